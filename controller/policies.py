@@ -1,0 +1,41 @@
+"""Policies: how sure a thought must be to be closed early, and how long it may go on.
+
+The loop asks for the limits at every checkpoint of every running thought, so a policy that changes its mind acts on
+requests that are already running.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What bounds a thought now. None: no probing, or no budget."""
+
+    threshold: float | None = None  # confidence in 0 … 1 at which a thought is closed
+    budget: int | None = None  # thinking tokens
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not 0.0 < self.threshold <= 1.0:
+            raise ValueError(f"threshold is {self.threshold}, must lie in (0, 1]")
+        if self.budget is not None and self.budget < 0:
+            raise ValueError(f"budget is {self.budget}, must be at least 0")
+
+
+class Policy(Protocol):
+    """Chooses the limits of a thought."""
+
+    def limits(self, difficulty: str | None) -> Limits:
+        """The limits now in force for a thought of this difficulty class (None: unknown)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPolicy:
+    """The same limits for every thought, whatever the load: full thought, a fixed threshold, a hard budget, or both."""
+
+    fixed: Limits = Limits()
+
+    def limits(self, difficulty: str | None) -> Limits:
+        return self.fixed

@@ -1,0 +1,95 @@
+"""One request's reply as text: tokens in; reasoning and answer out, in pieces fit for streaming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from models.tokenizer import TextStream
+
+
+class Channel(StrEnum):
+    """Which part of the reply a piece of text belongs to."""
+
+    REASONING = "reasoning"
+    CONTENT = "content"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """A piece of the reply's text."""
+
+    channel: Channel
+    text: str
+
+
+class Reply:
+    """Splits a stream of tokens at the closing marker and decodes it.
+
+    White space around the thought and before the answer belongs to the markers and is dropped. The answer ends before
+    the first occurrence of a stop string; text that may be the beginning of one is held back until it is decided.
+    """
+
+    def __init__(
+        self, *, emit: Callable[[Delta], None], decoder: Callable[[], TextStream], thinking: bool, stop: tuple[str, ...]
+    ) -> None:
+        self._emit = emit
+        self._decoder = decoder
+        self._stream = decoder()
+        self._stop = stop
+        self._held = ""  # decoded, not yet emitted
+        self.channel = Channel.REASONING if thinking else Channel.CONTENT
+        self.answered = False  # the answer has a visible character
+        self.stopped = False  # a stop string has ended the answer
+        self._begun = False  # the channel has a visible character
+
+    def close_thought(self) -> None:
+        """The closing marker has come: what follows is the answer."""
+        self._held = ""  # only white space is ever held of a thought
+        self._stream = self._decoder()
+        self.channel, self._begun = Channel.CONTENT, False
+
+    def push(self, token: int) -> None:
+        """Add one token of the reply (not a marker, not an end-of-sequence token)."""
+        if self.stopped:
+            return
+        text = self._stream.push(token)
+        if not text:
+            return
+        self._held += text
+        if not self._begun:
+            self._held = self._held.lstrip()
+            self._begun = bool(self._held)
+        if self.channel is Channel.REASONING:
+            self._release(len(self._held.rstrip()))
+            return
+        self.answered = self._begun
+        found = [at for at in (self._held.find(stop) for stop in self._stop) if at >= 0]
+        if found:
+            self.stopped = True
+            self._held = self._held[: min(found)]
+            self.finish()
+        else:
+            self._release(len(self._held) - _overlap(self._held, self._stop))
+
+    def finish(self) -> None:
+        """The reply has ended: what was held back for a stop string that never came is released."""
+        if self.channel is Channel.CONTENT:
+            self._release(len(self._held))
+
+    def _release(self, length: int) -> None:
+        if length:
+            text, self._held = self._held[:length], self._held[length:]
+            self._emit(Delta(channel=self.channel, text=text))
+
+
+def _overlap(text: str, stops: Iterable[str]) -> int:
+    """The length of the longest end of `text` with which a stop string may begin."""
+    longest = 0
+    for stop in stops:
+        for length in range(min(len(stop) - 1, len(text)), longest, -1):
+            if text.endswith(stop[:length]):
+                longest = length
+                break
+    return longest

@@ -1,0 +1,1 @@
+"""Mechanism: decodes, probes, forks and stops sequences. It never decides when."""

@@ -1,0 +1,120 @@
+"""One strict reader of YAML files: every key must be known, every value of its declared type.
+
+Config lives beside the class it configures: `read(path, SomeDataclass)` builds that frozen dataclass, nested ones
+included. Anything unexpected raises ConfigError with file, line, key and what would have been right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration file that cannot be used; the message names file, line and key."""
+
+
+def read(path: Path, into: type[T]) -> T:
+    """The dataclass `into`, filled from the YAML file at `path`; keys left out keep the class's defaults."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: is not YAML: {getattr(error, 'problem', error)}") from error
+    reader = _Reader(path)
+    if root is None:
+        root = yaml.MappingNode("tag:yaml.org,2002:map", [], None, None)
+    return typing.cast(T, reader.build(into, root, key=""))
+
+
+class _Reader:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def fail(self, node: yaml.Node, message: str) -> ConfigError:
+        line = f":{node.start_mark.line + 1}" if node.start_mark else ""
+        return ConfigError(f"{self._path}{line}: {message}")
+
+    def build(self, kind: Any, node: yaml.Node, *, key: str) -> Any:
+        origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+        if origin in (types.UnionType, typing.Union):
+            if node.tag.endswith(":null") and type(None) in arguments:
+                return None
+            inner = [option for option in arguments if option is not type(None)]
+            return self.build(inner[0], node, key=key)
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            return self._dataclass(kind, node, key)
+        if origin is tuple:
+            if not isinstance(node, yaml.SequenceNode):
+                raise self.fail(node, f"`{key}` must be a list")
+            return tuple(self.build(arguments[0], item, key=f"{key}[{i}]") for i, item in enumerate(node.value))
+        return self._scalar(kind, node, key)
+
+    def _dataclass(self, kind: type, node: yaml.Node, key: str) -> Any:
+        if not isinstance(node, yaml.MappingNode):
+            raise self.fail(node, f"`{key or 'the file'}` must be a mapping of keys to values")
+        fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
+        hints = typing.get_type_hints(kind)
+        values: dict[str, Any] = {}
+        for name_node, value_node in node.value:
+            name = str(name_node.value)
+            if name not in fields:
+                close = difflib.get_close_matches(name, fields, n=1)
+                hint = f"; did you mean `{close[0]}`?" if close else f"; known keys: {', '.join(fields)}"
+                raise self.fail(name_node, f"unknown key `{_join(key, name)}`{hint}")
+            if name in values:
+                raise self.fail(name_node, f"`{_join(key, name)}` is given twice")
+            values[name] = self.build(hints[name], value_node, key=_join(key, name))
+        for name, field in fields.items():
+            required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            if required and name not in values:
+                raise self.fail(node, f"`{_join(key, name)}` is missing")
+        try:
+            return kind(**values)
+        except ValueError as error:
+            raise self.fail(node, f"`{key}`: {error}" if key else str(error)) from error
+
+    def _scalar(self, kind: Any, node: yaml.Node, key: str) -> Any:
+        value = _plain(node) if isinstance(node, yaml.ScalarNode) else None
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            try:
+                return kind(value)
+            except ValueError:
+                allowed = ", ".join(str(member.value) for member in kind)
+                raise self.fail(node, f"`{key}` is {value!r}, must be one of {allowed}") from None
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if kind is Path and isinstance(value, str):
+            return self._path.parent / value
+        if type(value) is not kind:
+            name = getattr(kind, "__name__", str(kind))
+            raise self.fail(node, f"`{key}` is {_shown(node)}, must be of type {name}")
+        return value
+
+
+def _plain(node: yaml.ScalarNode) -> Any:
+    return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
+
+
+def _shown(node: yaml.Node) -> str:
+    return repr(node.value) if isinstance(node, yaml.ScalarNode) else f"a {node.id}"
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

@@ -1,0 +1,154 @@
+"""How a model writes its thoughts: the markers around them, where they may be left, and how their answer is probed.
+
+One YAML file per model family (`laser.yaml` in a model's directory, or configs/models/*.yaml); the defaults fit the
+`<think> … </think>` family, DeepSeek-R1 distillations and Qwen3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+from models.strict_yaml import ConfigError, read
+from models.tokenizer import ChatTokenizer
+
+
+class Keep(StrEnum):
+    """What of a confident probe becomes part of the reply."""
+
+    ANSWER = "answer"  # the close and the trial answer: nothing is decoded twice
+    CLOSE = "close"  # only the close; the model then writes its answer in its own words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeFormat:
+    """The trial answer: `suffix` follows the thought, the answer runs to a token that contains one of `stops`."""
+
+    suffix: str = "\n</think>\n\n**Final Answer**\n\\boxed{"
+    stops: tuple[str, ...] = ("}",)
+    max_answer_tokens: int = 20
+
+    def __post_init__(self) -> None:
+        if self.max_answer_tokens < 1:
+            raise ValueError(f"max_answer_tokens is {self.max_answer_tokens}, must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransitionFormat:
+    """Where a thought may be left: at paragraph ends, and before these words (matched as whole words)."""
+
+    paragraphs: bool = True
+    words: tuple[str, ...] = ("Wait", "Alternatively", "Hmm")
+    min_gap: int = 16  # tokens between two probes of one thought
+
+    def __post_init__(self) -> None:
+        if self.min_gap < 1:
+            raise ValueError(f"min_gap is {self.min_gap}, must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThinkingFormat:
+    """A model family's way of thinking, as text."""
+
+    open: str = "<think>"
+    opening: str = "<think>\n"  # appended to a prompt whose template does not begin the thought itself
+    close: str = "</think>"
+    landing: str = (  # closes a thought whose budget is spent; Qwen3's wording
+        "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly now.\n"
+        "</think>\n\n"
+    )
+    keep: Keep = Keep.ANSWER
+    answer_reserve: int = 256  # tokens of max_tokens that thinking may not touch
+    probe: ProbeFormat = field(default_factory=ProbeFormat)
+    transitions: TransitionFormat = field(default_factory=TransitionFormat)
+
+    def __post_init__(self) -> None:
+        if self.answer_reserve < 1:
+            raise ValueError(f"answer_reserve is {self.answer_reserve}, must be at least 1")
+        for name, text in (("landing", self.landing), ("probe.suffix", self.probe.suffix)):
+            if self.close not in text:
+                raise ValueError(f"{name} is {text!r}, must contain the closing marker {self.close!r}")
+        if self.open not in self.opening:
+            raise ValueError(f"opening is {self.opening!r}, must contain the opening marker {self.open!r}")
+
+
+def read_format(model: Path, override: Path | None = None) -> ThinkingFormat:
+    """The thinking format in file `override`, else in the model directory's `laser.yaml`, else the defaults."""
+    if override is not None:
+        return read(override, ThinkingFormat)
+    beside = model / "laser.yaml"
+    return read(beside, ThinkingFormat) if beside.is_file() else ThinkingFormat()
+
+
+class ThinkingTokens:
+    """A thinking format in a given tokenizer's ids: what the serving loop compares and forces."""
+
+    def __init__(self, form: ThinkingFormat, tokenizer: ChatTokenizer) -> None:
+        self.format = form
+        texts = tokenizer.texts
+        self.open_id = _single(tokenizer, form.open, "open")
+        self.close_id = _single(tokenizer, form.close, "close")
+        self.opening = tuple(tokenizer.encode(form.opening))
+        self.landing = tuple(tokenizer.encode(form.landing))
+        self.probe_suffix = tuple(tokenizer.encode(form.probe.suffix))
+        self.probe_stops = frozenset(i for i, text in enumerate(texts) if any(stop in text for stop in form.probe.stops))
+        if not self.probe_stops:
+            raise ConfigError(f"no token of the vocabulary contains a probe stop: {form.probe.stops}")
+        self._texts = texts
+        spellings = (space + word for word in form.transitions.words for space in ("", " "))
+        words = [tuple(tokenizer.encode(spelling)) for spelling in spellings]
+        self._words = {ids[-1]: [other for other in words if other[-1] == ids[-1]] for ids in words}
+        self.lookback = 1 + max(map(len, words)) if words else 0  # the furthest back that a transition can lie
+
+    @property
+    def keep_of_suffix(self) -> int:
+        """How many tokens of the probe suffix close the thought: up to and with the closing marker."""
+        return self.probe_suffix.index(self.close_id) + 1
+
+    @cached_property
+    def _paragraph_ends(self) -> frozenset[int]:
+        return frozenset(i for i, text in enumerate(self._texts) if "\n\n" in text)
+
+    def leaves_open(self, prompt: Sequence[int]) -> bool:
+        """Whether the prompt ends inside a thought that it has begun."""
+        last = next((i for i in reversed(prompt) if i in (self.open_id, self.close_id)), None)
+        return last == self.open_id
+
+    def transition(self, thought: Sequence[int]) -> int | None:
+        """How many tokens before the end of `thought` a transition point lies, if its last token has just shown one.
+
+        A paragraph end is known at once (0). A cue word is known by the token after it, since `Wait` may go on as
+        `Waiting`; the point then lies before the word.
+        """
+        if not thought:
+            return None
+        if self.format.transitions.paragraphs and thought[-1] in self._paragraph_ends:
+            return 0
+        if len(thought) < 2 or self._goes_on(thought[-1]):
+            return None
+        for ids in self._words.get(thought[-2], ()):
+            start = len(thought) - 1 - len(ids)
+            if start < 0 or tuple(thought[start:-1]) != ids:
+                continue
+            inside_a_word = (
+                start > 0
+                and self._texts[ids[0]][:1].isalnum()
+                and self._texts[thought[start - 1]][-1:].isalnum()
+            )
+            if not inside_a_word:
+                return len(ids) + 1
+        return None
+
+    def _goes_on(self, token: int) -> bool:
+        first = self._texts[token][:1]
+        return first.isalnum() or first in ("'", "’", "_")
+
+
+def _single(tokenizer: ChatTokenizer, marker: str, name: str) -> int:
+    ids = tokenizer.encode(marker)
+    if len(ids) != 1:
+        raise ConfigError(f"{name} is {marker!r}, which is {len(ids)} tokens in this model's vocabulary, must be 1")
+    return ids[0]

@@ -1,0 +1,76 @@
+"""A model's tokenizer as the server needs it: chat prompts in, streamed text out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+
+class TokenizerError(ValueError):
+    """The tokenizer's files are missing or unusable, or the messages do not fit its chat template."""
+
+
+class ChatTokenizer:
+    """Encodes chats and text, and decodes token streams, with a model directory's tokenizer files."""
+
+    def __init__(self, directory: Path) -> None:
+        from transformers import AutoTokenizer  # heavy; only when a model is really loaded
+
+        if not (directory / "tokenizer.json").is_file():
+            raise TokenizerError(f"{directory}: tokenizer.json is missing")
+        try:
+            self._auto: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
+            raise TokenizerError(f"{directory}: the tokenizer cannot be loaded: {error}") from error
+        self._fast: Tokenizer = self._auto.backend_tokenizer
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text; markers such as `</think>` become their special tokens."""
+        return list(self._fast.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The whole text of `tokens`, special tokens included."""
+        return self._fast.decode(list(tokens), skip_special_tokens=False)
+
+    def render(self, messages: Sequence[Mapping[str, Any]], **template_options: Any) -> list[int]:
+        """The prompt's tokens for a chat, up to where the assistant's reply begins."""
+        try:
+            text = self._auto.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=True, **template_options
+            )
+        except Exception as error:  # jinja raises what the template's author chose
+            raise TokenizerError(f"the chat template rejects these messages: {error}") from error
+        return self.encode(text)
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The text of each token by id, special tokens included; ids without a token are empty."""
+        size = max(self._fast.get_vocab(with_added_tokens=True).values()) + 1
+        return tuple(self._fast.decode_batch([[i] for i in range(size)], skip_special_tokens=False))
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """The tokenizer's own end-of-sequence token, if it has one."""
+        eos = self._auto.eos_token_id
+        return frozenset() if eos is None else frozenset((int(eos),))
+
+    def stream(self) -> TextStream:
+        """A decoder for one reply."""
+        return TextStream(self._fast)
+
+
+class TextStream:
+    """Turns tokens into text one at a time, holding back bytes until they make whole characters."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._stream = DecodeStream(skip_special_tokens=False)
+
+    def push(self, token: int) -> str:
+        """The text that has become complete with this token; often one word, sometimes none."""
+        return self._stream.step(self._tokenizer, token) or ""
