@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,7 @@ class ModelShape:
     """The dimensions of a model that its cache and its callers need."""
 
     layers: int
+    heads: int
     kv_heads: int
     head_dim: int
     vocabulary: int
@@ -23,14 +25,11 @@ class ModelShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """The rows of one sequence in a packed batch, and the contiguous cells that they may see.
-
-    `mask` is additive, (rows, cells), None where every row sees every cell.
-    """
+    """The rows of one sequence in a packed batch, and what they may see."""
 
     rows: slice
-    cells: slice
-    mask: torch.Tensor | None
+    cache: Sequence[tuple[torch.Tensor, torch.Tensor]]  # per layer: keys, values (1, kv_heads, cells, head_dim)
+    mask: torch.Tensor | None  # additive (rows · heads / kv_heads, cells); None: every row sees every cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +39,9 @@ class PackedBatch:
     tokens: torch.Tensor  # (T,)
     positions: torch.Tensor  # (T,) logical, for the rotary embedding
     cells: torch.Tensor  # (T,) where each row's keys and values are written
-    segments: tuple[Segment, ...]
+    segments: Sequence[Segment]
     logit_rows: torch.Tensor  # (R,)
+    kv_heads: int
 
 
 class PackedModel(Protocol):
@@ -51,4 +51,4 @@ class PackedModel(Protocol):
     def shape(self) -> ModelShape: ...
 
     def forward(self, batch: PackedBatch, arena: KVArena) -> torch.Tensor:
-        """Logits (R, vocabulary) float32; writes the keys and values of all rows into `arena`."""
+        """Logits (R, vocabulary) float32; writes the keys and values of all rows into `arena` first, layer by layer."""

@@ -1,0 +1,165 @@
+"""The Llama, Qwen2 and Qwen3 architectures as one bare packed forward pass: the fast path of the torch engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.functional import linear, rms_norm, silu
+
+from engine.arena import KVArena
+from engine.attention import attend
+from engine.base import CorruptModelError
+from engine.packed import ModelShape, PackedBatch
+
+ARCHITECTURES = frozenset({"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layer:
+    attention_norm: torch.Tensor  # (hidden,)
+    qkv: torch.Tensor  # ((heads + 2 · kv_heads) · head_dim, hidden)
+    qkv_bias: torch.Tensor | None
+    query_norm: torch.Tensor | None  # (head_dim,), Qwen3
+    key_norm: torch.Tensor | None
+    out: torch.Tensor  # (hidden, heads · head_dim)
+    out_bias: torch.Tensor | None
+    mlp_norm: torch.Tensor
+    gate_up: torch.Tensor  # (2 · intermediate, hidden)
+    gate_up_bias: torch.Tensor | None
+    down: torch.Tensor  # (hidden, intermediate)
+    down_bias: torch.Tensor | None
+
+
+class BareModel:
+    """A decoder of rotary, grouped-query attention and gated-SiLU layers, read from a checkpoint's named tensors."""
+
+    def __init__(self, config: Any, weights: Mapping[str, torch.Tensor]) -> None:
+        """`config` is transformers' configuration. Raises CorruptModelError where weights do not fit it."""
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self._shape = ModelShape(
+            layers=config.num_hidden_layers,
+            heads=config.num_attention_heads,
+            kv_heads=config.num_key_value_heads,
+            head_dim=head_dim,
+            vocabulary=config.vocab_size,
+            max_positions=config.max_position_embeddings,
+        )
+        take = _Taker(weights)
+        hidden = config.hidden_size
+        self._embedding = take("model.embed_tokens.weight", config.vocab_size, hidden)
+        self._layers = [self._layer(take, config, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
+        self._norm = take("model.norm.weight", hidden)
+        tied = config.tie_word_embeddings
+        self._head = self._embedding if tied else take("lm_head.weight", config.vocab_size, hidden)
+        self._epsilon = config.rms_norm_eps
+        self._cos, self._sin = _rotary_tables(config)
+
+    @property
+    def shape(self) -> ModelShape:
+        return self._shape
+
+    def forward(self, batch: PackedBatch, arena: KVArena) -> torch.Tensor:
+        heads, kv_heads, width = self._shape.heads, self._shape.kv_heads, self._shape.head_dim
+        scale = width**-0.5
+        hidden = self._embedding[batch.tokens]  # (T, hidden)
+        cos = self._cos[batch.positions][:, None]  # (T, 1, head_dim)
+        sin = self._sin[batch.positions][:, None]
+        for index, layer in enumerate(self._layers):
+            normed = self._rms(hidden, layer.attention_norm)
+            qkv = linear(normed, layer.qkv, layer.qkv_bias).view(-1, heads + 2 * kv_heads, width)
+            if layer.query_norm is not None and layer.key_norm is not None:
+                query = self._rms(qkv[:, :heads], layer.query_norm)
+                key = self._rms(qkv[:, heads : heads + kv_heads], layer.key_norm)
+                rotated = torch.cat((query, key), dim=1)
+            else:
+                rotated = qkv[:, : heads + kv_heads]
+            rotated = rotated * cos + _half_turn(rotated) * sin
+            arena.write(
+                index,
+                batch.cells,
+                rotated[:, heads:].transpose(0, 1),
+                qkv[:, heads + kv_heads :].transpose(0, 1),
+            )
+            found = attend(rotated[:, :heads], batch, index, scale)
+            hidden = hidden + linear(found.view(-1, heads * width), layer.out, layer.out_bias)
+            normed = self._rms(hidden, layer.mlp_norm)
+            gate, up = linear(normed, layer.gate_up, layer.gate_up_bias).chunk(2, dim=-1)
+            hidden = hidden + linear(silu(gate) * up, layer.down, layer.down_bias)
+        return linear(self._rms(hidden[batch.logit_rows], self._norm), self._head)
+
+    def _rms(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return rms_norm(x, weight.shape, weight, self._epsilon)
+
+    def _layer(self, take: _Taker, config: Any, prefix: str) -> _Layer:
+        shape, hidden, inner = self._shape, config.hidden_size, config.intermediate_size
+        queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+        attention, mlp = prefix + "self_attn.", prefix + "mlp."
+        normed = take.optional(attention + "q_norm.weight", shape.head_dim)
+        return _Layer(
+            attention_norm=take(prefix + "input_layernorm.weight", hidden),
+            qkv=torch.cat(
+                [
+                    take(attention + "q_proj.weight", queries, hidden),
+                    take(attention + "k_proj.weight", keys, hidden),
+                    take(attention + "v_proj.weight", keys, hidden),
+                ]
+            ),
+            qkv_bias=take.biases((attention + "q_proj", queries), (attention + "k_proj", keys), (attention + "v_proj", keys)),
+            query_norm=normed,
+            key_norm=None if normed is None else take(attention + "k_norm.weight", shape.head_dim),
+            out=take(attention + "o_proj.weight", hidden, queries),
+            out_bias=take.optional(attention + "o_proj.bias", hidden),
+            mlp_norm=take(prefix + "post_attention_layernorm.weight", hidden),
+            gate_up=torch.cat(
+                [take(mlp + "gate_proj.weight", inner, hidden), take(mlp + "up_proj.weight", inner, hidden)]
+            ),
+            gate_up_bias=take.biases((mlp + "gate_proj", inner), (mlp + "up_proj", inner)),
+            down=take(mlp + "down_proj.weight", hidden, inner),
+            down_bias=take.optional(mlp + "down_proj.bias", hidden),
+        )
+
+
+class _Taker:
+    """Takes tensors out of a checkpoint by name, in float32 and of the shape expected."""
+
+    def __init__(self, weights: Mapping[str, torch.Tensor]) -> None:
+        self._weights = weights
+
+    def __call__(self, name: str, *shape: int) -> torch.Tensor:
+        tensor = self.optional(name, *shape)
+        if tensor is None:
+            raise CorruptModelError(f"the weights lack the tensor {name}")
+        return tensor
+
+    def optional(self, name: str, *shape: int) -> torch.Tensor | None:
+        tensor = self._weights.get(name)
+        if tensor is None:
+            return None
+        if tuple(tensor.shape) != shape:
+            raise CorruptModelError(f"the tensor {name} is of shape {tuple(tensor.shape)}, config.json asks for {shape}")
+        return tensor.to(torch.float32)
+
+    def biases(self, *names: tuple[str, int]) -> torch.Tensor | None:
+        found = [self.optional(f"{name}.bias", size) for name, size in names]
+        parts = [bias for bias in found if bias is not None]
+        if parts and len(parts) < len(found):
+            raise CorruptModelError(f"the weights have only {len(parts)} of the {len(found)} biases beside {names[0][0]}")
+        return torch.cat(parts) if parts else None
+
+
+def _half_turn(x: torch.Tensor) -> torch.Tensor:
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((-second, first), dim=-1)
+
+
+def _rotary_tables(config: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """cos and sin of every position, (max_positions, head_dim) each, with the model's RoPE scaling applied."""
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    rotary = LlamaRotaryEmbedding(config)
+    positions = torch.arange(config.max_position_embeddings)
+    cos, sin = rotary(torch.zeros(1, dtype=torch.float32), positions[None])
+    return cos[0].contiguous(), sin[0].contiguous()

@@ -1,0 +1,88 @@
+"""Loading a model directory for the torch engine, or saying clearly why it cannot be served."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.bare_model import ARCHITECTURES, BareModel
+from engine.base import CorruptModelError, UnsupportedModelError
+from engine.packed import PackedModel
+from engine.transformers_model import TransformersModel
+
+
+class Runner(StrEnum):
+    """Which code runs the forward pass."""
+
+    AUTO = "auto"  # bare where the architecture allows it
+    BARE = "bare"
+    TRANSFORMERS = "transformers"
+
+
+def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
+    """The model in `directory`, in float32. Raises CorruptModelError or UnsupportedModelError."""
+    config = _config(directory)
+    architecture = (config.architectures or ["unknown"])[0]
+    bare = architecture in ARCHITECTURES and getattr(config, "hidden_act", "silu") == "silu"
+    if runner is Runner.BARE and not bare:
+        raise UnsupportedModelError(
+            f"{directory}: architecture {architecture} has no bare runner, which knows {', '.join(sorted(ARCHITECTURES))}"
+        )
+    if bare and runner is not Runner.TRANSFORMERS:
+        return BareModel(config, _weights(directory))
+    _weights_files(directory)
+    return TransformersModel(directory, config)
+
+
+def _config(directory: Path) -> Any:
+    from transformers import AutoConfig
+
+    if not (directory / "config.json").is_file():
+        raise CorruptModelError(f"{directory}: config.json is missing; a model directory is needed")
+    try:
+        config = AutoConfig.from_pretrained(directory, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptModelError(f"{directory}/config.json cannot be used: {error}") from error
+    windowed = "sliding_attention" in (getattr(config, "layer_types", None) or ())
+    if windowed or getattr(config, "sliding_window", None) is not None:
+        raise UnsupportedModelError(
+            f"{directory}: the model uses sliding-window attention (window {config.sliding_window}), "
+            "only full attention is supported"
+        )
+    return config
+
+
+def _weights_files(directory: Path) -> list[Path]:
+    index = directory / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError) as error:
+            raise CorruptModelError(f"{index} cannot be read: {error}") from error
+    else:
+        names = ["model.safetensors"]
+    files = [directory / name for name in names]
+    for file in files:
+        if not file.is_file():
+            raise CorruptModelError(f"{file} is missing")
+    return files
+
+
+def _weights(directory: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    weights: dict[str, torch.Tensor] = {}
+    for file in _weights_files(directory):
+        try:
+            weights |= load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise CorruptModelError(f"{file} is damaged: {error}") from error
+        for name, tensor in weights.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise CorruptModelError(f"{file} is damaged: {name} holds values that are not finite")
+    return weights

@@ -1,0 +1,316 @@
+"""The torch engine: continuous batching of packed forward passes, with zero-copy probes, on any CPU.
+
+Every sequence is its tokens and a count of those that have keys and values. A step runs what is missing, for all
+sequences at once: that is a prefill chunk, a decoded token, forced tokens or a probe, whichever is due.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+import numpy as np
+import torch
+
+from engine.arena import KVArena
+from engine.base import (
+    CapacityError,
+    Event,
+    Finished,
+    FinishReason,
+    Load,
+    Probed,
+    ProbeId,
+    ProbeSpec,
+    Request,
+    SequenceError,
+    SequenceId,
+    Started,
+    Token,
+)
+from engine.packed import PackedBatch, PackedModel, Segment
+from engine.sampling import draw
+from engine.sequence import ProbeState, SequenceState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchEngineConfig:
+    """Sizes of the torch engine."""
+
+    cells: int = 65_536  # tokens of KV cache, shared by all sequences
+    max_batch: int = 32  # sequences decoded at once; more wait
+    prefill_chunk: int = 256  # prompt tokens a step, so that running sequences never stall for long
+
+    def __post_init__(self) -> None:
+        for name in ("cells", "max_batch", "prefill_chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What of a sequence takes part in a step."""
+
+    state: SequenceState
+    own: int  # rows of the sequence itself
+    probe: int  # rows of its probe
+    samples: bool  # whether the sequence's last row gives its next token
+
+
+class TorchEngine:
+    """See `engine.base.Engine`."""
+
+    def __init__(self, model: PackedModel, config: TorchEngineConfig | None = None) -> None:
+        self._model = model
+        self._config = config or TorchEngineConfig()
+        shape = model.shape
+        self._arena = KVArena(
+            layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim, cells=self._config.cells
+        )
+        self._groups = shape.heads // shape.kv_heads
+        self._ids = count(1)
+        self._waiting: deque[tuple[SequenceId, Request]] = deque()
+        self._running: dict[SequenceId, SequenceState] = {}
+
+    @property
+    def max_tokens(self) -> int:
+        return min(self._config.cells, self._model.shape.max_positions)
+
+    def submit(self, request: Request) -> SequenceId:
+        need = _cells(request)
+        if need > self.max_tokens:
+            raise CapacityError(
+                f"the request needs {need} tokens ({len(request.prompt)} prompt + {request.max_new_tokens} new + "
+                f"{request.probe_room} for probes), must be at most {self.max_tokens}"
+            )
+        top, vocabulary = max(request.prompt), self._model.shape.vocabulary
+        if top >= vocabulary or min(request.prompt) < 0:
+            raise ValueError(f"the prompt has token {top}, must lie in 0…{vocabulary - 1}")
+        sequence = SequenceId(next(self._ids))
+        self._waiting.append((sequence, request))
+        return sequence
+
+    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
+        state = self._decoding(sequence)
+        if state.probe is not None and state.probe.ended:
+            state.lapse(self._arena)
+        if state.probe is not None:
+            raise SequenceError(f"sequence {sequence} is being probed already, by probe {state.probe.id}")
+        if spec.room > state.request.probe_room:
+            raise CapacityError(f"the probe needs {spec.room} tokens, the request reserved {state.request.probe_room}")
+        if not 0 <= back < len(state.tokens):
+            raise SequenceError(f"back is {back}, must lie in 0…{len(state.tokens) - 1}")
+        probe = ProbeId(next(self._ids))
+        state.fork(probe, spec, len(state.tokens) - back)
+        return probe
+
+    def adopt(self, probe: ProbeId, *, keep: int) -> None:
+        state = next((s for s in self._running.values() if s.probe is not None and s.probe.id == probe), None)
+        if state is None or state.probe is None or not state.probe.ended:
+            raise SequenceError(f"probe {probe} is unknown, still running, or has lapsed")
+        if not 1 <= keep <= len(state.probe.path):
+            raise SequenceError(f"keep is {keep}, must lie in 1…{len(state.probe.path)}")
+        self._check_room(state, state.probe.fork_at + keep - len(state.request.prompt))
+        state.adopt(self._arena, keep)
+
+    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
+        state = self._decoding(sequence)
+        self._check_room(state, state.new_tokens + len(tokens))
+        state.lapse(self._arena)
+        state.tokens.extend(tokens)
+        state.unannounced.extend(tokens)
+
+    def arm_stops(self, sequence: SequenceId) -> None:
+        if sequence in self._running:
+            self._running[sequence].stops_armed = True
+            return
+        for index, (waiting, request) in enumerate(self._waiting):
+            if waiting == sequence:
+                self._waiting[index] = (waiting, replace(request, stops_armed=True))
+                return
+        raise SequenceError(f"sequence {sequence} is unknown or has ended")
+
+    def cancel(self, sequence: SequenceId) -> None:
+        state = self._running.pop(sequence, None)
+        if state is not None:
+            self._arena.release(state.extent)
+        else:
+            self._waiting = deque(waiting for waiting in self._waiting if waiting[0] != sequence)
+
+    def load(self) -> Load:
+        return Load(
+            running=len(self._running),
+            waiting=len(self._waiting),
+            probing=sum(state.probe is not None and not state.probe.ended for state in self._running.values()),
+            cells_reserved=self._arena.reserved,
+            cells_total=self._arena.cells,
+        )
+
+    @torch.inference_mode()
+    def step(self) -> list[Event]:
+        events: list[Event] = []
+        self._settle(events)
+        self._admit(events)
+        plan = self._plan()
+        if plan:
+            logits = self._model.forward(self._pack(plan), self._arena)
+            self._advance(plan, logits, events)
+        return events
+
+    def _settle(self, events: list[Event]) -> None:
+        """Let undecided probes lapse, and announce what was forced or adopted since the last step."""
+        for state in list(self._running.values()):
+            if state.probe is not None and state.probe.ended:
+                state.lapse(self._arena)
+            for token in state.unannounced:
+                events.append(Token(sequence=state.id, token=token, forced=True))
+            if state.unannounced:
+                state.unannounced = []
+                self._finish_if_full(state, events)
+
+    def _admit(self, events: list[Event]) -> None:
+        while self._waiting and len(self._running) < self._config.max_batch:
+            sequence, request = self._waiting[0]
+            extent = self._arena.reserve(_cells(request))
+            if extent is None:
+                return
+            self._waiting.popleft()
+            self._running[sequence] = SequenceState(
+                id=sequence,
+                request=request,
+                extent=extent,
+                tokens=list(request.prompt),
+                stops_armed=request.stops_armed,
+            )
+            events.append(Started(sequence=sequence))
+
+    def _plan(self) -> list[_Rows]:
+        """The rows of this step: all that is due of decoding sequences and probes, and one chunk of prefill."""
+        plan, chunk = [], self._config.prefill_chunk
+        for state in self._running.values():
+            own = due = len(state.tokens) - state.computed
+            if state.new_tokens == 0:
+                own = min(due, chunk)
+                chunk -= own
+            probe = state.probe
+            asked = len(probe.path) - probe.computed if probe is not None else 0
+            if own:
+                plan.append(_Rows(state, own, asked, own == due))
+        return plan
+
+    def _pack(self, plan: Sequence[_Rows]) -> PackedBatch:
+        tokens: list[int] = []
+        positions: list[int] = []
+        cells: list[int] = []
+        logit_rows: list[int] = []
+        segments: list[Segment] = []
+        for rows in plan:
+            state, start = rows.state, len(tokens)
+            base, first, probe = state.extent.start, state.computed, state.probe
+            tokens += state.tokens[first : first + rows.own]
+            positions += range(first, first + rows.own)
+            cells += range(base + state.cell(first), base + state.cell(first) + rows.own)
+            end = cells[-1] + 1
+            if rows.samples:
+                logit_rows.append(len(tokens) - 1)
+            if rows.probe and probe is not None:
+                done, hole = probe.computed, base + probe.hole_at + probe.computed
+                tokens += probe.path[done:]
+                positions += range(probe.fork_at + done, probe.fork_at + done + rows.probe)
+                cells += range(hole, hole + rows.probe)
+                end = max(end, cells[-1] + 1)
+                logit_rows.append(len(tokens) - 1)
+            mask = state.mask(rows.own, rows.probe)
+            segments.append(
+                Segment(
+                    rows=slice(start, len(tokens)),
+                    cache=self._arena.read(slice(base, end)),
+                    mask=None if mask is None else torch.from_numpy(mask.repeat(self._groups, axis=0)),
+                )
+            )
+            state.extent.used = max(state.extent.used, end - base)
+        return PackedBatch(
+            tokens=torch.tensor(tokens),
+            positions=torch.tensor(positions),
+            cells=torch.tensor(cells),
+            segments=segments,
+            logit_rows=torch.tensor(logit_rows, dtype=torch.int64),
+            kv_heads=self._model.shape.kv_heads,
+        )
+
+    def _advance(self, plan: Sequence[_Rows], logits: torch.Tensor, events: list[Event]) -> None:
+        """Take the step's results: the next token of each sequence and probe, and what has ended with it."""
+        best: Iterator[int] = iter(logits.argmax(dim=-1).tolist())
+        row = 0
+        for rows in plan:
+            state, probe = rows.state, rows.state.probe
+            state.computed += rows.own
+            if rows.samples:
+                token = self._next_token(state, logits[row], next(best))
+                row += 1
+                state.tokens.append(token)
+                events.append(Token(sequence=state.id, token=token))
+            if rows.probe and probe is not None:
+                self._advance_probe(probe, rows.probe, logits[row], next(best))
+                row += 1
+            if rows.samples and not self._finish_if_full(state, events, state.tokens[-1]) and probe is not None:
+                if probe.ended:
+                    events.append(_probed(state.id, probe))
+
+    def _next_token(self, state: SequenceState, logits: torch.Tensor, best: int) -> int:
+        sampling, stops = state.request.sampling, state.request.stop_tokens
+        masked = not state.stops_armed and bool(stops)
+        if sampling.temperature == 0.0 and not (masked and best in stops):
+            return best
+        values = logits.numpy()
+        if masked:
+            values = values.copy()
+            values[list(stops)] = -np.inf
+        return draw(values, sampling, len(state.tokens))
+
+    def _advance_probe(self, probe: ProbeState, rows: int, logits: torch.Tensor, best: int) -> None:
+        probe.computed += rows
+        probe.rows += rows
+        probe.extend(best, float(logits[best] - logits.logsumexp(dim=-1)))
+
+    def _finish_if_full(self, state: SequenceState, events: list[Event], sampled: int | None = None) -> bool:
+        """End a sequence that has just sampled a stop token or has all the tokens it may have."""
+        if sampled is not None and sampled in state.request.stop_tokens:
+            reason = FinishReason.STOP
+        elif state.new_tokens >= state.request.max_new_tokens:
+            reason = FinishReason.LENGTH
+        else:
+            return False
+        self.cancel(state.id)
+        events.append(Finished(sequence=state.id, reason=reason))
+        return True
+
+    def _decoding(self, sequence: SequenceId) -> SequenceState:
+        state = self._running.get(sequence)
+        if state is None or not state.decoding:
+            raise SequenceError(f"sequence {sequence} is not decoding: it is unknown, waiting, in prefill, or has ended")
+        return state
+
+    def _check_room(self, state: SequenceState, new_tokens: int) -> None:
+        limit = state.request.max_new_tokens
+        if new_tokens > limit:
+            raise CapacityError(f"sequence {state.id} would have {new_tokens} new tokens, may have at most {limit}")
+
+
+def _cells(request: Request) -> int:
+    return len(request.prompt) + request.max_new_tokens + request.probe_room
+
+
+def _probed(sequence: SequenceId, probe: ProbeState) -> Probed:
+    return Probed(
+        sequence=sequence,
+        probe=probe.id,
+        answer=probe.answer,
+        terminator=probe.terminator,
+        log_probs=tuple(probe.log_probs),
+        confidence=probe.spec.score.confidence(probe.log_probs),
+        gave_up=probe.terminator is None and probe.gave_up,
+        rows=probe.rows,
+    )
