@@ -1,0 +1,91 @@
+# LASER on a bare machine with Python 3.11 or newer, make and git:
+#
+#   make serve     install, then serve the bundled model      ARGS="--port 9000" goes to `laser serve`
+#   make test      install, then run the tests                ARGS="-k probe" goes to pytest
+#   make lint      style and the order of the floors
+#   make types     mypy, strict
+#   make check     tests, lint and types
+#   make wheel     build the wheel and the source archive into dist/
+#   make constraints   renew the pins in constraints.txt; afterwards run `make check`
+#   make clean     remove the environment, builds and caches
+#
+# Every target may be run again at any time: what is installed already is kept until pyproject.toml or the pins change.
+# PYTHON=/path/to/python3.12 chooses the interpreter, VENV=elsewhere the place of the environment.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+DIST ?= dist
+
+# The first interpreter that is new enough; `python3` first, since wheels are most likely at hand for the system's own.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$python" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
+
+# Stamps inside the environment: they go with it.
+ENVIRONMENT := $(VENV)/.laser-environment
+RUNTIME := $(VENV)/.laser-runtime
+DEVELOPMENT := $(VENV)/.laser-development
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# torch stays at the release whose CPU build is at hand where the tests run; its own metadata pins its CUDA libraries.
+TORCH := 2.13.0
+COMPILE := uv pip compile --quiet --universal --upgrade --no-header --no-annotate --python-version 3.11
+
+.PHONY: help serve test lint types check wheel constraints clean
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+serve: $(RUNTIME)
+	@echo "==> laser serve $(ARGS)"
+	@exec $(BIN)/laser serve $(ARGS)
+
+test: $(DEVELOPMENT)
+	@echo "==> Running the tests"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEVELOPMENT)
+	@echo "==> Checking style and the order of the floors"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: $(DEVELOPMENT)
+	@echo "==> Checking types"
+	@$(BIN)/mypy
+
+check: test lint types
+
+wheel: $(DEVELOPMENT)
+	@echo "==> Building the wheel and the source archive into $(DIST)"
+	@$(BIN)/python -m build --outdir "$(DIST)"
+
+constraints: $(ENVIRONMENT)
+	@echo "==> Renewing constraints.txt"
+	@$(PIP) install --quiet uv
+	@echo 'torch==$(TORCH)' | $(BIN)/$(COMPILE) --constraints - --extra exllamav2 --group dev pyproject.toml > $(VENV)/pins
+	@grep -v -E '^(cuda|nvidia|triton)' $(VENV)/pins > constraints.txt
+
+clean:
+	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+$(ENVIRONMENT):
+	@"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+		echo "LASER needs Python 3.11 or newer, found: $$("$(or $(PYTHON),python3)" --version 2>&1 | head -n 1)." >&2; \
+		echo "Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
+	@echo "==> [1/2] Creating $(VENV) with $$("$(PYTHON)" --version)"
+	@"$(PYTHON)" -m venv $(VENV) || { \
+		echo "This Python cannot create environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PIP) install --quiet 'pip>=25.1'  # the first that knows dependency groups
+	@touch $@
+
+$(RUNTIME): $(ENVIRONMENT) pyproject.toml constraints.txt
+	@echo "==> [2/2] Installing LASER; the first time this fetches PyTorch and takes some minutes"
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(DEVELOPMENT): $(ENVIRONMENT) pyproject.toml constraints.txt
+	@echo "==> [2/2] Installing LASER with its development tools; the first time this fetches PyTorch and takes some minutes"
+	@$(PIP) install --constraint constraints.txt --group dev --editable .
+	@touch $(RUNTIME) $@
