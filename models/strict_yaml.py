@@ -91,7 +91,7 @@ class _Reader:
             raise self.fail(node, f"`{key}`: {error}" if key else str(error)) from error
 
     def _scalar(self, kind: Any, node: yaml.Node, key: str) -> Any:
-        value = _plain(node) if isinstance(node, yaml.ScalarNode) else None
+        value = self._plain(node, key) if isinstance(node, yaml.ScalarNode) else None
         if isinstance(kind, type) and issubclass(kind, Enum):
             try:
                 return kind(value)
@@ -107,13 +107,17 @@ class _Reader:
             raise self.fail(node, f"`{key}` is {_shown(node)}, must be of type {name}")
         return value
 
-
-def _plain(node: yaml.ScalarNode) -> Any:
-    return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
+    def _plain(self, node: yaml.ScalarNode, key: str) -> Any:
+        try:
+            return yaml.SafeLoader("").construct_object(node)
+        except (ValueError, yaml.YAMLError) as error:  # 2024-13-45 looks like a date; !secret is no known tag
+            raise self.fail(node, f"`{key}` is {node.value!r}, which is no valid {node.tag}") from error
 
 
 def _shown(node: yaml.Node) -> str:
-    return repr(node.value) if isinstance(node, yaml.ScalarNode) else f"a {node.id}"
+    if isinstance(node, yaml.ScalarNode):
+        return repr(node.value)
+    return "a mapping" if isinstance(node, yaml.MappingNode) else "a sequence"
 
 
 def _join(prefix: str, name: str) -> str:

@@ -94,7 +94,9 @@ class ThinkingTokens:
         self.opening = tuple(tokenizer.encode(form.opening))
         self.landing = tuple(tokenizer.encode(form.landing))
         self.probe_suffix = tuple(tokenizer.encode(form.probe.suffix))
-        self.probe_stops = frozenset(i for i, text in enumerate(texts) if any(stop in text for stop in form.probe.stops))
+        self.probe_stops = frozenset(
+            i for i, text in enumerate(texts) if any(stop in text for stop in form.probe.stops)
+        )
         if not self.probe_stops:
             raise ConfigError(f"no token of the vocabulary contains a probe stop: {form.probe.stops}")
         self._texts = texts
@@ -125,7 +127,7 @@ class ThinkingTokens:
         """
         if not thought:
             return None
-        if self.format.transitions.paragraphs and thought[-1] in self._paragraph_ends:
+        if self.format.transitions.paragraphs and self._ends_paragraph(thought):
             return 0
         if len(thought) < 2 or self._goes_on(thought[-1]):
             return None
@@ -134,13 +136,18 @@ class ThinkingTokens:
             if start < 0 or tuple(thought[start:-1]) != ids:
                 continue
             inside_a_word = (
-                start > 0
-                and self._texts[ids[0]][:1].isalnum()
-                and self._texts[thought[start - 1]][-1:].isalnum()
+                start > 0 and self._texts[ids[0]][:1].isalnum() and self._texts[thought[start - 1]][-1:].isalnum()
             )
             if not inside_a_word:
                 return len(ids) + 1
         return None
+
+    def _ends_paragraph(self, thought: Sequence[int]) -> bool:
+        if thought[-1] in self._paragraph_ends:
+            return True  # the blank line within one token, else over two
+        return (
+            len(thought) > 1 and self._texts[thought[-1]].startswith("\n") and self._texts[thought[-2]].endswith("\n")
+        )
 
     def _goes_on(self, token: int) -> bool:
         first = self._texts[token][:1]

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.strict_yaml import ConfigError
+from models.thinking import Keep, ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat, read_format
+from models.tokenizer import ChatTokenizer
+
+
+@pytest.fixture(scope="session")
+def thinking(tokenizer: ChatTokenizer) -> ThinkingTokens:
+    return ThinkingTokens(ThinkingFormat(), tokenizer)
+
+
+def transitions(thinking: ThinkingTokens, tokenizer: ChatTokenizer, text: str) -> list[str]:
+    """The thought up to each transition point, as the points show while it grows token by token."""
+    ids = tokenizer.encode(text)
+    kept = []
+    for end in range(1, len(ids) + 1):
+        back = thinking.transition(ids[:end])
+        if back is not None:
+            assert back <= thinking.lookback
+            kept.append(tokenizer.decode(ids[: end - back]))
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("so 7. Wait, no", ["so 7."]),
+        ("so 7 Wait no", ["so 7"]),
+        ("Wait, no", [""]),
+        ("(Wait) no", ["("]),
+        ("so 7. Hmm, no", ["so 7."]),
+        ("so 7. Alternatively, no", ["so 7."]),  # a cue word of several tokens
+        ("so 7. Waiting for it", []),
+        ("so 7. await it", []),
+        ("so 7. aWait it", []),
+        ("so 7. Wait's it", []),
+        ("so 7. Wait_it", []),
+        ("so 7. wait, no", []),  # another word: case counts
+        ("so 7. Wait", []),  # may still become Waiting
+        ("so 7. Waiting, Wait, Hmm.", ["so 7. Waiting,", "so 7. Waiting, Wait,"]),
+        ("so 7.\n\nNext", ["so 7.\n\n"]),
+        ("so 7.\nNext", []),
+        ("so 7.\n\nWait, no", ["so 7.\n\n", "so 7.\n\n"]),
+    ],
+)
+def test_a_thought_may_be_left_before_cue_words_and_after_paragraphs(
+    thinking: ThinkingTokens, tokenizer: ChatTokenizer, text: str, kept: list[str]
+) -> None:
+    assert transitions(thinking, tokenizer, text) == kept
+
+
+def test_a_paragraph_end_counts_however_it_is_tokenized(thinking: ThinkingTokens, tokenizer: ChatTokenizer) -> None:
+    (newline,) = tokenizer.encode("\n")
+    words = tokenizer.encode("so 7.")
+    assert thinking.transition([*words, newline]) is None
+    assert thinking.transition([*words, newline, newline]) == 0
+
+
+def test_an_empty_thought_has_no_transition(thinking: ThinkingTokens) -> None:
+    assert thinking.transition([]) is None
+
+
+def test_paragraphs_and_words_can_be_switched_off(tokenizer: ChatTokenizer) -> None:
+    words = ThinkingTokens(ThinkingFormat(transitions=TransitionFormat(paragraphs=False)), tokenizer)
+    assert transitions(words, tokenizer, "so 7.\n\nSo. Wait, no") == ["so 7.\n\nSo."]
+    paragraphs = ThinkingTokens(ThinkingFormat(transitions=TransitionFormat(words=())), tokenizer)
+    assert transitions(paragraphs, tokenizer, "so 7.\n\nSo. Wait, no") == ["so 7.\n\n"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "open_"),
+    [
+        ("a", False),
+        ("<think>", True),
+        ("<think>\na", True),
+        ("<think>a</think>b", False),
+        ("<think>a</think><think>", True),
+    ],
+)
+def test_a_prompt_shows_whether_it_ends_inside_a_thought(
+    thinking: ThinkingTokens, tokenizer: ChatTokenizer, prompt: str, open_: bool
+) -> None:
+    assert thinking.leaves_open(tokenizer.encode(prompt)) is open_
+
+
+def test_the_probe_suffix_closes_the_thought(thinking: ThinkingTokens, tokenizer: ChatTokenizer) -> None:
+    assert tokenizer.decode(thinking.probe_suffix[: thinking.keep_of_suffix]) == "\n</think>"
+    (brace,) = tokenizer.encode("}")
+    assert brace in thinking.probe_stops
+    assert all("}" in tokenizer.texts[token] for token in thinking.probe_stops)
+
+
+def test_a_marker_that_is_no_single_token_is_refused(tokenizer: ChatTokenizer) -> None:
+    form = ThinkingFormat(close="[/T]", landing="\n[/T]\n", probe=ProbeFormat(suffix="[/T]"))
+    with pytest.raises(ConfigError, match=r"close is '\[/T\]', which is \d+ tokens"):
+        ThinkingTokens(form, tokenizer)
+
+
+def test_a_probe_stop_outside_the_vocabulary_is_refused(tokenizer: ChatTokenizer) -> None:
+    with pytest.raises(ConfigError, match="no token of the vocabulary contains a probe stop"):
+        ThinkingTokens(ThinkingFormat(probe=ProbeFormat(stops=("\u2042",))), tokenizer)
+
+
+def test_texts_that_do_not_close_the_thought_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"landing is 'so', must contain the closing marker '</think>'"):
+        ThinkingFormat(landing="so")
+    with pytest.raises(ValueError, match=r"probe\.suffix is 'so', must contain the closing marker"):
+        ThinkingFormat(probe=ProbeFormat(suffix="so"))
+    with pytest.raises(ValueError, match="opening is 'so', must contain the opening marker"):
+        ThinkingFormat(opening="so")
+
+
+def test_the_format_beside_the_model_is_read(tmp_path: Path) -> None:
+    assert read_format(tmp_path) == ThinkingFormat()
+    (tmp_path / "laser.yaml").write_text("keep: close\nprobe: {max_answer_tokens: 7}\n")
+    assert read_format(tmp_path) == ThinkingFormat(keep=Keep.CLOSE, probe=ProbeFormat(max_answer_tokens=7))
+
+
+def test_an_override_replaces_the_format_beside_the_model(tmp_path: Path) -> None:
+    (tmp_path / "laser.yaml").write_text("keep: close\n")
+    override = tmp_path / "mine.yaml"
+    override.write_text("answer_reserve: 9\n")
+    assert read_format(tmp_path, override) == ThinkingFormat(answer_reserve=9)
+
+
+def test_a_misspelt_key_of_the_format_is_named(tmp_path: Path) -> None:
+    (tmp_path / "laser.yaml").write_text("keep: close\nprobe:\n  sufix: a\n")
+    with pytest.raises(ConfigError, match=r"laser\.yaml:3: unknown key `probe\.sufix`; did you mean `suffix`\?"):
+        read_format(tmp_path)
