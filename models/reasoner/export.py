@@ -1,0 +1,59 @@
+"""Writes a trained network as a directory that AutoTokenizer and AutoModelForCausalLM load."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from models.reasoner.network import Network
+from models.reasoner.rollout import decode
+from models.reasoner.tasks import FAMILIES, generate
+from models.reasoner.tokenizer import Encoder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+AGREEMENT = 0.999  # share of tokens at which half precision must choose the same token as single precision
+
+
+def export(network: Network, tokenizer: "PreTrainedTokenizerFast", encoder: Encoder, out: Path, *, seed: int) -> None:
+    """Write weights, configuration and tokenizer; weights in half precision where that changes no decision."""
+    from safetensors.torch import save_file
+
+    tokenizer.save_pretrained(out)
+    half = half_agreement(network, encoder, seed=seed) >= AGREEMENT
+    state = {name: tensor.half() if half else tensor for name, tensor in network.state_dict().items()}
+    save_file(
+        {name: tensor.contiguous() for name, tensor in state.items()}, out / "model.safetensors", {"format": "pt"}
+    )
+    # stored in half precision, computed in single: a CPU is slow in half precision
+    config = network.shape.huggingface(eos=encoder.end, pad=encoder.pad, dtype="float32")
+    _write(out / "config.json", config)
+    generation = {"do_sample": False, "eos_token_id": encoder.end, "pad_token_id": encoder.pad, "max_new_tokens": 512}
+    _write(out / "generation_config.json", generation)
+
+
+@torch.no_grad()
+def half_agreement(network: Network, encoder: Encoder, *, seed: int, problems: int = 96) -> float:
+    """The share of greedy rollout tokens that weights rounded to half precision would choose as well."""
+    rng = np.random.default_rng([seed, 2])
+    prompts = [encoder.prompt(generate(FAMILIES[n % len(FAMILIES)], rng).question) for n in range(problems)]
+    rounded = Network(network.shape)
+    rounded.load_state_dict({name: tensor.half().float() for name, tensor in network.state_dict().items()})
+    agreed = total = 0
+    for prompt, rollout in zip(prompts, decode(network, prompts, limit=448, stop=encoder.end), strict=True):
+        tokens = torch.tensor([[*prompt, *rollout.tokens]])
+        length = tokens.shape[1] - 1
+        causal = torch.ones(1, length, length, dtype=torch.bool).tril()
+        logits = rounded(tokens[:, :-1], torch.arange(length)[None, :], causal)
+        same = logits[0, len(prompt) - 1 :].argmax(-1) == tokens[0, len(prompt) :]
+        agreed += int(same.sum())
+        total += len(same)
+    return agreed / total
+
+
+def _write(path: Path, content: Mapping[str, object]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,81 @@
+"""What the network is shown: blocks of packed rows of fresh traces, and of its own traces with the true answer."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from models.reasoner.network import Network
+from models.reasoner.packing import Example, Rows, cuts, example, exit_fork, pack
+from models.reasoner.rollout import decode
+from models.reasoner.tasks import FAMILIES, SPLITS, Problem, generate, grade
+from models.reasoner.tokenizer import Encoder
+from models.reasoner.traces import write
+
+TEMPERATURES = (0.0, 0.6, 0.8)
+LIMIT = 448  # tokens of an own trace
+DIRECT_SHARE = 0.04  # traces with an empty thought
+FILL = 0.95  # packed share of the slots that is aimed at
+
+
+def split_weights(progress: float) -> list[float]:
+    """The curriculum: shares of easy, medium and hard problems, from mostly easy to mostly hard."""
+    ramp = min(1.0, progress / 0.3)
+    first, last = (0.6, 0.3, 0.1), (0.2, 0.35, 0.45)
+    return [a + (b - a) * ramp for a, b in zip(first, last, strict=True)]
+
+
+def fresh_problem(rng: np.random.Generator, progress: float) -> Problem:
+    """A training problem of a random family at the curriculum's mix."""
+    family = FAMILIES[int(rng.integers(len(FAMILIES)))]
+    return generate(family, rng, split=SPLITS[int(rng.choice(len(SPLITS), p=split_weights(progress)))])
+
+
+def fresh_examples(
+    encoder: Encoder, rng: np.random.Generator, *, slots: int, length: int, progress: float
+) -> list[Example]:
+    """Written traces with forks, `slots` slots in all; a trace longer than a row is written again."""
+    examples: list[Example] = []
+    taken = 0
+    while taken < slots:
+        problem = fresh_problem(rng, progress)
+        direct = rng.random() < DIRECT_SHARE
+        made = example(encoder, problem, write(problem, rng), rng, forks=int(rng.integers(3, 6)), direct=bool(direct))
+        if made.slots <= length:
+            examples.append(made)
+            taken += made.slots
+    return examples
+
+
+def own_examples(
+    network: Network, encoder: Encoder, rng: np.random.Generator, *, count: int, length: int, seed: int
+) -> list[Example]:
+    """The network's own traces: a right one teaches its thought, every one teaches the true answer at its exits."""
+    problems = [fresh_problem(rng, 1.0) for _ in range(count)]
+    problems.sort(key=lambda problem: len(problem.question))
+    prompts = [encoder.prompt(problem.question) for problem in problems]
+    temperatures = [TEMPERATURES[int(rng.integers(len(TEMPERATURES)))] for _ in problems]
+    generator = torch.Generator().manual_seed(seed)
+    rollouts = decode(network, prompts, limit=LIMIT, stop=encoder.end, temperatures=temperatures, generator=generator)
+    examples = []
+    for problem, prompt, rollout in zip(problems, prompts, rollouts, strict=True):
+        right = rollout.tokens[-1] == encoder.end and grade(encoder.text(list(rollout.tokens)), problem)
+        tokens = [*prompt, *rollout.tokens]
+        places = cuts(tokens, len(prompt), encoder, rng, 6)
+        made = Example(
+            tokens=tuple(tokens),
+            weights=(0.0,) * len(prompt) + (float(right),) * len(rollout.tokens),
+            forks=tuple(exit_fork(encoder, place, problem.answer) for place in places),
+        )
+        if made.slots <= length:
+            examples.append(made)
+    return examples
+
+
+def block(
+    examples: Sequence[Example], rng: np.random.Generator, *, steps: int, rows: int, length: int, pad: int
+) -> list[Rows]:
+    """Pack examples into the rows of `steps` training steps, in random order."""
+    packed = pack(examples, rows=steps * rows, length=length, pad=pad)
+    order = rng.permutation(len(packed))
+    return [packed.take(order[step * rows : (step + 1) * rows]) for step in range(steps)]
