@@ -57,8 +57,8 @@ class ThinkingFormat:
     opening: str = "<think>\n"  # appended to a prompt whose template does not begin the thought itself
     close: str = "</think>"
     landing: str = (  # closes a thought whose budget is spent; Qwen3's wording
-        "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly now.\n"
-        "</think>\n\n"
+        "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly "
+        "now.\n</think>\n\n"
     )
     keep: Keep = Keep.ANSWER
     answer_reserve: int = 256  # tokens of max_tokens that thinking may not touch
