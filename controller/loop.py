@@ -81,7 +81,19 @@ class Outcome:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """One probe's verdict on a running thought, for whoever watches."""
+
+    thought_tokens: int  # that the trial answer continues
+    answer: str
+    confidence: float
+    gave_up: bool  # ended early, since the threshold was out of reach
+    rows: int  # token rows it cost
+
+
 Sink: TypeAlias = Callable[[Delta | Outcome], None]
+Observer: TypeAlias = Callable[[Checkpoint], None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,6 +102,7 @@ class _Live:
 
     request: ReasoningRequest
     sink: Sink
+    observe: Observer | None
     reply: Reply
     submitted_s: float
     budget_cap: int  # what max_tokens leaves for thinking
@@ -146,8 +159,11 @@ class ServingLoop:
         """The most tokens that a prompt and its reply may have together."""
         return self._engine.max_tokens - self._probe_spec(0.0).room
 
-    def submit(self, request: ReasoningRequest, sink: Sink) -> SequenceId:
-        """Queue a request; its deltas and, last, its outcome go to `sink`. Raises CapacityError if it can never fit."""
+    def submit(self, request: ReasoningRequest, sink: Sink, observe: Observer | None = None) -> SequenceId:
+        """Queue a request; its deltas and, last, its outcome go to `sink`, the probes of its thought to `observe`.
+
+        Raises CapacityError if it can never fit.
+        """
         tokens = len(request.prompt) + request.max_tokens
         if tokens > self.room:
             raise CapacityError(
@@ -160,6 +176,7 @@ class ServingLoop:
         live = _Live(
             request=request,
             sink=sink,
+            observe=observe,
             reply=Reply(
                 emit=sink, decoder=self._tokenizer.stream, thinking=request.thinking, stop=request.stop
             ),
@@ -267,6 +284,16 @@ class ServingLoop:
             return  # the thought ended meanwhile
         live.probe = None
         live.confidence = event.confidence
+        if live.observe is not None:
+            live.observe(
+                Checkpoint(
+                    thought_tokens=live.fork_at,
+                    answer=self._tokenizer.decode(event.answer),
+                    confidence=event.confidence,
+                    gave_up=event.gave_up,
+                    rows=event.rows,
+                )
+            )
         limits = live.in_force = self._limits(live)
         if limits.threshold is not None and not event.gave_up and event.confidence >= limits.threshold:
             live.exit_reason = ExitReason.CONFIDENCE
@@ -321,7 +348,7 @@ class ServingLoop:
             max_answer_tokens=self._thinking.format.probe.max_answer_tokens,
             answer_stops=self._thinking.probe_stops,
             score=self._score,
-            give_up_below=threshold,
+            give_up_below=threshold if threshold <= 1.0 else 0.0,
         )
 
     def _end(self, sequence: SequenceId, reason: FinishReason, error: str | None = None) -> None:

@@ -14,12 +14,12 @@ from typing import Protocol
 class Limits:
     """What bounds a thought now. None: no probing, or no budget."""
 
-    threshold: float | None = None  # confidence in 0 … 1 at which a thought is closed
+    threshold: float | None = None  # confidence at which a thought is closed; above 1: probe, but never close
     budget: int | None = None  # thinking tokens
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and not 0.0 < self.threshold <= 1.0:
-            raise ValueError(f"threshold is {self.threshold}, must lie in (0, 1]")
+        if self.threshold is not None and not self.threshold > 0.0:
+            raise ValueError(f"threshold is {self.threshold}, must be above 0")
         if self.budget is not None and self.budget < 0:
             raise ValueError(f"budget is {self.budget}, must be at least 0")
 

@@ -1,0 +1,176 @@
+"""How well a model answers, and what closing its thoughts early would have cost and saved, measured in one pass.
+
+Every question is answered once with its full thought, probed at every transition point without ever being closed. The
+record of those probes then tells, for any threshold, where the thought would have ended, with which answer, and at
+what price: decoding is deterministic, so what came before that point would have been the same.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from controller.loop import Checkpoint, Outcome, ReasoningRequest, ServingLoop
+from controller.policies import FixedPolicy, Limits
+from controller.reply import Channel, Delta
+from engine.base import Engine, FinishReason
+from models.chat_model import ChatModel
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question and how to tell whether a text answers it."""
+
+    text: str
+    family: str
+    split: str
+    grade: Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A probe of a thought, graded."""
+
+    thought_tokens: int
+    confidence: float
+    right: bool
+    answer_tokens: int  # rows of the probe: its suffix and trial answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One question's full thought and all the probes of it."""
+
+    question: Question
+    right: bool
+    thought_tokens: int
+    tokens: int  # of the whole reply
+    ended: bool  # by itself, not by the token limit
+    probes: tuple[Asked, ...]
+
+
+def evaluation_loop(engine: Engine, model: ChatModel) -> ServingLoop:
+    """A loop that probes every thought at every transition point and closes none."""
+    return ServingLoop(
+        engine=engine,
+        tokenizer=model.tokenizer,
+        thinking=model.thinking,
+        policy=FixedPolicy(Limits(threshold=math.inf)),
+        stop_tokens=model.stop_tokens,
+        clock=time.monotonic,
+    )
+
+
+def record(
+    loop: ServingLoop,
+    model: ChatModel,
+    questions: Sequence[Question],
+    *,
+    max_tokens: int,
+    on_answer: Callable[[], None] = lambda: None,
+) -> list[Record]:
+    """Answer all questions through the engine, batched, greedily; records in the questions' order."""
+    records: list[Record | None] = [None] * len(questions)
+    for index, question in enumerate(questions):
+        text: list[str] = []
+        probes: list[Asked] = []
+
+        def take(item: Delta | Outcome, index: int, text: list[str], probes: list[Asked]) -> None:
+            if isinstance(item, Delta):
+                if item.channel is Channel.CONTENT:
+                    text.append(item.text)
+                return
+            records[index] = Record(
+                question=questions[index],
+                right=questions[index].grade("".join(text)),
+                thought_tokens=item.thought.tokens if item.thought else 0,
+                tokens=item.completion_tokens,
+                ended=item.finish_reason is FinishReason.STOP,
+                probes=tuple(probes),
+            )
+            on_answer()
+
+        loop.submit(
+            ReasoningRequest(
+                prompt=tuple(model.tokenizer.render([{"role": "user", "content": question.text}])),
+                max_tokens=max_tokens,
+            ),
+            partial(take, index=index, text=text, probes=probes),
+            partial(_grade_probe, probes, question),
+        )
+    while loop.busy:
+        loop.tick()
+    return [found for found in records if found is not None]
+
+
+def _grade_probe(probes: list[Asked], question: Question, seen: Checkpoint) -> None:
+    probes.append(
+        Asked(
+            thought_tokens=seen.thought_tokens,
+            confidence=seen.confidence,
+            right=question.grade(f"\\boxed{{{seen.answer}}}"),
+            answer_tokens=seen.rows,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitPoint:
+    """What a fixed threshold would have done on a set of records."""
+
+    threshold: float
+    accuracy: float
+    tokens: float  # mean, probes included
+    saved: float  # share of the full thought's tokens, probes deducted
+    exits: float  # share of thoughts closed early
+
+
+def at_threshold(records: Sequence[Record], threshold: float) -> ExitPoint:
+    """Accuracy and cost of closing each thought at its first probe of at least this confidence."""
+    right = tokens = exits = 0
+    for one in records:
+        spent = 0
+        for probe in one.probes:
+            spent += probe.answer_tokens
+            if probe.confidence >= threshold:
+                right += probe.right
+                tokens += probe.thought_tokens + spent
+                exits += 1
+                break
+        else:
+            right += one.right
+            tokens += one.tokens + spent
+    full = sum(one.tokens for one in records)
+    count = len(records)
+    return ExitPoint(
+        threshold=threshold,
+        accuracy=right / count,
+        tokens=tokens / count,
+        saved=1.0 - tokens / full,
+        exits=exits / count,
+    )
+
+
+def auroc(probes: Iterable[Asked]) -> float:
+    """The chance that a right probe's confidence exceeds a wrong one's (ties count half); nan without both kinds."""
+    found = list(probes)
+    confidence = np.array([probe.confidence for probe in found])
+    right = np.array([probe.right for probe in found], dtype=bool)
+    if right.all() or not right.any():
+        return math.nan
+    _, inverse, counts = np.unique(confidence, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # mean rank of each tie
+    wins = ranks[right].sum() - right.sum() * (right.sum() + 1) / 2  # Mann-Whitney U
+    return float(wins / (right.sum() * (~right).sum()))
+
+
+def interval(right: int, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion."""
+    z, share = 1.959964, right / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return centre - half, centre + half

@@ -1,0 +1,30 @@
+"""Questions to evaluate a model on."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from experiments.evaluation import Question
+from models.reasoner.tasks import FAMILIES, Problem, generate, grade
+
+
+def bundled_questions(count: int, seed: int) -> list[Question]:
+    """`count` distinct questions of each bundled benchmark, from the side that training never sees."""
+    return [_question(problem) for family in FAMILIES for problem in _distinct(family, count, seed)]
+
+
+def _distinct(family: str, count: int, seed: int) -> list[Problem]:
+    rng = np.random.default_rng([seed, FAMILIES.index(family)])
+    found: dict[str, Problem] = {}
+    while len(found) < count:
+        problem = generate(family, rng, from_held_out=True)
+        found.setdefault(problem.question, problem)
+    return list(found.values())
+
+
+def _question(problem: Problem) -> Question:
+    return Question(
+        text=problem.question, family=problem.family, split=problem.split, grade=partial(grade, problem=problem)
+    )
