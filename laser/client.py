@@ -1,0 +1,97 @@
+"""A streaming client of the chat API, as `laser ask` needs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import httpx
+
+
+class AskError(Exception):
+    """No answer could be had; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thought:
+    """A piece of the thought."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The reply is complete; `laser` is the server's additive object, empty with other servers."""
+
+    finish_reason: str
+    laser: dict[str, Any]
+
+
+Piece: TypeAlias = Thought | Answer | End
+
+
+def ask(url: str, question: str) -> Iterator[Piece]:
+    """Put one question to the server at `url`; the pieces of its reply as they come. Raises AskError."""
+    base = url.rstrip("/").removesuffix("/v1")
+    body = {"messages": [{"role": "user", "content": question}], "stream": True}
+    timeout = httpx.Timeout(60.0, connect=5.0)  # s; the server is never silent for longer than its pings allow
+    try:
+        # a proxy from the environment would keep us from a server on this machine or the local network
+        with (
+            httpx.Client(timeout=timeout, trust_env=False) as client,
+            client.stream("POST", f"{base}/v1/chat/completions", json=body) as response,
+        ):
+            if response.status_code != 200:
+                response.read()
+                raise AskError(f"{base} answered {response.status_code}: {_message(response)}")
+            yield from _pieces(response.iter_lines(), base)
+    except httpx.ConnectError as error:
+        raise AskError(f"no server answers at {base}; start one with `laser serve`") from error
+    except httpx.InvalidURL as error:
+        raise AskError(f"{url!r} is not a URL: {error}") from error
+    except httpx.UnsupportedProtocol as error:
+        raise AskError(f"{url!r} is not a URL that begins with http:// or https://") from error
+    except httpx.TransportError as error:
+        reason = str(error) or type(error).__name__
+        raise AskError(f"the connection to {base} broke off: {reason}") from error
+
+
+def _pieces(lines: Iterator[str], base: str) -> Iterator[Piece]:
+    for line in lines:
+        if not line.startswith("data:"):
+            continue
+        data = line.removeprefix("data:").strip()
+        if data == "[DONE]":
+            return
+        try:
+            chunk = json.loads(data)
+        except ValueError as error:
+            raise AskError(f"{base} sent an event that is not JSON: {data[:80]!r}") from error
+        if "error" in chunk:
+            raise AskError(f"{base} failed: {chunk['error'].get('message')}")
+        for choice in chunk.get("choices", ()):
+            delta = choice.get("delta", {})
+            thought = delta.get("reasoning") or delta.get("reasoning_content")
+            if thought:
+                yield Thought(text=thought)
+            if delta.get("content"):
+                yield Answer(text=delta["content"])
+            if choice.get("finish_reason"):
+                yield End(finish_reason=choice["finish_reason"], laser=chunk.get("laser") or {})
+    raise AskError(f"the connection to {base} broke off before the reply was complete")
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return response.text[:200] or response.reason_phrase

@@ -1,0 +1,67 @@
+"""`laser ask`: one question to a running server, its thought and answer as they come, and why the thought stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+@click.command("ask")
+@click.argument("question")
+@click.option(
+    "--url", default=DEFAULT_URL, envvar="LASER_URL", show_default=True, show_envvar=True, help="The server's address."
+)
+def command(question: str, url: str) -> None:
+    """Ask a running server QUESTION.
+
+    Prints the thought (dimmed), the answer, and one line that says why the thinking stopped.
+    """
+    from laser.client import Answer, AskError, End, Thought, ask
+
+    last: type | None = None
+    try:
+        for piece in ask(url, question):
+            if last is not None and type(piece) is not last:
+                click.echo("\n")
+            last = type(piece)
+            match piece:
+                case Thought(text=text):
+                    click.secho(text, dim=True, nl=False)
+                case Answer(text=text):
+                    click.echo(text, nl=False)
+                case End():
+                    click.secho(why(piece.finish_reason, piece.laser), fg="cyan")
+    except AskError as error:
+        if last is not None:
+            click.echo()
+        raise click.ClickException(str(error)) from error
+
+
+def why(finish_reason: str, laser: dict[str, Any]) -> str:
+    """Why the thinking stopped, and what asking has cost, in one line."""
+    parts = [_exit(laser)]
+    probes = laser.get("probes")
+    if probes:
+        parts[0] += f", {probes} probe{'s' * (probes != 1)} ({laser['probe_tokens']} rows)"
+    if finish_reason == "length":
+        parts.append("the answer was cut at max_tokens")
+    if laser.get("total_ms") is not None:
+        parts.append(f"{laser['total_ms'] / 1e3:.2f} s")
+    return "; ".join(parts)
+
+
+def _exit(laser: dict[str, Any]) -> str:
+    tokens = laser.get("reasoning_tokens")
+    after = f"after {tokens} token{'s' * (tokens != 1)}"
+    match laser.get("exit_reason"):
+        case "confidence":
+            return f"stopped thinking: confidence {laser['confidence']:.2f} ≥ {laser['threshold']:.2f} {after}"
+        case "budget":
+            return f"stopped thinking: budget of {laser['budget']} tokens spent {after}"
+        case "natural":
+            return f"thought to its end {after}"
+        case _:
+            return "did not think"

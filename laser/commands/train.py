@@ -1,0 +1,32 @@
+"""`laser train`: the bundled model, trained anew from a seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("train")
+@click.argument("out_dir", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--seed", default=0, show_default=True, help="Decides data and weights.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="CPU threads.")
+def command(out_dir: Path, seed: int, threads: int) -> None:
+    """Train the bundled model and write it to OUT_DIR.
+
+    An interrupted run continues where it stopped when the same command is given again.
+    """
+    from models.reasoner.training import Progress, TrainingConfig, train
+
+    config = TrainingConfig(seed=seed, threads=threads)
+    try:
+        with click.progressbar(length=config.steps, label="training", item_show_func=str) as bar:
+
+            def show(progress: Progress) -> None:
+                state = f"{progress.stage}, loss {progress.loss:.3f}, {progress.slot_rate:,.0f} slots/s"
+                bar.update(progress.step - bar.pos, state)
+
+            train(out_dir, config=config, on_progress=show)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(" ".join(str(error).split())) from error
+    click.echo(f"the model is in {out_dir}; serve it with `laser serve --model {out_dir}`")

@@ -1,0 +1,197 @@
+"""The engine's own thread, and the bridge between it and the event loop.
+
+All calls of the serving loop happen on this thread. Requests and cancellations reach it by a queue that it empties
+between two steps and sleeps on when it is idle; what a step has brought goes back in one call for all requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from controller.loop import Outcome, ReasoningRequest, ServingLoop
+from controller.reply import Delta
+from engine.base import EngineError, SequenceId
+
+log = logging.getLogger(__name__)
+
+Item: TypeAlias = Delta | Outcome
+
+
+class EngineFailure(Exception):
+    """The engine failed on a request that was right."""
+
+
+class Ticket:
+    """One request's reply, as the event loop reads it. Made by `EngineThread.submit`."""
+
+    def __init__(self, cancel: Callable[[Ticket], None]) -> None:
+        self.sequence: SequenceId | None = None  # the engine thread's
+        self._cancel = cancel
+        self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._arrived = asyncio.Event()
+        self._items: list[Item] = []
+        self._failure: EngineFailure | None = None
+        self._over = False
+
+    async def take(self) -> list[Item]:
+        """What has arrived since the last call, at least one item; the outcome is the last of all.
+
+        Raises EngineFailure where the engine could not go on.
+        """
+        await self._arrived.wait()
+        self._arrived.clear()
+        if self._failure is not None:
+            raise self._failure
+        items, self._items = self._items, []
+        return items
+
+    def cancel(self) -> None:
+        """Free the request before the engine's next step; nothing happens if it has ended."""
+        if not self._over:
+            self._over = True
+            self._cancel(self)
+
+    async def accepted(self) -> None:
+        """Returns once the engine has queued the request; raises what it objects to."""
+        await self._accepted
+
+    def receive(self, item: Item | Exception | None) -> None:
+        """Take what the engine thread has for this request; None says that it is accepted. On the event loop."""
+        if item is None or (isinstance(item, Exception) and not self._accepted.done()):
+            if not self._accepted.done():  # a client that has gone cancels the waiting
+                self._accepted.set_result(None) if item is None else self._accepted.set_exception(item)
+            self._over = self._over or item is not None
+            return
+        if isinstance(item, Exception):
+            self._failure = EngineFailure(str(item))
+        else:
+            self._items.append(item)
+        self._over = self._over or not isinstance(item, Delta)
+        self._arrived.set()
+
+
+class EngineThread:
+    """Runs a serving loop on a thread of its own, for the event loop that started it."""
+
+    def __init__(self, loop: ServingLoop) -> None:
+        self._loop = loop
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._outbox: list[tuple[Ticket, Item | Exception | None]] = []
+        self._tickets: set[Ticket] = set()
+        self._thread: threading.Thread | None = None
+        self._events: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread; its replies go to the running event loop."""
+        self._events = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread after its present step; requests still in the engine fail."""
+        if self._thread is not None:
+            self._inbox.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+
+    async def submit(self, request: ReasoningRequest) -> Ticket:
+        """Hand a request to the engine. Raises EngineError where it objects, e.g. CapacityError."""
+        ticket = Ticket(self._cancel)
+        self._inbox.put(partial(self._submit, ticket, request))
+        try:
+            await ticket.accepted()
+        except asyncio.CancelledError:
+            ticket.cancel()
+            raise
+        return ticket
+
+    def _cancel(self, ticket: Ticket) -> None:
+        self._inbox.put(partial(self._forget, ticket))
+
+    # --- on the engine thread ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while self._obey():
+            if self._loop.busy:
+                try:
+                    self._loop.tick()
+                except Exception as error:
+                    log.exception("an engine step failed; its requests get an error, serving goes on")
+                    self._fail(f"the engine failed: {type(error).__name__}: {error}")
+            self._flush()
+        self._fail("the server is shutting down")
+        self._flush()
+
+    def _obey(self) -> bool:
+        """Carry out all that waits in the inbox, sleeping on it while there is nothing to decode; False: the end."""
+        idle = not self._loop.busy
+        while True:
+            try:
+                command = self._inbox.get(block=idle)
+            except queue.Empty:
+                return True
+            if command is None:
+                return False
+            command()
+            idle = False
+
+    def _submit(self, ticket: Ticket, request: ReasoningRequest) -> None:
+        try:
+            ticket.sequence = self._loop.submit(request, partial(self._emit, ticket))
+        except EngineError as error:
+            self._outbox.append((ticket, error))
+        except Exception as error:
+            log.exception("a request could not be submitted")
+            self._outbox.append((ticket, EngineFailure(f"the engine failed: {type(error).__name__}: {error}")))
+        else:
+            self._tickets.add(ticket)
+            self._outbox.append((ticket, None))
+
+    def _forget(self, ticket: Ticket) -> None:
+        if ticket not in self._tickets or ticket.sequence is None:
+            return  # it was refused, or has ended meanwhile
+        self._tickets.discard(ticket)
+        try:
+            self._loop.cancel(ticket.sequence)
+        except Exception:
+            log.exception("a request could not be cancelled")
+
+    def _emit(self, ticket: Ticket, item: Item) -> None:
+        if isinstance(item, Outcome):
+            self._tickets.discard(ticket)
+        self._outbox.append((ticket, item))
+
+    def _fail(self, message: str) -> None:
+        try:
+            self._loop.fail_all(message)
+        except Exception:  # an engine broken in mid-step may not be able to cancel either
+            log.exception("the engine could not be cleared")
+        for ticket in list(self._tickets):
+            self._forget(ticket)
+            self._outbox.append((ticket, EngineFailure(message)))
+
+    def _flush(self) -> None:
+        if not self._outbox:
+            return
+        batch, self._outbox = self._outbox, []
+        assert self._events is not None
+        try:
+            self._events.call_soon_threadsafe(_deliver, batch)
+        except RuntimeError:  # the event loop has closed: nobody is left to read
+            log.debug("%d replies have come after the event loop's end", len(batch))
+
+
+def _deliver(batch: list[tuple[Ticket, Item | Exception | None]]) -> None:
+    for ticket, item in batch:
+        ticket.receive(item)

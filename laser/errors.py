@@ -1,0 +1,94 @@
+"""What the HTTP API answers when it cannot do what was asked, in OpenAI's error shape.
+
+    ApiError
+    ├── BadRequest          400  the request itself is wrong
+    │   └── ContextTooLong  400  prompt and reply do not fit the model's context
+    ├── UnknownModel        404  this server has another model
+    └── ServerFailure       500  the request was right, the server failed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class ApiError(Exception):
+    """An error that the client is told about."""
+
+    status = 500
+    type = "server_error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+    def body(self) -> dict[str, Any]:
+        """The response's JSON."""
+        return error_body(str(self), type=self.type, param=self.param, code=self.code)
+
+
+class BadRequest(ApiError):
+    """The request is wrong; the message names the value and the limit."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class ContextTooLong(BadRequest):
+    """Prompt and reply together do not fit."""
+
+    def __init__(self, message: str, *, param: str | None) -> None:
+        super().__init__(message, param=param, code="context_length_exceeded")
+
+
+class UnknownModel(ApiError):
+    """The model asked for is not served here."""
+
+    status = 404
+    type = "invalid_request_error"
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        known_names = ", ".join(repr(each) for each in known)
+        message = f"the model {name!r} does not exist here; known: {known_names}"
+        super().__init__(message, param="model", code="model_not_found")
+
+
+class ServerFailure(ApiError):
+    """The server failed on a request that was right."""
+
+
+def error_body(message: str, *, type: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+    """An error as OpenAI's clients read it; what cannot be written in UTF-8 is escaped."""
+    readable = message.encode("utf-8", "backslashreplace").decode("utf-8")
+    return {"error": {"message": readable, "type": type, "param": param, "code": code}}
+
+
+def validation_error(errors: Sequence[Mapping[str, Any]], *, content_type: str) -> BadRequest:
+    """The first of pydantic's complaints about a request, as one sentence that names field, value and limit."""
+    first = errors[0]
+    kind, context = first["type"], first.get("ctx") or {}
+    param = ".".join(str(part) for part in first["loc"] if part != "body") or None
+    if kind == "json_invalid":
+        return BadRequest(f"the body is not JSON: {context.get('error', first['msg'])}", code="invalid_json")
+    if param is None:
+        if "json" not in content_type:
+            return BadRequest(f"the Content-Type is {content_type!r}, must be 'application/json'")
+        return BadRequest("the body must be a JSON object")
+    shown = _shown(first.get("input"))
+    sentence = {
+        "missing": f"{param} is missing",
+        "greater_than_equal": f"{param} is {shown}, must be at least {context.get('ge')}",
+        "greater_than": f"{param} is {shown}, must be above {context.get('gt')}",
+        "less_than_equal": f"{param} is {shown}, must be at most {context.get('le')}",
+        "literal_error": f"{param} is {shown}, must be one of {context.get('expected')}",
+        "value_error": f"{param}: {context.get('error')}",
+        "too_short": f"{param} has {context.get('actual_length')} entries, needs {context.get('min_length')} or more",
+    }.get(kind)
+    return BadRequest(sentence or f"{param} is {shown}: {first['msg'][:1].lower()}{first['msg'][1:]}", param=param)
+
+
+def _shown(value: object, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}…"
