@@ -1,5 +1,6 @@
 """The tokenizer: byte-level BPE with single digits and blank lines of their own, and the chat template."""
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,9 +55,7 @@ def build_tokenizer(*, seed: int, samples: int = 6000) -> "PreTrainedTokenizerFa
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    # the marks of a thought stay visible when special tokens are dropped from decoded text
-    marks = [AddedToken(text, special=True, normalized=False) for text in (PAD, START, END)]
-    marks += [AddedToken(text, special=False, normalized=False) for text in (THINK, CLOSE)]
+    marks = [AddedToken(text, special=True, normalized=False) for text in (PAD, START, END, THINK, CLOSE)]
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=marks,
@@ -68,10 +67,12 @@ def build_tokenizer(*, seed: int, samples: int = 6000) -> "PreTrainedTokenizerFa
     texts = [text for problem in problems for text in (problem.question, write(problem, rng).completion)]
     roles = ["system\nYou are a helpful assistant.", "user\n", "assistant\n"] * 50
     tokenizer.train_from_iterator([*texts, *roles], trainer)
-    tokenizer.add_special_tokens(marks[:3])
-    tokenizer.add_tokens(marks[3:])
+    # the marks of a thought stay visible when special tokens are dropped from decoded text
+    content = json.loads(tokenizer.to_str())
+    for token in content["added_tokens"]:
+        token["special"] = token["content"] not in (THINK, CLOSE)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer,
+        tokenizer_object=Tokenizer.from_str(json.dumps(content)),
         eos_token=END,
         pad_token=PAD,
         chat_template=CHAT_TEMPLATE,

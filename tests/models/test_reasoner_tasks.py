@@ -1,0 +1,160 @@
+"""Problems, grader and traces of the bundled reasoner."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.reasoner.tasks import FAMILIES, OPERATIONS, SPLITS, Problem, generate, grade, held_out
+from models.reasoner.traces import EXIT, write
+
+families = st.sampled_from(FAMILIES)
+splits = st.sampled_from(SPLITS)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def drawn(family: str, seed: int, split: str | None = None) -> Problem:
+    return generate(family, np.random.default_rng(seed), split=split)
+
+
+@given(families, splits, seeds)
+def test_a_seed_gives_the_same_problem_again(family: str, split: str, seed: int) -> None:
+    assert drawn(family, seed, split) == drawn(family, seed, split)
+
+
+@given(families, splits, seeds)
+def test_difficulty_is_the_number_of_operations(family: str, split: str, seed: int) -> None:
+    problem = drawn(family, seed, split)
+    low, high = OPERATIONS[family][split]
+    assert problem.split == split
+    assert low <= problem.operations <= high
+    assert len(problem.steps) == problem.operations
+
+
+@given(families, seeds, st.booleans())
+def test_training_and_held_out_problems_never_meet(family: str, seed: int, from_held_out: bool) -> None:
+    problem = generate(family, np.random.default_rng(seed), from_held_out=from_held_out)
+    assert held_out(problem.question) is from_held_out
+
+
+def test_about_one_question_in_eight_is_held_out() -> None:
+    share = np.mean([held_out(f"question {number}") for number in range(4000)])
+    assert 0.10 < share < 0.15
+
+
+def test_unknown_names_are_refused_with_what_is_known() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="'vars': expected one of arith, words, lists"):
+        generate("vars", rng)
+    with pytest.raises(ValueError, match="'huge': expected one of easy, medium, hard"):
+        generate("arith", rng, split="huge")
+
+
+@given(seeds)
+def test_arith_questions_have_the_answer_that_python_computes(seed: int) -> None:
+    problem = drawn("arith", seed)
+    if problem.question.startswith("Compute"):
+        # every step keeps the last two digits, and subtraction never goes below zero: only the end can differ
+        value = int(re.findall(r"\d+", problem.opening)[0])
+        operations = re.findall(r"([-+*]) (\d+)", problem.question)
+    else:
+        value = int(re.findall(r"\d+", problem.opening)[0])
+        words = re.findall(r"(add|subtract|multiply by) (\d+)", problem.question)
+        operations = [({"add": "+", "subtract": "-", "multiply by": "*"}[word], number) for word, number in words]
+    assert len(operations) == problem.operations
+    for sign, number in operations:
+        right = int(number)
+        value = {"+": value + right, "-": value - right, "*": value * right}[sign] % 100
+    assert str(value) == problem.answer
+
+
+@given(seeds)
+def test_lists_questions_have_the_answer_that_sorting_gives(seed: int) -> None:
+    problem = drawn("lists", seed)
+    ordered = sorted(map(int, re.findall(r"\d+", problem.question)), reverse="smallest" not in problem.question)
+    if "difference" in problem.question:
+        expected = max(ordered) - min(ordered)
+    elif "sum" in problem.question:
+        expected = sum(ordered[: 2 if "two" in problem.question else 3])
+    else:
+        rank = next((r for r, word in enumerate(("second", "third", "fourth"), 1) if word in problem.question), 0)
+        expected = ordered[rank]
+    assert str(expected) == problem.answer
+
+
+@given(families, seeds)
+def test_every_equation_of_a_trace_is_right(family: str, seed: int) -> None:
+    problem = drawn(family, seed)
+    thought = write(problem, np.random.default_rng(seed)).thought
+    for left, right in re.findall(r"((?:\d+ [-+*] )+\d+) = (\d+)", thought):
+        assert eval(left) == int(right), f"{left} = {right}"
+    for left, sign, right, result in re.findall(r"(\d+) ([-+*]) (\d+) is (\d+)", thought):
+        exact = {"+": int(left) + int(right), "-": int(left) - int(right), "*": int(left) * int(right)}[sign]
+        assert exact % 100 == int(result)
+    for listed, best in re.findall(r"largest of ([\d, ]+) is (\d+)", thought):
+        assert max(map(int, listed.split(", "))) == int(best)
+
+
+@given(families, seeds)
+def test_a_trace_says_its_result_then_checks_it_then_closes(family: str, seed: int) -> None:
+    problem = drawn(family, seed)
+    trace = write(problem, np.random.default_rng(seed))
+    assert all(paragraph.endswith(".\n\n") and "\n" not in paragraph[:-2] for paragraph in trace.paragraphs)
+    steps, checks = trace.paragraphs[: problem.operations], trace.paragraphs[problem.operations :]
+    assert steps[-1].endswith(f"So the result is {problem.answer}.\n\n")
+    assert checks
+    assert all(f"The result is still {problem.answer}." in check for check in checks)
+    assert trace.completion == f"{trace.thought}{EXIT}{problem.answer}}}<|im_end|>"
+
+
+@given(families, seeds)
+def test_a_written_trace_is_graded_right(family: str, seed: int) -> None:
+    problem = drawn(family, seed)
+    assert grade(write(problem, np.random.default_rng(seed)).completion, problem)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\boxed{47}",
+        r"**Final Answer**" + "\n" + r"\boxed{ 47 }<|im_end|>",
+        r"\boxed{12} no, rather \boxed{47}.",
+        r"<think>\boxed{3}</think>\boxed{47}",
+        r"$\boxed{47.0}$",
+        r"\boxed{047}",
+        r"\boxed{$47$}",
+    ],
+)
+def test_a_right_answer_is_recognised_in_its_spellings(text: str, forty_seven: Problem) -> None:
+    assert grade(text, forty_seven)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "47",
+        r"\boxed{47",
+        r"\boxed{}",
+        r"\boxed{-47}",
+        r"\boxed{4 8}",
+        r"\boxed{47} or \boxed{48}",
+        r"\boxed{x}",
+        r"<think>\boxed{47}</think>I do not know",
+        r"\boxed{47.5}",
+        r"\boxed{²}",
+    ],
+)
+def test_anything_else_is_graded_wrong(text: str, forty_seven: Problem) -> None:
+    assert not grade(text, forty_seven)
+
+
+@pytest.fixture
+def forty_seven() -> Problem:
+    return Problem(
+        family="arith", question="?", answer="47", operations=1, split="easy", opening="Start with 47.", steps=()
+    )
