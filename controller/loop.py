@@ -302,6 +302,9 @@ class ServingLoop:
             live.tokens -= withdrawn
             del live.thought[live.fork_at :]
             self._engine.adopt(event.probe, keep=self._kept(event))
+            if self._thinking.format.keep is Keep.ANSWER:  # an answer is there: the next sampled token may end it
+                live.armed = True
+                self._engine.arm_stops(event.sequence)
         self._release(live)
 
     def _kept(self, probed: Probed) -> int:
