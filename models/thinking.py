@@ -136,7 +136,7 @@ class ThinkingTokens:
             if start < 0 or tuple(thought[start:-1]) != ids:
                 continue
             inside_a_word = (
-                start > 0 and self._texts[ids[0]][:1].isalnum() and self._texts[thought[start - 1]][-1:].isalnum()
+                start > 0 and self._text(ids[0])[:1].isalnum() and self._text(thought[start - 1])[-1:].isalnum()
             )
             if not inside_a_word:
                 return len(ids) + 1
@@ -145,13 +145,14 @@ class ThinkingTokens:
     def _ends_paragraph(self, thought: Sequence[int]) -> bool:
         if thought[-1] in self._paragraph_ends:
             return True  # the blank line within one token, else over two
-        return (
-            len(thought) > 1 and self._texts[thought[-1]].startswith("\n") and self._texts[thought[-2]].endswith("\n")
-        )
+        return len(thought) > 1 and self._text(thought[-1]).startswith("\n") and self._text(thought[-2]).endswith("\n")
 
     def _goes_on(self, token: int) -> bool:
-        first = self._texts[token][:1]
+        first = self._text(token)[:1]
         return first.isalnum() or first in ("'", "’", "_")
+
+    def _text(self, token: int) -> str:
+        return self._texts[token] if token < len(self._texts) else ""  # a model's last rows may have no token
 
 
 def _single(tokenizer: ChatTokenizer, marker: str, name: str) -> int:

@@ -54,6 +54,13 @@ def test_a_thought_may_be_left_before_cue_words_and_after_paragraphs(
     assert transitions(thinking, tokenizer, text) == kept
 
 
+def test_ids_beyond_the_tokenizer_are_no_transition(thinking: ThinkingTokens, tokenizer: ChatTokenizer) -> None:
+    beyond = len(tokenizer.texts)  # models pad their vocabulary to a round number of rows
+    assert thinking.transition([beyond]) is None
+    assert thinking.transition([beyond, beyond + 1]) is None
+    assert thinking.transition([beyond, *tokenizer.encode("Wait,")]) == 2
+
+
 def test_a_paragraph_end_counts_however_it_is_tokenized(thinking: ThinkingTokens, tokenizer: ChatTokenizer) -> None:
     (newline,) = tokenizer.encode("\n")
     words = tokenizer.encode("so 7.")
