@@ -120,6 +120,7 @@ class _Live:
     probe_tokens: int = 0
     withdrawn: int = 0
     armed: bool = False
+    finished: bool = False
 
     @property
     def thinking(self) -> bool:
@@ -217,7 +218,11 @@ class ServingLoop:
 
     def tick(self) -> None:
         """One engine step, and every decision that follows from it."""
-        for event in self._engine.step():
+        events = self._engine.step()
+        for event in events:
+            if isinstance(event, Finished) and event.sequence in self._live:
+                self._live[event.sequence].finished = True  # the engine holds it no more, its last tokens come first
+        for event in events:
             live = self._live.get(event.sequence)
             if live is None:
                 continue  # ended by an earlier event of this step
@@ -249,7 +254,7 @@ class ServingLoop:
         if live.reply.stopped:
             self._engine.cancel(event.sequence)
             self._end(event.sequence, FinishReason.STOP)
-        elif live.reply.answered and not live.armed:
+        elif live.reply.answered and not live.armed and not live.finished:
             live.armed = True
             self._engine.arm_stops(event.sequence)
 
