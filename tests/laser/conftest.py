@@ -1,111 +1,24 @@
-"""A real server for the tests: uvicorn on a free port of this machine, the torch engine, a small model."""
+"""Models for the server's tests, and servers that most of them share."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import torch
 
-from engine.base import Load
 from laser.config import ServeConfig
-from laser.deployment import Deployment, deploy
-from laser.server import create_app
-from laser.service import Service
-
-WAIT_S = 20.0
-
-
-@dataclass(frozen=True)
-class LiveServer:
-    """A server that runs, and what is behind it."""
-
-    url: str
-    deployment: Deployment
-
-    @property
-    def load(self) -> Load:
-        return self.deployment.engine.load()
-
-    def post(self, **body: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}/v1/chat/completions", json=chat(**body), trust_env=False, timeout=WAIT_S)
-
-    def wait_for_load(self, **expected: int) -> None:
-        """Return once the engine's load is as expected; fail if that takes too long."""
-        wait_until(lambda: all(getattr(self.load, name) == value for name, value in expected.items()))
-
-
-def chat(**body: Any) -> dict[str, Any]:
-    """A request's body with a question in it."""
-    return {"messages": [{"role": "user", "content": "What is 12 + 30?"}], "max_tokens": 48, **body}
-
-
-def wait_until(true: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not so within {timeout_s} s")
-        time.sleep(0.005)
-
-
-@contextmanager
-def running(config: ServeConfig, **app_options: Any) -> Iterator[LiveServer]:
-    """A server for `config` on a free port, until the block ends."""
-    import uvicorn
-
-    deployment = deploy(config)
-    app = create_app(Service(deployment), **app_options)
-    settings = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="warning", ws="none", lifespan="on", timeout_graceful_shutdown=5
-    )
-    server = uvicorn.Server(settings)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_until(lambda: server.started or not thread.is_alive())
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield LiveServer(url=f"http://127.0.0.1:{port}", deployment=deployment)
-    finally:
-        server.should_exit = True
-        thread.join(WAIT_S)
-
-
-def save_random_model(directory: Path, **changes: Any) -> Path:
-    """A small model with random weights and the bundled model's tokenizer."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    from models.reasoner.tokenizer import build_tokenizer
-
-    tokenizer = build_tokenizer(seed=0, samples=300)
-    tokenizer.save_pretrained(directory)
-    shape: dict[str, Any] = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 16,
-        "max_position_embeddings": 4096,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    torch.manual_seed(0)
-    Qwen3ForCausalLM(Qwen3Config(**shape | changes)).save_pretrained(directory)
-    return directory
+from tests.laser.live_server import LiveServer, running, save_confident_model, save_random_model
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
+def one_thread() -> Iterator[None]:
     """Small models are fastest on one thread, and the tests leave the other cores alone."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -126,5 +39,21 @@ def model(random_model: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def server(model: Path) -> Iterator[LiveServer]:
-    with running(ServeConfig(model=model, name="little", threads=1)) as live:
+    """The bundled model's server."""
+    with running(ServeConfig(model=model, name="little")) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def confident(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """The server of a model whose every probability is known: it would think for ever, but is sure of its answer."""
+    directory = save_confident_model(tmp_path_factory.mktemp("confident-model"))
+    with running(ServeConfig(model=directory, name="confident")) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def narrow(random_model: Path) -> Iterator[LiveServer]:
+    """A server that decodes one sequence at a time, with thoughts that hardly ever end; its streams ping often."""
+    with running(ServeConfig(model=random_model, name="narrow", max_batch=1, early_exit=False), ping_s=0.05) as live:
         yield live
