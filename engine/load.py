@@ -30,7 +30,7 @@ def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
     bare = architecture in ARCHITECTURES and getattr(config, "hidden_act", "silu") == "silu"
     if runner is Runner.BARE and not bare:
         raise UnsupportedModelError(
-            f"{directory}: architecture {architecture} has no bare runner, which knows {', '.join(sorted(ARCHITECTURES))}"
+            f"{directory}: architecture {architecture} has no bare runner, it knows {', '.join(sorted(ARCHITECTURES))}"
         )
     if bare and runner is not Runner.TRANSFORMERS:
         return BareModel(config, _weights(directory))

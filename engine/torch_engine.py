@@ -255,9 +255,9 @@ class TorchEngine:
             if rows.probe and probe is not None:
                 self._advance_probe(probe, rows.probe, logits[row], next(best))
                 row += 1
-            if rows.samples and not self._finish_if_full(state, events, state.tokens[-1]) and probe is not None:
-                if probe.ended:
-                    events.append(_probed(state.id, probe))
+            finished = rows.samples and self._finish_if_full(state, events, state.tokens[-1])
+            if rows.samples and not finished and probe is not None and probe.ended:
+                events.append(_probed(state.id, probe))
 
     def _next_token(self, state: SequenceState, logits: torch.Tensor, best: int) -> int:
         sampling, stops = state.request.sampling, state.request.stop_tokens

@@ -29,9 +29,9 @@ class TransformersModel:
         AttentionInterface.register(_ATTENTION, _attention)
         AttentionMaskInterface.register(_ATTENTION, _no_mask)
         try:
-            self._model: Any = AutoModelForCausalLM.from_pretrained(
+            self._model: Any = AutoModelForCausalLM.from_pretrained(  # which puts it in evaluation mode
                 directory, config=config, dtype=torch.float32, attn_implementation="eager", local_files_only=True
-            ).eval()
+            )
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise CorruptModelError(f"{directory}: the model cannot be loaded: {error}") from error
         heads = config.num_attention_heads
