@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 MAX_STOPS = 4
 
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
+def _encodable(text: str) -> str:
+    """The text itself. JSON can smuggle in halves of a character, which no tokenizer reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"has half a character at position {error.start}, must be valid Unicode") from error
+    return text
+
+
 def _text(content: object) -> object:
     """A message's content as one text; parts that are not text cannot be served."""
-    if content is None or isinstance(content, str):
-        return content
+    if content is None:
+        return None
+    if isinstance(content, str):
+        return _encodable(content)
     if not isinstance(content, list):
         raise ValueError(f"is {type(content).__name__}, must be a text or a list of text parts")
     texts = []
@@ -22,7 +33,7 @@ def _text(content: object) -> object:
         kind = part.get("type") if isinstance(part, dict) else type(part).__name__
         if kind != "text" or not isinstance(part.get("text"), str):
             raise ValueError(f"part {number} is of type {kind!r}, must be 'text': this model reads text only")
-        texts.append(part["text"])
+        texts.append(_encodable(part["text"]))
     return "\n".join(texts)
 
 
@@ -37,7 +48,7 @@ def _stops(stop: object) -> object:
         raise ValueError(f"has {len(stops)} texts, must be at most {MAX_STOPS}")
     if "" in stops:
         raise ValueError("has an empty text, each must have at least 1 character")
-    return tuple(stops)
+    return tuple(_encodable(each) for each in stops)
 
 
 def _one(n: object) -> object:
@@ -54,7 +65,14 @@ class Message(_Request):
     """One message of a chat; an assistant's earlier thoughts are left out, as models are trained to expect."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Annotated[str | None, BeforeValidator(_text)] = None
+    content: Annotated[str | None, BeforeValidator(_text)] = Field(default=None, validate_default=True)
+
+    @field_validator("content")
+    @classmethod
+    def _there_is_some(cls, content: str | None, info: ValidationInfo) -> str | None:
+        if content is None and info.data.get("role") != "assistant":  # an assistant may have called a tool instead
+            raise ValueError("is null, must be a text")
+        return content
 
 
 class StreamOptions(_Request):

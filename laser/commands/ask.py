@@ -42,6 +42,8 @@ def command(question: str, url: str) -> None:
 
 def why(finish_reason: str, laser: dict[str, Any]) -> str:
     """Why the thinking stopped, and what asking has cost, in one line."""
+    if not laser:
+        return "the server does not say why it stopped"
     parts = [_exit(laser)]
     probes = laser.get("probes")
     if probes:
@@ -60,7 +62,7 @@ def _exit(laser: dict[str, Any]) -> str:
         case "confidence":
             return f"stopped thinking: confidence {laser['confidence']:.2f} ≥ {laser['threshold']:.2f} {after}"
         case "budget":
-            return f"stopped thinking: budget of {laser['budget']} tokens spent {after}"
+            return f"stopped thinking: its budget of {laser['budget']} tokens was spent"
         case "natural":
             return f"thought to its end {after}"
         case _:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,12 +55,16 @@ def wait_until(true: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
         time.sleep(0.005)
 
 
-@contextmanager
-def running(config: ServeConfig, **app_options: Any) -> Iterator[LiveServer]:
+def running(config: ServeConfig, **app_options: Any) -> AbstractContextManager[LiveServer]:
     """A server for `config` on a free port, until the block ends."""
+    return running_deployment(deploy(config), **app_options)
+
+
+@contextmanager
+def running_deployment(deployment: Deployment, **app_options: Any) -> Iterator[LiveServer]:
+    """A server for a deployment on a free port, until the block ends."""
     import uvicorn
 
-    deployment = deploy(config)
     app = create_app(Service(deployment), **app_options)
     settings = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_level="warning", ws="none", lifespan="on", timeout_graceful_shutdown=5

@@ -1,0 +1,78 @@
+"""The server's configuration: strict in the file, and flag before file before default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.base import CorruptModelError
+from engine.load import Runner
+from laser.config import ServeConfig, load_config
+from laser.deployment import read_generation_defaults
+from models.strict_yaml import ConfigError
+
+
+def written(directory: Path, text: str) -> Path:
+    path = directory / "serve.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    file = written(tmp_path, "threshold: 0.5\nport: 9000\nmodel: here\nrunner: bare\n")
+    config = load_config(file, {"port": 9001, "threshold": None, "early_exit": None})
+    assert config == ServeConfig(threshold=0.5, port=9001, model=tmp_path / "here", runner=Runner.BARE)
+    assert load_config(file, {"runner": "transformers"}).runner is Runner.TRANSFORMERS
+    assert load_config(None, {}) == ServeConfig()
+
+
+def test_a_misspelt_key_is_named_with_file_and_line(tmp_path: Path) -> None:
+    file = written(tmp_path, "port: 9000\nthreshhold: 0.5\n")
+    with pytest.raises(ConfigError, match=r"serve\.yaml:2: unknown key `threshhold`; did you mean `threshold`\?"):
+        load_config(file, {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"threshold": 0.0}, r"threshold is 0\.0, must lie in \(0, 1\]"),
+        ({"threshold": 1.01}, r"threshold is 1\.01, must lie in \(0, 1\]"),
+        ({"threshold": float("nan")}, r"threshold is nan"),
+        ({"port": -1}, "port is -1, must be at least 0"),
+        ({"port": 70000}, "port is 70000, must be at most 65535"),
+        ({"budget": -1}, "budget is -1, must be at least 0"),
+        ({"max_batch": 0}, "max_batch is 0, must be at least 1"),
+        ({"cells": 0}, "cells is 0"),
+        ({"threads": 0}, "threads is 0"),
+        ({"default_max_tokens": 0}, "default_max_tokens is 0"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_limit(tmp_path: Path, flags: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_config(None, flags)
+    ((name, value),) = flags.items()
+    text = ".nan" if value != value else str(value)
+    with pytest.raises(ConfigError, match=rf"serve\.yaml:\d+: .*{told}"):
+        load_config(written(tmp_path, f"{name}: {text}\n"), {})
+
+
+def test_a_model_that_samples_by_default_is_sampled(tmp_path: Path) -> None:
+    path = tmp_path / "generation_config.json"
+    assert read_generation_defaults(tmp_path).sampling.temperature == 0.0
+    path.write_text('{"do_sample": true, "temperature": 0.6, "top_p": 0.95, "top_k": 20, "eos_token_id": [7, 9]}')
+    defaults = read_generation_defaults(tmp_path)
+    sampling = defaults.sampling
+    assert (sampling.temperature, sampling.top_p, sampling.top_k) == (0.6, 0.95, 20)
+    assert defaults.stop_tokens == {7, 9}
+    path.write_text('{"do_sample": false, "temperature": 0.6, "eos_token_id": 7}')
+    assert read_generation_defaults(tmp_path).sampling.temperature == 0.0
+    assert read_generation_defaults(tmp_path).stop_tokens == {7}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"eos_token_id": "x"}', '{"do_sample": true, "temperature": -1}'])
+def test_damaged_generation_defaults_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "generation_config.json").write_text(text)
+    with pytest.raises(CorruptModelError, match=r"generation_config\.json: cannot be used"):
+        read_generation_defaults(tmp_path)

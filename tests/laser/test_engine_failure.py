@@ -1,0 +1,104 @@
+"""When the engine fails, the requests in it get a clear error, and the next ones are served."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from controller.loop import ServingLoop
+from controller.policies import FixedPolicy
+from engine.base import Engine, Event, Load, ProbeId, ProbeSpec, Request, SequenceId
+from laser.config import ServeConfig
+from laser.deployment import Deployment, deploy
+from tests.laser.live_server import WAIT_S, LiveServer, chat, running_deployment
+
+
+class FragileEngine:
+    """A real engine whose next step can be made to fail."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.fail_next = threading.Event()
+
+    @property
+    def max_tokens(self) -> int:
+        return self._engine.max_tokens
+
+    def submit(self, request: Request) -> SequenceId:
+        return self._engine.submit(request)
+
+    def step(self) -> list[Event]:
+        if self.fail_next.is_set():
+            self.fail_next.clear()
+            raise MemoryError("the arena has burst")
+        return self._engine.step()
+
+    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
+        return self._engine.fork(sequence, spec, back=back)
+
+    def adopt(self, probe: ProbeId, *, keep: int) -> None:
+        self._engine.adopt(probe, keep=keep)
+
+    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
+        self._engine.force(sequence, tokens)
+
+    def arm_stops(self, sequence: SequenceId) -> None:
+        self._engine.arm_stops(sequence)
+
+    def cancel(self, sequence: SequenceId) -> None:
+        self._engine.cancel(sequence)
+
+    def load(self) -> Load:
+        return self._engine.load()
+
+
+@pytest.fixture(scope="module")
+def fragile(random_model: Path) -> Iterator[tuple[LiveServer, FragileEngine]]:
+    sound = deploy(ServeConfig(model=random_model, name="fragile"))
+    engine = FragileEngine(sound.engine)
+    with running_deployment(_around(sound, engine)) as live:
+        yield live, engine
+
+
+def _around(sound: Deployment, engine: FragileEngine) -> Deployment:
+    loop = ServingLoop(
+        engine=engine,
+        tokenizer=sound.tokenizer,
+        thinking=sound.thinking,
+        policy=FixedPolicy(),
+        stop_tokens=frozenset(),
+        clock=lambda: 0.0,
+    )
+    return replace(sound, engine=engine, loop=loop)
+
+
+def test_a_failing_step_is_a_500_and_serving_goes_on(fragile: tuple[LiveServer, FragileEngine]) -> None:
+    server, engine = fragile
+    engine.fail_next.set()
+    response = server.post()
+    assert response.status_code == 500
+    error = response.json()["error"]
+    assert (error["type"], error["message"]) == ("server_error", "the engine failed: MemoryError: the arena has burst")
+    assert server.post().status_code == 200
+    server.wait_for_load(running=0, waiting=0, cells_reserved=0)
+
+
+def test_a_stream_that_has_begun_ends_with_the_error(fragile: tuple[LiveServer, FragileEngine]) -> None:
+    server, engine = fragile
+    url, body = f"{server.url}/v1/chat/completions", chat(stream=True, max_tokens=3000)
+    with httpx.stream("POST", url, json=body, trust_env=False, timeout=WAIT_S) as response:
+        lines = (line for line in response.iter_lines() if line)
+        first = [next(lines) for _ in range(4)]
+        engine.fail_next.set()
+        rest = list(lines)
+    assert "reasoning" in first[-1]
+    assert "the arena has burst" in json.loads(rest[-2].removeprefix("data: "))["error"]["message"]
+    assert rest[-1] == "data: [DONE]"
+    assert server.post().status_code == 200
+    assert httpx.get(f"{server.url}/health", trust_env=False).json()["status"] == "ok"
