@@ -84,7 +84,7 @@ class BareModel:
                 qkv[:, heads + kv_heads :].transpose(0, 1),
             )
             found = attend(rotated[:, :heads], batch, index, scale)
-            hidden = hidden + linear(found.view(-1, heads * width), layer.out, layer.out_bias)
+            hidden = hidden + linear(found.reshape(-1, heads * width), layer.out, layer.out_bias)
             normed = self._rms(hidden, layer.mlp_norm)
             gate, up = linear(normed, layer.gate_up, layer.gate_up_bias).chunk(2, dim=-1)
             hidden = hidden + linear(silu(gate) * up, layer.down, layer.down_bias)
@@ -97,28 +97,26 @@ class BareModel:
         shape, hidden, inner = self._shape, config.hidden_size, config.intermediate_size
         queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
         attention, mlp = prefix + "self_attn.", prefix + "mlp."
-        normed = take.optional(attention + "q_norm.weight", shape.head_dim)
+        query_key_value = ((attention + "q_proj", queries), (attention + "k_proj", keys), (attention + "v_proj", keys))
+        gate_up = ((mlp + "gate_proj", inner), (mlp + "up_proj", inner))
+        # which parts there are follows from the architecture, never from what the file happens to hold
+        qwen2, qwen3 = config.model_type == "qwen2", config.model_type == "qwen3"
+        in_bias = qwen2 or config.attention_bias
+        out_bias = not qwen2 and config.attention_bias
+        mlp_bias = getattr(config, "mlp_bias", False)
         return _Layer(
             attention_norm=take(prefix + "input_layernorm.weight", hidden),
-            qkv=torch.cat(
-                [
-                    take(attention + "q_proj.weight", queries, hidden),
-                    take(attention + "k_proj.weight", keys, hidden),
-                    take(attention + "v_proj.weight", keys, hidden),
-                ]
-            ),
-            qkv_bias=take.biases((attention + "q_proj", queries), (attention + "k_proj", keys), (attention + "v_proj", keys)),
-            query_norm=normed,
-            key_norm=None if normed is None else take(attention + "k_norm.weight", shape.head_dim),
+            qkv=torch.cat([take(f"{name}.weight", size, hidden) for name, size in query_key_value]),
+            qkv_bias=torch.cat([take(f"{name}.bias", size) for name, size in query_key_value]) if in_bias else None,
+            query_norm=take(attention + "q_norm.weight", shape.head_dim) if qwen3 else None,
+            key_norm=take(attention + "k_norm.weight", shape.head_dim) if qwen3 else None,
             out=take(attention + "o_proj.weight", hidden, queries),
-            out_bias=take.optional(attention + "o_proj.bias", hidden),
+            out_bias=take(attention + "o_proj.bias", hidden) if out_bias else None,
             mlp_norm=take(prefix + "post_attention_layernorm.weight", hidden),
-            gate_up=torch.cat(
-                [take(mlp + "gate_proj.weight", inner, hidden), take(mlp + "up_proj.weight", inner, hidden)]
-            ),
-            gate_up_bias=take.biases((mlp + "gate_proj", inner), (mlp + "up_proj", inner)),
+            gate_up=torch.cat([take(f"{name}.weight", size, hidden) for name, size in gate_up]),
+            gate_up_bias=torch.cat([take(f"{name}.bias", size) for name, size in gate_up]) if mlp_bias else None,
             down=take(mlp + "down_proj.weight", hidden, inner),
-            down_bias=take.optional(mlp + "down_proj.bias", hidden),
+            down_bias=take(mlp + "down_proj.bias", hidden) if mlp_bias else None,
         )
 
 
@@ -129,25 +127,14 @@ class _Taker:
         self._weights = weights
 
     def __call__(self, name: str, *shape: int) -> torch.Tensor:
-        tensor = self.optional(name, *shape)
-        if tensor is None:
-            raise CorruptModelError(f"the weights lack the tensor {name}")
-        return tensor
-
-    def optional(self, name: str, *shape: int) -> torch.Tensor | None:
         tensor = self._weights.get(name)
         if tensor is None:
-            return None
+            raise CorruptModelError(f"the weights lack the tensor {name}")
         if tuple(tensor.shape) != shape:
-            raise CorruptModelError(f"the tensor {name} is of shape {tuple(tensor.shape)}, config.json asks for {shape}")
+            raise CorruptModelError(
+                f"the tensor {name} is of shape {tuple(tensor.shape)}, config.json asks for {shape}"
+            )
         return tensor.to(torch.float32)
-
-    def biases(self, *names: tuple[str, int]) -> torch.Tensor | None:
-        found = [self.optional(f"{name}.bias", size) for name, size in names]
-        parts = [bias for bias in found if bias is not None]
-        if parts and len(parts) < len(found):
-            raise CorruptModelError(f"the weights have only {len(parts)} of the {len(found)} biases beside {names[0][0]}")
-        return torch.cat(parts) if parts else None
 
 
 def _half_turn(x: torch.Tensor) -> torch.Tensor:

@@ -33,8 +33,12 @@ def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
             f"{directory}: architecture {architecture} has no bare runner, it knows {', '.join(sorted(ARCHITECTURES))}"
         )
     if bare and runner is not Runner.TRANSFORMERS:
-        return BareModel(config, _weights(directory))
-    _weights_files(directory)
+        weights = _weights(directory)
+        try:
+            return BareModel(config, weights)
+        except CorruptModelError as error:
+            raise CorruptModelError(f"{directory}: {error}") from error
+    _weights(directory)  # only to check them: transformers fills in at random what is missing
     return TransformersModel(directory, config)
 
 
@@ -47,6 +51,11 @@ def _config(directory: Path) -> Any:
         config = AutoConfig.from_pretrained(directory, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptModelError(f"{directory}/config.json cannot be used: {error}") from error
+    if getattr(config, "quantization_config", None) is not None:
+        method = config.quantization_config.get("quant_method", "unknown")
+        raise UnsupportedModelError(
+            f"{directory}: the weights are quantised ({method}), only plain weights are supported"
+        )
     windowed = "sliding_attention" in (getattr(config, "layer_types", None) or ())
     if windowed or getattr(config, "sliding_window", None) is not None:
         raise UnsupportedModelError(

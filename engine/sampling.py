@@ -15,11 +15,13 @@ def draw(logits: npt.NDArray[np.float32], sampling: Sampling, position: int) -> 
     """
     if sampling.temperature == 0.0:
         return int(logits.argmax())
-    scaled = logits.astype(np.float64) / sampling.temperature
+    exact = logits.astype(np.float64)
+    with np.errstate(over="ignore"):  # a vanishing temperature leaves 0 and -inf: greedy
+        scaled = (exact - exact.max()) / sampling.temperature
     if 0 < sampling.top_k < scaled.size:
         kth = np.partition(scaled, -sampling.top_k)[-sampling.top_k]
         scaled[scaled < kth] = -np.inf
-    weights = np.exp(scaled - scaled.max())
+    weights = np.exp(scaled)
     weights /= weights.sum()
     if sampling.top_p < 1.0:
         order = np.argsort(-weights, kind="stable")
@@ -31,4 +33,5 @@ def draw(logits: npt.NDArray[np.float32], sampling: Sampling, position: int) -> 
 
 def _uniform(seed: int, position: int) -> float:
     """A number in [0, 1) that is a function of seed and position (Philox is counter based)."""
-    return float(np.random.Generator(np.random.Philox(key=seed, counter=position)).random())
+    key = seed % 2**64  # any integer is a seed
+    return float(np.random.Generator(np.random.Philox(key=key, counter=position)).random())

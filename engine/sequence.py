@@ -84,9 +84,7 @@ class SequenceState:
 
     def fork(self, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> None:
         """Open the hole for a probe that continues the first `fork_at` tokens."""
-        self.probe = ProbeState(
-            id=probe, spec=spec, fork_at=fork_at, hole_at=len(self.tokens), path=list(spec.suffix)
-        )
+        self.probe = ProbeState(id=probe, spec=spec, fork_at=fork_at, hole_at=len(self.tokens), path=list(spec.suffix))
 
     def lapse(self, arena: KVArena) -> None:
         """Close the probe's hole, if there is one."""

@@ -85,9 +85,7 @@ class TorchEngine:
                 f"the request needs {need} tokens ({len(request.prompt)} prompt + {request.max_new_tokens} new + "
                 f"{request.probe_room} for probes), must be at most {self.max_tokens}"
             )
-        top, vocabulary = max(request.prompt), self._model.shape.vocabulary
-        if top >= vocabulary or min(request.prompt) < 0:
-            raise ValueError(f"the prompt has token {top}, must lie in 0…{vocabulary - 1}")
+        self._check_vocabulary(request.prompt, "the prompt")
         sequence = SequenceId(next(self._ids))
         self._waiting.append((sequence, request))
         return sequence
@@ -100,8 +98,9 @@ class TorchEngine:
             raise SequenceError(f"sequence {sequence} is being probed already, by probe {state.probe.id}")
         if spec.room > state.request.probe_room:
             raise CapacityError(f"the probe needs {spec.room} tokens, the request reserved {state.request.probe_room}")
-        if not 0 <= back < len(state.tokens):
-            raise SequenceError(f"back is {back}, must lie in 0…{len(state.tokens) - 1}")
+        if not 0 <= back <= state.new_tokens:
+            raise SequenceError(f"back is {back}, must lie in 0…{state.new_tokens}")
+        self._check_vocabulary(spec.suffix, "the probe's suffix")
         probe = ProbeId(next(self._ids))
         state.fork(probe, spec, len(state.tokens) - back)
         return probe
@@ -117,6 +116,7 @@ class TorchEngine:
 
     def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
         state = self._decoding(sequence)
+        self._check_vocabulary(tokens, "what is forced")
         self._check_room(state, state.new_tokens + len(tokens))
         state.lapse(self._arena)
         state.tokens.extend(tokens)
@@ -290,8 +290,16 @@ class TorchEngine:
     def _decoding(self, sequence: SequenceId) -> SequenceState:
         state = self._running.get(sequence)
         if state is None or not state.decoding:
-            raise SequenceError(f"sequence {sequence} is not decoding: it is unknown, waiting, in prefill, or has ended")
+            raise SequenceError(
+                f"sequence {sequence} is not decoding: it is unknown, waiting, in prefill, or has ended"
+            )
         return state
+
+    def _check_vocabulary(self, tokens: Sequence[int], what: str) -> None:
+        vocabulary = self._model.shape.vocabulary
+        for token in tokens:
+            if not 0 <= token < vocabulary:
+                raise ValueError(f"{what} has token {token}, must lie in 0…{vocabulary - 1}")
 
     def _check_room(self, state: SequenceState, new_tokens: int) -> None:
         limit = state.request.max_new_tokens

@@ -28,12 +28,26 @@ class TransformersModel:
 
         AttentionInterface.register(_ATTENTION, _attention)
         AttentionMaskInterface.register(_ATTENTION, _no_mask)
+        name = (config.architectures or ["the model"])[0]
+        if type(config) not in AutoModelForCausalLM._model_mapping:
+            raise UnsupportedModelError(f"{directory}: {name} is no causal language model that transformers knows")
+        for dimension in ("num_hidden_layers", "num_attention_heads", "max_position_embeddings"):
+            if not hasattr(config, dimension):
+                raise UnsupportedModelError(f"{directory}: the configuration of {name} has no {dimension}")
         try:
-            self._model: Any = AutoModelForCausalLM.from_pretrained(  # which puts it in evaluation mode
-                directory, config=config, dtype=torch.float32, attn_implementation="eager", local_files_only=True
+            loaded: Any = AutoModelForCausalLM.from_pretrained(  # which puts it in evaluation mode
+                directory,
+                config=config,
+                dtype=torch.float32,
+                attn_implementation="eager",
+                local_files_only=True,
+                ignore_mismatched_sizes=True,  # told below
+                output_loading_info=True,
             )
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise CorruptModelError(f"{directory}: the model cannot be loaded: {error}") from error
+        self._model: Any = loaded[0]
+        _check_complete(directory, loaded[1])
         heads = config.num_attention_heads
         kv_heads = getattr(config, "num_key_value_heads", None) or heads
         self._shape = ModelShape(
@@ -100,6 +114,16 @@ class TransformersModel:
                 f"{name} decodes differently in packed batches: its logits differ by {worst:.2g}, at most {limit:.2g} "
                 "is allowed"
             )
+
+
+def _check_complete(directory: Path, report: dict[str, Any]) -> None:
+    """Raises CorruptModelError where transformers has made up a tensor: it was missing or of another shape."""
+    for tensor, found, wanted in report["mismatched_keys"]:
+        raise CorruptModelError(
+            f"{directory}: the tensor {tensor} is of shape {tuple(found)}, config.json asks for {tuple(wanted)}"
+        )
+    if report["missing_keys"]:
+        raise CorruptModelError(f"{directory}: the weights lack the tensor {min(report['missing_keys'])}")
 
 
 def _attention(

@@ -1,0 +1,232 @@
+"""What an engine has done, written down event by event, and checked against the oracle once it is over."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engine.base import (
+    Engine,
+    Event,
+    Finished,
+    FinishReason,
+    Probed,
+    ProbeId,
+    ProbeSpec,
+    Request,
+    SequenceId,
+    Started,
+    Token,
+)
+from tests.tiny_models import Oracle
+
+
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """A probe and the context it was asked in."""
+
+    spec: ProbeSpec
+    fork_at: int  # new tokens of the sequence that it continues
+    context: tuple[int, ...]
+    answer: Probed | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """One sequence: its new tokens as the events tell them, and what it is still owed."""
+
+    request: Request
+    started: bool = False
+    tokens: list[int] = field(default_factory=list)
+    sampled: list[bool] = field(default_factory=list)  # False: forced or adopted
+    armed_at: list[bool] = field(default_factory=list)  # whether stops were armed when the token came
+    armed: bool
+    due: deque[int] = field(default_factory=deque)  # forced or adopted, their events still to come
+    probe: ProbeId | None = None
+    finished: FinishReason | None = None
+    cancelled: bool = False
+
+    @property
+    def over(self) -> bool:
+        return self.cancelled or self.finished is not None
+
+    @property
+    def decoding(self) -> bool:
+        """Whether it may be forked and forced now."""
+        return bool(self.tokens) and not self.due and not self.over
+
+    @property
+    def context(self) -> tuple[int, ...]:
+        return (*self.request.prompt, *self.tokens)
+
+
+class Ledger:
+    """Drives an engine and holds it to its protocol; `verify` then asks the oracle about every token."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.accounts: dict[SequenceId, Account] = {}
+        self.asked: dict[ProbeId, Asked] = {}
+
+    def submit(self, request: Request) -> SequenceId:
+        sequence = self.engine.submit(request)
+        assert sequence not in self.accounts, "a sequence id was given twice"
+        self.accounts[sequence] = Account(request=request, armed=request.stops_armed)
+        return sequence
+
+    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
+        account = self.accounts[sequence]
+        probe = self.engine.fork(sequence, spec, back=back)
+        assert probe not in self.asked, "a probe id was given twice"
+        fork_at = len(account.tokens) - back
+        context = (*account.request.prompt, *account.tokens[:fork_at])
+        self.asked[probe] = Asked(spec=spec, fork_at=fork_at, context=context)
+        account.probe = probe
+        return probe
+
+    def adopt(self, sequence: SequenceId, probe: ProbeId, *, keep: int) -> None:
+        self.engine.adopt(probe, keep=keep)
+        account, asked = self.accounts[sequence], self.asked[probe]
+        for column in (account.tokens, account.sampled, account.armed_at):
+            del column[asked.fork_at :]
+        account.due.extend(path(asked)[:keep])
+        account.probe = None
+
+    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
+        self.engine.force(sequence, tokens)
+        self.accounts[sequence].due.extend(tokens)
+        self.accounts[sequence].probe = None
+
+    def arm(self, sequence: SequenceId) -> None:
+        self.engine.arm_stops(sequence)
+        self.accounts[sequence].armed = True
+
+    def cancel(self, sequence: SequenceId) -> None:
+        self.engine.cancel(sequence)
+        self.accounts[sequence].cancelled = self.accounts[sequence].finished is None
+
+    def step(self) -> list[Probed]:
+        """One step of the engine; the answers of probes that ended in it."""
+        return self.note(self.engine.step())
+
+    def note(self, events: Sequence[Event]) -> list[Probed]:
+        """Write down what a step of the engine has told."""
+        probed = []
+        for event in events:
+            account = self.accounts[event.sequence]
+            assert not account.over, f"{event} after the sequence was over"
+            match event:
+                case Started():
+                    assert not account.started
+                    account.started = True
+                case Token(token=token, forced=forced):
+                    assert account.started
+                    assert forced == bool(account.due), "forced tokens come before sampled ones"
+                    if forced:
+                        assert token == account.due.popleft()
+                    account.tokens.append(token)
+                    account.sampled.append(not forced)
+                    account.armed_at.append(account.armed)
+                case Probed(probe=probe):
+                    assert account.probe == probe, "a probe that was dropped has answered"
+                    assert self.asked[probe].answer is None
+                    self.asked[probe].answer = event
+                    account.probe = None
+                    probed.append(event)
+                case Finished(reason=reason):
+                    assert not account.due
+                    account.finished, account.probe = reason, None
+        return probed
+
+    def run(self, limit: int = 10_000) -> None:
+        """Step until there is nothing left to do."""
+        for _ in range(limit):
+            load = self.engine.load()
+            if load.running == load.waiting == 0:
+                assert self.engine.step() == []
+                return
+            self.step()
+        raise AssertionError(f"not idle after {limit} steps: {self.engine.load()}")
+
+    def verify(self, oracle: Oracle) -> None:
+        """Every token, every answer and every count is what the oracle says."""
+        load = self.engine.load()
+        assert (load.running, load.waiting, load.probing, load.cells_reserved) == (0, 0, 0, 0)
+        for account in self.accounts.values():
+            assert account.over
+            _verify_tokens(account, oracle)
+            _verify_end(account)
+        for asked in self.asked.values():
+            if asked.answer is not None:
+                _verify_answer(asked, asked.answer, oracle)
+
+
+def path(asked: Asked) -> tuple[int, ...]:
+    """The probe's whole path: suffix, answer, terminator."""
+    answer = asked.answer
+    assert answer is not None
+    end = () if answer.terminator is None else (answer.terminator,)
+    return (*asked.spec.suffix, *answer.answer, *end)
+
+
+def _verify_tokens(account: Account, oracle: Oracle) -> None:
+    """Each run of sampled tokens is what generate() says follows everything before it."""
+    stops, start = account.request.stop_tokens, 0
+    while start < len(account.tokens):
+        end = start + 1
+        kind = (account.sampled[start], account.armed_at[start])
+        while end < len(account.tokens) and (account.sampled[end], account.armed_at[end]) == kind:
+            end += 1
+        sampled, armed = kind
+        if sampled:
+            oracle.assert_continues(
+                (*account.request.prompt, *account.tokens[:start]),
+                account.tokens[start:end],
+                stops=stops if armed else frozenset(),
+                barred=frozenset() if armed else stops,
+            )
+        start = end
+
+
+def _verify_end(account: Account) -> None:
+    limit = account.request.max_new_tokens
+    assert len(account.tokens) <= limit
+    stopped = (
+        bool(account.tokens)
+        and account.sampled[-1]
+        and account.armed_at[-1]
+        and account.tokens[-1] in account.request.stop_tokens
+    )
+    match account.finished:
+        case FinishReason.STOP:
+            assert stopped
+        case FinishReason.LENGTH:
+            assert len(account.tokens) == limit
+            assert not stopped
+        case other:
+            assert other is None
+            assert account.cancelled
+
+
+def _verify_answer(asked: Asked, answer: Probed, oracle: Oracle) -> None:
+    spec = asked.spec
+    context = (*asked.context, *spec.suffix)
+    end = () if answer.terminator is None else (answer.terminator,)
+    oracle.assert_continues(context, (*answer.answer, *end), stops=spec.answer_stops)
+    assert not set(answer.answer) & spec.answer_stops
+    if answer.terminator is not None:
+        assert answer.terminator in spec.answer_stops
+    exact = oracle.log_probs(context, answer.answer)
+    np.testing.assert_allclose(answer.log_probs, exact, atol=1e-4)
+    np.testing.assert_allclose(answer.confidence, spec.score.confidence(answer.log_probs), rtol=1e-9)
+    assert len(spec.suffix) <= answer.rows <= spec.room
+    if answer.gave_up:
+        whole = [token for token in oracle.generate(context, spec.max_answer_tokens, stops=spec.answer_stops)]
+        if whole[-1] in spec.answer_stops:
+            del whole[-1]
+        assert spec.score.confidence(oracle.log_probs(context, whole).tolist()) < spec.give_up_below + 1e-6
+    elif answer.terminator is None:
+        assert len(answer.answer) == spec.max_answer_tokens
