@@ -59,12 +59,14 @@ class Reply:
             return
         self._held += text
         if not self._begun:
-            self._held = self._held.lstrip()
-            self._begun = bool(self._held)
+            visible = self._held.lstrip()
+            if not visible:
+                return
+            self._held, self._begun = visible, True
         if self.channel is Channel.REASONING:
             self._release(len(self._held.rstrip()))
             return
-        self.answered = self._begun
+        self.answered = True
         found = [at for at in (self._held.find(stop) for stop in self._stop) if at >= 0]
         if found:
             self.stopped = True
@@ -74,8 +76,14 @@ class Reply:
             self._release(len(self._held) - _overlap(self._held, self._stop))
 
     def finish(self) -> None:
-        """The reply has ended: what was held back for a stop string that never came is released."""
+        """The reply has ended: what was held back for a stop string that never came is released.
+
+        An answer that was cut before its first visible character is the white space or half character that it has:
+        no answer is empty.
+        """
         if self.channel is Channel.CONTENT:
+            if not self._begun:
+                self._held += self._stream.rest()
             self._release(len(self._held))
 
     def _release(self, length: int) -> None:

@@ -70,7 +70,17 @@ class TextStream:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._stream = DecodeStream(skip_special_tokens=False)
+        self._held: list[int] = []
 
     def push(self, token: int) -> str:
         """The text that has become complete with this token; often one word, sometimes none."""
-        return self._stream.step(self._tokenizer, token) or ""
+        text = self._stream.step(self._tokenizer, token)
+        if text is None:
+            self._held.append(token)
+            return ""
+        self._held.clear()
+        return text
+
+    def rest(self) -> str:
+        """What is held back, each half character as U+FFFD."""
+        return self._tokenizer.decode(self._held, skip_special_tokens=False) if self._held else ""
