@@ -158,7 +158,8 @@ class ServingLoop:
     @property
     def room(self) -> int:
         """The most tokens that a prompt and its reply may have together."""
-        return self._engine.max_tokens - self._probe_spec(0.0).room
+        added = len(self._thinking.opening) + len(self._thinking.landing)  # what a thought may add to its prompt
+        return self._engine.max_tokens - self._probe_spec(0.0).room - added
 
     def submit(self, request: ReasoningRequest, sink: Sink, observe: Observer | None = None) -> SequenceId:
         """Queue a request; its deltas and, last, its outcome go to `sink`, the probes of its thought to `observe`.
@@ -178,9 +179,7 @@ class ServingLoop:
             request=request,
             sink=sink,
             observe=observe,
-            reply=Reply(
-                emit=sink, decoder=self._tokenizer.stream, thinking=request.thinking, stop=request.stop
-            ),
+            reply=Reply(emit=sink, decoder=self._tokenizer.stream, thinking=request.thinking, stop=request.stop),
             submitted_s=self._clock(),
             budget_cap=self._budget_cap(request.max_tokens),
         )
@@ -354,7 +353,7 @@ class ServingLoop:
         return ProbeSpec(
             suffix=self._thinking.probe_suffix,
             max_answer_tokens=self._thinking.format.probe.max_answer_tokens,
-            answer_stops=self._thinking.probe_stops,
+            answer_stops=self._thinking.probe_stops | self._stop_tokens,
             score=self._score,
             give_up_below=threshold if threshold <= 1.0 else 0.0,
         )

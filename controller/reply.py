@@ -67,10 +67,11 @@ class Reply:
             self._release(len(self._held.rstrip()))
             return
         self.answered = True
-        found = [at for at in (self._held.find(stop) for stop in self._stop) if at >= 0]
+        # the stop string complete first counts, wherever tokens end; of two complete at once, the longer
+        found = [(at + len(stop), at) for stop in self._stop if (at := self._held.find(stop)) >= 0]
         if found:
             self.stopped = True
-            self._held = self._held[: min(found)]
+            self._held = self._held[: min(found)[1]]
             self.finish()
         else:
             self._release(len(self._held) - _overlap(self._held, self._stop))

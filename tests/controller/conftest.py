@@ -1,0 +1,224 @@
+"""A real engine on tiny models, a tiny tokenizer, and a client that hears what the loop says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.loop import Checkpoint, Outcome, ReasoningRequest, ServingLoop
+from controller.policies import FixedPolicy, Limits, Policy
+from controller.reply import Channel, Delta
+from engine.base import Engine, Event, Load, Probed, ProbeId, ProbeSpec, Request, SequenceId
+from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
+from models.tokenizer import ChatTokenizer
+from tests.engine.ledger import Ledger
+from tests.tiny_models import Oracle, save_chain, save_model, save_tokenizer
+
+# one token each in the tiny vocabulary: what a chain model's thoughts and answers are made of
+FORMAT = ThinkingFormat(
+    opening="<think>\n",
+    landing="~</think>",
+    answer_reserve=8,
+    probe=ProbeFormat(suffix="~</think>{", stops=("}",), max_answer_tokens=3),
+    transitions=TransitionFormat(words=("Wait",), min_gap=1),
+)
+
+
+@dataclass(slots=True)
+class Heard:
+    """What a client has heard of its request."""
+
+    deltas: list[Delta] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+
+    def __call__(self, news: Delta | Outcome) -> None:
+        assert not self.outcomes, f"{news} after the outcome"
+        if isinstance(news, Delta):
+            assert news.text, "an empty delta"
+            self.deltas.append(news)
+        else:
+            self.outcomes.append(news)
+
+    def text(self, channel: Channel) -> str:
+        return "".join(delta.text for delta in self.deltas if delta.channel is channel)
+
+    @property
+    def reasoning(self) -> str:
+        return self.text(Channel.REASONING)
+
+    @property
+    def content(self) -> str:
+        return self.text(Channel.CONTENT)
+
+    @property
+    def outcome(self) -> Outcome:
+        (outcome,) = self.outcomes
+        return outcome
+
+
+class RecordingEngine:
+    """An engine that keeps a ledger of all that the loop asks of the one below it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.ledger = Ledger(engine)
+        self._engine = engine
+        self._parents: dict[ProbeId, SequenceId] = {}
+
+    @property
+    def max_tokens(self) -> int:
+        return self._engine.max_tokens
+
+    def submit(self, request: Request) -> SequenceId:
+        return self.ledger.submit(request)
+
+    def step(self) -> list[Event]:
+        events = self._engine.step()
+        self.ledger.note(events)
+        return events
+
+    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
+        probe = self.ledger.fork(sequence, spec, back=back)
+        self._parents[probe] = sequence
+        return probe
+
+    def adopt(self, probe: ProbeId, *, keep: int) -> None:
+        self.ledger.adopt(self._parents[probe], probe, keep=keep)
+
+    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
+        self.ledger.force(sequence, tokens)
+
+    def arm_stops(self, sequence: SequenceId) -> None:
+        self.ledger.arm(sequence)
+
+    def cancel(self, sequence: SequenceId) -> None:
+        self.ledger.cancel(sequence)
+
+    def load(self) -> Load:
+        return self._engine.load()
+
+    def answers(self) -> list[Probed]:
+        """What the probes said that have ended."""
+        return [asked.answer for asked in self.ledger.asked.values() if asked.answer is not None]
+
+
+class Bench:
+    """A serving loop on a model in a directory, with everything at hand that a test may look at."""
+
+    def __init__(
+        self,
+        directory: Path,
+        tokenizer: ChatTokenizer,
+        *,
+        policy: Policy | None = None,
+        form: ThinkingFormat = FORMAT,
+        cells: int = 4096,
+        max_batch: int = 8,
+    ) -> None:
+        from engine.load import load_model
+        from engine.torch_engine import TorchEngine, TorchEngineConfig
+
+        self.directory, self.tokenizer = directory, tokenizer
+        self.thinking = ThinkingTokens(form, tokenizer)
+        self.now = 0.0
+        config = TorchEngineConfig(cells=cells, max_batch=max_batch, prefill_chunk=64)
+        self.engine = RecordingEngine(TorchEngine(load_model(directory), config))
+        self.loop = ServingLoop(
+            engine=self.engine,
+            tokenizer=tokenizer,
+            thinking=self.thinking,
+            policy=policy or FixedPolicy(Limits()),
+            stop_tokens=tokenizer.eos_ids,
+            clock=lambda: self.now,
+        )
+
+    def submit(self, prompt: str = "?", **options: Any) -> tuple[SequenceId, Heard]:
+        heard = Heard()
+        request = ReasoningRequest(**{"prompt": tuple(self.tokenizer.encode(prompt)), "max_tokens": 60, **options})
+        return self.loop.submit(request, heard, heard.checkpoints.append), heard
+
+    def tick(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.loop.tick()
+            self.now += 1.0
+
+    def run(self) -> None:
+        for _ in range(5_000):
+            if not self.loop.busy:
+                load = self.engine.load()
+                assert (load.running, load.waiting, load.probing, load.cells_reserved) == (0, 0, 0, 0)
+                return
+            self.tick()
+        raise AssertionError("the loop never became idle")
+
+    def ask(self, prompt: str = "?", **options: Any) -> Heard:
+        """One request from beginning to end."""
+        _, heard = self.submit(prompt, **options)
+        self.run()
+        return heard
+
+    def kept(self, sequence: SequenceId) -> tuple[list[int], list[int]]:
+        """The tokens of thought and answer that a sequence was left with, markers and stop tokens not counted."""
+        account = self.engine.ledger.accounts[sequence]
+        tokens = [token for token in account.tokens if token not in self.tokenizer.eos_ids]
+        if not self.thinking.leaves_open(account.request.prompt):
+            return [], tokens
+        if self.thinking.close_id not in tokens:
+            return tokens, []
+        at = tokens.index(self.thinking.close_id)
+        return tokens[:at], tokens[at + 1 :]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ChatTokenizer:
+    return ChatTokenizer(save_tokenizer(tmp_path_factory.mktemp("tokenizer")))
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory, tokenizer: ChatTokenizer) -> Callable[..., Bench]:
+    """A loop on a model that follows a script: `{"a": "b"}` says b after a, `{"a": {"b": 0.9}}` how surely."""
+    made: dict[str, Path] = {}
+
+    def open_(script: Mapping[str, str | Mapping[str, float]], **options: Any) -> Bench:
+        key = repr(script)
+        if key not in made:
+
+            def single(text: str) -> int:
+                (token,) = tokenizer.encode(text)
+                return token
+
+            rows = {
+                single(before): {single(text): p for text, p in row.items()}
+                if isinstance(row, Mapping)
+                else {single(row): 0.99}
+                for before, row in script.items()
+            }
+            made[key] = save_chain(tmp_path_factory.mktemp("chain"), 432, rows)
+        return Bench(made[key], tokenizer, **options)
+
+    return open_
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model, with more ids than the tokenizer has, as padded vocabularies do."""
+    return save_model(tmp_path_factory.mktemp("random"), "qwen2", vocab_size=432)
+
+
+@pytest.fixture(scope="session")
+def random_oracle(random_model: Path) -> Oracle:
+    return Oracle(random_model)
