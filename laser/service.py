@@ -113,9 +113,7 @@ class Service:
         if room < 1:
             raise ContextTooLong(f"the prompt has {prompt} tokens, must be at most {self._room - 1}", param="messages")
         if chat.limit is None:
-            thinking = self._deployment.thinking
-            markers = len(thinking.opening) + len(thinking.landing)  # the loop may put these before the reply
-            return min(self._deployment.default_max_tokens, max(1, room - markers))
+            return min(self._deployment.default_max_tokens, room)
         if chat.limit > room:
             raise ContextTooLong(
                 f"{chat.limit_name} is {chat.limit}, must be at most {room}: the prompt has {prompt} of the "

@@ -20,7 +20,7 @@ def command(out_dir: Path, seed: int, threads: int) -> None:
 
     config = TrainingConfig(seed=seed, threads=threads)
     try:
-        with click.progressbar(length=config.steps, label="training", item_show_func=str) as bar:
+        with click.progressbar(length=config.steps, label="training", item_show_func=lambda state: state or "") as bar:
 
             def show(progress: Progress) -> None:
                 state = f"{progress.stage}, loss {progress.loss:.3f}, {progress.slot_rate:,.0f} slots/s"

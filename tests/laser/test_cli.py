@@ -230,3 +230,11 @@ def test_a_config_file_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
 def test_a_model_that_is_not_there_is_told_by_a_process_too(tmp_path: Path) -> None:
     done = laser("serve", "--port", "0", "--model", tmp_path / "none")
     assert (done.returncode, done.stderr) == (1, f"Error: {tmp_path / 'none'}: is not a directory\n")
+
+
+def test_training_into_a_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "taken"
+    file.touch()
+    done = CliRunner().invoke(main, ["train", str(file)])
+    assert done.exit_code == 2
+    assert "is a file" in done.stderr
