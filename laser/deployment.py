@@ -6,14 +6,17 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from controller.loop import ServingLoop
 from controller.policies import FixedPolicy, Limits
-from engine.base import CorruptModelError, Engine, Sampling
+from engine.base import CapacityError, CorruptModelError, Engine, Sampling
 from laser.config import ServeConfig
 from models.thinking import ThinkingTokens, read_format
 from models.tokenizer import ChatTokenizer
+
+if TYPE_CHECKING:
+    from engine.packed import PackedModel
 
 BUNDLED_NAME = "laser-reasoner"
 
@@ -48,7 +51,6 @@ def deploy(config: ServeConfig) -> Deployment:
     import torch
 
     from engine.load import load_model
-    from engine.torch_engine import TorchEngine, TorchEngineConfig
     from models.reasoner import bundled_model
 
     if config.threads is not None:
@@ -61,7 +63,7 @@ def deploy(config: ServeConfig) -> Deployment:
     tokenizer = ChatTokenizer(directory)
     thinking = ThinkingTokens(read_format(directory, config.thinking), tokenizer)
     defaults = read_generation_defaults(directory)
-    engine = TorchEngine(model, TorchEngineConfig(cells=config.cells, max_batch=config.max_batch))
+    engine = _engine(model, config)
     limits = Limits(threshold=config.threshold if config.early_exit else None, budget=config.budget)
     loop = ServingLoop(
         engine=engine,
@@ -71,6 +73,10 @@ def deploy(config: ServeConfig) -> Deployment:
         stop_tokens=tokenizer.eos_ids | defaults.stop_tokens,
         clock=time.monotonic,
     )
+    shortest = len(tokenizer.render([{"role": "user", "content": "?"}], enable_thinking=True))  # is there a template?
+    if loop.room <= shortest:
+        least = engine.max_tokens - loop.room + shortest + 1
+        raise CapacityError(f"a sequence may have {engine.max_tokens} tokens here, needs at least {least}: see cells")
     return Deployment(
         model_id=config.name or own_name,
         tokenizer=tokenizer,
@@ -80,6 +86,15 @@ def deploy(config: ServeConfig) -> Deployment:
         defaults=defaults,
         default_max_tokens=config.default_max_tokens,
     )
+
+
+def _engine(model: PackedModel, config: ServeConfig) -> Engine:
+    from engine.torch_engine import TorchEngine, TorchEngineConfig
+
+    try:
+        return TorchEngine(model, TorchEngineConfig(cells=config.cells, max_batch=config.max_batch))
+    except (MemoryError, RuntimeError) as error:  # torch raises the latter when it cannot allocate
+        raise CapacityError(f"cells is {config.cells}, for which there is no memory: {error}") from error
 
 
 def read_generation_defaults(directory: Path) -> GenerationDefaults:

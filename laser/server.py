@@ -6,8 +6,8 @@ A client that goes away, even before the first token, frees its request: every r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
@@ -85,7 +85,7 @@ async def _whole(completion: Completion, ticket: Ticket) -> ChatCompletion:
         ticket.cancel()
 
 
-async def _events(completion: Completion, ticket: Ticket, ping_s: float) -> AsyncIterator[bytes]:
+async def _events(completion: Completion, ticket: Ticket, ping_s: float) -> AsyncGenerator[bytes, None]:
     """The stream's bytes; what has piled up since the last write goes out at once."""
     yield completion.opening()
     try:
@@ -113,7 +113,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes], ticket: Ticket) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None], ticket: Ticket) -> None:
         self.status_code = 200
         self.background = None
         self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no"})
@@ -128,8 +128,9 @@ class EventStream(Response):
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for data in self._events:
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+        async with aclosing(self._events) as events:
+            async for data in events:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -194,9 +194,15 @@ def _with_a_misspelt_format(directory: Path) -> str:
     return "laser.yaml:2: unknown key `openning`; did you mean `opening`?"
 
 
+def _without_a_template(directory: Path) -> str:
+    (directory / "chat_template.jinja").unlink()
+    return "chat template"
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        _without_a_template,
         _without_weights,
         _with_cut_weights,
         _without_tokenizer,
@@ -215,6 +221,16 @@ def test_a_model_that_cannot_be_served_is_one_line(random_model: Path, tmp_path:
     assert done.exit_code == 1
     assert told in done.stderr
     assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"), [(10**13, f"cells is {10**13}, for which there is no memory"), (30, "needs at least")]
+)
+def test_a_cache_of_an_impossible_size_is_one_line(random_model: Path, cells: int, told: str) -> None:
+    done = CliRunner().invoke(main, ["serve", "--port", "0", "--model", str(random_model), "--cells", str(cells)])
+    assert done.exit_code == 1
+    assert told in done.stderr
     assert done.stderr.count("\n") == 1
 
 
