@@ -49,7 +49,7 @@ lint: $(DEVELOPMENT)
 	@echo "==> Checking style and the order of the floors"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 types: $(DEVELOPMENT)
 	@echo "==> Checking types"
