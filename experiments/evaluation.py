@@ -21,6 +21,7 @@ from controller.reply import Channel, Delta
 from engine.base import Engine, FinishReason
 from models.chat_model import ChatModel
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A question and how to tell whether a text answers it."""

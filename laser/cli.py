@@ -10,6 +10,7 @@ import click
 COMMANDS = {
     "serve": "Serve a model over HTTP, OpenAI-compatible.",
     "ask": "Ask a running server one question.",
+    "evaluate": "Measure a model's answers, and what early exit costs and saves.",
     "train": "Train the bundled model from a seed.",
 }
 """Each command's name, which is also its module in laser.commands, and its line in `laser --help`."""

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 THRESHOLDS = (0.3, 0.5, 0.65, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99)
 
 
-@click.command()
+@click.command("evaluate")
 @click.option("--model", type=click.Path(path_type=Path), help="A model's directory; default: the bundled model.")
-@click.option("-n", "count", default=200, show_default=True, type=click.IntRange(1), help="Questions per benchmark.")
+@click.option(
+    "-n", "count", default=200, show_default=True, type=click.IntRange(1, 5000), help="Questions per benchmark."
+)
 @click.option("--seed", default=1, show_default=True, help="Which held-out questions are drawn.")
 @click.option("--max-tokens", default=640, show_default=True, type=click.IntRange(1), help="Longest reply, tokens.")
 @click.option("--runner", type=click.Choice(list(Runner)), default=Runner.AUTO, show_default=True)
