@@ -106,7 +106,12 @@ class EngineThread:
             self._thread = None
 
     async def submit(self, request: ReasoningRequest) -> Ticket:
-        """Hand a request to the engine. Raises EngineError where it objects, e.g. CapacityError."""
+        """Hand a request to the engine.
+
+        Raises EngineError where it objects, e.g. CapacityError, and EngineFailure once the thread has ended.
+        """
+        if not self.alive:
+            raise EngineFailure("the server is shutting down")
         ticket = Ticket(self._cancel)
         self._inbox.put(partial(self._submit, ticket, request))
         try:

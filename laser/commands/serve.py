@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
@@ -11,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from laser.config import ServeConfig
+    from laser.service import Service
 
 GRACE_S = 10  # that running replies have to end once a shut-down is asked for
 
@@ -39,8 +39,7 @@ def command(config_file: Path | None, **flags: Any) -> None:
     config = _configuration(config_file, flags)
     listener = _listen(config.host, config.port)
     with listener:
-        app, model_id = _application(config)
-        _run(app, model_id, listener)
+        _run(_service(config), listener)
 
 
 def _configuration(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
@@ -71,34 +70,48 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _application(config: ServeConfig) -> tuple[FastAPI, str]:
+def _service(config: ServeConfig) -> Service:
     from engine.base import EngineError
     from laser.deployment import deploy
-    from laser.server import create_app
     from laser.service import Service
 
     try:
-        service = Service(deploy(config))
+        return Service(deploy(config))
     except (EngineError, OSError, ValueError) as error:  # TokenizerError and ConfigError are ValueErrors
         raise click.ClickException(_line(error)) from error
-    return create_app(service), service.model_id
 
 
-def _run(app: FastAPI, model_id: str, listener: socket.socket) -> None:
+def _run(service: Service, listener: socket.socket) -> None:
     import uvicorn
+
+    from laser.server import create_app
+
+    async def end_late() -> None:
+        await asyncio.sleep(GRACE_S)
+        await service.stop()  # what still runs ends with an error
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
                 url = _url(listener)
-                click.echo(f'{model_id} is ready at {url} — try: laser ask{_flag(url)} "What is 17 + 25?"')
+                click.echo(f'{service.model_id} is ready at {url} — try: laser ask{_flag(url)} "What is 17 + 25?"')
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            late = asyncio.create_task(end_late())
+            await super().shutdown(sockets)
+            late.cancel()
 
     # uvicorn raises the signal again once it has shut down cleanly; that is the end, not a failure
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     settings = uvicorn.Config(
-        app, log_level="warning", access_log=False, ws="none", lifespan="on", timeout_graceful_shutdown=GRACE_S
+        create_app(service),
+        log_level="warning",
+        access_log=False,
+        ws="none",
+        lifespan="on",
+        timeout_graceful_shutdown=GRACE_S + 5,
     )
     server = Server(settings)
     server.run(sockets=[listener])
