@@ -28,7 +28,7 @@ class ServeConfig:
     runner: Runner = Runner.AUTO
     max_batch: int = 32  # sequences decoded at once
     cells: int = 65536  # KV cache, tokens
-    threads: int | None = None  # of the engine's arithmetic; None: as many as torch chooses
+    threads: int = 1  # of the engine's arithmetic; more collapse as soon as another process is busy
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():

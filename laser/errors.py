@@ -1,10 +1,10 @@
 """What the HTTP API answers when it cannot do what was asked, in OpenAI's error shape.
 
-    ApiError
-    ├── BadRequest          400  the request itself is wrong
-    │   └── ContextTooLong  400  prompt and reply do not fit the model's context
-    ├── UnknownModel        404  this server has another model
-    └── ServerFailure       500  the request was right, the server failed
+ApiError
+├── BadRequest          400  the request itself is wrong
+│   └── ContextTooLong  400  prompt and reply do not fit the model's context
+├── UnknownModel        404  this server has another model
+└── ServerFailure       500  the request was right, the server failed
 """
 
 from __future__ import annotations

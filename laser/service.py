@@ -7,7 +7,6 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 
 from controller.loop import ReasoningRequest
 from engine.base import CapacityError, EngineError, Sampling
@@ -37,8 +36,8 @@ class Service:
         self._rng = rng or random.Random()
         self._now = now
         self._started = int(now())
-        closing = f"\n{deployment.thinking.format.close}\n\n"
-        self._no_thought = tuple(deployment.tokenizer.encode(closing))
+        closing = f"\n{deployment.chat.thinking.format.close}\n\n"
+        self._no_thought = tuple(deployment.chat.tokenizer.encode(closing))
 
     @property
     def model_id(self) -> str:
@@ -101,10 +100,10 @@ class Service:
     def _prompt(self, chat: ChatRequest) -> tuple[int, ...]:
         messages = [_template_message(role=message.role, content=message.content) for message in chat.messages]
         try:
-            prompt = tuple(self._deployment.tokenizer.render(messages, enable_thinking=chat.thinking))
+            prompt = tuple(self._deployment.chat.tokenizer.render(messages, enable_thinking=chat.thinking))
         except TokenizerError as error:
             raise BadRequest(str(error), param="messages") from error
-        if not chat.thinking and self._deployment.thinking.leaves_open(prompt):
+        if not chat.thinking and self._deployment.chat.thinking.leaves_open(prompt):
             return prompt + self._no_thought  # the template knows no enable_thinking: an empty thought does the same
         return prompt
 
@@ -123,9 +122,8 @@ class Service:
         return chat.limit
 
     def _sampling(self, chat: ChatRequest, seed: int) -> Sampling:
-        own = self._deployment.defaults.sampling
-        return replace(
-            own,
+        own = self._deployment.chat.defaults
+        return Sampling(
             temperature=own.temperature if chat.temperature is None else chat.temperature,
             top_p=own.top_p if chat.top_p is None else chat.top_p,
             top_k=own.top_k if chat.top_k is None else max(0, chat.top_k),

@@ -1,4 +1,4 @@
-"""All that is known of a model directory but its weights: tokenizer, thinking format, and where its replies end."""
+"""All that is known of a model directory but its weights: tokenizer, thinking format, and how its replies are drawn."""
 
 from __future__ import annotations
 
@@ -12,37 +12,67 @@ from models.tokenizer import ChatTokenizer, TokenizerError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationDefaults:
+    """What `generation_config.json` says for requests that do not say: greedy unless the model is meant to sample."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    stop_tokens: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0.0 or self.top_k < 0 or not 0.0 < self.top_p <= 1.0:
+            raise ValueError(
+                f"temperature {self.temperature}, top_k {self.top_k}, top_p {self.top_p} must be "
+                "≥ 0, ≥ 0 and in (0, 1]"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChatModel:
     """A model as a chat partner."""
 
     tokenizer: ChatTokenizer
     thinking: ThinkingTokens
-    stop_tokens: frozenset[int]
-    temperature: float  # the model's own default; 0: greedy
+    defaults: GenerationDefaults
+
+    @property
+    def stop_tokens(self) -> frozenset[int]:
+        """The tokens that end a reply."""
+        return self.tokenizer.eos_ids | self.defaults.stop_tokens
 
 
 def load_chat_model(directory: Path, thinking_format: Path | None = None) -> ChatModel:
     """Read a model directory. Raises TokenizerError or ConfigError naming the file at fault."""
     tokenizer = ChatTokenizer(directory)
-    generation = _generation_config(directory)
-    eos = generation.get("eos_token_id")
-    listed = [] if eos is None else eos if isinstance(eos, list) else [eos]
     return ChatModel(
         tokenizer=tokenizer,
         thinking=ThinkingTokens(read_format(directory, thinking_format), tokenizer),
-        stop_tokens=tokenizer.eos_ids | frozenset(listed),
-        temperature=float(generation.get("temperature") or 1.0) if generation.get("do_sample") else 0.0,
+        defaults=read_generation_defaults(directory),
     )
 
 
-def _generation_config(directory: Path) -> dict[str, Any]:
+def read_generation_defaults(directory: Path) -> GenerationDefaults:
+    """The defaults beside a model; without the file, greedy. Raises TokenizerError if it is damaged."""
     path = directory / "generation_config.json"
     if not path.is_file():
-        return {}
+        return GenerationDefaults()
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TokenizerError(f"{path} is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise TokenizerError(f"{path} must hold an object, holds {type(found).__name__}")
-    return found
+        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        eos = said.get("eos_token_id")
+        listed = [] if eos is None else eos if isinstance(eos, list) else [eos]
+        stop_tokens = frozenset(int(token) for token in listed)
+        if not said.get("do_sample"):
+            return GenerationDefaults(stop_tokens=stop_tokens)
+        return GenerationDefaults(
+            temperature=float(_else(said.get("temperature"), 1.0)),
+            top_k=int(_else(said.get("top_k"), 0)),
+            top_p=float(_else(said.get("top_p"), 1.0)),
+            stop_tokens=stop_tokens,
+        )
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise TokenizerError(f"{path}: cannot be used: {error}") from error
+
+
+def _else(value: Any, default: float) -> Any:
+    return default if value is None else value

@@ -115,8 +115,8 @@ class ThinkingTokens:
         return frozenset(i for i, text in enumerate(self._texts) if "\n\n" in text)
 
     def leaves_open(self, prompt: Sequence[int]) -> bool:
-        """Whether the prompt ends inside a thought that it has begun."""
-        last = next((i for i in reversed(prompt) if i in (self.open_id, self.close_id)), None)
+        """Whether the prompt ends with the opening marker, so that the model goes on inside a thought."""
+        last = next((token for token in reversed(prompt) if self._text(token).strip()), None)
         return last == self.open_id
 
     def transition(self, thought: Sequence[int]) -> int | None:

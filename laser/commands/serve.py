@@ -32,7 +32,7 @@ GRACE_S = 10  # that running replies have to end once a shut-down is asked for
 @click.option("--runner", type=click.Choice(["auto", "bare", "transformers"]), help="Forward pass. [default: auto]")
 @click.option("--max-batch", type=int, help="Sequences decoded at once. [default: 32]")
 @click.option("--cells", type=int, help="KV cache, tokens. [default: 65536]")
-@click.option("--threads", type=int, help="Threads of the engine's arithmetic. [default: torch's choice]")
+@click.option("--threads", type=int, help="Threads of the engine's arithmetic. [default: 1]")
 def command(config_file: Path | None, **flags: Any) -> None:
     """Serve a model over HTTP, compatible with OpenAI's chat completions."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")

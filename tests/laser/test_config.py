@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.base import CorruptModelError
 from engine.load import Runner
 from laser.config import ServeConfig, load_config
-from laser.deployment import read_generation_defaults
 from models.strict_yaml import ConfigError
 
 
@@ -56,23 +54,3 @@ def test_a_value_out_of_range_is_named_with_its_limit(tmp_path: Path, flags: dic
     text = ".nan" if value != value else str(value)
     with pytest.raises(ConfigError, match=rf"serve\.yaml:\d+: .*{told}"):
         load_config(written(tmp_path, f"{name}: {text}\n"), {})
-
-
-def test_a_model_that_samples_by_default_is_sampled(tmp_path: Path) -> None:
-    path = tmp_path / "generation_config.json"
-    assert read_generation_defaults(tmp_path).sampling.temperature == 0.0
-    path.write_text('{"do_sample": true, "temperature": 0.6, "top_p": 0.95, "top_k": 20, "eos_token_id": [7, 9]}')
-    defaults = read_generation_defaults(tmp_path)
-    sampling = defaults.sampling
-    assert (sampling.temperature, sampling.top_p, sampling.top_k) == (0.6, 0.95, 20)
-    assert defaults.stop_tokens == {7, 9}
-    path.write_text('{"do_sample": false, "temperature": 0.6, "eos_token_id": 7}')
-    assert read_generation_defaults(tmp_path).sampling.temperature == 0.0
-    assert read_generation_defaults(tmp_path).stop_tokens == {7}
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"eos_token_id": "x"}', '{"do_sample": true, "temperature": -1}'])
-def test_damaged_generation_defaults_are_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "generation_config.json").write_text(text)
-    with pytest.raises(CorruptModelError, match=r"generation_config\.json: cannot be used"):
-        read_generation_defaults(tmp_path)

@@ -69,8 +69,8 @@ def fragile(random_model: Path) -> Iterator[tuple[LiveServer, FragileEngine]]:
 def _around(sound: Deployment, engine: FragileEngine) -> Deployment:
     loop = ServingLoop(
         engine=engine,
-        tokenizer=sound.tokenizer,
-        thinking=sound.thinking,
+        tokenizer=sound.chat.tokenizer,
+        thinking=sound.chat.thinking,
         policy=FixedPolicy(),
         stop_tokens=frozenset(),
         clock=lambda: 0.0,
