@@ -1,0 +1,1 @@
+"""What the engine is held to, measured: `python -m benchmarks.engine` and `python -m benchmarks.soak`."""

@@ -1,0 +1,56 @@
+"""Where and how a benchmark ran, and its results as a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """All that one needs to run it again and to compare."""
+
+    command: str
+    date: str
+    seed: int
+    processor: str
+    cores: int
+    load_average: tuple[float, float, float]  # before the run: other work slows wall clocks
+    python: str
+    versions: dict[str, str]
+
+
+def circumstances(module: str, seed: int) -> Circumstances:
+    """How this process was started, and on what."""
+    return Circumstances(
+        command=" ".join(["python", "-m", module, *sys.argv[1:]]),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=seed,
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        load_average=os.getloadavg(),
+        python=platform.python_version(),
+        versions={name: version(name) for name in ("torch", "transformers", "numpy")},
+    )
+
+
+def write(path: Path, ran: Circumstances, results: Any) -> None:
+    """Put circumstances and results into a JSON file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"circumstances": asdict(ran), "results": results}, indent=2) + "\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

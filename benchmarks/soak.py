@@ -1,0 +1,207 @@
+"""A thousand requests through the serving loop, a fifth of them cancelled: memory stays flat and all comes back."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import report
+from controller.loop import ExitReason, Outcome, ReasoningRequest, ServingLoop
+from controller.policies import Limits
+from controller.reply import Delta
+from engine.base import FinishReason, Load, Sampling, SequenceId
+
+WARM_UP = 0.3  # of the requests: allocators and caches have reached their size by then
+GROWTH = 8.0  # MiB of resident memory after the warm-up that are put down to noise
+QUESTION = "If a train has 12 cars and each car holds 7 boxes how many boxes are there in all when 3 are lost ?"
+
+
+class Fickle:
+    """A policy that is never of one mind, so that with any model some probes are adopted and some are not."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def limits(self, difficulty: str | None) -> Limits:
+        threshold = self._rng.choice([1e-6, 0.3, 0.9, 1.1])
+        return Limits(threshold=float(threshold), budget=50 if self._rng.random() < 0.01 else 400)
+
+
+@dataclass(slots=True)
+class Client:
+    """What became of one request."""
+
+    cancel_after: int | None  # deltas
+    text: int = 0  # characters heard
+    deltas: int = 0
+    outcome: Outcome | None = None
+    cancelled: bool = False
+
+    def __call__(self, news: Delta | Outcome) -> None:
+        if self.outcome is not None or self.cancelled:
+            raise AssertionError(f"{news} for a request that is over")
+        if isinstance(news, Delta):
+            self.deltas += 1
+            self.text += len(news.text)
+        else:
+            self.outcome = news
+
+
+@dataclass(slots=True)
+class Soak:
+    """The run: its clients, and the resident memory as it went, (requests over, MiB)."""
+
+    clients: dict[SequenceId, Client] = field(default_factory=dict)
+    memory: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def growth(self) -> float:
+        """MiB by which memory grew after the warm-up: the median of the last samples above that of the first."""
+        over = self.memory[-1][0]
+        warm = [mebibytes for done, mebibytes in self.memory if done >= WARM_UP * over]
+        third = max(1, len(warm) // 3)
+        return float(np.median(warm[-third:]) - np.median(warm[:third]))
+
+
+def run(
+    loop: ServingLoop,
+    make: Callable[[np.random.Generator], ReasoningRequest],
+    *,
+    requests: int,
+    outstanding: int,
+    rng: np.random.Generator,
+    sample: Callable[[int], float],
+) -> Soak:
+    """Keep `outstanding` requests in the loop until all are over; `sample` is asked for the memory now and then."""
+    soak, over, every = Soak(), 0, max(1, requests // 40)
+    live: set[SequenceId] = set()
+    while over < requests:
+        while len(live) < outstanding and len(soak.clients) < requests:
+            cancels = rng.random() < 0.2
+            client = Client(cancel_after=int(rng.integers(0, 60)) if cancels else None)
+            sequence = loop.submit(make(rng), client)
+            soak.clients[sequence] = client
+            live.add(sequence)
+        loop.tick()
+        for sequence in list(live):
+            client = soak.clients[sequence]
+            if client.outcome is None and client.cancel_after is not None and client.deltas >= client.cancel_after:
+                loop.cancel(sequence)
+                client.cancelled = True
+            if client.outcome is not None or client.cancelled:
+                live.discard(sequence)
+                over += 1
+                if over % every == 0:
+                    soak.memory.append((over, sample(over)))
+    return soak
+
+
+def check(soak: Soak, load: Load) -> list[str]:
+    """What is wrong at the end; nothing, if all is well."""
+    faults = []
+    if load.running or load.waiting or load.probing or load.cells_reserved:
+        faults.append(f"the engine still holds something: {load}")
+    unheard = [sequence for sequence, client in soak.clients.items() if not client.cancelled and client.outcome is None]
+    if unheard:
+        faults.append(f"{len(unheard)} requests never ended: {unheard[:5]}")
+    outcomes = [client.outcome for client in soak.clients.values() if client.outcome is not None]
+    failed = [outcome.error for outcome in outcomes if outcome.finish_reason is FinishReason.ERROR]
+    if failed:
+        faults.append(f"{len(failed)} requests failed: {failed[0]}")
+    silent = sum(client.outcome is not None and not client.text for client in soak.clients.values())
+    if silent:
+        faults.append(f"{silent} requests ended without a word")
+    if soak.growth > GROWTH:
+        faults.append(f"memory grew by {soak.growth:.1f} MiB after the warm-up, at most {GROWTH} are noise")
+    return faults
+
+
+def main() -> None:
+    """Command line: run, print memory over time, and fail if anything was left over."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--model", type=Path, help="model directory (default: the bundled model)")
+    parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--outstanding", type=int, default=48, help="requests in the loop at any time")
+    parser.add_argument("--max-tokens", type=int, default=320, help="the longest reply, tokens")
+    parser.add_argument(
+        "--cells", type=int, default=6144, help="KV cells: few, so that requests queue and the arena fragments"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    options = parser.parse_args()
+
+    import psutil
+    import torch
+
+    from engine.load import load_model
+    from engine.torch_engine import TorchEngine, TorchEngineConfig
+    from models.chat_model import load_chat_model
+    from models.reasoner import bundled_model
+
+    torch.set_num_threads(1)
+    ran = report.circumstances("benchmarks.soak", options.seed)
+    directory = options.model or bundled_model()
+    chat = load_chat_model(directory)
+    engine = TorchEngine(load_model(directory), TorchEngineConfig(cells=options.cells, prefill_chunk=128))
+    loop = ServingLoop(
+        engine=engine,
+        tokenizer=chat.tokenizer,
+        thinking=chat.thinking,
+        policy=Fickle(np.random.default_rng(options.seed + 1)),
+        stop_tokens=chat.stop_tokens,
+        clock=time.monotonic,
+    )
+    process = psutil.Process()
+
+    def make(rng: np.random.Generator) -> ReasoningRequest:
+        question = " ".join(rng.choice(QUESTION.split(), int(rng.integers(3, 40))))
+        return ReasoningRequest(
+            prompt=tuple(chat.tokenizer.render([{"role": "user", "content": question}])),
+            max_tokens=int(rng.integers(1, options.max_tokens + 1)),
+            thinking=bool(rng.random() < 0.9),
+            sampling=Sampling(temperature=float(rng.choice([0.0, 0.8])), seed=int(rng.integers(0, 2**31))),
+            stop=("zz",) if rng.random() < 0.2 else (),
+        )
+
+    def sample(over: int) -> float:
+        mebibytes = float(process.memory_info().rss / 2**20)
+        load = engine.load()
+        print(
+            f"{over:>6} requests over   {mebibytes:8.1f} MiB   {load.running:>3} running {load.waiting:>3} waiting "
+            f"{load.probing:>3} probing   {load.cells_reserved / load.cells_total:4.0%} of the cells",
+            flush=True,
+        )
+        return mebibytes
+
+    rng = np.random.default_rng(options.seed)
+    start = time.monotonic()
+    soak = run(loop, make, requests=options.requests, outstanding=options.outstanding, rng=rng, sample=sample)
+    thoughts = [c.outcome.thought for c in soak.clients.values() if c.outcome is not None and c.outcome.thought]
+    exits = Counter(str(thought.exit_reason) for thought in thoughts)
+    summary = {
+        "requests": len(soak.clients),
+        "cancelled": sum(client.cancelled for client in soak.clients.values()),
+        "probes": sum(thought.probes for thought in thoughts),
+        "adopted": exits[str(ExitReason.CONFIDENCE)],
+        "exits": dict(exits),
+        "memory_growth_mib": round(soak.growth, 1),
+        "seconds": round(time.monotonic() - start, 1),
+        "memory_mib": soak.memory,
+    }
+    print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in summary.items() if key != "memory_mib"))
+    faults = check(soak, engine.load())
+    if options.out is not None:
+        report.write(options.out, ran, {**summary, "load": asdict(engine.load()), "faults": faults})
+    if faults:
+        raise SystemExit("\n".join(faults))
+    print("The arena is empty, every request has ended, memory is flat.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The soak in small: requests that come, go, are probed and cancelled leave nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.soak import Fickle, Soak, check, run
+from controller.loop import ExitReason, ReasoningRequest
+from engine.base import Load, Sampling
+from models.tokenizer import ChatTokenizer
+from tests.controller.conftest import Bench
+from tests.controller.test_streaming import FORM
+
+
+def test_a_hundred_requests_leave_nothing_behind(random_model: Path, tokenizer: ChatTokenizer) -> None:
+    policy = Fickle(np.random.default_rng(1))
+    bench = Bench(random_model, tokenizer, policy=policy, form=FORM, cells=900, max_batch=6)
+
+    def make(rng: np.random.Generator) -> ReasoningRequest:
+        return ReasoningRequest(
+            prompt=tuple(rng.integers(0, 400, int(rng.integers(1, 60))).tolist()),
+            max_tokens=int(rng.integers(1, 90)),
+            thinking=bool(rng.random() < 0.9),
+            sampling=Sampling(temperature=1.0, seed=int(rng.integers(0, 1000))),
+        )
+
+    soak = run(
+        bench.loop,
+        make,
+        requests=100,
+        outstanding=12,
+        rng=np.random.default_rng(0),
+        sample=lambda over: float(over > 9),
+    )
+    assert check(soak, bench.engine.load()) == []
+    assert len(soak.clients) == 100
+    assert any(client.cancelled for client in soak.clients.values())
+    outcomes = [client.outcome for client in soak.clients.values() if client.outcome is not None]
+    assert ExitReason.CONFIDENCE in {outcome.thought.exit_reason for outcome in outcomes if outcome.thought}
+
+
+def test_what_is_left_behind_is_found() -> None:
+    leaking = Soak(memory=[(over, 100.0 + over) for over in range(10, 101, 10)])
+    busy = Load(running=1, waiting=0, probing=0, cells_reserved=9, cells_total=90)
+    faults = check(leaking, busy)
+    assert len(faults) == 2
+    assert "still holds" in faults[0]
+    assert "memory grew by" in faults[1]
