@@ -29,7 +29,7 @@ class Fickle:
         self._rng = rng
 
     def limits(self, difficulty: str | None) -> Limits:
-        threshold = self._rng.choice([1e-6, 0.3, 0.9, 1.1])
+        threshold = self._rng.choice([1e-6, 0.3, 0.9, 1.1], p=[0.7, 0.1, 0.1, 0.1])
         return Limits(threshold=float(threshold), budget=50 if self._rng.random() < 0.01 else 400)
 
 

@@ -21,7 +21,7 @@ def test_a_hundred_requests_leave_nothing_behind(random_model: Path, tokenizer: 
     def make(rng: np.random.Generator) -> ReasoningRequest:
         return ReasoningRequest(
             prompt=tuple(rng.integers(0, 400, int(rng.integers(1, 60))).tolist()),
-            max_tokens=int(rng.integers(1, 90)),
+            max_tokens=int(rng.integers(1, 120)),
             thinking=bool(rng.random() < 0.9),
             sampling=Sampling(temperature=1.0, seed=int(rng.integers(0, 1000))),
         )
