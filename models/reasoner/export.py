@@ -19,8 +19,18 @@ if TYPE_CHECKING:
 AGREEMENT = 0.999  # share of tokens at which half precision must choose the same token as single precision
 
 
+THINKING_FORMAT = """\
+# How this model writes its thoughts; read by `laser` beside the weights.
+landing: "</think>\\n\\n"
+answer_reserve: 16
+probe:
+  suffix: "</think>\\n\\n**Final Answer**\\n\\\\boxed{"
+  max_answer_tokens: 6
+"""
+
+
 def export(network: Network, tokenizer: "PreTrainedTokenizerFast", encoder: Encoder, out: Path, *, seed: int) -> None:
-    """Write weights, configuration and tokenizer; weights in half precision where that changes no decision."""
+    """Write weights, configuration, tokenizer and thinking format; in half precision where that changes no decision."""
     from safetensors.torch import save_file
 
     tokenizer.save_pretrained(out)
@@ -34,6 +44,7 @@ def export(network: Network, tokenizer: "PreTrainedTokenizerFast", encoder: Enco
     _write(out / "config.json", config)
     generation = {"do_sample": False, "eos_token_id": encoder.end, "pad_token_id": encoder.pad, "max_new_tokens": 512}
     _write(out / "generation_config.json", generation)
+    (out / "laser.yaml").write_text(THINKING_FORMAT, encoding="utf-8")
 
 
 @torch.no_grad()

@@ -20,9 +20,8 @@ FILL = 0.95  # packed share of the slots that is aimed at
 
 def split_weights(progress: float) -> list[float]:
     """The curriculum: shares of easy, medium and hard problems, from mostly easy to mostly hard."""
-    ramp = min(1.0, progress / 0.3)
     first, last = (0.6, 0.3, 0.1), (0.2, 0.35, 0.45)
-    return [a + (b - a) * ramp for a, b in zip(first, last, strict=True)]
+    return [a + (b - a) * progress for a, b in zip(first, last, strict=True)]
 
 
 def fresh_problem(rng: np.random.Generator, progress: float) -> Problem:

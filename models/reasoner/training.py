@@ -27,8 +27,9 @@ class TrainingConfig:
     rows: int = 10
     length: int = 640  # slots per row
     block: int = 8  # steps per generated block; checkpoints fall between blocks
-    blocks: int = 450  # stage 1: written traces
-    calibration_blocks: int = 40  # stage 2: own rollouts
+    blocks: int = 320  # stage 1: written traces
+    curriculum_blocks: int = 135  # until hard problems have their full share
+    calibration_blocks: int = 32  # stage 2: own rollouts
     rollouts: int = 88  # per calibration block
     muon_lr: float = 0.012
     adam_lr: float = 0.004
@@ -101,7 +102,7 @@ def _block(run: "_Run", encoder: Encoder) -> list[Rows]:
         seed = int(rng.integers(2**31))
         examples = own_examples(run.network, encoder, rng, count=config.rollouts, length=config.length, seed=seed)
         slots -= sum(made.slots for made in examples)
-    progress = number / config.blocks
+    progress = min(1.0, number / config.curriculum_blocks)
     examples += fresh_examples(encoder, rng, slots=slots, length=config.length, progress=progress)
     return block(examples, rng, steps=config.block, rows=config.rows, length=config.length, pad=encoder.pad)
 

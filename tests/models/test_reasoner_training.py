@@ -21,7 +21,9 @@ from models.reasoner.network import Network, Shape
 from models.reasoner.rollout import decode
 from models.reasoner.tasks import FAMILIES, generate, grade
 from models.reasoner.tokenizer import Encoder
+from models.reasoner.traces import EXIT
 from models.reasoner.training import CHECKPOINT, Progress, TrainingConfig, learning_rate, train
+from models.thinking import read_format
 
 TINY = TrainingConfig(
     seed=7,
@@ -108,6 +110,12 @@ def test_transformers_computes_what_the_trainer_computes(finished: tuple[Path, l
     with torch.inference_mode():
         ours = network(ids, torch.arange(length)[None], causal)
         torch.testing.assert_close(ours, model(ids).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_the_exported_thinking_format_probes_with_the_natural_ending(finished: tuple[Path, list[Progress]]) -> None:
+    form = read_format(finished[0])
+    assert form.probe.suffix == EXIT
+    assert EXIT.startswith(form.landing)
 
 
 def test_decoding_in_a_batch_equals_decoding_alone() -> None:
