@@ -161,7 +161,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """A probe has ended. Adopt it before the next step, or it lapses.
+    """A probe has ended. Adopt it before the next step, or it lapses. Its sequence's last event of the step.
 
     `rows` counts the token rows the probe has cost (suffix and answer), the honest price of asking.
     """

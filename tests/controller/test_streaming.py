@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.loop import ExitReason, ServingLoop
@@ -15,19 +15,12 @@ from engine.base import FinishReason, Sampling
 from models.thinking import Keep, TransitionFormat
 from models.tokenizer import ChatTokenizer
 from tests.controller.conftest import FORMAT, Bench, Heard
+from tests.engine.making import search
 from tests.tiny_models import Oracle
 
 # a random model seldom writes a blank line or `Wait`: so these common letters and words count as cue words
 CUES = TransitionFormat(words=("a", "e", "s", "the", "ing", "answer", "er", "th", "at", "on"), min_gap=2)
 FORM = replace(FORMAT, transitions=CUES)
-QUIET = settings(
-    max_examples=12,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
 
 
 def assert_heard(streamed: str, whole: str) -> None:
@@ -57,7 +50,7 @@ def check(bench: Bench, sequence: int, heard: Heard) -> None:
             assert checkpoint.thought_tokens <= len(thought) + outcome.thought.withdrawn_tokens
 
 
-@QUIET
+@search(12)
 @given(
     threshold=st.sampled_from([None, 1e-9, 0.1, 0.3, 2.0]),
     budget=st.sampled_from([None, 0, 1, 7, 30]),

@@ -118,6 +118,8 @@ class Ledger:
         for event in events:
             account = self.accounts[event.sequence]
             assert not account.over, f"{event} after the sequence was over"
+            answered = any(answer.sequence == event.sequence for answer in probed)
+            assert not answered, f"{event} after the probe's answer, which whoever adopts it would not expect"
             match event:
                 case Started():
                     assert not account.started

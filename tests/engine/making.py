@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, Phase, settings
 
 from engine.base import Engine, ProbeSpec, Request
 from tests.engine.ledger import Ledger
 from tests.tiny_models import VOCABULARY
 
 ROOM = 12  # of every request for probes, tokens
+
+
+def search(examples: int) -> settings:
+    """How hypothesis searches: the same few examples everywhere, or LASER_FUZZ=1000 that many, drawn anew each time."""
+    fuzz = int(os.environ.get("LASER_FUZZ", "0"))
+    return settings(
+        max_examples=fuzz or examples,
+        phases=[Phase.generate, Phase.shrink],
+        derandomize=not fuzz,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+    )
 
 
 def tokens(count: int, seed: int) -> tuple[int, ...]:

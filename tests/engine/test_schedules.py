@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from engine.base import Engine, ProbeId, ProbeSpec, Request, Score
 from tests.engine.conftest import EngineUnderTest
 from tests.engine.ledger import Ledger, path
-from tests.engine.making import request, spec, tokens
-
-# LASER_FUZZ=1000 tries that many schedules, drawn anew each time; otherwise the same few are tried everywhere
-FUZZ = int(os.environ.get("LASER_FUZZ", "0"))
-SCHEDULES = settings(
-    max_examples=FUZZ or 30,
-    phases=[Phase.generate, Phase.shrink],
-    derandomize=not FUZZ,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+from tests.engine.making import request, search, spec, tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +149,7 @@ class Schedule:
                 self.ledger.arm(sequence)
 
 
-@SCHEDULES
+@search(30)
 @given(operations=SCHEDULE)
 def test_any_schedule_decodes_what_generate_says_one_by_one(
     tested: EngineUnderTest, operations: list[Submit | Steps | Fork | Force | Cancel | Arm]

@@ -53,6 +53,21 @@ def test_streaming_any_tokens_withdraws_nothing(tokenizer: ChatTokenizer, ids: l
     assert whole[len(streamed) :].strip("\ufffd") == ""  # only an unfinished character may be missing
 
 
+def test_ids_beyond_the_tokenizer_are_no_text(tokenizer: ChatTokenizer) -> None:
+    """Padded vocabularies let a model sample ids that have no token."""
+    (a,) = tokenizer.encode("a")
+    stream = tokenizer.stream()
+    assert "".join(stream.push(token) for token in (len(tokenizer.texts) + 3, a, a)) == "aa"
+
+
+def test_the_rest_of_a_stream_shows_its_half_character(tokenizer: ChatTokenizer) -> None:
+    stream = tokenizer.stream()
+    assert stream.push(tokenizer.encode("a")[0]) == "a"
+    assert stream.rest() == ""
+    assert stream.push(tokenizer.encode("🐈")[0]) == ""
+    assert stream.rest() == "\ufffd"
+
+
 def test_a_directory_without_a_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match=r"tokenizer\.json is missing") as caught:
         ChatTokenizer(tmp_path)
