@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,8 @@ import torch
 from engine.bare_model import ARCHITECTURES, BareModel
 from engine.base import CorruptModelError, UnsupportedModelError
 from engine.packed import PackedModel
+from engine.runner import Runner
 from engine.transformers_model import TransformersModel
-
-
-class Runner(StrEnum):
-    """Which code runs the forward pass."""
-
-    AUTO = "auto"  # bare where the architecture allows it
-    BARE = "bare"
-    TRANSFORMERS = "transformers"
 
 
 def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
@@ -48,13 +40,19 @@ def _config(directory: Path) -> Any:
     if not (directory / "config.json").is_file():
         raise CorruptModelError(f"{directory}: config.json is missing; a model directory is needed")
     try:
-        config = AutoConfig.from_pretrained(directory, local_files_only=True)
+        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptModelError(f"{directory}/config.json cannot be used: {error}") from error
     if getattr(config, "quantization_config", None) is not None:
         method = config.quantization_config.get("quant_method", "unknown")
         raise UnsupportedModelError(
             f"{directory}: the weights are quantised ({method}), only plain weights are supported"
+        )
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        raise UnsupportedModelError(
+            f"{directory}: the model's rotary embedding is longrope, which changes with a sequence's length; "
+            "sequences of many lengths share a batch here"
         )
     windowed = "sliding_attention" in (getattr(config, "layer_types", None) or ())
     if windowed or getattr(config, "sliding_window", None) is not None:

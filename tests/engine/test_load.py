@@ -50,6 +50,7 @@ def check(directory: Path, runner: Runner) -> None:
         ("llama", {"rope_parameters": LLAMA3}),
         ("llama", {"rope_parameters": LINEAR}),
         ("qwen2", {"rope_parameters": YARN}),
+        ("llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 2.0}}),
         ("llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0}}),
         ("llama", {"attention_bias": True, "mlp_bias": True}),
         ("qwen3", {"attention_bias": True}),
@@ -131,6 +132,22 @@ def test_the_bare_runner_names_what_it_knows(tmp_path: Path) -> None:
 def test_sliding_windows_are_refused(tmp_path: Path, runner: Runner, architecture: str, window: dict[str, Any]) -> None:
     save_model(tmp_path, architecture, **window)
     with pytest.raises(UnsupportedModelError, match=r"sliding-window attention \(window 32\)"):
+        load_model(tmp_path, runner)
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_positions_that_depend_on_the_longest_sequence_are_refused(tmp_path: Path, runner: Runner) -> None:
+    factors = [1.0] * 8
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10_000.0,
+        "factor": 4.0,
+        "short_factor": factors,
+        "long_factor": [2.0 * factor for factor in factors],
+        "original_max_position_embeddings": 64,
+    }
+    save_model(tmp_path, "llama", rope_parameters=rope)
+    with pytest.raises(UnsupportedModelError, match="longrope"):
         load_model(tmp_path, runner)
 
 
