@@ -24,13 +24,14 @@ def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
         raise UnsupportedModelError(
             f"{directory}: architecture {architecture} has no bare runner, it knows {', '.join(sorted(ARCHITECTURES))}"
         )
+    files = _weights_files(directory)
     if bare and runner is not Runner.TRANSFORMERS:
-        weights = _weights(directory)
         try:
-            return BareModel(config, weights)
+            return BareModel(config, {name: tensor for file in files for name, tensor in _read(file).items()})
         except CorruptModelError as error:
             raise CorruptModelError(f"{directory}: {error}") from error
-    _weights(directory)  # only to check them: transformers fills in at random what is missing
+    for file in files:
+        _read(file)  # only to check it
     return TransformersModel(directory, config)
 
 
@@ -55,7 +56,7 @@ def _config(directory: Path) -> Any:
             "sequences of many lengths share a batch here"
         )
     windowed = "sliding_attention" in (getattr(config, "layer_types", None) or ())
-    if windowed or getattr(config, "sliding_window", None) is not None:
+    if windowed or getattr(config, "sliding_window", None):  # None and 0: no window
         raise UnsupportedModelError(
             f"{directory}: the model uses sliding-window attention (window {config.sliding_window}), "
             "only full attention is supported"
@@ -79,17 +80,15 @@ def _weights_files(directory: Path) -> list[Path]:
     return files
 
 
-def _weights(directory: Path) -> dict[str, torch.Tensor]:
+def _read(file: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    weights: dict[str, torch.Tensor] = {}
-    for file in _weights_files(directory):
-        try:
-            weights |= load_file(file)
-        except (SafetensorError, OSError) as error:
-            raise CorruptModelError(f"{file} is damaged: {error}") from error
-        for name, tensor in weights.items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise CorruptModelError(f"{file} is damaged: {name} holds values that are not finite")
+    try:
+        weights = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise CorruptModelError(f"{file} is damaged: {error}") from error
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CorruptModelError(f"{file} is damaged: {name} holds values that are not finite")
     return weights

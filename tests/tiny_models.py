@@ -32,6 +32,25 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "phi": ("PhiConfig", {**_COMMON, "num_key_value_heads": 4, "partial_rotary_factor": 0.5}),
     "gpt_neox": ("GPTNeoXConfig", {**_COMMON, "rotary_pct": 0.25}),
     "mistral": ("MistralConfig", {**_GROUPED, "sliding_window": None}),
+    "gpt2": ("GPT2Config", {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 512, "vocab_size": VOCABULARY}),
+    "qwen2_moe": (
+        "Qwen2MoeConfig",
+        {
+            **_GROUPED,
+            "moe_intermediate_size": 32,
+            "shared_expert_intermediate_size": 32,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+        },
+    ),
+    "bloom": ("BloomConfig", {"vocab_size": VOCABULARY, "hidden_size": 64, "n_layer": 2, "n_head": 4}),
+    "falcon": ("FalconConfig", {**_COMMON, "alibi": True, "multi_query": False, "new_decoder_architecture": False}),
+    "gptj": (
+        "GPTJConfig",
+        {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 512, "rotary_dim": 8, "vocab_size": VOCABULARY},
+    ),
+    "stablelm": ("StableLmConfig", _GROUPED),
+    "mamba": ("MambaConfig", {"hidden_size": 64, "num_hidden_layers": 2, "vocab_size": VOCABULARY, "state_size": 4}),
 }
 
 

@@ -68,9 +68,13 @@ def test_variants_of_the_fast_architectures_decode_exactly(
     check(save_model(tmp_path, architecture, **overrides), runner)
 
 
-@pytest.mark.parametrize("architecture", ["phi", "gpt_neox", "mistral"])
+@pytest.mark.parametrize("architecture", ["phi", "gpt_neox", "mistral", "gpt2"])
 def test_other_architectures_decode_through_transformers(tmp_path: Path, architecture: str) -> None:
     check(save_model(tmp_path, architecture), Runner.AUTO)
+
+
+def test_a_sliding_window_of_nothing_is_none(tmp_path: Path) -> None:
+    assert load_model(save_model(tmp_path, "qwen2_moe")).shape.layers == 2  # its configuration says 0
 
 
 def test_another_activation_takes_the_transformers_runner(tmp_path: Path) -> None:
@@ -151,14 +155,12 @@ def test_positions_that_depend_on_the_longest_sequence_are_refused(tmp_path: Pat
         load_model(tmp_path, runner)
 
 
-@pytest.mark.parametrize("runner", [Runner.AUTO, Runner.TRANSFORMERS])
-def test_an_architecture_that_packing_would_change_is_refused(tmp_path: Path, runner: Runner) -> None:
-    """BLOOM's positions are attention biases, of which a packed batch knows nothing."""
-    from transformers import BloomConfig, BloomForCausalLM
-
-    BloomForCausalLM(BloomConfig(vocab_size=128, hidden_size=64, n_layer=2, n_head=4)).save_pretrained(tmp_path)
-    with pytest.raises(UnsupportedModelError, match="BloomForCausalLM"):
-        load_model(tmp_path, runner)
+@pytest.mark.parametrize("architecture", ["bloom", "falcon", "gptj", "stablelm", "mamba"])
+def test_an_architecture_that_packing_would_change_is_refused(tmp_path: Path, architecture: str) -> None:
+    """Positions as attention biases, attention code of their own, no attention at all: nothing is decoded wrongly."""
+    save_model(tmp_path, architecture)
+    with pytest.raises(UnsupportedModelError, match=f"(?i){architecture}ForCausalLM"):
+        load_model(tmp_path)
 
 
 def test_a_model_that_is_no_language_model_is_refused(tmp_path: Path) -> None:
