@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import report
-from controller.loop import ExitReason, Outcome, ReasoningRequest, ServingLoop
+from controller.loop import ServingLoop
 from controller.policies import Limits
 from controller.reply import Delta
+from controller.request import ExitReason, Outcome, ReasoningRequest
 from engine.base import FinishReason, Load, Sampling, SequenceId
 
 WARM_UP = 0.3  # of the requests: allocators and caches have reached their size by then

@@ -6,23 +6,24 @@ forks a probe; a probe confident enough closes its thought; a thought at its bud
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from controller.policies import Limits, Policy
-from controller.reply import Channel, Delta, Reply
+from controller.reply import Channel, Reply
+from controller.request import Checkpoint, ExitReason, Observer, Outcome, ReasoningRequest, Sink, Thought
 from engine.base import (
     CapacityError,
     Engine,
+    Event,
     Finished,
     FinishReason,
     Probed,
     ProbeId,
     ProbeSpec,
     Request,
-    Sampling,
     Score,
     SequenceId,
     Started,
@@ -31,69 +32,7 @@ from engine.base import (
 from models.thinking import Keep, ThinkingTokens
 from models.tokenizer import ChatTokenizer
 
-
-class ExitReason(StrEnum):
-    """Why a thought ended."""
-
-    NATURAL = "natural"  # the model closed it
-    CONFIDENCE = "confidence"  # a probe's confidence reached the threshold
-    BUDGET = "budget"  # its token budget was spent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasoningRequest:
-    """One chat turn to answer. `max_tokens` bounds thought and answer together."""
-
-    prompt: tuple[int, ...]
-    max_tokens: int
-    thinking: bool = True
-    sampling: Sampling = Sampling()
-    stop: tuple[str, ...] = ()
-    budget: int | None = None  # the client's own thinking budget, tokens; replaces the policy's
-    early_exit: bool = True  # False: the client wants its thoughts unprobed
-    difficulty: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thought:
-    """How a thought went: the additive `laser` object of a response."""
-
-    exit_reason: ExitReason
-    threshold: float | None  # in force when it ended
-    budget: int | None  # in force when it ended, tokens
-    confidence: float | None  # of the last probe
-    tokens: int  # kept in the reply, the closing marker not counted
-    withdrawn_tokens: int  # decoded beside a probe that was then adopted
-    probes: int
-    probe_tokens: int  # token rows that probing cost: suffixes and trial answers
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a request ended."""
-
-    finish_reason: FinishReason
-    prompt_tokens: int
-    completion_tokens: int  # all tokens of the reply: thought, markers, answer
-    thought: Thought | None  # None: thinking was off
-    queue_s: float  # until its prefill began
-    total_s: float
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """One probe's verdict on a running thought, for whoever watches."""
-
-    thought_tokens: int  # that the trial answer continues
-    answer: str
-    confidence: float
-    gave_up: bool  # ended early, since the threshold was out of reach
-    rows: int  # token rows it cost
-
-
-Sink: TypeAlias = Callable[[Delta | Outcome], None]
-Observer: TypeAlias = Callable[[Checkpoint], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,21 +45,22 @@ class _Live:
     reply: Reply
     submitted_s: float
     budget_cap: int  # what max_tokens leaves for thinking
-    exit_reason: ExitReason | None = None
+    prompt_tokens: int
+    exit_reason: ExitReason | None = None  # set: the thought is over, or its close is on the way
     in_force: Limits = field(default_factory=Limits)
     started_s: float | None = None
     tokens: int = 0  # of the reply
     thought: list[int] = field(default_factory=list)
+    closing: int = 0  # how many of these were forced to close it
     released: int = 0
     probe: ProbeId | None = None
     fork_at: int = 0  # thought tokens kept if the running probe is adopted
     last_probe_at: int = 0
     confidence: float | None = None
     probes: int = 0
-    probe_tokens: int = 0
+    probe_rows: int = 0
     withdrawn: int = 0
     armed: bool = False
-    finished: bool = False
 
     @property
     def thinking(self) -> bool:
@@ -147,7 +87,12 @@ class ServingLoop:
         self._policy = policy
         self._stop_tokens = stop_tokens
         self._clock = clock
-        self._score = score
+        self._probe = ProbeSpec(
+            suffix=thinking.probe_suffix,
+            max_answer_tokens=thinking.format.probe.max_answer_tokens,
+            answer_stops=thinking.probe_stops | stop_tokens,
+            score=score,
+        )
         self._live: dict[SequenceId, _Live] = {}
 
     @property
@@ -158,8 +103,7 @@ class ServingLoop:
     @property
     def room(self) -> int:
         """The most tokens that a prompt and its reply may have together."""
-        added = len(self._thinking.opening) + len(self._thinking.landing)  # what a thought may add to its prompt
-        return self._engine.max_tokens - self._probe_spec(0.0).room - added
+        return self._engine.max_tokens - self._probe.room - len(self._thinking.landing)
 
     def submit(self, request: ReasoningRequest, sink: Sink, observe: Observer | None = None) -> SequenceId:
         """Queue a request; its deltas and, last, its outcome go to `sink`, the probes of its thought to `observe`.
@@ -172,9 +116,6 @@ class ServingLoop:
                 f"the prompt has {len(request.prompt)} tokens and max_tokens is {request.max_tokens}: "
                 f"together {tokens}, must be at most {self.room}"
             )
-        prompt = request.prompt
-        if request.thinking and not self._thinking.leaves_open(prompt):
-            prompt += self._thinking.opening
         live = _Live(
             request=request,
             sink=sink,
@@ -182,25 +123,27 @@ class ServingLoop:
             reply=Reply(emit=sink, decoder=self._tokenizer.stream, thinking=request.thinking, stop=request.stop),
             submitted_s=self._clock(),
             budget_cap=self._budget_cap(request.max_tokens),
+            prompt_tokens=len(request.prompt),
         )
-        forced: tuple[int, ...] = ()
+        landing: tuple[int, ...] = ()
         if request.thinking:
             live.in_force = self._limits(live)
             if live.in_force.budget == 0:  # no thought at all: the prompt closes it
-                forced = self._thinking.landing
+                landing = self._thinking.landing
                 live.exit_reason = ExitReason.BUDGET
+                live.prompt_tokens += len(landing)
         sequence = self._engine.submit(
             Request(
-                prompt=prompt + forced,
+                prompt=request.prompt + landing,
                 max_new_tokens=request.max_tokens,
                 sampling=request.sampling,
                 stop_tokens=self._stop_tokens,
                 stops_armed=False,
-                probe_room=self._probe_spec(0.0).room if request.thinking else 0,
+                probe_room=self._probe.room if request.thinking else 0,
             )
         )
         self._live[sequence] = live
-        for token in forced:
+        for token in landing:
             self._show(live, token)
         return sequence
 
@@ -212,40 +155,48 @@ class ServingLoop:
     def fail_all(self, error: str) -> None:
         """End every request with an error: the engine has failed under them."""
         for sequence in list(self._live):
-            self._engine.cancel(sequence)
-            self._end(sequence, FinishReason.ERROR, error)
+            self._fail(sequence, error)
 
     def tick(self) -> None:
-        """One engine step, and every decision that follows from it."""
+        """One engine step, and every decision that follows from it. One request's failure is its own."""
+        now = self._clock()
         events = self._engine.step()
         for event in events:
-            if isinstance(event, Finished) and event.sequence in self._live:
-                self._live[event.sequence].finished = True  # the engine holds it no more, its last tokens come first
-        for event in events:
-            live = self._live.get(event.sequence)
-            if live is None:
-                continue  # ended by an earlier event of this step
-            match event:
-                case Started():
-                    live.started_s = self._clock()
-                case Token():
-                    self._on_token(live, event)
-                case Probed():
-                    self._on_probed(live, event)
-                case Finished():
-                    self._end(event.sequence, event.reason)
+            self._guarded(event.sequence, partial(self._take, event, now))
+        for sequence in dict.fromkeys(event.sequence for event in events):
+            self._guarded(sequence, partial(self._decide, sequence))
+
+    def _guarded(self, sequence: SequenceId, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            log.exception("request %d failed", sequence)
+            self._fail(sequence, f"{type(error).__name__}: {error}")
+
+    def _take(self, event: Event, now: float) -> None:
+        """What an event brings."""
+        live = self._live.get(event.sequence)
+        if live is None:
+            return  # ended by an earlier event of this step
+        match event:
+            case Started():
+                live.started_s = now
+            case Token():
+                self._on_token(live, event)
+            case Probed():
+                self._on_probed(live, event)
+            case Finished():
+                self._end(event.sequence, event.reason)
 
     def _on_token(self, live: _Live, event: Token) -> None:
         live.tokens += 1
         if not live.thinking:
             self._on_answer_token(live, event)
         elif event.token == self._thinking.close_id:
-            self._close(live, live.exit_reason or ExitReason.NATURAL)
+            self._close(live)
         else:
             live.thought.append(event.token)
-            if live.exit_reason is None:  # otherwise its close is on the way, token by token
-                self._check(live, event.sequence)
-            self._release(live)
+            live.closing += live.exit_reason is not None
 
     def _on_answer_token(self, live: _Live, event: Token) -> None:
         if event.token not in self._stop_tokens:
@@ -253,9 +204,13 @@ class ServingLoop:
         if live.reply.stopped:
             self._engine.cancel(event.sequence)
             self._end(event.sequence, FinishReason.STOP)
-        elif live.reply.answered and not live.armed and not live.finished:
-            live.armed = True
-            self._engine.arm_stops(event.sequence)
+        elif live.reply.answered and not live.armed:
+            self._arm(live, event.sequence)
+
+    def _arm(self, live: _Live, sequence: SequenceId) -> None:
+        """The answer has begun: from now on the model may end it."""
+        live.armed = True
+        self._engine.arm_stops(sequence)
 
     def _show(self, live: _Live, token: int) -> None:
         if live.thinking and token == self._thinking.close_id:
@@ -263,35 +218,18 @@ class ServingLoop:
         else:
             live.reply.push(token)
 
-    def _check(self, live: _Live, sequence: SequenceId) -> None:
-        """A running thought has grown: is its budget spent, or is this a place to ask for its answer?"""
-        limits = live.in_force = self._limits(live)
-        if limits.budget is not None and len(live.thought) >= limits.budget:
-            live.exit_reason, live.probe = ExitReason.BUDGET, None
-            self._engine.force(sequence, self._thinking.landing)
-            return
-        if limits.threshold is None or live.probe is not None:
-            return
-        back = self._thinking.transition(live.thought)
-        if back is None:
-            return
-        fork_at = len(live.thought) - back
-        if fork_at - live.last_probe_at < self._thinking.format.transitions.min_gap:
-            return
-        live.fork_at = live.last_probe_at = fork_at
-        live.probe = self._engine.fork(sequence, self._probe_spec(limits.threshold), back=back)
-        live.probes += 1
-
     def _on_probed(self, live: _Live, event: Probed) -> None:
-        live.probe_tokens += event.rows
         if event.probe != live.probe:
-            return  # the thought ended meanwhile
+            return  # the thought has ended in this very step, and the probe was dropped
         live.probe = None
+        live.probe_rows += event.rows
         live.confidence = event.confidence
+        beyond = len(live.thought) - live.fork_at
         if live.observe is not None:
             live.observe(
                 Checkpoint(
                     thought_tokens=live.fork_at,
+                    beyond=beyond,
                     answer=self._tokenizer.decode(event.answer),
                     confidence=event.confidence,
                     gave_up=event.gave_up,
@@ -299,28 +237,64 @@ class ServingLoop:
                 )
             )
         limits = live.in_force = self._limits(live)
-        if limits.threshold is not None and not event.gave_up and event.confidence >= limits.threshold:
-            live.exit_reason = ExitReason.CONFIDENCE
-            withdrawn = len(live.thought) - live.fork_at
-            live.withdrawn += withdrawn
-            live.tokens -= withdrawn
-            del live.thought[live.fork_at :]
-            self._engine.adopt(event.probe, keep=self._kept(event))
-            if self._thinking.format.keep is Keep.ANSWER:  # an answer is there: the next sampled token may end it
-                live.armed = True
-                self._engine.arm_stops(event.sequence)
-        self._release(live)
+        if limits.threshold is None or event.gave_up or event.confidence < limits.threshold:
+            return
+        live.exit_reason = ExitReason.CONFIDENCE
+        live.withdrawn += beyond
+        live.tokens -= beyond
+        del live.thought[live.fork_at :]
+        keep = self._kept(event)
+        live.probe_rows -= min(keep, event.rows)
+        self._engine.adopt(event.probe, keep=keep)
+        if self._thinking.format.keep is Keep.ANSWER:  # an answer is there: the next sampled token may end it
+            self._arm(live, event.sequence)
 
     def _kept(self, probed: Probed) -> int:
+        """How much of a probe's path becomes part of the reply, tokens."""
         if self._thinking.format.keep is Keep.CLOSE:
             return self._thinking.keep_of_suffix
         terminated = probed.terminator is not None and probed.terminator not in self._stop_tokens
         return len(self._thinking.probe_suffix) + len(probed.answer) + terminated
 
-    def _close(self, live: _Live, reason: ExitReason) -> None:
-        live.exit_reason, live.probe = reason, None
+    def _decide(self, sequence: SequenceId) -> None:
+        """After a step: is a running thought's budget spent, or is this a place to ask for its answer?"""
+        live = self._live.get(sequence)
+        if live is None or not live.thinking:
+            return
+        if live.exit_reason is None and live.thought:
+            limits = live.in_force = self._limits(live)
+            if limits.budget is not None and len(live.thought) >= limits.budget:
+                live.exit_reason = ExitReason.BUDGET
+                self._drop_probe(live)
+                self._engine.force(sequence, self._thinking.landing)
+            elif limits.threshold is not None and live.probe is None:
+                self._ask(live, sequence, limits.threshold)
+        self._release(live)
+
+    def _ask(self, live: _Live, sequence: SequenceId, threshold: float) -> None:
+        """Fork a probe if the thought has just shown a transition point, far enough from the last."""
+        back = self._thinking.transition(live.thought)
+        if back is None:
+            return
+        fork_at = len(live.thought) - back
+        if fork_at - live.last_probe_at < self._thinking.format.transitions.min_gap:
+            return
+        spec = replace(self._probe, give_up_below=threshold if threshold <= 1.0 else 0.0)
+        live.probe = self._engine.fork(sequence, spec, back=back)
+        live.fork_at = live.last_probe_at = fork_at
+        live.probes += 1
+
+    def _close(self, live: _Live) -> None:
+        """The closing marker has come, from the model or forced."""
+        live.exit_reason = live.exit_reason or ExitReason.NATURAL
+        self._drop_probe(live)
         self._release(live)
         live.reply.close_thought()
+
+    def _drop_probe(self, live: _Live) -> None:
+        if live.probe is not None:
+            live.probe_rows += self._engine.drop(live.probe)
+            live.probe = None
 
     def _release(self, live: _Live) -> None:
         """Show what can no longer be withdrawn: everything before a running probe's fork or a possible cue word."""
@@ -331,8 +305,8 @@ class ServingLoop:
         else:
             end = len(live.thought)
         while live.released < end:
-            live.reply.push(live.thought[live.released])
             live.released += 1
+            live.reply.push(live.thought[live.released - 1])
 
     def _limits(self, live: _Live) -> Limits:
         request = live.request
@@ -345,22 +319,20 @@ class ServingLoop:
 
     def _budget_cap(self, max_tokens: int) -> int:
         """What max_tokens leaves for the thought once its closing and a share for the answer are put aside."""
-        closing = max(len(self._thinking.landing), self._probe_spec(0.0).room)
+        closing = max(len(self._thinking.landing), self._probe.room)
         answer = min(self._thinking.format.answer_reserve, max_tokens // 2)
         return max(0, max_tokens - closing - answer)
 
-    def _probe_spec(self, threshold: float) -> ProbeSpec:
-        return ProbeSpec(
-            suffix=self._thinking.probe_suffix,
-            max_answer_tokens=self._thinking.format.probe.max_answer_tokens,
-            answer_stops=self._thinking.probe_stops | self._stop_tokens,
-            score=self._score,
-            give_up_below=threshold if threshold <= 1.0 else 0.0,
-        )
+    def _fail(self, sequence: SequenceId, error: str) -> None:
+        self._engine.cancel(sequence)
+        if sequence in self._live:
+            self._end(sequence, FinishReason.ERROR, error)
 
     def _end(self, sequence: SequenceId, reason: FinishReason, error: str | None = None) -> None:
-        live = self._live.pop(sequence)
-        live.reply.finish()
+        live = self._live[sequence]
+        if error is None:
+            live.reply.finish()
+        del self._live[sequence]
         now = self._clock()
         thought = None
         if live.request.thinking and live.exit_reason is not None:
@@ -369,15 +341,15 @@ class ServingLoop:
                 threshold=live.in_force.threshold,
                 budget=live.in_force.budget,
                 confidence=live.confidence,
-                tokens=len(live.thought),
+                tokens=len(live.thought) - live.closing,
                 withdrawn_tokens=live.withdrawn,
                 probes=live.probes,
-                probe_tokens=live.probe_tokens,
+                probe_rows=live.probe_rows,
             )
         live.sink(
             Outcome(
                 finish_reason=reason,
-                prompt_tokens=len(live.request.prompt),
+                prompt_tokens=live.prompt_tokens,
                 completion_tokens=live.tokens,
                 thought=thought,
                 queue_s=(live.started_s if live.started_s is not None else now) - live.submitted_s,

@@ -1,7 +1,7 @@
 """The engine protocol: the few verbs by which the serving loop drives any decoder, and the values that cross it.
 
     submit → step → events (Started, Token, Probed, Finished)      a sequence's life
-    fork → Probed → adopt                                          ask a running sequence for its answer, maybe keep it
+    fork → Probed → adopt · drop                                   ask a running sequence for its answer, maybe keep it
     force · arm_stops · cancel · load                              steer it
 
 Errors
@@ -10,6 +10,7 @@ Errors
     ├── UnsupportedModelError   the model cannot be decoded correctly by this engine
     ├── CorruptModelError       the model's files are missing or damaged
     ├── CapacityError           the request can never fit, or the call would overrun what was reserved for it
+    ├── TokenError              a token id that the model does not have
     └── SequenceError           the sequence or probe is unknown, or is not in a state that allows the call
 """
 
@@ -39,6 +40,10 @@ class CorruptModelError(EngineError):
 
 class CapacityError(EngineError):
     """More was asked for than the engine holds or the sequence reserved."""
+
+
+class TokenError(EngineError):
+    """A token id that the model does not have."""
 
 
 class SequenceError(EngineError):
@@ -181,7 +186,7 @@ class FinishReason(StrEnum):
 
     STOP = "stop"  # it sampled one of its stop tokens
     LENGTH = "length"  # max_new_tokens reached
-    ERROR = "error"  # the engine failed on it; it may be submitted again
+    ERROR = "error"  # serving it failed; it may be submitted again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,11 +238,14 @@ class Engine(Protocol):
         sequence decoded beside the probe is withdrawn. Raises SequenceError once the probe has lapsed.
         """
 
+    def drop(self, probe: ProbeId) -> int:
+        """Stop a probe, without an event; the token rows that it has cost. 0 for one that is unknown or has lapsed."""
+
     def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
-        """Continue a decoding sequence with `tokens`; a running probe of it is dropped."""
+        """Continue a decoding sequence with `tokens`; a probe of it lapses."""
 
     def arm_stops(self, sequence: SequenceId) -> None:
-        """Let the sequence's stop tokens be sampled from now on."""
+        """Let the sequence's stop tokens be sampled from now on. Unknown or ended ones are ignored."""
 
     def cancel(self, sequence: SequenceId) -> None:
         """End a sequence at once, without an event, and free its memory. Unknown or ended ones are ignored."""

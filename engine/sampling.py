@@ -8,27 +8,45 @@ import numpy.typing as npt
 from engine.base import Sampling
 
 
-def draw(logits: npt.NDArray[np.float32], sampling: Sampling, position: int) -> int:
+def draw(
+    logits: npt.NDArray[np.float32], sampling: Sampling, position: int, forbidden: frozenset[int] = frozenset()
+) -> int:
     """A token id drawn from `logits` (vocabulary,): temperature, then top-k, then top-p, then the inverse CDF.
 
     `position` is the token's index in its sequence, so a sequence draws the same whatever it is batched with.
     """
+    scaled = logits.astype(np.float64)
+    if forbidden:
+        scaled[list(forbidden)] = -np.inf
     if sampling.temperature == 0.0:
-        return int(logits.argmax())
-    exact = logits.astype(np.float64)
-    with np.errstate(over="ignore"):  # a vanishing temperature leaves 0 and -inf: greedy
-        scaled = (exact - exact.max()) / sampling.temperature
+        return int(scaled.argmax())
+    ids = np.arange(scaled.size)
     if 0 < sampling.top_k < scaled.size:
-        kth = np.partition(scaled, -sampling.top_k)[-sampling.top_k]
-        scaled[scaled < kth] = -np.inf
-    weights = np.exp(scaled)
+        ids = np.sort(np.argpartition(scaled, -sampling.top_k)[-sampling.top_k :])
+        scaled = scaled[ids]
+    with np.errstate(over="ignore"):  # a vanishing temperature leaves 0 and -inf: greedy
+        weights = np.exp((scaled - scaled.max()) / sampling.temperature)
     weights /= weights.sum()
     if sampling.top_p < 1.0:
-        order = np.argsort(-weights, kind="stable")
-        before = np.cumsum(weights[order]) - weights[order]  # probability of all likelier tokens
-        weights[order[before >= sampling.top_p]] = 0.0
+        kept = _nucleus(weights, sampling.top_p)
+        ids, weights = ids[kept], weights[kept]
     cumulative = np.cumsum(weights)
-    return int(np.searchsorted(cumulative, _uniform(sampling.seed, position) * cumulative[-1], side="right"))
+    return int(ids[np.searchsorted(cumulative, _uniform(sampling.seed, position) * cumulative[-1], side="right")])
+
+
+def _nucleus(weights: npt.NDArray[np.float64], top_p: float) -> npt.NDArray[np.intp]:
+    """The indices, ascending, of the likeliest tokens whose probabilities only together reach `top_p`.
+
+    Sorts as few of them as will do: a vocabulary has 150,000 tokens, a nucleus seldom a hundred.
+    """
+    size = min(128, weights.size)
+    while True:
+        likely = np.sort(np.argpartition(weights, -size)[-size:])
+        order = likely[np.argsort(-weights[likely], kind="stable")]
+        mass = np.cumsum(weights[order])
+        if mass[-1] >= top_p or size == weights.size:
+            return np.sort(order[mass - weights[order] < top_p])
+        size = min(8 * size, weights.size)
 
 
 def _uniform(seed: int, position: int) -> float:

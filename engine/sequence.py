@@ -31,18 +31,13 @@ class ProbeState:
     rows: int = 0
     log_probs: list[float] = field(default_factory=list)
     terminator: int | None = None
+    gave_up: bool = False
     ended: bool = False
 
     @property
     def answer(self) -> tuple[int, ...]:
         start = len(self.spec.suffix)
         return tuple(self.path[start : start + len(self.log_probs)])
-
-    @property
-    def gave_up(self) -> bool:
-        """Whether the confidence can no longer reach what was asked for."""
-        bound = self.spec.score.upper_bound(self.log_probs, self.spec.max_answer_tokens)
-        return bound < self.spec.give_up_below
 
     def extend(self, token: int, log_prob: float) -> None:
         """Take the next token of the answer, decoded greedily; it may end the probe."""
@@ -51,7 +46,10 @@ class ProbeState:
             self.terminator, self.ended = token, True
         else:
             self.log_probs.append(log_prob)
-            self.ended = len(self.log_probs) == self.spec.max_answer_tokens or self.gave_up
+            whole = len(self.log_probs) == self.spec.max_answer_tokens
+            bound = self.spec.score.upper_bound(self.log_probs, self.spec.max_answer_tokens)
+            self.gave_up = not whole and bound < self.spec.give_up_below
+            self.ended = whole or self.gave_up
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -6,12 +6,10 @@ sequences at once: that is a prefill chunk, a decoded token, forced tokens or a 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
-import numpy as np
 import torch
 
 from engine.arena import KVArena
@@ -29,6 +27,7 @@ from engine.base import (
     SequenceId,
     Started,
     Token,
+    TokenError,
 )
 from engine.packed import PackedBatch, PackedModel, Segment
 from engine.sampling import draw
@@ -71,7 +70,7 @@ class TorchEngine:
         )
         self._groups = shape.heads // shape.kv_heads
         self._ids = count(1)
-        self._waiting: deque[tuple[SequenceId, Request]] = deque()
+        self._waiting: dict[SequenceId, Request] = {}  # in order of arrival
         self._running: dict[SequenceId, SequenceState] = {}
 
     @property
@@ -87,7 +86,7 @@ class TorchEngine:
             )
         self._check_vocabulary(request.prompt, "the prompt")
         sequence = SequenceId(next(self._ids))
-        self._waiting.append((sequence, request))
+        self._waiting[sequence] = request
         return sequence
 
     def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
@@ -106,13 +105,21 @@ class TorchEngine:
         return probe
 
     def adopt(self, probe: ProbeId, *, keep: int) -> None:
-        state = next((s for s in self._running.values() if s.probe is not None and s.probe.id == probe), None)
+        state = self._probed(probe)
         if state is None or state.probe is None or not state.probe.ended:
             raise SequenceError(f"probe {probe} is unknown, still running, or has lapsed")
         if not 1 <= keep <= len(state.probe.path):
             raise SequenceError(f"keep is {keep}, must lie in 1…{len(state.probe.path)}")
         self._check_room(state, state.probe.fork_at + keep - len(state.request.prompt))
         state.adopt(self._arena, keep)
+
+    def drop(self, probe: ProbeId) -> int:
+        state = self._probed(probe)
+        if state is None or state.probe is None:
+            return 0
+        rows = state.probe.rows
+        state.lapse(self._arena)
+        return rows
 
     def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
         state = self._decoding(sequence)
@@ -125,19 +132,15 @@ class TorchEngine:
     def arm_stops(self, sequence: SequenceId) -> None:
         if sequence in self._running:
             self._running[sequence].stops_armed = True
-            return
-        for index, (waiting, request) in enumerate(self._waiting):
-            if waiting == sequence:
-                self._waiting[index] = (waiting, replace(request, stops_armed=True))
-                return
-        raise SequenceError(f"sequence {sequence} is unknown or has ended")
+        elif sequence in self._waiting:
+            self._waiting[sequence] = replace(self._waiting[sequence], stops_armed=True)
 
     def cancel(self, sequence: SequenceId) -> None:
         state = self._running.pop(sequence, None)
         if state is not None:
             self._arena.release(state.extent)
         else:
-            self._waiting = deque(waiting for waiting in self._waiting if waiting[0] != sequence)
+            self._waiting.pop(sequence, None)
 
     def load(self) -> Load:
         return Load(
@@ -172,11 +175,11 @@ class TorchEngine:
 
     def _admit(self, events: list[Event]) -> None:
         while self._waiting and len(self._running) < self._config.max_batch:
-            sequence, request = self._waiting[0]
+            sequence, request = next(iter(self._waiting.items()))
             extent = self._arena.reserve(_cells(request))
             if extent is None:
                 return
-            self._waiting.popleft()
+            del self._waiting[sequence]
             self._running[sequence] = SequenceState(
                 id=sequence,
                 request=request,
@@ -264,11 +267,7 @@ class TorchEngine:
         masked = not state.stops_armed and bool(stops)
         if sampling.temperature == 0.0 and not (masked and best in stops):
             return best
-        values = logits.numpy()
-        if masked:
-            values = values.copy()
-            values[list(stops)] = -np.inf
-        return draw(values, sampling, len(state.tokens))
+        return draw(logits.numpy(), sampling, len(state.tokens), stops if masked else frozenset())
 
     def _advance_probe(self, probe: ProbeState, rows: int, logits: torch.Tensor, best: int) -> None:
         probe.computed += rows
@@ -287,6 +286,9 @@ class TorchEngine:
         events.append(Finished(sequence=state.id, reason=reason))
         return True
 
+    def _probed(self, probe: ProbeId) -> SequenceState | None:
+        return next((s for s in self._running.values() if s.probe is not None and s.probe.id == probe), None)
+
     def _decoding(self, sequence: SequenceId) -> SequenceState:
         state = self._running.get(sequence)
         if state is None or not state.decoding:
@@ -299,7 +301,7 @@ class TorchEngine:
         vocabulary = self._model.shape.vocabulary
         for token in tokens:
             if not 0 <= token < vocabulary:
-                raise ValueError(f"{what} has token {token}, must lie in 0…{vocabulary - 1}")
+                raise TokenError(f"{what} has token {token}, must lie in 0…{vocabulary - 1}")
 
     def _check_room(self, state: SequenceState, new_tokens: int) -> None:
         limit = state.request.max_new_tokens
@@ -319,6 +321,6 @@ def _probed(sequence: SequenceId, probe: ProbeState) -> Probed:
         terminator=probe.terminator,
         log_probs=tuple(probe.log_probs),
         confidence=probe.spec.score.confidence(probe.log_probs),
-        gave_up=probe.terminator is None and probe.gave_up,
+        gave_up=probe.gave_up,
         rows=probe.rows,
     )

@@ -41,6 +41,7 @@ class TransformersModel:
                 dtype=torch.float32,
                 attn_implementation="eager",
                 local_files_only=True,
+                trust_remote_code=False,
                 ignore_mismatched_sizes=True,  # told below
                 output_loading_info=True,
             )
@@ -81,13 +82,13 @@ class TransformersModel:
         """Compare packed decoding in two pieces with the model's own attention on the same tokens."""
         name = self._model.config.architectures[0]
         tokens = torch.arange(1, 25) % self._shape.vocabulary
-        want = self._model(input_ids=tokens[None], use_cache=False).logits[0]
-        self._model.set_attn_implementation(_ATTENTION)
         arena = KVArena(
             layers=self._shape.layers, kv_heads=self._shape.kv_heads, head_dim=self._shape.head_dim, cells=len(tokens)
         )
         pieces = []
         try:
+            want = self._model(input_ids=tokens[None], use_cache=False).logits[0]
+            self._model.set_attn_implementation(_ATTENTION)
             for start, end in ((0, 16), (16, 24)):
                 rows = torch.arange(start, end)
                 mask = torch.where(torch.arange(end)[None] > rows[:, None], -torch.inf, 0.0)

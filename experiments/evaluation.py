@@ -15,9 +15,10 @@ from functools import partial
 
 import numpy as np
 
-from controller.loop import Checkpoint, Outcome, ReasoningRequest, ServingLoop
+from controller.loop import ServingLoop
 from controller.policies import FixedPolicy, Limits
 from controller.reply import Channel, Delta
+from controller.request import Checkpoint, Outcome, ReasoningRequest
 from engine.base import Engine, FinishReason
 from models.chat_model import ChatModel
 
@@ -37,9 +38,10 @@ class Asked:
     """A probe of a thought, graded."""
 
     thought_tokens: int
+    beyond: int  # tokens that the thought decoded beside the probe
     confidence: float
     right: bool
-    answer_tokens: int  # rows of the probe: its suffix and trial answer
+    rows: int  # of the probe: its suffix and trial answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,7 @@ def record(
 
         loop.submit(
             ReasoningRequest(
-                prompt=tuple(model.tokenizer.render([{"role": "user", "content": question.text}])),
+                prompt=model.prompt([{"role": "user", "content": question.text}]),
                 max_tokens=max_tokens,
             ),
             partial(take, index=index, text=text, probes=probes),
@@ -114,7 +116,8 @@ def _grade_probe(probes: list[Asked], question: Question, seen: Checkpoint) -> N
             thought_tokens=seen.thought_tokens,
             confidence=seen.confidence,
             right=question.grade(f"\\boxed{{{seen.answer}}}"),
-            answer_tokens=seen.rows,
+            beyond=seen.beyond,
+            rows=seen.rows,
         )
     )
 
@@ -131,15 +134,19 @@ class ExitPoint:
 
 
 def at_threshold(records: Sequence[Record], threshold: float) -> ExitPoint:
-    """Accuracy and cost of closing each thought at its first probe of at least this confidence."""
+    """Accuracy and cost of closing each thought at its first probe of at least this confidence.
+
+    The cost of an exit: the thought up to there, what it decoded beside that probe, all probes so far, and two tokens
+    that end the answer. A live probe gives up early and so costs less than the recorded one.
+    """
     right = tokens = exits = 0
     for one in records:
         spent = 0
         for probe in one.probes:
-            spent += probe.answer_tokens
+            spent += probe.rows
             if probe.confidence >= threshold:
                 right += probe.right
-                tokens += probe.thought_tokens + spent
+                tokens += probe.thought_tokens + probe.beyond + spent + 2
                 exits += 1
                 break
         else:

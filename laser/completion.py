@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from controller.loop import Outcome, Thought
 from controller.reply import Channel, Delta
+from controller.request import Outcome, Thought
 from engine.base import FinishReason
 from laser.errors import ServerFailure
 from laser.schemas import (
@@ -89,7 +89,7 @@ class Completion:
             budget=thought.budget if thought else None,
             reasoning_tokens=thought.tokens if thought else 0,
             probes=thought.probes if thought else 0,
-            probe_tokens=thought.probe_tokens if thought else 0,
+            probe_tokens=thought.probe_rows if thought else 0,
             withdrawn_tokens=thought.withdrawn_tokens if thought else 0,
             queue_ms=round(outcome.queue_s * 1e3, 3),
             total_ms=round(outcome.total_s * 1e3, 3),
@@ -109,7 +109,7 @@ def usage(outcome: Outcome) -> Usage:
         completion_tokens=outcome.completion_tokens,
         total_tokens=outcome.prompt_tokens + outcome.completion_tokens,
         completion_tokens_details=TokenDetails(
-            reasoning_tokens=thought.tokens if thought else 0, probe_tokens=thought.probe_tokens if thought else 0
+            reasoning_tokens=thought.tokens if thought else 0, probe_tokens=thought.probe_rows if thought else 0
         ),
     )
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from engine.load import Runner
+from engine.base import Score
+from engine.runner import Runner
 from models.strict_yaml import ConfigError, read
 
 LEAST: dict[str, int] = {"port": 0, "budget": 0, "max_batch": 1, "cells": 1, "default_max_tokens": 1, "threads": 1}
@@ -22,7 +23,8 @@ class ServeConfig:
     port: int = 8000  # 0: any free one
     early_exit: bool = True
     threshold: float = 0.9  # confidence at which a thought is closed
-    budget: int | None = None  # thinking tokens
+    score: Score = Score.GEOMETRIC_MEAN  # how a trial answer's token probabilities become its confidence
+    budget: int | None = None  # thinking tokens, for requests that do not bring their own
     thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
     default_max_tokens: int = 2048  # thought and answer, for requests that do not say; less where the context is short
     runner: Runner = Runner.AUTO

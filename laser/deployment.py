@@ -56,8 +56,14 @@ def deploy(config: ServeConfig) -> Deployment:
         policy=FixedPolicy(limits),
         stop_tokens=chat.stop_tokens,
         clock=time.monotonic,
+        score=config.score,
     )
-    shortest = len(chat.tokenizer.render([{"role": "user", "content": "?"}], enable_thinking=True))
+    unknown = [token for token in chat.thinking.ids | chat.stop_tokens if token >= model.shape.vocabulary]
+    if unknown:
+        raise CorruptModelError(
+            f"{directory}: the tokenizer's token {min(unknown)} is needed, the model has {model.shape.vocabulary}"
+        )
+    shortest = len(chat.prompt([{"role": "user", "content": "?"}]))
     if loop.room <= shortest:
         least = engine.max_tokens - loop.room + shortest + 1
         raise CapacityError(f"a sequence may have {engine.max_tokens} tokens here, needs at least {least}: see cells")

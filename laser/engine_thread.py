@@ -14,8 +14,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from controller.loop import Outcome, ReasoningRequest, ServingLoop
+from controller.loop import ServingLoop
 from controller.reply import Delta
+from controller.request import Outcome, ReasoningRequest
 from engine.base import EngineError, SequenceId
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class EngineThread:
         self._tickets: set[Ticket] = set()
         self._thread: threading.Thread | None = None
         self._events: asyncio.AbstractEventLoop | None = None
+        self._closing = False
 
     @property
     def alive(self) -> bool:
@@ -100,17 +102,19 @@ class EngineThread:
 
     async def stop(self) -> None:
         """End the thread after its present step; requests still in the engine fail."""
-        if self._thread is not None:
+        if self._thread is None:
+            return
+        if not self._closing:
+            self._closing = True  # nothing comes into the inbox any more
             self._inbox.put(None)
-            await asyncio.to_thread(self._thread.join)
-            self._thread = None
+        await asyncio.to_thread(self._thread.join)
 
     async def submit(self, request: ReasoningRequest) -> Ticket:
         """Hand a request to the engine.
 
-        Raises EngineError where it objects, e.g. CapacityError, and EngineFailure once the thread has ended.
+        Raises EngineError where it objects, e.g. CapacityError, and EngineFailure once it is to stop.
         """
-        if not self.alive:
+        if self._closing or not self.alive:
             raise EngineFailure("the server is shutting down")
         ticket = Ticket(self._cancel)
         self._inbox.put(partial(self._submit, ticket, request))

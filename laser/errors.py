@@ -4,7 +4,8 @@ ApiError
 ├── BadRequest          400  the request itself is wrong
 │   └── ContextTooLong  400  prompt and reply do not fit the model's context
 ├── UnknownModel        404  this server has another model
-└── ServerFailure       500  the request was right, the server failed
+├── ServerFailure       500  the request was right, the server failed
+└── Unavailable         503  the server is about to end
 """
 
 from __future__ import annotations
@@ -57,6 +58,12 @@ class UnknownModel(ApiError):
 
 class ServerFailure(ApiError):
     """The server failed on a request that was right."""
+
+
+class Unavailable(ApiError):
+    """The server takes no more requests."""
+
+    status = 503
 
 
 def error_body(message: str, *, type: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from controller.loop import Outcome
 from controller.reply import Channel, Delta
+from controller.request import Outcome
 from laser.completion import DONE, PING, Completion, event
 from laser.engine_thread import EngineFailure, Ticket
 from laser.errors import ApiError, ServerFailure, UnknownModel, error_body, validation_error

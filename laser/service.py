@@ -8,12 +8,12 @@ import time
 import uuid
 from collections.abc import Callable
 
-from controller.loop import ReasoningRequest
+from controller.request import ReasoningRequest
 from engine.base import CapacityError, EngineError, Sampling
 from laser.completion import Completion
 from laser.deployment import Deployment
 from laser.engine_thread import EngineFailure, EngineThread, Ticket
-from laser.errors import BadRequest, ContextTooLong, ServerFailure, UnknownModel
+from laser.errors import BadRequest, ContextTooLong, Unavailable, UnknownModel
 from laser.schemas import ChatRequest, Health, ModelCard
 from models.tokenizer import TokenizerError
 
@@ -36,8 +36,6 @@ class Service:
         self._rng = rng or random.Random()
         self._now = now
         self._started = int(now())
-        closing = f"\n{deployment.chat.thinking.format.close}\n\n"
-        self._no_thought = tuple(deployment.chat.tokenizer.encode(closing))
 
     @property
     def model_id(self) -> str:
@@ -75,7 +73,7 @@ class Service:
         except EngineError as error:
             raise BadRequest(str(error)) from error
         except EngineFailure as error:
-            raise ServerFailure(str(error)) from error
+            raise Unavailable(str(error)) from error
         completion = Completion(
             id=f"chatcmpl-{uuid.uuid4().hex}",
             created=int(self._now()),
@@ -100,12 +98,9 @@ class Service:
     def _prompt(self, chat: ChatRequest) -> tuple[int, ...]:
         messages = [_template_message(role=message.role, content=message.content) for message in chat.messages]
         try:
-            prompt = tuple(self._deployment.chat.tokenizer.render(messages, enable_thinking=chat.thinking))
+            return self._deployment.chat.prompt(messages, thinking=chat.thinking)
         except TokenizerError as error:
             raise BadRequest(str(error), param="messages") from error
-        if not chat.thinking and self._deployment.chat.thinking.leaves_open(prompt):
-            return prompt + self._no_thought  # the template knows no enable_thinking: an empty thought does the same
-        return prompt
 
     def _max_tokens(self, chat: ChatRequest, prompt: int) -> int:
         room = self._room - prompt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,7 @@ class GenerationDefaults:
     def __post_init__(self) -> None:
         if self.temperature < 0.0 or self.top_k < 0 or not 0.0 < self.top_p <= 1.0:
             raise ValueError(
-                f"temperature {self.temperature}, top_k {self.top_k}, top_p {self.top_p} must be "
-                "≥ 0, ≥ 0 and in (0, 1]"
+                f"temperature {self.temperature}, top_k {self.top_k}, top_p {self.top_p} must be ≥ 0, ≥ 0 and in (0, 1]"
             )
 
 
@@ -35,6 +35,14 @@ class ChatModel:
     tokenizer: ChatTokenizer
     thinking: ThinkingTokens
     defaults: GenerationDefaults
+
+    def prompt(self, messages: Sequence[Mapping[str, Any]], *, thinking: bool = True) -> tuple[int, ...]:
+        """A chat as prompt tokens, ending inside an open thought, or without one.
+
+        Raises TokenizerError where the chat template rejects the messages.
+        """
+        rendered = self.tokenizer.render(messages, enable_thinking=thinking)
+        return self.thinking.prompt(rendered, thinking=thinking)
 
     @property
     def stop_tokens(self) -> frozenset[int]:

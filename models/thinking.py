@@ -32,6 +32,8 @@ class ProbeFormat:
     max_answer_tokens: int = 20
 
     def __post_init__(self) -> None:
+        if not all(self.stops):
+            raise ValueError("stops has an empty text, each must have at least 1 character")
         if self.max_answer_tokens < 1:
             raise ValueError(f"max_answer_tokens is {self.max_answer_tokens}, must be at least 1")
 
@@ -45,6 +47,8 @@ class TransitionFormat:
     min_gap: int = 16  # tokens between two probes of one thought
 
     def __post_init__(self) -> None:
+        if not all(self.words):
+            raise ValueError("words has an empty text, each must have at least 1 character")
         if self.min_gap < 1:
             raise ValueError(f"min_gap is {self.min_gap}, must be at least 1")
 
@@ -99,6 +103,14 @@ class ThinkingTokens:
         )
         if not self.probe_stops:
             raise ConfigError(f"no token of the vocabulary contains a probe stop: {form.probe.stops}")
+        for name, ids, marker in (
+            ("opening", self.opening, self.open_id),
+            ("landing", self.landing, self.close_id),
+            ("probe.suffix", self.probe_suffix, self.close_id),
+        ):
+            if marker not in ids:
+                raise ConfigError(f"{name} does not keep its marker {texts[marker]!r} as one token in this vocabulary")
+        self._empty = tuple(tokenizer.encode(f"\n{form.close}\n\n"))
         self._texts = texts
         spellings = (space + word for word in form.transitions.words for space in ("", " "))
         words = [tuple(tokenizer.encode(spelling)) for spelling in spellings]
@@ -114,10 +126,23 @@ class ThinkingTokens:
     def _paragraph_ends(self) -> frozenset[int]:
         return frozenset(i for i, text in enumerate(self._texts) if "\n\n" in text)
 
+    @property
+    def ids(self) -> frozenset[int]:
+        """Every token that may be forced or looked for."""
+        return frozenset((*self.opening, *self.landing, *self.probe_suffix, *self._empty))
+
+    def prompt(self, rendered: Sequence[int], *, thinking: bool) -> tuple[int, ...]:
+        """A rendered chat that ends inside an open thought, or behind an empty one, whatever its template did."""
+        tokens = tuple(rendered)
+        if thinking:
+            return tokens if self.leaves_open(tokens) else tokens + self.opening
+        if self._last_visible(tokens) == self.close_id:
+            return tokens
+        return (tokens if self.leaves_open(tokens) else tokens + self.opening) + self._empty
+
     def leaves_open(self, prompt: Sequence[int]) -> bool:
         """Whether the prompt ends with the opening marker, so that the model goes on inside a thought."""
-        last = next((token for token in reversed(prompt) if self._text(token).strip()), None)
-        return last == self.open_id
+        return self._last_visible(prompt) == self.open_id
 
     def transition(self, thought: Sequence[int]) -> int | None:
         """How many tokens before the end of `thought` a transition point lies, if its last token has just shown one.
@@ -141,6 +166,9 @@ class ThinkingTokens:
             if not inside_a_word:
                 return len(ids) + 1
         return None
+
+    def _last_visible(self, tokens: Sequence[int]) -> int | None:
+        return next((token for token in reversed(tokens) if self._text(token).strip()), None)
 
     def _ends_paragraph(self, thought: Sequence[int]) -> bool:
         if thought[-1] in self._paragraph_ends:

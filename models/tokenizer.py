@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
 
 
 class TokenizerError(ValueError):
@@ -24,7 +23,7 @@ class ChatTokenizer:
         if not (directory / "tokenizer.json").is_file():
             raise TokenizerError(f"{directory}: tokenizer.json is missing")
         try:
-            self._auto: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+            self._auto: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:
             raise TokenizerError(f"{directory}: the tokenizer cannot be loaded: {error}") from error
         self._fast: Tokenizer = self._auto.backend_tokenizer
@@ -65,22 +64,29 @@ class ChatTokenizer:
 
 
 class TextStream:
-    """Turns tokens into text one at a time, holding back bytes until they make whole characters."""
+    """Turns tokens into text one at a time, holding back bytes until they make whole characters.
+
+    Each token is decoded together with those of the piece before it, since tokenizers join pieces by context.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._stream = DecodeStream(skip_special_tokens=False)
-        self._held: list[int] = []
+        self._before: list[int] = []  # the tokens of the last piece given out
+        self._held: list[int] = []  # tokens since then
 
     def push(self, token: int) -> str:
         """The text that has become complete with this token; often one word, sometimes none."""
-        text = self._stream.step(self._tokenizer, token)
-        if text is None:
-            self._held.append(token)
+        self._held.append(token)
+        text = self._text()
+        if not text or text.endswith("\N{REPLACEMENT CHARACTER}"):
             return ""
-        self._held.clear()
+        self._before, self._held = self._held, []
         return text
 
     def rest(self) -> str:
         """What is held back, each half character as U+FFFD."""
-        return self._tokenizer.decode(self._held, skip_special_tokens=False) if self._held else ""
+        return self._text() if self._held else ""
+
+    def _text(self) -> str:
+        before = self._tokenizer.decode(self._before, skip_special_tokens=False)
+        return self._tokenizer.decode(self._before + self._held, skip_special_tokens=False)[len(before) :]

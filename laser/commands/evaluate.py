@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.load import Runner
+from engine.runner import Runner
 
 if TYPE_CHECKING:
     from experiments.evaluation import Record

@@ -26,7 +26,10 @@ GRACE_S = 10  # that running replies have to end once a shut-down is asked for
 @click.option("--port", type=int, help="Port to listen on; 0: any free one. [default: 8000]")
 @click.option("--threshold", type=float, help="Confidence at which a thought is closed. [default: 0.9]")
 @click.option("--early-exit/--no-early-exit", default=None, help="Probe thoughts at all. [default: early-exit]")
-@click.option("--budget", type=int, help="Thinking tokens per request. [default: no budget]")
+@click.option(
+    "--score", type=click.Choice(["geometric_mean", "joint", "minimum"]), help="Confidence. [default: geometric_mean]"
+)
+@click.option("--budget", type=int, help="Thinking tokens, where a request does not say. [default: no budget]")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
 @click.option("--default-max-tokens", type=int, help="Reply length for requests that name none. [default: 2048]")
 @click.option("--runner", type=click.Choice(["auto", "bare", "transformers"]), help="Forward pass. [default: auto]")

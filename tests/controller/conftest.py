@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from controller.loop import Checkpoint, Outcome, ReasoningRequest, ServingLoop
+from controller.loop import ServingLoop
 from controller.policies import FixedPolicy, Limits, Policy
 from controller.reply import Channel, Delta
+from controller.request import Checkpoint, Outcome, ReasoningRequest
 from engine.base import Engine, Event, Load, Probed, ProbeId, ProbeSpec, Request, SequenceId
 from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
 from models.tokenizer import ChatTokenizer
@@ -89,6 +90,9 @@ class RecordingEngine:
     def adopt(self, probe: ProbeId, *, keep: int) -> None:
         self.ledger.adopt(self._parents[probe], probe, keep=keep)
 
+    def drop(self, probe: ProbeId) -> int:
+        return self.ledger.drop(probe)
+
     def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
         self.ledger.force(sequence, tokens)
 
@@ -138,7 +142,10 @@ class Bench:
 
     def submit(self, prompt: str = "?", **options: Any) -> tuple[SequenceId, Heard]:
         heard = Heard()
-        request = ReasoningRequest(**{"prompt": tuple(self.tokenizer.encode(prompt)), "max_tokens": 60, **options})
+        tokens = tuple(self.tokenizer.encode(prompt))
+        if options.get("thinking", True):
+            tokens = self.thinking.prompt(tokens, thinking=True)
+        request = ReasoningRequest(**{"prompt": tokens, "max_tokens": 60, **options})
         return self.loop.submit(request, heard, heard.checkpoints.append), heard
 
     def tick(self, count: int = 1) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from controller.loop import ExitReason
 from controller.policies import FixedPolicy, Limits
+from controller.request import ExitReason, ReasoningRequest
 from engine.base import CapacityError, FinishReason, Sampling
 from models.thinking import Keep
-from tests.controller.conftest import FORMAT, Bench
+from tests.controller.conftest import FORMAT, Bench, Heard
 
 Chain = Callable[..., Bench]
 
@@ -56,7 +56,7 @@ def test_a_budget_closes_a_thought_at_exactly_the_budget(chain: Chain, budget: i
     thought = heard.outcome.thought
     assert thought is not None
     assert (thought.exit_reason, thought.budget) == (ExitReason.BUDGET, budget)
-    assert thought.tokens == budget + 1  # the landing's ~ is shown as thought too
+    assert thought.tokens == budget  # the landing's ~ is shown too, but was not thought
 
 
 def test_a_budget_of_nothing_closes_the_thought_in_the_prompt(chain: Chain) -> None:
@@ -92,9 +92,9 @@ def test_a_confident_thought_is_closed_at_the_first_transition(chain: Chain) -> 
     assert thought is not None
     assert (thought.exit_reason, thought.threshold, thought.probes) == (ExitReason.CONFIDENCE, 0.85, 1)
     assert thought.confidence == pytest.approx(0.9, rel=1e-4)
-    assert thought.tokens == 4
+    assert thought.tokens == 3  # the suffix's ~ is shown too
     assert thought.withdrawn_tokens > 0  # decoded on while the probe ran
-    assert thought.probe_tokens == 3 + 1  # rows of the suffix and of the 7, after which } ends it
+    assert thought.probe_rows == 0  # its rows are the reply's now
     assert heard.outcome.completion_tokens == len("ab¶~") + len(["</think>", "{", "7", "}", END])
     (checkpoint,) = heard.checkpoints
     assert (checkpoint.thought_tokens, checkpoint.answer) == (3, "7")
@@ -121,8 +121,9 @@ def test_an_unsure_thought_goes_on_to_its_budget(chain: Chain) -> None:
     heard = bench.ask()
     thought = heard.outcome.thought
     assert thought is not None
-    assert (thought.exit_reason, thought.tokens, thought.withdrawn_tokens) == (ExitReason.BUDGET, 21, 0)
+    assert (thought.exit_reason, thought.tokens, thought.withdrawn_tokens) == (ExitReason.BUDGET, 20, 0)
     assert thought.probes > 1
+    assert thought.probe_rows >= 3 * thought.probes  # each cost at least its suffix
     assert heard.reasoning.startswith("ab.\n\nab.\n\n")
 
 
@@ -165,6 +166,22 @@ def test_a_thought_that_closes_itself_while_probed_stays_as_it_was(chain: Chain)
     assert (heard.reasoning, heard.content) == ("a.\n\nc", "XY")
     assert heard.outcome.thought is not None
     assert heard.outcome.thought.exit_reason is ExitReason.NATURAL
+
+
+def test_a_probe_that_a_spent_budget_stops_is_paid_for(chain: Chain) -> None:
+    heard = chain(ENDLESS, policy=FixedPolicy(Limits(threshold=0.85, budget=4))).ask()
+    assert heard.outcome.thought is not None
+    assert (heard.outcome.thought.probes, heard.checkpoints) == (1, [])
+    assert heard.outcome.thought.probe_rows >= 3
+
+
+def test_a_verdict_in_the_step_that_spends_the_budget_still_counts(chain: Chain) -> None:
+    sure = chain(ENDLESS, policy=SURE).ask()
+    assert sure.outcome.thought is not None
+    budget = sure.outcome.thought.tokens + sure.outcome.thought.withdrawn_tokens
+    heard = chain(ENDLESS, policy=FixedPolicy(Limits(threshold=0.85, budget=budget))).ask()
+    assert heard.outcome.thought is not None
+    assert (heard.outcome.thought.exit_reason, heard.content) == (ExitReason.CONFIDENCE, "{7}")
 
 
 def test_a_budget_spent_while_probed_closes_the_thought(chain: Chain) -> None:
@@ -237,14 +254,14 @@ def test_no_answer_is_ever_empty_however_few_tokens_there_are(chain: Chain, poli
 def test_a_request_longer_than_the_model_can_hold_is_refused(chain: Chain) -> None:
     bench = chain(BRIEF)
     room = bench.loop.room
-    with pytest.raises(CapacityError, match=rf"1 tokens and max_tokens is {room}: together {room + 1}, .* {room}"):
+    with pytest.raises(CapacityError, match=rf"3 tokens and max_tokens is {room}: together {room + 3}, .* {room}"):
         bench.submit(max_tokens=room)
     assert not bench.loop.busy
 
 
 def test_the_longest_request_that_is_accepted_is_served(chain: Chain) -> None:
     bench = chain(BRIEF)
-    assert bench.ask(max_tokens=bench.loop.room - 1).content == "XY"
+    assert bench.ask(max_tokens=bench.loop.room - 3).content == "XY"
 
 
 def test_a_reply_cut_off_by_max_tokens_says_so(chain: Chain) -> None:
@@ -288,6 +305,22 @@ def test_a_cancelled_request_in_the_queue_is_never_begun(chain: Chain) -> None:
     bench.run()
     assert runs.content == "XY"
     assert (gone.deltas, gone.outcomes) == ([], [])
+
+
+def test_a_request_that_fails_takes_no_other_with_it(chain: Chain) -> None:
+    bench = chain(ENDLESS, policy=SURE)
+    asked = tuple(bench.thinking.prompt(bench.tokenizer.encode("?"), thinking=True))
+
+    def broken(_: object) -> None:
+        raise OSError("the observer's disk is full")
+
+    spoiled, fine = Heard(), Heard()
+    bench.loop.submit(ReasoningRequest(prompt=asked, max_tokens=60), spoiled, broken)
+    bench.loop.submit(ReasoningRequest(prompt=asked, max_tokens=60), fine)
+    bench.run()
+    assert spoiled.outcome.finish_reason is FinishReason.ERROR
+    assert spoiled.outcome.error == "OSError: the observer's disk is full"
+    assert fine.content == "{7}"
 
 
 def test_when_the_engine_fails_every_request_ends_with_the_error(chain: Chain) -> None:

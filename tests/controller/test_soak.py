@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.soak import Fickle, Soak, check, run
-from controller.loop import ExitReason, ReasoningRequest
+from controller.request import ExitReason, ReasoningRequest
 from engine.base import Load, Sampling
 from models.tokenizer import ChatTokenizer
 from tests.controller.conftest import Bench

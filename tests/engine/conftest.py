@@ -80,7 +80,8 @@ def one(model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracl
 def torch_engine(
     runner: str, architecture: str, model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
 ) -> EngineUnderTest:
-    from engine.load import Runner, load_model
+    from engine.load import load_model
+    from engine.runner import Runner
     from engine.torch_engine import TorchEngine, TorchEngineConfig
 
     model = load_model(model_directory(architecture), Runner(runner))

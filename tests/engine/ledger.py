@@ -95,6 +95,13 @@ class Ledger:
         account.due.extend(path(asked)[:keep])
         account.probe = None
 
+    def drop(self, probe: ProbeId) -> int:
+        rows = self.engine.drop(probe)
+        for account in self.accounts.values():
+            if account.probe == probe:
+                account.probe = None
+        return rows
+
     def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
         self.engine.force(sequence, tokens)
         self.accounts[sequence].due.extend(tokens)

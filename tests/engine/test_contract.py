@@ -22,6 +22,7 @@ from engine.base import (
     SequenceId,
     Started,
     Token,
+    TokenError,
 )
 from tests.engine.conftest import EngineUnderTest
 from tests.engine.ledger import Ledger
@@ -124,13 +125,13 @@ def test_a_sequence_longer_than_the_model_was_made_for_is_refused(one: EngineUnd
 @pytest.mark.parametrize("token", [-1, VOCABULARY])
 def test_a_token_outside_the_vocabulary_is_refused(one: EngineUnderTest, token: int) -> None:
     engine = open_(one)
-    with pytest.raises(ValueError, match=str(token)):
+    with pytest.raises(TokenError, match=f"has token {token}, must lie in 0…127"):
         engine.submit(replace(request(), prompt=(1, token, 2)))
     sequence = engine.submit(request())
     engine.step()
-    with pytest.raises(ValueError, match=str(token)):
+    with pytest.raises(TokenError, match=f"has token {token}, must lie in 0…127"):
         engine.force(sequence, (1, token))
-    with pytest.raises(ValueError, match=str(token)):
+    with pytest.raises(TokenError, match=f"has token {token}, must lie in 0…127"):
         engine.fork(sequence, replace(spec(), suffix=(token,)))
 
 
@@ -282,12 +283,13 @@ def test_stops_may_be_armed_while_a_sequence_waits(one: EngineUnderTest) -> None
     assert ledger.accounts[sequence].tokens == [stop]
 
 
-def test_the_stops_of_an_ended_sequence_cannot_be_armed(one: EngineUnderTest) -> None:
+def test_arming_the_stops_of_what_is_gone_is_ignored(one: EngineUnderTest) -> None:
+    """A sequence may end with the very token after which its stops are to be armed."""
     engine = open_(one)
     sequence = engine.submit(request(new=1))
     engine.step()
-    with pytest.raises(SequenceError, match=str(sequence)):
-        engine.arm_stops(sequence)
+    engine.arm_stops(sequence)
+    engine.arm_stops(SequenceId(999))
 
 
 # --- probes
@@ -431,6 +433,30 @@ def test_a_verdict_must_be_acted_on_before_the_next_step(one: EngineUnderTest) -
     ledger.step()
     with pytest.raises(SequenceError, match="lapsed"):
         ledger.engine.adopt(answer.probe, keep=1)
+    finish(ledger, one)
+
+
+@pytest.mark.parametrize("steps", range(5))
+def test_a_dropped_probe_leaves_its_sequence_alone(tested: EngineUnderTest, steps: int) -> None:
+    ledger, sequence = decoding(tested)
+    probe = ledger.fork(sequence, spec(), back=2)
+    for _ in range(steps):
+        ledger.step()
+    rows = ledger.drop(probe)
+    assert rows == (0 if steps == 0 else 3 + steps - 1)  # the suffix at once, then the answer token by token
+    assert ledger.engine.load().probing == 0
+    ledger.fork(sequence, spec(seed=1), back=1)
+    probed(ledger)
+    finish(ledger, tested)
+
+
+def test_dropping_what_is_gone_costs_nothing(one: EngineUnderTest) -> None:
+    ledger, sequence = decoding(one)
+    ledger.fork(sequence, spec())
+    answer = probed(ledger)
+    ledger.step()
+    assert ledger.engine.drop(answer.probe) == 0
+    assert ledger.engine.drop(ProbeId(999)) == 0
     finish(ledger, one)
 
 

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.base import CorruptModelError, UnsupportedModelError
-from engine.load import Runner, load_model
+from engine.load import load_model
+from engine.runner import Runner
 from engine.torch_engine import TorchEngine, TorchEngineConfig
 from tests.engine.ledger import Ledger
 from tests.engine.making import request, spec

@@ -43,6 +43,11 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    which: int
+
+
+@dataclass(frozen=True, slots=True)
 class Arm:
     which: int
 
@@ -84,7 +89,9 @@ FORK = st.builds(
     st.none() | st.floats(0.0, 1.0),
 )
 FORCE = st.builds(lambda which, count, seed: Force(which, tokens(count, seed)), WHICH, st.integers(1, 5), SEEDS)
-STEERED = st.one_of(SUBMIT, FORK, FORK, FORK, FORK, FORK, FORCE, st.builds(Cancel, WHICH), st.builds(Arm, WHICH))
+STEERED = st.one_of(
+    SUBMIT, FORK, FORK, FORK, FORK, FORK, FORCE, st.builds(Cancel, WHICH), st.builds(Drop, WHICH), st.builds(Arm, WHICH)
+)
 SCHEDULE = st.builds(
     lambda first, rounds: [*first, *(operation for pair in rounds for operation in pair)],
     st.lists(SUBMIT, min_size=3, max_size=6),
@@ -100,7 +107,7 @@ class Schedule:
         self._wanted: dict[ProbeId, float | None] = {}
         self.waited = self.adopted = self.lapsed = 0
 
-    def play(self, operations: list[Submit | Steps | Fork | Force | Cancel | Arm]) -> None:
+    def play(self, operations: list[Submit | Steps | Fork | Force | Cancel | Drop | Arm]) -> None:
         for operation in operations:
             match operation:
                 case Submit(request=request):
@@ -126,7 +133,7 @@ class Schedule:
                 self.ledger.adopt(answer.sequence, answer.probe, keep=keep)
                 self.adopted += 1
 
-    def _steer(self, operation: Fork | Force | Cancel | Arm) -> None:
+    def _steer(self, operation: Fork | Force | Cancel | Drop | Arm) -> None:
         accounts = self.ledger.accounts
         live = [sequence for sequence, account in accounts.items() if not account.over]
         if isinstance(operation, Fork | Force):
@@ -145,6 +152,8 @@ class Schedule:
                     self.ledger.force(sequence, forced)
             case Cancel():
                 self.ledger.cancel(sequence)
+            case Drop() if account.probe is not None:
+                self.ledger.drop(account.probe)
             case Arm():
                 self.ledger.arm(sequence)
 
@@ -152,7 +161,7 @@ class Schedule:
 @search(30)
 @given(operations=SCHEDULE)
 def test_any_schedule_decodes_what_generate_says_one_by_one(
-    tested: EngineUnderTest, operations: list[Submit | Steps | Fork | Force | Cancel | Arm]
+    tested: EngineUnderTest, operations: list[Submit | Steps | Fork | Force | Cancel | Drop | Arm]
 ) -> None:
     """Joins, queueing, chunked prefill, compaction, probes, adoption, forcing and cancellation change no token."""
     schedule = Schedule(tested.open(160, 4, 8))

@@ -18,7 +18,7 @@ from models.reasoner.tasks import held_out
 
 
 def asked(confidence: float, *, right: bool, thought_tokens: int = 10) -> Asked:
-    return Asked(thought_tokens=thought_tokens, confidence=confidence, right=right, answer_tokens=5)
+    return Asked(thought_tokens=thought_tokens, confidence=confidence, right=right, beyond=3, rows=5)
 
 
 def recorded(*probes: Asked, right: bool = True, tokens: int = 100) -> Record:
@@ -43,8 +43,8 @@ def test_a_threshold_exits_at_the_first_confident_probe_and_pays_for_all_probes_
         asked(0.3, right=False, thought_tokens=20), asked(0.8, right=False, thought_tokens=40), asked(0.99, right=True)
     )
     point = at_threshold([one], 0.8)
-    assert (point.accuracy, point.tokens, point.exits) == (0.0, 40 + 2 * 5, 1.0)
-    assert point.saved == pytest.approx(0.5)
+    assert (point.accuracy, point.tokens, point.exits) == (0.0, 40 + 3 + 2 * 5 + 2, 1.0)
+    assert point.saved == pytest.approx(0.45)
 
 
 def test_a_threshold_that_no_probe_reaches_costs_the_full_thought_and_its_probes() -> None:

@@ -49,7 +49,7 @@ def test_a_confident_thought_is_closed_and_the_reply_says_why(confident: LiveSer
     assert laser["confidence"] == pytest.approx(0.97, abs=1e-4)
     assert laser["threshold"] == 0.9
     assert laser["probes"] == 1
-    assert laser["probe_tokens"] > 0
+    assert laser["probe_tokens"] == 0  # the one probe has become part of the reply
     assert laser["queue_ms"] >= 0
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     details = usage["completion_tokens_details"]
@@ -145,12 +145,12 @@ def test_a_reply_alone_and_one_in_a_crowd_are_the_same(server: LiveServer) -> No
 
 def test_a_seed_reproduces_and_another_one_differs(server: LiveServer) -> None:
     def text(**body: Any) -> str:
-        message = server.post(temperature=1.5, max_tokens=120, **body).json()["choices"][0]["message"]
+        message = server.post(temperature=2.0, max_tokens=120, **body).json()["choices"][0]["message"]
         return str(message["reasoning"] + message["content"])
 
     assert text(seed=1) == text(seed=1)
-    assert text(seed=1) != text(seed=2)
-    assert text() != text()
+    assert len({text(seed=seed) for seed in range(8)}) > 1
+    assert len({text() for _ in range(8)}) > 1
     assert text(seed=-(10**30)) == text(seed=-(10**30))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.load import Runner
+from engine.runner import Runner
 from laser.config import ServeConfig, load_config
 from models.strict_yaml import ConfigError
 

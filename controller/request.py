@@ -1,0 +1,82 @@
+"""What the serving loop takes and gives: a request, the probes of its thought, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from controller.reply import Delta
+from engine.base import FinishReason, Sampling
+
+
+class ExitReason(StrEnum):
+    """Why a thought ended."""
+
+    NATURAL = "natural"  # the model closed it
+    CONFIDENCE = "confidence"  # a probe's confidence reached the threshold
+    BUDGET = "budget"  # its token budget was spent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningRequest:
+    """One chat turn to answer. `max_tokens` bounds thought and answer together.
+
+    The prompt ends inside an open thought if `thinking`, else behind an empty or absent one.
+    """
+
+    prompt: tuple[int, ...]
+    max_tokens: int
+    thinking: bool = True
+    sampling: Sampling = Sampling()
+    stop: tuple[str, ...] = ()
+    budget: int | None = None  # the client's own thinking budget, tokens; replaces the policy's
+    early_exit: bool = True  # False: the client wants its thoughts unprobed
+    difficulty: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """One probe's verdict on a running thought, for whoever watches."""
+
+    thought_tokens: int  # that the trial answer continues
+    beyond: int  # tokens that the thought has decoded beside the probe
+    answer: str
+    confidence: float
+    gave_up: bool  # ended early, since the threshold was out of reach
+    rows: int  # token rows it cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thought:
+    """How a thought went, and its price.
+
+    Token rows decoded for a reply in all: its completion tokens, `withdrawn_tokens` and `probe_rows`.
+    """
+
+    exit_reason: ExitReason
+    threshold: float | None  # in force when it ended
+    budget: int | None  # in force when it ended, tokens
+    confidence: float | None  # of the last probe
+    tokens: int  # of the thought itself; what was forced to close it is not counted
+    withdrawn_tokens: int  # decoded beside a probe that was then adopted
+    probes: int
+    probe_rows: int  # suffixes and trial answers, less what of an adopted one is part of the reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a request ended."""
+
+    finish_reason: FinishReason
+    prompt_tokens: int  # prefilled: with what opened or closed the thought on the model's behalf
+    completion_tokens: int  # all tokens of the reply: thought, markers, answer
+    thought: Thought | None  # None: thinking was off
+    queue_s: float  # until its prefill began
+    total_s: float
+    error: str | None = None
+
+
+Sink: TypeAlias = Callable[[Delta | Outcome], None]
+Observer: TypeAlias = Callable[[Checkpoint], None]
