@@ -52,17 +52,18 @@ class Record:
     right: bool
     thought_tokens: int
     tokens: int  # of the whole reply
+    rows: int  # token rows decoded for it in all: reply, withdrawn tokens, probes
     ended: bool  # by itself, not by the token limit
     probes: tuple[Asked, ...]
 
 
-def evaluation_loop(engine: Engine, model: ChatModel) -> ServingLoop:
-    """A loop that probes every thought at every transition point and closes none."""
+def evaluation_loop(engine: Engine, model: ChatModel, threshold: float = math.inf) -> ServingLoop:
+    """A loop that probes thoughts at every transition point; by default it closes none."""
     return ServingLoop(
         engine=engine,
         tokenizer=model.tokenizer,
         thinking=model.thinking,
-        policy=FixedPolicy(Limits(threshold=math.inf)),
+        policy=FixedPolicy(Limits(threshold=threshold)),
         stop_tokens=model.stop_tokens,
         clock=time.monotonic,
     )
@@ -87,11 +88,13 @@ def record(
                 if item.channel is Channel.CONTENT:
                     text.append(item.text)
                 return
+            thought = item.thought
             records[index] = Record(
                 question=questions[index],
                 right=questions[index].grade("".join(text)),
-                thought_tokens=item.thought.tokens if item.thought else 0,
+                thought_tokens=thought.tokens if thought else 0,
                 tokens=item.completion_tokens,
+                rows=item.completion_tokens + (thought.withdrawn_tokens + thought.probe_rows if thought else 0),
                 ended=item.finish_reason is FinishReason.STOP,
                 probes=tuple(probes),
             )

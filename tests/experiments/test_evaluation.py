@@ -23,7 +23,9 @@ def asked(confidence: float, *, right: bool, thought_tokens: int = 10) -> Asked:
 
 def recorded(*probes: Asked, right: bool = True, tokens: int = 100) -> Record:
     question = Question(text="?", family="any", split="easy", grade=lambda _: right)
-    return Record(question=question, right=right, thought_tokens=tokens - 5, tokens=tokens, ended=True, probes=probes)
+    return Record(
+        question=question, right=right, thought_tokens=tokens - 5, tokens=tokens, rows=tokens, ended=True, probes=probes
+    )
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.booleans()), min_size=1, max_size=30))
@@ -75,4 +77,13 @@ def test_the_bundled_model_is_recorded_through_the_engine_with_all_its_probes() 
     assert all(0.0 <= probe.confidence <= 1.0 for one in records for probe in one.probes)
     assert sum(one.right for one in records) >= 9
     full = sum(one.tokens for one in records)
-    assert at_threshold(records, 0.9).tokens * len(records) < full
+    told = at_threshold(records, 0.9)
+    assert told.tokens * len(records) < full
+    served = record(
+        evaluation_loop(TorchEngine(load_model(bundled_model())), chat, 0.9),
+        chat,
+        bundled_questions(4, seed=5),
+        max_tokens=640,
+    )
+    assert sum(one.right for one in served) / len(served) == pytest.approx(told.accuracy, abs=0.1)
+    assert sum(one.rows for one in served) / len(served) == pytest.approx(told.tokens, rel=0.1)
