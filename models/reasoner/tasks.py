@@ -23,6 +23,7 @@ OPERATIONS: dict[str, dict[str, tuple[int, int]]] = {
 """Smallest and largest number of operations of each family's splits, both included."""
 
 MODULUS = 100  # arith keeps the last two digits
+COMPARED = 0.35  # share of arith and words that end in a comparison: an answer that can be guessed
 HELD_OUT_ONE_IN = 8  # share of all questions that training never sees
 
 
@@ -46,7 +47,17 @@ class Selection:
     result: int
 
 
-Step = Calculation | Selection
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The last step of a question with two possible answers: which holds, given whether `left` > `right`."""
+
+    quote: str
+    left: int
+    right: int
+    result: str
+
+
+Step = Calculation | Selection | Comparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +122,10 @@ def grade(text: str, problem: Problem) -> bool:
     found = extract(text)
     if found is None:
         return False
-    cleaned = re.sub(r"[\s,$]|\\[,;!]", "", found).rstrip(".")
+    cleaned = re.sub(r"[\s,$]|\\[,;!]", "", found).rstrip(".").casefold()
     if re.fullmatch(r"[+-]?\d+(\.0+)?", cleaned):
         return str(int(cleaned.split(".")[0])) == problem.answer
-    return cleaned == problem.answer
+    return cleaned == problem.answer.casefold()
 
 
 T = TypeVar("T")
@@ -129,14 +140,23 @@ def _pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
 _ARITH_QUOTE = {"+": "add", "-": "subtract", "*": "multiply by"}
 
 
+def _bound(rng: np.random.Generator, value: int) -> int:
+    """A number near `value` but not equal to it: what a result is compared with."""
+    while True:
+        bound = value + int(rng.integers(3, 31)) * _pick(rng, (-1, 1))
+        if 2 <= bound < MODULUS:
+            return bound
+
+
 def _apply(left: int, sign: str, right: int) -> int:
     return {"+": left + right, "-": left - right, "*": left * right}[sign]
 
 
 def _arith(rng: np.random.Generator, operations: int) -> tuple[str, str, list[Step]]:
     start = value = int(rng.integers(5, MODULUS))
+    compared = rng.random() < COMPARED
     steps: list[Step] = []
-    while len(steps) < operations:
+    while len(steps) < operations - compared:
         sign = _pick(rng, "+-*")
         right = int(rng.integers(2, 10 if sign == "*" else MODULUS))
         result = _apply(value, sign, right)
@@ -145,7 +165,13 @@ def _arith(rng: np.random.Generator, operations: int) -> tuple[str, str, list[St
         quote = f"{_ARITH_QUOTE[sign]} {right}"
         steps.append(Calculation(quote=quote, left=value, sign=sign, right=right, result=result % MODULUS))
         value = result % MODULUS
-    return _arith_question(rng, start, steps), f"Start with {start}.", steps
+    question = _arith_question(rng, start, steps)
+    if compared:
+        bound = _bound(rng, value)
+        question = f"{question} Is it greater than {bound}, yes or no?"
+        quote = f"is it greater than {bound}?"
+        steps.append(Comparison(quote=quote, left=value, right=bound, result="yes" if value > bound else "no"))
+    return question, f"Start with {start}.", steps
 
 
 def _arith_question(rng: np.random.Generator, start: int, steps: Sequence[Step]) -> str:
@@ -179,7 +205,8 @@ _TIMES = ("Then the number grows to {n} times as many", "After a week {who} has 
 
 def _words(rng: np.random.Generator, operations: int) -> tuple[str, str, list[Step]]:
     order = rng.permutation(len(_PEOPLE))
-    (name, pronoun), (other, _) = _PEOPLE[order[0]], _PEOPLE[order[1]]
+    (name, pronoun), (other, _), (rival, _) = (_PEOPLE[place] for place in order[:3])
+    compared = rng.random() < COMPARED
     things = _pick(rng, _THINGS)
     steps: list[Step] = []
     if rng.random() < 0.3:
@@ -193,21 +220,28 @@ def _words(rng: np.random.Generator, operations: int) -> tuple[str, str, list[St
         value = int(rng.integers(5, 80))
         first, opening = f"{name} has {value} {things}", f"{name} has {value} {things}."
     events: list[str] = []
-    while len(steps) < operations:
+    while len(steps) < operations - compared:
         sign = _pick(rng, "++---*")
         right = int(rng.integers(2, 5 if sign == "*" else 60))
         result = _apply(value, sign, right)
         if not 2 <= result < 100:
             continue
         form = _pick(rng, {"+": _MORE, "-": _LESS, "*": _TIMES}[sign])
-        who = (pronoun if rng.random() < 0.7 else name) if form.startswith("{who}") else name
+        who = (pronoun if rng.random() < 0.7 and not compared else name) if form.startswith("{who}") else name
         event = form.format(who=who, n=right, other=other)
         events.append(event)
         steps.append(Calculation(quote=event, left=value, sign=sign, right=right, result=result))
         value = result
+    if compared:
+        bound = _bound(rng, value)
+        first = f"{rival} has {bound} {things} and {first}"
+        more = name if value > bound else rival
+        steps.append(Comparison(quote=f"{rival} has {bound}, who has more?", left=value, right=bound, result=more))
     asked = _pick(
         rng,
-        (
+        (f"Who has more {things} now, {name} or {rival}?", f"Who has more {things} in the end, {rival} or {name}?")
+        if compared
+        else (
             f"How many {things} does {name} have now?",
             f"How many {things} are left at the end?",
             f"What is the number of {things} {name} has in the end?",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.reasoner.tasks import Calculation, Problem, Selection, Step
+from models.reasoner.tasks import Calculation, Comparison, Problem, Selection, Step
 
 EXIT = "</think>\n\n**Final Answer**\n\\boxed{"
 """What closes a thought: the natural ending and a forced exit share it token by token."""
@@ -57,8 +57,10 @@ _CHECKS = ("Wait, let me check", "Hmm, let me look again at", "Let me double-che
 
 
 def _rounds(problem: Problem, rng: np.random.Generator) -> int:
-    """1, one more for a long problem, one more for a result that ends in 5-9, then ±1 in a quarter of the cases."""
-    usual = 1 + (len(problem.steps) >= 4) + (int(problem.answer) % 10 >= 5)
+    """1, one more for a long problem, one more where the last number ends in 5-9, then ±1 in a quarter of the cases."""
+    step = problem.steps[-1]
+    last = step.left if isinstance(step, Comparison) else step.result
+    usual = 1 + (len(problem.steps) >= 4) + (last % 10 >= 5)
     noise = int(rng.choice((-1, 0, 1), p=(0.12, 0.76, 0.12)))
     return max(1, usual + noise)
 
@@ -69,16 +71,24 @@ def _checking_order(count: int) -> list[int]:
 
 
 def _work(step: Step) -> str:
+    if isinstance(step, Comparison):
+        return f"{step.quote} {step.left} {_sign(step)} {step.right}, so {step.result}"
     if isinstance(step, Selection):
         return f"find the {step.wanted} number. {_scan(step)}"
     return f"{step.quote}. {step.left} {step.sign} {step.right}: {_columns(step)}, so {step.result}"
 
 
 def _check(step: Step) -> str:
+    if isinstance(step, Comparison):
+        return f"{step.quote} {step.left} {_sign(step)} {step.right} gives {step.result}, same as before"
     if isinstance(step, Selection):
         listed = ", ".join(map(str, step.items))
         return f"the {step.wanted} of {listed} is {step.result}, same as before"
     return f"{step.quote}. {step.left} {step.sign} {step.right} is {step.result}, same as before"
+
+
+def _sign(step: Comparison) -> str:
+    return ">" if step.left > step.right else "<"
 
 
 def _scan(step: Selection) -> str:

@@ -27,9 +27,9 @@ class TrainingConfig:
     rows: int = 10
     length: int = 640  # slots per row
     block: int = 8  # steps per generated block; checkpoints fall between blocks
-    blocks: int = 320  # stage 1: written traces
-    curriculum_blocks: int = 135  # until hard problems have their full share
-    calibration_blocks: int = 32  # stage 2: own rollouts
+    blocks: int = 220  # stage 1: written traces
+    curriculum_blocks: int = 90  # until hard problems have their full share
+    calibration_blocks: int = 24  # stage 2: own rollouts
     rollouts: int = 88  # per calibration block
     muon_lr: float = 0.012
     adam_lr: float = 0.004
