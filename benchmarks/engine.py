@@ -58,7 +58,7 @@ class Decoding:
     def __init__(self, model: PackedModel, prompts: Sequence[Sequence[int]], new_tokens: int) -> None:
         room = SUFFIX + ANSWER + 1
         cells = sum(len(prompt) + new_tokens + room for prompt in prompts)
-        self.engine = TorchEngine(model, TorchEngineConfig(cells=cells, max_batch=len(prompts), prefill_chunk=1024))
+        self.engine = TorchEngine(model, TorchEngineConfig(cells=cells, max_batch=len(prompts), prefill_chunk=cells))
         self.tokens: dict[SequenceId, list[int]] = {}
         for prompt in prompts:
             request = Request(prompt=tuple(prompt), max_new_tokens=new_tokens, probe_room=room)
