@@ -98,9 +98,8 @@ def _run(service: Service, listener: socket.socket) -> None:
             await super().startup(sockets)
             if self.started:
                 url = _url(listener)
-                click.echo(
-                    f'{service.model_id} is ready at {url} — try: laser ask{_flag(url)} "Tom has 19 books. He buys 33 more. How many books does Tom have now?"'
-                )
+                example = "Given 37, 82, 51, 92, what is the largest number?"
+                click.echo(f'{service.model_id} is ready at {url} — try: laser ask{_flag(url)} "{example}"')
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             late = asyncio.create_task(end_late())
