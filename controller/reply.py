@@ -77,14 +77,12 @@ class Reply:
             self._release(len(self._held) - _overlap(self._held, self._stop))
 
     def finish(self) -> None:
-        """The reply has ended: what was held back for a stop string that never came is released.
+        """The reply has ended: what was held back is released, a half character as U+FFFD.
 
-        An answer that was cut before its first visible character is the white space or half character that it has:
-        no answer is empty.
+        So even an answer that was cut before its first visible character is not empty.
         """
         if self.channel is Channel.CONTENT:
-            if not self._begun:
-                self._held += self._stream.rest()
+            self._held += self._stream.rest()
             self._release(len(self._held))
 
     def _release(self, length: int) -> None:

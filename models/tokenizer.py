@@ -84,8 +84,9 @@ class TextStream:
         return text
 
     def rest(self) -> str:
-        """What is held back, each half character as U+FFFD."""
-        return self._text() if self._held else ""
+        """What is held back, each half character as U+FFFD; it is given once."""
+        text, self._held = self._text() if self._held else "", []
+        return text
 
     def _text(self) -> str:
         before = self._tokenizer.decode(self._before, skip_special_tokens=False)
