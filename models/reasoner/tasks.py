@@ -268,13 +268,14 @@ def _lists(rng: np.random.Generator, operations: int) -> tuple[str, str, list[St
     listed = ", ".join(map(str, items))
 
     steps: list[Step] = []
+    chosen: list[int] = []
     left = items
     for number in range(picks):
         which = wanted if kind != "difference" else ("largest", "smallest")[number]
         result = max(left) if which == "largest" else min(left)
         steps.append(Selection(wanted=which, items=left, result=result))
+        chosen.append(result)
         left = tuple(item for item in left if item != result)
-    chosen = [step.result for step in steps]
     if kind == "difference":
         steps.append(_combine(chosen[0], "-", chosen[1]))
         what = "difference between the largest and the smallest number"
