@@ -65,11 +65,13 @@ def test_arith_questions_have_the_answer_that_python_computes(seed: int) -> None
         value = int(re.findall(r"\d+", problem.opening)[0])
         words = re.findall(r"(add|subtract|multiply by) (\d+)", problem.question)
         operations = [({"add": "+", "subtract": "-", "multiply by": "*"}[word], number) for word, number in words]
-    assert len(operations) == problem.operations
+    compared = re.search(r"Is it greater than (\d+), yes or no", problem.question)
+    assert len(operations) + (compared is not None) == problem.operations
     for sign, number in operations:
         right = int(number)
         value = {"+": value + right, "-": value - right, "*": value * right}[sign] % 100
-    assert str(value) == problem.answer
+    expected = str(value) if compared is None else ("yes" if value > int(compared[1]) else "no")
+    assert problem.answer == expected
 
 
 @given(seeds)
