@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.reasoner.tasks import FAMILIES, OPERATIONS, SPLITS, Problem, generate, grade, held_out
+from models.reasoner.tasks import FAMILIES, OPERATIONS, SPLITS, Comparison, Problem, generate, grade, held_out
 from models.reasoner.traces import EXIT, write
 
 families = st.sampled_from(FAMILIES)
@@ -57,21 +58,56 @@ def test_unknown_names_are_refused_with_what_is_known() -> None:
 @given(seeds)
 def test_arith_questions_have_the_answer_that_python_computes(seed: int) -> None:
     problem = drawn("arith", seed)
-    if problem.question.startswith("Compute"):
-        # every step keeps the last two digits, and subtraction never goes below zero: only the end can differ
-        value = int(re.findall(r"\d+", problem.opening)[0])
-        operations = re.findall(r"([-+*]) (\d+)", problem.question)
+    asked, compared, bound = problem.question.partition(" Is it greater than ")
+    value = int(re.findall(r"\d+", problem.opening)[0])
+    if asked.startswith("Compute"):
+        operations = re.findall(r"([-+*]) (\d+)", asked)
     else:
-        value = int(re.findall(r"\d+", problem.opening)[0])
-        words = re.findall(r"(add|subtract|multiply by) (\d+)", problem.question)
+        words = re.findall(r"(add|subtract|multiply by) (\d+)", asked)
         operations = [({"add": "+", "subtract": "-", "multiply by": "*"}[word], number) for word, number in words]
-    compared = re.search(r"Is it greater than (\d+), yes or no", problem.question)
-    assert len(operations) + (compared is not None) == problem.operations
+    assert len(operations) + bool(compared) == problem.operations
     for sign, number in operations:
         right = int(number)
         value = {"+": value + right, "-": value - right, "*": value * right}[sign] % 100
-    expected = str(value) if compared is None else ("yes" if value > int(compared[1]) else "no")
-    assert problem.answer == expected
+    if compared:
+        assert problem.answer == ("yes" if value > int(bound.split(",")[0]) else "no")
+    else:
+        assert problem.answer == str(value)
+
+
+@given(seeds)
+def test_words_questions_have_the_answer_that_following_the_story_gives(seed: int) -> None:
+    problem = drawn("words", seed)
+    first, *events, asked = problem.question.split(". ")
+    numbers = [int(number) for number in re.findall(r"\d+", first)]
+    rival = first.split(" ")[0] if " and " in first else None
+    bound = numbers.pop(0) if rival else None
+    value = numbers[0] * numbers[1] if "boxes" in first else numbers[0]
+    for event in events:
+        number = int(re.findall(r"\d+", event)[0])
+        if "times" in event:
+            value *= number
+        elif any(verb in event for verb in (" buys ", " finds ", " gets ", " wins ")):
+            value += number
+        else:
+            assert any(verb in event for verb in (" gives ", " loses ", " sells ", " uses "))
+            value -= number
+    if rival is None or bound is None:
+        assert problem.answer == str(value)
+    else:
+        owner = problem.opening.split(" ")[0]
+        assert {owner, rival} == set(re.findall(r"[A-Z][a-z]+", asked)) - {"Who"}
+        assert problem.answer == (owner if value > bound else rival)
+
+
+def test_a_good_third_of_arith_and_words_end_in_a_comparison_of_even_odds() -> None:
+    rng = np.random.default_rng(3)
+    for family in ("arith", "words"):
+        problems = [generate(family, rng) for _ in range(1500)]
+        compared = [problem for problem in problems if not problem.answer.isdigit()]
+        assert 0.30 < len(compared) / len(problems) < 0.40
+        over = np.mean([step.left > step.right for p in compared if isinstance(step := p.steps[-1], Comparison)])
+        assert 0.4 < over < 0.6
 
 
 @given(seeds)
@@ -97,6 +133,8 @@ def test_every_equation_of_a_trace_is_right(family: str, seed: int) -> None:
     for left, sign, right, result in re.findall(r"(\d+) ([-+*]) (\d+) is (\d+)", thought):
         exact = {"+": int(left) + int(right), "-": int(left) - int(right), "*": int(left) * int(right)}[sign]
         assert exact % 100 == int(result)
+    for left, sign, right in re.findall(r"(\d+) ([<>]) (\d+)", thought):
+        assert (int(left) > int(right)) is (sign == ">")
     for listed, best in re.findall(r"largest of ([\d, ]+) is (\d+)", thought):
         assert max(map(int, listed.split(", "))) == int(best)
 
@@ -153,6 +191,13 @@ def test_a_right_answer_is_recognised_in_its_spellings(text: str, forty_seven: P
 )
 def test_anything_else_is_graded_wrong(text: str, forty_seven: Problem) -> None:
     assert not grade(text, forty_seven)
+
+
+def test_an_answer_in_words_is_graded_whatever_its_case(forty_seven: Problem) -> None:
+    yes = replace(forty_seven, answer="yes")
+    assert grade(r"\boxed{Yes}", yes)
+    assert grade(r"\boxed{yes.}", yes)
+    assert not grade(r"\boxed{no}", yes)
 
 
 @pytest.fixture
