@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -50,7 +49,6 @@ class Record:
 
     question: Question
     right: bool
-    thought_tokens: int
     tokens: int  # of the whole reply
     rows: int  # token rows decoded for it in all: reply, withdrawn tokens, probes
     ended: bool  # by itself, not by the token limit
@@ -78,51 +76,50 @@ def record(
     on_answer: Callable[[], None] = lambda: None,
 ) -> list[Record]:
     """Answer all questions through the engine, batched, greedily; records in the questions' order."""
-    records: list[Record | None] = [None] * len(questions)
-    for index, question in enumerate(questions):
-        text: list[str] = []
-        probes: list[Asked] = []
-
-        def take(item: Delta | Outcome, index: int, text: list[str], probes: list[Asked]) -> None:
-            if isinstance(item, Delta):
-                if item.channel is Channel.CONTENT:
-                    text.append(item.text)
-                return
-            thought = item.thought
-            records[index] = Record(
-                question=questions[index],
-                right=questions[index].grade("".join(text)),
-                thought_tokens=thought.tokens if thought else 0,
-                tokens=item.completion_tokens,
-                rows=item.completion_tokens + (thought.withdrawn_tokens + thought.probe_rows if thought else 0),
-                ended=item.finish_reason is FinishReason.STOP,
-                probes=tuple(probes),
-            )
-            on_answer()
-
-        loop.submit(
-            ReasoningRequest(
-                prompt=model.prompt([{"role": "user", "content": question.text}]),
-                max_tokens=max_tokens,
-            ),
-            partial(take, index=index, text=text, probes=probes),
-            partial(_grade_probe, probes, question),
-        )
+    recorders = [_Recorder(question, on_answer) for question in questions]
+    for recorder in recorders:
+        prompt = model.prompt([{"role": "user", "content": recorder.question.text}])
+        loop.submit(ReasoningRequest(prompt=prompt, max_tokens=max_tokens), recorder.take, recorder.observe)
     while loop.busy:
         loop.tick()
-    return [found for found in records if found is not None]
+    return [recorder.record for recorder in recorders if recorder.record is not None]
 
 
-def _grade_probe(probes: list[Asked], question: Question, seen: Checkpoint) -> None:
-    probes.append(
-        Asked(
-            thought_tokens=seen.thought_tokens,
-            confidence=seen.confidence,
-            right=question.grade(f"\\boxed{{{seen.answer}}}"),
-            beyond=seen.beyond,
-            rows=seen.rows,
+@dataclass(slots=True)
+class _Recorder:
+    """Listens to one question's reply and grades it and its probes."""
+
+    question: Question
+    on_answer: Callable[[], None]
+    text: str = ""
+    probes: list[Asked] = field(default_factory=list)
+    record: Record | None = None
+
+    def take(self, item: Delta | Outcome) -> None:
+        if isinstance(item, Delta):
+            self.text += item.text if item.channel is Channel.CONTENT else ""
+            return
+        thought = item.thought
+        self.record = Record(
+            question=self.question,
+            right=self.question.grade(self.text),
+            tokens=item.completion_tokens,
+            rows=item.completion_tokens + (thought.withdrawn_tokens + thought.probe_rows if thought else 0),
+            ended=item.finish_reason is FinishReason.STOP,
+            probes=tuple(self.probes),
         )
-    )
+        self.on_answer()
+
+    def observe(self, seen: Checkpoint) -> None:
+        self.probes.append(
+            Asked(
+                thought_tokens=seen.thought_tokens,
+                beyond=seen.beyond,
+                confidence=seen.confidence,
+                right=self.question.grade(f"\\boxed{{{seen.answer}}}"),
+                rows=seen.rows,
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

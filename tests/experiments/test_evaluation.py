@@ -23,9 +23,7 @@ def asked(confidence: float, *, right: bool, thought_tokens: int = 10) -> Asked:
 
 def recorded(*probes: Asked, right: bool = True, tokens: int = 100) -> Record:
     question = Question(text="?", family="any", split="easy", grade=lambda _: right)
-    return Record(
-        question=question, right=right, thought_tokens=tokens - 5, tokens=tokens, rows=tokens, ended=True, probes=probes
-    )
+    return Record(question=question, right=right, tokens=tokens, rows=tokens, ended=True, probes=probes)
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.booleans()), min_size=1, max_size=30))
