@@ -23,6 +23,7 @@ THINKING_FORMAT = """\
 # How this model writes its thoughts; read by `laser` beside the weights.
 landing: "</think>\\n\\n"
 answer_reserve: 16
+conclusions: ["So the result is"]
 probe:
   suffix: "</think>\\n\\n**Final Answer**\\n\\\\boxed{"
   max_answer_tokens: 6
@@ -42,7 +43,7 @@ def export(network: Network, tokenizer: "PreTrainedTokenizerFast", encoder: Enco
     # stored in half precision, computed in single: a CPU is slow in half precision
     config = network.shape.huggingface(eos=encoder.end, pad=encoder.pad, dtype="float32")
     _write(out / "config.json", config)
-    generation = {"do_sample": False, "eos_token_id": encoder.end, "pad_token_id": encoder.pad, "max_new_tokens": 512}
+    generation = {"do_sample": False, "eos_token_id": encoder.end, "pad_token_id": encoder.pad, "max_new_tokens": 768}
     _write(out / "generation_config.json", generation)
     (out / "laser.yaml").write_text(THINKING_FORMAT, encoding="utf-8")
 
@@ -55,7 +56,7 @@ def half_agreement(network: Network, encoder: Encoder, *, seed: int, problems: i
     rounded = Network(network.shape)
     rounded.load_state_dict({name: tensor.half().float() for name, tensor in network.state_dict().items()})
     agreed = total = 0
-    for prompt, rollout in zip(prompts, decode(network, prompts, limit=448, stop=encoder.end), strict=True):
+    for prompt, rollout in zip(prompts, decode(network, prompts, limit=640, stop=encoder.end), strict=True):
         tokens = torch.tensor([[*prompt, *rollout.tokens]])
         length = tokens.shape[1] - 1
         causal = torch.ones(1, length, length, dtype=torch.bool).tril()

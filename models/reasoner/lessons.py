@@ -8,12 +8,16 @@ import torch
 from models.reasoner.network import Network
 from models.reasoner.packing import Example, Rows, cuts, example, exit_fork, pack
 from models.reasoner.rollout import decode
-from models.reasoner.tasks import FAMILIES, SPLITS, Problem, generate, grade
+from models.reasoner.slips import invented
+from models.reasoner.slips import made as made_slips
+from models.reasoner.steps import OutOfRange
+from models.reasoner.tasks import FAMILIES, SPLITS, Problem, generate
 from models.reasoner.tokenizer import Encoder
 from models.reasoner.traces import write
 
 TEMPERATURES = (0.0, 0.6, 0.8)
-LIMIT = 448  # tokens of an own trace
+LIMIT = 640  # tokens of an own trace
+SLIP_SHARE = 0.2  # traces for which a slip is drawn
 DIRECT_SHARE = 0.04  # traces with an empty thought
 FILL = 0.95  # packed share of the slots that is aimed at
 
@@ -33,14 +37,18 @@ def fresh_problem(rng: np.random.Generator, progress: float) -> Problem:
 def fresh_examples(
     encoder: Encoder, rng: np.random.Generator, *, slots: int, length: int, progress: float
 ) -> list[Example]:
-    """Written traces with forks, `slots` slots in all; a trace longer than a row is written again."""
+    """Written traces with forks, some with a slip and its mending, `slots` slots in all.
+
+    A trace longer than a row is written again.
+    """
     examples: list[Example] = []
     taken = 0
     while taken < slots:
         problem = fresh_problem(rng, progress)
-        direct = rng.random() < DIRECT_SHARE
-        made = example(encoder, problem, write(problem, rng), rng, forks=int(rng.integers(3, 6)), direct=bool(direct))
-        if made.slots <= length:
+        slips = invented(problem, rng) if rng.random() < SLIP_SHARE else {}
+        direct = not slips and rng.random() < DIRECT_SHARE
+        made = _written(encoder, problem, rng, slips, direct=direct)
+        if made is not None and made.slots <= length:
             examples.append(made)
             taken += made.slots
     return examples
@@ -49,7 +57,7 @@ def fresh_examples(
 def own_examples(
     network: Network, encoder: Encoder, rng: np.random.Generator, *, count: int, length: int, seed: int
 ) -> list[Example]:
-    """The network's own traces: a right one teaches its thought, every one teaches the true answer at its exits."""
+    """The network's own traces, which teach the true answer at their exits; its own slips come back with a mending."""
     problems = [fresh_problem(rng, 1.0) for _ in range(count)]
     problems.sort(key=lambda problem: len(problem.question))
     prompts = [encoder.prompt(problem.question) for problem in problems]
@@ -58,17 +66,28 @@ def own_examples(
     rollouts = decode(network, prompts, limit=LIMIT, stop=encoder.end, temperatures=temperatures, generator=generator)
     examples = []
     for problem, prompt, rollout in zip(problems, prompts, rollouts, strict=True):
-        right = rollout.tokens[-1] == encoder.end and grade(encoder.text(list(rollout.tokens)), problem)
         tokens = [*prompt, *rollout.tokens]
         places = cuts(tokens, len(prompt), encoder, rng, 6)
-        made = Example(
+        own = Example(
             tokens=tuple(tokens),
-            weights=(0.0,) * len(prompt) + (float(right),) * len(rollout.tokens),
+            weights=(0.0,) * len(tokens),
             forks=tuple(exit_fork(encoder, place, problem.answer) for place in places),
         )
-        if made.slots <= length:
-            examples.append(made)
+        slips = made_slips(problem, encoder.text(list(rollout.tokens)))
+        mended = _written(encoder, problem, rng, slips) if slips else None
+        examples += [made for made in (own, mended) if made is not None and made.slots <= length]
     return examples
+
+
+def _written(
+    encoder: Encoder, problem: Problem, rng: np.random.Generator, slips: dict[int, int], *, direct: bool = False
+) -> Example | None:
+    """A written trace with forks; None where its slips lead nowhere."""
+    try:
+        trace = write(problem, rng, slips)
+    except OutOfRange:
+        return None
+    return example(encoder, problem, trace, rng, forks=int(rng.integers(3, 6)), direct=direct)
 
 
 def block(

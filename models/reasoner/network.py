@@ -13,7 +13,7 @@ class Shape:
 
     vocabulary: int = 640
     hidden: int = 192
-    layers: int = 4
+    layers: int = 5
     heads: int = 3
     kv_heads: int = 1
     head_dim: int = 64

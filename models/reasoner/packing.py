@@ -1,6 +1,6 @@
 """Fork packing: a trace and its forced exits share one row, each exit seeing only the prefix it leaves from."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,12 +62,24 @@ def exit_fork(encoder: Encoder, cut: int, answer: str) -> Fork:
     return Fork(cut=cut, tokens=tuple(tokens), weights=(0.0,) * given + (1.0,) * (len(tokens) - given))
 
 
-def cuts(tokens: Sequence[int], prompt: int, encoder: Encoder, rng: np.random.Generator, count: int) -> list[int]:
-    """Where forks leave a trace: `count` paragraph ends, and in a quarter of the traces one arbitrary token."""
+def cuts(
+    tokens: Sequence[int],
+    prompt: int,
+    encoder: Encoder,
+    rng: np.random.Generator,
+    count: int,
+    mistaken: Collection[int] = (),
+) -> list[int]:
+    """Where forks leave a trace: `count` paragraph ends, and in a quarter of the traces one arbitrary token.
+
+    A trace with a slip that was put there is left only where the slip is not standing: how often slips happen, and so
+    how sure an answer may be, is to be learnt from traces of the model's own.
+    """
     close = tokens.index(encoder.close, prompt) if encoder.close in tokens[prompt:] else len(tokens)
     ends = [place + 1 for place in range(prompt, close) if tokens[place] == encoder.blank_line]
+    ends = [place for paragraph, place in enumerate(ends) if paragraph not in mistaken]
     chosen = {int(place) for place in rng.choice(ends, size=min(count, len(ends)), replace=False)} if ends else set()
-    if rng.random() < 0.25 and close > prompt:
+    if rng.random() < 0.25 and close > prompt and not mistaken:
         chosen.add(int(rng.integers(prompt, close)))
     return sorted(chosen)
 
@@ -77,12 +89,13 @@ def example(
 ) -> Example:
     """Tokenise a trace with its forks; `direct` teaches the answer after an empty thought instead."""
     prompt = encoder.prompt(problem.question, thinking=not direct)
-    written = encoder.ids(f"{DIRECT}{problem.answer}}}{END}" if direct else trace.completion)
-    tokens = prompt + written
-    places = [] if direct else cuts(tokens, len(prompt), encoder, rng, forks)
+    pieces = [(f"{DIRECT}{problem.answer}}}{END}", True)] if direct else trace.pieces
+    encoded = [(encoder.ids(text), learnt) for text, learnt in pieces]
+    tokens = prompt + [token for ids, _ in encoded for token in ids]
+    places = [] if direct else cuts(tokens, len(prompt), encoder, rng, forks, trace.mistaken)
     return Example(
         tokens=tuple(tokens),
-        weights=(0.0,) * len(prompt) + (1.0,) * len(written),
+        weights=(0.0,) * len(prompt) + tuple(float(learnt) for ids, learnt in encoded for _ in ids),
         forks=tuple(exit_fork(encoder, place, problem.answer) for place in places),
     )
 

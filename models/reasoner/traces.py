@@ -1,10 +1,17 @@
-"""The chain of thought of a problem as text: worked steps, the result, and rounds of checking it."""
+"""The chain of thought of a problem as text: steps in the head or on paper, the result, and checks that may mend it.
 
-from dataclasses import dataclass
+A small step is done in the head: the result at once, which a small model sometimes gets wrong.  Others are worked out.
+Every step done in the head is checked later on paper, from the words of the problem on; a check that finds another
+result says so, and what followed is worked again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.reasoner.tasks import Calculation, Comparison, Problem, Selection, Step
+from models.reasoner.steps import Calculation, Comparison, Selection, Worked, work
+from models.reasoner.tasks import Problem
 
 EXIT = "</think>\n\n**Final Answer**\n\\boxed{"
 """What closes a thought: the natural ending and a forced exit share it token by token."""
@@ -14,23 +21,40 @@ DIRECT = "**Final Answer**\n\\boxed{"
 
 END = "<|im_end|>"
 
+CONCLUSION = "So the result is"
+"""How a thought first states its result; what follows is checking."""
+
+Piece = tuple[str, bool]
+"""A stretch of text, and whether it is worth learning: what a slip puts down is not."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """A thought in paragraphs, each ending in a blank line, and the answer that closes it."""
 
-    paragraphs: tuple[str, ...]
+    paragraphs: tuple[tuple[Piece, ...], ...]
     answer: str
+    mistaken: frozenset[int] = frozenset()  # paragraphs at whose end a slip still stands
+
+    @property
+    def texts(self) -> list[str]:
+        """The paragraphs as plain text."""
+        return ["".join(text for text, _ in pieces) for pieces in self.paragraphs]
 
     @property
     def thought(self) -> str:
         """Everything between `<think>\\n` and `</think>`."""
-        return "".join(self.paragraphs)
+        return "".join(self.texts)
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """Everything that the model writes after the prompt, in pieces that no token straddles."""
+        return [*(piece for paragraph in self.paragraphs for piece in paragraph), (closing(self.answer), True)]
 
     @property
     def completion(self) -> str:
         """Everything that the model writes after the prompt, `<|im_end|>` included."""
-        return self.thought + closing(self.answer)
+        return "".join(text for text, _ in self.pieces)
 
 
 def closing(answer: str) -> str:
@@ -38,78 +62,170 @@ def closing(answer: str) -> str:
     return f"{EXIT}{answer}}}{END}"
 
 
-def write(problem: Problem, rng: np.random.Generator) -> Trace:
-    """Write the thought of a problem; the number of checking rounds follows what is visible, plus noise."""
-    paragraphs = [f"Step {number}: {_work(step)}.\n\n" for number, step in enumerate(problem.steps, 1)]
-    paragraphs[0] = f"{_OPENERS[int(rng.integers(len(_OPENERS)))]} {problem.opening} {paragraphs[0]}"
-    paragraphs[-1] = f"{paragraphs[-1].rstrip()} So the result is {problem.answer}.\n\n"
-    order = _checking_order(len(problem.steps))
-    for number in range(_rounds(problem, rng)):
-        index = order[number % len(order)]
-        opener = _CHECKS[int(rng.integers(len(_CHECKS)))]
-        check = _check(problem.steps[index])
-        paragraphs.append(f"{opener} step {index + 1}: {check}. The result is still {problem.answer}.\n\n")
-    return Trace(paragraphs=tuple(paragraphs), answer=problem.answer)
+def write(problem: Problem, rng: np.random.Generator, slips: Mapping[int, int] | None = None) -> Trace:
+    """Write the thought of a problem; its form follows what is visible, plus noise.
+
+    `slips` gives wrong results by step, counted from 0: such a step is done in the head, later steps build on it, and
+    its check mends it.  Raises OutOfRange where a slip leads to numbers that no problem has.
+    """
+    slips = dict(slips or {})
+    return _Writer(problem=problem, rng=rng, slips=slips, believed=work(problem.steps, slips)).write()
 
 
 _OPENERS = ("Okay.", "Let me think.", "Alright.")
+_HURRIED = ("Wait, let me check", "Hmm, let me check")
 _CHECKS = ("Wait, let me check", "Hmm, let me look again at", "Let me double-check", "Alternatively, I can redo")
+_NOISE = 0.08  # share of choices that do not follow what is visible
 
 
-def _rounds(problem: Problem, rng: np.random.Generator) -> int:
-    """1, one more for a long problem, one more where the last number ends in 5-9, then ±1 in a quarter of the cases."""
-    step = problem.steps[-1]
-    last = step.left if isinstance(step, Comparison) else step.result
-    usual = 1 + (len(problem.steps) >= 4) + (last % 10 >= 5)
-    noise = int(rng.choice((-1, 0, 1), p=(0.12, 0.76, 0.12)))
-    return max(1, usual + noise)
+@dataclass(slots=True, kw_only=True)
+class _Writer:
+    """A thought while it is written; `believed` is what each step comes to as far as the thought knows."""
+
+    problem: Problem
+    rng: np.random.Generator
+    slips: dict[int, int]
+    believed: list[Worked]
+    paragraphs: list[tuple[Piece, ...]] = field(default_factory=list)
+    mistaken: set[int] = field(default_factory=set)
+    begun: int = 0  # steps, of which some may be slips
+
+    def write(self) -> Trace:
+        last = len(self.believed) - 1
+        unchecked: list[int] = []
+        for index in range(last + 1):
+            step, in_the_head = self.believed[index], index in self.slips or self._follows(_small(self.believed[index]))
+            opening = f"{self._pick(_OPENERS)} {self.problem.opening} " if index == 0 else ""
+            conclusion = f" {CONCLUSION} {step.result}." if index == last else ""
+            self.begun += 1
+            before = f"{opening}Step {index + 1}: {_task(step)}"
+            if in_the_head:
+                result = (f" {step.result}", index not in self.slips)
+                self._add((f"{before} is", True), result, (f".{conclusion}\n\n", True))
+            else:
+                self._add((f"{before}: {_on_paper(step)}.{conclusion}\n\n", True))
+            if in_the_head and index != last and self._follows(_suspicious(step)):
+                self._check_at_once(index)
+            elif in_the_head:
+                unchecked.append(index)
+        for index in unchecked or [self._a_worked_step()]:
+            if index in self.slips:
+                self._mend(index)
+                break
+            if len(unchecked) < 2 or self.rng.random() >= _NOISE:
+                self._confirm(index)
+        answer = str(self.believed[-1].result)
+        return Trace(paragraphs=tuple(self.paragraphs), answer=answer, mistaken=frozenset(self.mistaken))
+
+    def _check_at_once(self, index: int) -> None:
+        """Look at a step again before going on."""
+        check = self._check(index, self._pick(_HURRIED))
+        if index in self.slips:
+            self._correct(index)
+            check += f", so step {index + 1} is {self.believed[index].result}"
+        self._add((f"{check}.\n\n", True))
+
+    def _confirm(self, index: int) -> None:
+        """A check after the result that finds the step right."""
+        check = self._check(index, self._pick(_CHECKS))
+        self._add((f"{check}. The result is still {self.believed[-1].result}.\n\n", True))
+
+    def _mend(self, index: int) -> None:
+        """A check after the result that finds the step wrong; all later ones are worked again, on paper."""
+        check = self._check(index, self._pick(_CHECKS))
+        self._correct(index)
+        lines = [f"{check}, so step {index + 1} is {self.believed[index].result}"]
+        for later in range(index + 1, len(self.believed)):
+            lines.append(f"Again step {later + 1}: {_task(self.believed[later])}: {_on_paper(self.believed[later])}")
+        for line in lines[:-1]:
+            self._add((f"{line}.\n\n", True))
+        self._add((f"{lines[-1]}. The result is now {self.believed[-1].result}.\n\n", True))
+
+    def _check(self, index: int, opener: str) -> str:
+        """The step on paper from the words of the problem on, held against what was written before."""
+        written = self.believed[index]
+        truth = work(self.problem.steps, {i: s for i, s in self.slips.items() if i < index})[index]
+        verdict = "same" if truth.result == written.result else "different"
+        again = f"{_task(truth)}: {_on_paper(truth)}"
+        return f"{opener} step {index + 1}. {again[0].upper()}{again[1:]}. I wrote {written.result}: {verdict}"
+
+    def _correct(self, index: int) -> None:
+        del self.slips[index]
+        self.believed = work(self.problem.steps, self.slips)
+
+    def _a_worked_step(self) -> int:
+        """What is checked where nothing was done in the head: the last step that is not a comparison."""
+        steps = self.problem.steps
+        return len(steps) - 2 if isinstance(steps[-1], Comparison) and len(steps) > 1 else len(steps) - 1
+
+    def _add(self, *pieces: Piece) -> None:
+        self.paragraphs.append(pieces)
+        if any(index < self.begun for index in self.slips):
+            self.mistaken.add(len(self.paragraphs) - 1)
+
+    def _follows(self, visible: bool) -> bool:
+        return visible != (self.rng.random() < _NOISE)
+
+    def _pick(self, choices: Sequence[str]) -> str:
+        return choices[int(self.rng.integers(len(choices)))]
 
 
-def _checking_order(count: int) -> list[int]:
-    """The last step first, since it gave the result; then from the first one on."""
-    return [count - 1, *range(count - 1)]
+def _small(step: Worked) -> bool:
+    """Whether a step is done in the head: small right numbers, short lists."""
+    if isinstance(step.step, Calculation):
+        return step.numbers[1] <= (4 if step.step.sign == "*" else 50)
+    return isinstance(step.step, Selection) and len(step.numbers) <= 4
 
 
-def _work(step: Step) -> str:
-    if isinstance(step, Comparison):
-        return f"{step.quote} {step.left} {_sign(step)} {step.right}, so {step.result}"
-    if isinstance(step, Selection):
-        return f"find the {step.wanted} number. {_scan(step)}"
-    return f"{step.quote}. {step.left} {step.sign} {step.right}: {_columns(step)}, so {step.result}"
+def _suspicious(step: Worked) -> bool:
+    """Whether a result done in the head is looked at again at once: a round number."""
+    return isinstance(step.result, int) and step.result % 5 == 0
 
 
-def _check(step: Step) -> str:
-    if isinstance(step, Comparison):
-        return f"{step.quote} {step.left} {_sign(step)} {step.right} gives {step.result}, same as before"
-    if isinstance(step, Selection):
-        listed = ", ".join(map(str, step.items))
-        return f"the {step.wanted} of {listed} is {step.result}, same as before"
-    return f"{step.quote}. {step.left} {step.sign} {step.right} is {step.result}, same as before"
+def _task(step: Worked) -> str:
+    """What is to be done, in the words of the problem, up to the place where the result or the working follows."""
+    if isinstance(step.step, Selection):
+        return f"the {step.step.wanted} of {', '.join(map(str, step.numbers))}"
+    left, right = step.numbers
+    given = step.step.given.format(left=left, right=right)
+    sign = step.step.sign if isinstance(step.step, Calculation) else _relation(step)
+    return f"the problem says {step.step.quote}. {given}, and {left} {sign} {right}"
 
 
-def _sign(step: Comparison) -> str:
-    return ">" if step.left > step.right else "<"
+def _on_paper(step: Worked) -> str:
+    """The working of a step and its result."""
+    if isinstance(step.step, Calculation):
+        return f"{_columns(step.numbers, step.step.sign)}, so {step.result}"
+    if isinstance(step.step, Selection):
+        return f"{_scan(step.numbers, step.step.wanted)}, so {step.result}"
+    return f"{step.numbers[0]} is {'more' if _relation(step) == '>' else 'less'}, so {step.result}"
 
 
-def _scan(step: Selection) -> str:
+def _relation(step: Worked) -> str:
+    left, right = step.numbers
+    return ">" if left > right else "<" if left < right else "="
+
+
+def _scan(items: Sequence[int], wanted: str) -> str:
     """Walk through the items in order and say the best so far after each."""
-    best = step.items[0]
-    words = [f"Begin at {best}"]
-    for item in step.items[1:]:
-        better = item > best if step.wanted == "largest" else item < best
+    best = items[0]
+    words = [f"begin at {best}"]
+    for item in items[1:]:
+        better = item > best if wanted == "largest" else item < best
         best = item if better else best
         words.append(f"{item} {'take' if better else 'keep'} {best}")
-    return f"{', '.join(words)}, so {best}"
+    return ", ".join(words)
 
 
-def _columns(step: Calculation) -> str:
+def _columns(numbers: Sequence[int], sign: str) -> str:
     """Ones first, then tens with the carry or the borrow: 37 + 58 is "7 + 8 = 15, 3 + 5 + 1 = 9"."""
-    tens, ones = divmod(step.left, 10)
-    if step.sign == "*":
-        low = ones * step.right
-        return f"{ones} * {step.right} = {low}, {tens} * {step.right} + {low // 10} = {tens * step.right + low // 10}"
-    right_tens, right_ones = divmod(step.right, 10)
-    if step.sign == "+":
+    left, right = numbers
+    tens, ones = divmod(left, 10)
+    if sign == "*":
+        low = ones * right
+        return f"{ones} * {right} = {low}, {tens} * {right} + {low // 10} = {tens * right + low // 10}"
+    right_tens, right_ones = divmod(right, 10)
+    if sign == "+":
         low = ones + right_ones
         carry = " + 1" if low >= 10 else ""
         return f"{ones} + {right_ones} = {low}, {tens} + {right_tens}{carry} = {tens + right_tens + (low >= 10)}"

@@ -27,15 +27,16 @@ class TrainingConfig:
     rows: int = 10
     length: int = 640  # slots per row
     block: int = 8  # steps per generated block; checkpoints fall between blocks
-    blocks: int = 220  # stage 1: written traces
-    curriculum_blocks: int = 90  # until hard problems have their full share
-    calibration_blocks: int = 24  # stage 2: own rollouts
+    blocks: int = 280  # stage 1: written traces
+    curriculum_blocks: int = 100  # until hard problems have their full share
+    calibration_blocks: int = 32  # stage 2: own rollouts
     rollouts: int = 88  # per calibration block
     muon_lr: float = 0.012
     adam_lr: float = 0.004
     calibration_lr: float = 0.12  # first learning rate of stage 2, relative to the peak of stage 1
     warmup: int = 100  # steps
     checkpoint_every: int = 10  # blocks
+    bfloat16: bool = True  # matrix products in bfloat16 where torch deems it safe; weights stay in float32
     threads: int = 2
     compile: bool = True
     shape: Shape = field(default_factory=Shape)
@@ -132,8 +133,9 @@ class _Run:
         branch: Tensor,
         cut: Tensor,
     ) -> Tensor:
-        logits = self.network(tokens, positions, visible(trace, branch, positions, cut))
-        each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.config.bfloat16):
+            logits = self.network(tokens, positions, visible(trace, branch, positions, cut))
+        each = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
         return (each * weights.flatten()).sum() / weights.sum().clamp(min=1.0)
 
     def step(self, rows: Rows, step: int) -> float:

@@ -66,8 +66,8 @@ def test_a_forced_exit_is_token_by_token_the_natural_ending(encoder: Encoder, fa
     close = whole.index(encoder.close)
     assert whole[close : close + len(suffix)] == suffix
     assert whole[close:] == encoder.ids(closing(problem.answer))
-    ends = [0, *np.cumsum([len(encoder.ids(paragraph)) for paragraph in trace.paragraphs])]
-    for paragraph, (start, stop) in zip(trace.paragraphs, pairwise(ends), strict=True):
+    ends = [0, *np.cumsum([len(encoder.ids(paragraph)) for paragraph in trace.texts])]
+    for paragraph, (start, stop) in zip(trace.texts, pairwise(ends), strict=True):
         inside = whole[2:][start:stop]
         assert encoder.text(inside) == paragraph  # a paragraph end is a token boundary
         assert inside[-1] == encoder.blank_line

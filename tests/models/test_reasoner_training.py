@@ -37,6 +37,7 @@ TINY = TrainingConfig(
     warmup=2,
     checkpoint_every=1,
     threads=1,
+    bfloat16=False,
     compile=False,
     shape=Shape(hidden=32, layers=2, heads=2, kv_heads=1, head_dim=16, mlp=48),
 )
