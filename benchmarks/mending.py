@@ -142,7 +142,8 @@ def main() -> None:
         one = measure(family, pairs)
         results.append(one)
         click.echo(
-            f"{family:<6} {one.slips} slips: {one.flagged / one.slips:.1%} flagged, {one.mended / one.slips:.1%} mended; "
+            f"{family}: {one.flagged / one.slips:.1%} of {one.slips} slips flagged, "
+            f"{one.mended / one.slips:.1%} mended; "
             f"without them: {one.false_alarms} false alarms in {one.clean_checks} checks, "
             f"{one.clean_right / one.slips:.1%} right"
         )
