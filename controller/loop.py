@@ -232,6 +232,7 @@ class ServingLoop:
                     beyond=beyond,
                     answer=self._tokenizer.decode(event.answer),
                     confidence=event.confidence,
+                    joint=Score.JOINT.confidence(event.log_probs),
                     gave_up=event.gave_up,
                     rows=event.rows,
                 )

@@ -44,6 +44,7 @@ class Checkpoint:
     beyond: int  # tokens that the thought has decoded beside the probe
     answer: str
     confidence: float
+    joint: float  # probability of the answer as a whole, whatever the confidence in force
     gave_up: bool  # ended early, since the threshold was out of reach
     rows: int  # token rows it cost
 

@@ -135,6 +135,14 @@ def test_a_threshold_beyond_certainty_probes_but_never_closes(chain: Chain) -> N
     assert heard.checkpoints[0].confidence == pytest.approx(0.9, rel=1e-4)
 
 
+def test_a_watcher_is_told_how_probable_the_answer_is_as_a_whole(chain: Chain) -> None:
+    two_tokens = {**ENDLESS, "7": {"5": 0.6}, "5": {"}": 0.8}}
+    heard = chain(two_tokens, policy=FixedPolicy(Limits(threshold=1.01, budget=20))).ask()
+    assert heard.checkpoints[0].answer == "75"
+    assert heard.checkpoints[0].joint == pytest.approx(0.9 * 0.6, rel=1e-4)
+    assert heard.checkpoints[0].confidence == pytest.approx((0.9 * 0.6) ** 0.5, rel=1e-4)
+
+
 def test_a_client_may_have_its_thought_left_alone(chain: Chain) -> None:
     heard = chain(ENDLESS, policy=FixedPolicy(Limits(threshold=0.1, budget=9))).ask(early_exit=False)
     assert heard.outcome.thought is not None
