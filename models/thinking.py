@@ -68,6 +68,7 @@ class ThinkingFormat:
     answer_reserve: int = 256  # tokens of max_tokens that thinking may not touch
     probe: ProbeFormat = field(default_factory=ProbeFormat)
     transitions: TransitionFormat = field(default_factory=TransitionFormat)
+    conclusions: tuple[str, ...] = ()  # by these a thought first states its result; evaluation alone looks at them
 
     def __post_init__(self) -> None:
         if self.answer_reserve < 1:
@@ -75,6 +76,8 @@ class ThinkingFormat:
         for name, text in (("landing", self.landing), ("probe.suffix", self.probe.suffix)):
             if self.close not in text:
                 raise ValueError(f"{name} is {text!r}, must contain the closing marker {self.close!r}")
+        if not all(self.conclusions):
+            raise ValueError("conclusions has an empty text, each must have at least 1 character")
         if self.open not in self.opening:
             raise ValueError(f"opening is {self.opening!r}, must contain the opening marker {self.open!r}")
 

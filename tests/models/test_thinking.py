@@ -122,6 +122,11 @@ def test_texts_that_do_not_close_the_thought_are_refused() -> None:
         ThinkingFormat(opening="so")
 
 
+def test_an_empty_conclusion_is_refused() -> None:
+    with pytest.raises(ValueError, match="conclusions has an empty text, each must have at least 1 character"):
+        ThinkingFormat(conclusions=("So the result is", ""))
+
+
 def test_the_format_beside_the_model_is_read(tmp_path: Path) -> None:
     assert read_format(tmp_path) == ThinkingFormat()
     (tmp_path / "laser.yaml").write_text("keep: close\nprobe: {max_answer_tokens: 7}\n")
