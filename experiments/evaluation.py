@@ -1,15 +1,15 @@
-"""How well a model answers, and what closing its thoughts early would have cost and saved, measured in one pass.
+"""Asks a model questions through the engine and records the graded answers, with every probe of every thought.
 
-Every question is answered once with its full thought, probed at every transition point without ever being closed. The
-record of those probes then tells, for any threshold, where the thought would have ended, with which answer, and at
-what price: decoding is deterministic, so what came before that point would have been the same.
+With the default limits each question is answered with its full thought, probed at every transition point without ever
+being closed. The record of those probes then tells, for any threshold, where the thought would have ended, with which
+answer, and at what price: decoding is deterministic, so what came before that point would have been the same.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,19 +17,20 @@ import numpy as np
 from controller.loop import ServingLoop
 from controller.policies import FixedPolicy, Limits
 from controller.reply import Channel, Delta
-from controller.request import Checkpoint, Outcome, ReasoningRequest
-from engine.base import Engine, FinishReason
+from controller.request import Checkpoint, ExitReason, Outcome, ReasoningRequest
+from engine.base import CapacityError, Engine, EngineError, FinishReason, Sampling
 from models.chat_model import ChatModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A question and how to tell whether a text answers it."""
+    """A question and how to tell whether it has been answered."""
 
     text: str
-    family: str
-    split: str
-    grade: Callable[[str], bool]
+    benchmark: str
+    split: str | None
+    grade: Callable[[str], bool]  # of a whole reply
+    grade_boxed: Callable[[str], bool]  # of an answer alone, as a probe gives it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,30 +39,50 @@ class Asked:
 
     thought_tokens: int
     beyond: int  # tokens that the thought decoded beside the probe
-    confidence: float
+    answer: str
+    confidence: float  # geometric mean of the answer's token probabilities
+    joint: float  # their product
     right: bool
     rows: int  # of the probe: its suffix and trial answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One question's full thought and all the probes of it."""
+    """One question's reply, and all the probes of its thought."""
 
     question: Question
+    reply: str  # what followed the thought
     right: bool
     tokens: int  # of the whole reply
+    thought_tokens: int
     rows: int  # token rows decoded for it in all: reply, withdrawn tokens, probes
     ended: bool  # by itself, not by the token limit
-    probes: tuple[Asked, ...]
+    exit_reason: ExitReason | None  # why the thought ended, a budget set by max_tokens included; None: it never did
+    transitions: int  # places at which a probe was begun
+    probes: tuple[Asked, ...]  # those that ended: the last transition may be where the thought was closed
+    first_answer: int | None  # the first of them after a conclusion: the thought has stated its result
+
+    @property
+    def natural(self) -> bool:
+        """Whether the model itself closed the thought."""
+        return self.exit_reason is ExitReason.NATURAL
+
+    @property
+    def verified_from(self) -> Asked | None:
+        """The probe of the first answer; what the thought goes on with is verification."""
+        return None if self.first_answer is None else self.probes[self.first_answer]
 
 
-def evaluation_loop(engine: Engine, model: ChatModel, threshold: float = math.inf) -> ServingLoop:
-    """A loop that probes thoughts at every transition point; by default it closes none."""
+FULL_THOUGHT = Limits(threshold=math.inf)  # probed at every transition point, never closed
+
+
+def evaluation_loop(engine: Engine, model: ChatModel, limits: Limits = FULL_THOUGHT) -> ServingLoop:
+    """A loop that holds every thought to the same limits."""
     return ServingLoop(
         engine=engine,
         tokenizer=model.tokenizer,
         thinking=model.thinking,
-        policy=FixedPolicy(Limits(threshold=threshold)),
+        policy=FixedPolicy(limits),
         stop_tokens=model.stop_tokens,
         clock=time.monotonic,
     )
@@ -73,16 +94,30 @@ def record(
     questions: Sequence[Question],
     *,
     max_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
     on_answer: Callable[[], None] = lambda: None,
 ) -> list[Record]:
-    """Answer all questions through the engine, batched, greedily; records in the questions' order."""
-    recorders = [_Recorder(question, on_answer) for question in questions]
-    for recorder in recorders:
-        prompt = model.prompt([{"role": "user", "content": recorder.question.text}])
-        loop.submit(ReasoningRequest(prompt=prompt, max_tokens=max_tokens), recorder.take, recorder.observe)
+    """Answer all questions through the engine, batched; records in the questions' order.
+
+    Greedy, or at `temperature` with draws that depend on `seed` and the question's number alone. Raises CapacityError,
+    naming the question, where one is too long, and EngineError where one has failed.
+    """
+    recorders = [_Recorder(question, model.thinking.format.conclusions, on_answer) for question in questions]
+    for number, recorder in enumerate(recorders):
+        drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        request = ReasoningRequest(
+            prompt=model.prompt([{"role": "user", "content": recorder.question.text}]),
+            max_tokens=max_tokens,
+            sampling=Sampling(temperature=temperature, seed=drawn),
+        )
+        try:
+            loop.submit(request, recorder.take, recorder.observe)
+        except CapacityError as error:
+            raise CapacityError(f"question {recorder.question.text[:60]!r}: {error}") from error
     while loop.busy:
         loop.tick()
-    return [recorder.record for recorder in recorders if recorder.record is not None]
+    return [recorder.finished() for recorder in recorders]
 
 
 @dataclass(slots=True)
@@ -90,95 +125,55 @@ class _Recorder:
     """Listens to one question's reply and grades it and its probes."""
 
     question: Question
+    conclusions: tuple[str, ...]
     on_answer: Callable[[], None]
-    text: str = ""
+    thought: str = ""
+    reply: str = ""
     probes: list[Asked] = field(default_factory=list)
-    record: Record | None = None
+    first_answer: int | None = None
+    outcome: Outcome | None = None
 
     def take(self, item: Delta | Outcome) -> None:
-        if isinstance(item, Delta):
-            self.text += item.text if item.channel is Channel.CONTENT else ""
-            return
-        thought = item.thought
-        self.record = Record(
-            question=self.question,
-            right=self.question.grade(self.text),
-            tokens=item.completion_tokens,
-            rows=item.completion_tokens + (thought.withdrawn_tokens + thought.probe_rows if thought else 0),
-            ended=item.finish_reason is FinishReason.STOP,
-            probes=tuple(self.probes),
-        )
-        self.on_answer()
+        if isinstance(item, Outcome):
+            self.outcome = item
+            self.on_answer()
+        elif item.channel is Channel.CONTENT:
+            self.reply += item.text
+        else:
+            self.thought += item.text
 
     def observe(self, seen: Checkpoint) -> None:
+        # the loop releases a thought up to a running probe's fork and no further: this is all that the probe has seen
+        if self.first_answer is None and any(text in self.thought for text in self.conclusions):
+            self.first_answer = len(self.probes)
         self.probes.append(
             Asked(
                 thought_tokens=seen.thought_tokens,
                 beyond=seen.beyond,
+                answer=seen.answer,
                 confidence=seen.confidence,
-                right=self.question.grade(f"\\boxed{{{seen.answer}}}"),
+                joint=seen.joint,
+                right=self.question.grade_boxed(seen.answer),
                 rows=seen.rows,
             )
         )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitPoint:
-    """What a fixed threshold would have done on a set of records."""
-
-    threshold: float
-    accuracy: float
-    tokens: float  # mean, probes included
-    saved: float  # share of the full thought's tokens, probes deducted
-    exits: float  # share of thoughts closed early
-
-
-def at_threshold(records: Sequence[Record], threshold: float) -> ExitPoint:
-    """Accuracy and cost of closing each thought at its first probe of at least this confidence.
-
-    The cost of an exit: the thought up to there, what it decoded beside that probe, all probes so far, and two tokens
-    that end the answer. A live probe gives up early and so costs less than the recorded one.
-    """
-    right = tokens = exits = 0
-    for one in records:
-        spent = 0
-        for probe in one.probes:
-            spent += probe.rows
-            if probe.confidence >= threshold:
-                right += probe.right
-                tokens += probe.thought_tokens + probe.beyond + spent + 2
-                exits += 1
-                break
-        else:
-            right += one.right
-            tokens += one.tokens + spent
-    full = sum(one.tokens for one in records)
-    count = len(records)
-    return ExitPoint(
-        threshold=threshold,
-        accuracy=right / count,
-        tokens=tokens / count,
-        saved=1.0 - tokens / full,
-        exits=exits / count,
-    )
-
-
-def auroc(probes: Iterable[Asked]) -> float:
-    """The chance that a right probe's confidence exceeds a wrong one's (ties count half); nan without both kinds."""
-    found = list(probes)
-    confidence = np.array([probe.confidence for probe in found])
-    right = np.array([probe.right for probe in found], dtype=bool)
-    if right.all() or not right.any():
-        return math.nan
-    _, inverse, counts = np.unique(confidence, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # mean rank of each tie
-    wins = ranks[right].sum() - right.sum() * (right.sum() + 1) / 2  # Mann-Whitney U
-    return float(wins / (right.sum() * (~right).sum()))
-
-
-def interval(right: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a proportion."""
-    z, share = 1.959964, right / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return centre - half, centre + half
+    def finished(self) -> Record:
+        outcome = self.outcome
+        assert outcome is not None, "the loop is idle, so every request has ended"
+        if outcome.finish_reason is FinishReason.ERROR:
+            raise EngineError(f"question {self.question.text[:60]!r} has failed: {outcome.error}")
+        thought = outcome.thought
+        return Record(
+            question=self.question,
+            reply=self.reply,
+            right=self.question.grade(self.reply),
+            tokens=outcome.completion_tokens,
+            thought_tokens=thought.tokens if thought else outcome.completion_tokens,
+            rows=outcome.completion_tokens + (thought.withdrawn_tokens + thought.probe_rows if thought else 0),
+            ended=outcome.finish_reason is FinishReason.STOP,
+            exit_reason=thought.exit_reason if thought else None,
+            transitions=thought.probes if thought else len(self.probes),
+            probes=tuple(self.probes),
+            first_answer=self.first_answer,
+        )

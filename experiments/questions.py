@@ -1,4 +1,4 @@
-"""Questions to evaluate a model on."""
+"""Questions of the bundled benchmarks, to evaluate a model on."""
 
 from __future__ import annotations
 
@@ -26,5 +26,13 @@ def _distinct(family: str, count: int, seed: int) -> list[Problem]:
 
 def _question(problem: Problem) -> Question:
     return Question(
-        text=problem.question, family=problem.family, split=problem.split, grade=partial(grade, problem=problem)
+        text=problem.question,
+        benchmark=problem.family,
+        split=problem.split,
+        grade=partial(grade, problem=problem),
+        grade_boxed=partial(_grade_boxed, problem=problem),
     )
+
+
+def _grade_boxed(answer: str, *, problem: Problem) -> bool:
+    return grade(f"\\boxed{{{answer}}}", problem)

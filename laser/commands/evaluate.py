@@ -1,12 +1,10 @@
-"""`laser evaluate`: how well a model answers the bundled benchmarks, and what closing its thoughts early would cost."""
+"""`laser evaluate`: how well a model answers, and what closing its thoughts early gains and costs."""
 
 from __future__ import annotations
 
-import json
-import math
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,118 +13,143 @@ from engine.runner import Runner
 if TYPE_CHECKING:
     from experiments.evaluation import Record
 
-THRESHOLDS = (0.3, 0.5, 0.65, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99)
+Budgets = tuple[int, ...] | None  # None: percentiles of the full thoughts' lengths
+
+
+def _budgets(context: click.Context, option: click.Parameter, said: str | None) -> Budgets:
+    if said is None:
+        return None
+    if said.strip() == "none":
+        return ()
+    try:
+        budgets = tuple(int(part) for part in said.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{said!r} is no list of tokens such as 40,80,160, nor `none`") from None
+    if min(budgets) < 0:
+        raise click.BadParameter(f"{min(budgets)} is below 0")
+    return budgets
+
+
+def _writable(context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and not path.parent.is_dir():  # told now, not after all the decoding
+        raise click.BadParameter(f"there is no directory {str(path.parent)!r}")
+    return path
+
+
+OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 
 @click.command("evaluate")
 @click.option("--model", type=click.Path(path_type=Path), help="A model's directory; default: the bundled model.")
 @click.option(
+    "--questions",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="JSON Lines with `question` and `answer`, also GSM8K's; repeatable. [default: the bundled benchmarks]",
+)
+@click.option(
     "-n", "count", default=200, show_default=True, type=click.IntRange(1, 5000), help="Questions per benchmark."
 )
-@click.option("--seed", default=1, show_default=True, help="Which held-out questions are drawn.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Which questions are drawn.")
 @click.option("--max-tokens", default=640, show_default=True, type=click.IntRange(1), help="Longest reply, tokens.")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
 @click.option("--runner", type=click.Choice(list(Runner)), default=Runner.AUTO, show_default=True)
-@click.option("--json", "out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures here.")
+@click.option(
+    "--budgets",
+    callback=_budgets,
+    metavar="N,N,…|none",
+    help="Also really serve with these thought budgets, tokens. [default: p10, p25, p50, p75, p90 of full thoughts]",
+)
 @click.option("--served", type=click.FloatRange(0.0, 1.0, min_open=True), help="Also really serve at this threshold.")
+@click.option("--temperature", type=click.FloatRange(0.0, 100.0, min_open=True), help="Also sample at this one.")
+@click.option("--json", "figures_file", type=OUT, callback=_writable, help="Write all figures here.")
+@click.option("--plot", "plot_file", type=OUT, callback=_writable, help="Draw the figures here, as PNG.")
+@click.option("--records", "records_file", type=OUT, callback=_writable, help="Write each question's probes here.")
+@click.pass_context
 def command(
+    context: click.Context,
     model: Path | None,
+    files: tuple[Path, ...],
     count: int,
     seed: int,
     max_tokens: int,
     thinking: Path | None,
     runner: Runner,
-    out: Path | None,
+    budgets: Budgets,
     served: float | None,
+    temperature: float | None,
+    figures_file: Path | None,
+    plot_file: Path | None,
+    records_file: Path | None,
 ) -> None:
-    """Answer fresh questions with full thought, probing at every transition point, and report both.
+    """Answer questions with full thought, probing at every transition point, and tell what early exit would change.
 
-    Greedy; probe tokens are counted; one pass tells of all thresholds. --served adds a second pass that closes thoughts
-    for real, to hold against what the first pass told.
+    Greedy; probe tokens are counted; one pass tells of all thresholds. Budgets are really served, each in a pass of its
+    own, and so are --served and --temperature.
     """
+    import numpy as np
     import torch
 
+    from controller.policies import Limits
     from engine.base import EngineError
     from engine.load import load_model
     from engine.torch_engine import TorchEngine
-    from experiments.evaluation import evaluation_loop, record
+    from experiments import sweeps
+    from experiments.evaluation import FULL_THOUGHT, evaluation_loop, record
+    from experiments.provenance import provenance
+    from experiments.question_files import QuestionError, file_questions
     from experiments.questions import bundled_questions
+    from experiments.report import evaluation, write_json, write_records
+    from experiments.summary import summary
     from models.chat_model import load_chat_model
     from models.reasoner import bundled_model
     from models.strict_yaml import ConfigError
     from models.tokenizer import TokenizerError
 
     torch.set_num_threads(1)
+    rng = np.random.default_rng(seed)
     try:
         directory = model or bundled_model()
+        questions = file_questions(files, count, seed) if files else bundled_questions(count, seed)
         chat = load_chat_model(directory, thinking)
         packed = load_model(directory, runner)
-        questions = bundled_questions(count, seed)
-        passes: list[list[Record]] = []
-        for threshold in (math.inf, served):
-            if threshold is not None:
-                loop = evaluation_loop(TorchEngine(packed), chat, threshold)
-                with click.progressbar(length=len(questions), label="Answering") as bar:
-                    passes.append(
-                        record(loop, chat, questions, max_tokens=max_tokens, on_answer=partial(bar.update, 1))
-                    )
-    except (EngineError, TokenizerError, ConfigError, FileNotFoundError) as error:
+
+        def answers(label: str, limits: Limits, heat: float = 0.0) -> list[Record]:
+            loop = evaluation_loop(TorchEngine(packed), chat, limits)
+            with click.progressbar(length=len(questions), label=f"{label:<16}") as bar:
+                return record(
+                    loop,
+                    chat,
+                    questions,
+                    max_tokens=max_tokens,
+                    temperature=heat,
+                    seed=seed,
+                    on_answer=partial(bar.update, 1),
+                )
+
+        full = answers("Full thought", FULL_THOUGHT)
+        compared = partial(sweeps.served, full, rng=rng)
+        passes = [
+            compared(answers(f"Budget {budget}", Limits(budget=budget)), budget=budget)
+            for budget in (sweeps.default_budgets(full) if budgets is None else budgets)
+        ]
+        if served is not None:
+            passes.append(compared(answers(f"Threshold {served:.2f}", Limits(threshold=served)), threshold=served))
+        if temperature is not None:
+            sampled = answers(f"Temperature {temperature:.2f}", Limits(), temperature)
+            passes.append(compared(sampled, temperature=temperature))
+    except (EngineError, TokenizerError, ConfigError, QuestionError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
-    figures = _figures(passes[0])
-    _print(figures)
-    if served is not None:
-        right, rows = _means(passes[1])
-        figures["served"] = {"threshold": served, "accuracy": right, "tokens": rows}
-        click.echo(f"\nReally served at {served:.2f}: accuracy {right:.1%}, {rows:.0f} tokens")
-    if out is not None:
-        out.write_text(json.dumps({"questions": count, "seed": seed, **figures}, indent=1) + "\n", encoding="utf-8")
-
-
-def _means(records: list[Record]) -> tuple[float, float]:
-    """Accuracy, and tokens decoded for a reply in all."""
-    return sum(one.right for one in records) / len(records), sum(one.rows for one in records) / len(records)
-
-
-def _figures(records: list[Record]) -> dict[str, Any]:
-    from experiments.evaluation import at_threshold, auroc, interval
-
-    families: dict[str, Any] = {}
-    for family in dict.fromkeys(one.question.family for one in records):
-        mine = [one for one in records if one.question.family == family]
-        right = sum(one.right for one in mine)
-        low, high = interval(right, len(mine))
-        families[family] = {
-            "accuracy": right / len(mine),
-            "interval": [low, high],
-            "tokens": sum(one.tokens for one in mine) / len(mine),
-            "unended": sum(not one.ended for one in mine),
-        }
-    area = auroc(probe for one in records for probe in one.probes)
-    sweep = [at_threshold(records, threshold) for threshold in THRESHOLDS]
-    return {
-        "families": families,
-        "accuracy": sum(one.right for one in records) / len(records),
-        "tokens": sum(one.tokens for one in records) / len(records),
-        "auroc": None if math.isnan(area) else area,
-        "thresholds": [
-            {"threshold": p.threshold, "accuracy": p.accuracy, "tokens": p.tokens, "saved": p.saved, "exits": p.exits}
-            for p in sweep
-        ],
-    }
-
-
-def _print(figures: dict[str, Any]) -> None:
-    click.echo(f"\n{'benchmark':<12}{'accuracy':>9}{'95 % interval':>16}{'tokens':>8}{'unended':>9}")
-    for family, found in figures["families"].items():
-        low, high = found["interval"]
-        click.echo(
-            f"{family:<12}{found['accuracy']:>9.1%}{f'{100 * low:.1f}…{100 * high:.1f}':>16}"
-            f"{found['tokens']:>8.0f}{found['unended']:>9}"
+    figures = evaluation(full, passes, rng)
+    click.echo(f"\n{summary(figures)}")
+    if records_file is not None:
+        write_records(records_file, full)
+    if figures_file is not None:
+        write_json(
+            figures_file, figures, provenance(directory, threads=torch.get_num_threads(), options=context.params)
         )
-    click.echo(f"{'all':<12}{figures['accuracy']:>9.1%}{'':>16}{figures['tokens']:>8.0f}")
-    area = "undefined: all right, or all wrong" if figures["auroc"] is None else f"{figures['auroc']:.3f}"
-    click.echo(f"\nAUROC of the probes' confidence: {area}")
-    click.echo(f"\n{'threshold':>9}{'accuracy':>10}{'tokens':>8}{'saved':>8}{'closed early':>14}")
-    for p in figures["thresholds"]:
-        row = f"{p['threshold']:>9.2f}{p['accuracy']:>10.1%}{p['tokens']:>8.0f}{p['saved']:>8.1%}{p['exits']:>14.1%}"
-        click.echo(row)
+    if plot_file is not None:
+        from experiments.plots import draw
+
+        draw(plot_file, figures)

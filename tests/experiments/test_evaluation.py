@@ -1,87 +1,122 @@
-"""Evaluation: its statistics against direct definitions, and a real pass of the bundled model."""
+"""Recording: what a model says is taken down through the engine, with its probes and first answers."""
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from controller.policies import Limits
+from engine.base import CapacityError
 from engine.load import load_model
-from engine.torch_engine import TorchEngine
-from experiments.evaluation import Asked, Question, Record, at_threshold, auroc, evaluation_loop, interval, record
+from engine.torch_engine import TorchEngine, TorchEngineConfig
+from experiments.evaluation import Question, evaluation_loop, record
 from experiments.questions import bundled_questions
-from models.chat_model import load_chat_model
+from experiments.sweeps import exit_point, replay
+from models.chat_model import ChatModel, load_chat_model
 from models.reasoner import bundled_model
-from models.reasoner.tasks import held_out
+from models.reasoner.tasks import FAMILIES, held_out
+from tests.laser.live_server import save_confident_model
+
+FORMAT = """\
+landing: "</think>\\n\\n"
+answer_reserve: 8
+probe:
+  suffix: "</think>{"
+  max_answer_tokens: 2
+transitions:
+  min_gap: 2
+"""
 
 
-def asked(confidence: float, *, right: bool, thought_tokens: int = 10) -> Asked:
-    return Asked(thought_tokens=thought_tokens, confidence=confidence, right=right, beyond=3, rows=5)
+@pytest.fixture(scope="module")
+def confident(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """It thinks ` the ⏎⏎ the ⏎⏎ …` without end, and answers 7 with confidence 0.97."""
+    return save_confident_model(tmp_path_factory.mktemp("confident"))
 
 
-def recorded(*probes: Asked, right: bool = True, tokens: int = 100) -> Record:
-    question = Question(text="?", family="any", split="easy", grade=lambda _: right)
-    return Record(question=question, right=right, tokens=tokens, rows=tokens, ended=True, probes=probes)
+def chat_with(directory: Path, tmp_path: Path, conclusions: str = "") -> ChatModel:
+    file = tmp_path / "format.yaml"
+    file.write_text(FORMAT + conclusions, encoding="utf-8")
+    return load_chat_model(directory, file)
 
 
-@given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.booleans()), min_size=1, max_size=30))
-def test_auroc_is_the_share_of_right_wrong_pairs_that_are_ordered(pairs: list[tuple[float, bool]]) -> None:
-    rights = [c for c, right in pairs if right]
-    wrongs = [c for c, right in pairs if not right]
-    found = auroc(asked(c, right=right) for c, right in pairs)
-    if not rights or not wrongs:
-        assert math.isnan(found)
-        return
-    wins = sum((a > b) + 0.5 * (a == b) for a in rights for b in wrongs)
-    assert found == pytest.approx(wins / (len(rights) * len(wrongs)))
-
-
-def test_a_threshold_exits_at_the_first_confident_probe_and_pays_for_all_probes_up_to_it() -> None:
-    one = recorded(
-        asked(0.3, right=False, thought_tokens=20), asked(0.8, right=False, thought_tokens=40), asked(0.99, right=True)
+def seven(text: str = "Seven?") -> Question:
+    return Question(
+        text=text, benchmark="any", split=None, grade=lambda reply: "7" in reply, grade_boxed=lambda boxed: boxed == "7"
     )
-    point = at_threshold([one], 0.8)
-    assert (point.accuracy, point.tokens, point.exits) == (0.0, 40 + 3 + 2 * 5 + 2, 1.0)
-    assert point.saved == pytest.approx(0.45)
-
-
-def test_a_threshold_that_no_probe_reaches_costs_the_full_thought_and_its_probes() -> None:
-    point = at_threshold([recorded(asked(0.3, right=False), asked(0.8, right=False))], 0.95)
-    assert (point.accuracy, point.tokens, point.exits) == (1.0, 110.0, 0.0)
-    assert point.saved == pytest.approx(-0.1)
-
-
-def test_the_interval_of_a_proportion_is_wilsons() -> None:
-    low, high = interval(81, 263)  # Newcombe 1998, table I, example (a)
-    assert (low, high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
 def test_evaluation_questions_are_distinct_held_out_and_the_same_for_a_seed() -> None:
     questions = bundled_questions(20, seed=3)
     texts = [question.text for question in questions]
-    assert len(set(texts)) == len(texts) == 60
+    assert len(set(texts)) == len(texts) == 20 * len(FAMILIES)
+    assert list(dict.fromkeys(question.benchmark for question in questions)) == list(FAMILIES)
     assert all(held_out(text) for text in texts)
     assert texts == [question.text for question in bundled_questions(20, seed=3)]
 
 
+def test_the_first_answer_is_the_first_probe_that_has_seen_a_conclusion(confident: Path, tmp_path: Path) -> None:
+    chat = chat_with(confident, tmp_path, 'conclusions: ["never said", "the\\n\\n the\\n\\n the\\n\\n the"]\n')
+    (one,) = record(evaluation_loop(TorchEngine(load_model(confident)), chat), chat, [seven()], max_tokens=60)
+    assert one.first_answer is not None
+    assert one.first_answer > 0
+    assert [probe.thought_tokens >= 7 for probe in one.probes].index(True) == one.first_answer
+    assert one.verified_from == one.probes[one.first_answer]
+
+
+@pytest.mark.parametrize("conclusions", ["", 'conclusions: ["never said"]\n'])
+def test_a_thought_without_conclusion_has_no_first_answer(confident: Path, tmp_path: Path, conclusions: str) -> None:
+    chat = chat_with(confident, tmp_path, conclusions)
+    (one,) = record(evaluation_loop(TorchEngine(load_model(confident)), chat), chat, [seven()], max_tokens=60)
+    assert (one.first_answer, one.verified_from) == (None, None)
+    assert one.probes
+    assert all(probe.right and probe.answer == "7" for probe in one.probes)
+    assert all(probe.joint == pytest.approx(probe.confidence) == pytest.approx(0.97, abs=0.01) for probe in one.probes)
+    assert not one.natural  # it would think for ever: max_tokens closes it
+    assert one.thought_tokens == max(one.thought_tokens, *(probe.thought_tokens for probe in one.probes))
+
+
+def test_a_budget_closes_every_thought(confident: Path, tmp_path: Path) -> None:
+    chat = chat_with(confident, tmp_path)
+    loop = evaluation_loop(TorchEngine(load_model(confident)), chat, Limits(budget=12))
+    records = record(loop, chat, [seven(), seven("And you?")], max_tokens=60)
+    assert [(one.thought_tokens, one.transitions, one.natural) for one in records] == [(12, 0, False)] * 2
+
+
+def test_sampling_depends_on_the_seed_alone(confident: Path, tmp_path: Path) -> None:
+    chat = chat_with(confident, tmp_path)
+    packed = load_model(confident)
+
+    def tokens(seed: int) -> list[tuple[str, int]]:
+        loop = evaluation_loop(TorchEngine(packed), chat, Limits())
+        drawn = record(loop, chat, [seven()] * 3, max_tokens=60, temperature=2.0, seed=seed)
+        return [(one.reply, one.tokens) for one in drawn]
+
+    assert tokens(1) == tokens(1) != tokens(2)
+    assert len(set(tokens(1))) > 1
+
+
+def test_a_question_that_is_too_long_is_named(confident: Path, tmp_path: Path) -> None:
+    chat = chat_with(confident, tmp_path)
+    loop = evaluation_loop(TorchEngine(load_model(confident), TorchEngineConfig(cells=128)), chat)
+    with pytest.raises(CapacityError, match=r"question 'How many .* the prompt has .* must be at most"):
+        record(loop, chat, [seven("How many " * 100)], max_tokens=60)
+
+
 def test_the_bundled_model_is_recorded_through_the_engine_with_all_its_probes() -> None:
     chat = load_chat_model(bundled_model())
-    loop = evaluation_loop(TorchEngine(load_model(bundled_model())), chat)
-    records = record(loop, chat, bundled_questions(4, seed=5), max_tokens=640)
-    assert len(records) == 12
-    assert all(one.ended and one.probes for one in records)
-    assert all(0.0 <= probe.confidence <= 1.0 for one in records for probe in one.probes)
+    packed = load_model(bundled_model())
+    questions = bundled_questions(4, seed=5)
+    records = record(evaluation_loop(TorchEngine(packed), chat), chat, questions, max_tokens=640)
+    assert [one.question for one in records] == questions
+    assert all(one.ended and one.natural and one.probes for one in records)
+    assert all(0.0 <= probe.joint <= probe.confidence <= 1.0 for one in records for probe in one.probes)
+    assert all(len(one.probes) <= one.transitions <= len(one.probes) + 1 for one in records)
     assert sum(one.right for one in records) >= 9
-    full = sum(one.tokens for one in records)
-    told = at_threshold(records, 0.9)
-    assert told.tokens * len(records) < full
-    served = record(
-        evaluation_loop(TorchEngine(load_model(bundled_model())), chat, 0.9),
-        chat,
-        bundled_questions(4, seed=5),
-        max_tokens=640,
-    )
+    told = exit_point(records, replay(records, 0.9), np.random.default_rng(0))
+    assert 0.0 < told.saved < told.gross
+    served = record(evaluation_loop(TorchEngine(packed), chat, Limits(threshold=0.9)), chat, questions, max_tokens=640)
     assert sum(one.right for one in served) / len(served) == pytest.approx(told.accuracy, abs=0.1)
     assert sum(one.rows for one in served) / len(served) == pytest.approx(told.tokens, rel=0.1)

@@ -1,0 +1,158 @@
+"""Statistics of graded answers, scores and lengths: intervals, paired differences, calibration, distributions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Truths = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.float64]
+
+RESAMPLES = 2_000
+BINS = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proportion:
+    """A share of a sample, with Wilson's 95 % interval."""
+
+    count: int
+    share: float
+    low: float
+    high: float
+
+
+def proportion(truths: Sequence[bool] | Truths) -> Proportion:
+    """The share that is true of at least one."""
+    count, right = len(truths), int(sum(truths))
+    if not count:
+        raise ValueError("a proportion of 0 values, needs at least 1")
+    low, high = interval(right, count)
+    return Proportion(count=count, share=right / count, low=low, high=high)
+
+
+def interval(right: int, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion."""
+    z, share = 1.959964, right / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What another way of answering the same questions costs, in points of accuracy; negative: it gains.
+
+    The 95 % interval is the percentile interval of a paired bootstrap over questions.
+    """
+
+    points_lost: float
+    low: float
+    high: float
+    lost: int  # wrong now, right before
+    gained: int  # right now, wrong before
+
+
+def difference(before: Truths, now: Truths, rng: np.random.Generator) -> Difference:
+    """Compare two ways of answering, question by question.
+
+    A resample of n questions with replacement draws how many of them were lost, kept and gained: a multinomial. So the
+    bootstrap needs no copy of the questions.
+    """
+    change = before.astype(int) - now.astype(int)
+    lost, gained, count = int((change == 1).sum()), int((change == -1).sum()), len(change)
+    resampled = rng.multinomial(count, np.array([lost, gained, count - lost - gained]) / count, size=RESAMPLES)
+    low, high = np.percentile(100.0 * (resampled[:, 0] - resampled[:, 1]) / count, [2.5, 97.5])
+    return Difference(
+        points_lost=100.0 * (lost - gained) / count, low=float(low), high=float(high), lost=lost, gained=gained
+    )
+
+
+def auroc(scores: Numbers, right: Truths) -> float | None:
+    """The chance that a right answer's score exceeds a wrong one's (ties count half); None without both kinds."""
+    if right.all() or not right.any():
+        return None
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # mean rank of each tie
+    wins = ranks[right].sum() - right.sum() * (right.sum() + 1) / 2  # Mann-Whitney U
+    return float(wins / (right.sum() * (~right).sum()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """Scores of low ≤ score < high (the last bin holds 1 too): how sure, and how often right."""
+
+    low: float
+    high: float
+    count: int
+    score: float | None  # mean; None: empty
+    accuracy: float | None
+
+
+def reliability(scores: Numbers, right: Truths) -> tuple[Bin, ...]:
+    """The scores in bins of equal width over 0 … 1."""
+    place = np.minimum((scores * BINS).astype(int), BINS - 1)
+    bins = []
+    for number in range(BINS):
+        inside = place == number
+        count = int(inside.sum())
+        bins.append(
+            Bin(
+                low=number / BINS,
+                high=(number + 1) / BINS,
+                count=count,
+                score=float(scores[inside].mean()) if count else None,
+                accuracy=float(right[inside].mean()) if count else None,
+            )
+        )
+    return tuple(bins)
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """ECE = Σ (n_b / n) |accuracy_b - score_b| of bins that are not all empty."""
+    full = [(one.count, one.accuracy, one.score) for one in bins if one.accuracy is not None and one.score is not None]
+    return sum(count * abs(accuracy - score) for count, accuracy, score in full) / sum(count for count, _, _ in full)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """How long thoughts are, tokens. `histogram[i]` counts lengths in i × bin_width … (i + 1) × bin_width - 1."""
+
+    mean: float
+    p10: float
+    p50: float
+    p90: float
+    p99: float
+    max: int
+    bin_width: int
+    histogram: tuple[int, ...]
+
+
+def distribution(lengths: Sequence[int], bin_width: int) -> Distribution:
+    """The distribution of at least one length."""
+    values = np.asarray(lengths)
+    p10, p50, p90, p99 = (float(value) for value in np.percentile(values, [10, 50, 90, 99]))
+    counts = np.bincount(values // bin_width)
+    return Distribution(
+        mean=float(values.mean()),
+        p10=p10,
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        max=int(values.max()),
+        bin_width=bin_width,
+        histogram=tuple(int(count) for count in counts),
+    )
+
+
+def width_of_bins(longest: int) -> int:
+    """A round bin width, tokens, that makes 15 to 38 bins of lengths up to `longest`."""
+    width = 1
+    while longest / width > 38:
+        digit = int(str(width)[0])
+        width = width // digit * {1: 2, 2: 5, 5: 10}[digit]
+    return width
