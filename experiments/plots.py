@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,7 +22,6 @@ from experiments.summary import SCORE_NAMES
 
 SCORE_COLOURS = {Score.GEOMETRIC_MEAN: "#1f5fa8", Score.JOINT: "#d9722e"}
 BUDGETS, FULL, MUTED = "#3b8f5a", "#222222", "#8a8a8a"
-SPLIT_COLOURS = ("#7bb3e0", "#2f78b7", "#12395f", "#c9963c", "#8b5a9b", "#6c7a3f", "#a33f4f")
 APART = 0.055  # of an axis: nearer points share one label
 
 
@@ -87,7 +87,14 @@ def _tradeoff(axes: Axes, figures: Evaluation) -> None:
     for one in figures.served:
         if one.budget is None:
             what = f"threshold {one.threshold:.2f}" if one.threshold is not None else f"temperature {one.temperature:g}"
-            axes.plot(one.tokens, one.accuracy.share, "D", markersize=6, color=MUTED, label=f"{what}, served")
+            axes.plot(
+                one.tokens,
+                one.accuracy.share,
+                "D" if one.threshold is not None else "X",
+                markersize=6,
+                color=MUTED,
+                label=f"{what}, served",
+            )
     axes.errorbar(
         whole.tokens, whole.accuracy.share, _error(whole.accuracy), fmt="*", markersize=14, color=FULL, capsize=3,
         label="full thought, with 95 % interval",
@@ -95,13 +102,10 @@ def _tradeoff(axes: Axes, figures: Evaluation) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.margins(x=0.06, y=0.08)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)
-    default = figures.thresholds[Score.GEOMETRIC_MEAN].all
-    _label(
-        axes,
-        {f"{one.threshold:.2f}": (one.tokens, one.accuracy) for one in default},
-        SCORE_COLOURS[Score.GEOMETRIC_MEAN],
-    )
-    _label(axes, {f"{one.budget}": (one.tokens, one.accuracy.share) for one in figures.budgets}, BUDGETS)
+    default, colour = figures.thresholds[Score.GEOMETRIC_MEAN].all, SCORE_COLOURS[Score.GEOMETRIC_MEAN]
+    _label(axes, {f"{one.threshold:.2f}": (one.tokens, one.accuracy) for one in default}, colour)
+    budgets = {f"{one.budget}": (one.tokens, one.accuracy.share) for one in figures.budgets}
+    _label(axes, budgets, BUDGETS)
 
 
 def _label(axes: Axes, points: Mapping[str, tuple[float, float]], colour: str) -> None:
@@ -115,12 +119,17 @@ def _label(axes: Axes, points: Mapping[str, tuple[float, float]], colour: str) -
             axes.annotate(text, (x, y), (-6, 6), textcoords="offset points", ha="right", fontsize=8, color=colour)
 
 
+def _split_colours(count: int) -> list[tuple[float, float, float, float]]:
+    """One colour per split, from light for the first to dark for the last."""
+    return [colormaps["viridis_r"](0.15 + 0.8 * number / max(1, count - 1)) for number in range(count)]
+
+
 def _lengths(axes: Axes, found: Breakdown) -> None:
     axes.set(title="How long are full thoughts?", xlabel="thought length, tokens", ylabel="thoughts per bin")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     groups = found.splits or {"all": found.all}
-    for number, (split, group) in enumerate(groups.items()):
-        thought, colour = group.thought, SPLIT_COLOURS[number % len(SPLIT_COLOURS)]
+    for (split, group), colour in zip(groups.items(), _split_colours(len(groups)), strict=True):
+        thought = group.thought
         shares = np.array(thought.histogram) / group.accuracy.count
         edges = np.arange(len(shares) + 1) * thought.bin_width
         axes.stairs(shares, edges, color=colour, fill=True, alpha=0.3)
@@ -140,6 +149,7 @@ def _first_bin(found: Breakdown) -> float:
 def _accuracies(axes: Axes, found: Breakdown) -> None:
     axes.set(title="How often is the full thought right?", xlabel="accuracy, with 95 % interval")
     labels: list[str] = []
+    colours = dict(zip(found.splits, _split_colours(len(found.splits)), strict=True))
     shown: set[str] = set()
     for row, (name, benchmark) in enumerate(found.benchmarks.items()):
         of = benchmark.all.accuracy
@@ -157,7 +167,7 @@ def _accuracies(axes: Axes, found: Breakdown) -> None:
                 markersize=4.5,
                 capsize=2,
                 linewidth=1.2,
-                color=SPLIT_COLOURS[number % len(SPLIT_COLOURS)],
+                color=colours[split],
                 label=None if split in shown else split,
             )
             shown.add(split)
@@ -169,7 +179,7 @@ def _accuracies(axes: Axes, found: Breakdown) -> None:
     axes.grid(axis="x", color="#e4e4e4")
     axes.set_axisbelow(True)
     if shown:
-        axes.legend(loc="best", fontsize=9, framealpha=0.85)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=5, fontsize=9, frameon=False)
 
 
 def _error(of: Proportion) -> list[list[float]]:
