@@ -85,6 +85,8 @@ def _text(found: dict[str, Any], key: str, where: str) -> str:
         raise QuestionError(f"{where}: `{key}` is {json.dumps(value)[:40]}, must be a text")
     if not value.strip():
         raise QuestionError(f"{where}: `{key}` is empty")
+    if any("\ud800" <= character <= "\udfff" for character in value):  # JSON can write one, UTF-8 cannot
+        raise QuestionError(f"{where}: `{key}` has half a surrogate pair")
     return value
 
 

@@ -63,7 +63,8 @@ def replay(records: Sequence[Record], threshold: float, score: Score = Score.GEO
 
     An exit's reply: the thought up to there, that probe's suffix and answer, and the tokens that end it. Its overhead:
     all probes before, and what the thought decoded beside the adopted one. A live probe gives up early and so costs
-    less than the recorded one.
+    less than the recorded one. Told for formats that keep the trial answer; one that has the answer written anew
+    (`keep: close`) decodes more.
     """
     rows = [_exit(one, threshold, score) for one in records]
     right, reply, decoded, probe_rows, exited = zip(*rows, strict=True)

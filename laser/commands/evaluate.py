@@ -62,7 +62,7 @@ OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
     help="Also really serve with these thought budgets, tokens. [default: p10, p25, p50, p75, p90 of full thoughts]",
 )
 @click.option("--served", type=click.FloatRange(0.0, 1.0, min_open=True), help="Also really serve at this threshold.")
-@click.option("--temperature", type=click.FloatRange(0.0, 100.0, min_open=True), help="Also sample at this one.")
+@click.option("--temperature", type=click.FloatRange(0.0, 100.0, min_open=True), help="Also sample the replies at it.")
 @click.option("--json", "figures_file", type=OUT, callback=_writable, help="Write all figures here.")
 @click.option("--plot", "plot_file", type=OUT, callback=_writable, help="Draw the figures here, as PNG.")
 @click.option("--records", "records_file", type=OUT, callback=_writable, help="Write each question's probes here.")
@@ -141,15 +141,17 @@ def command(
             passes.append(compared(sampled, temperature=temperature))
     except (EngineError, TokenizerError, ConfigError, QuestionError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
-    figures = evaluation(full, passes, rng)
+    figures = evaluation(full, passes, np.random.default_rng(seed))  # whatever passes came before
     click.echo(f"\n{summary(figures)}")
-    if records_file is not None:
-        write_records(records_file, full)
-    if figures_file is not None:
-        write_json(
-            figures_file, figures, provenance(directory, threads=torch.get_num_threads(), options=context.params)
-        )
-    if plot_file is not None:
-        from experiments.plots import draw
+    try:
+        if records_file is not None:
+            write_records(records_file, full)
+        if figures_file is not None:
+            origin = provenance(directory, threads=torch.get_num_threads(), options=context.params)
+            write_json(figures_file, figures, origin)
+        if plot_file is not None:
+            from experiments.plots import draw
 
-        draw(plot_file, figures)
+            draw(plot_file, figures)
+    except OSError as error:
+        raise click.ClickException(str(error)) from error

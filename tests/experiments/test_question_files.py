@@ -48,6 +48,7 @@ def test_a_line_may_name_its_benchmark_and_split(tmp_path: Path) -> None:
         ({"question": "?", "answer": "so\n#### "}, ":2: `answer` has nothing after its last ####"),
         ({"question": "?", "answer": "5", "split": 1}, ":2: `split` is 1, must be a text"),
         ({"question": "?", "answer": "5", "benchmark": ""}, ":2: `benchmark` is empty"),
+        ({"question": "\ud83d", "answer": "5"}, ":2: `question` has half a surrogate pair"),
     ],
 )
 def test_an_unusable_line_is_told_with_file_line_and_key(tmp_path: Path, line: object, told: str) -> None:
