@@ -100,7 +100,7 @@ def _tradeoff(axes: Axes, figures: Evaluation) -> None:
         label="full thought, with 95 % interval",
     )  # fmt: skip
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.margins(x=0.06, y=0.08)
+    axes.margins(x=0.1, y=0.08)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)
     default, colour = figures.thresholds[Score.GEOMETRIC_MEAN].all, SCORE_COLOURS[Score.GEOMETRIC_MEAN]
     _label(axes, {f"{one.threshold:.2f}": (one.tokens, one.accuracy) for one in default}, colour)

@@ -62,7 +62,11 @@ OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
     help="Also really serve with these thought budgets, tokens. [default: p10, p25, p50, p75, p90 of full thoughts]",
 )
 @click.option("--served", type=click.FloatRange(0.0, 1.0, min_open=True), help="Also really serve at this threshold.")
-@click.option("--temperature", type=click.FloatRange(0.0, 100.0, min_open=True), help="Also sample the replies at it.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0.0, 100.0, min_open=True),
+    help="Also answer with full thought sampled at this temperature.",
+)
 @click.option("--json", "figures_file", type=OUT, callback=_writable, help="Write all figures here.")
 @click.option("--plot", "plot_file", type=OUT, callback=_writable, help="Draw the figures here, as PNG.")
 @click.option("--records", "records_file", type=OUT, callback=_writable, help="Write each question's probes here.")
