@@ -1,0 +1,82 @@
+"""What early exit does to answers and to their price: profiled tables per difficulty class and operating point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """One setting of early exit. A threshold above 1 never exits early."""
+
+    threshold: float  # confidence at which a thought is closed
+    budget: float  # thinking tokens
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.threshold) and self.threshold > 0.0):
+            raise ValueError(f"threshold is {self.threshold}, must be finite and above 0")
+        if not (math.isfinite(self.budget) and self.budget >= 0.0):
+            raise ValueError(f"budget is {self.budget} tokens, must be finite and at least 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Profile:
+    """Tables W and Q, [class, point], measured on the difficulty as it is observed when requests come in."""
+
+    classes: tuple[str, ...]  # easiest first
+    points: tuple[OperatingPoint, ...]
+    tokens: Array  # W: mean decoded tokens of a request, those of probes and of the answer included
+    accuracy: Array  # Q: share of correct answers
+    shed_tokens: float = 0.0  # what a request that is turned away costs all the same
+
+    def __post_init__(self) -> None:
+        shape = (len(self.classes), len(self.points))
+        if 0 in shape:
+            raise ValueError(f"the profile has {shape[0]} classes and {shape[1]} points, must have at least 1 of each")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes are {', '.join(self.classes)}, must differ")
+        for name in ("tokens", "accuracy"):
+            table = np.asarray(getattr(self, name), dtype=np.float64)
+            if table.shape != shape:
+                raise ValueError(f"{name} has shape {table.shape}, must be {shape}: classes and points")
+            if not np.all(np.isfinite(table)):
+                raise ValueError(f"{name} has an entry that is not finite")
+            table = table.copy()
+            table.setflags(write=False)
+            object.__setattr__(self, name, table)
+        if self.tokens.min() <= 0.0:
+            raise ValueError(f"tokens has an entry of {self.tokens.min()}, must be above 0")
+        if self.accuracy.min() < 0.0 or self.accuracy.max() > 1.0:
+            raise ValueError(
+                f"accuracy goes from {self.accuracy.min()} to {self.accuracy.max()}, must stay between 0 and 1"
+            )
+        if not 0.0 <= self.shed_tokens < self.tokens.min():
+            raise ValueError(
+                f"shed_tokens is {self.shed_tokens}, must be at least 0 and below the cheapest point's "
+                f"{self.tokens.min()}"
+            )
+
+
+def prune_hull(tokens: npt.ArrayLike, accuracy: npt.ArrayLike) -> npt.NDArray[np.intp]:
+    """Indices of the points worth mixing, by growing tokens: the upper concave hull, up to the highest accuracy.
+
+    Any mixture of points is matched or beaten by one of at most two neighbours among these.
+    """
+    x, y = np.asarray(tokens, dtype=np.float64), np.asarray(accuracy, dtype=np.float64)
+    hull: list[int] = []
+    for k in np.lexsort((-y, x)):  # by tokens, at equal tokens the more accurate first
+        if hull and y[k] <= y[hull[-1]]:
+            continue  # dearer and no better
+        while len(hull) > 1:
+            i, j = hull[-2], hull[-1]
+            if (y[j] - y[i]) * (x[k] - x[j]) > (y[k] - y[j]) * (x[j] - x[i]):
+                break
+            hull.pop()  # on or below the chord from i to k
+        hull.append(int(k))
+    return np.array(hull, dtype=np.intp)
