@@ -1,0 +1,129 @@
+"""How long the joint optimiser takes to re-solve under random loads, and to be rebuilt each time instead.
+
+Times are wall clock, since a decision is late by wall clock. Other work on the machine shows: its load stands beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import report
+from controller.load import Load
+from controller.optimizer import Decision, Objective, Optimizer
+from models.latency import Plant, StepTime
+from models.quality import OperatingPoint, Profile
+
+AT_MOST = {"median_ms": 5.0, "p99_ms": 15.0}  # of a re-solve, on an idle machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Wall-clock times of one way to solve."""
+
+    solves: int
+    median_ms: float
+    p99_ms: float
+    worst_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Re-solving a compiled program against building it anew for each load."""
+
+    resolve: Times
+    rebuild: Times
+    second_solver: int  # re-solves in which the first solver failed
+
+
+def saturating_profile() -> Profile:
+    """Three classes, 25 points each, whose accuracy saturates with the tokens of a thought, the later the harder."""
+    points = tuple(
+        OperatingPoint(threshold=threshold, budget=budget)
+        for threshold in (0.6, 0.7, 0.8, 0.9, 0.97)
+        for budget in (256, 512, 1024, 2048, 4096)
+    )
+    tokens, accuracy = [], []
+    for natural, best in ((500, 0.97), (1200, 0.88), (2600, 0.70)):
+        thought = np.array([min(p.budget, natural * (0.25 + 2.0 * max(p.threshold - 0.6, 0.0))) for p in points])
+        tokens.append(60 + thought)
+        accuracy.append(best * (1.0 - np.exp(-3.0 * thought / natural)))
+    return Profile(
+        classes=("easy", "medium", "hard"),
+        points=points,
+        tokens=np.array(tokens),
+        accuracy=np.array(accuracy),
+        shed_tokens=5.0,
+    )
+
+
+def random_loads(rng: np.random.Generator, count: int, highest: float) -> list[Load]:
+    """From a fiftieth of `highest` requests/s up to it, of any mix."""
+    return [
+        Load(
+            rate=float(highest * rng.uniform(0.02, 1.0)),
+            mix=rng.dirichlet([3.0, 3.0, 3.0]),
+            work_ratio=rng.uniform(0.7, 1.4, 3),
+        )
+        for _ in range(count)
+    ]
+
+
+def measure(*, solves: int, rebuilds: int, seed: int) -> Result:
+    """Solve for random loads one after the other, each bound to the decision before."""
+    profile, objective = saturating_profile(), Objective()
+    plant = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
+    loads = random_loads(np.random.default_rng(seed), solves, highest=4.0)
+    program = Optimizer(profile, objective, clock=time.perf_counter)
+    decision: Decision | None = program.solve(loads[0], plant)  # the first solve compiles
+    resolved, seconds = [], 0
+    for load in loads:
+        started = time.perf_counter()
+        decision = program.solve(load, plant, previous=decision, elapsed_s=5.0)
+        resolved.append(time.perf_counter() - started)
+        seconds += decision.solver != "CLARABEL"
+    rebuilt = []
+    for load in loads[:rebuilds]:
+        started = time.perf_counter()
+        Optimizer(profile, objective, clock=time.perf_counter).solve(load, plant)
+        rebuilt.append(time.perf_counter() - started)
+    return Result(resolve=_times(resolved), rebuild=_times(rebuilt), second_solver=seconds)
+
+
+def _times(seconds: Sequence[float]) -> Times:
+    ms = 1e3 * np.asarray(seconds)
+    return Times(
+        solves=len(ms), median_ms=float(np.median(ms)), p99_ms=float(np.quantile(ms, 0.99)), worst_ms=float(ms.max())
+    )
+
+
+def main() -> None:
+    """Command line: measure, print the table, and write the JSON file if one is named."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.solver", description=__doc__)
+    parser.add_argument("--solves", type=int, default=2000, help="random loads to re-solve for")
+    parser.add_argument("--rebuilds", type=int, default=100, help="of them also solved from scratch")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    options = parser.parse_args()
+    ran = report.circumstances("benchmarks.solver", options.seed)
+    result = measure(solves=options.solves, rebuilds=options.rebuilds, seed=options.seed)
+    print(f"load average {ran.load_average[0]:.1f} on {ran.cores} cores")
+    for name, times in (("re-solve", result.resolve), ("rebuild", result.rebuild)):
+        print(
+            f"{name:9} {times.solves:5d} solves  median {times.median_ms:6.2f} ms  p99 {times.p99_ms:6.2f} ms  "
+            f"worst {times.worst_ms:6.2f} ms"
+        )
+    print(f"second solver {result.second_solver} times")
+    for name, limit in AT_MOST.items():
+        print(f"{name}: {'ok' if getattr(result.resolve, name) < limit else 'MISSED'}, must be below {limit} ms")
+    if options.out is not None:
+        report.write(options.out, ran, asdict(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,323 @@
+"""The joint optimiser: which thresholds and budgets give the most correct answers for the waiting they cost.
+
+Each class d mixes the operating points k of its hull with weights x_dk; k = 0 sheds. Per request, with demand
+D = Σ λ_d κ_d W_d·x_d tokens/s, Λ = Σ λ_d, and N the tangents of the plant's mean number in the system,
+
+    max   Σ (λ_d/Λ) Q_d·x_d − (w/Λ)·N − stickiness·Σ (λ_d/Λ) ‖x_d − x_d,prev‖₁ − penalties·slack
+    s.t.  x_d in the simplex;  N ≥ α_j D + β_j;  D ≤ ρ_max·D_max + s;  Q_d·x_d + e_d ≥ floor_d;
+          |θ̄_d − θ̄_d,prev| ≤ δ·Δt + r_d;  B̄_1 ≤ B̄_2 + u_1 ≤ …
+
+Mixtures make this a linear program, exact on tables of any shape. It is compiled once; a solve changes parameters only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+import numpy.typing as npt
+from cvxpy.atoms.affine.binary_operators import multiply  # type checkers don't see these two as cp.multiply …
+from cvxpy.atoms.norm1 import norm1  # … and cp.norm1
+
+from controller.load import Load
+from models.latency import Lines, Plant
+from models.quality import Profile, prune_hull
+
+Array = npt.NDArray[np.float64]
+
+# The second where the first fails: SciPy's HiGHS, since HiGHS's own interface prints a banner whenever it is made.
+SOLVERS = (cp.CLARABEL, cp.SCIPY)
+
+
+class SolverError(RuntimeError):
+    """No solver found an optimum; the message says what each of them reported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What is wanted, in correct answers; the penalties are for what can't always be had."""
+
+    latency_weight: float = 1e-3  # w: correct answers that one second of one user's waiting is worth
+    shed_penalty: float = 1.0  # π: wrong answers that turning a request away is as bad as
+    max_load: float = 0.95  # ρ_max, of the plant's capacity
+    accuracy_floors: tuple[float, ...] = ()  # by class, in the profile's order; empty: none
+    stickiness: float = 1e-4  # correct answers that moving the whole mixture must gain
+    threshold_rate: float = 0.01  # δ: confidence that a class's mean threshold may move in a second
+    min_rate: float = 0.002  # requests/s that every class is planned for at least
+    capacity_penalty: float = 1000.0  # correct answers per request, for demand of a whole capacity above ρ_max
+    floor_penalty: float = 10.0  # per unit of accuracy below a class's floor
+    threshold_penalty: float = 1.0  # per unit of confidence moved too fast
+    order_penalty: float = 0.01  # for an easier class with a budget longer by that of the longest point; 0: any order
+    tangents: int = 24  # of N(D)
+
+    def __post_init__(self) -> None:
+        for name in (
+            "latency_weight", "shed_penalty", "stickiness", "threshold_rate", "capacity_penalty", "floor_penalty",
+            "threshold_penalty", "order_penalty",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0.0):
+                raise ValueError(f"{name} is {value}, must be finite and at least 0")
+        if not 0.0 < self.max_load < 1.0:
+            raise ValueError(f"max_load is {self.max_load}, must be above 0 and below 1")
+        if not (math.isfinite(self.min_rate) and self.min_rate > 0.0):
+            raise ValueError(f"min_rate is {self.min_rate} requests/s, must be finite and above 0")
+        if self.tangents < 2:
+            raise ValueError(f"tangents is {self.tangents}, must be at least 2")
+        for floor in self.accuracy_floors:
+            if not 0.0 <= floor <= 1.0:
+                raise ValueError(f"accuracy_floors has {floor}, must be between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prices:
+    """What the constraints cost at the optimum."""
+
+    token: float  # correct answers per decoded token: each class maximises Q − token·κ·W
+    latency: float  # the part of it for waiting, w·dN/dD
+    capacity: float  # the part of it for the bound on demand
+    floor: Array  # by class: correct answers per request of the mix, for one unit of its accuracy floor
+    threshold: Array  # by class: the same for one unit of threshold, where the rate limit binds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Slack:
+    """By how much the solution misses what can't be had; all 0 in quiet times."""
+
+    capacity: float  # demand above ρ_max, in capacities
+    floor: Array  # by class, accuracy
+    threshold: Array  # by class, confidence moved too fast
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decision:
+    """What the optimiser advises, by class in the profile's order, and what it expects of it."""
+
+    threshold: Array  # of the mixture that is served, mean
+    budget: Array  # thinking tokens, likewise
+    shed: Array  # share of requests to turn away
+    mixture: Array  # [class, point]: shares of the profile's points; with `shed` they sum to 1
+    accuracy: Array  # of those served
+    value: float  # the program's objective, correct answers per request
+    demand: float  # D, tokens/s
+    load: float  # ρ, of the plant's capacity
+    in_system: float  # N, requests; where demand exceeds capacity, what the tangents say
+    prices: Prices
+    slack: Slack
+    solver: str
+    status: str
+    solve_s: float
+
+
+class Optimizer:
+    """The program of one profile, compiled once."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        objective: Objective,
+        *,
+        clock: Callable[[], float],
+        solvers: tuple[str, ...] = SOLVERS,
+    ) -> None:
+        floors = objective.accuracy_floors
+        if floors and len(floors) != len(profile.classes):
+            raise ValueError(f"accuracy_floors has {len(floors)} entries, must have {len(profile.classes)} or none")
+        self.profile = profile
+        self.objective = objective
+        self._clock = clock
+        self._solvers = solvers
+        self._lines: tuple[Plant, Lines] | None = None
+
+        # One column for each class and hull point, before them one for shedding: it moves thresholds and budgets no
+        # further than the cheapest point does.
+        columns: list[tuple[int, int]] = []
+        tokens, accuracy, thresholds, budgets = [], [], [], []
+        for d in range(len(profile.classes)):
+            hull = prune_hull(profile.tokens[d], profile.accuracy[d])
+            for k in (-1, *hull):
+                point = profile.points[hull[0] if k < 0 else k]
+                columns.append((d, int(k)))
+                tokens.append(profile.shed_tokens if k < 0 else profile.tokens[d, k])
+                accuracy.append(-objective.shed_penalty if k < 0 else profile.accuracy[d, k])
+                thresholds.append(point.threshold)
+                budgets.append(point.budget)
+        self._class, self._point = np.array(columns).T
+        self._tokens, self._accuracy = np.array(tokens), np.array(accuracy)
+        self._thresholds, self._budgets = np.array(thresholds), np.array(budgets)
+        self._membership = np.equal.outer(np.arange(len(profile.classes)), self._class).astype(np.float64)
+        self._compile()
+
+    @property
+    def problem(self) -> cp.Problem:
+        """The compiled program."""
+        return self._problem
+
+    def solve(self, load: Load, plant: Plant, *, previous: Decision | None = None, elapsed_s: float = 0.0) -> Decision:
+        """The best mixture for this load; `previous` was decided `elapsed_s` ago and bounds how far it may move.
+
+        Raises SolverError if no solver finds it.
+        """
+        if len(load.mix) != len(self.profile.classes):
+            raise ValueError(
+                f"mix has {len(load.mix)} classes, the profile {len(self.profile.classes)}: must be as many"
+            )
+        if not (math.isfinite(elapsed_s) and elapsed_s >= 0.0):
+            raise ValueError(f"elapsed_s is {elapsed_s} s, must be finite and at least 0")
+        started = self._clock()
+        self._set(load, plant, previous, elapsed_s)
+        reports = []
+        for solver in self._solvers:
+            try:
+                self._problem.solve(solver=solver)  # type: ignore[no-untyped-call]
+            except (cp.error.SolverError, UserWarning) as error:
+                reports.append(f"{solver}: {error}")
+                continue
+            if self._problem.status == cp.OPTIMAL:
+                return self._decision(load, plant, solver, self._clock() - started)
+            reports.append(f"{solver}: {self._problem.status}")
+        raise SolverError(f"no optimum for {load.rate:.6g} requests/s: {'; '.join(reports)}")
+
+    def _compile(self) -> None:
+        objective, classes, columns = self.objective, len(self.profile.classes), len(self._class)
+        top_budget = max(float(self._budgets.max()), 1.0)
+        shares = self._membership
+        self._gain = cp.Parameter(columns)  # (λ_d/Λ)·Q
+        self._work = cp.Parameter(columns, nonneg=True)  # λ_d κ_d W / D_max
+        self._line_slope = cp.Parameter(objective.tangents, nonneg=True)  # (w/Λ)·α·D_max
+        self._line_intercept = cp.Parameter(objective.tangents, nonpos=True)  # (w/Λ)·β
+        self._weight = cp.Parameter(classes, nonneg=True)  # λ_d/Λ
+        self._stick = cp.Parameter(columns, nonneg=True)
+        self._stick_previous = cp.Parameter(columns, nonneg=True)  # stick·x_prev: their product must not be formed here
+        self._lowest = cp.Parameter(classes)  # thresholds within the rate limit
+        self._highest = cp.Parameter(classes)
+
+        x = self._x = cp.Variable(columns, nonneg=True)
+        rho = self._rho = cp.Variable()
+        waiting = cp.Variable()  # (w/Λ)·N
+        over = self._over = cp.Variable(nonneg=True)
+        fast = self._fast = cp.Variable(classes, nonneg=True)
+        mean_threshold = (shares * self._thresholds) @ x
+
+        self._waits = waiting >= self._line_slope * rho + self._line_intercept
+        self._bounded = rho <= objective.max_load + over
+        self._falls = mean_threshold + fast >= self._lowest
+        self._rises = mean_threshold - fast <= self._highest
+        constraints = [shares @ x == 1.0, rho == self._work @ x, self._waits, self._bounded, self._falls, self._rises]
+        value = (
+            self._gain @ x
+            - waiting
+            - norm1(multiply(self._stick, x) - self._stick_previous)
+            - objective.capacity_penalty * over
+            - objective.threshold_penalty * (self._weight @ fast)
+        )
+        self._below: cp.Variable | None = None
+        if objective.accuracy_floors:
+            below = self._below = cp.Variable(classes, nonneg=True)
+            self._floors = (shares * self._accuracy) @ x + below >= np.array(objective.accuracy_floors)
+            constraints.append(self._floors)
+            value -= objective.floor_penalty * (self._weight @ below)
+        if objective.order_penalty > 0.0 and classes > 1:
+            disorder = cp.Variable(classes - 1, nonneg=True)
+            mean_budget = (shares * self._budgets / top_budget) @ x
+            constraints.append(mean_budget[:-1] <= mean_budget[1:] + disorder)
+            value -= objective.order_penalty * (np.ones(classes - 1) @ disorder)
+        self._problem = cp.Problem(cp.Maximize(value), constraints)
+        assert self._problem.is_dpp()
+
+    def _rates(self, load: Load) -> Array:
+        """λ_d, floored: without it nothing would say what a class that hasn't come lately should get."""
+        return np.maximum(load.rates, self.objective.min_rate)
+
+    def _tangents(self, plant: Plant) -> Lines:
+        if self._lines is None or self._lines[0] != plant:
+            top = max(self.objective.max_load, 0.9)
+            self._lines = plant, plant.lines(count=self.objective.tangents, max_load=top)
+        return self._lines[1]
+
+    def _set(self, load: Load, plant: Plant, previous: Decision | None, elapsed_s: float) -> None:
+        rates, lines = self._rates(load), self._tangents(plant)
+        weight, seconds = rates / rates.sum(), self.objective.latency_weight / rates.sum()
+        column_weight = weight[self._class]
+        self._gain.value = column_weight * self._accuracy
+        self._work.value = (rates * load.work_ratio)[self._class] * self._tokens / plant.capacity
+        self._line_slope.value = seconds * lines.slope * plant.capacity
+        self._line_intercept.value = seconds * lines.intercept
+        self._weight.value = weight
+        if previous is None:
+            self._stick.value = self._stick_previous.value = np.zeros(len(self._class))
+            self._lowest.value = np.full(len(weight), self._thresholds.min())
+            self._highest.value = np.full(len(weight), self._thresholds.max())
+        else:
+            before = np.where(self._point < 0, previous.shed[self._class], previous.mixture[self._class, self._point])
+            self._stick.value = self.objective.stickiness * column_weight
+            self._stick_previous.value = self._stick.value * before
+            reach = self.objective.threshold_rate * elapsed_s
+            self._lowest.value = np.maximum(previous.threshold - reach, self._thresholds.min())
+            self._highest.value = np.minimum(previous.threshold + reach, self._thresholds.max())
+
+    def _decision(self, load: Load, plant: Plant, solver: str, solve_s: float) -> Decision:
+        shares, classes = self._membership, len(self.profile.classes)
+        x = np.maximum(_value(self._x), 0.0)
+        x[x < 1e-6] = 0.0  # an interior point leaves crumbs
+        x /= (shares @ x)[self._class]
+        serving = self._point >= 0
+        mixture = np.zeros((classes, len(self.profile.points)))
+        mixture[self._class[serving], self._point[serving]] = x[serving]
+        served = mixture.sum(axis=1)
+        cheapest = np.array([self._point[serving & (self._class == d)][0] for d in range(classes)])
+        # What a class of which nothing is served would get: the cheapest point.
+        of_served = np.where(
+            served[:, None] > 0.0,
+            mixture / np.where(served > 0.0, served, 1.0)[:, None],
+            np.eye(len(self.profile.points))[cheapest],
+        )
+        points = self.profile.points
+        demand = float((load.rates * load.work_ratio)[self._class] * self._tokens @ x)
+        lines, capacity, total = self._tangents(plant), plant.capacity, self._rates(load).sum()
+        per_token = total / capacity  # from correct answers per request and load to correct answers per token
+        latency = float(_dual(self._waits) @ _value(self._line_slope)) * per_token
+        bound = float(_dual(self._bounded)) * per_token
+        floors = _dual(self._floors) if self._below is not None else np.zeros(classes)
+        return Decision(
+            threshold=of_served @ [point.threshold for point in points],
+            budget=of_served @ [point.budget for point in points],
+            shed=np.where(served > 0.0, np.maximum(1.0 - served, 0.0), 1.0),
+            mixture=mixture,
+            accuracy=(of_served * self.profile.accuracy).sum(axis=1),
+            value=float(self._problem.objective.value),
+            demand=demand,
+            load=demand / capacity,
+            in_system=plant.in_system(demand) if demand < capacity else lines.highest(demand),
+            prices=Prices(
+                token=latency + bound,
+                latency=latency,
+                capacity=bound,
+                floor=floors,
+                threshold=_dual(self._falls) - _dual(self._rises),
+            ),
+            slack=Slack(
+                capacity=float(_missed(self._over)),
+                floor=np.zeros(classes) if self._below is None else _missed(self._below),
+                threshold=_missed(self._fast),
+            ),
+            solver=solver,
+            status=self._problem.status,
+            solve_s=solve_s,
+        )
+
+
+def _value(of: cp.Variable | cp.Parameter) -> Array:
+    return np.asarray(of.value, dtype=np.float64)
+
+
+def _dual(constraint: cp.Constraint) -> Array:
+    return np.maximum(np.asarray(constraint.dual_value, dtype=np.float64), 0.0)
+
+
+def _missed(slack: cp.Variable) -> Array:
+    missed = _value(slack)
+    return np.where(missed > 1e-6, missed, 0.0)  # an interior point leaves crumbs

@@ -1,0 +1,35 @@
+"""Profiles and plants for tests of the controller's mathematics: random ones of any shape."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.latency import Plant, StepTime
+from models.quality import OperatingPoint, Profile
+
+GPU = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
+CLASSES = ("easy", "medium", "hard")
+
+
+def random_profile(rng: np.random.Generator) -> Profile:
+    """Tables that are neither monotone nor concave."""
+    classes, count = int(rng.integers(1, 4)), int(rng.integers(3, 13))
+    points = tuple(
+        OperatingPoint(threshold=float(rng.uniform(0.5, 1.0)), budget=float(rng.uniform(50, 4000)))
+        for _ in range(count)
+    )
+    return Profile(
+        classes=CLASSES[:classes],
+        points=points,
+        tokens=rng.uniform(50, 3000, (classes, count)),
+        accuracy=rng.uniform(0.1, 1.0, (classes, count)),
+        shed_tokens=float(rng.uniform(0.0, 20.0)),
+    )
+
+
+def random_plant(rng: np.random.Generator) -> Plant:
+    return Plant(
+        step_time=StepTime(a=float(rng.uniform(0.002, 0.03)), c=float(rng.uniform(1e-4, 2e-3))),
+        max_batch=int(rng.integers(2, 33)),
+        cv2=float(rng.uniform(0.1, 2.0)),
+    )
