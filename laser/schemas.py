@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from models.difficulty import CLASSES
+
 MAX_STOPS = 4
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -57,6 +59,13 @@ def _one(n: object) -> object:
     return n
 
 
+def _class(difficulty: object) -> object:
+    """A difficulty class by its name."""
+    if difficulty is not None and difficulty not in CLASSES:
+        raise ValueError(f"is {difficulty!r}, must be one of {', '.join(map(repr, CLASSES))}")
+    return difficulty
+
+
 class _Request(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
@@ -87,6 +96,14 @@ class TemplateOptions(_Request):
     enable_thinking: bool | None = None
 
 
+class LaserOptions(_Request):
+    """What this server alone understands; a misspelt option is told, since no other server's could be meant."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    difficulty: Annotated[str | None, BeforeValidator(_class)] = None  # its class; null: told from the prompt
+
+
 Count = Annotated[int, Field(ge=1)]
 Budget = Annotated[int, Field(ge=-1)]
 
@@ -112,6 +129,7 @@ class ChatRequest(_Request):
     thinking_budget: Budget | None = None
     chat_template_kwargs: TemplateOptions | None = None
     include_reasoning: bool | None = None
+    laser: LaserOptions | None = None
 
     @property
     def limit(self) -> int | None:
@@ -136,6 +154,11 @@ class ChatRequest(_Request):
         given = (self.thinking_token_budget, self.reasoning_budget, self.thinking_budget)
         first = next((budget for budget in given if budget is not None), -1)
         return None if first < 0 else first
+
+    @property
+    def difficulty(self) -> str | None:
+        """The difficulty class that the client states."""
+        return None if self.laser is None else self.laser.difficulty
 
     @property
     def wants_usage(self) -> bool:

@@ -93,6 +93,7 @@ class Service:
             sampling=self._sampling(chat, seed),
             stop=chat.stop,
             budget=chat.budget,
+            difficulty=chat.difficulty,
         )
 
     def _prompt(self, chat: ChatRequest) -> tuple[int, ...]:

@@ -207,6 +207,12 @@ def test_unknown_and_null_fields_are_ignored(server: LiveServer) -> None:
     assert server.post(**odd).status_code == 200
 
 
+@pytest.mark.parametrize("stated", ["easy", "medium", "hard", None])
+def test_a_stated_difficulty_is_taken_and_told(server: LiveServer, stated: str | None) -> None:
+    reply = server.post(laser={"difficulty": stated}).json()
+    assert reply["laser"]["difficulty"] == stated
+
+
 def test_content_may_be_a_list_of_text_parts(server: LiveServer) -> None:
     parts = [{"type": "text", "text": "What is"}, {"type": "text", "text": "2 + 2?"}]
     listed = server.post(messages=[{"role": "user", "content": parts}], max_tokens=8)
