@@ -1,0 +1,93 @@
+"""Which exits are safe: those whose risk is at most ε with confidence 1 − δ, by an exact test on calibration data.
+
+The risk of a corner (threshold, budget) is P(the full thought is right, and some exit within the corner is wrong),
+where the exits within it are all those at that threshold or a stricter one, and at that budget or a longer one. So a
+controller that stays within a certified corner may mix its exits by load, by class and by request, and even change its
+mind while a thought runs: the risk stays certified.
+
+Learn-then-Test (Angelopoulos et al., 2021): in each column of budgets the thresholds are tested from strict to lax and
+the first failure ends the column (fixed-sequence testing, which needs no correction); columns share δ (Bonferroni).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+Counts = npt.NDArray[np.int64]
+
+_HALVINGS = 60  # of an interval of length 1: beyond what a double can tell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What may be used. Tables are [threshold, budget], strictest first on both axes; [0][0] is the full thought."""
+
+    epsilon: float
+    delta: float
+    count: int  # questions it rests on
+    harmed: tuple[tuple[int, ...], ...]  # of them: the full thought right, some exit within the corner wrong
+    bounds: tuple[tuple[float, ...], ...]  # of the risk: Clopper-Pearson's at the column's share of δ
+    certified: tuple[tuple[bool, ...], ...]
+
+
+def certify(harmed: Sequence[Sequence[int]] | Counts, count: int, *, epsilon: float, delta: float) -> Certificate:
+    """Test all corners of a table [threshold, budget], strictest first on both axes.
+
+    Where a corner is certified, so are all corners within it. Raises ValueError for fewer questions than
+    `fewest_questions` asks for: then not even a corner without a single harmed question could be certified.
+    """
+    table = np.asarray(harmed, dtype=np.int64)
+    columns = table.shape[1]
+    needed = fewest_questions(epsilon, delta, columns)
+    if count < needed:
+        raise ValueError(
+            f"{count} questions to certify a risk of at most {epsilon:g} at confidence {1.0 - delta:g} for {columns} "
+            f"budgets, must be at least {needed}"
+        )
+    bounds = np.array([[upper_bound(int(k), count, delta / columns) for k in row] for row in table])
+    bounds[0, 0] = 0.0  # the full thought against itself
+    passed = np.logical_and.accumulate(bounds <= epsilon, axis=0)  # fixed sequence: the first failure ends a column
+    certified = np.logical_and.accumulate(passed, axis=1)  # all that lies within a corner must have passed too
+    return Certificate(
+        epsilon=epsilon,
+        delta=delta,
+        count=count,
+        harmed=tuple(tuple(row) for row in table.tolist()),
+        bounds=tuple(tuple(row) for row in bounds.tolist()),
+        certified=tuple(tuple(row) for row in certified.tolist()),
+    )
+
+
+def fewest_questions(epsilon: float, delta: float, columns: int) -> int:
+    """The smallest n that can certify anything: (1 − ε)ⁿ ≤ δ / columns, with no question harmed."""
+    for name, value in (("epsilon", epsilon), ("delta", delta)):
+        if not 0.0 < value < 1.0:
+            raise ValueError(f"{name} is {value}, must be above 0 and below 1")
+    if columns < 1:
+        raise ValueError(f"columns is {columns}, must be at least 1")
+    return math.ceil(math.log(delta / columns) / math.log1p(-epsilon) - 1e-9)
+
+
+@lru_cache(maxsize=16_384)
+def upper_bound(harmed: int, count: int, delta: float) -> float:
+    """Clopper-Pearson: the largest risk p at which so few are harmed with a probability of δ, P(Bin(n, p) ≤ k) = δ."""
+    if not 0 <= harmed <= count or count < 1:
+        raise ValueError(f"{harmed} of {count} are harmed, must be between 0 and the count, which must be at least 1")
+    if harmed == count:
+        return 1.0
+    k = np.arange(harmed + 1)
+    log_ways = math.lgamma(count + 1) - np.array([math.lgamma(i + 1) + math.lgamma(count - i + 1) for i in k])
+    low, high = harmed / count, 1.0
+    for _ in range(_HALVINGS):
+        p = (low + high) / 2.0
+        if p in (low, high):
+            break
+        at_most = float(np.exp(log_ways + k * math.log(p) + (count - k) * math.log1p(-p)).sum())
+        low, high = (p, high) if at_most > delta else (low, p)
+    return high
