@@ -14,8 +14,8 @@ from experiments.breakdown import Breakdown, breakdown
 from experiments.calibration import Calibrations, calibrations
 from experiments.evaluation import Record
 from experiments.provenance import Provenance
-from experiments.replacement import replacing
 from experiments.sweeps import SCORES, Served, Sweep, threshold_sweep
+from models.replacement import replacing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

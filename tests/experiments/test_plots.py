@@ -11,10 +11,10 @@ import pytest
 
 from experiments.evaluation import Record
 from experiments.plots import draw
-from experiments.replacement import replacing
 from experiments.report import evaluation
 from experiments.summary import summary
 from experiments.sweeps import served
+from models.replacement import replacing
 from tests.experiments.made import asked, recorded
 
 
