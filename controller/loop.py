@@ -342,7 +342,7 @@ class ServingLoop:
                 threshold=live.in_force.threshold,
                 budget=live.in_force.budget,
                 confidence=live.confidence,
-                tokens=len(live.thought) - live.closing,
+                ids=tuple(live.thought[: len(live.thought) - live.closing]),
                 withdrawn_tokens=live.withdrawn,
                 probes=live.probes,
                 probe_rows=live.probe_rows,

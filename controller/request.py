@@ -60,10 +60,15 @@ class Thought:
     threshold: float | None  # in force when it ended
     budget: int | None  # in force when it ended, tokens
     confidence: float | None  # of the last probe
-    tokens: int  # of the thought itself; what was forced to close it is not counted
+    ids: tuple[int, ...]  # the thought itself; what was forced to close it is no part of it
     withdrawn_tokens: int  # decoded beside a probe that was then adopted
     probes: int
     probe_rows: int  # suffixes and trial answers, less what of an adopted one is part of the reply
+
+    @property
+    def tokens(self) -> int:
+        """How long the thought is."""
+        return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

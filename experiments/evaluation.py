@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -61,6 +62,7 @@ class Record:
     transitions: int  # places at which a probe was begun
     probes: tuple[Asked, ...]  # those that ended: the last transition may be where the thought was closed
     first_answer: int | None  # the first of them after a conclusion: the thought has stated its result
+    thought: tuple[int, ...] = ()  # token ids; empty if it never ended
 
     @property
     def natural(self) -> bool:
@@ -98,12 +100,33 @@ def record(
     seed: int = 0,
     on_answer: Callable[[], None] = lambda: None,
 ) -> list[Record]:
-    """Answer all questions through the engine, batched; records in the questions' order.
+    """Answer all questions through the engine, batched; records in the questions' order. Raises as `recording`."""
+    found: dict[int, Record] = {}
+    for number, one in recording(loop, model, questions, max_tokens=max_tokens, temperature=temperature, seed=seed):
+        found[number] = one
+        on_answer()
+    return [found[number] for number in range(len(questions))]
+
+
+def recording(
+    loop: ServingLoop,
+    model: ChatModel,
+    questions: Sequence[Question],
+    *,
+    max_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Iterator[tuple[int, Record]]:
+    """Answer all questions through the engine, batched: each one's number and record as soon as it has its answer.
 
     Greedy, or at `temperature` with draws that depend on `seed` and the question's number alone. Raises CapacityError,
     naming the question, where one is too long, and EngineError where one has failed.
     """
-    recorders = [_Recorder(question, model.thinking.format.conclusions, on_answer) for question in questions]
+    done: list[int] = []
+    recorders = [
+        _Recorder(question, model.thinking.format.conclusions, partial(done.append, number))
+        for number, question in enumerate(questions)
+    ]
     for number, recorder in enumerate(recorders):
         drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         request = ReasoningRequest(
@@ -117,7 +140,9 @@ def record(
             raise CapacityError(f"question {recorder.question.text[:60]!r}: {error}") from error
     while loop.busy:
         loop.tick()
-    return [recorder.finished() for recorder in recorders]
+        while done:
+            number = done.pop(0)
+            yield number, recorders[number].finished()
 
 
 @dataclass(slots=True)
@@ -176,4 +201,5 @@ class _Recorder:
             transitions=thought.probes if thought else len(self.probes),
             probes=tuple(self.probes),
             first_answer=self.first_answer,
+            thought=thought.ids if thought else (),
         )

@@ -103,8 +103,7 @@ def _ridge(x: NDArray[np.float64], y: NDArray[np.float64], ridge: float) -> NDAr
     """argmin ‖Xw − y‖² + ridge·‖w‖², the constant not penalised."""
     penalty = np.full(x.shape[1], ridge)
     penalty[-1] = 1e-9
-    found: NDArray[np.float64] = np.linalg.solve(x.T @ x + np.diag(penalty), x.T @ y)
-    return found
+    return np.asarray(np.linalg.solve(x.T @ x + np.diag(penalty), x.T @ y), dtype=np.float64)
 
 
 def _held_out_predictions(
