@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import report
+from controller.decision import Decision
 from controller.load import Load
-from controller.optimizer import Decision, Objective, Optimizer
+from controller.objective import Objective
+from controller.optimizer import Optimizer
 from models.latency import Plant, StepTime
 from models.quality import OperatingPoint, Profile
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import cvxpy as cp
 import numpy as np
@@ -22,7 +21,9 @@ import numpy.typing as npt
 from cvxpy.atoms.affine.binary_operators import multiply  # type checkers don't see these two as cp.multiply …
 from cvxpy.atoms.norm1 import norm1  # … and cp.norm1
 
+from controller.decision import Decision, Prices, Slack, served
 from controller.load import Load
+from controller.objective import Objective
 from models.latency import Lines, Plant
 from models.quality import Profile, prune_hull
 
@@ -34,82 +35,6 @@ SOLVERS = (cp.CLARABEL, cp.SCIPY)
 
 class SolverError(RuntimeError):
     """No solver found an optimum; the message says what each of them reported."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """What is wanted, in correct answers; the penalties are for what can't always be had."""
-
-    latency_weight: float = 1e-3  # w: correct answers that one second of one user's waiting is worth
-    shed_penalty: float = 1.0  # π: wrong answers that turning a request away is as bad as
-    max_load: float = 0.95  # ρ_max, of the plant's capacity
-    accuracy_floors: tuple[float, ...] = ()  # by class, in the profile's order; empty: none
-    stickiness: float = 1e-4  # correct answers that moving the whole mixture must gain
-    threshold_rate: float = 0.01  # δ: confidence that a class's mean threshold may move in a second
-    min_rate: float = 0.002  # requests/s that every class is planned for at least
-    capacity_penalty: float = 1000.0  # correct answers per request, for demand of a whole capacity above ρ_max
-    floor_penalty: float = 10.0  # per unit of accuracy below a class's floor
-    threshold_penalty: float = 1.0  # per unit of confidence moved too fast
-    order_penalty: float = 0.01  # for an easier class with a budget longer by that of the longest point; 0: any order
-    tangents: int = 24  # of N(D)
-
-    def __post_init__(self) -> None:
-        for name in (
-            "latency_weight", "shed_penalty", "stickiness", "threshold_rate", "capacity_penalty", "floor_penalty",
-            "threshold_penalty", "order_penalty",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0.0):
-                raise ValueError(f"{name} is {value}, must be finite and at least 0")
-        if not 0.0 < self.max_load < 1.0:
-            raise ValueError(f"max_load is {self.max_load}, must be above 0 and below 1")
-        if not (math.isfinite(self.min_rate) and self.min_rate > 0.0):
-            raise ValueError(f"min_rate is {self.min_rate} requests/s, must be finite and above 0")
-        if self.tangents < 2:
-            raise ValueError(f"tangents is {self.tangents}, must be at least 2")
-        for floor in self.accuracy_floors:
-            if not 0.0 <= floor <= 1.0:
-                raise ValueError(f"accuracy_floors has {floor}, must be between 0 and 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Prices:
-    """What the constraints cost at the optimum."""
-
-    token: float  # correct answers per decoded token: each class maximises Q − token·κ·W
-    latency: float  # the part of it for waiting, w·dN/dD
-    capacity: float  # the part of it for the bound on demand
-    floor: Array  # by class: correct answers per request of the mix, for one unit of its accuracy floor
-    threshold: Array  # by class: the same for one unit of threshold, where the rate limit binds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Slack:
-    """By how much the solution misses what can't be had; all 0 in quiet times."""
-
-    capacity: float  # demand above ρ_max, in capacities
-    floor: Array  # by class, accuracy
-    threshold: Array  # by class, confidence moved too fast
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Decision:
-    """What the optimiser advises, by class in the profile's order, and what it expects of it."""
-
-    threshold: Array  # of the mixture that is served, mean
-    budget: Array  # thinking tokens, likewise
-    shed: Array  # share of requests to turn away
-    mixture: Array  # [class, point]: shares of the profile's points; with `shed` they sum to 1
-    accuracy: Array  # of those served
-    value: float  # the program's objective, correct answers per request
-    demand: float  # D, tokens/s
-    load: float  # ρ, of the plant's capacity
-    in_system: float  # N, requests; where demand exceeds capacity, what the tangents say
-    prices: Prices
-    slack: Slack
-    solver: str
-    status: str
-    solve_s: float
 
 
 class Optimizer:
@@ -267,15 +192,8 @@ class Optimizer:
         serving = self._point >= 0
         mixture = np.zeros((classes, len(self.profile.points)))
         mixture[self._class[serving], self._point[serving]] = x[serving]
-        served = mixture.sum(axis=1)
-        cheapest = np.array([self._point[serving & (self._class == d)][0] for d in range(classes)])
-        # What a class of which nothing is served would get: the cheapest point.
-        of_served = np.where(
-            served[:, None] > 0.0,
-            mixture / np.where(served > 0.0, served, 1.0)[:, None],
-            np.eye(len(self.profile.points))[cheapest],
-        )
-        points = self.profile.points
+        share = mixture.sum(axis=1)
+        means = served(self.profile, mixture)
         demand = float((load.rates * load.work_ratio)[self._class] * self._tokens @ x)
         lines, capacity, total = self._tangents(plant), plant.capacity, self._rates(load).sum()
         per_token = total / capacity  # from correct answers per request and load to correct answers per token
@@ -283,11 +201,11 @@ class Optimizer:
         bound = float(_dual(self._bounded)) * per_token
         floors = _dual(self._floors) if self._below is not None else np.zeros(classes)
         return Decision(
-            threshold=of_served @ [point.threshold for point in points],
-            budget=of_served @ [point.budget for point in points],
-            shed=np.where(served > 0.0, np.maximum(1.0 - served, 0.0), 1.0),
+            threshold=means.threshold,
+            budget=means.budget,
+            shed=np.where(share > 0.0, np.maximum(1.0 - share, 0.0), 1.0),
             mixture=mixture,
-            accuracy=(of_served * self.profile.accuracy).sum(axis=1),
+            accuracy=means.accuracy,
             value=float(self._problem.objective.value),
             demand=demand,
             load=demand / capacity,

@@ -11,8 +11,10 @@ import pytest
 from scipy.optimize import linprog
 
 from benchmarks.solver import saturating_profile
+from controller.decision import Decision
 from controller.load import Load
-from controller.optimizer import Decision, Objective, Optimizer, SolverError
+from controller.objective import Objective
+from controller.optimizer import Optimizer, SolverError
 from models.latency import Plant
 from models.quality import Profile, prune_hull
 from tests.controller.profiles import CLASSES, GPU, random_plant, random_profile

@@ -1,0 +1,42 @@
+"""What the controller is to achieve, in correct answers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What is wanted, in correct answers; the penalties are for what can't always be had."""
+
+    latency_weight: float = 1e-3  # w: correct answers that one second of one user's waiting is worth
+    shed_penalty: float = 1.0  # π: wrong answers that turning a request away is as bad as
+    max_load: float = 0.95  # ρ_max, of the plant's capacity
+    accuracy_floors: tuple[float, ...] = ()  # by class, in the profile's order; empty: none
+    stickiness: float = 1e-4  # correct answers that moving the whole mixture must gain
+    threshold_rate: float = 0.01  # δ: confidence that a class's mean threshold may move in a second
+    min_rate: float = 0.002  # requests/s that every class is planned for at least
+    capacity_penalty: float = 1000.0  # correct answers per request, for demand of a whole capacity above ρ_max
+    floor_penalty: float = 10.0  # per unit of accuracy below a class's floor
+    threshold_penalty: float = 1.0  # per unit of confidence moved too fast
+    order_penalty: float = 0.01  # for an easier class with a budget longer by that of the longest point; 0: any order
+    tangents: int = 24  # of N(D)
+
+    def __post_init__(self) -> None:
+        for name in (
+            "latency_weight", "shed_penalty", "stickiness", "threshold_rate", "capacity_penalty", "floor_penalty",
+            "threshold_penalty", "order_penalty",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0.0):
+                raise ValueError(f"{name} is {value}, must be finite and at least 0")
+        if not 0.0 < self.max_load < 1.0:
+            raise ValueError(f"max_load is {self.max_load}, must be above 0 and below 1")
+        if not (math.isfinite(self.min_rate) and self.min_rate > 0.0):
+            raise ValueError(f"min_rate is {self.min_rate} requests/s, must be finite and above 0")
+        if self.tangents < 2:
+            raise ValueError(f"tangents is {self.tangents}, must be at least 2")
+        for floor in self.accuracy_floors:
+            if not 0.0 <= floor <= 1.0:
+                raise ValueError(f"accuracy_floors has {floor}, must be between 0 and 1")
