@@ -1,5 +1,7 @@
 """How long the joint optimiser takes to re-solve under random loads, and to be rebuilt each time instead.
 
+Beside it stand the two others that decide: price bisection and the policy map.
+
 Times are wall clock, since a decision is late by wall clock. Other work on the machine shows: its load stands beside.
 """
 
@@ -15,9 +17,11 @@ import numpy as np
 
 from benchmarks import report
 from controller.decision import Decision
+from controller.fallback import decide
 from controller.load import Load
 from controller.objective import Objective
 from controller.optimizer import Optimizer
+from controller.policy_map import PolicyMapper
 from models.latency import Plant, StepTime
 from models.quality import OperatingPoint, Profile
 
@@ -36,10 +40,12 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """Re-solving a compiled program against building it anew for each load."""
+    """Re-solving a compiled program against building it anew for each load; and the other ways to decide."""
 
     resolve: Times
     rebuild: Times
+    price_bisection: Times
+    policy_map: Times
     second_solver: int  # re-solves in which the first solver failed
 
 
@@ -94,7 +100,20 @@ def measure(*, solves: int, rebuilds: int, seed: int) -> Result:
         started = time.perf_counter()
         Optimizer(profile, objective, clock=time.perf_counter).solve(load, plant)
         rebuilt.append(time.perf_counter() - started)
-    return Result(resolve=_times(resolved), rebuild=_times(rebuilt), second_solver=seconds)
+    bisected = []
+    for load in loads[:rebuilds]:
+        started = time.perf_counter()
+        decide(profile, objective, load, plant)
+        bisected.append(time.perf_counter() - started)
+    mapper = PolicyMapper(profile, objective, clock=time.perf_counter)
+    mapper.solve(loads[0], plant)
+    return Result(
+        resolve=_times(resolved),
+        rebuild=_times(rebuilt),
+        price_bisection=_times(bisected),
+        policy_map=_times([mapper.solve(load, plant).solve_s for load in loads[:rebuilds]]),
+        second_solver=seconds,
+    )
 
 
 def _times(seconds: Sequence[float]) -> Times:
@@ -108,16 +127,21 @@ def main() -> None:
     """Command line: measure, print the table, and write the JSON file if one is named."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.solver", description=__doc__)
     parser.add_argument("--solves", type=int, default=2000, help="random loads to re-solve for")
-    parser.add_argument("--rebuilds", type=int, default=100, help="of them also solved from scratch")
+    parser.add_argument("--rebuilds", type=int, default=100, help="of them also decided in the other ways")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     ran = report.circumstances("benchmarks.solver", options.seed)
     result = measure(solves=options.solves, rebuilds=options.rebuilds, seed=options.seed)
     print(f"load average {ran.load_average[0]:.1f} on {ran.cores} cores")
-    for name, times in (("re-solve", result.resolve), ("rebuild", result.rebuild)):
+    for name, times in (
+        ("re-solve", result.resolve),
+        ("rebuild", result.rebuild),
+        ("price bisection", result.price_bisection),
+        ("policy map", result.policy_map),
+    ):
         print(
-            f"{name:9} {times.solves:5d} solves  median {times.median_ms:6.2f} ms  p99 {times.p99_ms:6.2f} ms  "
+            f"{name:15} {times.solves:5d} solves  median {times.median_ms:6.2f} ms  p99 {times.p99_ms:6.2f} ms  "
             f"worst {times.worst_ms:6.2f} ms"
         )
     print(f"second solver {result.second_solver} times")
