@@ -119,25 +119,37 @@ def recording(
 ) -> Iterator[tuple[int, Record]]:
     """Answer all questions through the engine, batched: each one's number and record as soon as it has its answer.
 
-    Greedy, or at `temperature` with draws that depend on `seed` and the question's number alone. Raises CapacityError,
-    naming the question, where one is too long, and EngineError where one has failed.
+    Greedy, or at `temperature` with draws that depend on `seed` and the question's number alone. Raises as `answering`.
+    """
+    asked = []
+    for number, question in enumerate(questions):
+        drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        request = ReasoningRequest(
+            prompt=model.prompt([{"role": "user", "content": question.text}]),
+            max_tokens=max_tokens,
+            sampling=Sampling(temperature=temperature, seed=drawn),
+        )
+        asked.append((question, request))
+    yield from answering(loop, model, asked)
+
+
+def answering(
+    loop: ServingLoop, model: ChatModel, asked: Sequence[tuple[Question, ReasoningRequest]]
+) -> Iterator[tuple[int, Record]]:
+    """Serve requests for questions, batched: each one's number and record as soon as it has its answer.
+
+    Raises CapacityError, naming the question, where one is too long, and EngineError where one has failed.
     """
     done: list[int] = []
     recorders = [
         _Recorder(question, model.thinking.format.conclusions, partial(done.append, number))
-        for number, question in enumerate(questions)
+        for number, (question, _) in enumerate(asked)
     ]
-    for number, recorder in enumerate(recorders):
-        drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        request = ReasoningRequest(
-            prompt=model.prompt([{"role": "user", "content": recorder.question.text}]),
-            max_tokens=max_tokens,
-            sampling=Sampling(temperature=temperature, seed=drawn),
-        )
+    for recorder, (question, request) in zip(recorders, asked, strict=True):
         try:
             loop.submit(request, recorder.take, recorder.observe)
         except CapacityError as error:
-            raise CapacityError(f"question {recorder.question.text[:60]!r}: {error}") from error
+            raise CapacityError(f"question {question.text[:60]!r}: {error}") from error
     while loop.busy:
         loop.tick()
         while done:

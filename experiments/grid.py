@@ -1,0 +1,111 @@
+"""What every threshold and budget would have done with recorded thoughts: the tables that the optimiser plans with.
+
+Decoding is deterministic, so a thought that is closed early was the same up to there. It ends, whichever comes first,
+at the first probe whose confidence reaches the threshold, at the budget, or by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.base import Score
+from experiments.sweeps import ENDING, score_of
+from experiments.traces import Closing, Trace
+
+Threshold = float | None  # None: never probed, never closed by confidence
+Budget = int | None  # None: no budget
+
+Counts = npt.NDArray[np.int64]
+Truths = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grid:
+    """All questions at all points, [question, threshold, budget], strictest first on both axes."""
+
+    thresholds: tuple[Threshold, ...]
+    budgets: tuple[Budget, ...]
+    right: Truths
+    tokens: Counts  # token rows decoded: reply, what was withdrawn, probes
+    steps: Counts  # of them one after another; probes run beside. The budget's landing is counted token by token
+    harmed: Truths  # the full thought right, and some exit within the corner wrong
+
+
+def grid(
+    traces: Sequence[Trace],
+    closings: Mapping[tuple[int, int], Closing],
+    thresholds: Sequence[float],
+    budgets: Sequence[int],
+    score: Score = Score.GEOMETRIC_MEAN,
+) -> Grid:
+    """Replay the traces at every point; `closings` must tell of every budget that a thought reaches."""
+    rows: tuple[Threshold, ...] = (None, *sorted(thresholds, reverse=True))
+    columns: tuple[Budget, ...] = (None, *sorted(budgets, reverse=True))
+    shape = (len(traces), len(rows), len(columns))
+    right, harmed = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+    tokens, steps = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    for n, one in enumerate(traces):
+        for i, threshold in enumerate(rows):
+            for j, budget in enumerate(columns):
+                end = _end(one, closings, threshold, budget, score)
+                right[n, i, j], tokens[n, i, j], steps[n, i, j] = end
+        if one.right:
+            harmed[n] = _wrong_within(one, closings, rows, columns, score)
+    return Grid(thresholds=rows, budgets=columns, right=right, tokens=tokens, steps=steps, harmed=harmed)
+
+
+def _end(
+    one: Trace,
+    closings: Mapping[tuple[int, int], Closing],
+    threshold: Threshold,
+    budget: Budget,
+    score: Score,
+) -> tuple[bool, int, int]:
+    """Whether the reply is right, token rows, steps.
+
+    A probe counts if it has ended once the thought is at its budget: until then `beyond` tokens came beside it. One
+    that runs when the budget closes the thought is dropped, and has cost a row less for each step that it missed. Live
+    probes give up early and so cost a little less than recorded ones.
+    """
+    closed_at = budget if budget is not None and budget <= len(one.thought) else None
+    spent = 0
+    for probe in one.probes if threshold is not None else ():
+        late = 0  # steps that the probe would have needed beyond the budget
+        if closed_at is not None:
+            if probe.thought_tokens >= closed_at:
+                break
+            late = max(0, probe.thought_tokens + probe.beyond - closed_at)
+        if not late and threshold is not None and score_of(probe, score) >= threshold:
+            steps = probe.thought_tokens + probe.beyond + ENDING
+            return probe.right, steps + probe.rows + spent, steps
+        spent += max(0, probe.rows - late)
+    if closed_at is None:
+        return one.right, one.tokens if threshold is None else one.rows, one.tokens
+    closing = closings[one.number, closed_at]
+    return closing.right, closed_at + closing.tokens + spent, closed_at + closing.tokens
+
+
+def _wrong_within(
+    one: Trace,
+    closings: Mapping[tuple[int, int], Closing],
+    thresholds: Sequence[Threshold],
+    budgets: Sequence[Budget],
+    score: Score,
+) -> Truths:
+    """[threshold, budget]: whether some exit there, or at a stricter threshold or longer budget, is wrong.
+
+    While limits move, any probe that reaches the corner's threshold may end the thought, however sure earlier ones
+    were, and any budget that it reaches.
+    """
+    surest = max((score_of(probe, score) for probe in one.probes if not probe.right), default=-1.0)
+    by_threshold = np.array([threshold is not None and surest >= threshold for threshold in thresholds])
+    by_budget = np.array([_wrong_at(one, closings, budget) for budget in budgets])
+    return by_threshold[:, None] | np.logical_or.accumulate(by_budget)[None, :]
+
+
+def _wrong_at(one: Trace, closings: Mapping[tuple[int, int], Closing], budget: Budget) -> bool:
+    return budget is not None and budget <= len(one.thought) and not closings[one.number, budget].right

@@ -1,0 +1,143 @@
+"""How long the engine's steps take: the plant τ(b) = a + (c + g·K)·b from pure decode steps, and what a probe adds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from engine.base import CapacityError, Engine, Probed, ProbeSpec, Request, SequenceId, Token
+from models.latency import StepTime
+
+WARM = 4  # steps that nobody times
+STEPS = 24  # timed ones at each point; their median counts
+ROUNDS = 6  # of probes
+
+Clock = Callable[[], float]
+Prompts = Sequence[tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """The median pure decode step of a batch."""
+
+    batch: int
+    context: float  # mean cached tokens of a sequence
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """The plant that explains the steps best."""
+
+    step_time: StepTime
+    error: float  # root mean square of its relative errors
+
+
+def batches(most: int) -> list[int]:
+    """Batch sizes to time: powers of two up to `most`, and `most`."""
+    return sorted({*(1 << power for power in range(most.bit_length())), most})
+
+
+def decode_steps(engine: Engine, prompts: Prompts, clock: Clock, steps: int = STEPS) -> Timed:
+    """Time steps in which all these sequences only decode."""
+    with _decoding(engine, prompts, steps) as decoding:
+        seconds = [decoding.step(clock) for _ in range(steps)]
+        context = statistics.mean(decoding.lengths()) - steps / 2
+    return Timed(batch=len(prompts), context=context, seconds=statistics.median(seconds))
+
+
+def fit(timed: Sequence[Timed]) -> Fit:
+    """Least squares of relative errors under a, c, g ≥ 0. Raises ValueError where fewer than 3 points were timed.
+
+    With three unknowns the best non-negative solution is found among those of all subsets that are let above 0.
+    """
+    if len(timed) < 3:
+        raise ValueError(f"{len(timed)} points to fit a, c and g to, must be at least 3")
+    seconds = np.array([one.seconds for one in timed])
+    x = np.array([[1.0, one.batch, one.batch * one.context] for one in timed]) / seconds[:, None]
+    best, least = np.zeros(3), float(len(timed))  # of all zeros every relative error is 1
+    for size in (1, 2, 3):
+        for chosen in combinations(range(3), size):
+            scale = np.abs(x[:, chosen]).max(axis=0)  # a and g are of very different sizes
+            found = np.zeros(3)
+            found[list(chosen)] = np.linalg.lstsq(x[:, chosen] / scale, np.ones(len(timed)), rcond=None)[0] / scale
+            error = float(np.square(x @ found - 1.0).sum())
+            if found.min() >= 0.0 and error < least:
+                best, least = found, error
+    a, c, g = (float(value) for value in best)
+    return Fit(step_time=StepTime(a=a, c=c, g=g), error=float(np.sqrt(least / len(timed))))
+
+
+def probe_seconds(
+    engine: Engine, prompts: Prompts, spec: ProbeSpec, clock: Clock, rounds: int = ROUNDS
+) -> tuple[float, float]:
+    """What one probe adds to its steps, seconds, and its token rows: means over rounds in which all are probed."""
+    length = spec.max_answer_tokens + 2
+    added, rows = [], []
+    with _decoding(engine, prompts, 2 * rounds * length, spec.room) as decoding:
+        for _ in range(rounds):
+            plain = statistics.median(decoding.step(clock) for _ in range(length))
+            for sequence in decoding.tokens:
+                engine.fork(sequence, spec)
+            seconds = []
+            asked: list[Probed] = []
+            while len(asked) < len(prompts):
+                seconds.append(decoding.step(clock, asked))
+            added.append(sum(seconds) - plain * len(seconds))
+            rows += [one.rows for one in asked]
+    return max(0.0, statistics.median(added) / len(prompts)), statistics.mean(rows)
+
+
+class _Decoding:
+    """Sequences that are all past their prefill, so that every step is a decode step."""
+
+    def __init__(self, engine: Engine, prompts: Prompts) -> None:
+        self._engine = engine
+        self._prompts = prompts
+        self.tokens: dict[SequenceId, int] = {}
+
+    def step(self, clock: Clock, asked: list[Probed] | None = None) -> float:
+        """One step; its seconds. Probes that end in it are added to `asked`."""
+        start = clock()
+        events = self._engine.step()
+        seconds = clock() - start
+        for event in events:
+            if isinstance(event, Token):
+                self.tokens[event.sequence] += 1
+            elif isinstance(event, Probed) and asked is not None:
+                asked.append(event)
+        return seconds
+
+    def lengths(self) -> list[int]:
+        """Cached tokens of each sequence."""
+        return [len(prompt) + new for prompt, new in zip(self._prompts, self.tokens.values(), strict=True)]
+
+
+@contextmanager
+def _decoding(engine: Engine, prompts: Prompts, steps: int, probe_room: int = 0) -> Iterator[_Decoding]:
+    """Sequences that decode for at least so many steps more; all are gone afterwards."""
+    share = engine.load().cells_total // len(prompts)
+    decoding = _Decoding(engine, prompts)
+    try:
+        for prompt in prompts:
+            room = min(share, engine.max_tokens) - len(prompt) - probe_room
+            if room < steps + WARM + 1:
+                raise CapacityError(
+                    f"{len(prompts)} sequences of {len(prompt)} tokens do not fit with {steps + WARM + 1} more each: "
+                    f"a sequence may have {min(share, engine.max_tokens)}"
+                )
+            request = Request(prompt=prompt, max_new_tokens=room, probe_room=probe_room)
+            decoding.tokens[engine.submit(request)] = 0
+        while not all(decoding.tokens.values()):
+            decoding.step(lambda: 0.0)
+        for _ in range(WARM):
+            decoding.step(lambda: 0.0)
+        yield decoding
+    finally:
+        for sequence in decoding.tokens:
+            engine.cancel(sequence)
