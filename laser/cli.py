@@ -11,6 +11,7 @@ COMMANDS = {
     "serve": "Serve a model over HTTP, OpenAI-compatible.",
     "ask": "Ask a running server one question.",
     "evaluate": "Measure a model's answers, and what early exit costs and saves.",
+    "calibrate": "Measure a model's profile: what early exit may do, and what it costs.",
     "train": "Train the bundled model from a seed.",
 }
 """Each command's name, which is also its module in laser.commands, and its line in `laser --help`."""

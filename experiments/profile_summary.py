@@ -1,0 +1,52 @@
+"""A profile in words, for the terminal."""
+
+from __future__ import annotations
+
+from models.profile import Profile
+
+
+def summary(profile: Profile) -> str:
+    """What was measured and what may be used."""
+    plant, certificate = profile.plant, profile.certificate
+    step = plant.step_time
+    return "\n".join(
+        [
+            f"Difficulty, told from the prompt ({profile.explained:.0%} of the variance of log length)",
+            f"{'by true length':<20}" + "".join(f"{'told ' + name:>14}" for name in profile.classes),
+            *(
+                f"{name:<20}" + "".join(f"{count:>14}" for count in row)
+                for name, row in zip(profile.classes, profile.confusion, strict=True)
+            ),
+            "",
+            f"{'class':<10}{'questions':>10}{'accuracy':>10}{'tokens':>8}   with full thought",
+            *(
+                f"{name:<10}{count:>10}{accuracy[0][0]:>10.1%}{tokens[0][0]:>8.0f}"
+                for name, count, accuracy, tokens in zip(
+                    profile.classes, profile.counts, profile.accuracy, profile.tokens, strict=True
+                )
+            ),
+            "",
+            f"Certified on {certificate.count} questions, risk at most {certificate.epsilon:g} at confidence "
+            f"{1 - certificate.delta:g}: {certified_range(profile)}",
+            "",
+            f"Step: {1e3 * step.a:.2f} ms + ({1e6 * step.c:.0f} us + {1e9 * step.g:.0f} ns per cached token) per "
+            f"sequence, to {plant.error:.0%}; up to {plant.max_batch} sequences, mean context {plant.context:.0f}",
+            f"Probe: {profile.probe.rows:.1f} token rows, {1e3 * profile.probe.seconds:.2f} ms",
+        ]
+    )
+
+
+def certified_range(profile: Profile) -> str:
+    """Which thresholds and budgets may be used, in words: each corner that no other one covers."""
+    table = profile.certificate.certified
+    corners = []
+    for j in range(len(profile.budgets)):
+        lax = sum(row[j] for row in table) - 1  # certified points are the first of each column
+        laxer_budget = j + 1 < len(profile.budgets) and table[lax][j + 1]
+        if lax >= 0 and not laxer_budget and (lax, j) != (0, 0):
+            threshold, budget = profile.thresholds[lax], profile.budgets[j]
+            corners.append(
+                (f"thresholds down to {threshold:.2f}" if threshold is not None else "no early exit")
+                + (f" with budgets from {budget} tokens" if budget is not None else " without a budget")
+            )
+    return "; ".join(corners) or "none but the full thought"

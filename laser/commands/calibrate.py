@@ -1,0 +1,174 @@
+"""`laser calibrate`: measure what serving a model must know of it beforehand, its profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from engine.runner import Runner
+
+SCORES = ("geometric_mean", "joint")
+
+
+def _budgets(context: click.Context, option: click.Parameter, said: str | None) -> tuple[int, ...] | None:
+    if said is None:
+        return None
+    try:
+        budgets = tuple(sorted({int(part) for part in said.split(",")}))
+    except ValueError:
+        raise click.BadParameter(f"{said!r} is no list of tokens such as 40,80,160") from None
+    if budgets[0] < 1:
+        raise click.BadParameter(f"{budgets[0]} is below 1")
+    return budgets
+
+
+@click.command("calibrate")
+@click.option("--model", type=click.Path(path_type=Path), help="A model's directory; default: the bundled model.")
+@click.option(
+    "--questions",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="JSON Lines with `question` and `answer`, also GSM8K's; repeatable. [default: the bundled benchmarks]",
+)
+@click.option(
+    "-n", "count", default=200, show_default=True, type=click.IntRange(1, 5000), help="Questions per benchmark."
+)
+@click.option("--seed", default=2, show_default=True, type=click.IntRange(0), help="Which questions are drawn.")
+@click.option("--max-tokens", default=640, show_default=True, type=click.IntRange(1), help="Longest reply, tokens.")
+@click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
+@click.option("--runner", type=click.Choice(list(Runner)), default=Runner.AUTO, show_default=True)
+@click.option(
+    "--score", default=SCORES[0], show_default=True, type=click.Choice(SCORES), help="How confidence is told."
+)
+@click.option(
+    "--epsilon",
+    default=0.05,
+    show_default=True,
+    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    help="Certified risk: the full thought right, an early exit wrong.",
+)
+@click.option(
+    "--delta",
+    default=0.05,
+    show_default=True,
+    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    help="Chance that the certificate is wrong.",
+)
+@click.option(
+    "--budgets",
+    callback=_budgets,
+    metavar="N,N,…",
+    help="Thought budgets, tokens. [default: p10, p25, p50, p75, p90, p97 of 48 full thoughts]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="The profile. [default: profile.json beside the model]",
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    model: Path | None,
+    files: tuple[Path, ...],
+    count: int,
+    seed: int,
+    max_tokens: int,
+    thinking: Path | None,
+    runner: Runner,
+    score: str,
+    epsilon: float,
+    delta: float,
+    budgets: tuple[int, ...] | None,
+    out: Path | None,
+) -> None:
+    """Measure a model's accuracy and tokens at every threshold and budget, certify those that are safe, time its steps.
+
+    Each question is answered once, greedily, with full thought and a probe at every transition point; budgets cost one
+    short answer more. Finished pieces are kept in OUT.records.jsonl: a killed run goes on from there when it is run
+    again, and other levels or budgets need no thought to be decoded again.
+    """
+    import time
+
+    import torch
+
+    from engine.base import EngineError, Score
+    from engine.load import load_model
+    from engine.torch_engine import TorchEngine, TorchEngineConfig
+    from experiments import profiling
+    from experiments.evaluation import evaluation_loop
+    from experiments.profile_summary import summary
+    from experiments.provenance import provenance
+    from experiments.question_files import QuestionError, file_questions
+    from experiments.questions import bundled_questions
+    from experiments.traces import (
+        TraceError,
+        TraceLog,
+        missing_closings,
+        questions_sha256,
+        record_closings,
+        record_thoughts,
+    )
+    from laser.deployment import BUNDLED_NAME
+    from models.chat_model import load_chat_model
+    from models.profile import FILE_NAME, identify, write_profile
+    from models.reasoner import bundled_model
+    from models.strict_yaml import ConfigError
+    from models.tokenizer import TokenizerError
+
+    torch.set_num_threads(1)
+    levels = profiling.Levels(epsilon=epsilon, delta=delta)
+    try:
+        directory = model or bundled_model()
+        path = out or directory / FILE_NAME
+        if not path.parent.is_dir():  # told now, not after all the decoding
+            raise click.ClickException(f"there is no directory {str(path.parent)!r} for the profile")
+        questions = file_questions(files, count, seed) if files else bundled_questions(count, seed)
+        profiling.check_count(len(questions), levels, budgets)
+        chat = load_chat_model(directory, thinking)
+        config = TorchEngineConfig()
+        engine = TorchEngine(load_model(directory, runner), config)
+        loop = evaluation_loop(engine, chat)
+        identity = identify(directory, chat.thinking.format, None if model else BUNDLED_NAME)
+        header = {
+            "weights_sha256": identity.weights_sha256,
+            "thinking_sha256": identity.thinking_sha256,
+            "questions_sha256": questions_sha256(questions),
+            "max_tokens": max_tokens,
+        }
+        with TraceLog(path.with_name(f"{path.name}.records.jsonl"), header) as log:
+            with click.progressbar(length=len(questions), label="Full thoughts   ") as bar:
+                bar.update(len(log.traces))
+                record_thoughts(loop, chat, questions, log, max_tokens=max_tokens, on_done=lambda: bar.update(1))
+            pilot = profiling.pilot(len(questions), seed) if budgets is None else []
+            ladder = profiling.chosen_budgets(log.traces, pilot) if budgets is None else budgets
+            missing = len(missing_closings(log, ladder))
+            with click.progressbar(length=missing, label="Budgets         ") as bar:
+                record_closings(
+                    loop, chat, questions, log, ladder, max_tokens=max_tokens, on_done=lambda: bar.update(1)
+                )
+        click.echo("Step times")
+        traces = [log.traces[number] for number in sorted(log.traces)]
+        plant, probe = profiling.measured_plant(
+            engine, traces, chat.thinking, max_batch=config.max_batch, clock=time.perf_counter
+        )
+        found = profiling.profile(
+            model=identity,
+            traces=log.traces,
+            closings=log.closings,
+            budgets=ladder,
+            unseen=[number for number in range(len(questions)) if number not in pilot],
+            score=Score(score),
+            levels=levels,
+            max_tokens=max_tokens,
+            plant=plant,
+            probe=probe,
+            origin=provenance(directory, threads=torch.get_num_threads(), options=context.params),
+        )
+        write_profile(path, found)
+    except (
+        EngineError, TokenizerError, ConfigError, QuestionError, TraceError, profiling.ShortOfData, OSError
+    ) as error:  # fmt: skip
+        raise click.ClickException(str(error)) from error
+    click.echo(f"\n{summary(found)}\n\nProfile: {path}\nRecords: {log.path}")
