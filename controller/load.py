@@ -27,6 +27,8 @@ class Load:
             if values.ndim != 1 or not np.all(np.isfinite(values)) or values.min(initial=0.0) < 0.0:
                 raise ValueError(f"{name} is {values.tolist()}, must be one finite number of at least 0 for each class")
             object.__setattr__(self, name, values)
+        if self.work_ratio.min(initial=1.0) <= 0.0:
+            raise ValueError(f"work_ratio has {self.work_ratio.min()}, must be above 0")
         if len(self.mix) != len(self.work_ratio):
             raise ValueError(f"mix has {len(self.mix)} classes and work_ratio {len(self.work_ratio)}, must be as many")
         if not math.isclose(self.mix.sum(), 1.0, abs_tol=1e-6):

@@ -38,7 +38,7 @@ class SolverError(RuntimeError):
 
 
 class Optimizer:
-    """The program of one profile, compiled once."""
+    """The program of one profile, compiled once. For one thread at a time."""
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ def ladder(profile: Profile, load: Load) -> Ladder:
     hulls = [prune_hull(*tables) for tables in zip(profile.tokens, profile.accuracy, strict=True)]
     steps = []  # accuracy gained per token, class
     for d, hull in enumerate(hulls):
-        tokens = max(load.work_ratio[d], 1e-9) * profile.tokens[d, hull]
+        tokens = load.work_ratio[d] * profile.tokens[d, hull]
         steps += [(gain, d) for gain in np.diff(profile.accuracy[d, hull]) / np.diff(tokens)]
     climbs = [d for _, d in sorted(steps, key=lambda step: -step[0])]
     rungs = np.zeros((len(climbs) + 1, len(hulls)), dtype=np.intp)
@@ -82,7 +82,7 @@ class PolicyMap:
 
 
 class PolicyMapper:
-    """The program of one profile, compiled once for tables of a fixed length."""
+    """The program of one profile, compiled once for tables of a fixed length. For one thread at a time."""
 
     def __init__(
         self,

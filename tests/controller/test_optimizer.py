@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import cvxpy as cp
 import numpy as np
@@ -15,6 +16,7 @@ from controller.decision import Decision
 from controller.load import Load
 from controller.objective import Objective
 from controller.optimizer import Optimizer, SolverError
+from models import strict_yaml
 from models.latency import Plant
 from models.quality import Profile, prune_hull
 from tests.controller.profiles import CLASSES, GPU, random_plant, random_profile
@@ -330,6 +332,7 @@ def test_an_objective_that_cannot_be_is_refused(change: dict[str, object], words
         ({"rate": math.inf}, "rate is inf"),
         ({"mix": [0.5, 0.6]}, "mix sums to 1.1, must be 1"),
         ({"mix": [math.nan, 1.0]}, "mix is \\[nan, 1.0\\]"),
+        ({"work_ratio": [1.0, 0.0]}, "work_ratio has 0.0, must be above 0"),
         ({"work_ratio": [1.0]}, "mix has 2 classes and work_ratio 1"),
     ],
 )
@@ -337,6 +340,36 @@ def test_a_load_that_cannot_be_is_refused(change: dict[str, object], words: str)
     good: dict[str, object] = {"rate": 1.0, "mix": [0.5, 0.5], "work_ratio": [1.0, 1.0]}
     with pytest.raises(ValueError, match=words):
         Load(**(good | change))  # type: ignore[arg-type]
+
+
+def test_an_objective_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "objective.yaml"
+    path.write_text("latency_weight: 0.002\naccuracy_floors: [0.9, 0.7, 0.5]\n")
+    assert strict_yaml.read(path, Objective) == Objective(latency_weight=0.002, accuracy_floors=(0.9, 0.7, 0.5))
+
+
+def test_a_thousandfold_range_of_loads_and_plants_is_always_solved() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(12):
+        profile = random_profile(rng)
+        classes = len(profile.classes)
+        program = optimizer(
+            profile,
+            Objective(
+                latency_weight=float(10 ** rng.uniform(-6, -1)),
+                accuracy_floors=tuple(rng.uniform(0, 1, classes)),
+                max_load=float(rng.uniform(0.3, 0.99)),
+            ),
+        )
+        decision: Decision | None = None
+        for _ in range(5):
+            load = Load(
+                rate=float(10 ** rng.uniform(-6, 5)),
+                mix=rng.dirichlet(np.full(classes, 0.3)),
+                work_ratio=10 ** rng.uniform(-1, 1, classes),
+            )
+            decision = program.solve(load, random_plant(rng), previous=decision, elapsed_s=float(rng.uniform(0, 30)))
+            assert math.isfinite(decision.value)
 
 
 def test_inputs_of_another_shape_are_refused() -> None:
