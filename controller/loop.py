@@ -233,6 +233,7 @@ class ServingLoop:
                     answer=self._tokenizer.decode(event.answer),
                     confidence=event.confidence,
                     joint=Score.JOINT.confidence(event.log_probs),
+                    log_probs=event.log_probs,
                     gave_up=event.gave_up,
                     rows=event.rows,
                 )

@@ -45,6 +45,7 @@ class Checkpoint:
     answer: str
     confidence: float
     joint: float  # probability of the answer as a whole, whatever the confidence in force
+    log_probs: tuple[float, ...]  # of the answer's tokens
     gave_up: bool  # ended early, since the threshold was out of reach
     rows: int  # token rows it cost
 

@@ -45,6 +45,7 @@ class Asked:
     joint: float  # their product
     right: bool
     rows: int  # of the probe: its suffix and trial answer
+    log_probs: tuple[float, ...] = ()  # of the answer's tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +193,7 @@ class _Recorder:
                 joint=seen.joint,
                 right=self.question.grade_boxed(seen.answer),
                 rows=seen.rows,
+                log_probs=seen.log_probs,
             )
         )
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.base import Score
+from engine.base import ProbeSpec, Score
+from experiments.evaluation import Asked
 from experiments.sweeps import ENDING, score_of
 from experiments.traces import Closing, Trace
 
@@ -40,9 +41,12 @@ def grid(
     closings: Mapping[tuple[int, int], Closing],
     thresholds: Sequence[float],
     budgets: Sequence[int],
-    score: Score = Score.GEOMETRIC_MEAN,
+    spec: ProbeSpec,
 ) -> Grid:
-    """Replay the traces at every point; `closings` must tell of every budget that a thought reaches."""
+    """Replay the traces at every point; `closings` must tell of every budget that a thought reaches.
+
+    `spec` is what serving probes with: the score that is compared, and when a probe gives up.
+    """
     rows: tuple[Threshold, ...] = (None, *sorted(thresholds, reverse=True))
     columns: tuple[Budget, ...] = (None, *sorted(budgets, reverse=True))
     shape = (len(traces), len(rows), len(columns))
@@ -50,43 +54,60 @@ def grid(
     tokens, steps = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     for n, one in enumerate(traces):
         for i, threshold in enumerate(rows):
+            asked = None if threshold is None else [_ask(probe, threshold, spec) for probe in one.probes]
             for j, budget in enumerate(columns):
-                end = _end(one, closings, threshold, budget, score)
+                end = _end(one, asked, closings, budget)
                 right[n, i, j], tokens[n, i, j], steps[n, i, j] = end
         if one.right:
-            harmed[n] = _wrong_within(one, closings, rows, columns, score)
+            harmed[n] = _wrong_within(one, closings, rows, columns, spec.score)
     return Grid(thresholds=rows, budgets=columns, right=right, tokens=tokens, steps=steps, harmed=harmed)
 
 
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """A recorded probe as it would have gone at a threshold."""
+
+    seen: Asked
+    sure: bool
+    rows: int
+
+
+def _ask(seen: Asked, threshold: float, spec: ProbeSpec) -> _Probe:
+    """With the threshold out of reach it gives up: the answer's m-th token is drawn from the (m - 1)-th one's row."""
+    if score_of(seen, spec.score) >= threshold:
+        return _Probe(seen, True, seen.rows)
+    for m in range(1, min(len(seen.log_probs), spec.max_answer_tokens - 1) + 1):
+        if spec.score.upper_bound(seen.log_probs[:m], spec.max_answer_tokens) < threshold:
+            return _Probe(seen, False, len(spec.suffix) + m - 1)
+    return _Probe(seen, False, seen.rows)
+
+
 def _end(
-    one: Trace,
-    closings: Mapping[tuple[int, int], Closing],
-    threshold: Threshold,
-    budget: Budget,
-    score: Score,
+    one: Trace, probes: Sequence[_Probe] | None, closings: Mapping[tuple[int, int], Closing], budget: Budget
 ) -> tuple[bool, int, int]:
-    """Whether the reply is right, token rows, steps.
+    """Whether the reply is right, token rows, steps; `probes` is None where there is no probing.
 
     A probe counts if it has ended once the thought is at its budget: until then `beyond` tokens came beside it. One
-    that runs when the budget closes the thought is dropped, and has cost a row less for each step that it missed. Live
-    probes give up early and so cost a little less than recorded ones.
+    that runs when the budget closes the thought is dropped, and has cost a row less for each step that it missed.
     """
     closed_at = budget if budget is not None and budget <= len(one.thought) else None
     spent = 0
-    for probe in one.probes if threshold is not None else ():
+    for probe in probes or ():
         late = 0  # steps that the probe would have needed beyond the budget
         if closed_at is not None:
-            if probe.thought_tokens >= closed_at:
+            if probe.seen.thought_tokens >= closed_at:
                 break
-            late = max(0, probe.thought_tokens + probe.beyond - closed_at)
-        if not late and threshold is not None and score_of(probe, score) >= threshold:
-            steps = probe.thought_tokens + probe.beyond + ENDING
-            return probe.right, steps + probe.rows + spent, steps
-        spent += max(0, probe.rows - late)
-    if closed_at is None:
-        return one.right, one.tokens if threshold is None else one.rows, one.tokens
-    closing = closings[one.number, closed_at]
-    return closing.right, closed_at + closing.tokens + spent, closed_at + closing.tokens
+            late = max(0, probe.seen.thought_tokens + probe.seen.beyond - closed_at)
+        if probe.sure and not late:
+            steps = probe.seen.thought_tokens + probe.seen.beyond + ENDING
+            return probe.seen.right, steps + probe.rows + spent, steps
+        spent += max(0, min(probe.rows, probe.seen.rows - late))
+    if closed_at is not None:
+        closing = closings[one.number, closed_at]
+        return closing.right, closed_at + closing.tokens + spent, closed_at + closing.tokens
+    if probes is not None:  # a probe that ran when the thought ended was dropped
+        spent += one.rows - one.tokens - sum(probe.rows for probe in one.probes)
+    return one.right, one.tokens + spent, one.tokens
 
 
 def _wrong_within(

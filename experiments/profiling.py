@@ -9,7 +9,7 @@ from itertools import cycle, islice
 import numpy as np
 import numpy.typing as npt
 
-from engine.base import Engine, ProbeSpec, Score
+from engine.base import Engine, ProbeSpec
 from experiments.grid import Grid, grid
 from experiments.provenance import Provenance
 from experiments.step_times import Clock, batches, decode_steps, fit, probe_seconds
@@ -19,7 +19,6 @@ from models.certificate import Certificate, certify, fewest_questions
 from models.difficulty import CLASSES, FEWEST, learn
 from models.latency import mean_context
 from models.profile import Identity, MeasuredPlant, ProbeCost, Profile, Table
-from models.thinking import ThinkingTokens
 
 PILOT = 48  # questions whose lengths choose the budgets; these do not certify them
 PERCENTILES = (10, 25, 50, 75, 90, 97)  # of their thoughts' lengths: the budgets
@@ -65,7 +64,7 @@ def chosen_budgets(traces: Mapping[int, Trace], numbers: Sequence[int]) -> tuple
 
 
 def measured_plant(
-    engine: Engine, traces: Sequence[Trace], thinking: ThinkingTokens, *, max_batch: int, clock: Clock
+    engine: Engine, traces: Sequence[Trace], spec: ProbeSpec, *, max_batch: int, clock: Clock
 ) -> tuple[MeasuredPlant, ProbeCost]:
     """Time the engine's steps on the text of recorded thoughts, over the batches and contexts that these have."""
     text = [token for one in traces for token in one.prompt + one.thought]
@@ -81,13 +80,7 @@ def measured_plant(
     found = fit(timed)
     places = [(one, probe) for one in traces for probe in one.probes][:: max(1, len(traces) // PROBED)]
     prompts = [one.prompt + one.thought[: probe.thought_tokens] for one, probe in places[: min(PROBED, max_batch)]]
-    rows, seconds = 0.0, 0.0
-    if prompts:
-        form = thinking.format.probe
-        spec = ProbeSpec(
-            suffix=thinking.probe_suffix, max_answer_tokens=form.max_answer_tokens, answer_stops=thinking.probe_stops
-        )
-        seconds, rows = probe_seconds(engine, prompts, spec, clock)
+    seconds, rows = probe_seconds(engine, prompts, spec, clock) if prompts else (0.0, 0.0)
     return (
         MeasuredPlant(step_time=found.step_time, error=found.error, max_batch=max_batch, context=context),
         ProbeCost(rows=rows, seconds=seconds),
@@ -101,7 +94,7 @@ def profile(
     closings: Mapping[tuple[int, int], Closing],
     budgets: Sequence[int],
     unseen: Sequence[int],
-    score: Score,
+    spec: ProbeSpec,
     levels: Levels,
     max_tokens: int,
     plant: MeasuredPlant,
@@ -110,13 +103,13 @@ def profile(
 ) -> Profile:
     """Put a profile together. `unseen`: the questions that had no part in choosing the budgets, by number."""
     ordered = [traces[number] for number in sorted(traces)]
-    replayed = grid(ordered, closings, THRESHOLDS, budgets, score)
+    replayed = grid(ordered, closings, THRESHOLDS, budgets, spec)
     learned = learn([one.prompt for one in ordered], [max(1, len(one.thought)) for one in ordered])
     member = np.array([[told == name for told in learned.observed] for name in CLASSES])
     tokens = replayed.tokens.astype(np.float64)
     return Profile(
         model=model,
-        score=score.value,
+        score=spec.score.value,
         max_tokens=max_tokens,
         classes=CLASSES,
         counts=tuple(int(count) for count in member.sum(axis=1)),

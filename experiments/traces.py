@@ -154,7 +154,7 @@ def _piece(said: Mapping[str, Any]) -> Trace | Closing:
         return Closing(**said["closing"])
     fields = dict(said["trace"])
     fields["prompt"], fields["thought"] = tuple(fields["prompt"]), tuple(fields["thought"])
-    fields["probes"] = tuple(Asked(**probe) for probe in fields["probes"])
+    fields["probes"] = tuple(Asked(**{**one, "log_probs": tuple(one["log_probs"])}) for one in fields["probes"])
     return Trace(**fields)
 
 

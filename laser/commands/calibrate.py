@@ -93,7 +93,7 @@ def command(
 
     import torch
 
-    from engine.base import EngineError, Score
+    from engine.base import EngineError, ProbeSpec, Score
     from engine.load import load_model
     from engine.torch_engine import TorchEngine, TorchEngineConfig
     from experiments import profiling
@@ -127,6 +127,12 @@ def command(
         questions = file_questions(files, count, seed) if files else bundled_questions(count, seed)
         profiling.check_count(len(questions), levels, budgets)
         chat = load_chat_model(directory, thinking)
+        spec = ProbeSpec(
+            suffix=chat.thinking.probe_suffix,
+            max_answer_tokens=chat.thinking.format.probe.max_answer_tokens,
+            answer_stops=chat.thinking.probe_stops | chat.stop_tokens,
+            score=Score(score),
+        )
         config = TorchEngineConfig()
         engine = TorchEngine(load_model(directory, runner), config)
         loop = evaluation_loop(engine, chat)
@@ -151,7 +157,7 @@ def command(
         click.echo("Step times")
         traces = [log.traces[number] for number in sorted(log.traces)]
         plant, probe = profiling.measured_plant(
-            engine, traces, chat.thinking, max_batch=config.max_batch, clock=time.perf_counter
+            engine, traces, spec, max_batch=config.max_batch, clock=time.perf_counter
         )
         found = profiling.profile(
             model=identity,
@@ -159,7 +165,7 @@ def command(
             closings=log.closings,
             budgets=ladder,
             unseen=[number for number in range(len(questions)) if number not in pilot],
-            score=Score(score),
+            spec=spec,
             levels=levels,
             max_tokens=max_tokens,
             plant=plant,
