@@ -17,7 +17,8 @@ from models.reasoner.traces import write
 
 TEMPERATURES = (0.0, 0.6, 0.8)
 LIMIT = 640  # tokens of an own trace
-SLIP_SHARE = 0.2  # traces for which a slip is drawn
+SLIP_SHARES = (0.2, 0.5)  # of traces for which a slip is drawn: first, and once the steps have been learnt
+VERDICT_WEIGHTS = (1.0, 10.0)  # of a check's verdict beside any other token: first, and in the end
 DIRECT_SHARE = 0.04  # traces with an empty thought
 FILL = 0.95  # packed share of the slots that is aimed at
 
@@ -35,7 +36,14 @@ def fresh_problem(rng: np.random.Generator, progress: float) -> Problem:
 
 
 def fresh_examples(
-    encoder: Encoder, rng: np.random.Generator, *, slots: int, length: int, progress: float
+    encoder: Encoder,
+    rng: np.random.Generator,
+    *,
+    slots: int,
+    length: int,
+    progress: float,
+    slip_share: float,
+    verdict_weight: float,
 ) -> list[Example]:
     """Written traces with forks, some with a slip and its mending, `slots` slots in all.
 
@@ -45,9 +53,9 @@ def fresh_examples(
     taken = 0
     while taken < slots:
         problem = fresh_problem(rng, progress)
-        slips = invented(problem, rng) if rng.random() < SLIP_SHARE else {}
+        slips = invented(problem, rng) if rng.random() < slip_share else {}
         direct = not slips and rng.random() < DIRECT_SHARE
-        made = _written(encoder, problem, rng, slips, direct=direct)
+        made = _written(encoder, problem, rng, slips, direct=direct, verdict_weight=verdict_weight)
         if made is not None and made.slots <= length:
             examples.append(made)
             taken += made.slots
@@ -74,20 +82,27 @@ def own_examples(
             forks=tuple(exit_fork(encoder, place, problem.answer) for place in places),
         )
         slips = made_slips(problem, encoder.text(list(rollout.tokens)))
-        mended = _written(encoder, problem, rng, slips) if slips else None
+        mended = _written(encoder, problem, rng, slips, verdict_weight=VERDICT_WEIGHTS[-1]) if slips else None
         examples += [made for made in (own, mended) if made is not None and made.slots <= length]
     return examples
 
 
 def _written(
-    encoder: Encoder, problem: Problem, rng: np.random.Generator, slips: dict[int, int], *, direct: bool = False
+    encoder: Encoder,
+    problem: Problem,
+    rng: np.random.Generator,
+    slips: dict[int, int],
+    *,
+    verdict_weight: float,
+    direct: bool = False,
 ) -> Example | None:
     """A written trace with forks; None where its slips lead nowhere."""
     try:
         trace = write(problem, rng, slips)
     except OutOfRange:
         return None
-    return example(encoder, problem, trace, rng, forks=int(rng.integers(3, 6)), direct=direct)
+    forks = int(rng.integers(3, 6))
+    return example(encoder, problem, trace, rng, forks=forks, direct=direct, verdict_weight=verdict_weight)
 
 
 def block(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.reasoner.tasks import Problem
 from models.reasoner.tokenizer import Encoder
-from models.reasoner.traces import DIRECT, END, EXIT, Trace, closing
+from models.reasoner.traces import DIRECT, END, EXIT, Part, Trace, closing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,17 +85,25 @@ def cuts(
 
 
 def example(
-    encoder: Encoder, problem: Problem, trace: Trace, rng: np.random.Generator, *, forks: int, direct: bool = False
+    encoder: Encoder,
+    problem: Problem,
+    trace: Trace,
+    rng: np.random.Generator,
+    *,
+    forks: int,
+    direct: bool = False,
+    verdict_weight: float = 1.0,
 ) -> Example:
     """Tokenise a trace with its forks; `direct` teaches the answer after an empty thought instead."""
+    weight = {Part.PLAIN: 1.0, Part.SLIP: 0.0, Part.VERDICT: verdict_weight}
     prompt = encoder.prompt(problem.question, thinking=not direct)
-    pieces = [(f"{DIRECT}{problem.answer}}}{END}", True)] if direct else trace.pieces
-    encoded = [(encoder.ids(text), learnt) for text, learnt in pieces]
+    pieces = [(f"{DIRECT}{problem.answer}}}{END}", Part.PLAIN)] if direct else trace.pieces
+    encoded = [(encoder.ids(text), weight[part]) for text, part in pieces]
     tokens = prompt + [token for ids, _ in encoded for token in ids]
     places = [] if direct else cuts(tokens, len(prompt), encoder, rng, forks, trace.mistaken)
     return Example(
         tokens=tuple(tokens),
-        weights=(0.0,) * len(prompt) + tuple(float(learnt) for ids, learnt in encoded for _ in ids),
+        weights=(0.0,) * len(prompt) + tuple(worth for ids, worth in encoded for _ in ids),
         forks=tuple(exit_fork(encoder, place, problem.answer) for place in places),
     )
 

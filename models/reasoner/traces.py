@@ -7,6 +7,7 @@ result says so, and what followed is worked again.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 
@@ -24,8 +25,16 @@ END = "<|im_end|>"
 CONCLUSION = "So the result is"
 """How a thought first states its result; what follows is checking."""
 
-Piece = tuple[str, bool]
-"""A stretch of text, and whether it is worth learning: what a slip puts down is not."""
+
+class Part(Enum):
+    """What a stretch of text is to one who learns from it."""
+
+    PLAIN = "plain"
+    SLIP = "slip"  # a wrong result: not to be learnt
+    VERDICT = "verdict"  # whether a check agrees: a few tokens on which much depends
+
+
+Piece = tuple[str, Part]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +58,7 @@ class Trace:
     @property
     def pieces(self) -> list[Piece]:
         """Everything that the model writes after the prompt, in pieces that no token straddles."""
-        return [*(piece for paragraph in self.paragraphs for piece in paragraph), (closing(self.answer), True)]
+        return [*(piece for paragraph in self.paragraphs for piece in paragraph), (closing(self.answer), Part.PLAIN)]
 
     @property
     def completion(self) -> str:
@@ -100,10 +109,10 @@ class _Writer:
             self.begun += 1
             before = f"{opening}Step {index + 1}: {_task(step)}"
             if in_the_head:
-                result = (f" {step.result}", index not in self.slips)
-                self._add((f"{before} is", True), result, (f".{conclusion}\n\n", True))
+                result = (f" {step.result}", Part.SLIP if index in self.slips else Part.PLAIN)
+                self._add((f"{before} is", Part.PLAIN), result, (f".{conclusion}\n\n", Part.PLAIN))
             else:
-                self._add((f"{before}: {_on_paper(step)}.{conclusion}\n\n", True))
+                self._add((f"{before}: {_on_paper(step)}.{conclusion}\n\n", Part.PLAIN))
             if in_the_head and index != last and self._follows(_suspicious(step)):
                 self._check_at_once(index)
             elif in_the_head:
@@ -119,35 +128,40 @@ class _Writer:
 
     def _check_at_once(self, index: int) -> None:
         """Look at a step again before going on."""
-        check = self._check(index, self._pick(_HURRIED))
+        check, verdict = self._check(index, self._pick(_HURRIED))
+        mended = ""
         if index in self.slips:
             self._correct(index)
-            check += f", so step {index + 1} is {self.believed[index].result}"
-        self._add((f"{check}.\n\n", True))
+            mended = f", so step {index + 1} is {self.believed[index].result}"
+        self._add(check, verdict, (f"{mended}.\n\n", Part.PLAIN))
 
     def _confirm(self, index: int) -> None:
         """A check after the result that finds the step right."""
-        check = self._check(index, self._pick(_CHECKS))
-        self._add((f"{check}. The result is still {self.believed[-1].result}.\n\n", True))
+        check, verdict = self._check(index, self._pick(_CHECKS))
+        self._add(check, verdict, (f". The result is still {self.believed[-1].result}.\n\n", Part.PLAIN))
 
     def _mend(self, index: int) -> None:
         """A check after the result that finds the step wrong; all later ones are worked again, on paper."""
-        check = self._check(index, self._pick(_CHECKS))
+        check, verdict = self._check(index, self._pick(_CHECKS))
         self._correct(index)
-        lines = [f"{check}, so step {index + 1} is {self.believed[index].result}"]
+        lines = [f", so step {index + 1} is {self.believed[index].result}"]
         for later in range(index + 1, len(self.believed)):
             lines.append(f"Again step {later + 1}: {_task(self.believed[later])}: {_on_paper(self.believed[later])}")
-        for line in lines[:-1]:
-            self._add((f"{line}.\n\n", True))
-        self._add((f"{lines[-1]}. The result is now {self.believed[-1].result}.\n\n", True))
+        lines[-1] += f". The result is now {self.believed[-1].result}"
+        for number, line in enumerate(lines):
+            rest = (f"{line}.\n\n", Part.PLAIN)
+            if number == 0:
+                self._add(check, verdict, rest)
+            else:
+                self._add(rest)
 
-    def _check(self, index: int, opener: str) -> str:
-        """The step on paper from the words of the problem on, held against what was written before."""
+    def _check(self, index: int, opener: str) -> tuple[Piece, Piece]:
+        """The step on paper from the words of the problem on, held against what was written before; the verdict."""
         written = self.believed[index]
         truth = work(self.problem.steps, {i: s for i, s in self.slips.items() if i < index})[index]
-        verdict = "same" if truth.result == written.result else "different"
         again = f"{_task(truth)}: {_on_paper(truth)}"
-        return f"{opener} step {index + 1}. {again[0].upper()}{again[1:]}. I wrote {written.result}: {verdict}"
+        check = f"{opener} step {index + 1}. {again[0].upper()}{again[1:]}. I wrote {written.result}:"
+        return (check, Part.PLAIN), (" same" if truth.result == written.result else " different", Part.VERDICT)
 
     def _correct(self, index: int) -> None:
         del self.slips[index]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.reasoner.export import export
-from models.reasoner.lessons import FILL, block, fresh_examples, own_examples
+from models.reasoner.lessons import FILL, SLIP_SHARES, VERDICT_WEIGHTS, block, fresh_examples, own_examples
 from models.reasoner.muon import Muon
 from models.reasoner.network import Network, Shape
 from models.reasoner.packing import Rows, visible
@@ -27,7 +27,10 @@ class TrainingConfig:
     rows: int = 10
     length: int = 640  # slots per row
     block: int = 8  # steps per generated block; checkpoints fall between blocks
-    blocks: int = 280  # stage 1: written traces
+    blocks: int = 560  # stage 1: written traces
+    restart: int = 280  # block of stage 1 from which the learning rate comes down anew, and slips are common
+    verdicts: int = 380  # block of stage 1 from which the verdicts of checks weigh more
+    restart_lr: float = 0.7  # learning rate there, relative to the peak
     curriculum_blocks: int = 100  # until hard problems have their full share
     calibration_blocks: int = 32  # stage 2: own rollouts
     rollouts: int = 88  # per calibration block
@@ -104,7 +107,15 @@ def _block(run: "_Run", encoder: Encoder) -> list[Rows]:
         examples = own_examples(run.network, encoder, rng, count=config.rollouts, length=config.length, seed=seed)
         slots -= sum(made.slots for made in examples)
     progress = min(1.0, number / config.curriculum_blocks)
-    examples += fresh_examples(encoder, rng, slots=slots, length=config.length, progress=progress)
+    examples += fresh_examples(
+        encoder,
+        rng,
+        slots=slots,
+        length=config.length,
+        progress=progress,
+        slip_share=SLIP_SHARES[number >= config.restart],
+        verdict_weight=VERDICT_WEIGHTS[number >= config.verdicts],
+    )
     return block(examples, rng, steps=config.block, rows=config.rows, length=config.length, pad=encoder.pad)
 
 
@@ -184,8 +195,13 @@ class _Run:
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """The learning rate at a step, relative to its peak: up, level, down over the second half; stage 2 goes down."""
-    first, second = config.blocks * config.block, config.calibration_blocks * config.block
+    """The learning rate at a step, relative to its peak.
+
+    Stage 1: up, level, down to 0 at the restart, down once more from there. Stage 2: down.
+    """
+    restart, first = config.restart * config.block, config.blocks * config.block
     if step >= first:
-        return config.calibration_lr * (1.0 - (step - first) / second)
-    return min(1.0, (step + 1) / config.warmup, 2.0 * (1.0 - step / first))
+        return config.calibration_lr * (1.0 - (step - first) / (config.calibration_blocks * config.block))
+    if step >= restart:
+        return config.restart_lr * (1.0 - (step - restart) / (first - restart))
+    return min(1.0, (step + 1) / config.warmup, 2.0 * (1.0 - step / restart))
