@@ -120,7 +120,8 @@ def _wrong_within(
     """[threshold, budget]: whether some exit there, or at a stricter threshold or longer budget, is wrong.
 
     While limits move, any probe that reaches the corner's threshold may end the thought, however sure earlier ones
-    were, and any budget that it reaches.
+    were, and any budget that it reaches. What a budget does that is lowered below a running thought's length, which
+    then is closed between two budgets, is not recorded and not told.
     """
     surest = max((score_of(probe, score) for probe in one.probes if not probe.right), default=-1.0)
     by_threshold = np.array([threshold is not None and surest >= threshold for threshold in thresholds])

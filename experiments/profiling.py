@@ -78,8 +78,9 @@ def measured_plant(
             endless = cycle(text)
             timed.append(decode_steps(engine, [tuple(islice(endless, length)) for _ in range(batch)], clock))
     found = fit(timed)
-    places = [(one, probe) for one in traces for probe in one.probes][:: max(1, len(traces) // PROBED)]
-    prompts = [one.prompt + one.thought[: probe.thought_tokens] for one, probe in places[: min(PROBED, max_batch)]]
+    probed = [one for one in traces if one.probes]
+    chosen = probed[:: max(1, len(probed) // PROBED)][: min(PROBED, max_batch)]
+    prompts = [one.prompt + one.thought[: one.probes[len(one.probes) // 2].thought_tokens] for one in chosen]
     seconds, rows = probe_seconds(engine, prompts, spec, clock) if prompts else (0.0, 0.0)
     return (
         MeasuredPlant(step_time=found.step_time, error=found.error, max_batch=max_batch, context=context),

@@ -67,10 +67,11 @@ def trace(number: int, prompt: tuple[int, ...], record: Record) -> Trace:
     )
 
 
-def questions_sha256(questions: Sequence[Question]) -> str:
-    """Tells one list of questions from another."""
+def questions_sha256(questions: Sequence[Question], files: Sequence[Path] = ()) -> str:
+    """Tells one list of questions from another; by the files that they come from, their answers too."""
     texts = [(question.benchmark, question.text) for question in questions]
-    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+    answers = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return hashlib.sha256(json.dumps([texts, answers]).encode()).hexdigest()
 
 
 class TraceLog:
@@ -107,7 +108,7 @@ class TraceLog:
         self._keep(piece)
 
     def _append(self, line: Mapping[str, object]) -> None:
-        self._file.write(json.dumps(line, allow_nan=False, separators=(",", ":")).encode() + b"\n")
+        self._file.write(_line(line))
         os.fsync(self._file.fileno())
 
     def _keep(self, piece: Trace | Closing) -> None:
@@ -124,8 +125,10 @@ class TraceLog:
         self._file.seek(0)
         found = self._file.read()
         whole = found.rpartition(b"\n")[0]  # a line without its end was being written when the run was killed
-        self._file.truncate(len(whole) + 1 if whole else 0)
         if not whole:
+            if not _line(self._header).startswith(found):
+                raise TraceError(f"{self.path}:1: is no record of a calibration: remove it or write elsewhere")
+            self._file.truncate(0)
             self._append(self._header)
             return
         for number, line in enumerate(whole.split(b"\n"), 1):
@@ -139,6 +142,7 @@ class TraceLog:
                 raise
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise TraceError(f"{self.path}:{number}: is no record of a calibration: {error}") from error
+        self._file.truncate(len(whole) + 1)
 
     def _check(self, said: Mapping[str, object]) -> None:
         for key, ours in self._header.items():
@@ -147,6 +151,10 @@ class TraceLog:
                 raise TraceError(
                     f"{self.path}: was begun with {key} {theirs!r}, this run has {ours!r}: remove it or write elsewhere"
                 )
+
+
+def _line(said: Mapping[str, object]) -> bytes:
+    return json.dumps(said, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
 def _piece(said: Mapping[str, Any]) -> Trace | Closing:

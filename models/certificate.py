@@ -3,7 +3,7 @@
 The risk of a corner (threshold, budget) is P(the full thought is right, and some exit within the corner is wrong),
 where the exits within it are all those at that threshold or a stricter one, and at that budget or a longer one. So a
 controller that stays within a certified corner may mix its exits by load, by class and by request, and even change its
-mind while a thought runs: the risk stays certified.
+mind while a thought runs: the risk stays certified. It holds for questions that come as the calibration's did.
 
 Learn-then-Test (Angelopoulos et al., 2021): in each column of budgets the thresholds are tested from strict to lax and
 the first failure ends the column (fixed-sequence testing, which needs no correction); columns share δ (Bonferroni).

@@ -140,7 +140,7 @@ def command(
         header = {
             "weights_sha256": identity.weights_sha256,
             "thinking_sha256": identity.thinking_sha256,
-            "questions_sha256": questions_sha256(questions),
+            "questions_sha256": questions_sha256(questions, files),
             "max_tokens": max_tokens,
         }
         with TraceLog(path.with_name(f"{path.name}.records.jsonl"), header) as log:
