@@ -115,6 +115,7 @@ def command(
     from models.profile import FILE_NAME, identify, write_profile
     from models.reasoner import bundled_model
     from models.strict_yaml import ConfigError
+    from models.thinking import Keep
     from models.tokenizer import TokenizerError
 
     torch.set_num_threads(1)
@@ -127,6 +128,8 @@ def command(
         questions = file_questions(files, count, seed) if files else bundled_questions(count, seed)
         profiling.check_count(len(questions), levels, budgets)
         chat = load_chat_model(directory, thinking)
+        if chat.thinking.format.keep is not Keep.ANSWER:
+            raise ConfigError("the thinking format has keep: close, must be answer: exits are judged by trial answers")
         spec = ProbeSpec(
             suffix=chat.thinking.probe_suffix,
             max_answer_tokens=chat.thinking.format.probe.max_answer_tokens,

@@ -193,6 +193,14 @@ def test_bad_options_are_told(arguments: tuple[str, ...], told: str) -> None:
     assert "Traceback" not in result.output
 
 
+def test_a_format_whose_exits_answer_anew_is_refused(tmp_path: Path) -> None:
+    form = tmp_path / "form.yaml"
+    form.write_text("keep: close\n")
+    result = calibrate(*QUICK, "--thinking", form, "--out", tmp_path / "profile.json")
+    assert result.exit_code == 1
+    assert "has keep: close, must be answer" in result.output
+
+
 def test_records_of_other_questions_are_not_mixed_in(calibrated: tuple[Path, Result]) -> None:
     path, _ = calibrated
     before = records(path).read_bytes()
