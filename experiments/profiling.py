@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.base import Engine, ProbeSpec
+from engine.base import CapacityError, Engine, ProbeSpec
 from experiments.grid import Grid, grid
 from experiments.provenance import Provenance
 from experiments.step_times import Clock, batches, decode_steps, fit, probe_seconds
@@ -76,16 +77,29 @@ def measured_plant(
     for batch in batches(max_batch):
         for length in lengths:
             endless = cycle(text)
-            timed.append(decode_steps(engine, [tuple(islice(endless, length)) for _ in range(batch)], clock))
+            with suppress(CapacityError):  # the engine never decodes so many that are so long at once
+                timed.append(decode_steps(engine, [tuple(islice(endless, length)) for _ in range(batch)], clock))
     found = fit(timed)
     probed = [one for one in traces if one.probes]
     chosen = probed[:: max(1, len(probed) // PROBED)][: min(PROBED, max_batch)]
     prompts = [one.prompt + one.thought[: one.probes[len(one.probes) // 2].thought_tokens] for one in chosen]
-    seconds, rows = probe_seconds(engine, prompts, spec, clock) if prompts else (0.0, 0.0)
     return (
         MeasuredPlant(step_time=found.step_time, error=found.error, max_batch=max_batch, context=context),
-        ProbeCost(rows=rows, seconds=seconds),
+        _probe_cost(engine, prompts, spec, clock),
     )
+
+
+def _probe_cost(engine: Engine, prompts: Sequence[tuple[int, ...]], spec: ProbeSpec, clock: Clock) -> ProbeCost:
+    """Of as many thoughts at once as the engine holds; nothing, where no thought was ever probed."""
+    if not prompts:
+        return ProbeCost(rows=0.0, seconds=0.0)
+    try:
+        seconds, rows = probe_seconds(engine, prompts, spec, clock)
+    except CapacityError:
+        if len(prompts) == 1:
+            raise
+        return _probe_cost(engine, prompts[: len(prompts) // 2], spec, clock)
+    return ProbeCost(rows=rows, seconds=seconds)
 
 
 def profile(

@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from engine.base import CapacityError, Engine, Probed, ProbeSpec, Request, SequenceId, Token
+from engine.base import CapacityError, Engine, Finished, Probed, ProbeSpec, Request, SequenceId, Token
 from models.latency import StepTime
 
 WARM = 4  # steps that nobody times
@@ -52,12 +52,12 @@ def decode_steps(engine: Engine, prompts: Prompts, clock: Clock, steps: int = ST
 
 
 def fit(timed: Sequence[Timed]) -> Fit:
-    """Least squares of relative errors under a, c, g ≥ 0. Raises ValueError where fewer than 3 points were timed.
+    """Least squares of relative errors under a, c, g ≥ 0. Raises CapacityError where fewer than 3 points were timed.
 
     With three unknowns the best non-negative solution is found among those of all subsets that are let above 0.
     """
     if len(timed) < 3:
-        raise ValueError(f"{len(timed)} points to fit a, c and g to, must be at least 3")
+        raise CapacityError(f"{len(timed)} batches fit the engine to tell a, c and g from, must be at least 3")
     seconds = np.array([one.seconds for one in timed])
     x = np.array([[1.0, one.batch, one.batch * one.context] for one in timed]) / seconds[:, None]
     best, least = np.zeros(3), float(len(timed))  # of all zeros every relative error is 1
@@ -111,6 +111,8 @@ class _Decoding:
                 self.tokens[event.sequence] += 1
             elif isinstance(event, Probed) and asked is not None:
                 asked.append(event)
+            elif isinstance(event, Finished):
+                raise CapacityError(f"a sequence ended after {self.tokens[event.sequence]} tokens, while others waited")
         return seconds
 
     def lengths(self) -> list[int]:

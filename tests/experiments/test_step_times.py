@@ -63,7 +63,7 @@ def test_nothing_is_ever_negative() -> None:
 
 
 def test_too_few_points_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 points to fit a, c and g to, must be at least 3"):
+    with pytest.raises(CapacityError, match="2 batches fit the engine to tell a, c and g from, must be at least 3"):
         fit(timed(StepTime(a=1e-3, c=1e-4))[:2])
 
 
@@ -86,7 +86,15 @@ def test_a_probe_costs_rows_and_takes_time(engine: Engine) -> None:
     assert engine.load().running == engine.load().probing == engine.load().cells_reserved == 0
 
 
+def test_a_batch_that_would_shrink_while_it_is_timed_is_refused() -> None:
+    slow = TorchEngine(load_model(bundled_model()), TorchEngineConfig(cells=400, max_batch=4, prefill_chunk=2))
+    with pytest.raises(CapacityError, match=r"a sequence ended after 50 tokens, while others waited"):
+        decode_steps(slow, [PROMPT + PROMPT[:10]] * 4, steady())
+    assert slow.load().cells_reserved == 0
+
+
 def test_what_does_not_fit_the_engine_is_told(engine: Engine) -> None:
+    assert decode_steps(engine, [PROMPT * 10] * 4, steady()).batch == 4
     with pytest.raises(CapacityError, match=r"8 sequences of 500 tokens do not fit with 29 more each.* may have 512"):
         decode_steps(engine, [PROMPT * 12 + PROMPT[:20]] * 8, steady())
     assert engine.load().cells_reserved == 0
