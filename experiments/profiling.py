@@ -72,7 +72,8 @@ def measured_plant(
     starts = [len(one.prompt) for one in traces]
     ends = [len(one.prompt) + one.tokens for one in traces]
     context = mean_context(starts, [one.tokens for one in traces])
-    lengths = sorted({max(1, round(length)) for length in (float(np.median(starts)), context, float(max(ends)))})
+    shortest, longest = float(np.median(starts)), float(np.percentile(ends, 90))
+    lengths = sorted({max(1, round(length)) for length in (shortest, context, longest)})
     timed = []
     for batch in batches(max_batch):
         for length in lengths:
