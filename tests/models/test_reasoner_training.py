@@ -131,15 +131,15 @@ def test_decoding_in_a_batch_equals_decoding_alone() -> None:
         assert rollout.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
 
 
-def test_the_learning_rate_ends_each_stage_near_zero_and_never_jumps_within_one() -> None:
+def test_the_learning_rate_ends_each_cycle_near_zero_and_never_jumps_within_one() -> None:
     config = TrainingConfig()
-    first = config.blocks * config.block
+    restart, first = config.restart * config.block, config.blocks * config.block
     rates = [learning_rate(step, config) for step in range(config.steps)]
     assert max(rates) == 1.0
-    assert 0 < rates[first - 1] < 0.01
-    assert 0 < rates[-1] < 0.01
-    assert rates[first] == config.calibration_lr
-    assert all(abs(a - b) < 0.02 for a, b in pairwise(rates[:first]))
+    assert (rates[restart], rates[first]) == (config.restart_lr, config.calibration_lr)
+    for cycle in (rates[:restart], rates[restart:first], rates[first:]):
+        assert 0 < cycle[-1] < 0.01
+        assert all(abs(a - b) < 0.02 for a, b in pairwise(cycle))
 
 
 def test_orthogonalised_updates_have_singular_values_near_one() -> None:
