@@ -23,6 +23,7 @@ class Transitions:
     thoughts_with_first_answer: int
     before: float | None  # mean per thought with a first answer
     at_or_after: float | None
+    price: float | None  # a probe's rows as a share of the thought that was still to come; None: no probes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +117,14 @@ def _place(split: str) -> int:
 def _transitions(records: Sequence[Record]) -> Transitions:
     before = [one.first_answer for one in records if one.first_answer is not None]
     after = [one.transitions - one.first_answer for one in records if one.first_answer is not None]
+    rows = sum(probe.rows for one in records for probe in one.probes)
+    to_come = sum(one.thought_tokens - probe.thought_tokens for one in records for probe in one.probes)
     return Transitions(
         per_thought=float(np.mean([one.transitions for one in records])),
         thoughts_with_first_answer=len(before),
         before=float(np.mean(before)) if before else None,
         at_or_after=float(np.mean(after)) if after else None,
+        price=rows / to_come if to_come else None,
     )
 
 

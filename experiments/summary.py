@@ -22,7 +22,7 @@ def summary(figures: Evaluation) -> str:
         "",
         *_verification(figures.breakdown, width),
         "",
-        *_calibration(figures.calibration.all),
+        *_calibration(figures.calibration.all, figures.breakdown.all.transitions.price),
         "",
         *_thresholds(figures.thresholds[Score.GEOMETRIC_MEAN]),
     ]
@@ -85,14 +85,17 @@ def _points(group: Group) -> str:
     return f"{of.before:>27.1f}{of.at_or_after:>7.1f}"
 
 
-def _calibration(found: Calibration | None) -> Iterator[str]:
+def _calibration(found: Calibration | None, price: float | None) -> Iterator[str]:
     if found is None:
         yield "No thought was probed: there is nothing to close early"
         return
-    yield f"{'probes':<20}{'n':>7}{'right':>8}{'ECE':>8}{'AUROC':>8}"
+    yield f"{'probes':<20}{'n':>7}{'right':>8}{'ECE':>8}{'AUROC':>8}{'cost of what it may save':>27}"
     for score, of in found.scores.items():
         area = "—" if of.auroc is None else f"{of.auroc:.3f}"
-        yield f"{SCORE_NAMES[score]:<20}{found.right.count:>7}{found.right.share:>8.1%}{of.error:>8.3f}{area:>8}"
+        yield (
+            f"{SCORE_NAMES[score]:<20}{found.right.count:>7}{found.right.share:>8.1%}{of.error:>8.3f}{area:>8}"
+            + ("" if price is None else f"{price:>27.1%}")
+        )
 
 
 def _thresholds(sweep: Sweep) -> Iterator[str]:

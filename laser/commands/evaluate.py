@@ -52,7 +52,7 @@ OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
     "-n", "count", default=200, show_default=True, type=click.IntRange(1, 5000), help="Questions per benchmark."
 )
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Which questions are drawn.")
-@click.option("--max-tokens", default=640, show_default=True, type=click.IntRange(1), help="Longest reply, tokens.")
+@click.option("--max-tokens", default=768, show_default=True, type=click.IntRange(1), help="Longest reply, tokens.")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
 @click.option("--runner", type=click.Choice(list(Runner)), default=Runner.AUTO, show_default=True)
 @click.option(
