@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.token_simulation import Measured, simulate
 from models.latency import Plant, StepTime, mean_context
-from tests.models.token_simulation import Measured, simulate
 
 GPU = StepTime(a=0.010, c=0.0005)
 CPU = StepTime(a=0.003, c=0.001)
