@@ -1,0 +1,1 @@
+"""What a profile, a plant and an objective imply for serving, worked out beforehand."""

@@ -1,0 +1,93 @@
+"""All outputs of an analysis, and the files that they go to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from experiments.analysis import checks, maps, sweep
+from experiments.analysis.capacity import Capacity, capacity
+from experiments.analysis.checks import Checks
+from experiments.analysis.fronts import Fronts, fronts
+from experiments.analysis.log import Entry
+from experiments.analysis.maps import Mapped, policy_maps
+from experiments.analysis.misspecification import Misspecification, misspecification
+from experiments.analysis.replay import Replay, replay
+from experiments.analysis.situation import Situation
+from experiments.analysis.sweep import Sweep
+from models.replacement import replacing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """What a profile, a plant and an objective imply."""
+
+    fronts: Fronts
+    maps: Mapped
+    sweep: Sweep
+    capacity: Capacity
+    checks: Checks
+    misspecification: tuple[Misspecification, ...]
+    replay: Replay | None  # of a log, where one is given
+
+
+def effort(one: Situation, log: Sequence[Entry] | None) -> int:
+    """How often `analyse` advances."""
+    solves = maps.RATES + sweep.RATES + len(one.rates)
+    return solves + len(checks.LOADS) + checks.RATES + 2 + (log is not None)
+
+
+def analyse(
+    one: Situation, log: Sequence[Entry] | None, *, clock: Callable[[], float], advance: Callable[[], None]
+) -> Analysis:
+    """Work everything out. Raises SolverError."""
+    bears = capacity(one)
+    highest = bears.sheds_from
+    return Analysis(
+        fronts=fronts(one),
+        maps=policy_maps(one, maps.grid(max(highest, max(one.rates))), clock, advance),
+        sweep=sweep.sweep(one, sweep.grid(one, highest), clock, advance),
+        capacity=bears,
+        checks=checks.checks(one, highest, clock, advance),
+        misspecification=tuple(misspecification(one, clock, advance)),
+        replay=None if log is None else replay(one, log, advance),
+    )
+
+
+def write_json(path: Path, one: Situation, found: Analysis, options: Mapping[str, object]) -> None:
+    """All figures, with where they come from; the policy table has a file of its own."""
+    told = asdict(found)
+    del told["maps"]["table"]
+    said = {
+        "provenance": {
+            "model": asdict(one.measured.model),
+            "calibrated": one.measured.provenance.get("date"),
+            "laser": version("laser-serving"),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "options": {name: _plain(value) for name, value in options.items()},
+        },
+        "situation": {
+            "classes": one.tables.classes,
+            "mix": one.mix.tolist(),
+            "rates": one.rates,
+            "points": [asdict(point) for point in one.tables.points],
+            "objective": asdict(one.objective),
+            "plant": {
+                "step_time": asdict(one.plant.step_time),
+                "max_batch": one.plant.max_batch,
+                "context": one.plant.context,
+                "cv2": one.plant.cv2,
+            },
+        },
+        **told,
+    }
+    with replacing(path) as draft:
+        draft.write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _plain(value: object) -> object:
+    return value.name if isinstance(value, Path) else value

@@ -1,0 +1,120 @@
+"""How much the machine can bear: the largest arrival rate for each loss of accuracy, and from where it must shed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.analysis.situation import Situation
+from models.quality import prune_hull
+
+LOSSES = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bearable:
+    """The largest rate at which every class still loses at most so much accuracy, none being turned away."""
+
+    loss: float  # from the full thought's
+    floors: tuple[float, ...]  # accuracy, by class
+    rate: float  # requests/s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headroom:
+    """What is left at a rate."""
+
+    rate: float  # requests/s
+    factor: float  # by which it may grow before requests must be turned away
+    loss: float | None  # the least by which all classes' floors must come down for it; None: some are turned away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """Tokens/s, and what they are worth in requests/s of this mix."""
+
+    tokens_per_s: float  # D_max: of a full batch
+    planned_tokens_per_s: float  # ρ_max·D_max
+    full_thought_rate: float  # requests/s
+    sheds_from: float  # requests/s
+    bearable: tuple[Bearable, ...]
+    headroom: tuple[Headroom, ...]  # at the rates looked at
+
+
+def capacity(one: Situation) -> Capacity:
+    """Capacity in closed form."""
+    full = one.tables.accuracy[:, 0]
+    bearable = []
+    for loss in LOSSES:
+        floors = np.maximum(full - loss, 0.0)
+        bearable.append(Bearable(loss=loss, floors=tuple(floors.tolist()), rate=largest_rate(one, floors.tolist())))
+    limit = sheds_from(one)
+    return Capacity(
+        tokens_per_s=one.plant.capacity,
+        planned_tokens_per_s=one.bound,
+        full_thought_rate=one.bound / one.full_tokens,
+        sheds_from=limit,
+        bearable=tuple(bearable),
+        headroom=tuple(
+            Headroom(rate=rate, factor=limit / rate, loss=_least_loss(one, rate) if rate <= limit else None)
+            for rate in one.rates
+        ),
+    )
+
+
+def largest_rate(one: Situation, floors: Sequence[float]) -> float:
+    """The largest rate, requests/s, at which every class keeps its floor of accuracy and nobody is turned away.
+
+    A floor that no point reaches is held as well as can be, by the most accurate one.
+    """
+    needed = []
+    for d, floor in enumerate(floors):
+        tokens, accuracy = one.hull(d)
+        needed.append(float(np.interp(floor, accuracy, tokens)))
+    return one.bound / float(one.mix @ np.array(needed))
+
+
+def sheds_from(one: Situation) -> float:
+    """The rate, requests/s, from which turning some requests away is better than serving all with less accuracy.
+
+    Seen as a point of no accuracy but a penalty, shedding belongs to a class's hull; the first price at which it pays
+    is the smallest slope up from it.
+    """
+    tables, penalty = one.tables, one.objective.shed_penalty
+    present = np.flatnonzero(one.mix > 0.0)
+    hulls = [
+        prune_hull([tables.shed_tokens, *tables.tokens[d]], [-penalty, *tables.accuracy[d]])
+        for d in range(len(one.mix))
+    ]
+    tokens = [np.array([tables.shed_tokens, *tables.tokens[d]])[hull] for d, hull in enumerate(hulls)]
+    worth = [np.array([-penalty, *tables.accuracy[d]])[hull] for d, hull in enumerate(hulls)]
+    price = min(float((worth[d][1] - worth[d][0]) / (tokens[d][1] - tokens[d][0])) for d in present)
+    chosen = 0.0  # tokens of a mean request at that price, nobody shed yet
+    for d in present:
+        gain = np.diff(worth[d]) / np.diff(tokens[d])
+        chosen += float(one.mix[d] * tokens[d][max(1, int(np.searchsorted(-gain, -price, side="left")))])
+    return _demand_of(one, price) / chosen
+
+
+def _demand_of(one: Situation, price: float) -> float:
+    """The most tokens/s within the bound whose waiting costs no more than this price, correct answers a token."""
+    weight, low, high = one.objective.latency_weight, 0.0, one.bound
+    if weight * one.plant.slope(high) <= price:
+        return high
+    while high - low > 1e-9 * one.bound:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if weight * one.plant.slope(middle) <= price else (low, middle)
+    return low
+
+
+def _least_loss(one: Situation, rate: float) -> float:
+    full, low, high = one.tables.accuracy[:, 0], 0.0, 1.0
+    if largest_rate(one, full.tolist()) >= rate:
+        return 0.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2.0
+        enough = largest_rate(one, (full - middle).tolist()) >= rate
+        low, high = (low, middle) if enough else (middle, high)
+    return high

@@ -1,0 +1,88 @@
+"""Logs of decisions, as an analysis takes them: who decided what, on which estimate, and how long it took.
+
+A file holds JSON Lines, one decision each, oldest first; lists are by class, in the profile's order.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from models.latency import StepTime
+
+
+class LogError(ValueError):
+    """A log that cannot be used; the message names the file, the line and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One decision."""
+
+    time_s: float  # on any clock that only grows
+    rate: float  # requests/s, estimated
+    mix: tuple[float, ...]  # share of each class, estimated
+    work_ratio: tuple[float, ...]  # κ, estimated
+    step_time: tuple[float, float, float]  # a, c and g, estimated
+    threshold: tuple[float, ...]  # decided; above 1: never probed
+    budget: tuple[float, ...]  # decided, thinking tokens
+    accuracy: tuple[float, ...]  # expected of those served
+    shed: tuple[float, ...]  # share turned away
+    demand: float  # tokens/s, expected
+    in_system: float  # requests, expected
+    rung: str  # who decided: the optimiser, or what stood in for it
+    failed: bool  # whether somebody above that rung had failed
+    solve_s: float  # wall clock
+
+    def __post_init__(self) -> None:
+        for name in ("time_s", "rate", "demand", "in_system", "solve_s"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)}, must be finite")
+        for name in ("rate", "demand", "in_system", "solve_s"):
+            if getattr(self, name) < 0.0:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 0")
+        StepTime(a=self.step_time[0], c=self.step_time[1], g=self.step_time[2])  # raises for what can't be
+
+
+def read_log(path: Path, classes: Sequence[str]) -> list[Entry]:
+    """The decisions in a file; a last line that was cut off while it was written is left out. Raises LogError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except OSError as error:
+        raise LogError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise LogError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
+    entries: list[Entry] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entries.append(_entry(json.loads(line), len(classes)))
+        except (ValueError, TypeError) as error:
+            if number == len(lines) and not line.endswith("\n"):
+                break
+            raise LogError(f"{path}:{number}: {error}") from error
+        if len(entries) > 1 and entries[-1].time_s < entries[-2].time_s:
+            raise LogError(f"{path}:{number}: time_s is {entries[-1].time_s}, must be at least {entries[-2].time_s}")
+    if not entries:
+        raise LogError(f"{path}: has no decisions")
+    return entries
+
+
+def _entry(said: Any, classes: int) -> Entry:
+    if not isinstance(said, dict):
+        raise ValueError(f"is {json.dumps(said)[:40]}, must be an object")
+    values: dict[str, Any] = {}
+    for field in fields(Entry):
+        if field.name not in said:
+            raise ValueError(f"{field.name} is missing")
+        value = said[field.name]
+        if isinstance(value, list):
+            expected = 3 if field.name == "step_time" else classes
+            if len(value) != expected:
+                raise ValueError(f"{field.name} has {len(value)} entries, must have {expected}")
+            value = tuple(float(item) for item in value)
+        values[field.name] = value
+    return Entry(**values)

@@ -1,0 +1,55 @@
+"""The policy map over rates: one table of thresholds and budgets for each, by the number of requests in the system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from controller.policy_map import PolicyMap, PolicyMapper
+from controller.policy_table import PolicyTable
+from experiments.analysis.situation import Situation
+
+RATES = 16
+LEAST_ROWS = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapped:
+    """The table, and what is expected of each of its rates."""
+
+    table: PolicyTable
+    in_system: tuple[float, ...]  # mean number of requests, by rate
+    turned_away: tuple[float, ...]  # share of requests that meet the last row, by rate
+
+
+def policy_maps(
+    one: Situation, rates: Sequence[float], clock: Callable[[], float], advance: Callable[[], None]
+) -> Mapped:
+    """Solve for each rate. Rows reach to twice the batch. Raises SolverError."""
+    rows = max(LEAST_ROWS, 2 * one.plant.max_batch)
+    mapper = PolicyMapper(one.tables, one.objective, rows=rows, clock=clock)
+    found: list[PolicyMap] = []
+    for rate in rates:
+        found.append(mapper.solve(one.load(rate), one.plant))
+        advance()
+    longest = one.measured.max_tokens
+    return Mapped(
+        table=PolicyTable(
+            weights_sha256=one.measured.model.weights_sha256,
+            classes=one.tables.classes,
+            rates=tuple(rates),
+            thresholds=tuple(
+                tuple(tuple(None if t > 1.0 else float(t) for t in row) for row in at.threshold) for at in found
+            ),
+            budgets=tuple(
+                tuple(tuple(None if b >= longest else int(b) for b in row) for row in at.budget) for at in found
+            ),
+        ),
+        in_system=tuple(at.in_system for at in found),
+        turned_away=tuple(at.turned_away for at in found),
+    )
+
+
+def grid(highest: float) -> list[float]:
+    """Evenly spaced rates, the last somewhat above `highest`."""
+    return [1.1 * highest * (n + 1) / RATES for n in range(RATES)]

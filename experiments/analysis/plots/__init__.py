@@ -1,0 +1,1 @@
+"""An analysis drawn: one PNG file for each question, its answer in the title."""

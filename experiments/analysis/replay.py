@@ -1,0 +1,197 @@
+"""A log of decisions looked at afterwards: how the controller did, and what other policies would have done.
+
+Policies are compared on the plant model, each at the load and step time that were estimated then. Means are over
+requests. Where demand exceeds its bound, the number in the system goes on along its tangent, so that means stay finite.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from controller.fallback import decide
+from controller.load import Load
+from experiments.analysis.log import Entry
+from experiments.analysis.situation import Situation
+from models.latency import Plant, StepTime
+from models.quality import prune_hull
+
+Array = npt.NDArray[np.float64]
+
+COMPARED = 40  # decisions of a log that policies are compared at, evenly spaced
+HALVINGS = 14  # of the latency weight that gives the log's accuracy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What a policy would have given."""
+
+    name: str
+    accuracy: float  # of those served
+    latency_s: float  # mean
+    shed: float  # share of requests
+    overloaded: float  # share of the time that demand exceeded its bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """The figures of a log."""
+
+    decisions: int
+    minutes: float
+    rungs: dict[str, int]  # decisions by who took them
+    failures: int
+    solve_median_ms: float
+    solve_p99_ms: float
+    movement: tuple[float, ...]  # of each class's threshold, confidence a minute
+    policies: tuple[Compared, ...]
+    entries: tuple[Entry, ...]
+
+
+def replay(one: Situation, entries: Sequence[Entry], advance: Callable[[], None]) -> Replay:
+    """Look at a log; entries are by time."""
+    minutes = (entries[-1].time_s - entries[0].time_s) / 60.0
+    thresholds = np.minimum(np.array([entry.threshold for entry in entries]), 1.0)  # 1 and above: never closed
+    moved = np.abs(np.diff(thresholds, axis=0)).sum(axis=0)
+    solve_ms = 1e3 * np.array([entry.solve_s for entry in entries])
+    found = Replay(
+        decisions=len(entries),
+        minutes=minutes,
+        rungs=dict(Counter(entry.rung for entry in entries).most_common()),
+        failures=sum(entry.failed for entry in entries),
+        solve_median_ms=float(np.median(solve_ms)),
+        solve_p99_ms=float(np.quantile(solve_ms, 0.99)),
+        movement=tuple((moved / minutes if minutes > 0.0 else 0.0 * moved).tolist()),
+        policies=tuple(compare(one, entries)),
+        entries=tuple(entries),
+    )
+    advance()
+    return found
+
+
+def compare(one: Situation, entries: Sequence[Entry]) -> list[Compared]:
+    """The log's own decisions, full thought, and others tuned in hindsight to be as accurate as the log."""
+    until = np.array([entry.time_s for entry in entries])
+    lasted = np.diff(until, append=until[-1] + (float(np.median(np.diff(until))) if len(until) > 1 else 1.0))
+    requests = np.array([entry.rate for entry in entries]) * np.maximum(lasted, 1e-9)
+    places = np.unique(np.linspace(0, len(entries) - 1, COMPARED).round().astype(int))
+    places = places[requests[places] > 0.0]
+    if not places.size:
+        return []
+    moments = [_Moment(one, entries[place], float(requests[place])) for place in places]
+    own = _compared("the log", moments, [moment.own() for moment in moments])
+    tables = one.tables
+    unbound = [k for k, point in enumerate(tables.points) if point.budget >= one.measured.max_tokens]
+    found = [
+        own,
+        _compared("full thought", moments, [moment.point(np.eye(len(tables.points))[0]) for moment in moments]),
+    ]
+    for name, columns in (
+        ("best constant threshold", unbound),
+        ("best constant threshold and budget", list(range(len(tables.points)))),
+    ):
+        shares = _constant(one, moments, columns, own.accuracy)
+        found.append(_compared(name, moments, [moment.point(shares) for moment in moments]))
+    found.append(_adaptive(one, moments, own.accuracy))
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Met:
+    accuracy: float  # of those served
+    shed: float
+    in_system: float
+    over: bool
+
+
+class _Moment:
+    """The load and plant of one logged decision."""
+
+    def __init__(self, one: Situation, entry: Entry, requests: float) -> None:
+        a, c, g = entry.step_time
+        self.one, self.entry, self.requests = one, entry, requests
+        self.plant: Plant = replace(one.plant, step_time=StepTime(a=a, c=c, g=g))
+        self.load = Load(rate=entry.rate, mix=np.array(entry.mix), work_ratio=np.array(entry.work_ratio))
+
+    def own(self) -> _Met:
+        entry = self.entry
+        shares = self.load.mix * (1.0 - np.array(entry.shed))
+        return self._met(shares, np.array(entry.accuracy), entry.demand)
+
+    def point(self, shares: Array) -> _Met:
+        """The same mixture of points for every class."""
+        mixture = np.tile(shares, (len(self.load.mix), 1))
+        return self.mixture(mixture, np.zeros(len(self.load.mix)))
+
+    def mixture(self, mixture: Array, shed: Array) -> _Met:
+        tables = self.one.tables
+        served = np.maximum(mixture.sum(axis=1), 1e-12)
+        tokens = (mixture * tables.tokens).sum(axis=1) + tables.shed_tokens * shed
+        demand = float((self.load.rates * self.load.work_ratio) @ tokens)
+        return self._met(self.load.mix * (1.0 - shed), (mixture * tables.accuracy).sum(axis=1) / served, demand)
+
+    def _met(self, shares: Array, accuracy: Array, demand: float) -> _Met:
+        bound = self.one.objective.max_load * self.plant.capacity
+        served = float(shares.sum())
+        beyond = max(0.0, demand - bound)
+        waiting = self.plant.in_system(min(demand, bound)) + (self.plant.slope(bound) * beyond if beyond else 0.0)
+        return _Met(
+            accuracy=float(shares @ accuracy) / served if served > 0.0 else 0.0,
+            shed=1.0 - served,
+            in_system=waiting,
+            over=beyond > 1e-6 * bound,
+        )
+
+
+def _compared(name: str, moments: Sequence[_Moment], met: Sequence[_Met]) -> Compared:
+    requests = np.array([moment.requests for moment in moments])
+    served = requests * (1.0 - np.array([one.shed for one in met]))
+    seconds = np.array([moment.requests / moment.entry.rate for moment in moments])
+    total = float(served.sum())
+    return Compared(
+        name=name,
+        accuracy=float(served @ [one.accuracy for one in met]) / total if total > 0.0 else 0.0,
+        latency_s=float(seconds @ [one.in_system for one in met]) / total if total > 0.0 else 0.0,
+        shed=1.0 - total / float(requests.sum()),
+        overloaded=float(seconds @ [one.over for one in met]) / float(seconds.sum()),
+    )
+
+
+def _constant(one: Situation, moments: Sequence[_Moment], columns: Sequence[int], accuracy: float) -> Array:
+    """The cheapest mixture of these points, alike for all classes and all the time, with this accuracy on the mean."""
+    weight = np.array([moment.requests for moment in moments])
+    by_class = weight @ np.array([moment.load.mix for moment in moments]) / weight.sum()
+    worked = weight @ np.array([moment.load.mix * moment.load.work_ratio for moment in moments]) / weight.sum()
+    tokens, answers = worked @ one.tables.tokens[:, columns], by_class @ one.tables.accuracy[:, columns]
+    hull = prune_hull(tokens, answers)
+    place = float(np.interp(accuracy, answers[hull], np.arange(len(hull))))
+    low, high = int(place), min(int(place) + 1, len(hull) - 1)
+    shares = np.zeros(len(one.tables.points))
+    shares[columns[hull[low]]] += 1.0 - (place - low)
+    shares[columns[hull[high]]] += place - low
+    return shares
+
+
+def _adaptive(one: Situation, moments: Sequence[_Moment], accuracy: float) -> Compared:
+    """Decisions by the load, as good as the optimiser's, with the latency weight that gives this accuracy."""
+
+    def at(weight: float) -> Compared:
+        objective = replace(one.objective, latency_weight=weight, accuracy_floors=())
+        decided = [decide(one.tables, objective, moment.load, moment.plant) for moment in moments]
+        met = [moment.mixture(did.mixture, did.shed) for moment, did in zip(moments, decided, strict=True)]
+        return _compared("by the load, equally accurate", moments, met)
+
+    low, high = 1e-6, 10.0  # accuracy falls with the weight
+    best = at(low)
+    for _ in range(HALVINGS):
+        middle = (low * high) ** 0.5
+        tried = at(middle)
+        if tried.accuracy >= accuracy - 1e-9:
+            low, best = middle, tried
+        else:
+            high = middle
+    return best

@@ -1,0 +1,82 @@
+"""What is analysed: a model on its machine, what is wanted of it, and the load it is to bear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from controller.load import Load
+from controller.objective import Objective
+from models import profile, quality
+from models.latency import Plant
+from models.quality import prune_hull
+
+Array = npt.NDArray[np.float64]
+
+TYPICAL = (0.5, 0.8, 1.1)  # loads of the full thought that are looked at unless rates are stated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Situation:
+    """Everything an analysis starts from."""
+
+    measured: profile.Profile
+    tables: quality.Profile  # of the points in use; the first is the full thought
+    plant: Plant
+    objective: Objective
+    mix: Array  # share of each class
+    rates: tuple[float, ...]  # requests/s that are looked at closely, rising
+
+    def load(self, rate: float) -> Load:
+        """This mix at a rate, requests as long as profiled."""
+        return Load(rate=rate, mix=self.mix, work_ratio=np.ones(len(self.mix)))
+
+    @property
+    def full_tokens(self) -> float:
+        """Tokens of a mean request with full thought."""
+        return float(self.mix @ self.tables.tokens[:, 0])
+
+    @property
+    def bound(self) -> float:
+        """Most tokens/s that are planned for, ρ_max·D_max."""
+        return self.objective.max_load * self.plant.capacity
+
+    def hull(self, d: int) -> tuple[Array, Array]:
+        """Tokens and accuracy of the points of a class that are worth mixing, cheapest first."""
+        points = prune_hull(self.tables.tokens[d], self.tables.accuracy[d])
+        return self.tables.tokens[d, points], self.tables.accuracy[d, points]
+
+
+def situation(
+    measured: profile.Profile,
+    objective: Objective,
+    *,
+    mix: Sequence[float] | None = None,
+    rates: Sequence[float] | None = None,
+    certified_only: bool = True,
+) -> Situation:
+    """With the mix of the calibration's questions and typical rates, unless stated. Raises ValueError."""
+    floors = objective.accuracy_floors
+    if floors and len(floors) != len(measured.classes):
+        raise ValueError(f"accuracy_floors has {len(floors)} entries, must have {len(measured.classes)} or none")
+    shares = np.array(measured.counts if mix is None else mix, dtype=np.float64)
+    if len(shares) != len(measured.classes) or shares.min() < 0.0 or not 0.0 < shares.sum() < np.inf:
+        raise ValueError(f"mix is {shares.tolist()}, must be one number of at least 0 for each class, and not all 0")
+    shares /= shares.sum()
+    tables, plant = measured.quality(certified_only=certified_only), measured.queue()
+    if rates is None:
+        keeps_up = plant.capacity / float(shares @ tables.tokens[:, 0])
+        rates = [float(f"{share * keeps_up:.2g}") for share in TYPICAL]
+    if not rates or not all(0.0 < rate < np.inf for rate in rates):
+        raise ValueError(f"rates are {list(rates)} requests/s, must be finite and above 0")
+    return Situation(
+        measured=measured,
+        tables=tables,
+        plant=plant,
+        objective=objective,
+        mix=shares,
+        rates=tuple(sorted(set(rates))),
+    )

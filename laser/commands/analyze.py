@@ -1,0 +1,135 @@
+"""`laser analyze`: what a profile implies for serving, worked out beforehand: tables, figures and the policy table."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import click
+
+Rates = tuple[float, ...]
+
+
+def _rates(context: click.Context, option: click.Parameter, said: str | None) -> Rates | None:
+    if said is None:
+        return None
+    try:
+        rates = tuple(float(part) for part in said.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{said!r} is no list of requests/s such as 2,5,10") from None
+    for rate in rates:
+        if not (math.isfinite(rate) and rate > 0.0):
+            raise click.BadParameter(f"{rate:g} requests/s must be finite and above 0")
+    return rates
+
+
+def _mix(context: click.Context, option: click.Parameter, said: str | None) -> dict[str, float] | None:
+    if said is None:
+        return None
+    mix: dict[str, float] = {}
+    for part in said.split(","):
+        name, _, share = part.partition("=")
+        try:
+            mix[name.strip()] = float(share)
+        except ValueError:
+            raise click.BadParameter(f"{part!r} is no share of a class such as easy=0.5") from None
+        if not (math.isfinite(mix[name.strip()]) and mix[name.strip()] >= 0.0):
+            raise click.BadParameter(f"{part!r}: a share must be finite and at least 0")
+    if sum(mix.values()) <= 0.0:
+        raise click.BadParameter(f"{said!r}: one share must be above 0")
+    return mix
+
+
+@click.command("analyze")
+@click.option("--profile", "profile_file", type=click.Path(path_type=Path), help="[default: the bundled model's]")
+@click.option("--rate", callback=_rates, metavar="R", help="The arrival rate to look at closely, requests/s.")
+@click.option(
+    "--rates",
+    callback=_rates,
+    metavar="R,R,…",
+    help="Several of them. [default: full thought's load at 50 %, 80 % and 110 %]",
+)
+@click.option(
+    "--mix",
+    callback=_mix,
+    metavar="CLASS=SHARE,…",
+    help="Shares of the difficulty classes, 0 where left out. [default: as in the calibration]",
+)
+@click.option(
+    "--controller",
+    "controller_file",
+    type=click.Path(path_type=Path),
+    help="What is wanted: YAML with latency_weight, shed_penalty, accuracy_floors, ….",
+)
+@click.option("--uncertified", is_flag=True, help="Also plan with thresholds and budgets that are not certified.")
+@click.option("--log", "log_file", type=click.Path(path_type=Path), help="A controller's log of decisions to look at.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory for analysis.json, policy_table.json and the figures; made where it is missing.",
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    profile_file: Path | None,
+    rate: Rates | None,
+    rates: Rates | None,
+    mix: dict[str, float] | None,
+    controller_file: Path | None,
+    uncertified: bool,
+    log_file: Path | None,
+    out: Path | None,
+) -> None:
+    """Work out what a model's profile implies under a load.
+
+    Pareto fronts of accuracy, tokens and latency; the policy map; shadow prices; capacity; how far the models can be
+    trusted; and, with --log, how a controller did. Nothing is decoded.
+    """
+    import time
+
+    from controller.objective import Objective
+    from controller.optimizer import SolverError
+    from controller.policy_table import write_policy_table
+    from experiments.analysis.analysis import analyse, effort, write_json
+    from experiments.analysis.log import LogError, read_log
+    from experiments.analysis.situation import situation
+    from experiments.analysis.tables import tables
+    from models.profile import FILE_NAME, ProfileError, read_profile
+    from models.reasoner import bundled_model
+    from models.strict_yaml import ConfigError, read
+
+    if rate is not None and rates is not None:
+        raise click.UsageError("--rate and --rates say the same, give one of them")
+    try:
+        file = profile_file or bundled_model() / FILE_NAME
+        if not file.exists():
+            raise click.ClickException(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
+        measured = read_profile(file)
+        unknown = sorted(set(mix or ()) - set(measured.classes))
+        if unknown:
+            raise click.BadParameter(
+                f"there is no class {unknown[0]!r}, there are {', '.join(measured.classes)}", param_hint="'--mix'"
+            )
+        one = situation(
+            measured,
+            Objective() if controller_file is None else read(controller_file, Objective),
+            mix=None if mix is None else [mix.get(name, 0.0) for name in measured.classes],
+            rates=rate or rates,
+            certified_only=not uncertified,
+        )
+        log = None if log_file is None else read_log(log_file, measured.classes)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)  # told now, not after all the solving
+        with click.progressbar(length=effort(one, log), label="Analysis        ") as bar:
+            found = analyse(one, log, clock=time.perf_counter, advance=lambda: bar.update(1))
+        click.echo(f"\n{tables(one, found)}")
+        if out is not None:
+            from experiments.analysis.plots.gallery import draw
+
+            write_json(out / "analysis.json", one, found, context.params)
+            write_policy_table(out / "policy_table.json", found.maps.table)
+            figures = draw(out, one, found)
+            click.echo(f"\nFigures: {', '.join(file.name for file in figures)}")
+            click.echo(f"Files: {out / 'analysis.json'}, {out / 'policy_table.json'}")
+    except (ProfileError, ConfigError, LogError, SolverError, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
