@@ -79,11 +79,6 @@ def fronts(one: Situation) -> Fronts:
     )
 
 
-def joint_front(one: Situation) -> Front:
-    """The front of thresholds and budgets by class."""
-    return _front(one, one.tables)
-
-
 def latency_at(one: Situation, tokens: float, rate: float) -> float | None:
     """Mean seconds from arrival to end of requests of so many tokens; None: they are more than are planned for."""
     demand = tokens * rate

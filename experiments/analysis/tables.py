@@ -7,7 +7,7 @@ from collections.abc import Callable
 from experiments.analysis.analysis import Analysis
 from experiments.analysis.capacity import Capacity
 from experiments.analysis.checks import Checks
-from experiments.analysis.fronts import Fronts
+from experiments.analysis.fronts import Fronts, latency_at
 from experiments.analysis.misspecification import Misspecification
 from experiments.analysis.replay import Replay
 from experiments.analysis.situation import Situation
@@ -53,14 +53,9 @@ def _fronts(one: Situation, found: Fronts) -> list[str]:
     ):
         tokens = front.tokens_at(min(full, front.accuracy[-1]))
         assert tokens is not None
-        latency = tuple(_latency(one, tokens, rate) for rate in found.rates)
+        latency = tuple(latency_at(one, tokens, rate) for rate in found.rates)
         lines.append(f"{name:<{WIDTH}}{min(full, front.accuracy[-1]):>10.1%}{tokens:>8.0f}" + _times(latency))
     return lines
-
-
-def _latency(one: Situation, tokens: float, rate: float) -> float | None:
-    demand = tokens * rate
-    return one.plant.latency(demand, rate) if demand < one.plant.capacity else None
 
 
 def _times(latency_s: tuple[float | None, ...]) -> str:

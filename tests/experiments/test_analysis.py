@@ -18,7 +18,7 @@ from controller.policy_map import PolicyMapper
 from experiments.analysis import maps, sweep
 from experiments.analysis.capacity import capacity, largest_rate, sheds_from
 from experiments.analysis.checks import against_simulation, brute_force, gaps, tangents
-from experiments.analysis.fronts import fronts, joint_front
+from experiments.analysis.fronts import fronts
 from experiments.analysis.log import Entry, LogError, read_log
 from experiments.analysis.misspecification import misspecification
 from experiments.analysis.replay import compare, replay
@@ -61,7 +61,7 @@ def bisect(low: float, high: float, holds: Callable[[float], bool]) -> float:
 
 def test_no_setting_beats_a_front(one: Situation) -> None:
     """All 35 points of each of the three classes."""
-    front = joint_front(one)
+    front = fronts(one).joint
     tokens, accuracy = np.zeros(1), np.zeros(1)
     for d, share in enumerate(one.mix):
         tokens = np.add.outer(tokens, share * one.tables.tokens[d]).ravel()
@@ -88,7 +88,7 @@ def test_more_freedom_never_costs_accuracy(one: Situation) -> None:
 
 
 def test_the_optimiser_decides_on_the_front(one: Situation, program: Optimizer) -> None:
-    front = joint_front(one)
+    front = fronts(one).joint
     for rate in (2.0, 8.0, 11.0, 14.0):
         decision = program.solve(one.load(rate), one.plant)
         best = front.accuracy_at(decision.demand / rate)

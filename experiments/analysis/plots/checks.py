@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.analysis.checks import Checks
-from experiments.analysis.misspecification import Misspecification, Outcome
+from experiments.analysis.misspecification import Misspecification
 from experiments.analysis.plots.canvas import BLUE, DARK, GREEN, ORANGE, RED, canvas, percent, save
 from experiments.analysis.situation import Situation
 
@@ -107,7 +107,12 @@ def _tornado(latency: Axes, accuracy: Axes, found: Misspecification) -> None:
             )
         else:
             latency.barh(place, change, 0.36, color=colour)
-            _tell(latency, place, change, f"{change:+.2f} s{_shedding(belief.outcome)}", span)
+            _tell(latency, place, change, f"{change:+.2f} s", span)
+            if belief.outcome.shed > max(0.005, found.right.shed + 0.005):
+                latency.annotate(
+                    f"{belief.outcome.shed:.0%} turned away", (max(0.0, change), place), (8, 0), va="center",
+                    textcoords="offset points", fontsize=8, color=RED,
+                )  # fmt: skip
     for axes, most in ((latency, span), (accuracy, widest)):
         axes.axvline(0.0, color=DARK, linewidth=1)
         axes.set_xlim(-1.75 * most, 1.75 * most)
@@ -121,10 +126,6 @@ def _tornado(latency: Axes, accuracy: Axes, found: Misspecification) -> None:
     latency.set(xlabel="change of mean latency, s")
     accuracy.set(title=f"Answered correctly, {right.accuracy:.1%} when right", xlabel="change, points of all requests")
     percent(accuracy, x=True)
-
-
-def _shedding(outcome: Outcome) -> str:
-    return f", {outcome.shed:.0%} turned away" if outcome.shed > 0.005 else ""
 
 
 def _tell(axes: Axes, place: float, value: float, text: str, span: float) -> None:

@@ -18,6 +18,7 @@ STYLES = {
 MARKERS = {"full thought": ("*", DARK, 15), "fixed 0.90": ("v", GREEN, 9), "fixed 0.95": ("D", RED, 8)}
 GAIN = 0.99  # less than a hundredth is no gain worth a title
 POINT = 0.01
+ONLY = "Nothing but the full thought is in use"
 OTHER = ("^", BLUE, 9)  # any other fixed point
 
 
@@ -57,6 +58,8 @@ def _tokens(axes: Axes, found: Fronts) -> None:
 
 
 def _gain(tokens: float, accuracy: float, joint: Front) -> str:
+    if len(joint.tokens) == 1 and joint.tokens[0] == tokens:
+        return ONLY
     same = joint.tokens_at(accuracy)
     if same is None:
         return f"Full thought stays the most accurate, {accuracy:.1%}"
@@ -102,6 +105,8 @@ def _latency(axes: Axes, found: Fronts, number: int) -> None:
 
 def _wait(rate: float, full: float | None, accuracy: float, joint: LatencyFront) -> str:
     at = f"{rate:g} requests/s"
+    if len(joint.latency_s) == 1 and joint.latency_s[0] == full:
+        return f"{at}: {full:.2f} s. {ONLY}"
     if not joint.latency_s:
         return f"{at}: no setting keeps up, requests must be turned away"
     alike = [seconds for seconds, has in zip(joint.latency_s, joint.accuracy, strict=True) if has >= accuracy - 1e-9]

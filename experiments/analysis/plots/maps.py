@@ -29,7 +29,8 @@ def draw_maps(path: Path, one: Situation, found: Mapped) -> None:
         (("threshold", table.thresholds, NEVER), ("budget, tokens", table.budgets, UNBOUND))
     ):
         levels = _levels(values)
-        colours = ListedColormap(colormaps["viridis"](np.linspace(0.95, 0.1, max(2, len(levels)))))
+        shades = np.linspace(0.95, 0.1, len(levels)) if len(levels) > 1 else [0.1, 0.1]
+        colours = ListedColormap(colormaps["viridis"](shades))
         norm = BoundaryNorm(np.arange(len(levels) + 1) - 0.5, max(2, len(levels)))
         for d, axes in enumerate(panels[row]):
             places = np.array([[levels.index(columns[d]) for columns in at] for at in values])

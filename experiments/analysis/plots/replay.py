@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.analysis.plots.canvas import BLUE, DARK, GREEN, MUTED, ORANGE, RED, canvas, class_colours, save
 from experiments.analysis.replay import Compared, Replay
@@ -71,6 +72,9 @@ def _solves(axes: Axes, found: Replay) -> None:
         solve_ms, bins=np.geomspace(solve_ms.min() / 1.2, solve_ms.max() * 1.2, 41).tolist(), color=BLUE, alpha=0.7
     )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.axvline(found.solve_median_ms, color=DARK, linewidth=1.4, label="median")
     axes.axvline(found.solve_p99_ms, color=RED, linewidth=1.4, linestyle="--", label="p99")
     axes.legend(framealpha=0.85)

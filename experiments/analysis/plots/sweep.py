@@ -90,7 +90,7 @@ def _decided(axes: Axes, rates: Sequence[float], found: Sweep) -> None:
     waits.plot(*zip(*served, strict=True), color=MUTED, linewidth=1.8, linestyle="--")
     waits.set_ylabel("mean latency, s (dashed)", color=MUTED)
     waits.set_ylim(bottom=0)
-    axes.legend(loc="center left", framealpha=0.85)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.55, 0.08), framealpha=0.85)
     axes.grid(color="#ececec")
 
 
@@ -118,7 +118,8 @@ def _by_class(
 def draw_capacity(path: Path, one: Situation, found: Capacity, decided: Sweep) -> None:
     """The largest rate for each loss of accuracy, and what happens beyond."""
     gain = found.sheds_from / found.full_thought_rate
-    figure = canvas(f"How much can the machine bear? {gain:.2g} times what full thought could", 13, 5.8)
+    told = f"{gain:.2g} times what full thought could" if gain > 1.05 else "What full thought could"
+    figure = canvas(f"How much can the machine bear? {told}", 13, 5.8)
     left, right = figure.subplots(1, 2)
     rates, losses = [limit.rate for limit in found.bearable], [limit.loss for limit in found.bearable]
     far = sum(rate <= found.sheds_from for rate in rates)  # beyond, shedding is better
@@ -137,16 +138,19 @@ def draw_capacity(path: Path, one: Situation, found: Capacity, decided: Sweep) -
     for rate, loss in zip(rates[:far], losses[:far], strict=True):
         if loss - named > 0.045 * (left.get_ylim()[1] - left.get_ylim()[0]):  # nearer points share one label
             named = loss
-            left.annotate(f"{rate:.3g}/s", (rate, loss), **beside)
+            left.annotate(f"{rate:.4g}/s", (rate, loss), **beside)
     upright(left, found.full_thought_rate, "full thought")
     for headroom in found.headroom:
         if left.get_xlim()[0] < headroom.rate < left.get_xlim()[1]:
             spare = "beyond" if headroom.factor < 1.0 else f"{headroom.factor - 1.0:.0%} headroom"
             upright(left, headroom.rate, f"{headroom.rate:g}/s: {spare}", colour=BLUE)
-    upright(left, found.sheds_from, "sheds from here", colour=RED)
+    upright(left, found.sheds_from, "sheds from here", colour=RED, top=False)
 
     x = [step.rate for step in decided.steps]
-    right.set(title="Accuracy gives way first, then requests are turned away", xlabel="arrival rate, requests/s")
+    then = (
+        "Accuracy gives way first, then requests are turned away" if gain > 1.05 else "Beyond, requests are turned away"
+    )
+    right.set(title=then, xlabel="arrival rate, requests/s")
     right.plot(x, [step.accuracy for step in decided.steps], color=GREEN, linewidth=2.4, label="accuracy, if served")
     shed = [step.shed for step in decided.steps]
     right.fill_between(x, shed, color=RED, alpha=0.35, label="turned away")
