@@ -1,6 +1,7 @@
 """Logs of decisions, as an analysis takes them: who decided what, on which estimate, and how long it took.
 
-A file holds JSON Lines, one decision each, oldest first; lists are by class, in the profile's order.
+A file holds JSON Lines, one decision each, oldest first; lists are by class, in the profile's order. What else its
+objects have is not needed here. Where they have no `solve`, each decision is taken for a solve of its own.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class Entry:
     demand: float  # tokens/s, expected
     in_system: float  # requests, expected
     rung: str  # who decided: the optimiser, or what stood in for it
-    failed: bool  # whether somebody above that rung had failed
-    solve_s: float  # wall clock
+    failed: bool  # whether something was not as it should be
+    solve_s: float  # wall clock, of the solve that it followed from
+    solve: int | None  # number of that solve, which many decisions may follow from; None: it followed from none
 
     def __post_init__(self) -> None:
         for name in ("time_s", "rate", "demand", "in_system", "solve_s"):
@@ -59,7 +61,7 @@ def read_log(path: Path, classes: Sequence[str]) -> list[Entry]:
     entries: list[Entry] = []
     for number, line in enumerate(lines, start=1):
         try:
-            entries.append(_entry(json.loads(line), len(classes)))
+            entries.append(_entry(json.loads(line), number, len(classes)))
         except (ValueError, TypeError) as error:
             if number == len(lines) and not line.endswith("\n"):
                 break
@@ -71,9 +73,10 @@ def read_log(path: Path, classes: Sequence[str]) -> list[Entry]:
     return entries
 
 
-def _entry(said: Any, classes: int) -> Entry:
+def _entry(said: Any, number: int, classes: int) -> Entry:
     if not isinstance(said, dict):
         raise ValueError(f"is {json.dumps(said)[:40]}, must be an object")
+    said = {"solve": number, **said}
     values: dict[str, Any] = {}
     for field in fields(Entry):
         if field.name not in said:

@@ -23,6 +23,7 @@ from models.quality import prune_hull
 Array = npt.NDArray[np.float64]
 
 COMPARED = 40  # decisions of a log that policies are compared at, evenly spaced
+IDLE = 10.0  # usual distances between decisions, beyond which nobody was there to be served
 HALVINGS = 14  # of the latency weight that gives the log's accuracy
 
 
@@ -44,9 +45,10 @@ class Replay:
     decisions: int
     minutes: float
     rungs: dict[str, int]  # decisions by who took them
-    failures: int
-    solve_median_ms: float
-    solve_p99_ms: float
+    failures: int  # decisions while something was not as it should be
+    solves: int
+    solve_median_ms: float | None  # None: nothing was solved
+    solve_p99_ms: float | None
     movement: tuple[float, ...]  # of each class's threshold, confidence a minute
     policies: tuple[Compared, ...]
     entries: tuple[Entry, ...]
@@ -57,14 +59,15 @@ def replay(one: Situation, entries: Sequence[Entry], advance: Callable[[], None]
     minutes = (entries[-1].time_s - entries[0].time_s) / 60.0
     thresholds = np.minimum(np.array([entry.threshold for entry in entries]), 1.0)  # 1 and above: never closed
     moved = np.abs(np.diff(thresholds, axis=0)).sum(axis=0)
-    solve_ms = 1e3 * np.array([entry.solve_s for entry in entries])
+    solve_ms = 1e3 * np.array(solves(entries))
     found = Replay(
         decisions=len(entries),
         minutes=minutes,
         rungs=dict(Counter(entry.rung for entry in entries).most_common()),
         failures=sum(entry.failed for entry in entries),
-        solve_median_ms=float(np.median(solve_ms)),
-        solve_p99_ms=float(np.quantile(solve_ms, 0.99)),
+        solves=len(solve_ms),
+        solve_median_ms=float(np.median(solve_ms)) if len(solve_ms) else None,
+        solve_p99_ms=float(np.quantile(solve_ms, 0.99)) if len(solve_ms) else None,
         movement=tuple((moved / minutes if minutes > 0.0 else 0.0 * moved).tolist()),
         policies=tuple(compare(one, entries)),
         entries=tuple(entries),
@@ -73,10 +76,16 @@ def replay(one: Situation, entries: Sequence[Entry], advance: Callable[[], None]
     return found
 
 
+def solves(entries: Sequence[Entry]) -> list[float]:
+    """Seconds that each solve took, counted once, however many decisions followed from it."""
+    return list({entry.solve: entry.solve_s for entry in entries if entry.solve is not None}.values())
+
+
 def compare(one: Situation, entries: Sequence[Entry]) -> list[Compared]:
     """The log's own decisions, full thought, and others tuned in hindsight to be as accurate as the log."""
     until = np.array([entry.time_s for entry in entries])
-    lasted = np.diff(until, append=until[-1] + (float(np.median(np.diff(until))) if len(until) > 1 else 1.0))
+    usual = float(np.median(np.diff(until))) if len(until) > 1 else 1.0
+    lasted = np.minimum(np.diff(until, append=until[-1] + usual), IDLE * usual)
     requests = np.array([entry.rate for entry in entries]) * np.maximum(lasted, 1e-9)
     places = np.unique(np.linspace(0, len(entries) - 1, COMPARED).round().astype(int))
     places = places[requests[places] > 0.0]

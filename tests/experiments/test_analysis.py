@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from experiments.analysis.checks import against_simulation, brute_force, gaps, t
 from experiments.analysis.fronts import fronts
 from experiments.analysis.log import Entry, LogError, read_log
 from experiments.analysis.misspecification import misspecification
+from experiments.analysis.plots.replay import draw_replay
 from experiments.analysis.replay import compare, replay
 from experiments.analysis.situation import Situation, situation
 from tests.experiments.made_profile import THRESHOLDS, made_profile
@@ -305,6 +307,7 @@ def logged(one: Situation, program: Optimizer, rates: list[float]) -> list[Entry
                 rung="optimiser" if n else "price bisection",
                 failed=n == 0,
                 solve_s=0.001 * (n + 1),
+                solve=n + 1,
             )
         )
     return entries
@@ -323,6 +326,23 @@ def test_a_log_is_counted(one: Situation, entries: list[Entry]) -> None:
     assert found.solve_p99_ms == pytest.approx(6.94)
     moved = sum(abs(min(b.threshold[2], 1.0) - min(a.threshold[2], 1.0)) for a, b in itertools.pairwise(entries))
     assert found.movement[2] == pytest.approx(moved)
+
+
+def test_a_solve_that_many_decisions_follow_from_counts_once(one: Situation, entries: list[Entry]) -> None:
+    shared = [replace(entry, solve=7 if n < 3 else None, solve_s=0.02) for n, entry in enumerate(entries)]
+    found = replay(one, shared, nothing)
+    assert (found.solves, found.solve_median_ms) == (1, pytest.approx(20.0))
+    none = replay(one, [replace(entry, solve=None) for entry in entries], nothing)
+    assert (none.solves, none.solve_median_ms, none.solve_p99_ms) == (0, None, None)
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_any_log_can_be_drawn(tmp_path: Path, one: Situation, entries: list[Entry], count: int) -> None:
+    """One of a single decision, and one in which nothing was solved or came."""
+    empty = [replace(entry, solve=None, rate=0.0) for entry in entries]
+    for number, log in enumerate((entries[:count], empty[:count])):
+        draw_replay(tmp_path / f"{number}.png", one, replay(one, log, nothing))
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_policies_are_compared_at_the_log_s_accuracy(one: Situation, entries: list[Entry]) -> None:
@@ -345,6 +365,8 @@ def test_a_log_is_read_back(tmp_path: Path, one: Situation, entries: list[Entry]
     lines = [_line(entry) for entry in entries]
     file.write_text("".join(lines) + lines[0][:50], encoding="utf-8")  # the last one was cut off
     assert read_log(file, one.tables.classes) == entries
+    file.write_text("".join(re.sub(r', "solve": \d+', ', "n": 3', line) for line in lines), encoding="utf-8")
+    assert read_log(file, one.tables.classes) == entries  # each is a solve of its own
 
 
 @pytest.mark.parametrize(

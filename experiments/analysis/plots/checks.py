@@ -101,7 +101,7 @@ def _tornado(latency: Axes, accuracy: Axes, found: Misspecification) -> None:
         _tell(accuracy, place, belief.accuracy_change, f"{100 * belief.accuracy_change:+.1f}", widest)
         if change is None:
             latency.barh(place, 1.5 * span, 0.36, color=RED, alpha=0.75, hatch="//", edgecolor="white")
-            said = f"overload: {belief.outcome.load:.0%} of capacity"
+            said = f"overload: {belief.outcome.load:.1%} of capacity"
             latency.annotate(
                 said, (0.0, place), (-5, 0), textcoords="offset points", va="center", ha="right", color=RED
             )

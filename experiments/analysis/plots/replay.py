@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.analysis.plots.canvas import BLUE, DARK, GREEN, MUTED, ORANGE, RED, canvas, class_colours, save
-from experiments.analysis.replay import Compared, Replay
+from experiments.analysis.replay import Compared, Replay, solves
 from experiments.analysis.situation import Situation
 
 POLICY_COLOURS = (ORANGE, DARK, MUTED, BLUE, GREEN)
@@ -58,16 +58,19 @@ def _rate(axes: Axes, found: Replay, minutes: list[float]) -> None:
         axes.plot(*zip(*chosen, strict=True), "o", markersize=4, color=colours[number % 4], label=rung)
     failed = [(at, entry.rate) for at, entry in zip(minutes, found.entries, strict=True) if entry.failed]
     if failed:
-        axes.plot(*zip(*failed, strict=True), "x", markersize=9, color=RED, label="after a failure")
+        axes.plot(*zip(*failed, strict=True), "x", markersize=9, color=RED, label="something was wrong")
     axes.set_ylim(0, 1.25 * max(top, 1e-3))
     axes.legend(loc="upper left", ncols=2, framealpha=0.85)
     axes.grid(color="#ececec")
 
 
 def _solves(axes: Axes, found: Replay) -> None:
-    axes.set(title=f"Decided in {found.solve_median_ms:.1f} ms, p99 {found.solve_p99_ms:.1f} ms")
-    axes.set(xlabel="time to solve, ms, logarithmic", ylabel="decisions")
-    solve_ms = np.maximum(1e3 * np.array([entry.solve_s for entry in found.entries]), 1e-3)
+    axes.set(xlabel="time to solve, ms, logarithmic", ylabel="solves")
+    if found.solve_median_ms is None or found.solve_p99_ms is None:
+        axes.set(title="Nothing was solved")
+        return
+    axes.set(title=f"{found.solves} solves: median {found.solve_median_ms:.1f} ms, p99 {found.solve_p99_ms:.1f} ms")
+    solve_ms = np.maximum(1e3 * np.array(solves(found.entries)), 1e-3)
     axes.hist(
         solve_ms, bins=np.geomspace(solve_ms.min() / 1.2, solve_ms.max() * 1.2, 41).tolist(), color=BLUE, alpha=0.7
     )
