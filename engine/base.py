@@ -16,11 +16,12 @@ Errors
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType, Protocol, TypeAlias
+
+from models.score import Score
 
 SequenceId = NewType("SequenceId", int)
 ProbeId = NewType("ProbeId", int)
@@ -90,36 +91,6 @@ class Request:
             raise ValueError(f"max_new_tokens is {self.max_new_tokens}, must be at least 1")
         if self.probe_room < 0:
             raise ValueError(f"probe_room is {self.probe_room}, must be at least 0")
-
-
-class Score(StrEnum):
-    """How the answer's token probabilities p_1 … p_n become one confidence in 0 … 1; the terminator is not counted."""
-
-    GEOMETRIC_MEAN = "geometric_mean"  # (Π p_i)^(1/n), DEER's default for Qwen3; not itself a probability
-    JOINT = "joint"  # Π p_i, the probability of the answer as a whole
-    MINIMUM = "minimum"  # min p_i
-
-    def confidence(self, log_probs: Sequence[float]) -> float:
-        """The confidence of a finished answer; an empty answer has none: 0."""
-        if not log_probs:
-            return 0.0
-        match self:
-            case Score.GEOMETRIC_MEAN:
-                return math.exp(sum(log_probs) / len(log_probs))
-            case Score.JOINT:
-                return math.exp(sum(log_probs))
-            case Score.MINIMUM:
-                return math.exp(min(log_probs))
-
-    def upper_bound(self, log_probs: Sequence[float], max_tokens: int) -> float:
-        """The highest confidence the answer can still reach, however it goes on for up to `max_tokens` tokens in all.
-
-        Exact: later log-probabilities are at most 0, so a sum never rises, and a mean rises most when all the
-        remaining tokens have log p = 0, i.e. Σ log p / max_tokens.
-        """
-        if self is Score.GEOMETRIC_MEAN:
-            return math.exp(sum(log_probs) / max_tokens)
-        return self.confidence(log_probs) if log_probs else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.base import Score
 from experiments.breakdown import by_benchmark
 from experiments.evaluation import Record
 from experiments.statistics import Bin, Proportion, auroc, calibration_error, proportion, reliability
 from experiments.sweeps import SCORES, score_of
+from models.score import Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

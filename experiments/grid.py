@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.base import ProbeSpec, Score
+from engine.base import ProbeSpec
 from experiments.evaluation import Asked
 from experiments.sweeps import ENDING, score_of
 from experiments.traces import Closing, Trace
+from models.score import Score
 
 Threshold = float | None  # None: never probed, never closed by confidence
 Budget = int | None  # None: no budget

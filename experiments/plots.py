@@ -12,13 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from engine.base import Score
 from experiments.breakdown import Breakdown
 from experiments.calibration import Calibration
 from experiments.report import Evaluation
 from experiments.statistics import Proportion
 from experiments.summary import SCORE_NAMES
 from models.replacement import replacing
+from models.score import Score
 
 SCORE_COLOURS = {Score.GEOMETRIC_MEAN: "#1f5fa8", Score.JOINT: "#d9722e"}
 BUDGETS, FULL, MUTED = "#3b8f5a", "#222222", "#8a8a8a"

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.base import Score
 from experiments.breakdown import Breakdown, breakdown
 from experiments.calibration import Calibrations, calibrations
 from experiments.evaluation import Record
 from experiments.provenance import Provenance
 from experiments.sweeps import SCORES, Served, Sweep, threshold_sweep
 from models.replacement import replacing
+from models.score import Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

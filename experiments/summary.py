@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.base import Score
 from experiments.breakdown import Breakdown, Group, Verification
 from experiments.calibration import Calibration
 from experiments.report import Evaluation
 from experiments.statistics import Difference, Proportion
 from experiments.sweeps import Served, Sweep
+from models.score import Score
 
 SCORE_NAMES = {Score.GEOMETRIC_MEAN: "geometric mean", Score.JOINT: "joint probability", Score.MINIMUM: "minimum"}
 

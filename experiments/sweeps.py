@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.base import Score
 from experiments.breakdown import by_benchmark
 from experiments.evaluation import Asked, Record
 from experiments.statistics import Difference, Proportion, Truths, difference, proportion
+from models.score import Score
 
 THRESHOLDS = (0.3, 0.5, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.99)
 SCORES = (Score.GEOMETRIC_MEAN, Score.JOINT)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
+from models.score import Score
 from models.strict_yaml import ConfigError, read
 from models.tokenizer import ChatTokenizer
 
@@ -30,6 +31,7 @@ class ProbeFormat:
     suffix: str = "\n</think>\n\n**Final Answer**\n\\boxed{"
     stops: tuple[str, ...] = ("}",)
     max_answer_tokens: int = 20
+    score: Score = Score.GEOMETRIC_MEAN  # how the answer's token probabilities become its confidence
 
     def __post_init__(self) -> None:
         if not all(self.stops):

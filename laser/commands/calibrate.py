@@ -39,9 +39,7 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
 @click.option("--max-tokens", default=768, show_default=True, type=click.IntRange(1), help="Longest reply, tokens.")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
 @click.option("--runner", type=click.Choice(list(Runner)), default=Runner.AUTO, show_default=True)
-@click.option(
-    "--score", default=SCORES[0], show_default=True, type=click.Choice(SCORES), help="How confidence is told."
-)
+@click.option("--score", type=click.Choice(SCORES), help="How confidence is told. [default: the thinking format's]")
 @click.option(
     "--epsilon",
     default=0.05,
@@ -77,7 +75,7 @@ def command(
     max_tokens: int,
     thinking: Path | None,
     runner: Runner,
-    score: str,
+    score: str | None,
     epsilon: float,
     delta: float,
     budgets: tuple[int, ...] | None,
@@ -93,7 +91,7 @@ def command(
 
     import torch
 
-    from engine.base import EngineError, ProbeSpec, Score
+    from engine.base import EngineError, ProbeSpec
     from engine.load import load_model
     from engine.torch_engine import TorchEngine, TorchEngineConfig
     from experiments import profiling
@@ -114,6 +112,7 @@ def command(
     from models.chat_model import load_chat_model
     from models.profile import FILE_NAME, identify, write_profile
     from models.reasoner import bundled_model
+    from models.score import Score
     from models.strict_yaml import ConfigError
     from models.thinking import Keep
     from models.tokenizer import TokenizerError
@@ -134,7 +133,7 @@ def command(
             suffix=chat.thinking.probe_suffix,
             max_answer_tokens=chat.thinking.format.probe.max_answer_tokens,
             answer_stops=chat.thinking.probe_stops | chat.stop_tokens,
-            score=Score(score),
+            score=Score(score) if score else chat.thinking.format.probe.score,
         )
         config = TorchEngineConfig()
         engine = TorchEngine(load_model(directory, runner), config)

@@ -17,13 +17,13 @@ from engine.base import (
     Probed,
     ProbeId,
     Sampling,
-    Score,
     SequenceError,
     SequenceId,
     Started,
     Token,
     TokenError,
 )
+from models.score import Score
 from tests.engine.conftest import EngineUnderTest
 from tests.engine.ledger import Ledger
 from tests.engine.making import ROOM, decode, request, spec, tokens

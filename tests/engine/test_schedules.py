@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from engine.base import Engine, ProbeId, ProbeSpec, Request, Score
+from engine.base import Engine, ProbeId, ProbeSpec, Request
+from models.score import Score
 from tests.engine.conftest import EngineUnderTest
 from tests.engine.ledger import Ledger, path
 from tests.engine.making import request, search, spec, tokens

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.base import ProbeSpec, Request, Sampling, Score
+from engine.base import ProbeSpec, Request, Sampling
+from models.score import Score
 
 LOG_PROBS = st.lists(st.floats(-20.0, 0.0), max_size=8)
 

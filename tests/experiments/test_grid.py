@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from controller.policies import Limits
-from engine.base import ProbeSpec, Score
+from engine.base import ProbeSpec
 from engine.load import load_model
 from engine.torch_engine import TorchEngine
 from experiments.evaluation import Asked, evaluation_loop, record
@@ -18,6 +18,7 @@ from experiments.questions import bundled_questions
 from experiments.traces import Closing, Trace, TraceLog, record_closings, record_thoughts
 from models.chat_model import load_chat_model
 from models.reasoner import bundled_model
+from models.score import Score
 
 SPEC = ProbeSpec(suffix=(1, 2, 3), max_answer_tokens=4, answer_stops=frozenset({9}))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.base import Score
 from experiments.breakdown import breakdown
 from experiments.calibration import calibration
 from experiments.evaluation import Record
@@ -19,6 +18,7 @@ from experiments.sweeps import (
     served,
     threshold_sweep,
 )
+from models.score import Score
 from tests.experiments.made import asked, recorded
 
 
