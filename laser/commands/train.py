@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,16 +10,23 @@ import click
 
 @click.command("train")
 @click.argument("out_dir", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--seed", default=0, show_default=True, help="Decides data and weights.")
+@click.option("--seed", type=int, help="Decides data and weights. [default: 0; with --from, 1]")
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A finished model to train on, for a quarter of the time; without it, from nothing.",
+)
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="CPU threads.")
-def command(out_dir: Path, seed: int, threads: int) -> None:
+def command(out_dir: Path, seed: int | None, start: Path | None, threads: int) -> None:
     """Train the bundled model and write it to OUT_DIR.
 
     An interrupted run continues where it stopped when the same command is given again.
     """
-    from models.reasoner.training import Progress, TrainingConfig, train
+    from models.reasoner.training import REFINEMENT, Progress, TrainingConfig, train
 
-    config = TrainingConfig(seed=seed, threads=threads)
+    config = TrainingConfig() if start is None else REFINEMENT
+    config = replace(config, threads=threads, seed=config.seed if seed is None else seed)
     try:
         with click.progressbar(length=config.steps, label="training", item_show_func=lambda state: state or "") as bar:
 
@@ -26,7 +34,7 @@ def command(out_dir: Path, seed: int, threads: int) -> None:
                 state = f"{progress.stage}, loss {progress.loss:.3f}, {progress.slot_rate:,.0f} slots/s"
                 bar.update(progress.step - bar.pos, state)
 
-            train(out_dir, config=config, on_progress=show)
+            train(out_dir, config=config, on_progress=show, start=start)
     except (OSError, ValueError) as error:
         raise click.ClickException(" ".join(str(error).split())) from error
     click.echo(f"the model is in {out_dir}; serve it with `laser serve --model {out_dir}`")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from models.reasoner.muon import Muon
 from models.reasoner.network import Network, Shape
 from models.reasoner.packing import Rows, visible
 from models.reasoner.tokenizer import Encoder, build_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,20 +65,33 @@ class Progress:
     slot_rate: float
 
 
+REFINEMENT = TrainingConfig(
+    seed=1, blocks=160, restart=0, restart_lr=0.5, verdicts=0, curriculum_blocks=0, calibration_blocks=32
+)
+"""What a finished model is trained on with: no curriculum, one more descent of the learning rate."""
+
 CHECKPOINT = "checkpoint.pt"
 
 
-def train(out_dir: str | Path, config: TrainingConfig, on_progress: Callable[[Progress], None] | None = None) -> Path:
+def train(
+    out_dir: str | Path,
+    config: TrainingConfig,
+    on_progress: Callable[[Progress], None] | None = None,
+    *,
+    start: str | Path | None = None,
+) -> Path:
     """Train from `config.seed` and write the finished model to `out_dir`; continues where a killed run stopped.
 
-    Raises ValueError if `out_dir` holds the checkpoint of a different configuration.
+    `start` is the directory of a finished model of the same shape to train on, with its tokenizer; without it all is
+    made anew. Raises ValueError if `out_dir` holds the checkpoint of a different configuration, FileNotFoundError if
+    `start` holds no model.
     """
     out = Path(out_dir)
+    run = _Run(config)
+    tokenizer = build_tokenizer(seed=config.seed) if start is None else run.start_from(Path(start))
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
-    tokenizer = build_tokenizer(seed=config.seed)
     encoder = Encoder(tokenizer)
-    run = _Run(config)
     run.restore(out / CHECKPOINT)
     started, first = time.perf_counter(), run.done
     total = config.blocks + config.calibration_blocks
@@ -106,7 +123,7 @@ def _block(run: "_Run", encoder: Encoder) -> list[Rows]:
         seed = int(rng.integers(2**31))
         examples = own_examples(run.network, encoder, rng, count=config.rollouts, length=config.length, seed=seed)
         slots -= sum(made.slots for made in examples)
-    progress = min(1.0, number / config.curriculum_blocks)
+    progress = min(1.0, number / config.curriculum_blocks) if config.curriculum_blocks else 1.0
     examples += fresh_examples(
         encoder,
         rng,
@@ -133,6 +150,21 @@ class _Run:
         self.muon = Muon(matrices, lr=config.muon_lr)
         self.adam = torch.optim.AdamW(others, lr=config.adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
         self.loss: Callable[..., Tensor] = torch.compile(self._loss, dynamic=False) if config.compile else self._loss
+
+    def start_from(self, directory: Path) -> "PreTrainedTokenizerFast":
+        """Take over the weights of a finished model; returns its tokenizer."""
+        from safetensors.torch import load_file
+        from transformers import PreTrainedTokenizerFast
+
+        path = directory / "model.safetensors"
+        if not path.is_file():
+            raise FileNotFoundError(f"no model to start from: {path} does not exist")
+        try:
+            self.network.load_state_dict({name: weight.float() for name, weight in load_file(path).items()})
+        except RuntimeError as error:
+            raise ValueError(f"{path} holds a model of another shape: {error}") from error
+        tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(directory)
+        return tokenizer
 
     def _loss(
         self,
@@ -202,6 +234,7 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     restart, first = config.restart * config.block, config.blocks * config.block
     if step >= first:
         return config.calibration_lr * (1.0 - (step - first) / (config.calibration_blocks * config.block))
+    warm = min(1.0, (step + 1) / config.warmup)
     if step >= restart:
-        return config.restart_lr * (1.0 - (step - restart) / (first - restart))
-    return min(1.0, (step + 1) / config.warmup, 2.0 * (1.0 - step / restart))
+        return warm * config.restart_lr * (1.0 - (step - restart) / (first - restart))
+    return min(warm, 2.0 * (1.0 - step / restart))

@@ -83,6 +83,26 @@ def test_progress_counts_every_step_of_both_stages(finished: tuple[Path, list[Pr
     assert all(progress.slot_rate > 0 for progress in finished[1])
 
 
+def test_training_on_starts_from_the_weights_and_the_tokenizer_of_a_finished_model(
+    finished: tuple[Path, list[Progress]], tmp_path: Path
+) -> None:
+    seen: list[Progress] = []
+    config = replace(TINY, seed=8, blocks=1, restart=0, curriculum_blocks=0)
+    train(tmp_path, config, seen.append, start=finished[0])
+    assert seen[0].loss < finished[1][0].loss - 0.1  # what was learnt before is still there
+    assert (tmp_path / "tokenizer.json").read_bytes() == (finished[0] / "tokenizer.json").read_bytes()
+
+
+def test_a_model_that_is_missing_or_has_another_shape_cannot_be_trained_on(
+    finished: tuple[Path, list[Progress]], tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no model to start from: .*nowhere"):
+        train(tmp_path / "out", TINY, start=tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="holds a model of another shape"):
+        train(tmp_path / "out", replace(TINY, shape=Shape(hidden=64)), start=finished[0])
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
     def stop(progress: Progress) -> None:
         if progress.step == 3:
