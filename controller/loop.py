@@ -14,6 +14,7 @@ from functools import partial
 from controller.policies import Limits, Policy
 from controller.reply import Channel, Reply
 from controller.request import Checkpoint, ExitReason, Observer, Outcome, ReasoningRequest, Sink, Thought
+from controller.watch import Watcher
 from engine.base import (
     CapacityError,
     Engine,
@@ -24,11 +25,11 @@ from engine.base import (
     ProbeId,
     ProbeSpec,
     Request,
-    Score,
     SequenceId,
     Started,
     Token,
 )
+from models.score import Score
 from models.thinking import Keep, ThinkingTokens
 from models.tokenizer import ChatTokenizer
 
@@ -79,7 +80,8 @@ class ServingLoop:
         policy: Policy,
         stop_tokens: frozenset[int],
         clock: Callable[[], float],
-        score: Score = Score.GEOMETRIC_MEAN,
+        score: Score | None = None,  # None: the thinking format's
+        watcher: Watcher | None = None,
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
@@ -91,9 +93,16 @@ class ServingLoop:
             suffix=thinking.probe_suffix,
             max_answer_tokens=thinking.format.probe.max_answer_tokens,
             answer_stops=thinking.probe_stops | stop_tokens,
-            score=score,
+            score=score or thinking.format.probe.score,
         )
         self._live: dict[SequenceId, _Live] = {}
+        self._watcher = watcher
+        self._watched_step: tuple[float, int, float] | None = None  # when a pure decode step began, batch and context
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody wants to hear of time that passes, even while nothing runs."""
+        return self._watcher is not None
 
     @property
     def busy(self) -> bool:
@@ -143,6 +152,8 @@ class ServingLoop:
             )
         )
         self._live[sequence] = live
+        if self._watcher is not None:
+            self._watcher.arrived(request.difficulty)
         for token in landing:
             self._show(live, token)
         return sequence
@@ -150,6 +161,7 @@ class ServingLoop:
     def cancel(self, sequence: SequenceId) -> None:
         """Forget a request and free its memory at once; nothing more reaches its sink."""
         self._live.pop(sequence, None)
+        self._rest()
         self._engine.cancel(sequence)
 
     def fail_all(self, error: str) -> None:
@@ -160,11 +172,44 @@ class ServingLoop:
     def tick(self) -> None:
         """One engine step, and every decision that follows from it. One request's failure is its own."""
         now = self._clock()
+        if self._watcher is not None:
+            self._watch(self._watcher, now)
         events = self._engine.step()
+        if self._watcher is not None:
+            self._watched_step = self._pure(events, now)
         for event in events:
             self._guarded(event.sequence, partial(self._take, event, now))
         for sequence in dict.fromkeys(event.sequence for event in events):
             self._guarded(sequence, partial(self._decide, sequence))
+
+    def idle(self) -> None:
+        """Nothing runs, but time has passed."""
+        if self._watcher is not None:
+            self._watcher.tick(self._clock(), len(self._live))
+
+    def _rest(self) -> None:
+        if not self._live:
+            self._watched_step = None  # until the next request comes nothing is decoded
+
+    def _watch(self, watcher: Watcher, now: float) -> None:
+        """Tell of the last step, from its beginning to this one's: what a token takes, the loop's own work included."""
+        if self._watched_step is not None:
+            began, batch, context = self._watched_step
+            watcher.stepped(batch, context, now - began)
+        watcher.tick(now, len(self._live))
+
+    def _pure(self, events: list[Event], now: float) -> tuple[float, int, float] | None:
+        """Of a step that decoded one token for each running sequence and did nothing else; None for any other."""
+        batch, context = 0, 0
+        for live in self._live.values():
+            if live.started_s is not None:
+                if live.probe is not None or not live.tokens:
+                    return None  # its last chunk of prefill comes with its first token
+                batch += 1
+                context += live.prompt_tokens + live.tokens
+        if not batch or len(events) != batch or not all(type(event) is Token and not event.forced for event in events):
+            return None
+        return now, batch, context / batch
 
     def _guarded(self, sequence: SequenceId, work: Callable[[], None]) -> None:
         try:
@@ -335,6 +380,7 @@ class ServingLoop:
         if error is None:
             live.reply.finish()
         del self._live[sequence]
+        self._rest()
         now = self._clock()
         thought = None
         if live.request.thinking and live.exit_reason is not None:
@@ -348,6 +394,9 @@ class ServingLoop:
                 probes=live.probes,
                 probe_rows=live.probe_rows,
             )
+        left_to_policy = live.request.thinking and live.request.early_exit and live.request.budget is None
+        if self._watcher is not None and left_to_policy and reason is not FinishReason.ERROR:
+            self._watcher.finished(live.request.difficulty, live.tokens + live.withdrawn + live.probe_rows)
         live.sink(
             Outcome(
                 finish_reason=reason,

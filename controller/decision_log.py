@@ -1,0 +1,91 @@
+"""Decisions as JSON Lines, in files of bounded size and number; a disk that is full or gone never stops serving.
+
+The engine's thread only puts a decision on a queue; a thread writes. What does not fit on the queue is counted as lost.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+WAITING = 1000  # decisions on the queue at most
+
+
+class DecisionLog:
+    """`path` is written to; full, it becomes `path.1`, that `path.2`, and so on up to `keep` old files."""
+
+    def __init__(self, path: Path, *, max_bytes: int = 8_000_000, keep: int = 8) -> None:
+        if max_bytes < 1 or keep < 1:
+            raise ValueError(f"max_bytes is {max_bytes} and keep {keep}, must be at least 1")
+        self.path = path
+        self._max_bytes = max_bytes
+        self._keep = keep
+        self._queue: queue.Queue[Mapping[str, Any] | None] = queue.Queue(WAITING)
+        self._error: str | None = None
+        self._lost = 0
+        self._thread = threading.Thread(target=self._run, name="decision log", daemon=True)
+        self._thread.start()
+
+    def complaint(self) -> str | None:
+        """What is wrong now; None: all is well."""
+        if self._error is None and not self._lost:
+            return None
+        return f"decision log: {self._error or 'it can be written again'}; {self._lost} decisions are lost"
+
+    def __call__(self, decision: Mapping[str, Any]) -> None:
+        """Record a decision. Returns at once and never raises."""
+        try:
+            self._queue.put_nowait(decision)
+        except queue.Full:
+            self._lost += 1
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Write what waits, for at most so long."""
+        try:
+            self._queue.put(None, timeout=timeout_s)
+        except queue.Full:
+            return
+        self._thread.join(timeout_s)
+
+    # --- on the log's thread ----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (decision := self._queue.get()) is not None:
+            try:
+                self._write(json.dumps(decision, separators=(",", ":")).encode() + b"\n")
+            except (OSError, ValueError, TypeError) as error:
+                self._lost += 1
+                if self._error is None:  # say it once, not twice a second
+                    log.warning("%s: a decision could not be recorded: %s", self.path, error)
+                self._error = " ".join(str(error).split())
+            else:
+                self._error = None
+
+    def _write(self, line: bytes) -> None:
+        try:
+            size = self.path.stat().st_size
+        except FileNotFoundError:
+            size = 0
+        if size and size + len(line) > self._max_bytes:
+            self._rotate()
+        with self.path.open("ab") as file:
+            file.write(line)
+
+    def _rotate(self) -> None:
+        names = [self.path, *(old(self.path, number) for number in range(1, self._keep + 1))]
+        for newer, older in reversed(list(pairwise(names))):
+            if newer.exists():
+                newer.replace(older)
+
+
+def old(path: Path, number: int) -> Path:
+    """The name of the file that was full `number` files ago."""
+    return path.with_name(f"{path.name}.{number}")

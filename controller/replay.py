@@ -1,0 +1,121 @@
+"""A decision log replayed: each decision is worked out again from what it followed from, and compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from controller.choice import cheapest, choose, move
+from controller.decision_log import old
+from controller.load import Load
+from controller.objective import Objective
+from controller.plan import price_at
+from controller.policy_map import PolicyMapper
+from controller.recorded import held_of
+from controller.state import Rung
+from models.latency import Plant, StepTime
+from models.profile import Profile
+
+NEAR = 1e-6  # prices this near each other, relatively, are the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What came of a replay."""
+
+    decisions: int
+    solves: int  # policy maps solved again
+    price_error: float  # the largest relative difference between a recorded price and one worked out again
+    differing: tuple[int, ...]  # the places of decisions whose points came out otherwise
+
+    @property
+    def same(self) -> bool:
+        """Whether everything came out as it was."""
+        return not self.differing and self.price_error <= NEAR
+
+
+def read_decisions(path: Path) -> Iterator[dict[str, Any]]:
+    """All decisions of a log and its older files, oldest first; a last line that was cut off is left out.
+
+    Raises ValueError naming file and line.
+    """
+    older = [path]
+    for number in count(1):
+        if not (file := old(path, number)).exists():
+            break
+        older.append(file)
+    for file in reversed(older):
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                if number == len(lines) and not line.endswith("\n"):
+                    break
+                raise ValueError(f"{file}:{number}: {error}") from error
+
+
+def replay(profile: Profile, decisions: Iterator[dict[str, Any]]) -> Replayed:
+    """Solve every situation again and look every price up again."""
+    quality = profile.quality()
+    mappers: dict[tuple[Objective, int], PolicyMapper] = {}
+    maps: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
+    differing, worst, done = [], 0.0, 0
+    for place, said in enumerate(decisions):
+        done += 1
+        objective = _objective(said["objective"])
+        if said["rung"] == Rung.SAFE_POINT:
+            target = cheapest(quality)
+        else:
+            if said["rung"] == Rung.POLICY_MAP:
+                situation = said["situation"]
+                key = json.dumps(situation, sort_keys=True)
+                if key not in maps:
+                    wanted = _objective(situation["objective"]), int(situation["rows"])
+                    if wanted not in mappers:
+                        mappers[wanted] = PolicyMapper(quality, wanted[0], rows=wanted[1], clock=lambda: 0.0)
+                    maps[key] = mappers[wanted].solve(_load(situation), _plant(situation)).price
+                price = price_at(maps[key].tolist(), said["n"])
+                worst = max(worst, abs(price - said["price"]) / max(abs(said["price"]), 1e-12))
+            before = held_of(said["before"])
+            target = choose(
+                quality,
+                objective,
+                price=said["price"],
+                work_ratio=np.array(said["work_ratio"]),
+                before=None if before is None else before.target,
+                floors=said["floors"],
+            )
+        held = move(
+            quality, objective, target=target, before=held_of(said["before"]), elapsed_s=float(said["elapsed_s"])
+        )
+        if held != held_of(said["held"]):
+            differing.append(place)
+    return Replayed(
+        decisions=done,
+        solves=len(maps),
+        price_error=worst if math.isfinite(worst) else math.inf,
+        differing=tuple(differing),
+    )
+
+
+def _objective(said: Mapping[str, Any]) -> Objective:
+    return Objective(**{**said, "accuracy_floors": tuple(said["accuracy_floors"])})
+
+
+def _load(said: Mapping[str, Any]) -> Load:
+    return Load(rate=said["rate"], mix=np.array(said["mix"]), work_ratio=np.array(said["work_ratio"]))
+
+
+def _plant(said: Mapping[str, Any]) -> Plant:
+    a, c, g = said["step_time"]
+    return Plant(
+        step_time=StepTime(a=a, c=c, g=g), max_batch=said["max_batch"], context=said["context"], cv2=said["cv2"]
+    )

@@ -1,0 +1,83 @@
+"""How the controller is to behave: a YAML file that may change while it runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from controller.estimator import EstimatorSettings
+from controller.objective import Objective
+from models.strict_yaml import ConfigError, read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerSettings:
+    """The loop's rhythm, what it wants and how it estimates."""
+
+    inner_s: float = 0.5  # between two look-ups
+    outer_s: float = 5.0  # between two solves …
+    change: float = 0.2  # … unless the rate, a work ratio or the step time has changed by this share …
+    soonest_s: float = 1.0  # … and so much has passed since the last
+    deadline_s: float = 5.0  # a solver that has not answered for so long is reported
+    stale_s: float = 120.0  # a policy map is looked up for so long after it was asked for
+    gap_s: float = 30.0  # look-ups further apart than this are a jump of the clock, which tells nothing of the load
+    rows: int = 64  # of the policy map: requests in the system
+    objective: Objective = field(default_factory=Objective)
+    estimator: EstimatorSettings = field(default_factory=EstimatorSettings)
+
+    def __post_init__(self) -> None:
+        for name in ("inner_s", "outer_s", "change", "soonest_s", "deadline_s", "stale_s", "gap_s"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0.0):
+                raise ValueError(f"{name} is {value}, must be finite and above 0")
+        if self.gap_s <= self.inner_s:
+            raise ValueError(f"gap_s is {self.gap_s}, must be above inner_s, {self.inner_s}")
+        if self.rows < 2:
+            raise ValueError(f"rows is {self.rows}, must be at least 2")
+
+
+class SettingsFile:
+    """The settings in a file, or the defaults; a file that has become bad leaves those that were in force."""
+
+    def __init__(self, path: Path | None, classes: int) -> None:
+        """Raises ConfigError if the file is bad now. `classes`: how many an entry by class must have."""
+        self._path = path
+        self._classes = classes
+        self._seen = self._stamp()
+        self.error: str | None = None
+        self.settings = self._read()
+
+    def refresh(self) -> bool:
+        """Read the file again if it was changed; whether there are new settings. Never raises: see `error`."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return False
+        self._seen = stamp
+        try:
+            settings = self._read()
+        except ConfigError as error:
+            self.error = " ".join(str(error).split())
+            return False
+        self.error = None
+        changed, self.settings = settings != self.settings, settings
+        return changed
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            stat = self._path.stat() if self._path is not None else None
+        except OSError:
+            return None
+        return None if stat is None else (stat.st_mtime_ns, stat.st_size)
+
+    def _read(self) -> ControllerSettings:
+        if self._path is None:
+            return ControllerSettings()
+        settings = read(self._path, ControllerSettings)
+        for name, given in (
+            ("objective.accuracy_floors", settings.objective.accuracy_floors),
+            ("estimator.initial_mix", settings.estimator.initial_mix),
+        ):
+            if given and len(given) != self._classes:
+                raise ConfigError(f"{self._path}: `{name}` has {len(given)} entries, must have {self._classes} or none")
+        return settings

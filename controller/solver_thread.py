@@ -1,0 +1,57 @@
+"""A solver on a thread of its own: the engine's thread asks and looks, and never waits."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from controller.plan import Plan, Situation
+
+log = logging.getLogger(__name__)
+
+
+class SolverThread:
+    """See `controller.plan.Solver`. A situation asked while another is solved replaces any that waits."""
+
+    def __init__(self, solve: Callable[[Situation], Plan]) -> None:
+        self._solve = solve
+        self._waiting: deque[Situation] = deque(maxlen=1)
+        self._answers: deque[Plan | Exception] = deque(maxlen=1)
+        self._work = threading.Event()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread; it ends with the process, or earlier by `stop`."""
+        self._thread = threading.Thread(target=self._run, name="solver", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the thread end after its present solve; a frozen one is not waited for."""
+        self._closing = True
+        self._work.set()
+
+    def ask(self, situation: Situation) -> None:
+        if self._thread is None:
+            self.start()
+        self._waiting.append(situation)  # the latest wins
+        self._work.set()
+
+    def answer(self) -> Plan | Exception | None:
+        return self._answers.popleft() if self._answers else None
+
+    def _run(self) -> None:
+        while True:
+            self._work.wait()
+            self._work.clear()
+            if self._closing:
+                return
+            if not self._waiting:
+                continue
+            try:
+                self._answers.append(self._solve(self._waiting.popleft()))
+            except Exception as error:
+                log.warning("the solver failed: %s: %s", type(error).__name__, error)
+                self._answers.append(error)
