@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from engine.base import Score
 from engine.runner import Runner
+from models.score import Score
 from models.strict_yaml import ConfigError, read
+
+DEFAULT_THRESHOLD = 0.9
+
+
+class PolicyName(StrEnum):
+    """Who says when a thought is closed."""
+
+    AUTO = "auto"  # load-aware where the model has a profile and no threshold or budget is given, else fixed
+    LOAD_AWARE = "load-aware"  # the controller: thresholds and budgets by class, from the load
+    FIXED = "fixed"  # one threshold, and a budget if given
+    BUDGET = "budget"  # a budget only, no probes
+    PAPER = "paper"  # a threshold that falls with the number of requests
+    NONE = "none"  # thoughts end by themselves
+
 
 LEAST: dict[str, int] = {"port": 0, "budget": 0, "max_batch": 1, "cells": 1, "default_max_tokens": 1, "threads": 1}
 
@@ -22,8 +37,11 @@ class ServeConfig:
     host: str = "127.0.0.1"
     port: int = 8000  # 0: any free one
     early_exit: bool = True
-    threshold: float = 0.9  # confidence at which a thought is closed
-    score: Score = Score.GEOMETRIC_MEAN  # how a trial answer's token probabilities become its confidence
+    policy: PolicyName = PolicyName.AUTO
+    controller: Path | None = None  # settings of the load-aware policy, read again when they change; None: the defaults
+    decision_log: Path | None = None  # where the load-aware policy records its decisions; None: nowhere
+    threshold: float | None = None  # confidence at which a thought is closed; None: 0.9, unless the policy says
+    score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
     budget: int | None = None  # thinking tokens, for requests that do not bring their own
     thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
     default_max_tokens: int = 2048  # thought and answer, for requests that do not say; less where the context is short
@@ -39,8 +57,10 @@ class ServeConfig:
                 raise ValueError(f"{name} is {value}, must be at least {least}")
         if self.port > 65535:
             raise ValueError(f"port is {self.port}, must be at most 65535")
-        if not 0.0 < self.threshold <= 1.0:
+        if self.threshold is not None and not 0.0 < self.threshold <= 1.0:
             raise ValueError(f"threshold is {self.threshold}, must lie in (0, 1]")
+        if self.policy is PolicyName.BUDGET and self.budget is None:
+            raise ValueError("policy is budget, which needs one: say how many tokens with budget")
 
 
 def load_config(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
@@ -50,8 +70,11 @@ def load_config(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
     assert not unknown, f"flags without a config key: {unknown}"
     config = ServeConfig() if file is None else read(file, ServeConfig)
     given = {name: value for name, value in flags.items() if value is not None}
-    if "runner" in given:
-        given["runner"] = Runner(given["runner"])
+    for name, kind in (("runner", Runner), ("policy", PolicyName)):
+        if name in given:
+            given[name] = kind(given[name])
+    if "score" in given:
+        given["score"] = Score(given["score"])
     try:
         return replace(config, **given)
     except ValueError as error:

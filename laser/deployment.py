@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.loop import ServingLoop
-from controller.policies import FixedPolicy, Limits
 from engine.base import CapacityError, CorruptModelError, Engine
 from laser.config import ServeConfig
+from laser.policy_choice import ChosenPolicy, choose_policy
 from models.chat_model import ChatModel, load_chat_model
 
 if TYPE_CHECKING:
@@ -27,13 +27,14 @@ class Deployment:
     engine: Engine
     loop: ServingLoop
     default_max_tokens: int
+    chosen: ChosenPolicy
 
 
 def deploy(config: ServeConfig) -> Deployment:
     """Load what a configuration names.
 
-    Raises FileNotFoundError without a bundled model, EngineError, TokenizerError or ConfigError where the directory
-    cannot be served; each message is one line that names the file.
+    Raises FileNotFoundError without a bundled model, EngineError, TokenizerError, ConfigError or ProfileError where the
+    directory cannot be served; each message is one line that names the file.
     """
     import torch
 
@@ -48,15 +49,16 @@ def deploy(config: ServeConfig) -> Deployment:
     model = load_model(directory, config.runner)
     chat = load_chat_model(directory, config.thinking)
     engine = _engine(model, config)
-    limits = Limits(threshold=config.threshold if config.early_exit else None, budget=config.budget)
+    chosen = choose_policy(config, directory, chat)
     loop = ServingLoop(
         engine=engine,
         tokenizer=chat.tokenizer,
         thinking=chat.thinking,
-        policy=FixedPolicy(limits),
+        policy=chosen.policy,
         stop_tokens=chat.stop_tokens,
         clock=time.monotonic,
-        score=config.score,
+        score=config.score or chat.thinking.format.probe.score,
+        watcher=chosen.watcher,
     )
     unknown = [token for token in chat.thinking.ids | chat.stop_tokens if token >= model.shape.vocabulary]
     if unknown:
@@ -73,6 +75,7 @@ def deploy(config: ServeConfig) -> Deployment:
         engine=engine,
         loop=loop,
         default_max_tokens=config.default_max_tokens,
+        chosen=chosen,
     )
 
 

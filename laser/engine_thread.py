@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 Item: TypeAlias = Delta | Outcome
 
+IDLE_S = 0.5  # between two calls of a watched loop that has nothing to do
+
 
 class EngineFailure(Exception):
     """The engine failed on a request that was right."""
@@ -147,8 +149,10 @@ class EngineThread:
         idle = not self._loop.busy
         while True:
             try:
-                command = self._inbox.get(block=idle)
+                command = self._inbox.get(block=idle, timeout=IDLE_S if self._loop.watched else None)
             except queue.Empty:
+                if idle:
+                    self._loop.idle()
                 return True
             if command is None:
                 return False

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from controller.reply import Channel, Delta
 from controller.request import Outcome
 from laser.completion import DONE, PING, Completion, event
+from laser.controller_schema import ControllerReport
 from laser.engine_thread import EngineFailure, Ticket
 from laser.errors import ApiError, ServerFailure, UnknownModel, error_body, validation_error
 from laser.schemas import ChatCompletion, ChatRequest, ModelList
@@ -44,6 +45,11 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
         """Whether the server can answer."""
         state = service.health
         return JSONResponse(state.model_dump(), status_code=200 if state.status == "ok" else 503)
+
+    @app.get("/laser/controller")
+    async def controller() -> ControllerReport:
+        """What the policy makes of the load: estimates, limits, prices, and what stands in for what."""
+        return service.controller
 
     @app.get("/v1/models")
     async def models() -> ModelList:

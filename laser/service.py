@@ -11,6 +11,7 @@ from collections.abc import Callable
 from controller.request import ReasoningRequest
 from engine.base import CapacityError, EngineError, Sampling
 from laser.completion import Completion
+from laser.controller_schema import ControllerReport, report
 from laser.deployment import Deployment
 from laser.engine_thread import EngineFailure, EngineThread, Ticket
 from laser.errors import BadRequest, ContextTooLong, Unavailable, UnknownModel
@@ -52,6 +53,11 @@ class Service:
         """Whether the engine's thread runs."""
         return Health(status="ok" if self._thread.alive else "failed", model=self.model_id)
 
+    @property
+    def controller(self) -> ControllerReport:
+        """What the policy makes of the load."""
+        return report(self._deployment.chosen)
+
     def start(self) -> None:
         """Start the engine's thread for the running event loop."""
         self._thread.start()
@@ -59,6 +65,7 @@ class Service:
     async def stop(self) -> None:
         """End the engine's thread; requests still in the engine fail."""
         await self._thread.stop()
+        await asyncio.to_thread(self._deployment.chosen.close)
 
     async def submit(self, chat: ChatRequest) -> tuple[Completion, Ticket]:
         """Queue a chat. Raises ApiError where it cannot be served."""
@@ -93,7 +100,7 @@ class Service:
             sampling=self._sampling(chat, seed),
             stop=chat.stop,
             budget=chat.budget,
-            difficulty=chat.difficulty,
+            difficulty=chat.difficulty or self._deployment.chosen.classify(prompt),
         )
 
     def _prompt(self, chat: ChatRequest) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.settings import ControllerSettings
 from laser.config import ServeConfig
 from models.strict_yaml import read
 from models.thinking import ThinkingFormat
@@ -17,6 +18,10 @@ def test_serve_yaml_lists_every_key_at_its_default() -> None:
     listed = {line.split(":")[0] for line in text.splitlines() if line and not line.startswith("#")}
     assert listed == {field.name for field in fields(ServeConfig)}
     assert read(CONFIGS / "serve.yaml", ServeConfig) == ServeConfig()
+
+
+def test_controller_yaml_tells_the_defaults() -> None:
+    assert read(CONFIGS / "controller.yaml", ControllerSettings) == ControllerSettings()
 
 
 @pytest.mark.parametrize("file", sorted((CONFIGS / "models").glob("*.yaml")), ids=lambda file: file.stem)

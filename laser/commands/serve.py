@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,19 @@ GRACE_S = 10  # that running replies have to end once a shut-down is asked for
 @click.option("--name", help="The model's name for clients. [default: the directory's]")
 @click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0: any free one. [default: 8000]")
-@click.option("--threshold", type=float, help="Confidence at which a thought is closed. [default: 0.9]")
+@click.option(
+    "--policy",
+    type=click.Choice(["auto", "load-aware", "fixed", "budget", "paper", "none"]),
+    help="Who closes thoughts. [default: auto: load-aware if the model has a profile, else fixed]",
+)
+@click.option("--controller", type=click.Path(path_type=Path), help="Load-aware settings, YAML; reread on change.")
+@click.option("--decision-log", type=click.Path(path_type=Path), help="Record of load-aware decisions, JSON Lines.")
+@click.option("--threshold", type=float, help="Confidence at which a thought is closed. [default: 0.9 if fixed]")
 @click.option("--early-exit/--no-early-exit", default=None, help="Probe thoughts at all. [default: early-exit]")
 @click.option(
-    "--score", type=click.Choice(["geometric_mean", "joint", "minimum"]), help="Confidence. [default: geometric_mean]"
+    "--score",
+    type=click.Choice(["geometric_mean", "joint", "minimum"]),
+    help="Confidence. [default: the thinking format's]",
 )
 @click.option("--budget", type=int, help="Thinking tokens, where a request does not say. [default: no budget]")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
@@ -38,6 +48,8 @@ GRACE_S = 10  # that running replies have to end once a shut-down is asked for
 @click.option("--threads", type=int, help="Threads of the engine's arithmetic. [default: 1]")
 def command(config_file: Path | None, **flags: Any) -> None:
     """Serve a model over HTTP, compatible with OpenAI's chat completions."""
+    # A solver that is not sure is asked no further, and the next one is: nothing that a user must be told.
+    warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     config = _configuration(config_file, flags)
     listener = _listen(config.host, config.port)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from laser.config import ServeConfig
+from laser.config import PolicyName, ServeConfig
 from tests.laser.live_server import LiveServer, running, save_confident_model, save_random_model
 
 
@@ -30,7 +30,7 @@ def model(random_model: Path) -> Path:
 @pytest.fixture(scope="session")
 def server(model: Path) -> Iterator[LiveServer]:
     """The bundled model's server."""
-    with running(ServeConfig(model=model, name="little")) as live:
+    with running(ServeConfig(model=model, name="little", policy=PolicyName.FIXED)) as live:
         yield live
 
 
