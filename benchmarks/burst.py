@@ -1,0 +1,327 @@
+"""A burst of requests on a live server: what the load-aware policy makes of it, second by second, and as a figure.
+
+The server is `laser serve` in a process of its own. Questions come over HTTP as a Poisson process, whoever waits: calm,
+then several times as many, then calm again. /laser/controller is read twice a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from benchmarks import report
+from experiments.questions import bundled_questions
+
+COLOURS = ("#3b8f5a", "#d9722e", "#1f5fa8")  # of the classes, easiest first
+TRUE, MUTED, SHADE = "#222222", "#8a8a8a", "#f3e3c3"
+EVERY_S = 0.5  # between two looks at the controller
+LAST = 10  # finished requests whose mean latency is shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """Calm, burst, calm."""
+
+    calm: float  # requests/s
+    burst: float
+    calm_s: float  # before the burst, and after it
+    burst_s: float
+
+    @property
+    def total_s(self) -> float:
+        return 2 * self.calm_s + self.burst_s
+
+    def rate(self, at_s: float) -> float:
+        """Requests/s at a time."""
+        return self.burst if self.calm_s <= at_s < self.calm_s + self.burst_s else self.calm
+
+    def arrivals(self, rng: np.random.Generator) -> list[float]:
+        """Times of a Poisson process of this rate: one of the highest rate, thinned."""
+        top, at, times = max(self.calm, self.burst), 0.0, []
+        while (at := at + float(rng.exponential(1.0 / top))) < self.total_s:
+            if rng.random() * top < self.rate(at):
+                times.append(at)
+        return times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One look at /laser/controller."""
+
+    at_s: float
+    controller: dict[str, Any]
+    latency_s: float | None  # mean of the last that finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """One request."""
+
+    at_s: float  # when it came
+    latency_s: float
+    difficulty: str | None
+    exit_reason: str | None
+    tokens: int
+    right: bool
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """All that was seen."""
+
+    samples: list[Sample] = field(default_factory=list)
+    done: list[Done] = field(default_factory=list)
+
+
+async def drive(url: str, traffic: Traffic, rng: np.random.Generator) -> Run:
+    """Send the traffic to a server, and watch its controller until the last request has ended."""
+    questions = bundled_questions(40, seed=int(rng.integers(2**31)))
+    run, times = Run(), traffic.arrivals(rng)
+    picked = rng.integers(len(questions), size=len(times))
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=600.0, limits=limits) as client:
+        began = time.monotonic()
+
+        async def ask(at_s: float, place: int) -> None:
+            question = questions[place]
+            await asyncio.sleep(max(0.0, began + at_s - time.monotonic()))
+            sent = time.monotonic()
+            try:
+                body = {"messages": [{"role": "user", "content": question.text}], "max_tokens": 640}
+                reply = (await client.post("/v1/chat/completions", json=body)).raise_for_status().json()
+            except httpx.HTTPError as error:
+                why = f"{type(error).__name__}: {error}"
+                done = Done(
+                    at_s=at_s, latency_s=0.0, difficulty=None, exit_reason=None, tokens=0, right=False, error=why
+                )
+            else:
+                laser = reply["laser"]
+                done = Done(
+                    at_s=at_s,
+                    latency_s=time.monotonic() - sent,
+                    difficulty=laser["difficulty"],
+                    exit_reason=laser["exit_reason"],
+                    tokens=reply["usage"]["completion_tokens"] + laser["probe_tokens"] + laser["withdrawn_tokens"],
+                    right=question.grade(reply["choices"][0]["message"]["content"]),
+                )
+            run.done.append(done)
+
+        async def watch() -> None:
+            while True:
+                seen = (await client.get("/laser/controller")).raise_for_status().json()
+                last = [one.latency_s for one in run.done[-LAST:] if one.error is None]
+                sample = Sample(
+                    at_s=time.monotonic() - began, controller=seen, latency_s=statistics.mean(last) if last else None
+                )
+                run.samples.append(sample)
+                print(line(sample, traffic), flush=True)
+                await asyncio.sleep(EVERY_S)
+
+        watching = asyncio.create_task(watch())
+        asked = asyncio.gather(*(ask(at, int(place)) for at, place in zip(times, picked, strict=True)))
+        await asked
+        await asyncio.sleep(max(0.0, began + traffic.total_s - time.monotonic()))
+        watching.cancel()
+    return run
+
+
+def heading(classes: Sequence[str]) -> str:
+    """The table's head."""
+    by_class = "   ".join(f"{name:^13}" for name in classes)
+    return f"{'s':>6} {'true':>6} {'rate/s':>14} {'in system':>10}   {by_class}   {'mean s':>7}   who"
+
+
+def line(sample: Sample, traffic: Traffic) -> str:
+    """One row of the table."""
+    seen = sample.controller
+    limits = "   ".join(f"{_threshold(each):>6} {_budget(each):>6}" for each in seen["limits"].values())
+    load = seen["load"]
+    rate = f"{load['rate']['value']:6.2f} ± {load['rate']['sigma']:5.2f}" if load else "-"
+    count = load["in_system"] if load else "-"
+    latency = "-" if sample.latency_s is None else f"{sample.latency_s:.2f}"
+    problems = f" ({'; '.join(seen['problems'])})" if seen["problems"] else ""
+    return (
+        f"{sample.at_s:6.1f} {traffic.rate(sample.at_s):6.2f} {rate:>14} {count:>10}   {limits}   {latency:>7}   "
+        f"{seen['rung'] or seen['policy']}{problems}"
+    )
+
+
+def _threshold(limits: dict[str, Any]) -> str:
+    return "never" if limits["threshold"] is None else f"{limits['threshold']:.2f}"
+
+
+def _budget(limits: dict[str, Any]) -> str:
+    return "none" if limits["budget"] is None else str(limits["budget"])
+
+
+def summary(run: Run, traffic: Traffic) -> dict[str, Any]:
+    """The run in a few numbers, by phase."""
+    begin, end = traffic.calm_s, traffic.calm_s + traffic.burst_s
+    phases = {"before": (0.0, begin), "burst": (begin, end), "after": (end, traffic.total_s)}
+    found: dict[str, Any] = {}
+    for name, (low, high) in phases.items():
+        done = [one for one in run.done if low <= one.at_s < high and one.error is None]
+        if done:
+            latencies = [one.latency_s for one in done]
+            found[name] = {
+                "requests": len(done),
+                "mean_latency_s": round(statistics.mean(latencies), 3),
+                "p95_latency_s": round(float(np.quantile(latencies, 0.95)), 3),
+                "mean_tokens": round(statistics.mean(one.tokens for one in done), 1),
+                "accuracy": round(statistics.mean(one.right for one in done), 3),
+            }
+    found["failed"] = sum(one.error is not None for one in run.done)
+    found["problems"] = sorted({problem for sample in run.samples for problem in sample.controller["problems"]})
+    return found
+
+
+def draw(path: Path, run: Run, traffic: Traffic) -> None:
+    """The run as a figure: load, limits and latency over one time axis."""
+    figure = Figure(figsize=(11, 10), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(4, 1, sharex=True)
+    for axes in panels:
+        axes.axvspan(traffic.calm_s, traffic.calm_s + traffic.burst_s, color=SHADE, zorder=0, label="burst")
+        axes.grid(color="#dddddd", linewidth=0.5)
+    _draw_load(panels[0], run, traffic)
+    _draw_limits(panels[1], panels[2], run)
+    _draw_latency(panels[3], run)
+    panels[-1].set_xlabel("time, s")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png", dpi=120)
+
+
+def _draw_load(axes: Axes, run: Run, traffic: Traffic) -> None:
+    loads = [(sample.at_s, sample.controller["load"]) for sample in run.samples if sample.controller["load"]]
+    axes.set(title="A burst, and what the controller makes of it", ylabel="arrival rate, requests/s")
+    fine = np.linspace(0.0, traffic.total_s, 1000)
+    axes.plot(fine, [traffic.rate(float(at)) for at in fine], color=TRUE, linestyle="--", label="true rate")
+    if loads:
+        times = [at for at, _ in loads]
+        rate = np.array([load["rate"]["value"] for _, load in loads])
+        sigma = np.array([load["rate"]["sigma"] for _, load in loads])
+        axes.plot(times, rate, color=COLOURS[2], label="estimate ± σ")
+        axes.fill_between(times, np.maximum(rate - sigma, 0.0), rate + sigma, color=COLOURS[2], alpha=0.2, linewidth=0)
+        beside = axes.twinx()
+        beside.plot(times, [load["in_system"] for _, load in loads], color=MUTED, linewidth=1)
+        beside.set_ylabel("requests in the system (grey)", color=MUTED)
+        beside.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="upper right", fontsize=9)
+
+
+def _draw_limits(thresholds: Axes, budgets: Axes, run: Run) -> None:
+    thresholds.set_ylabel("threshold, confidence")
+    budgets.set_ylabel("thinking budget, tokens")
+    times = [sample.at_s for sample in run.samples]
+    names = list(run.samples[0].controller["limits"])
+    styles = ("-", "--", ":")
+    for number, name in enumerate(names):
+        limits = [sample.controller["limits"][name] for sample in run.samples]
+        style: dict[str, Any] = {"color": COLOURS[number % 3], "linestyle": styles[number % 3], "label": name}
+        style |= {"drawstyle": "steps-post", "linewidth": 2}
+        never = [1.01 if each["threshold"] is None else each["threshold"] for each in limits]
+        none = [np.nan if each["budget"] is None else each["budget"] for each in limits]
+        thresholds.plot(times, never, **style)
+        budgets.plot(times, none, **style)
+    thresholds.legend(loc="lower right", fontsize=9, title="above 1: never probed", title_fontsize=8)
+    budgets.legend(loc="lower right", fontsize=9, title="no line: no budget", title_fontsize=8)
+
+
+def _draw_latency(axes: Axes, run: Run) -> None:
+    axes.set_ylabel("latency of each request, s")
+    names = sorted({one.difficulty or "any" for one in run.done}, key=["easy", "medium", "hard", "any"].index)
+    for number, name in enumerate(names):
+        ones = [one for one in run.done if (one.difficulty or "any") == name and one.error is None]
+        axes.scatter(
+            [one.at_s for one in ones], [one.latency_s for one in ones], s=14, color=COLOURS[number % 3], label=name
+        )
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="upper right", fontsize=9, title="by time of arrival", title_fontsize=8)
+
+
+async def serve_and_drive(arguments: Sequence[str], traffic: Traffic, rng: np.random.Generator) -> Run:
+    """Start `laser serve`, drive it, and end it."""
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "laser", "serve", "--port", "0", *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert server.stdout is not None
+        ready = (await server.stdout.readline()).decode()
+        found = re.search(r"is ready at (http://\S+)", ready)
+        if found is None:
+            raise SystemExit(f"laser serve did not start: {ready.strip() or 'see above'}")
+        async with httpx.AsyncClient(base_url=found[1], trust_env=False) as client:
+            seen = (await client.get("/laser/controller")).raise_for_status().json()
+        print(heading(list(seen["limits"])))
+        return await drive(found[1], traffic, rng)
+    finally:
+        if server.returncode is None:
+            server.send_signal(signal.SIGTERM)
+            await server.wait()
+
+
+def capacity(model: Path | None) -> float:
+    """Requests/s of full thoughts that the model's profile says the engine can decode."""
+    from models.profile import FILE_NAME, read_profile
+    from models.reasoner import bundled_model
+
+    profile = read_profile((model or bundled_model()) / FILE_NAME)
+    tokens = np.average(np.array(profile.tokens)[:, 0, 0], weights=profile.counts)
+    return float(profile.queue().capacity / tokens)
+
+
+def main() -> None:
+    """Command line: run, print, draw."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.burst", description=__doc__)
+    parser.add_argument("--model", type=Path, help="model directory with a profile (default: the bundled model)")
+    parser.add_argument("--policy", default="load-aware", help="as of laser serve")
+    parser.add_argument("--controller", type=Path, help="settings of the load-aware policy, YAML")
+    parser.add_argument("--decision-log", type=Path, help="JSON Lines file for the decisions")
+    parser.add_argument(
+        "--rate", type=float, help="calm, requests/s (default: 30 %% of what full thoughts leave room for)"
+    )
+    parser.add_argument("--factor", type=float, default=4.0, help="of the burst's rate over the calm one")
+    parser.add_argument("--calm", type=float, default=25.0, help="s before the burst, and after it")
+    parser.add_argument("--burst", type=float, default=25.0, help="s")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-batch", type=int, help="as of laser serve")
+    parser.add_argument("--out", type=Path, default=Path("burst"), help="JSON and PNG files, without their endings")
+    options = parser.parse_args()
+    options.rate = options.rate or 0.3 * capacity(options.model)
+    traffic = Traffic(
+        calm=options.rate, burst=options.rate * options.factor, calm_s=options.calm, burst_s=options.burst
+    )
+    arguments = ["--policy", options.policy]
+    for name in ("model", "controller", "decision_log", "max_batch"):
+        if (value := getattr(options, name)) is not None:
+            arguments += [f"--{name.replace('_', '-')}", str(value)]
+    ran = report.circumstances("benchmarks.burst", options.seed)
+    run = asyncio.run(serve_and_drive(arguments, traffic, np.random.default_rng(options.seed)))
+    found = summary(run, traffic)
+    for name, value in found.items():
+        print(f"{name}: {value}")
+    results = {"summary": found, "traffic": asdict(traffic), **asdict(run)}
+    report.write(options.out.with_suffix(".json"), ran, results)
+    draw(options.out.with_suffix(".png"), run, traffic)
+    print(f"{options.out.with_suffix('.json')}, {options.out.with_suffix('.png')}")
+
+
+if __name__ == "__main__":
+    main()
