@@ -1,7 +1,7 @@
 """Logs of decisions, as an analysis takes them: who decided what, on which estimate, and how long it took.
 
-A file holds JSON Lines, one decision each, oldest first; lists are by class, in the profile's order. What else its
-objects have is not needed here. Where they have no `solve`, each decision is taken for a solve of its own.
+They are read from what `laser serve --decision-log` writes: JSON Lines, one decision each, lists by class in the
+profile's order. What else its objects have is not needed here. Where they have no `solve`, each is a solve of its own.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from controller.decision_log import old
 from models.latency import StepTime
 
 
@@ -51,26 +52,41 @@ class Entry:
 
 
 def read_log(path: Path, classes: Sequence[str]) -> list[Entry]:
-    """The decisions in a file; a last line that was cut off while it was written is left out. Raises LogError."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    except OSError as error:
-        raise LogError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise LogError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
+    """The decisions in a file and in those that were full before it, oldest first. Raises LogError.
+
+    A last line that was cut off while it was written is left out. Where the clock begins anew, since the server did,
+    it is taken to go on from where it was.
+    """
+    files = [path]
+    while (older := old(path, len(files))).exists():
+        files.append(older)
     entries: list[Entry] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            entries.append(_entry(json.loads(line), number, len(classes)))
-        except (ValueError, TypeError) as error:
-            if number == len(lines) and not line.endswith("\n"):
-                break
-            raise LogError(f"{path}:{number}: {error}") from error
-        if len(entries) > 1 and entries[-1].time_s < entries[-2].time_s:
-            raise LogError(f"{path}:{number}: time_s is {entries[-1].time_s}, must be at least {entries[-2].time_s}")
+    began_s, earlier, last_s = 0.0, 0, 0.0  # this run's beginning, solves before it, its last decision
+    for file in reversed(files):
+        for number, line in _lines(file):
+            try:
+                entry = _entry(json.loads(line), len(entries) + 1 - earlier, len(classes))
+            except (ValueError, TypeError) as error:
+                if not line.endswith("\n"):
+                    break
+                raise LogError(f"{file}:{number}: {error}") from error
+            if entry.time_s < last_s:
+                began_s, earlier = entries[-1].time_s - entry.time_s, max(one.solve or 0 for one in entries)
+            last_s = entry.time_s
+            solve = None if entry.solve is None else entry.solve + earlier
+            entries.append(replace(entry, time_s=began_s + entry.time_s, solve=solve))
     if not entries:
         raise LogError(f"{path}: has no decisions")
     return entries
+
+
+def _lines(file: Path) -> list[tuple[int, str]]:
+    try:
+        return list(enumerate(file.read_text(encoding="utf-8").splitlines(keepends=True), start=1))
+    except OSError as error:
+        raise LogError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise LogError(f"{file}: is not UTF-8: {error.reason} at byte {error.start}") from error
 
 
 def _entry(said: Any, number: int, classes: int) -> Entry:

@@ -59,10 +59,10 @@ def _mix(context: click.Context, option: click.Parameter, said: str | None) -> d
     "--controller",
     "controller_file",
     type=click.Path(path_type=Path),
-    help="What is wanted: YAML with latency_weight, shed_penalty, accuracy_floors, ….",
+    help="The settings of `laser serve --controller`, for the objective in them.",
 )
 @click.option("--uncertified", is_flag=True, help="Also plan with thresholds and budgets that are not certified.")
-@click.option("--log", "log_file", type=click.Path(path_type=Path), help="A controller's log of decisions to look at.")
+@click.option("--log", "log_file", type=click.Path(path_type=Path), help="What `laser serve --decision-log` wrote.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -87,9 +87,9 @@ def command(
     """
     import time
 
-    from controller.objective import Objective
     from controller.optimizer import SolverError
     from controller.policy_table import write_policy_table
+    from controller.settings import ControllerSettings
     from experiments.analysis.analysis import analyse, effort, write_json
     from experiments.analysis.log import LogError, read_log
     from experiments.analysis.situation import situation
@@ -112,7 +112,7 @@ def command(
             )
         one = situation(
             measured,
-            Objective() if controller_file is None else read(controller_file, Objective),
+            (ControllerSettings() if controller_file is None else read(controller_file, ControllerSettings)).objective,
             mix=None if mix is None else [mix.get(name, 0.0) for name in measured.classes],
             rates=rate or rates,
             certified_only=not uncertified,

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,9 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from controller.control import Controller
 from controller.objective import Objective
 from controller.optimizer import Optimizer
+from controller.plan import Plan
+from controller.plan import Situation as PlannedFor
+from controller.planner import Planner
 from controller.policy_map import PolicyMapper
+from controller.settings import SettingsFile
 from experiments.analysis import maps, sweep
 from experiments.analysis.capacity import capacity, largest_rate, sheds_from
 from experiments.analysis.checks import against_simulation, brute_force, gaps, tangents
@@ -369,13 +375,23 @@ def test_a_log_is_read_back(tmp_path: Path, one: Situation, entries: list[Entry]
     assert read_log(file, one.tables.classes) == entries  # each is a solve of its own
 
 
+def test_full_files_and_restarts_belong_to_the_log(tmp_path: Path, one: Situation, entries: list[Entry]) -> None:
+    lines = [_line(entry) for entry in entries]
+    (tmp_path / "decisions.jsonl.2").write_text("".join(lines[:3]), encoding="utf-8")
+    (tmp_path / "decisions.jsonl.1").write_text("".join(lines[3:]), encoding="utf-8")
+    (tmp_path / "decisions.jsonl").write_text("".join(lines[:2]), encoding="utf-8")  # after a restart
+    found = read_log(tmp_path / "decisions.jsonl", one.tables.classes)
+    assert found[:7] == entries
+    assert [entry.time_s for entry in found[7:]] == [60.0, 70.0]
+    assert [entry.solve for entry in found[7:]] == [8, 9]
+
+
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
         (lambda lines: [], "has no decisions"),
         (lambda lines: ["{}\n", *lines], r":1: time_s is missing"),
         (lambda lines: [*lines, "[1]\n"], r":8: is \[1\], must be an object"),
-        (lambda lines: [lines[1], lines[0]], r":2: time_s is 0.0, must be at least 10.0"),
         (lambda lines: [lines[0].replace('"rate": 3.0', '"rate": -3.0')], "rate is -3.0, must be at least 0"),
         (lambda lines: [lines[0].replace('"mix": [', '"mix": [0.1, ')], "mix has 4 entries, must have 3"),
     ],
@@ -401,3 +417,34 @@ def test_the_made_profile_has_what_the_tests_lean_on() -> None:
     profile = made_profile()
     assert len(profile.points()) == 5 * len(THRESHOLDS)
     assert len(made_profile(certified_to=0).points()) == 1
+
+
+def test_the_live_controller_s_log_can_be_looked_at(tmp_path: Path, one: Situation) -> None:
+    """Its decisions, as it records them, while requests come ever faster."""
+    file = tmp_path / "decisions.jsonl"
+    planner, answers = Planner(one.tables, clock=still), deque[Plan | Exception]()
+
+    class Solver:
+        def ask(self, situation: PlannedFor) -> None:
+            answers.append(planner(situation))
+
+        def answer(self) -> Plan | Exception | None:
+            return answers.popleft() if answers else None
+
+    with file.open("w", encoding="utf-8") as lines:
+        controller = Controller(
+            one.measured,
+            settings=SettingsFile(None, 3),
+            solver=Solver(),
+            sink=lambda decision: print(json.dumps(decision), file=lines),
+        )
+        for second in range(60):
+            for name in ("easy", "medium", "hard")[: 1 + second % 3] * (1 + second // 10):
+                controller.arrived(name)
+            controller.tick(float(second), second)
+    found = replay(one, read_log(file, one.tables.classes), nothing)
+    assert found.decisions == 60
+    assert set(found.rungs) == {"price bisection", "policy map"}
+    assert 5 <= found.solves <= 60
+    assert found.policies[0].name == "the log"
+    assert 0.5 < found.policies[0].accuracy <= found.policies[1].accuracy  # full thought's

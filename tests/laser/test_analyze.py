@@ -43,7 +43,7 @@ def analysed(profile: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     entries = [{**ENTRY, "time_s": 5.0 * n, "rate": 4.0 + n % 3, "failed": n == 2} for n in range(8)]
     log.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
     controller = out.parent / "controller.yaml"
-    controller.write_text("latency_weight: 0.002\nstickiness: 0.0\n", encoding="utf-8")
+    controller.write_text("outer_s: 3.0\nobjective:\n  latency_weight: 0.002\n", encoding="utf-8")
     result = analyze(
         "--profile", profile, "--rates", "9,4", "--mix", "easy=1,hard=1", "--controller", controller, "--log", log,
         "--out", out,
@@ -137,7 +137,7 @@ def test_a_damaged_profile_is_refused(profile: Path, tmp_path: Path) -> None:
 
 def test_a_controller_file_with_other_classes_floors_is_refused(profile: Path, tmp_path: Path) -> None:
     file = tmp_path / "controller.yaml"
-    file.write_text("accuracy_floors: [0.5]\n", encoding="utf-8")
+    file.write_text("objective: {accuracy_floors: [0.5]}\n", encoding="utf-8")
     result = analyze("--profile", profile, "--controller", file)
     assert result.exit_code == 1
     assert "accuracy_floors has 1 entries, must have 3 or none" in result.output
