@@ -98,8 +98,11 @@ class Controller:
         self._estimator.finished(self._quality.classes[d], tokens, predicted)
 
     def stepped(self, batch: int, context: float, seconds: float) -> None:
-        self._stepped_s += seconds if seconds > 0.0 else 0.0
-        if self._stepped_s * STEPS_A_SECOND >= 1.0 or not seconds > 0.0:  # the estimator counts what can't be
+        if not 0.0 < seconds <= self._file.settings.gap_s:  # the clock has jumped, or nothing did
+            self._estimator.rejected += 1
+            return
+        self._stepped_s += seconds
+        if self._stepped_s * STEPS_A_SECOND >= 1.0:
             self._stepped_s = 0.0
             self._estimator.step(batch, context, seconds)
 
@@ -229,7 +232,7 @@ class Controller:
                 since >= settings.soonest_s and _changed(asked, estimate, settings.change)
             ):
                 return
-        self._asked = Situation(
+        situation = Situation(
             number=self._solves.asked + 1,
             time_s=self._time,
             load=estimate.load,
@@ -237,10 +240,11 @@ class Controller:
             objective=settings.objective,
             rows=settings.rows,
         )
-        self._solves = replace(self._solves, asked=self._asked.number)
+        self._solver.ask(situation)
+        self._asked = situation
+        self._solves = replace(self._solves, asked=situation.number)
         if self._waiting_since is None:
             self._waiting_since = self._time
-        self._solver.ask(self._asked)
 
     def _rung(
         self, estimate: LoadEstimate, settings: ControllerSettings, in_system: int

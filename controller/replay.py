@@ -23,7 +23,7 @@ from controller.state import Rung
 from models.latency import Plant, StepTime
 from models.profile import Profile
 
-NEAR = 1e-6  # prices this near each other, relatively, are the same
+NEAR = 1e-3  # prices this near each other, relatively, are the same: a solver's optimum depends on where it began
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
