@@ -13,6 +13,7 @@ from controller.loop import ServingLoop
 from controller.policies import FixedPolicy, Limits, Policy
 from controller.reply import Channel, Delta
 from controller.request import Checkpoint, Outcome, ReasoningRequest
+from controller.watch import Watcher
 from engine.base import Engine, Event, Load, Probed, ProbeId, ProbeSpec, Request, SequenceId
 from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
 from models.tokenizer import ChatTokenizer
@@ -122,6 +123,7 @@ class Bench:
         form: ThinkingFormat = FORMAT,
         cells: int = 4096,
         max_batch: int = 8,
+        watcher: Watcher | None = None,
     ) -> None:
         from engine.load import load_model
         from engine.torch_engine import TorchEngine, TorchEngineConfig
@@ -138,6 +140,7 @@ class Bench:
             policy=policy or FixedPolicy(Limits()),
             stop_tokens=tokenizer.eos_ids,
             clock=lambda: self.now,
+            watcher=watcher,
         )
 
     def submit(self, prompt: str = "?", **options: Any) -> tuple[SequenceId, Heard]:
