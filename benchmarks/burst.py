@@ -30,6 +30,7 @@ from experiments.questions import bundled_questions
 COLOURS = ("#3b8f5a", "#d9722e", "#1f5fa8")  # of the classes, easiest first
 TRUE, MUTED, SHADE = "#222222", "#8a8a8a", "#f3e3c3"
 EVERY_S = 0.5  # between two looks at the controller
+MAX_TOKENS = 640  # of a reply
 LAST = 10  # finished requests whose mean latency is shown
 
 
@@ -103,7 +104,7 @@ async def drive(url: str, traffic: Traffic, rng: np.random.Generator) -> Run:
             await asyncio.sleep(max(0.0, began + at_s - time.monotonic()))
             sent = time.monotonic()
             try:
-                body = {"messages": [{"role": "user", "content": question.text}], "max_tokens": 640}
+                body = {"messages": [{"role": "user", "content": question.text}], "max_tokens": MAX_TOKENS}
                 reply = (await client.post("/v1/chat/completions", json=body)).raise_for_status().json()
             except httpx.HTTPError as error:
                 why = f"{type(error).__name__}: {error}"
@@ -223,7 +224,7 @@ def _draw_load(axes: Axes, run: Run, traffic: Traffic) -> None:
         beside.set_ylabel("requests in the system (grey)", color=MUTED)
         beside.set_ylim(bottom=0)
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right", fontsize=9)
+    axes.legend(loc="upper left", fontsize=9)
 
 
 def _draw_limits(thresholds: Axes, budgets: Axes, run: Run) -> None:
@@ -237,11 +238,12 @@ def _draw_limits(thresholds: Axes, budgets: Axes, run: Run) -> None:
         style: dict[str, Any] = {"color": COLOURS[number % 3], "linestyle": styles[number % 3], "label": name}
         style |= {"drawstyle": "steps-post", "linewidth": 2}
         never = [1.01 if each["threshold"] is None else each["threshold"] for each in limits]
-        none = [np.nan if each["budget"] is None else each["budget"] for each in limits]
+        none = [MAX_TOKENS if each["budget"] is None else each["budget"] for each in limits]
         thresholds.plot(times, never, **style)
         budgets.plot(times, none, **style)
-    thresholds.legend(loc="lower right", fontsize=9, title="above 1: never probed", title_fontsize=8)
-    budgets.legend(loc="lower right", fontsize=9, title="no line: no budget", title_fontsize=8)
+    budgets.set_ylim(0, 1.1 * MAX_TOKENS)
+    _key(thresholds, "above 1: never probed")
+    _key(budgets, f"{MAX_TOKENS}: no budget")
 
 
 def _draw_latency(axes: Axes, run: Run) -> None:
@@ -253,7 +255,12 @@ def _draw_latency(axes: Axes, run: Run) -> None:
             [one.at_s for one in ones], [one.latency_s for one in ones], s=14, color=COLOURS[number % 3], label=name
         )
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right", fontsize=9, title="by time of arrival", title_fontsize=8)
+    _key(axes, "by time of arrival")
+
+
+def _key(axes: Axes, title: str) -> None:
+    """A legend beside the panel, where it hides nothing."""
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=9, title=title, title_fontsize=8)
 
 
 async def serve_and_drive(arguments: Sequence[str], traffic: Traffic, rng: np.random.Generator) -> Run:
@@ -297,7 +304,7 @@ def main() -> None:
     parser.add_argument(
         "--rate", type=float, help="calm, requests/s (default: 30 %% of what full thoughts leave room for)"
     )
-    parser.add_argument("--factor", type=float, default=4.0, help="of the burst's rate over the calm one")
+    parser.add_argument("--factor", type=float, default=5.0, help="of the burst's rate over the calm one")
     parser.add_argument("--calm", type=float, default=25.0, help="s before the burst, and after it")
     parser.add_argument("--burst", type=float, default=25.0, help="s")
     parser.add_argument("--seed", type=int, default=0)
