@@ -27,6 +27,7 @@ conclusions: ["So the result is"]
 probe:
   suffix: "</think>\\n\\n**Final Answer**\\n\\\\boxed{"
   max_answer_tokens: 6
+  score: joint  # a probability: of two digits the geometric mean looks surer than the answer is
 """
 
 
@@ -34,6 +35,8 @@ def export(network: Network, tokenizer: "PreTrainedTokenizerFast", encoder: Enco
     """Write weights, configuration, tokenizer and thinking format; in half precision where that changes no decision."""
     from safetensors.torch import save_file
 
+    for origin in ("is_local", "local_files_only"):  # how a tokenizer was loaded is no part of it
+        tokenizer.init_kwargs.pop(origin, None)
     tokenizer.save_pretrained(out)
     half = half_agreement(network, encoder, seed=seed) >= AGREEMENT
     state = {name: tensor.half() if half else tensor for name, tensor in network.state_dict().items()}
