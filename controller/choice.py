@@ -4,10 +4,14 @@ At a price p each class takes the point with the highest Q − p·κ·W of its h
 indifference between them at some price, so nothing is lost by never mixing: the price follows the number of requests in
 the system, and with it the class moves from one point to the other. Means between points, which nobody has certified,
 are never handed out.
+
+Where classes have SLOs, those points are left out first that would not let 95 % of requests end in time at the present
+number in the system; a floor on accuracy goes before an SLO.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,17 +40,21 @@ def choose(
     work_ratio: Array,
     before: tuple[int, ...] | None = None,
     floors: bool = True,
+    steps: Sequence[float] | None = None,
 ) -> tuple[int, ...]:
     """The point of each class at this price; one that was wanted `before` stays unless another gains `stickiness`.
 
-    With `floors`, points below a class's accuracy floor are left out where it has others.
+    With `floors`, points below a class's accuracy floor are left out where it has others. `steps`: how many decode
+    steps each class's SLO leaves a request.
     """
     chosen = []
     for d in range(len(profile.classes)):
-        hull = prune_hull(profile.tokens[d], profile.accuracy[d])
+        open_to = np.arange(len(profile.points))
         if floors and objective.accuracy_floors:
-            enough = hull[profile.accuracy[d, hull] >= objective.accuracy_floors[d]]
-            hull = enough if len(enough) else hull[-1:]
+            open_to = _enough(open_to, profile.accuracy[d], objective.accuracy_floors[d])
+        if steps is not None and profile.p95_steps is not None:
+            open_to = _enough(open_to, -work_ratio[d] * profile.p95_steps[d], -steps[d])
+        hull = open_to[prune_hull(profile.tokens[d, open_to], profile.accuracy[d, open_to])]
         worth = profile.accuracy[d, hull] - max(price, 0.0) * work_ratio[d] * profile.tokens[d, hull]
         best = int(worth.argmax())
         if before is not None and before[d] in hull:
@@ -55,6 +63,12 @@ def choose(
                 best = kept
         chosen.append(int(hull[best]))
     return tuple(chosen)
+
+
+def _enough(points: npt.NDArray[np.intp], of: Array, least: float) -> npt.NDArray[np.intp]:
+    """Those points that have at least so much of something, else the one that has most."""
+    enough = points[of[points] >= least]
+    return enough if len(enough) else points[[int(of[points].argmax())]]
 
 
 def move(

@@ -78,7 +78,14 @@ class Controller:
         self._limits: dict[str | None, Limits] = {}
         self._hand_out(safe)
         self._state = self._seen(
-            self._estimator.estimate, 0, Rung.SAFE_POINT, safe, price=None, decision=None, problems=()
+            self._estimator.estimate,
+            0,
+            Rung.SAFE_POINT,
+            safe,
+            price=None,
+            slo_steps=None,
+            decision=None,
+            problems=(),
         )
 
     # --- Policy -----------------------------------------------------------------------------------------------------
@@ -172,6 +179,7 @@ class Controller:
 
         rung, price, decision = self._rung(estimate, settings, in_system)
         before, floors = self._held, True
+        steps = self._steps(estimate, settings, in_system)
         if price is None:
             target = cheapest(self._quality)
         else:
@@ -184,6 +192,7 @@ class Controller:
                 work_ratio=estimate.work_ratio,
                 before=None if before is None else before.target,
                 floors=floors,
+                steps=steps,
             )
         held = move(self._quality, settings.objective, target=target, before=before, elapsed_s=elapsed)
         self._held = held
@@ -191,7 +200,14 @@ class Controller:
         self._failure = None
         problems = self._problems(settings)
         self._state = self._seen(
-            estimate, in_system, rung, held.target, price=price, decision=decision, problems=problems
+            estimate,
+            in_system,
+            rung,
+            held.target,
+            price=price,
+            slo_steps=steps,
+            decision=decision,
+            problems=problems,
         )
         if self._sink is not None and (in_system or before is None or held != before):
             self._sink(
@@ -263,6 +279,15 @@ class Controller:
                 return Rung.SAFE_POINT, None, None
         return Rung.PRICE_BISECTION, self._stand_in[1].prices.token, self._stand_in[1]
 
+    def _steps(self, estimate: LoadEstimate, settings: ControllerSettings, in_system: int) -> tuple[float, ...] | None:
+        """How many decode steps each class's SLO leaves a request that comes now."""
+        if not settings.objective.slo_s:
+            return None
+        plant = replace(self._plant, step_time=estimate.step_time)
+        tokens = self._quality.tokens[np.arange(len(self._points)), list(self._points)]
+        usual = float((estimate.mix * estimate.work_ratio) @ tokens)
+        return tuple(plant.steps_within(seconds, in_system, usual) for seconds in settings.objective.slo_s)
+
     def _resettle(self) -> None:
         """New settings are in force: beliefs stay, unless it is them that were changed."""
         settings = self._file.settings
@@ -317,6 +342,7 @@ class Controller:
         target: tuple[int, ...],
         *,
         price: float | None,
+        slo_steps: tuple[float, ...] | None,
         decision: Decision | None,
         problems: tuple[str, ...],
     ) -> ControllerState:
@@ -330,6 +356,7 @@ class Controller:
             limits=self._named(self._points),
             target=self._named(target),
             price=price,
+            slo_steps=slo_steps,
             decision=decision,
             solves=replace(
                 self._solves,

@@ -14,6 +14,7 @@ class Objective:
     shed_penalty: float = 1.0  # π: wrong answers that turning a request away is as bad as
     max_load: float = 0.95  # ρ_max, of the plant's capacity
     accuracy_floors: tuple[float, ...] = ()  # by class, in the profile's order; empty: none
+    slo_s: tuple[float, ...] = ()  # by class: seconds within which 95 % of its requests are to end; empty: none
     stickiness: float = 1e-4  # correct answers that moving the whole mixture must gain
     threshold_rate: float = 0.01  # δ: confidence that a class's mean threshold may move in a second
     min_rate: float = 0.002  # requests/s that every class is planned for at least
@@ -40,3 +41,6 @@ class Objective:
         for floor in self.accuracy_floors:
             if not 0.0 <= floor <= 1.0:
                 raise ValueError(f"accuracy_floors has {floor}, must be between 0 and 1")
+        for seconds in self.slo_s:
+            if not (math.isfinite(seconds) and seconds > 0.0):
+                raise ValueError(f"slo_s has {seconds}, must be finite and above 0")

@@ -47,6 +47,7 @@ def record(
         "failed": bool(state.problems) or state.rung is not Rung.POLICY_MAP,
         "price": state.price,
         "floors": floors,
+        "slo_steps": None if state.slo_steps is None else list(state.slo_steps),
         "elapsed_s": elapsed_s,
         "before": None if before is None else asdict(before),
         "held": asdict(held),

@@ -92,6 +92,7 @@ def replay(profile: Profile, decisions: Iterator[dict[str, Any]]) -> Replayed:
                 work_ratio=np.array(said["work_ratio"]),
                 before=None if before is None else before.target,
                 floors=said["floors"],
+                steps=said.get("slo_steps"),
             )
         held = move(
             quality, objective, target=target, before=held_of(said["before"]), elapsed_s=float(said["elapsed_s"])
@@ -107,7 +108,8 @@ def replay(profile: Profile, decisions: Iterator[dict[str, Any]]) -> Replayed:
 
 
 def _objective(said: Mapping[str, Any]) -> Objective:
-    return Objective(**{**said, "accuracy_floors": tuple(said["accuracy_floors"])})
+    by_class = {name: tuple(said.get(name, ())) for name in ("accuracy_floors", "slo_s")}
+    return Objective(**{**said, **by_class})
 
 
 def _load(said: Mapping[str, Any]) -> Load:

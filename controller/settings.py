@@ -76,6 +76,7 @@ class SettingsFile:
         settings = read(self._path, ControllerSettings)
         for name, given in (
             ("objective.accuracy_floors", settings.objective.accuracy_floors),
+            ("objective.slo_s", settings.objective.slo_s),
             ("estimator.initial_mix", settings.estimator.initial_mix),
         ):
             if given and len(given) != self._classes:

@@ -43,6 +43,7 @@ class ControllerState:
     limits: tuple[Limits, ...]
     target: tuple[Limits, ...]  # where the rate limit lets thresholds go
     price: float | None  # of a token, now, correct answers; None at the safe point
+    slo_steps: tuple[float, ...] | None  # decode steps that each class's SLO leaves a request now; None: there is none
     decision: Decision | None  # what was planned: prices of the constraints, expectations
     solves: Solves
     rejected: int  # measurements that could not be

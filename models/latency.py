@@ -104,6 +104,14 @@ class Plant:
             raise ValueError(f"n is {n}, must be at least 0")
         return float(self._rates[min(n, self.max_batch) - 1]) if n else 0.0
 
+    def steps_within(self, seconds: float, n: int, tokens: float) -> float:
+        """Decode steps that the last of n requests in the system gets in so many seconds.
+
+        It runs in the batch that n make, once those that don't fit in, of `tokens` tokens each, have had their turn.
+        """
+        waiting = max(0, n - self.max_batch) * tokens / self.capacity
+        return max(0.0, seconds - waiting) * self.rate(max(n, 1)) / min(max(n, 1), self.max_batch)
+
     def occupancy(self, demand: float) -> Occupancy:
         """Mean numbers served and waiting at a token demand."""
         head, tail = self._chain(demand)

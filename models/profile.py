@@ -127,6 +127,7 @@ class Profile:
             ),
             tokens=np.array(self.tokens)[:, rows, columns],
             accuracy=np.array(self.accuracy)[:, rows, columns],
+            p95_steps=np.array(self.p95_steps)[:, rows, columns],
         )
 
     def queue(self) -> Plant:

@@ -34,6 +34,7 @@ class Profile:
     tokens: Array  # W: mean decoded tokens of a request, those of probes and of the answer included
     accuracy: Array  # Q: share of correct answers
     shed_tokens: float = 0.0  # what a request that is turned away costs all the same
+    p95_steps: Array | None = None  # 95th percentile of a request's decode steps; None: not known, no SLO can be kept
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.points))
@@ -41,7 +42,9 @@ class Profile:
             raise ValueError(f"the profile has {shape[0]} classes and {shape[1]} points, must have at least 1 of each")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes are {', '.join(self.classes)}, must differ")
-        for name in ("tokens", "accuracy"):
+        for name in ("tokens", "accuracy", "p95_steps"):
+            if getattr(self, name) is None:
+                continue
             table = np.asarray(getattr(self, name), dtype=np.float64)
             if table.shape != shape:
                 raise ValueError(f"{name} has shape {table.shape}, must be {shape}: classes and points")

@@ -266,6 +266,37 @@ def test_floors_hold_where_the_plan_can_hold_them(tmp_path: Path) -> None:
     assert all(got >= floor for got, floor in zip(accuracy, (0.9, 0.8, 0.6), strict=True))
 
 
+def test_an_slo_keeps_to_points_that_end_in_time_at_the_present_number_in_the_system(tmp_path: Path) -> None:
+    file = tmp_path / "controller.yaml"
+    file.write_text("objective:\n  latency_weight: 0.0\n  slo_s: [1.5, 3.0, 4.0]\n")
+    driven = Driven(file=file)
+    assert QUALITY.p95_steps is not None
+    full = [int(QUALITY.accuracy[d].argmax()) for d in range(len(CLASSES))]  # waiting costs nothing
+    driven.run(5.0, rate=0.2, in_system=1)
+    driven.run(5.0, rate=0.2, in_system=12)
+    held = driven.controller._held
+    assert held is not None
+    assert driven.state.slo_steps is not None
+    for d, k in enumerate(held.target):
+        ratio = driven.state.estimate.work_ratio[d]
+        assert ratio * QUALITY.p95_steps[d, k] <= driven.state.slo_steps[d]
+        assert QUALITY.tokens[d, k] < QUALITY.tokens[d, full[d]]
+    driven.run(5.0, rate=0.2, in_system=2000)  # nothing can be in time: the quickest certified points
+    assert driven.state.slo_steps == (0.0, 0.0, 0.0)
+    assert list(driven.state.target) == [
+        driven.controller._named((k,))[0] for k in QUALITY.p95_steps.argmin(axis=1).tolist()
+    ]
+
+
+def test_a_floor_on_accuracy_goes_before_an_slo(tmp_path: Path) -> None:
+    file = tmp_path / "controller.yaml"
+    file.write_text("objective:\n  accuracy_floors: [0.9, 0.8, 0.6]\n  slo_s: [0.01, 0.01, 0.01]\n")
+    driven = Driven(AtOnce(Planner(QUALITY, clock=time.perf_counter)), file)
+    driven.run(20.0, rate=0.1 * FULL_RATE, in_system=12)
+    accuracy = [QUALITY.accuracy[d, k] for d, k in enumerate(driven.controller._points)]
+    assert all(got >= floor for got, floor in zip(accuracy, (0.9, 0.8, 0.6), strict=True))
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
@@ -313,7 +344,16 @@ def test_settings_are_read_again_when_the_file_changes_and_a_bad_file_changes_no
 
 
 @pytest.mark.parametrize(
-    "text", ["inner_s: 0\n", "gap_s: 0.1\n", "rows: 1\n", "objective:\n  accuracy_floors: [0.5]\n", "outer_s: .nan\n"]
+    "text",
+    [
+        "inner_s: 0\n",
+        "gap_s: 0.1\n",
+        "rows: 1\n",
+        "objective:\n  accuracy_floors: [0.5]\n",
+        "objective:\n  slo_s: [2.0]\n",
+        "objective:\n  slo_s: [2.0, 0.0, 3.0]\n",
+        "outer_s: .nan\n",
+    ],
 )
 def test_settings_that_cannot_be_are_refused_at_the_start(tmp_path: Path, text: str) -> None:
     file = tmp_path / "controller.yaml"

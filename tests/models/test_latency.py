@@ -148,6 +148,14 @@ def test_the_rate_grows_to_the_capacity_and_no_further() -> None:
     assert rates[16] == rates[39] == plant.capacity == pytest.approx(16 / 0.018)
 
 
+def test_steps_within_a_time_shrink_with_the_batch_and_with_the_queue_before_it() -> None:
+    plant = Plant(step_time=StepTime(a=0.01, c=0.001), max_batch=4)
+    assert plant.steps_within(1.1, 1, tokens=100.0) == pytest.approx(100.0)  # 11 ms each
+    assert plant.steps_within(1.4, 4, tokens=100.0) == pytest.approx(100.0)  # 14 ms each
+    assert plant.steps_within(1.4, 6, tokens=100.0) == pytest.approx(50.0)  # two wait: 200 tokens at 4 in 14 ms
+    assert plant.steps_within(1.4, 400, tokens=100.0) == 0.0
+
+
 def test_mean_context_weighs_each_step() -> None:
     prompt, reply = 10, 5
     cached = [prompt + done for done in range(reply)]
