@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from experiments.provenance import processor
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
@@ -33,7 +35,7 @@ def circumstances(module: str, seed: int) -> Circumstances:
         command=" ".join(["python", "-m", module, *sys.argv[1:]]),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=seed,
-        processor=_processor(),
+        processor=processor(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         load_average=os.getloadavg(),
         python=platform.python_version(),
@@ -45,12 +47,3 @@ def write(path: Path, ran: Circumstances, results: Any) -> None:
     """Put circumstances and results into a JSON file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"circumstances": asdict(ran), "results": results}, indent=2) + "\n", encoding="utf-8")
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -24,17 +24,11 @@ from cvxpy.atoms.norm1 import norm1  # … and cp.norm1
 from controller.decision import Decision, Prices, Slack, served
 from controller.load import Load
 from controller.objective import Objective
+from controller.solving import SOLVERS, optimum
 from models.latency import Lines, Plant
 from models.quality import Profile, prune_hull
 
 Array = npt.NDArray[np.float64]
-
-# The second where the first fails: SciPy's HiGHS, since HiGHS's own interface prints a banner whenever it is made.
-SOLVERS = (cp.CLARABEL, cp.SCIPY)
-
-
-class SolverError(RuntimeError):
-    """No solver found an optimum; the message says what each of them reported."""
 
 
 class Optimizer:
@@ -94,17 +88,8 @@ class Optimizer:
             raise ValueError(f"elapsed_s is {elapsed_s} s, must be finite and at least 0")
         started = self._clock()
         self._set(load, plant, previous, elapsed_s)
-        reports = []
-        for solver in self._solvers:
-            try:
-                self._problem.solve(solver=solver)  # type: ignore[no-untyped-call]
-            except (cp.error.SolverError, UserWarning) as error:
-                reports.append(f"{solver}: {error}")
-                continue
-            if self._problem.status == cp.OPTIMAL:
-                return self._decision(load, plant, solver, self._clock() - started)
-            reports.append(f"{solver}: {self._problem.status}")
-        raise SolverError(f"no optimum for {load.rate:.6g} requests/s: {'; '.join(reports)}")
+        solver = optimum(self._problem, self._solvers, rate=load.rate)
+        return self._decision(load, plant, solver, self._clock() - started)
 
     def _compile(self) -> None:
         objective, classes, columns = self.objective, len(self.profile.classes), len(self._class)

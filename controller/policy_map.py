@@ -24,7 +24,7 @@ from cvxpy.atoms.affine.sum import sum as total  # … and cp.sum
 
 from controller.load import Load
 from controller.objective import Objective
-from controller.optimizer import SOLVERS, SolverError
+from controller.solving import SOLVERS, optimum
 from models.latency import Plant
 from models.quality import Profile, prune_hull
 
@@ -133,7 +133,8 @@ class PolicyMapper:
         reward = service * levels.accuracy - waiting[:, None]
         reward[-1] -= self.objective.shed_penalty
         self._service.value, self._reward.value = service, reward
-        value, solver = self._optimum(rate)
+        solver = optimum(self._problem, self._solvers, rate=rate)
+        value = float(self._problem.objective.value)  # correct answers per request
         shares = np.maximum(np.asarray(self._y.value, dtype=np.float64), 0.0).sum(axis=1)
         price = self._prices(value, levels, decoded, waiting, usual=int(shares.argmax()))
         level = (levels.accuracy - price[:, None] * levels.tokens).argmax(axis=1)
@@ -150,20 +151,6 @@ class PolicyMapper:
             solver=solver,
             solve_s=self._clock() - started,
         )
-
-    def _optimum(self, rate: float) -> tuple[float, str]:
-        """The best value, correct answers per request, and who found it."""
-        reports = []
-        for solver in self._solvers:
-            try:
-                self._problem.solve(solver=solver)  # type: ignore[no-untyped-call]
-            except (cp.error.SolverError, UserWarning) as error:
-                reports.append(f"{solver}: {error}")
-                continue
-            if self._problem.status == cp.OPTIMAL:
-                return float(self._problem.objective.value), solver
-            reports.append(f"{solver}: {self._problem.status}")
-        raise SolverError(f"no optimum for {rate:.6g} requests/s: {'; '.join(reports)}")
 
     def _prices(self, value: float, levels: Ladder, decoded: Array, waiting: Array, *, usual: int) -> Array:
         """p_n, what a token costs the others, by row; each class then takes its best Q − p_n·κ·W.

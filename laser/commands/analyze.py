@@ -87,9 +87,9 @@ def command(
     """
     import time
 
-    from controller.optimizer import SolverError
     from controller.policy_table import write_policy_table
     from controller.settings import ControllerSettings
+    from controller.solving import SolverError
     from experiments.analysis.analysis import analyse, effort, write_json
     from experiments.analysis.log import LogError, read_log
     from experiments.analysis.situation import situation

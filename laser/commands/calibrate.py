@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from engine.runner import Runner
+from laser.commands.asking import asking
 
 SCORES = ("geometric_mean", "joint")
 
@@ -24,21 +25,7 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
 
 
 @click.command("calibrate")
-@click.option("--model", type=click.Path(path_type=Path), help="A model's directory; default: the bundled model.")
-@click.option(
-    "--questions",
-    "files",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="JSON Lines with `question` and `answer`, also GSM8K's; repeatable. [default: the bundled benchmarks]",
-)
-@click.option(
-    "-n", "count", default=200, show_default=True, type=click.IntRange(1, 5000), help="Questions per benchmark."
-)
-@click.option("--seed", default=2, show_default=True, type=click.IntRange(0), help="Which questions are drawn.")
-@click.option("--max-tokens", default=768, show_default=True, type=click.IntRange(1), help="Longest reply, tokens.")
-@click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
-@click.option("--runner", type=click.Choice(list(Runner)), default=Runner.AUTO, show_default=True)
+@asking(seed=2)
 @click.option("--score", type=click.Choice(SCORES), help="How confidence is told. [default: the thinking format's]")
 @click.option(
     "--epsilon",

@@ -15,7 +15,8 @@ from benchmarks.solver import saturating_profile
 from controller.decision import Decision
 from controller.load import Load
 from controller.objective import Objective
-from controller.optimizer import Optimizer, SolverError
+from controller.optimizer import Optimizer
+from controller.solving import SolverError
 from models import strict_yaml
 from models.latency import Plant
 from models.quality import Profile, prune_hull

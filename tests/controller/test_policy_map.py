@@ -10,8 +10,8 @@ import pytest
 from benchmarks.solver import saturating_profile
 from controller.load import Load
 from controller.objective import Objective
-from controller.optimizer import SolverError
 from controller.policy_map import Ladder, PolicyMap, PolicyMapper, ladder
+from controller.solving import SolverError
 from models.latency import Plant
 from tests.controller.profiles import GPU, random_plant, random_profile
 

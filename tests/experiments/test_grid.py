@@ -127,6 +127,7 @@ def test_replayed_points_are_what_serving_really_does(tmp_path: Path) -> None:
         suffix=model.thinking.probe_suffix,
         max_answer_tokens=model.thinking.format.probe.max_answer_tokens,
         answer_stops=model.thinking.probe_stops,
+        score=model.thinking.format.probe.score,
     )
     told = grid([log.traces[number] for number in range(len(questions))], log.closings, (0.9, 0.5), budgets, spec)
     for threshold, budget in ((None, 140), (0.9, None), (0.5, 140)):
