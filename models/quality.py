@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +65,18 @@ class Profile:
                 f"shed_tokens is {self.shed_tokens}, must be at least 0 and below the cheapest point's "
                 f"{self.tokens.min()}"
             )
+
+    def at(self, points: Sequence[int]) -> Profile:
+        """The same with these points alone, by place."""
+        columns = list(points)
+        return Profile(
+            classes=self.classes,
+            points=tuple(self.points[k] for k in columns),
+            tokens=self.tokens[:, columns],
+            accuracy=self.accuracy[:, columns],
+            shed_tokens=self.shed_tokens,
+            p95_steps=None if self.p95_steps is None else self.p95_steps[:, columns],
+        )
 
 
 def prune_hull(tokens: npt.ArrayLike, accuracy: npt.ArrayLike) -> npt.NDArray[np.intp]:

@@ -68,7 +68,7 @@ def fronts(one: Situation) -> Fronts:
     unbound = [k for k, point in enumerate(one.tables.points) if point.budget >= one.measured.max_tokens]
     found = {
         "constant": _constant(one),
-        "threshold": _front(one, _only(one.tables, unbound)),
+        "threshold": _front(one, one.tables.at(unbound)),
         "joint": _front(one, one.tables),
     }
     return Fronts(
@@ -83,15 +83,6 @@ def latency_at(one: Situation, tokens: float, rate: float) -> float | None:
     """Mean seconds from arrival to end of requests of so many tokens; None: they are more than are planned for."""
     demand = tokens * rate
     return one.plant.latency(demand, rate) if demand <= one.bound * (1.0 + 1e-9) else None
-
-
-def _only(tables: quality.Profile, columns: list[int]) -> quality.Profile:
-    return quality.Profile(
-        classes=tables.classes,
-        points=tuple(tables.points[k] for k in columns),
-        tokens=tables.tokens[:, columns],
-        accuracy=tables.accuracy[:, columns],
-    )
 
 
 def _front(one: Situation, tables: quality.Profile) -> Front:

@@ -237,15 +237,7 @@ def test_brute_force_tries_every_setting(one: Situation) -> None:
     accuracy = np.hstack([np.full((3, 1), -1.0), one.tables.accuracy])
     tokens = np.hstack([np.zeros((3, 1)), one.tables.tokens])
     allowed = [k for k in points if k % 3 == 0]
-    sparse = replace(
-        one,
-        tables=replace(
-            one.tables,
-            points=tuple(one.tables.points[k - 1] for k in allowed[1:]),
-            tokens=tokens[:, allowed[1:]],
-            accuracy=accuracy[:, allowed[1:]],
-        ),
-    )
+    sparse = replace(one, tables=one.tables.at([k - 1 for k in allowed[1:]]))
     for setting in itertools.product(allowed, repeat=3):
         classes = np.arange(3)
         demand = rate * float(one.mix @ tokens[classes, setting])
