@@ -12,7 +12,7 @@ import pytest
 from controller.loop import ServingLoop
 from controller.policies import FixedPolicy, Limits, Policy
 from controller.reply import Channel, Delta
-from controller.request import Checkpoint, Outcome, ReasoningRequest
+from controller.request import Checkpoint, Outcome, ReasoningRequest, RequestId
 from controller.watch import Watcher
 from engine.base import Engine, Event, Load, Probed, ProbeId, ProbeSpec, Request, SequenceId
 from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
@@ -131,6 +131,7 @@ class Bench:
         self.directory, self.tokenizer = directory, tokenizer
         self.thinking = ThinkingTokens(form, tokenizer)
         self.now = 0.0
+        self._ids: dict[SequenceId, RequestId] = {}
         config = TorchEngineConfig(cells=cells, max_batch=max_batch, prefill_chunk=64)
         self.engine = RecordingEngine(TorchEngine(load_model(directory), config))
         self.loop = ServingLoop(
@@ -149,7 +150,13 @@ class Bench:
         if options.get("thinking", True):
             tokens = self.thinking.prompt(tokens, thinking=True)
         request = ReasoningRequest(**{"prompt": tokens, "max_tokens": 60, **options})
-        return self.loop.submit(request, heard, heard.checkpoints.append), heard
+        submitted = self.loop.submit(request, heard, heard.checkpoints.append)
+        sequence = next(reversed(self.engine.ledger.accounts))
+        self._ids[sequence] = submitted
+        return sequence, heard
+
+    def cancel(self, sequence: SequenceId) -> None:
+        self.loop.cancel(self._ids[sequence])
 
     def tick(self, count: int = 1) -> None:
         for _ in range(count):
