@@ -27,6 +27,7 @@ from engine.base import (
     Event,
     Finished,
     FinishReason,
+    Load,
     Probed,
     ProbeSpec,
     Request,
@@ -40,7 +41,7 @@ from models.tokenizer import ChatTokenizer
 
 log = logging.getLogger(__name__)
 
-SHOW_S = 0.25  # between two pictures of a queue that moves
+SHOW_S = 0.1  # between two pictures of a queue that moves
 
 
 class ServingLoop:
@@ -78,6 +79,7 @@ class ServingLoop:
         self._pace = Pace()
         self._admission: Admission[Live] = Admission(admission or AdmissionLimits(), self._pace)
         self._queue = QueueState()
+        self._load = engine.load()
         self._queue_moved = False
         self._shown_s = -math.inf
         self._loops = loops
@@ -99,6 +101,11 @@ class ServingLoop:
     def queue(self) -> QueueState:
         """Who waits, and for how long. From any thread."""
         return self._queue
+
+    @property
+    def load(self) -> Load:
+        """What the engine held when the queue moved last. From any thread."""
+        return self._load
 
     @property
     def room(self) -> int:
@@ -135,8 +142,7 @@ class ServingLoop:
             reply=Reply(emit=sink, decoder=self._tokenizer.stream, thinking=request.thinking, stop=request.stop),
             submitted_s=now,
             landing=landing,
-            # what max_tokens leaves once a thought's closing and a share for the answer are put aside
-            budget_cap=max(0, request.max_tokens - max(len(landing), self._probe.room) - answer_room),
+            budget_cap=self._budget_cap(request, landing, answer_room),
             answer_room=answer_room,
             prompt_tokens=len(request.prompt),
         )
@@ -247,6 +253,7 @@ class ServingLoop:
         if self._queue_moved and (now - self._shown_s >= SHOW_S or not len(self._admission)):
             self._shown_s, self._queue_moved = now, False
             self._queue = self._admission.state(self._ages_s(now), lambda live: live.request.name)
+            self._load = self._engine.load()
 
     def _forget(self, live: Live) -> None:
         """Drop a request, wherever it is."""
@@ -264,6 +271,7 @@ class ServingLoop:
             self._watched_step = self._ticked_s = None  # until the next request comes nothing is decoded
         if not self._requests:
             self._queue = replace(self._queue, running=0, turns=(), drain_s=0.0)
+            self._load = self._engine.load()
 
     # --- what a step brings -----------------------------------------------------------------------------------------
 
@@ -455,6 +463,11 @@ class ServingLoop:
             threshold=policy.threshold if request.early_exit else None,
             budget=live.budget_cap if budget is None else min(budget, live.budget_cap),
         )
+
+    def _budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
+        """What max_tokens leaves for the thought once its closing and a share for the answer are put aside."""
+        left = max(0, request.max_tokens - max(len(landing), self._probe.room) - answer_room)
+        return left if request.max_budget is None else min(left, request.max_budget)
 
     # --- how it ends ------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ class ReasoningRequest:
     sampling: Sampling = Sampling()
     stop: tuple[str, ...] = ()
     budget: int | None = None  # the client's own thinking budget, tokens; replaces the policy's
+    max_budget: int | None = None  # whoever's budget it is, it is at most this
     early_exit: bool = True  # False: the client wants its thoughts unprobed
     difficulty: str | None = None
     landing: tuple[int, ...] | None = None  # what closes the thought where it is cut; None: the thinking format's

@@ -42,6 +42,7 @@ class Ticket:
         self._items: list[Item] = []
         self._failure: EngineFailure | None = None
         self._over = False
+        self._complete = False
 
     async def take(self) -> list[Item]:
         """What has arrived since the last call, at least one item; the outcome is the last of all.
@@ -54,6 +55,11 @@ class Ticket:
             raise self._failure
         items, self._items = self._items, []
         return items
+
+    @property
+    def complete(self) -> bool:
+        """Whether the reply has come to its end, be it a failure."""
+        return self._complete
 
     def cancel(self) -> None:
         """Free the request before the engine's next step; nothing happens if it has ended."""
@@ -76,7 +82,8 @@ class Ticket:
             self._failure = EngineFailure(str(item))
         else:
             self._items.append(item)
-        self._over = self._over or not isinstance(item, Delta)
+        self._complete = self._complete or not isinstance(item, Delta)
+        self._over = self._over or self._complete
         self._arrived.set()
 
 
