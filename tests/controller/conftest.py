@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from controller.admission import AdmissionLimits
 from controller.loop import ServingLoop
 from controller.policies import FixedPolicy, Limits, Policy
+from controller.repetition import LoopDetection
 from controller.reply import Channel, Delta
 from controller.request import Checkpoint, Outcome, ReasoningRequest, RequestId
 from controller.watch import Watcher
@@ -124,6 +126,8 @@ class Bench:
         cells: int = 4096,
         max_batch: int = 8,
         watcher: Watcher | None = None,
+        admission: AdmissionLimits | None = None,
+        loops: LoopDetection | None = None,
     ) -> None:
         from engine.load import load_model
         from engine.torch_engine import TorchEngine, TorchEngineConfig
@@ -142,6 +146,8 @@ class Bench:
             stop_tokens=tokenizer.eos_ids,
             clock=lambda: self.now,
             watcher=watcher,
+            admission=admission,
+            loops=loops,
         )
 
     def submit(self, prompt: str = "?", **options: Any) -> tuple[SequenceId, Heard]:
