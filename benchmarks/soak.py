@@ -15,8 +15,8 @@ from benchmarks import report
 from controller.loop import ServingLoop
 from controller.policies import Limits
 from controller.reply import Delta
-from controller.request import ExitReason, Outcome, ReasoningRequest
-from engine.base import FinishReason, Load, Sampling, SequenceId
+from controller.request import ExitReason, Outcome, ReasoningRequest, RequestId
+from engine.base import FinishReason, Load, Sampling
 
 WARM_UP = 0.3  # of the requests: allocators and caches have reached their size by then
 GROWTH = 8.0  # MiB of resident memory after the warm-up that are put down to noise
@@ -58,7 +58,7 @@ class Client:
 class Soak:
     """The run: its clients, and the resident memory as it went, (requests over, MiB)."""
 
-    clients: dict[SequenceId, Client] = field(default_factory=dict)
+    clients: dict[RequestId, Client] = field(default_factory=dict)
     memory: list[tuple[int, float]] = field(default_factory=list)
 
     @property
@@ -81,7 +81,7 @@ def run(
 ) -> Soak:
     """Keep `outstanding` requests in the loop until all are over; `sample` is asked for the memory now and then."""
     soak, over, every = Soak(), 0, max(1, requests // 40)
-    live: set[SequenceId] = set()
+    live: set[RequestId] = set()
     while over < requests:
         while len(live) < outstanding and len(soak.clients) < requests:
             cancels = rng.random() < 0.2

@@ -7,13 +7,19 @@ forks a probe; a probe confident enough closes its thought; a thought at its bud
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
+from itertools import count
 
+from controller.admission import Admission, AdmissionLimits, Overloaded, QueueState
+from controller.live import Live
+from controller.pace import Pace
 from controller.policies import Limits, Policy
-from controller.reply import Channel, Reply
-from controller.request import Checkpoint, ExitReason, Observer, Outcome, ReasoningRequest, Sink, Thought
+from controller.repetition import LoopDetection
+from controller.reply import Reply
+from controller.request import Checkpoint, ExitReason, Observer, ReasoningRequest, RequestId, Sink
 from controller.watch import Watcher
 from engine.base import (
     CapacityError,
@@ -21,8 +27,8 @@ from engine.base import (
     Event,
     Finished,
     FinishReason,
+    Load,
     Probed,
-    ProbeId,
     ProbeSpec,
     Request,
     SequenceId,
@@ -35,37 +41,7 @@ from models.tokenizer import ChatTokenizer
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(slots=True, kw_only=True)
-class _Live:
-    """A request in the engine. Thought tokens are released to the reply once no probe can withdraw them any more."""
-
-    request: ReasoningRequest
-    sink: Sink
-    observe: Observer | None
-    reply: Reply
-    submitted_s: float
-    budget_cap: int  # what max_tokens leaves for thinking
-    prompt_tokens: int
-    exit_reason: ExitReason | None = None  # set: the thought is over, or its close is on the way
-    in_force: Limits = field(default_factory=Limits)
-    started_s: float | None = None
-    tokens: int = 0  # of the reply
-    thought: list[int] = field(default_factory=list)
-    closing: int = 0  # how many of these were forced to close it
-    released: int = 0
-    probe: ProbeId | None = None
-    fork_at: int = 0  # thought tokens kept if the running probe is adopted
-    last_probe_at: int = 0
-    confidence: float | None = None
-    probes: int = 0
-    probe_rows: int = 0
-    withdrawn: int = 0
-    armed: bool = False
-
-    @property
-    def thinking(self) -> bool:
-        return self.reply.channel is Channel.REASONING
+SHOW_S = 0.1  # between two pictures of a queue that moves
 
 
 class ServingLoop:
@@ -82,6 +58,8 @@ class ServingLoop:
         clock: Callable[[], float],
         score: Score | None = None,  # None: the thinking format's
         watcher: Watcher | None = None,
+        admission: AdmissionLimits | None = None,  # None: everything goes to the engine at once
+        loops: LoopDetection | None = None,  # None: thoughts may go round in circles
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
@@ -95,7 +73,17 @@ class ServingLoop:
             answer_stops=thinking.probe_stops | stop_tokens,
             score=score or thinking.format.probe.score,
         )
-        self._live: dict[SequenceId, _Live] = {}
+        self._ids = count(1)
+        self._requests: dict[RequestId, Live] = {}  # that wait or run
+        self._live: dict[SequenceId, Live] = {}  # that the engine has
+        self._pace = Pace()
+        self._admission: Admission[Live] = Admission(admission or AdmissionLimits(), self._pace)
+        self._queue = QueueState()
+        self._load = engine.load()
+        self._queue_moved = False
+        self._shown_s = -math.inf
+        self._loops = loops
+        self._ticked_s: float | None = None  # when the last step began, if there was work since
         self._watcher = watcher
         self._watched_step: tuple[float, int, float] | None = None  # when a pure decode step began, batch and context
 
@@ -106,42 +94,137 @@ class ServingLoop:
 
     @property
     def busy(self) -> bool:
-        """Whether any request is queued or running."""
-        return bool(self._live)
+        """Whether any request waits or runs."""
+        return bool(self._requests)
+
+    @property
+    def queue(self) -> QueueState:
+        """Who waits, and for how long. From any thread."""
+        return self._queue
+
+    @property
+    def load(self) -> Load:
+        """What the engine held when the queue moved last. From any thread."""
+        return self._load
 
     @property
     def room(self) -> int:
         """The most tokens that a prompt and its reply may have together."""
         return self._engine.max_tokens - self._probe.room - len(self._thinking.landing)
 
-    def submit(self, request: ReasoningRequest, sink: Sink, observe: Observer | None = None) -> SequenceId:
+    def submit(self, request: ReasoningRequest, sink: Sink, observe: Observer | None = None) -> RequestId:
         """Queue a request; its deltas and, last, its outcome go to `sink`, the probes of its thought to `observe`.
 
-        Raises CapacityError if it can never fit.
+        Raises CapacityError if it can never fit, Overloaded if it is to come back later.
         """
+        landing = self._thinking.landing if request.landing is None else request.landing
         tokens = len(request.prompt) + request.max_tokens
-        if tokens > self.room:
+        room = self.room - max(0, len(landing) - len(self._thinking.landing))
+        if tokens > room:
             raise CapacityError(
                 f"the prompt has {len(request.prompt)} tokens and max_tokens is {request.max_tokens}: "
-                f"together {tokens}, must be at most {self.room}"
+                f"together {tokens}, must be at most {room}"
             )
-        live = _Live(
+        if self._watcher is not None:
+            self._watcher.arrived(request.difficulty)  # one that is turned away, too, is load
+        now = self._clock()
+        try:
+            self._admission.check(self._ages_s(now), request.ttft_s)
+        except Overloaded:
+            self._queue_moved = True
+            raise
+        answer_room = min(self._thinking.format.answer_reserve, request.max_tokens // 2)
+        live = Live(
+            id=RequestId(next(self._ids)),
             request=request,
             sink=sink,
             observe=observe,
             reply=Reply(emit=sink, decoder=self._tokenizer.stream, thinking=request.thinking, stop=request.stop),
-            submitted_s=self._clock(),
-            budget_cap=self._budget_cap(request.max_tokens),
+            submitted_s=now,
+            landing=landing,
+            budget_cap=self._budget_cap(request, landing, answer_room),
+            answer_room=answer_room,
             prompt_tokens=len(request.prompt),
         )
+        self._requests[live.id] = live
+        expected = min(request.max_tokens, self._pace.rows or request.max_tokens)
+        self._admission.push(live, replace(request.claim, cost=len(request.prompt) + expected))
+        self._queue_moved = True
+        self._admit(now)
+        return live.id
+
+    def cancel(self, request: RequestId) -> None:
+        """Forget a request and free its memory at once; nothing more reaches its sink."""
+        live = self._requests.get(request)
+        if live is not None:
+            self._forget(live)
+
+    def end_thought(self, request: RequestId) -> bool:
+        """Have a request's thought closed as soon as may be; False where there is none that goes on."""
+        live = self._requests.get(request)
+        if live is None or not live.thinking or live.exit_reason is not None:
+            return False
+        live.ending = ExitReason.REQUESTED
+        return True
+
+    def fail_running(self, error: str) -> None:
+        """End every request that the engine has with an error: it has failed under them. Those that wait, wait on."""
+        for live in list(self._live.values()):
+            self._fail(live, error)
+
+    def fail_all(self, error: str) -> None:
+        """End every request with an error."""
+        for live in list(self._requests.values()):
+            self._fail(live, error)
+
+    def tick(self) -> None:
+        """One engine step, and every decision that follows from it. One request's failure is its own."""
+        now = self._clock()
+        if self._watcher is not None:
+            self._watch(self._watcher, now)
+        if self._ticked_s is not None:
+            self._pace.stepped(now - self._ticked_s)
+        self._ticked_s = now
+        self._expire(now)
+        self._admit(now)
+        events = self._engine.step()
+        if self._watcher is not None:
+            self._watched_step = self._pure(events, now)
+        for event in events:
+            self._guarded(event.sequence, partial(self._take, event, now))
+        for sequence in dict.fromkeys(event.sequence for event in events):
+            self._guarded(sequence, partial(self._decide, sequence, now))
+        self._show_queue(now)
+
+    def idle(self) -> None:
+        """Nothing runs, but time has passed."""
+        if self._watcher is not None:
+            self._watcher.tick(self._clock(), len(self._requests))
+
+    # --- who is served ----------------------------------------------------------------------------------------------
+
+    def _admit(self, now: float) -> None:
+        """Hand the engine whoever's turn it is, as long as it has room."""
+        while (live := self._admission.next(len(self._live))) is not None:
+            self._queue_moved = True
+            try:
+                self._begin(live, now)
+            except Exception as error:
+                log.exception("request %d could not be begun", live.id)
+                self._fail(live, f"{type(error).__name__}: {error}")
+
+    def _begin(self, live: Live, now: float) -> None:
+        request = live.request
         landing: tuple[int, ...] = ()
+        live.begun_s = now
         if request.thinking:
             live.in_force = self._limits(live)
-            if live.in_force.budget == 0:  # no thought at all: the prompt closes it
-                landing = self._thinking.landing
-                live.exit_reason = ExitReason.BUDGET
+            why = self._due(live, now)
+            if why is not None:  # no thought at all: the prompt closes it
+                live.exit_reason = why
+                landing = live.landing
                 live.prompt_tokens += len(landing)
-        sequence = self._engine.submit(
+        live.sequence = self._engine.submit(
             Request(
                 prompt=request.prompt + landing,
                 max_new_tokens=request.max_tokens,
@@ -151,52 +234,53 @@ class ServingLoop:
                 probe_room=self._probe.room if request.thinking else 0,
             )
         )
-        self._live[sequence] = live
-        if self._watcher is not None:
-            self._watcher.arrived(request.difficulty)
+        self._live[live.sequence] = live
         for token in landing:
             self._show(live, token)
-        return sequence
 
-    def cancel(self, sequence: SequenceId) -> None:
-        """Forget a request and free its memory at once; nothing more reaches its sink."""
-        self._live.pop(sequence, None)
+    def _expire(self, now: float) -> None:
+        """End those whose deadline has passed while they waited: nobody reads what they would say."""
+        if not len(self._admission):
+            return
+        for live in self._admission.remove(lambda live: live.deadline_s is not None and live.deadline_s <= now):
+            waited = f"{now - live.submitted_s:.1f} s"
+            self._end(live, FinishReason.ERROR, f"the deadline has passed after {waited} in the queue", expired=True)
+
+    def _ages_s(self, now: float) -> list[float]:
+        return [now - live.begun_s for live in self._live.values() if live.begun_s is not None]
+
+    def _show_queue(self, now: float) -> None:
+        if self._queue_moved and (now - self._shown_s >= SHOW_S or not len(self._admission)):
+            self._shown_s, self._queue_moved = now, False
+            self._queue = self._admission.state(self._ages_s(now), lambda live: live.request.name)
+            self._load = self._engine.load()
+
+    def _forget(self, live: Live) -> None:
+        """Drop a request, wherever it is."""
+        del self._requests[live.id]
+        self._queue_moved = True
+        if live.sequence is None:
+            self._admission.remove(lambda other: other is live)
+        else:
+            self._live.pop(live.sequence, None)
+            self._engine.cancel(live.sequence)
         self._rest()
-        self._engine.cancel(sequence)
-
-    def fail_all(self, error: str) -> None:
-        """End every request with an error: the engine has failed under them."""
-        for sequence in list(self._live):
-            self._fail(sequence, error)
-
-    def tick(self) -> None:
-        """One engine step, and every decision that follows from it. One request's failure is its own."""
-        now = self._clock()
-        if self._watcher is not None:
-            self._watch(self._watcher, now)
-        events = self._engine.step()
-        if self._watcher is not None:
-            self._watched_step = self._pure(events, now)
-        for event in events:
-            self._guarded(event.sequence, partial(self._take, event, now))
-        for sequence in dict.fromkeys(event.sequence for event in events):
-            self._guarded(sequence, partial(self._decide, sequence))
-
-    def idle(self) -> None:
-        """Nothing runs, but time has passed."""
-        if self._watcher is not None:
-            self._watcher.tick(self._clock(), len(self._live))
 
     def _rest(self) -> None:
         if not self._live:
-            self._watched_step = None  # until the next request comes nothing is decoded
+            self._watched_step = self._ticked_s = None  # until the next request comes nothing is decoded
+        if not self._requests:
+            self._queue = replace(self._queue, running=0, turns=(), drain_s=0.0)
+            self._load = self._engine.load()
+
+    # --- what a step brings -----------------------------------------------------------------------------------------
 
     def _watch(self, watcher: Watcher, now: float) -> None:
         """Tell of the last step, from its beginning to this one's: what a token takes, the loop's own work included."""
         if self._watched_step is not None:
             began, batch, context = self._watched_step
             watcher.stepped(batch, context, now - began)
-        watcher.tick(now, len(self._live))
+        watcher.tick(now, len(self._requests))
 
     def _pure(self, events: list[Event], now: float) -> tuple[float, int, float] | None:
         """Of a step that decoded one token for each running sequence and did nothing else; None for any other."""
@@ -215,8 +299,9 @@ class ServingLoop:
         try:
             work()
         except Exception as error:
-            log.exception("request %d failed", sequence)
-            self._fail(sequence, f"{type(error).__name__}: {error}")
+            log.exception("sequence %d failed", sequence)
+            if sequence in self._live:
+                self._fail(self._live[sequence], f"{type(error).__name__}: {error}")
 
     def _take(self, event: Event, now: float) -> None:
         """What an event brings."""
@@ -227,13 +312,15 @@ class ServingLoop:
             case Started():
                 live.started_s = now
             case Token():
+                if live.first_token_s is None:
+                    live.first_token_s = self._clock()
                 self._on_token(live, event)
             case Probed():
                 self._on_probed(live, event)
             case Finished():
-                self._end(event.sequence, event.reason)
+                self._end(live, event.reason)
 
-    def _on_token(self, live: _Live, event: Token) -> None:
+    def _on_token(self, live: Live, event: Token) -> None:
         live.tokens += 1
         if not live.thinking:
             self._on_answer_token(live, event)
@@ -243,27 +330,27 @@ class ServingLoop:
             live.thought.append(event.token)
             live.closing += live.exit_reason is not None
 
-    def _on_answer_token(self, live: _Live, event: Token) -> None:
+    def _on_answer_token(self, live: Live, event: Token) -> None:
+        live.answer_tokens += 1
         if event.token not in self._stop_tokens:
             self._show(live, event.token)
         if live.reply.stopped:
-            self._engine.cancel(event.sequence)
-            self._end(event.sequence, FinishReason.STOP)
+            self._end(live, FinishReason.STOP)
         elif live.reply.answered and not live.armed:
             self._arm(live, event.sequence)
 
-    def _arm(self, live: _Live, sequence: SequenceId) -> None:
+    def _arm(self, live: Live, sequence: SequenceId) -> None:
         """The answer has begun: from now on the model may end it."""
         live.armed = True
         self._engine.arm_stops(sequence)
 
-    def _show(self, live: _Live, token: int) -> None:
+    def _show(self, live: Live, token: int) -> None:
         if live.thinking and token == self._thinking.close_id:
             live.reply.close_thought()
         else:
             live.reply.push(token)
 
-    def _on_probed(self, live: _Live, event: Probed) -> None:
+    def _on_probed(self, live: Live, event: Probed) -> None:
         if event.probe != live.probe:
             return  # the thought has ended in this very step, and the probe was dropped
         live.probe = None
@@ -303,22 +390,35 @@ class ServingLoop:
         terminated = probed.terminator is not None and probed.terminator not in self._stop_tokens
         return len(self._thinking.probe_suffix) + len(probed.answer) + terminated
 
-    def _decide(self, sequence: SequenceId) -> None:
-        """After a step: is a running thought's budget spent, or is this a place to ask for its answer?"""
+    def _decide(self, sequence: SequenceId, now: float) -> None:
+        """After a step: is a running thought to be closed, or is this a place to ask for its answer?"""
         live = self._live.get(sequence)
         if live is None or not live.thinking:
             return
         if live.exit_reason is None and live.thought:
             limits = live.in_force = self._limits(live)
-            if limits.budget is not None and len(live.thought) >= limits.budget:
-                live.exit_reason = ExitReason.BUDGET
+            why = self._due(live, now)
+            if why is not None:
+                live.exit_reason = why
                 self._drop_probe(live)
-                self._engine.force(sequence, self._thinking.landing)
+                self._engine.force(sequence, live.landing)
             elif limits.threshold is not None and live.probe is None:
                 self._ask(live, sequence, limits.threshold)
         self._release(live)
 
-    def _ask(self, live: _Live, sequence: SequenceId, threshold: float) -> None:
+    def _due(self, live: Live, now: float) -> ExitReason | None:
+        """Why the thought is to be closed now; None: it may go on."""
+        if live.in_force.budget is not None and len(live.thought) >= live.in_force.budget:
+            return ExitReason.BUDGET
+        if live.ending is not None:
+            return live.ending
+        if live.deadline_s is not None and now + self._pace.answer_s(live.answer_room) >= live.deadline_s:
+            return ExitReason.DEADLINE
+        if self._loops is not None and self._loops.due(len(live.thought)) and self._loops.found(live.thought):
+            return ExitReason.LOOP
+        return None
+
+    def _ask(self, live: Live, sequence: SequenceId, threshold: float) -> None:
         """Fork a probe if the thought has just shown a transition point, far enough from the last."""
         back = self._thinking.transition(live.thought)
         if back is None:
@@ -331,19 +431,19 @@ class ServingLoop:
         live.fork_at = live.last_probe_at = fork_at
         live.probes += 1
 
-    def _close(self, live: _Live) -> None:
+    def _close(self, live: Live) -> None:
         """The closing marker has come, from the model or forced."""
         live.exit_reason = live.exit_reason or ExitReason.NATURAL
         self._drop_probe(live)
         self._release(live)
         live.reply.close_thought()
 
-    def _drop_probe(self, live: _Live) -> None:
+    def _drop_probe(self, live: Live) -> None:
         if live.probe is not None:
             live.probe_rows += self._engine.drop(live.probe)
             live.probe = None
 
-    def _release(self, live: _Live) -> None:
+    def _release(self, live: Live) -> None:
         """Show what can no longer be withdrawn: everything before a running probe's fork or a possible cue word."""
         if live.probe is not None:
             end = live.fork_at
@@ -355,7 +455,7 @@ class ServingLoop:
             live.released += 1
             live.reply.push(live.thought[live.released - 1])
 
-    def _limits(self, live: _Live) -> Limits:
+    def _limits(self, live: Live) -> Limits:
         request = live.request
         policy = self._policy.limits(request.difficulty)
         budget = policy.budget if request.budget is None else request.budget
@@ -364,47 +464,25 @@ class ServingLoop:
             budget=live.budget_cap if budget is None else min(budget, live.budget_cap),
         )
 
-    def _budget_cap(self, max_tokens: int) -> int:
+    def _budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
         """What max_tokens leaves for the thought once its closing and a share for the answer are put aside."""
-        closing = max(len(self._thinking.landing), self._probe.room)
-        answer = min(self._thinking.format.answer_reserve, max_tokens // 2)
-        return max(0, max_tokens - closing - answer)
+        left = max(0, request.max_tokens - max(len(landing), self._probe.room) - answer_room)
+        return left if request.max_budget is None else min(left, request.max_budget)
 
-    def _fail(self, sequence: SequenceId, error: str) -> None:
-        self._engine.cancel(sequence)
-        if sequence in self._live:
-            self._end(sequence, FinishReason.ERROR, error)
+    # --- how it ends ------------------------------------------------------------------------------------------------
 
-    def _end(self, sequence: SequenceId, reason: FinishReason, error: str | None = None) -> None:
-        live = self._live[sequence]
+    def _fail(self, live: Live, error: str) -> None:
+        if live.id in self._requests:
+            self._end(live, FinishReason.ERROR, error)
+
+    def _end(self, live: Live, reason: FinishReason, error: str | None = None, *, expired: bool = False) -> None:
         if error is None:
             live.reply.finish()
-        del self._live[sequence]
-        self._rest()
+        self._forget(live)
         now = self._clock()
-        thought = None
-        if live.request.thinking and live.exit_reason is not None:
-            thought = Thought(
-                exit_reason=live.exit_reason,
-                threshold=live.in_force.threshold,
-                budget=live.in_force.budget,
-                confidence=live.confidence,
-                ids=tuple(live.thought[: len(live.thought) - live.closing]),
-                withdrawn_tokens=live.withdrawn,
-                probes=live.probes,
-                probe_rows=live.probe_rows,
-            )
+        if error is None and live.begun_s is not None:
+            self._pace.finished(now - live.begun_s, rows=live.rows, answer_tokens=live.answer_tokens)
         left_to_policy = live.request.thinking and live.request.early_exit and live.request.budget is None
-        if self._watcher is not None and left_to_policy and reason is not FinishReason.ERROR:
-            self._watcher.finished(live.request.difficulty, live.tokens + live.withdrawn + live.probe_rows)
-        live.sink(
-            Outcome(
-                finish_reason=reason,
-                prompt_tokens=live.prompt_tokens,
-                completion_tokens=live.tokens,
-                thought=thought,
-                queue_s=(live.started_s if live.started_s is not None else now) - live.submitted_s,
-                total_s=now - live.submitted_s,
-                error=error,
-            )
-        )
+        if self._watcher is not None and left_to_policy and error is None:
+            self._watcher.finished(live.request.difficulty, live.rows)
+        live.sink(live.outcome(reason, now, error=error, expired=expired))

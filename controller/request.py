@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NewType, TypeAlias
 
+from controller.fair_queue import Claim
 from controller.reply import Delta
 from engine.base import FinishReason, Sampling
+
+RequestId = NewType("RequestId", int)
 
 
 class ExitReason(StrEnum):
@@ -17,6 +20,9 @@ class ExitReason(StrEnum):
     NATURAL = "natural"  # the model closed it
     CONFIDENCE = "confidence"  # a probe's confidence reached the threshold
     BUDGET = "budget"  # its token budget was spent
+    LOOP = "loop"  # it went round in circles
+    DEADLINE = "deadline"  # what was left of the request's time went to the answer
+    REQUESTED = "requested"  # somebody asked for the answer now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +38,14 @@ class ReasoningRequest:
     sampling: Sampling = Sampling()
     stop: tuple[str, ...] = ()
     budget: int | None = None  # the client's own thinking budget, tokens; replaces the policy's
+    max_budget: int | None = None  # whoever's budget it is, it is at most this
     early_exit: bool = True  # False: the client wants its thoughts unprobed
     difficulty: str | None = None
+    landing: tuple[int, ...] | None = None  # what closes the thought where it is cut; None: the thinking format's
+    deadline_s: float | None = None  # after it was submitted; the thought is cut in time for the answer
+    ttft_s: float | None = None  # the longest wait that the client would bear
+    name: str = ""  # the client's, for whoever looks at the queue
+    claim: Claim = field(default_factory=Claim)  # on a turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +94,8 @@ class Outcome:
     thought: Thought | None  # None: thinking was off
     queue_s: float  # until its prefill began
     total_s: float
+    ttft_s: float | None = None  # until the first token of the reply; None: there was none
+    expired: bool = False  # its deadline has passed before it could begin
     error: str | None = None
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from engine.runner import Runner
+from laser.logs import LogFormat
+from laser.reasoning_fields import EffortShares
 from models.score import Score
 from models.strict_yaml import ConfigError, read
 
@@ -25,7 +27,18 @@ class PolicyName(StrEnum):
     NONE = "none"  # thoughts end by themselves
 
 
-LEAST: dict[str, int] = {"port": 0, "budget": 0, "max_batch": 1, "cells": 1, "default_max_tokens": 1, "threads": 1}
+LEAST: dict[str, int] = {
+    "port": 0,
+    "budget": 0,
+    "max_budget": 0,
+    "max_batch": 1,
+    "cells": 1,
+    "default_max_tokens": 1,
+    "threads": 1,
+    "max_waiting": 0,
+    "max_body": 1024,
+}
+ABOVE_0 = ("max_wait_s", "drain_s", "idle_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +58,34 @@ class ServeConfig:
     budget: int | None = None  # thinking tokens, for requests that do not bring their own
     thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
     default_max_tokens: int = 2048  # thought and answer, for requests that do not say; less where the context is short
+    max_budget: int | None = None  # thinking tokens that no request may have more of
+    effort: EffortShares = field(default_factory=EffortShares)  # what `reasoning_effort` means
+    loop_detection: bool = True  # close thoughts that repeat themselves word for word
     runner: Runner = Runner.AUTO
     max_batch: int = 32  # sequences decoded at once
     cells: int = 65536  # KV cache, tokens
     threads: int = 1  # of the engine's arithmetic; more collapse as soon as another process is busy
+    max_waiting: int = 128  # requests that may wait for their turn; beyond, clients are told when to come back
+    max_wait_s: float | None = None  # that a new request may expect; None: any
+    keys: Path | None = None  # bearer keys, read again when they change; None: none are needed
+    public: bool = False  # listen to other machines even without keys
+    max_body: int = 4 * 1024 * 1024  # bytes of a request
+    idle_s: float = 30.0  # that a connection may be silent, or a body take to come
+    drain_s: float = 30.0  # that replies under way have to end once the server is to stop
+    metrics: bool = True  # GET /metrics
+    vllm_metrics: bool = False  # … with vLLM's names, too
+    log_format: LogFormat = LogFormat.TEXT
+    log_bodies: bool = False  # what people say, too
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}, must be at least {least}")
+        for name in ABOVE_0:
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < float("inf"):
+                raise ValueError(f"{name} is {value}, must be finite and above 0")
         if self.port > 65535:
             raise ValueError(f"port is {self.port}, must be at most 65535")
         if self.threshold is not None and not 0.0 < self.threshold <= 1.0:
@@ -70,7 +101,7 @@ def load_config(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
     assert not unknown, f"flags without a config key: {unknown}"
     config = ServeConfig() if file is None else read(file, ServeConfig)
     given = {name: value for name, value in flags.items() if value is not None}
-    for name, kind in (("runner", Runner), ("policy", PolicyName)):
+    for name, kind in (("runner", Runner), ("policy", PolicyName), ("log_format", LogFormat)):
         if name in given:
             given[name] = kind(given[name])
     if "score" in given:

@@ -6,7 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from controller.admission import AdmissionLimits
 from controller.loop import ServingLoop
+from controller.repetition import LoopDetection
 from engine.base import CapacityError, CorruptModelError, Engine
 from laser.config import ServeConfig
 from laser.policy_choice import ChosenPolicy, choose_policy
@@ -26,8 +28,8 @@ class Deployment:
     chat: ChatModel
     engine: Engine
     loop: ServingLoop
-    default_max_tokens: int
     chosen: ChosenPolicy
+    config: ServeConfig
 
 
 def deploy(config: ServeConfig) -> Deployment:
@@ -59,6 +61,8 @@ def deploy(config: ServeConfig) -> Deployment:
         clock=time.monotonic,
         score=config.score or chat.thinking.format.probe.score,
         watcher=chosen.watcher,
+        admission=AdmissionLimits(slots=config.max_batch, max_waiting=config.max_waiting, max_wait_s=config.max_wait_s),
+        loops=LoopDetection() if config.loop_detection else None,
     )
     unknown = [token for token in chat.thinking.ids | chat.stop_tokens if token >= model.shape.vocabulary]
     if unknown:
@@ -74,8 +78,8 @@ def deploy(config: ServeConfig) -> Deployment:
         chat=chat,
         engine=engine,
         loop=loop,
-        default_max_tokens=config.default_max_tokens,
         chosen=chosen,
+        config=config,
     )
 
 

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
+from controller.admission import Overloaded
 from controller.loop import ServingLoop
 from controller.reply import Delta
-from controller.request import Outcome, ReasoningRequest
-from engine.base import EngineError, SequenceId
+from controller.request import Outcome, ReasoningRequest, RequestId
+from engine.base import EngineError
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +35,14 @@ class Ticket:
     """One request's reply, as the event loop reads it. Made by `EngineThread.submit`."""
 
     def __init__(self, cancel: Callable[[Ticket], None]) -> None:
-        self.sequence: SequenceId | None = None  # the engine thread's
+        self.request: RequestId | None = None  # the engine thread's
         self._cancel = cancel
         self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._arrived = asyncio.Event()
         self._items: list[Item] = []
         self._failure: EngineFailure | None = None
         self._over = False
+        self._complete = False
 
     async def take(self) -> list[Item]:
         """What has arrived since the last call, at least one item; the outcome is the last of all.
@@ -53,6 +55,11 @@ class Ticket:
             raise self._failure
         items, self._items = self._items, []
         return items
+
+    @property
+    def complete(self) -> bool:
+        """Whether the reply has come to its end, be it a failure."""
+        return self._complete
 
     def cancel(self) -> None:
         """Free the request before the engine's next step; nothing happens if it has ended."""
@@ -75,7 +82,8 @@ class Ticket:
             self._failure = EngineFailure(str(item))
         else:
             self._items.append(item)
-        self._over = self._over or not isinstance(item, Delta)
+        self._complete = self._complete or not isinstance(item, Delta)
+        self._over = self._over or self._complete
         self._arrived.set()
 
 
@@ -114,7 +122,8 @@ class EngineThread:
     async def submit(self, request: ReasoningRequest) -> Ticket:
         """Hand a request to the engine.
 
-        Raises EngineError where it objects, e.g. CapacityError, and EngineFailure once it is to stop.
+        Raises EngineError where it objects, e.g. CapacityError, Overloaded where it is to come back later, and
+        EngineFailure once the engine is to stop.
         """
         if self._closing or not self.alive:
             raise EngineFailure("the server is shutting down")
@@ -126,6 +135,14 @@ class EngineThread:
             ticket.cancel()
             raise
         return ticket
+
+    async def end_thought(self, ticket: Ticket) -> bool:
+        """Have a request's thought closed as soon as may be; False where there is none that goes on."""
+        if self._closing or not self.alive:
+            return False
+        told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._inbox.put(partial(self._end_thought, ticket, told))
+        return await told
 
     def _cancel(self, ticket: Ticket) -> None:
         self._inbox.put(partial(self._forget, ticket))
@@ -139,9 +156,9 @@ class EngineThread:
                     self._loop.tick()
                 except Exception as error:
                     log.exception("an engine step failed; its requests get an error, serving goes on")
-                    self._fail(f"the engine failed: {type(error).__name__}: {error}")
+                    self._fail_running(f"the engine failed: {type(error).__name__}: {error}")
             self._flush()
-        self._fail("the server is shutting down")
+        self._fail_all("the server is shutting down")
         self._flush()
 
     def _obey(self) -> bool:
@@ -161,8 +178,8 @@ class EngineThread:
 
     def _submit(self, ticket: Ticket, request: ReasoningRequest) -> None:
         try:
-            ticket.sequence = self._loop.submit(request, partial(self._emit, ticket))
-        except EngineError as error:
+            ticket.request = self._loop.submit(request, partial(self._emit, ticket))
+        except (EngineError, Overloaded) as error:
             self._outbox.append((ticket, error))
         except Exception as error:
             log.exception("a request could not be submitted")
@@ -172,37 +189,56 @@ class EngineThread:
             self._outbox.append((ticket, None))
 
     def _forget(self, ticket: Ticket) -> None:
-        if ticket not in self._tickets or ticket.sequence is None:
+        if ticket not in self._tickets or ticket.request is None:
             return  # it was refused, or has ended meanwhile
         self._tickets.discard(ticket)
         try:
-            self._loop.cancel(ticket.sequence)
+            self._loop.cancel(ticket.request)
         except Exception:
             log.exception("a request could not be cancelled")
+
+    def _end_thought(self, ticket: Ticket, told: asyncio.Future[bool]) -> None:
+        ended = ticket in self._tickets and ticket.request is not None and self._loop.end_thought(ticket.request)
+        self._post(partial(_tell, told, ended))
 
     def _emit(self, ticket: Ticket, item: Item) -> None:
         if isinstance(item, Outcome):
             self._tickets.discard(ticket)
         self._outbox.append((ticket, item))
 
-    def _fail(self, message: str) -> None:
+    def _fail_running(self, message: str) -> None:
+        try:
+            self._loop.fail_running(message)
+        except Exception:  # an engine broken in mid-step may not be able to cancel either
+            log.exception("the engine could not be cleared")
+            self._fail_all(message)
+
+    def _fail_all(self, message: str) -> None:
         try:
             self._loop.fail_all(message)
-        except Exception:  # an engine broken in mid-step may not be able to cancel either
+        except Exception:
             log.exception("the engine could not be cleared")
         for ticket in list(self._tickets):
             self._forget(ticket)
             self._outbox.append((ticket, EngineFailure(message)))
 
     def _flush(self) -> None:
-        if not self._outbox:
-            return
-        batch, self._outbox = self._outbox, []
+        if self._outbox:
+            batch, self._outbox = self._outbox, []
+            self._post(partial(_deliver, batch))
+
+    def _post(self, call: Callable[[], None]) -> None:
+        """Have the event loop do something."""
         assert self._events is not None
         try:
-            self._events.call_soon_threadsafe(_deliver, batch)
-        except RuntimeError:  # the event loop has closed: nobody is left to read
-            log.debug("%d replies have come after the event loop's end", len(batch))
+            self._events.call_soon_threadsafe(call)
+        except RuntimeError:  # the event loop has closed: nobody is left to hear
+            log.debug("something has come after the event loop's end")
+
+
+def _tell(told: asyncio.Future[bool], value: bool) -> None:
+    if not told.done():  # a client that has gone cancels the waiting
+        told.set_result(value)
 
 
 def _deliver(batch: list[tuple[Ticket, Item | Exception | None]]) -> None:

@@ -2,14 +2,21 @@
 
 ApiError
 ├── BadRequest          400  the request itself is wrong
-│   └── ContextTooLong  400  prompt and reply do not fit the model's context
+│   ├── ContextTooLong  400  prompt and reply do not fit the model's context
+│   └── TooLarge        413  the body has too many bytes
+├── Unauthorized        401  no key, or one that is not known
+├── Forbidden           403  a key that may not do this
 ├── UnknownModel        404  this server has another model
+├── UnknownReply        404  no such reply is being made
+├── Busy                429  too many wait already; says when to come back
 ├── ServerFailure       500  the request was right, the server failed
-└── Unavailable         503  the server is about to end
+├── Unavailable         503  the server is about to end
+└── DeadlineMissed      504  the request's own deadline has passed while it waited
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +36,11 @@ class ApiError(Exception):
         """The response's JSON."""
         return error_body(str(self), type=self.type, param=self.param, code=self.code)
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """The response's headers besides the usual ones."""
+        return {}
+
 
 class BadRequest(ApiError):
     """The request is wrong; the message names the value and the limit."""
@@ -44,6 +56,36 @@ class ContextTooLong(BadRequest):
         super().__init__(message, param=param, code="context_length_exceeded")
 
 
+class TooLarge(BadRequest):
+    """The body has too many bytes."""
+
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body must have at most {limit} bytes", code="request_too_large")
+
+
+class Unauthorized(ApiError):
+    """Nobody that is known here."""
+
+    status = 401
+    type = "authentication_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="invalid_api_key")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"www-authenticate": "Bearer"}
+
+
+class Forbidden(ApiError):
+    """Somebody who may not do this."""
+
+    status = 403
+    type = "permission_error"
+
+
 class UnknownModel(ApiError):
     """The model asked for is not served here."""
 
@@ -56,6 +98,31 @@ class UnknownModel(ApiError):
         super().__init__(message, param="model", code="model_not_found")
 
 
+class UnknownReply(ApiError):
+    """No such reply is being made."""
+
+    status = 404
+    type = "invalid_request_error"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no reply {name!r} is being made here", param="id", code="not_found")
+
+
+class Busy(ApiError):
+    """Too many wait already."""
+
+    status = 429
+    type = "rate_limit_error"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(f"{message}; try again in {retry_after_s:.1f} s", code="overloaded")
+        self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return retry_after(self.retry_after_s)
+
+
 class ServerFailure(ApiError):
     """The server failed on a request that was right."""
 
@@ -64,6 +131,27 @@ class Unavailable(ApiError):
     """The server takes no more requests."""
 
     status = 503
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="unavailable")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return retry_after(1.0)  # by then another process may listen here
+
+
+class DeadlineMissed(ApiError):
+    """The request's own deadline has passed while it waited."""
+
+    status = 504
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="deadline_exceeded")
+
+
+def retry_after(seconds: float) -> dict[str, str]:
+    """When to come back, in whole seconds for all clients and in milliseconds for OpenAI's."""
+    return {"retry-after": str(max(1, math.ceil(seconds))), "retry-after-ms": str(max(1, math.ceil(seconds * 1e3)))}
 
 
 def error_body(message: str, *, type: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:

@@ -1,25 +1,19 @@
-"""The shapes of the HTTP API: OpenAI's chat completions, with the fields that reasoning models have added to them."""
+"""The shapes of the HTTP API: OpenAI's chat completions, and what all endpoints share."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 
-from models.difficulty import CLASSES
-
-MAX_STOPS = 4
+from laser.reasoning_fields import Fields
+from laser.request_fields import Count, GenerationFields, StreamOptions
+from models.chat_model import ChatModel
+from models.text import encodable
 
 # --- requests ---------------------------------------------------------------------------------------------------------
 
-
-def _encodable(text: str) -> str:
-    """The text itself. JSON can smuggle in halves of a character, which no tokenizer reads."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"has half a character at position {error.start}, must be valid Unicode") from error
-    return text
+TEXT_PARTS = ("text", "input_text", "output_text")
 
 
 def _text(content: object) -> object:
@@ -27,54 +21,29 @@ def _text(content: object) -> object:
     if content is None:
         return None
     if isinstance(content, str):
-        return _encodable(content)
+        return encodable(content)
     if not isinstance(content, list):
         raise ValueError(f"is {type(content).__name__}, must be a text or a list of text parts")
     texts = []
     for number, part in enumerate(content):
         kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-        if kind != "text" or not isinstance(part.get("text"), str):
+        if kind not in TEXT_PARTS or not isinstance(part.get("text"), str):
             raise ValueError(f"part {number} is of type {kind!r}, must be 'text': this model reads text only")
-        texts.append(_encodable(part["text"]))
+        texts.append(str(encodable(part["text"])))
     return "\n".join(texts)
 
 
-def _stops(stop: object) -> object:
-    """The stop strings as a tuple."""
-    if stop is None:
-        return ()
-    stops = [stop] if isinstance(stop, str) else stop
-    if not isinstance(stops, list) or not all(isinstance(each, str) for each in stops):
-        raise ValueError(f"must be a text or a list of at most {MAX_STOPS} texts")
-    if len(stops) > MAX_STOPS:
-        raise ValueError(f"has {len(stops)} texts, must be at most {MAX_STOPS}")
-    if "" in stops:
-        raise ValueError("has an empty text, each must have at least 1 character")
-    return tuple(_encodable(each) for each in stops)
+Content = Annotated[
+    str | None,
+    BeforeValidator(_text, json_schema_input_type=str | list[dict[str, Any]] | None),
+]
 
 
-def _one(n: object) -> object:
-    if n not in (None, 1) or isinstance(n, bool):
-        raise ValueError(f"is {n!r}, must be 1: one answer is made per request")
-    return n
-
-
-def _class(difficulty: object) -> object:
-    """A difficulty class by its name."""
-    if difficulty is not None and difficulty not in CLASSES:
-        raise ValueError(f"is {difficulty!r}, must be one of {', '.join(map(repr, CLASSES))}")
-    return difficulty
-
-
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-
-class Message(_Request):
+class Message(Fields):
     """One message of a chat; an assistant's earlier thoughts are left out, as models are trained to expect."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Annotated[str | None, BeforeValidator(_text)] = Field(default=None, validate_default=True)
+    content: Content = Field(default=None, validate_default=True)
 
     @field_validator("content")
     @classmethod
@@ -83,87 +52,60 @@ class Message(_Request):
             raise ValueError("is null, must be a text")
         return content
 
-
-class StreamOptions(_Request):
-    """What a stream carries besides the reply."""
-
-    include_usage: bool | None = None
-
-
-class TemplateOptions(_Request):
-    """The chat template's options that a request may set."""
-
-    enable_thinking: bool | None = None
+    @property
+    def for_template(self) -> dict[str, str]:
+        """The message as chat templates know it."""
+        return {"role": "system" if self.role == "developer" else self.role, "content": self.content or ""}
 
 
-class LaserOptions(_Request):
-    """What this server alone understands; a misspelt option is told, since no other server's could be meant."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    difficulty: Annotated[str | None, BeforeValidator(_class)] = None  # its class; null: told from the prompt
-
-
-Count = Annotated[int, Field(ge=1)]
-Budget = Annotated[int, Field(ge=-1)]
-
-
-class ChatRequest(_Request):
+class ChatRequest(GenerationFields):
     """A chat to answer. Every field but `messages` may be left out or null; unknown fields are ignored."""
 
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
-    model: str | None = None
-    stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None  # 0 and -1: all
-    seed: int | None = None
-    stop: Annotated[tuple[str, ...], BeforeValidator(_stops)] = ()
-    n: Annotated[int | None, BeforeValidator(_one)] = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
-    thinking_token_budget: Budget | None = None  # -1: the server's
-    reasoning_budget: Budget | None = None
-    thinking_budget: Budget | None = None
-    chat_template_kwargs: TemplateOptions | None = None
-    include_reasoning: bool | None = None
-    laser: LaserOptions | None = None
 
     @property
     def limit(self) -> int | None:
-        """The most tokens that thought and answer may have together."""
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
 
     @property
     def limit_name(self) -> str:
-        """The field that set the limit."""
         return "max_completion_tokens" if self.max_completion_tokens is not None else "max_tokens"
 
     @property
-    def thinking(self) -> bool:
-        """Whether the model is to think first."""
-        if self.chat_template_kwargs is not None and self.chat_template_kwargs.enable_thinking is not None:
-            return self.chat_template_kwargs.enable_thinking
-        return self.reasoning_effort != "none"
-
-    @property
-    def budget(self) -> int | None:
-        """The client's own thinking budget, tokens."""
-        given = (self.thinking_token_budget, self.reasoning_budget, self.thinking_budget)
-        first = next((budget for budget in given if budget is not None), -1)
-        return None if first < 0 else first
-
-    @property
-    def difficulty(self) -> str | None:
-        """The difficulty class that the client states."""
-        return None if self.laser is None else self.laser.difficulty
+    def prompt_name(self) -> str:
+        return "messages"
 
     @property
     def wants_usage(self) -> bool:
-        """Whether a stream is to end with the usage."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
+        thinking = self.policy.enabled
+        return chat.prompt([message.for_template for message in self.messages], thinking=thinking), thinking
+
+
+class ControlRequest(Fields):
+    """What is to be done with a running reply."""
+
+    id: str
+    action: Literal["reasoning_end"]
+
+
+class TokenizeRequest(Fields):
+    """A text, or a chat as it would be rendered, to be turned into tokens."""
+
+    prompt: Annotated[str, BeforeValidator(encodable)] | None = None
+    content: Annotated[str, BeforeValidator(encodable)] | None = None  # llama.cpp's name for it
+    messages: Annotated[tuple[Message, ...], Field(min_length=1)] | None = None
+
+
+class DetokenizeRequest(Fields):
+    """Tokens to be turned into text."""
+
+    tokens: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=1_000_000)]
 
 
 # --- responses --------------------------------------------------------------------------------------------------------
@@ -198,6 +140,7 @@ class LaserDetails(BaseModel):
     probe_tokens: int
     withdrawn_tokens: int
     queue_ms: float
+    ttft_ms: float | None
     total_ms: float
 
 
@@ -256,3 +199,72 @@ class Health(BaseModel):
 
     status: Literal["ok", "failed"]
     model: str
+
+
+class Ready(BaseModel):
+    """Whether the server takes requests."""
+
+    status: Literal["ready", "draining", "failed"]
+
+
+class Version(BaseModel):
+    """Which LASER this is."""
+
+    version: str
+
+
+class Controlled(BaseModel):
+    """What has come of a control call; `ended` is false where no thought goes on."""
+
+    id: str
+    action: Literal["reasoning_end"]
+    ended: bool
+
+
+class Tokens(BaseModel):
+    """Tokens of a text."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+
+
+class Text(BaseModel):
+    """Text of tokens, under both names that clients know."""
+
+    prompt: str
+    content: str
+
+
+class TurnReport(BaseModel):
+    """A request that waits."""
+
+    id: str
+    position: int  # 1: the next
+    eta_s: float
+
+
+class QueueReport(BaseModel):
+    """Who waits for how long."""
+
+    running: int
+    waiting: int
+    max_waiting: int
+    drain_s: float  # until all that wait have begun
+    turned_away: int  # since the start
+    requests: list[TurnReport]
+
+
+class ErrorDetails(BaseModel):
+    """What was wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorReply(BaseModel):
+    """An error, as OpenAI's clients read it."""
+
+    error: ErrorDetails

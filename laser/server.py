@@ -1,35 +1,57 @@
-"""The HTTP API: OpenAI's chat completions over one service.
+"""The HTTP API: OpenAI's endpoints over one service, behind a gate.
 
 A client that goes away, even before the first token, frees its request: every reply is raced against the disconnect.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from contextlib import aclosing, asynccontextmanager
-from typing import Any, TypeVar
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
 
-from controller.reply import Channel, Delta
-from controller.request import Outcome
-from laser.completion import DONE, PING, Completion, event
+from laser.completion import Completion
 from laser.controller_schema import ControllerReport
-from laser.engine_thread import EngineFailure, Ticket
 from laser.errors import ApiError, ServerFailure, UnknownModel, error_body, validation_error
-from laser.schemas import ChatCompletion, ChatRequest, ModelList
+from laser.event_stream import EventStream, whole
+from laser.gate import Gate, GateSettings
+from laser.keys import KeyRing
+from laser.openapi import FAILURES, STREAMED, describe
+from laser.reply_shape import Identity, ReplyShape
+from laser.request_fields import GenerationFields
+from laser.responses import Response as ResponsesReply
+from laser.responses import ResponsesRequest, ResponsesShape
+from laser.schemas import (
+    ChatCompletion,
+    ChatRequest,
+    Controlled,
+    ControlRequest,
+    DetokenizeRequest,
+    Health,
+    ModelCard,
+    ModelList,
+    QueueReport,
+    Ready,
+    Text,
+    TokenizeRequest,
+    Tokens,
+    Version,
+)
 from laser.service import Service
-
-T = TypeVar("T")
+from laser.slo import read_slo
+from laser.text_completion import TextCompletion, TextRequest, TextShape
 
 
 def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
-    """The ASGI application; it starts and stops the service. `ping_s`: the longest silence of a stream."""
+    """The ASGI application; it starts and stops the service. `ping_s`: the longest silence of a stream.
+
+    Raises ConfigError where the keys cannot be read.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -37,19 +59,88 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
         yield
         await service.stop()
 
-    app = FastAPI(title="LASER", lifespan=lifespan, docs_url=None, redoc_url=None)
+    config = service.config
+    app = FastAPI(
+        title="LASER", version=service.version.version, lifespan=lifespan, docs_url=None, redoc_url=None,
+        responses=FAILURES,
+    )  # fmt: skip
+    app.add_middleware(
+        Gate,
+        keys=KeyRing(config.keys, time.monotonic),
+        settings=GateSettings(max_body=config.max_body, body_s=config.idle_s, log_bodies=config.log_bodies),
+        answered=service.metrics.answered,
+    )
+    describe(app)
     _add_error_handlers(app)
+    _add_replies(app, service, ping_s)
+    _add_reports(app, service)
+    return app
 
-    @app.get("/health")
+
+def _add_replies(app: FastAPI, service: Service, ping_s: float) -> None:
+    async def reply(
+        asked: GenerationFields, shape: Callable[[Identity], ReplyShape], prefix: str, request: Request
+    ) -> Response:
+        state = request.state
+        submission = await service.submit(
+            asked, shape, prefix=prefix, caller=state.caller, slo=read_slo(request.headers)
+        )
+        state.told["reply"] = submission.identity.id
+        if asked.stream:
+            return EventStream(submission, ping_s)
+        made = await whole(submission, request.receive)
+        if made is None:
+            return Response(status_code=499)  # nobody reads it
+        return Response(made.model_dump_json(), media_type="application/json")
+
+    @app.post("/v1/chat/completions", response_model=ChatCompletion, responses=STREAMED)
+    async def chat_completions(chat: ChatRequest, request: Request) -> Response:
+        """Answer a chat, whole or as a stream of server-sent events."""
+        return await reply(chat, Completion, "chatcmpl-", request)
+
+    @app.post("/v1/completions", response_model=TextCompletion, responses=STREAMED)
+    async def completions(text: TextRequest, request: Request) -> Response:
+        """Continue a text, whole or as a stream of server-sent events."""
+        return await reply(text, TextShape, "cmpl-", request)
+
+    @app.post("/v1/responses", response_model=ResponsesReply, responses=STREAMED)
+    async def responses(asked: ResponsesRequest, request: Request) -> Response:
+        """Reply in items, whole or as a stream of typed events."""
+        return await reply(asked, ResponsesShape, "resp_", request)
+
+    @app.post("/v1/chat/completions/control")
+    async def control(asked: ControlRequest, request: Request) -> Controlled:
+        """End the thought of a running reply; its answer follows."""
+        return await service.control(asked, request.state.caller)
+
+    @app.post("/tokenize")
+    async def tokenize(asked: TokenizeRequest) -> Tokens:
+        """The tokens of a text or of a chat."""
+        return service.tokenize(asked)
+
+    @app.post("/detokenize")
+    async def detokenize(asked: DetokenizeRequest) -> Text:
+        """The text of tokens."""
+        return service.detokenize(asked)
+
+
+def _add_reports(app: FastAPI, service: Service) -> None:
+    @app.get("/health", response_model=Health, responses={503: {"model": Health}})
     async def health() -> Response:
         """Whether the server can answer."""
         state = service.health
         return JSONResponse(state.model_dump(), status_code=200 if state.status == "ok" else 503)
 
-    @app.get("/laser/controller")
-    async def controller() -> ControllerReport:
-        """What the policy makes of the load: estimates, limits, prices, and what stands in for what."""
-        return service.controller
+    @app.get("/ready", response_model=Ready, responses={503: {"model": Ready}})
+    async def ready() -> Response:
+        """Whether the server takes requests."""
+        state = service.ready
+        return JSONResponse(state.model_dump(), status_code=200 if state.status == "ready" else 503)
+
+    @app.get("/version")
+    async def version() -> Version:
+        """Which LASER this is."""
+        return service.version
 
     @app.get("/v1/models")
     async def models() -> ModelList:
@@ -57,110 +148,34 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
         return ModelList(data=[service.model_card])
 
     @app.get("/v1/models/{model:path}")
-    async def model(model: str) -> Response:
+    async def model(model: str) -> ModelCard:
         """One served model."""
         if model != service.model_id:
             raise UnknownModel(model, [service.model_id])
-        return JSONResponse(service.model_card.model_dump())
+        return service.model_card
 
-    @app.post("/v1/chat/completions", response_model=ChatCompletion)
-    async def chat_completions(chat: ChatRequest, request: Request) -> Response:
-        """Answer a chat, whole or as a stream of server-sent events."""
-        completion, ticket = await service.submit(chat)
-        if chat.stream:
-            return EventStream(_events(completion, ticket, ping_s), ticket)
-        reply = await unless_gone(request.receive, _whole(completion, ticket))
-        if reply is None:
-            return Response(status_code=499)  # nobody reads it
-        return Response(reply.model_dump_json(), media_type="application/json")
+    @app.get("/laser/controller")
+    async def controller() -> ControllerReport:
+        """What the policy makes of the load: estimates, limits, prices, and what stands in for what."""
+        return service.controller
 
-    return app
+    @app.get("/laser/queue")
+    async def queue() -> QueueReport:
+        """Who waits, and for how long."""
+        return service.queue
 
+    if service.config.metrics:
 
-async def _whole(completion: Completion, ticket: Ticket) -> ChatCompletion:
-    text = {Channel.REASONING: "", Channel.CONTENT: ""}
-    try:
-        while True:
-            for item in await ticket.take():
-                if isinstance(item, Outcome):
-                    return completion.whole(text[Channel.REASONING], text[Channel.CONTENT], item)
-                text[item.channel] += item.text
-    except EngineFailure as error:
-        raise ServerFailure(str(error)) from error
-    finally:
-        ticket.cancel()
-
-
-async def _events(completion: Completion, ticket: Ticket, ping_s: float) -> AsyncGenerator[bytes, None]:
-    """The stream's bytes; what has piled up since the last write goes out at once."""
-    yield completion.opening()
-    try:
-        while True:
-            try:
-                async with asyncio.timeout(ping_s):
-                    items = await ticket.take()
-            except TimeoutError:
-                yield PING
-                continue
-            data = b"".join(completion.piece(delta) for delta in items if isinstance(delta, Delta))
-            if isinstance(items[-1], Outcome):
-                yield data + completion.closing(items[-1]) + DONE
-                return
-            if data:
-                yield data
-    except EngineFailure as error:
-        yield event(ServerFailure(str(error)).body()) + DONE
-    except ServerFailure as error:
-        yield event(error.body()) + DONE
-
-
-class EventStream(Response):
-    """A stream of server-sent events that ends, and frees its request, when the client goes away."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, events: AsyncGenerator[bytes, None], ticket: Ticket) -> None:
-        self.status_code = 200
-        self.background = None
-        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no"})
-        self._events = events
-        self._ticket = ticket
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await unless_gone(receive, self._send(send))
-        finally:
-            self._ticket.cancel()
-
-    async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with aclosing(self._events) as events:
-            async for data in events:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
-    """What `work` returns, or None once the client has gone; the work is then cancelled."""
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnect(receive))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        return task.result() if task.done() else None
-    finally:
-        task.cancel()
-        gone.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass  # the rest of a request's body
+        @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+        async def metrics() -> Response:
+            """What Prometheus reads."""
+            return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
     async def api_error(_request: Request, error: ApiError) -> Response:
-        return JSONResponse(error.body(), status_code=error.status)
+        return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

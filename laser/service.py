@@ -1,4 +1,4 @@
-"""The application's core: chat requests become reasoning requests, and run on the engine's thread."""
+"""The application's core: requests become reasoning requests, and run on the engine's thread."""
 
 from __future__ import annotations
 
@@ -7,15 +7,37 @@ import random
 import time
 import uuid
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 
-from controller.request import ReasoningRequest
+from controller.admission import Overloaded
+from controller.fair_queue import Claim
+from controller.request import Outcome, ReasoningRequest
 from engine.base import CapacityError, EngineError, Sampling
-from laser.completion import Completion
 from laser.controller_schema import ControllerReport, report
 from laser.deployment import Deployment
-from laser.engine_thread import EngineFailure, EngineThread, Ticket
-from laser.errors import BadRequest, ContextTooLong, Unavailable, UnknownModel
-from laser.schemas import ChatRequest, Health, ModelCard
+from laser.engine_thread import EngineFailure, EngineThread
+from laser.errors import BadRequest, Busy, ContextTooLong, Forbidden, Unavailable, UnknownModel, UnknownReply
+from laser.gauges import gauges
+from laser.keys import ANYBODY, Caller
+from laser.metrics import Metrics
+from laser.reply_shape import Identity, ReplyShape
+from laser.request_fields import GenerationFields
+from laser.schemas import (
+    Controlled,
+    ControlRequest,
+    DetokenizeRequest,
+    Health,
+    ModelCard,
+    QueueReport,
+    Ready,
+    Text,
+    TokenizeRequest,
+    Tokens,
+    TurnReport,
+    Version,
+)
+from laser.slo import Slo
+from laser.submission import Submission
 from models.tokenizer import TokenizerError
 
 SEEDS = 2**63
@@ -32,11 +54,20 @@ class Service:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._deployment = deployment
+        self.config = deployment.config
         self._thread = EngineThread(deployment.loop)
         self._room = deployment.loop.room
         self._rng = rng or random.Random()
         self._now = now
         self._started = int(now())
+        self._draining = False
+        self._running: dict[str, Submission] = {}
+        self._idle = asyncio.Event()
+        self.metrics = Metrics(
+            self.model_id, lambda: gauges(deployment, vllm=self.config.vllm_metrics), vllm=self.config.vllm_metrics
+        )
+
+    # --- what it is -------------------------------------------------------------------------------------------------
 
     @property
     def model_id(self) -> str:
@@ -49,90 +80,215 @@ class Service:
         return ModelCard(id=self.model_id, created=self._started, max_model_len=self._room)
 
     @property
+    def version(self) -> Version:
+        """Which LASER serves."""
+        try:
+            return Version(version=version("laser-serving"))
+        except PackageNotFoundError:
+            return Version(version="0+checkout")
+
+    @property
     def health(self) -> Health:
         """Whether the engine's thread runs."""
         return Health(status="ok" if self._thread.alive else "failed", model=self.model_id)
+
+    @property
+    def ready(self) -> Ready:
+        """Whether requests are taken."""
+        if not self._thread.alive:
+            return Ready(status="failed")
+        return Ready(status="draining" if self._draining else "ready")
 
     @property
     def controller(self) -> ControllerReport:
         """What the policy makes of the load."""
         return report(self._deployment.chosen)
 
+    @property
+    def queue(self) -> QueueReport:
+        """Who waits."""
+        state = self._deployment.loop.queue
+        return QueueReport(
+            running=state.running,
+            waiting=state.waiting,
+            max_waiting=self.config.max_waiting,
+            drain_s=state.drain_s,
+            turned_away=state.turned_away,
+            requests=[TurnReport(id=name, position=turn.position, eta_s=turn.eta_s) for name, turn in state.turns],
+        )
+
+    # --- its life ---------------------------------------------------------------------------------------------------
+
     def start(self) -> None:
         """Start the engine's thread for the running event loop."""
         self._thread.start()
 
+    async def drain(self) -> None:
+        """Take no more requests, and return once those under way have ended, queued ones included."""
+        self._draining = True
+        while self._running:
+            self._idle.clear()
+            await self._idle.wait()
+
     async def stop(self) -> None:
         """End the engine's thread; requests still in the engine fail."""
+        self._draining = True
         await self._thread.stop()
         await asyncio.to_thread(self._deployment.chosen.close)
 
-    async def submit(self, chat: ChatRequest) -> tuple[Completion, Ticket]:
-        """Queue a chat. Raises ApiError where it cannot be served."""
-        if chat.model is not None and chat.model != self.model_id:
-            raise UnknownModel(chat.model, [self.model_id])
-        seed = chat.seed if chat.seed is not None else self._rng.getrandbits(63)
-        request = await asyncio.to_thread(self._reasoning_request, chat, seed % SEEDS)
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        request: GenerationFields,
+        shape: Callable[[Identity], ReplyShape],
+        *,
+        prefix: str,
+        caller: Caller = ANYBODY,
+        slo: Slo | None = None,
+    ) -> Submission:
+        """Queue a request for a reply of this shape, its id beginning with `prefix`. Raises ApiError."""
+        if self._draining:
+            raise Unavailable("the server is shutting down")
+        if request.model is not None and request.model != self.model_id:
+            raise UnknownModel(request.model, [self.model_id])
+        seed = request.seed if request.seed is not None else self._rng.getrandbits(63)
+        name = f"{prefix}{uuid.uuid4().hex}"
+        reasoning = await asyncio.to_thread(self._reasoning_request, request, seed % SEEDS, name, caller, slo or Slo())
         try:
-            ticket = await self._thread.submit(request)
+            ticket = await self._thread.submit(reasoning)
         except CapacityError as error:
-            raise ContextTooLong(str(error), param=chat.limit_name) from error
+            raise ContextTooLong(str(error), param=request.limit_name) from error
         except EngineError as error:
             raise BadRequest(str(error)) from error
+        except Overloaded as error:
+            self.metrics.turned_away()
+            raise Busy(str(error), error.retry_after_s) from error
         except EngineFailure as error:
             raise Unavailable(str(error)) from error
-        completion = Completion(
-            id=f"chatcmpl-{uuid.uuid4().hex}",
+        identity = Identity(
+            id=name,
             created=int(self._now()),
             model=self.model_id,
-            difficulty=request.difficulty,
-            show_reasoning=chat.include_reasoning is not False,
-            show_usage=chat.wants_usage,
+            difficulty=reasoning.difficulty,
+            show_reasoning=request.policy.expose,
+            show_usage=request.wants_usage,
         )
-        return completion, ticket
-
-    def _reasoning_request(self, chat: ChatRequest, seed: int) -> ReasoningRequest:
-        prompt = self._prompt(chat)
-        return ReasoningRequest(
-            prompt=prompt,
-            max_tokens=self._max_tokens(chat, len(prompt)),
-            thinking=chat.thinking,
-            sampling=self._sampling(chat, seed),
-            stop=chat.stop,
-            budget=chat.budget,
-            difficulty=chat.difficulty or self._deployment.chosen.classify(prompt),
+        submission = Submission(
+            identity=identity,
+            caller=caller,
+            shape=shape(identity),
+            ticket=ticket,
+            ended=self._ended,
+            closed=self._closed,
+            turn_of=lambda name: self._deployment.loop.queue.turn(name),
         )
+        self._running[name] = submission
+        return submission
 
-    def _prompt(self, chat: ChatRequest) -> tuple[int, ...]:
-        messages = [_template_message(role=message.role, content=message.content) for message in chat.messages]
+    async def control(self, request: ControlRequest, caller: Caller) -> Controlled:
+        """End a running thought: its owner's key may, and an admin's."""
+        submission = self._running.get(request.id)
+        if submission is None:
+            raise UnknownReply(request.id)
+        if not caller.admin and caller.name != submission.caller.name:
+            raise Forbidden(f"{request.id!r} belongs to another key; that key, or an admin's, may end its thought")
+        ended = await self._thread.end_thought(submission.ticket)
+        return Controlled(id=request.id, action=request.action, ended=ended)
+
+    def tokenize(self, request: TokenizeRequest) -> Tokens:
+        """A text's tokens, or a rendered chat's. Raises BadRequest."""
+        chat = self._deployment.chat
+        text = request.prompt if request.prompt is not None else request.content
+        if (text is None) == (request.messages is None):
+            raise BadRequest("give either prompt (or content) or messages", param="prompt")
         try:
-            return self._deployment.chat.prompt(messages, thinking=chat.thinking)
+            tokens = (
+                chat.tokenizer.encode(text)
+                if text is not None
+                else list(chat.prompt([message.for_template for message in request.messages or ()]))
+            )
         except TokenizerError as error:
             raise BadRequest(str(error), param="messages") from error
+        return Tokens(count=len(tokens), max_model_len=self._room, tokens=tokens)
 
-    def _max_tokens(self, chat: ChatRequest, prompt: int) -> int:
-        room = self._room - prompt
-        if room < 1:
-            raise ContextTooLong(f"the prompt has {prompt} tokens, must be at most {self._room - 1}", param="messages")
-        if chat.limit is None:
-            return min(self._deployment.default_max_tokens, room)
-        if chat.limit > room:
-            raise ContextTooLong(
-                f"{chat.limit_name} is {chat.limit}, must be at most {room}: the prompt has {prompt} of the "
-                f"{self._room} tokens that prompt and reply may have together",
-                param=chat.limit_name,
-            )
-        return chat.limit
+    def detokenize(self, request: DetokenizeRequest) -> Text:
+        """The text of tokens. Raises BadRequest."""
+        tokenizer = self._deployment.chat.tokenizer
+        known = len(tokenizer.texts)
+        wrong = next((token for token in request.tokens if token >= known), None)
+        if wrong is not None:
+            raise BadRequest(f"tokens has {wrong}, must lie in 0…{known - 1}", param="tokens")
+        text = tokenizer.decode(request.tokens)
+        return Text(prompt=text, content=text)
 
-    def _sampling(self, chat: ChatRequest, seed: int) -> Sampling:
-        own = self._deployment.chat.defaults
-        return Sampling(
-            temperature=own.temperature if chat.temperature is None else chat.temperature,
-            top_p=own.top_p if chat.top_p is None else chat.top_p,
-            top_k=own.top_k if chat.top_k is None else max(0, chat.top_k),
-            seed=seed,
+    def _ended(self, outcome: Outcome) -> None:
+        self.metrics.ended(outcome)
+
+    def _closed(self, submission: Submission) -> None:
+        if self._running.pop(submission.identity.id, None) is not None and not submission.ticket.complete:
+            self.metrics.abandoned()
+        if not self._running:
+            self._idle.set()
+
+    def _reasoning_request(
+        self, request: GenerationFields, seed: int, name: str, caller: Caller, slo: Slo
+    ) -> ReasoningRequest:
+        policy = request.policy
+        prompt, thinking = self._prompt(request)
+        max_tokens = self._max_tokens(request, len(prompt))
+        stated_ms = None if request.laser is None else request.laser.deadline_ms
+        return ReasoningRequest(
+            prompt=prompt,
+            max_tokens=max_tokens,
+            thinking=thinking,
+            sampling=self._sampling(request, seed),
+            stop=request.stop,
+            budget=policy.budget(max_tokens, self.config.effort),
+            max_budget=self.config.max_budget,
+            difficulty=request.difficulty or self._deployment.chosen.classify(prompt),
+            landing=None if policy.message is None else self._landing(policy.message),
+            deadline_s=slo.by_s(max_tokens, stated_ms),
+            ttft_s=slo.ttft_s,
+            name=name,
+            claim=Claim(tenant=caller.name, weight=caller.weight, priority=request.priority),
         )
 
+    def _prompt(self, request: GenerationFields) -> tuple[tuple[int, ...], bool]:
+        try:
+            return request.prompt_tokens(self._deployment.chat)
+        except TokenizerError as error:
+            raise BadRequest(str(error), param=request.prompt_name) from error
 
-def _template_message(*, role: str, content: str | None) -> dict[str, str]:
-    return {"role": "system" if role == "developer" else role, "content": content or ""}
+    def _landing(self, message: str) -> tuple[int, ...]:
+        """What closes a thought in the client's words."""
+        param, thinking = "reasoning_budget_message", self._deployment.chat.thinking
+        tokens = tuple(self._deployment.chat.tokenizer.encode(message))
+        if thinking.close_id in tokens:
+            raise BadRequest(f"{param} has the closing marker {thinking.format.close!r}, which follows it anyway")
+        return (*tokens, *thinking.closing)
+
+    def _max_tokens(self, request: GenerationFields, prompt: int) -> int:
+        room = self._room - prompt
+        if room < 1:
+            raise ContextTooLong(
+                f"the prompt has {prompt} tokens, must be at most {self._room - 1}", param=request.prompt_name
+            )
+        if request.limit is None:
+            return min(self.config.default_max_tokens, room)
+        if request.limit > room:
+            raise ContextTooLong(
+                f"{request.limit_name} is {request.limit}, must be at most {room}: the prompt has {prompt} of the "
+                f"{self._room} tokens that prompt and reply may have together",
+                param=request.limit_name,
+            )
+        return request.limit
+
+    def _sampling(self, request: GenerationFields, seed: int) -> Sampling:
+        own = self._deployment.chat.defaults
+        return Sampling(
+            temperature=own.temperature if request.temperature is None else request.temperature,
+            top_p=own.top_p if request.top_p is None else request.top_p,
+            top_k=own.top_k if request.top_k is None else max(0, request.top_k),
+            seed=seed,
+        )

@@ -115,7 +115,7 @@ class ThinkingTokens:
         ):
             if marker not in ids:
                 raise ConfigError(f"{name} does not keep its marker {texts[marker]!r} as one token in this vocabulary")
-        self._empty = tuple(tokenizer.encode(f"\n{form.close}\n\n"))
+        self.closing = tuple(tokenizer.encode(f"\n{form.close}\n\n"))
         self._texts = texts
         spellings = (space + word for word in form.transitions.words for space in ("", " "))
         words = [tuple(tokenizer.encode(spelling)) for spelling in spellings]
@@ -134,7 +134,7 @@ class ThinkingTokens:
     @property
     def ids(self) -> frozenset[int]:
         """Every token that may be forced or looked for."""
-        return frozenset((*self.opening, *self.landing, *self.probe_suffix, *self._empty))
+        return frozenset((*self.opening, *self.landing, *self.probe_suffix, *self.closing))
 
     def prompt(self, rendered: Sequence[int], *, thinking: bool) -> tuple[int, ...]:
         """A rendered chat that ends inside an open thought, or behind an empty one, whatever its template did."""
@@ -143,7 +143,7 @@ class ThinkingTokens:
             return tokens if self.leaves_open(tokens) else tokens + self.opening
         if self._last_visible(tokens) == self.close_id:
             return tokens
-        return (tokens if self.leaves_open(tokens) else tokens + self.opening) + self._empty
+        return (tokens if self.leaves_open(tokens) else tokens + self.opening) + self.closing
 
     def leaves_open(self, prompt: Sequence[int]) -> bool:
         """Whether the prompt ends with the opening marker, so that the model goes on inside a thought."""

@@ -8,15 +8,21 @@ import signal
 import socket
 import warnings
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from laser.logs import set_up
 
 if TYPE_CHECKING:
     from laser.config import ServeConfig
     from laser.service import Service
 
-GRACE_S = 10  # that running replies have to end once a shut-down is asked for
+log = logging.getLogger(__name__)
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+GRACE_S = 5  # that connections have to close once all replies have ended
 
 
 @click.command("serve")
@@ -46,12 +52,26 @@ GRACE_S = 10  # that running replies have to end once a shut-down is asked for
 @click.option("--max-batch", type=int, help="Sequences decoded at once. [default: 32]")
 @click.option("--cells", type=int, help="KV cache, tokens. [default: 65536]")
 @click.option("--threads", type=int, help="Threads of the engine's arithmetic. [default: 1]")
+@click.option("--max-budget", type=int, help="Thinking tokens that no request may have more of. [default: any]")
+@click.option("--loop-detection/--no-loop-detection", default=None, help="Close thoughts that repeat. [default: on]")
+@click.option("--max-waiting", type=int, help="Requests that may wait; beyond: 429. [default: 128]")
+@click.option("--max-wait-s", type=float, help="Wait that a new request may expect, s; beyond: 429. [default: any]")
+@click.option("--keys", type=click.Path(path_type=Path), help="Bearer keys, YAML; reread on change. [default: none]")
+@click.option("--public/--no-public", default=None, help="Listen to other machines even without keys.")
+@click.option("--max-body", type=int, help="Bytes of a request. [default: 4 MiB]")
+@click.option("--idle-s", type=float, help="Time a connection may be silent, s. [default: 30]")
+@click.option("--drain-s", type=float, help="Time that replies have to end on SIGTERM, s. [default: 30]")
+@click.option("--metrics/--no-metrics", default=None, help="GET /metrics. [default: on]")
+@click.option("--vllm-metrics/--no-vllm-metrics", default=None, help="Metrics by vLLM's names, too. [default: off]")
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="Of the log on stderr. [default: text]")
+@click.option("--log-bodies/--no-log-bodies", default=None, help="Log what people say, too. [default: off]")
 def command(config_file: Path | None, **flags: Any) -> None:
     """Serve a model over HTTP, compatible with OpenAI's chat completions."""
     # A solver that is not sure is asked no further, and the next one is: nothing that a user must be told.
     warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     config = _configuration(config_file, flags)
+    set_up(config.log_format)
+    _guard(config)
     listener = _listen(config.host, config.port)
     with listener:
         _run(_service(config), listener)
@@ -65,6 +85,15 @@ def _configuration(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
         return load_config(file, flags)
     except ConfigError as error:
         raise click.ClickException(_line(error)) from error
+
+
+def _guard(config: ServeConfig) -> None:
+    """Nobody but this machine is served by accident."""
+    if config.keys is None and not config.public and config.host not in LOOPBACK:
+        raise click.ClickException(
+            f"host is {config.host}, which other machines can reach, but there are no keys: give --keys, or --public "
+            "if anybody may use it"
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -99,35 +128,51 @@ def _service(config: ServeConfig) -> Service:
 def _run(service: Service, listener: socket.socket) -> None:
     import uvicorn
 
+    from laser.connection import PatientProtocol
     from laser.server import create_app
 
-    async def end_late() -> None:
-        await asyncio.sleep(GRACE_S)
-        await service.stop()  # what still runs ends with an error
-
     class Server(uvicorn.Server):
+        """Ends at the second signal; at the first it takes no more requests, and ends once the last has its reply."""
+
+        draining: asyncio.Task[None] | None = None
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            self.events = asyncio.get_running_loop()
             if self.started:
                 url = _url(listener)
                 example = "Given 37, 82, 51, 92, what is the largest number?"
                 click.echo(f'{service.model_id} is ready at {url} — try: laser ask{_flag(url)} "{example}"')
 
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            late = asyncio.create_task(end_late())
-            await super().shutdown(sockets)
-            late.cancel()
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if self.draining is not None or not self.started:
+                super().handle_exit(sig, frame)
+            else:
+                self.draining = self.events.create_task(self.drain(sig, frame))
+
+        async def drain(self, sig: int, frame: FrameType | None) -> None:
+            limit_s = service.config.drain_s
+            log.info("the server takes no more requests; those under way have %g s", limit_s)
+            try:
+                async with asyncio.timeout(limit_s):
+                    await service.drain()
+            except TimeoutError:
+                log.warning("replies under way have not ended within %g s; they get an error", limit_s)
+                await service.stop()
+            super().handle_exit(sig, frame)
 
     # uvicorn raises the signal again once it has shut down cleanly; that is the end, not a failure
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     settings = uvicorn.Config(
         create_app(service),
+        http=PatientProtocol,
         log_level="warning",
         access_log=False,
         ws="none",
         lifespan="on",
-        timeout_graceful_shutdown=GRACE_S + 5,
+        timeout_keep_alive=int(service.config.idle_s),
+        timeout_graceful_shutdown=GRACE_S,
     )
     server = Server(settings)
     server.run(sockets=[listener])

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from controller.admission import AdmissionLimits
 from controller.loop import ServingLoop
 from controller.policies import FixedPolicy, Limits, Policy
+from controller.repetition import LoopDetection
 from controller.reply import Channel, Delta
-from controller.request import Checkpoint, Outcome, ReasoningRequest
+from controller.request import Checkpoint, Outcome, ReasoningRequest, RequestId
 from controller.watch import Watcher
 from engine.base import Engine, Event, Load, Probed, ProbeId, ProbeSpec, Request, SequenceId
 from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
@@ -124,6 +126,8 @@ class Bench:
         cells: int = 4096,
         max_batch: int = 8,
         watcher: Watcher | None = None,
+        admission: AdmissionLimits | None = None,
+        loops: LoopDetection | None = None,
     ) -> None:
         from engine.load import load_model
         from engine.torch_engine import TorchEngine, TorchEngineConfig
@@ -131,6 +135,7 @@ class Bench:
         self.directory, self.tokenizer = directory, tokenizer
         self.thinking = ThinkingTokens(form, tokenizer)
         self.now = 0.0
+        self._ids: dict[SequenceId, RequestId] = {}
         config = TorchEngineConfig(cells=cells, max_batch=max_batch, prefill_chunk=64)
         self.engine = RecordingEngine(TorchEngine(load_model(directory), config))
         self.loop = ServingLoop(
@@ -141,6 +146,8 @@ class Bench:
             stop_tokens=tokenizer.eos_ids,
             clock=lambda: self.now,
             watcher=watcher,
+            admission=admission,
+            loops=loops,
         )
 
     def submit(self, prompt: str = "?", **options: Any) -> tuple[SequenceId, Heard]:
@@ -149,7 +156,13 @@ class Bench:
         if options.get("thinking", True):
             tokens = self.thinking.prompt(tokens, thinking=True)
         request = ReasoningRequest(**{"prompt": tokens, "max_tokens": 60, **options})
-        return self.loop.submit(request, heard, heard.checkpoints.append), heard
+        submitted = self.loop.submit(request, heard, heard.checkpoints.append)
+        sequence = next(reversed(self.engine.ledger.accounts))
+        self._ids[sequence] = submitted
+        return sequence, heard
+
+    def cancel(self, sequence: SequenceId) -> None:
+        self.loop.cancel(self._ids[sequence])
 
     def tick(self, count: int = 1) -> None:
         for _ in range(count):

@@ -296,12 +296,12 @@ def test_a_cancelled_request_is_heard_of_no_more(chain: Chain) -> None:
     first, gone = bench.submit()
     _, stays = bench.submit(budget=9)
     bench.tick(5)
-    bench.loop.cancel(first)
+    bench.cancel(first)
     said = len(gone.deltas)
     bench.run()
     assert (len(gone.deltas), gone.outcomes) == (said, [])
     assert stays.content == "XY"
-    bench.loop.cancel(first)  # again: nothing happens
+    bench.cancel(first)  # again: nothing happens
 
 
 def test_a_cancelled_request_in_the_queue_is_never_begun(chain: Chain) -> None:
@@ -309,7 +309,7 @@ def test_a_cancelled_request_in_the_queue_is_never_begun(chain: Chain) -> None:
     _, runs = bench.submit()
     waits, gone = bench.submit()
     bench.tick()
-    bench.loop.cancel(waits)
+    bench.cancel(waits)
     bench.run()
     assert runs.content == "XY"
     assert (gone.deltas, gone.outcomes) == ([], [])

@@ -82,7 +82,7 @@ def test_the_deltas_are_the_kept_tokens_and_nothing_else(
         asked.append(bench.submit(prompts[i % 4], max_tokens=20 + 9 * i, sampling=sampling, thinking=i % 5 != 4))
         bench.tick(2)
     for i in cancelled:
-        bench.loop.cancel(asked[i][0])
+        bench.cancel(asked[i][0])
     bench.run()
     for i, (sequence, heard) in enumerate(asked):
         if heard.outcomes:

@@ -92,7 +92,7 @@ def test_pauses_between_requests_are_no_steps(chain: Chain) -> None:
         bench.loop.idle()
     sequence, _ = bench.submit()
     bench.tick(4)
-    bench.loop.cancel(sequence)
+    bench.cancel(sequence)
     bench.now += 100.0
     bench.ask()
     assert all(seconds == 1.0 for _, _, seconds in notes.steps)

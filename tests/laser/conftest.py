@@ -45,5 +45,6 @@ def confident(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 @pytest.fixture(scope="session")
 def narrow(random_model: Path) -> Iterator[LiveServer]:
     """A server that decodes one sequence at a time, with thoughts that hardly ever end; its streams ping often."""
-    with running(ServeConfig(model=random_model, name="narrow", max_batch=1, early_exit=False), ping_s=0.05) as live:
+    config = ServeConfig(model=random_model, name="narrow", max_batch=1, early_exit=False, loop_detection=False)
+    with running(config, ping_s=0.05) as live:
         yield live

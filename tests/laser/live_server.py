@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 
 from engine.base import Load
 from laser.config import ServeConfig
+from laser.connection import PatientProtocol
 from laser.deployment import Deployment, deploy
 from laser.server import create_app
 from laser.service import Service
@@ -32,7 +33,9 @@ class LiveServer:
 
     @property
     def load(self) -> Load:
-        return self.deployment.engine.load()
+        """What the engine holds; whoever waits before it counts as waiting, too."""
+        engine = self.deployment.engine.load()
+        return replace(engine, waiting=engine.waiting + self.deployment.loop.queue.waiting)
 
     def post(self, **body: Any) -> httpx.Response:
         return httpx.post(f"{self.url}/v1/chat/completions", json=chat(**body), trust_env=False, timeout=WAIT_S)
@@ -67,7 +70,15 @@ def running_deployment(deployment: Deployment, **app_options: Any) -> Iterator[L
 
     app = create_app(Service(deployment), **app_options)
     settings = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="warning", ws="none", lifespan="on", timeout_graceful_shutdown=5
+        app,
+        host="127.0.0.1",
+        port=0,
+        http=PatientProtocol,
+        log_level="warning",
+        ws="none",
+        lifespan="on",
+        timeout_keep_alive=int(deployment.config.idle_s),
+        timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from laser.errors import validation_error
+from laser.reasoning_fields import EffortShares
 from laser.schemas import ChatRequest
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -36,27 +36,6 @@ def test_any_body_is_understood_or_refused_in_one_sentence(body: dict[str, Any],
         assert "Value error" not in str(refusal)
     else:
         assert chat.limit is None or chat.limit >= 1
-        assert chat.budget is None or chat.budget >= 0
-
-
-@pytest.mark.parametrize(
-    ("body", "thinking", "budget", "limit"),
-    [
-        ({}, True, None, None),
-        ({"reasoning_effort": "none"}, False, None, None),
-        ({"reasoning_effort": "high"}, True, None, None),
-        ({"chat_template_kwargs": {"enable_thinking": False}}, False, None, None),
-        ({"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": "none"}, True, None, None),
-        ({"chat_template_kwargs": {"other": 1}, "reasoning_effort": "none"}, False, None, None),
-        ({"thinking_budget": 0}, True, 0, None),
-        ({"thinking_budget": 9, "thinking_token_budget": 5}, True, 5, None),
-        ({"reasoning_budget": -1}, True, None, None),
-        ({"max_tokens": 7}, True, None, 7),
-        ({"max_tokens": 7, "max_completion_tokens": 9}, True, None, 9),
-    ],
-)
-def test_the_many_ways_to_ask_for_thinking_are_one(
-    body: dict[str, Any], thinking: bool, budget: int | None, limit: int | None
-) -> None:
-    chat = ChatRequest.model_validate({"messages": HELLO, **body})
-    assert (chat.thinking, chat.budget, chat.limit) == (thinking, budget, limit)
+        policy = chat.policy
+        assert policy.max_tokens is None or policy.max_tokens >= 0
+        assert policy.budget(100, EffortShares()) in {policy.max_tokens, None, *range(101)}

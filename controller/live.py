@@ -1,0 +1,90 @@
+"""A request that is being served: what has become of it so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controller.policies import Limits
+from controller.reply import Channel, Reply
+from controller.request import ExitReason, Observer, Outcome, ReasoningRequest, RequestId, Sink, Thought
+from engine.base import FinishReason, ProbeId, SequenceId
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Live:
+    """A request between submission and outcome.
+
+    Thought tokens are released to the reply once no probe can withdraw them any more.
+    """
+
+    id: RequestId
+    request: ReasoningRequest
+    sink: Sink
+    observe: Observer | None
+    reply: Reply
+    submitted_s: float
+    landing: tuple[int, ...]  # what closes the thought where it is cut
+    budget_cap: int  # what max_tokens leaves for thinking
+    answer_room: int  # what is put aside for the answer, tokens
+    prompt_tokens: int
+    sequence: SequenceId | None = None  # None: it waits for its turn
+    begun_s: float | None = None  # when its turn came
+    exit_reason: ExitReason | None = None  # set: the thought is over, or its close is on the way
+    in_force: Limits = field(default_factory=Limits)
+    ending: ExitReason | None = None  # set: the thought is to be closed as soon as may be
+    started_s: float | None = None
+    first_token_s: float | None = None
+    tokens: int = 0  # of the reply
+    answer_tokens: int = 0
+    thought: list[int] = field(default_factory=list)
+    closing: int = 0  # how many of these were forced to close it
+    released: int = 0
+    probe: ProbeId | None = None
+    fork_at: int = 0  # thought tokens kept if the running probe is adopted
+    last_probe_at: int = 0
+    confidence: float | None = None
+    probes: int = 0
+    probe_rows: int = 0
+    withdrawn: int = 0
+    armed: bool = False
+
+    @property
+    def thinking(self) -> bool:
+        """Whether its next token belongs to the thought."""
+        return self.reply.channel is Channel.REASONING
+
+    @property
+    def deadline_s(self) -> float | None:
+        """By when it is to have ended, on the loop's clock."""
+        return None if self.request.deadline_s is None else self.submitted_s + self.request.deadline_s
+
+    @property
+    def rows(self) -> int:
+        """Token rows decoded for it."""
+        return self.tokens + self.withdrawn + self.probe_rows
+
+    def outcome(self, reason: FinishReason, now: float, *, error: str | None, expired: bool) -> Outcome:
+        """How it ended."""
+        thought = None
+        if self.request.thinking and self.exit_reason is not None:
+            thought = Thought(
+                exit_reason=self.exit_reason,
+                threshold=self.in_force.threshold,
+                budget=self.in_force.budget,
+                confidence=self.confidence,
+                ids=tuple(self.thought[: len(self.thought) - self.closing]),
+                withdrawn_tokens=self.withdrawn,
+                probes=self.probes,
+                probe_rows=self.probe_rows,
+            )
+        return Outcome(
+            finish_reason=reason,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.tokens,
+            thought=thought,
+            queue_s=(self.started_s if self.started_s is not None else now) - self.submitted_s,
+            total_s=now - self.submitted_s,
+            ttft_s=None if self.first_token_s is None else self.first_token_s - self.submitted_s,
+            expired=expired,
+            error=error,
+        )

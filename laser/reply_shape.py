@@ -1,0 +1,103 @@
+"""How a reply looks to a client, whichever endpoint it came by: whole, or as the events of a stream."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from controller.reply import Delta
+from controller.request import Outcome, Thought
+from engine.base import FinishReason
+from laser.errors import ApiError, DeadlineMissed, ServerFailure
+from laser.schemas import FinishWord, LaserDetails, TokenDetails, Usage
+
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which reply this is, and what of it is to be shown."""
+
+    id: str
+    created: int  # s since 1970
+    model: str
+    difficulty: str | None = None
+    show_reasoning: bool = True
+    show_usage: bool = False  # in a stream
+
+
+class ReplyShape(Protocol):
+    """One reply in an endpoint's shape."""
+
+    def whole(self, reasoning: str, content: str, outcome: Outcome) -> BaseModel:
+        """The reply in one piece. Raises ApiError where there is none."""
+
+    def opening(self) -> bytes:
+        """A stream's first events."""
+
+    def piece(self, delta: Delta) -> bytes:
+        """A piece of thought or answer; nothing where the client does not want it."""
+
+    def closing(self, outcome: Outcome) -> bytes:
+        """A stream's last events. Raises ApiError where there is no reply."""
+
+    def failure(self, error: ApiError) -> bytes:
+        """A stream's last events, where it cannot go on."""
+
+
+def event(data: dict[str, Any], name: str | None = None) -> bytes:
+    """One server-sent event."""
+    head = b"" if name is None else b"event: " + name.encode() + b"\n"
+    return head + b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+
+
+def usage(outcome: Outcome) -> Usage:
+    """What a reply has cost."""
+    thought = outcome.thought
+    return Usage(
+        prompt_tokens=outcome.prompt_tokens,
+        completion_tokens=outcome.completion_tokens,
+        total_tokens=outcome.prompt_tokens + outcome.completion_tokens,
+        completion_tokens_details=TokenDetails(
+            reasoning_tokens=thought.tokens if thought else 0, probe_tokens=thought.probe_rows if thought else 0
+        ),
+    )
+
+
+def finish_word(outcome: Outcome) -> FinishWord:
+    """OpenAI's word for why the reply ended. Raises ApiError where it was no reply."""
+    match outcome.finish_reason:
+        case FinishReason.STOP:
+            return "stop"
+        case FinishReason.LENGTH:
+            return "length"
+        case FinishReason.ERROR:
+            if outcome.expired:
+                raise DeadlineMissed(outcome.error or "the deadline has passed")
+            raise ServerFailure(outcome.error or "the engine failed on this request; it may be sent again")
+
+
+def details(identity: Identity, outcome: Outcome) -> LaserDetails:
+    """How the thought went."""
+    thought = outcome.thought
+    return LaserDetails(
+        exit_reason=thought.exit_reason.value if thought else None,
+        threshold=thought.threshold if thought else None,
+        confidence=_rounded(thought),
+        difficulty=identity.difficulty,
+        budget=thought.budget if thought else None,
+        reasoning_tokens=thought.tokens if thought else 0,
+        probes=thought.probes if thought else 0,
+        probe_tokens=thought.probe_rows if thought else 0,
+        withdrawn_tokens=thought.withdrawn_tokens if thought else 0,
+        queue_ms=round(outcome.queue_s * 1e3, 3),
+        ttft_ms=None if outcome.ttft_s is None else round(outcome.ttft_s * 1e3, 3),
+        total_ms=round(outcome.total_s * 1e3, 3),
+    )
+
+
+def _rounded(thought: Thought | None) -> float | None:
+    return None if thought is None or thought.confidence is None else round(thought.confidence, 6)

@@ -1,0 +1,114 @@
+"""What every request for a reply may say, whatever its endpoint: how to draw, when to stop, for whom and how soon."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from laser.reasoning_fields import Fields, ReasoningFields
+from models.chat_model import ChatModel
+from models.difficulty import CLASSES
+from models.text import encodable
+
+MAX_STOPS = 4
+
+Count = Annotated[int, Field(ge=1)]
+Priority = Literal["high", "normal", "low"]
+PRIORITIES: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
+TIERS: dict[str, Priority] = {"priority": "high", "flex": "low"}  # OpenAI's service tiers; the others: normal
+
+
+def _stops(stop: object) -> object:
+    """The stop strings as a tuple."""
+    if stop is None:
+        return ()
+    stops = [stop] if isinstance(stop, str) else stop
+    if not isinstance(stops, list) or not all(isinstance(each, str) for each in stops):
+        raise ValueError(f"must be a text or a list of at most {MAX_STOPS} texts")
+    if len(stops) > MAX_STOPS:
+        raise ValueError(f"has {len(stops)} texts, must be at most {MAX_STOPS}")
+    if "" in stops:
+        raise ValueError("has an empty text, each must have at least 1 character")
+    return tuple(encodable(each) for each in stops)
+
+
+def _one(n: object) -> object:
+    if n not in (None, 1) or isinstance(n, bool):
+        raise ValueError(f"is {n!r}, must be 1: one answer is made per request")
+    return n
+
+
+def _class(difficulty: object) -> object:
+    """A difficulty class by its name."""
+    if difficulty is not None and difficulty not in CLASSES:
+        raise ValueError(f"is {difficulty!r}, must be one of {', '.join(map(repr, CLASSES))}")
+    return difficulty
+
+
+class LaserOptions(Fields):
+    """What this server alone understands; a misspelt option is told, since no other server's could be meant."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    difficulty: Annotated[str | None, BeforeValidator(_class)] = None  # its class; null: told from the prompt
+    priority: Priority | None = None  # among the requests of the same key
+    deadline_ms: Count | None = None  # by when the reply is to be complete; the thought is cut in time
+
+
+class StreamOptions(Fields):
+    """What a stream carries besides the reply."""
+
+    include_usage: bool | None = None
+
+
+class GenerationFields(ReasoningFields, ABC):
+    """A request for one reply."""
+
+    model: str | None = None
+    stream: bool | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None  # 0 and -1: all
+    seed: int | None = None
+    stop: Annotated[tuple[str, ...], BeforeValidator(_stops)] = ()
+    n: Annotated[int | None, BeforeValidator(_one)] = None
+    service_tier: str | None = None
+    laser: LaserOptions | None = None
+
+    @property
+    @abstractmethod
+    def limit(self) -> int | None:
+        """The most tokens that thought and answer may have together."""
+
+    @property
+    @abstractmethod
+    def limit_name(self) -> str:
+        """The field that set the limit."""
+
+    @property
+    @abstractmethod
+    def prompt_name(self) -> str:
+        """The field that holds the prompt."""
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream is to end with the usage."""
+        return False
+
+    @abstractmethod
+    def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
+        """The prompt, and whether it ends inside an open thought. Raises TokenizerError where it cannot be rendered."""
+
+    @property
+    def difficulty(self) -> str | None:
+        """The difficulty class that the client states."""
+        return None if self.laser is None else self.laser.difficulty
+
+    @property
+    def priority(self) -> int:
+        """Its rank among its key's requests; lower is earlier."""
+        stated = None if self.laser is None else self.laser.priority
+        tier = None if self.service_tier is None else TIERS.get(self.service_tier)
+        return PRIORITIES[stated or tier or "normal"]

@@ -1,0 +1,46 @@
+"""A reply that is being made, as the HTTP side holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controller.admission import Turn
+from controller.request import Outcome
+from laser.engine_thread import EngineFailure, Item, Ticket
+from laser.errors import ServerFailure
+from laser.keys import Caller
+from laser.reply_shape import Identity, ReplyShape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Submission:
+    """Who asked, what comes, and in which shape."""
+
+    identity: Identity
+    caller: Caller
+    shape: ReplyShape
+    ticket: Ticket
+    ended: Callable[[Outcome], None]
+    closed: Callable[[Submission], None]
+    turn_of: Callable[[str], Turn | None]
+
+    async def take(self) -> list[Item]:
+        """What has arrived since the last call; the outcome is the last of all. Raises ServerFailure."""
+        try:
+            items = await self.ticket.take()
+        except EngineFailure as error:
+            raise ServerFailure(str(error)) from error
+        if isinstance(items[-1], Outcome):
+            self.ended(items[-1])
+        return items
+
+    @property
+    def turn(self) -> Turn | None:
+        """The place in the queue; None once the reply has begun."""
+        return self.turn_of(self.identity.id)
+
+    def close(self) -> None:
+        """Free what it holds; a reply that is not complete is given up."""
+        self.ticket.cancel()
+        self.closed(self)

@@ -1,0 +1,146 @@
+"""OpenAI's older completions: a bare prompt, no chat template.
+
+A prompt that ends inside an open thought is thought about, with all that LASER does to thoughts; `text` is then the
+answer, and the thought comes beside it. Any other prompt is just continued.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator
+
+from controller.reply import Channel, Delta
+from controller.request import Outcome
+from laser.errors import ApiError
+from laser.reply_shape import DONE, Identity, details, event, finish_word, usage
+from laser.request_fields import Count, GenerationFields, StreamOptions
+from laser.schemas import FinishWord, LaserDetails, Usage
+from models.chat_model import ChatModel
+from models.text import encodable
+from models.tokenizer import TokenizerError
+
+DEFAULT_TOKENS = 16  # OpenAI's
+
+
+def _prompt(prompt: object) -> object:
+    """The prompt as a text or a tuple of tokens."""
+    if isinstance(prompt, list) and prompt and not all(type(each) is int for each in prompt):
+        if len(prompt) > 1:
+            raise ValueError(f"has {len(prompt)} entries, must be 1: one answer is made per request")
+        (prompt,) = prompt
+    if isinstance(prompt, list) and prompt and all(type(each) is int for each in prompt):
+        return tuple(prompt)
+    if not isinstance(prompt, str) or not prompt:
+        raise ValueError("must be a text or a list of tokens, and not empty")
+    return encodable(prompt)
+
+
+class TextRequest(GenerationFields):
+    """A text to continue."""
+
+    prompt: Annotated[
+        str | tuple[int, ...],
+        BeforeValidator(_prompt, json_schema_input_type=str | list[str] | list[int] | list[list[int]]),
+    ]
+    stream_options: StreamOptions | None = None
+    max_tokens: Count | None = DEFAULT_TOKENS
+
+    @property
+    def limit(self) -> int | None:
+        return self.max_tokens
+
+    @property
+    def limit_name(self) -> str:
+        return "max_tokens"
+
+    @property
+    def prompt_name(self) -> str:
+        return "prompt"
+
+    @property
+    def wants_usage(self) -> bool:
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
+        if isinstance(self.prompt, str):
+            tokens = tuple(chat.tokenizer.encode(self.prompt))
+        else:
+            tokens, known = self.prompt, len(chat.tokenizer.texts)
+            wrong = next((token for token in tokens if not 0 <= token < known), None)
+            if wrong is not None:
+                raise TokenizerError(f"prompt has token {wrong}, must lie in 0…{known - 1}")
+        return tokens, chat.thinking.leaves_open(tokens)
+
+
+class TextChoice(BaseModel):
+    """The one continuation."""
+
+    index: int = 0
+    text: str
+    reasoning: str | None
+    finish_reason: FinishWord
+    logprobs: None = None
+
+
+class TextCompletion(BaseModel):
+    """A whole continuation."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: Usage
+    laser: LaserDetails
+
+
+@dataclass(frozen=True, slots=True)
+class TextShape:
+    """See `laser.reply_shape.ReplyShape`. A stream: thought, text, why it finished, usage, [DONE]."""
+
+    identity: Identity
+
+    def whole(self, reasoning: str, content: str, outcome: Outcome) -> TextCompletion:
+        thought = reasoning if self.identity.show_reasoning and outcome.thought is not None else None
+        return TextCompletion(
+            id=self.identity.id,
+            created=self.identity.created,
+            model=self.identity.model,
+            choices=[TextChoice(text=content, reasoning=thought, finish_reason=finish_word(outcome))],
+            usage=usage(outcome),
+            laser=details(self.identity, outcome),
+        )
+
+    def opening(self) -> bytes:
+        return b""
+
+    def piece(self, delta: Delta) -> bytes:
+        if delta.channel is Channel.CONTENT:
+            return self._chunk({"text": delta.text})
+        return self._chunk({"text": "", "reasoning": delta.text}) if self.identity.show_reasoning else b""
+
+    def closing(self, outcome: Outcome) -> bytes:
+        end = self._chunk({"text": ""}, finish_word(outcome), laser=details(self.identity, outcome).model_dump())
+        if self.identity.show_usage:
+            end += event({**self._head(), "choices": [], "usage": usage(outcome).model_dump()})
+        return end + DONE
+
+    def failure(self, error: ApiError) -> bytes:
+        return event(error.body()) + DONE
+
+    def _chunk(self, said: dict[str, str], finish: FinishWord | None = None, **more: Any) -> bytes:
+        choice = {"index": 0, **said, "logprobs": None, "finish_reason": finish}
+        if self.identity.show_usage:
+            more["usage"] = None
+        return event({**self._head(), "choices": [choice], **more})
+
+    def _head(self) -> dict[str, Any]:
+        identity = self.identity
+        return {
+            "id": identity.id,
+            "object": "text_completion",
+            "created": identity.created,
+            "model": identity.model,
+        }

@@ -1,0 +1,96 @@
+"""Turns are shared by weight between tenants, by priority within one, and nobody waits for ever."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.fair_queue import Claim, FairQueue
+
+claims = st.builds(
+    Claim,
+    tenant=st.sampled_from("abc"),
+    weight=st.sampled_from([0.5, 1.0, 4.0]),
+    priority=st.integers(0, 2),
+    cost=st.sampled_from([1.0, 10.0, 1000.0]),
+)
+
+
+def taken(queue: FairQueue[str], count: int) -> list[str]:
+    return [queue.pop() for _ in range(count)]
+
+
+def test_one_tenant_is_served_in_order_of_priority_then_arrival() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for item, priority in (("a", 1), ("b", 2), ("c", 1), ("d", 0)):
+        queue.push(item, Claim(priority=priority))
+    assert taken(queue, 4) == ["d", "a", "c", "b"]
+
+
+def test_a_tenant_with_one_request_does_not_wait_behind_anothers_hundred() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for _ in range(100):
+        queue.push("greedy", Claim(tenant="greedy"))
+    taken(queue, 10)
+    queue.push("modest", Claim(tenant="modest"))
+    assert "modest" in taken(queue, 2)
+
+
+def test_calling_everything_urgent_gains_nothing_on_others() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for _ in range(20):
+        queue.push("urgent", Claim(tenant="urgent", priority=0))
+        queue.push("patient", Claim(tenant="patient", priority=2))
+    assert Counter(taken(queue, 20)) == {"urgent": 10, "patient": 10}
+
+
+@pytest.mark.parametrize(("weights", "costs"), [((3.0, 1.0), (1.0, 1.0)), ((1.0, 1.0), (10.0, 30.0))])
+def test_tenants_get_tokens_by_weight(weights: tuple[float, float], costs: tuple[float, float]) -> None:
+    queue: FairQueue[str] = FairQueue()
+    for _ in range(200):
+        for name, weight, cost in zip("ab", weights, costs, strict=True):
+            queue.push(name, Claim(tenant=name, weight=weight, cost=cost))
+    served = Counter(taken(queue, 100))
+    tokens = [served[name] * cost for name, cost in zip("ab", costs, strict=True)]
+    assert tokens[0] / tokens[1] == pytest.approx(weights[0] / weights[1], rel=0.1)
+
+
+def test_a_tenant_that_was_away_has_saved_nothing_up() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for _ in range(60):
+        queue.push("here", Claim(tenant="here"))
+    taken(queue, 30)
+    for _ in range(30):
+        queue.push("back", Claim(tenant="back"))
+    assert Counter(taken(queue, 20))["here"] >= 9
+
+
+def test_who_leaves_is_not_charged() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for item in ("a1", "a2", "b1"):
+        queue.push(item, Claim(tenant=item[0], cost=100.0))
+    assert queue.remove(lambda item: item == "a1") == ["a1"]
+    assert taken(queue, 2) == ["a2", "b1"]
+    with pytest.raises(IndexError, match="nobody waits"):
+        queue.pop()
+
+
+@given(st.lists(claims, max_size=30), st.integers(0, 10))
+def test_the_order_told_is_the_order_that_comes(wanted: list[Claim], before: int) -> None:
+    queue: FairQueue[int] = FairQueue()
+    for number, claim in enumerate(wanted):
+        queue.push(number, claim)
+    for _ in range(min(before, len(queue))):
+        queue.pop()
+    told = queue.order()
+    assert [queue.pop() for _ in range(len(queue))] == told
+    assert len(told) == max(0, len(wanted) - before)
+
+
+@pytest.mark.parametrize(("name", "value"), [("weight", 0.0), ("weight", float("inf")), ("cost", float("nan"))])
+def test_a_claim_that_cannot_be_is_named(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}, must be finite and above 0"):
+        Claim(**{name: value})
