@@ -16,40 +16,15 @@ import numpy.typing as npt
 
 from engine.arena import Extent, KVArena
 from engine.base import ProbeId, ProbeSpec, Request, SequenceId
+from engine.probe import Probe
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class ProbeState:
-    """A probe in the hole of its sequence. `path` is suffix, answer, terminator; the first `computed` have KV."""
+class ProbeState(Probe):
+    """A probe in the hole of its sequence; the first `computed` tokens of its path have KV."""
 
-    id: ProbeId
-    spec: ProbeSpec
-    fork_at: int  # tokens of the sequence that it continues
     hole_at: int  # tokens that the sequence had when it forked
-    path: list[int]
     computed: int = 0
-    rows: int = 0
-    log_probs: list[float] = field(default_factory=list)
-    terminator: int | None = None
-    gave_up: bool = False
-    ended: bool = False
-
-    @property
-    def answer(self) -> tuple[int, ...]:
-        start = len(self.spec.suffix)
-        return tuple(self.path[start : start + len(self.log_probs)])
-
-    def extend(self, token: int, log_prob: float) -> None:
-        """Take the next token of the answer, decoded greedily; it may end the probe."""
-        self.path.append(token)
-        if token in self.spec.answer_stops:
-            self.terminator, self.ended = token, True
-        else:
-            self.log_probs.append(log_prob)
-            whole = len(self.log_probs) == self.spec.max_answer_tokens
-            bound = self.spec.score.upper_bound(self.log_probs, self.spec.max_answer_tokens)
-            self.gave_up = not whole and bound < self.spec.give_up_below
-            self.ended = whole or self.gave_up
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

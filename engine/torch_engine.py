@@ -14,12 +14,10 @@ import torch
 
 from engine.arena import KVArena
 from engine.base import (
-    CapacityError,
     Event,
     Finished,
     FinishReason,
     Load,
-    Probed,
     ProbeId,
     ProbeSpec,
     Request,
@@ -27,8 +25,8 @@ from engine.base import (
     SequenceId,
     Started,
     Token,
-    TokenError,
 )
+from engine.checks import check_adoption, check_fork, check_request, check_room, check_tokens
 from engine.packed import PackedBatch, PackedModel, Segment
 from engine.sampling import draw
 from engine.sequence import ProbeState, SequenceState
@@ -78,13 +76,7 @@ class TorchEngine:
         return min(self._config.cells, self._model.shape.max_positions)
 
     def submit(self, request: Request) -> SequenceId:
-        need = _cells(request)
-        if need > self.max_tokens:
-            raise CapacityError(
-                f"the request needs {need} tokens ({len(request.prompt)} prompt + {request.max_new_tokens} new + "
-                f"{request.probe_room} for probes), must be at most {self.max_tokens}"
-            )
-        self._check_vocabulary(request.prompt, "the prompt")
+        check_request(request, max_tokens=self.max_tokens, vocabulary=self._model.shape.vocabulary)
         sequence = SequenceId(next(self._ids))
         self._waiting[sequence] = request
         return sequence
@@ -93,13 +85,7 @@ class TorchEngine:
         state = self._decoding(sequence)
         if state.probe is not None and state.probe.ended:
             state.lapse(self._arena)
-        if state.probe is not None:
-            raise SequenceError(f"sequence {sequence} is being probed already, by probe {state.probe.id}")
-        if spec.room > state.request.probe_room:
-            raise CapacityError(f"the probe needs {spec.room} tokens, the request reserved {state.request.probe_room}")
-        if not 0 <= back <= state.new_tokens:
-            raise SequenceError(f"back is {back}, must lie in 0…{state.new_tokens}")
-        self._check_vocabulary(spec.suffix, "the probe's suffix")
+        check_fork(state, spec, back=back, vocabulary=self._model.shape.vocabulary)
         probe = ProbeId(next(self._ids))
         state.fork(probe, spec, len(state.tokens) - back)
         return probe
@@ -108,9 +94,7 @@ class TorchEngine:
         state = self._probed(probe)
         if state is None or state.probe is None or not state.probe.ended:
             raise SequenceError(f"probe {probe} is unknown, still running, or has lapsed")
-        if not 1 <= keep <= len(state.probe.path):
-            raise SequenceError(f"keep is {keep}, must lie in 1…{len(state.probe.path)}")
-        self._check_room(state, state.probe.fork_at + keep - len(state.request.prompt))
+        check_adoption(state, state.probe, keep)
         state.adopt(self._arena, keep)
 
     def drop(self, probe: ProbeId) -> int:
@@ -123,8 +107,8 @@ class TorchEngine:
 
     def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
         state = self._decoding(sequence)
-        self._check_vocabulary(tokens, "what is forced")
-        self._check_room(state, state.new_tokens + len(tokens))
+        check_tokens(tokens, "what is forced", self._model.shape.vocabulary)
+        check_room(state, state.new_tokens + len(tokens))
         state.lapse(self._arena)
         state.tokens.extend(tokens)
         state.unannounced.extend(tokens)
@@ -260,7 +244,7 @@ class TorchEngine:
                 row += 1
             finished = rows.samples and self._finish_if_full(state, events, state.tokens[-1])
             if rows.samples and not finished and probe is not None and probe.ended:
-                events.append(_probed(state.id, probe))
+                events.append(probe.verdict(state.id))
 
     def _next_token(self, state: SequenceState, logits: torch.Tensor, best: int) -> int:
         sampling, stops = state.request.sampling, state.request.stop_tokens
@@ -297,30 +281,6 @@ class TorchEngine:
             )
         return state
 
-    def _check_vocabulary(self, tokens: Sequence[int], what: str) -> None:
-        vocabulary = self._model.shape.vocabulary
-        for token in tokens:
-            if not 0 <= token < vocabulary:
-                raise TokenError(f"{what} has token {token}, must lie in 0…{vocabulary - 1}")
-
-    def _check_room(self, state: SequenceState, new_tokens: int) -> None:
-        limit = state.request.max_new_tokens
-        if new_tokens > limit:
-            raise CapacityError(f"sequence {state.id} would have {new_tokens} new tokens, may have at most {limit}")
-
 
 def _cells(request: Request) -> int:
     return len(request.prompt) + request.max_new_tokens + request.probe_room
-
-
-def _probed(sequence: SequenceId, probe: ProbeState) -> Probed:
-    return Probed(
-        sequence=sequence,
-        probe=probe.id,
-        answer=probe.answer,
-        terminator=probe.terminator,
-        log_probs=tuple(probe.log_probs),
-        confidence=probe.spec.score.confidence(probe.log_probs),
-        gave_up=probe.gave_up,
-        rows=probe.rows,
-    )

@@ -19,6 +19,8 @@ class EngineUnderTest:
     open: Callable[[int, int, int], Engine]  # cells, max_batch, prefill_chunk
     oracle: Oracle
     vocabulary: int = VOCABULARY
+    # of a probe, by its suffix's tokens and its steps: here the suffix at once, then the answer token by token
+    rows_after: Callable[[int, int], int] = lambda suffix, steps: suffix + steps - 1
 
 
 @pytest.fixture(scope="session")
@@ -47,24 +49,67 @@ def oracle_of(model_directory: Callable[[str], Path]) -> Callable[[str], Oracle]
     return find
 
 
-ENGINES = [f"torch-{runner}-{model}" for model in ("qwen2", "qwen3", "llama") for runner in ("bare", "transformers")]
+TORCH = [f"torch-{runner}-{model}" for model in ("qwen2", "qwen3", "llama") for runner in ("bare", "transformers")]
+EXLLAMA = [f"exllama-{way}" for way in ("auto", "stock", "batched", "riding")]
 
 
-@pytest.fixture(scope="session", params=ENGINES)
+@pytest.fixture(scope="session", params=[*TORCH, *EXLLAMA])
 def tested(
     request: pytest.FixtureRequest,
     model_directory: Callable[[str], Path],
     oracle_of: Callable[[str], Oracle],
 ) -> EngineUnderTest:
     """Every engine that decodes, on every shape of model: the whole contract holds for each."""
-    _, runner, architecture = str(request.param).split("-")
-    return torch_engine(runner, architecture, model_directory, oracle_of)
+    return engine_under_test(str(request.param), model_directory, oracle_of)
+
+
+@pytest.fixture(scope="session", params=["torch-bare-qwen2", "exllama-auto"])
+def one(
+    request: pytest.FixtureRequest, model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
+) -> EngineUnderTest:
+    """Each engine once, for what does not depend on the model."""
+    return engine_under_test(str(request.param), model_directory, oracle_of)
 
 
 @pytest.fixture(scope="session")
-def one(model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]) -> EngineUnderTest:
-    """The default engine, for what does not depend on the model."""
-    return torch_engine("bare", "qwen2", model_directory, oracle_of)
+def exact(model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]) -> EngineUnderTest:
+    """The engine whose cells and prefill chunks are single tokens, for what is counted in tokens."""
+    return engine_under_test("torch-bare-qwen2", model_directory, oracle_of)
+
+
+def engine_under_test(
+    name: str, model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
+) -> EngineUnderTest:
+    match name.split("-"):
+        case "torch", runner, architecture:
+            return torch_engine(runner, architecture, model_directory, oracle_of)
+        case "exllama", way:
+            return exllama_engine(way)
+        case _:
+            raise ValueError(f"no engine is called {name}")
+
+
+def exllama_engine(way: str) -> EngineUnderTest:
+    """The ExLlamaV2 engine over a model of digests, with pages of 8 tokens, so that page ends are everywhere."""
+    from engine.exllama_config import ProbeWay
+    from tests.engine.exllama import open_exllama
+    from tests.engine.history_model import HistoryOracle
+
+    def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
+        return open_exllama(
+            cells=cells, max_batch=max_batch, prefill_chunk=prefill_chunk, lease_pages=2, way=ProbeWay(way), page=8
+        )
+
+    def rows_after(suffix: int, steps: int) -> int:
+        match ProbeWay(way):
+            case ProbeWay.RIDING:
+                return steps  # the newest token again, then the suffix, token by token
+            case ProbeWay.BATCHED:
+                return suffix + steps  # the newest token again with the suffix
+            case _:
+                return suffix + steps - 1
+
+    return EngineUnderTest(open=open_, oracle=HistoryOracle(), rows_after=rows_after)
 
 
 def torch_engine(

@@ -84,8 +84,8 @@ def test_an_idle_engine_does_nothing(one: EngineUnderTest) -> None:
     assert engine.load() == Load(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=512)
 
 
-def test_load_counts_what_runs_waits_and_is_probed(one: EngineUnderTest) -> None:
-    engine = open_(one, batch=2)
+def test_load_counts_what_runs_waits_and_is_probed(exact: EngineUnderTest) -> None:
+    engine = open_(exact, batch=2)
     sequences = [engine.submit(request(5, 8)) for _ in range(3)]
     assert engine.load().waiting == 3
     engine.step()
@@ -96,8 +96,8 @@ def test_load_counts_what_runs_waits_and_is_probed(one: EngineUnderTest) -> None
     assert load.cells_reserved == 2 * (5 + 8 + ROOM)
 
 
-def test_a_long_prompt_does_not_stall_the_others(one: EngineUnderTest) -> None:
-    engine = open_(one, chunk=4)
+def test_a_long_prompt_does_not_stall_the_others(exact: EngineUnderTest) -> None:
+    engine = open_(exact, chunk=4)
     short = engine.submit(request(2, 20))
     engine.step()
     long = engine.submit(request(40, 2))
@@ -107,8 +107,8 @@ def test_a_long_prompt_does_not_stall_the_others(one: EngineUnderTest) -> None:
     assert {event.sequence for event in engine.step() if isinstance(event, Token)} == {short, long}
 
 
-def test_a_request_that_can_never_fit_is_refused_with_need_and_limit(one: EngineUnderTest) -> None:
-    engine = open_(one, cells=40)
+def test_a_request_that_can_never_fit_is_refused_with_need_and_limit(exact: EngineUnderTest) -> None:
+    engine = open_(exact, cells=40)
     with pytest.raises(CapacityError, match=r"(?s)41.*40"):
         engine.submit(request(9, 20))
     assert engine.load().waiting == 0
@@ -205,13 +205,13 @@ def test_another_seed_draws_other_tokens(one: EngineUnderTest) -> None:
         Sampling(temperature=1.2, top_k=12, top_p=0.8),
     ],
 )
-def test_first_tokens_are_distributed_as_the_oracle_says(one: EngineUnderTest, sampling: Sampling) -> None:
+def test_first_tokens_are_distributed_as_the_oracle_says(exact: EngineUnderTest, sampling: Sampling) -> None:
     base, draws = request(6, 1), 3000
     drawn = decode(
-        open_(one, cells=2048, batch=64, chunk=512),
+        open_(exact, cells=2048, batch=64, chunk=512),
         *(replace(base, sampling=replace(sampling, seed=i)) for i in range(draws)),
     )
-    p = np.exp(one.oracle.logits(base.prompt)[-1] / sampling.temperature)
+    p = np.exp(exact.oracle.logits(base.prompt)[-1] / sampling.temperature)
     if sampling.top_k:
         p[p < np.sort(p)[-sampling.top_k]] = 0.0
     p /= p.sum()
@@ -401,8 +401,8 @@ def test_adopting_goes_on_from_the_kept_part_of_the_probe(tested: EngineUnderTes
     finish(ledger, tested)
 
 
-def test_adopting_the_last_tokens_there_are_finishes_the_sequence(tested: EngineUnderTest) -> None:
-    ledger = Ledger(open_(tested))
+def test_adopting_the_last_tokens_there_are_finishes_the_sequence(one: EngineUnderTest) -> None:
+    ledger = Ledger(open_(one))
     sequence = ledger.submit(request(new=11))
     for _ in range(4):
         ledger.step()
@@ -411,7 +411,7 @@ def test_adopting_the_last_tokens_there_are_finishes_the_sequence(tested: Engine
     ledger.adopt(sequence, answer.probe, keep=7)
     ledger.step()
     assert ledger.accounts[sequence].finished is FinishReason.LENGTH
-    finish(ledger, tested)
+    finish(ledger, one)
 
 
 def test_adopting_more_than_was_reserved_is_refused(one: EngineUnderTest) -> None:
@@ -443,7 +443,7 @@ def test_a_dropped_probe_leaves_its_sequence_alone(tested: EngineUnderTest, step
     for _ in range(steps):
         ledger.step()
     rows = ledger.drop(probe)
-    assert rows == (0 if steps == 0 else 3 + steps - 1)  # the suffix at once, then the answer token by token
+    assert rows == (0 if steps == 0 else tested.rows_after(3, steps))
     assert ledger.engine.load().probing == 0
     ledger.fork(sequence, spec(seed=1), back=1)
     probed(ledger)

@@ -1,0 +1,52 @@
+"""A probe's trial answer as it grows, whichever engine decodes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engine.base import Probed, ProbeId, ProbeSpec, SequenceId
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Probe:
+    """A trial answer on the first `fork_at` tokens of its sequence; `path` is suffix, answer, terminator."""
+
+    id: ProbeId
+    spec: ProbeSpec
+    fork_at: int
+    path: list[int]
+    rows: int = 0  # token rows that it has cost
+    log_probs: list[float] = field(default_factory=list)
+    terminator: int | None = None
+    gave_up: bool = False
+    ended: bool = False
+
+    @property
+    def answer(self) -> tuple[int, ...]:
+        start = len(self.spec.suffix)
+        return tuple(self.path[start : start + len(self.log_probs)])
+
+    def extend(self, token: int, log_prob: float) -> None:
+        """Take the next token of the answer, decoded greedily; it may end the probe."""
+        self.path.append(token)
+        if token in self.spec.answer_stops:
+            self.terminator, self.ended = token, True
+        else:
+            self.log_probs.append(log_prob)
+            whole = len(self.log_probs) == self.spec.max_answer_tokens
+            bound = self.spec.score.upper_bound(self.log_probs, self.spec.max_answer_tokens)
+            self.gave_up = not whole and bound < self.spec.give_up_below
+            self.ended = whole or self.gave_up
+
+    def verdict(self, sequence: SequenceId) -> Probed:
+        """The event that tells how it ended."""
+        return Probed(
+            sequence=sequence,
+            probe=self.id,
+            answer=self.answer,
+            terminator=self.terminator,
+            log_probs=tuple(self.log_probs),
+            confidence=self.spec.score.confidence(self.log_probs),
+            gave_up=self.gave_up,
+            rows=self.rows,
+        )

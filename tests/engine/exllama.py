@@ -1,0 +1,23 @@
+"""The ExLlamaV2 engine of the tests: everything real but the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.exllama_config import ExLlamaConfig
+from tests.engine.history_model import MAX_POSITIONS, HistoryModel, import_exllamav2
+from tests.tiny_models import VOCABULARY
+
+
+def open_exllama(*, cells: int, page: int, model: HistoryModel | None = None, **sizes: Any) -> Any:
+    """A fresh ExLlamaEngine whose pages have so many tokens; `cells` are rounded down to whole pages."""
+    dynamic = import_exllamav2()
+    dynamic.PAGED_PAGE_SIZE = page  # flash-attn wants 256 on a GPU, the page table takes any
+    from exllamav2 import ExLlamaV2Cache
+
+    from engine.exllama_engine import ExLlamaEngine, ExLlamaModel
+
+    model = HistoryModel() if model is None else model
+    cache = ExLlamaV2Cache(model, max_seq_len=cells // page * page)
+    loaded = ExLlamaModel(model=model, cache=cache, vocabulary=VOCABULARY, max_positions=MAX_POSITIONS)
+    return ExLlamaEngine(loaded, ExLlamaConfig(cells=cells, **sizes))

@@ -1,0 +1,164 @@
+"""Schedules of calls, drawn by hypothesis, and a player that plays them on an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from hypothesis import strategies as st
+
+from engine.base import Engine, ProbeId, ProbeSpec, Request
+from models.score import Score
+from tests.engine.ledger import Ledger, path
+from tests.engine.making import request, spec, tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    which: int
+    spec: ProbeSpec
+    back: int
+    keep: float | None  # share of the path to adopt; None: let the probe lapse
+
+
+@dataclass(frozen=True, slots=True)
+class Force:
+    which: int
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    which: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    which: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    which: int
+
+
+Operation: TypeAlias = Submit | Steps | Fork | Force | Cancel | Drop | Arm
+
+WHICH = st.integers(0, 30)
+SEEDS = st.integers(0, 1_000)
+FORK = st.builds(
+    lambda which, suffix, answer, seed, stops, score, give_up, back, keep: Fork(
+        which,
+        spec(
+            suffix,
+            answer,
+            seed=seed,
+            answer_stops=frozenset(tokens(stops, seed + 1)),
+            score=score,
+            give_up_below=give_up,
+        ),
+        back,
+        keep,
+    ),
+    WHICH,
+    st.integers(1, 5),
+    st.integers(1, 6),
+    SEEDS,
+    st.sampled_from([0, 10, 40]),
+    st.sampled_from(Score),
+    st.sampled_from([0.0, 0.1, 0.3]),
+    st.integers(0, 6),
+    st.none() | st.floats(0.0, 1.0),
+)
+FORCE = st.builds(lambda which, count, seed: Force(which, tokens(count, seed)), WHICH, st.integers(1, 5), SEEDS)
+OTHERS = (FORK, FORK, FORK, FORK, FORK, FORCE, *(st.builds(kind, WHICH) for kind in (Cancel, Drop, Arm)))
+
+
+def schedules(prompts: st.SearchStrategy[int], *, new: int = 30) -> st.SearchStrategy[list[Operation]]:
+    """Schedules of requests with prompts of so many tokens, and of up to so many new ones."""
+    submit = st.builds(
+        lambda prompt, new, seed, stops, armed: Submit(
+            request(prompt, new, seed=seed, stop_tokens=frozenset(tokens(stops, seed + 1)), stops_armed=armed)
+        ),
+        prompts,
+        st.integers(1, new),
+        SEEDS,
+        st.sampled_from([0, 3, 10]),
+        st.booleans(),
+    )
+    return st.builds(
+        lambda first, rounds: [*first, *(operation for pair in rounds for operation in pair)],
+        st.lists(submit, min_size=3, max_size=6),
+        st.lists(st.tuples(st.one_of(submit, *OTHERS), st.builds(Steps, st.integers(1, 4))), min_size=10, max_size=30),
+    )
+
+
+class Schedule:
+    """Plays operations on an engine, skipping those that the protocol does not allow just then."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.ledger = Ledger(engine)
+        self._wanted: dict[ProbeId, float | None] = {}
+        self.waited = self.adopted = self.lapsed = self.forced = self.cancelled = 0
+
+    def play(self, operations: list[Operation]) -> None:
+        for operation in operations:
+            match operation:
+                case Submit(request=request):
+                    self.ledger.submit(request)
+                case Steps(count=count):
+                    for _ in range(count):
+                        self.step()
+                case _:
+                    self._steer(operation)
+        while self.ledger.engine.load().running or self.ledger.engine.load().waiting:
+            self.step()
+
+    def step(self) -> None:
+        probed = self.ledger.step()
+        self.waited += self.ledger.engine.load().waiting
+        for answer in probed:
+            account, asked = self.ledger.accounts[answer.sequence], self.ledger.asked[answer.probe]
+            wanted = self._wanted.pop(answer.probe)
+            keep = 0 if wanted is None else max(1, round(wanted * len(path(asked))))
+            if wanted is None or account.over or asked.fork_at + keep > account.request.max_new_tokens:
+                self.lapsed += 1
+            else:
+                self.ledger.adopt(answer.sequence, answer.probe, keep=keep)
+                self.adopted += 1
+
+    def _steer(self, operation: Fork | Force | Cancel | Drop | Arm) -> None:
+        accounts = self.ledger.accounts
+        live = [sequence for sequence, account in accounts.items() if not account.over]
+        if isinstance(operation, Fork | Force):
+            live = [sequence for sequence in live if accounts[sequence].decoding]
+        if not live:
+            return
+        sequence = live[operation.which % len(live)]
+        account = accounts[sequence]
+        match operation:
+            case Fork(spec=spec, back=back, keep=keep):
+                if account.probe is None:
+                    probe = self.ledger.fork(sequence, spec, back=min(back, len(account.tokens)))
+                    self._wanted[probe] = keep
+            case Force(tokens=forced):
+                if len(account.tokens) + len(forced) <= account.request.max_new_tokens:
+                    self.ledger.force(sequence, forced)
+                    self.forced += 1
+            case Cancel():
+                self.ledger.cancel(sequence)
+                self.cancelled += 1
+            case Drop() if account.probe is not None:
+                self.ledger.drop(account.probe)
+            case Arm():
+                self.ledger.arm(sequence)
