@@ -149,7 +149,9 @@ class RecordedModel:
         }
         self._by_prompt = {trace.prompt: self.thoughts[number] for number, trace in traces.items()}
 
-    def follow(self, prompt: tuple[int, ...], said: Sequence[int], *, barred: frozenset[int], most: int) -> Course:
+    def follow(
+        self, prompt: tuple[int, ...], said: Sequence[int], *, stops: frozenset[int], armed: bool, most: int
+    ) -> Course:
         thought = self._by_prompt.get(prompt)
         if thought is not None:
             return thought.follow(said)

@@ -38,8 +38,10 @@ class SimulatedModel(Protocol):
     def vocabulary(self) -> int:
         """How many tokens there are."""
 
-    def follow(self, prompt: tuple[int, ...], said: Sequence[int], *, barred: frozenset[int], most: int) -> Course:
-        """What comes after a prompt and these new tokens, at most `most`, and none of `barred`."""
+    def follow(
+        self, prompt: tuple[int, ...], said: Sequence[int], *, stops: frozenset[int], armed: bool, most: int
+    ) -> Course:
+        """What comes after a prompt and these new tokens: up to the first of `stops`, without any unless armed."""
 
     def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> Trial:
         """What a probe answers after them."""

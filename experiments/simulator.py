@@ -303,6 +303,8 @@ class SimulatedEngine:
             if state is None or state.stamp != stamp:
                 continue
             tokens = state.untold(self._passed)
+            answered = state.probe if state.probe is not None and state.probe.due == self._passed else None
+            self._probing -= answered is not None
             if tokens:
                 state.said.extend(tokens)
                 events.append(Tokens(sequence=sequence, tokens=tokens))
@@ -311,10 +313,9 @@ class SimulatedEngine:
             elif len(state.said) >= state.request.max_new_tokens:
                 self._finish(state, FinishReason.LENGTH, events)
             else:
-                if state.probe is not None and state.probe.due == self._passed:
-                    self._probing -= 1
+                if answered is not None:
                     self._undecided.append(state)
-                    events.append(state.probe.probed(sequence))
+                    events.append(answered.probed(sequence))
                 self._enter(state)
 
     def _finish(self, state: SimulatedSequence, reason: FinishReason, events: list[Event]) -> None:
@@ -326,7 +327,8 @@ class SimulatedEngine:
         return self._model.follow(
             request.prompt,
             said,
-            barred=frozenset() if state.armed else request.stop_tokens,
+            stops=request.stop_tokens,
+            armed=state.armed,
             most=request.max_new_tokens - len(said),
         )
 
