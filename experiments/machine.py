@@ -5,20 +5,36 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from models.latency import StepTime
 from models.profile import Profile
 
 
+class SkippingClock(Protocol):
+    """Seconds that can be skipped while there is nothing to do."""
+
+    alarm: float  # when the next thing comes from outside
+
+    def __call__(self) -> float:
+        """Now."""
+
+    def skip(self, until: float) -> None:
+        """Let it be that time, unless it is later already."""
+
+
 @dataclass(slots=True, kw_only=True)
 class VirtualClock:
-    """Seconds that only a simulation moves on. Nothing runs past `alarm`: something comes from outside then."""
+    """Seconds that only a simulation moves on."""
 
     now: float = 0.0
     alarm: float = math.inf
 
     def __call__(self) -> float:
         return self.now
+
+    def skip(self, until: float) -> None:
+        self.now = max(self.now, until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

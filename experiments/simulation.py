@@ -16,7 +16,7 @@ from controller.reply import Channel, Delta
 from controller.request import Outcome, ReasoningRequest
 from controller.watch import Watcher
 from engine.base import FinishReason
-from experiments.machine import Machine, VirtualClock
+from experiments.machine import Machine, SkippingClock, VirtualClock
 from experiments.recorded_model import RecordedThought
 from experiments.recording import RecordedQuestion, Recording
 from experiments.request_record import RequestRecord
@@ -40,23 +40,20 @@ def simulate(
 ) -> list[RequestRecord]:
     """Ask the recording's question `questions[i]` at `arrivals[i]`, s, sorted; records in order of arrival.
 
-    `clock` is to be the one that policy and watcher read, and stand before the first arrival.
+    `clock` is to be the one that policy and watcher read, and to stand before the first arrival.
     """
-    if len(arrivals) != len(questions):
-        raise ValueError(f"there are {len(questions)} questions, must be {len(arrivals)}: one for each arrival")
-    asked = recording.questions
     engine = SimulatedEngine(
         recording.model,
         machine,
         clock,
         policy=policy,
-        classes={question.prompt: question.difficulty for question in asked},
+        classes={question.prompt: question.difficulty for question in recording.questions},
         pulse_s=math.inf if watcher is None else PULSE_S,
         stepped=None if watcher is None else watcher.stepped,
     )
     loop = ServingLoop(
         engine=engine,
-        tokenizer=_Letters(recording.decoder),
+        tokenizer=Letters(recording.decoder),
         thinking=recording.thinking,
         policy=policy,
         stop_tokens=recording.stop_tokens,
@@ -64,6 +61,21 @@ def simulate(
         score=recording.score,
         watcher=None if watcher is None else _Untimed(watcher),
     )
+    return serve(recording, arrivals, questions, loop=loop, clock=clock, on_done=on_done)
+
+
+def serve(
+    recording: Recording,
+    arrivals: npt.NDArray[np.float64],
+    questions: Sequence[int],
+    *,
+    loop: ServingLoop,
+    clock: SkippingClock,
+    on_done: Callable[[], None] = lambda: None,
+) -> list[RequestRecord]:
+    """The same on a loop of whatever engine, on its clock; answers are taken to be as right as they were recorded."""
+    if len(arrivals) != len(questions):
+        raise ValueError(f"there are {len(questions)} questions, must be {len(arrivals)}: one for each arrival")
     records: dict[int, RequestRecord] = {}
 
     def keep(record: RequestRecord) -> None:
@@ -74,14 +86,14 @@ def simulate(
     while coming < len(times) or loop.busy:
         if not loop.busy:
             _rest(loop, clock, times[coming])
-        while coming < len(times) and times[coming] <= clock.now:
-            question = asked[questions[coming]]
+        while coming < len(times) and times[coming] <= clock():
+            question = recording.questions[questions[coming]]
             listener = _Listener(
                 number=coming,
                 question=question,
                 thought=recording.model.thoughts[question.number],
                 at_s=times[coming],
-                submitted_s=clock.now,
+                submitted_s=clock(),
                 clock=clock,
                 keep=keep,
             )
@@ -95,12 +107,12 @@ def simulate(
     return [records[number] for number in range(len(times))]
 
 
-def _rest(loop: ServingLoop, clock: VirtualClock, until: float) -> None:
+def _rest(loop: ServingLoop, clock: SkippingClock, until: float) -> None:
     """Let time pass while nothing runs, which a watcher sees too."""
-    while loop.watched and clock.now + IDLE_S < until:
-        clock.now += IDLE_S
+    while loop.watched and clock() + IDLE_S < until:
+        clock.skip(clock() + IDLE_S)
         loop.idle()
-    clock.now = max(clock.now, until)
+    clock.skip(until)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,7 +124,7 @@ class _Listener:
     thought: RecordedThought
     at_s: float
     submitted_s: float
-    clock: VirtualClock
+    clock: SkippingClock
     keep: Callable[[RequestRecord], None]
     answered_s: float | None = None
 
@@ -120,7 +132,7 @@ class _Listener:
         if isinstance(item, Outcome):
             self.keep(self._record(item))
         elif self.answered_s is None and item.channel is Channel.CONTENT:
-            self.answered_s = self.clock.now
+            self.answered_s = self.clock()
 
     def _record(self, outcome: Outcome) -> RequestRecord:
         thought, question = outcome.thought, self.question
@@ -135,7 +147,7 @@ class _Listener:
             at_s=self.at_s,
             queue_s=self.submitted_s - self.at_s + outcome.queue_s,
             first_answer_s=None if self.answered_s is None else self.answered_s - self.at_s,
-            latency_s=self.clock.now - self.at_s,
+            latency_s=self.clock() - self.at_s,
             thought_tokens=thought.tokens if thought else 0,
             completion_tokens=outcome.completion_tokens,
             rows=outcome.completion_tokens + beside,
@@ -169,7 +181,7 @@ class _Untimed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Letters:
+class Letters:
     """Spells each token of a reply as a letter: nobody reads replies here, and decoding them takes longest of all."""
 
     decoder: Decoder
