@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -33,11 +33,11 @@ from engine.base import (
     Request,
     SequenceId,
     Started,
-    Token,
+    Tokens,
 )
 from models.score import Score
 from models.thinking import Keep, ThinkingTokens
-from models.tokenizer import ChatTokenizer
+from models.tokenizer import Decoder
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class ServingLoop:
         self,
         *,
         engine: Engine,
-        tokenizer: ChatTokenizer,
+        tokenizer: Decoder,
         thinking: ThinkingTokens,
         policy: Policy,
         stop_tokens: frozenset[int],
@@ -235,8 +235,7 @@ class ServingLoop:
             )
         )
         self._live[live.sequence] = live
-        for token in landing:
-            self._show(live, token)
+        self._show_landing(live, landing)
 
     def _expire(self, now: float) -> None:
         """End those whose deadline has passed while they waited: nobody reads what they would say."""
@@ -291,7 +290,7 @@ class ServingLoop:
                     return None  # its last chunk of prefill comes with its first token
                 batch += 1
                 context += live.prompt_tokens + live.tokens
-        if not batch or len(events) != batch or not all(type(event) is Token and not event.forced for event in events):
+        if not batch or len(events) != batch or not all(map(_is_one_token, events)):
             return None
         return now, batch, context / batch
 
@@ -311,44 +310,54 @@ class ServingLoop:
         match event:
             case Started():
                 live.started_s = now
-            case Token():
+            case Tokens():
                 if live.first_token_s is None:
                     live.first_token_s = self._clock()
-                self._on_token(live, event)
+                self._on_tokens(live, event)
             case Probed():
                 self._on_probed(live, event)
             case Finished():
                 self._end(live, event.reason)
 
-    def _on_token(self, live: Live, event: Token) -> None:
-        live.tokens += 1
-        if not live.thinking:
-            self._on_answer_token(live, event)
-        elif event.token == self._thinking.close_id:
-            self._close(live)
-        else:
-            live.thought.append(event.token)
-            live.closing += live.exit_reason is not None
+    def _on_tokens(self, live: Live, event: Tokens) -> None:
+        tokens = event.tokens
+        if live.thinking:
+            tokens = self._on_thought(live, tokens)
+        for token in tokens:
+            live.tokens += 1
+            live.answer_tokens += 1
+            if token not in self._stop_tokens:
+                live.reply.push(token)
+            if live.reply.stopped:
+                self._end(live, FinishReason.STOP)
+                return
+            if live.reply.answered and not live.armed:
+                self._arm(live, event.sequence)
 
-    def _on_answer_token(self, live: Live, event: Token) -> None:
-        live.answer_tokens += 1
-        if event.token not in self._stop_tokens:
-            self._show(live, event.token)
-        if live.reply.stopped:
-            self._end(live, FinishReason.STOP)
-        elif live.reply.answered and not live.armed:
-            self._arm(live, event.sequence)
+    def _on_thought(self, live: Live, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """Take what belongs to the thought, and give back what follows it."""
+        close = self._thinking.close_id
+        end = tokens.index(close) if close in tokens else len(tokens)
+        live.thought.extend(tokens[:end])
+        if live.exit_reason is not None:
+            live.closing += end
+        live.tokens += min(end + 1, len(tokens))
+        if end < len(tokens):
+            self._close(live)
+        return tokens[end + 1 :]
 
     def _arm(self, live: Live, sequence: SequenceId) -> None:
         """The answer has begun: from now on the model may end it."""
         live.armed = True
         self._engine.arm_stops(sequence)
 
-    def _show(self, live: Live, token: int) -> None:
-        if live.thinking and token == self._thinking.close_id:
+    def _show_landing(self, live: Live, landing: Sequence[int]) -> None:
+        """What closed the thought in the prompt, as if it had been decoded."""
+        if landing:
+            end = landing.index(self._thinking.close_id)
+            live.reply.push(*landing[:end])
             live.reply.close_thought()
-        else:
-            live.reply.push(token)
+            live.reply.push(*landing[end + 1 :])
 
     def _on_probed(self, live: Live, event: Probed) -> None:
         if event.probe != live.probe:
@@ -451,9 +460,9 @@ class ServingLoop:
             end = len(live.thought) - self._thinking.lookback
         else:
             end = len(live.thought)
-        while live.released < end:
-            live.released += 1
-            live.reply.push(live.thought[live.released - 1])
+        if live.released < end:
+            live.reply.push(*live.thought[live.released : end])
+            live.released = end
 
     def _limits(self, live: Live) -> Limits:
         request = live.request
@@ -486,3 +495,7 @@ class ServingLoop:
         if self._watcher is not None and left_to_policy and error is None:
             self._watcher.finished(live.request.difficulty, live.rows)
         live.sink(live.outcome(reason, now, error=error, expired=expired))
+
+
+def _is_one_token(event: Event) -> bool:
+    return type(event) is Tokens and len(event.tokens) == 1 and not event.forced

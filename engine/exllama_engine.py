@@ -24,7 +24,7 @@ from engine.base import (
     SequenceError,
     SequenceId,
     Started,
-    Token,
+    Tokens,
 )
 from engine.checks import check_adoption, check_fork, check_request, check_room, check_tokens
 from engine.exllama_config import ExLlamaConfig, ProbeWay
@@ -176,9 +176,8 @@ class ExLlamaEngine:
         for state in list(self._running.values()):
             if state.probe is not None and state.probe.ended:
                 self._lapse(state)
-            for token in state.unannounced:
-                events.append(Token(sequence=state.id, token=token, forced=True))
             if state.unannounced:
+                events.append(Tokens(sequence=state.id, tokens=tuple(state.unannounced), forced=True))
                 state.unannounced = []
                 self._finish_if_full(state, events)
 
@@ -262,7 +261,7 @@ class ExLlamaEngine:
             token, state.drawn = state.drawn, None
             if token is not None:
                 state.tokens.append(token)
-                events.append(Token(sequence=state.id, token=token))
+                events.append(Tokens(sequence=state.id, tokens=(token,)))
                 if self._finish_if_full(state, events, token):
                     continue
             probe = state.probe

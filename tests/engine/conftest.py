@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from engine.base import Engine
+from engine.base import Engine, ProbeSpec
+from experiments.machine import Machine, VirtualClock
+from experiments.simulated_model import Course, Trial
+from experiments.simulator import SimulatedEngine
+from models.latency import StepTime
 from tests.tiny_models import VOCABULARY, Oracle, save_model
 
 
@@ -21,6 +25,12 @@ class EngineUnderTest:
     vocabulary: int = VOCABULARY
     # of a probe, by its suffix's tokens and its steps: here the suffix at once, then the answer token by token
     rows_after: Callable[[int, int], int] = lambda suffix, steps: suffix + steps - 1
+    draws: bool = True  # whether it samples at temperatures above 0
+
+    def must_draw(self) -> None:
+        """Skip a test of sampling where there is none."""
+        if not self.draws:
+            pytest.skip("a simulated model says one thing only")
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +61,10 @@ def oracle_of(model_directory: Callable[[str], Path]) -> Callable[[str], Oracle]
 
 TORCH = [f"torch-{runner}-{model}" for model in ("qwen2", "qwen3", "llama") for runner in ("bare", "transformers")]
 EXLLAMA = [f"exllama-{way}" for way in ("auto", "stock", "batched", "riding")]
+SIMULATED = "simulated"
 
 
-@pytest.fixture(scope="session", params=[*TORCH, *EXLLAMA])
+@pytest.fixture(scope="session", params=[*TORCH, *EXLLAMA, SIMULATED])
 def tested(
     request: pytest.FixtureRequest,
     model_directory: Callable[[str], Path],
@@ -63,7 +74,7 @@ def tested(
     return engine_under_test(str(request.param), model_directory, oracle_of)
 
 
-@pytest.fixture(scope="session", params=["torch-bare-qwen2", "exllama-auto"])
+@pytest.fixture(scope="session", params=["torch-bare-qwen2", "exllama-auto", SIMULATED])
 def one(
     request: pytest.FixtureRequest, model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
 ) -> EngineUnderTest:
@@ -85,6 +96,8 @@ def engine_under_test(
             return torch_engine(runner, architecture, model_directory, oracle_of)
         case "exllama", way:
             return exllama_engine(way)
+        case ["simulated"]:
+            return simulated_engine(oracle_of("qwen2"))
         case _:
             raise ValueError(f"no engine is called {name}")
 
@@ -125,3 +138,50 @@ def torch_engine(
         return TorchEngine(model, TorchEngineConfig(cells=cells, max_batch=max_batch, prefill_chunk=prefill_chunk))
 
     return EngineUnderTest(open=open_, oracle=oracle_of(architecture))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OracleModel:
+    """A simulated model that says what the oracle says, looked at after every token."""
+
+    oracle: Oracle
+    max_tokens: int = 512
+    vocabulary: int = VOCABULARY
+
+    def follow(
+        self, prompt: tuple[int, ...], said: Sequence[int], *, stops: frozenset[int], armed: bool, most: int
+    ) -> Course:
+        if most == 0:
+            return Course(tokens=())
+        tokens = self.oracle.generate(
+            (*prompt, *said),
+            most,
+            stops=stops if armed else frozenset(),
+            barred=frozenset() if armed else stops,
+        )
+        return Course(tokens=tuple(tokens), looks=tuple(range(1, most + 1)), until_armed=not armed)
+
+    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> Trial:
+        context = (*prompt, *said, *spec.suffix)
+        answer = self.oracle.generate(context, spec.max_answer_tokens, stops=spec.answer_stops)
+        terminator = answer[-1] if answer[-1] in spec.answer_stops else None
+        if terminator is not None:
+            answer = answer[:-1]
+        return Trial(
+            answer=tuple(answer),
+            log_probs=tuple(self.oracle.log_probs(context, answer).tolist()),
+            terminator=terminator,
+        )
+
+
+def simulated_engine(oracle: Oracle) -> EngineUnderTest:
+    def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
+        machine = Machine(
+            step_time=StepTime(a=0.01, c=0.001, g=1e-6),
+            max_batch=max_batch,
+            cells=cells,
+            prefill_chunk=prefill_chunk,
+        )
+        return SimulatedEngine(OracleModel(oracle=oracle), machine, VirtualClock())
+
+    return EngineUnderTest(open=open_, oracle=oracle, draws=False)
