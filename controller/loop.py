@@ -7,6 +7,7 @@ forks a probe; a probe confident enough closes its thought; a thought at its bud
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +15,7 @@ from functools import partial
 from controller.policies import Limits, Policy
 from controller.reply import Channel, Reply
 from controller.request import Checkpoint, ExitReason, Observer, Outcome, ReasoningRequest, Sink, Thought
+from controller.view import Ended, Running, Stage, View
 from controller.watch import Watcher
 from engine.base import (
     CapacityError,
@@ -34,6 +36,8 @@ from models.thinking import Keep, ThinkingTokens
 from models.tokenizer import ChatTokenizer
 
 log = logging.getLogger(__name__)
+
+ENDED = 256  # of the last requests that ended the view tells
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,6 +71,12 @@ class _Live:
     def thinking(self) -> bool:
         return self.reply.channel is Channel.REASONING
 
+    @property
+    def stage(self) -> Stage:
+        if self.started_s is None:
+            return Stage.WAITING
+        return Stage.THINKING if self.thinking else Stage.ANSWERING
+
 
 class ServingLoop:
     """Drives an engine for many requests under one policy. All calls come from the engine's thread."""
@@ -96,6 +106,8 @@ class ServingLoop:
             score=score or thinking.format.probe.score,
         )
         self._live: dict[SequenceId, _Live] = {}
+        self._arrived = self._finished = 0
+        self._ended: deque[Ended] = deque(maxlen=ENDED)
         self._watcher = watcher
         self._watched_step: tuple[float, int, float] | None = None  # when a pure decode step began, batch and context
 
@@ -113,6 +125,33 @@ class ServingLoop:
     def room(self) -> int:
         """The most tokens that a prompt and its reply may have together."""
         return self._engine.max_tokens - self._probe.room - len(self._thinking.landing)
+
+    def view(self) -> View:
+        """What runs and what has ended lately."""
+        now = self._clock()
+        running = tuple(
+            Running(
+                number=sequence,
+                difficulty=live.request.difficulty,
+                stage=live.stage,
+                age_s=now - live.submitted_s,
+                tokens=live.tokens,
+                thought_tokens=len(live.thought),
+                probes=live.probes,
+                confidence=live.confidence,
+                threshold=live.in_force.threshold,
+                budget=live.in_force.budget,
+            )
+            for sequence, live in self._live.items()
+        )
+        return View(
+            at_s=now,
+            load=self._engine.load(),
+            arrived=self._arrived,
+            finished=self._finished,
+            running=running,
+            ended=tuple(self._ended),
+        )
 
     def submit(self, request: ReasoningRequest, sink: Sink, observe: Observer | None = None) -> SequenceId:
         """Queue a request; its deltas and, last, its outcome go to `sink`, the probes of its thought to `observe`.
@@ -152,6 +191,7 @@ class ServingLoop:
             )
         )
         self._live[sequence] = live
+        self._arrived += 1
         if self._watcher is not None:
             self._watcher.arrived(request.difficulty)
         for token in landing:
@@ -397,14 +437,15 @@ class ServingLoop:
         left_to_policy = live.request.thinking and live.request.early_exit and live.request.budget is None
         if self._watcher is not None and left_to_policy and reason is not FinishReason.ERROR:
             self._watcher.finished(live.request.difficulty, live.tokens + live.withdrawn + live.probe_rows)
-        live.sink(
-            Outcome(
-                finish_reason=reason,
-                prompt_tokens=live.prompt_tokens,
-                completion_tokens=live.tokens,
-                thought=thought,
-                queue_s=(live.started_s if live.started_s is not None else now) - live.submitted_s,
-                total_s=now - live.submitted_s,
-                error=error,
-            )
+        outcome = Outcome(
+            finish_reason=reason,
+            prompt_tokens=live.prompt_tokens,
+            completion_tokens=live.tokens,
+            thought=thought,
+            queue_s=(live.started_s if live.started_s is not None else now) - live.submitted_s,
+            total_s=now - live.submitted_s,
+            error=error,
         )
+        self._finished += 1
+        self._ended.append(Ended.of(sequence, now, live.request.difficulty, outcome))
+        live.sink(outcome)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.reply import Channel, Delta
-from controller.request import Outcome, Thought
+from controller.request import Checkpoint, Outcome, Thought
 from engine.base import FinishReason
 from laser.errors import ServerFailure
 from laser.schemas import (
@@ -59,6 +59,16 @@ class Completion:
         if not self.show_reasoning:
             return b""
         return self._chunk({"reasoning": delta.text, "reasoning_content": delta.text})
+
+    def probed(self, checkpoint: Checkpoint) -> bytes:
+        """What a probe of the running thought has said, for clients that asked to be told."""
+        probe = {
+            "thought_tokens": checkpoint.thought_tokens,
+            "answer": checkpoint.answer,
+            "confidence": round(checkpoint.confidence, 6),
+            "gave_up": checkpoint.gave_up,
+        }
+        return event({**self._head(), "choices": [], "laser": {"probe": probe}})
 
     def closing(self, outcome: Outcome) -> bytes:
         """The stream's last events: why it finished, and the usage where it was asked for.

@@ -28,6 +28,7 @@ class Deployment:
     loop: ServingLoop
     default_max_tokens: int
     chosen: ChosenPolicy
+    slo_s: float | None = None  # that a reply should take at most
 
 
 def deploy(config: ServeConfig) -> Deployment:
@@ -76,6 +77,7 @@ def deploy(config: ServeConfig) -> Deployment:
         loop=loop,
         default_max_tokens=config.default_max_tokens,
         chosen=chosen,
+        slo_s=config.slo_s,
     )
 
 

@@ -12,16 +12,17 @@ import queue
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from controller.loop import ServingLoop
 from controller.reply import Delta
-from controller.request import Outcome, ReasoningRequest
+from controller.request import Checkpoint, Outcome, ReasoningRequest
+from controller.view import View
 from engine.base import EngineError, SequenceId
 
 log = logging.getLogger(__name__)
 
-Item: TypeAlias = Delta | Outcome
+Item: TypeAlias = Delta | Checkpoint | Outcome
 
 IDLE_S = 0.5  # between two calls of a watched loop that has nothing to do
 
@@ -75,7 +76,7 @@ class Ticket:
             self._failure = EngineFailure(str(item))
         else:
             self._items.append(item)
-        self._over = self._over or not isinstance(item, Delta)
+        self._over = self._over or isinstance(item, Outcome | Exception)
         self._arrived.set()
 
 
@@ -111,15 +112,23 @@ class EngineThread:
             self._inbox.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    async def submit(self, request: ReasoningRequest) -> Ticket:
-        """Hand a request to the engine.
+    async def view(self) -> View:
+        """What the serving loop shows of itself, between two steps. Raises EngineFailure once it is to stop."""
+        if self._closing or not self.alive:
+            raise EngineFailure("the server is shutting down")
+        seen: asyncio.Future[View] = asyncio.get_running_loop().create_future()
+        self._inbox.put(partial(self._look, seen))
+        return await seen
+
+    async def submit(self, request: ReasoningRequest, *, probes: bool = False) -> Ticket:
+        """Hand a request to the engine; its ticket also tells of the `probes` of its thought, if they are asked for.
 
         Raises EngineError where it objects, e.g. CapacityError, and EngineFailure once it is to stop.
         """
         if self._closing or not self.alive:
             raise EngineFailure("the server is shutting down")
         ticket = Ticket(self._cancel)
-        self._inbox.put(partial(self._submit, ticket, request))
+        self._inbox.put(partial(self._submit, ticket, request, probes))
         try:
             await ticket.accepted()
         except asyncio.CancelledError:
@@ -159,9 +168,19 @@ class EngineThread:
             command()
             idle = False
 
-    def _submit(self, ticket: Ticket, request: ReasoningRequest) -> None:
+    def _look(self, seen: asyncio.Future[View]) -> None:
+        found: View | EngineFailure
         try:
-            ticket.sequence = self._loop.submit(request, partial(self._emit, ticket))
+            found = self._loop.view()
+        except Exception as error:
+            log.exception("the engine could not be looked at")
+            found = EngineFailure(f"the engine cannot be looked at: {type(error).__name__}: {error}")
+        self._tell(_settle, seen, found)
+
+    def _submit(self, ticket: Ticket, request: ReasoningRequest, probes: bool) -> None:
+        emit = partial(self._emit, ticket)
+        try:
+            ticket.sequence = self._loop.submit(request, emit, emit if probes else None)
         except EngineError as error:
             self._outbox.append((ticket, error))
         except Exception as error:
@@ -198,13 +217,25 @@ class EngineThread:
         if not self._outbox:
             return
         batch, self._outbox = self._outbox, []
+        self._tell(_deliver, batch)
+
+    def _tell(self, callback: Callable[..., None], *what: Any) -> None:
         assert self._events is not None
         try:
-            self._events.call_soon_threadsafe(_deliver, batch)
-        except RuntimeError:  # the event loop has closed: nobody is left to read
-            log.debug("%d replies have come after the event loop's end", len(batch))
+            self._events.call_soon_threadsafe(callback, *what)
+        except RuntimeError:
+            log.debug("the event loop has closed: nobody is left to read")
 
 
 def _deliver(batch: list[tuple[Ticket, Item | Exception | None]]) -> None:
     for ticket, item in batch:
         ticket.receive(item)
+
+
+def _settle(seen: asyncio.Future[View], found: View | EngineFailure) -> None:
+    if seen.done():
+        return  # whoever looked has gone
+    if isinstance(found, EngineFailure):
+        seen.set_exception(found)
+    else:
+        seen.set_result(found)

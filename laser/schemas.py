@@ -102,6 +102,7 @@ class LaserOptions(_Request):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     difficulty: Annotated[str | None, BeforeValidator(_class)] = None  # its class; null: told from the prompt
+    probes: bool | None = None  # a stream tells of every probe of its thought, too
 
 
 Count = Annotated[int, Field(ge=1)]
@@ -159,6 +160,11 @@ class ChatRequest(_Request):
     def difficulty(self) -> str | None:
         """The difficulty class that the client states."""
         return None if self.laser is None else self.laser.difficulty
+
+    @property
+    def wants_probes(self) -> bool:
+        """Whether a stream is to tell of the probes of its thought."""
+        return bool(self.stream and self.laser is not None and self.laser.probes)
 
     @property
     def wants_usage(self) -> bool:

@@ -17,10 +17,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from controller.reply import Channel, Delta
-from controller.request import Outcome
+from controller.request import Checkpoint, Outcome
 from laser.completion import DONE, PING, Completion, event
 from laser.controller_schema import ControllerReport
-from laser.engine_thread import EngineFailure, Ticket
+from laser.dashboard.routes import dashboard
+from laser.engine_thread import EngineFailure, Item, Ticket
 from laser.errors import ApiError, ServerFailure, UnknownModel, error_body, validation_error
 from laser.schemas import ChatCompletion, ChatRequest, ModelList
 from laser.service import Service
@@ -39,6 +40,7 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
 
     app = FastAPI(title="LASER", lifespan=lifespan, docs_url=None, redoc_url=None)
     _add_error_handlers(app)
+    app.include_router(dashboard(service.monitor))
 
     @app.get("/health")
     async def health() -> Response:
@@ -84,7 +86,8 @@ async def _whole(completion: Completion, ticket: Ticket) -> ChatCompletion:
             for item in await ticket.take():
                 if isinstance(item, Outcome):
                     return completion.whole(text[Channel.REASONING], text[Channel.CONTENT], item)
-                text[item.channel] += item.text
+                if isinstance(item, Delta):
+                    text[item.channel] += item.text
     except EngineFailure as error:
         raise ServerFailure(str(error)) from error
     finally:
@@ -102,7 +105,7 @@ async def _events(completion: Completion, ticket: Ticket, ping_s: float) -> Asyn
             except TimeoutError:
                 yield PING
                 continue
-            data = b"".join(completion.piece(delta) for delta in items if isinstance(delta, Delta))
+            data = b"".join(_piece(completion, item) for item in items)
             if isinstance(items[-1], Outcome):
                 yield data + completion.closing(items[-1]) + DONE
                 return
@@ -112,6 +115,16 @@ async def _events(completion: Completion, ticket: Ticket, ping_s: float) -> Asyn
         yield event(ServerFailure(str(error)).body()) + DONE
     except ServerFailure as error:
         yield event(error.body()) + DONE
+
+
+def _piece(completion: Completion, item: Item) -> bytes:
+    match item:
+        case Delta():
+            return completion.piece(item)
+        case Checkpoint():
+            return completion.probed(item)
+        case Outcome():
+            return b""  # comes last, as the stream's closing
 
 
 class EventStream(Response):

@@ -12,6 +12,8 @@ from controller.request import ReasoningRequest
 from engine.base import CapacityError, EngineError, Sampling
 from laser.completion import Completion
 from laser.controller_schema import ControllerReport, report
+from laser.dashboard.monitor import Monitor
+from laser.dashboard.recorder import Recorder
 from laser.deployment import Deployment
 from laser.engine_thread import EngineFailure, EngineThread, Ticket
 from laser.errors import BadRequest, ContextTooLong, Unavailable, UnknownModel
@@ -37,6 +39,8 @@ class Service:
         self._rng = rng or random.Random()
         self._now = now
         self._started = int(now())
+        recorder = Recorder(model=deployment.model_id, slo_s=deployment.slo_s)
+        self.monitor = Monitor(recorder, view=self._thread.view, controller=lambda: self.controller)
 
     @property
     def model_id(self) -> str:
@@ -61,9 +65,11 @@ class Service:
     def start(self) -> None:
         """Start the engine's thread for the running event loop."""
         self._thread.start()
+        self.monitor.start()
 
     async def stop(self) -> None:
         """End the engine's thread; requests still in the engine fail."""
+        self.monitor.close()
         await self._thread.stop()
         await asyncio.to_thread(self._deployment.chosen.close)
 
@@ -74,7 +80,7 @@ class Service:
         seed = chat.seed if chat.seed is not None else self._rng.getrandbits(63)
         request = await asyncio.to_thread(self._reasoning_request, chat, seed % SEEDS)
         try:
-            ticket = await self._thread.submit(request)
+            ticket = await self._thread.submit(request, probes=chat.wants_probes)
         except CapacityError as error:
             raise ContextTooLong(str(error), param=chat.limit_name) from error
         except EngineError as error:

@@ -41,6 +41,7 @@ GRACE_S = 10  # that running replies have to end once a shut-down is asked for
 )
 @click.option("--budget", type=int, help="Thinking tokens, where a request does not say. [default: no budget]")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
+@click.option("--slo-s", type=float, help="Seconds a reply should take at most, for the dashboard. [default: none]")
 @click.option("--default-max-tokens", type=int, help="Reply length for requests that name none. [default: 2048]")
 @click.option("--runner", type=click.Choice(["auto", "bare", "transformers"]), help="Forward pass. [default: auto]")
 @click.option("--max-batch", type=int, help="Sequences decoded at once. [default: 32]")
@@ -114,6 +115,7 @@ def _run(service: Service, listener: socket.socket) -> None:
                 click.echo(f'{service.model_id} is ready at {url} — try: laser ask{_flag(url)} "{example}"')
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            service.monitor.close()  # its streams would never end
             late = asyncio.create_task(end_late())
             await super().shutdown(sockets)
             late.cancel()
