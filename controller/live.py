@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from controller.policies import Limits
 from controller.reply import Channel, Reply
 from controller.request import ExitReason, Observer, Outcome, ReasoningRequest, RequestId, Sink, Thought
+from controller.view import Running, Stage
 from engine.base import FinishReason, ProbeId, SequenceId
 
 
@@ -54,6 +55,13 @@ class Live:
         return self.reply.channel is Channel.REASONING
 
     @property
+    def stage(self) -> Stage:
+        """How far it has come."""
+        if self.started_s is None:
+            return Stage.WAITING
+        return Stage.THINKING if self.thinking else Stage.ANSWERING
+
+    @property
     def deadline_s(self) -> float | None:
         """By when it is to have ended, on the loop's clock."""
         return None if self.request.deadline_s is None else self.submitted_s + self.request.deadline_s
@@ -62,6 +70,21 @@ class Live:
     def rows(self) -> int:
         """Token rows decoded for it."""
         return self.tokens + self.withdrawn + self.probe_rows
+
+    def running(self, now: float) -> Running:
+        """What is shown of it."""
+        return Running(
+            number=self.id,
+            difficulty=self.request.difficulty,
+            stage=self.stage,
+            age_s=now - self.submitted_s,
+            tokens=self.tokens,
+            thought_tokens=len(self.thought),
+            probes=self.probes,
+            confidence=self.confidence,
+            threshold=self.in_force.threshold,
+            budget=self.in_force.budget,
+        )
 
     def outcome(self, reason: FinishReason, now: float, *, error: str | None, expired: bool) -> Outcome:
         """How it ended."""

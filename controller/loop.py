@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ from controller.policies import Limits, Policy
 from controller.repetition import LoopDetection
 from controller.reply import Reply
 from controller.request import Checkpoint, ExitReason, Observer, ReasoningRequest, RequestId, Sink
+from controller.view import Ended, View
 from controller.watch import Watcher
 from engine.base import (
     CapacityError,
@@ -42,6 +44,7 @@ from models.tokenizer import Decoder
 log = logging.getLogger(__name__)
 
 SHOW_S = 0.1  # between two pictures of a queue that moves
+ENDED = 256  # of the last requests that ended the view tells
 
 
 class ServingLoop:
@@ -84,6 +87,8 @@ class ServingLoop:
         self._shown_s = -math.inf
         self._loops = loops
         self._ticked_s: float | None = None  # when the last step began, if there was work since
+        self._arrived = self._finished = 0
+        self._ended: deque[Ended] = deque(maxlen=ENDED)
         self._watcher = watcher
         self._watched_step: tuple[float, int, float] | None = None  # when a pure decode step began, batch and context
 
@@ -111,6 +116,18 @@ class ServingLoop:
     def room(self) -> int:
         """The most tokens that a prompt and its reply may have together."""
         return self._engine.max_tokens - self._probe.room - len(self._thinking.landing)
+
+    def view(self) -> View:
+        """What runs and what has ended lately."""
+        now = self._clock()
+        return View(
+            at_s=now,
+            load=self._engine.load(),
+            arrived=self._arrived,
+            finished=self._finished,
+            running=tuple(live.running(now) for live in self._requests.values()),
+            ended=tuple(self._ended),
+        )
 
     def submit(self, request: ReasoningRequest, sink: Sink, observe: Observer | None = None) -> RequestId:
         """Queue a request; its deltas and, last, its outcome go to `sink`, the probes of its thought to `observe`.
@@ -147,6 +164,7 @@ class ServingLoop:
             prompt_tokens=len(request.prompt),
         )
         self._requests[live.id] = live
+        self._arrived += 1
         expected = min(request.max_tokens, self._pace.rows or request.max_tokens)
         self._admission.push(live, replace(request.claim, cost=len(request.prompt) + expected))
         self._queue_moved = True
@@ -494,7 +512,10 @@ class ServingLoop:
         left_to_policy = live.request.thinking and live.request.early_exit and live.request.budget is None
         if self._watcher is not None and left_to_policy and error is None:
             self._watcher.finished(live.request.difficulty, live.rows)
-        live.sink(live.outcome(reason, now, error=error, expired=expired))
+        outcome = live.outcome(reason, now, error=error, expired=expired)
+        self._finished += 1
+        self._ended.append(Ended.of(live.id, now, live.request.difficulty, outcome))
+        live.sink(outcome)
 
 
 def _is_one_token(event: Event) -> bool:

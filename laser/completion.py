@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.reply import Channel, Delta
-from controller.request import Outcome
+from controller.request import Checkpoint, Outcome
 from laser.errors import ApiError
 from laser.reply_shape import DONE, Identity, details, event, finish_word, usage
 from laser.schemas import ChatCompletion, Choice, FinishWord, ReplyMessage
@@ -39,6 +39,15 @@ class Completion:
         if not self.identity.show_reasoning:
             return b""
         return self._chunk({"reasoning": delta.text, "reasoning_content": delta.text})
+
+    def probed(self, checkpoint: Checkpoint) -> bytes:
+        probe = {
+            "thought_tokens": checkpoint.thought_tokens,
+            "answer": checkpoint.answer,
+            "confidence": round(checkpoint.confidence, 6),
+            "gave_up": checkpoint.gave_up,
+        }
+        return event({**self._head(), "choices": [], "laser": {"probe": probe}})
 
     def closing(self, outcome: Outcome) -> bytes:
         end = self._chunk({}, finish_word(outcome), laser=details(self.identity, outcome).model_dump())

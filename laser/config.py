@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -57,6 +58,7 @@ class ServeConfig:
     score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
     budget: int | None = None  # thinking tokens, for requests that do not bring their own
     thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
+    slo_s: float | None = None  # that a reply should take at most; the dashboard counts who kept it
     default_max_tokens: int = 2048  # thought and answer, for requests that do not say; less where the context is short
     max_budget: int | None = None  # thinking tokens that no request may have more of
     effort: EffortShares = field(default_factory=EffortShares)  # what `reasoning_effort` means
@@ -90,6 +92,8 @@ class ServeConfig:
             raise ValueError(f"port is {self.port}, must be at most 65535")
         if self.threshold is not None and not 0.0 < self.threshold <= 1.0:
             raise ValueError(f"threshold is {self.threshold}, must lie in (0, 1]")
+        if self.slo_s is not None and not 0.0 < self.slo_s < math.inf:
+            raise ValueError(f"slo_s is {self.slo_s}, must be finite and above 0")
         if self.policy is PolicyName.BUDGET and self.budget is None:
             raise ValueError("policy is budget, which needs one: say how many tokens with budget")
 

@@ -17,12 +17,13 @@ from typing import TypeAlias
 from controller.admission import Overloaded
 from controller.loop import ServingLoop
 from controller.reply import Delta
-from controller.request import Outcome, ReasoningRequest, RequestId
+from controller.request import Checkpoint, Outcome, ReasoningRequest, RequestId
+from controller.view import View
 from engine.base import EngineError
 
 log = logging.getLogger(__name__)
 
-Item: TypeAlias = Delta | Outcome
+Item: TypeAlias = Delta | Checkpoint | Outcome
 
 IDLE_S = 0.5  # between two calls of a watched loop that has nothing to do
 
@@ -82,7 +83,7 @@ class Ticket:
             self._failure = EngineFailure(str(item))
         else:
             self._items.append(item)
-        self._complete = self._complete or not isinstance(item, Delta)
+        self._complete = self._complete or isinstance(item, Outcome | Exception)
         self._over = self._over or self._complete
         self._arrived.set()
 
@@ -119,8 +120,16 @@ class EngineThread:
             self._inbox.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    async def submit(self, request: ReasoningRequest) -> Ticket:
-        """Hand a request to the engine.
+    async def view(self) -> View:
+        """What the serving loop shows of itself, between two steps. Raises EngineFailure once it is to stop."""
+        if self._closing or not self.alive:
+            raise EngineFailure("the server is shutting down")
+        seen: asyncio.Future[View] = asyncio.get_running_loop().create_future()
+        self._inbox.put(partial(self._look, seen))
+        return await seen
+
+    async def submit(self, request: ReasoningRequest, *, probes: bool = False) -> Ticket:
+        """Hand a request to the engine; its ticket also tells of the `probes` of its thought, if they are asked for.
 
         Raises EngineError where it objects, e.g. CapacityError, Overloaded where it is to come back later, and
         EngineFailure once the engine is to stop.
@@ -128,7 +137,7 @@ class EngineThread:
         if self._closing or not self.alive:
             raise EngineFailure("the server is shutting down")
         ticket = Ticket(self._cancel)
-        self._inbox.put(partial(self._submit, ticket, request))
+        self._inbox.put(partial(self._submit, ticket, request, probes))
         try:
             await ticket.accepted()
         except asyncio.CancelledError:
@@ -176,9 +185,19 @@ class EngineThread:
             command()
             idle = False
 
-    def _submit(self, ticket: Ticket, request: ReasoningRequest) -> None:
+    def _look(self, seen: asyncio.Future[View]) -> None:
+        found: View | EngineFailure
         try:
-            ticket.request = self._loop.submit(request, partial(self._emit, ticket))
+            found = self._loop.view()
+        except Exception as error:
+            log.exception("the engine could not be looked at")
+            found = EngineFailure(f"the engine cannot be looked at: {type(error).__name__}: {error}")
+        self._post(partial(_settle, seen, found))
+
+    def _submit(self, ticket: Ticket, request: ReasoningRequest, probes: bool) -> None:
+        emit = partial(self._emit, ticket)
+        try:
+            ticket.request = self._loop.submit(request, emit, emit if probes else None)
         except (EngineError, Overloaded) as error:
             self._outbox.append((ticket, error))
         except Exception as error:
@@ -244,3 +263,12 @@ def _tell(told: asyncio.Future[bool], value: bool) -> None:
 def _deliver(batch: list[tuple[Ticket, Item | Exception | None]]) -> None:
     for ticket, item in batch:
         ticket.receive(item)
+
+
+def _settle(seen: asyncio.Future[View], found: View | EngineFailure) -> None:
+    if seen.done():
+        return  # whoever looked has gone
+    if isinstance(found, EngineFailure):
+        seen.set_exception(found)
+    else:
+        seen.set_result(found)

@@ -12,8 +12,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from controller.reply import Channel, Delta
-from controller.request import Outcome
+from controller.request import Checkpoint, Outcome
+from laser.engine_thread import Item
 from laser.errors import ApiError
+from laser.reply_shape import ReplyShape
 from laser.submission import Submission
 
 T = TypeVar("T")
@@ -63,7 +65,7 @@ async def _events(submission: Submission, ping_s: float) -> AsyncGenerator[bytes
                 silence_s = ping_s if place is None else min(ping_s, QUEUE_S)
                 yield place or PING
                 continue
-            data = b"".join(shape.piece(delta) for delta in items if isinstance(delta, Delta))
+            data = b"".join(_piece(shape, item) for item in items)
             if isinstance(items[-1], Outcome):
                 yield data + shape.closing(items[-1])
                 return
@@ -71,6 +73,16 @@ async def _events(submission: Submission, ping_s: float) -> AsyncGenerator[bytes
                 yield data
     except ApiError as error:
         yield shape.failure(error)
+
+
+def _piece(shape: ReplyShape, item: Item) -> bytes:
+    match item:
+        case Delta():
+            return shape.piece(item)
+        case Checkpoint():
+            return shape.probed(item)
+        case Outcome():
+            return b""  # comes last, as the stream's closing
 
 
 def _place(submission: Submission) -> bytes | None:
@@ -93,7 +105,8 @@ async def _whole(submission: Submission) -> BaseModel:
         for item in await submission.take():
             if isinstance(item, Outcome):
                 return submission.shape.whole(text[Channel.REASONING], text[Channel.CONTENT], item)
-            text[item.channel] += item.text
+            if isinstance(item, Delta):
+                text[item.channel] += item.text
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:

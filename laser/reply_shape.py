@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from controller.reply import Delta
-from controller.request import Outcome, Thought
+from controller.request import Checkpoint, Outcome, Thought
 from engine.base import FinishReason
 from laser.errors import ApiError, DeadlineMissed, ServerFailure
 from laser.schemas import FinishWord, LaserDetails, TokenDetails, Usage
@@ -40,6 +40,9 @@ class ReplyShape(Protocol):
 
     def piece(self, delta: Delta) -> bytes:
         """A piece of thought or answer; nothing where the client does not want it."""
+
+    def probed(self, checkpoint: Checkpoint) -> bytes:
+        """What a probe of the running thought has said, for clients that asked to be told."""
 
     def closing(self, outcome: Outcome) -> bytes:
         """A stream's last events. Raises ApiError where there is no reply."""

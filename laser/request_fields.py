@@ -54,6 +54,7 @@ class LaserOptions(Fields):
 
     difficulty: Annotated[str | None, BeforeValidator(_class)] = None  # its class; null: told from the prompt
     priority: Priority | None = None  # among the requests of the same key
+    probes: bool | None = None  # a chat's stream tells of every probe of its thought, too
     deadline_ms: Count | None = None  # by when the reply is to be complete; the thought is cut in time
 
 
@@ -95,6 +96,11 @@ class GenerationFields(ReasoningFields, ABC):
     @property
     def wants_usage(self) -> bool:
         """Whether a stream is to end with the usage."""
+        return False
+
+    @property
+    def wants_probes(self) -> bool:
+        """Whether a stream is to tell of the probes of its thought."""
         return False
 
     @abstractmethod

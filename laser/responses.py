@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from controller.reply import Channel, Delta
-from controller.request import Outcome
+from controller.request import Checkpoint, Outcome
 from laser.errors import ApiError
 from laser.reply_shape import Identity, details, event, finish_word
 from laser.request_fields import Count, GenerationFields
@@ -202,6 +202,9 @@ class ResponsesShape:
         return change + self._event(
             f"{_kind(delta.channel)}.delta", **self._place(), delta=delta.text, **_more(delta.channel)
         )
+
+    def probed(self, checkpoint: Checkpoint) -> bytes:
+        return b""  # this endpoint has no word for it
 
     def closing(self, outcome: Outcome) -> bytes:
         word = finish_word(outcome)

@@ -79,6 +79,11 @@ class ChatRequest(GenerationFields):
         return "messages"
 
     @property
+    def wants_probes(self) -> bool:
+        """Whether a stream is to tell of the probes of its thought."""
+        return bool(self.stream and self.laser is not None and self.laser.probes)
+
+    @property
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 

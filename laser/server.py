@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from laser.completion import Completion
 from laser.controller_schema import ControllerReport
+from laser.dashboard.routes import dashboard
 from laser.errors import ApiError, ServerFailure, UnknownModel, error_body, validation_error
 from laser.event_stream import EventStream, whole
 from laser.gate import Gate, GateSettings
@@ -74,6 +75,7 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
     _add_error_handlers(app)
     _add_replies(app, service, ping_s)
     _add_reports(app, service)
+    app.include_router(dashboard(service.monitor))
     return app
 
 

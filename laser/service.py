@@ -14,6 +14,8 @@ from controller.fair_queue import Claim
 from controller.request import Outcome, ReasoningRequest
 from engine.base import CapacityError, EngineError, Sampling
 from laser.controller_schema import ControllerReport, report
+from laser.dashboard.monitor import Monitor
+from laser.dashboard.recorder import Recorder
 from laser.deployment import Deployment
 from laser.engine_thread import EngineFailure, EngineThread
 from laser.errors import BadRequest, Busy, ContextTooLong, Forbidden, Unavailable, UnknownModel, UnknownReply
@@ -66,6 +68,8 @@ class Service:
         self.metrics = Metrics(
             self.model_id, lambda: gauges(deployment, vllm=self.config.vllm_metrics), vllm=self.config.vllm_metrics
         )
+        recorder = Recorder(model=deployment.model_id, slo_s=self.config.slo_s)
+        self.monitor = Monitor(recorder, view=self._thread.view, controller=lambda: self.controller)
 
     # --- what it is -------------------------------------------------------------------------------------------------
 
@@ -122,10 +126,12 @@ class Service:
     def start(self) -> None:
         """Start the engine's thread for the running event loop."""
         self._thread.start()
+        self.monitor.start()
 
     async def drain(self) -> None:
         """Take no more requests, and return once those under way have ended, queued ones included."""
         self._draining = True
+        self.monitor.close()  # its streams would never end
         while self._running:
             self._idle.clear()
             await self._idle.wait()
@@ -133,6 +139,7 @@ class Service:
     async def stop(self) -> None:
         """End the engine's thread; requests still in the engine fail."""
         self._draining = True
+        self.monitor.close()
         await self._thread.stop()
         await asyncio.to_thread(self._deployment.chosen.close)
 
@@ -156,7 +163,7 @@ class Service:
         name = f"{prefix}{uuid.uuid4().hex}"
         reasoning = await asyncio.to_thread(self._reasoning_request, request, seed % SEEDS, name, caller, slo or Slo())
         try:
-            ticket = await self._thread.submit(reasoning)
+            ticket = await self._thread.submit(reasoning, probes=request.wants_probes)
         except CapacityError as error:
             raise ContextTooLong(str(error), param=request.limit_name) from error
         except EngineError as error:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator
 
 from controller.reply import Channel, Delta
-from controller.request import Outcome
+from controller.request import Checkpoint, Outcome
 from laser.errors import ApiError
 from laser.reply_shape import DONE, Identity, details, event, finish_word, usage
 from laser.request_fields import Count, GenerationFields, StreamOptions
@@ -120,6 +120,9 @@ class TextShape:
         if delta.channel is Channel.CONTENT:
             return self._chunk({"text": delta.text})
         return self._chunk({"text": "", "reasoning": delta.text}) if self.identity.show_reasoning else b""
+
+    def probed(self, checkpoint: Checkpoint) -> bytes:
+        return b""  # this endpoint has no word for it
 
     def closing(self, outcome: Outcome) -> bytes:
         end = self._chunk({"text": ""}, finish_word(outcome), laser=details(self.identity, outcome).model_dump())

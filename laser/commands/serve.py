@@ -47,6 +47,7 @@ GRACE_S = 5  # that connections have to close once all replies have ended
 )
 @click.option("--budget", type=int, help="Thinking tokens, where a request does not say. [default: no budget]")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
+@click.option("--slo-s", type=float, help="Seconds a reply should take at most, for the dashboard. [default: none]")
 @click.option("--default-max-tokens", type=int, help="Reply length for requests that name none. [default: 2048]")
 @click.option("--runner", type=click.Choice(["auto", "bare", "transformers"]), help="Forward pass. [default: auto]")
 @click.option("--max-batch", type=int, help="Sequences decoded at once. [default: 32]")

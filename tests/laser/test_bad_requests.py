@@ -145,7 +145,12 @@ def test_a_body_of_another_type_is_refused_by_name(server: LiveServer) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/v1/nothing", 404), ("GET", "/", 404), ("GET", "/v1/chat/completions", 405), ("POST", "/health", 405)],
+    [
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/v1/chat/completions", 405),
+        ("POST", "/health", 405),
+    ],
 )
 def test_a_wrong_path_or_method_is_told_in_the_same_shape(
     server: LiveServer, method: str, path: str, status: int

@@ -1,0 +1,113 @@
+"""A server's last minutes: bounded, and without a clock, thread or engine of its own."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from controller.view import Ended, View
+from engine.base import FinishReason
+from laser.controller_schema import ControllerReport
+from laser.dashboard.schema import Latency, Point, Status
+
+WINDOW_S = 300.0  # that is remembered
+COUNT_S = 10.0  # over which arrivals are counted
+POINTS = 600  # remembered at most
+ENDED = 4096  # requests remembered at most …
+TOLD = 500  # … and told of in one status
+
+
+class Recorder:
+    """Remembers views of a server, numbered from 1."""
+
+    def __init__(self, *, model: str, slo_s: float | None = None) -> None:
+        self.number = 0  # of the last look
+        self._model = model
+        self._slo_s = slo_s
+        self._began_s: float | None = None
+        self._last: tuple[View, ControllerReport] | None = None
+        self._trouble: str | None = None
+        self._finished = 0
+        self._arrived: deque[tuple[float, int]] = deque()  # the loop's clock and count, over the last COUNT_S
+        self._points: deque[tuple[int, Point]] = deque(maxlen=POINTS)
+        self._ended: deque[tuple[int, Ended]] = deque(maxlen=ENDED)
+
+    def record(self, view: View, controller: ControllerReport) -> None:
+        """Remember a look at the server."""
+        self.number += 1
+        self._trouble = None
+        self._last = view, controller
+        if self._began_s is None:
+            self._began_s = view.at_s
+        began_s = self._began_s
+        news = min(view.finished - self._finished, len(view.ended))
+        self._finished = view.finished
+        for each in view.ended[len(view.ended) - news :]:
+            self._ended.append((self.number, replace(each, at_s=each.at_s - began_s)))
+        point = Point(
+            at_s=view.at_s - began_s,
+            counted_rate=self._counted_rate(view),
+            rate=controller.load.rate if controller.load else None,
+            running=view.load.running,
+            waiting=view.load.waiting,
+            limits=controller.limits,
+            token_price=controller.prices.token_now if controller.prices else None,
+        )
+        self._points.append((self.number, point))
+        while self._points[0][1].at_s < point.at_s - WINDOW_S:
+            self._points.popleft()
+        while self._ended and self._ended[0][1].at_s < point.at_s - WINDOW_S:
+            self._ended.popleft()
+
+    def missed(self, trouble: str) -> None:
+        """A look at the server failed; what was seen last is shown on, with the reason."""
+        self.number += 1
+        self._trouble = trouble
+
+    def status(self, since: int = 0) -> Status | None:
+        """What there is to show, with what is new since look number `since`; None: nothing was seen yet."""
+        if self._last is None:
+            return None
+        view, controller = self._last
+        assert self._began_s is not None
+        return Status(
+            number=self.number,
+            at_s=view.at_s - self._began_s,
+            model=self._model,
+            slo_s=self._slo_s,
+            window_s=WINDOW_S,
+            problems=[*([self._trouble] if self._trouble else ()), *controller.problems],
+            controller=controller,
+            load=view.load,
+            running=list(view.running),
+            latency=latency([each for _, each in self._ended], self._slo_s),
+            history=[point for number, point in self._points if number > since],
+            ended=[each for number, each in self._ended if number > since][-TOLD:],
+        )
+
+    def _counted_rate(self, view: View) -> float:
+        """Arrivals over the last COUNT_S, 1/s; fewer seconds at the beginning."""
+        seen = self._arrived
+        seen.append((view.at_s, view.arrived))
+        while len(seen) > 2 and seen[1][0] <= view.at_s - COUNT_S:
+            seen.popleft()
+        (then_s, then), (now_s, now) = seen[0], seen[-1]
+        return (now - then) / (now_s - then_s) if now_s > then_s else 0.0
+
+
+def latency(ended: Sequence[Ended], slo_s: float | None) -> Latency:
+    """How these requests went."""
+    served = [each for each in ended if each.finish_reason is not FinishReason.ERROR]
+    totals = np.array([each.total_s for each in served])
+    return Latency(
+        requests=len(ended),
+        failed=len(ended) - len(served),
+        mean_s=float(totals.mean()) if served else None,
+        p95_s=float(np.quantile(totals, 0.95)) if served else None,
+        mean_thought_tokens=float(np.mean([each.thought_tokens for each in served])) if served else None,
+        within_slo=None if slo_s is None or not ended else float(np.sum(totals <= slo_s)) / len(ended),
+        exits=dict(Counter(each.exit_reason.value for each in ended if each.exit_reason is not None)),
+    )
