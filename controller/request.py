@@ -16,6 +16,7 @@ class ExitReason(StrEnum):
 
     NATURAL = "natural"  # the model closed it
     CONFIDENCE = "confidence"  # a probe's confidence reached the threshold
+    CONSISTENCY = "consistency"  # probes in a row gave the same answer
     BUDGET = "budget"  # its token budget was spent
 
 
@@ -34,6 +35,7 @@ class ReasoningRequest:
     budget: int | None = None  # the client's own thinking budget, tokens; replaces the policy's
     early_exit: bool = True  # False: the client wants its thoughts unprobed
     difficulty: str | None = None
+    priority: float = 0.0  # of those that wait, the lowest is admitted first; equal ones in order of arrival
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,7 @@ class Request:
 
     `max_new_tokens` counts sampled, forced and adopted tokens alike. While stops are not armed, stop tokens cannot be
     sampled; `Engine.arm_stops` lets them. `probe_room` is the longest suffix + answer a probe of it may need, tokens.
+    Of those that wait the lowest `priority` is admitted first, and of equal ones the first to come.
     """
 
     prompt: tuple[int, ...]
@@ -83,6 +84,7 @@ class Request:
     stop_tokens: frozenset[int] = frozenset()
     stops_armed: bool = True
     probe_room: int = 0
+    priority: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.prompt:

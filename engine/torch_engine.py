@@ -175,7 +175,8 @@ class TorchEngine:
 
     def _admit(self, events: list[Event]) -> None:
         while self._waiting and len(self._running) < self._config.max_batch:
-            sequence, request = next(iter(self._waiting.items()))
+            sequence = min(self._waiting, key=lambda waiting: self._waiting[waiting].priority)  # the first of equals
+            request = self._waiting[sequence]
             extent = self._arena.reserve(_cells(request))
             if extent is None:
                 return

@@ -101,6 +101,7 @@ class Service:
             stop=chat.stop,
             budget=chat.budget,
             difficulty=chat.difficulty or self._deployment.chosen.classify(prompt),
+            priority=self._deployment.chosen.priority(prompt),
         )
 
     def _prompt(self, chat: ChatRequest) -> tuple[int, ...]:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from laser.config import ServeConfig
     from laser.service import Service
 
+POLICIES = (
+    "auto", "load-aware", "fixed", "budget", "consistency", "paper", "load-table", "thresholds-only", "budgets-only",
+    "no-thinking", "none",
+)  # fmt: skip
 GRACE_S = 10  # that running replies have to end once a shut-down is asked for
 
 
@@ -27,7 +31,7 @@ GRACE_S = 10  # that running replies have to end once a shut-down is asked for
 @click.option("--port", type=int, help="Port to listen on; 0: any free one. [default: 8000]")
 @click.option(
     "--policy",
-    type=click.Choice(["auto", "load-aware", "fixed", "budget", "paper", "none"]),
+    type=click.Choice(POLICIES),
     help="Who closes thoughts. [default: auto: load-aware if the model has a profile, else fixed]",
 )
 @click.option("--controller", type=click.Path(path_type=Path), help="Load-aware settings, YAML; reread on change.")
@@ -40,6 +44,9 @@ GRACE_S = 10  # that running replies have to end once a shut-down is asked for
     help="Confidence. [default: the thinking format's]",
 )
 @click.option("--budget", type=int, help="Thinking tokens, where a request does not say. [default: no budget]")
+@click.option("--agree", type=int, help="Probes in a row with the same answer, if consistency. [default: 3]")
+@click.option("--every", type=int, help="Tokens from one probe to the next. [default: at transition points]")
+@click.option("--shortest-first/--first-come", default=None, help="Who starts first. [default: first-come]")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
 @click.option("--default-max-tokens", type=int, help="Reply length for requests that name none. [default: 2048]")
 @click.option("--runner", type=click.Choice(["auto", "bare", "transformers"]), help="Forward pass. [default: auto]")

@@ -96,6 +96,18 @@ def test_load_counts_what_runs_waits_and_is_probed(one: EngineUnderTest) -> None
     assert load.cells_reserved == 2 * (5 + 8 + ROOM)
 
 
+def test_of_those_that_wait_the_lowest_priority_starts_first_and_of_equals_the_first_to_come(
+    one: EngineUnderTest,
+) -> None:
+    engine = one.open(256, 1, 64)
+    priorities = [9.0, 7.0, 3.0, 7.0, 3.0]
+    sequences = [engine.submit(request(seed=seed, priority=priority)) for seed, priority in enumerate(priorities)]
+    started: list[int] = []
+    while engine.load().running or engine.load().waiting:
+        started += [sequences.index(event.sequence) for event in engine.step() if isinstance(event, Started)]
+    assert started == [2, 4, 1, 3, 0]
+
+
 def test_a_long_prompt_does_not_stall_the_others(one: EngineUnderTest) -> None:
     engine = open_(one, chunk=4)
     short = engine.submit(request(2, 20))
