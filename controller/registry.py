@@ -38,6 +38,11 @@ class PolicyName(StrEnum):
         """Whether it goes by what calibration measured."""
         return self in _BY_PROFILE
 
+    @property
+    def has_controller(self) -> bool:
+        """Whether it is the controller, whole or in part."""
+        return self in _CONTROLLERS
+
 
 _CONTROLLERS = {
     PolicyName.LOAD_AWARE: lambda profile: profile,

@@ -34,7 +34,7 @@ def provenance(model: Path, *, threads: int, options: Mapping[str, object]) -> P
         laser=version("laser-serving"),
         torch=version("torch"),
         python=platform.python_version(),
-        processor=_processor(),
+        processor=processor(),
         threads=threads,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         options={name: _said(value) for name, value in options.items()},
@@ -52,7 +52,7 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _processor() -> str:
+def processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():
