@@ -1,7 +1,8 @@
 """One strict reader of YAML files: every key must be known, every value of its declared type.
 
 Config lives beside the class it configures: `read(path, SomeDataclass)` builds that frozen dataclass, nested ones
-included. Anything unexpected raises ConfigError with file, line, key and what would have been right.
+included. Where several dataclasses may stand, the key `kind` picks one by its class attribute of that name. Anything
+unexpected raises ConfigError with file, line, key and what would have been right.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class _Reader:
             if node.tag.endswith(":null") and type(None) in arguments:
                 return None
             inner = [option for option in arguments if option is not type(None)]
+            if len(inner) > 1:
+                return self._one_of({option.kind: option for option in inner}, node, key)
             return self.build(inner[0], node, key=key)
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             return self._dataclass(kind, node, key)
@@ -65,6 +68,22 @@ class _Reader:
                 raise self.fail(node, f"`{key}` must be a list")
             return tuple(self.build(arguments[0], item, key=f"{key}[{i}]") for i, item in enumerate(node.value))
         return self._scalar(kind, node, key)
+
+    def _one_of(self, kinds: dict[str, type], node: yaml.Node, key: str) -> Any:
+        """The dataclass that the mapping's `kind` names, from its other keys."""
+        if not isinstance(node, yaml.MappingNode):
+            raise self.fail(node, f"`{key or 'the file'}` must be a mapping of keys to values")
+        pairs = [pair for pair in node.value if pair[0].value == "kind"]
+        if not pairs:
+            raise self.fail(node, f"`{_join(key, 'kind')}` is missing, must be one of {', '.join(kinds)}")
+        said = pairs[0][1]
+        if len(pairs) > 1:
+            raise self.fail(pairs[1][0], f"`{_join(key, 'kind')}` is given twice")
+        if not isinstance(said, yaml.ScalarNode) or said.value not in kinds:
+            raise self.fail(said, f"`{_join(key, 'kind')}` is {_shown(said)}, must be one of {', '.join(kinds)}")
+        others = [pair for pair in node.value if pair is not pairs[0]]
+        rest = yaml.MappingNode(node.tag, others, node.start_mark, node.end_mark)
+        return self._dataclass(kinds[said.value], rest, key)
 
     def _dataclass(self, kind: type, node: yaml.Node, key: str) -> Any:
         if not isinstance(node, yaml.MappingNode):

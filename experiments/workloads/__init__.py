@@ -1,0 +1,26 @@
+"""When requests arrive: generated from a seed, or as somebody's service has seen them."""
+
+from experiments.workloads.lengths import Lengths, read_lengths
+from experiments.workloads.modulated import Diurnal, FlashCrowd, Mmpp, Step
+from experiments.workloads.reading import AnyWorkload, read_workload
+from experiments.workloads.recorded import Rates, Trace
+from experiments.workloads.renewal import Gamma, Poisson
+from experiments.workloads.workload import Times, Workload, WorkloadError
+
+__all__ = [
+    "AnyWorkload",
+    "Diurnal",
+    "FlashCrowd",
+    "Gamma",
+    "Lengths",
+    "Mmpp",
+    "Poisson",
+    "Rates",
+    "Step",
+    "Times",
+    "Trace",
+    "Workload",
+    "WorkloadError",
+    "read_lengths",
+    "read_workload",
+]

@@ -1,0 +1,134 @@
+"""Poisson arrivals at a rate that changes with time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from experiments.workloads.workload import Times, WorkloadError, check, check_duration
+
+
+def thinned(rate_at: Callable[[Times], Times], highest: float, duration_s: float, rng: np.random.Generator) -> Times:
+    """Poisson arrivals at `rate_at(times)` requests/s: of arrivals at the highest rate, each stays by its chance."""
+    check_duration(duration_s, highest)
+    times = np.sort(rng.uniform(0.0, duration_s, rng.poisson(highest * duration_s)))
+    return times[rng.uniform(0.0, highest, times.size) < rate_at(times)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mmpp:
+    """Calm and bursts in turn, for exponential times (a Markov-modulated Poisson process), already under way at 0."""
+
+    kind: ClassVar[str] = "mmpp"
+
+    rate: float  # requests/s, the mean over calm and bursts
+    burst: float = 5.0  # times the calm rate
+    calm_s: float = 90.0  # mean length
+    burst_s: float = 30.0  # mean length
+
+    def __post_init__(self) -> None:
+        check("rate", self.rate, above=0.0)
+        check("burst", self.burst, least=1.0)
+        check("calm_s", self.calm_s, above=0.0)
+        check("burst_s", self.burst_s, above=0.0)
+
+    def arrivals(self, duration_s: float, rng: np.random.Generator) -> Times:
+        calm = self.rate * (self.calm_s + self.burst_s) / (self.calm_s + self.burst * self.burst_s)
+        check_duration(duration_s, max(calm * self.burst, 1.0 / self.calm_s + 1.0 / self.burst_s))
+        bursting = bool(rng.uniform() < self.burst_s / (self.calm_s + self.burst_s))
+        changes, end, first = [], 0.0, bursting
+        while end < duration_s:
+            end += rng.exponential(self.burst_s if bursting else self.calm_s)
+            changes.append(end)
+            bursting = not bursting
+
+        def rate_at(times: Times) -> Times:
+            odd = np.searchsorted(changes, times, side="right") % 2 == 1
+            return np.where(odd != first, calm * self.burst, calm)
+
+        return thinned(rate_at, calm * self.burst, duration_s, rng)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A rate that jumps at one time, and back at another if there is one."""
+
+    kind: ClassVar[str] = "step"
+
+    rate: float  # requests/s before the step
+    factor: float  # what the step multiplies it by
+    at_s: float
+    until_s: float | None = None  # None: it stays
+
+    def __post_init__(self) -> None:
+        check("rate", self.rate, above=0.0)
+        check("factor", self.factor, least=0.0)
+        check("at_s", self.at_s, least=0.0)
+        if self.until_s is not None:
+            check("until_s", self.until_s, above=self.at_s)
+
+    def arrivals(self, duration_s: float, rng: np.random.Generator) -> Times:
+        until = np.inf if self.until_s is None else self.until_s
+        stepped = self.rate * self.factor
+
+        def rate_at(times: Times) -> Times:
+            return np.where((times >= self.at_s) & (times < until), stepped, self.rate)
+
+        return thinned(rate_at, max(self.rate, stepped), duration_s, rng)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diurnal:
+    """A rate that swings like a day's, lowest at the beginning of each period."""
+
+    kind: ClassVar[str] = "diurnal"
+
+    rate: float  # requests/s, the mean over a period
+    swing: float = 0.6  # of the rate around its mean, relative
+    period_s: float = 86_400.0
+
+    def __post_init__(self) -> None:
+        check("rate", self.rate, above=0.0)
+        if not 0.0 <= self.swing <= 1.0:
+            raise WorkloadError(f"swing is {self.swing}, must lie in [0, 1]")
+        check("period_s", self.period_s, above=0.0)
+
+    def arrivals(self, duration_s: float, rng: np.random.Generator) -> Times:
+        def rate_at(times: Times) -> Times:
+            return self.rate * (1.0 - self.swing * np.cos(2.0 * np.pi * times / self.period_s))
+
+        return thinned(rate_at, self.rate * (1.0 + self.swing), duration_s, rng)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlashCrowd:
+    """A rate that climbs within seconds to a multiple, holds, and dies away exponentially."""
+
+    kind: ClassVar[str] = "flash-crowd"
+
+    rate: float  # requests/s without the crowd
+    peak: float  # times that
+    at_s: float  # when it begins
+    rise_s: float = 5.0
+    hold_s: float = 30.0
+    decay_s: float = 30.0  # to 1/e
+
+    def __post_init__(self) -> None:
+        check("rate", self.rate, above=0.0)
+        check("peak", self.peak, least=1.0)
+        check("at_s", self.at_s, least=0.0)
+        for name in ("rise_s", "decay_s"):
+            check(name, getattr(self, name), above=0.0)
+        check("hold_s", self.hold_s, least=0.0)
+
+    def arrivals(self, duration_s: float, rng: np.random.Generator) -> Times:
+        def rate_at(times: Times) -> Times:
+            since = times - self.at_s
+            after = np.maximum(since - self.rise_s - self.hold_s, 0.0)
+            crowd = np.clip(since / self.rise_s, 0.0, 1.0) * np.exp(-after / self.decay_s)
+            return self.rate * (1.0 + (self.peak - 1.0) * crowd)
+
+        return thinned(rate_at, self.rate * self.peak, duration_s, rng)

@@ -1,0 +1,20 @@
+"""Workloads in YAML: the key `kind` names the class, the other keys are its fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias, cast
+
+from experiments.workloads.modulated import Diurnal, FlashCrowd, Mmpp, Step
+from experiments.workloads.recorded import Rates, Trace
+from experiments.workloads.renewal import Gamma, Poisson
+from experiments.workloads.workload import Workload
+from models.strict_yaml import read
+
+AnyWorkload: TypeAlias = Poisson | Gamma | Mmpp | Step | Diurnal | FlashCrowd | Trace | Rates
+"""As the type of a field it makes models.strict_yaml read any workload there."""
+
+
+def read_workload(path: Path) -> Workload:
+    """The workload in a YAML file. Raises ConfigError."""
+    return read(path, cast("type[Workload]", AnyWorkload))
