@@ -1,0 +1,67 @@
+"""`laser experiment`: workloads × policies × seeds from a YAML file, run, told and tuned."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from experiments.trials.setting import Setting
+
+FILE = click.argument("file", type=click.Path(path_type=Path))
+OUT = click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Directory of results. [default: runs/NAME]"
+)
+
+
+@click.group("experiment")
+def command() -> None:
+    """Run experiments: a grid of workloads, policies and seeds in a YAML file.
+
+    configs/experiments/ has examples. Of one workload and seed all policies get the same requests at the same times.
+    """
+
+
+@command.command("run")
+@FILE
+@OUT
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Simulated trials at once; live ones run alone. [default: all cores]"
+)
+def run(file: Path, out: Path | None, jobs: int | None) -> None:
+    """Run what is missing of the experiment in FILE.
+
+    May be killed and started again at any time: what is complete is kept, what is not is run again from its beginning.
+    """
+    from experiments.trials.live import ServerError
+    from experiments.trials.running import counts, run_missing
+    from experiments.trials.store import Store
+
+    try:
+        setting = _setting(file)
+        store = Store(out or _results(file))
+        with store.locked():
+            total, done = counts(setting, store)
+            with click.progressbar(length=total, label=f"{len(setting.trials)} trials") as bar:
+                bar.update(done)
+                run_missing(setting, store, jobs=jobs or len(os.sched_getaffinity(0)), advance=partial(bar.update))
+    except (ServerError, OSError, ValueError) as error:  # ConfigError, StoreError and ProfileError are ValueErrors
+        raise click.ClickException(str(error)) from error
+    click.echo(f"Results: {out or _results(file)}; `laser experiment report {file}` tells them")
+
+
+def _setting(file: Path) -> Setting:
+    from experiments.trials.experiment import read_experiment
+    from experiments.trials.setting import Setting
+
+    setting = Setting(read_experiment(file))
+    setting.check()
+    return setting
+
+
+def _results(file: Path) -> Path:
+    return Path("runs") / file.stem
