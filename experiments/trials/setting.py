@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.evaluation import Question
 from experiments.questions import bundled_questions
-from experiments.trials.experiment import Experiment
+from experiments.trials.experiment import Experiment, NamedPolicy
 from experiments.trials.trial import QUESTION_SEEDS, Requests, Trial, described, requests, trials
 from models.chat_model import load_chat_model
 from models.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
@@ -70,7 +70,7 @@ class Setting:
         return {
             "backend": one.backend.value,
             "workload": described(trial.workload),
-            "policy": described(trial.policy),
+            "policy": _policy(trial.policy),
             "seed": trial.seed,
             "duration_s": one.duration_s,
             "questions": one.questions,
@@ -100,6 +100,12 @@ class Setting:
     def requests(self, trial: Trial) -> Requests:
         """The trial's requests."""
         return requests(self.experiment, trial, len(self.questions(trial.seed)))
+
+
+def _policy(policy: NamedPolicy) -> dict[str, Any]:
+    """Without settings of a controller that it has not."""
+    said: dict[str, Any] = described(policy)
+    return said if policy.policy.has_controller else {name: said[name] for name in said if name != "controller"}
 
 
 @cache

@@ -54,6 +54,33 @@ def run(file: Path, out: Path | None, jobs: int | None) -> None:
     click.echo(f"Results: {out or _results(file)}; `laser experiment report {file}` tells them")
 
 
+@command.command("report")
+@FILE
+@OUT
+def tell(file: Path, out: Path | None) -> None:
+    """Tell what is complete of the experiment in FILE: report.md, .html, .json and .png beside the results."""
+    from experiments.trials.findings import findings
+    from experiments.trials.plots import draw
+    from experiments.trials.report import FIGURE, report, write
+    from experiments.trials.store import Store
+
+    directory = out or _results(file)
+    try:
+        if not directory.is_dir():
+            raise click.ClickException(f"{directory} does not exist; `laser experiment run {file}` makes it")
+        found = findings(_setting(file), Store(directory))
+        if not found.workloads:
+            raise click.ClickException(
+                f"{directory} has no policy with all its seeds yet: {found.complete} of {found.trials} trials are "
+                "complete"
+            )
+        draw(directory / FIGURE, found)
+        written = write(directory, report(file.stem, found), found)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{found.complete} of {found.trials} trials: {', '.join(str(each) for each in written)}")
+
+
 def _setting(file: Path) -> Setting:
     from experiments.trials.experiment import read_experiment
     from experiments.trials.setting import Setting
