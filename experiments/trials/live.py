@@ -75,8 +75,11 @@ async def serving(config: Path, log: Path) -> AsyncIterator[str]:
     """A server's address, while the block runs. Raises ServerError if it does not start, or has ended in between."""
     with log.open("wb") as errors:
         server = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "laser", "serve", "--config", str(config), stdout=asyncio.subprocess.PIPE,
-            stderr=errors, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            sys.executable, "-m", "experiments.trials.tethered", "laser", "serve", "--config", str(config),
+            stdin=asyncio.subprocess.PIPE,  # closes with this process: the server does not outlive it
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
     try:
         assert server.stdout is not None
@@ -97,17 +100,22 @@ async def serving(config: Path, log: Path) -> AsyncIterator[str]:
 
 
 async def drive(url: str, questions: Sequence[Question], requests: Requests, max_tokens: int, took: Took) -> None:
-    """Send all requests when they are due, and wait for their replies."""
+    """Send all requests when they are due, and wait for their replies. Raises ServerError where not even one is served.
+
+    One request goes before, which nobody counts: what is slow the first time is not the first one's fault.
+    """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-    async with (
-        httpx.AsyncClient(base_url=url, trust_env=False, timeout=TIMEOUT_S, limits=limits) as client,
-        asyncio.TaskGroup() as group,
-    ):
-        await _ask(client, questions[0], max_tokens)  # what is slow the first time is not the first request's fault
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=TIMEOUT_S, limits=limits) as client:
+        try:
+            await _ask(client, questions[0], max_tokens)
+        except (httpx.HTTPError, ReplyError) as error:
+            raise ServerError(f"laser serve does not answer: {error}") from error
         began = time.monotonic()
-        for number, (at_s, place) in enumerate(zip(requests.times.tolist(), requests.questions.tolist(), strict=True)):
-            await asyncio.sleep(max(0.0, began + at_s - time.monotonic()))
-            group.create_task(_one(client, questions[place], number, place, began + at_s, at_s, max_tokens, took))
+        async with asyncio.TaskGroup() as group:
+            arrivals = zip(requests.times.tolist(), requests.questions.tolist(), strict=True)
+            for number, (at_s, place) in enumerate(arrivals):
+                await asyncio.sleep(max(0.0, began + at_s - time.monotonic()))
+                group.create_task(_one(client, questions[place], number, place, began + at_s, at_s, max_tokens, took))
 
 
 async def _one(

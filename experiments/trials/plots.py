@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, PercentFormatter
 
 from experiments.trials.findings import Findings, WorkloadFound
 from models.replacement import replacing
@@ -46,7 +46,7 @@ def _tradeoff(axes: Axes, of: WorkloadFound, named: dict[str, int]) -> None:
         )  # fmt: skip
     if set(of.policies) - set(named):
         axes.plot([], [], ".", color=CANDIDATE, label="other constant settings")
-    axes.set_xscale("log")
+    _logarithmic(axes)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.grid(color="#ececec")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
@@ -58,10 +58,18 @@ def _latencies(axes: Axes, of: WorkloadFound, named: dict[str, int]) -> None:
         if name in of.runs:
             latencies = np.sort([one.latency_s for run in of.runs[name] for one in run if one.error is None])
             axes.step(latencies, np.arange(1, len(latencies) + 1) / len(latencies), color=_colour(place), linewidth=1.4)
-    axes.set_xscale("log")
+    _logarithmic(axes)
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.grid(color="#ececec")
+
+
+def _logarithmic(axes: Axes) -> None:
+    """Times on a logarithmic axis, as plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+    axes.xaxis.set_minor_formatter("{x:g}")
 
 
 def _colour(place: int) -> tuple[float, float, float, float]:
