@@ -219,7 +219,7 @@ def test_every_request_is_recorded_as_the_server_told_it(confident: LiveServer) 
 
 
 def test_a_server_that_refuses_already_the_first_request_is_told(confident: LiveServer) -> None:
-    with pytest.raises(ServerError, match="laser serve does not answer: 400: .*max_tokens is 1000000000, must be at"):
+    with pytest.raises(ServerError, match=r"laser serve does not answer: 400: .*max_tokens is 1000000000, must be at"):
         driven(confident, max_tokens=10**9)
 
 
