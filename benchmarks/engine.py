@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import report
 from benchmarks.rivals import BareLoop, ContinuousBatching
 from benchmarks.workload import VOCABULARY, Spent, Stopwatch, prompts, save_model
-from engine.base import Probed, ProbeSpec, Request, SequenceId, Token
+from engine.base import Probed, ProbeSpec, Request, SequenceId, Tokens
 from engine.packed import PackedModel
 from engine.torch_engine import TorchEngine, TorchEngineConfig
 
@@ -70,9 +70,9 @@ class Decoding:
         """One step; how many tokens it gave."""
         count = 0
         for event in self.engine.step():
-            if isinstance(event, Token):
-                self.tokens[event.sequence].append(event.token)
-                count += 1
+            if isinstance(event, Tokens):
+                self.tokens[event.sequence].extend(event.tokens)
+                count += len(event.tokens)
         return count
 
 
@@ -98,10 +98,9 @@ class Probing(Decoding):
     def step(self) -> int:
         count = 0
         for event in self.engine.step():
-            if isinstance(event, Token):
-                tokens = self.tokens[event.sequence]
-                tokens.append(event.token)
-                count += 1
+            if isinstance(event, Tokens):
+                self.tokens[event.sequence].extend(event.tokens)
+                count += len(event.tokens)
                 if hasattr(self, "_prefilled"):
                     self._ask(event.sequence)
             elif isinstance(event, Probed):

@@ -27,11 +27,11 @@ from engine.base import (
     Request,
     SequenceId,
     Started,
-    Token,
+    Tokens,
 )
 from models.score import Score
 from models.thinking import Keep, ThinkingTokens
-from models.tokenizer import ChatTokenizer
+from models.tokenizer import Decoder
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class ServingLoop:
         self,
         *,
         engine: Engine,
-        tokenizer: ChatTokenizer,
+        tokenizer: Decoder,
         thinking: ThinkingTokens,
         policy: Policy,
         stop_tokens: frozenset[int],
@@ -156,8 +156,7 @@ class ServingLoop:
         self._live[sequence] = live
         if self._watcher is not None:
             self._watcher.arrived(request.difficulty)
-        for token in landing:
-            self._show(live, token)
+        self._show_landing(live, landing)
         return sequence
 
     def cancel(self, sequence: SequenceId) -> None:
@@ -209,7 +208,7 @@ class ServingLoop:
                     return None  # its last chunk of prefill comes with its first token
                 batch += 1
                 context += live.prompt_tokens + live.tokens
-        if not batch or len(events) != batch or not all(type(event) is Token and not event.forced for event in events):
+        if not batch or len(events) != batch or not all(map(_is_one_token, events)):
             return None
         return now, batch, context / batch
 
@@ -228,42 +227,52 @@ class ServingLoop:
         match event:
             case Started():
                 live.started_s = now
-            case Token():
-                self._on_token(live, event)
+            case Tokens():
+                self._on_tokens(live, event)
             case Probed():
                 self._on_probed(live, event)
             case Finished():
                 self._end(event.sequence, event.reason)
 
-    def _on_token(self, live: _Live, event: Token) -> None:
-        live.tokens += 1
-        if not live.thinking:
-            self._on_answer_token(live, event)
-        elif event.token == self._thinking.close_id:
-            self._close(live)
-        else:
-            live.thought.append(event.token)
-            live.closing += live.exit_reason is not None
+    def _on_tokens(self, live: _Live, event: Tokens) -> None:
+        tokens = event.tokens
+        if live.thinking:
+            tokens = self._on_thought(live, tokens)
+        for token in tokens:
+            live.tokens += 1
+            if token not in self._stop_tokens:
+                live.reply.push(token)
+            if live.reply.stopped:
+                self._engine.cancel(event.sequence)
+                self._end(event.sequence, FinishReason.STOP)
+                return
+            if live.reply.answered and not live.armed:
+                self._arm(live, event.sequence)
 
-    def _on_answer_token(self, live: _Live, event: Token) -> None:
-        if event.token not in self._stop_tokens:
-            self._show(live, event.token)
-        if live.reply.stopped:
-            self._engine.cancel(event.sequence)
-            self._end(event.sequence, FinishReason.STOP)
-        elif live.reply.answered and not live.armed:
-            self._arm(live, event.sequence)
+    def _on_thought(self, live: _Live, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """Take what belongs to the thought, and give back what follows it."""
+        close = self._thinking.close_id
+        end = tokens.index(close) if close in tokens else len(tokens)
+        live.thought.extend(tokens[:end])
+        if live.exit_reason is not None:
+            live.closing += end
+        live.tokens += min(end + 1, len(tokens))
+        if end < len(tokens):
+            self._close(live)
+        return tokens[end + 1 :]
 
     def _arm(self, live: _Live, sequence: SequenceId) -> None:
         """The answer has begun: from now on the model may end it."""
         live.armed = True
         self._engine.arm_stops(sequence)
 
-    def _show(self, live: _Live, token: int) -> None:
-        if live.thinking and token == self._thinking.close_id:
+    def _show_landing(self, live: _Live, landing: Sequence[int]) -> None:
+        """What closed the thought in the prompt, as if it had been decoded."""
+        if landing:
+            end = landing.index(self._thinking.close_id)
+            live.reply.push(*landing[:end])
             live.reply.close_thought()
-        else:
-            live.reply.push(token)
+            live.reply.push(*landing[end + 1 :])
 
     def _on_probed(self, live: _Live, event: Probed) -> None:
         if event.probe != live.probe:
@@ -354,9 +363,9 @@ class ServingLoop:
             end = len(live.thought) - self._thinking.lookback
         else:
             end = len(live.thought)
-        while live.released < end:
-            live.released += 1
-            live.reply.push(live.thought[live.released - 1])
+        if live.released < end:
+            live.reply.push(*live.thought[live.released : end])
+            live.released = end
 
     def _limits(self, live: _Live) -> Limits:
         request = live.request
@@ -433,3 +442,7 @@ def _give_up_below(limits: Limits) -> float:
     if limits.threshold is None or limits.threshold > 1.0 or limits.agree is not None:
         return 0.0
     return limits.threshold
+
+
+def _is_one_token(event: Event) -> bool:
+    return type(event) is Tokens and len(event.tokens) == 1 and not event.forced

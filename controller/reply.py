@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from models.tokenizer import TextStream
+from models.tokenizer import Streamed
 
 
 class Channel(StrEnum):
@@ -32,7 +32,7 @@ class Reply:
     """
 
     def __init__(
-        self, *, emit: Callable[[Delta], None], decoder: Callable[[], TextStream], thinking: bool, stop: tuple[str, ...]
+        self, *, emit: Callable[[Delta], None], decoder: Callable[[], Streamed], thinking: bool, stop: tuple[str, ...]
     ) -> None:
         self._emit = emit
         self._decoder = decoder
@@ -50,11 +50,11 @@ class Reply:
         self._stream = self._decoder()
         self.channel, self._begun = Channel.CONTENT, False
 
-    def push(self, token: int) -> None:
-        """Add one token of the reply (not a marker, not an end-of-sequence token)."""
+    def push(self, *tokens: int) -> None:
+        """Add tokens of the reply (no markers, no end-of-sequence tokens)."""
         if self.stopped:
             return
-        text = self._stream.push(token)
+        text = "".join(map(self._stream.push, tokens))
         if not text:
             return
         self._held += text

@@ -1,6 +1,6 @@
 """The engine protocol: the few verbs by which the serving loop drives any decoder, and the values that cross it.
 
-    submit → step → events (Started, Token, Probed, Finished)      a sequence's life
+    submit → step → events (Started, Tokens, Probed, Finished)     a sequence's life
     fork → Probed → adopt · drop                                   ask a running sequence for its answer, maybe keep it
     force · arm_stops · cancel · load                              steer it
 
@@ -129,11 +129,11 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """The sequence grew by one token; forced and adopted tokens come this way too, each exactly once and in order."""
+class Tokens:
+    """The sequence grew by these tokens, at least one; every token comes this way exactly once and in order."""
 
     sequence: SequenceId
-    token: int
+    tokens: tuple[int, ...]
     forced: bool = False  # not sampled by the sequence itself: forced or adopted
 
 
@@ -170,7 +170,7 @@ class Finished:
     reason: FinishReason
 
 
-Event: TypeAlias = Started | Token | Probed | Finished
+Event: TypeAlias = Started | Tokens | Probed | Finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +195,11 @@ class Engine(Protocol):
         """Queue a sequence. Raises CapacityError if it could never fit."""
 
     def step(self) -> list[Event]:
-        """Advance every running sequence and probe by one forward pass; empty when there is nothing to do."""
+        """Advance every running sequence and probe by one forward pass; empty when there is nothing to do.
+
+        An engine whose sequences grow by more at once may tell of it later, but no later than when a sequence is to be
+        looked at; only one that has told of all its tokens can be forked or forced.
+        """
 
     def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
         """Start a probe on all but the last `back` tokens of a decoding sequence, which decodes on beside it.
@@ -207,7 +211,7 @@ class Engine(Protocol):
     def adopt(self, probe: ProbeId, *, keep: int) -> None:
         """Rewind the sequence to where `probe` forked and go on from the first `keep` tokens of the probe's path.
 
-        The path is suffix, answer, terminator. The kept tokens come as forced Token events of the next step; what the
+        The path is suffix, answer, terminator. The kept tokens come as forced Tokens of the next step; what the
         sequence decoded beside the probe is withdrawn. Raises SequenceError once the probe has lapsed.
         """
 

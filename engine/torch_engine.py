@@ -26,8 +26,8 @@ from engine.base import (
     SequenceError,
     SequenceId,
     Started,
-    Token,
     TokenError,
+    Tokens,
 )
 from engine.packed import PackedBatch, PackedModel, Segment
 from engine.sampling import draw
@@ -167,9 +167,8 @@ class TorchEngine:
         for state in list(self._running.values()):
             if state.probe is not None and state.probe.ended:
                 state.lapse(self._arena)
-            for token in state.unannounced:
-                events.append(Token(sequence=state.id, token=token, forced=True))
             if state.unannounced:
+                events.append(Tokens(sequence=state.id, tokens=tuple(state.unannounced), forced=True))
                 state.unannounced = []
                 self._finish_if_full(state, events)
 
@@ -255,7 +254,7 @@ class TorchEngine:
                 token = self._next_token(state, logits[row], next(best))
                 row += 1
                 state.tokens.append(token)
-                events.append(Token(sequence=state.id, token=token))
+                events.append(Tokens(sequence=state.id, tokens=(token,)))
             if rows.probe and probe is not None:
                 self._advance_probe(probe, rows.probe, logits[row], next(best))
                 row += 1

@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from engine.base import CapacityError, Engine, Finished, Probed, ProbeSpec, Request, SequenceId, Token
+from engine.base import CapacityError, Engine, Finished, Probed, ProbeSpec, Request, SequenceId, Tokens
 from models.latency import StepTime
 
 WARM = 4  # steps that nobody times
@@ -107,7 +107,7 @@ class _Decoding:
         events = self._engine.step()
         seconds = clock() - start
         for event in events:
-            if isinstance(event, Token):
+            if isinstance(event, Tokens):
                 self.tokens[event.sequence] += 1
             elif isinstance(event, Probed) and asked is not None:
                 asked.append(event)

@@ -21,6 +21,7 @@ from controller.request import ReasoningRequest
 from experiments.evaluation import Asked, Question, Record, answering, recording
 from models.chat_model import ChatModel
 
+FORMAT = "laser-records"
 VERSION = 1
 
 
@@ -67,6 +68,46 @@ def trace(number: int, prompt: tuple[int, ...], record: Record) -> Trace:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """A finished log's contents."""
+
+    path: Path
+    header: Mapping[str, object]
+    traces: Mapping[int, Trace]  # by question
+    closings: Mapping[tuple[int, int], Closing]  # by question and budget
+
+
+def read_records(path: Path) -> Records:
+    """What a calibration has recorded, whether it still runs or not; a line that it is writing is left out.
+
+    Raises TraceError.
+    """
+    try:
+        whole = path.read_bytes().rpartition(b"\n")[0]
+    except OSError as error:
+        raise TraceError(f"{path}: cannot be read: {error.strerror}") from error
+    header: Mapping[str, object] = {}
+    traces: dict[int, Trace] = {}
+    closings: dict[tuple[int, int], Closing] = {}
+    for number, line in enumerate(whole.split(b"\n"), 1):
+        try:
+            said = json.loads(line)
+            if number == 1:
+                header = dict(said)
+                if (header.get("format"), header.get("version")) != (FORMAT, VERSION):
+                    raise ValueError(f"format and version are not {FORMAT} and {VERSION}")
+                continue
+            piece = _piece(said)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise TraceError(f"{path}:{number}: is no record of a calibration: {error}") from error
+        if isinstance(piece, Trace):
+            traces[piece.number] = piece
+        else:
+            closings[piece.number, piece.budget] = piece
+    return Records(path=path, header=header, traces=traces, closings=closings)
+
+
 def questions_sha256(questions: Sequence[Question], files: Sequence[Path] = ()) -> str:
     """Tells one list of questions from another; by the files that they come from, their answers too."""
     texts = [(question.benchmark, question.text) for question in questions]
@@ -82,7 +123,7 @@ class TraceLog:
         self.path = path
         self.traces: dict[int, Trace] = {}
         self.closings: dict[tuple[int, int], Closing] = {}
-        self._header = {"format": "laser-records", "version": VERSION, **header}
+        self._header = {"format": FORMAT, "version": VERSION, **header}
         try:
             self._file: BinaryIO = path.open("a+b", buffering=0)
         except OSError as error:

@@ -5,13 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tokenizers import Tokenizer
 
 
 class TokenizerError(ValueError):
     """The tokenizer's files are missing or unusable, or the messages do not fit its chat template."""
+
+
+class Streamed(Protocol):
+    """One reply's text, as its tokens come."""
+
+    def push(self, token: int) -> str:
+        """The text that has become complete with this token."""
+
+    def rest(self) -> str:
+        """What is held back; it is given once."""
+
+
+class Decoder(Protocol):
+    """Tokens in, text out."""
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The whole text of `tokens`."""
+
+    def stream(self) -> Streamed:
+        """A decoder for one reply."""
 
 
 class ChatTokenizer:

@@ -122,8 +122,8 @@ class Experiment:
     rates: RateUnit = RateUnit.REQUESTS
     warmup_s: float = 0.0  # requests that arrive before are served but not counted
     hindsight: Hindsight | None = None
-    questions: int = 200  # of each benchmark, drawn anew for each seed
-    max_tokens: int = 640  # of a reply
+    questions: int = 200  # of each benchmark, drawn anew for each seed; live only
+    max_tokens: int = 768  # of a reply; in simulation as in the calibration
     max_batch: int = 32  # sequences decoded at once
     latency_weight: float = 1e-3  # correct answers that one second of one user's waiting is worth, in the report
     model: Path | None = None  # its directory; None: the bundled one

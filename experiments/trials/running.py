@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
+from multiprocessing import get_context
 from typing import Any
 
 from experiments.provenance import processor
 from experiments.request_record import RequestRecord
-from experiments.trials.experiment import Backend
+from experiments.trials.experiment import Backend, Experiment
 from experiments.trials.live import run_live
 from experiments.trials.setting import Setting
+from experiments.trials.simulated import simulation
 from experiments.trials.store import Store
 from experiments.trials.trial import Trial
 
 Advance = Callable[[int], None]
+Play = Callable[[Sequence[Trial]], list[list[RequestRecord]]]
 
 
 def run_missing(setting: Setting, store: Store, *, jobs: int, advance: Advance) -> None:
@@ -27,6 +34,11 @@ def run_missing(setting: Setting, store: Store, *, jobs: int, advance: Advance) 
     if setting.experiment.backend is Backend.LIVE:
         for trial in missing:
             _run_live(setting, store, trial, advance)
+    elif missing:
+        with workers(min(jobs, len(missing))) as pool:
+            running = [pool.submit(_run_simulated, setting, store, trial) for trial in missing]
+            for done in as_completed(running):
+                advance(done.result())
 
 
 def _run_live(setting: Setting, store: Store, trial: Trial, advance: Advance) -> None:
@@ -38,6 +50,43 @@ def _run_live(setting: Setting, store: Store, trial: Trial, advance: Advance) ->
 
         asked = setting.requests(trial)
         asyncio.run(run_live(setting.experiment, trial.policy, setting.questions(trial.seed), asked, took))
+
+
+def _run_simulated(setting: Setting, store: Store, trial: Trial) -> int:
+    """In a process of its own; how many requests there were."""
+    records = simulation(setting.experiment).play(trial)
+    with store.writing(trial.slug, setting.describe(trial), circumstances()) as draft:
+        for record in records:
+            draft.add(record)
+    return len(records)
+
+
+def player(setting: Setting, pool: Executor) -> Play:
+    """Plays trials in the pool's processes, and keeps nothing of them."""
+
+    def play(trials: Sequence[Trial]) -> list[list[RequestRecord]]:
+        return list(pool.map(partial(_play, setting.experiment), trials))
+
+    return play
+
+
+def _play(experiment: Experiment, trial: Trial) -> list[RequestRecord]:
+    return simulation(experiment).play(trial)
+
+
+@contextmanager
+def workers(jobs: int) -> Iterator[Executor]:
+    """Processes for simulated trials; what has not begun when the block fails is not begun any more."""
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_quiet)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _quiet() -> None:
+    """A solver that is not sure is asked no further, and the next one is: nothing that a user must be told."""
+    warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
 
 
 def counts(setting: Setting, store: Store) -> tuple[int, int]:

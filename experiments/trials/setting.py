@@ -12,7 +12,8 @@ import numpy as np
 
 from experiments.evaluation import Question
 from experiments.questions import bundled_questions
-from experiments.trials.experiment import Experiment, NamedPolicy
+from experiments.trials.experiment import Backend, Experiment, NamedPolicy
+from experiments.trials.simulated import simulation
 from experiments.trials.trial import QUESTION_SEEDS, Requests, Trial, described, requests, trials
 from models.chat_model import load_chat_model
 from models.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
@@ -99,7 +100,13 @@ class Setting:
 
     def requests(self, trial: Trial) -> Requests:
         """The trial's requests."""
-        return requests(self.experiment, trial, len(self.questions(trial.seed)))
+        return requests(self.experiment, trial, self._pool(trial.seed))
+
+    def _pool(self, seed: int) -> int:
+        """How many questions there are to ask."""
+        if self.experiment.backend is Backend.SIMULATED:
+            return len(simulation(self.experiment).recorded.questions)
+        return len(self.questions(seed))
 
 
 def _policy(policy: NamedPolicy) -> dict[str, Any]:

@@ -6,24 +6,27 @@ experiment's own, so what is found is never worse on the training seeds; only th
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+import yaml
 
 from controller.settings import ControllerSettings
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Experiment, NamedPolicy
 from experiments.trials.outcome import outcome
 from experiments.trials.paired import Paired, paired
+from experiments.trials.running import Play
 from experiments.trials.setting import Setting
-from experiments.trials.trial import Trial, scaled
-
-Play = Callable[[Sequence[Trial]], list[list[RequestRecord]]]
+from experiments.trials.trial import Trial, described, scaled
+from models.replacement import replacing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,45 @@ def tune(
         best=best,
         held_out=_held_out(setting, policy, found, play),
     )
+
+
+def write(directory: Path, found: Tuned) -> list[Path]:
+    """controller.yaml, for `laser serve --controller`, and tuning.json."""
+    said = {
+        "best": asdict(found.best),
+        "held_out": {workload: asdict(change) for workload, change in found.held_out.items()},
+        "tried": [asdict(one) for one in found.tried],
+    }
+    texts = {
+        "controller.yaml": yaml.safe_dump(described(found.settings), sort_keys=False),
+        "tuning.json": json.dumps(said, allow_nan=False, indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        with replacing(directory / name) as draft:
+            draft.write_text(text, encoding="utf-8")
+    return [directory / name for name in texts]
+
+
+def summary(found: Tuned) -> str:
+    """The search for the terminal."""
+    own = found.tried[0]
+    lines = [
+        f"Utility on the training seeds: {100 * own.utility:.2f} points before, {100 * found.best.utility:.2f} after "
+        f"{len(found.tried)} settings",
+        "",
+        f"{'setting':<32}{'before':>12}{'best':>12}",
+        *(f"{name:<32}{own.values[name]:>12.4g}{value:>12.4g}" for name, value in found.best.values.items()),
+        "",
+        "On the other seeds, after against before, with 95 % intervals:",
+        f"{'workload':<32}{'utility, points':>26}{'mean latency %':>26}{'accuracy, points':>26}",
+    ]
+    for workload, change in found.held_out.items():
+        latency = [100 * value for value in (change.latency.value, change.latency.low, change.latency.high)]
+        cells = [(change.utility.value, change.utility.low, change.utility.high), latency]
+        cells.append((change.accuracy.value, change.accuracy.low, change.accuracy.high))
+        told = "".join(f"{f'{value:+.2f} [{low:+.2f}, {high:+.2f}]':>26}" for value, low, high in cells)
+        lines.append(f"{workload:<32}{told}")
+    return "\n".join(lines)
 
 
 def with_values(policy: NamedPolicy, values: dict[str, float]) -> NamedPolicy:

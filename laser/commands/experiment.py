@@ -12,6 +12,17 @@ import click
 if TYPE_CHECKING:
     from experiments.trials.setting import Setting
 
+
+def _seeds(context: click.Context, option: click.Parameter, said: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in said.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{said!r} is no list of seeds such as 11,12,13") from None
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise click.BadParameter(f"{said!r}: seeds must differ and be at least 0")
+    return seeds
+
+
 FILE = click.argument("file", type=click.Path(path_type=Path))
 OUT = click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Directory of results. [default: runs/NAME]"
@@ -79,6 +90,51 @@ def tell(file: Path, out: Path | None) -> None:
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{found.complete} of {found.trials} trials: {', '.join(str(each) for each in written)}")
+
+
+@command.command("tune")
+@FILE
+@OUT
+@click.option("--policy", "name", required=True, help="The load-aware policy of FILE whose settings are searched.")
+@click.option(
+    "--training", required=True, callback=_seeds, metavar="N,N,…", help="Seeds to search on; FILE's are reported on."
+)
+@click.option("--attempts", default=60, show_default=True, type=click.IntRange(2), help="Settings that are tried.")
+@click.option("--jobs", type=click.IntRange(1), help="Trials at once. [default: all cores]")
+def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], attempts: int, jobs: int | None) -> None:
+    """Search the controller's settings in simulation, by the mean utility over FILE's workloads.
+
+    Writes controller.yaml for `laser serve --controller`, and tuning.json with all that was tried.
+    """
+    from experiments.trials.running import player, workers
+    from experiments.trials.tuning import summary, tune, write
+
+    directory = out or _results(file)
+    try:
+        setting = _setting(file)
+        policy = next((one for one in setting.experiment.policies if one.name == name), None)
+        if policy is None:
+            raise click.BadParameter(
+                f"there is no policy {name!r}, there are {', '.join(setting.experiment.policy_names)}",
+                param_hint="'--policy'",
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+        with (
+            workers(jobs or len(os.sched_getaffinity(0))) as pool,
+            click.progressbar(length=attempts, label="Tuning") as bar,
+        ):
+            found = tune(
+                setting,
+                policy,
+                training,
+                attempts=attempts,
+                play=player(setting, pool),
+                advance=partial(bar.update, 1),
+            )
+        written = write(directory, found)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"\n{summary(found)}\n\nFiles: {', '.join(str(each) for each in written)}")
 
 
 def _setting(file: Path) -> Setting:

@@ -19,7 +19,7 @@ from engine.base import (
     Request,
     SequenceId,
     Started,
-    Token,
+    Tokens,
 )
 from tests.tiny_models import Oracle
 
@@ -131,14 +131,16 @@ class Ledger:
                 case Started():
                     assert not account.started
                     account.started = True
-                case Token(token=token, forced=forced):
+                case Tokens(tokens=tokens, forced=forced):
                     assert account.started
+                    assert tokens, "no token has come"
                     assert forced == bool(account.due), "forced tokens come before sampled ones"
-                    if forced:
-                        assert token == account.due.popleft()
-                    account.tokens.append(token)
-                    account.sampled.append(not forced)
-                    account.armed_at.append(account.armed)
+                    for token in tokens:
+                        if forced:
+                            assert token == account.due.popleft()
+                        account.tokens.append(token)
+                        account.sampled.append(not forced)
+                        account.armed_at.append(account.armed)
                 case Probed(probe=probe):
                     assert account.probe == probe, "a probe that was dropped has answered"
                     assert self.asked[probe].answer is None

@@ -20,8 +20,8 @@ from engine.base import (
     SequenceError,
     SequenceId,
     Started,
-    Token,
     TokenError,
+    Tokens,
 )
 from models.score import Score
 from tests.engine.conftest import EngineUnderTest
@@ -74,7 +74,7 @@ def test_a_sequence_starts_grows_and_finishes_in_this_order(one: EngineUnderTest
     sequence = engine.submit(request(new=2))
     events = [event for _ in range(4) for event in engine.step()]
     assert events[0] == Started(sequence=sequence)
-    assert [type(event) for event in events] == [Started, Token, Token, Finished]
+    assert [type(event) for event in events] == [Started, Tokens, Tokens, Finished]
     assert events[-1] == Finished(sequence=sequence, reason=FinishReason.LENGTH)
 
 
@@ -114,9 +114,9 @@ def test_a_long_prompt_does_not_stall_the_others(one: EngineUnderTest) -> None:
     engine.step()
     long = engine.submit(request(40, 2))
     for _ in range(9):
-        grown = [event.sequence for event in engine.step() if isinstance(event, Token)]
+        grown = [event.sequence for event in engine.step() if isinstance(event, Tokens)]
         assert grown == [short]
-    assert {event.sequence for event in engine.step() if isinstance(event, Token)} == {short, long}
+    assert {event.sequence for event in engine.step() if isinstance(event, Tokens)} == {short, long}
 
 
 def test_a_request_that_can_never_fit_is_refused_with_need_and_limit(one: EngineUnderTest) -> None:
