@@ -23,7 +23,7 @@ from controller.estimator import LoadEstimate, LoadEstimator
 from controller.plan import Plan, Situation, Solver
 from controller.policies import Limits
 from controller.recorded import record
-from controller.settings import ControllerSettings, SettingsFile
+from controller.settings import ControllerSettings, PriceSource, SettingsSource
 from controller.state import ControllerState, Rung, Solves
 from models.latency import Plant
 from models.profile import NEVER, Profile
@@ -40,7 +40,7 @@ class Controller:
         self,
         profile: Profile,
         *,
-        settings: SettingsFile,
+        settings: SettingsSource,
         solver: Solver,
         max_batch: int | None = None,
         sink: Callable[[Mapping[str, Any]], None] | None = None,
@@ -268,6 +268,8 @@ class Controller:
         """Who decides now, at what price, and what was planned."""
         plan = self._plan
         if plan is not None and self._time - plan.situation.time_s <= settings.stale_s:
+            if settings.price is PriceSource.JOINT_PROGRAM:
+                return Rung.JOINT_PROGRAM, plan.decision.prices.token, plan.decision
             return Rung.POLICY_MAP, plan.price(in_system), plan.decision
         if self._stand_in is None or self._time - self._stand_in[0] >= min(settings.outer_s, settings.deadline_s):
             try:

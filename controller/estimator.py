@@ -16,6 +16,7 @@ from filterpy.kalman import KalmanFilter
 from controller.arrivals import ArrivalRate, ArrivalSettings
 from controller.load import Load
 from controller.step_time import StepTimeFilter, StepTimeSettings, softened
+from controller.windowed_rate import WindowedRate
 from models.latency import StepTime
 
 Array = npt.NDArray[np.float64]
@@ -27,6 +28,7 @@ class EstimatorSettings:
 
     arrivals: ArrivalSettings = field(default_factory=ArrivalSettings)
     step_time: StepTimeSettings = field(default_factory=StepTimeSettings)
+    window_s: float | None = None  # the rate is a plain mean over so long, unfiltered; None: filtered
     mix_s: float = 900.0  # τ: a request's weight in the class mix falls to 1/e in so many seconds
     mix_prior: float = 30.0  # requests' worth of belief in the initial mix
     initial_mix: tuple[float, ...] = ()  # by class; empty: all alike
@@ -42,6 +44,8 @@ class EstimatorSettings:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
                 raise ValueError(f"{name} is {value}, must be finite and above 0")
+        if self.window_s is not None and not (math.isfinite(self.window_s) and self.window_s > 0.0):
+            raise ValueError(f"window_s is {self.window_s}, must be finite and above 0")
         if not (math.isfinite(self.work_drift) and self.work_drift >= 0.0):
             raise ValueError(f"work_drift is {self.work_drift}, must be finite and at least 0")
         if not 0.0 < self.least_work < 1.0 < self.most_work < math.inf:
@@ -79,7 +83,7 @@ class LoadEstimator:
             raise ValueError(f"initial_mix has {len(settings.initial_mix)} entries, must have {len(classes)} or none")
         self.rejected = 0  # measurements that could not be: NaN, negative, or of no time at all
         self._index = {name: d for d, name in enumerate(classes)}
-        self._arrivals = ArrivalRate(settings.arrivals)
+        self._arrivals = _arrival_rate(settings)
         self._mix = _ClassMix(np.array(settings.initial_mix or [1.0 / len(classes)] * len(classes)), settings)
         self._work = [_WorkRatio(settings) for _ in classes]
         self._step_time = StepTimeFilter(settings.step_time)
@@ -169,6 +173,13 @@ class _WorkRatio:
         f.R = np.array([[softened(R, S=S, y=tokens - self.ratio * predicted, sigmas=self._settings.outlier)]])
         f.update(np.array([[tokens]]))
         f.x = np.clip(f.x, self._settings.least_work, self._settings.most_work)
+
+
+def _arrival_rate(settings: EstimatorSettings) -> ArrivalRate | WindowedRate:
+    arrivals = settings.arrivals
+    if settings.window_s is None:
+        return ArrivalRate(arrivals)
+    return WindowedRate(window_s=settings.window_s, initial_rate=arrivals.initial_rate, min_rate=arrivals.min_rate)
 
 
 def _sound(value: float, *, above: bool = False) -> bool:

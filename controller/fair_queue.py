@@ -25,6 +25,7 @@ class Claim:
     tenant: str = ""
     weight: float = 1.0  # the tenant's share against that of others
     priority: int = 0  # among the tenant's own requests: lower is earlier
+    length: float = 0.0  # predicted, tokens: of the tenant's equally urgent requests the shortest is first
     cost: float = 1.0  # tokens that it may take
 
     def __post_init__(self) -> None:
@@ -41,8 +42,8 @@ class _Place(Generic[T]):
     item: T
 
     @property
-    def rank(self) -> tuple[int, int]:
-        return self.claim.priority, self.number
+    def rank(self) -> tuple[int, float, int]:
+        return self.claim.priority, self.claim.length, self.number
 
 
 @dataclass(slots=True)

@@ -44,6 +44,7 @@ class Live:
     fork_at: int = 0  # thought tokens kept if the running probe is adopted
     last_probe_at: int = 0
     confidence: float | None = None
+    answers: list[tuple[int, ...]] = field(default_factory=list)  # of its probes
     probes: int = 0
     probe_rows: int = 0
     withdrawn: int = 0

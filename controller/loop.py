@@ -397,10 +397,11 @@ class ServingLoop:
                     rows=event.rows,
                 )
             )
+        live.answers.append(event.answer)
         limits = live.in_force = self._limits(live)
-        if limits.threshold is None or event.gave_up or event.confidence < limits.threshold:
+        live.exit_reason = _verdict(limits, event, live.answers)
+        if live.exit_reason is None:
             return
-        live.exit_reason = ExitReason.CONFIDENCE
         live.withdrawn += beyond
         live.tokens -= beyond
         del live.thought[live.fork_at :]
@@ -429,8 +430,8 @@ class ServingLoop:
                 live.exit_reason = why
                 self._drop_probe(live)
                 self._engine.force(sequence, live.landing)
-            elif limits.threshold is not None and live.probe is None:
-                self._ask(live, sequence, limits.threshold)
+            elif limits.probing and live.probe is None:
+                self._ask(live, sequence, limits)
         self._release(live)
 
     def _due(self, live: Live, now: float) -> ExitReason | None:
@@ -445,15 +446,15 @@ class ServingLoop:
             return ExitReason.LOOP
         return None
 
-    def _ask(self, live: Live, sequence: SequenceId, threshold: float) -> None:
-        """Fork a probe if the thought has just shown a transition point, far enough from the last."""
-        back = self._thinking.transition(live.thought)
+    def _ask(self, live: Live, sequence: SequenceId, limits: Limits) -> None:
+        """Fork a probe if it is time, or if the thought has just shown a transition point, far enough from the last."""
+        back = 0 if limits.every is not None else self._thinking.transition(live.thought)
         if back is None:
             return
         fork_at = len(live.thought) - back
-        if fork_at - live.last_probe_at < self._thinking.format.transitions.min_gap:
+        if fork_at - live.last_probe_at < (limits.every or self._thinking.format.transitions.min_gap):
             return
-        spec = replace(self._probe, give_up_below=threshold if threshold <= 1.0 else 0.0)
+        spec = replace(self._probe, give_up_below=_give_up_below(limits))
         live.probe = self._engine.fork(sequence, spec, back=back)
         live.fork_at = live.last_probe_at = fork_at
         live.probes += 1
@@ -486,8 +487,10 @@ class ServingLoop:
         request = live.request
         policy = self._policy.limits(request.difficulty)
         budget = policy.budget if request.budget is None else request.budget
-        return Limits(
+        return replace(
+            policy,
             threshold=policy.threshold if request.early_exit else None,
+            agree=policy.agree if request.early_exit else None,
             budget=live.budget_cap if budget is None else min(budget, live.budget_cap),
         )
 
@@ -516,6 +519,26 @@ class ServingLoop:
         self._finished += 1
         self._ended.append(Ended.of(live.id, now, live.request.difficulty, outcome))
         live.sink(outcome)
+
+
+def _verdict(limits: Limits, probed: Probed, answers: Sequence[tuple[int, ...]]) -> ExitReason | None:
+    """Whether what a probe has just told closes its thought; `answers` are those of all its probes, this one's last."""
+    if limits.threshold is not None and not probed.gave_up and probed.confidence >= limits.threshold:
+        return ExitReason.CONFIDENCE
+    if (
+        limits.agree is not None
+        and probed.answer
+        and tuple(answers[-limits.agree :]) == (probed.answer,) * limits.agree
+    ):
+        return ExitReason.CONSISTENCY
+    return None
+
+
+def _give_up_below(limits: Limits) -> float:
+    """The confidence out of whose reach a probe's answer is of no more use: any answer may agree with the next."""
+    if limits.threshold is None or limits.threshold > 1.0 or limits.agree is not None:
+        return 0.0
+    return limits.threshold
 
 
 def _is_one_token(event: Event) -> bool:

@@ -12,16 +12,30 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What bounds a thought now. None: no probing, or no budget."""
+    """What bounds a thought now. Without threshold and agree it is not probed, without budget it has none.
+
+    A thought with both a threshold and agree is closed by whichever is reached first.
+    """
 
     threshold: float | None = None  # confidence at which a thought is closed; above 1: probe, but never close
     budget: int | None = None  # thinking tokens
+    agree: int | None = None  # probes in a row with the same answer at which a thought is closed
+    every: int | None = None  # tokens from one probe to the next, wherever that is; None: at transition points
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not self.threshold > 0.0:
             raise ValueError(f"threshold is {self.threshold}, must be above 0")
         if self.budget is not None and self.budget < 0:
             raise ValueError(f"budget is {self.budget}, must be at least 0")
+        if self.agree is not None and self.agree < 2:
+            raise ValueError(f"agree is {self.agree}, must be at least 2")
+        if self.every is not None and self.every < 1:
+            raise ValueError(f"every is {self.every}, must be at least 1")
+
+    @property
+    def probing(self) -> bool:
+        """Whether running thoughts are asked for their answer."""
+        return self.threshold is not None or self.agree is not None
 
 
 class Policy(Protocol):
@@ -33,7 +47,7 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FixedPolicy:
-    """The same limits for every thought, whatever the load: full thought, a fixed threshold, a hard budget, or both."""
+    """The same limits for every thought, whatever the load: full thought, a threshold, a budget, agreeing probes."""
 
     fixed: Limits = Limits()
 

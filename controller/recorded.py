@@ -44,7 +44,7 @@ def record(
         "step_time": [estimate.step_time.a, estimate.step_time.c, estimate.step_time.g],
         "n": state.in_system,
         "rung": str(state.rung),
-        "failed": bool(state.problems) or state.rung is not Rung.POLICY_MAP,
+        "failed": bool(state.problems) or state.rung not in (Rung.POLICY_MAP, Rung.JOINT_PROGRAM),
         "price": state.price,
         "floors": floors,
         "slo_steps": None if state.slo_steps is None else list(state.slo_steps),

@@ -19,6 +19,7 @@ class ExitReason(StrEnum):
 
     NATURAL = "natural"  # the model closed it
     CONFIDENCE = "confidence"  # a probe's confidence reached the threshold
+    CONSISTENCY = "consistency"  # probes in a row gave the same answer
     BUDGET = "budget"  # its token budget was spent
     LOOP = "loop"  # it went round in circles
     DEADLINE = "deadline"  # what was left of the request's time went to the answer

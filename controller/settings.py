@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from controller.estimator import EstimatorSettings
 from controller.objective import Objective
 from models.strict_yaml import ConfigError, read
+
+
+class PriceSource(StrEnum):
+    """Where the price of a token comes from."""
+
+    POLICY_MAP = "policy-map"  # by the number of requests in the system
+    JOINT_PROGRAM = "joint-program"  # the mean over all numbers: what the policy map is compared with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +32,7 @@ class ControllerSettings:
     stale_s: float = 120.0  # a policy map is looked up for so long after it was asked for
     gap_s: float = 30.0  # look-ups further apart than this are a jump of the clock, which tells nothing of the load
     rows: int = 64  # of the policy map: requests in the system
+    price: PriceSource = PriceSource.POLICY_MAP
     objective: Objective = field(default_factory=Objective)
     estimator: EstimatorSettings = field(default_factory=EstimatorSettings)
 
@@ -35,6 +45,33 @@ class ControllerSettings:
             raise ValueError(f"gap_s is {self.gap_s}, must be above inner_s, {self.inner_s}")
         if self.rows < 2:
             raise ValueError(f"rows is {self.rows}, must be at least 2")
+
+
+class SettingsSource(Protocol):
+    """Where the controller has its settings from."""
+
+    @property
+    def settings(self) -> ControllerSettings:
+        """Those in force."""
+
+    @property
+    def error(self) -> str | None:
+        """What is wrong with newer ones."""
+
+    def refresh(self) -> bool:
+        """Look for new ones; whether there are."""
+
+
+class FixedSettings:
+    """Settings that never change."""
+
+    error = None
+
+    def __init__(self, settings: ControllerSettings) -> None:
+        self.settings = settings
+
+    def refresh(self) -> bool:
+        return False
 
 
 class SettingsFile:

@@ -14,6 +14,7 @@ class Rung(StrEnum):
     """Who decided: each stands in where the one before it cannot."""
 
     POLICY_MAP = "policy map"  # the last one solved
+    JOINT_PROGRAM = "joint program"  # its price, where the settings ask for it instead of the map's
     PRICE_BISECTION = "price bisection"  # on the tables, when there is no map or it is too old
     SAFE_POINT = "safe point"  # each class's cheapest certified point
 

@@ -80,7 +80,7 @@ class RecordedThought:
                 return self._trace.right
             case ExitReason.BUDGET:
                 return self.closed(thought.tokens)[1]
-            case ExitReason.CONFIDENCE:
+            case ExitReason.CONFIDENCE | ExitReason.CONSISTENCY:
                 return self._right_before(thought.tokens)
 
     def closed(self, at: int) -> tuple[int, bool]:

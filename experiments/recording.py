@@ -25,6 +25,7 @@ class RecordedQuestion:
     benchmark: str
     split: str | None
     difficulty: str | None  # its class, as told from the prompt
+    expected_tokens: float  # of its thought, as told from the prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ def recording(
                 benchmark=question.benchmark,
                 split=question.split,
                 difficulty=profile.difficulty.classify(records.traces[number].prompt),
+                expected_tokens=profile.difficulty.expected_tokens(records.traces[number].prompt),
             )
             for number, question in enumerate(questions)
         ),

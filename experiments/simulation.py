@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from controller.admission import AdmissionLimits
+from controller.fair_queue import Claim
 from controller.loop import ServingLoop
 from controller.plan import Plan, Situation
 from controller.policies import Policy
@@ -36,11 +38,13 @@ def simulate(
     clock: VirtualClock,
     policy: Policy,
     watcher: Watcher | None = None,
+    shortest_first: bool = False,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[RequestRecord]:
     """Ask the recording's question `questions[i]` at `arrivals[i]`, s, sorted; records in order of arrival.
 
-    `clock` is to be the one that policy and watcher read, and to stand before the first arrival.
+    `clock` is to be the one that policy and watcher read, and to stand before the first arrival. With `shortest_first`
+    the waiting request of the shortest predicted thought starts first.
     """
     engine = SimulatedEngine(
         recording.model,
@@ -60,8 +64,9 @@ def simulate(
         clock=clock,
         score=recording.score,
         watcher=None if watcher is None else _Untimed(watcher),
+        admission=AdmissionLimits(slots=machine.max_batch),
     )
-    return serve(recording, arrivals, questions, loop=loop, clock=clock, on_done=on_done)
+    return serve(recording, arrivals, questions, loop=loop, clock=clock, shortest_first=shortest_first, on_done=on_done)
 
 
 def serve(
@@ -71,6 +76,7 @@ def serve(
     *,
     loop: ServingLoop,
     clock: SkippingClock,
+    shortest_first: bool = False,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[RequestRecord]:
     """The same on a loop of whatever engine, on its clock; answers are taken to be as right as they were recorded."""
@@ -98,7 +104,10 @@ def serve(
                 keep=keep,
             )
             request = ReasoningRequest(
-                prompt=question.prompt, max_tokens=recording.max_tokens, difficulty=question.difficulty
+                prompt=question.prompt,
+                max_tokens=recording.max_tokens,
+                difficulty=question.difficulty,
+                claim=Claim(length=question.expected_tokens if shortest_first else 0.0),
             )
             loop.submit(request, listener)
             coming += 1

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from controller.registry import PolicyName, PolicySpec
 from engine.runner import Runner
 from laser.logs import LogFormat
 from laser.reasoning_fields import EffortShares
 from models.score import Score
 from models.strict_yaml import ConfigError, read
-
-DEFAULT_THRESHOLD = 0.9
-
-
-class PolicyName(StrEnum):
-    """Who says when a thought is closed."""
-
-    AUTO = "auto"  # load-aware where the model has a profile and no threshold or budget is given, else fixed
-    LOAD_AWARE = "load-aware"  # the controller: thresholds and budgets by class, from the load
-    FIXED = "fixed"  # one threshold, and a budget if given
-    BUDGET = "budget"  # a budget only, no probes
-    PAPER = "paper"  # a threshold that falls with the number of requests
-    NONE = "none"  # thoughts end by themselves
-
 
 LEAST: dict[str, int] = {
     "port": 0,
@@ -57,6 +43,9 @@ class ServeConfig:
     threshold: float | None = None  # confidence at which a thought is closed; None: 0.9, unless the policy says
     score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
     budget: int | None = None  # thinking tokens, for requests that do not bring their own
+    agree: int | None = None  # probes in a row with the same answer that close a thought, if the policy is consistency
+    every: int | None = None  # tokens from one probe to the next; None: at transition points
+    shortest_first: bool = False  # of waiting requests the one of the shortest predicted thought starts, not the first
     thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
     slo_s: float | None = None  # that a reply should take at most; the dashboard counts who kept it
     default_max_tokens: int = 2048  # thought and answer, for requests that do not say; less where the context is short
@@ -94,8 +83,14 @@ class ServeConfig:
             raise ValueError(f"threshold is {self.threshold}, must lie in (0, 1]")
         if self.slo_s is not None and not 0.0 < self.slo_s < math.inf:
             raise ValueError(f"slo_s is {self.slo_s}, must be finite and above 0")
-        if self.policy is PolicyName.BUDGET and self.budget is None:
-            raise ValueError("policy is budget, which needs one: say how many tokens with budget")
+        if self.policy is not PolicyName.AUTO:
+            self.spec(self.policy)  # raises for what can't be
+
+    def spec(self, policy: PolicyName) -> PolicySpec:
+        """A policy with this configuration's settings. Raises ValueError for those that it has no use for."""
+        return PolicySpec(
+            policy=policy, threshold=self.threshold, budget=self.budget, agree=self.agree, every=self.every
+        )
 
 
 def load_config(file: Path | None, flags: dict[str, Any]) -> ServeConfig:

@@ -7,8 +7,8 @@ import math
 from pydantic import BaseModel
 
 from controller.policies import Limits
+from controller.registry import PolicyName
 from controller.state import ControllerState
-from laser.config import PolicyName
 from laser.policy_choice import ChosenPolicy
 from models.profile import NEVER
 
@@ -37,6 +37,8 @@ class LimitsReport(BaseModel):
 
     threshold: float | None
     budget: int | None
+    agree: int | None = None  # probes in a row with the same answer that close it too
+    every: int | None = None  # tokens from one probe to the next; null: at transition points
 
 
 class CertifiedReport(BaseModel):
@@ -138,7 +140,7 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
 
 
 def _limits(limits: Limits) -> LimitsReport:
-    return LimitsReport(threshold=limits.threshold, budget=limits.budget)
+    return LimitsReport(threshold=limits.threshold, budget=limits.budget, agree=limits.agree, every=limits.every)
 
 
 def _by_class(state: ControllerState, limits: tuple[Limits, ...]) -> dict[str, LimitsReport]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.policies import FixedPolicy, Limits, Policy
+from controller.policies import Policy
+from controller.registry import PolicyName, PolicySpec, make_policy
 from controller.watch import Watcher
-from laser.config import DEFAULT_THRESHOLD, PolicyName, ServeConfig
+from laser.config import ServeConfig
 from models.chat_model import ChatModel
 from models.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
 
@@ -29,6 +30,7 @@ class ChosenPolicy:
     policy: Policy
     watcher: Watcher | None = None
     profile: Profile | None = None  # of the model, whoever decides
+    shortest_first: bool = False
     note: str | None = None  # why it is this one, where that may surprise
     ends: tuple[Callable[[], None], ...] = ()
 
@@ -42,6 +44,12 @@ class ChosenPolicy:
     def classify(self, prompt: Sequence[int]) -> str | None:
         """The difficulty class of a prompt; None where the model has no profile to tell it by."""
         return None if self.profile is None else self.profile.difficulty.classify(prompt)
+
+    def length(self, prompt: Sequence[int]) -> float:
+        """How long its thought is predicted to be, tokens, where the shortest is to start first; else 0."""
+        if not self.shortest_first or self.profile is None:
+            return 0.0
+        return self.profile.difficulty.expected_tokens(prompt)
 
     def close(self) -> None:
         """End what runs beside the policy."""
@@ -66,21 +74,25 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
             name = PolicyName.LOAD_AWARE
         if profile is None and not given:
             log.info("the policy is fixed, not load-aware: %s", note)
-    if name is PolicyName.LOAD_AWARE:
-        if profile is None:
-            raise ProfileError(f"policy is load-aware, which needs a profile: {missing}")
-        return _load_aware(config, profile)
-    if name is PolicyName.PAPER:
-        if profile is None:
-            raise ProfileError(f"policy is paper, which needs a profile's certified thresholds: {missing}")
-        return _paper(profile)
-    threshold = DEFAULT_THRESHOLD if config.threshold is None else config.threshold
-    limits = {
-        PolicyName.FIXED: Limits(threshold=threshold if config.early_exit else None, budget=config.budget),
-        PolicyName.BUDGET: Limits(budget=config.budget),
-        PolicyName.NONE: Limits(),
-    }[name]
-    return ChosenPolicy(name=name, policy=FixedPolicy(limits), profile=profile, note=note)
+    if profile is None and (name.needs_profile or config.shortest_first):
+        what = f"policy is {name}" if name.needs_profile else "shortest_first is set"
+        raise ProfileError(f"{what}, which needs a profile: {missing}")
+    spec = config.spec(name)
+    if name is PolicyName.FIXED and not config.early_exit:
+        spec = PolicySpec(policy=PolicyName.NONE if config.budget is None else PolicyName.BUDGET, budget=config.budget)
+    ends: list[Callable[[], None]] = []
+    made = make_policy(
+        spec, profile, max_batch=config.max_batch, controller=lambda usable: _controller(config, usable, ends)
+    )
+    return ChosenPolicy(
+        name=name,
+        policy=made.policy,
+        watcher=made.watcher,
+        profile=profile,
+        shortest_first=config.shortest_first,
+        note=note,
+        ends=tuple(ends),
+    )
 
 
 def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Profile | None, str | None]:
@@ -99,7 +111,8 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
     return profile, None
 
 
-def _load_aware(config: ServeConfig, profile: Profile) -> ChosenPolicy:
+def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], None]]) -> Controller:
+    """The controller and its threads; `ends` takes what ends them."""
     from controller.control import Controller
     from controller.decision_log import DecisionLog
     from controller.planner import Planner
@@ -108,12 +121,12 @@ def _load_aware(config: ServeConfig, profile: Profile) -> ChosenPolicy:
 
     settings = SettingsFile(config.controller, len(profile.classes))
     solver = SolverThread(Planner(profile.quality(), clock=time.perf_counter))
-    ends: list[Callable[[], None]] = [solver.stop]
+    ends.append(solver.stop)
     sink = None
     if config.decision_log is not None:
         sink = DecisionLog(config.decision_log)
         ends.append(sink.close)
-    controller = Controller(
+    return Controller(
         profile,
         settings=settings,
         solver=solver,
@@ -121,17 +134,3 @@ def _load_aware(config: ServeConfig, profile: Profile) -> ChosenPolicy:
         sink=sink,
         complaints=(lambda: None) if sink is None else sink.complaint,
     )
-    return ChosenPolicy(
-        name=PolicyName.LOAD_AWARE, policy=controller, watcher=controller, profile=profile, ends=tuple(ends)
-    )
-
-
-def _paper(profile: Profile) -> ChosenPolicy:
-    from controller.load_rule import LoadRule, LoadRuleSettings
-
-    thresholds = [profile.thresholds[i] for i, j in profile.points() if j == 0]
-    known = [threshold for threshold in thresholds if threshold is not None]
-    if not known:
-        raise ProfileError("policy is paper, but the profile certifies no threshold without a budget")
-    rule = LoadRule(known, LoadRuleSettings())
-    return ChosenPolicy(name=PolicyName.PAPER, policy=rule, watcher=rule, profile=profile)

@@ -258,7 +258,12 @@ class Service:
             deadline_s=slo.by_s(max_tokens, stated_ms),
             ttft_s=slo.ttft_s,
             name=name,
-            claim=Claim(tenant=caller.name, weight=caller.weight, priority=request.priority),
+            claim=Claim(
+                tenant=caller.name,
+                weight=caller.weight,
+                priority=request.priority,
+                length=self._deployment.chosen.length(prompt),
+            ),
         )
 
     def _prompt(self, request: GenerationFields) -> tuple[tuple[int, ...], bool]:

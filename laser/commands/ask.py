@@ -61,6 +61,8 @@ def _exit(laser: dict[str, Any]) -> str:
     match laser.get("exit_reason"):
         case "confidence":
             return f"stopped thinking: confidence {laser['confidence']:.2f} ≥ {laser['threshold']:.2f} {after}"
+        case "consistency":
+            return f"stopped thinking: its trial answers agreed {after}"
         case "budget":
             return f"stopped thinking: its budget of {laser['budget']} tokens was spent"
         case "natural":

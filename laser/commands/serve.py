@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+POLICIES = (
+    "auto", "load-aware", "fixed", "budget", "consistency", "paper", "load-table", "thresholds-only", "budgets-only",
+    "no-thinking", "none",
+)  # fmt: skip
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_S = 5  # that connections have to close once all replies have ended
 
@@ -33,7 +37,7 @@ GRACE_S = 5  # that connections have to close once all replies have ended
 @click.option("--port", type=int, help="Port to listen on; 0: any free one. [default: 8000]")
 @click.option(
     "--policy",
-    type=click.Choice(["auto", "load-aware", "fixed", "budget", "paper", "none"]),
+    type=click.Choice(POLICIES),
     help="Who closes thoughts. [default: auto: load-aware if the model has a profile, else fixed]",
 )
 @click.option("--controller", type=click.Path(path_type=Path), help="Load-aware settings, YAML; reread on change.")
@@ -46,6 +50,9 @@ GRACE_S = 5  # that connections have to close once all replies have ended
     help="Confidence. [default: the thinking format's]",
 )
 @click.option("--budget", type=int, help="Thinking tokens, where a request does not say. [default: no budget]")
+@click.option("--agree", type=int, help="Probes in a row with the same answer, if consistency. [default: 3]")
+@click.option("--every", type=int, help="Tokens from one probe to the next. [default: at transition points]")
+@click.option("--shortest-first/--first-come", default=None, help="Who starts first. [default: first-come]")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
 @click.option("--slo-s", type=float, help="Seconds a reply should take at most, for the dashboard. [default: none]")
 @click.option("--default-max-tokens", type=int, help="Reply length for requests that name none. [default: 2048]")

@@ -85,6 +85,13 @@ def test_a_profiled_model_is_served_load_aware_and_a_burst_moves_its_limits(
         ({"policy": PolicyName.BUDGET, "budget": 100}, "budget", {"threshold": None, "budget": 100}),
         ({"policy": PolicyName.NONE}, "none", {"threshold": None, "budget": None}),
         ({"policy": PolicyName.PAPER}, "paper", {"threshold": 0.97, "budget": None}),
+        ({"policy": PolicyName.NO_THINKING}, "no-thinking", {"threshold": None, "budget": 0}),
+        ({"policy": PolicyName.LOAD_TABLE}, "load-table", {"threshold": None, "budget": None}),
+        (
+            {"policy": PolicyName.CONSISTENCY, "every": 32},
+            "consistency",
+            {"threshold": None, "budget": None, "agree": 3, "every": 32},
+        ),
     ],
 )
 def test_other_policies_say_who_they_are(
@@ -93,7 +100,7 @@ def test_other_policies_say_who_they_are(
     with running(ServeConfig(model=profiled[0], **options)) as server:  # type: ignore[arg-type]
         told = seen(server)
     assert told["policy"] == policy
-    assert told["limits"] == {"any": limits}
+    assert told["limits"] == {"any": {"agree": None, "every": None, **limits}}
     assert told["rung"] is None
 
 

@@ -1,0 +1,140 @@
+"""Every policy by its name, and what it is set to: one list for servers, experiments and simulations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.control import Controller
+from controller.load_rule import LoadRule, LoadRuleSettings
+from controller.load_table import LoadTable, spread
+from controller.policies import FixedPolicy, Limits, Policy
+from controller.restriction import budgets_only, thresholds_only
+from controller.watch import Watcher
+from models.profile import Profile, ProfileError
+
+DEFAULT_THRESHOLD = 0.9
+DEFAULT_AGREE = 3  # with probes every 64 tokens Dynasor's middle setting
+
+
+class PolicyName(StrEnum):
+    """Who says when a thought is closed."""
+
+    AUTO = "auto"  # a server's choice: load-aware where the model has a profile and nothing is given, else fixed
+    LOAD_AWARE = "load-aware"  # the controller: thresholds and budgets by class, from the load
+    THRESHOLDS_ONLY = "thresholds-only"  # the controller without budgets
+    BUDGETS_ONLY = "budgets-only"  # the controller without probes
+    FIXED = "fixed"  # one threshold, and a budget if given
+    BUDGET = "budget"  # a budget only, no probes
+    CONSISTENCY = "consistency"  # some probes in a row with the same answer, and a budget if given
+    PAPER = "paper"  # a threshold that falls with the number of requests
+    LOAD_TABLE = "load-table"  # a budget that falls with the number of requests, from a static table
+    NO_THINKING = "no-thinking"  # thoughts are closed before they begin
+    NONE = "none"  # thoughts end by themselves
+
+    @property
+    def needs_profile(self) -> bool:
+        """Whether it goes by what calibration measured."""
+        return self in _BY_PROFILE
+
+    @property
+    def has_controller(self) -> bool:
+        """Whether it is the controller, whole or in part."""
+        return self in _CONTROLLERS
+
+
+_CONTROLLERS = {
+    PolicyName.LOAD_AWARE: lambda profile: profile,
+    PolicyName.THRESHOLDS_ONLY: thresholds_only,
+    PolicyName.BUDGETS_ONLY: budgets_only,
+}
+_BY_PROFILE = {*_CONTROLLERS, PolicyName.PAPER, PolicyName.LOAD_TABLE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySpec:
+    """A policy and its settings; those that it has no use for are refused."""
+
+    policy: PolicyName
+    threshold: float | None = None  # None: 0.9 if fixed
+    budget: int | None = None  # thinking tokens
+    agree: int | None = None  # probes; None: 3 if consistency
+    every: int | None = None  # tokens from one probe to the next; None: at transition points
+
+    def __post_init__(self) -> None:
+        for name, known in _USES.items():
+            value = getattr(self, name)
+            if value is not None and self.policy not in known:
+                raise ValueError(f"{name} is {value}, but policy is {self.policy}, which has none")
+        if self.threshold is not None and not 0.0 < self.threshold <= 1.0:
+            raise ValueError(f"threshold is {self.threshold}, must lie in (0, 1]")
+        if self.policy is PolicyName.BUDGET and self.budget is None:
+            raise ValueError("policy is budget, which needs one: say how many tokens with budget")
+        if self.policy is PolicyName.AUTO:
+            raise ValueError("policy is auto, which only a server can resolve: name the policy")
+        Limits(budget=self.budget, agree=self.agree, every=self.every)  # raises for what can't be
+
+    @property
+    def limits(self) -> Limits | None:
+        """What a policy that never changes its mind holds every thought to; None for the others."""
+        match self.policy:
+            case PolicyName.FIXED:
+                threshold = DEFAULT_THRESHOLD if self.threshold is None else self.threshold
+                return Limits(threshold=threshold, budget=self.budget, every=self.every)
+            case PolicyName.BUDGET:
+                return Limits(budget=self.budget)
+            case PolicyName.CONSISTENCY:
+                agree = DEFAULT_AGREE if self.agree is None else self.agree
+                return Limits(threshold=self.threshold, budget=self.budget, agree=agree, every=self.every)
+            case PolicyName.NO_THINKING:
+                return Limits(budget=0)
+            case PolicyName.NONE:
+                return Limits()
+        return None
+
+
+_USES = {
+    "threshold": {PolicyName.FIXED, PolicyName.CONSISTENCY},
+    "budget": {PolicyName.FIXED, PolicyName.BUDGET, PolicyName.CONSISTENCY},
+    "agree": {PolicyName.CONSISTENCY},
+    "every": {PolicyName.FIXED, PolicyName.CONSISTENCY},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A policy, and who watches the loop for it."""
+
+    policy: Policy
+    watcher: Watcher | None = None
+
+
+def make_policy(
+    spec: PolicySpec, profile: Profile | None, *, max_batch: int, controller: Callable[[Profile], Controller]
+) -> Made:
+    """The policy that is meant; `controller` makes one that goes by a profile.
+
+    Raises ProfileError where the policy needs a profile, or something of it, that is not there.
+    """
+    if (limits := spec.limits) is not None:
+        return Made(policy=FixedPolicy(limits))
+    if profile is None:
+        raise ProfileError(f"policy is {spec.policy}, which needs a profile, and there is none")
+    adaptive: Controller | LoadRule | LoadTable
+    if spec.policy in _CONTROLLERS:
+        adaptive = controller(_CONTROLLERS[spec.policy](profile))
+    elif spec.policy is PolicyName.PAPER:
+        adaptive = LoadRule(_unbudgeted(profile), LoadRuleSettings())
+    else:
+        budgets = [profile.budgets[j] for i, j in profile.points() if i == 0]
+        adaptive = LoadTable(spread(budgets, max_batch))
+    return Made(policy=adaptive, watcher=adaptive)
+
+
+def _unbudgeted(profile: Profile) -> list[float]:
+    thresholds = [profile.thresholds[i] for i, j in profile.points() if j == 0]
+    known = [threshold for threshold in thresholds if threshold is not None]
+    if not known:
+        raise ProfileError("policy is paper, but the profile certifies no threshold without a budget")
+    return known

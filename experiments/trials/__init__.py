@@ -1,0 +1,1 @@
+"""Experiments: workloads × policies × seeds, run live or simulated, and what they tell."""

@@ -1,0 +1,190 @@
+"""What an experiment is: a YAML file that names workloads, policies and seeds, and what is measured of them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import product
+from pathlib import Path
+
+from controller.registry import PolicyName, PolicySpec
+from controller.settings import ControllerSettings
+from experiments.workloads import AnyWorkload
+from models.difficulty import CLASSES
+from models.strict_yaml import read
+
+CONSTANT = (PolicyName.NONE, PolicyName.FIXED, PolicyName.BUDGET)  # those that differ in threshold and budget alone
+
+
+class Backend(StrEnum):
+    """What serves the requests."""
+
+    LIVE = "live"  # `laser serve` on this machine, over HTTP
+    SIMULATED = "simulated"  # the same loop and policies over recorded thoughts, on a virtual clock
+
+
+class RateUnit(StrEnum):
+    """What the workloads' rates are given in."""
+
+    REQUESTS = "requests/s"
+    CAPACITY = "capacity"  # shares of the requests/s that the profile says can be served with full thought
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedWorkload:
+    """When requests arrive."""
+
+    name: str
+    arrivals: AnyWorkload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedPolicy:
+    """Who closes thoughts."""
+
+    name: str
+    policy: PolicyName
+    threshold: float | None = None
+    budget: int | None = None
+    agree: int | None = None
+    every: int | None = None
+    shortest_first: bool = False  # admission by predicted length instead of arrival
+    oracle: bool = False  # a probe is sure of its answer exactly if that is right; simulated only
+    controller: ControllerSettings = field(default_factory=ControllerSettings)  # of the load-aware policies
+
+    def __post_init__(self) -> None:
+        if self.oracle and self.policy is not PolicyName.FIXED:
+            raise ValueError(f"oracle is set and policy is {self.policy}, must be fixed")
+        _ = self.spec  # raises for what can't be
+
+    @property
+    def spec(self) -> PolicySpec:
+        """The policy itself."""
+        return PolicySpec(
+            policy=self.policy, threshold=self.threshold, budget=self.budget, agree=self.agree, every=self.every
+        )
+
+    @property
+    def constant(self) -> bool:
+        """Whether it is one threshold and one budget for all, whatever happens."""
+        return self.policy in CONSTANT and not self.shortest_first and not self.oracle and self.every is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hindsight:
+    """Constant settings that are all run, so that the best of them can be named afterwards."""
+
+    thresholds: tuple[float, ...]
+    budgets: tuple[int, ...] = ()
+
+    def policies(self) -> list[NamedPolicy]:
+        """Each threshold and each budget, alone and with one another."""
+        return [
+            _constant(threshold, budget)
+            for threshold, budget in product((None, *self.thresholds), (None, *self.budgets))
+            if (threshold, budget) != (None, None)
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slo:
+    """Seconds from arrival to end that are good enough, by difficulty class."""
+
+    easy: float
+    medium: float
+    hard: float
+
+    def __post_init__(self) -> None:
+        for name in CLASSES:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0.0):
+                raise ValueError(f"{name} is {value} s, must be finite and above 0")
+
+    def seconds(self, difficulty: str | None) -> float:
+        """For a class; where it is not known, for the hardest."""
+        return float(getattr(self, difficulty or "hard"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """A grid of workloads × policies × seeds. Of one workload and seed all policies get the same requests."""
+
+    backend: Backend
+    workloads: tuple[NamedWorkload, ...]
+    policies: tuple[NamedPolicy, ...]
+    seeds: tuple[int, ...]
+    duration_s: float  # in which requests arrive; a run ends with its last reply
+    slo_s: Slo
+    baseline: str  # the policy that the others are compared with
+    full_thought: str  # the policy whose accuracy the others lose or gain
+    rates: RateUnit = RateUnit.REQUESTS
+    warmup_s: float = 0.0  # requests that arrive before are served but not counted
+    hindsight: Hindsight | None = None
+    questions: int = 200  # of each benchmark, drawn anew for each seed; live only
+    max_tokens: int = 768  # of a reply; in simulation as in the calibration
+    max_batch: int = 32  # sequences decoded at once
+    latency_weight: float = 1e-3  # correct answers that one second of one user's waiting is worth, in the report
+    model: Path | None = None  # its directory; None: the bundled one
+    profile: Path | None = None  # None: the model's own; simulated only
+    records: Path | None = None  # the thoughts that `laser calibrate` recorded; simulated only
+
+    def __post_init__(self) -> None:
+        for what, names in (("workloads", self.workload_names), ("policies", self.policy_names)):
+            if not names:
+                raise ValueError(f"{what} is empty, must have at least one entry")
+            twice = [name for name, times in Counter(names).items() if times > 1]
+            if twice:
+                raise ValueError(f"{what} has {twice[0]!r} twice, names must differ")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds are {list(self.seeds)}, must be at least one, differ, and be at least 0")
+        if not (math.isfinite(self.duration_s) and self.duration_s > 0.0):
+            raise ValueError(f"duration_s is {self.duration_s}, must be finite and above 0")
+        if not 0.0 <= self.warmup_s < self.duration_s:
+            raise ValueError(f"warmup_s is {self.warmup_s}, must be at least 0 and below duration_s, {self.duration_s}")
+        for name in ("questions", "max_tokens", "max_batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if not (math.isfinite(self.latency_weight) and self.latency_weight >= 0.0):
+            raise ValueError(f"latency_weight is {self.latency_weight}, must be finite and at least 0")
+        for name in ("baseline", "full_thought"):
+            if getattr(self, name) not in self.policy_names:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(self.policy_names)}")
+        if self.backend is Backend.SIMULATED and self.records is None:
+            raise ValueError("backend is simulated, which needs records: those that `laser calibrate` has written")
+        if self.backend is Backend.LIVE:
+            for name in ("profile", "records"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} is {getattr(self, name)}, but backend is live: must not be given")
+            for one in self.policies:
+                if one.oracle:
+                    raise ValueError(f"policy {one.name!r} is an oracle, which backend live cannot have")
+
+    @property
+    def workload_names(self) -> list[str]:
+        return [one.name for one in self.workloads]
+
+    @property
+    def policy_names(self) -> list[str]:
+        return [one.name for one in self.policies]
+
+    @property
+    def all_policies(self) -> tuple[NamedPolicy, ...]:
+        """Those named, and those of the hindsight that are not among them."""
+        if self.hindsight is None:
+            return self.policies
+        named = {one.spec for one in self.policies if one.constant}
+        return self.policies + tuple(one for one in self.hindsight.policies() if one.spec not in named)
+
+
+def read_experiment(path: Path) -> Experiment:
+    """The experiment in a YAML file. Raises ConfigError naming file, line and key."""
+    return read(path, Experiment)
+
+
+def _constant(threshold: float | None, budget: int | None) -> NamedPolicy:
+    if threshold is None:
+        return NamedPolicy(name=f"budget {budget}", policy=PolicyName.BUDGET, budget=budget)
+    name = f"threshold {threshold:g}" + (f", budget {budget}" if budget is not None else "")
+    return NamedPolicy(name=name, policy=PolicyName.FIXED, threshold=threshold, budget=budget)

@@ -1,0 +1,215 @@
+"""A trial on a live server: `laser serve` in a process of its own, and clients that come when they are due.
+
+Requests are open loop: each is sent at its time, however many still wait, and its latency counts from that time, so
+that a slow client cannot flatter the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from experiments.evaluation import Question
+from experiments.request_record import RequestRecord
+from experiments.trials.experiment import Experiment, NamedPolicy
+from experiments.trials.trial import Requests, described
+
+TIMEOUT_S = 600.0  # without a byte from the server: it pings far more often
+END_S = 20.0  # that a server has to end
+
+Took = Callable[[RequestRecord], None]
+
+
+class ServerError(RuntimeError):
+    """The server did not start, or ended while it was needed; the message has its last words."""
+
+
+async def run_live(
+    experiment: Experiment,
+    policy: NamedPolicy,
+    questions: Sequence[Question],
+    requests: Requests,
+    took: Took,
+) -> None:
+    """Serve a trial's requests under a policy; `took` gets each as it ends. Raises ServerError."""
+    with tempfile.TemporaryDirectory(prefix="laser-trial-") as directory:
+        config = server_config(experiment, policy, Path(directory))
+        async with serving(config, Path(directory) / "log") as url:
+            await drive(url, questions, requests, experiment.max_tokens, took)
+
+
+def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) -> Path:
+    """The file of `laser serve --config` for a policy."""
+    said: dict[str, Any] = {
+        **described(policy.spec),
+        "shortest_first": policy.shortest_first,
+        "max_batch": experiment.max_batch,
+        "port": 0,
+    }
+    if experiment.model is not None:
+        said["model"] = str(experiment.model.resolve())
+    if policy.policy.has_controller:
+        settings = directory / "controller.yaml"
+        settings.write_text(yaml.safe_dump(described(policy.controller)), encoding="utf-8")
+        said["controller"] = str(settings)
+    config = directory / "serve.yaml"
+    config.write_text(yaml.safe_dump(said), encoding="utf-8")
+    return config
+
+
+@asynccontextmanager
+async def serving(config: Path, log: Path) -> AsyncIterator[str]:
+    """A server's address, while the block runs. Raises ServerError if it does not start, or has ended in between."""
+    with log.open("wb") as errors:
+        server = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "experiments.trials.tethered", "laser", "serve", "--config", str(config),
+            stdin=asyncio.subprocess.PIPE,  # closes with this process: the server does not outlive it
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        ready = re.search(r"is ready at (http://\S+)", (await server.stdout.readline()).decode())
+        if ready is None:
+            raise ServerError(f"laser serve did not start: {_last_words(log)}")
+        yield ready[1]
+        if server.returncode is not None:
+            raise ServerError(f"laser serve has ended with {server.returncode}: {_last_words(log)}")
+    finally:
+        if server.returncode is None:
+            server.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(server.wait(), END_S)
+            except TimeoutError:
+                server.kill()
+                await server.wait()
+
+
+async def drive(url: str, questions: Sequence[Question], requests: Requests, max_tokens: int, took: Took) -> None:
+    """Send all requests when they are due, and wait for their replies. Raises ServerError where not even one is served.
+
+    One request goes before, which nobody counts: what is slow the first time is not the first one's fault.
+    """
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=TIMEOUT_S, limits=limits) as client:
+        try:
+            await _ask(client, questions[0], max_tokens)
+        except (httpx.HTTPError, ReplyError) as error:
+            raise ServerError(f"laser serve does not answer: {error}") from error
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            arrivals = zip(requests.times.tolist(), requests.questions.tolist(), strict=True)
+            for number, (at_s, place) in enumerate(arrivals):
+                await asyncio.sleep(max(0.0, began + at_s - time.monotonic()))
+                group.create_task(_one(client, questions[place], number, place, began + at_s, at_s, max_tokens, took))
+
+
+async def _one(
+    client: httpx.AsyncClient,
+    question: Question,
+    number: int,
+    place: int,
+    due: float,
+    at_s: float,
+    max_tokens: int,
+    took: Took,
+) -> None:
+    laser: dict[str, Any] = {}
+    completion_tokens, first_answer_s, error, right = 0, None, None, None
+    try:
+        reply = await _ask(client, question, max_tokens)
+        laser, completion_tokens = reply.laser, reply.completion_tokens
+        first_answer_s = None if reply.first_answer is None else reply.first_answer - due
+        right = question.grade(reply.content)
+    except (httpx.HTTPError, ReplyError) as failure:
+        error = f"{type(failure).__name__}: {failure}"
+    took(
+        RequestRecord(
+            number=number,
+            question=place,
+            benchmark=question.benchmark,
+            split=question.split,
+            difficulty=laser.get("difficulty"),
+            at_s=at_s,
+            queue_s=laser.get("queue_ms", 0.0) / 1e3,
+            first_answer_s=first_answer_s,
+            latency_s=time.monotonic() - due,
+            thought_tokens=laser.get("reasoning_tokens", 0),
+            completion_tokens=completion_tokens,
+            rows=completion_tokens + laser.get("probe_tokens", 0) + laser.get("withdrawn_tokens", 0),
+            probes=laser.get("probes", 0),
+            probe_rows=laser.get("probe_tokens", 0),
+            exit_reason=laser.get("exit_reason"),
+            threshold=laser.get("threshold"),
+            budget=laser.get("budget"),
+            right=right,
+            error=error,
+        )
+    )
+
+
+class ReplyError(Exception):
+    """A reply that says it has failed, or breaks off."""
+
+
+class _Reply:
+    """A streamed reply as it comes."""
+
+    def __init__(self) -> None:
+        self.content = ""
+        self.first_answer: float | None = None  # when its first text came
+        self.laser: dict[str, Any] = {}
+        self.completion_tokens = 0
+
+    def take(self, chunk: dict[str, Any]) -> None:
+        if "error" in chunk:
+            raise ReplyError(str(chunk["error"].get("message")))
+        for choice in chunk["choices"]:
+            text = choice["delta"].get("content")
+            if text:
+                if self.first_answer is None:
+                    self.first_answer = time.monotonic()
+                self.content += text
+        self.laser = chunk.get("laser") or self.laser
+        if chunk.get("usage"):
+            self.completion_tokens = chunk["usage"]["completion_tokens"]
+
+
+async def _ask(client: httpx.AsyncClient, question: Question, max_tokens: int) -> _Reply:
+    body = {
+        "messages": [{"role": "user", "content": question.text}],
+        "max_tokens": max_tokens,
+        "temperature": 0.0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "include_reasoning": False,  # thoughts are counted, not read: the client shares the machine
+    }
+    reply = _Reply()
+    async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+        if response.is_error:
+            raise ReplyError(f"{response.status_code}: {(await response.aread())[:200].decode(errors='replace')}")
+        async for line in response.aiter_lines():
+            if line == "data: [DONE]":
+                return reply
+            if line.startswith("data: "):
+                reply.take(json.loads(line.removeprefix("data: ")))
+    raise ReplyError("the stream broke off before its end")
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

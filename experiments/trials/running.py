@@ -1,0 +1,111 @@
+"""Runs what is missing of an experiment: live trials one after the other, simulated ones on all cores."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from multiprocessing import get_context
+from typing import Any
+
+from experiments.provenance import processor
+from experiments.request_record import RequestRecord
+from experiments.trials.experiment import Backend, Experiment
+from experiments.trials.live import run_live
+from experiments.trials.setting import Setting
+from experiments.trials.simulated import simulation
+from experiments.trials.store import Store
+from experiments.trials.trial import Trial
+
+Advance = Callable[[int], None]
+Play = Callable[[Sequence[Trial]], list[list[RequestRecord]]]
+
+
+def run_missing(setting: Setting, store: Store, *, jobs: int, advance: Advance) -> None:
+    """Run every trial that is not complete; `advance` hears of requests done. Raises StoreError, ServerError."""
+    missing = [trial for trial in setting.trials if not store.has(trial.slug, setting.describe(trial))]
+    if setting.experiment.backend is Backend.LIVE:
+        for trial in missing:
+            _run_live(setting, store, trial, advance)
+    elif missing:
+        with workers(min(jobs, len(missing))) as pool:
+            running = [pool.submit(_run_simulated, setting, store, trial) for trial in missing]
+            for done in as_completed(running):
+                advance(done.result())
+
+
+def _run_live(setting: Setting, store: Store, trial: Trial, advance: Advance) -> None:
+    with store.writing(trial.slug, setting.describe(trial), circumstances()) as draft:
+
+        def took(record: RequestRecord) -> None:
+            draft.add(record)
+            advance(1)
+
+        asked = setting.requests(trial)
+        asyncio.run(run_live(setting.experiment, trial.policy, setting.questions(trial.seed), asked, took))
+
+
+def _run_simulated(setting: Setting, store: Store, trial: Trial) -> int:
+    """In a process of its own; how many requests there were."""
+    records = simulation(setting.experiment).play(trial)
+    with store.writing(trial.slug, setting.describe(trial), circumstances()) as draft:
+        for record in records:
+            draft.add(record)
+    return len(records)
+
+
+def player(setting: Setting, pool: Executor) -> Play:
+    """Plays trials in the pool's processes, and keeps nothing of them."""
+
+    def play(trials: Sequence[Trial]) -> list[list[RequestRecord]]:
+        return list(pool.map(partial(_play, setting.experiment), trials))
+
+    return play
+
+
+def _play(experiment: Experiment, trial: Trial) -> list[RequestRecord]:
+    return simulation(experiment).play(trial)
+
+
+@contextmanager
+def workers(jobs: int) -> Iterator[Executor]:
+    """Processes for simulated trials; what has not begun when the block fails is not begun any more."""
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_quiet)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _quiet() -> None:
+    """A solver that is not sure is asked no further, and the next one is: nothing that a user must be told."""
+    warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+
+
+def counts(setting: Setting, store: Store) -> tuple[int, int]:
+    """Requests of all trials, and of those that are complete."""
+    total, done = 0, 0
+    for trial in setting.trials:
+        count = len(setting.requests(trial))
+        total += count
+        done += count * store.has(trial.slug, setting.describe(trial))
+    return total, done
+
+
+def circumstances() -> dict[str, Any]:
+    """Where and when a trial begins."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "load_average": list(os.getloadavg()),  # of other work: it slows wall clocks
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("laser-serving", "torch", "numpy")},
+    }

@@ -1,0 +1,125 @@
+"""What all trials of an experiment share: the model, its profile, the questions, and what decides an outcome."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.evaluation import Question
+from experiments.questions import bundled_questions
+from experiments.trials.experiment import Backend, Experiment, NamedPolicy
+from experiments.trials.simulated import simulation
+from experiments.trials.trial import QUESTION_SEEDS, Requests, Trial, described, requests, trials
+from models.chat_model import load_chat_model
+from models.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
+from models.reasoner import bundled_model
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An experiment, and all that its trials share."""
+
+    experiment: Experiment
+
+    @cached_property
+    def directory(self) -> Path:
+        """The model's."""
+        return self.experiment.model or bundled_model()
+
+    @cached_property
+    def profile(self) -> Profile | None:
+        """The model's; None where it has none. Raises ProfileError for one of another model."""
+        path = self.experiment.profile or self.directory / FILE_NAME
+        if not path.exists() and self.experiment.profile is None:
+            return None
+        return read_profile(path, identify(self.directory, load_chat_model(self.directory).thinking.format))
+
+    @cached_property
+    def capacity(self) -> float | None:
+        """Requests/s that the profile says can be served with full thought."""
+        if self.profile is None:
+            return None
+        full = np.average(np.array(self.profile.tokens)[:, 0, 0], weights=self.profile.counts)
+        return float(self.profile.queue().capacity / full)
+
+    @cached_property
+    def trials(self) -> tuple[Trial, ...]:
+        """All cells of the grid. Raises ValueError where two of them would share a file."""
+        found = tuple(trials(self.experiment, self.capacity))
+        slugs: dict[str, Trial] = {}
+        for trial in found:
+            other = slugs.setdefault(trial.slug, trial)
+            if other is not trial:
+                raise ValueError(
+                    f"{trial.workload.name!r} with {trial.policy.name!r} and {other.workload.name!r} with "
+                    f"{other.policy.name!r} would both be written to {trial.slug}.jsonl: rename one"
+                )
+        return found
+
+    def questions(self, seed: int) -> list[Question]:
+        """What is asked in trials of a seed."""
+        return _questions(self.experiment.questions, QUESTION_SEEDS + seed)
+
+    def describe(self, trial: Trial) -> dict[str, Any]:
+        """What decides a trial's outcome."""
+        one = self.experiment
+        return {
+            "backend": one.backend.value,
+            "workload": described(trial.workload),
+            "policy": _policy(trial.policy),
+            "seed": trial.seed,
+            "duration_s": one.duration_s,
+            "questions": one.questions,
+            "max_tokens": one.max_tokens,
+            "max_batch": one.max_batch,
+            **self._identity,
+        }
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        identity = identify(self.directory, load_chat_model(self.directory).thinking.format)
+        profile = None if self.profile is None else _sha256(self.experiment.profile or self.directory / FILE_NAME)
+        records = None if self.experiment.records is None else _sha256(self.experiment.records)
+        return {"weights_sha256": identity.weights_sha256, "profile_sha256": profile, "records_sha256": records}
+
+    def check(self) -> None:
+        """Raise ValueError now for what would fail a trial hours later."""
+        for policy in self.experiment.all_policies:
+            if self.profile is None and (policy.policy.needs_profile or policy.shortest_first):
+                raise ProfileError(
+                    f"policy {policy.name!r} needs a profile: {self.directory / FILE_NAME} does not exist; "
+                    "`laser calibrate` measures it"
+                )
+        for trial in self.trials:
+            self.requests(trial)
+
+    def requests(self, trial: Trial) -> Requests:
+        """The trial's requests."""
+        return requests(self.experiment, trial, self._pool(trial.seed))
+
+    def _pool(self, seed: int) -> int:
+        """How many questions there are to ask."""
+        if self.experiment.backend is Backend.SIMULATED:
+            return len(simulation(self.experiment).recorded.questions)
+        return len(self.questions(seed))
+
+
+def _policy(policy: NamedPolicy) -> dict[str, Any]:
+    """Without settings of a controller that it has not."""
+    said: dict[str, Any] = described(policy)
+    return said if policy.policy.has_controller else {name: said[name] for name in said if name != "controller"}
+
+
+@cache
+def _questions(count: int, seed: int) -> list[Question]:
+    return bundled_questions(count, seed)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,143 @@
+"""What trials came to, in a directory: a file of JSON Lines for each, a header and then one line a request.
+
+A trial's lines go to a draft as its requests end. Once the last is on the disk the draft gets its final name, in one
+step: a trial is there whole or not at all, whenever the run is killed, and none is there twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from experiments.request_record import RequestRecord
+
+FORMAT = "laser-trial"
+VERSION = 1
+DRAFT = ".draft"
+
+
+class StoreError(ValueError):
+    """A directory of results that cannot be used; the message names the file and what is wrong."""
+
+
+class Draft:
+    """A trial that runs: its requests as they end."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def add(self, record: RequestRecord) -> None:
+        """Write one request's line; anybody may read it at once."""
+        self._file.write(_line(asdict(record)))
+        self._file.flush()
+
+
+class Store:
+    """A directory of trials, each described by what decides its outcome."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make it if there is none. Raises StoreError where that cannot be."""
+        self._directory = directory
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{directory}: cannot be made: {error.strerror}") from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """For one run at a time. Raises StoreError where another has it."""
+        with (self._directory / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until it is closed, or the process is killed
+            except BlockingIOError as error:
+                raise StoreError(f"{self._directory}: another run is writing there") from error
+            yield
+
+    def has(self, slug: str, description: Mapping[str, Any]) -> bool:
+        """Whether the trial is complete. Raises StoreError where the file of its name is of another."""
+        path = self._path(slug)
+        if not path.exists():
+            return False
+        self._check(path, _header(path), description)
+        return True
+
+    @contextmanager
+    def writing(self, slug: str, description: Mapping[str, Any], origin: Mapping[str, Any]) -> Iterator[Draft]:
+        """Write a trial: complete once the block has ended without an error. `origin`: where and when it ran."""
+        path = self._path(slug)
+        draft = path.with_name(path.name + DRAFT)
+        header = {"format": FORMAT, "version": VERSION, "trial": description, "origin": origin}
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(_line(header))
+            yield Draft(file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        _sync(self._directory)
+
+    def read(self, slug: str, description: Mapping[str, Any]) -> list[RequestRecord]:
+        """A complete trial's requests in order of arrival. Raises StoreError."""
+        path = self._path(slug)
+        self._check(path, _header(path), description)
+        records = []
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if number > 1:
+                    try:
+                        records.append(RequestRecord(**json.loads(line)))
+                    except (ValueError, TypeError) as error:
+                        raise StoreError(f"{path}:{number}: is no request of a trial: {error}") from error
+        return sorted(records, key=lambda record: record.number)
+
+    def origin(self, slug: str) -> dict[str, Any]:
+        """Where and when a complete trial ran."""
+        found: dict[str, Any] = _header(self._path(slug))["origin"]
+        return found
+
+    def _path(self, slug: str) -> Path:
+        return self._directory / f"{slug}.jsonl"
+
+    def _check(self, path: Path, header: Mapping[str, Any], description: Mapping[str, Any]) -> None:
+        for key, ours in json.loads(json.dumps(description)).items():
+            theirs = header["trial"].get(key)
+            if theirs != ours:
+                raise StoreError(
+                    f"{path}: was run with {key} {_said(theirs)}, the experiment has {_said(ours)}: remove it or write "
+                    "elsewhere"
+                )
+
+
+def _header(path: Path) -> dict[str, Any]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            header = json.loads(file.readline())
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise StoreError(f"{path}:1: is no header of a trial: {error}") from error
+    if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (FORMAT, VERSION):
+        raise StoreError(f"{path}:1: is no header of a {FORMAT} of version {VERSION}")
+    return header
+
+
+def _line(said: Mapping[str, Any]) -> str:
+    return json.dumps(said, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _said(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)[:200]
+
+
+def _sync(directory: Path) -> None:
+    """The new name is on the disk, too."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,215 @@
+"""Searches the controller's settings on training seeds, and says on other seeds what the best of them are worth.
+
+What is sought is the highest mean utility over the experiment's workloads. The first settings tried are the
+experiment's own, so what is found is never worse on the training seeds; only the other seeds tell whether it is better.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import yaml
+
+from controller.settings import ControllerSettings
+from experiments.request_record import RequestRecord
+from experiments.trials.experiment import Experiment, NamedPolicy
+from experiments.trials.outcome import outcome
+from experiments.trials.paired import Paired, paired
+from experiments.trials.running import Play
+from experiments.trials.setting import Setting
+from experiments.trials.trial import Trial, described, scaled
+from models.replacement import replacing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knob:
+    """A setting that is searched, by its keys, and between which values."""
+
+    keys: tuple[str, ...]
+    low: float
+    high: float
+    log: bool = True
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.keys)
+
+
+KNOBS = (
+    Knob(keys=("inner_s",), low=0.1, high=2.0),
+    Knob(keys=("outer_s",), low=1.0, high=20.0),
+    Knob(keys=("change",), low=0.05, high=0.5),
+    Knob(keys=("objective", "latency_weight"), low=1e-4, high=1e-1),
+    Knob(keys=("objective", "max_load"), low=0.8, high=0.99, log=False),
+    Knob(keys=("objective", "threshold_rate"), low=1e-3, high=1.0),
+    Knob(keys=("objective", "stickiness"), low=1e-6, high=1e-2),
+    Knob(keys=("estimator", "arrivals", "slow"), low=1e-3, high=4e-2),
+    Knob(keys=("estimator", "arrivals", "fast"), low=5e-2, high=5e-1),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """Settings that were tried, and their mean utility over training seeds and workloads, correct answers."""
+
+    values: dict[str, float]
+    utility: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """The best settings found, and what they change against the experiment's own on seeds that had no part in it."""
+
+    settings: ControllerSettings
+    tried: tuple[Tried, ...]  # the experiment's own first
+    best: Tried
+    held_out: dict[str, Paired]  # by workload
+
+
+def tune(
+    setting: Setting,
+    policy: NamedPolicy,
+    training: Sequence[int],
+    *,
+    attempts: int,
+    play: Play,
+    advance: Callable[[], None] = lambda: None,
+) -> Tuned:
+    """Try `attempts` settings of a load-aware policy. Raises ValueError where it has no settings, or seeds overlap."""
+    experiment = setting.experiment
+    if not policy.policy.has_controller:
+        raise ValueError(f"policy {policy.name!r} is {policy.policy}, which has no controller to tune")
+    both = sorted({*training} & {*experiment.seeds})
+    if both:
+        raise ValueError(f"seed {both[0]} is for training and for reporting, must be for one of them")
+    tried: list[Tried] = []
+
+    def judge(trial: optuna.Trial) -> float:
+        values = {knob.name: trial.suggest_float(knob.name, knob.low, knob.high, log=knob.log) for knob in KNOBS}
+        tried.append(Tried(values=values, utility=_utility(setting, with_values(policy, values), training, play)))
+        advance()
+        return tried[-1].utility
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
+    study.enqueue_trial({knob.name: min(max(_value(policy.controller, knob), knob.low), knob.high) for knob in KNOBS})
+    study.optimize(judge, n_trials=attempts)
+    best = max(tried, key=lambda one: one.utility)
+    found = with_values(policy, best.values)
+    return Tuned(
+        settings=found.controller,
+        tried=tuple(tried),
+        best=best,
+        held_out=_held_out(setting, policy, found, play),
+    )
+
+
+def write(directory: Path, found: Tuned) -> list[Path]:
+    """controller.yaml, for `laser serve --controller`, and tuning.json."""
+    said = {
+        "best": asdict(found.best),
+        "held_out": {workload: asdict(change) for workload, change in found.held_out.items()},
+        "tried": [asdict(one) for one in found.tried],
+    }
+    texts = {
+        "controller.yaml": yaml.safe_dump(described(found.settings), sort_keys=False),
+        "tuning.json": json.dumps(said, allow_nan=False, indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        with replacing(directory / name) as draft:
+            draft.write_text(text, encoding="utf-8")
+    return [directory / name for name in texts]
+
+
+def summary(found: Tuned) -> str:
+    """The search for the terminal."""
+    own = found.tried[0]
+    lines = [
+        f"Utility on the training seeds: {100 * own.utility:.2f} points before, {100 * found.best.utility:.2f} after "
+        f"{len(found.tried)} settings",
+        "",
+        f"{'setting':<32}{'before':>12}{'best':>12}",
+        *(f"{name:<32}{own.values[name]:>12.4g}{value:>12.4g}" for name, value in found.best.values.items()),
+        "",
+        "On the other seeds, after against before, with 95 % intervals:",
+        f"{'workload':<32}{'utility, points':>26}{'mean latency %':>26}{'accuracy, points':>26}",
+    ]
+    for workload, change in found.held_out.items():
+        latency = [100 * value for value in (change.latency.value, change.latency.low, change.latency.high)]
+        cells = [(change.utility.value, change.utility.low, change.utility.high), latency]
+        cells.append((change.accuracy.value, change.accuracy.low, change.accuracy.high))
+        told = "".join(f"{f'{value:+.2f} [{low:+.2f}, {high:+.2f}]':>26}" for value, low, high in cells)
+        lines.append(f"{workload:<32}{told}")
+    return "\n".join(lines)
+
+
+def with_values(policy: NamedPolicy, values: dict[str, float]) -> NamedPolicy:
+    """The policy with these settings changed."""
+    settings = policy.controller
+    for knob in KNOBS:
+        settings = _changed(settings, knob.keys, values[knob.name])
+    return replace(policy, controller=settings)
+
+
+def _utility(setting: Setting, policy: NamedPolicy, seeds: Sequence[int], play: Play) -> float:
+    experiment = setting.experiment
+    played = play(_trials(setting, policy, seeds))
+    by_workload = [played[place : place + len(seeds)] for place in range(0, len(played), len(seeds))]
+    return math.fsum(
+        outcome(
+            [one for run in runs for one in _counted(experiment, run)],
+            experiment.slo_s,
+            seconds=experiment.duration_s,
+            latency_weight=experiment.latency_weight,
+        ).utility
+        for runs in by_workload
+    ) / len(by_workload)
+
+
+def _held_out(setting: Setting, before: NamedPolicy, now: NamedPolicy, play: Play) -> dict[str, Paired]:
+    experiment, seeds = setting.experiment, setting.experiment.seeds
+    old, new = (
+        [_counted(experiment, run) for run in play(_trials(setting, policy, seeds))] for policy in (before, now)
+    )
+    return {
+        workload.name: paired(
+            old[place : place + len(seeds)],
+            new[place : place + len(seeds)],
+            experiment.slo_s,
+            latency_weight=experiment.latency_weight,
+            rng=np.random.default_rng(0),
+        )
+        for place, workload in zip(range(0, len(old), len(seeds)), experiment.workloads, strict=True)
+    }
+
+
+def _trials(setting: Setting, policy: NamedPolicy, seeds: Sequence[int]) -> list[Trial]:
+    """Workload by workload."""
+    experiment = setting.experiment
+    return [
+        Trial(workload=scaled(workload, experiment.rates, setting.capacity), policy=policy, seed=seed)
+        for workload, seed in product(experiment.workloads, seeds)
+    ]
+
+
+def _counted(experiment: Experiment, run: Sequence[RequestRecord]) -> list[RequestRecord]:
+    return [one for one in run if one.at_s >= experiment.warmup_s]
+
+
+def _value(settings: Any, knob: Knob) -> float:
+    for key in knob.keys:
+        settings = getattr(settings, key)
+    return float(settings)
+
+
+def _changed(settings: Any, keys: tuple[str, ...], value: float) -> Any:
+    inner = _changed(getattr(settings, keys[0]), keys[1:], value) if len(keys) > 1 else value
+    return replace(settings, **{keys[0]: inner})

@@ -1,0 +1,150 @@
+"""`laser experiment`: workloads × policies × seeds from a YAML file, run, told and tuned."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from experiments.trials.setting import Setting
+
+
+def _seeds(context: click.Context, option: click.Parameter, said: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in said.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{said!r} is no list of seeds such as 11,12,13") from None
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise click.BadParameter(f"{said!r}: seeds must differ and be at least 0")
+    return seeds
+
+
+FILE = click.argument("file", type=click.Path(path_type=Path))
+OUT = click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Directory of results. [default: runs/NAME]"
+)
+
+
+@click.group("experiment")
+def command() -> None:
+    """Run experiments: a grid of workloads, policies and seeds in a YAML file.
+
+    configs/experiments/ has examples. Of one workload and seed all policies get the same requests at the same times.
+    """
+
+
+@command.command("run")
+@FILE
+@OUT
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Simulated trials at once; live ones run alone. [default: all cores]"
+)
+def run(file: Path, out: Path | None, jobs: int | None) -> None:
+    """Run what is missing of the experiment in FILE.
+
+    May be killed and started again at any time: what is complete is kept, what is not is run again from its beginning.
+    """
+    from experiments.trials.live import ServerError
+    from experiments.trials.running import counts, run_missing
+    from experiments.trials.store import Store
+
+    try:
+        setting = _setting(file)
+        store = Store(out or _results(file))
+        with store.locked():
+            total, done = counts(setting, store)
+            with click.progressbar(length=total, label=f"{len(setting.trials)} trials") as bar:
+                bar.update(done)
+                run_missing(setting, store, jobs=jobs or len(os.sched_getaffinity(0)), advance=partial(bar.update))
+    except (ServerError, OSError, ValueError) as error:  # ConfigError, StoreError and ProfileError are ValueErrors
+        raise click.ClickException(str(error)) from error
+    click.echo(f"Results: {out or _results(file)}; `laser experiment report {file}` tells them")
+
+
+@command.command("report")
+@FILE
+@OUT
+def tell(file: Path, out: Path | None) -> None:
+    """Tell what is complete of the experiment in FILE: report.md, .html, .json and .png beside the results."""
+    from experiments.trials.findings import findings
+    from experiments.trials.plots import draw
+    from experiments.trials.report import FIGURE, report, write
+    from experiments.trials.store import Store
+
+    directory = out or _results(file)
+    try:
+        if not directory.is_dir():
+            raise click.ClickException(f"{directory} does not exist; `laser experiment run {file}` makes it")
+        found = findings(_setting(file), Store(directory))
+        if not found.workloads:
+            raise click.ClickException(
+                f"{directory} has no policy with all its seeds yet: {found.complete} of {found.trials} trials are "
+                "complete"
+            )
+        draw(directory / FIGURE, found)
+        written = write(directory, report(file.stem, found), found)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{found.complete} of {found.trials} trials: {', '.join(str(each) for each in written)}")
+
+
+@command.command("tune")
+@FILE
+@OUT
+@click.option("--policy", "name", required=True, help="The load-aware policy of FILE whose settings are searched.")
+@click.option(
+    "--training", required=True, callback=_seeds, metavar="N,N,…", help="Seeds to search on; FILE's are reported on."
+)
+@click.option("--attempts", default=60, show_default=True, type=click.IntRange(2), help="Settings that are tried.")
+@click.option("--jobs", type=click.IntRange(1), help="Trials at once. [default: all cores]")
+def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], attempts: int, jobs: int | None) -> None:
+    """Search the controller's settings in simulation, by the mean utility over FILE's workloads.
+
+    Writes controller.yaml for `laser serve --controller`, and tuning.json with all that was tried.
+    """
+    from experiments.trials.running import player, workers
+    from experiments.trials.tuning import summary, tune, write
+
+    directory = out or _results(file)
+    try:
+        setting = _setting(file)
+        policy = next((one for one in setting.experiment.policies if one.name == name), None)
+        if policy is None:
+            raise click.BadParameter(
+                f"there is no policy {name!r}, there are {', '.join(setting.experiment.policy_names)}",
+                param_hint="'--policy'",
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+        with (
+            workers(jobs or len(os.sched_getaffinity(0))) as pool,
+            click.progressbar(length=attempts, label="Tuning") as bar,
+        ):
+            found = tune(
+                setting,
+                policy,
+                training,
+                attempts=attempts,
+                play=player(setting, pool),
+                advance=partial(bar.update, 1),
+            )
+        written = write(directory, found)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"\n{summary(found)}\n\nFiles: {', '.join(str(each) for each in written)}")
+
+
+def _setting(file: Path) -> Setting:
+    from experiments.trials.experiment import read_experiment
+    from experiments.trials.setting import Setting
+
+    setting = Setting(read_experiment(file))
+    setting.check()
+    return setting
+
+
+def _results(file: Path) -> Path:
+    return Path("runs") / file.stem

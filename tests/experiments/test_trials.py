@@ -1,0 +1,322 @@
+"""Experiments: what their files may say, that policies meet the same requests, that trials are there whole or not."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from controller.registry import PolicyName
+from experiments.request_record import RequestRecord
+from experiments.trials.experiment import (
+    Backend,
+    Experiment,
+    Hindsight,
+    NamedPolicy,
+    NamedWorkload,
+    RateUnit,
+    Slo,
+    read_experiment,
+)
+from experiments.trials.findings import best
+from experiments.trials.outcome import outcome
+from experiments.trials.paired import paired
+from experiments.trials.store import Store, StoreError
+from experiments.trials.trial import requests, scaled, trials
+from experiments.workloads import Mmpp, Poisson, Trace
+from models.strict_yaml import ConfigError
+
+SLO = Slo(easy=1.0, medium=2.0, hard=3.0)
+TEXT = """\
+backend: live
+seeds: [1, 2]
+duration_s: 30
+workloads:
+  - name: steady
+    arrivals: {kind: poisson, rate: 4}
+  - name: bursty
+    arrivals: {kind: mmpp, rate: 4, burst: 8, calm_s: 9, burst_s: 3}
+policies:
+  - {name: full, policy: none}
+  - {name: sure, policy: fixed, threshold: 0.95}
+  - {name: ours, policy: load-aware, controller: {outer_s: 2}}
+baseline: sure
+full_thought: full
+slo_s: {easy: 1, medium: 2, hard: 3}
+"""
+
+
+def written(directory: Path, text: str = TEXT) -> Path:
+    file = directory / "experiment.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def record(number: int, latency_s: float = 1.0, *, right: bool | None = True, **changes: object) -> RequestRecord:
+    fields: dict[str, object] = {
+        "number": number,
+        "question": number % 7,
+        "benchmark": ("arith", "words")[number % 2],
+        "split": None,
+        "difficulty": ("easy", "medium", "hard", None)[number % 4],
+        "at_s": float(number),
+        "queue_s": 0.0,
+        "first_answer_s": latency_s * 0.9,
+        "latency_s": latency_s,
+        "thought_tokens": 90,
+        "completion_tokens": 100,
+        "rows": 120,
+        "probes": 2,
+        "probe_rows": 15,
+        "exit_reason": "confidence",
+        "threshold": 0.9,
+        "budget": None,
+        "right": right,
+        "error": None,
+    }
+    return RequestRecord(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+# --- the file
+
+
+def test_a_file_names_workloads_policies_and_seeds(tmp_path: Path) -> None:
+    found = read_experiment(written(tmp_path))
+    assert found.workloads[1].arrivals == Mmpp(rate=4.0, burst=8.0, calm_s=9.0, burst_s=3.0)
+    assert found.policies[1].spec.threshold == 0.95
+    assert found.policies[2].controller.outer_s == 2.0
+    assert (found.backend, found.rates, found.warmup_s) == (Backend.LIVE, RateUnit.REQUESTS, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("seeds: [1, 2]", "seeds: []", r"yaml:1: seeds are \[\], must be at least one"),
+        ("seeds: [1, 2]", "seed: [1, 2]", "yaml:2: unknown key `seed`; did you mean `seeds`?"),
+        ("kind: poisson", "kind: possion", r"yaml:6: `workloads\[0\]\.arrivals\.kind` is 'possion', must be one of p"),
+        ("{kind: poisson, rate: 4}", "{kind: poisson, rate: -4}", r"yaml:6: `workloads\[0\]\.arrivals`: rate is -4\.0"),
+        ("calm_s: 9", "clam_s: 9", r"yaml:8: unknown key `workloads\[1\]\.arrivals\.clam_s`; did you mean `calm_s`"),
+        ("policy: none", "policy: never", r"yaml:10: `policies\[0\]\.policy` is 'never', must be one of auto, load-a"),
+        ("policy: none", "policy: auto", r"yaml:10: `policies\[0\]`: policy is auto, which only a server can resolve"),
+        ("threshold: 0.95", "threshold: 1.5", r"yaml:11: `policies\[1\]`: threshold is 1\.5, must lie in \(0, 1\]"),
+        ("threshold: 0.95", "oracle: true", "yaml:1: policy 'sure' is an oracle, which backend live cannot have"),
+        ("outer_s: 2", "outer: 2", r"yaml:12: unknown key `policies\[2\]\.controller\.outer`; did you mean `outer_s`?"),
+        ("name: ours", "name: sure", "yaml:1: policies has 'sure' twice, names must differ"),
+        ("baseline: sure", "baseline: unsure", "yaml:1: baseline is 'unsure', must be one of full, sure, ours"),
+        ("baseline: sure\n", "", "yaml:1: `baseline` is missing"),
+        ("medium: 2", "medium: 0", r"yaml:15: `slo_s`: medium is 0\.0 s, must be finite and above 0"),
+        (
+            "duration_s: 30",
+            "duration_s: 30\nwarmup_s: 30",
+            r"warmup_s is 30\.0, must be at least 0 and below duration_s",
+        ),
+        ("backend: live", "backend: simulated", "yaml:1: backend is simulated, which needs records"),
+    ],
+)
+def test_what_cannot_be_is_told_with_file_line_and_key(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert TEXT.count(old) == 1
+    with pytest.raises(ConfigError, match=told):
+        read_experiment(written(tmp_path, TEXT.replace(old, new)))
+
+
+# --- trials
+
+
+def test_policies_meet_the_same_requests_and_seeds_and_workloads_others(tmp_path: Path) -> None:
+    experiment = read_experiment(written(tmp_path))
+    drawn: dict[tuple[str, int], list[tuple[list[float], list[int]]]] = {}
+    for trial in trials(experiment, None):
+        one = requests(experiment, trial, pool=50)
+        drawn.setdefault((trial.workload.name, trial.seed), []).append((one.times.tolist(), one.questions.tolist()))
+    assert len(drawn) == 4
+    assert all(len(by_policy) == 3 and by_policy[0] == by_policy[1] == by_policy[2] for by_policy in drawn.values())
+    for (_, one), (_, other) in itertools.combinations(drawn.items(), 2):
+        assert one[0] != other[0]
+
+
+def test_no_question_comes_again_before_all_have_come(tmp_path: Path) -> None:
+    experiment = read_experiment(written(tmp_path))
+    trial = next(iter(trials(experiment, None)))
+    places = requests(experiment, trial, pool=20).questions.tolist()
+    assert len(places) > 60
+    for start in range(0, len(places) - 20, 20):
+        assert sorted(places[start : start + 20]) == list(range(20))
+
+
+def test_adding_a_policy_or_a_workload_changes_no_other_trial_s_requests(tmp_path: Path) -> None:
+    experiment = read_experiment(written(tmp_path))
+    swapped = dataclasses.replace(experiment, workloads=experiment.workloads[::-1], policies=experiment.policies[::-1])
+
+    def by_slug(one: Experiment) -> dict[str, list[float]]:
+        return {trial.slug: requests(one, trial, pool=50).times.tolist() for trial in trials(one, None)}
+
+    assert by_slug(experiment) == by_slug(swapped)
+
+
+def test_rates_may_be_shares_of_the_capacity(tmp_path: Path) -> None:
+    calm = NamedWorkload(name="calm", arrivals=Poisson(rate=0.5))
+    assert scaled(calm, RateUnit.CAPACITY, 12.0).arrivals == Poisson(rate=6.0)
+    assert scaled(calm, RateUnit.REQUESTS, None) == calm
+    with pytest.raises(ValueError, match="shares of the capacity, which needs a profile"):
+        scaled(calm, RateUnit.CAPACITY, None)
+    file = tmp_path / "times.jsonl"
+    file.write_text('{"timestamp": 0}\n{"timestamp": 1}\n')
+    with pytest.raises(ValueError, match="workload 'seen' has no rate"):
+        scaled(NamedWorkload(name="seen", arrivals=Trace(path=file)), RateUnit.CAPACITY, 12.0)
+
+
+def test_hindsight_runs_every_constant_setting_once(tmp_path: Path) -> None:
+    experiment = read_experiment(written(tmp_path))
+    wide = dataclasses.replace(experiment, hindsight=Hindsight(thresholds=(0.95, 0.8), budgets=(100,)))
+    added = wide.all_policies[len(experiment.policies) :]
+    assert {(one.threshold, one.budget) for one in added} == {(None, 100), (0.8, None), (0.8, 100), (0.95, 100)}
+    assert all(one.constant for one in added)  # 0.95 alone is named already
+
+
+def test_the_best_constant_in_hindsight_has_the_highest_utility() -> None:
+    candidates = [NamedPolicy(name=str(t), policy=PolicyName.FIXED, threshold=t) for t in (0.5, 0.8, 0.9)]
+
+    def came_to(share: float, latency_s: float):  # type: ignore[no-untyped-def]
+        records = [record(n, latency_s, right=n < 100 * share) for n in range(100)]
+        return outcome(records, SLO, seconds=10.0, latency_weight=0.01)
+
+    outcomes = {"0.5": came_to(0.7, 1.0), "0.8": came_to(0.95, 3.0), "0.9": came_to(0.97, 9.0)}
+    assert best(candidates, outcomes) == "0.8"  # .95 - .03 against .97 - .09 and .70 - .01
+    assert best(candidates, {}) is None
+
+
+# --- outcomes and differences
+
+
+def test_outcomes_count_what_was_served_and_what_failed() -> None:
+    records = [record(n, 0.5 + n, right=n != 2) for n in range(4)]
+    records.append(record(4, 0.0, right=None, error="ReplyError: 500", first_answer_s=None, rows=0))
+    found = outcome(records, SLO, seconds=10.0, latency_weight=0.01)
+    assert (found.requests, found.failed) == (5, 1)
+    assert found.latency.mean == pytest.approx(2.0)
+    assert found.accuracy.share == pytest.approx(3 / 5)  # one wrong, one failed
+    assert found.in_time.share == pytest.approx(3 / 5)  # 0.5 ≤ 1, 1.5 ≤ 2, 2.5 ≤ 3; 3.5 > 3 and one failed
+    assert found.goodput == pytest.approx(0.3)
+    assert found.tokens == 120.0
+    assert found.utility == pytest.approx(3 / 5 - 0.01 * 2.0)
+    assert found.benchmarks["arith"].count == 3
+    with pytest.raises(ValueError, match="all of them failed, the first with ReplyError: 500"):
+        outcome(records[4:], SLO, seconds=10.0, latency_weight=0.01)
+
+
+def test_a_policy_changes_nothing_against_itself() -> None:
+    run = [[record(n, 1.0 + n % 5) for n in range(60)]]
+    found = paired(run, run, SLO, latency_weight=0.01, rng=np.random.default_rng(0))
+    for name in ("latency", "in_time", "accuracy", "tokens", "utility"):
+        change = getattr(found, name)
+        assert (change.value, change.low, change.high) == (0.0, 0.0, 0.0)
+
+
+def test_paired_differences_find_what_was_changed() -> None:
+    rng = np.random.default_rng(1)
+    chance = rng.uniform(size=400)
+    before = [
+        [record(n, float(s), right=chance[n] < 0.9) for n, s in enumerate(rng.exponential(2.0, 400))] for _ in "ab"
+    ]
+    now = [
+        [
+            dataclasses.replace(one, latency_s=0.8 * one.latency_s, rows=90, right=chance[one.number] < 0.95)
+            for one in run
+        ]
+        for run in before
+    ]
+    gained = 100.0 * float(np.mean(chance < 0.95) - np.mean(chance < 0.9))
+    found = paired(before, now, SLO, latency_weight=0.01, rng=rng)
+    mean = np.mean([one.latency_s for run in before for one in run])
+    assert found.latency.value == pytest.approx(-0.2)
+    assert (found.latency.low, found.latency.high) == pytest.approx((-0.2, -0.2))
+    assert found.tokens.value == pytest.approx(-0.25)
+    assert found.accuracy.value == pytest.approx(gained)
+    assert 0.0 < found.accuracy.low < gained < found.accuracy.high < 2.0 * gained
+    assert found.utility.value == pytest.approx(gained + 100 * 0.01 * 0.2 * mean)
+    assert found.in_time.value > 0.0
+
+
+def test_the_interval_of_a_difference_knows_that_neighbours_wait_for_one_another() -> None:
+    """Ten jams of forty requests each tell ten things, not four hundred."""
+    rng = np.random.default_rng(2)
+    jams = np.repeat(rng.exponential(3.0, 10), 40)
+    singly = rng.permutation(jams)
+    calm = [[record(n, 1.0) for n in range(400)]]
+
+    def width(latencies: np.ndarray) -> float:
+        run = [[record(n, 1.0 + float(extra)) for n, extra in enumerate(latencies)]]
+        change = paired(calm, run, SLO, latency_weight=0.01, rng=np.random.default_rng(0)).latency
+        return change.high - change.low
+
+    assert width(jams) > 2.5 * width(singly)
+
+
+def test_only_runs_of_the_same_requests_are_compared() -> None:
+    run = [record(n) for n in range(5)]
+    with pytest.raises(ValueError, match="runs of 5 and 4 requests are compared"):
+        paired([run], [run[:4]], SLO, latency_weight=0.0, rng=np.random.default_rng(0))
+
+
+# --- the store
+
+
+def test_a_trial_counts_once_it_is_complete(tmp_path: Path) -> None:
+    store = Store(tmp_path / "new" / "results")
+    description = {"seed": 1, "policy": {"name": "a", "thresholds": (0.9,)}}
+    with pytest.raises(KeyboardInterrupt), store.writing("a-1", description, {}) as draft:  # noqa: PT012
+        draft.add(record(1))
+        raise KeyboardInterrupt
+    assert not store.has("a-1", description)
+    with store.writing("a-1", description, {"date": "today"}) as draft:
+        draft.add(record(1, error="it failed", right=None))
+        draft.add(record(0))
+    assert store.has("a-1", description)
+    assert store.read("a-1", description) == [record(0), record(1, error="it failed", right=None)]
+    assert store.origin("a-1") == {"date": "today"}
+    assert [file.name for file in sorted((tmp_path / "new" / "results").iterdir())] == ["a-1.jsonl"]
+
+
+def test_results_of_another_experiment_are_not_taken_for_these(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.writing("a-1", {"seed": 1, "duration_s": 30.0}, {}):
+        pass
+    with pytest.raises(
+        StoreError, match=r"a-1\.jsonl: was run with duration_s 30\.0, the experiment has 60\.0: remove"
+    ):
+        store.has("a-1", {"seed": 1, "duration_s": 60.0})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", r"a\.jsonl:1: is no header of a trial"),
+        ("{}\n", r"a\.jsonl:1: is no header of a laser-trial of version 1"),
+        (
+            '{"format": "laser-trial", "version": 1, "trial": {}, "origin": {}}\nnonsense\n',
+            r"a\.jsonl:2: is no request",
+        ),
+        (
+            '{"format": "laser-trial", "version": 1, "trial": {}, "origin": {}}\n{"a": 1}\n',
+            r"a\.jsonl:2: is no request",
+        ),
+    ],
+)
+def test_a_damaged_file_is_told(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "a.jsonl").write_text(text)
+    with pytest.raises(StoreError, match=told):
+        Store(tmp_path).read("a", {})
+
+
+def test_one_run_at_a_time_writes_there(tmp_path: Path) -> None:
+    with (
+        Store(tmp_path).locked(),
+        pytest.raises(StoreError, match="another run is writing there"),
+        Store(tmp_path).locked(),
+    ):
+        pass
+    with Store(tmp_path).locked():
+        pass
