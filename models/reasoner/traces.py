@@ -117,11 +117,11 @@ class _Writer:
                 self._check_at_once(index)
             elif in_the_head:
                 unchecked.append(index)
-        for index in unchecked or [self._a_worked_step()]:
+        for place, index in enumerate(unchecked or [self._a_worked_step()]):
             if index in self.slips:
                 self._mend(index)
                 break
-            if len(unchecked) < 2 or self.rng.random() >= _NOISE:
+            if place == 0 or self.rng.random() >= _NOISE:
                 self._confirm(index)
         answer = str(self.believed[-1].result)
         return Trace(paragraphs=tuple(self.paragraphs), answer=answer, mistaken=frozenset(self.mistaken))
