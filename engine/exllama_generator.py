@@ -44,7 +44,7 @@ class Lease(ExLlamaV2DynamicJob):  # type: ignore[misc]  # the package is untype
     def due(self) -> int:
         """Tokens still to prefill."""
         sequence = self.sequences[0]
-        return len(sequence.sequence_ids) - 1 - int(sequence.kv_position)
+        return int(len(sequence.sequence_ids) - 1 - sequence.kv_position)
 
     @property
     def spent(self) -> bool:
@@ -55,8 +55,7 @@ class Lease(ExLlamaV2DynamicJob):  # type: ignore[misc]  # the package is untype
     def rows(self) -> int:
         """Token rows that it has cost: what was prefilled and not found in the cache, and what was decoded."""
         found = self.cached_pages * self.generator.page_size + self.cached_tokens
-        prefilled = int(self.sequences[0].kv_position) - self.new_tokens - found
-        return prefilled + self._fed
+        return int(self.sequences[0].kv_position - self.new_tokens - found + self._fed)
 
     def allocate_pages(self) -> None:
         super().allocate_pages()

@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from engine.engine_kind import EngineKind
+from engine.exllama_config import CacheType
 from engine.runner import Runner
 from models.score import Score
 from models.strict_yaml import ConfigError, read
@@ -27,6 +29,14 @@ class PolicyName(StrEnum):
 
 LEAST: dict[str, int] = {"port": 0, "budget": 0, "max_batch": 1, "cells": 1, "default_max_tokens": 1, "threads": 1}
 
+CHOICES: dict[str, type[StrEnum]] = {
+    "policy": PolicyName,
+    "score": Score,
+    "engine": EngineKind,
+    "runner": Runner,
+    "cache_type": CacheType,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
@@ -45,7 +55,9 @@ class ServeConfig:
     budget: int | None = None  # thinking tokens, for requests that do not bring their own
     thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
     default_max_tokens: int = 2048  # thought and answer, for requests that do not say; less where the context is short
-    runner: Runner = Runner.AUTO
+    engine: EngineKind = EngineKind.AUTO
+    runner: Runner = Runner.AUTO  # the torch engine's
+    cache_type: CacheType = CacheType.FP16  # the ExLlamaV2 engine's
     max_batch: int = 32  # sequences decoded at once
     cells: int = 65536  # KV cache, tokens
     threads: int = 1  # of the engine's arithmetic; more collapse as soon as another process is busy
@@ -70,11 +82,9 @@ def load_config(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
     assert not unknown, f"flags without a config key: {unknown}"
     config = ServeConfig() if file is None else read(file, ServeConfig)
     given = {name: value for name, value in flags.items() if value is not None}
-    for name, kind in (("runner", Runner), ("policy", PolicyName)):
+    for name, kind in CHOICES.items():
         if name in given:
             given[name] = kind(given[name])
-    if "score" in given:
-        given["score"] = Score(given["score"])
     try:
         return replace(config, **given)
     except ValueError as error:
