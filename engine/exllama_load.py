@@ -157,10 +157,8 @@ def import_exllamav2(device: torch.device) -> Any:
 
 
 def configured(directory: Path, config: Any, settings: ExLlamaConfig) -> Any:
-    """ExLlamaV2's configuration of the model, with what it misreads put right."""
+    """ExLlamaV2's configuration of a model."""
     from exllamav2 import ExLlamaV2Config
-
-    from engine.exllama_rope import check_rope, set_rope
 
     try:
         exl = ExLlamaV2Config(str(directory))
@@ -168,6 +166,14 @@ def configured(directory: Path, config: Any, settings: ExLlamaConfig) -> Any:
         raise CorruptModelError(f"{directory}: ExLlamaV2 cannot read it: {error}") from error
     exl.max_input_len = -(-settings.prefill_chunk // PAGE) * PAGE
     exl.max_attention_size = exl.max_input_len**2
+    put_right(exl, directory, config)
+    return exl
+
+
+def put_right(exl: Any, directory: Path, config: Any) -> None:
+    """Correct what ExLlamaV2's configuration has misread. Raises UnsupportedModelError where that does not help."""
+    from engine.exllama_rope import check_rope, set_rope
+
     exl.no_sdpa = True  # without flash-attn and xformers its SDPA path is not causal
     exl.arch.lm.headnorm = "rmsnorm"  # Qwen3's; the only one among these architectures that has head norms
     set_rope(exl, config)
@@ -175,7 +181,6 @@ def configured(directory: Path, config: Any, settings: ExLlamaConfig) -> Any:
         check_rope(exl, config)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{directory} would be decoded wrongly, so it is not served: {error}") from error
-    return exl
 
 
 def _gib(size: int) -> str:

@@ -14,6 +14,7 @@ COMMANDS = {
     "calibrate": "Measure a model's profile: what early exit may do, and what it costs.",
     "analyze": "Work out what a profile implies: fronts, policy map, prices, capacity.",
     "train": "Train the bundled model from a seed.",
+    "quantize": "Put a model in fewer bits, for the ExLlamaV2 engine.",
 }
 """Each command's name, which is also its module in laser.commands, and its line in `laser --help`."""
 
