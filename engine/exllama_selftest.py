@@ -23,17 +23,17 @@ def check_attention(model: Any, cache: Any, page: int) -> None:
     vocabulary, half = model.config.vocab_size, TOKENS // 2
     text = torch.arange(7, 7 + 11 * TOKENS, 11)[None] % vocabulary
     other = (text + vocabulary // 2) % vocabulary
-    whole = _logits(model, cache, page, text, 0, [0])
+    whole = paged_logits(model, cache, page, text, 0, [0])
     noise = SAME * float(whole.abs().max())
-    other_end = _logits(model, cache, page, torch.cat((text[:, :half], other[:, half:]), dim=1), 0, [0])
+    other_end = paged_logits(model, cache, page, torch.cat((text[:, :half], other[:, half:]), dim=1), 0, [0])
     if float((whole - other_end)[:half].abs().max()) > noise:
         raise UnsupportedModelError("tokens see those that come after them: attention is not causal here")
-    other_start = _logits(model, cache, page, torch.cat((other[:, :half], text[:, half:]), dim=1), 0, [0])
+    other_start = paged_logits(model, cache, page, torch.cat((other[:, :half], text[:, half:]), dim=1), 0, [0])
     if float((whole - other_start)[-1].abs().max()) <= noise:
         raise UnsupportedModelError("the last token does not see the first ones: attention is cut short here")
     elsewhere = [min(2, cache.max_seq_len // page - 1)]
-    _logits(model, cache, page, text[:, :AHEAD], 0, elsewhere)
-    stepwise = [_logits(model, cache, page, text[:, i : i + 1], i, elsewhere) for i in range(AHEAD, TOKENS)]
+    paged_logits(model, cache, page, text[:, :AHEAD], 0, elsewhere)
+    stepwise = [paged_logits(model, cache, page, text[:, i : i + 1], i, elsewhere) for i in range(AHEAD, TOKENS)]
     alike = _alike(whole[AHEAD:], torch.cat(stepwise))
     if alike < ALIKE:
         raise UnsupportedModelError(
@@ -42,7 +42,7 @@ def check_attention(model: Any, cache: Any, page: int) -> None:
         )
 
 
-def _logits(model: Any, cache: Any, page: int, tokens: torch.Tensor, start: int, table: list[int]) -> torch.Tensor:
+def paged_logits(model: Any, cache: Any, page: int, tokens: torch.Tensor, start: int, table: list[int]) -> torch.Tensor:
     """Logits (tokens, vocabulary) of tokens (1, n) that continue the first `start` of the pages in `table`."""
     from exllamav2.attn import ExLlamaV2Attention
 
