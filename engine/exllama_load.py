@@ -150,6 +150,7 @@ def import_exllamav2(device: torch.device) -> Any:
                 f"the CUDA toolkit (nvcc, CUDA_HOME) of torch's version, {torch.version.cuda}"
             ) from error
     if not attn.has_flash_attn_with_paged:
+        assert packaged, "exllamav2 was imported before it was given an attention"
         raise EngineUnavailableError("flash-attn is installed, but is older than 2.5.7: upgrade or remove it")
     if not packaged:
         log.info("flash-attn is not installed: torch's own attention serves, which may be slower")

@@ -1,4 +1,4 @@
-"""What only a GPU can show of the ExLlamaV2 engine; `benchmarks/gpu.sh` runs these, and the contract suite with them."""
+"""What only a GPU can show of the ExLlamaV2 engine; `benchmarks/gpu.sh` runs these, the contract suite with them."""
 
 from __future__ import annotations
 
