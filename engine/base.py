@@ -9,6 +9,7 @@ Errors
     EngineError
     ├── UnsupportedModelError   the model cannot be decoded correctly by this engine
     ├── CorruptModelError       the model's files are missing or damaged
+    ├── EngineUnavailableError  this machine lacks what the engine needs
     ├── CapacityError           the request can never fit, or the call would overrun what was reserved for it
     ├── TokenError              a token id that the model does not have
     └── SequenceError           the sequence or probe is unknown, or is not in a state that allows the call
@@ -37,6 +38,10 @@ class UnsupportedModelError(EngineError):
 
 class CorruptModelError(EngineError):
     """The model's files are missing, unreadable or do not fit its configuration."""
+
+
+class EngineUnavailableError(EngineError):
+    """This machine lacks what the engine needs."""
 
 
 class CapacityError(EngineError):

@@ -74,7 +74,7 @@ class ExLlamaEngine:
     @property
     def max_tokens(self) -> int:
         # A probe begins and ends within pages of its own: rounded up, prompt, reply and probe take two pages more.
-        return min((self._generator.max_pages - 2) * self._page, self._loaded.max_positions)
+        return min(int(self._generator.max_pages - 2) * self._page, self._loaded.max_positions)
 
     def submit(self, request: Request) -> SequenceId:
         check_request(request, max_tokens=self.max_tokens, vocabulary=self._loaded.vocabulary)

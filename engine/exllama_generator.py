@@ -4,6 +4,8 @@ A lease is a job of the generator: some tokens and the pages to decode on from t
 future ends its lease and begins another on the new tokens; the page table finds by content what of them has keys and
 values already, in full pages by their hash, in the last one by comparing tokens, so that next to nothing is computed
 twice. This is all of ExLlamaV2 0.3.2 that is relied on; it is archived, so the version is pinned.
+
+Import this, and `engine.exllama_engine`, only after `engine.exllama_load.import_exllamav2` has found an attention.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class Lease(ExLlamaV2DynamicJob):  # type: ignore[misc]  # the package is untype
     def due(self) -> int:
         """Tokens still to prefill."""
         sequence = self.sequences[0]
-        return len(sequence.sequence_ids) - 1 - int(sequence.kv_position)
+        return int(len(sequence.sequence_ids) - 1 - sequence.kv_position)
 
     @property
     def spent(self) -> bool:
@@ -55,8 +57,7 @@ class Lease(ExLlamaV2DynamicJob):  # type: ignore[misc]  # the package is untype
     def rows(self) -> int:
         """Token rows that it has cost: what was prefilled and not found in the cache, and what was decoded."""
         found = self.cached_pages * self.generator.page_size + self.cached_tokens
-        prefilled = int(self.sequences[0].kv_position) - self.new_tokens - found
-        return prefilled + self._fed
+        return int(self.sequences[0].kv_position - self.new_tokens - found + self._fed)
 
     def allocate_pages(self) -> None:
         super().allocate_pages()
@@ -81,10 +82,10 @@ class Lease(ExLlamaV2DynamicJob):  # type: ignore[misc]  # the package is untype
         self.ahead = ()
 
 
-class _NoText:
+class NoText:
     """The generator's tokenizer: every token is no text, since only token ids cross the engine's border."""
 
-    def get_id_to_piece_list(self, include_special_tokens: bool = False) -> _NoText:
+    def get_id_to_piece_list(self, include_special_tokens: bool = False) -> NoText:
         return self
 
     def __getitem__(self, token: int) -> str:
@@ -98,7 +99,7 @@ class Generator(ExLlamaV2DynamicGenerator):  # type: ignore[misc]  # the package
         super().__init__(
             model,
             cache,
-            _NoText(),
+            NoText(),
             max_batch_size=max_rows,
             max_chunk_size=prefill_chunk,
             max_q_size=1,

@@ -17,14 +17,14 @@ from engine.transformers_model import TransformersModel
 
 def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
     """The model in `directory`, in float32. Raises CorruptModelError or UnsupportedModelError."""
-    config = _config(directory)
+    config = read_config(directory)
     architecture = (config.architectures or ["unknown"])[0]
     bare = architecture in ARCHITECTURES and getattr(config, "hidden_act", "silu") == "silu"
     if runner is Runner.BARE and not bare:
         raise UnsupportedModelError(
             f"{directory}: architecture {architecture} has no bare runner, it knows {', '.join(sorted(ARCHITECTURES))}"
         )
-    files = _weights_files(directory)
+    files = weights_files(directory)
     if bare and runner is not Runner.TRANSFORMERS:
         try:
             return BareModel(config, {name: tensor for file in files for name, tensor in _read(file).items()})
@@ -35,7 +35,11 @@ def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
     return TransformersModel(directory, config)
 
 
-def _config(directory: Path) -> Any:
+def read_config(directory: Path, quantised: frozenset[str] = frozenset()) -> Any:
+    """A model's configuration as transformers reads it; its weights may be quantised by one of these methods.
+
+    Raises CorruptModelError, or UnsupportedModelError for what no engine here decodes correctly.
+    """
     from transformers import AutoConfig
 
     if not (directory / "config.json").is_file():
@@ -46,9 +50,9 @@ def _config(directory: Path) -> Any:
         raise CorruptModelError(f"{directory}/config.json cannot be used: {error}") from error
     if getattr(config, "quantization_config", None) is not None:
         method = config.quantization_config.get("quant_method", "unknown")
-        raise UnsupportedModelError(
-            f"{directory}: the weights are quantised ({method}), only plain weights are supported"
-        )
+        if method not in quantised:
+            known = f"only plain weights{''.join(f' and {name}' for name in sorted(quantised))} are supported"
+            raise UnsupportedModelError(f"{directory}: the weights are quantised ({method}), {known}")
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") == "longrope":
         raise UnsupportedModelError(
@@ -64,7 +68,8 @@ def _config(directory: Path) -> Any:
     return config
 
 
-def _weights_files(directory: Path) -> list[Path]:
+def weights_files(directory: Path) -> list[Path]:
+    """The safetensors files that hold a model's weights. Raises CorruptModelError where one is missing."""
     index = directory / "model.safetensors.index.json"
     if index.is_file():
         try:

@@ -15,6 +15,7 @@ COMMANDS = {
     "analyze": "Work out what a profile implies: fronts, policy map, prices, capacity.",
     "experiment": "Run a grid of workloads, policies and seeds, live or simulated, and tell it.",
     "train": "Train the bundled model from a seed.",
+    "quantize": "Put a model in fewer bits, for the ExLlamaV2 engine.",
 }
 """Each command's name, which is also its module in laser.commands, and its line in `laser --help`."""
 

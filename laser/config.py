@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from controller.registry import PolicyName, PolicySpec
+from engine.engine_kind import EngineKind
+from engine.exllama_config import CacheType
 from engine.runner import Runner
 from laser.logs import LogFormat
 from laser.reasoning_fields import EffortShares
@@ -26,6 +28,15 @@ LEAST: dict[str, int] = {
     "max_body": 1024,
 }
 ABOVE_0 = ("max_wait_s", "drain_s", "idle_s")
+
+CHOICES: dict[str, type[StrEnum]] = {
+    "policy": PolicyName,
+    "score": Score,
+    "engine": EngineKind,
+    "runner": Runner,
+    "cache_type": CacheType,
+    "log_format": LogFormat,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +63,9 @@ class ServeConfig:
     max_budget: int | None = None  # thinking tokens that no request may have more of
     effort: EffortShares = field(default_factory=EffortShares)  # what `reasoning_effort` means
     loop_detection: bool = True  # close thoughts that repeat themselves word for word
-    runner: Runner = Runner.AUTO
+    engine: EngineKind = EngineKind.AUTO
+    runner: Runner = Runner.AUTO  # the torch engine's
+    cache_type: CacheType = CacheType.FP16  # the ExLlamaV2 engine's
     max_batch: int = 32  # sequences decoded at once
     cells: int = 65536  # KV cache, tokens
     threads: int = 1  # of the engine's arithmetic; more collapse as soon as another process is busy
@@ -100,11 +113,9 @@ def load_config(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
     assert not unknown, f"flags without a config key: {unknown}"
     config = ServeConfig() if file is None else read(file, ServeConfig)
     given = {name: value for name, value in flags.items() if value is not None}
-    for name, kind in (("runner", Runner), ("policy", PolicyName), ("log_format", LogFormat)):
+    for name, kind in CHOICES.items():
         if name in given:
             given[name] = kind(given[name])
-    if "score" in given:
-        given["score"] = Score(given["score"])
     try:
         return replace(config, **given)
     except ValueError as error:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from controller.admission import AdmissionLimits
 from controller.loop import ServingLoop
 from controller.repetition import LoopDetection
 from engine.base import CapacityError, CorruptModelError, Engine
+from engine.opening import EngineSettings, open_engine
 from laser.config import ServeConfig
 from laser.policy_choice import ChosenPolicy, choose_policy
 from models.chat_model import ChatModel, load_chat_model
-
-if TYPE_CHECKING:
-    from engine.packed import PackedModel
 
 BUNDLED_NAME = "laser-reasoner"
 
@@ -40,7 +37,6 @@ def deploy(config: ServeConfig) -> Deployment:
     """
     import torch
 
-    from engine.load import load_model
     from models.reasoner import bundled_model
 
     torch.set_num_threads(config.threads)
@@ -48,9 +44,18 @@ def deploy(config: ServeConfig) -> Deployment:
     own_name = directory.resolve().name if config.model is not None else BUNDLED_NAME
     if not directory.is_dir():
         raise CorruptModelError(f"{directory}: is not a directory")
-    model = load_model(directory, config.runner)
     chat = load_chat_model(directory, config.thinking)
-    engine = _engine(model, config)
+    opened = open_engine(
+        directory,
+        EngineSettings(
+            kind=config.engine,
+            runner=config.runner,
+            cells=config.cells,
+            max_batch=config.max_batch,
+            cache=config.cache_type,
+        ),
+    )
+    engine = opened.engine
     chosen = choose_policy(config, directory, chat)
     loop = ServingLoop(
         engine=engine,
@@ -64,10 +69,10 @@ def deploy(config: ServeConfig) -> Deployment:
         admission=AdmissionLimits(slots=config.max_batch, max_waiting=config.max_waiting, max_wait_s=config.max_wait_s),
         loops=LoopDetection() if config.loop_detection else None,
     )
-    unknown = [token for token in chat.thinking.ids | chat.stop_tokens if token >= model.shape.vocabulary]
+    unknown = [token for token in chat.thinking.ids | chat.stop_tokens if token >= opened.vocabulary]
     if unknown:
         raise CorruptModelError(
-            f"{directory}: the tokenizer's token {min(unknown)} is needed, the model has {model.shape.vocabulary}"
+            f"{directory}: the tokenizer's token {min(unknown)} is needed, the model has {opened.vocabulary}"
         )
     shortest = len(chat.prompt([{"role": "user", "content": "?"}]))
     if loop.room <= shortest:
@@ -81,12 +86,3 @@ def deploy(config: ServeConfig) -> Deployment:
         chosen=chosen,
         config=config,
     )
-
-
-def _engine(model: PackedModel, config: ServeConfig) -> Engine:
-    from engine.torch_engine import TorchEngine, TorchEngineConfig
-
-    try:
-        return TorchEngine(model, TorchEngineConfig(cells=config.cells, max_batch=config.max_batch))
-    except (MemoryError, RuntimeError) as error:  # torch raises the latter when it cannot allocate
-        raise CapacityError(f"cells is {config.cells}, for which there is no memory: {error}") from error

@@ -79,6 +79,7 @@ class Oracle:
     """What transformers itself says of a model: generate() on one sequence, and exact probabilities in float64."""
 
     TIE = 1e-5  # logits this close may fall either way in float32
+    LOG_PROB = 1e-4  # how far off an engine's log-probabilities may be
 
     def __init__(self, directory: Path) -> None:
         from transformers import AutoModelForCausalLM

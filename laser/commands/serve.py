@@ -56,7 +56,15 @@ GRACE_S = 5  # that connections have to close once all replies have ended
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
 @click.option("--slo-s", type=float, help="Seconds a reply should take at most, for the dashboard. [default: none]")
 @click.option("--default-max-tokens", type=int, help="Reply length for requests that name none. [default: 2048]")
-@click.option("--runner", type=click.Choice(["auto", "bare", "transformers"]), help="Forward pass. [default: auto]")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "torch", "exllama"]),
+    help="What decodes. [default: auto: exllama if it can serve the model here, else torch]",
+)
+@click.option("--cache-type", type=click.Choice(["fp16", "q8", "q6", "q4"]), help="exllama's cache. [default: fp16]")
+@click.option(
+    "--runner", type=click.Choice(["auto", "bare", "transformers"]), help="torch's forward pass. [default: auto]"
+)
 @click.option("--max-batch", type=int, help="Sequences decoded at once. [default: 32]")
 @click.option("--cells", type=int, help="KV cache, tokens. [default: 65536]")
 @click.option("--threads", type=int, help="Threads of the engine's arithmetic. [default: 1]")

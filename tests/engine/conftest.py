@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from experiments.simulator import SimulatedEngine
 from models.latency import StepTime
 from tests.tiny_models import VOCABULARY, Oracle, save_model
 
+ON_GPU = "LASER_GPU" in os.environ
+"""On a GPU its own tests alone are run: where CUDA's stand-in is imported the real extension cannot be."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineUnderTest:
@@ -25,6 +29,7 @@ class EngineUnderTest:
     vocabulary: int = VOCABULARY
     # of a probe, by its suffix's tokens and its steps: here the suffix at once, then the answer token by token
     rows_after: Callable[[int, int], int] = lambda suffix, steps: suffix + steps - 1
+    batch_invariant: bool = True  # whether a row's logits are the same to the last bit whatever is beside it
     draws: bool = True  # whether it samples at temperatures above 0
 
     def must_draw(self) -> None:
@@ -61,10 +66,11 @@ def oracle_of(model_directory: Callable[[str], Path]) -> Callable[[str], Oracle]
 
 TORCH = [f"torch-{runner}-{model}" for model in ("qwen2", "qwen3", "llama") for runner in ("bare", "transformers")]
 EXLLAMA = [f"exllama-{way}" for way in ("auto", "stock", "batched", "riding")]
+GPU = [pytest.param(f"gpu-{way}", marks=pytest.mark.gpu) for way in ("auto", "stock", "batched", "riding")]
 SIMULATED = "simulated"
 
 
-@pytest.fixture(scope="session", params=[*TORCH, *EXLLAMA, SIMULATED])
+@pytest.fixture(scope="session", params=GPU if ON_GPU else [*TORCH, *EXLLAMA, SIMULATED])
 def tested(
     request: pytest.FixtureRequest,
     model_directory: Callable[[str], Path],
@@ -98,6 +104,8 @@ def engine_under_test(
             return exllama_engine(way)
         case ["simulated"]:
             return simulated_engine(oracle_of("qwen2"))
+        case "gpu", way:
+            return gpu_engine(way)
         case _:
             raise ValueError(f"no engine is called {name}")
 
@@ -113,6 +121,13 @@ def exllama_engine(way: str) -> EngineUnderTest:
             cells=cells, max_batch=max_batch, prefill_chunk=prefill_chunk, lease_pages=2, way=ProbeWay(way), page=8
         )
 
+    return EngineUnderTest(open=open_, oracle=HistoryOracle(), rows_after=rows_of(way))
+
+
+def rows_of(way: str) -> Callable[[int, int], int]:
+    """What a probe of the ExLlamaV2 engine has cost, by its suffix's tokens and its steps."""
+    from engine.exllama_config import ProbeWay
+
     def rows_after(suffix: int, steps: int) -> int:
         match ProbeWay(way):
             case ProbeWay.RIDING:
@@ -122,7 +137,28 @@ def exllama_engine(way: str) -> EngineUnderTest:
             case _:
                 return suffix + steps - 1
 
-    return EngineUnderTest(open=open_, oracle=HistoryOracle(), rows_after=rows_after)
+    return rows_after
+
+
+def gpu_engine(way: str) -> EngineUnderTest:
+    """The ExLlamaV2 engine on the bundled model, on a GPU: pages of 256 tokens, so 32 times the cells."""
+    from engine.exllama_config import ExLlamaConfig, ProbeWay
+    from engine.exllama_load import load_exllama
+    from models.reasoner import bundled_model
+
+    class HalfPrecision(Oracle):
+        TIE = 0.1
+        LOG_PROB = 0.05
+
+    directory = bundled_model()
+
+    def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
+        from engine.exllama_engine import ExLlamaEngine
+
+        config = ExLlamaConfig(cells=32 * cells, max_batch=max_batch, prefill_chunk=prefill_chunk, way=ProbeWay(way))
+        return ExLlamaEngine(load_exllama(directory, config), config)
+
+    return EngineUnderTest(open=open_, oracle=HalfPrecision(directory), rows_after=rows_of(way), batch_invariant=False)
 
 
 def torch_engine(

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from engine.exllama_load import import_exllamav2 as import_package
 from tests.tiny_models import VOCABULARY, Oracle
 
 MAX_POSITIONS = 512
@@ -23,16 +24,15 @@ Digests = npt.NDArray[np.uint64]
 
 
 def import_exllamav2() -> ModuleType:
-    """The package's generator module, imported without its CUDA extension and without flash-attn."""
+    """The package's generator module, imported as the loader does, but without its CUDA extension."""
     if "exllamav2_ext" not in sys.modules:
         extension = ModuleType("exllamav2_ext")
         extension.count_match = _count_match  # type: ignore[attr-defined]
         extension.cache_rotate = _cache_rotate  # type: ignore[attr-defined]
         sys.modules["exllamav2_ext"] = extension
-    from exllamav2 import attn
+    import_package(torch.device("cpu"))
     from exllamav2.generator import dynamic
 
-    attn.has_flash_attn_with_paged = True
     return dynamic
 
 

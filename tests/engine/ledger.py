@@ -231,13 +231,13 @@ def _verify_answer(asked: Asked, answer: Probed, oracle: Oracle) -> None:
     if answer.terminator is not None:
         assert answer.terminator in spec.answer_stops
     exact = oracle.log_probs(context, answer.answer)
-    np.testing.assert_allclose(answer.log_probs, exact, atol=1e-4)
+    np.testing.assert_allclose(answer.log_probs, exact, atol=oracle.LOG_PROB)
     np.testing.assert_allclose(answer.confidence, spec.score.confidence(answer.log_probs), rtol=1e-9)
     assert len(spec.suffix) <= answer.rows <= spec.room
     if answer.gave_up:
         whole = [token for token in oracle.generate(context, spec.max_answer_tokens, stops=spec.answer_stops)]
         if whole[-1] in spec.answer_stops:
             del whole[-1]
-        assert spec.score.confidence(oracle.log_probs(context, whole).tolist()) < spec.give_up_below + 1e-6
+        assert spec.score.confidence(oracle.log_probs(context, whole).tolist()) < spec.give_up_below + oracle.LOG_PROB
     elif answer.terminator is None:
         assert len(answer.answer) == spec.max_answer_tokens

@@ -121,8 +121,11 @@ class Schedule:
                         self.step()
                 case _:
                     self._steer(operation)
-        while self.ledger.engine.load().running or self.ledger.engine.load().waiting:
+        for _ in range(10_000):
+            if not self.ledger.engine.load().running and not self.ledger.engine.load().waiting:
+                return
             self.step()
+        raise AssertionError(f"never idle: {self.ledger.engine.load()}")
 
     def step(self) -> None:
         probed = self.ledger.step()

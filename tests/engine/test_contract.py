@@ -183,6 +183,8 @@ def test_a_hole_left_between_two_sequences_is_closed_for_one_that_needs_it(teste
 
 def test_a_draw_depends_on_seed_and_position_alone(tested: EngineUnderTest) -> None:
     tested.must_draw()
+    if not tested.batch_invariant:
+        pytest.skip("logits are rounded by what is beside them")
     sampled = [request(4 + i, 20, seed=i, sampling=Sampling(temperature=1.0, seed=i)) for i in range(6)]
     alone = [decode(open_(tested), one_)[0] for one_ in sampled]
     assert decode(open_(tested), *sampled) == alone
@@ -311,10 +313,14 @@ def test_a_probe_answers_as_generate_would_and_leaves_its_sequence_alone(tested:
 
 def test_an_answer_ends_before_its_terminator(tested: EngineUnderTest) -> None:
     ledger, sequence = decoding(tested)
-    asked = spec(answer=6)
-    context = (*ledger.accounts[sequence].context, *asked.suffix)
-    whole = tested.oracle.generate(context, 6)
-    at = next(i for i in range(1, 6) if whole[i] not in whole[:i])
+    for seed in range(20):
+        asked = spec(answer=6, seed=seed)
+        context = (*ledger.accounts[sequence].context, *asked.suffix)
+        whole = tested.oracle.generate(context, 6)
+        at = next((i for i in range(1, 6) if whole[i] not in whole[:i]), 0)
+        if at:
+            break
+    assert at, "no suffix has an answer of two different tokens"
     ledger.fork(sequence, replace(asked, answer_stops=frozenset({whole[at]})))
     answer = probed(ledger)
     assert (answer.answer, answer.terminator) == (tuple(whole[:at]), whole[at])

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import torch
 from click.testing import CliRunner
 
 from laser.cli import main
@@ -58,6 +59,14 @@ finally:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
     assert "laser" in done.stdout.lower()
     assert done.stdout.endswith("imported: []\n")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tells what is missing without CUDA")
+@pytest.mark.parametrize("command", [("serve", "--engine", "exllama", "--port", "0"), ("quantize", ".", "out")])
+def test_what_needs_a_gpu_says_so_in_one_line(command: tuple[str, ...]) -> None:
+    done = laser(*command)
+    assert done.returncode == 1
+    assert re.fullmatch(r"Error: .*needs an NVIDIA GPU, torch .* finds none: .*\n", done.stderr)
 
 
 def test_an_unknown_command_is_told_the_known_ones() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from engine.engine_kind import EngineKind
+from engine.exllama_config import CacheType
 from engine.runner import Runner
 from laser.config import ServeConfig, load_config
 from models.strict_yaml import ConfigError
@@ -24,6 +26,13 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path)
     assert config == ServeConfig(threshold=0.5, port=9001, model=tmp_path / "here", runner=Runner.BARE)
     assert load_config(file, {"runner": "transformers"}).runner is Runner.TRANSFORMERS
     assert load_config(None, {}) == ServeConfig()
+
+
+def test_engine_and_cache_are_chosen_by_name(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, "engine: exllama\ncache_type: q6\n"), {"engine": "torch"})
+    assert (config.engine, config.cache_type) == (EngineKind.TORCH, CacheType.Q6)
+    with pytest.raises(ConfigError, match=r"serve\.yaml:1: .*cache_type.*q5.*fp16, q8, q6, q4"):
+        load_config(written(tmp_path, "cache_type: q5\n"), {})
 
 
 def test_a_misspelt_key_is_named_with_file_and_line(tmp_path: Path) -> None:

@@ -1,0 +1,314 @@
+"""The ExLlamaV2 engine on this machine's GPU: decoding, probing and copying, against its generator and the roofline.
+
+Started by `benchmarks/gpu.sh`, which builds the extension and runs the tests first. The model is random and has the
+layers of a 7B Qwen2.5, as many as fit; what is measured depends on its shape, not on what it says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from benchmarks import report
+from benchmarks.big_model import KV, LAYER_BYTES, LAYERS, OTHER_BYTES, save_model
+from engine.base import ProbeSpec, Request, SequenceId, Token
+from engine.exllama_config import CacheType, ExLlamaConfig, ProbeWay
+from engine.exllama_load import WORKING, cache_bytes, load_exllama, weights_bytes
+from engine.load import read_config
+from experiments.step_times import Timed, decode_steps, fit, probe_seconds
+
+if TYPE_CHECKING:
+    from engine.exllama_engine import ExLlamaEngine, ExLlamaModel
+
+ROWS = (1, 4, 5, 8, 32, 33)  # ExLlamaV2's kernels work in slabs of 4 rows, and otherwise beyond 32
+CONTEXTS = (256, 1024, 2048)
+SUFFIX, ANSWER = 8, 8  # tokens of a probe
+COPIED = 195  # cells of the last page: what a thought's closing copies at 700 tokens
+CELLS = 49_152
+GENERATED = 128  # tokens of each job, engine against generator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """Which GPU gave the figures; a data centre's do not stand for a consumer's."""
+
+    name: str
+    memory_gib: float
+    capability: str
+    cuda: str | None
+    driver: str
+    copy_gb_s: float  # bytes read and written by a large copy, a second
+    flash_attention: str  # whose
+    exllamav2: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """One decoding step of so many sequences."""
+
+    rows: int
+    context: float  # tokens in the cache of each
+    seconds: float
+    tokens_s: float
+    of_roofline: float  # share of the time that moving weights, keys and values alone would take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """What one of several probes that start together adds, over the steps until all have answered."""
+
+    way: ProbeWay
+    sequences: int
+    seconds: float
+    rows: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raw:
+    """The same greedy jobs by the engine and by ExLlamaV2's own generator, once all are past their prefill."""
+
+    jobs: int
+    engine_tokens_s: float
+    generator_tokens_s: float
+    ratio: float
+    same_tokens: float  # share of jobs in which both agree to the end
+
+
+def timed(work: Callable[[], object], repeats: int) -> float:
+    """Median seconds, with the GPU idle before and after."""
+    seconds = []
+    for _ in range(repeats):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def device(flash_attention: str) -> Device:
+    """This machine's GPU."""
+    properties = torch.cuda.get_device_properties(0)
+    big = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    other = torch.empty_like(big)
+    for _ in range(3):
+        other.copy_(big)
+    asked = subprocess.run(
+        ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Device(
+        name=properties.name,
+        memory_gib=properties.total_memory / 2**30,
+        capability=f"{properties.major}.{properties.minor}",
+        cuda=torch.version.cuda,
+        driver=asked.stdout.strip() or "unknown",
+        copy_gb_s=2 * big.numel() / timed(lambda: other.copy_(big), 20) / 1e9,
+        flash_attention=flash_attention,
+        exllamav2=version("exllamav2"),
+    )
+
+
+class Bench:
+    """One model and its cache, under engines of several sizes."""
+
+    def __init__(self, loaded: ExLlamaModel, config: ExLlamaConfig, *, seed: int) -> None:
+        self._loaded = loaded
+        self._config = config
+        self._rng = np.random.default_rng(seed)
+
+    def engine(self, rows: int, way: ProbeWay = ProbeWay.AUTO) -> ExLlamaEngine:
+        from engine.exllama_engine import ExLlamaEngine
+
+        return ExLlamaEngine(self._loaded, replace(self._config, max_batch=rows, max_probes=rows, way=way))
+
+    def prompts(self, count: int, length: int) -> list[tuple[int, ...]]:
+        drawn = self._rng.integers(0, self._loaded.vocabulary, (count, length))
+        return [tuple(row) for row in drawn.tolist()]
+
+    def decode(self, rows: int, context: int) -> Timed:
+        """A decoding step of so many sequences."""
+        return decode_steps(self.engine(rows), self.prompts(rows, context), time.perf_counter)
+
+    def probe(self, sequences: int, way: ProbeWay) -> Probed:
+        """Probes of all of so many sequences at once."""
+        spec = ProbeSpec(
+            suffix=self.prompts(1, SUFFIX)[0], max_answer_tokens=ANSWER, answer_stops=frozenset(), give_up_below=0.0
+        )
+        seconds, rows = probe_seconds(
+            self.engine(sequences, way), self.prompts(sequences, 512), spec, time.perf_counter, rounds=4
+        )
+        return Probed(way=way, sequences=sequences, seconds=seconds, rows=rows)
+
+    def copy_seconds(self) -> float:
+        """Copying part of a page's keys and values, all layers."""
+        cache = self._loaded.cache
+        return timed(lambda: cache.copy_states(cache, 0, COPIED, 1024, COPIED, 0, 1, 0, 1), 50)
+
+    def against_generator(self, jobs: int) -> Raw:
+        """Engine and generator in turns, twice each, on prompts that neither has in its cache."""
+        ours, theirs, same = [], [], []
+        for _ in range(2):
+            asked = self.prompts(jobs, 256)
+            engine, generator = EngineRun(self.engine(jobs), asked), GeneratorRun(self._loaded, self._config, asked)
+            ours.append(engine.decode())
+            theirs.append(generator.decode())
+            same.append(sum(a == b for a, b in zip(engine.tokens(), generator.tokens(), strict=True)) / jobs)
+        return Raw(
+            jobs=jobs,
+            engine_tokens_s=statistics.mean(ours),
+            generator_tokens_s=statistics.mean(theirs),
+            ratio=statistics.mean(ours) / statistics.mean(theirs),
+            same_tokens=statistics.mean(same),
+        )
+
+
+class Run(ABC):
+    """The same greedy jobs, all of them past their prefill, decoded to their end."""
+
+    @abstractmethod
+    def step(self) -> None: ...
+
+    @abstractmethod
+    def tokens(self) -> list[list[int]]: ...
+
+    def decode(self) -> float:
+        """Tokens a second of all jobs together, until they end."""
+        while not all(self.tokens()):
+            self.step()
+        before, start = sum(map(len, self.tokens())), time.perf_counter()
+        while any(len(tokens) < GENERATED for tokens in self.tokens()):
+            self.step()
+        return (sum(map(len, self.tokens())) - before) / (time.perf_counter() - start)
+
+
+class EngineRun(Run):
+    """By the engine."""
+
+    def __init__(self, engine: ExLlamaEngine, prompts: Sequence[tuple[int, ...]]) -> None:
+        self._engine = engine
+        self._tokens: dict[SequenceId, list[int]] = {
+            engine.submit(Request(prompt=prompt, max_new_tokens=GENERATED)): [] for prompt in prompts
+        }
+
+    def step(self) -> None:
+        for event in self._engine.step():
+            if isinstance(event, Token):
+                self._tokens[event.sequence].append(event.token)
+
+    def tokens(self) -> list[list[int]]:
+        return list(self._tokens.values())
+
+
+class GeneratorRun(Run):
+    """By ExLlamaV2's own generator, jobs and sampler."""
+
+    def __init__(self, loaded: ExLlamaModel, config: ExLlamaConfig, prompts: Sequence[tuple[int, ...]]) -> None:
+        from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, ExLlamaV2Sampler
+
+        from engine.exllama_generator import NoText
+
+        self._generator = ExLlamaV2DynamicGenerator(
+            loaded.model,
+            loaded.cache,
+            NoText(),
+            max_batch_size=len(prompts),
+            max_chunk_size=config.prefill_chunk,
+            max_q_size=1,
+        )
+        self._tokens: dict[int, list[int]] = {}
+        for prompt in prompts:
+            settings = ExLlamaV2Sampler.Settings.greedy()
+            job = ExLlamaV2DynamicJob(torch.tensor([prompt]), max_new_tokens=GENERATED, gen_settings=settings)
+            self._tokens[self._generator.enqueue(job)] = []
+
+    def step(self) -> None:
+        for result in self._generator.iterate():
+            if "token_ids" in result:
+                self._tokens[result["serial"]] += result["token_ids"][0].tolist()
+
+    def tokens(self) -> list[list[int]]:
+        return list(self._tokens.values())
+
+
+def layers_that_fit(free: int, cells: int) -> int:
+    """How many of the big model's layers leave room for the cache."""
+    cached = 2 * 2 * KV * cells
+    return max(0, min(LAYERS, (free - OTHER_BYTES - WORKING - (1 << 30)) // (LAYER_BYTES + cached)))
+
+
+def measure(directory: Path, seed: int) -> dict[str, Any]:
+    """All figures of one model."""
+    config = ExLlamaConfig(cells=CELLS, cache=CacheType.FP16)
+    loaded = load_exllama(directory, config)
+    bench, shape = Bench(loaded, config, seed=seed), read_config(directory)
+    from exllamav2 import attn
+
+    gpu = device("flash-attn" if attn.flash_attn_with_kvcache.__module__.startswith("flash_attn") else "torch")
+    moved = weights_bytes(directory) - 2 * shape.vocab_size * shape.hidden_size  # of the embedding few rows are read
+    a_cell = cache_bytes(shape, 1, CacheType.FP16)
+
+    def decoded(step: Timed) -> Decoded:
+        least = (moved + step.batch * step.context * a_cell) / (gpu.copy_gb_s * 1e9)
+        return Decoded(
+            rows=step.batch,
+            context=step.context,
+            seconds=step.seconds,
+            tokens_s=step.batch / step.seconds,
+            of_roofline=least / step.seconds,
+        )
+
+    bench.decode(1, CONTEXTS[0])  # kernels choose their shapes the first time
+    steps = [bench.decode(rows, CONTEXTS[0]) for rows in ROWS]
+    plant = [bench.decode(rows, context) for rows in (1, 4, 8, 16) for context in CONTEXTS]
+    return {
+        "device": asdict(gpu),
+        "model": {"layers": shape.num_hidden_layers, "weights_bytes": weights_bytes(directory), "bits": 16},
+        "decode": [asdict(decoded(step)) for step in (*steps, *plant)],
+        "plant": asdict(fit(plant)),
+        "page_copy_s": bench.copy_seconds(),
+        "probes": [
+            asdict(bench.probe(sequences, way))
+            for sequences in (1, 4, 8, 16)
+            for way in (ProbeWay.STOCK, ProbeWay.BATCHED, ProbeWay.RIDING)
+        ],
+        "against_generator": [asdict(bench.against_generator(jobs)) for jobs in (1, 8, 32)],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="a model directory instead of the random one")
+    parser.add_argument("--scratch", type=Path, help="where the random model is written: 15 GB")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("gpu.json"))
+    arguments = parser.parse_args()
+    ran = report.circumstances("benchmarks.gpu", arguments.seed)
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+        directory = arguments.model
+        if directory is None:
+            layers = layers_that_fit(torch.cuda.mem_get_info(0)[0], CELLS)
+            if not layers:
+                parser.error("the GPU has too little memory for one layer of a 7B model; name a smaller with --model")
+            directory = save_model(Path(scratch), layers, arguments.seed)
+        results = measure(directory, arguments.seed)
+    report.write(arguments.out, ran, results)
+    print(arguments.out.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What a freshly loaded ExLlamaV2 model must show before it serves: wrong decoding raises no error, it misleads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from engine.base import UnsupportedModelError
+
+TOKENS = 48  # of the text that is tried
+AHEAD = 40  # of these in one pass; the rest token by token
+SAME = 0.02  # of the largest logit: what rounding may change in a row whose inputs are the same
+ALIKE = 0.9  # correlation of logits worked out in two ways, a 4-bit cache's rounding included; of others it is near 0
+
+
+@torch.inference_mode()
+def check_attention(model: Any, cache: Any, page: int) -> None:
+    """Raises UnsupportedModelError unless tokens see what is before them, all of it, and nothing behind.
+
+    Writes over the cache's first pages, which must be nobody's.
+    """
+    vocabulary, half = model.config.vocab_size, TOKENS // 2
+    text = torch.arange(7, 7 + 11 * TOKENS, 11)[None] % vocabulary
+    other = (text + vocabulary // 2) % vocabulary
+    whole = paged_logits(model, cache, page, text, 0, [0])
+    noise = SAME * float(whole.abs().max())
+    other_end = paged_logits(model, cache, page, torch.cat((text[:, :half], other[:, half:]), dim=1), 0, [0])
+    if float((whole - other_end)[:half].abs().max()) > noise:
+        raise UnsupportedModelError("tokens see those that come after them: attention is not causal here")
+    other_start = paged_logits(model, cache, page, torch.cat((other[:, :half], text[:, half:]), dim=1), 0, [0])
+    if float((whole - other_start)[-1].abs().max()) <= noise:
+        raise UnsupportedModelError("the last token does not see the first ones: attention is cut short here")
+    elsewhere = [min(2, cache.max_seq_len // page - 1)]
+    paged_logits(model, cache, page, text[:, :AHEAD], 0, elsewhere)
+    stepwise = [paged_logits(model, cache, page, text[:, i : i + 1], i, elsewhere) for i in range(AHEAD, TOKENS)]
+    alike = _alike(whole[AHEAD:], torch.cat(stepwise))
+    if alike < ALIKE:
+        raise UnsupportedModelError(
+            f"logits of a text decoded token by token correlate by {alike:.2f} with those of one pass over it, "
+            f"must be at least {ALIKE}: paged attention is wrong here"
+        )
+
+
+def paged_logits(model: Any, cache: Any, page: int, tokens: torch.Tensor, start: int, table: list[int]) -> torch.Tensor:
+    """Logits (tokens, vocabulary) of tokens (1, n) that continue the first `start` of the pages in `table`."""
+    from exllamav2.attn import ExLlamaV2Attention
+
+    params = ExLlamaV2Attention.PagedParams(
+        batch_size=1,
+        block_index=torch.tensor([table], dtype=torch.int32),
+        cache_seqlens=torch.tensor([start], dtype=torch.int32),
+        max_cache_seqlen=start,
+        page_size=page,
+        q_len=tokens.shape[1],
+    )
+    logits = model.forward_chunk(input_ids=tokens, attn_params=params, cache=cache)["logits"]
+    return torch.as_tensor(logits)[0, :, : model.config.vocab_size].float().cpu()
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The least correlation of two rows of logits (rows, vocabulary)."""
+    one, other = (rows - rows.mean(dim=-1, keepdim=True) for rows in (one, other))
+    return float(torch.nn.functional.cosine_similarity(one, other, dim=-1).min())
+
+
+@torch.inference_mode()
+def check_head_norm(model: Any) -> None:
+    """Raises UnsupportedModelError where queries and keys are normalised otherwise than by their root mean square."""
+    from exllamav2.headnorm import ExLlamaV2HeadNorm
+
+    for module in model.modules:
+        norm = getattr(module, "q_norm", None)
+        if not isinstance(norm, ExLlamaV2HeadNorm):
+            continue
+        x = torch.linspace(-1.0, 3.0, norm.num_heads * norm.head_dim, device=norm.weight.device).half()
+        x = x.view(1, 1, norm.num_heads, norm.head_dim)
+        wide = x.float()
+        scale = torch.rsqrt(wide.pow(2).mean(dim=-1, keepdim=True) + norm.variance_epsilon)
+        error = float((norm.forward(x.clone()).float() - wide * scale * norm.weight.float()).abs().max())
+        if error > 0.05 * float((wide * scale * norm.weight.float()).abs().max()):
+            raise UnsupportedModelError(f"{norm.key} is not a root mean square norm here: off by {error:.2g}")
+        return

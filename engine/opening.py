@@ -1,0 +1,77 @@
+"""An engine for a model directory: the one that is asked for, or the best that this machine and model allow."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.base import CapacityError, Engine, EngineError
+from engine.engine_kind import EngineKind
+from engine.exllama_config import CacheType, ExLlamaConfig
+from engine.runner import Runner
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """What of an engine may be chosen from outside."""
+
+    kind: EngineKind = EngineKind.AUTO
+    runner: Runner = Runner.AUTO  # the torch engine's
+    cells: int = 65_536  # KV cache, tokens
+    max_batch: int = 32  # sequences decoded at once
+    cache: CacheType = CacheType.FP16  # the ExLlamaV2 engine's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """An engine with its model loaded."""
+
+    kind: EngineKind  # never auto
+    engine: Engine
+    vocabulary: int
+
+
+def open_engine(directory: Path, settings: EngineSettings) -> Opened:
+    """Load a model. Raises EngineError where it cannot be served as asked."""
+    kind = chosen(directory) if settings.kind is EngineKind.AUTO else settings.kind
+    if kind is EngineKind.EXLLAMA:
+        return _exllama(directory, settings)
+    return _torch(directory, settings)
+
+
+def chosen(directory: Path) -> EngineKind:
+    """ExLlamaV2 where it can serve the model on this machine, else torch; the log says why not."""
+    from engine.exllama_load import check_machine, check_model
+
+    try:
+        check_machine()
+        check_model(directory)
+    except EngineError as error:
+        log.info("the engine is torch, not ExLlamaV2: %s", error)
+        return EngineKind.TORCH
+    return EngineKind.EXLLAMA
+
+
+def _exllama(directory: Path, settings: EngineSettings) -> Opened:
+    from engine.exllama_load import load_exllama
+
+    config = ExLlamaConfig(cells=settings.cells, max_batch=settings.max_batch, cache=settings.cache)
+    loaded = load_exllama(directory, config)
+    from engine.exllama_engine import ExLlamaEngine  # only now, since it imports the package and its extension
+
+    return Opened(kind=EngineKind.EXLLAMA, engine=ExLlamaEngine(loaded, config), vocabulary=loaded.vocabulary)
+
+
+def _torch(directory: Path, settings: EngineSettings) -> Opened:
+    from engine.load import load_model
+    from engine.torch_engine import TorchEngine, TorchEngineConfig
+
+    model = load_model(directory, settings.runner)
+    try:
+        engine = TorchEngine(model, TorchEngineConfig(cells=settings.cells, max_batch=settings.max_batch))
+    except (MemoryError, RuntimeError) as error:  # torch raises the latter when it cannot allocate
+        raise CapacityError(f"cells is {settings.cells}, for which there is no memory: {error}") from error
+    return Opened(kind=EngineKind.TORCH, engine=engine, vocabulary=model.shape.vocabulary)

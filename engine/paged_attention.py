@@ -1,0 +1,143 @@
+"""Paged attention in torch, under the names by which ExLlamaV2 looks for flash-attn where that is not installed."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+log = logging.getLogger(__name__)
+
+Tensor: TypeAlias = torch.Tensor
+Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float | None], Tensor]
+"""q (b, n, heads, d); keys and values (pages, page, kv heads, d); ends (b,): tokens of each row, its n newest included;
+table (b, pages of a row); scale. To (b, n, heads, d), each token seeing all up to itself."""
+
+
+def gathered(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tensor, scale: float | None) -> Tensor:
+    """Attention over pages that are first copied side by side: runs anywhere, and moves every key and value twice."""
+    newest = q.shape[1]
+    k, v = (pages[table].flatten(1, 2).transpose(1, 2) for pages in (keys, values))
+    last_seen = ends[:, None] - newest + torch.arange(newest, device=q.device)
+    seen = torch.arange(k.shape[2], device=q.device) <= last_seen[..., None]
+    grouped = q.shape[2] != k.shape[1]
+    out = scaled_dot_product_attention(q.transpose(1, 2), k, v, seen[:, None], scale=scale, enable_gqa=grouped)
+    return out.transpose(1, 2)
+
+
+def in_place(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tensor, scale: float | None) -> Tensor:
+    """Attention by torch's own flash kernel, which reads pages where they lie: CUDA, and torch 2.13 or newer."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    rows, newest = q.shape[:2]
+    starts = torch.arange(0, (rows + 1) * newest, newest, dtype=torch.int32, device=q.device)
+    out = varlen_attn(
+        q.flatten(0, 1),
+        keys,
+        values,
+        starts,
+        None,
+        newest,
+        table.shape[1] * keys.shape[1],
+        scale=scale,
+        window_size=(-1, 0),
+        enable_gqa=q.shape[2] != keys.shape[2],
+        seqused_k=ends,
+        block_table=table,
+    )
+    return torch.as_tensor(out).view(rows, newest, *q.shape[2:])
+
+
+def fastest(device: torch.device) -> Attend:
+    """The way to attend that works here: reading pages in place if that gives what gathering them gives."""
+    rng = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=rng).to(device, torch.half)
+
+    q, keys, values = noise(2, 3, 4, 64), noise(4, 256, 2, 64), noise(4, 256, 2, 64)
+    ends = torch.tensor([300, 5], dtype=torch.int32, device=device)
+    table = torch.tensor([[2, 0], [3, 0]], dtype=torch.int32, device=device)
+    try:
+        error = (
+            (in_place(q, keys, values, ends, table, None) - gathered(q, keys, values, ends, table, None)).abs().max()
+        )
+        if float(error) < 1e-2:
+            return in_place
+        log.warning("torch's paged attention is off by %.2g here, so pages are gathered, which is slower", float(error))
+    except (ImportError, RuntimeError, TypeError, ValueError) as problem:  # an older torch or GPU, or no GPU
+        log.info("torch has no paged attention here (%s), so pages are gathered, which is slower", problem)
+    return gathered
+
+
+@contextmanager
+def flash_attention(device: torch.device) -> Iterator[bool]:
+    """While it lasts, `flash_attn` can be imported: the package, or else this module's way. True: the package."""
+    if find_spec("flash_attn") is not None:
+        yield True
+        return
+    package, extension = ModuleType("flash_attn"), ModuleType("flash_attn_2_cuda")
+    package.__dict__.update(_functions(fastest(device)), __version__="2.5.7")  # the first with paged attention
+    sys.modules.update({"flash_attn": package, "flash_attn_2_cuda": extension})
+    try:
+        yield False
+    finally:
+        del sys.modules["flash_attn"], sys.modules["flash_attn_2_cuda"]
+
+
+def _functions(attend: Attend) -> dict[str, Callable[..., Tensor]]:
+    """The functions of flash-attn that ExLlamaV2 calls, with as many of their arguments as it passes."""
+
+    def flash_attn_with_kvcache(
+        q: Tensor,
+        k_cache: Tensor,
+        v_cache: Tensor,
+        k: Tensor | None = None,
+        v: Tensor | None = None,
+        *,
+        cache_seqlens: Tensor,
+        block_table: Tensor,
+        softmax_scale: float | None = None,
+        causal: bool = False,
+    ) -> Tensor:
+        """k and v (b, n, kv heads, d), where given, are first stored behind each row's `cache_seqlens` tokens."""
+        assert causal
+        ends = cache_seqlens
+        if k is not None and v is not None:
+            page, new = k_cache.shape[1], k.shape[1]
+            places = cache_seqlens[:, None] + torch.arange(new, device=q.device)
+            pages = block_table.gather(1, places // page)
+            k_cache[pages, places % page], v_cache[pages, places % page] = k, v
+            ends = cache_seqlens + new
+        return attend(q, k_cache, v_cache, ends, block_table, softmax_scale)
+
+    def flash_attn_func(
+        q: Tensor, k: Tensor, v: Tensor, softmax_scale: float | None = None, causal: bool = False
+    ) -> Tensor:
+        """q (b, n, heads, d) at the end of k and v (b, m, kv heads, d)."""
+        length = k.shape[1]
+        ends = torch.full((q.shape[0],), length, device=q.device)
+        table = torch.arange(q.shape[0], device=q.device)[:, None]
+        if causal:
+            return gathered(q, k, v, ends, table, softmax_scale)
+        grouped = q.shape[2] != k.shape[2]
+        out = scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), scale=softmax_scale, enable_gqa=grouped
+        )
+        return out.transpose(1, 2)
+
+    def flash_attn_varlen_func(*_: Any, **__: Any) -> Tensor:
+        raise NotImplementedError("ragged attention is for images, which are not served")
+
+    return {
+        "flash_attn_with_kvcache": flash_attn_with_kvcache,
+        "flash_attn_func": flash_attn_func,
+        "flash_attn_varlen_func": flash_attn_varlen_func,
+    }

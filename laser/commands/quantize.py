@@ -1,0 +1,44 @@
+"""`laser quantize`: a model in fewer bits a weight, for the ExLlamaV2 engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("quantize")
+@click.argument("model", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("out_dir", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--bits", default=4.0, show_default=True, type=click.FloatRange(2.0, 8.0), help="Bits a weight, the mean."
+)
+@click.option(
+    "--head-bits",
+    default="6",
+    show_default=True,
+    type=click.Choice(["2", "3", "4", "5", "6", "8"]),
+    help="Of the output layer.",
+)
+@click.option(
+    "--work", type=click.Path(file_okay=False, path_type=Path), help="Intermediate files. [default: OUT_DIR.work]"
+)
+def command(model: Path, out_dir: Path, bits: float, head_bits: str, work: Path | None) -> None:
+    """Quantise MODEL to EXL2, on a GPU, and write it to OUT_DIR.
+
+    An interrupted run continues where it stopped when the same command is given again.
+    """
+    from engine.base import EngineError
+    from engine.exllama_quantise import quantise
+
+    work = out_dir.with_name(f"{out_dir.name}.work") if work is None else work
+    try:
+        with click.progressbar(length=1000, label="quantising", item_show_func=lambda name: name or "") as bar:
+            for stage in quantise(model, out_dir, work, bits=bits, head_bits=int(head_bits)):
+                done = round(1000 * stage.done)
+                if done < bar.pos:  # the next stage
+                    bar.pos = 0
+                bar.update(done - bar.pos, stage.name)
+    except (EngineError, OSError) as error:
+        raise click.ClickException(" ".join(str(error).split())) from error
+    click.echo(f"the model is in {out_dir}; serve it with `laser serve --engine exllama --model {out_dir}`")
