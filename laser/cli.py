@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "Measure a model's answers, and what early exit costs and saves.",
     "calibrate": "Measure a model's profile: what early exit may do, and what it costs.",
     "analyze": "Work out what a profile implies: fronts, policy map, prices, capacity.",
+    "simulate": "Simulate serving a load, from a calibration.",
     "train": "Train the bundled model from a seed.",
 }
 """Each command's name, which is also its module in laser.commands, and its line in `laser --help`."""
