@@ -342,7 +342,7 @@ class SimulatedEngine:
         state.course = self._follow(state, state.said)
         state.forced, state.steered = tokens, True
         self._steered.append(state)
-        self._enter(state)
+        self._enter(state, at=self._passed + 1)  # or they would be told of later than they came
 
     def _lapse(self, state: SimulatedSequence) -> None:
         """The probe of a sequence is over, if there is one."""

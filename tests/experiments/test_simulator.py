@@ -141,10 +141,13 @@ def test_a_budget_is_looked_at_in_the_step_that_spends_it() -> None:
     assert isinstance(told, Tokens)
     assert told.tokens[-1] == 20
     engine.force(sequence, (5, 6))
-    forced, rest, _ = engine.step()
+    forced, first = engine.step()
     assert forced == Tokens(sequence=sequence, tokens=(5, 6), forced=True)
+    assert first == Tokens(sequence=sequence, tokens=(23,))  # when the forced ones came is known to the pass
+    budget.tokens = 30
+    (rest, _) = engine.step()
     assert isinstance(rest, Tokens)
-    assert rest.tokens[0] == 23  # nobody asks for its budget any more
+    assert rest.tokens == tuple(range(24, 51))  # it closes no thought any more
 
 
 def test_a_budget_lowered_below_a_running_sequence_is_looked_at_after_the_next_pass() -> None:

@@ -1,0 +1,332 @@
+"""The simulator against the torch engine: the same requests served in this process and simulated, at several loads.
+
+First the engine serves a warm-up; from its steps the machine is fitted that is then simulated. By default the clock is
+the CPU time of this thread, which other processes hardly touch, and skips over idle times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks import report
+from controller.loop import ServingLoop
+from controller.policies import FixedPolicy, Limits
+from engine.base import Engine, Event, Finished, Load, Probed, ProbeId, ProbeSpec, Request, SequenceId, Started, Tokens
+from experiments.machine import Machine, VirtualClock
+from experiments.questions import bundled_questions
+from experiments.recording import Recording, recording
+from experiments.request_record import RequestRecord
+from experiments.simulation import serve, simulate
+from experiments.traces import read_records
+from experiments.workloads import Poisson
+from models.chat_model import load_chat_model
+from models.latency import StepTime
+from models.profile import FILE_NAME, read_profile
+from models.reasoner import bundled_model
+
+LOADS = (0.3, 0.6, 0.85)  # of the capacity
+MEAN, P95 = 0.05, 0.10  # relative errors that are allowed
+
+
+@dataclass(slots=True)
+class RealClock:
+    """Seconds of a real clock, idle times left out."""
+
+    source: Callable[[], float]
+    alarm: float = np.inf
+    skipped: float = 0.0
+
+    def __call__(self) -> float:
+        return self.source() + self.skipped
+
+    def skip(self, until: float) -> None:
+        self.skipped += max(0.0, until - self())
+
+
+@dataclass(slots=True)
+class Pass:
+    """What a forward pass did, and how long until the next began: the loop's own work included."""
+
+    batch: int = 0  # sequences that decoded
+    cached: int = 0  # their tokens
+    prompts: int = 0  # tokens of prompts and of what was forced
+    probe_rows: int = 0
+    began: float = 0.0
+    seconds: float = 0.0
+
+
+class Observed:
+    """An engine, and what its passes do. Prompts are shorter than a prefill chunk."""
+
+    def __init__(self, engine: Engine, clock: RealClock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self.passes: list[Pass] = []
+        self._tokens: dict[SequenceId, int] = {}  # of sequences that decode
+        self._prompts: dict[SequenceId, int] = {}
+        self._probes: dict[ProbeId, tuple[SequenceId, int]] = {}  # running: sequence, and rows in the next pass
+        self._forks: dict[ProbeId, int] = {}  # tokens that each probe continues
+        self._parents: dict[ProbeId, SequenceId] = {}
+        self._forced = 0
+
+    @property
+    def max_tokens(self) -> int:
+        return self._engine.max_tokens
+
+    def submit(self, request: Request) -> SequenceId:
+        sequence = self._engine.submit(request)
+        self._prompts[sequence] = len(request.prompt)
+        return sequence
+
+    def step(self) -> list[Event]:
+        now = self._clock()
+        if self.passes and self._tokens:
+            self.passes[-1].seconds = now - self.passes[-1].began
+        one = Pass(
+            batch=len(self._tokens),
+            cached=sum(self._tokens.values()),
+            prompts=self._forced,
+            probe_rows=sum(rows for _, rows in self._probes.values()),
+            began=now,
+        )
+        self._forced = 0
+        self._probes = {probe: (sequence, 1) for probe, (sequence, _) in self._probes.items()}
+        events = self._engine.step()
+        for event in events:
+            match event:
+                case Started():
+                    one.prompts += self._prompts[event.sequence]
+                case Tokens():
+                    before = self._tokens.get(event.sequence, self._prompts[event.sequence])
+                    self._tokens[event.sequence] = before + len(event.tokens)
+                case Probed():
+                    self._probes.pop(event.probe)
+                case Finished():
+                    self._forget(event.sequence)
+        self.passes.append(one)
+        return events
+
+    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
+        probe = self._engine.fork(sequence, spec, back=back)
+        self._probes[probe] = sequence, len(spec.suffix)
+        self._forks[probe] = self._tokens[sequence] - back
+        self._parents[probe] = sequence
+        return probe
+
+    def adopt(self, probe: ProbeId, *, keep: int) -> None:
+        self._engine.adopt(probe, keep=keep)
+        self._tokens[self._parents[probe]] = self._forks[probe]
+
+    def drop(self, probe: ProbeId) -> int:
+        self._probes.pop(probe, None)
+        return self._engine.drop(probe)
+
+    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
+        self._engine.force(sequence, tokens)
+        self._forced += len(tokens)
+
+    def arm_stops(self, sequence: SequenceId) -> None:
+        self._engine.arm_stops(sequence)
+
+    def cancel(self, sequence: SequenceId) -> None:
+        self._engine.cancel(sequence)
+        self._forget(sequence)
+
+    def load(self) -> Load:
+        return self._engine.load()
+
+    def _forget(self, sequence: SequenceId) -> None:
+        self._tokens.pop(sequence, None)
+        self._probes = {probe: state for probe, state in self._probes.items() if state[0] != sequence}
+
+
+def fitted(passes: Sequence[Pass], machine: Machine) -> tuple[Machine, float]:
+    """The machine whose passes take most nearly as long, and the error of their sum over stretches of 50, rms.
+
+    Least squares under coefficients of at least 0: the best solution among those of all subsets let above 0.
+    """
+    timed = [one for one in passes[20:] if one.seconds > 0.0]
+    rows = np.array([[1.0, one.batch, one.cached, one.prompts, one.probe_rows] for one in timed])
+    seconds = np.array([one.seconds for one in timed])
+    keep = seconds < np.quantile(seconds, 0.995)  # what a garbage collector or a page fault does is not the machine's
+    rows, seconds = rows[keep], seconds[keep]
+    scale = rows.max(axis=0) + (rows.max(axis=0) == 0.0)
+    best, least = np.zeros(5), float(np.square(seconds).sum())
+    for size in range(1, 6):
+        for chosen in map(list, combinations(range(5), size)):
+            found = np.zeros(5)
+            found[chosen] = np.linalg.lstsq(rows[:, chosen] / scale[chosen], seconds, rcond=None)[0]
+            found /= scale
+            error = float(np.square(rows @ found - seconds).sum())
+            if found.min() >= 0.0 and error < least:
+                best, least = found, error
+    whole = len(seconds) // 50 * 50
+    told, took = ((values[:whole]).reshape(-1, 50).sum(axis=1) for values in (rows @ best, seconds))
+    a, c, g, prefill, probe = (float(value) for value in best)
+    machine = replace(machine, step_time=StepTime(a=a, c=c, g=g), prefill_s=prefill, probe_row_s=probe)
+    return machine, float(np.sqrt(np.mean(np.square(told / took - 1.0))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One load, served and simulated."""
+
+    load: float  # of the capacity
+    rate: float  # requests/s
+    requests: int
+    mean_s: tuple[float, float]  # served, simulated
+    p95_s: tuple[float, float]
+    first_answer_s: tuple[float, float]
+    rows: tuple[float, float]
+    same_ends: float  # share of requests that ended alike, at the same length
+
+    @property
+    def errors(self) -> tuple[float, float]:
+        """Of the simulated mean and 95th percentile, relative."""
+        (mean, our_mean), (p95, our_p95) = self.mean_s, self.p95_s
+        return our_mean / mean - 1.0, our_p95 / p95 - 1.0
+
+
+def compare(load: float, rate: float, real: Sequence[RequestRecord], ours: Sequence[RequestRecord]) -> Compared:
+    """What both came to."""
+
+    def both(
+        value: Callable[[RequestRecord], float], of: Callable[[npt.NDArray[np.float64]], float]
+    ) -> tuple[float, float]:
+        return of(np.array([value(one) for one in real])), of(np.array([value(one) for one in ours]))
+
+    def mean(values: npt.NDArray[np.float64]) -> float:
+        return float(values.mean())
+
+    alike = [
+        (a.exit_reason, a.thought_tokens) == (b.exit_reason, b.thought_tokens) for a, b in zip(real, ours, strict=True)
+    ]
+    return Compared(
+        load=load,
+        rate=rate,
+        requests=len(real),
+        mean_s=both(lambda one: one.latency_s, mean),
+        p95_s=both(lambda one: one.latency_s, lambda values: float(np.percentile(values, 95))),
+        first_answer_s=both(lambda one: one.first_answer_s or 0.0, mean),
+        rows=both(lambda one: one.rows, mean),
+        same_ends=float(np.mean(alike)),
+    )
+
+
+class Bench:
+    """The bundled model, served by torch and as it was recorded."""
+
+    def __init__(self, known: Recording, limits: Limits, max_batch: int, source: Callable[[], float]) -> None:
+        self.known = known
+        self._policy = FixedPolicy(limits)
+        self._max_batch = max_batch
+        self._source = source
+
+    def asked(self, rate: float, count: int, seed: int) -> tuple[npt.NDArray[np.float64], list[int]]:
+        """Poisson arrivals and questions."""
+        rng = np.random.default_rng(seed)
+        times = Poisson(rate=rate).arrivals(count / rate, rng)
+        return times, rng.integers(len(self.known.questions), size=times.size).tolist()
+
+    def live(self, rate: float, count: int, seed: int) -> tuple[list[RequestRecord], list[Pass]]:
+        """Served by torch; its passes too."""
+        from engine.load import load_model
+        from engine.torch_engine import TorchEngine, TorchEngineConfig
+
+        clock = RealClock(self._source)
+        clock.skipped = -clock()
+        engine = TorchEngine(load_model(bundled_model()), TorchEngineConfig(max_batch=self._max_batch))
+        observed = Observed(engine, clock)
+        loop = ServingLoop(
+            engine=observed,
+            tokenizer=load_chat_model(bundled_model()).tokenizer,
+            thinking=self.known.thinking,
+            policy=self._policy,
+            stop_tokens=self.known.stop_tokens,
+            clock=clock,
+            score=self.known.score,
+        )
+        return serve(self.known, *self.asked(rate, count, seed), loop=loop, clock=clock), observed.passes
+
+    def simulated(self, machine: Machine, rate: float, count: int, seed: int) -> list[RequestRecord]:
+        """The same requests."""
+        times, questions = self.asked(rate, count, seed)
+        return simulate(self.known, times, questions, machine=machine, clock=VirtualClock(), policy=self._policy)
+
+
+def main() -> None:
+    """Print how far the simulation is from what was served; fail beyond what is allowed."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", type=Path, help="default: the bundled model's; its records beside it")
+    parser.add_argument("--requests", type=int, default=300, help="at each load")
+    parser.add_argument("--max-batch", type=int, default=16)
+    parser.add_argument("--threshold", type=float, default=0.95)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    ran = report.circumstances("benchmarks.live", options.seed)
+    torch.set_num_threads(1)
+    file = options.profile or bundled_model() / FILE_NAME
+    profile = read_profile(file)
+    said = profile.provenance["options"]
+    known = recording(
+        load_chat_model(bundled_model()),
+        profile,
+        read_records(file.with_name(f"{file.name}.records.jsonl")),
+        bundled_questions(said["count"], said["seed"]),
+    )
+    source = time.thread_time if options.clock == "cpu" else time.perf_counter
+    bench = Bench(known, Limits(threshold=options.threshold), options.max_batch, source)
+    believed = Machine(step_time=profile.plant.step_time, max_batch=options.max_batch)
+    full = believed.step_time.seconds(options.max_batch, profile.plant.context)
+    guess = 0.5 * options.max_batch / full / float(np.mean(profile.tokens))
+    warm, passes = bench.live(guess, options.requests // 2, options.seed + 1000)
+    machine, error = fitted(passes, believed)
+    step = machine.step_time
+    print(
+        f"Fitted on {len(passes)} passes: {1e3 * step.a:.2f} ms + ({1e6 * step.c:.0f} us + {1e9 * step.g:.0f} ns per "
+        f"cached token) per sequence, {1e6 * machine.prefill_s:.0f} us per prompt token, "
+        f"{1e6 * machine.probe_row_s:.0f} us per probe row; to {error:.1%} over 50 passes"
+    )
+    rows = float(np.mean([record.completion_tokens for record in warm]))
+    capacity = options.max_batch / step.seconds(options.max_batch, profile.plant.context) / rows
+    titles = "".join(f"{f'{value}: served':>14}{'simulated':>12}{'error':>8}" for value in ("mean", "p95"))
+    print(f"{'load':>5}{'requests/s':>12}{titles}{'same ends':>11}")
+    found = []
+    for number, load in enumerate(LOADS):
+        real, _ = bench.live(load * capacity, options.requests, options.seed + number)
+        one = compare(
+            load,
+            load * capacity,
+            real,
+            bench.simulated(machine, load * capacity, options.requests, options.seed + number),
+        )
+        found.append(one)
+        (mean, p95) = one.errors
+        print(
+            f"{load:>5.0%}{one.rate:>12.2f}{one.mean_s[0]:>12.3f} s{one.mean_s[1]:>10.3f} s{mean:>+8.1%}"
+            f"{one.p95_s[0]:>12.3f} s{one.p95_s[1]:>10.3f} s{p95:>+8.1%}{one.same_ends:>11.1%}",
+            flush=True,
+        )
+    if options.out is not None:
+        report.write(
+            options.out, ran, {"machine": asdict(machine), "fit_error": error, "loads": [asdict(one) for one in found]}
+        )
+    if any(abs(one.errors[0]) > MEAN or abs(one.errors[1]) > P95 for one in found):
+        raise SystemExit(f"Not within {MEAN:.0%} of the mean and {P95:.0%} of the 95th percentile at every load.")
+    print(f"Within {MEAN:.0%} of the mean and {P95:.0%} of the 95th percentile at every load.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""The simulator against requests timed on vLLM: the machine is fitted on every second request, told of the others.
+
+Of each request only its first and last token are timed. Between them it took part in as many passes as it has tokens,
+so their mean time is told by the mean number of requests that ran meanwhile, their cached tokens and the prompts that
+were computed: τ = a + b·n + c·ΣKV + d·prompt tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import nnls  # type: ignore[import-untyped]
+
+from benchmarks import report
+from engine.base import Finished, ProbeSpec, Request, SequenceId, Tokens
+from experiments.machine import Machine, VirtualClock
+from experiments.simulated_model import Course, Trial
+from experiments.simulator import SimulatedEngine
+from models.latency import StepTime
+
+Array = npt.NDArray[np.float64]
+
+KEYS = ("input_toks", "output_toks", "queued_ts", "scheduled_ts", "first_token_ts", "last_token_ts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Timed:
+    """Requests in order of arrival, [request]; s since the first arrived."""
+
+    prompt: Array  # tokens
+    output: Array  # tokens
+    arrived: Array
+    scheduled: Array
+    first: Array
+    last: Array
+
+
+def read(path: Path) -> Timed:
+    """A file of timed requests, JSON Lines. Raises SystemExit naming line and key."""
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            said = json.loads(line)
+            if missing := [key for key in KEYS if key not in said]:
+                raise SystemExit(f"{path}:{number}: has no {missing[0]!r}")
+            rows.append([float(said[key]) for key in KEYS])
+    table = np.array(sorted(rows, key=lambda row: row[2]))
+    times = table[:, 2:] - table[0, 2]
+    return Timed(
+        prompt=table[:, 0],
+        output=table[:, 1],
+        arrived=times[:, 0],
+        scheduled=times[:, 1],
+        first=times[:, 2],
+        last=times[:, 3],
+    )
+
+
+def fitted(timed: Timed, chosen: npt.NDArray[np.bool_], *, cells: int, chunk: int, max_batch: int) -> Machine:
+    """The machine that explains best how long these requests' passes took, none of its coefficients below 0."""
+    grid = np.linspace(0.0, timed.last.max(), 4000)
+    running = (timed.first <= grid[:, None]) & (grid[:, None] < timed.last)  # [time, request]
+    share = np.clip((grid[:, None] - timed.first) / np.maximum(timed.last - timed.first, 1e-9), 0.0, 1.0)
+    cached = (running * (timed.prompt + share * timed.output)).sum(axis=1)
+    number = running.sum(axis=1)
+    rows, seconds = [], []
+    for r in np.flatnonzero(chosen):
+        during = (grid >= timed.first[r]) & (grid <= timed.last[r])
+        passes = timed.output[r] - 1.0
+        if during.sum() < 2 or passes < 1:
+            continue
+        prompts = timed.prompt[(timed.first > timed.first[r]) & (timed.first <= timed.last[r])].sum()
+        rows.append([1.0, number[during].mean(), cached[during].mean(), prompts / passes])
+        seconds.append((timed.last[r] - timed.first[r]) / passes)
+    table, took = np.array(rows), np.array(seconds)
+    scale = table.max(axis=0)
+    a, b, c, d = nnls(table / scale, took)[0] / scale
+    return Machine(
+        step_time=StepTime(a=float(a), c=float(b), g=float(c)),
+        prefill_s=float(d),
+        max_batch=max_batch,
+        cells=cells,
+        prefill_chunk=chunk,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """A model of which only the lengths are known."""
+
+    max_tokens: int = 1 << 30
+    vocabulary: int = 1
+
+    def follow(
+        self, prompt: tuple[int, ...], said: Sequence[int], *, stops: frozenset[int], armed: bool, most: int
+    ) -> Course:
+        return Course(tokens=(0,) * most, looks=(1,))
+
+    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> Trial:
+        raise AssertionError("nobody probes here")
+
+
+def simulated(timed: Timed, machine: Machine) -> tuple[Array, Array]:
+    """When each request has its first and its last token, s."""
+    clock = VirtualClock()
+    engine = SimulatedEngine(Lengths(), machine, clock)
+    first, last = np.full(len(timed.prompt), np.nan), np.full(len(timed.prompt), np.nan)
+    names: dict[SequenceId, int] = {}
+    coming = 0
+    while coming < len(first) or names:
+        if not names:
+            clock.skip(timed.arrived[coming])
+        while coming < len(first) and timed.arrived[coming] <= clock.now:
+            request = Request(prompt=(0,) * int(timed.prompt[coming]), max_new_tokens=int(timed.output[coming]))
+            names[engine.submit(request)] = coming
+            coming += 1
+        clock.alarm = timed.arrived[coming] if coming < len(first) else math.inf
+        for event in engine.step():
+            if isinstance(event, Tokens) and np.isnan(first[names[event.sequence]]):
+                first[names[event.sequence]] = clock.now
+            elif isinstance(event, Finished):
+                last[names.pop(event.sequence)] = clock.now
+    return first, last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Times of requests, s: served, simulated."""
+
+    name: str
+    mean: tuple[float, float]
+    p95: tuple[float, float]
+
+    def __str__(self) -> str:
+        parts = (f"{real:>12.2f} s{ours:>10.2f} s{ours / real - 1.0:>+8.1%}" for real, ours in (self.mean, self.p95))
+        return f"{self.name:<12}" + "".join(parts)
+
+
+def compared(name: str, real: Array, ours: Array) -> Compared:
+    """Both means and 95th percentiles."""
+    return Compared(
+        name=name,
+        mean=(float(real.mean()), float(ours.mean())),
+        p95=(float(np.percentile(real, 95)), float(np.percentile(ours, 95))),
+    )
+
+
+def main() -> None:
+    """Print served and simulated times of the requests that the fit has not seen."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("requests", type=Path, help="JSON Lines: tokens and times of requests")
+    parser.add_argument("--cells", type=int, default=41_408, help="tokens of KV cache")
+    parser.add_argument("--chunk", type=int, default=2048, help="prompt tokens in a pass")
+    parser.add_argument("--max-batch", type=int, default=256)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    ran = report.circumstances("benchmarks.vllm", 0)
+    timed = read(options.requests)
+    seen = np.arange(len(timed.prompt)) % 2 == 0
+    machine = fitted(timed, seen, cells=options.cells, chunk=options.chunk, max_batch=options.max_batch)
+    step = machine.step_time
+    print(
+        f"Fitted on {seen.sum()} requests: {1e3 * step.a:.2f} ms + {1e6 * step.c:.0f} us per sequence + "
+        f"{1e9 * step.g:.0f} ns per cached token + {1e6 * machine.prefill_s:.0f} us per prompt token"
+    )
+    # vLLM gives cells out as tokens come: on average a request that runs holds half of its output
+    whole, held = (timed.prompt + timed.output).sum(), (timed.prompt + timed.output / 2).sum()
+    found = {}
+    for name, cells in (
+        ("cells reserved to the last token, as here", options.cells),
+        ("cells given out as tokens come, as vLLM does", round(options.cells * whole / held)),
+    ):
+        first, last = simulated(timed, replace(machine, cells=cells))
+        found[name] = (
+            compared("latency", (timed.last - timed.arrived)[~seen], (last - timed.arrived)[~seen]),
+            compared("first token", (timed.first - timed.arrived)[~seen], (first - timed.arrived)[~seen]),
+            compared("decoding", (timed.last - timed.first)[~seen], (last - first)[~seen]),
+        )
+        titles = "".join(f"{f'{value}: served':>14}{'simulated':>12}{'error':>8}" for value in ("mean", "p95"))
+        print(f"\n{name}\n{'':<12}{titles}")
+        for one in found[name]:
+            print(one)
+    if options.out is not None:
+        results = {name: [asdict(one) for one in rows] for name, rows in found.items()}
+        report.write(options.out, ran, {"machine": asdict(machine), "compared": results})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""`laser simulate`: what serving would be like under a load, worked out in virtual time from a calibration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from laser.config import PolicyName
+
+if TYPE_CHECKING:
+    from controller.policies import Policy
+    from controller.watch import Watcher
+    from experiments.machine import VirtualClock
+    from models.profile import Profile
+
+POLICIES = [name.value for name in PolicyName if name is not PolicyName.AUTO]
+
+
+@click.command("simulate")
+@click.option("--model", type=click.Path(path_type=Path), help="A model's directory; default: the bundled model.")
+@click.option("--profile", "profile_file", type=click.Path(path_type=Path), help="[default: the model's]")
+@click.option(
+    "--records", type=click.Path(path_type=Path), help="What the calibration recorded. [default: PROFILE.records.jsonl]"
+)
+@click.option(
+    "--questions",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="The files that the calibration's questions are from, if any; repeatable.",
+)
+@click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
+@click.option("--workload", "workload_file", type=click.Path(path_type=Path), help="When requests arrive: a YAML file.")
+@click.option("--rate", type=click.FloatRange(0.0, min_open=True), help="Poisson arrivals, requests/s.")
+@click.option(
+    "--cv",
+    type=click.FloatRange(0.0, min_open=True),
+    help="With --rate: burstier than Poisson, the coefficient of variation of gaps.",
+)
+@click.option(
+    "--duration", default=600.0, show_default=True, type=click.FloatRange(0.0, min_open=True), help="Virtual seconds."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of arrivals and questions.")
+@click.option("--policy", type=click.Choice(POLICIES), default="load-aware", show_default=True)
+@click.option("--threshold", type=click.FloatRange(0.0, min_open=True), help="Of --policy fixed. [default: 0.9]")
+@click.option("--budget", type=click.IntRange(0), help="Of --policy fixed or budget, thought tokens.")
+@click.option(
+    "--controller", "controller_file", type=click.Path(path_type=Path), help="The controller's settings: a YAML file."
+)
+@click.option(
+    "--solve-delay",
+    default=0.15,
+    show_default=True,
+    type=click.FloatRange(0.0),
+    help="Virtual seconds that the controller waits for a solution.",
+)
+@click.option(
+    "--prefill-us",
+    type=click.FloatRange(0.0),
+    help="What a prompt's token takes, µs. [default: what a probe's row does]",
+)
+@click.option("--max-batch", type=click.IntRange(1), help="Sequences decoded at once. [default: the profile's]")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="All requests, as JSON.")
+@click.pass_context
+def command(
+    context: click.Context,
+    model: Path | None,
+    profile_file: Path | None,
+    records: Path | None,
+    files: tuple[Path, ...],
+    thinking: Path | None,
+    workload_file: Path | None,
+    rate: float | None,
+    cv: float | None,
+    duration: float,
+    seed: int,
+    policy: str,
+    threshold: float | None,
+    budget: int | None,
+    controller_file: Path | None,
+    solve_delay: float,
+    prefill_us: float | None,
+    max_batch: int | None,
+    out: Path | None,
+) -> None:
+    """Serve a load in virtual time, from a calibration.
+
+    The serving loop, the policy and the controller are the real ones; the machine has the profile's step times, and the
+    model says what calibration has recorded. All figures are simulated.
+    """
+    from dataclasses import replace
+
+    import numpy as np
+
+    from experiments.machine import VirtualClock, profiled_machine
+    from experiments.provenance import provenance
+    from experiments.question_files import QuestionError, file_questions
+    from experiments.questions import bundled_questions
+    from experiments.recording import recording
+    from experiments.simulation import simulate
+    from experiments.simulation_summary import summary, write_json
+    from experiments.traces import TraceError, read_records
+    from experiments.workloads import Gamma, Poisson, Workload, WorkloadError, read_workload
+    from models.chat_model import load_chat_model
+    from models.profile import FILE_NAME, ProfileError, identify, read_profile
+    from models.reasoner import bundled_model
+    from models.strict_yaml import ConfigError
+    from models.tokenizer import TokenizerError
+
+    if (workload_file is None) == (rate is None):
+        raise click.UsageError("give either --workload or --rate")
+    if cv is not None and rate is None:
+        raise click.UsageError("--cv goes with --rate")
+    given = {PolicyName.FIXED: ("threshold", "budget"), PolicyName.BUDGET: ("budget",)}.get(PolicyName(policy), ())
+    for name, value in (("threshold", threshold), ("budget", budget)):
+        if value is not None and name not in given:
+            raise click.UsageError(f"--{name} {value:g} does not go with --policy {policy}")
+    if policy == PolicyName.BUDGET and budget is None:
+        raise click.UsageError("--policy budget needs --budget")
+    if out is not None and not out.parent.is_dir():  # told now, not after the simulation
+        raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
+    try:
+        directory = model or bundled_model()
+        chat = load_chat_model(directory, thinking)
+        file = profile_file or directory / FILE_NAME
+        if not file.exists():
+            raise click.ClickException(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
+        profile = read_profile(file, identify(directory, chat.thinking.format))
+        options = profile.provenance["options"]
+        count, drawn = int(options["count"]), int(options["seed"])
+        questions = file_questions(files, count, drawn) if files else bundled_questions(count, drawn)
+        known = recording(
+            chat, profile, read_records(records or file.with_name(f"{file.name}.records.jsonl")), questions, files
+        )
+        workload: Workload
+        if workload_file is not None:
+            workload = read_workload(workload_file)
+        else:
+            assert rate is not None, "checked above"
+            workload = Poisson(rate=rate) if cv is None else Gamma(rate=rate, cv=cv)
+        machine = profiled_machine(profile, prefill_s=None if prefill_us is None else prefill_us * 1e-6)
+        if max_batch is not None:
+            machine = replace(machine, max_batch=max_batch)
+        clock = VirtualClock()
+        chosen, watcher = _policy(
+            PolicyName(policy), profile, clock, threshold, budget, controller_file, solve_delay, machine.max_batch
+        )
+        rng = np.random.default_rng(seed)
+        arrivals = workload.arrivals(duration, rng)
+        if not arrivals.size:
+            raise WorkloadError(f"no request arrives within {duration:g} s, must be at least 1")
+        asked = rng.integers(len(known.questions), size=arrivals.size).tolist()
+        with click.progressbar(length=arrivals.size, label="Requests        ") as bar:
+            found = simulate(
+                known,
+                arrivals,
+                asked,
+                machine=machine,
+                clock=clock,
+                policy=chosen,
+                watcher=watcher,
+                on_done=lambda: bar.update(1),
+            )
+        click.echo(f"\nSimulated, {policy}, {arrivals.size / duration:.2f} requests/s\n\n{summary(found)}")
+        if out is not None:
+            write_json(out, found, provenance(directory, threads=1, options=context.params))
+            click.echo(f"\nRequests: {out}")
+    except (
+        ProfileError, ConfigError, QuestionError, TokenizerError, TraceError, WorkloadError, OSError
+    ) as error:  # fmt: skip
+        raise click.ClickException(str(error)) from error
+    except KeyError as error:
+        raise click.ClickException(
+            f"{file}: its provenance has no {error}, must say which questions were asked"
+        ) from error
+
+
+def _policy(
+    name: PolicyName,
+    profile: Profile,
+    clock: VirtualClock,
+    threshold: float | None,
+    budget: int | None,
+    controller_file: Path | None,
+    solve_delay: float,
+    max_batch: int,
+) -> tuple[Policy, Watcher | None]:
+    """The policy, and who hears of the load if that is anybody."""
+    from controller.control import Controller
+    from controller.load_rule import LoadRule, LoadRuleSettings
+    from controller.planner import Planner
+    from controller.policies import FixedPolicy, Limits
+    from controller.settings import SettingsFile
+    from experiments.simulation import PunctualSolver
+    from laser.config import DEFAULT_THRESHOLD
+    from models.profile import ProfileError
+
+    if name is PolicyName.LOAD_AWARE:
+        controller = Controller(
+            profile,
+            settings=SettingsFile(controller_file, len(profile.classes)),
+            solver=PunctualSolver(Planner(profile.quality(), clock=clock), clock, solve_delay),
+            max_batch=max_batch,
+        )
+        return controller, controller
+    if name is PolicyName.PAPER:
+        certified = [profile.thresholds[i] for i, j in profile.points() if j == 0]
+        thresholds = [threshold for threshold in certified if threshold is not None]
+        if not thresholds:
+            raise ProfileError("--policy paper needs a threshold that is certified without a budget, there is none")
+        rule = LoadRule(thresholds, LoadRuleSettings())
+        return rule, rule
+    limits = {
+        PolicyName.FIXED: Limits(threshold=DEFAULT_THRESHOLD if threshold is None else threshold, budget=budget),
+        PolicyName.BUDGET: Limits(budget=budget),
+        PolicyName.NONE: Limits(),
+    }[name]
+    return FixedPolicy(limits), None
