@@ -65,6 +65,12 @@ def _exit(laser: dict[str, Any]) -> str:
             return f"stopped thinking: its trial answers agreed {after}"
         case "budget":
             return f"stopped thinking: its budget of {laser['budget']} tokens was spent"
+        case "loop":
+            return f"stopped thinking: it went round in circles {after}"
+        case "deadline":
+            return f"stopped thinking: the time was needed for the answer {after}"
+        case "requested":
+            return f"stopped thinking: somebody asked for the answer {after}"
         case "natural":
             return f"thought to its end {after}"
         case _:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 import socket
+import time
 import warnings
 from pathlib import Path
 from types import FrameType
@@ -104,7 +106,14 @@ def _configuration(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
 
 
 def _guard(config: ServeConfig) -> None:
-    """Nobody but this machine is served by accident."""
+    """Nobody but this machine is served by accident, and bad keys are known before the model is loaded."""
+    from laser.keys import KeyRing
+    from models.strict_yaml import ConfigError
+
+    try:
+        KeyRing(config.keys, time.monotonic)
+    except ConfigError as error:
+        raise click.ClickException(_line(error)) from error
     if config.keys is None and not config.public and config.host not in LOOPBACK:
         raise click.ClickException(
             f"host is {config.host}, which other machines can reach, but there are no keys: give --keys, or --public "
@@ -150,7 +159,7 @@ def _run(service: Service, listener: socket.socket) -> None:
     class Server(uvicorn.Server):
         """Ends at the second signal; at the first it takes no more requests, and ends once the last has its reply."""
 
-        draining: asyncio.Task[None] | None = None
+        draining = False
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
@@ -161,10 +170,14 @@ def _run(service: Service, listener: socket.socket) -> None:
                 click.echo(f'{service.model_id} is ready at {url} — try: laser ask{_flag(url)} "{example}"')
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            if self.draining is not None or not self.started:
+            if self.draining or not self.started:
                 super().handle_exit(sig, frame)
             else:
-                self.draining = self.events.create_task(self.drain(sig, frame))
+                self.draining = True
+                self.events.call_soon_threadsafe(self.begin_to_drain, sig, frame)
+
+        def begin_to_drain(self, sig: int, frame: FrameType | None) -> None:
+            self.task = self.events.create_task(self.drain(sig, frame))
 
         async def drain(self, sig: int, frame: FrameType | None) -> None:
             limit_s = service.config.drain_s
@@ -187,7 +200,7 @@ def _run(service: Service, listener: socket.socket) -> None:
         access_log=False,
         ws="none",
         lifespan="on",
-        timeout_keep_alive=int(service.config.idle_s),
+        timeout_keep_alive=math.ceil(service.config.idle_s),
         timeout_graceful_shutdown=GRACE_S,
     )
     server = Server(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ def running_deployment(deployment: Deployment, **app_options: Any) -> Iterator[L
         log_level="warning",
         ws="none",
         lifespan="on",
-        timeout_keep_alive=int(deployment.config.idle_s),
+        timeout_keep_alive=math.ceil(deployment.config.idle_s),
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(settings)

@@ -1,0 +1,196 @@
+"""Who gets in: keys, ids, sizes, and what the log says of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from laser.config import ServeConfig
+from laser.errors import Unauthorized
+from laser.keys import KeyRing
+from laser.logs import FIELDS, JsonFormatter, TextFormatter
+from models.strict_yaml import ConfigError
+from tests.laser.live_server import WAIT_S, LiveServer, chat, running
+
+ALICE, BOB, ROOT = "sk-alice-0001", "sk-bob-00002", "sk-root-00003"
+KEYS = f"""\
+keys:
+  - {{name: alice, key: {ALICE}, weight: 2}}
+  - {{name: bob, sha256: {hashlib.sha256(BOB.encode()).hexdigest()}}}
+  - {{name: root, key: {ROOT}, admin: true}}
+"""
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    file = tmp_path / "keys.yaml"
+    file.write_text(KEYS)
+    return file
+
+
+@pytest.fixture(scope="module")
+def locked(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server that wants keys, and takes small bodies only."""
+    file = tmp_path_factory.mktemp("keys") / "keys.yaml"
+    file.write_text(KEYS)
+    with running(ServeConfig(model=random_model, name="locked", keys=file, max_body=2048)) as live:
+        yield live
+
+
+def ask(server: LiveServer, key: str | None, path: str = "/v1/chat/completions", **body: Any) -> httpx.Response:
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    return httpx.post(server.url + path, json=body or chat(max_tokens=4), headers=headers, trust_env=False, timeout=30)
+
+
+# --- keys
+
+
+@pytest.mark.parametrize("key", [ALICE, BOB, ROOT])
+def test_a_known_key_is_served(locked: LiveServer, key: str) -> None:
+    assert ask(locked, key).status_code == 200
+
+
+@pytest.mark.parametrize(("key", "told"), [(None, "a key is needed"), ("sk-mallory", "the key is not known here")])
+def test_no_key_and_a_wrong_one_are_refused(locked: LiveServer, key: str | None, told: str) -> None:
+    response = ask(locked, key)
+    assert (response.status_code, response.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert told in response.json()["error"]["message"]
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert "sk-mallory" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/version"])
+def test_whether_it_lives_is_told_to_anybody(locked: LiveServer, path: str) -> None:
+    assert httpx.get(locked.url + path, trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/laser/queue", "/laser/controller", "/openapi.json", "/x"])
+def test_all_else_needs_a_key(locked: LiveServer, path: str) -> None:
+    assert httpx.get(locked.url + path, trust_env=False).status_code == 401
+
+
+def test_a_running_thought_is_its_owners_and_the_admins_to_end(locked: LiveServer) -> None:
+    url, path = f"{locked.url}/v1/chat/completions", "/v1/chat/completions/control"
+    body, headers = chat(stream=True, max_tokens=900), {"authorization": f"Bearer {ALICE}"}
+    with httpx.stream("POST", url, json=body, headers=headers, trust_env=False, timeout=WAIT_S) as response:
+        lines = response.iter_lines()
+        name = json.loads(next(lines).removeprefix("data: "))["id"]
+        refused = ask(locked, BOB, path, id=name, action="reasoning_end")
+        assert (refused.status_code, refused.json()["error"]["type"]) == (403, "permission_error")
+        assert ask(locked, ROOT, path, id=name, action="reasoning_end").status_code == 200
+        assert ask(locked, ALICE, path, id=name, action="reasoning_end").status_code == 200
+
+
+def test_keys_change_while_serving_and_a_bad_file_changes_nothing(keys: Path, caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    ring = KeyRing(keys, lambda: now)
+    assert ring.caller(f"Bearer {ALICE}").weight == 2.0
+    keys.write_text(KEYS.replace(ALICE, "sk-alice-9999"))
+    assert ring.caller(f"bearer {ALICE}").name == "alice"  # not looked at again yet
+    now = 2.0
+    with pytest.raises(Unauthorized):
+        ring.caller(f"Bearer {ALICE}")
+    assert ring.caller("Bearer sk-alice-9999").name == "alice"
+    keys.write_text("keys: [{nam: x}]")
+    now = 4.0
+    assert ring.caller("Bearer sk-alice-9999").name == "alice"
+    assert "the former keys stay in force" in caplog.text
+    assert "unknown key `keys[0].nam`" in caplog.text
+    keys.unlink()
+    now = 6.0
+    assert ring.caller(f"Bearer {BOB}").name == "bob"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("keys: []", "keys has 0 entries, must have at least 1"),
+        ("", "`keys` is missing"),
+        ("keys: [{name: a}]", "'a' must have either key or sha256"),
+        ("keys: [{name: a, key: short}]", "the key of 'a' has 5 characters, must be at least 8"),
+        ("keys: [{name: a, sha256: abc}]", "sha256 of 'a' must be 64 hexadecimal digits"),
+        ("keys: [{name: a, key: aaaaaaaa, weight: 0}]", "weight of 'a' is 0.0, must be finite and above 0"),
+        ("keys: [{name: a, key: aaaaaaaa}, {name: a, key: bbbbbbbb}]", "there are 2 keys named 'a', may be 1"),
+        ("keys: [{name: a, key: aaaaaaaa}, {name: b, key: aaaaaaaa}]", "two keys are the same"),
+    ],
+)
+def test_a_key_file_that_cannot_be_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refusal:
+        KeyRing(file, lambda: 0.0)
+    assert told in str(refusal.value)
+    assert "keys.yaml" in str(refusal.value)
+
+
+# --- ids and sizes
+
+
+def test_a_request_keeps_its_id_and_gets_one_where_it_has_none(server: LiveServer) -> None:
+    def told(**headers: str) -> str:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return httpx.get(f"{server.url}/health", headers=names, trust_env=False).headers["x-request-id"]
+
+    assert told(x_request_id="trace-7") == "trace-7"
+    assert len({told(), told(), told(x_request_id="not visible"), told(x_request_id="x" * 129)}) == 4
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["stated", "chunked"])
+def test_a_body_that_is_too_large_is_refused(locked: LiveServer, chunked: bool) -> None:
+    body = json.dumps(chat(user="x" * 3000)).encode()
+    content: Any = iter([body[:1000], body[1000:]]) if chunked else body
+    headers = {"authorization": f"Bearer {ALICE}", "content-type": "application/json"}
+    url = f"{locked.url}/v1/chat/completions"
+    response = httpx.post(url, content=content, headers=headers, trust_env=False)
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "request_too_large")
+    assert "must have at most 2048 bytes" in response.json()["error"]["message"]
+
+
+# --- the log
+
+
+def test_the_log_tells_of_a_request_and_not_of_what_was_said(
+    locked: LiveServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="laser.gate"):
+        secret = [{"role": "user", "content": "my secret"}]
+        response = ask(locked, BOB, messages=secret, max_tokens=4)
+    fields = next(
+        getattr(record, FIELDS)
+        for record in caplog.records
+        if getattr(record, FIELDS, {}).get("request_id") == response.headers["x-request-id"]
+    )
+    assert fields["key"] == "bob"
+    assert fields["reply"] == response.json()["id"]
+    assert fields["ms"] > 0
+    assert "secret" not in caplog.text
+    assert BOB not in caplog.text
+
+
+def test_bodies_are_logged_where_that_is_asked_for(random_model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with running(ServeConfig(model=random_model, log_bodies=True)) as live, caplog.at_level(logging.INFO, "laser.gate"):
+        live.post(messages=[{"role": "user", "content": "no secret"}], max_tokens=4)
+    assert any("no secret" in getattr(record, FIELDS, {}).get("body", "") for record in caplog.records)
+
+
+def test_a_record_is_one_json_object_or_one_line_to_read() -> None:
+    record = logging.makeLogRecord({"name": "laser.gate", "levelname": "INFO", "msg": "GET /x %d", "args": (200,)})
+    setattr(record, FIELDS, {"ms": 1.5, "key": "ä\n"})
+    said = json.loads(JsonFormatter().format(record))
+    assert (said["message"], said["ms"], said["key"], said["level"]) == ("GET /x 200", 1.5, "ä\n", "info")
+    assert "\n" not in JsonFormatter().format(record)
+    assert TextFormatter().format(record).startswith("INFO laser.gate: GET /x 200 ms=1.5")
+    try:
+        os.stat("/no/such/place")
+    except OSError:
+        record.exc_info = sys.exc_info()
+    assert "No such file" in json.loads(JsonFormatter().format(record))["exception"]
