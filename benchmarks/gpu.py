@@ -23,7 +23,7 @@ import torch
 
 from benchmarks import report
 from benchmarks.big_model import KV, LAYER_BYTES, LAYERS, OTHER_BYTES, save_model
-from engine.base import ProbeSpec, Request, SequenceId, Token
+from engine.base import ProbeSpec, Request, SequenceId, Tokens
 from engine.exllama_config import CacheType, ExLlamaConfig, ProbeWay
 from engine.exllama_load import WORKING, cache_bytes, load_exllama, weights_bytes
 from engine.load import read_config
@@ -207,8 +207,8 @@ class EngineRun(Run):
 
     def step(self) -> None:
         for event in self._engine.step():
-            if isinstance(event, Token):
-                self._tokens[event.sequence].append(event.token)
+            if isinstance(event, Tokens):
+                self._tokens[event.sequence].extend(event.tokens)
 
     def tokens(self) -> list[list[int]]:
         return list(self._tokens.values())

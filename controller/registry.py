@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from controller.control import Controller
 from controller.load_rule import LoadRule, LoadRuleSettings
 from controller.load_table import LoadTable, spread
 from controller.policies import FixedPolicy, Limits, Policy
+from controller.policy_name import PolicyName
 from controller.restriction import budgets_only, thresholds_only
 from controller.watch import Watcher
 from models.profile import Profile, ProfileError
@@ -18,38 +18,11 @@ DEFAULT_THRESHOLD = 0.9
 DEFAULT_AGREE = 3  # with probes every 64 tokens Dynasor's middle setting
 
 
-class PolicyName(StrEnum):
-    """Who says when a thought is closed."""
-
-    AUTO = "auto"  # a server's choice: load-aware where the model has a profile and nothing is given, else fixed
-    LOAD_AWARE = "load-aware"  # the controller: thresholds and budgets by class, from the load
-    THRESHOLDS_ONLY = "thresholds-only"  # the controller without budgets
-    BUDGETS_ONLY = "budgets-only"  # the controller without probes
-    FIXED = "fixed"  # one threshold, and a budget if given
-    BUDGET = "budget"  # a budget only, no probes
-    CONSISTENCY = "consistency"  # some probes in a row with the same answer, and a budget if given
-    PAPER = "paper"  # a threshold that falls with the number of requests
-    LOAD_TABLE = "load-table"  # a budget that falls with the number of requests, from a static table
-    NO_THINKING = "no-thinking"  # thoughts are closed before they begin
-    NONE = "none"  # thoughts end by themselves
-
-    @property
-    def needs_profile(self) -> bool:
-        """Whether it goes by what calibration measured."""
-        return self in _BY_PROFILE
-
-    @property
-    def has_controller(self) -> bool:
-        """Whether it is the controller, whole or in part."""
-        return self in _CONTROLLERS
-
-
 _CONTROLLERS = {
     PolicyName.LOAD_AWARE: lambda profile: profile,
     PolicyName.THRESHOLDS_ONLY: thresholds_only,
     PolicyName.BUDGETS_ONLY: budgets_only,
 }
-_BY_PROFILE = {*_CONTROLLERS, PolicyName.PAPER, PolicyName.LOAD_TABLE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

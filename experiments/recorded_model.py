@@ -78,10 +78,10 @@ class RecordedThought:
         match thought.exit_reason:
             case ExitReason.NATURAL:
                 return self._trace.right
-            case ExitReason.BUDGET:
-                return self.closed(thought.tokens)[1]
             case ExitReason.CONFIDENCE | ExitReason.CONSISTENCY:
                 return self._right_before(thought.tokens)
+            case _:  # it was cut where it was
+                return self.closed(thought.tokens)[1]
 
     def closed(self, at: int) -> tuple[int, bool]:
         """Tokens that follow a landing forced behind so many of the thought, and whether the answer is right."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from controller.registry import PolicyName, PolicySpec
+from controller.policy_name import PolicyName
+from controller.registry import PolicySpec
 from engine.engine_kind import EngineKind
 from engine.exllama_config import CacheType
 from engine.runner import Runner

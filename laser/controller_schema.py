@@ -7,7 +7,7 @@ import math
 from pydantic import BaseModel
 
 from controller.policies import Limits
-from controller.registry import PolicyName
+from controller.policy_name import PolicyName
 from controller.state import ControllerState
 from laser.policy_choice import ChosenPolicy
 from models.profile import NEVER

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controller.policies import Policy
-from controller.registry import PolicyName, PolicySpec, make_policy
+from controller.policy_name import PolicyName
+from controller.registry import PolicySpec, make_policy
 from controller.watch import Watcher
 from laser.config import ServeConfig
 from models.chat_model import ChatModel

@@ -9,7 +9,8 @@ from enum import StrEnum
 from itertools import product
 from pathlib import Path
 
-from controller.registry import PolicyName, PolicySpec
+from controller.policy_name import PolicyName
+from controller.registry import PolicySpec
 from controller.settings import ControllerSettings
 from experiments.workloads import AnyWorkload
 from models.difficulty import CLASSES

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from controller.policy_name import PolicyName
 from laser.logs import set_up
 
 if TYPE_CHECKING:
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POLICIES = (
-    "auto", "load-aware", "fixed", "budget", "consistency", "paper", "load-table", "thresholds-only", "budgets-only",
-    "no-thinking", "none",
-)  # fmt: skip
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_S = 5  # that connections have to close once all replies have ended
 
@@ -39,7 +36,7 @@ GRACE_S = 5  # that connections have to close once all replies have ended
 @click.option("--port", type=int, help="Port to listen on; 0: any free one. [default: 8000]")
 @click.option(
     "--policy",
-    type=click.Choice(POLICIES),
+    type=click.Choice([name.value for name in PolicyName]),
     help="Who closes thoughts. [default: auto: load-aware if the model has a profile, else fixed]",
 )
 @click.option("--controller", type=click.Path(path_type=Path), help="Load-aware settings, YAML; reread on change.")

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from laser.config import PolicyName
+from controller.policy_name import PolicyName
 
 if TYPE_CHECKING:
-    from controller.policies import Policy
-    from controller.watch import Watcher
+    from controller.registry import Made, PolicySpec
     from experiments.machine import VirtualClock
     from models.profile import Profile
 
@@ -94,6 +93,7 @@ def command(
 
     import numpy as np
 
+    from controller.registry import PolicySpec
     from experiments.machine import VirtualClock, profiled_machine
     from experiments.provenance import provenance
     from experiments.question_files import QuestionError, file_questions
@@ -113,12 +113,10 @@ def command(
         raise click.UsageError("give either --workload or --rate")
     if cv is not None and rate is None:
         raise click.UsageError("--cv goes with --rate")
-    given = {PolicyName.FIXED: ("threshold", "budget"), PolicyName.BUDGET: ("budget",)}.get(PolicyName(policy), ())
-    for name, value in (("threshold", threshold), ("budget", budget)):
-        if value is not None and name not in given:
-            raise click.UsageError(f"--{name} {value:g} does not go with --policy {policy}")
-    if policy == PolicyName.BUDGET and budget is None:
-        raise click.UsageError("--policy budget needs --budget")
+    try:
+        spec = PolicySpec(policy=PolicyName(policy), threshold=threshold, budget=budget)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     if out is not None and not out.parent.is_dir():  # told now, not after the simulation
         raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
     try:
@@ -144,9 +142,7 @@ def command(
         if max_batch is not None:
             machine = replace(machine, max_batch=max_batch)
         clock = VirtualClock()
-        chosen, watcher = _policy(
-            PolicyName(policy), profile, clock, threshold, budget, controller_file, solve_delay, machine.max_batch
-        )
+        made = _policy(spec, profile, clock, controller_file, solve_delay, machine.max_batch)
         rng = np.random.default_rng(seed)
         arrivals = workload.arrivals(duration, rng)
         if not arrivals.size:
@@ -159,8 +155,8 @@ def command(
                 asked,
                 machine=machine,
                 clock=clock,
-                policy=chosen,
-                watcher=watcher,
+                policy=made.policy,
+                watcher=made.watcher,
                 on_done=lambda: bar.update(1),
             )
         click.echo(f"\nSimulated, {policy}, {arrivals.size / duration:.2f} requests/s\n\n{summary(found)}")
@@ -178,43 +174,26 @@ def command(
 
 
 def _policy(
-    name: PolicyName,
+    spec: PolicySpec,
     profile: Profile,
     clock: VirtualClock,
-    threshold: float | None,
-    budget: int | None,
     controller_file: Path | None,
     solve_delay: float,
     max_batch: int,
-) -> tuple[Policy, Watcher | None]:
+) -> Made:
     """The policy, and who hears of the load if that is anybody."""
     from controller.control import Controller
-    from controller.load_rule import LoadRule, LoadRuleSettings
     from controller.planner import Planner
-    from controller.policies import FixedPolicy, Limits
+    from controller.registry import make_policy
     from controller.settings import SettingsFile
     from experiments.simulation import PunctualSolver
-    from laser.config import DEFAULT_THRESHOLD
-    from models.profile import ProfileError
 
-    if name is PolicyName.LOAD_AWARE:
-        controller = Controller(
-            profile,
-            settings=SettingsFile(controller_file, len(profile.classes)),
-            solver=PunctualSolver(Planner(profile.quality(), clock=clock), clock, solve_delay),
+    def controller(usable: Profile) -> Controller:
+        return Controller(
+            usable,
+            settings=SettingsFile(controller_file, len(usable.classes)),
+            solver=PunctualSolver(Planner(usable.quality(), clock=clock), clock, solve_delay),
             max_batch=max_batch,
         )
-        return controller, controller
-    if name is PolicyName.PAPER:
-        certified = [profile.thresholds[i] for i, j in profile.points() if j == 0]
-        thresholds = [threshold for threshold in certified if threshold is not None]
-        if not thresholds:
-            raise ProfileError("--policy paper needs a threshold that is certified without a budget, there is none")
-        rule = LoadRule(thresholds, LoadRuleSettings())
-        return rule, rule
-    limits = {
-        PolicyName.FIXED: Limits(threshold=DEFAULT_THRESHOLD if threshold is None else threshold, budget=budget),
-        PolicyName.BUDGET: Limits(budget=budget),
-        PolicyName.NONE: Limits(),
-    }[name]
-    return FixedPolicy(limits), None
+
+    return make_policy(spec, profile, max_batch=max_batch, controller=controller)

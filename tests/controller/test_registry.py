@@ -12,7 +12,8 @@ from controller.control import Controller
 from controller.fair_queue import Claim
 from controller.planner import Planner
 from controller.policies import FixedPolicy, Limits
-from controller.registry import Made, PolicyName, PolicySpec, make_policy
+from controller.policy_name import PolicyName
+from controller.registry import Made, PolicySpec, make_policy
 from controller.request import ExitReason, Thought
 from controller.settings import ControllerSettings, FixedSettings, PriceSource
 from controller.state import Rung

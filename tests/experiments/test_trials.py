@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controller.registry import PolicyName
+from controller.policy_name import PolicyName
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import (
     Backend,
