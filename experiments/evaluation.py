@@ -21,6 +21,7 @@ from controller.reply import Channel, Delta
 from controller.request import Checkpoint, ExitReason, Outcome, ReasoningRequest
 from engine.base import CapacityError, Engine, EngineError, FinishReason, Sampling
 from models.chat_model import ChatModel
+from models.score import Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +190,7 @@ class _Recorder:
                 thought_tokens=seen.thought_tokens,
                 beyond=seen.beyond,
                 answer=seen.answer,
-                confidence=seen.confidence,
+                confidence=Score.GEOMETRIC_MEAN.confidence(seen.log_probs),
                 joint=seen.joint,
                 right=self.question.grade_boxed(seen.answer),
                 rows=seen.rows,

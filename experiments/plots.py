@@ -72,7 +72,7 @@ def _tradeoff(axes: Axes, figures: Evaluation) -> None:
     whole = figures.breakdown.all
     for score, sweep in figures.thresholds.items():
         tokens, accuracy = [one.tokens for one in sweep.all], [one.accuracy for one in sweep.all]
-        style = "-" if score is Score.GEOMETRIC_MEAN else "--"
+        style = "-" if score is figures.score else "--"
         label = f"threshold on {SCORE_NAMES[score]}"
         axes.plot(tokens, accuracy, style, color=SCORE_COLOURS[score], marker="o", markersize=4.5, label=label)
     if figures.budgets:
@@ -102,7 +102,7 @@ def _tradeoff(axes: Axes, figures: Evaluation) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.margins(x=0.1, y=0.08)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)
-    default, colour = figures.thresholds[Score.GEOMETRIC_MEAN].all, SCORE_COLOURS[Score.GEOMETRIC_MEAN]
+    default, colour = figures.thresholds[figures.score].all, SCORE_COLOURS[figures.score]
     _label(axes, {f"{one.threshold:.2f}": (one.tokens, one.accuracy) for one in default}, colour)
     budgets = {f"{one.budget}": (one.tokens, one.accuracy.share) for one in figures.budgets}
     _label(axes, budgets, BUDGETS)

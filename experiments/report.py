@@ -24,6 +24,7 @@ class Evaluation:
 
     breakdown: Breakdown  # full thought
     calibration: Calibrations
+    score: Score  # whose thresholds are told first
     thresholds: dict[Score, Sweep]  # told from the full thoughts' probes
     served: tuple[Served, ...]  # passes with a budget, a threshold or a temperature, really served
 
@@ -33,11 +34,20 @@ class Evaluation:
         return tuple(one for one in self.served if one.budget is not None)
 
 
-def evaluation(records: Sequence[Record], passes: Sequence[Served], rng: np.random.Generator) -> Evaluation:
-    """The figures of a full-thought pass, and of the passes that have been compared with it."""
+def evaluation(
+    records: Sequence[Record],
+    passes: Sequence[Served],
+    rng: np.random.Generator,
+    score: Score = Score.GEOMETRIC_MEAN,
+) -> Evaluation:
+    """The figures of a full-thought pass, and of the passes that have been compared with it.
+
+    `score` is the one that serves; one that records do not tell gives way to the geometric mean.
+    """
     return Evaluation(
         breakdown=breakdown(records),
         calibration=calibrations(records),
+        score=score if score in SCORES else Score.GEOMETRIC_MEAN,
         thresholds={score: threshold_sweep(records, score, rng) for score in SCORES},
         served=tuple(passes),
     )

@@ -24,7 +24,8 @@ def summary(figures: Evaluation) -> str:
         "",
         *_calibration(figures.calibration.all, figures.breakdown.all.transitions.price),
         "",
-        *_thresholds(figures.thresholds[Score.GEOMETRIC_MEAN]),
+        f"thresholds on the {SCORE_NAMES[figures.score]}",
+        *_thresholds(figures.thresholds[figures.score]),
     ]
     if figures.served:
         lines += ["", *_served(figures.served)]

@@ -132,7 +132,8 @@ def command(
             passes.append(compared(sampled, temperature=temperature))
     except (EngineError, TokenizerError, ConfigError, QuestionError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
-    figures = evaluation(full, passes, np.random.default_rng(seed))  # whatever passes came before
+    score = chat.thinking.format.probe.score
+    figures = evaluation(full, passes, np.random.default_rng(seed), score)  # whatever passes came before
     click.echo(f"\n{summary(figures)}")
     try:
         if records_file is not None:

@@ -115,7 +115,7 @@ def test_the_bundled_model_is_recorded_through_the_engine_with_all_its_probes() 
     assert all(0.0 <= probe.joint <= probe.confidence <= 1.0 for one in records for probe in one.probes)
     assert all(len(one.probes) <= one.transitions <= len(one.probes) + 1 for one in records)
     assert sum(one.right for one in records) >= 9
-    told = exit_point(records, replay(records, 0.9), np.random.default_rng(0))
+    told = exit_point(records, replay(records, 0.9, chat.thinking.format.probe.score), np.random.default_rng(0))
     assert 0.0 < told.saved < told.gross
     served = record(evaluation_loop(TorchEngine(packed), chat, Limits(threshold=0.9)), chat, questions, max_tokens=640)
     assert sum(one.right for one in served) / len(served) == pytest.approx(told.accuracy, abs=0.1)

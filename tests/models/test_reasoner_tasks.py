@@ -99,12 +99,12 @@ def test_words_questions_have_the_answer_that_following_the_story_gives(seed: in
         assert problem.answer == (owner if value > bound else rival)
 
 
-def test_nine_in_twenty_arith_and_words_end_in_a_comparison_that_its_bound_does_not_give_away() -> None:
+def test_three_in_ten_arith_and_words_end_in_a_comparison_that_its_bound_does_not_give_away() -> None:
     rng = np.random.default_rng(3)
     for family in ("arith", "words"):
         problems = [generate(family, rng) for _ in range(3000)]
         compared = [problem for problem in problems if isinstance(problem.steps[-1], Comparison)]
-        assert 0.42 < len(compared) / len(problems) < 0.48
+        assert 0.27 < len(compared) / len(problems) < 0.33
         last = [(work(p.steps)[-1].numbers, p.steps[-1]) for p in compared]
         assert all(left != right for (left, right), _ in last)
         for low, high in ((4, 30), (30, 65), (65, 97)):
