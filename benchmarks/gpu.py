@@ -222,10 +222,14 @@ class GeneratorRun(Run):
 
         from engine.exllama_generator import NoText
 
+        class Tokenizer(NoText):
+            def get_vocab_size(self) -> int:
+                return loaded.vocabulary
+
         self._generator = ExLlamaV2DynamicGenerator(
             loaded.model,
             loaded.cache,
-            NoText(),
+            Tokenizer(),
             max_batch_size=len(prompts),
             max_chunk_size=config.prefill_chunk,
             max_q_size=1,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from engine.runner import Runner
+from laser.engine_options import engine_options, engine_settings
 
 SCORES = ("geometric_mean", "joint")
 
@@ -38,7 +38,7 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
 @click.option("--seed", default=2, show_default=True, type=click.IntRange(0), help="Which questions are drawn.")
 @click.option("--max-tokens", default=768, show_default=True, type=click.IntRange(1), help="Longest reply, tokens.")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
-@click.option("--runner", type=click.Choice(list(Runner)), default=Runner.AUTO, show_default=True)
+@engine_options
 @click.option("--score", type=click.Choice(SCORES), help="How confidence is told. [default: the thinking format's]")
 @click.option(
     "--epsilon",
@@ -74,7 +74,10 @@ def command(
     seed: int,
     max_tokens: int,
     thinking: Path | None,
-    runner: Runner,
+    kind: str,
+    runner: str,
+    cells: int,
+    cache: str,
     score: str | None,
     epsilon: float,
     delta: float,
@@ -92,8 +95,7 @@ def command(
     import torch
 
     from engine.base import EngineError, ProbeSpec
-    from engine.load import load_model
-    from engine.torch_engine import TorchEngine, TorchEngineConfig
+    from engine.opening import open_engine
     from experiments import profiling
     from experiments.evaluation import evaluation_loop
     from experiments.profile_summary import summary
@@ -135,8 +137,8 @@ def command(
             answer_stops=chat.thinking.probe_stops | chat.stop_tokens,
             score=Score(score) if score else chat.thinking.format.probe.score,
         )
-        config = TorchEngineConfig()
-        engine = TorchEngine(load_model(directory, runner), config)
+        settings = engine_settings(kind, runner, cells, cache)
+        engine = open_engine(directory, settings).engine
         loop = evaluation_loop(engine, chat)
         identity = identify(directory, chat.thinking.format, None if model else BUNDLED_NAME)
         header = {
@@ -159,7 +161,7 @@ def command(
         click.echo("Step times")
         traces = [log.traces[number] for number in sorted(log.traces)]
         plant, probe = profiling.measured_plant(
-            engine, traces, spec, max_batch=config.max_batch, clock=time.perf_counter
+            engine, traces, spec, max_batch=settings.max_batch, clock=time.perf_counter
         )
         found = profiling.profile(
             model=identity,

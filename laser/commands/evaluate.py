@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.runner import Runner
+from laser.engine_options import engine_options, engine_settings
 
 if TYPE_CHECKING:
     from experiments.evaluation import Record
@@ -54,7 +54,7 @@ OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Which questions are drawn.")
 @click.option("--max-tokens", default=768, show_default=True, type=click.IntRange(1), help="Longest reply, tokens.")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
-@click.option("--runner", type=click.Choice(list(Runner)), default=Runner.AUTO, show_default=True)
+@engine_options
 @click.option(
     "--budgets",
     callback=_budgets,
@@ -79,7 +79,10 @@ def command(
     seed: int,
     max_tokens: int,
     thinking: Path | None,
-    runner: Runner,
+    kind: str,
+    runner: str,
+    cells: int,
+    cache: str,
     budgets: Budgets,
     served: float | None,
     temperature: float | None,
@@ -97,8 +100,7 @@ def command(
 
     from controller.policies import Limits
     from engine.base import EngineError
-    from engine.load import load_model
-    from engine.torch_engine import TorchEngine
+    from engine.opening import open_engine
     from experiments import sweeps
     from experiments.evaluation import FULL_THOUGHT, evaluation_loop, record
     from experiments.provenance import provenance
@@ -117,10 +119,10 @@ def command(
         directory = model or bundled_model()
         questions = file_questions(files, count, seed) if files else bundled_questions(count, seed)
         chat = load_chat_model(directory, thinking)
-        packed = load_model(directory, runner)
+        engine = open_engine(directory, engine_settings(kind, runner, cells, cache)).engine
 
         def answers(label: str, limits: Limits, heat: float = 0.0) -> list[Record]:
-            loop = evaluation_loop(TorchEngine(packed), chat, limits)
+            loop = evaluation_loop(engine, chat, limits)
             with click.progressbar(length=len(questions), label=f"{label:<16}") as bar:
                 return record(
                     loop,
