@@ -17,7 +17,8 @@ def open_exllama(
     dynamic.PAGED_PAGE_SIZE = page  # flash-attn wants 256 on a GPU, the page table takes any
     from exllamav2 import ExLlamaV2Cache
 
-    from engine.exllama_engine import ExLlamaEngine, ExLlamaModel
+    from engine.exllama_engine import ExLlamaEngine
+    from engine.exllama_load import ExLlamaModel
 
     model = HistoryModel() if model is None else model
     cache = ExLlamaV2Cache(model, max_seq_len=cells // page * page)
