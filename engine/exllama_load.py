@@ -38,14 +38,14 @@ class ExLlamaModel:
 
 def check_machine() -> None:
     """Raises EngineUnavailableError unless ExLlamaV2 can run here; loads nothing."""
-    if find_spec("exllamav2") is None:
-        raise EngineUnavailableError(
-            'exllamav2 is not installed: pip install "laser-serving[exllama]", or choose the torch engine'
-        )
     if not torch.cuda.is_available():
         raise EngineUnavailableError(
             f"ExLlamaV2 needs an NVIDIA GPU, torch {torch.__version__} finds none: choose the torch engine, or "
             "install the CUDA build of torch and a driver"
+        )
+    if find_spec("exllamav2") is None:
+        raise EngineUnavailableError(
+            'exllamav2 is not installed: pip install "laser-serving[exllama]", or choose the torch engine'
         )
 
 

@@ -124,6 +124,7 @@ class Bench:
         cells: int = 4096,
         max_batch: int = 8,
         watcher: Watcher | None = None,
+        engine: Engine | None = None,  # None: the torch engine on the model in the directory
     ) -> None:
         from engine.load import load_model
         from engine.torch_engine import TorchEngine, TorchEngineConfig
@@ -131,8 +132,10 @@ class Bench:
         self.directory, self.tokenizer = directory, tokenizer
         self.thinking = ThinkingTokens(form, tokenizer)
         self.now = 0.0
-        config = TorchEngineConfig(cells=cells, max_batch=max_batch, prefill_chunk=64)
-        self.engine = RecordingEngine(TorchEngine(load_model(directory), config))
+        if engine is None:
+            config = TorchEngineConfig(cells=cells, max_batch=max_batch, prefill_chunk=64)
+            engine = TorchEngine(load_model(directory), config)
+        self.engine = RecordingEngine(engine)
         self.loop = ServingLoop(
             engine=self.engine,
             tokenizer=tokenizer,

@@ -6,7 +6,6 @@ from typing import Any
 
 from engine.exllama_config import ExLlamaConfig
 from tests.engine.history_model import MAX_POSITIONS, HistoryModel, import_exllamav2
-from tests.tiny_models import VOCABULARY
 
 
 def open_exllama(
@@ -22,7 +21,7 @@ def open_exllama(
 
     model = HistoryModel() if model is None else model
     cache = ExLlamaV2Cache(model, max_seq_len=cells // page * page)
-    loaded = ExLlamaModel(model=model, cache=cache, vocabulary=VOCABULARY, max_positions=max_positions)
+    loaded = ExLlamaModel(model=model, cache=cache, vocabulary=model.config.vocab_size, max_positions=max_positions)
     return ExLlamaEngine(loaded, ExLlamaConfig(cells=cells, **sizes))
 
 
