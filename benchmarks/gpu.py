@@ -25,12 +25,12 @@ from benchmarks import report
 from benchmarks.big_model import KV, LAYER_BYTES, LAYERS, OTHER_BYTES, save_model
 from engine.base import ProbeSpec, Request, SequenceId, Tokens
 from engine.exllama_config import CacheType, ExLlamaConfig, ProbeWay
-from engine.exllama_load import WORKING, cache_bytes, load_exllama, weights_bytes
+from engine.exllama_load import WORKING, ExLlamaModel, cache_bytes, load_exllama, weights_bytes
 from engine.load import read_config
 from experiments.step_times import Timed, decode_steps, fit, probe_seconds
 
 if TYPE_CHECKING:
-    from engine.exllama_engine import ExLlamaEngine, ExLlamaModel
+    from engine.exllama_engine import ExLlamaEngine
 
 ROWS = (1, 4, 5, 8, 32, 33)  # ExLlamaV2's kernels work in slabs of 4 rows, and otherwise beyond 32
 CONTEXTS = (256, 1024, 2048)
@@ -222,10 +222,14 @@ class GeneratorRun(Run):
 
         from engine.exllama_generator import NoText
 
+        class Tokenizer(NoText):
+            def get_vocab_size(self) -> int:
+                return loaded.vocabulary
+
         self._generator = ExLlamaV2DynamicGenerator(
             loaded.model,
             loaded.cache,
-            NoText(),
+            Tokenizer(),
             max_batch_size=len(prompts),
             max_chunk_size=config.prefill_chunk,
             max_q_size=1,

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
-from typing import Any
 
 from engine.base import (
     Event,
@@ -29,19 +28,10 @@ from engine.base import (
 from engine.checks import check_adoption, check_fork, check_request, check_room, check_tokens
 from engine.exllama_config import ExLlamaConfig, ProbeWay
 from engine.exllama_generator import Generator
+from engine.exllama_load import ExLlamaModel
 from engine.exllama_sequence import LeasedProbe, LeasedSequence, probe_lease
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExLlamaModel:
-    """A loaded model and its cache, both ExLlamaV2's own."""
-
-    model: Any
-    cache: Any
-    vocabulary: int
-    max_positions: int
 
 
 class ExLlamaEngine:
@@ -74,7 +64,7 @@ class ExLlamaEngine:
     @property
     def max_tokens(self) -> int:
         # A probe begins and ends within pages of its own: rounded up, prompt, reply and probe take two pages more.
-        return min(int(self._generator.max_pages - 2) * self._page, self._loaded.max_positions)
+        return min(max(0, int(self._generator.max_pages) - 2) * self._page, self._loaded.max_positions)
 
     def submit(self, request: Request) -> SequenceId:
         check_request(request, max_tokens=self.max_tokens, vocabulary=self._loaded.vocabulary)

@@ -22,9 +22,9 @@ Choose = Callable[[torch.Tensor], int]
 
 
 class Lease(ExLlamaV2DynamicJob):  # type: ignore[misc]  # the package is untyped
-    """A job that takes its tokens from `choose`.
+    """A job that takes its tokens from `choose`, up to `room` of them; `ahead` are forced at once, before the first.
 
-    `ahead` are tokens to force at once, before the first choice.
+    Without `last` another lease takes over before its room is used up.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Generator(ExLlamaV2DynamicGenerator):  # type: ignore[misc]  # the package
         self.enqueue(lease)
         lease.new_pages = lease.current_new_pages_required()
         fits = lease.new_pages + keep_free <= self.free_pages and len(self.active_jobs) < self.max_batch_size
-        if fits and self.free_pages:
+        if fits:
             self.iterate_start_jobs([])
             assert not self.pending_jobs
             return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,26 @@ BYTES = {CacheType.FP16: 2.0, CacheType.Q8: 1.0625, CacheType.Q6: 0.8125, CacheT
 WORKING = 1 << 30  # bytes beside weights and cache: activations, the largest dequantised matrix, CUDA's own; estimated
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExLlamaModel:
+    """A loaded model and its cache, both ExLlamaV2's own."""
+
+    model: Any
+    cache: Any
+    vocabulary: int
+    max_positions: int
+
+
 def check_machine() -> None:
     """Raises EngineUnavailableError unless ExLlamaV2 can run here; loads nothing."""
-    if find_spec("exllamav2") is None:
-        raise EngineUnavailableError(
-            'exllamav2 is not installed: pip install "laser-serving[exllama]", or choose the torch engine'
-        )
     if not torch.cuda.is_available():
         raise EngineUnavailableError(
             f"ExLlamaV2 needs an NVIDIA GPU, torch {torch.__version__} finds none: choose the torch engine, or "
             "install the CUDA build of torch and a driver"
+        )
+    if find_spec("exllamav2") is None:
+        raise EngineUnavailableError(
+            'exllamav2 is not installed: pip install "laser-serving[exllama]", or choose the torch engine'
         )
 
 
@@ -102,8 +113,8 @@ def check_memory(directory: Path, config: Any, settings: ExLlamaConfig, free: in
         )
 
 
-def load_exllama(directory: Path, settings: ExLlamaConfig) -> Any:
-    """The `engine.exllama_engine.ExLlamaModel` in `directory`, on the first GPU.
+def load_exllama(directory: Path, settings: ExLlamaConfig) -> ExLlamaModel:
+    """The model in `directory`, on the first GPU.
 
     Raises EngineUnavailableError, UnsupportedModelError, CorruptModelError or CapacityError.
     """
@@ -111,7 +122,6 @@ def load_exllama(directory: Path, settings: ExLlamaConfig) -> Any:
     config = check_model(directory)
     check_memory(directory, config, settings, torch.cuda.mem_get_info(0)[0])
     exllamav2 = import_exllamav2(torch.device("cuda:0"))
-    from engine.exllama_engine import ExLlamaModel
     from engine.exllama_selftest import check_attention, check_head_norm
 
     exl = configured(directory, config, settings)
@@ -125,6 +135,7 @@ def load_exllama(directory: Path, settings: ExLlamaConfig) -> Any:
         model = exllamav2.ExLlamaV2(exl)
         model.load()
         cache = kind(model, max_seq_len=-(-settings.cells // PAGE) * PAGE)
+        torch.cuda.synchronize()  # it is zeroed on another stream than the model computes on
     except torch.cuda.OutOfMemoryError as error:
         raise CapacityError(f"{directory} and {settings.cells} cells do not fit the GPU: {error}") from error
     try:

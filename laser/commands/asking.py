@@ -8,13 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.runner import Runner
-
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def asking(*, seed: int) -> Callable[[Command], Command]:
-    """Which model is asked which questions, and how: model, files, count, seed, max_tokens, thinking, runner."""
+    """Which model is asked which questions, and how: model, files, count, seed, max_tokens, thinking."""
     options = (
         click.option("--model", type=click.Path(path_type=Path), help="A model's directory; default: the bundled one."),
         click.option(
@@ -36,7 +34,6 @@ def asking(*, seed: int) -> Callable[[Command], Command]:
         click.option(
             "--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]"
         ),
-        click.option("--runner", type=click.Choice(list(Runner)), default=Runner.AUTO, show_default=True),
     )
 
     def add(command: Command) -> Command:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from engine.runner import Runner
 from laser.commands.asking import asking
+from laser.engine_options import engine_options, engine_settings
 
 SCORES = ("geometric_mean", "joint")
 
@@ -26,6 +26,7 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
 
 @click.command("calibrate")
 @asking(seed=2)
+@engine_options
 @click.option("--score", type=click.Choice(SCORES), help="How confidence is told. [default: the thinking format's]")
 @click.option(
     "--epsilon",
@@ -61,7 +62,10 @@ def command(
     seed: int,
     max_tokens: int,
     thinking: Path | None,
-    runner: Runner,
+    kind: str,
+    runner: str,
+    cells: int,
+    cache: str,
     score: str | None,
     epsilon: float,
     delta: float,
@@ -79,8 +83,7 @@ def command(
     import torch
 
     from engine.base import EngineError, ProbeSpec
-    from engine.load import load_model
-    from engine.torch_engine import TorchEngine, TorchEngineConfig
+    from engine.opening import open_engine
     from experiments import profiling
     from experiments.evaluation import evaluation_loop
     from experiments.profile_summary import summary
@@ -122,8 +125,8 @@ def command(
             answer_stops=chat.thinking.probe_stops | chat.stop_tokens,
             score=Score(score) if score else chat.thinking.format.probe.score,
         )
-        config = TorchEngineConfig()
-        engine = TorchEngine(load_model(directory, runner), config)
+        settings = engine_settings(kind, runner, cells, cache)
+        engine = open_engine(directory, settings).engine
         loop = evaluation_loop(engine, chat)
         identity = identify(directory, chat.thinking.format, None if model else BUNDLED_NAME)
         header = {
@@ -146,7 +149,7 @@ def command(
         click.echo("Step times")
         traces = [log.traces[number] for number in sorted(log.traces)]
         plant, probe = profiling.measured_plant(
-            engine, traces, spec, max_batch=config.max_batch, clock=time.perf_counter
+            engine, traces, spec, max_batch=settings.max_batch, clock=time.perf_counter
         )
         found = profiling.profile(
             model=identity,

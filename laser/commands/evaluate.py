@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.runner import Runner
 from laser.commands.asking import asking
+from laser.engine_options import engine_options, engine_settings
 
 if TYPE_CHECKING:
     from experiments.evaluation import Record
@@ -42,6 +42,7 @@ OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 @click.command("evaluate")
 @asking(seed=1)
+@engine_options
 @click.option(
     "--budgets",
     callback=_budgets,
@@ -66,7 +67,10 @@ def command(
     seed: int,
     max_tokens: int,
     thinking: Path | None,
-    runner: Runner,
+    kind: str,
+    runner: str,
+    cells: int,
+    cache: str,
     budgets: Budgets,
     served: float | None,
     temperature: float | None,
@@ -84,8 +88,7 @@ def command(
 
     from controller.policies import Limits
     from engine.base import EngineError
-    from engine.load import load_model
-    from engine.torch_engine import TorchEngine
+    from engine.opening import open_engine
     from experiments import sweeps
     from experiments.evaluation import FULL_THOUGHT, evaluation_loop, record
     from experiments.provenance import provenance
@@ -104,10 +107,10 @@ def command(
         directory = model or bundled_model()
         questions = file_questions(files, count, seed) if files else bundled_questions(count, seed)
         chat = load_chat_model(directory, thinking)
-        packed = load_model(directory, runner)
+        engine = open_engine(directory, engine_settings(kind, runner, cells, cache)).engine
 
         def answers(label: str, limits: Limits, heat: float = 0.0) -> list[Record]:
-            loop = evaluation_loop(TorchEngine(packed), chat, limits)
+            loop = evaluation_loop(engine, chat, limits)
             with click.progressbar(length=len(questions), label=f"{label:<16}") as bar:
                 return record(
                     loop,

@@ -128,6 +128,7 @@ class Bench:
         watcher: Watcher | None = None,
         admission: AdmissionLimits | None = None,
         loops: LoopDetection | None = None,
+        engine: Engine | None = None,  # None: the torch engine on the model in the directory
     ) -> None:
         from engine.load import load_model
         from engine.torch_engine import TorchEngine, TorchEngineConfig
@@ -136,8 +137,10 @@ class Bench:
         self.thinking = ThinkingTokens(form, tokenizer)
         self.now = 0.0
         self._ids: dict[SequenceId, RequestId] = {}
-        config = TorchEngineConfig(cells=cells, max_batch=max_batch, prefill_chunk=64)
-        self.engine = RecordingEngine(TorchEngine(load_model(directory), config))
+        if engine is None:
+            config = TorchEngineConfig(cells=cells, max_batch=max_batch, prefill_chunk=64)
+            engine = TorchEngine(load_model(directory), config)
+        self.engine = RecordingEngine(engine)
         self.loop = ServingLoop(
             engine=self.engine,
             tokenizer=tokenizer,

@@ -6,7 +6,6 @@ from typing import Any
 
 from engine.exllama_config import ExLlamaConfig
 from tests.engine.history_model import MAX_POSITIONS, HistoryModel, import_exllamav2
-from tests.tiny_models import VOCABULARY
 
 
 def open_exllama(
@@ -17,11 +16,12 @@ def open_exllama(
     dynamic.PAGED_PAGE_SIZE = page  # flash-attn wants 256 on a GPU, the page table takes any
     from exllamav2 import ExLlamaV2Cache
 
-    from engine.exllama_engine import ExLlamaEngine, ExLlamaModel
+    from engine.exllama_engine import ExLlamaEngine
+    from engine.exllama_load import ExLlamaModel
 
     model = HistoryModel() if model is None else model
     cache = ExLlamaV2Cache(model, max_seq_len=cells // page * page)
-    loaded = ExLlamaModel(model=model, cache=cache, vocabulary=VOCABULARY, max_positions=max_positions)
+    loaded = ExLlamaModel(model=model, cache=cache, vocabulary=model.config.vocab_size, max_positions=max_positions)
     return ExLlamaEngine(loaded, ExLlamaConfig(cells=cells, **sizes))
 
 

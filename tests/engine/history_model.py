@@ -57,7 +57,7 @@ def _mixed(x: Digests) -> Digests:
 
 
 _PLACES = _mixed(np.arange(4096, dtype=np.uint64)) | np.uint64(1)
-_TOKENS = _mixed(np.arange(VOCABULARY, dtype=np.uint64) + np.uint64(1 << 32))
+_TOKENS = _mixed(np.arange(512, dtype=np.uint64) + np.uint64(1 << 32))
 
 
 def digest(seen: Digests, token: int, position: int) -> np.uint64:
@@ -67,18 +67,18 @@ def digest(seen: Digests, token: int, position: int) -> np.uint64:
     return np.uint64(_mixed(before + own)[0])
 
 
-def logits_after(state: np.uint64) -> npt.NDArray[np.float64]:
+def logits_after(state: np.uint64, vocabulary: int) -> npt.NDArray[np.float64]:
     """Logits (vocabulary,) that follow a digest: Gumbel noise, scaled so that the likeliest token is far from sure."""
-    uniform = (_mixed(state ^ _TOKENS) >> np.uint64(11)).astype(np.float64) / 2.0**53
+    uniform = (_mixed(state ^ _TOKENS[:vocabulary]) >> np.uint64(11)).astype(np.float64) / 2.0**53
     return -0.8 * np.log(-np.log(uniform + 1e-12))
 
 
 class HistoryModel:
     """As much of ExLlamaV2 as the generator calls: `config`, `cache_map` and `forward_chunk`."""
 
-    def __init__(self) -> None:
+    def __init__(self, vocabulary: int = VOCABULARY) -> None:
         self.config = SimpleNamespace(
-            vocab_size=VOCABULARY,
+            vocab_size=vocabulary,
             max_seq_len=MAX_POSITIONS,
             max_input_len=2048,
             max_batch_size=1,
@@ -95,14 +95,15 @@ class HistoryModel:
     def forward_chunk(
         self, input_ids: torch.Tensor, attn_params: Any, cache: Any, *, preprocess_only: bool = False, **_: Any
     ) -> dict[str, torch.Tensor]:
-        """Logits (rows, tokens, vocabulary) of tokens that continue what each row's pages hold."""
+        """Logits (rows, tokens, vocabulary padded to 32) of tokens that continue what each row's pages hold."""
         if self.fail_next:
             self.fail_next = False
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         self.passes.append((input_ids.shape[0], input_ids.shape[1]))
         cells: Digests = cache.key_states[0].view(torch.int64).numpy()[0, :, 0, 0].view(np.uint64)
         page, places = attn_params.page_size, np.arange(cache.max_seq_len)
-        logits = np.zeros((*input_ids.shape, VOCABULARY))
+        vocabulary = self.config.vocab_size
+        logits = np.zeros((*input_ids.shape, -(-vocabulary // 32) * 32))
         for row, tokens in enumerate(input_ids.tolist()):
             start, table = int(attn_params.cache_seqlens[row]), attn_params.block_index[row].numpy()
             end = start + len(tokens)
@@ -110,7 +111,7 @@ class HistoryModel:
             seen = cells[at]
             for i, token in enumerate(tokens):
                 seen[start + i] = digest(seen[: start + i], token, start + i)
-                logits[row, i] = logits_after(seen[start + i])
+                logits[row, i, :vocabulary] = logits_after(seen[start + i], vocabulary)
             cells[at[start:]] = seen[start:]
         return {} if preprocess_only else {"logits": torch.from_numpy(logits)}
 
@@ -118,8 +119,8 @@ class HistoryModel:
 class HistoryOracle(Oracle):
     """What the history model says of one sequence, worked out without any cache."""
 
-    def __init__(self) -> None:
-        self._known = {}
+    def __init__(self, vocabulary: int = VOCABULARY) -> None:
+        self._vocabulary = vocabulary
 
     def generate(
         self,
@@ -132,14 +133,14 @@ class HistoryOracle(Oracle):
         seen = self._digests(context)
         new: list[int] = []
         while len(new) < tokens and not (new and new[-1] in stops):
-            logits = logits_after(seen[-1])
+            logits = logits_after(seen[-1], self._vocabulary)
             logits[list(barred)] = -np.inf
             new.append(int(logits.argmax()))
             seen = np.append(seen, digest(seen, new[-1], len(seen)))
         return new
 
     def logits(self, context: Sequence[int]) -> npt.NDArray[np.float64]:
-        return np.stack([logits_after(state) for state in self._digests(context)])
+        return np.stack([logits_after(state, self._vocabulary) for state in self._digests(context)])
 
     def _digests(self, context: Sequence[int]) -> Digests:
         seen = np.zeros(len(context), np.uint64)
