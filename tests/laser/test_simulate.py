@@ -14,7 +14,7 @@ from experiments.questions import bundled_questions
 from experiments.traces import Closing, Trace, TraceLog, questions_sha256
 from laser.cli import main
 from models.chat_model import load_chat_model
-from models.profile import identify, write_profile
+from models.profile import identify, read_profile, write_profile
 from models.reasoner import bundled_model
 from tests.experiments.made_profile import made_profile
 
@@ -148,3 +148,11 @@ def test_what_cannot_be_simulated_is_told(profile: Path, options: tuple[str, ...
 def test_a_missing_profile_is_told(tmp_path: Path) -> None:
     result = simulate("--rate", 1, "--profile", tmp_path / "none.json")
     assert "`laser calibrate` makes one" in result.output
+
+
+def test_a_profile_that_does_not_say_which_questions_were_asked_is_refused(profile: Path, tmp_path: Path) -> None:
+    file = tmp_path / "profile.json"
+    write_profile(file, replace(read_profile(profile), provenance={"options": {"count": 2}}))
+    result = simulate("--rate", 1, "--profile", file)
+    assert result.exit_code == 1
+    assert "provenance.options.seed is None, must be a whole number" in result.output
