@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 
 from controller.request import ExitReason, Thought
-from engine.base import ProbeSpec
+from engine.base import EngineError, ProbeSpec
 from experiments.evaluation import Asked
 from experiments.simulated_model import Course, Trial
 from experiments.traces import Closing, Trace
@@ -155,7 +155,12 @@ class RecordedModel:
         thought = self._by_prompt.get(prompt)
         if thought is not None:
             return thought.follow(said)
-        return self._by_prompt[prompt[: -len(self._landing)]].follow(self._landing)  # the prompt closes the thought
+        thought = self._by_prompt.get(prompt[: -len(self._landing)])
+        if thought is None:
+            raise EngineError(
+                f"a prompt of {len(prompt)} tokens was not recorded, must be one of {len(self._by_prompt)}"
+            )
+        return thought.follow(self._landing)  # the prompt itself closes the thought
 
     def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> Trial:
         return self._by_prompt[prompt].answer(len(said), spec)

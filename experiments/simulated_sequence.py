@@ -77,7 +77,6 @@ class SimulatedSequence:
     forced: tuple[int, ...] = ()  # the last of `said`, still to be told of
     steered: bool = False  # something was forced or adopted: no budget closes its thought any more
     probe: SimulatedProbe | None = None
-    stamp: int = 0  # which of its entries in the calendar holds
 
     @property
     def cells(self) -> int:

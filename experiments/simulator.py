@@ -7,7 +7,6 @@ batch of b sequences and S cached tokens in all take k·(a + c·b + g·S) + g·b
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +29,7 @@ from engine.base import (
     TokenError,
     Tokens,
 )
+from experiments.calendar import Calendar
 from experiments.machine import Machine, Stepped, VirtualClock, passes_within
 from experiments.simulated_model import Course, SimulatedModel
 from experiments.simulated_sequence import SimulatedProbe, SimulatedSequence, drawn
@@ -70,7 +70,7 @@ class SimulatedEngine:
         self._probed: dict[ProbeId, SimulatedSequence] = {}
         self._undecided: list[SimulatedSequence] = []  # their probes ended in the last step
         self._steered: list[SimulatedSequence] = []  # forced or adopted since the last step
-        self._calendar: list[tuple[int, SequenceId, int]] = []  # the pass after which a sequence is due, its stamp
+        self._calendar = Calendar()
         self._passed = 0  # passes so far
         self._probing = 0
         self._cached = 0  # tokens of decoding sequences
@@ -178,6 +178,7 @@ class SimulatedEngine:
         state = self._running.pop(sequence, None)
         if state is None:
             return
+        self._calendar.forget(sequence)
         self._lapse(state)
         self._reserved -= state.cells
         if self._prefilling.pop(sequence, None) is None:
@@ -275,7 +276,7 @@ class SimulatedEngine:
         passes = 1
         if not chunk:
             left = min(clock.alarm - clock.now, self._pulse_s)
-            passes = self._next_due() - self._passed
+            passes = self._calendar.next() - self._passed
             if left < math.inf:
                 passes = min(passes, passes_within(left - extra, first, growth))
         assert passes >= 1, "a course has ended without a stop and before its sequence could"
@@ -297,11 +298,8 @@ class SimulatedEngine:
 
     def _tell(self, events: list[Event]) -> None:
         """What has come of the sequences that are due."""
-        while self._calendar and self._calendar[0][0] <= self._passed:
-            _, sequence, stamp = heapq.heappop(self._calendar)
-            state = self._running.get(sequence)
-            if state is None or state.stamp != stamp:
-                continue
+        for sequence in self._calendar.due(self._passed):
+            state = self._running[sequence]
             tokens = state.untold(self._passed)
             answered = state.probe if state.probe is not None and state.probe.due == self._passed else None
             self._probing -= answered is not None
@@ -356,18 +354,9 @@ class SimulatedEngine:
                 self._extra_s -= self._suffix_s(probe)
 
     def _enter(self, state: SimulatedSequence, at: int | None = None) -> None:
-        """Put a sequence into the calendar; what stood there of it no longer holds."""
-        state.stamp += 1
-        due = state.due(self._passed, self._budgets.get(state.difficulty)) if at is None else at
-        heapq.heappush(self._calendar, (due, state.id, state.stamp))
-
-    def _next_due(self) -> int:
-        while True:
-            due, sequence, stamp = self._calendar[0]
-            state = self._running.get(sequence)
-            if state is not None and state.stamp == stamp:
-                return due
-            heapq.heappop(self._calendar)
+        """Have a sequence looked at after a pass; by default the next in which there is something to see."""
+        budget = self._budgets.get(state.difficulty)
+        self._calendar.enter(state.id, state.due(self._passed, budget) if at is None else at)
 
     def _suffix_s(self, probe: SimulatedProbe) -> float:
         """What the suffix takes beyond the one row that each pass has of a probe."""

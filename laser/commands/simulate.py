@@ -89,6 +89,7 @@ def command(
     The serving loop, the policy and the controller are the real ones; the machine has the profile's step times, and the
     model says what calibration has recorded. All figures are simulated.
     """
+    import time
     from dataclasses import replace
 
     import numpy as np
@@ -126,8 +127,7 @@ def command(
         if not file.exists():
             raise click.ClickException(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
         profile = read_profile(file, identify(directory, chat.thinking.format))
-        options = profile.provenance["options"]
-        count, drawn = int(options["count"]), int(options["seed"])
+        count, drawn = _questions(profile, file)
         questions = file_questions(files, count, drawn) if files else bundled_questions(count, drawn)
         known = recording(
             chat, profile, read_records(records or file.with_name(f"{file.name}.records.jsonl")), questions, files
@@ -148,6 +148,7 @@ def command(
         if not arrivals.size:
             raise WorkloadError(f"no request arrives within {duration:g} s, must be at least 1")
         asked = rng.integers(len(known.questions), size=arrivals.size).tolist()
+        started = time.process_time()
         with click.progressbar(length=arrivals.size, label="Requests        ") as bar:
             found = simulate(
                 known,
@@ -159,7 +160,11 @@ def command(
                 watcher=made.watcher,
                 on_done=lambda: bar.update(1),
             )
-        click.echo(f"\nSimulated, {policy}, {arrivals.size / duration:.2f} requests/s\n\n{summary(found)}")
+        took = time.process_time() - started
+        click.echo(
+            f"\nSimulated, {policy}, {arrivals.size / duration:.2f} requests/s, in {took:.1f} s of CPU time"
+            f"\n\n{summary(found)}"
+        )
         if out is not None:
             write_json(out, found, provenance(directory, threads=1, options=context.params))
             click.echo(f"\nRequests: {out}")
@@ -167,10 +172,17 @@ def command(
         ProfileError, ConfigError, QuestionError, TokenizerError, TraceError, WorkloadError, OSError
     ) as error:  # fmt: skip
         raise click.ClickException(str(error)) from error
-    except KeyError as error:
-        raise click.ClickException(
-            f"{file}: its provenance has no {error}, must say which questions were asked"
-        ) from error
+
+
+def _questions(profile: Profile, file: Path) -> tuple[int, int]:
+    """How many questions were asked of each benchmark, and the seed that drew them."""
+    from models.profile import ProfileError
+
+    options = profile.provenance.get("options", {})
+    for name in ("count", "seed"):
+        if not isinstance(options.get(name), int):
+            raise ProfileError(f"{file}: provenance.options.{name} is {options.get(name)!r}, must be a whole number")
+    return options["count"], options["seed"]
 
 
 def _policy(

@@ -1,0 +1,94 @@
+"""The loop on an engine whose sequences grow by several tokens a step, as those of a speculative decoder do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from controller.loop import ServingLoop
+from controller.policies import FixedPolicy, Limits
+from controller.request import ReasoningRequest
+from engine.base import Engine, Event, Load, ProbeId, ProbeSpec, Request, SequenceId, Tokens
+from tests.controller.conftest import Bench, Heard
+
+Chain = Callable[..., Bench]
+
+TALKATIVE = {"\n": "a", "a": "b", "b": "c", "c": "</think>", "</think>": "X", "X": "Y", "Y": "Z", "Z": "X"}
+
+
+class InRuns:
+    """An engine that tells of sampled tokens after several steps only; anything else it tells of at once."""
+
+    def __init__(self, engine: Engine, steps: int) -> None:
+        self._engine = engine
+        self._steps = steps
+
+    @property
+    def max_tokens(self) -> int:
+        return self._engine.max_tokens
+
+    def submit(self, request: Request) -> SequenceId:
+        return self._engine.submit(request)
+
+    def step(self) -> list[Event]:
+        runs: dict[SequenceId, tuple[int, ...]] = {}
+        for _ in range(self._steps):
+            events = self._engine.step()
+            sampled = [event for event in events if isinstance(event, Tokens) and not event.forced]
+            for event in sampled:
+                runs[event.sequence] = runs.get(event.sequence, ()) + event.tokens
+            if others := [event for event in events if event not in sampled]:
+                return [*(Tokens(sequence=one, tokens=tokens) for one, tokens in runs.items()), *others]
+        return [Tokens(sequence=one, tokens=tokens) for one, tokens in runs.items()]
+
+    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
+        return self._engine.fork(sequence, spec, back=back)
+
+    def adopt(self, probe: ProbeId, *, keep: int) -> None:
+        self._engine.adopt(probe, keep=keep)
+
+    def drop(self, probe: ProbeId) -> int:
+        return self._engine.drop(probe)
+
+    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
+        self._engine.force(sequence, tokens)
+
+    def arm_stops(self, sequence: SequenceId) -> None:
+        self._engine.arm_stops(sequence)
+
+    def cancel(self, sequence: SequenceId) -> None:
+        self._engine.cancel(sequence)
+
+    def load(self) -> Load:
+        return self._engine.load()
+
+
+def ask(bench: Bench, engine: Engine, **options: object) -> Heard:
+    heard = Heard()
+    loop = ServingLoop(
+        engine=engine,
+        tokenizer=bench.tokenizer,
+        thinking=bench.thinking,
+        policy=FixedPolicy(Limits()),
+        stop_tokens=bench.tokenizer.eos_ids,
+        clock=lambda: 0.0,
+    )
+    prompt = bench.thinking.prompt(tuple(bench.tokenizer.encode("?")), thinking=True)
+    loop.submit(ReasoningRequest(**{"prompt": prompt, "max_tokens": 24, **options}), heard)  # type: ignore[arg-type]
+    while loop.busy:
+        loop.tick()
+    return heard
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5, 40])
+@pytest.mark.parametrize("stop", [(), ("ZX",), ("YZXY",)])
+def test_a_reply_is_the_same_whether_its_tokens_come_one_by_one_or_in_runs(
+    chain: Chain, steps: int, stop: tuple[str, ...]
+) -> None:
+    """The close may lie anywhere in a run, and a stop string too: tokens behind it are no part of the reply."""
+    bench = chain(TALKATIVE)
+    one_by_one, in_runs = (ask(bench, engine, stop=stop) for engine in (bench.engine, InRuns(bench.engine, steps)))
+    assert (in_runs.reasoning, in_runs.content) == (one_by_one.reasoning, one_by_one.content)
+    assert in_runs.outcome == one_by_one.outcome
+    assert in_runs.outcome.completion_tokens == {(): 24, ("ZX",): 8, ("YZXY",): 9}[stop]

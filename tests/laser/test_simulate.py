@@ -1,0 +1,158 @@
+"""`laser simulate` end to end: its table, its file, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from experiments.evaluation import Asked
+from experiments.questions import bundled_questions
+from experiments.traces import Closing, Trace, TraceLog, questions_sha256
+from laser.cli import main
+from models.chat_model import load_chat_model
+from models.profile import identify, read_profile, write_profile
+from models.reasoner import bundled_model
+from tests.experiments.made_profile import made_profile
+
+COUNT, SEED = 2, 5
+
+
+def simulate(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["simulate", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A profile, and beside it records of thoughts that are sure at their third paragraph, all made by hand."""
+    file = tmp_path_factory.mktemp("profiles") / "profile.json"
+    chat = load_chat_model(bundled_model())
+    questions = bundled_questions(COUNT, SEED)
+    made = replace(
+        made_profile(certified_to=5),
+        model=identify(bundled_model(), chat.thinking.format),
+        score=chat.thinking.format.probe.score.value,
+        provenance={"options": {"count": COUNT, "seed": SEED}},
+    )
+    write_profile(file, made)
+    header = {
+        "weights_sha256": made.model.weights_sha256,
+        "thinking_sha256": made.model.thinking_sha256,
+        "questions_sha256": questions_sha256(questions),
+        "max_tokens": made.max_tokens,
+    }
+    paragraph = chat.tokenizer.encode("So 12 + 30 is 42, and that is what we have so far, it seems to me.\n\n")
+    suffix = len(chat.thinking.probe_suffix)
+    with TraceLog(file.with_name("profile.json.records.jsonl"), header) as log:
+        for number, question in enumerate(questions):
+            probes = tuple(
+                Asked(
+                    thought_tokens=(place + 1) * len(paragraph),
+                    beyond=3,
+                    answer="42",
+                    confidence=0.3 if place < 2 else 0.99,
+                    joint=0.3 if place < 2 else 0.99,
+                    right=place >= 2,
+                    rows=suffix + 2,
+                    log_probs=(-0.6, -0.6) if place < 2 else (-0.005, -0.005),
+                )
+                for place in range(5)
+            )
+            thought = tuple(paragraph) * 5 + tuple(chat.tokenizer.encode("Done."))
+            tokens = len(thought) + 10
+            log.add(
+                Trace(
+                    number=number,
+                    prompt=chat.prompt([{"role": "user", "content": question.text}]),
+                    thought=thought,
+                    right=True,
+                    tokens=tokens,
+                    rows=tokens + 5 * (suffix + 2),
+                    probes=probes,
+                )
+            )
+            log.add(Closing(number=number, budget=2 * len(paragraph), right=False, tokens=12))
+    return file
+
+
+def test_a_load_is_served_in_virtual_time(profile: Path, tmp_path: Path) -> None:
+    out = tmp_path / "requests.json"
+    result = simulate("--profile", profile, "--rate", 2, "--duration", 50, "--policy", "fixed", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "Simulated, fixed" in result.output
+    assert "thoughts ended: confidence 100.0%" in result.output
+    said = json.loads(out.read_text())
+    assert said["simulated"] is True
+    records = said["records"]
+    assert len(records) > 50
+    assert [record["number"] for record in records] == list(range(len(records)))
+    assert all(record["right"] and record["probes"] == 3 for record in records)
+    assert all(0.0 <= record["queue_s"] < record["first_answer_s"] <= record["latency_s"] for record in records)
+    again = simulate("--profile", profile, "--rate", 2, "--duration", 50, "--policy", "fixed", "--out", out)
+    assert again.exit_code == 0
+    assert json.loads(out.read_text())["records"] == records
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--policy", "none"), "natural 100.0%"),
+        (("--policy", "budget", "--budget", "60"), "budget 100.0%"),
+        (("--policy", "paper"), "confidence"),
+        (("--policy", "load-aware"), "Simulated, load-aware"),
+        (("--cv", "4", "--policy", "fixed", "--threshold", "0.999"), "natural 100.0%"),
+    ],
+)
+def test_every_policy_serves(profile: Path, options: tuple[str, ...], said: str) -> None:
+    result = simulate("--profile", profile, "--rate", 2, "--duration", 20, *options)
+    assert result.exit_code == 0, result.output
+    assert said in result.output
+
+
+def test_a_workload_may_come_from_a_file(profile: Path, tmp_path: Path) -> None:
+    file = tmp_path / "burst.yaml"
+    file.write_text("kind: flash-crowd\nrate: 1\npeak: 5\nat_s: 5\n")
+    result = simulate("--profile", profile, "--workload", file, "--duration", 30, "--policy", "none")
+    assert result.exit_code == 0, result.output
+    file.write_text("kind: flash-crowd\nrate: 1\npeek: 5\nat_s: 5\n")
+    result = simulate("--profile", profile, "--workload", file)
+    assert result.exit_code == 1
+    assert "burst.yaml:3: unknown key `peek`; did you mean `peak`?" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "give either --workload or --rate"),
+        (("--rate", "1", "--workload", "x.yaml"), "give either --workload or --rate"),
+        (("--workload", "x.yaml", "--cv", "2"), "--cv goes with --rate"),
+        (("--rate", "1", "--threshold", "0.9"), "--threshold 0.9 does not go with --policy load-aware"),
+        (("--rate", "1", "--policy", "none", "--budget", "9"), "--budget 9 does not go with --policy none"),
+        (("--rate", "1", "--policy", "budget"), "--policy budget needs --budget"),
+        (("--rate", "1", "--out", "nowhere/x.json"), "there is no directory 'nowhere'"),
+        (("--rate", "1", "--records", "nowhere.jsonl"), "nowhere.jsonl: cannot be read"),
+        (("--rate", "1e-9", "--duration", "1"), "no request arrives within 1 s, must be at least 1"),
+        (("--rate", "1e9"), "must be at most 10000000"),
+    ],
+)
+def test_what_cannot_be_simulated_is_told(profile: Path, options: tuple[str, ...], said: str) -> None:
+    result = simulate("--profile", profile, *options)
+    assert result.exit_code != 0
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_missing_profile_is_told(tmp_path: Path) -> None:
+    result = simulate("--rate", 1, "--profile", tmp_path / "none.json")
+    assert "`laser calibrate` makes one" in result.output
+
+
+def test_a_profile_that_does_not_say_which_questions_were_asked_is_refused(profile: Path, tmp_path: Path) -> None:
+    file = tmp_path / "profile.json"
+    write_profile(file, replace(read_profile(profile), provenance={"options": {"count": 2}}))
+    result = simulate("--rate", 1, "--profile", file)
+    assert result.exit_code == 1
+    assert "provenance.options.seed is None, must be a whole number" in result.output
