@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,8 @@ class Deployment:
     config: ServeConfig
 
 
-def deploy(config: ServeConfig) -> Deployment:
-    """Load what a configuration names.
+def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine: engine) -> Deployment:
+    """Load what a configuration names. `wrap` may put something between the loop and the engine.
 
     Raises FileNotFoundError without a bundled model, EngineError, TokenizerError, ConfigError or ProfileError where the
     directory cannot be served; each message is one line that names the file.
@@ -50,7 +51,7 @@ def deploy(config: ServeConfig) -> Deployment:
         raise CorruptModelError(f"{directory}: is not a directory")
     model = load_model(directory, config.runner)
     chat = load_chat_model(directory, config.thinking)
-    engine = _engine(model, config)
+    engine = wrap(_engine(model, config))
     chosen = choose_policy(config, directory, chat)
     loop = ServingLoop(
         engine=engine,
