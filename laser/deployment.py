@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from controller.admission import AdmissionLimits
@@ -29,8 +30,8 @@ class Deployment:
     config: ServeConfig
 
 
-def deploy(config: ServeConfig) -> Deployment:
-    """Load what a configuration names.
+def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine: engine) -> Deployment:
+    """Load what a configuration names. `wrap` may put something between the loop and the engine.
 
     Raises FileNotFoundError without a bundled model, EngineError, TokenizerError, ConfigError or ProfileError where the
     directory cannot be served; each message is one line that names the file.
@@ -55,7 +56,7 @@ def deploy(config: ServeConfig) -> Deployment:
             cache=config.cache_type,
         ),
     )
-    engine = opened.engine
+    engine = wrap(opened.engine)
     chosen = choose_policy(config, directory, chat)
     loop = ServingLoop(
         engine=engine,

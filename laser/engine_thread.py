@@ -195,16 +195,18 @@ class EngineThread:
         self._post(partial(_settle, seen, found))
 
     def _submit(self, ticket: Ticket, request: ReasoningRequest, probes: bool) -> None:
+        self._tickets.add(ticket)  # it may end before `submit` returns
         emit = partial(self._emit, ticket)
         try:
             ticket.request = self._loop.submit(request, emit, emit if probes else None)
         except (EngineError, Overloaded) as error:
+            self._tickets.discard(ticket)
             self._outbox.append((ticket, error))
         except Exception as error:
+            self._tickets.discard(ticket)
             log.exception("a request could not be submitted")
             self._outbox.append((ticket, EngineFailure(f"the engine failed: {type(error).__name__}: {error}")))
         else:
-            self._tickets.add(ticket)
             self._outbox.append((ticket, None))
 
     def _forget(self, ticket: Ticket) -> None:

@@ -97,7 +97,8 @@ class Gate:
             route = getattr(scope.get("route"), "path", "other")
             self._answered(route, status)
             fields = {"request_id": name, "ms": round((self._clock() - began) * 1e3, 1), **told}
-            log.info("%s %s %d", method, scope["path"], status, extra={FIELDS: fields})
+            level = logging.INFO if method == "POST" or status >= 400 else logging.DEBUG  # scrapes are many
+            log.log(level, "%s %s %d", method, scope["path"], status, extra={FIELDS: fields})
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes | None:
         """The whole body. None: the client has gone. Raises ApiError where it is too large or too slow."""

@@ -23,11 +23,11 @@ FAILURES: dict[int | str, dict[str, Any]] = {
         (504, "The request's own deadline has passed while it waited."),
     )
 }
-STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
 
-def describe(app: FastAPI) -> None:
-    """Have the application describe itself so."""
+def describe(app: FastAPI, vocabulary: int) -> None:
+    """Have the application describe itself so. `vocabulary`: the served model's tokens."""
 
     def description() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -38,6 +38,7 @@ def describe(app: FastAPI) -> None:
             components = schema["components"]
             for unused in ("HTTPValidationError", "ValidationError"):
                 components["schemas"].pop(unused, None)
+            components["schemas"]["DetokenizeRequest"]["properties"]["tokens"]["items"]["maximum"] = vocabulary - 1
             components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{"key": []}, {}]  # the latter where the server has no keys
             app.openapi_schema = schema

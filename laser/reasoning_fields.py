@@ -85,7 +85,8 @@ class Fields(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
-Budget = Annotated[int, Field(ge=-1)]
+Switch = Annotated[bool, Field(strict=True)]
+Budget = Annotated[int, Field(ge=-1, strict=True)]
 EffortWord = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
@@ -93,9 +94,9 @@ class ReasoningOptions(Fields):
     """OpenAI's and OpenRouter's object."""
 
     effort: EffortWord | None = None
-    enabled: bool | None = None
+    enabled: Switch | None = None
     max_tokens: Budget | None = None
-    exclude: bool | None = None
+    exclude: Switch | None = None
 
 
 class ThinkingOptions(Fields):
@@ -108,8 +109,8 @@ class ThinkingOptions(Fields):
 class TemplateOptions(Fields):
     """The chat template's options that a request may set."""
 
-    enable_thinking: bool | None = None
-    thinking: bool | None = None
+    enable_thinking: Switch | None = None
+    thinking: Switch | None = None
 
 
 def _object(switch: object) -> object:
@@ -130,7 +131,7 @@ class ReasoningFields(Fields):
     thinking_budget: Budget | None = None
     reasoning_budget_message: Annotated[str, BeforeValidator(encodable)] | None = None
     chat_template_kwargs: TemplateOptions | None = None
-    include_reasoning: bool | None = None
+    include_reasoning: Switch | None = None
 
     @property
     def policy(self) -> ReasoningPolicy:

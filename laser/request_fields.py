@@ -7,14 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from laser.reasoning_fields import Fields, ReasoningFields
+from laser.reasoning_fields import Fields, ReasoningFields, Switch
 from models.chat_model import ChatModel
 from models.difficulty import CLASSES
 from models.text import encodable
 
 MAX_STOPS = 4
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Stop = Annotated[str, Field(min_length=1)]
+Stops = Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None
+Class = Annotated[str, Field(json_schema_extra={"enum": list(CLASSES)})]
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
 TIERS: dict[str, Priority] = {"priority": "high", "flex": "low"}  # OpenAI's service tiers; the others: normal
@@ -52,7 +55,8 @@ class LaserOptions(Fields):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    difficulty: Annotated[str | None, BeforeValidator(_class)] = None  # its class; null: told from the prompt
+    # its class; null: told from the prompt
+    difficulty: Annotated[str | None, BeforeValidator(_class, json_schema_input_type=Class | None)] = None
     priority: Priority | None = None  # among the requests of the same key
     probes: bool | None = None  # a chat's stream tells of every probe of its thought, too
     deadline_ms: Count | None = None  # by when the reply is to be complete; the thought is cut in time
@@ -61,20 +65,20 @@ class LaserOptions(Fields):
 class StreamOptions(Fields):
     """What a stream carries besides the reply."""
 
-    include_usage: bool | None = None
+    include_usage: Switch | None = None
 
 
 class GenerationFields(ReasoningFields, ABC):
     """A request for one reply."""
 
     model: str | None = None
-    stream: bool | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None  # 0 and -1: all
-    seed: int | None = None
-    stop: Annotated[tuple[str, ...], BeforeValidator(_stops)] = ()
-    n: Annotated[int | None, BeforeValidator(_one)] = None
+    stream: Switch | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
+    top_k: Annotated[int, Field(ge=-1, strict=True)] | None = None  # 0 and -1: all
+    seed: Annotated[int, Field(strict=True)] | None = None
+    stop: Annotated[tuple[str, ...], BeforeValidator(_stops, json_schema_input_type=Stops)] = ()
+    n: Annotated[int | None, BeforeValidator(_one, json_schema_input_type=Literal[1] | None)] = None
     service_tier: str | None = None
     laser: LaserOptions | None = None
 

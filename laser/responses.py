@@ -13,12 +13,14 @@ from pydantic import BaseModel, BeforeValidator, Field
 from controller.reply import Channel, Delta
 from controller.request import Checkpoint, Outcome
 from laser.errors import ApiError
+from laser.reasoning_fields import Fields
 from laser.reply_shape import Identity, details, event, finish_word
 from laser.request_fields import Count, GenerationFields
 from laser.schemas import LaserDetails, Message
 from models.chat_model import ChatModel
 from models.text import encodable
 
+A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
 SKIPPED = ("reasoning", "item_reference")  # items that say nothing a model is to read again
 
 
@@ -36,6 +38,8 @@ def _messages(given: object) -> object:
         if kind != "message":
             raise ValueError(f"item {number} is of type {kind!r}, must be 'message': there are no tools here")
         messages.append(item)
+    if not messages:
+        raise ValueError("has 0 messages, needs 1 or more")
     return messages
 
 
@@ -45,17 +49,29 @@ def _nothing(given: object) -> object:
     return None
 
 
+class MessageItemParam(Message):
+    """A message among the items of an input."""
+
+    type: Literal["message"] = "message"
+
+
+class ReasoningItemParam(Fields):
+    """An earlier thought, which is not read again."""
+
+    type: Literal["reasoning", "item_reference"]
+
+
+Items = Annotated[list[MessageItemParam | ReasoningItemParam], Field(min_length=1, json_schema_extra=A_MESSAGE)]
+Input = str | Items
+
+
 class ResponsesRequest(GenerationFields):
     """What to reply to. Every field but `input` may be left out or null; unknown fields are ignored."""
 
-    input: Annotated[
-        tuple[Message, ...],
-        BeforeValidator(_messages, json_schema_input_type=str | list[dict[str, Any]]),
-        Field(min_length=1),
-    ]
+    input: Annotated[tuple[Message, ...], BeforeValidator(_messages, json_schema_input_type=Input)]
     instructions: Annotated[str, BeforeValidator(encodable)] | None = None
     max_output_tokens: Count | None = None
-    previous_response_id: Annotated[str | None, BeforeValidator(_nothing)] = None
+    previous_response_id: Annotated[None, BeforeValidator(_nothing)] = None
 
     @property
     def limit(self) -> int | None:

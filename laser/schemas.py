@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.config import JsonDict
 
 from laser.reasoning_fields import Fields
 from laser.request_fields import Count, GenerationFields, StreamOptions
@@ -33,14 +34,22 @@ def _text(content: object) -> object:
     return "\n".join(texts)
 
 
-Content = Annotated[
-    str | None,
-    BeforeValidator(_text, json_schema_input_type=str | list[dict[str, Any]] | None),
-]
+class TextPart(Fields):
+    """A part of a message."""
+
+    type: Literal["text", "input_text", "output_text"]
+    text: str
+
+
+Content = Annotated[str | None, BeforeValidator(_text, json_schema_input_type=str | list[TextPart] | None)]
+SAYS_SOMETHING: JsonDict = {"properties": {"content": {"not": {"type": "null"}}}, "required": ["content"]}
+ASSISTANT: JsonDict = {"properties": {"role": {"const": "assistant"}}}
 
 
 class Message(Fields):
     """One message of a chat; an assistant's earlier thoughts are left out, as models are trained to expect."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [ASSISTANT, SAYS_SOMETHING]})
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content = Field(default=None, validate_default=True)
@@ -102,6 +111,15 @@ class ControlRequest(Fields):
 class TokenizeRequest(Fields):
     """A text, or a chat as it would be rendered, to be turned into tokens."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+                for name in ("prompt", "content", "messages")
+            ]
+        }
+    )
+
     prompt: Annotated[str, BeforeValidator(encodable)] | None = None
     content: Annotated[str, BeforeValidator(encodable)] | None = None  # llama.cpp's name for it
     messages: Annotated[tuple[Message, ...], Field(min_length=1)] | None = None
@@ -110,7 +128,7 @@ class TokenizeRequest(Fields):
 class DetokenizeRequest(Fields):
     """Tokens to be turned into text."""
 
-    tokens: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=1_000_000)]
+    tokens: Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], Field(max_length=1_000_000)]
 
 
 # --- responses --------------------------------------------------------------------------------------------------------

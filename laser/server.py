@@ -71,7 +71,7 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
         settings=GateSettings(max_body=config.max_body, body_s=config.idle_s, log_bodies=config.log_bodies),
         answered=service.metrics.answered,
     )
-    describe(app)
+    describe(app, service.vocabulary)
     _add_error_handlers(app)
     _add_replies(app, service, ping_s)
     _add_reports(app, service)

@@ -84,6 +84,11 @@ class Service:
         return ModelCard(id=self.model_id, created=self._started, max_model_len=self._room)
 
     @property
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+        return len(self._deployment.chat.tokenizer.texts)
+
+    @property
     def version(self) -> Version:
         """Which LASER serves."""
         try:
@@ -207,8 +212,9 @@ class Service:
         """A text's tokens, or a rendered chat's. Raises BadRequest."""
         chat = self._deployment.chat
         text = request.prompt if request.prompt is not None else request.content
-        if (text is None) == (request.messages is None):
-            raise BadRequest("give either prompt (or content) or messages", param="prompt")
+        given = [each for each in (request.prompt, request.content, request.messages) if each is not None]
+        if len(given) != 1:
+            raise BadRequest(f"{len(given)} of prompt, content and messages are given, must be 1", param="prompt")
         try:
             tokens = (
                 chat.tokenizer.encode(text)
@@ -222,10 +228,9 @@ class Service:
     def detokenize(self, request: DetokenizeRequest) -> Text:
         """The text of tokens. Raises BadRequest."""
         tokenizer = self._deployment.chat.tokenizer
-        known = len(tokenizer.texts)
-        wrong = next((token for token in request.tokens if token >= known), None)
+        wrong = next((token for token in request.tokens if token >= self.vocabulary), None)
         if wrong is not None:
-            raise BadRequest(f"tokens has {wrong}, must lie in 0…{known - 1}", param="tokens")
+            raise BadRequest(f"tokens has {wrong}, must lie in 0…{self.vocabulary - 1}", param="tokens")
         text = tokenizer.decode(request.tokens)
         return Text(prompt=text, content=text)
 

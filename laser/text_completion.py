@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator, Field
 
 from controller.reply import Channel, Delta
 from controller.request import Checkpoint, Outcome
@@ -37,13 +37,15 @@ def _prompt(prompt: object) -> object:
     return encodable(prompt)
 
 
+Text = Annotated[str, Field(min_length=1)]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Prompt = Text | TokenIds | Annotated[list[Text | TokenIds], Field(min_length=1, max_length=1)]
+
+
 class TextRequest(GenerationFields):
     """A text to continue."""
 
-    prompt: Annotated[
-        str | tuple[int, ...],
-        BeforeValidator(_prompt, json_schema_input_type=str | list[str] | list[int] | list[list[int]]),
-    ]
+    prompt: Annotated[str | tuple[int, ...], BeforeValidator(_prompt, json_schema_input_type=Prompt)]
     stream_options: StreamOptions | None = None
     max_tokens: Count | None = DEFAULT_TOKENS
 

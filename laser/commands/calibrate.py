@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from laser.commands.asking import asking
-from laser.engine_options import engine_options, engine_settings
+from laser.commands.engine_options import engine_options, engine_settings
 
 SCORES = ("geometric_mean", "joint")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from laser.commands.asking import asking
-from laser.engine_options import engine_options, engine_settings
+from laser.commands.engine_options import engine_options, engine_settings
 
 if TYPE_CHECKING:
     from experiments.evaluation import Record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import math
 import signal
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE_S = 5  # that connections have to close once all replies have ended
 
 
@@ -111,11 +111,18 @@ def _guard(config: ServeConfig) -> None:
         KeyRing(config.keys, time.monotonic)
     except ConfigError as error:
         raise click.ClickException(_line(error)) from error
-    if config.keys is None and not config.public and config.host not in LOOPBACK:
+    if config.keys is None and not config.public and not _is_this_machine(config.host):
         raise click.ClickException(
             f"host is {config.host}, which other machines can reach, but there are no keys: give --keys, or --public "
             "if anybody may use it"
         )
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -160,3 +160,13 @@ def test_a_failed_engine_spares_those_that_wait(chain: Chain) -> None:
     bench.run()
     assert hit.outcome.error == "out of memory"
     assert waits.content == "XY"
+
+
+def test_a_request_that_the_engine_refuses_ends_with_the_reason(chain: Chain) -> None:
+    bench = chain(BRIEF)
+    _, refused = offer(bench, prompt=(10**6,))
+    _, fine = offer(bench)
+    bench.run()
+    assert refused.outcome.finish_reason is FinishReason.ERROR
+    assert str(refused.outcome.error).startswith("TokenError: the prompt has token 1000000")
+    assert fine.content == "XY"

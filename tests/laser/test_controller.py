@@ -138,3 +138,17 @@ def test_a_prompt_s_class_is_told_in_the_reply(profiled: tuple[Path, Profile]) -
 def test_a_budget_policy_needs_a_budget() -> None:
     with pytest.raises(ConfigError, match="policy is budget, which needs one"):
         load_config(None, {"policy": "budget"})
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' /dev/full, a disk that is always full")
+def test_a_full_disk_under_the_decision_log_is_told_and_serving_goes_on(profiled: tuple[Path, Profile]) -> None:
+    with running(ServeConfig(model=profiled[0], decision_log=Path("/dev/full"))) as server:
+        assert server.post(max_tokens=8).status_code == 200
+        wait_until(lambda: any("No space left" in problem for problem in told_problems(server)))
+        assert server.post(max_tokens=8).status_code == 200
+
+
+def told_problems(server: LiveServer) -> list[str]:
+    problems = seen(server)["problems"]
+    assert isinstance(problems, list)
+    return problems

@@ -1,0 +1,169 @@
+"""Several times as many requests as the server can do: what becomes of the accepted, and whether Retry-After is true.
+
+First the capacity: as many clients as there are places ask one question after the other. Then requests come as a
+Poisson process at a multiple of that. A refusal says when those before it will have begun; that is held against when
+they did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from benchmarks import report
+from benchmarks.serving import serving
+from experiments.evaluation import Question
+from experiments.questions import bundled_questions
+
+MAX_TOKENS = 640  # of a reply
+FACTOR = 2.0  # within which a Retry-After is to be true
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A request that was accepted."""
+
+    at_s: float  # when it came
+    began_s: float
+    ended_s: float
+    status: int
+    tokens: int
+    text: bool  # whether it says something
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A request that was turned away."""
+
+    at_s: float
+    retry_after_s: float
+
+
+async def ask(client: httpx.AsyncClient, question: Question, began: float) -> Answered | Refused:
+    """Send one question."""
+    at_s = time.monotonic() - began
+    body = {"messages": [{"role": "user", "content": question.text}], "max_tokens": MAX_TOKENS}
+    response = await client.post("/v1/chat/completions", json=body)
+    if response.status_code == 429:
+        return Refused(at_s=at_s, retry_after_s=int(response.headers["retry-after-ms"]) / 1e3)
+    reply = response.json() if response.status_code == 200 else {}
+    return Answered(
+        at_s=at_s,
+        began_s=at_s + reply.get("laser", {}).get("queue_ms", 0.0) / 1e3,
+        ended_s=time.monotonic() - began,
+        status=response.status_code,
+        tokens=reply.get("usage", {}).get("completion_tokens", 0),
+        text=bool(reply and reply["choices"][0]["message"]["content"]),
+    )
+
+
+async def capacity(client: httpx.AsyncClient, questions: Sequence[Question], clients: int, seconds: float) -> float:
+    """Requests/s that so many clients get, one question after the other; the first third is the warm-up."""
+    began, ended = time.monotonic(), 0
+
+    async def keep_asking(place: int) -> None:
+        nonlocal ended
+        while time.monotonic() - began < seconds:
+            await ask(client, questions[place % len(questions)], began)
+            place += clients
+            ended += seconds / 3 < time.monotonic() - began < seconds
+
+    await asyncio.gather(*(keep_asking(place) for place in range(clients)))
+    return ended / (seconds * 2 / 3)
+
+
+async def overload(
+    client: httpx.AsyncClient, questions: Sequence[Question], rate: float, seconds: float, rng: np.random.Generator
+) -> list[Answered | Refused]:
+    """Questions as a Poisson process, whoever waits."""
+    times = np.cumsum(rng.exponential(1.0 / rate, size=int(2 * rate * seconds) + 10))
+    began = time.monotonic()
+
+    async def later(at_s: float, question: Question) -> Answered | Refused:
+        await asyncio.sleep(max(0.0, began + at_s - time.monotonic()))
+        return await ask(client, question, began)
+
+    picked = rng.integers(len(questions), size=len(times))
+    due = [(float(at), questions[int(place)]) for at, place in zip(times, picked, strict=True) if at < seconds]
+    return await asyncio.gather(*(later(at, question) for at, question in due))
+
+
+def summary(seen: Sequence[Answered | Refused], slo_s: float) -> dict[str, Any]:
+    """What it came to."""
+    answered = [one for one in seen if isinstance(one, Answered)]
+    refused = [one for one in seen if isinstance(one, Refused)]
+    good = [one for one in answered if one.status == 200 and one.text]
+    latency = [one.ended_s - one.at_s for one in good]
+    ratios = [one.retry_after_s / max(drained, 1e-3) for one in refused if (drained := drain_s(one, good)) is not None]
+    true = [1 / FACTOR <= each <= FACTOR for each in ratios]
+    p95 = float(np.percentile(latency, 95)) if latency else None
+    return {
+        "offered": len(seen),
+        "accepted": len(answered),
+        "lost": len(answered) - len(good),
+        "turned_away": len(refused),
+        "p50_s": float(np.median(latency)) if latency else None,
+        "p95_s": p95,
+        "slo_s": slo_s,
+        "p95_within_slo": p95 is not None and p95 <= slo_s,
+        "tokens_a_reply": float(np.mean([one.tokens for one in good])) if good else None,
+        "retry_after_told": len(ratios),
+        "retry_after_within_factor_2": float(np.mean(true)) if true else None,
+        "retry_after_over_truth": [float(each) for each in np.percentile(ratios, [5, 50, 95])] if ratios else None,
+    }  # fmt: skip
+
+
+def drain_s(refusal: Refused, accepted: Sequence[Answered]) -> float | None:
+    """How long until all that waited before a refusal had begun."""
+    began = [one.began_s for one in accepted if one.at_s <= refusal.at_s < one.began_s]
+    return max(began) - refusal.at_s if began else None
+
+
+def main() -> None:
+    """Command line: run, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description=__doc__)
+    parser.add_argument("--model", type=Path, help="model directory (default: the bundled model)")
+    parser.add_argument("--policy", default="auto", help="as of laser serve")
+    parser.add_argument("--factor", type=float, default=5.0, help="of the capacity")
+    parser.add_argument("--calm", type=float, default=30.0, help="s in which the capacity is measured")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of overload")
+    parser.add_argument("--max-batch", type=int, default=32)
+    parser.add_argument("--max-waiting", type=int, default=64)
+    parser.add_argument("--slo", type=float, default=30.0, help="s, of a whole reply")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    options = parser.parse_args()
+    ran = report.circumstances("benchmarks.overload", options.seed)
+    arguments = ["serve", "--port", "0", "--policy", options.policy]
+    arguments += ["--max-batch", str(options.max_batch), "--max-waiting", str(options.max_waiting)]
+    arguments += [] if options.model is None else ["--model", str(options.model)]
+    rng, questions = np.random.default_rng(options.seed), bundled_questions(60, seed=options.seed)
+
+    async def drive() -> tuple[float, list[Answered | Refused]]:
+        limits = httpx.Limits(max_connections=None)
+        async with (
+            serving(arguments) as served,
+            httpx.AsyncClient(base_url=served.url, trust_env=False, timeout=600.0, limits=limits) as client,
+        ):
+            rate = await capacity(client, questions, options.max_batch, options.calm)
+            print(f"capacity: {rate:.2f} requests/s; now {options.factor * rate:.2f}/s", flush=True)
+            return rate, await overload(client, questions, options.factor * rate, options.seconds, rng)
+
+    rate, seen = asyncio.run(drive())
+    found = {"capacity": rate, **summary(seen, options.slo)}
+    for name, value in found.items():
+        print(f"{name}: {value}")
+    if options.out is not None:
+        report.write(options.out, ran, {"summary": found, "seen": [asdict(one) for one in seen]})
+
+
+if __name__ == "__main__":
+    main()

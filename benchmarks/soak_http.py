@@ -1,0 +1,254 @@
+"""Thousands of requests over HTTP, a tenth of whose clients vanish, to a server whose engine fails now and then.
+
+Every request must end in an answer that is not empty or in a clear error, the server must go on serving, its memory
+must stay flat and its cache must end empty. The faults are exceptions in steps of the engine, at a given rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+
+from benchmarks import report
+from benchmarks.serving import Served, serving
+from engine.base import Engine, Event, Load, ProbeId, ProbeSpec, Request, SequenceId
+from experiments.questions import bundled_questions
+
+WARM_UP = 0.3  # of the requests
+GROWTH = 16.0  # MiB of resident memory after the warm-up that are put down to noise
+KNOWN = {200, 400, 429, 500, 503, 504}
+GONE = "client gone"
+
+
+class Faulty:
+    """An engine whose steps fail at random."""
+
+    def __init__(self, engine: Engine, rate: float, rng: random.Random) -> None:
+        self._engine, self._rate, self._rng = engine, rate, rng
+
+    @property
+    def max_tokens(self) -> int:
+        return self._engine.max_tokens
+
+    def submit(self, request: Request) -> SequenceId:
+        return self._engine.submit(request)
+
+    def step(self) -> list[Event]:
+        if self._rng.random() < self._rate:
+            raise RuntimeError("an injected fault")
+        return self._engine.step()
+
+    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
+        return self._engine.fork(sequence, spec, back=back)
+
+    def adopt(self, probe: ProbeId, *, keep: int) -> None:
+        self._engine.adopt(probe, keep=keep)
+
+    def drop(self, probe: ProbeId) -> int:
+        return self._engine.drop(probe)
+
+    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
+        self._engine.force(sequence, tokens)
+
+    def arm_stops(self, sequence: SequenceId) -> None:
+        self._engine.arm_stops(sequence)
+
+    def cancel(self, sequence: SequenceId) -> None:
+        self._engine.cancel(sequence)
+
+    def load(self) -> Load:
+        return self._engine.load()
+
+
+@dataclass(slots=True)
+class Soak:
+    """What became of the requests."""
+
+    ends: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    memory: list[tuple[int, float]] = field(default_factory=list)  # requests over, MiB
+
+    @property
+    def growth(self) -> float:
+        """MiB by which the server grew after the warm-up: medians of the first and the last third."""
+        over = self.memory[-1][0]
+        warm = [mebibytes for done, mebibytes in self.memory if done >= WARM_UP * over]
+        third = max(1, len(warm) // 3)
+        return float(np.median(warm[-third:]) - np.median(warm[:third]))
+
+
+async def one(client: httpx.AsyncClient, rng: random.Random, question: str, vanishing: float) -> str:
+    """Send one request of some kind; how it ended. Raises AssertionError where that was neither answer nor error."""
+    messages = [{"role": "user", "content": question}]
+    path, body = rng.choice(
+        [
+            ("/v1/chat/completions", {"messages": messages, "max_tokens": rng.randint(1, 400)}),
+            ("/v1/responses", {"input": question, "max_output_tokens": rng.randint(16, 400)}),
+            ("/v1/completions", {"prompt": question, "max_tokens": rng.randint(1, 60)}),
+            ("/v1/chat/completions", {"messages": messages, "max_tokens": -1}),
+        ]
+    )
+    body = {**body, "stream": rng.random() < 0.6, "temperature": rng.choice([0.0, 0.8])}
+    patience = rng.expovariate(2.0) if rng.random() < vanishing else None
+    try:
+        async with asyncio.timeout(patience):
+            response = await client.post(path, json=body)
+    except TimeoutError:
+        return GONE
+    assert response.status_code in KNOWN, f"{path} answered {response.status_code}"
+    if response.status_code != 200:
+        assert response.json()["error"]["message"], f"{path} answered {response.status_code} without a word"
+        return f"error {response.status_code}"
+    if body["stream"]:
+        return streamed(path, response.text)
+    text = answer(path, response.json())
+    assert text, f"{path}: an empty answer to {body}"
+    return "answer"
+
+
+def answer(path: str, reply: dict[str, Any]) -> str:
+    """What a whole reply says."""
+    if path == "/v1/responses":
+        return str(reply["output"][-1]["content"][0]["text"])
+    choice = reply["choices"][0]
+    return str(choice["message"]["content"] if "message" in choice else choice["text"])
+
+
+def streamed(path: str, text: str) -> str:
+    """How a stream ended; it must have come to its end and have said something."""
+    lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    events = [json.loads(line) for line in lines if line != "[DONE]"]
+    last = events[-1]
+    if path == "/v1/responses":
+        assert last["type"] in {"response.completed", "response.incomplete", "response.failed"}, last
+        if last["type"] == "response.failed":
+            assert last["response"]["error"]["message"]
+            return "error in the stream"
+        said = answer(path, last["response"])
+    else:
+        assert lines[-1] == "[DONE]", lines[-1]
+        if "error" in last:
+            assert last["error"]["message"]
+            return "error in the stream"
+        choices = [event["choices"][0] for event in events if event["choices"]]
+        said = "".join(choice.get("delta", {}).get("content", "") + choice.get("text", "") for choice in choices)
+    assert said, f"{path}: an empty stream"
+    return "answer in a stream"
+
+
+async def run(served: Served, *, requests: int, clients: int, vanishing: float, rng: random.Random) -> Soak:
+    """Send so many requests, by so many clients at once."""
+    soak, process, questions = Soak(), psutil.Process(served.pid), bundled_questions(60, seed=rng.randrange(2**31))
+    every, left = max(1, requests // 40), iter(range(requests))
+
+    async def keep_asking(client: httpx.AsyncClient) -> None:
+        for _ in left:
+            try:
+                end = await one(client, rng, rng.choice(questions).text, vanishing)
+            except (AssertionError, httpx.HTTPError, ValueError, KeyError, IndexError) as error:
+                end = "fault"
+                soak.faults.append(f"{type(error).__name__}: {error}")
+            soak.ends[end] += 1
+            over = soak.ends.total()
+            if over % every == 0:
+                soak.memory.append((over, process.memory_info().rss / 2**20))
+                print(f"{over:>6} over   {soak.memory[-1][1]:8.1f} MiB   {dict(soak.ends)}", flush=True)
+
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=served.url, trust_env=False, timeout=120.0, limits=limits) as client:
+        await asyncio.gather(*(keep_asking(client) for _ in range(clients)))
+        await settle(client, soak)
+    if soak.growth > GROWTH:
+        soak.faults.append(f"memory grew by {soak.growth:.1f} MiB after the warm-up, may be {GROWTH}")
+    return soak
+
+
+async def settle(client: httpx.AsyncClient, soak: Soak) -> None:
+    """Nothing must be left in the server."""
+    for _ in range(100):
+        queue = (await client.get("/laser/queue")).json()
+        metrics = (await client.get("/metrics")).text
+        usage = next(line for line in metrics.splitlines() if line.startswith("laser_kv_cache_usage")).split()[1]
+        if queue["running"] == queue["waiting"] == 0 and float(usage) == 0.0:
+            return
+        await asyncio.sleep(0.1)
+    soak.faults.append(f"the server still holds something: {queue}, {usage} of its cells")
+
+
+def serve(model: Path | None, faults: float, seed: int) -> None:
+    """The server with the faulty engine."""
+    import logging
+
+    import uvicorn
+
+    from laser.commands.serve import _listen
+    from laser.config import ServeConfig
+    from laser.deployment import deploy
+    from laser.server import create_app
+    from laser.service import Service
+
+    logging.disable(logging.CRITICAL)
+    rng = random.Random(seed)
+    deployment = deploy(ServeConfig(model=model), lambda engine: Faulty(engine, faults, rng))
+    with _listen("127.0.0.1", 0) as listener:
+        print(f"it is ready at http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+        uvicorn.Server(uvicorn.Config(create_app(Service(deployment)), log_level="error")).run(sockets=[listener])
+
+
+def main() -> None:
+    """Command line: run, print, exit with what is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak_http", description=__doc__)
+    parser.add_argument("--model", type=Path, help="model directory (default: the bundled model)")
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--clients", type=int, default=48, help="at once")
+    parser.add_argument("--vanishing", type=float, default=0.1, help="share of clients that go away")
+    parser.add_argument("--faults", type=float, default=1e-3, help="share of engine steps that fail")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.model, options.faults, options.seed)
+        return
+    ran = report.circumstances("benchmarks.soak_http", options.seed)
+    arguments = ["--serve", "--faults", str(options.faults), "--seed", str(options.seed)]
+    arguments += [] if options.model is None else ["--model", str(options.model)]
+
+    async def soak_it() -> Soak:
+        async with serving(arguments, "benchmarks.soak_http") as served:
+            return await run(
+                served,
+                requests=options.requests,
+                clients=options.clients,
+                vanishing=options.vanishing,
+                rng=random.Random(options.seed),
+            )
+
+    soak = asyncio.run(soak_it())
+    summary = {
+        "requests": soak.ends.total(),
+        "ends": dict(soak.ends),
+        "memory_growth_mib": round(soak.growth, 1),
+        "faults": soak.faults,
+        "memory_mib": soak.memory,
+    }
+    if options.out is not None:
+        report.write(options.out, ran, summary)
+    if soak.faults:
+        raise SystemExit("\n".join(soak.faults[:20]))
+    print(f"Every request has ended in an answer or a clear error; memory grew by {soak.growth:.1f} MiB.")
+
+
+if __name__ == "__main__":
+    main()
