@@ -61,8 +61,8 @@ class Lease(ExLlamaV2DynamicJob):  # type: ignore[misc]  # the package is untype
 
     def allocate_pages(self) -> None:
         super().allocate_pages()
-        # Upstream leaves a page that is only ever decoded into without its predecessor's hash; it would then be taken
-        # for the first page of some other prompt that begins with the same two tokens.
+        # Where all before it is found in the cache, upstream leaves the page that is then decoded into without its
+        # predecessor's hash; it is taken for the first page of any other prompt that begins with the same two tokens.
         for before, page in pairwise(self.sequences[0].allocated_pages):
             if page.kv_position == 0:
                 page.prev_hash = before.phash
