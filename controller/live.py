@@ -29,7 +29,8 @@ class Live:
     answer_room: int  # what is put aside for the answer, tokens
     prompt_tokens: int
     sequence: SequenceId | None = None  # None: it waits for its turn
-    begun_s: float | None = None  # when its turn came
+    begun_s: float | None = None  # when its turn came …
+    begun_step: int = 0  # … and at which step of the engine
     exit_reason: ExitReason | None = None  # set: the thought is over, or its close is on the way
     in_force: Limits = field(default_factory=Limits)
     ending: ExitReason | None = None  # set: the thought is to be closed as soon as may be

@@ -86,6 +86,7 @@ class ServingLoop:
         self._queue_moved = False
         self._shown_s = -math.inf
         self._loops = loops
+        self._steps = 0  # of the engine
         self._ticked_s: float | None = None  # when the last step began, if there was work since
         self._arrived = self._finished = 0
         self._ended: deque[Ended] = deque(maxlen=ENDED)
@@ -206,6 +207,7 @@ class ServingLoop:
         self._expire(now)
         self._admit(now)
         events = self._engine.step()
+        self._steps += 1
         if self._watcher is not None:
             self._watched_step = self._pure(events, now)
         for event in events:
@@ -234,7 +236,7 @@ class ServingLoop:
     def _begin(self, live: Live, now: float) -> None:
         request = live.request
         landing: tuple[int, ...] = ()
-        live.begun_s = now
+        live.begun_s, live.begun_step = now, self._steps
         if request.thinking:
             live.in_force = self._limits(live)
             why = self._due(live, now)
@@ -511,7 +513,8 @@ class ServingLoop:
         self._forget(live)
         now = self._clock()
         if error is None and live.begun_s is not None:
-            self._pace.finished(now - live.begun_s, rows=live.rows, answer_tokens=live.answer_tokens)
+            steps = self._steps - live.begun_step
+            self._pace.finished(steps=steps, rows=live.rows, answer_tokens=live.answer_tokens)
         left_to_policy = live.request.thinking and live.request.early_exit and live.request.budget is None
         if self._watcher is not None and left_to_policy and error is None:
             self._watcher.finished(live.request.difficulty, live.rows)

@@ -1,4 +1,4 @@
-"""What serving takes now: s a step, tokens an answer, rows and s a request; so how long an answer or a queue takes."""
+"""What serving takes now: s a step, steps a request, tokens an answer; so how long an answer or a queue takes."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ REQUEST_GAIN = 0.15  # per request
 
 
 class Pace:
-    """Moving means of what was measured last. Pure; None: nothing was yet."""
+    """Moving means of what was measured last. Pure; None: nothing was yet.
+
+    A request's time is counted in steps, which thoughts decide, times the time of a step, which the machine and the
+    number that run decide: so a machine that slows down is known long before the next request has ended.
+    """
 
     def __init__(self) -> None:
         self.step_s: float | None = None
-        self.answer_tokens: float | None = None
+        self.steps: float | None = None  # from a request's turn to its end
         self.rows: float | None = None  # decoded for a request
-        self.service_s: float | None = None  # from a request's turn to its end
+        self.answer_tokens: float | None = None
 
     def stepped(self, seconds: float) -> None:
         """A step of the engine, with all that belongs to it."""
         self.step_s = _moved(self.step_s, seconds, STEP_GAIN)
 
-    def finished(self, service_s: float, *, rows: int, answer_tokens: int) -> None:
+    def finished(self, *, steps: int, rows: int, answer_tokens: int) -> None:
         """A request has ended by itself."""
-        self.service_s = _moved(self.service_s, service_s, REQUEST_GAIN)
+        self.steps = _moved(self.steps, float(steps), REQUEST_GAIN)
         self.rows = _moved(self.rows, float(rows), REQUEST_GAIN)
         self.answer_tokens = _moved(self.answer_tokens, float(answer_tokens), REQUEST_GAIN)
 
@@ -33,10 +37,10 @@ class Pace:
     def wait_s(self, ahead: int, running: int, mean_age_s: float) -> float:
         """How long until `ahead` of those that run or wait have made room, one after the other.
 
-        By Little's law `running` requests that take S each leave at a rate of running/S. The mean age of those that run
-        is the better S while everything has become slower and nothing of that has ended yet.
+        By Little's law `running` requests that take S each leave at a rate of running/S. S is at least the mean age of
+        those that run, which is all that is known before the first has ended.
         """
-        service_s = max(self.service_s or 0.0, mean_age_s)
+        service_s = max((self.steps or 0.0) * (self.step_s or 0.0), mean_age_s)
         return ahead * service_s / max(running, 1)
 
 
