@@ -36,7 +36,8 @@ class Difficulty:
 
     def expected_tokens(self, prompt: Sequence[int]) -> float:
         """The geometric-mean length of thought that prompts like this one need, tokens."""
-        return float(np.exp(_features(prompt) @ np.array(self.weights)))
+        with np.errstate(over="ignore"):  # weights that were never learnt may lead anywhere
+            return float(np.exp(_features(prompt) @ np.array(self.weights)))
 
     def classify(self, prompt: Sequence[int]) -> str:
         """The class of a prompt, given as token ids with its chat template."""
