@@ -24,7 +24,7 @@ from laser.logs import FIELDS
 
 log = logging.getLogger(__name__)
 
-OPEN = frozenset({"/", "/health", "/ready", "/version"})  # needs no key
+OPEN = frozenset({"/", "/dashboard.css", "/dashboard.js", "/health", "/ready", "/version"})  # needs no key
 ID = re.compile(r"[!-~]{1,128}")  # visible ASCII
 
 
