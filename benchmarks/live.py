@@ -20,7 +20,8 @@ from scipy.optimize import nnls  # type: ignore[import-untyped]
 from benchmarks import report
 from controller.loop import ServingLoop
 from controller.policies import FixedPolicy, Limits
-from engine.base import Engine, Event, Finished, Load, Probed, ProbeId, ProbeSpec, Request, SequenceId, Started, Tokens
+from engine.base import Engine, Event, Finished, Probed, ProbeId, ProbeSpec, Request, SequenceId, Started, Tokens
+from engine.wrapper import EngineWrapper
 from experiments.machine import Machine, VirtualClock
 from experiments.questions import bundled_questions
 from experiments.recording import Recording, recording
@@ -65,11 +66,11 @@ class Pass:
     seconds: float = 0.0
 
 
-class Observed:
+class Observed(EngineWrapper):
     """An engine, and what its passes do. Prompts are shorter than a prefill chunk."""
 
     def __init__(self, engine: Engine, clock: RealClock) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._clock = clock
         self.passes: list[Pass] = []
         self._tokens: dict[SequenceId, int] = {}  # of sequences that decode
@@ -79,12 +80,8 @@ class Observed:
         self._parents: dict[ProbeId, SequenceId] = {}
         self._forced = 0
 
-    @property
-    def max_tokens(self) -> int:
-        return self._engine.max_tokens
-
     def submit(self, request: Request) -> SequenceId:
-        sequence = self._engine.submit(request)
+        sequence = self.engine.submit(request)
         self._prompts[sequence] = len(request.prompt)
         return sequence
 
@@ -101,7 +98,7 @@ class Observed:
         )
         self._forced = 0
         self._probes = {probe: (sequence, 1) for probe, (sequence, _) in self._probes.items()}
-        events = self._engine.step()
+        events = self.engine.step()
         for event in events:
             match event:
                 case Started():
@@ -117,33 +114,27 @@ class Observed:
         return events
 
     def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
-        probe = self._engine.fork(sequence, spec, back=back)
+        probe = self.engine.fork(sequence, spec, back=back)
         self._probes[probe] = sequence, len(spec.suffix)
         self._forks[probe] = self._tokens[sequence] - back
         self._parents[probe] = sequence
         return probe
 
     def adopt(self, probe: ProbeId, *, keep: int) -> None:
-        self._engine.adopt(probe, keep=keep)
+        self.engine.adopt(probe, keep=keep)
         self._tokens[self._parents[probe]] = self._forks[probe]
 
     def drop(self, probe: ProbeId) -> int:
         self._probes.pop(probe, None)
-        return self._engine.drop(probe)
+        return self.engine.drop(probe)
 
     def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
-        self._engine.force(sequence, tokens)
+        self.engine.force(sequence, tokens)
         self._forced += len(tokens)
 
-    def arm_stops(self, sequence: SequenceId) -> None:
-        self._engine.arm_stops(sequence)
-
     def cancel(self, sequence: SequenceId) -> None:
-        self._engine.cancel(sequence)
+        self.engine.cancel(sequence)
         self._forget(sequence)
-
-    def load(self) -> Load:
-        return self._engine.load()
 
     def _forget(self, sequence: SequenceId) -> None:
         self._tokens.pop(sequence, None)

@@ -11,7 +11,6 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ import psutil
 
 from benchmarks import report
 from benchmarks.serving import Served, serving
-from engine.base import Engine, Event, Load, ProbeId, ProbeSpec, Request, SequenceId
+from engine.base import Engine, Event
+from engine.wrapper import EngineWrapper
 from experiments.questions import bundled_questions
 
 WARM_UP = 0.3  # of the requests
@@ -31,44 +31,17 @@ KNOWN = {200, 400, 429, 500, 503, 504}
 GONE = "client gone"
 
 
-class Faulty:
+class Faulty(EngineWrapper):
     """An engine whose steps fail at random."""
 
     def __init__(self, engine: Engine, rate: float, rng: random.Random) -> None:
-        self._engine, self._rate, self._rng = engine, rate, rng
-
-    @property
-    def max_tokens(self) -> int:
-        return self._engine.max_tokens
-
-    def submit(self, request: Request) -> SequenceId:
-        return self._engine.submit(request)
+        super().__init__(engine)
+        self._rate, self._rng = rate, rng
 
     def step(self) -> list[Event]:
         if self._rng.random() < self._rate:
             raise RuntimeError("an injected fault")
-        return self._engine.step()
-
-    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
-        return self._engine.fork(sequence, spec, back=back)
-
-    def adopt(self, probe: ProbeId, *, keep: int) -> None:
-        self._engine.adopt(probe, keep=keep)
-
-    def drop(self, probe: ProbeId) -> int:
-        return self._engine.drop(probe)
-
-    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
-        self._engine.force(sequence, tokens)
-
-    def arm_stops(self, sequence: SequenceId) -> None:
-        self._engine.arm_stops(sequence)
-
-    def cancel(self, sequence: SequenceId) -> None:
-        self._engine.cancel(sequence)
-
-    def load(self) -> Load:
-        return self._engine.load()
+        return self.engine.step()
 
 
 @dataclass(slots=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 
 from controller.loop import ServingLoop
 from controller.policies import FixedPolicy, Limits
 from controller.request import ReasoningRequest
-from engine.base import Engine, Event, Load, ProbeId, ProbeSpec, Request, SequenceId, Tokens
+from engine.base import Engine, Event, SequenceId, Tokens
+from engine.wrapper import EngineWrapper
 from tests.controller.conftest import Bench, Heard
 
 Chain = Callable[..., Bench]
@@ -17,51 +18,23 @@ Chain = Callable[..., Bench]
 TALKATIVE = {"\n": "a", "a": "b", "b": "c", "c": "</think>", "</think>": "X", "X": "Y", "Y": "Z", "Z": "X"}
 
 
-class InRuns:
+class InRuns(EngineWrapper):
     """An engine that tells of sampled tokens after several steps only; anything else it tells of at once."""
 
     def __init__(self, engine: Engine, steps: int) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._steps = steps
-
-    @property
-    def max_tokens(self) -> int:
-        return self._engine.max_tokens
-
-    def submit(self, request: Request) -> SequenceId:
-        return self._engine.submit(request)
 
     def step(self) -> list[Event]:
         runs: dict[SequenceId, tuple[int, ...]] = {}
         for _ in range(self._steps):
-            events = self._engine.step()
+            events = self.engine.step()
             sampled = [event for event in events if isinstance(event, Tokens) and not event.forced]
             for event in sampled:
                 runs[event.sequence] = runs.get(event.sequence, ()) + event.tokens
             if others := [event for event in events if event not in sampled]:
                 return [*(Tokens(sequence=one, tokens=tokens) for one, tokens in runs.items()), *others]
         return [Tokens(sequence=one, tokens=tokens) for one, tokens in runs.items()]
-
-    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
-        return self._engine.fork(sequence, spec, back=back)
-
-    def adopt(self, probe: ProbeId, *, keep: int) -> None:
-        self._engine.adopt(probe, keep=keep)
-
-    def drop(self, probe: ProbeId) -> int:
-        return self._engine.drop(probe)
-
-    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
-        self._engine.force(sequence, tokens)
-
-    def arm_stops(self, sequence: SequenceId) -> None:
-        self._engine.arm_stops(sequence)
-
-    def cancel(self, sequence: SequenceId) -> None:
-        self._engine.cancel(sequence)
-
-    def load(self) -> Load:
-        return self._engine.load()
 
 
 def ask(bench: Bench, engine: Engine, **options: object) -> Heard:

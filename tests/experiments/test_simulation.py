@@ -17,8 +17,9 @@ from controller.plan import Plan, Situation
 from controller.planner import Planner
 from controller.policies import FixedPolicy, Limits, Policy
 from controller.settings import SettingsFile
-from engine.base import Event, Load, ProbeId, ProbeSpec, Request, SequenceId
+from engine.base import Event
 from engine.torch_engine import TorchEngine, TorchEngineConfig
+from engine.wrapper import EngineWrapper
 from experiments.evaluation import Question, evaluation_loop
 from experiments.machine import Machine, VirtualClock, profiled_machine
 from experiments.questions import bundled_questions
@@ -53,44 +54,16 @@ HEADER = {
 }
 
 
-class TimedTorch:
+class TimedTorch(EngineWrapper):
     """The torch engine in virtual time: each pass takes PASS_S."""
 
     def __init__(self, engine: TorchEngine, clock: VirtualClock) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._clock = clock
-
-    @property
-    def max_tokens(self) -> int:
-        return self._engine.max_tokens
-
-    def submit(self, request: Request) -> SequenceId:
-        return self._engine.submit(request)
 
     def step(self) -> list[Event]:
         self._clock.now += PASS_S
-        return self._engine.step()
-
-    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
-        return self._engine.fork(sequence, spec, back=back)
-
-    def adopt(self, probe: ProbeId, *, keep: int) -> None:
-        self._engine.adopt(probe, keep=keep)
-
-    def drop(self, probe: ProbeId) -> int:
-        return self._engine.drop(probe)
-
-    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
-        self._engine.force(sequence, tokens)
-
-    def arm_stops(self, sequence: SequenceId) -> None:
-        self._engine.arm_stops(sequence)
-
-    def cancel(self, sequence: SequenceId) -> None:
-        self._engine.cancel(sequence)
-
-    def load(self) -> Load:
-        return self._engine.load()
+        return self.engine.step()
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,49 +13,25 @@ import pytest
 
 from controller.loop import ServingLoop
 from controller.policies import FixedPolicy
-from engine.base import Engine, Event, Load, ProbeId, ProbeSpec, Request, SequenceId
+from engine.base import Engine, Event
+from engine.wrapper import EngineWrapper
 from laser.config import ServeConfig
 from laser.deployment import Deployment, deploy
 from tests.laser.live_server import WAIT_S, LiveServer, chat, running_deployment
 
 
-class FragileEngine:
+class FragileEngine(EngineWrapper):
     """A real engine whose next step can be made to fail."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self.fail_next = threading.Event()
-
-    @property
-    def max_tokens(self) -> int:
-        return self._engine.max_tokens
-
-    def submit(self, request: Request) -> SequenceId:
-        return self._engine.submit(request)
 
     def step(self) -> list[Event]:
         if self.fail_next.is_set():
             self.fail_next.clear()
             raise MemoryError("the arena has burst")
-        return self._engine.step()
-
-    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
-        return self._engine.fork(sequence, spec, back=back)
-
-    def adopt(self, probe: ProbeId, *, keep: int) -> None:
-        self._engine.adopt(probe, keep=keep)
-
-    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
-        self._engine.force(sequence, tokens)
-
-    def arm_stops(self, sequence: SequenceId) -> None:
-        self._engine.arm_stops(sequence)
-
-    def cancel(self, sequence: SequenceId) -> None:
-        self._engine.cancel(sequence)
-
-    def load(self) -> Load:
-        return self._engine.load()
+        return self.engine.step()
 
 
 @pytest.fixture(scope="module")

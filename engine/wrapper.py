@@ -1,0 +1,45 @@
+"""An engine around another: for those that change one verb, or look on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.base import Engine, Event, Load, ProbeId, ProbeSpec, Request, SequenceId
+
+
+class EngineWrapper:
+    """See `engine.base.Engine`. Passes everything on to `engine`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @property
+    def max_tokens(self) -> int:
+        return self.engine.max_tokens
+
+    def submit(self, request: Request) -> SequenceId:
+        return self.engine.submit(request)
+
+    def step(self) -> list[Event]:
+        return self.engine.step()
+
+    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
+        return self.engine.fork(sequence, spec, back=back)
+
+    def adopt(self, probe: ProbeId, *, keep: int) -> None:
+        self.engine.adopt(probe, keep=keep)
+
+    def drop(self, probe: ProbeId) -> int:
+        return self.engine.drop(probe)
+
+    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
+        self.engine.force(sequence, tokens)
+
+    def arm_stops(self, sequence: SequenceId) -> None:
+        self.engine.arm_stops(sequence)
+
+    def cancel(self, sequence: SequenceId) -> None:
+        self.engine.cancel(sequence)
+
+    def load(self) -> Load:
+        return self.engine.load()
