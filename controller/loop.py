@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -17,10 +17,11 @@ from itertools import count
 from controller.admission import Admission, AdmissionLimits, Overloaded, QueueState
 from controller.live import Live
 from controller.pace import Pace
-from controller.policies import Limits, Policy
+from controller.policies import Policy
 from controller.repetition import LoopDetection
 from controller.reply import Reply
-from controller.request import Checkpoint, ExitReason, Observer, ReasoningRequest, RequestId, Sink
+from controller.request import ExitReason, Observer, ReasoningRequest, RequestId, Sink
+from controller.steering import Steering
 from controller.view import Ended, View
 from controller.watch import Watcher
 from engine.base import (
@@ -31,14 +32,13 @@ from engine.base import (
     FinishReason,
     Load,
     Probed,
-    ProbeSpec,
     Request,
     SequenceId,
     Started,
     Tokens,
 )
 from models.score import Score
-from models.thinking import Keep, ThinkingTokens
+from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder
 
 log = logging.getLogger(__name__)
@@ -67,25 +67,27 @@ class ServingLoop:
         self._engine = engine
         self._tokenizer = tokenizer
         self._thinking = thinking
-        self._policy = policy
         self._stop_tokens = stop_tokens
         self._clock = clock
-        self._probe = ProbeSpec(
-            suffix=thinking.probe_suffix,
-            max_answer_tokens=thinking.format.probe.max_answer_tokens,
-            answer_stops=thinking.probe_stops | stop_tokens,
-            score=score or thinking.format.probe.score,
-        )
         self._ids = count(1)
         self._requests: dict[RequestId, Live] = {}  # that wait or run
         self._live: dict[SequenceId, Live] = {}  # that the engine has
         self._pace = Pace()
+        self._steering = Steering(
+            engine=engine,
+            tokenizer=tokenizer,
+            thinking=thinking,
+            policy=policy,
+            stop_tokens=stop_tokens,
+            score=score,
+            pace=self._pace,
+            loops=loops,
+        )
         self._admission: Admission[Live] = Admission(admission or AdmissionLimits(), self._pace)
         self._queue = QueueState()
         self._load = engine.load()
         self._queue_moved = False
         self._shown_s = -math.inf
-        self._loops = loops
         self._steps = 0  # of the engine
         self._ticked_s: float | None = None  # when the last step began, if there was work since
         self._arrived = self._finished = 0
@@ -116,7 +118,7 @@ class ServingLoop:
     @property
     def room(self) -> int:
         """The most tokens that a prompt and its reply may have together."""
-        return self._engine.max_tokens - self._probe.room - len(self._thinking.landing)
+        return self._engine.max_tokens - self._steering.probe_room - len(self._thinking.landing)
 
     def view(self) -> View:
         """What runs and what has ended lately."""
@@ -160,7 +162,7 @@ class ServingLoop:
             reply=Reply(emit=sink, decoder=self._tokenizer.stream, thinking=request.thinking, stop=request.stop),
             submitted_s=now,
             landing=landing,
-            budget_cap=self._budget_cap(request, landing, answer_room),
+            budget_cap=self._steering.budget_cap(request, landing, answer_room),
             answer_room=answer_room,
             prompt_tokens=len(request.prompt),
         )
@@ -238,8 +240,8 @@ class ServingLoop:
         landing: tuple[int, ...] = ()
         live.begun_s, live.begun_step = now, self._steps
         if request.thinking:
-            live.in_force = self._limits(live)
-            why = self._due(live, now)
+            live.in_force = self._steering.limits(live)
+            why = self._steering.due(live, now)
             if why is not None:  # no thought at all: the prompt closes it
                 live.exit_reason = why
                 landing = live.landing
@@ -251,11 +253,11 @@ class ServingLoop:
                 sampling=request.sampling,
                 stop_tokens=self._stop_tokens,
                 stops_armed=False,
-                probe_room=self._probe.room if request.thinking else 0,
+                probe_room=self._steering.probe_room if request.thinking else 0,
             )
         )
         self._live[live.sequence] = live
-        self._show_landing(live, landing)
+        self._steering.show_landing(live, landing)
 
     def _expire(self, now: float) -> None:
         """End those whose deadline has passed while they waited: nobody reads what they would say."""
@@ -335,14 +337,19 @@ class ServingLoop:
                     live.first_token_s = self._clock()
                 self._on_tokens(live, event)
             case Probed():
-                self._on_probed(live, event)
+                self._steering.hear(live, event)
             case Finished():
                 self._end(live, event.reason)
+
+    def _decide(self, sequence: SequenceId, now: float) -> None:
+        live = self._live.get(sequence)
+        if live is not None:
+            self._steering.decide(live, sequence, now)
 
     def _on_tokens(self, live: Live, event: Tokens) -> None:
         tokens = event.tokens
         if live.thinking:
-            tokens = self._on_thought(live, tokens)
+            tokens = self._steering.think(live, tokens)
         for token in tokens:
             live.tokens += 1
             live.answer_tokens += 1
@@ -352,154 +359,7 @@ class ServingLoop:
                 self._end(live, FinishReason.STOP)
                 return
             if live.reply.answered and not live.armed:
-                self._arm(live, event.sequence)
-
-    def _on_thought(self, live: Live, tokens: tuple[int, ...]) -> tuple[int, ...]:
-        """Take what belongs to the thought, and give back what follows it."""
-        close = self._thinking.close_id
-        end = tokens.index(close) if close in tokens else len(tokens)
-        live.thought.extend(tokens[:end])
-        if live.exit_reason is not None:
-            live.closing += end
-        live.tokens += min(end + 1, len(tokens))
-        if end < len(tokens):
-            self._close(live)
-        return tokens[end + 1 :]
-
-    def _arm(self, live: Live, sequence: SequenceId) -> None:
-        """The answer has begun: from now on the model may end it."""
-        live.armed = True
-        self._engine.arm_stops(sequence)
-
-    def _show_landing(self, live: Live, landing: Sequence[int]) -> None:
-        """What closed the thought in the prompt, as if it had been decoded."""
-        if landing:
-            end = landing.index(self._thinking.close_id)
-            live.reply.push(*landing[:end])
-            live.reply.close_thought()
-            live.reply.push(*landing[end + 1 :])
-
-    def _on_probed(self, live: Live, event: Probed) -> None:
-        if event.probe != live.probe:
-            return  # the thought has ended in this very step, and the probe was dropped
-        live.probe = None
-        live.probe_rows += event.rows
-        live.confidence = event.confidence
-        beyond = len(live.thought) - live.fork_at
-        if live.observe is not None:
-            live.observe(
-                Checkpoint(
-                    thought_tokens=live.fork_at,
-                    beyond=beyond,
-                    answer=self._tokenizer.decode(event.answer),
-                    confidence=event.confidence,
-                    joint=Score.JOINT.confidence(event.log_probs),
-                    log_probs=event.log_probs,
-                    gave_up=event.gave_up,
-                    rows=event.rows,
-                )
-            )
-        live.answers.append(event.answer)
-        limits = live.in_force = self._limits(live)
-        live.exit_reason = _verdict(limits, event, live.answers)
-        if live.exit_reason is None:
-            return
-        live.withdrawn += beyond
-        live.tokens -= beyond
-        del live.thought[live.fork_at :]
-        keep = self._kept(event)
-        live.probe_rows -= min(keep, event.rows)
-        self._engine.adopt(event.probe, keep=keep)
-        if self._thinking.format.keep is Keep.ANSWER:  # an answer is there: the next sampled token may end it
-            self._arm(live, event.sequence)
-
-    def _kept(self, probed: Probed) -> int:
-        """How much of a probe's path becomes part of the reply, tokens."""
-        if self._thinking.format.keep is Keep.CLOSE:
-            return self._thinking.keep_of_suffix
-        terminated = probed.terminator is not None and probed.terminator not in self._stop_tokens
-        return len(self._thinking.probe_suffix) + len(probed.answer) + terminated
-
-    def _decide(self, sequence: SequenceId, now: float) -> None:
-        """After a step: is a running thought to be closed, or is this a place to ask for its answer?"""
-        live = self._live.get(sequence)
-        if live is None or not live.thinking:
-            return
-        if live.exit_reason is None and live.thought:
-            limits = live.in_force = self._limits(live)
-            why = self._due(live, now)
-            if why is not None:
-                live.exit_reason = why
-                self._drop_probe(live)
-                self._engine.force(sequence, live.landing)
-            elif limits.probing and live.probe is None:
-                self._ask(live, sequence, limits)
-        self._release(live)
-
-    def _due(self, live: Live, now: float) -> ExitReason | None:
-        """Why the thought is to be closed now; None: it may go on."""
-        if live.in_force.budget is not None and len(live.thought) >= live.in_force.budget:
-            return ExitReason.BUDGET
-        if live.ending is not None:
-            return live.ending
-        if live.deadline_s is not None and now + self._pace.answer_s(live.answer_room) >= live.deadline_s:
-            return ExitReason.DEADLINE
-        if self._loops is not None and self._loops.due(len(live.thought)) and self._loops.found(live.thought):
-            return ExitReason.LOOP
-        return None
-
-    def _ask(self, live: Live, sequence: SequenceId, limits: Limits) -> None:
-        """Fork a probe if it is time, or if the thought has just shown a transition point, far enough from the last."""
-        back = 0 if limits.every is not None else self._thinking.transition(live.thought)
-        if back is None:
-            return
-        fork_at = len(live.thought) - back
-        if fork_at - live.last_probe_at < (limits.every or self._thinking.format.transitions.min_gap):
-            return
-        spec = replace(self._probe, give_up_below=_give_up_below(limits))
-        live.probe = self._engine.fork(sequence, spec, back=back)
-        live.fork_at = live.last_probe_at = fork_at
-        live.probes += 1
-
-    def _close(self, live: Live) -> None:
-        """The closing marker has come, from the model or forced."""
-        live.exit_reason = live.exit_reason or ExitReason.NATURAL
-        self._drop_probe(live)
-        self._release(live)
-        live.reply.close_thought()
-
-    def _drop_probe(self, live: Live) -> None:
-        if live.probe is not None:
-            live.probe_rows += self._engine.drop(live.probe)
-            live.probe = None
-
-    def _release(self, live: Live) -> None:
-        """Show what can no longer be withdrawn: everything before a running probe's fork or a possible cue word."""
-        if live.probe is not None:
-            end = live.fork_at
-        elif live.exit_reason is None:
-            end = len(live.thought) - self._thinking.lookback
-        else:
-            end = len(live.thought)
-        if live.released < end:
-            live.reply.push(*live.thought[live.released : end])
-            live.released = end
-
-    def _limits(self, live: Live) -> Limits:
-        request = live.request
-        policy = self._policy.limits(request.difficulty)
-        budget = policy.budget if request.budget is None else request.budget
-        return replace(
-            policy,
-            threshold=policy.threshold if request.early_exit else None,
-            agree=policy.agree if request.early_exit else None,
-            budget=live.budget_cap if budget is None else min(budget, live.budget_cap),
-        )
-
-    def _budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
-        """What max_tokens leaves for the thought once its closing and a share for the answer are put aside."""
-        left = max(0, request.max_tokens - max(len(landing), self._probe.room) - answer_room)
-        return left if request.max_budget is None else min(left, request.max_budget)
+                self._steering.arm(live, event.sequence)
 
     # --- how it ends ------------------------------------------------------------------------------------------------
 
@@ -522,26 +382,6 @@ class ServingLoop:
         self._finished += 1
         self._ended.append(Ended.of(live.id, now, live.request.difficulty, outcome))
         live.sink(outcome)
-
-
-def _verdict(limits: Limits, probed: Probed, answers: Sequence[tuple[int, ...]]) -> ExitReason | None:
-    """Whether what a probe has just told closes its thought; `answers` are those of all its probes, this one's last."""
-    if limits.threshold is not None and not probed.gave_up and probed.confidence >= limits.threshold:
-        return ExitReason.CONFIDENCE
-    if (
-        limits.agree is not None
-        and probed.answer
-        and tuple(answers[-limits.agree :]) == (probed.answer,) * limits.agree
-    ):
-        return ExitReason.CONSISTENCY
-    return None
-
-
-def _give_up_below(limits: Limits) -> float:
-    """The confidence out of whose reach a probe's answer is of no more use: any answer may agree with the next."""
-    if limits.threshold is None or limits.threshold > 1.0 or limits.agree is not None:
-        return 0.0
-    return limits.threshold
 
 
 def _is_one_token(event: Event) -> bool:
