@@ -254,7 +254,7 @@ function sentence({ load, latency, running, controller }) {
   const known = bounds.filter((each) => each !== null);
   const lowest = known.length ? Math.min(...known) : null;
   const rule = lowest === null ? "Thoughts are not probed now"
-    : `Thoughts are closed once ${new Set(bounds).size > 1 ? `${lowest.toFixed(2)} or more, by class,` : lowest.toFixed(2)} sure`;
+    : `Thoughts are closed once they are ${lowest.toFixed(2)} sure${new Set(bounds).size > 1 ? ", or more by class" : ""}`;
   return `${many(thinking, "thought runs", "thoughts run")}, ${held}. ${rule}.`;
 }
 
