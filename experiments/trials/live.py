@@ -29,6 +29,7 @@ from experiments.trials.trial import Requests, described
 
 TIMEOUT_S = 600.0  # without a byte from the server: it pings far more often
 END_S = 20.0  # that a server has to end
+EVERYBODY = 1_000_000  # may wait: a policy under which some are turned away would look the faster for it
 
 Took = Callable[[RequestRecord], None]
 
@@ -58,6 +59,8 @@ def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) 
         "shortest_first": policy.shortest_first,
         "max_batch": experiment.max_batch,
         "port": 0,
+        "max_waiting": EVERYBODY,
+        "loop_detection": False,  # policies alone close thoughts, as in simulation
     }
     if experiment.model is not None:
         said["model"] = str(experiment.model.resolve())

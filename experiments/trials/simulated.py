@@ -25,7 +25,7 @@ from models.chat_model import load_chat_model
 from models.profile import FILE_NAME, Profile, identify, read_profile
 from models.reasoner import bundled_model
 
-SOLVE_S = 0.1  # virtual seconds from asking the solver to its answer: several times what solving takes
+SOLVE_S = 0.15  # virtual seconds from asking the solver to its answer, as of `laser simulate`
 SURE, UNSURE = 0.0, -30.0  # log p of an oracle's tokens
 
 

@@ -20,7 +20,7 @@ import yaml
 
 from controller.settings import ControllerSettings
 from experiments.request_record import RequestRecord
-from experiments.trials.experiment import Experiment, NamedPolicy
+from experiments.trials.experiment import Backend, Experiment, NamedPolicy
 from experiments.trials.outcome import outcome
 from experiments.trials.paired import Paired, paired
 from experiments.trials.running import Play
@@ -85,6 +85,8 @@ def tune(
 ) -> Tuned:
     """Try `attempts` settings of a load-aware policy. Raises ValueError where it has no settings, or seeds overlap."""
     experiment = setting.experiment
+    if experiment.backend is not Backend.SIMULATED:
+        raise ValueError(f"backend is {experiment.backend}, must be simulated: live, each setting would take hours")
     if not policy.policy.has_controller:
         raise ValueError(f"policy {policy.name!r} is {policy.policy}, which has no controller to tune")
     both = sorted({*training} & {*experiment.seeds})

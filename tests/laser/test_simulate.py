@@ -9,16 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from experiments.evaluation import Asked
-from experiments.questions import bundled_questions
-from experiments.traces import Closing, Trace, TraceLog, questions_sha256
 from laser.cli import main
-from models.chat_model import load_chat_model
-from models.profile import identify, read_profile, write_profile
-from models.reasoner import bundled_model
-from tests.experiments.made_profile import made_profile
-
-COUNT, SEED = 2, 5
+from models.profile import read_profile, write_profile
+from tests.laser.made_calibration import save_calibration
 
 
 def simulate(*arguments: str | Path) -> Result:
@@ -27,55 +20,8 @@ def simulate(*arguments: str | Path) -> Result:
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A profile, and beside it records of thoughts that are sure at their third paragraph, all made by hand."""
-    file = tmp_path_factory.mktemp("profiles") / "profile.json"
-    chat = load_chat_model(bundled_model())
-    questions = bundled_questions(COUNT, SEED)
-    made = replace(
-        made_profile(certified_to=5),
-        model=identify(bundled_model(), chat.thinking.format),
-        score=chat.thinking.format.probe.score.value,
-        provenance={"options": {"count": COUNT, "seed": SEED}},
-    )
-    write_profile(file, made)
-    header = {
-        "weights_sha256": made.model.weights_sha256,
-        "thinking_sha256": made.model.thinking_sha256,
-        "questions_sha256": questions_sha256(questions),
-        "max_tokens": made.max_tokens,
-    }
-    paragraph = chat.tokenizer.encode("So 12 + 30 is 42, and that is what we have so far, it seems to me.\n\n")
-    suffix = len(chat.thinking.probe_suffix)
-    with TraceLog(file.with_name("profile.json.records.jsonl"), header) as log:
-        for number, question in enumerate(questions):
-            probes = tuple(
-                Asked(
-                    thought_tokens=(place + 1) * len(paragraph),
-                    beyond=3,
-                    answer="42",
-                    confidence=0.3 if place < 2 else 0.99,
-                    joint=0.3 if place < 2 else 0.99,
-                    right=place >= 2,
-                    rows=suffix + 2,
-                    log_probs=(-0.6, -0.6) if place < 2 else (-0.005, -0.005),
-                )
-                for place in range(5)
-            )
-            thought = tuple(paragraph) * 5 + tuple(chat.tokenizer.encode("Done."))
-            tokens = len(thought) + 10
-            log.add(
-                Trace(
-                    number=number,
-                    prompt=chat.prompt([{"role": "user", "content": question.text}]),
-                    thought=thought,
-                    right=True,
-                    tokens=tokens,
-                    rows=tokens + 5 * (suffix + 2),
-                    probes=probes,
-                )
-            )
-            log.add(Closing(number=number, budget=2 * len(paragraph), right=False, tokens=12))
-    return file
+    """A profile, with records beside it."""
+    return save_calibration(tmp_path_factory.mktemp("profiles"))
 
 
 def test_a_load_is_served_in_virtual_time(profile: Path, tmp_path: Path) -> None:
