@@ -44,6 +44,7 @@ ENDED = 256  # of the last requests that ended the view tells
 class _Live:
     """A request in the engine. Thought tokens are released to the reply once no probe can withdraw them any more."""
 
+    number: int
     request: ReasoningRequest
     sink: Sink
     observe: Observer | None
@@ -131,7 +132,7 @@ class ServingLoop:
         now = self._clock()
         running = tuple(
             Running(
-                number=sequence,
+                number=live.number,
                 difficulty=live.request.difficulty,
                 stage=live.stage,
                 age_s=now - live.submitted_s,
@@ -142,7 +143,7 @@ class ServingLoop:
                 threshold=live.in_force.threshold,
                 budget=live.in_force.budget,
             )
-            for sequence, live in self._live.items()
+            for live in self._live.values()
         )
         return View(
             at_s=now,
@@ -165,6 +166,7 @@ class ServingLoop:
                 f"together {tokens}, must be at most {self.room}"
             )
         live = _Live(
+            number=self._arrived + 1,
             request=request,
             sink=sink,
             observe=observe,
@@ -447,5 +449,5 @@ class ServingLoop:
             error=error,
         )
         self._finished += 1
-        self._ended.append(Ended.of(sequence, now, live.request.difficulty, outcome))
+        self._ended.append(Ended.of(live.number, now, live.request.difficulty, outcome))
         live.sink(outcome)

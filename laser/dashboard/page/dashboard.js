@@ -2,7 +2,7 @@
 
 const SHOWN_S = 300; // of the record
 const TRIES_S = [1, 2, 5, 10]; // between tries to connect again
-const ROWS = 15; // of those that ended
+const ROWS = 12; // of those that ended
 const STYLES = ["", "second", "third"]; // of lines, so that colour is not all that tells them apart
 const EXAMPLES = [
   "Tom has 19 books. He buys 33 more. Tom loses 26. He gives 13 to Zoe. How many books are left at the end?",
@@ -117,7 +117,7 @@ function node(tag, attributes, text) {
 }
 
 /** Steps of 1, 2 or 5 times a power of ten, about `count` of them from `low` to `high`. */
-function ticks(low, high, count = 4) {
+function ticks(low, high, count = 5) {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * ([1, 2, 5].find((each) => each * power >= rough) ?? 10);
@@ -193,13 +193,13 @@ function drawLoad({ history, load }) {
   const estimate = now.rate && `estimate ${digits(now.rate.value)} ± ${digits(now.rate.sigma)}`;
   draw($("load"), {
     times,
-    lines: [{ values: counted, look: "quiet thin dash" }, { values: rate, look: "any" }],
+    lines: [{ values: counted, look: estimate ? "quiet thin dash" : "any" }, { values: rate, look: "any" }],
     band: { low, high },
     high: roof([...counted, ...high], 1),
     says: `Requests a second: ${estimate ? `${estimate}, ` : ""}counted ${digits(now.counted_rate)}; ${held} in the system.`,
     legend: [
       ...(estimate ? [{ look: "any", words: estimate }] : []),
-      { look: "quiet dash", words: `counted ${digits(now.counted_rate)}` },
+      { look: estimate ? "quiet dash" : "any", words: `counted ${digits(now.counted_rate)}` },
     ],
   });
 }
@@ -223,7 +223,7 @@ function drawLimits(figure, { history }, name, { low, high, none, word }) {
 function drawLatency({ history, ended, latency, slo_s }) {
   const times = history.map((point) => point.at_s);
   const served = ended.filter((each) => each.finish_reason !== "error");
-  const classes = [...new Set(served.map((each) => each.difficulty ?? "any"))].sort();
+  const classes = ["easy", "medium", "hard", "any"].filter((name) => served.some((each) => (each.difficulty ?? "any") === name));
   draw($("latency"), {
     times,
     lines: slo_s === null ? [] : [{ values: times.map(() => slo_s), look: "slo thin dash" }],
@@ -232,7 +232,7 @@ function drawLatency({ history, ended, latency, slo_s }) {
     says: `Latency: mean ${seconds(latency.mean_s)}, 95 % below ${seconds(latency.p95_s)}.`,
     legend: [
       ...classes.map((each) => ({ look: `dot ${each}`, words: each === "any" ? "a reply" : each })),
-      ...(slo_s === null ? [] : [{ look: "slo dash", words: `SLO ${seconds(slo_s)}` }]),
+      ...(slo_s === null ? [] : [{ look: "slo dash", words: `SLO ${slo_s} s` }]),
     ],
   });
 }
@@ -243,12 +243,16 @@ function sentence({ load, latency, running, controller }) {
   if (!running.length && !latency.requests) return "Nothing runs. Ask something below, or send requests to this server.";
   const thinking = running.filter((each) => each.stage === "thinking").length;
   const held = load.waiting ? `${many(load.waiting, "request waits", "requests wait")}` : "none waits";
-  const bounds = Object.values(controller.limits).map((each) => each.threshold);
-  const known = bounds.filter((each) => each !== null);
-  const lowest = known.length ? Math.min(...known) : null;
-  const rule = lowest === null ? "Thoughts are not probed now"
-    : `Thoughts are closed once ${new Set(bounds).size > 1 ? `${lowest.toFixed(2)} or more, by class,` : lowest.toFixed(2)} sure`;
-  return `${many(thinking, "thought runs", "thoughts run")}, ${held}. ${rule}.`;
+  return `${many(thinking, "thought runs", "thoughts run")}, ${held}. ${rule(Object.values(controller.limits))}.`;
+}
+
+/** When thoughts are closed. */
+function rule(limits) {
+  const bounds = limits.map((each) => each.threshold).filter((each) => each !== null).sort();
+  if (!bounds.length) return "Thoughts are not probed now";
+  const [low, high] = [bounds[0].toFixed(2), bounds.at(-1).toFixed(2)];
+  const sure = low === high ? `${low} sure` : `${low} to ${high} sure, by class`;
+  return `Thoughts are closed once ${sure}${bounds.length < limits.length ? "; some classes are not probed" : ""}`;
 }
 
 function tiles({ controller, history, load, latency, slo_s, window_s }) {
@@ -263,7 +267,7 @@ function tiles({ controller, history, load, latency, slo_s, window_s }) {
     ["Mean latency", seconds(latency.mean_s), `95 % below ${seconds(latency.p95_s)}; ${minutes}`],
     slo_s === null
       ? ["Within SLO", "–", "none is set: --slo-s"]
-      : ["Within SLO", latency.within_slo === null ? "–" : share(latency.within_slo), `of ${latency.requests}, in ${seconds(slo_s)}; ${minutes}`],
+      : ["Within SLO", latency.within_slo === null ? "–" : share(latency.within_slo), `of ${latency.requests} in ${slo_s} s; ${minutes}`],
     ["Price of 1,000 tokens", price === null ? "–" : (price * 1000).toPrecision(2), price === null ? "this policy knows no price" : "correct answers, now"],
     ["Decided by", controller.rung ?? controller.policy, RUNGS[controller.rung] ?? POLICIES[controller.policy] ?? ""],
   ];
@@ -320,7 +324,7 @@ function render() {
   const { controller, load, latency } = status;
   $("model").textContent = status.model;
   $("policy").textContent = `policy: ${controller.policy}`;
-  $("policy").title = controller.note ?? "";
+  $("note").textContent = controller.note ? `Why the policy is ${controller.policy}: ${controller.note}.` : "";
   $("sentence").textContent = sentence(status);
   const problems = [...$("problems").children].map((each) => each.textContent);
   if (problems.join("\n") !== status.problems.join("\n")) {
@@ -354,6 +358,7 @@ let asking = null; // what aborts the running reply
 
 function turn(question) {
   const parts = {
+    text: "", // of the answer
     thought: el("div", { class: "thought", tabindex: "0", role: "group", "aria-label": "Thought" }),
     summary: el("summary", { text: "thinking …" }),
     answer: el("p", { class: "answer" }),
@@ -366,6 +371,15 @@ function turn(question) {
 
 function probeChip({ answer, confidence, gave_up }) {
   return el("span", { class: "probe", text: `probe: ${answer || "…"} · ${gave_up ? "below " : ""}${confidence.toFixed(2)}` });
+}
+
+/** An answer with what is **bold** or \boxed{} in it shown so; all else as it is written. */
+function dressed(text) {
+  return text.split(/(\*\*[^*\n]+\*\*|\\boxed\{[^{}]*\})/).map((part) => {
+    if (part.startsWith("**") && part.length > 4) return el("strong", { text: part.slice(2, -2) });
+    if (part.startsWith("\\boxed{")) return el("span", { class: "boxed", text: part.slice(7, -1) });
+    return part;
+  });
 }
 
 function told(laser) {
@@ -388,7 +402,7 @@ async function ask(question) {
       if (data === "[DONE]") break;
       show(parts, JSON.parse(data));
     }
-    $("announcement").textContent = `Answer: ${parts.answer.textContent}`;
+    $("announcement").textContent = `Answer: ${parts.text}`;
   } catch (error) {
     parts.summary.textContent = "thought";
     parts.why.textContent = error.name === "AbortError" ? "Stopped by you." : `No answer: ${error.message}`;
@@ -405,7 +419,7 @@ function show(parts, chunk) {
   const { thought } = parts;
   const atEnd = thought.scrollHeight - thought.scrollTop - thought.clientHeight < 30;
   if (delta.reasoning) thought.append(delta.reasoning);
-  if (delta.content) parts.answer.append(delta.content);
+  if (delta.content) parts.answer.replaceChildren(...dressed((parts.text += delta.content)));
   if (chunk.laser?.probe) thought.append(probeChip(chunk.laser.probe));
   if (atEnd) thought.scrollTop = thought.scrollHeight;
   if (finish_reason) {
@@ -421,7 +435,9 @@ function show(parts, chunk) {
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const question = $("question").value.trim();
-  if (question && !asking) ask(question);
+  if (!question || asking) return;
+  $("question").value = "";
+  ask(question);
 });
 $("question").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
