@@ -290,7 +290,7 @@ function runningRow(each) {
   const cells = [
     el("td", { text: String(each.number) }),
     el("td", { class: each.difficulty ?? "", text: each.difficulty ?? "–" }),
-    el("td", { text: each.stage }),
+    el("td", { class: "wide", text: each.stage }),
     el("td", {}, bar(each.budget ? each.thought_tokens / each.budget : 0), `${each.thought_tokens}${limit}`),
     each.confidence === null
       ? el("td", { class: "quiet", text: each.threshold === null ? "not probed" : "not asked yet" })
