@@ -80,6 +80,7 @@ class Oracle:
 
     TIE = 1e-5  # logits this close may fall either way in float32
     LOG_PROB = 1e-4  # how far off an engine's log-probabilities may be
+    FOUND_BY_CONTENT = False  # whether an engine may find a probe's suffix in its cache, and decode less of it
 
     def __init__(self, directory: Path) -> None:
         from transformers import AutoModelForCausalLM

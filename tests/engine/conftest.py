@@ -149,6 +149,7 @@ def gpu_engine(way: str) -> EngineUnderTest:
     class HalfPrecision(Oracle):
         TIE = 0.1
         LOG_PROB = 0.05
+        FOUND_BY_CONTENT = True
 
     directory = bundled_model()
 

@@ -119,6 +119,8 @@ class HistoryModel:
 class HistoryOracle(Oracle):
     """What the history model says of one sequence, worked out without any cache."""
 
+    FOUND_BY_CONTENT = True
+
     def __init__(self, vocabulary: int = VOCABULARY) -> None:
         self._vocabulary = vocabulary
 

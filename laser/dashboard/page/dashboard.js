@@ -124,7 +124,7 @@ function node(tag, attributes, text) {
 }
 
 /** Steps of 1, 2 or 5 times a power of ten, about `count` of them from `low` to `high`. */
-function ticks(low, high, count = 4) {
+function ticks(low, high, count = 5) {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * ([1, 2, 5].find((each) => each * power >= rough) ?? 10);
@@ -230,7 +230,7 @@ function drawLimits(figure, { history }, name, { low, high, none, word }) {
 function drawLatency({ history, ended, latency, slo_s }) {
   const times = history.map((point) => point.at_s);
   const served = ended.filter((each) => each.finish_reason !== "error");
-  const classes = [...new Set(served.map((each) => each.difficulty ?? "any"))].sort();
+  const classes = ["easy", "medium", "hard", "any"].filter((name) => served.some((each) => (each.difficulty ?? "any") === name));
   draw($("latency"), {
     times,
     lines: slo_s === null ? [] : [{ values: times.map(() => slo_s), look: "slo thin dash" }],
@@ -250,12 +250,16 @@ function sentence({ load, latency, running, controller }) {
   if (!running.length && !latency.requests) return "Nothing runs. Ask something below, or send requests to this server.";
   const thinking = running.filter((each) => each.stage === "thinking").length;
   const held = load.waiting ? `${many(load.waiting, "request waits", "requests wait")}` : "none waits";
-  const bounds = Object.values(controller.limits).map((each) => each.threshold);
-  const known = bounds.filter((each) => each !== null);
-  const lowest = known.length ? Math.min(...known) : null;
-  const rule = lowest === null ? "Thoughts are not probed now"
-    : `Thoughts are closed once they are ${lowest.toFixed(2)} sure${new Set(bounds).size > 1 ? ", or more by class" : ""}`;
-  return `${many(thinking, "thought runs", "thoughts run")}, ${held}. ${rule}.`;
+  return `${many(thinking, "thought runs", "thoughts run")}, ${held}. ${rule(Object.values(controller.limits))}.`;
+}
+
+/** When thoughts are closed. */
+function rule(limits) {
+  const bounds = limits.map((each) => each.threshold).filter((each) => each !== null).sort();
+  if (!bounds.length) return "Thoughts are not probed now";
+  const [low, high] = [bounds[0].toFixed(2), bounds.at(-1).toFixed(2)];
+  const sure = low === high ? `${low} sure` : `${low} to ${high} sure, by class`;
+  return `Thoughts are closed once they are ${sure}${bounds.length < limits.length ? "; some classes are not probed" : ""}`;
 }
 
 function tiles({ controller, history, load, latency, slo_s, window_s }) {
@@ -293,7 +297,7 @@ function runningRow(each) {
   const cells = [
     el("td", { text: String(each.number) }),
     el("td", { class: each.difficulty ?? "", text: each.difficulty ?? "–" }),
-    el("td", { text: each.stage }),
+    el("td", { class: "wide", text: each.stage }),
     el("td", {}, bar(each.budget ? each.thought_tokens / each.budget : 0), `${each.thought_tokens}${limit}`),
     each.confidence === null
       ? el("td", { class: "quiet", text: each.threshold === null ? "not probed" : "not asked yet" })
