@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from controller.settings import ControllerSettings
+from experiments.trials.experiment import read_experiment
 from laser.config import ServeConfig
 from models.strict_yaml import read
 from models.thinking import ThinkingFormat
@@ -29,3 +30,13 @@ def test_a_model_family_s_thinking_format_loads(file: Path) -> None:
     form = read(file, ThinkingFormat)
     assert form.landing.endswith("</think>\n\n")
     assert form.probe.suffix.endswith("\\boxed{")
+
+
+@pytest.mark.parametrize("file", sorted((CONFIGS / "experiments").glob("*.yaml")), ids=lambda file: file.stem)
+def test_an_experiment_loads_and_compares_with_what_it_should(file: Path) -> None:
+    experiment = read_experiment(file)
+    assert experiment.baseline == "fixed .95"
+    assert any(one.name == experiment.full_thought and one.policy == "none" for one in experiment.policies)
+    for one in experiment.policies:
+        if one.policy.has_controller:  # it is to want what it is judged by
+            assert one.controller.objective.latency_weight == experiment.latency_weight
