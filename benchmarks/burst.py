@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
-import signal
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks import report
+from benchmarks.serving import serving
 from experiments.questions import bundled_questions
 
 COLOURS = ("#3b8f5a", "#d9722e", "#1f5fa8")  # of the classes, easiest first
@@ -265,23 +263,11 @@ def _key(axes: Axes, title: str) -> None:
 
 async def serve_and_drive(arguments: Sequence[str], traffic: Traffic, rng: np.random.Generator) -> Run:
     """Start `laser serve`, drive it, and end it."""
-    server = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "laser", "serve", "--port", "0", *arguments, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        assert server.stdout is not None
-        ready = (await server.stdout.readline()).decode()
-        found = re.search(r"is ready at (http://\S+)", ready)
-        if found is None:
-            raise SystemExit(f"laser serve did not start: {ready.strip() or 'see above'}")
-        async with httpx.AsyncClient(base_url=found[1], trust_env=False) as client:
+    async with serving(["serve", "--port", "0", *arguments]) as served:
+        async with httpx.AsyncClient(base_url=served.url, trust_env=False) as client:
             seen = (await client.get("/laser/controller")).raise_for_status().json()
         print(heading(list(seen["limits"])))
-        return await drive(found[1], traffic, rng)
-    finally:
-        if server.returncode is None:
-            server.send_signal(signal.SIGTERM)
-            await server.wait()
+        return await drive(served.url, traffic, rng)
 
 
 def capacity(model: Path | None) -> float:

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import report
+from benchmarks.memory import growth
 from controller.loop import ServingLoop
 from controller.policies import Limits
 from controller.reply import Delta
 from controller.request import ExitReason, Outcome, ReasoningRequest, RequestId
 from engine.base import FinishReason, Load, Sampling
 
-WARM_UP = 0.3  # of the requests: allocators and caches have reached their size by then
 GROWTH = 8.0  # MiB of resident memory after the warm-up that are put down to noise
 QUESTION = "If a train has 12 cars and each car holds 7 boxes how many boxes are there in all when 3 are lost ?"
 
@@ -63,11 +63,8 @@ class Soak:
 
     @property
     def growth(self) -> float:
-        """MiB by which memory grew after the warm-up: the median of the last samples above that of the first."""
-        over = self.memory[-1][0]
-        warm = [mebibytes for done, mebibytes in self.memory if done >= WARM_UP * over]
-        third = max(1, len(warm) // 3)
-        return float(np.median(warm[-third:]) - np.median(warm[:third]))
+        """MiB by which memory grew after the warm-up."""
+        return growth(self.memory)
 
 
 def run(

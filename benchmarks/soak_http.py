@@ -16,16 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import psutil
 
 from benchmarks import report
+from benchmarks.memory import growth
 from benchmarks.serving import Served, serving
 from engine.base import Engine, Event
 from engine.wrapper import EngineWrapper
 from experiments.questions import bundled_questions
 
-WARM_UP = 0.3  # of the requests
 GROWTH = 16.0  # MiB of resident memory after the warm-up that are put down to noise
 KNOWN = {200, 400, 429, 500, 503, 504}
 GONE = "client gone"
@@ -54,11 +53,8 @@ class Soak:
 
     @property
     def growth(self) -> float:
-        """MiB by which the server grew after the warm-up: medians of the first and the last third."""
-        over = self.memory[-1][0]
-        warm = [mebibytes for done, mebibytes in self.memory if done >= WARM_UP * over]
-        third = max(1, len(warm) // 3)
-        return float(np.median(warm[-third:]) - np.median(warm[:third]))
+        """MiB by which the server grew after the warm-up."""
+        return growth(self.memory)
 
 
 async def one(client: httpx.AsyncClient, rng: random.Random, question: str, vanishing: float) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.policies import Limits
+from controller.watch import NumberWatcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class LoadRuleSettings:
                 raise ValueError(f"{name} is {value}, must be finite and above 0")
 
 
-class LoadRule:
+class LoadRule(NumberWatcher):
     """A Policy and a Watcher."""
 
     def __init__(self, thresholds: Sequence[float], settings: LoadRuleSettings) -> None:
@@ -44,15 +45,6 @@ class LoadRule:
     def limits(self, difficulty: str | None) -> Limits:
         """The threshold now in force, for every class."""
         return self._limits
-
-    def arrived(self, difficulty: str | None) -> None:
-        """Only the number in the system counts."""
-
-    def finished(self, difficulty: str | None, tokens: int) -> None:
-        """Only the number in the system counts."""
-
-    def stepped(self, batch: int, context: float, seconds: float) -> None:
-        """Only the number in the system counts."""
 
     def tick(self, now: float, in_system: int) -> None:
         elapsed = now - self._last if self._last is not None else 0.0

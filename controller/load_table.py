@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from controller.policies import Limits
+from controller.watch import NumberWatcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,7 @@ class Row:
     budget: int | None  # thinking tokens; None: no budget
 
 
-class LoadTable:
+class LoadTable(NumberWatcher):
     """A Policy and a Watcher."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
@@ -37,15 +38,6 @@ class LoadTable:
     def limits(self, difficulty: str | None) -> Limits:
         """The budget now in force, for every class."""
         return self._limits
-
-    def arrived(self, difficulty: str | None) -> None:
-        """Only the number in the system counts."""
-
-    def finished(self, difficulty: str | None, tokens: int) -> None:
-        """Only the number in the system counts."""
-
-    def stepped(self, batch: int, context: float, seconds: float) -> None:
-        """Only the number in the system counts."""
 
     def tick(self, now: float, in_system: int) -> None:
         row = max((row for row in self._rows if row.in_system <= in_system), key=lambda row: row.in_system)

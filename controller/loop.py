@@ -88,6 +88,7 @@ class ServingLoop:
         self._load = engine.load()
         self._queue_moved = False
         self._shown_s = -math.inf
+        self._soonest_s = math.inf  # the first deadline of those that wait, or one before it
         self._steps = 0  # of the engine
         self._ticked_s: float | None = None  # when the last step began, if there was work since
         self._arrived = self._finished = 0
@@ -167,6 +168,8 @@ class ServingLoop:
             prompt_tokens=len(request.prompt),
         )
         self._requests[live.id] = live
+        if live.deadline_s is not None:
+            self._soonest_s = min(self._soonest_s, live.deadline_s)
         self._arrived += 1
         expected = min(request.max_tokens, self._pace.rows or request.max_tokens)
         self._admission.push(live, replace(request.claim, cost=len(request.prompt) + expected))
@@ -261,11 +264,13 @@ class ServingLoop:
 
     def _expire(self, now: float) -> None:
         """End those whose deadline has passed while they waited: nobody reads what they would say."""
-        if not len(self._admission):
+        if now < self._soonest_s:
             return
         for live in self._admission.remove(lambda live: live.deadline_s is not None and live.deadline_s <= now):
             waited = f"{now - live.submitted_s:.1f} s"
             self._end(live, FinishReason.ERROR, f"the deadline has passed after {waited} in the queue", expired=True)
+        waiting = (live.deadline_s for live in self._requests.values() if live.sequence is None)
+        self._soonest_s = min((by_s for by_s in waiting if by_s is not None), default=math.inf)
 
     def _ages_s(self, now: float) -> list[float]:
         return [now - live.begun_s for live in self._live.values() if live.begun_s is not None]

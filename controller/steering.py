@@ -16,6 +16,16 @@ from models.thinking import Keep, ThinkingTokens
 from models.tokenizer import Decoder
 
 
+def probe_spec(thinking: ThinkingTokens, stop_tokens: frozenset[int], score: Score | None = None) -> ProbeSpec:
+    """How thoughts of this format are probed; `score` None: the format's."""
+    return ProbeSpec(
+        suffix=thinking.probe_suffix,
+        max_answer_tokens=thinking.format.probe.max_answer_tokens,
+        answer_stops=thinking.probe_stops | stop_tokens,
+        score=score or thinking.format.probe.score,
+    )
+
+
 class Steering:
     """The part of the serving loop that a thought meets. Probes, adoptions and closings go to the engine from here."""
 
@@ -38,12 +48,7 @@ class Steering:
         self._stop_tokens = stop_tokens
         self._pace = pace
         self._loops = loops
-        self._probe = ProbeSpec(
-            suffix=thinking.probe_suffix,
-            max_answer_tokens=thinking.format.probe.max_answer_tokens,
-            answer_stops=thinking.probe_stops | stop_tokens,
-            score=score or thinking.format.probe.score,
-        )
+        self._probe = probe_spec(thinking, stop_tokens, score)
 
     @property
     def probe_room(self) -> int:

@@ -19,3 +19,16 @@ class Watcher(Protocol):
 
     def tick(self, now: float, in_system: int) -> None:
         """Time passes, s on the loop's clock, with so many requests queued or running; also while nothing runs."""
+
+
+class NumberWatcher:
+    """A Watcher to whom only the number in the system counts: what it hears between two ticks is nothing to it."""
+
+    def arrived(self, difficulty: str | None) -> None:
+        pass
+
+    def finished(self, difficulty: str | None, tokens: int) -> None:
+        pass
+
+    def stepped(self, batch: int, context: float, seconds: float) -> None:
+        pass

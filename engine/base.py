@@ -123,6 +123,18 @@ class ProbeSpec:
         """The most tokens the probe's path can hold: suffix, answer and its terminator."""
         return len(self.suffix) + self.max_answer_tokens + 1
 
+    def hopeless(self, log_probs: Sequence[float]) -> bool:
+        """Whether an answer that has begun with these goes on, and can't reach `give_up_below` any more."""
+        if not len(log_probs) < self.max_answer_tokens:
+            return False
+        return self.score.upper_bound(log_probs, self.max_answer_tokens) < self.give_up_below
+
+    def gives_up(self, log_probs: Sequence[float]) -> int | None:
+        """After how many tokens of an answer with these the probe gives up; None: it is told to its end."""
+        if not self.give_up_below > 0.0:
+            return None
+        return next((m for m in range(1, len(log_probs) + 1) if self.hopeless(log_probs[:m])), None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from engine.base import CapacityError, ProbeSpec, Request, SequenceError, SequenceId, TokenError
-from engine.probe import Probe
+from engine.base import CapacityError, ProbeId, ProbeSpec, Request, SequenceError, SequenceId, TokenError
+
+
+class Named(Protocol):
+    """A probe, as far as the checks name it."""
+
+    @property
+    def id(self) -> ProbeId: ...
 
 
 class Decoding(Protocol):
@@ -19,7 +25,7 @@ class Decoding(Protocol):
     @property
     def new_tokens(self) -> int: ...
     @property
-    def probe(self) -> Probe | None: ...
+    def probe(self) -> Named | None: ...
 
 
 def check_request(request: Request, *, max_tokens: int, vocabulary: int) -> None:
@@ -44,18 +50,21 @@ def check_fork(state: Decoding, spec: ProbeSpec, *, back: int, vocabulary: int) 
     check_tokens(spec.suffix, "the probe's suffix", vocabulary)
 
 
-def check_adoption(state: Decoding, probe: Probe, keep: int) -> None:
-    """Raises SequenceError or CapacityError where so much of a probe's path cannot be kept."""
-    if not 1 <= keep <= len(probe.path):
-        raise SequenceError(f"keep is {keep}, must lie in 1…{len(probe.path)}")
-    check_room(state, probe.fork_at + keep - len(state.request.prompt))
+def check_adoption(state: Decoding, path: Sequence[int], keep: int, *, after: int) -> None:
+    """Raises SequenceError or CapacityError where so much of a probe's path cannot be kept.
+
+    `after`: new tokens of the sequence that the path continues.
+    """
+    if not 1 <= keep <= len(path):
+        raise SequenceError(f"keep is {keep}, must lie in 1…{len(path)}")
+    check_room(state, after + keep)
 
 
 def check_tokens(tokens: Sequence[int], what: str, vocabulary: int) -> None:
     """Raises TokenError for a token that the model does not have."""
-    for token in tokens:
-        if not 0 <= token < vocabulary:
-            raise TokenError(f"{what} has token {token}, must lie in 0…{vocabulary - 1}")
+    if tokens and not (min(tokens) >= 0 and max(tokens) < vocabulary):
+        token = next(token for token in tokens if not 0 <= token < vocabulary)
+        raise TokenError(f"{what} has token {token}, must lie in 0…{vocabulary - 1}")
 
 
 def check_room(state: Decoding, new_tokens: int) -> None:

@@ -85,7 +85,8 @@ class ExLlamaEngine:
         state = self._probed(probe)
         if state is None or state.probe is None or not state.probe.ended:
             raise SequenceError(f"probe {probe} is unknown, still running, or has lapsed")
-        check_adoption(state, state.probe, keep)
+        after = state.probe.fork_at - len(state.request.prompt)
+        check_adoption(state, state.probe.path, keep, after=after)
         kept = state.probe.path[:keep]
         state.tokens[state.probe.fork_at :] = kept
         state.unannounced = kept

@@ -34,8 +34,7 @@ class Probe:
         else:
             self.log_probs.append(log_prob)
             whole = len(self.log_probs) == self.spec.max_answer_tokens
-            bound = self.spec.score.upper_bound(self.log_probs, self.spec.max_answer_tokens)
-            self.gave_up = not whole and bound < self.spec.give_up_below
+            self.gave_up = self.spec.hopeless(self.log_probs)
             self.ended = whole or self.gave_up
 
     def verdict(self, sequence: SequenceId) -> Probed:

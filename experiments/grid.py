@@ -7,7 +7,7 @@ at the first probe whose confidence reaches the threshold, at the budget, or by 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,9 +53,10 @@ def grid(
     shape = (len(traces), len(rows), len(columns))
     right, harmed = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
     tokens, steps = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    specs = [None if threshold is None else replace(spec, give_up_below=threshold) for threshold in rows]
     for n, one in enumerate(traces):
-        for i, threshold in enumerate(rows):
-            asked = None if threshold is None else [_ask(probe, threshold, spec) for probe in one.probes]
+        for i, at in enumerate(specs):
+            asked = None if at is None else [_ask(probe, at) for probe in one.probes]
             for j, budget in enumerate(columns):
                 end = _end(one, asked, closings, budget)
                 right[n, i, j], tokens[n, i, j], steps[n, i, j] = end
@@ -73,14 +74,12 @@ class _Probe:
     rows: int
 
 
-def _ask(seen: Asked, threshold: float, spec: ProbeSpec) -> _Probe:
+def _ask(seen: Asked, spec: ProbeSpec) -> _Probe:
     """With the threshold out of reach it gives up: the answer's m-th token is drawn from the (m - 1)-th one's row."""
-    if score_of(seen, spec.score) >= threshold:
+    if score_of(seen, spec.score) >= spec.give_up_below:
         return _Probe(seen, True, seen.rows)
-    for m in range(1, min(len(seen.log_probs), spec.max_answer_tokens - 1) + 1):
-        if spec.score.upper_bound(seen.log_probs[:m], spec.max_answer_tokens) < threshold:
-            return _Probe(seen, False, len(spec.suffix) + m - 1)
-    return _Probe(seen, False, seen.rows)
+    given_up = spec.gives_up(seen.log_probs)
+    return _Probe(seen, False, seen.rows if given_up is None else len(spec.suffix) + given_up - 1)
 
 
 def _end(

@@ -52,11 +52,9 @@ class SimulatedProbe:
 
 def drawn(trial: Trial, spec: ProbeSpec) -> tuple[int, bool]:
     """How many tokens of a trial answer are drawn, its terminator counted, and whether the probe gives up then."""
-    most = min(len(trial.log_probs), spec.max_answer_tokens - 1)
-    if spec.give_up_below > 0.0:
-        for m in range(1, most + 1):
-            if spec.score.upper_bound(trial.log_probs[:m], spec.max_answer_tokens) < spec.give_up_below:
-                return m, True
+    given_up = spec.gives_up(trial.log_probs)
+    if given_up is not None:
+        return given_up, True
     return len(trial.log_probs) + (trial.terminator is not None), False
 
 
@@ -77,6 +75,11 @@ class SimulatedSequence:
     forced: tuple[int, ...] = ()  # the last of `said`, still to be told of
     steered: bool = False  # something was forced or adopted: no budget closes its thought any more
     probe: SimulatedProbe | None = None
+
+    @property
+    def new_tokens(self) -> int:
+        """Those that have been told of, or forced."""
+        return len(self.said)
 
     @property
     def cells(self) -> int:

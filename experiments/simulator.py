@@ -14,7 +14,6 @@ from itertools import count
 
 from controller.policies import Policy
 from engine.base import (
-    CapacityError,
     EngineError,
     Event,
     Finished,
@@ -26,9 +25,9 @@ from engine.base import (
     SequenceError,
     SequenceId,
     Started,
-    TokenError,
     Tokens,
 )
+from engine.checks import check_adoption, check_fork, check_request, check_room, check_tokens
 from experiments.calendar import Calendar
 from experiments.machine import Machine, Stepped, VirtualClock, passes_within
 from experiments.simulated_model import Course, SimulatedModel
@@ -82,15 +81,9 @@ class SimulatedEngine:
         return min(self._machine.cells, self._model.max_tokens)
 
     def submit(self, request: Request) -> SequenceId:
-        need = len(request.prompt) + request.max_new_tokens + request.probe_room
-        if need > self.max_tokens:
-            raise CapacityError(
-                f"the request needs {need} tokens ({len(request.prompt)} prompt + {request.max_new_tokens} new + "
-                f"{request.probe_room} for probes), must be at most {self.max_tokens}"
-            )
+        check_request(request, max_tokens=self.max_tokens, vocabulary=self._model.vocabulary)
         if request.sampling.temperature > 0.0:
             raise EngineError(f"temperature is {request.sampling.temperature}, must be 0: nothing is drawn here")
-        self._check_vocabulary(request.prompt, "the prompt")
         sequence = SequenceId(next(self._ids))
         self._waiting[sequence] = request
         return sequence
@@ -99,13 +92,7 @@ class SimulatedEngine:
         state = self._decoding(sequence)
         if state.probe is not None and state.probe.due <= self._passed:
             self._lapse(state)
-        if state.probe is not None:
-            raise SequenceError(f"sequence {sequence} is being probed already, by probe {state.probe.id}")
-        if spec.room > state.request.probe_room:
-            raise CapacityError(f"the probe needs {spec.room} tokens, the request reserved {state.request.probe_room}")
-        if not 0 <= back <= len(state.said):
-            raise SequenceError(f"back is {back}, must lie in 0…{len(state.said)}")
-        self._check_vocabulary(spec.suffix, "the probe's suffix")
+        check_fork(state, spec, back=back, vocabulary=self._model.vocabulary)
         fork_at = len(state.said) - back
         trial = self._model.answer(state.request.prompt, state.said[:fork_at], spec)
         tokens, gave_up = drawn(trial, spec)
@@ -129,11 +116,8 @@ class SimulatedEngine:
         state = self._probed.get(probe)
         if state is None or state.probe is None or state.probe.due > self._passed:
             raise SequenceError(f"probe {probe} is unknown, still running, or has lapsed")
-        path = state.probe.path
-        if not 1 <= keep <= len(path):
-            raise SequenceError(f"keep is {keep}, must lie in 1…{len(path)}")
-        fork_at = state.probe.fork_at
-        self._check_room(state, fork_at + keep)
+        path, fork_at = state.probe.path, state.probe.fork_at
+        check_adoption(state, path, keep, after=fork_at)
         self._lapse(state)
         self._steer(state, fork_at, path[:keep])
 
@@ -148,8 +132,8 @@ class SimulatedEngine:
 
     def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
         state = self._decoding(sequence)
-        self._check_vocabulary(tokens, "what is forced")
-        self._check_room(state, len(state.said) + len(tokens))
+        check_tokens(tokens, "what is forced", self._model.vocabulary)
+        check_room(state, state.new_tokens + len(tokens))
         self._lapse(state)
         self._extra_s += len(tokens) * self._machine.prefill_s
         self._steer(state, len(state.said), tuple(tokens))
@@ -370,13 +354,3 @@ class SimulatedEngine:
                 "that were not told of"
             )
         return state
-
-    def _check_vocabulary(self, tokens: Sequence[int], what: str) -> None:
-        if min(tokens) < 0 or max(tokens) >= self._model.vocabulary:
-            token = next(token for token in tokens if not 0 <= token < self._model.vocabulary)
-            raise TokenError(f"{what} has token {token}, must lie in 0…{self._model.vocabulary - 1}")
-
-    def _check_room(self, state: SimulatedSequence, new_tokens: int) -> None:
-        limit = state.request.max_new_tokens
-        if new_tokens > limit:
-            raise CapacityError(f"sequence {state.id} would have {new_tokens} new tokens, may have at most {limit}")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from controller.reply import Channel, Delta
 from controller.request import Checkpoint, Outcome
-from laser.errors import ApiError
-from laser.reply_shape import DONE, Identity, details, event, finish_word, usage
-from laser.schemas import ChatCompletion, Choice, FinishWord, ReplyMessage
+from laser.chunks import Chunks
+from laser.reply_shape import details, event, finish_word, usage
+from laser.schemas import ChatCompletion, Choice, ReplyMessage
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Chunks):
     """See `laser.reply_shape.ReplyShape`. A stream: role, thought, answer, why it finished, usage, [DONE]."""
 
-    identity: Identity
+    OBJECT = "chat.completion.chunk"
+    NOTHING: ClassVar[dict[str, str]] = {}
 
     def whole(self, reasoning: str, content: str, outcome: Outcome) -> ChatCompletion:
         thought = reasoning if self.identity.show_reasoning and outcome.thought is not None else None
@@ -49,26 +50,5 @@ class Completion:
         }
         return event({**self._head(), "choices": [], "laser": {"probe": probe}})
 
-    def closing(self, outcome: Outcome) -> bytes:
-        end = self._chunk({}, finish_word(outcome), laser=details(self.identity, outcome).model_dump())
-        if self.identity.show_usage:
-            end += event({**self._head(), "choices": [], "usage": usage(outcome).model_dump()})
-        return end + DONE
-
-    def failure(self, error: ApiError) -> bytes:
-        return event(error.body()) + DONE
-
-    def _chunk(self, delta: dict[str, str], finish: FinishWord | None = None, **more: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        if self.identity.show_usage:
-            more["usage"] = None
-        return event({**self._head(), "choices": [choice], **more})
-
-    def _head(self) -> dict[str, Any]:
-        identity = self.identity
-        return {
-            "id": identity.id,
-            "object": "chat.completion.chunk",
-            "created": identity.created,
-            "model": identity.model,
-        }
+    def _choice(self, said: dict[str, str]) -> dict[str, Any]:
+        return {"delta": said}

@@ -7,14 +7,14 @@ answer, and the thought comes beside it. Any other prompt is just continued.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
 from controller.reply import Channel, Delta
 from controller.request import Checkpoint, Outcome
-from laser.errors import ApiError
-from laser.reply_shape import DONE, Identity, details, event, finish_word, usage
+from laser.chunks import Chunks
+from laser.reply_shape import details, finish_word, usage
 from laser.request_fields import Count, GenerationFields, StreamOptions
 from laser.schemas import FinishWord, LaserDetails, Usage
 from models.chat_model import ChatModel
@@ -99,10 +99,11 @@ class TextCompletion(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class TextShape:
+class TextShape(Chunks):
     """See `laser.reply_shape.ReplyShape`. A stream: thought, text, why it finished, usage, [DONE]."""
 
-    identity: Identity
+    OBJECT = "text_completion"
+    NOTHING: ClassVar[dict[str, str]] = {"text": ""}
 
     def whole(self, reasoning: str, content: str, outcome: Outcome) -> TextCompletion:
         thought = reasoning if self.identity.show_reasoning and outcome.thought is not None else None
@@ -126,26 +127,5 @@ class TextShape:
     def probed(self, checkpoint: Checkpoint) -> bytes:
         return b""  # this endpoint has no word for it
 
-    def closing(self, outcome: Outcome) -> bytes:
-        end = self._chunk({"text": ""}, finish_word(outcome), laser=details(self.identity, outcome).model_dump())
-        if self.identity.show_usage:
-            end += event({**self._head(), "choices": [], "usage": usage(outcome).model_dump()})
-        return end + DONE
-
-    def failure(self, error: ApiError) -> bytes:
-        return event(error.body()) + DONE
-
-    def _chunk(self, said: dict[str, str], finish: FinishWord | None = None, **more: Any) -> bytes:
-        choice = {"index": 0, **said, "logprobs": None, "finish_reason": finish}
-        if self.identity.show_usage:
-            more["usage"] = None
-        return event({**self._head(), "choices": [choice], **more})
-
-    def _head(self) -> dict[str, Any]:
-        identity = self.identity
-        return {
-            "id": identity.id,
-            "object": "text_completion",
-            "created": identity.created,
-            "model": identity.model,
-        }
+    def _choice(self, said: dict[str, str]) -> dict[str, Any]:
+        return dict(said)

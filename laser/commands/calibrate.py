@@ -82,7 +82,8 @@ def command(
 
     import torch
 
-    from engine.base import EngineError, ProbeSpec
+    from controller.steering import probe_spec
+    from engine.base import EngineError
     from engine.opening import open_engine
     from experiments import profiling
     from experiments.evaluation import evaluation_loop
@@ -119,12 +120,7 @@ def command(
         chat = load_chat_model(directory, thinking)
         if chat.thinking.format.keep is not Keep.ANSWER:
             raise ConfigError("the thinking format has keep: close, must be answer: exits are judged by trial answers")
-        spec = ProbeSpec(
-            suffix=chat.thinking.probe_suffix,
-            max_answer_tokens=chat.thinking.format.probe.max_answer_tokens,
-            answer_stops=chat.thinking.probe_stops | chat.stop_tokens,
-            score=Score(score) if score else chat.thinking.format.probe.score,
-        )
+        spec = probe_spec(chat.thinking, chat.stop_tokens, Score(score) if score else None)
         settings = engine_settings(kind, runner, cells, cache)
         engine = open_engine(directory, settings).engine
         loop = evaluation_loop(engine, chat)
