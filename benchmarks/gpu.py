@@ -25,7 +25,7 @@ from benchmarks import report
 from benchmarks.big_model import KV, LAYER_BYTES, LAYERS, OTHER_BYTES, save_model
 from engine.base import ProbeSpec, Request, SequenceId, Tokens
 from engine.exllama_config import CacheType, ExLlamaConfig, ProbeWay
-from engine.exllama_load import WORKING, ExLlamaModel, cache_bytes, load_exllama, weights_bytes
+from engine.exllama_load import WORKING, ExLlamaModel, cache_bytes, gpu_bytes, load_exllama, weights_bytes
 from engine.load import read_config
 from experiments.step_times import Timed, decode_steps, fit, probe_seconds
 
@@ -187,13 +187,16 @@ class Run(ABC):
     def tokens(self) -> list[list[int]]: ...
 
     def decode(self) -> float:
-        """Tokens a second of all jobs together, until they end."""
+        """Tokens a second of all jobs together, until the first of them ends: from then on rows are idle."""
         while not all(self.tokens()):
             self.step()
         before, start = sum(map(len, self.tokens())), time.perf_counter()
+        while all(len(tokens) < GENERATED for tokens in self.tokens()):
+            self.step()
+        rate = (sum(map(len, self.tokens())) - before) / (time.perf_counter() - start)
         while any(len(tokens) < GENERATED for tokens in self.tokens()):
             self.step()
-        return (sum(map(len, self.tokens())) - before) / (time.perf_counter() - start)
+        return rate
 
 
 class EngineRun(Run):
@@ -263,7 +266,8 @@ def measure(directory: Path, seed: int) -> dict[str, Any]:
     from exllamav2 import attn
 
     gpu = device("flash-attn" if attn.flash_attn_with_kvcache.__module__.startswith("flash_attn") else "torch")
-    moved = weights_bytes(directory) - 2 * shape.vocab_size * shape.hidden_size  # of the embedding few rows are read
+    moved = gpu_bytes(directory, shape)
+    quantisation = getattr(shape, "quantization_config", None) or {}
     a_cell = cache_bytes(shape, 1, CacheType.FP16)
 
     def decoded(step: Timed) -> Decoded:
@@ -281,7 +285,11 @@ def measure(directory: Path, seed: int) -> dict[str, Any]:
     plant = [bench.decode(rows, context) for rows in (1, 4, 8, 16) for context in CONTEXTS]
     return {
         "device": asdict(gpu),
-        "model": {"layers": shape.num_hidden_layers, "weights_bytes": weights_bytes(directory), "bits": 16},
+        "model": {
+            "layers": shape.num_hidden_layers,
+            "weights_bytes": weights_bytes(directory),
+            "bits": quantisation.get("bits", 16),
+        },
         "decode": [asdict(decoded(step)) for step in (*steps, *plant)],
         "plant": asdict(fit(plant)),
         "page_copy_s": bench.copy_seconds(),

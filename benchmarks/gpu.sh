@@ -13,7 +13,10 @@ if [[ -z ${PYTHON:-} ]]; then
     PYTHON=$([[ -x .venv/bin/python ]] && echo .venv/bin/python || echo python3)
 fi
 started=$SECONDS
-left() { echo $((540 - (SECONDS - started))); }
+left() { # seconds, less those that are to be kept for later stages
+    local rest=$((540 - ${1:-0} - (SECONDS - started)))
+    echo $((rest > 1 ? rest : 1))
+}
 stage() { echo "==> [$((SECONDS - started)) s] $*"; }
 
 "$PYTHON" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' || {
@@ -39,7 +42,7 @@ import_exllamav2(torch.device("cuda:0"))' || exit 1
 
 stage "Running the tests that need a GPU"
 tested=0
-LASER_GPU=1 timeout "$(left)" "$PYTHON" -m pytest -m gpu tests || tested=$?
+LASER_GPU=1 timeout "$(left 240)" "$PYTHON" -m pytest -m gpu tests || tested=$?
 
 stage "Measuring"
 timeout "$(left)" "$PYTHON" -m benchmarks.gpu --scratch "${SCRATCH:-/dev/shm}" --out "$out" || exit 1

@@ -48,6 +48,10 @@ class CapacityError(EngineError):
     """More was asked for than the engine holds or the sequence reserved."""
 
 
+class EngineBrokenError(EngineError):
+    """The engine cannot go on, whatever is asked of it: only a new process can."""
+
+
 class TokenError(EngineError):
     """A token id that the model does not have."""
 

@@ -43,6 +43,11 @@ class ExLlamaConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
 
+    @property
+    def max_rows(self) -> int:
+        """Of decoding; one more than all, since a sequence's next lease begins before the one that it replaces ends."""
+        return self.max_batch + self.max_probes + 1
+
     def choose_way(self, *, starting: int, suffix: int, rows: int) -> ProbeWay:
         """The way for probes that start in one step, with suffixes of so many tokens, beside so many decoded rows."""
         if self.way is not ProbeWay.AUTO:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import count
 
 from engine.base import (
+    EngineBrokenError,
     Event,
     Finished,
     FinishReason,
@@ -35,7 +36,10 @@ log = logging.getLogger(__name__)
 
 
 class ExLlamaEngine:
-    """See `engine.base.Engine`. After an exception in `step` it is empty, and as good as new."""
+    """See `engine.base.Engine`. After an exception in `step` it is empty, and as good as new.
+
+    Unless that was an EngineBrokenError: what breaks CUDA breaks it for as long as the process lives.
+    """
 
     def __init__(self, loaded: ExLlamaModel, config: ExLlamaConfig | None = None) -> None:
         self._loaded = loaded
@@ -52,8 +56,7 @@ class ExLlamaEngine:
         return Generator(
             self._loaded.model,
             self._loaded.cache,
-            # one more than all: a sequence's next lease begins before the one that it replaces ends
-            max_rows=config.max_batch + config.max_probes + 1,
+            max_rows=config.max_rows,
             prefill_chunk=-(-config.prefill_chunk // page) * page,
         )
 
@@ -139,8 +142,11 @@ class ExLlamaEngine:
         """As the protocol has it. Whatever it raises has ended every sequence; the next one finds an empty engine."""
         try:
             return self._step()
-        except Exception:
-            self._start_over()
+        except Exception as error:
+            try:
+                self._start_over()
+            except Exception as worse:
+                raise EngineBrokenError(f"{error}; and it cannot start over: {worse}") from error
             raise
 
     def _step(self) -> list[Event]:
@@ -159,8 +165,8 @@ class ExLlamaEngine:
         """The page table may claim what was never computed: a new one, over the same model and cache."""
         self._waiting.clear()
         self._running.clear()
-        self._generator.close()
-        self._generator = self._new_generator()
+        broken, self._generator = self._generator, self._new_generator()
+        broken.close()
 
     def _settle(self, events: list[Event]) -> None:
         """Let undecided probes lapse, and announce what was forced or adopted since the last step."""

@@ -10,8 +10,8 @@ Import this, and `engine.exllama_engine`, only after `engine.exllama_load.import
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import groupby, pairwise
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, islice, pairwise
 from typing import Any
 
 import torch
@@ -82,6 +82,13 @@ class Lease(ExLlamaV2DynamicJob):  # type: ignore[misc]  # the package is untype
         self.ahead = ()
 
 
+def batched(leases: Iterable[Lease], most: int) -> Iterator[list[Lease]]:
+    """So many at a time."""
+    rest = iter(leases)
+    while some := list(islice(rest, most)):
+        yield some
+
+
 class NoText:
     """The generator's tokenizer: every token is no text, since only token ids cross the engine's border."""
 
@@ -126,11 +133,26 @@ class Generator(ExLlamaV2DynamicGenerator):  # type: ignore[misc]  # the package
         self.pending_jobs.remove(lease)
         return False
 
+    def cancel(self, lease: Lease) -> None:
+        """End a lease. Its pages are the last to be used anew: a lease that follows may look for them."""
+        self.access_serial += 1
+        for page in lease.sequences[0].allocated_pages or ():
+            page.access_serial = self.access_serial
+        super().cancel(lease)
+
+    def defrag_cache(self) -> None:
+        """Nothing: pages are read by table, wherever they lie.
+
+        Upstream moves them in pieces of 16 bytes which no other thread may share: with a quantised cache of few heads
+        two do, and what they move is lost.
+        """
+
     def iterate_gen(self, results: list[dict[str, Any]], draft_tokens: None = None) -> None:
         """One row of decoding for each lease that is ready, after what is to be forced ahead of it."""
         ahead = sorted((job for job in self.active_jobs if job.ahead and job.ready), key=lambda job: len(job.ahead))
         for length, leases in groupby(ahead, key=lambda job: len(job.ahead)):
-            self._feed(list(leases), length)
+            for some in batched(leases, max(1, self.model.config.max_input_len // length)):
+                self._feed(some, length)
         super().iterate_gen(results, draft_tokens)
 
     def _feed(self, leases: Sequence[Lease], length: int) -> None:

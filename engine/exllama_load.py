@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,9 +25,11 @@ ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "
 """Those that are checked; ExLlamaV2 would load any other as if it were Llama, with a warning."""
 QUANTISED = frozenset({"exl2", "gptq"})
 PAGE = 256  # tokens: what flash-attn's kernel takes
+LEAST_PAGES = 3  # a prompt and its reply, and what a probe has of its own before and behind them
 BYTES = {CacheType.FP16: 2.0, CacheType.Q8: 1.0625, CacheType.Q6: 0.8125, CacheType.Q4: 0.5625}
 """Of one value in the cache; the quantised ones keep a half-precision scale for each 32."""
-WORKING = 1 << 30  # bytes beside weights and cache: activations, the largest dequantised matrix, CUDA's own; estimated
+WORKING = 1 << 30  # bytes beside weights, cache and a matrix to dequantise in: activations, CUDA's own; estimated
+DEQUANTISED = 1 << 29  # weights: of the largest matrix no more are dequantised at once, ExLlamaV2's default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +107,28 @@ def weights_bytes(directory: Path) -> int:
 _WIDTHS = {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1}
 
 
+def gpu_bytes(directory: Path, config: Any) -> int:
+    """What of the weights lies on the GPU: a token's embedding is looked up in main memory.
+
+    A model that has one matrix for embedding and head has a copy of it in each.
+    """
+    tied = getattr(config, "tie_word_embeddings", False)
+    return weights_bytes(directory) - (0 if tied else 2 * config.vocab_size * config.hidden_size)
+
+
 def check_memory(directory: Path, config: Any, settings: ExLlamaConfig, free: int) -> None:
     """Raises CapacityError where model and cache need more than the `free` bytes of the GPU."""
-    weights, cache = weights_bytes(directory), cache_bytes(config, settings.cells, settings.cache)
-    need = weights + cache + WORKING
+    if settings.cells < LEAST_PAGES * PAGE:
+        raise CapacityError(f"cells is {settings.cells}, must be at least {LEAST_PAGES * PAGE} with ExLlamaV2")
+    weights, cache = gpu_bytes(directory, config), cache_bytes(config, settings.cells, settings.cache)
+    quantised = getattr(config, "quantization_config", None) is not None
+    largest = config.hidden_size * max(config.vocab_size, config.intermediate_size)
+    work = WORKING + (2 * min(largest, DEQUANTISED) if quantised else 0)
+    need = weights + cache + work
     if need > free:
         raise CapacityError(
             f"{directory} needs about {_gib(need)} of GPU memory ({_gib(weights)} weights, {_gib(cache)} for "
-            f"{settings.cells} cells of {settings.cache} cache, {_gib(WORKING)} to work in), {_gib(free)} are free: "
+            f"{settings.cells} cells of {settings.cache} cache, {_gib(work)} to work in), {_gib(free)} are free: "
             "fewer cells, a smaller cache type (q8, q6, q4) or fewer bits a weight (laser quantize)"
         )
 
@@ -151,14 +171,14 @@ def import_exllamav2(device: torch.device) -> Any:
 
     Raises EngineUnavailableError where the extension cannot be built.
     """
-    with flash_attention(device) as packaged:
+    with flash_attention(device) as packaged, scripts_on_path():
         try:
             import exllamav2
             from exllamav2 import attn
         except (ImportError, OSError, RuntimeError) as error:
             raise EngineUnavailableError(
-                f"ExLlamaV2's CUDA extension cannot be loaded or built: {error}; building it needs a C++ compiler, and "
-                f"the CUDA toolkit (nvcc, CUDA_HOME) of torch's version, {torch.version.cuda}"
+                f"ExLlamaV2's CUDA extension cannot be loaded or built: {error}; building it needs a C++ compiler, "
+                f"ninja, and the CUDA toolkit (nvcc, CUDA_HOME) of torch's version, {torch.version.cuda}"
             ) from error
     if not attn.has_flash_attn_with_paged:
         assert packaged, "exllamav2 was imported before it was given an attention"
@@ -166,6 +186,17 @@ def import_exllamav2(device: torch.device) -> Any:
     if not packaged:
         log.info("flash-attn is not installed: torch's own attention serves, which may be slower")
     return exllamav2
+
+
+@contextmanager
+def scripts_on_path() -> Iterator[None]:
+    """While it lasts, programs that lie beside the interpreter are found, such as ninja in an environment's folder."""
+    before = os.environ.get("PATH", os.defpath)
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), before))
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
 
 
 def configured(directory: Path, config: Any, settings: ExLlamaConfig) -> Any:
@@ -176,7 +207,7 @@ def configured(directory: Path, config: Any, settings: ExLlamaConfig) -> Any:
         exl = ExLlamaV2Config(str(directory))
     except (AssertionError, ValueError, TypeError, KeyError, OSError) as error:
         raise CorruptModelError(f"{directory}: ExLlamaV2 cannot read it: {error}") from error
-    exl.max_input_len = -(-settings.prefill_chunk // PAGE) * PAGE
+    exl.max_input_len = -(-max(settings.prefill_chunk, settings.max_rows) // PAGE) * PAGE
     exl.max_attention_size = exl.max_input_len**2
     put_right(exl, directory, config)
     return exl

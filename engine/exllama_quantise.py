@@ -8,8 +8,9 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.base import CorruptModelError, EngineError
 from engine.exllama_load import check_machine, check_model, weights_bytes
@@ -37,12 +38,36 @@ def quantise(source: Path, target: Path, work: Path, *, bits: float, head_bits: 
     if getattr(config, "quantization_config", None) is not None:
         raise EngineError(f"{source}: the weights are quantised already")
     weights_bytes(source)  # to read each file's header
-    if target.exists() and any(target.iterdir()) and not (work / _JOB).is_file():
+    job = Job(in_dir=str(source.resolve()), compile_full=str(target.resolve()), bits=bits, head_bits=head_bits)
+    resumed = job.resumes(work)
+    if target.exists() and any(target.iterdir()) and not resumed:
         raise EngineError(f"{target} is not empty, and {work} holds no conversion to resume")
-    options = ["-i", source, "-o", work, "-cf", target, "-b", bits, "-hb", head_bits, "-so"]
+    options = ["-i", job.in_dir, "-o", work, "-cf", job.compile_full, "-b", bits, "-hb", head_bits, "-so"]
     yield from follow([sys.executable, "-m", "engine.exllama_convert", *map(str, options)])
     if not finished(work):  # it exits with 0 for its own errors too
         raise EngineError(f"the conversion has not finished; what it has written is in {work}")
+    if not (target / "config.json").is_file() or not list(target.glob("*.safetensors")):
+        raise EngineError(f"{target} holds no model, though {work} says that it was finished: remove {work}, try again")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a conversion is told, by the names under which the converter keeps it; it resumes with what it has kept."""
+
+    in_dir: str
+    compile_full: str
+    bits: float
+    head_bits: int
+
+    def resumes(self, work: Path) -> bool:
+        """Whether a working directory holds this conversion. Raises EngineError where it holds another."""
+        kept = _kept(work)
+        if kept is None:
+            return False
+        for name, ours in asdict(self).items():
+            if (theirs := kept.get(name)) != ours:
+                raise EngineError(f"{work} holds another conversion, with {name} {theirs}, not {ours}: remove it first")
+        return True
 
 
 def follow(command: Sequence[str]) -> Iterator[Stage]:
@@ -75,9 +100,18 @@ def stage_of(line: str) -> Stage | None:
 
 def finished(work: Path) -> bool:
     """Whether the conversion in a working directory is complete. Raises CorruptModelError for a damaged one."""
+    kept = _kept(work)
+    return kept is not None and kept.get("progress") == "finished"
+
+
+def _kept(work: Path) -> dict[str, Any] | None:
+    """What the converter has noted in its working directory, if anything."""
     try:
-        return bool(json.loads((work / _JOB).read_text(encoding="utf-8"))["progress"] == "finished")
+        kept = json.loads((work / _JOB).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return False
-    except (ValueError, KeyError, TypeError) as error:
+        return None
+    except ValueError as error:
         raise CorruptModelError(f"{work / _JOB} is damaged: {error}") from error
+    if not isinstance(kept, dict):
+        raise CorruptModelError(f"{work / _JOB} is damaged: {kept!r} is no job")
+    return kept

@@ -18,48 +18,68 @@ ALIKE = 0.9  # correlation of logits worked out in two ways, a 4-bit cache's rou
 def check_attention(model: Any, cache: Any, page: int) -> None:
     """Raises UnsupportedModelError unless tokens see what is before them, all of it, and nothing behind.
 
-    Writes over the cache's first pages, which must be nobody's.
+    Writes over the cache's first three pages, which must be nobody's.
     """
     vocabulary, half = model.config.vocab_size, TOKENS // 2
-    text = torch.arange(7, 7 + 11 * TOKENS, 11)[None] % vocabulary
+    text = torch.arange(7, 7 + 11 * (page + TOKENS), 11)[None] % vocabulary
     other = (text + vocabulary // 2) % vocabulary
-    whole = paged_logits(model, cache, page, text, 0, [0])
+    short, other_short = text[:, :TOKENS], other[:, :TOKENS]
+    whole = paged_logits(model, cache, page, short, [0], [[0]])[0]
     noise = SAME * float(whole.abs().max())
-    other_end = paged_logits(model, cache, page, torch.cat((text[:, :half], other[:, half:]), dim=1), 0, [0])
+    mixed = torch.cat((short[:, :half], other_short[:, half:]), dim=1)
+    other_end = paged_logits(model, cache, page, mixed, [0], [[0]])[0]
     if float((whole - other_end)[:half].abs().max()) > noise:
         raise UnsupportedModelError("tokens see those that come after them: attention is not causal here")
-    other_start = paged_logits(model, cache, page, torch.cat((other[:, :half], text[:, half:]), dim=1), 0, [0])
+    mixed = torch.cat((other_short[:, :half], short[:, half:]), dim=1)
+    other_start = paged_logits(model, cache, page, mixed, [0], [[0]])[0]
     if float((whole - other_start)[-1].abs().max()) <= noise:
         raise UnsupportedModelError("the last token does not see the first ones: attention is cut short here")
-    elsewhere = [min(2, cache.max_seq_len // page - 1)]
-    paged_logits(model, cache, page, text[:, :AHEAD], 0, elsewhere)
-    stepwise = [paged_logits(model, cache, page, text[:, i : i + 1], i, elsewhere) for i in range(AHEAD, TOKENS)]
-    alike = _alike(whole[AHEAD:], torch.cat(stepwise))
+
+    # As it serves: rows of different lengths, a token a step, one of them into a page that does not follow its first.
+    expected_short = paged_logits(model, cache, page, other_short, [0], [[0]])[0, AHEAD:]
+    paged_logits(model, cache, page, text[:, :page], [0], [[0]])
+    expected_long = paged_logits(model, cache, page, text[:, page:], [page], [[0, 1]])[0, : TOKENS - AHEAD]
+    paged_logits(model, cache, page, text[:, :page], [0], [[1]])
+    paged_logits(model, cache, page, other_short[:, :AHEAD], [0], [[2]])
+    stepwise = [
+        paged_logits(
+            model,
+            cache,
+            page,
+            torch.stack((text[0, page + i : page + i + 1], other_short[0, AHEAD + i : AHEAD + i + 1])),
+            [page + i, AHEAD + i],
+            [[1, 0], [2, 0]],
+        )
+        for i in range(TOKENS - AHEAD)
+    ]
+    alike = _alike(torch.stack((expected_long, expected_short)), torch.cat(stepwise, dim=1))
     if alike < ALIKE:
         raise UnsupportedModelError(
-            f"logits of a text decoded token by token correlate by {alike:.2f} with those of one pass over it, "
+            f"logits of texts decoded token by token correlate by {alike:.2f} with those of one pass over each, "
             f"must be at least {ALIKE}: paged attention is wrong here"
         )
 
 
-def paged_logits(model: Any, cache: Any, page: int, tokens: torch.Tensor, start: int, table: list[int]) -> torch.Tensor:
-    """Logits (tokens, vocabulary) of tokens (1, n) that continue the first `start` of the pages in `table`."""
+def paged_logits(
+    model: Any, cache: Any, page: int, tokens: torch.Tensor, starts: list[int], tables: list[list[int]]
+) -> torch.Tensor:
+    """Logits (rows, n, vocabulary) of tokens (rows, n) that continue the first `starts` of the pages in `tables`."""
     from exllamav2.attn import ExLlamaV2Attention
 
     params = ExLlamaV2Attention.PagedParams(
-        batch_size=1,
-        block_index=torch.tensor([table], dtype=torch.int32),
-        cache_seqlens=torch.tensor([start], dtype=torch.int32),
-        max_cache_seqlen=start,
+        batch_size=len(starts),
+        block_index=torch.tensor(tables, dtype=torch.int32),
+        cache_seqlens=torch.tensor(starts, dtype=torch.int32),
+        max_cache_seqlen=max(starts),
         page_size=page,
         q_len=tokens.shape[1],
     )
     logits = model.forward_chunk(input_ids=tokens, attn_params=params, cache=cache)["logits"]
-    return torch.as_tensor(logits)[0, :, : model.config.vocab_size].float().cpu()
+    return torch.as_tensor(logits)[..., : model.config.vocab_size].float().cpu()
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor) -> float:
-    """The least correlation of two rows of logits (rows, vocabulary)."""
+    """The least correlation of two rows of logits (..., vocabulary)."""
     one, other = (rows - rows.mean(dim=-1, keepdim=True) for rows in (one, other))
     return float(torch.nn.functional.cosine_similarity(one, other, dim=-1).min())
 

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.base import CapacityError, Engine, EngineError
+from engine.base import CapacityError, Engine, EngineError, EngineUnavailableError
 from engine.engine_kind import EngineKind
 from engine.exllama_config import CacheType, ExLlamaConfig
 from engine.runner import Runner
@@ -38,7 +38,12 @@ def open_engine(directory: Path, settings: EngineSettings) -> Opened:
     """Load a model. Raises EngineError where it cannot be served as asked."""
     kind = chosen(directory) if settings.kind is EngineKind.AUTO else settings.kind
     if kind is EngineKind.EXLLAMA:
-        return _exllama(directory, settings)
+        try:
+            return _exllama(directory, settings)
+        except EngineUnavailableError as error:  # its extension could not be built
+            if settings.kind is EngineKind.EXLLAMA:
+                raise
+            log.warning("the engine is torch, not ExLlamaV2: %s", error)
     return _torch(directory, settings)
 
 

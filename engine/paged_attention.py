@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from itertools import product
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -24,12 +25,26 @@ table (b, pages of a row); scale. To (b, n, heads, d), each token seeing all up 
 def gathered(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tensor, scale: float | None) -> Tensor:
     """Attention over pages that are first copied side by side: runs anywhere, and moves every key and value twice."""
     newest = q.shape[1]
-    k, v = (pages[table].flatten(1, 2).transpose(1, 2) for pages in (keys, values))
+    k, v = (pages[table].flatten(1, 2) for pages in (keys, values))
     last_seen = ends[:, None] - newest + torch.arange(newest, device=q.device)
-    seen = torch.arange(k.shape[2], device=q.device) <= last_seen[..., None]
-    grouped = q.shape[2] != k.shape[1]
-    out = scaled_dot_product_attention(q.transpose(1, 2), k, v, seen[:, None], scale=scale, enable_gqa=grouped)
-    return out.transpose(1, 2)
+    seen = torch.arange(k.shape[1], device=q.device) <= last_seen[..., None]
+    return _attended(q, k, v, seen, scale)
+
+
+def _attended(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, scale: float | None) -> Tensor:
+    """q (b, n, heads, d) over k and v (b, m, kv heads, d), of which each query sees those in `seen` (b, n, m).
+
+    The heads that share keys are so many more queries of theirs: kernels that know of no groups serve too, with
+    nothing copied. Contiguous, as flash-attn's: ExLlamaV2 takes a view of it.
+    """
+    rows, newest, heads, size = q.shape
+    kv_heads = k.shape[2]
+    groups = heads // kv_heads
+    grouped = q.reshape(rows, newest, kv_heads, groups, size).permute(0, 2, 3, 1, 4)
+    mask = None if seen is None else seen[:, None].repeat(1, 1, groups, 1)
+    out = scaled_dot_product_attention(grouped.flatten(2, 3), k.transpose(1, 2), v.transpose(1, 2), mask, scale=scale)
+    by_head: Tensor = out.reshape(rows, heads, newest, size)
+    return by_head.transpose(1, 2).contiguous()
 
 
 def in_place(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tensor, scale: float | None) -> Tensor:
@@ -47,7 +62,7 @@ def in_place(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tenso
         newest,
         table.shape[1] * keys.shape[1],
         scale=scale,
-        window_size=(-1, 0),
+        window_size=(-1, 0) if newest > 1 else (-1, -1),  # one query sees all: without a window its group is packed
         enable_gqa=q.shape[2] != keys.shape[2],
         seqused_k=ends,
         block_table=table,
@@ -62,16 +77,17 @@ def fastest(device: torch.device) -> Attend:
     def noise(*shape: int) -> Tensor:
         return torch.randn(shape, generator=rng).to(device, torch.half)
 
-    q, keys, values = noise(2, 3, 4, 64), noise(4, 256, 2, 64), noise(4, 256, 2, 64)
     ends = torch.tensor([300, 5], dtype=torch.int32, device=device)
     table = torch.tensor([[2, 0], [3, 0]], dtype=torch.int32, device=device)
+    error = 0.0
     try:
-        error = (
-            (in_place(q, keys, values, ends, table, None) - gathered(q, keys, values, ends, table, None)).abs().max()
-        )
-        if float(error) < 1e-2:
+        for newest, size in product((1, 3), (64, 128)):
+            q, keys, values = noise(2, newest, 4, size), noise(4, 256, 2, size), noise(4, 256, 2, size)
+            one, other = (attend(q, keys, values, ends, table, None) for attend in (in_place, gathered))
+            error = max(error, float((one - other).abs().max()))
+        if error < 1e-2:
             return in_place
-        log.warning("torch's paged attention is off by %.2g here, so pages are gathered, which is slower", float(error))
+        log.warning("torch's paged attention is off by %.2g here, so pages are gathered, which is slower", error)
     except (ImportError, RuntimeError, TypeError, ValueError) as problem:  # an older torch or GPU, or no GPU
         log.info("torch has no paged attention here (%s), so pages are gathered, which is slower", problem)
     return gathered
@@ -122,16 +138,11 @@ def _functions(attend: Attend) -> dict[str, Callable[..., Tensor]]:
         q: Tensor, k: Tensor, v: Tensor, softmax_scale: float | None = None, causal: bool = False
     ) -> Tensor:
         """q (b, n, heads, d) at the end of k and v (b, m, kv heads, d)."""
-        length = k.shape[1]
-        ends = torch.full((q.shape[0],), length, device=q.device)
-        table = torch.arange(q.shape[0], device=q.device)[:, None]
-        if causal:
-            return gathered(q, k, v, ends, table, softmax_scale)
-        grouped = q.shape[2] != k.shape[2]
-        out = scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), scale=softmax_scale, enable_gqa=grouped
-        )
-        return out.transpose(1, 2)
+        if not causal:
+            return _attended(q, k, v, None, softmax_scale)
+        rows, length = k.shape[:2]
+        ends = torch.full((rows,), length, device=q.device)
+        return gathered(q, k, v, ends, torch.arange(rows, device=q.device)[:, None], softmax_scale)
 
     def flash_attn_varlen_func(*_: Any, **__: Any) -> Tensor:
         raise NotImplementedError("ragged attention is for images, which are not served")

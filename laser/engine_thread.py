@@ -19,7 +19,7 @@ from controller.loop import ServingLoop
 from controller.reply import Delta
 from controller.request import Checkpoint, Outcome, ReasoningRequest, RequestId
 from controller.view import View
-from engine.base import EngineError
+from engine.base import EngineBrokenError, EngineError
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +99,12 @@ class EngineThread:
         self._thread: threading.Thread | None = None
         self._events: asyncio.AbstractEventLoop | None = None
         self._closing = False
+        self._broken: str | None = None  # why the engine can't go on; the thread only answers so from then on
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread is not None and self._thread.is_alive()
+        """Whether the thread runs, and has an engine that can."""
+        return self._thread is not None and self._thread.is_alive() and self._broken is None
 
     def start(self) -> None:
         """Start the thread; its replies go to the running event loop."""
@@ -122,8 +123,7 @@ class EngineThread:
 
     async def view(self) -> View:
         """What the serving loop shows of itself, between two steps. Raises EngineFailure once it is to stop."""
-        if self._closing or not self.alive:
-            raise EngineFailure("the server is shutting down")
+        self._check_alive()
         seen: asyncio.Future[View] = asyncio.get_running_loop().create_future()
         self._inbox.put(partial(self._look, seen))
         return await seen
@@ -134,8 +134,7 @@ class EngineThread:
         Raises EngineError where it objects, e.g. CapacityError, Overloaded where it is to come back later, and
         EngineFailure once the engine is to stop.
         """
-        if self._closing or not self.alive:
-            raise EngineFailure("the server is shutting down")
+        self._check_alive()
         ticket = Ticket(self._cancel)
         self._inbox.put(partial(self._submit, ticket, request, probes))
         try:
@@ -153,6 +152,10 @@ class EngineThread:
         self._inbox.put(partial(self._end_thought, ticket, told))
         return await told
 
+    def _check_alive(self) -> None:
+        if self._closing or not self.alive:
+            raise EngineFailure(self._broken or "the server is shutting down")
+
     def _cancel(self, ticket: Ticket) -> None:
         self._inbox.put(partial(self._forget, ticket))
 
@@ -163,6 +166,10 @@ class EngineThread:
             if self._loop.busy:
                 try:
                     self._loop.tick()
+                except EngineBrokenError as error:
+                    log.critical("the engine is broken, only a new process can serve: %s", error)
+                    self._broken = f"the engine is broken: {error}"
+                    self._fail_all(self._broken)
                 except Exception as error:
                     log.exception("an engine step failed; its requests get an error, serving goes on")
                     self._fail_running(f"the engine failed: {type(error).__name__}: {error}")
@@ -195,6 +202,9 @@ class EngineThread:
         self._post(partial(_settle, seen, found))
 
     def _submit(self, ticket: Ticket, request: ReasoningRequest, probes: bool) -> None:
+        if self._broken is not None:  # since it was asked
+            self._outbox.append((ticket, EngineFailure(self._broken)))
+            return
         self._tickets.add(ticket)  # it may end before `submit` returns
         emit = partial(self._emit, ticket)
         try:

@@ -50,9 +50,9 @@ def test_logits_are_those_of_transformers(tmp_path: Path, model: Callable[[Path]
     loaded = load_exllama(directory, ExLlamaConfig(cells=4096, cache=kind))
     text = torch.from_numpy(np.random.default_rng(0).integers(0, 128, (1, 300)))
     table = [3, 1]
-    ahead = paged_logits(loaded.model, loaded.cache, PAGE, text[:, :280], 0, table)
-    after = [paged_logits(loaded.model, loaded.cache, PAGE, text[:, i : i + 1], i, table) for i in range(280, 300)]
-    ours = torch.cat((ahead, *after)).log_softmax(dim=-1)
+    ahead = paged_logits(loaded.model, loaded.cache, PAGE, text[:, :280], [0], [table])
+    after = [paged_logits(loaded.model, loaded.cache, PAGE, text[:, i : i + 1], [i], [table]) for i in range(280, 300)]
+    ours = torch.cat((ahead, *after), dim=1)[0].log_softmax(dim=-1)
     with torch.inference_mode():
         reference = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
         theirs = reference(text).logits[0].log_softmax(dim=-1)

@@ -28,7 +28,6 @@ def import_exllamav2() -> ModuleType:
     if "exllamav2_ext" not in sys.modules:
         extension = ModuleType("exllamav2_ext")
         extension.count_match = _count_match  # type: ignore[attr-defined]
-        extension.cache_rotate = _cache_rotate  # type: ignore[attr-defined]
         sys.modules["exllamav2_ext"] = extension
     import_package(torch.device("cpu"))
     from exllamav2.generator import dynamic
@@ -41,12 +40,6 @@ def _count_match(a: torch.Tensor, b: torch.Tensor, most: int) -> int:
     most = min(most, b.shape[1])
     differ = (a[0, :most] != b[0, :most]).nonzero()
     return int(differ[0]) if len(differ) else most
-
-
-def _cache_rotate(cache: torch.Tensor, order: torch.Tensor, _temporary: torch.Tensor) -> None:
-    """page[order[i]] ← page[order[i + 1]], and the last ← the first, as in the extension's cache.cu."""
-    pages = order.tolist()
-    cache[pages] = cache[pages[1:] + pages[:1]].clone()
 
 
 def _mixed(x: Digests) -> Digests:

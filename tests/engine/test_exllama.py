@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.base import Probed, Sampling, SequenceId
+from engine.base import EngineBrokenError, Probed, Sampling, SequenceId
 from engine.exllama_config import ExLlamaConfig, ProbeWay
 from engine.sampling import draw
 from tests.engine.exllama import check_pages, open_exllama
@@ -249,6 +249,46 @@ def test_after_a_failed_pass_the_engine_is_as_good_as_new() -> None:
     assert (engine.load().running, engine.load().waiting, engine.load().cells_reserved) == (0, 0, 0)
     assert decode(engine, request(20, 20)) == [tuple(ORACLE.generate(request(20).prompt, 20))]
     check_pages(engine)
+
+
+def test_an_engine_that_cannot_start_over_says_so() -> None:
+    model = HistoryModel()
+    engine = open_(model=model)
+    engine.submit(request(20, 20))
+    engine.step()
+    model.config = None  # whatever is done with the model fails, as when CUDA is broken for good
+    with pytest.raises(EngineBrokenError, match=r"'arch'; and it cannot start over: .*'vocab_size'"):
+        engine.step()
+
+
+def test_a_batched_suffix_is_no_more_than_the_model_takes_at_once() -> None:
+    model = HistoryModel()
+    model.config.max_input_len = 24
+    engine = open_(cells=2048, model=model, max_batch=8, max_probes=8, way=ProbeWay.BATCHED, prefill_chunk=8)
+    ledger = Ledger(engine)
+    sequences = [ledger.submit(request(20, 30, seed=seed)) for seed in range(6)]
+    while not all(ledger.accounts[sequence].tokens for sequence in sequences):
+        ledger.step()
+    model.passes.clear()
+    for sequence in sequences:
+        ledger.fork(sequence, spec(suffix=7))
+    finish(ledger)
+    assert max(rows * tokens for rows, tokens in model.passes if tokens > 1) <= 24
+
+
+def test_pages_left_last_are_used_anew_last() -> None:
+    """However long ago they were first used: the next lease of a thought that is closed looks for them."""
+    ledger = Ledger(engine := open_(cells=1024))
+    early = ledger.submit(request(20, 40))
+    ledger.step()
+    later = [ledger.submit(request(20, 4, seed=seed)) for seed in range(1, 4)]
+    while not all(ledger.accounts[sequence].over for sequence in later):
+        ledger.step()
+    filled = [page for page in engine._generator.referenced_pages.values() if page.kv_position]
+    others = list(engine._generator.unreferenced_pages.values())
+    assert filled
+    ledger.cancel(early)
+    assert min(page.access_serial for page in filled) > max(page.access_serial for page in others)
 
 
 @pytest.mark.parametrize("sizes", [{"cells": 0}, {"max_probes": 0}, {"lease_pages": -1}])

@@ -13,7 +13,17 @@ import torch
 from engine.base import CapacityError, CorruptModelError, EngineUnavailableError, UnsupportedModelError
 from engine.engine_kind import EngineKind
 from engine.exllama_config import CacheType, ExLlamaConfig
-from engine.exllama_load import cache_bytes, check_machine, check_memory, check_model, configured, weights_bytes
+from engine.exllama_load import (
+    QUANTISED,
+    WORKING,
+    cache_bytes,
+    check_machine,
+    check_memory,
+    check_model,
+    configured,
+    gpu_bytes,
+    weights_bytes,
+)
 from engine.load import read_config
 from engine.opening import EngineSettings, chosen, open_engine
 from engine.torch_engine import TorchEngine
@@ -149,6 +159,30 @@ def test_too_little_memory_is_refused_with_what_is_needed_and_what_there_is(tmp_
     with pytest.raises(CapacityError, match=r"needs about 2\.0 GiB .*1048576 cells of q8.* 1\.2 GiB are free: fewer"):
         check_memory(tmp_path, config, settings, int(1.2 * 2**30))
     check_memory(tmp_path, config, settings, int(2.1 * 2**30))
+    with pytest.raises(CapacityError, match="cells is 512, must be at least 768"):
+        check_memory(tmp_path, config, ExLlamaConfig(cells=512), 2**40)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_embedding_is_counted_where_the_gpu_has_it(tmp_path: Path, tied: bool) -> None:
+    """As the head of a model that has one matrix for both; otherwise it stays in main memory."""
+    directory = fitting(tmp_path, tie_word_embeddings=tied)
+    config = read_config(directory)
+    embedding = 2 * config.vocab_size * config.hidden_size
+    assert weights_bytes(directory) - gpu_bytes(directory, config) == (0 if tied else embedding)
+
+
+def test_quantised_weights_need_room_to_be_dequantised(tmp_path: Path) -> None:
+    directory = fitting(tmp_path, vocab_size=65_536)
+    plain = read_config(directory)
+    damage(directory, quantization_config={"quant_method": "exl2", "bits": 4})
+    needs = gpu_bytes(directory, plain) + cache_bytes(plain, 1024, CacheType.FP16) + WORKING
+    settings = ExLlamaConfig(cells=1024)
+    check_memory(directory, plain, settings, needs)
+    matrix = 2 * 65_536 * plain.hidden_size
+    check_memory(directory, read_config(directory, QUANTISED), settings, needs + matrix)
+    with pytest.raises(CapacityError):
+        check_memory(directory, read_config(directory, QUANTISED), settings, needs + matrix - 1)
 
 
 # --- the rotary embedding and the norms that upstream misreads
@@ -254,10 +288,29 @@ class Forgetful(HistoryModel):
         return super().forward_chunk(cut, attn_params, cache, **options)
 
 
+class OneTable(HistoryModel):
+    """Reads and writes the first row's pages for every row."""
+
+    def forward_chunk(self, input_ids: torch.Tensor, attn_params: Any, cache: Any, **options: Any) -> Any:
+        attn_params.block_index = attn_params.block_index[:1].expand_as(attn_params.block_index)
+        return super().forward_chunk(input_ids, attn_params, cache, **options)
+
+
+class InARow(HistoryModel):
+    """Takes a row's pages to lie one behind the other."""
+
+    def forward_chunk(self, input_ids: torch.Tensor, attn_params: Any, cache: Any, **options: Any) -> Any:
+        table = attn_params.block_index
+        attn_params.block_index = (table[:, :1] + torch.arange(table.shape[1])) % 4
+        return super().forward_chunk(input_ids, attn_params, cache, **options)
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
         (HistoryModel, None),
+        (OneTable, "paged attention is wrong"),
+        (InARow, "paged attention is wrong"),
         (Acausal, "not causal"),
         (PageBlind, "paged attention is wrong"),
         (Forgetful, "cut short"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 from engine.base import CorruptModelError, EngineError
-from engine.exllama_quantise import Stage, finished, follow, stage_of
+from engine.exllama_quantise import Job, Stage, finished, follow, stage_of
 
 
 def test_stages_are_read_as_the_converter_writes_them() -> None:
@@ -42,3 +43,17 @@ def test_only_a_finished_job_is_finished(tmp_path: Path) -> None:
     job.write_text("{")
     with pytest.raises(CorruptModelError, match=r"job_new\.json is damaged"):
         finished(tmp_path)
+
+
+@pytest.mark.parametrize("changed", [{"bits": 3.0}, {"head_bits": 8}, {"in_dir": "other"}, {"compile_full": "other"}])
+def test_a_working_directory_of_another_conversion_is_refused(tmp_path: Path, changed: dict[str, object]) -> None:
+    """The converter would resume it, and leave what was asked for undone."""
+    kept = {"in_dir": "model", "compile_full": "out", "bits": 4.0, "head_bits": 6}
+    job = Job(in_dir="model", compile_full="out", bits=4.0, head_bits=6)
+    assert not job.resumes(tmp_path)
+    (tmp_path / "job_new.json").write_text(json.dumps({**kept, "progress": "quant"}))
+    assert job.resumes(tmp_path)
+    (tmp_path / "job_new.json").write_text(json.dumps({**kept, **changed}))
+    ((name, value),) = changed.items()
+    with pytest.raises(EngineError, match=f"holds another conversion, with {name} {value}, not"):
+        job.resumes(tmp_path)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engine.paged_attention import fastest, flash_attention, gathered
 
@@ -69,6 +70,17 @@ def test_paged_attention_stores_what_is_new_and_reads_each_rows_pages(
     for row, places in enumerate(cells):
         seen_k, seen_v = (torch.stack([cache[place] for place in places]) for cache in (keys, values))
         torch.testing.assert_close(out[row], naive(q[row], seen_k, seen_v, scale), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("new", [1, 5])
+def test_what_it_gives_can_be_viewed_whichever_kernel_serves(functions: Any, new: int) -> None:
+    """On a GPU it is not the kernel that this CPU prefers; ExLlamaV2 takes a view of the output."""
+    q, keys, values = torch.randn(2, new, 28, 16), torch.randn(3, 8, 4, 16), torch.randn(3, 8, 4, 16)
+    table, ends = torch.tensor([[0], [2]], dtype=torch.int32), torch.tensor([7, 5], dtype=torch.int32)
+    with sdpa_kernel(SDPBackend.MATH):
+        out = gathered(q, keys, values, ends, table, None)
+    torch.testing.assert_close(out, gathered(q, keys, values, ends, table, None), atol=1e-5, rtol=1e-5)
+    assert out.view(2, new, 28 * 16).shape == (2, new, 28 * 16)
 
 
 @pytest.mark.parametrize("causal", [True, False])

@@ -13,7 +13,7 @@ import pytest
 
 from controller.loop import ServingLoop
 from controller.policies import FixedPolicy
-from engine.base import Engine, Event
+from engine.base import Engine, EngineBrokenError, Event
 from engine.wrapper import EngineWrapper
 from laser.config import ServeConfig
 from laser.deployment import Deployment, deploy
@@ -21,13 +21,16 @@ from tests.laser.live_server import WAIT_S, LiveServer, chat, running_deployment
 
 
 class FragileEngine(EngineWrapper):
-    """A real engine whose next step can be made to fail."""
+    """A real engine whose next step can be made to fail, or all from then on."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.fail_next = threading.Event()
+        self.broken = threading.Event()
 
     def step(self) -> list[Event]:
+        if self.broken.is_set():
+            raise EngineBrokenError("the arena is gone")
         if self.fail_next.is_set():
             self.fail_next.clear()
             raise MemoryError("the arena has burst")
@@ -78,3 +81,16 @@ def test_a_stream_that_has_begun_ends_with_the_error(fragile: tuple[LiveServer, 
     assert rest[-1] == "data: [DONE]"
     assert server.post().status_code == 200
     assert httpx.get(f"{server.url}/health", trust_env=False).json()["status"] == "ok"
+
+
+def test_an_engine_that_is_broken_for_good_is_told_of(fragile: tuple[LiveServer, FragileEngine]) -> None:
+    """The last test of this module: only a new process serves after it. A supervisor sees it in /health."""
+    server, engine = fragile
+    engine.broken.set()
+    for status in (500, 503):  # the request that it fails on, and those after it
+        response = server.post()
+        assert response.status_code == status
+        assert "the engine is broken: the arena is gone" in response.json()["error"]["message"]
+    for path in ("health", "ready"):
+        response = httpx.get(f"{server.url}/{path}", trust_env=False)
+        assert (response.status_code, response.json()["status"]) == (503, "failed")
