@@ -60,6 +60,7 @@ class Controller:
         self._solver = solver
         self._sink = sink
         self._complaints = complaints
+        self._objective = settings.settings.objective.at(profile.reply_s)
         self._estimator = self._new_estimator(settings.settings)
         self._counts = [0.0] * len(profile.classes)
         self._last: float | None = None  # the loop's clock at the last look-up
@@ -179,7 +180,7 @@ class Controller:
 
         rung, price, decision = self._rung(estimate, settings, in_system)
         before, floors = self._held, True
-        steps = self._steps(estimate, settings, in_system)
+        steps = self._steps(estimate, in_system)
         if price is None:
             target = cheapest(self._quality)
         else:
@@ -187,14 +188,14 @@ class Controller:
             floors = decision is None or not bool(np.any(decision.slack.floor > 0.0))
             target = choose(
                 self._quality,
-                settings.objective,
+                self._objective,
                 price=price,
                 work_ratio=estimate.work_ratio,
                 before=None if before is None else before.target,
                 floors=floors,
                 steps=steps,
             )
-        held = move(self._quality, settings.objective, target=target, before=before, elapsed_s=elapsed)
+        held = move(self._quality, self._objective, target=target, before=before, elapsed_s=elapsed)
         self._held = held
         self._hand_out(held.points)
         self._failure = None
@@ -219,7 +220,7 @@ class Controller:
                     elapsed_s=elapsed,
                     floors=floors,
                     plan=self._plan,
-                    settings=settings,
+                    objective=self._objective,
                 )
             )
 
@@ -253,7 +254,7 @@ class Controller:
             time_s=self._time,
             load=estimate.load,
             plant=replace(self._plant, step_time=estimate.step_time),
-            objective=settings.objective,
+            objective=self._objective,
             rows=settings.rows,
         )
         self._solver.ask(situation)
@@ -274,26 +275,27 @@ class Controller:
         if self._stand_in is None or self._time - self._stand_in[0] >= min(settings.outer_s, settings.deadline_s):
             try:
                 plant = replace(self._plant, step_time=estimate.step_time)
-                decision = fallback.decide(self._quality, settings.objective, estimate.load, plant)
+                decision = fallback.decide(self._quality, self._objective, estimate.load, plant)
                 self._stand_in = self._time, decision
             except (ValueError, ArithmeticError) as error:
                 self._failure = f"price bisection failed: {error}"
                 return Rung.SAFE_POINT, None, None
         return Rung.PRICE_BISECTION, self._stand_in[1].prices.token, self._stand_in[1]
 
-    def _steps(self, estimate: LoadEstimate, settings: ControllerSettings, in_system: int) -> tuple[float, ...] | None:
+    def _steps(self, estimate: LoadEstimate, in_system: int) -> tuple[float, ...] | None:
         """How many decode steps each class's SLO leaves a request that comes now."""
-        if not settings.objective.slo_s:
+        if not self._objective.slo_s:
             return None
         plant = replace(self._plant, step_time=estimate.step_time)
         tokens = self._quality.tokens[np.arange(len(self._points)), list(self._points)]
         usual = float((estimate.mix * estimate.work_ratio) @ tokens)
-        return tuple(plant.steps_within(seconds, in_system, usual) for seconds in settings.objective.slo_s)
+        return tuple(plant.steps_within(seconds, in_system, usual) for seconds in self._objective.slo_s)
 
     def _resettle(self) -> None:
         """New settings are in force: beliefs stay, unless it is them that were changed."""
         settings = self._file.settings
         log.info("new controller settings are in force")
+        self._objective = settings.objective.at(self._profile.reply_s)
         if settings.estimator != self._estimator_settings:
             self._estimator = self._new_estimator(settings)
         self._asked = self._stand_in = None

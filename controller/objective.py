@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+# Of waiting, and of thresholds' way, while a model thinks to its end with the engine to itself.
+WAIT_WORTH = 0.025  # correct answers that one user's waiting for as long is worth
+THRESHOLD_WAY = 0.6  # confidence that a class's mean threshold may move meanwhile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """What is wanted, in correct answers; the penalties are for what can't always be had."""
+class Wishes:
+    """What is wanted, in correct answers; the penalties are for what can't always be had.
 
-    latency_weight: float = 1e-3  # w: correct answers that one second of one user's waiting is worth
+    What is None depends on how long the model's replies take: a second is much to those who wait for two, and little
+    to those who wait for minutes.
+    """
+
+    latency_weight: float | None = None  # w: correct answers that one second of one user's waiting is worth
     shed_penalty: float = 1.0  # π: wrong answers that turning a request away is as bad as
     max_load: float = 0.95  # ρ_max, of the plant's capacity
     accuracy_floors: tuple[float, ...] = ()  # by class, in the profile's order; empty: none
     slo_s: tuple[float, ...] = ()  # by class: seconds within which 95 % of its requests are to end; empty: none
     stickiness: float = 1e-4  # correct answers that moving the whole mixture must gain
-    threshold_rate: float = 0.01  # δ: confidence that a class's mean threshold may move in a second
+    threshold_rate: float | None = None  # δ: confidence that a class's mean threshold may move in a second
     min_rate: float = 0.002  # requests/s that every class is planned for at least
     capacity_penalty: float = 1000.0  # correct answers per request, for demand of a whole capacity above ρ_max
     floor_penalty: float = 10.0  # per unit of accuracy below a class's floor
@@ -30,7 +38,7 @@ class Objective:
             "threshold_penalty", "order_penalty",
         ):  # fmt: skip
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0.0):
+            if value is not None and not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"{name} is {value}, must be finite and at least 0")
         if not 0.0 < self.max_load < 1.0:
             raise ValueError(f"max_load is {self.max_load}, must be above 0 and below 1")
@@ -44,3 +52,20 @@ class Objective:
         for seconds in self.slo_s:
             if not (math.isfinite(seconds) and seconds > 0.0):
                 raise ValueError(f"slo_s has {seconds}, must be finite and above 0")
+
+    def at(self, reply_s: float) -> Objective:
+        """The objective for a model whose full replies take so many seconds each, alone on the engine."""
+        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.latency_weight is None:
+            said["latency_weight"] = WAIT_WORTH / reply_s
+        if self.threshold_rate is None:
+            said["threshold_rate"] = THRESHOLD_WAY / reply_s
+        return Objective(**said)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective(Wishes):
+    """Wishes that leave nothing open."""
+
+    latency_weight: float = 1e-3
+    threshold_rate: float = 0.01

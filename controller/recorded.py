@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from controller.choice import Held
+from controller.objective import Objective
 from controller.plan import Plan
-from controller.settings import ControllerSettings
 from controller.state import ControllerState, Rung
 from models.quality import Profile
 
@@ -28,7 +28,7 @@ def record(
     elapsed_s: float,
     floors: bool,
     plan: Plan | None,
-    settings: ControllerSettings,
+    objective: Objective,
 ) -> dict[str, Any]:
     """What was decided and why. Lists are by class; a threshold above 1 is never probed for."""
     estimate, points = state.estimate, list(held.points)
@@ -59,7 +59,7 @@ def record(
         "in_system": float(planned.in_system) if planned is not None else float(state.in_system),
         "solve": state.solves.solved if state.rung is Rung.POLICY_MAP and plan is not None else None,
         "solve_s": state.solves.solve_s or 0.0,
-        "objective": asdict(settings.objective),
+        "objective": asdict(objective),
         "problems": list(state.problems),
     }
     if planned is not None:

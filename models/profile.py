@@ -130,6 +130,12 @@ class Profile:
             p95_steps=np.array(self.p95_steps)[:, rows, columns],
         )
 
+    @property
+    def reply_s(self) -> float:
+        """Seconds that a mean reply with full thought takes with the engine to itself."""
+        full = np.average(np.array(self.tokens)[:, 0, 0], weights=self.counts)
+        return float(full / self.queue().rate(1))
+
     def queue(self) -> Plant:
         """The engine as a queue; the spread of a request's tokens is that of full thoughts, all classes together."""
         counts = np.array(self.counts, dtype=np.float64)

@@ -92,6 +92,10 @@ def tune(
     both = sorted({*training} & {*experiment.seeds})
     if both:
         raise ValueError(f"seed {both[0]} is for training and for reporting, must be for one of them")
+    if setting.profile is None:
+        raise ValueError(f"policy {policy.name!r} needs a profile, and there is none")
+    wishes = policy.controller.objective.at(setting.profile.reply_s)
+    policy = replace(policy, controller=replace(policy.controller, objective=wishes))
     tried: list[Tried] = []
 
     def judge(trial: optuna.Trial) -> float:

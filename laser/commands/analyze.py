@@ -110,9 +110,10 @@ def command(
             raise click.BadParameter(
                 f"there is no class {unknown[0]!r}, there are {', '.join(measured.classes)}", param_hint="'--mix'"
             )
+        settings = ControllerSettings() if controller_file is None else read(controller_file, ControllerSettings)
         one = situation(
             measured,
-            (ControllerSettings() if controller_file is None else read(controller_file, ControllerSettings)).objective,
+            settings.objective.at(measured.reply_s),
             mix=None if mix is None else [mix.get(name, 0.0) for name in measured.classes],
             rates=rate or rates,
             certified_only=not uncertified,

@@ -243,8 +243,10 @@ def test_a_tenfold_overload_goes_to_the_cheapest_points_and_back() -> None:
     )
 
 
-def test_thresholds_move_no_faster_than_their_rate_and_budgets_at_once() -> None:
-    driven = Driven()
+def test_thresholds_move_no_faster_than_their_rate_and_budgets_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "controller.yaml"
+    file.write_text("objective:\n  threshold_rate: 0.01\n")
+    driven = Driven(file=file)
     driven.run(20.0, rate=0.3 * FULL_RATE, in_system=1)
     held = driven.controller._held
     assert held is not None
