@@ -85,8 +85,14 @@ class Fields(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
+def _integer(number: object) -> object:
+    """To JSON, 7.0 is an integer."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+INTEGER = BeforeValidator(_integer)
 Switch = Annotated[bool, Field(strict=True)]
-Budget = Annotated[int, Field(ge=-1, strict=True)]
+Budget = Annotated[int, Field(ge=-1, strict=True), INTEGER]
 EffortWord = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
@@ -118,12 +124,15 @@ def _object(switch: object) -> object:
     return {"type": "enabled" if switch else "disabled"} if isinstance(switch, bool) else switch
 
 
+Thinking = ThinkingOptions | Switch | None
+
+
 class ReasoningFields(Fields):
     """What requests may say of the thought, in all dialects."""
 
     reasoning_effort: EffortWord | None = None
     reasoning: ReasoningOptions | None = None
-    thinking: Annotated[ThinkingOptions | None, BeforeValidator(_object)] = None
+    thinking: Annotated[ThinkingOptions | None, BeforeValidator(_object, json_schema_input_type=Thinking)] = None
     thinking_token_budget: Budget | None = None  # −1: the server's
     reasoning_budget_tokens: Budget | None = None
     thinking_budget_tokens: Budget | None = None

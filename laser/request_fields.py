@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from laser.reasoning_fields import Fields, ReasoningFields, Switch
+from laser.reasoning_fields import INTEGER, Fields, ReasoningFields, Switch
 from models.chat_model import ChatModel
 from models.difficulty import CLASSES
 from models.text import encodable
 
 MAX_STOPS = 4
 
-Count = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True), INTEGER]
 Stop = Annotated[str, Field(min_length=1)]
 Stops = Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None
 Class = Annotated[str, Field(json_schema_extra={"enum": list(CLASSES)})]
@@ -75,8 +75,8 @@ class GenerationFields(ReasoningFields, ABC):
     stream: Switch | None = None
     temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
-    top_k: Annotated[int, Field(ge=-1, strict=True)] | None = None  # 0 and -1: all
-    seed: Annotated[int, Field(strict=True)] | None = None
+    top_k: Annotated[int, Field(ge=-1, strict=True), INTEGER] | None = None  # 0 and -1: all
+    seed: Annotated[int, Field(strict=True), INTEGER] | None = None
     stop: Annotated[tuple[str, ...], BeforeValidator(_stops, json_schema_input_type=Stops)] = ()
     n: Annotated[int | None, BeforeValidator(_one, json_schema_input_type=Literal[1] | None)] = None
     service_tier: str | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
-from laser.reasoning_fields import Fields
+from laser.reasoning_fields import INTEGER, Fields
 from laser.request_fields import Count, GenerationFields, StreamOptions
 from models.chat_model import ChatModel
 from models.text import encodable
@@ -128,7 +128,7 @@ class TokenizeRequest(Fields):
 class DetokenizeRequest(Fields):
     """Tokens to be turned into text."""
 
-    tokens: Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], Field(max_length=1_000_000)]
+    tokens: Annotated[tuple[Annotated[int, Field(ge=0, strict=True), INTEGER], ...], Field(max_length=1_000_000)]
 
 
 # --- responses --------------------------------------------------------------------------------------------------------
