@@ -26,7 +26,7 @@ from experiments.recording import Recording, assembled
 from experiments.synthetic.curves import LONGEST, Synthetic
 from experiments.synthetic.thoughts import BUDGETS, TRIAL, Thoughts, draw
 from experiments.synthetic.vocabulary import FORMAT, Vocabulary
-from experiments.traces import Trace
+from experiments.traces import Closing, Trace
 from models.latency import StepTime, mean_context
 from models.profile import Identity, MeasuredPlant, ProbeCost, Profile, thinking_sha256
 
@@ -108,7 +108,7 @@ def _origin(which: Synthetic) -> Provenance:
 
 
 def _sha256(thoughts: Thoughts) -> str:
-    pieces = [*thoughts.traces.values(), *thoughts.closings.values()]
+    pieces: list[Trace | Closing] = [*thoughts.traces.values(), *thoughts.closings.values()]
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(json.dumps(asdict(piece)).encode())

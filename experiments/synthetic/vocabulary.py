@@ -24,7 +24,7 @@ class Vocabulary:
         said = (FORMAT.opening, FORMAT.landing, FORMAT.probe.suffix, f"\n{FORMAT.close}\n\n", "}", FILLER, STOP)
         pieces = [piece for text in (*said, "0123456789") for piece in _PIECE.findall(text)]
         subjects = [f" subject-{number}" for number in range(SUBJECTS)]
-        self.texts = tuple(dict.fromkeys((*pieces, *subjects)))
+        self.texts: tuple[str, ...] = tuple(dict.fromkeys((*pieces, *subjects)))
         self._ids = {text: number for number, text in enumerate(self.texts)}
 
     def encode(self, text: str) -> list[int]:
