@@ -14,7 +14,7 @@ from experiments.grid import grid
 from experiments.machine import VirtualClock
 from experiments.simulation import simulate
 from experiments.synthetic.curves import LENGTHS, Curve, Synthetic
-from experiments.synthetic.reasoner import Reasoner, reasoner
+from experiments.synthetic.reasoner import CELLS, Reasoner, reasoner
 from experiments.synthetic.summary import Told, told
 from experiments.traces import TraceError
 from experiments.trials.experiment import Experiment, read_experiment
@@ -107,6 +107,12 @@ def test_prompts_tell_half_of_the_length_and_harder_classes_take_longer(curve: C
     assert 0.4 <= profile.explained <= 0.6
     full = [(tokens[0][0], -accuracy[0][0]) for tokens, accuracy in zip(profile.tokens, profile.accuracy, strict=True)]
     assert full == sorted(full)
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_a_full_batch_fits_the_cells_beside_the_weights(curve: Curve) -> None:
+    plant = made(curve).profile.plant
+    assert plant.max_batch * plant.context <= CELLS < (plant.max_batch + 1) * plant.context
 
 
 def test_the_certificate_holds_overconfident_exits_back() -> None:
