@@ -54,7 +54,7 @@ class _Plan:
     answer: int  # tokens that follow it
     right: bool
     sure_from: int  # where confidence rises
-    right_from: int  # where trial answers become right …
+    right_from: int  # where trial answers become right, beyond the thought if never …
     right_until: int  # … and wrong again
 
 
@@ -109,7 +109,7 @@ def _plans(told: Quality, count: int, seed: int) -> Iterator[_Plan]:
             answer=int(output[number]) - thought - 1,
             right=right,
             sure_from=first,
-            right_from=first if right or held else thought,
+            right_from=first if right or held else thought + 1,
             right_until=at if held else thought + 1,
         )
 
