@@ -63,8 +63,20 @@ def read(path: Path) -> Timed:
     )
 
 
-def fitted(timed: Timed, chosen: npt.NDArray[np.bool_], *, cells: int, chunk: int, max_batch: int) -> Machine:
-    """The machine that explains best how long these requests' passes took, none of its coefficients below 0."""
+def fitted(
+    timed: Timed,
+    chosen: npt.NDArray[np.bool_],
+    *,
+    cells: int,
+    chunk: int,
+    max_batch: int,
+    least_a: float = 0.0,
+    least_g: float = 0.0,
+) -> Machine:
+    """The machine that explains best how long these requests' passes took, none of its coefficients below 0.
+
+    `least_a`, s, and `least_g`, s per cached token, are what the card needs at least to read weights and cache.
+    """
     grid = np.linspace(0.0, timed.last.max(), 4000)
     running = (timed.first <= grid[:, None]) & (grid[:, None] < timed.last)  # [time, request]
     share = np.clip((grid[:, None] - timed.first) / np.maximum(timed.last - timed.first, 1e-9), 0.0, 1.0)
@@ -81,7 +93,8 @@ def fitted(timed: Timed, chosen: npt.NDArray[np.bool_], *, cells: int, chunk: in
         seconds.append((timed.last[r] - timed.first[r]) / passes)
     table, took = np.array(rows), np.array(seconds)
     scale = table.max(axis=0)
-    a, b, c, d = nnls(table / scale, took)[0] / scale
+    least = np.array([least_a, 0.0, least_g, 0.0])
+    a, b, c, d = nnls(table / scale, took - table @ least)[0] / scale + least
     return Machine(
         step_time=StepTime(a=float(a), c=float(b), g=float(c)),
         prefill_s=float(d),
@@ -159,12 +172,22 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=41_408, help="tokens of KV cache")
     parser.add_argument("--chunk", type=int, default=2048, help="prompt tokens in a pass")
     parser.add_argument("--max-batch", type=int, default=256)
+    parser.add_argument("--least-ms", type=float, default=0.0, help="what reading the weights takes, ms a step")
+    parser.add_argument("--least-ns", type=float, default=0.0, help="what reading the cache takes, ns a cached token")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     ran = report.circumstances("benchmarks.vllm", 0)
     timed = read(options.requests)
     seen = np.arange(len(timed.prompt)) % 2 == 0
-    machine = fitted(timed, seen, cells=options.cells, chunk=options.chunk, max_batch=options.max_batch)
+    machine = fitted(
+        timed,
+        seen,
+        cells=options.cells,
+        chunk=options.chunk,
+        max_batch=options.max_batch,
+        least_a=1e-3 * options.least_ms,
+        least_g=1e-9 * options.least_ns,
+    )
     step = machine.step_time
     print(
         f"Fitted on {seen.sum()} requests: {1e3 * step.a:.2f} ms + {1e6 * step.c:.0f} us per sequence + "

@@ -10,6 +10,8 @@ from typing import Protocol
 from models.latency import StepTime
 from models.profile import Profile
 
+CELLS = 65_536
+
 
 class SkippingClock(Protocol):
     """Seconds that can be skipped while there is nothing to do."""
@@ -46,7 +48,7 @@ class Machine:
     probe_row_s: float = 0.0  # s for each row of a probe
     prefill_s: float = 0.0  # s for each token of a prompt, or forced
     prefill_chunk: int = 256  # prompt tokens in a pass
-    cells: int = 65_536  # tokens of KV cache, shared by all sequences
+    cells: int = CELLS  # tokens of KV cache, shared by all sequences
 
     def __post_init__(self) -> None:
         for name in ("max_batch", "prefill_chunk", "cells"):
@@ -58,7 +60,7 @@ class Machine:
                 raise ValueError(f"{name} is {value} s, must be finite and at least 0")
 
 
-def profiled_machine(profile: Profile, *, prefill_s: float | None = None) -> Machine:
+def profiled_machine(profile: Profile, *, prefill_s: float | None = None, cells: int = CELLS) -> Machine:
     """The machine that a profile was measured on.
 
     A probe's row costs what it was measured to add; so does a prompt's token, which the profile doesn't tell, unless
@@ -71,6 +73,7 @@ def profiled_machine(profile: Profile, *, prefill_s: float | None = None) -> Mac
         max_batch=profile.plant.max_batch,
         probe_row_s=max(0.0, row),
         prefill_s=max(0.0, row) if prefill_s is None else prefill_s,
+        cells=cells,
     )
 
 

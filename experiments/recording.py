@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from experiments.evaluation import Question
 from experiments.recorded_model import RecordedModel
-from experiments.traces import Records, TraceError, questions_sha256
+from experiments.traces import Closing, Records, Trace, TraceError, questions_sha256
 from models.chat_model import ChatModel
 from models.profile import Profile
 from models.score import Score
 from models.thinking import ThinkingTokens
-from models.tokenizer import Decoder
+from models.tokenizer import Decoder, Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,29 +65,54 @@ def recording(
         )
     if not chat.stop_tokens:
         raise TraceError(f"{records.path}: the model has no stop token, must have one: replies would never end")
+    return assembled(
+        chat.tokenizer,
+        chat.thinking,
+        chat.stop_tokens,
+        profile,
+        records.traces,
+        records.closings,
+        [(question.benchmark, question.split) for question in questions],
+    )
+
+
+class Spoken(Vocabulary, Decoder, Protocol):
+    """Text in and out of tokens."""
+
+
+def assembled(
+    vocabulary: Spoken,
+    thinking: ThinkingTokens,
+    stop_tokens: frozenset[int],
+    profile: Profile,
+    traces: Mapping[int, Trace],
+    closings: Mapping[tuple[int, int], Closing],
+    labels: Sequence[tuple[str, str | None]],
+) -> Recording:
+    """Of traces that are known to be the profile's; `labels` are each question's benchmark and split."""
     return Recording(
         model=RecordedModel(
-            records.traces,
-            records.closings,
-            chat.thinking,
-            encode=chat.tokenizer.encode,
-            stop=min(chat.stop_tokens),
-            vocabulary=len(chat.tokenizer.texts),
+            traces,
+            closings,
+            thinking,
+            encode=vocabulary.encode,
+            stop=min(stop_tokens),
+            vocabulary=len(vocabulary.texts),
         ),
         questions=tuple(
             RecordedQuestion(
                 number=number,
-                prompt=records.traces[number].prompt,
-                benchmark=question.benchmark,
-                split=question.split,
-                difficulty=profile.difficulty.classify(records.traces[number].prompt),
-                expected_tokens=profile.difficulty.expected_tokens(records.traces[number].prompt),
+                prompt=traces[number].prompt,
+                benchmark=benchmark,
+                split=split,
+                difficulty=profile.difficulty.classify(traces[number].prompt),
+                expected_tokens=profile.difficulty.expected_tokens(traces[number].prompt),
             )
-            for number, question in enumerate(questions)
+            for number, (benchmark, split) in enumerate(labels)
         ),
-        thinking=chat.thinking,
-        decoder=chat.tokenizer,
-        stop_tokens=chat.stop_tokens,
+        thinking=thinking,
+        decoder=vocabulary,
+        stop_tokens=stop_tokens,
         score=Score(profile.score),
         max_tokens=profile.max_tokens,
     )

@@ -155,13 +155,18 @@ def identify(directory: Path, thinking: ThinkingFormat, name: str | None = None)
     for file in sorted(directory.glob("*.safetensors")):
         with file.open("rb") as opened:
             weights.update(file.name.encode() + b"\0" + hashlib.file_digest(opened, "sha256").digest())
-    said = asdict(thinking)
-    del said["conclusions"]  # serving never looks at them
     return Identity(
         name=name or directory.resolve().name,
         weights_sha256=weights.hexdigest(),
-        thinking_sha256=hashlib.sha256(_canonical(said)).hexdigest(),
+        thinking_sha256=thinking_sha256(thinking),
     )
+
+
+def thinking_sha256(thinking: ThinkingFormat) -> str:
+    """Tells one way of thinking from another."""
+    said = asdict(thinking)
+    del said["conclusions"]  # serving never looks at them
+    return hashlib.sha256(_canonical(said)).hexdigest()
 
 
 def write_profile(path: Path, profile: Profile) -> None:
@@ -174,6 +179,11 @@ def write_profile(path: Path, profile: Profile) -> None:
     )
     with replacing(path) as draft:
         draft.write_text(text + "\n", encoding="utf-8")
+
+
+def checksum(profile: Profile) -> str:
+    """The sha256 that its file has."""
+    return _checksum(asdict(profile))
 
 
 def read_profile(path: Path, model: Identity | None = None) -> Profile:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from models.score import Score
 from models.strict_yaml import ConfigError, read
-from models.tokenizer import ChatTokenizer
+from models.tokenizer import Vocabulary
 
 
 class Keep(StrEnum):
@@ -95,7 +95,7 @@ def read_format(model: Path, override: Path | None = None) -> ThinkingFormat:
 class ThinkingTokens:
     """A thinking format in a given tokenizer's ids: what the serving loop compares and forces."""
 
-    def __init__(self, form: ThinkingFormat, tokenizer: ChatTokenizer) -> None:
+    def __init__(self, form: ThinkingFormat, tokenizer: Vocabulary) -> None:
         self.format = form
         texts = tokenizer.texts
         self.open_id = _single(tokenizer, form.open, "open")
@@ -188,7 +188,7 @@ class ThinkingTokens:
         return self._texts[token] if token < len(self._texts) else ""  # a model's last rows may have no token
 
 
-def _single(tokenizer: ChatTokenizer, marker: str, name: str) -> int:
+def _single(tokenizer: Vocabulary, marker: str, name: str) -> int:
     ids = tokenizer.encode(marker)
     if len(ids) != 1:
         raise ConfigError(f"{name} is {marker!r}, which is {len(ids)} tokens in this model's vocabulary, must be 1")

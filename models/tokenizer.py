@@ -34,6 +34,17 @@ class Decoder(Protocol):
         """A decoder for one reply."""
 
 
+class Vocabulary(Protocol):
+    """Text in, tokens out."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text of each token by id; ids without a token are empty."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text; markers such as `</think>` become their special tokens."""
+
+
 class ChatTokenizer:
     """Encodes chats and text, and decodes token streams, with a model directory's tokenizer files."""
 

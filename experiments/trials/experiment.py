@@ -12,6 +12,7 @@ from pathlib import Path
 from controller.policy_name import PolicyName
 from controller.registry import PolicySpec
 from controller.settings import ControllerSettings
+from experiments.synthetic.curves import Synthetic
 from experiments.workloads import AnyWorkload
 from models.difficulty import CLASSES
 from models.strict_yaml import read
@@ -130,6 +131,9 @@ class Experiment:
     model: Path | None = None  # its directory; None: the bundled one
     profile: Path | None = None  # None: the model's own; simulated only
     records: Path | None = None  # the thoughts that `laser calibrate` recorded; simulated only
+    synthetic: Synthetic | None = (
+        None  # a reasoner made from published figures, instead of a model, profile and records
+    )
 
     def __post_init__(self) -> None:
         for what, names in (("workloads", self.workload_names), ("policies", self.policy_names)):
@@ -152,10 +156,15 @@ class Experiment:
         for name in ("baseline", "full_thought"):
             if getattr(self, name) not in self.policy_names:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(self.policy_names)}")
-        if self.backend is Backend.SIMULATED and self.records is None:
-            raise ValueError("backend is simulated, which needs records: those that `laser calibrate` has written")
+        if self.backend is Backend.SIMULATED and self.records is None and self.synthetic is None:
+            raise ValueError(
+                "backend is simulated, which needs records, those that `laser calibrate` has written, or synthetic"
+            )
+        for name in ("model", "profile", "records"):
+            if self.synthetic is not None and getattr(self, name) is not None:
+                raise ValueError(f"{name} is {getattr(self, name)}, but synthetic is given: must not be")
         if self.backend is Backend.LIVE:
-            for name in ("profile", "records"):
+            for name in ("profile", "records", "synthetic"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name} is {getattr(self, name)}, but backend is live: must not be given")
             for one in self.policies:

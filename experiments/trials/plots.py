@@ -28,6 +28,8 @@ def draw(path: Path, found: Findings) -> None:
     for (left, right), of in zip(panels, found.workloads, strict=False):
         _tradeoff(left, of, named)
         _latencies(right, of, named)
+    if found.experiment.synthetic is not None:
+        figure.suptitle(f"Simulated, {found.experiment.synthetic.name}")
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=110)
 

@@ -53,7 +53,7 @@ def report(name: str, found: Findings) -> Report:
     """An experiment's findings under its name."""
     one = found.experiment
     return Report(
-        title=f"{name}: {_BACKENDS[one.backend]}",
+        title=f"{name}: {_BACKENDS[one.backend]}" + (f", {one.synthetic.name}" if one.synthetic else ""),
         facts=tuple(_facts(one, found)),
         sections=(*_overview(found), *(_section(one, workload) for workload in found.workloads)),
     )
@@ -86,6 +86,8 @@ _BACKENDS = {Backend.LIVE: "measured on a live server", Backend.SIMULATED: "simu
 
 def _facts(one: Experiment, found: Findings) -> Iterable[tuple[str, str]]:
     slo = one.slo_s
+    if one.synthetic is not None:
+        yield "synthetic", f"{one.synthetic.name}: made from published figures, nothing here was measured on a model"
     yield "trials", f"{found.complete} of {found.trials} complete; seeds {', '.join(map(str, one.seeds))}"
     counted = f"; those of the first {one.warmup_s:g} s are not counted" if one.warmup_s else ""
     yield "requests", f"arrive within {one.duration_s:g} s of each trial{counted}"

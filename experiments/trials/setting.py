@@ -12,11 +12,12 @@ import numpy as np
 
 from experiments.evaluation import Question
 from experiments.questions import bundled_questions
+from experiments.synthetic.reasoner import reasoner
 from experiments.trials.experiment import Backend, Experiment, NamedPolicy
 from experiments.trials.simulated import simulation
 from experiments.trials.trial import QUESTION_SEEDS, Requests, Trial, described, requests, trials
 from models.chat_model import load_chat_model
-from models.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
+from models.profile import FILE_NAME, Profile, ProfileError, checksum, identify, read_profile
 from models.reasoner import bundled_model
 
 
@@ -34,6 +35,8 @@ class Setting:
     @cached_property
     def profile(self) -> Profile | None:
         """The model's; None where it has none. Raises ProfileError for one of another model."""
+        if self.experiment.synthetic is not None:
+            return reasoner(self.experiment.synthetic).profile
         path = self.experiment.profile or self.directory / FILE_NAME
         if not path.exists() and self.experiment.profile is None:
             return None
@@ -82,6 +85,9 @@ class Setting:
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
+        if self.experiment.synthetic is not None:
+            made = reasoner(self.experiment.synthetic).profile
+            return {"synthetic_sha256": made.model.weights_sha256, "profile_sha256": checksum(made)}
         identity = identify(self.directory, load_chat_model(self.directory).thinking.format)
         profile = None if self.profile is None else _sha256(self.experiment.profile or self.directory / FILE_NAME)
         records = None if self.experiment.records is None else _sha256(self.experiment.records)

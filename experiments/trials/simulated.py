@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -18,6 +19,8 @@ from experiments.questions import bundled_questions
 from experiments.recording import Recording, recording
 from experiments.request_record import RequestRecord
 from experiments.simulation import PunctualSolver, simulate
+from experiments.synthetic.curves import Synthetic
+from experiments.synthetic.reasoner import reasoner
 from experiments.traces import Trace, TraceError, read_records
 from experiments.trials.experiment import Experiment
 from experiments.trials.trial import Trial, requests
@@ -36,7 +39,7 @@ class Simulation:
     experiment: Experiment
     profile: Profile
     recorded: Recording
-    oracle: Recording  # the same, but each probe is sure exactly of what is right
+    oracle: Recording | None  # the same, but each probe is sure exactly of what is right; None: no policy is one
     machine: Machine
 
     def play(self, trial: Trial) -> list[RequestRecord]:
@@ -49,8 +52,10 @@ class Simulation:
             controller=partial(_controller, trial, clock, self.machine.max_batch),
         )
         asked = requests(self.experiment, trial, pool=len(self.recorded.questions))
+        recorded = self.oracle if trial.policy.oracle else self.recorded
+        assert recorded is not None, "an experiment with an oracle has what it sees"
         return simulate(
-            self.oracle if trial.policy.oracle else self.recorded,
+            recorded,
             asked.times,
             asked.questions.tolist(),
             machine=self.machine,
@@ -64,21 +69,63 @@ class Simulation:
 @cache
 def simulation(experiment: Experiment) -> Simulation:
     """The experiment's, loaded once by each process. Raises ProfileError, TraceError."""
-    assert experiment.records is not None, "a simulated experiment has records"
+    known = _calibrated(experiment) if experiment.synthetic is None else _synthetic(experiment.synthetic)
+    if experiment.max_tokens != known.profile.max_tokens:
+        raise TraceError(
+            f"max_tokens is {experiment.max_tokens}, must be {known.profile.max_tokens} as in the calibration"
+        )
+    if experiment.max_batch > known.most:
+        raise TraceError(
+            f"max_batch is {experiment.max_batch}, must be at most {known.most}: more do not fit the machine's memory"
+        )
+    oracle = None
+    if any(policy.oracle for policy in experiment.policies):
+        oracle = known.recording({number: _seen_by_oracle(one) for number, one in known.traces.items()})
+    return Simulation(
+        experiment=experiment,
+        profile=known.profile,
+        recorded=known.recording(known.traces),
+        oracle=oracle,
+        machine=replace(known.machine, max_batch=experiment.max_batch),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A profile, the traces that it was made of, and what serves them."""
+
+    profile: Profile
+    traces: Mapping[int, Trace]
+    recording: Callable[[Mapping[int, Trace]], Recording]  # of these traces, or of others in their places
+    machine: Machine
+    most: float = math.inf  # sequences that it has room for
+
+
+def _calibrated(experiment: Experiment) -> _Known:
+    """What `laser calibrate` has measured and recorded of a model."""
+    assert experiment.records is not None, "an experiment that is simulated and not synthetic has records"
     directory = experiment.model or bundled_model()
     chat = load_chat_model(directory)
     profile = read_profile(experiment.profile or directory / FILE_NAME, identify(directory, chat.thinking.format))
-    if experiment.max_tokens != profile.max_tokens:
-        raise TraceError(f"max_tokens is {experiment.max_tokens}, must be {profile.max_tokens} as in the calibration")
     records = read_records(experiment.records)
     questions = bundled_questions(*_asked(profile.provenance["options"]))
-    known = replace(records, traces={number: _seen_by_oracle(one) for number, one in records.traces.items()})
-    return Simulation(
-        experiment=experiment,
+    return _Known(
         profile=profile,
-        recorded=recording(chat, profile, records, questions),
-        oracle=recording(chat, profile, known, questions),
-        machine=replace(profiled_machine(profile), max_batch=experiment.max_batch),
+        traces=records.traces,
+        recording=lambda traces: recording(chat, profile, replace(records, traces=traces), questions),
+        machine=profiled_machine(profile),
+    )
+
+
+def _synthetic(which: Synthetic) -> _Known:
+    """What is made from published figures."""
+    made = reasoner(which)
+    return _Known(
+        profile=made.profile,
+        traces=made.thoughts.traces,
+        recording=made.recording,
+        machine=made.machine,
+        most=made.profile.plant.max_batch,
     )
 
 

@@ -143,6 +143,8 @@ def _setting(file: Path) -> Setting:
 
     setting = Setting(read_experiment(file))
     setting.check()
+    if setting.experiment.synthetic is not None:
+        click.echo(f"{setting.experiment.synthetic.name}: made from published figures")
     return setting
 
 

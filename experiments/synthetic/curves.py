@@ -1,0 +1,124 @@
+"""Published figures of reasoning models, and what is assumed between them: lengths, answers, confidence.
+
+Lengths: ServeGen's DeepSeek-R1 requests (alibaba/ServeGen) have 295, 807, 4165 and 13533 output tokens at p10, p50, p90
+and p99. Paragraphs have some 80 tokens, and 41–52 % of a thought's tokens come after it has first reached its final
+answer (traces of a distilled 7B reasoner on AIME25).
+
+Early exit at a confidence of 0.95, two ways. Optimistic, as DEER's own figures: 19–80 % fewer tokens, accuracy about
+unchanged or slightly better. Pessimistic, as replications on Qwen3-8B: MATH500 falls from 91.1 to 79.9 %, AIME25 from
+74.4 to 21.4 %, since answers are asserted with confidence before they are reached. Full thought is as right in both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+LENGTHS = ((0.10, 295), (0.50, 807), (0.90, 4165), (0.99, 13533))  # quantile, output tokens
+SHORTEST, LONGEST = 64, 20_000  # output tokens; the sample's p99.9 is 20,640
+ANSWER, ANSWER_SPREAD = (
+    196.0,
+    1.2,
+)  # median tokens of an answer in ServeGen's sample, and the deviation of their logarithm
+PARAGRAPH = 80.0  # mean tokens
+REACHED = 0.535  # mean share of a thought at which its final answer is first reached
+REACHED_WEIGHT = 5.0  # a + b of its Beta distribution
+
+
+class Curve(StrEnum):
+    """What closing a thought early does to its answer."""
+
+    OPTIMISTIC = "optimistic"
+    PESSIMISTIC = "pessimistic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synthetic:
+    """Which synthetic reasoner is meant; it is made anew wherever it is needed."""
+
+    curve: Curve
+    seed: int = 0
+    questions: int = 300  # of each benchmark
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, must be at least 0")
+        if self.questions < 100:
+            raise ValueError(f"questions is {self.questions}, must be at least 100: tails are to be told apart")
+
+    @property
+    def name(self) -> str:
+        return f"synthetic 7B reasoner, {self.curve} curve, seed {self.seed}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """Problems of one kind; kinds come by rising length."""
+
+    name: str
+    accuracy: float  # of the full thought: published for the first and the last, interpolated between
+    unreached: float  # mean logit of a probe's confidence before the final answer is reached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """A curve's parameters. A probe's confidence is logit-normal around a level of its own thought."""
+
+    benchmarks: tuple[Benchmark, ...]
+    reached: float  # mean logit of confidence once the final answer is reached
+    by_thought: float  # standard deviation of the logit from thought to thought
+    by_probe: float  # and within a thought
+    lost: float  # share of wrong thoughts that hold the right answer for a while before they reach their own
+    closed: float  # P(right) of a right thought closed just before it reaches its answer; in proportion before that
+
+
+def quality(curve: Curve) -> Quality:
+    """The parameters of a curve."""
+    match curve:
+        case Curve.OPTIMISTIC:
+            return Quality(
+                benchmarks=_benchmarks(-2.5, -2.5, -2.5, -2.5),
+                reached=4.0,
+                by_thought=1.0,
+                by_probe=1.2,
+                lost=0.12,
+                closed=0.5,
+            )
+        case Curve.PESSIMISTIC:
+            return Quality(
+                benchmarks=_benchmarks(1.5, 1.7, 1.9, 2.13),
+                reached=4.0,
+                by_thought=0.8,
+                by_probe=0.8,
+                lost=0.05,
+                closed=0.25,
+            )
+
+
+def output_tokens(normal: Array) -> Array:
+    """Output tokens at quantiles of a standard normal: log-linear in it between the published ones, and beyond them."""
+    places = np.array([NormalDist().inv_cdf(share) for share, _ in LENGTHS])
+    logs = np.log([tokens for _, tokens in LENGTHS])
+    slopes = np.diff(logs) / np.diff(places)
+    found = np.interp(normal, places, logs)
+    found += np.minimum(normal - places[0], 0.0) * slopes[0] + np.maximum(normal - places[-1], 0.0) * slopes[-1]
+    return np.clip(np.exp(found), SHORTEST, LONGEST)
+
+
+def _benchmarks(*unreached: float) -> tuple[Benchmark, ...]:
+    named = (
+        ("synthetic MATH500", 0.911),
+        ("synthetic AMC", 0.87),
+        ("synthetic Olympiad", 0.81),
+        ("synthetic AIME25", 0.744),
+    )
+    return tuple(
+        Benchmark(name=name, accuracy=accuracy, unreached=level)
+        for (name, accuracy), level in zip(named, unreached, strict=True)
+    )

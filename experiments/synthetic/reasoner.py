@@ -1,0 +1,115 @@
+"""A synthetic reasoner: drawn thoughts, the profile that calibration makes of them, and the machine that serves them.
+
+The machine is an RTX 4090 with Llama-3.1-8B in bf16, fitted to 300 requests timed on vLLM 0.19.0 (LLMServingSim's
+traces, MIT) by `python -m benchmarks.vllm requests.jsonl --least-ms 15.9 --least-ns 130`: a step reads all weights,
+16.06 GB at 1008 GB/s, and 131,072 bytes for each cached token. Without these floors the fit is no better, and has
+small batches decode faster than the card can read the weights: the requests ran at nearly constant memory, so that the
+step's constant part and its part by cached tokens cannot be told apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+
+from controller.steering import probe_spec
+from experiments import profiling
+from experiments.machine import Machine, profiled_machine
+from experiments.provenance import Provenance
+from experiments.recording import Recording, assembled
+from experiments.synthetic.curves import LONGEST, Synthetic
+from experiments.synthetic.thoughts import BUDGETS, TRIAL, Thoughts, draw
+from experiments.synthetic.vocabulary import FORMAT, Vocabulary
+from experiments.traces import Closing, Trace
+from models.latency import StepTime, mean_context
+from models.profile import Identity, MeasuredPlant, ProbeCost, Profile, thinking_sha256
+
+STEP_TIME = StepTime(a=15.9e-3, c=198e-6, g=130e-9)
+STEP_ERROR = 0.12  # root mean square of relative errors on the 150 requests that the fit had not seen
+ROW_S = 93e-6  # s that a prompt's token adds; taken for a probe's row too, whose price nobody has published
+CELLS = 41_408  # tokens of KV cache that vLLM had beside these weights on 24 GB
+MAX_BATCH = 14  # sequences whose cached tokens, 2,840 on average over full thoughts, fit in CELLS as they grow
+MAX_TOKENS = LONGEST + 1024  # of a reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reasoner:
+    """All of it."""
+
+    thoughts: Thoughts
+    vocabulary: Vocabulary
+    profile: Profile
+
+    @property
+    def machine(self) -> Machine:
+        """Cells are given out as tokens come, so that the batch alone is the limit."""
+        return profiled_machine(self.profile, cells=sys.maxsize)
+
+    def recording(self, traces: Mapping[int, Trace]) -> Recording:
+        """These traces, its own or others in their places, ready to be served in simulation."""
+        return assembled(
+            self.vocabulary,
+            self.vocabulary.thinking,
+            self.vocabulary.stop_tokens,
+            self.profile,
+            traces,
+            self.thoughts.closings,
+            [(benchmark, None) for benchmark in self.thoughts.benchmarks],
+        )
+
+
+@cache
+def reasoner(which: Synthetic) -> Reasoner:
+    """Draw it, and make its profile by calibration's own code."""
+    vocabulary = Vocabulary()
+    thinking = vocabulary.thinking
+    thoughts = draw(which.curve, count=which.questions, seed=which.seed, vocabulary=vocabulary)
+    spec = probe_spec(thinking, vocabulary.stop_tokens)
+    traces = list(thoughts.traces.values())
+    context = mean_context([len(one.prompt) for one in traces], [one.tokens for one in traces])
+    rows = len(thinking.probe_suffix) + sum(TRIAL) / 2.0
+    profile = profiling.profile(
+        model=Identity(
+            name=which.name, weights_sha256=_sha256(thoughts), thinking_sha256=thinking_sha256(FORMAT)
+        ),  # there are no weights: what it says stands for them
+        traces=thoughts.traces,
+        closings=thoughts.closings,
+        budgets=BUDGETS,
+        unseen=list(thoughts.traces),
+        spec=spec,
+        levels=profiling.Levels(),
+        max_tokens=MAX_TOKENS,
+        plant=MeasuredPlant(step_time=STEP_TIME, error=STEP_ERROR, max_batch=MAX_BATCH, context=context),
+        probe=ProbeCost(rows=rows, seconds=rows * ROW_S),
+        origin=_origin(which),
+    )
+    return Reasoner(thoughts=thoughts, vocabulary=vocabulary, profile=profile)
+
+
+def _origin(which: Synthetic) -> Provenance:
+    """Nothing that differs from one time to the next: it is made from a seed."""
+    return Provenance(
+        model=which.name,
+        weights_sha256={},
+        laser=version("laser-serving"),
+        torch="none",
+        python=platform.python_version(),
+        processor="synthetic: RTX 4090",
+        threads=0,
+        date="none",
+        options={"synthetic": asdict(which)},
+    )
+
+
+def _sha256(thoughts: Thoughts) -> str:
+    pieces: list[Trace | Closing] = [*thoughts.traces.values(), *thoughts.closings.values()]
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(json.dumps(asdict(piece)).encode())
+    return digest.hexdigest()

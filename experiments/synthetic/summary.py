@@ -1,0 +1,65 @@
+"""What a synthetic reasoner comes to, told from its records: to be held against the published figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.steering import probe_spec
+from experiments.grid import grid
+from experiments.synthetic.reasoner import Reasoner
+
+THRESHOLD = 0.95  # that the published figures are for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One benchmark."""
+
+    benchmark: str
+    tokens: float  # of a reply with full thought, median
+    full: float  # accuracy
+    early: float  # accuracy with exits at the threshold
+    saved: float  # share of the reply's tokens that exits save; probes are not deducted, as in the published figures
+    net: float  # the same, probes deducted
+
+
+def told(of: Reasoner, threshold: float = THRESHOLD) -> list[Told]:
+    """Each benchmark in order of length, replayed with and without exits."""
+    traces = list(of.thoughts.traces.values())
+    spec = probe_spec(of.vocabulary.thinking, of.vocabulary.stop_tokens)
+    replayed = grid(traces, {}, [threshold], [], spec)
+    right, steps, rows = replayed.right[:, :, 0], replayed.steps[:, :, 0], replayed.tokens[:, :, 0]
+    found = []
+    for name in sorted(set(of.thoughts.benchmarks)):
+        mine = np.array(of.thoughts.benchmarks) == name
+        found.append(
+            Told(
+                benchmark=name,
+                tokens=float(np.median(steps[mine, 0])),
+                full=float(right[mine, 0].mean()),
+                early=float(right[mine, 1].mean()),
+                saved=1.0 - float(steps[mine, 1].sum() / steps[mine, 0].sum()),
+                net=1.0 - float(rows[mine, 1].sum() / rows[mine, 0].sum()),
+            )
+        )
+    return sorted(found, key=lambda one: one.tokens)
+
+
+def table(rows: list[Told]) -> str:
+    """The same for the terminal."""
+    width = 2 + max(len(one.benchmark) for one in rows)
+    head = (
+        f"{f'exits at {THRESHOLD}':<{width}}{'tokens p50':>12}{'accuracy':>10}{'with exits':>12}{'saved':>8}{'net':>8}"
+    )
+    return "\n".join(
+        (
+            f"{head}{'net':>8}",
+            *(
+                f"{one.benchmark:<{width}}{one.tokens:>12.0f}{one.full:>10.1%}{one.early:>12.1%}{one.saved:>8.0%}"
+                f"{one.net:>8.0%}"
+                for one in rows
+            ),
+        )
+    )
