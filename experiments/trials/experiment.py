@@ -127,13 +127,11 @@ class Experiment:
     questions: int = 200  # of each benchmark, drawn anew for each seed; live only
     max_tokens: int = 768  # of a reply; in simulation as in the calibration
     max_batch: int = 32  # sequences decoded at once
-    latency_weight: float = 1e-3  # correct answers that one second of one user's waiting is worth, in the report
+    latency_weight: float | None = None  # answers that a second's waiting is worth, in the report; None: as by default
     model: Path | None = None  # its directory; None: the bundled one
     profile: Path | None = None  # None: the model's own; simulated only
     records: Path | None = None  # the thoughts that `laser calibrate` recorded; simulated only
-    synthetic: Synthetic | None = (
-        None  # a reasoner made from published figures, instead of a model, profile and records
-    )
+    synthetic: Synthetic | None = None  # a reasoner made from published figures, instead of model, profile and records
 
     def __post_init__(self) -> None:
         for what, names in (("workloads", self.workload_names), ("policies", self.policy_names)):
@@ -151,7 +149,7 @@ class Experiment:
         for name in ("questions", "max_tokens", "max_batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
-        if not (math.isfinite(self.latency_weight) and self.latency_weight >= 0.0):
+        if self.latency_weight is not None and not (math.isfinite(self.latency_weight) and self.latency_weight >= 0.0):
             raise ValueError(f"latency_weight is {self.latency_weight}, must be finite and at least 0")
         for name in ("baseline", "full_thought"):
             if getattr(self, name) not in self.policy_names:

@@ -46,6 +46,7 @@ class Findings:
     """All of it."""
 
     experiment: Experiment
+    latency_weight: float  # correct answers that one second of one user's waiting is worth
     workloads: tuple[WorkloadFound, ...]
     complete: int  # trials
     trials: int
@@ -74,8 +75,11 @@ def findings(setting: Setting, store: Store) -> Findings:
     }
     return Findings(
         experiment=experiment,
+        latency_weight=setting.latency_weight,
         workloads=tuple(
-            _workload(experiment, name, whole[name]) for name in experiment.workload_names if whole.get(name)
+            _workload(experiment, name, whole[name], setting.latency_weight)
+            for name in experiment.workload_names
+            if whole.get(name)
         ),
         complete=complete,
         trials=len(setting.trials),
@@ -93,8 +97,8 @@ def _whole(by_seed: Sequence[Sequence[RequestRecord]], experiment: Experiment) -
     return len(by_seed) == len(experiment.seeds) and any(one.error is None for records in by_seed for one in records)
 
 
-def _workload(experiment: Experiment, name: str, runs: Mapping[str, Runs]) -> WorkloadFound:
-    weight, slo = experiment.latency_weight, experiment.slo_s
+def _workload(experiment: Experiment, name: str, runs: Mapping[str, Runs], weight: float) -> WorkloadFound:
+    slo = experiment.slo_s
     seconds = (experiment.duration_s - experiment.warmup_s) * len(experiment.seeds)
     outcomes = {policy: outcome(_all(of), slo, seconds=seconds, latency_weight=weight) for policy, of in runs.items()}
     constants = [one for one in experiment.all_policies if one.constant]

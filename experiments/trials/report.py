@@ -92,7 +92,7 @@ def _facts(one: Experiment, found: Findings) -> Iterable[tuple[str, str]]:
     counted = f"; those of the first {one.warmup_s:g} s are not counted" if one.warmup_s else ""
     yield "requests", f"arrive within {one.duration_s:g} s of each trial{counted}"
     yield "in time", f"within {slo.easy:g} s (easy), {slo.medium:g} s (medium), {slo.hard:g} s (hard) of arrival"
-    yield "utility", f"accuracy less {one.latency_weight:g} for each second of mean latency, in points"
+    yield "utility", f"accuracy less {found.latency_weight:.2g} for each second of mean latency, in points"
     yield (
         "intervals",
         "95 %: Wilson's for shares, a paired bootstrap over questions for accuracy lost, a paired bootstrap over "

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from controller.objective import Objective, Wishes
 from experiments.evaluation import Question
 from experiments.questions import bundled_questions
 from experiments.synthetic.reasoner import reasoner
@@ -49,6 +50,13 @@ class Setting:
             return None
         full = np.average(np.array(self.profile.tokens)[:, 0, 0], weights=self.profile.counts)
         return float(self.profile.queue().capacity / full)
+
+    @cached_property
+    def latency_weight(self) -> float:
+        """Correct answers that one second of one user's waiting is worth: as said, or what controllers take it for."""
+        if self.experiment.latency_weight is not None:
+            return self.experiment.latency_weight
+        return Objective().latency_weight if self.profile is None else Wishes().at(self.profile.reply_s).latency_weight
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:

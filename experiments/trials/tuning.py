@@ -174,7 +174,7 @@ def _utility(setting: Setting, policy: NamedPolicy, seeds: Sequence[int], play: 
             [one for run in runs for one in _counted(experiment, run)],
             experiment.slo_s,
             seconds=experiment.duration_s,
-            latency_weight=experiment.latency_weight,
+            latency_weight=setting.latency_weight,
         ).utility
         for runs in by_workload
     ) / len(by_workload)
@@ -190,7 +190,7 @@ def _held_out(setting: Setting, before: NamedPolicy, now: NamedPolicy, play: Pla
             old[place : place + len(seeds)],
             new[place : place + len(seeds)],
             experiment.slo_s,
-            latency_weight=experiment.latency_weight,
+            latency_weight=setting.latency_weight,
             rng=np.random.default_rng(0),
         )
         for place, workload in zip(range(0, len(old), len(seeds)), experiment.workloads, strict=True)
