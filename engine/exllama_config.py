@@ -47,7 +47,7 @@ class ExLlamaConfig:
         """The way for probes that start in one step, with suffixes of so many tokens, beside so many decoded rows."""
         if self.way is not ProbeWay.AUTO:
             return self.way
-        if starting == 1 and rows <= self.stock_rows:
+        if suffix == 1 or (starting == 1 and rows <= self.stock_rows):  # one token is decoded: nothing to prefill
             return ProbeWay.STOCK
         if starting > 1 and starting * suffix <= self.batched_rows:
             return ProbeWay.BATCHED
