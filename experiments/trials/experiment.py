@@ -50,6 +50,7 @@ class NamedPolicy:
     threshold: float | None = None
     budget: int | None = None
     agree: int | None = None
+    margin: float | None = None
     every: int | None = None
     shortest_first: bool = False  # admission by predicted length instead of arrival
     oracle: bool = False  # a probe is sure of its answer exactly if that is right; simulated only
@@ -64,7 +65,12 @@ class NamedPolicy:
     def spec(self) -> PolicySpec:
         """The policy itself."""
         return PolicySpec(
-            policy=self.policy, threshold=self.threshold, budget=self.budget, agree=self.agree, every=self.every
+            policy=self.policy,
+            threshold=self.threshold,
+            budget=self.budget,
+            agree=self.agree,
+            margin=self.margin,
+            every=self.every,
         )
 
     @property
@@ -152,8 +158,14 @@ class Experiment:
         for name in ("baseline", "full_thought"):
             if getattr(self, name) not in self.policy_names:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(self.policy_names)}")
-        if self.backend is Backend.SIMULATED and self.records is None:
-            raise ValueError("backend is simulated, which needs records: those that `laser calibrate` has written")
+        if self.backend is Backend.SIMULATED:
+            if self.records is None:
+                raise ValueError("backend is simulated, which needs records: those that `laser calibrate` has written")
+            for one in self.policies:
+                if one.policy is PolicyName.MARGIN:
+                    raise ValueError(
+                        f"policy {one.name!r} is a margin, of which nothing was recorded: backend must be live"
+                    )
         if self.backend is Backend.LIVE:
             for name in ("profile", "records"):
                 if getattr(self, name) is not None:
