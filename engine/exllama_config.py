@@ -19,7 +19,7 @@ class ProbeWay(StrEnum):
     """How a probe's suffix gets its keys and values."""
 
     AUTO = "auto"  # by load, see `ExLlamaConfig.way`
-    STOCK = "stock"  # one prefill pass for each probe
+    STOCK = "stock"  # one prefill pass for each probe; none where the suffix is one token
     BATCHED = "batched"  # one prefill pass for all probes that start together
     RIDING = "riding"  # no pass: a token a step, as one more row of the decode batch
 

@@ -72,8 +72,11 @@ def test_a_cue_word_is_withdrawn_with_what_followed_it(chain: Chain) -> None:
 
 
 @pytest.mark.parametrize("keep", list(Keep))
-def test_a_closed_thought_replies_as_if_its_budget_had_been_spent_there(chain: Chain, keep: Keep) -> None:
-    form = replace(FORMAT, keep=keep)
+@pytest.mark.parametrize("words", [("Wait",), ()])
+def test_a_closed_thought_replies_as_if_its_budget_had_been_spent_there(
+    chain: Chain, keep: Keep, words: tuple[str, ...]
+) -> None:
+    form = replace(FORMAT, keep=keep, transitions=replace(FORMAT.transitions, words=words))
     closed, spent = (
         chain(WAVERING, policy=one, form=form).ask() for one in (policy(5.0), FixedPolicy(Limits(budget=3)))
     )
