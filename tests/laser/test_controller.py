@@ -92,7 +92,7 @@ def test_a_profiled_model_is_served_load_aware_and_a_burst_moves_its_limits(
             "consistency",
             {"threshold": None, "budget": None, "agree": 3, "every": 32},
         ),
-        ({"policy": PolicyName.MARGIN, "margin": 1.5}, "margin", {"threshold": None, "budget": None, "margin": 1.5}),
+        ({"policy": PolicyName.MARGIN}, "margin", {"threshold": None, "budget": None, "margin": 6.0}),
     ],
 )
 def test_other_policies_say_who_they_are(
