@@ -120,8 +120,8 @@ class Observed(EngineWrapper):
         self._parents[probe] = sequence
         return probe
 
-    def adopt(self, probe: ProbeId, *, keep: int) -> None:
-        self.engine.adopt(probe, keep=keep)
+    def adopt(self, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
+        self.engine.adopt(probe, keep=keep, then=then)
         self._tokens[self._parents[probe]] = self._forks[probe]
 
     def drop(self, probe: ProbeId) -> int:

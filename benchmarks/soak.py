@@ -30,8 +30,11 @@ class Fickle:
         self._rng = rng
 
     def limits(self, difficulty: str | None) -> Limits:
+        budget = 50 if self._rng.random() < 0.01 else 400
+        if self._rng.random() < 0.2:
+            return Limits(margin=float(self._rng.choice([0.5, 5.0, 50.0])), budget=budget)
         threshold = self._rng.choice([1e-6, 0.3, 0.9, 1.1], p=[0.7, 0.1, 0.1, 0.1])
-        return Limits(threshold=float(threshold), budget=50 if self._rng.random() < 0.01 else 400)
+        return Limits(threshold=float(threshold), budget=budget)
 
 
 @dataclass(slots=True)
@@ -186,7 +189,7 @@ def main() -> None:
         "requests": len(soak.clients),
         "cancelled": sum(client.cancelled for client in soak.clients.values()),
         "probes": sum(thought.probes for thought in thoughts),
-        "adopted": exits[str(ExitReason.CONFIDENCE)],
+        "adopted": exits[str(ExitReason.CONFIDENCE)] + exits[str(ExitReason.MARGIN)],
         "exits": dict(exits),
         "memory_growth_mib": round(soak.growth, 1),
         "seconds": round(time.monotonic() - start, 1),

@@ -39,11 +39,11 @@ class Live:
     tokens: int = 0  # of the reply
     answer_tokens: int = 0
     thought: list[int] = field(default_factory=list)
-    closing: int = 0  # how many of these were forced to close it
+    thought_end: int | None = None  # where what was forced to close it begins; None: nothing was
     released: int = 0
     probe: ProbeId | None = None
     fork_at: int = 0  # thought tokens kept if the running probe is adopted
-    last_probe_at: int = 0
+    last_probe_at: int = 0  # thought tokens that the last probe asked about
     confidence: float | None = None
     answers: list[tuple[int, ...]] = field(default_factory=list)  # of its probes
     probes: int = 0
@@ -97,7 +97,7 @@ class Live:
                 threshold=self.in_force.threshold,
                 budget=self.in_force.budget,
                 confidence=self.confidence,
-                ids=tuple(self.thought[: len(self.thought) - self.closing]),
+                ids=tuple(self.thought[: self.thought_end]),
                 withdrawn_tokens=self.withdrawn,
                 probes=self.probes,
                 probe_rows=self.probe_rows,

@@ -6,20 +6,23 @@ requests that are already running.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What bounds a thought now. Without threshold and agree it is not probed, without budget it has none.
+    """What bounds a thought now. Without threshold, agree and margin it is not probed, without budget it has none.
 
-    A thought with both a threshold and agree is closed by whichever is reached first.
+    A thought with both a threshold and agree is closed by whichever is reached first. With a margin its probes give no
+    trial answer, only how far it is from closing itself.
     """
 
     threshold: float | None = None  # confidence at which a thought is closed; above 1: probe, but never close
     budget: int | None = None  # thinking tokens
     agree: int | None = None  # probes in a row with the same answer at which a thought is closed
+    margin: float | None = None  # log p(likeliest token) − log p(the closing marker) up to which a thought is closed
     every: int | None = None  # tokens from one probe to the next, wherever that is; None: at transition points
 
     def __post_init__(self) -> None:
@@ -29,13 +32,21 @@ class Limits:
             raise ValueError(f"budget is {self.budget}, must be at least 0")
         if self.agree is not None and self.agree < 2:
             raise ValueError(f"agree is {self.agree}, must be at least 2")
+        if self.margin is not None:
+            if not (math.isfinite(self.margin) and self.margin >= 0.0):
+                raise ValueError(f"margin is {self.margin}, must be finite and at least 0")
+            for name in ("threshold", "agree"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name} is {getattr(self, name)} and margin is {self.margin}, must be one of them"
+                    )
         if self.every is not None and self.every < 1:
             raise ValueError(f"every is {self.every}, must be at least 1")
 
     @property
     def probing(self) -> bool:
-        """Whether running thoughts are asked for their answer."""
-        return self.threshold is not None or self.agree is not None
+        """Whether running thoughts are probed."""
+        return self.threshold is not None or self.agree is not None or self.margin is not None
 
 
 class Policy(Protocol):

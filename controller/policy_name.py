@@ -15,6 +15,7 @@ class PolicyName(StrEnum):
     FIXED = "fixed"  # one threshold, and a budget if given
     BUDGET = "budget"  # a budget only, no probes
     CONSISTENCY = "consistency"  # some probes in a row with the same answer, and a budget if given
+    MARGIN = "margin"  # a thought that would nearly close itself is closed, and a budget if given
     PAPER = "paper"  # a threshold that falls with the number of requests
     LOAD_TABLE = "load-table"  # a budget that falls with the number of requests, from a static table
     NO_THINKING = "no-thinking"  # thoughts are closed before they begin

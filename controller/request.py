@@ -20,6 +20,7 @@ class ExitReason(StrEnum):
     NATURAL = "natural"  # the model closed it
     CONFIDENCE = "confidence"  # a probe's confidence reached the threshold
     CONSISTENCY = "consistency"  # probes in a row gave the same answer
+    MARGIN = "margin"  # the closing marker was nearly the likeliest token
     BUDGET = "budget"  # its token budget was spent
     LOOP = "loop"  # it went round in circles
     DEADLINE = "deadline"  # what was left of the request's time went to the answer
@@ -51,7 +52,7 @@ class ReasoningRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """One probe's verdict on a running thought, for whoever watches."""
+    """A trial answer on a running thought, for whoever watches."""
 
     thought_tokens: int  # that the trial answer continues
     beyond: int  # tokens that the thought has decoded beside the probe
@@ -73,7 +74,7 @@ class Thought:
     exit_reason: ExitReason
     threshold: float | None  # in force when it ended
     budget: int | None  # in force when it ended, tokens
-    confidence: float | None  # of the last probe
+    confidence: float | None  # of the last trial answer
     ids: tuple[int, ...]  # the thought itself; what was forced to close it is no part of it
     withdrawn_tokens: int  # decoded beside a probe that was then adopted
     probes: int

@@ -26,6 +26,11 @@ def probe_spec(thinking: ThinkingTokens, stop_tokens: frozenset[int], score: Sco
     )
 
 
+def _margin_spec(last: int, close: int) -> ProbeSpec:
+    """A probe that reads the last token before a place again, to learn how far `close` is from coming there."""
+    return ProbeSpec(suffix=(last,), max_answer_tokens=1, answer_stops=frozenset(), watched=close)
+
+
 class Steering:
     """The part of the serving loop that a thought meets. Probes, adoptions and closings go to the engine from here."""
 
@@ -64,6 +69,7 @@ class Steering:
             policy,
             threshold=policy.threshold if request.early_exit else None,
             agree=policy.agree if request.early_exit else None,
+            margin=policy.margin if request.early_exit else None,
             budget=live.budget_cap if budget is None else min(budget, live.budget_cap),
         )
 
@@ -77,8 +83,6 @@ class Steering:
         close = self._thinking.close_id
         end = tokens.index(close) if close in tokens else len(tokens)
         live.thought.extend(tokens[:end])
-        if live.exit_reason is not None:
-            live.closing += end
         live.tokens += min(end + 1, len(tokens))
         if end < len(tokens):
             self._close(live)
@@ -103,8 +107,30 @@ class Steering:
             return  # the thought has ended in this very step, and the probe was dropped
         live.probe = None
         live.probe_rows += event.rows
-        live.confidence = event.confidence
         beyond = len(live.thought) - live.fork_at
+        if event.gap is None:
+            self._tell(live, event, beyond)
+        limits = live.in_force = self.limits(live)
+        live.exit_reason = _verdict(limits, event, live.answers)
+        if live.exit_reason is None:
+            return
+        live.withdrawn += beyond
+        live.tokens -= beyond
+        del live.thought[live.fork_at :]
+        live.thought_end = live.last_probe_at
+        if event.gap is not None:  # the token that was read again is the thought's
+            keep, then = 1, live.landing
+        else:
+            keep, then = self._kept(event), ()
+        live.probe_rows -= min(keep, event.rows)
+        self._engine.adopt(event.probe, keep=keep, then=then)
+        if event.gap is None and self._thinking.format.keep is Keep.ANSWER:
+            self.arm(live, event.sequence)  # an answer is there: the next sampled token may end it
+
+    def _tell(self, live: Live, event: Probed, beyond: int) -> None:
+        """Take note of a trial answer."""
+        live.confidence = event.confidence
+        live.answers.append(event.answer)
         if live.observe is not None:
             live.observe(
                 Checkpoint(
@@ -118,19 +144,6 @@ class Steering:
                     rows=event.rows,
                 )
             )
-        live.answers.append(event.answer)
-        limits = live.in_force = self.limits(live)
-        live.exit_reason = _verdict(limits, event, live.answers)
-        if live.exit_reason is None:
-            return
-        live.withdrawn += beyond
-        live.tokens -= beyond
-        del live.thought[live.fork_at :]
-        keep = self._kept(event)
-        live.probe_rows -= min(keep, event.rows)
-        self._engine.adopt(event.probe, keep=keep)
-        if self._thinking.format.keep is Keep.ANSWER:  # an answer is there: the next sampled token may end it
-            self.arm(live, event.sequence)
 
     def _kept(self, probed: Probed) -> int:
         """How much of a probe's path becomes part of the reply, tokens."""
@@ -140,7 +153,7 @@ class Steering:
         return len(self._thinking.probe_suffix) + len(probed.answer) + terminated
 
     def decide(self, live: Live, sequence: SequenceId, now: float) -> None:
-        """After a step: is a running thought to be closed, or is this a place to ask for its answer?"""
+        """After a step: is a running thought to be closed, or is this a place to probe it?"""
         if not live.thinking:
             return
         if live.exit_reason is None and live.thought:
@@ -148,6 +161,7 @@ class Steering:
             why = self.due(live, now)
             if why is not None:
                 live.exit_reason = why
+                live.thought_end = len(live.thought)
                 self._drop_probe(live)
                 self._engine.force(sequence, live.landing)
             elif limits.probing and live.probe is None:
@@ -174,9 +188,14 @@ class Steering:
         fork_at = len(live.thought) - back
         if fork_at - live.last_probe_at < (limits.every or self._thinking.format.transitions.min_gap):
             return
-        spec = replace(self._probe, give_up_below=_give_up_below(limits))
+        live.last_probe_at = fork_at
+        if limits.margin is not None:  # what follows the fork is told where its last token is read again
+            fork_at, back = fork_at - 1, back + 1
+            spec = _margin_spec(live.thought[fork_at], self._thinking.close_id)
+        else:
+            spec = replace(self._probe, give_up_below=_give_up_below(limits))
         live.probe = self._engine.fork(sequence, spec, back=back)
-        live.fork_at = live.last_probe_at = fork_at
+        live.fork_at = fork_at
         live.probes += 1
 
     def _close(self, live: Live) -> None:
@@ -206,6 +225,8 @@ class Steering:
 
 def _verdict(limits: Limits, probed: Probed, answers: Sequence[tuple[int, ...]]) -> ExitReason | None:
     """Whether what a probe has just told closes its thought; `answers` are those of all its probes, this one's last."""
+    if probed.gap is not None:
+        return ExitReason.MARGIN if limits.margin is not None and probed.gap <= limits.margin else None
     if limits.threshold is not None and not probed.gave_up and probed.confidence >= limits.threshold:
         return ExitReason.CONFIDENCE
     if (

@@ -108,6 +108,7 @@ class ProbeSpec:
 
     The answer ends before a token of `answer_stops` (its terminator) or at `max_answer_tokens`. Once its confidence
     can no longer reach `give_up_below` the probe ends early: this never changes on which side of it the verdict falls.
+    To learn what stands at the fork itself, read its last token again: it is the suffix then, and `back` one more.
     """
 
     suffix: tuple[int, ...]
@@ -115,6 +116,7 @@ class ProbeSpec:
     answer_stops: frozenset[int]
     score: Score = Score.GEOMETRIC_MEAN
     give_up_below: float = 0.0
+    watched: int | None = None  # a token: how far it is from being the first of the answer is told as `Probed.gap`
 
     def __post_init__(self) -> None:
         if not self.suffix:
@@ -171,6 +173,7 @@ class Probed:
     confidence: float
     gave_up: bool
     rows: int
+    gap: float | None = None  # log p(the likeliest token) − log p(the watched one), raw, where the answer begins
 
 
 class FinishReason(StrEnum):
@@ -227,11 +230,12 @@ class Engine(Protocol):
         too small.
         """
 
-    def adopt(self, probe: ProbeId, *, keep: int) -> None:
+    def adopt(self, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
         """Rewind the sequence to where `probe` forked and go on from the first `keep` tokens of the probe's path.
 
-        The path is suffix, answer, terminator. The kept tokens come as forced Tokens of the next step; what the
-        sequence decoded beside the probe is withdrawn. Raises SequenceError once the probe has lapsed.
+        The path is suffix, answer, terminator; `then` is forced after what is kept of it. These tokens come as forced
+        Tokens of the next step; what the sequence decoded beside the probe is withdrawn. Raises SequenceError once the
+        probe has lapsed.
         """
 
     def drop(self, probe: ProbeId) -> int:

@@ -48,16 +48,21 @@ def check_fork(state: Decoding, spec: ProbeSpec, *, back: int, vocabulary: int) 
     if not 0 <= back <= state.new_tokens:
         raise SequenceError(f"back is {back}, must lie in 0…{state.new_tokens}")
     check_tokens(spec.suffix, "the probe's suffix", vocabulary)
+    if spec.watched is not None:
+        check_tokens((spec.watched,), "what the probe watches", vocabulary)
 
 
-def check_adoption(state: Decoding, path: Sequence[int], keep: int, *, after: int) -> None:
-    """Raises SequenceError or CapacityError where so much of a probe's path cannot be kept.
+def check_adoption(
+    state: Decoding, path: Sequence[int], keep: int, then: Sequence[int], *, after: int, vocabulary: int
+) -> None:
+    """Raises SequenceError, CapacityError or TokenError where a sequence cannot go on from a probe's path like this.
 
     `after`: new tokens of the sequence that the path continues.
     """
     if not 1 <= keep <= len(path):
         raise SequenceError(f"keep is {keep}, must lie in 1…{len(path)}")
-    check_room(state, after + keep)
+    check_tokens(then, "what follows the probe", vocabulary)
+    check_room(state, after + keep + len(then))
 
 
 def check_tokens(tokens: Sequence[int], what: str, vocabulary: int) -> None:

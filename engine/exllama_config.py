@@ -19,7 +19,7 @@ class ProbeWay(StrEnum):
     """How a probe's suffix gets its keys and values."""
 
     AUTO = "auto"  # by load, see `ExLlamaConfig.way`
-    STOCK = "stock"  # one prefill pass for each probe
+    STOCK = "stock"  # one prefill pass for each probe; none where the suffix is one token
     BATCHED = "batched"  # one prefill pass for all probes that start together
     RIDING = "riding"  # no pass: a token a step, as one more row of the decode batch
 
@@ -52,7 +52,7 @@ class ExLlamaConfig:
         """The way for probes that start in one step, with suffixes of so many tokens, beside so many decoded rows."""
         if self.way is not ProbeWay.AUTO:
             return self.way
-        if starting == 1 and rows <= self.stock_rows:
+        if suffix == 1 or (starting == 1 and rows <= self.stock_rows):  # one token is decoded: nothing to prefill
             return ProbeWay.STOCK
         if starting > 1 and starting * suffix <= self.batched_rows:
             return ProbeWay.BATCHED

@@ -84,13 +84,14 @@ class ExLlamaEngine:
         state.probe = LeasedProbe(id=probe, spec=spec, fork_at=len(state.tokens) - back, path=list(spec.suffix))
         return probe
 
-    def adopt(self, probe: ProbeId, *, keep: int) -> None:
+    def adopt(self, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
         state = self._probed(probe)
         if state is None or state.probe is None or not state.probe.ended:
             raise SequenceError(f"probe {probe} is unknown, still running, or has lapsed")
         after = state.probe.fork_at - len(state.request.prompt)
-        check_adoption(state, state.probe.path, keep, after=after)
-        kept = state.probe.path[:keep]
+        vocabulary = self._loaded.vocabulary
+        check_adoption(state, state.probe.path, keep, then, after=after, vocabulary=vocabulary)
+        kept = [*state.probe.path[:keep], *then]
         state.tokens[state.probe.fork_at :] = kept
         state.unannounced = kept
         state.stale = True

@@ -82,7 +82,7 @@ def _answer(probe: Probe) -> Choose:
 
     def choose(logits: torch.Tensor) -> int:
         best = int(logits.argmax())
-        probe.extend(best, float(logits[best] - logits.logsumexp(dim=-1)))
+        probe.extend(logits, best)
         return best
 
     return choose

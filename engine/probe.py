@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
+
 from engine.base import Probed, ProbeId, ProbeSpec, SequenceId
 
 
@@ -17,6 +19,7 @@ class Probe:
     path: list[int]
     rows: int = 0  # token rows that it has cost
     log_probs: list[float] = field(default_factory=list)
+    gap: float | None = None  # from the watched token, where the answer begins
     terminator: int | None = None
     gave_up: bool = False
     ended: bool = False
@@ -26,13 +29,16 @@ class Probe:
         start = len(self.spec.suffix)
         return tuple(self.path[start : start + len(self.log_probs)])
 
-    def extend(self, token: int, log_prob: float) -> None:
-        """Take the next token of the answer, decoded greedily; it may end the probe."""
-        self.path.append(token)
-        if token in self.spec.answer_stops:
-            self.terminator, self.ended = token, True
+    def extend(self, logits: torch.Tensor, best: int) -> None:
+        """Take the next token of the answer, the likeliest by raw `logits` (vocabulary,); it may end the probe."""
+        watched = self.spec.watched
+        if watched is not None and len(self.path) == len(self.spec.suffix):
+            self.gap = float(logits[best] - logits[watched])  # of log p: the softmax's normaliser cancels
+        self.path.append(best)
+        if best in self.spec.answer_stops:
+            self.terminator, self.ended = best, True
         else:
-            self.log_probs.append(log_prob)
+            self.log_probs.append(float(logits[best] - logits.logsumexp(dim=-1)))
             whole = len(self.log_probs) == self.spec.max_answer_tokens
             self.gave_up = self.spec.hopeless(self.log_probs)
             self.ended = whole or self.gave_up
@@ -48,4 +54,5 @@ class Probe:
             confidence=self.spec.score.confidence(self.log_probs),
             gave_up=self.gave_up,
             rows=self.rows,
+            gap=self.gap,
         )

@@ -9,6 +9,7 @@ lapses, those few later tokens are moved down over the hole; when it is adopted,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,11 +70,11 @@ class SequenceState:
             arena.move(source=target + self.probe.spec.room, target=target, count=beyond)
         self.probe = None
 
-    def adopt(self, arena: KVArena, keep: int) -> None:
-        """Continue from the first `keep` tokens of the probe's path instead of what followed the fork."""
+    def adopt(self, arena: KVArena, keep: int, then: Sequence[int]) -> None:
+        """Continue from the first `keep` tokens of the probe's path, and `then`, instead of what followed the fork."""
         probe = self.probe
         assert probe is not None
-        kept = probe.path[:keep]
+        kept = [*probe.path[:keep], *then]
         held = min(keep, probe.computed)
         if probe.fork_at < probe.hole_at:
             start = self.extent.start

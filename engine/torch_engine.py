@@ -90,13 +90,14 @@ class TorchEngine:
         state.fork(probe, spec, len(state.tokens) - back)
         return probe
 
-    def adopt(self, probe: ProbeId, *, keep: int) -> None:
+    def adopt(self, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
         state = self._probed(probe)
         if state is None or state.probe is None or not state.probe.ended:
             raise SequenceError(f"probe {probe} is unknown, still running, or has lapsed")
         after = state.probe.fork_at - len(state.request.prompt)
-        check_adoption(state, state.probe.path, keep, after=after)
-        state.adopt(self._arena, keep)
+        vocabulary = self._model.shape.vocabulary
+        check_adoption(state, state.probe.path, keep, then, after=after, vocabulary=vocabulary)
+        state.adopt(self._arena, keep, then)
 
     def drop(self, probe: ProbeId) -> int:
         state = self._probed(probe)
@@ -256,7 +257,7 @@ class TorchEngine:
     def _advance_probe(self, probe: ProbeState, rows: int, logits: torch.Tensor, best: int) -> None:
         probe.computed += rows
         probe.rows += rows
-        probe.extend(best, float(logits[best] - logits.logsumexp(dim=-1)))
+        probe.extend(logits, best)
 
     def _finish_if_full(self, state: SequenceState, events: list[Event], sampled: int | None = None) -> bool:
         """End a sequence that has just sampled a stop token or has all the tokens it may have."""

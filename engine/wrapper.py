@@ -26,8 +26,8 @@ class EngineWrapper:
     def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
         return self.engine.fork(sequence, spec, back=back)
 
-    def adopt(self, probe: ProbeId, *, keep: int) -> None:
-        self.engine.adopt(probe, keep=keep)
+    def adopt(self, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
+        self.engine.adopt(probe, keep=keep, then=then)
 
     def drop(self, probe: ProbeId) -> int:
         return self.engine.drop(probe)

@@ -63,6 +63,8 @@ class RecordedThought:
 
     def answer(self, fork_at: int, spec: ProbeSpec) -> Trial:
         """What a probe answers that continues so many tokens of the thought."""
+        if spec.watched is not None:
+            raise EngineError(f"the probe watches token {spec.watched}, must watch none: answers alone were recorded")
         place = bisect_right(self._forks, fork_at) - 1
         if place == len(self._forks) - 1 and self._dropped and (place < 0 or self._forks[place] < fork_at):
             unknown = spec.max_answer_tokens

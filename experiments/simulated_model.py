@@ -25,6 +25,7 @@ class Trial:
     answer: tuple[int, ...]
     log_probs: tuple[float, ...]  # of the answer's tokens
     terminator: int | None
+    gap: float | None = None  # see `engine.base.Probed`; None: no token was watched
 
 
 class SimulatedModel(Protocol):

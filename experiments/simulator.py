@@ -112,14 +112,15 @@ class SimulatedEngine:
         self._enter(state)
         return probe.id
 
-    def adopt(self, probe: ProbeId, *, keep: int) -> None:
+    def adopt(self, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
         state = self._probed.get(probe)
         if state is None or state.probe is None or state.probe.due > self._passed:
             raise SequenceError(f"probe {probe} is unknown, still running, or has lapsed")
         path, fork_at = state.probe.path, state.probe.fork_at
-        check_adoption(state, path, keep, after=fork_at)
+        check_adoption(state, path, keep, then, after=fork_at, vocabulary=self._model.vocabulary)
         self._lapse(state)
-        self._steer(state, fork_at, path[:keep])
+        self._extra_s += len(then) * self._machine.prefill_s
+        self._steer(state, fork_at, (*path[:keep], *then))
 
     def drop(self, probe: ProbeId) -> int:
         state = self._probed.get(probe)

@@ -57,6 +57,7 @@ class ServeConfig:
     score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
     budget: int | None = None  # thinking tokens, for requests that do not bring their own
     agree: int | None = None  # probes in a row with the same answer that close a thought, if the policy is consistency
+    margin: float | None = None  # of log p, within which a thought that would nearly close itself is closed, if margin
     every: int | None = None  # tokens from one probe to the next; None: at transition points
     shortest_first: bool = False  # of waiting requests the one of the shortest predicted thought starts, not the first
     thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
@@ -104,7 +105,12 @@ class ServeConfig:
     def spec(self, policy: PolicyName) -> PolicySpec:
         """A policy with this configuration's settings. Raises ValueError for those that it has no use for."""
         return PolicySpec(
-            policy=policy, threshold=self.threshold, budget=self.budget, agree=self.agree, every=self.every
+            policy=policy,
+            threshold=self.threshold,
+            budget=self.budget,
+            agree=self.agree,
+            margin=self.margin,
+            every=self.every,
         )
 
 

@@ -38,6 +38,7 @@ class LimitsReport(BaseModel):
     threshold: float | None
     budget: int | None
     agree: int | None = None  # probes in a row with the same answer that close it too
+    margin: float | None = None  # of log p, within which one that would nearly close itself is closed
     every: int | None = None  # tokens from one probe to the next; null: at transition points
 
 
@@ -140,7 +141,13 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
 
 
 def _limits(limits: Limits) -> LimitsReport:
-    return LimitsReport(threshold=limits.threshold, budget=limits.budget, agree=limits.agree, every=limits.every)
+    return LimitsReport(
+        threshold=limits.threshold,
+        budget=limits.budget,
+        agree=limits.agree,
+        margin=limits.margin,
+        every=limits.every,
+    )
 
 
 def _by_class(state: ControllerState, limits: tuple[Limits, ...]) -> dict[str, LimitsReport]:

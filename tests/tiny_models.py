@@ -128,6 +128,11 @@ class Oracle:
         norm = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
         return logits[np.arange(len(continuation)), list(continuation)] - norm
 
+    def gap(self, context: Sequence[int], token: int) -> float:
+        """log p of the likeliest token after `context`, less that of this one."""
+        likeliest = int(self.logits(context)[-1].argmax())
+        return float((self.log_probs(context, [likeliest]) - self.log_probs(context, [token]))[0])
+
     def assert_continues(
         self,
         context: Sequence[int],

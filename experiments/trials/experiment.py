@@ -51,6 +51,7 @@ class NamedPolicy:
     threshold: float | None = None
     budget: int | None = None
     agree: int | None = None
+    margin: float | None = None
     every: int | None = None
     shortest_first: bool = False  # admission by predicted length instead of arrival
     oracle: bool = False  # a probe is sure of its answer exactly if that is right; simulated only
@@ -65,7 +66,12 @@ class NamedPolicy:
     def spec(self) -> PolicySpec:
         """The policy itself."""
         return PolicySpec(
-            policy=self.policy, threshold=self.threshold, budget=self.budget, agree=self.agree, every=self.every
+            policy=self.policy,
+            threshold=self.threshold,
+            budget=self.budget,
+            agree=self.agree,
+            margin=self.margin,
+            every=self.every,
         )
 
     @property
@@ -161,6 +167,11 @@ class Experiment:
         for name in ("model", "profile", "records"):
             if self.synthetic is not None and getattr(self, name) is not None:
                 raise ValueError(f"{name} is {getattr(self, name)}, but synthetic is given: must not be")
+        for one in self.policies:
+            if self.backend is Backend.SIMULATED and one.policy is PolicyName.MARGIN:
+                raise ValueError(
+                    f"policy {one.name!r} is a margin, of which nothing was recorded: backend must be live"
+                )
         if self.backend is Backend.LIVE:
             for name in ("profile", "records", "synthetic"):
                 if getattr(self, name) is not None:

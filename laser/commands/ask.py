@@ -63,6 +63,8 @@ def _exit(laser: dict[str, Any]) -> str:
             return f"stopped thinking: confidence {laser['confidence']:.2f} ≥ {laser['threshold']:.2f} {after}"
         case "consistency":
             return f"stopped thinking: its trial answers agreed {after}"
+        case "margin":
+            return f"stopped thinking: it would nearly have done so itself {after}"
         case "budget":
             return f"stopped thinking: its budget of {laser['budget']} tokens was spent"
         case "loop":

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from experiments.machine import VirtualClock
     from models.profile import Profile
 
-POLICIES = [name.value for name in PolicyName if name is not PolicyName.AUTO]
+UNKNOWN = (PolicyName.AUTO, PolicyName.MARGIN)  # a server's choice; one of which nothing was recorded
+POLICIES = [name.value for name in PolicyName if name not in UNKNOWN]
 
 
 @click.command("simulate")

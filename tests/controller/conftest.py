@@ -90,8 +90,8 @@ class RecordingEngine:
         self._parents[probe] = sequence
         return probe
 
-    def adopt(self, probe: ProbeId, *, keep: int) -> None:
-        self.ledger.adopt(self._parents[probe], probe, keep=keep)
+    def adopt(self, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
+        self.ledger.adopt(self._parents[probe], probe, keep=keep, then=then)
 
     def drop(self, probe: ProbeId) -> int:
         return self.ledger.drop(probe)

@@ -33,6 +33,7 @@ SPECS = {
     PolicyName.FIXED: {"threshold": 0.85},
     PolicyName.BUDGET: {"budget": 12},
     PolicyName.CONSISTENCY: {"agree": 2, "every": 4},
+    PolicyName.MARGIN: {"margin": 12.0},
     PolicyName.PAPER: {},
     PolicyName.LOAD_TABLE: {},
     PolicyName.NO_THINKING: {},
@@ -64,6 +65,7 @@ def test_every_policy_serves_through_the_real_loop(chain: Chain, name: PolicyNam
     reasons = {thought(heard).exit_reason for heard in replies}
     expected = {
         PolicyName.CONSISTENCY: {ExitReason.CONSISTENCY},
+        PolicyName.MARGIN: {ExitReason.MARGIN},
         PolicyName.FIXED: {ExitReason.CONFIDENCE},
     }.get(name)
     if expected is None:
@@ -186,6 +188,11 @@ def test_a_policy_that_needs_a_profile_says_so(name: PolicyName) -> None:
         ({"policy": PolicyName.FIXED, "threshold": 1.5}, r"threshold is 1\.5, must lie in \(0, 1\]"),
         ({"policy": PolicyName.CONSISTENCY, "agree": 1}, "agree is 1, must be at least 2"),
         ({"policy": PolicyName.CONSISTENCY, "every": 0}, "every is 0, must be at least 1"),
+        ({"policy": PolicyName.MARGIN, "margin": -0.1}, r"margin is -0\.1, must be finite and at least 0"),
+        ({"policy": PolicyName.MARGIN, "margin": float("nan")}, "margin is nan, must be finite"),
+        ({"policy": PolicyName.MARGIN, "margin": float("inf")}, "margin is inf, must be finite"),
+        ({"policy": PolicyName.MARGIN, "threshold": 0.9}, r"threshold is 0\.9, but policy is margin, which has none"),
+        ({"policy": PolicyName.FIXED, "margin": 2.0}, r"margin is 2\.0, but policy is fixed, which has none"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, object], told: str) -> None:

@@ -55,7 +55,8 @@ def check(bench: Bench, sequence: int, heard: Heard) -> None:
 
 @search(12)
 @given(
-    threshold=st.sampled_from([None, 1e-9, 0.1, 0.3, 2.0]),
+    limits=st.sampled_from([Limits(threshold=threshold) for threshold in (None, 1e-9, 0.1, 0.3, 2.0)])
+    | st.sampled_from([Limits(margin=margin) for margin in (0.0, 2.0, 4.0, 100.0)]),
     budget=st.sampled_from([None, 0, 1, 7, 30]),
     keep=st.sampled_from(Keep),
     temperature=st.sampled_from([0.0, 0.7, 1.5]),
@@ -66,14 +67,14 @@ def test_the_deltas_are_the_kept_tokens_and_nothing_else(
     random_model: Path,
     random_oracle: Oracle,
     tokenizer: ChatTokenizer,
-    threshold: float | None,
+    limits: Limits,
     budget: int | None,
     keep: Keep,
     temperature: float,
     seed: int,
     cancelled: set[int],
 ) -> None:
-    policy = FixedPolicy(Limits(threshold=threshold, budget=budget))
+    policy = FixedPolicy(replace(limits, budget=budget))
     bench = Bench(random_model, tokenizer, policy=policy, form=replace(FORM, keep=keep), cells=600, max_batch=4)
     prompts = ["Let me think", "?", "the user wants", "count: 1, 2, 3" * 5]
     asked = []

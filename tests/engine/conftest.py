@@ -208,6 +208,7 @@ class OracleModel:
             answer=tuple(answer),
             log_probs=tuple(self.oracle.log_probs(context, answer).tolist()),
             terminator=terminator,
+            gap=None if spec.watched is None else self.oracle.gap(context, spec.watched),
         )
 
 

@@ -87,12 +87,12 @@ class Ledger:
         account.probe = probe
         return probe
 
-    def adopt(self, sequence: SequenceId, probe: ProbeId, *, keep: int) -> None:
-        self.engine.adopt(probe, keep=keep)
+    def adopt(self, sequence: SequenceId, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
+        self.engine.adopt(probe, keep=keep, then=then)
         account, asked = self.accounts[sequence], self.asked[probe]
         for column in (account.tokens, account.sampled, account.armed_at):
             del column[asked.fork_at :]
-        account.due.extend(path(asked)[:keep])
+        account.due.extend((*path(asked)[:keep], *then))
         account.probe = None
 
     def drop(self, probe: ProbeId) -> int:
@@ -232,6 +232,10 @@ def _verify_answer(asked: Asked, answer: Probed, oracle: Oracle) -> None:
         assert answer.terminator in spec.answer_stops
     exact = oracle.log_probs(context, answer.answer)
     np.testing.assert_allclose(answer.log_probs, exact, atol=oracle.LOG_PROB)
+    if spec.watched is None:
+        assert answer.gap is None
+    else:
+        np.testing.assert_allclose(answer.gap, oracle.gap(context, spec.watched), atol=oracle.LOG_PROB)
     np.testing.assert_allclose(answer.confidence, spec.score.confidence(answer.log_probs), rtol=1e-9)
     fewest = 1 if oracle.FOUND_BY_CONTENT else len(spec.suffix)
     assert fewest <= answer.rows <= spec.room

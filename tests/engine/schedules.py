@@ -11,6 +11,7 @@ from engine.base import Engine, ProbeId, ProbeSpec, Request
 from models.score import Score
 from tests.engine.ledger import Ledger, path
 from tests.engine.making import request, spec, tokens
+from tests.tiny_models import VOCABULARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Fork:
     spec: ProbeSpec
     back: int
     keep: float | None  # share of the path to adopt; None: let the probe lapse
+    then: tuple[int, ...]  # forced after what is adopted
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ Operation: TypeAlias = Submit | Steps | Fork | Force | Cancel | Drop | Arm
 WHICH = st.integers(0, 30)
 SEEDS = st.integers(0, 1_000)
 FORK = st.builds(
-    lambda which, suffix, answer, seed, stops, score, give_up, back, keep: Fork(
+    lambda which, suffix, answer, seed, stops, score, give_up, watched, back, keep, then: Fork(
         which,
         spec(
             suffix,
@@ -66,9 +68,11 @@ FORK = st.builds(
             answer_stops=frozenset(tokens(stops, seed + 1)),
             score=score,
             give_up_below=give_up,
+            watched=watched,
         ),
         back,
         keep,
+        tokens(then, seed + 2),
     ),
     WHICH,
     st.integers(1, 5),
@@ -77,8 +81,10 @@ FORK = st.builds(
     st.sampled_from([0, 10, 40]),
     st.sampled_from(Score),
     st.sampled_from([0.0, 0.1, 0.3]),
+    st.none() | st.integers(0, VOCABULARY - 1),
     st.integers(0, 6),
     st.none() | st.floats(0.0, 1.0),
+    st.sampled_from([0, 0, 1, 3]),
 )
 FORCE = st.builds(lambda which, count, seed: Force(which, tokens(count, seed)), WHICH, st.integers(1, 5), SEEDS)
 OTHERS = (FORK, FORK, FORK, FORK, FORK, FORCE, *(st.builds(kind, WHICH) for kind in (Cancel, Drop, Arm)))
@@ -108,7 +114,7 @@ class Schedule:
 
     def __init__(self, engine: Engine) -> None:
         self.ledger = Ledger(engine)
-        self._wanted: dict[ProbeId, float | None] = {}
+        self._wanted: dict[ProbeId, Fork] = {}
         self.waited = self.adopted = self.lapsed = self.forced = self.cancelled = 0
 
     def play(self, operations: list[Operation]) -> None:
@@ -133,11 +139,12 @@ class Schedule:
         for answer in probed:
             account, asked = self.ledger.accounts[answer.sequence], self.ledger.asked[answer.probe]
             wanted = self._wanted.pop(answer.probe)
-            keep = 0 if wanted is None else max(1, round(wanted * len(path(asked))))
-            if wanted is None or account.over or asked.fork_at + keep > account.request.max_new_tokens:
+            keep = 0 if wanted.keep is None else max(1, round(wanted.keep * len(path(asked))))
+            end = asked.fork_at + keep + len(wanted.then)
+            if not keep or account.over or end > account.request.max_new_tokens:
                 self.lapsed += 1
             else:
-                self.ledger.adopt(answer.sequence, answer.probe, keep=keep)
+                self.ledger.adopt(answer.sequence, answer.probe, keep=keep, then=wanted.then)
                 self.adopted += 1
 
     def _steer(self, operation: Fork | Force | Cancel | Drop | Arm) -> None:
@@ -150,10 +157,10 @@ class Schedule:
         sequence = live[operation.which % len(live)]
         account = accounts[sequence]
         match operation:
-            case Fork(spec=spec, back=back, keep=keep):
+            case Fork(spec=spec, back=back):
                 if account.probe is None:
                     probe = self.ledger.fork(sequence, spec, back=min(back, len(account.tokens)))
-                    self._wanted[probe] = keep
+                    self._wanted[probe] = operation
             case Force(tokens=forced):
                 if len(account.tokens) + len(forced) <= account.request.max_new_tokens:
                     self.ledger.force(sequence, forced)

@@ -133,6 +133,8 @@ def test_a_token_outside_the_vocabulary_is_refused(one: EngineUnderTest, token: 
         engine.force(sequence, (1, token))
     with pytest.raises(TokenError, match=f"has token {token}, must lie in 0…127"):
         engine.fork(sequence, replace(spec(), suffix=(token,)))
+    with pytest.raises(TokenError, match=f"watches has token {token}, must lie in 0…127"):
+        engine.fork(sequence, spec(watched=token))
 
 
 def test_cancelled_sequences_leave_no_trace(tested: EngineUnderTest) -> None:
@@ -354,6 +356,43 @@ def test_giving_up_never_changes_the_verdict(tested: EngineUnderTest, score: Sco
     assert cheaper > 0
 
 
+@pytest.mark.parametrize("back", range(4))
+def test_a_probe_tells_how_far_a_token_was_from_being_drawn(tested: EngineUnderTest, back: int) -> None:
+    """The last token before the place that is asked about is read again."""
+    for watched in (0, 77, None):
+        ledger, sequence = decoding(tested)
+        context = ledger.accounts[sequence].context
+        before = context[: len(context) - back]
+        likeliest = tested.oracle.generate(before, 1)[0]
+        reread = spec(suffix=1, answer=1, watched=likeliest if watched is None else watched)
+        ledger.fork(sequence, replace(reread, suffix=before[-1:]), back=back + 1)
+        answer = probed(ledger)
+        assert answer.gap is not None
+        if watched is None:
+            assert answer.gap == pytest.approx(0.0, abs=tested.oracle.LOG_PROB)
+        else:
+            exact = tested.oracle.log_probs(before, [likeliest]) - tested.oracle.log_probs(before, [watched])
+            assert answer.gap == pytest.approx(float(exact[0]), abs=2 * tested.oracle.LOG_PROB)
+            assert answer.gap > 0.1, "the two are too much alike to tell anything"
+        assert answer.rows <= 2  # or the newest token again, too
+        finish(ledger, tested)
+
+
+def test_the_gap_is_that_of_the_answer_s_first_place_alone(tested: EngineUnderTest) -> None:
+    ledger, sequence = decoding(tested)
+    asked = spec(watched=5)
+    first = tested.oracle.generate((*ledger.accounts[sequence].context, *asked.suffix), 1)[0]
+    gaps = []
+    for stops in (frozenset[int](), frozenset({first})):  # whether or not the answer ends there
+        ledger.fork(sequence, replace(asked, answer_stops=stops))
+        gaps.append(probed(ledger).gap)
+        ledger, sequence = decoding(tested)
+    assert gaps[0] == pytest.approx(gaps[1], abs=tested.oracle.LOG_PROB)
+    ledger.fork(sequence, spec())
+    assert probed(ledger).gap is None
+    finish(ledger, tested)
+
+
 def test_sequences_probed_together_all_answer_in_one_step(tested: EngineUnderTest) -> None:
     ledger = Ledger(open_(tested))
     sequences = [ledger.submit(request(4, 30, seed=i)) for i in range(5)]
@@ -424,6 +463,20 @@ def test_adopting_the_last_tokens_there_are_finishes_the_sequence(one: EngineUnd
     finish(ledger, one)
 
 
+@pytest.mark.parametrize("back", [0, 2])
+@pytest.mark.parametrize("keep", [1, 7])
+def test_what_is_adopted_may_be_continued_by_force(tested: EngineUnderTest, keep: int, back: int) -> None:
+    ledger, sequence = decoding(tested)
+    ledger.fork(sequence, spec(), back=back)
+    answer = probed(ledger)
+    ledger.adopt(sequence, answer.probe, keep=keep, then=(7, 7, 8))
+    ledger.step()
+    start = ledger.asked[answer.probe].fork_at
+    path = ledger.asked[answer.probe].spec.suffix + answer.answer
+    assert tuple(ledger.accounts[sequence].tokens[start : start + keep + 3]) == (*path[:keep], 7, 7, 8)
+    finish(ledger, tested)
+
+
 def test_adopting_more_than_was_reserved_is_refused(one: EngineUnderTest) -> None:
     ledger = Ledger(open_(one))
     sequence = ledger.submit(request(new=10))
@@ -433,6 +486,10 @@ def test_adopting_more_than_was_reserved_is_refused(one: EngineUnderTest) -> Non
     answer = probed(ledger)
     with pytest.raises(CapacityError, match=r"(?s)11.*10"):
         ledger.engine.adopt(answer.probe, keep=7)
+    with pytest.raises(CapacityError, match=r"(?s)11.*10"):
+        ledger.engine.adopt(answer.probe, keep=4, then=(1, 2, 3))
+    with pytest.raises(TokenError, match="what follows the probe has token 128, must lie in 0…127"):
+        ledger.engine.adopt(answer.probe, keep=4, then=(1, VOCABULARY))
     finish(ledger, one)
 
 

@@ -195,12 +195,29 @@ def test_a_burst_of_probes_takes_the_passes_of_its_way(way: ProbeWay, passes: li
     finish(ledger)
 
 
+def test_probes_that_read_one_token_again_take_no_pass_of_their_own() -> None:
+    model = HistoryModel()
+    ledger = Ledger(open_(model=model))
+    sequences = [ledger.submit(request(4, 40, seed=seed)) for seed in range(5)]
+    for _ in range(3):
+        ledger.step()
+    for sequence in sequences:
+        last = ledger.accounts[sequence].tokens[-1]
+        ledger.fork(sequence, replace(spec(answer=1, watched=9), suffix=(last,)), back=1)
+    model.passes.clear()
+    answers = ledger.step()
+    assert model.passes == [(10, 1)]
+    assert [(answer.rows, len(answer.answer)) for answer in answers] == [(1, 1)] * 5
+    finish(ledger)
+
+
 def test_the_way_follows_the_load() -> None:
     config = ExLlamaConfig()
     assert config.choose_way(starting=1, suffix=8, rows=2) is ProbeWay.STOCK
     assert config.choose_way(starting=1, suffix=8, rows=3) is ProbeWay.RIDING
     assert config.choose_way(starting=4, suffix=8, rows=16) is ProbeWay.BATCHED
     assert config.choose_way(starting=5, suffix=8, rows=16) is ProbeWay.RIDING
+    assert config.choose_way(starting=5, suffix=1, rows=16) is ProbeWay.STOCK
 
 
 def test_no_more_probes_run_than_may_and_the_rest_follow() -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from controller.policies import Limits
+from controller.request import ExitReason
 from engine.base import CapacityError
 from engine.load import load_model
 from engine.torch_engine import TorchEngine, TorchEngineConfig
-from experiments.evaluation import Question, evaluation_loop, record
+from experiments.evaluation import Question, Record, evaluation_loop, record
 from experiments.questions import bundled_questions
 from experiments.sweeps import exit_point, replay
 from models.chat_model import ChatModel, load_chat_model
@@ -120,3 +121,25 @@ def test_the_bundled_model_is_recorded_through_the_engine_with_all_its_probes() 
     served = record(evaluation_loop(TorchEngine(packed), chat, Limits(threshold=0.9)), chat, questions, max_tokens=640)
     assert sum(one.right for one in served) / len(served) == pytest.approx(told.accuracy, abs=0.1)
     assert sum(one.rows for one in served) / len(served) == pytest.approx(told.tokens, rel=0.1)
+
+
+def test_a_margin_closes_thoughts_of_the_bundled_model_and_the_answers_still_come() -> None:
+    chat, model = load_chat_model(bundled_model()), load_model(bundled_model())
+    questions = bundled_questions(2, seed=4)
+
+    def served(limits: Limits) -> list[Record]:
+        return record(evaluation_loop(TorchEngine(model), chat, limits), chat, questions, max_tokens=640)
+
+    full, never, some, first = served(Limits()), *(served(Limits(margin=margin)) for margin in (0.0, 4.0, 1e6))
+    # greedily a thought closes itself where its close is the likeliest token: probes only cost their rows
+    assert [one.reply for one in never] == [one.reply for one in full]
+    assert all(one.natural and one.rows - one.tokens in (one.transitions, one.transitions - 1) for one in never)
+    assert all(one.exit_reason is ExitReason.MARGIN and one.transitions == 1 for one in first)
+    assert any(one.exit_reason is ExitReason.MARGIN for one in some)
+    for early, whole in zip(some, full, strict=True):
+        assert early.thought == whole.thought[: early.thought_tokens]
+    for one in (*some, *first):
+        assert one.ended
+        assert "\\boxed{" in one.reply
+        closed = one.exit_reason is ExitReason.MARGIN
+        assert one.rows == one.tokens + one.transitions + closed  # two are withdrawn, one row is the reply's

@@ -17,7 +17,7 @@ from controller.plan import Plan, Situation
 from controller.planner import Planner
 from controller.policies import FixedPolicy, Limits, Policy
 from controller.settings import SettingsFile
-from engine.base import Event
+from engine.base import EngineError, Event, ProbeSpec
 from engine.torch_engine import TorchEngine, TorchEngineConfig
 from engine.wrapper import EngineWrapper
 from experiments.evaluation import Question, evaluation_loop
@@ -348,3 +348,14 @@ def test_a_punctual_solver_answers_after_its_delay_and_forgets_all_but_the_lates
     assert str(solver.answer()) == "no plan for 3"
     clock.now = 99.0
     assert solver.answer() is None
+
+
+def test_a_margin_is_refused_since_none_was_recorded(recorded: Recorded) -> None:
+    known = recorded.recording
+    spec = ProbeSpec(
+        suffix=(1,), max_answer_tokens=1, answer_stops=frozenset(), watched=recorded.chat.thinking.close_id
+    )
+    with pytest.raises(
+        EngineError, match=f"watches token {spec.watched}, must watch none: answers alone were recorded"
+    ):
+        known.model.answer(known.questions[0].prompt, (1,), spec)

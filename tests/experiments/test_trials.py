@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from controller.policies import Limits
 from controller.policy_name import PolicyName
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import (
@@ -102,6 +103,11 @@ def test_a_file_names_workloads_policies_and_seeds(tmp_path: Path) -> None:
         ("policy: none", "policy: never", r"yaml:10: `policies\[0\]\.policy` is 'never', must be one of auto, load-a"),
         ("policy: none", "policy: auto", r"yaml:10: `policies\[0\]`: policy is auto, which only a server can resolve"),
         ("threshold: 0.95", "threshold: 1.5", r"yaml:11: `policies\[1\]`: threshold is 1\.5, must lie in \(0, 1\]"),
+        (
+            "policy: fixed, threshold: 0.95",
+            "policy: margin, margin: -1",
+            r"yaml:11: `policies\[1\]`: margin is -1\.0, must be finite and at least 0",
+        ),
         ("threshold: 0.95", "oracle: true", "yaml:1: policy 'sure' is an oracle, which backend live cannot have"),
         ("outer_s: 2", "outer: 2", r"yaml:12: unknown key `policies\[2\]\.controller\.outer`; did you mean `outer_s`?"),
         ("name: ours", "name: sure", "yaml:1: policies has 'sure' twice, names must differ"),
@@ -120,6 +126,14 @@ def test_what_cannot_be_is_told_with_file_line_and_key(tmp_path: Path, old: str,
     assert TEXT.count(old) == 1
     with pytest.raises(ConfigError, match=told):
         read_experiment(written(tmp_path, TEXT.replace(old, new)))
+
+
+def test_a_margin_cannot_be_simulated_since_none_was_recorded(tmp_path: Path) -> None:
+    margin = TEXT.replace("policy: fixed, threshold: 0.95", "policy: margin, margin: 2")
+    assert read_experiment(written(tmp_path, margin)).policies[1].spec.limits == Limits(margin=2.0)
+    simulated = margin.replace("backend: live", "backend: simulated\nrecords: some.jsonl")
+    with pytest.raises(ConfigError, match="yaml:1: policy 'sure' is a margin, of which nothing was recorded"):
+        read_experiment(written(tmp_path, simulated))
 
 
 # --- trials

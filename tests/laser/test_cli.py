@@ -149,6 +149,9 @@ def test_the_reason_is_told_for_every_way_a_thought_can_end() -> None:
     budget = {**laser_object, "exit_reason": "budget", "budget": 64, "probes": 0}
     assert why("length", budget).startswith("stopped thinking: its budget of 64 tokens was spent")
     assert "the answer was cut at max_tokens" in why("length", budget)
+    assert "it would nearly have done so itself after 84 tokens" in why(
+        "stop", {**laser_object, "exit_reason": "margin"}
+    )
     assert why("stop", {**laser_object, "exit_reason": "natural"}).startswith("thought to its end after 84 tokens")
     assert why("stop", {**laser_object, "exit_reason": None, "probes": 0}) == "did not think; 0.42 s"
     assert why("stop", {}) == "the server does not say why it stopped"

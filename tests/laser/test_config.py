@@ -49,6 +49,7 @@ def test_a_misspelt_key_is_named_with_file_and_line(tmp_path: Path) -> None:
         ({"threshold": float("nan")}, r"threshold is nan"),
         ({"port": -1}, "port is -1, must be at least 0"),
         ({"port": 70000}, "port is 70000, must be at most 65535"),
+        ({"policy": "margin", "margin": -1.0}, r"margin is -1\.0, must be finite and at least 0"),
         ({"budget": -1}, "budget is -1, must be at least 0"),
         ({"max_batch": 0}, "max_batch is 0, must be at least 1"),
         ({"cells": 0}, "cells is 0"),
@@ -59,7 +60,6 @@ def test_a_misspelt_key_is_named_with_file_and_line(tmp_path: Path) -> None:
 def test_a_value_out_of_range_is_named_with_its_limit(tmp_path: Path, flags: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         load_config(None, flags)
-    ((name, value),) = flags.items()
-    text = ".nan" if value != value else str(value)
+    text = "".join(f"{name}: {'.nan' if value != value else value}\n" for name, value in flags.items())
     with pytest.raises(ConfigError, match=rf"serve\.yaml:\d+: .*{told}"):
-        load_config(written(tmp_path, f"{name}: {text}\n"), {})
+        load_config(written(tmp_path, text), {})

@@ -92,6 +92,7 @@ def test_a_profiled_model_is_served_load_aware_and_a_burst_moves_its_limits(
             "consistency",
             {"threshold": None, "budget": None, "agree": 3, "every": 32},
         ),
+        ({"policy": PolicyName.MARGIN}, "margin", {"threshold": None, "budget": None, "margin": 6.0}),
     ],
 )
 def test_other_policies_say_who_they_are(
@@ -100,7 +101,7 @@ def test_other_policies_say_who_they_are(
     with running(ServeConfig(model=profiled[0], **options)) as server:  # type: ignore[arg-type]
         told = seen(server)
     assert told["policy"] == policy
-    assert told["limits"] == {"any": {"agree": None, "every": None, **limits}}
+    assert told["limits"] == {"any": {"agree": None, "margin": None, "every": None, **limits}}
     assert told["rung"] is None
 
 

@@ -33,6 +33,7 @@ function whyEnded({ finish_reason, exit_reason, confidence, threshold: bound, bu
   if (exit_reason === "budget") return `its budget of ${tokens} was spent`;
   if (exit_reason === "natural") return "thought to its end";
   if (exit_reason === "consistency") return "its probes agreed";
+  if (exit_reason === "margin") return "nearly at its end";
   if (exit_reason === "deadline") return "its time was up";
   if (exit_reason === "loop") return "it went round in circles";
   if (exit_reason === "requested") return "ended on request";
@@ -41,7 +42,7 @@ function whyEnded({ finish_reason, exit_reason, confidence, threshold: bound, bu
 
 const EXITS = {
   confidence: "were sure", budget: "had spent their budget", natural: "thought to their end", consistency: "had probes that agreed",
-  deadline: "ran out of time", loop: "went round in circles", requested: "were ended on request",
+  margin: "were nearly at their end", deadline: "ran out of time", loop: "went round in circles", requested: "were ended on request",
 };
 const POLICIES = {
   fixed: "fixed limits", budget: "a fixed budget", none: "thoughts end by themselves", paper: "rule: threshold by load",
