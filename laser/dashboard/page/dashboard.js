@@ -233,13 +233,14 @@ function drawLatency({ history, ended, latency, slo_s }) {
   const classes = ["easy", "medium", "hard", "any"].filter((name) => served.some((each) => (each.difficulty ?? "any") === name));
   draw($("latency"), {
     times,
-    lines: slo_s === null ? [] : [{ values: times.map(() => slo_s), look: "slo thin dash" }],
+    lines: Object.entries(slo_s).map(([name, limit]) => ({ values: times.map(() => limit), look: `${name === "any" ? "slo" : name} thin dash` })),
     dots: served.map((each) => ({ at: each.at_s, value: each.total_s, look: each.difficulty ?? "any" })),
-    high: roof([...served.map((each) => each.total_s), slo_s], 0.1),
+    high: roof([...served.map((each) => each.total_s), ...Object.values(slo_s)], 0.1),
     says: `Latency: mean ${seconds(latency.mean_s)}, 95 % below ${seconds(latency.p95_s)}.`,
     legend: [
       ...classes.map((each) => ({ look: `dot ${each}`, words: each === "any" ? "a reply" : each })),
-      ...(slo_s === null ? [] : [{ look: "slo dash", words: `SLO ${slo_s} s` }]),
+      ...Object.entries(slo_s).map(([name, limit]) =>
+        name === "any" ? { look: "slo dash", words: `SLO ${limit} s` } : { look: `${name} dash`, words: `SLO ${limit} s` }),
     ],
   });
 }
@@ -262,6 +263,12 @@ function rule(limits) {
   return `Thoughts are closed once they are ${sure}${bounds.length < limits.length ? "; some classes are not probed" : ""}`;
 }
 
+/** How each class kept its SLO. */
+function kept({ slo }) {
+  return Object.entries(slo).map(([name, { slo_s, within, requests }]) =>
+    `${name === "any" ? "" : `${name} `}${share(within)} of ${requests} in ${slo_s} s`).join(", ");
+}
+
 function tiles({ controller, history, load, latency, slo_s, window_s }) {
   const now = history.at(-1);
   const price = controller.prices?.token_now ?? null;
@@ -272,9 +279,9 @@ function tiles({ controller, history, load, latency, slo_s, window_s }) {
       : ["Arrivals", `${digits(now.counted_rate)} /s`, "counted; this policy estimates nothing"],
     ["In the system", String(load.running + load.waiting), `${load.running} decoded, ${load.waiting} waiting`],
     ["Mean latency", seconds(latency.mean_s), `95 % below ${seconds(latency.p95_s)}; ${minutes}`],
-    slo_s === null
-      ? ["Within SLO", "–", "none is set: --slo-s"]
-      : ["Within SLO", latency.within_slo === null ? "–" : share(latency.within_slo), `of ${latency.requests} in ${slo_s} s; ${minutes}`],
+    !Object.keys(slo_s).length
+      ? ["Within SLO", "–", "none is set: --slo-s, or the controller’s slo_s"]
+      : ["Within SLO", latency.within_slo === null ? "–" : share(latency.within_slo), `${kept(latency)}${latency.within_slo === null ? "" : "; "}${minutes}`],
     ["Price of 1,000 tokens", price === null ? "–" : (price * 1000).toPrecision(2), price === null ? "this policy knows no price" : "correct answers, now"],
     ["Decided by", controller.rung ?? controller.policy, RUNGS[controller.rung] ?? POLICIES[controller.policy] ?? ""],
   ];
