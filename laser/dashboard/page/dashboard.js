@@ -4,6 +4,7 @@ const SHOWN_S = 300; // of the record
 const TRIES_S = [1, 2, 5, 10]; // between tries to connect again
 const ROWS = 12; // of those that ended
 const STYLES = ["", "second", "third"]; // of lines, so that colour is not all that tells them apart
+const KEY = "laser-key"; // in this tab's storage, which ends with the tab
 const EXAMPLES = [
   "Tom has 19 books. He buys 33 more. Tom loses 26. He gives 13 to Zoe. How many books are left at the end?",
   "Here is a list: 37, 32, 82, 92, 51. Find the third largest number.",
@@ -55,14 +56,14 @@ const RUNGS = {
 // --- the server -------------------------------------------------------------------------------------------------------
 
 function headers(more = {}) {
-  const key = sessionStorage.getItem("key");
+  const key = sessionStorage.getItem(KEY);
   return key ? { ...more, authorization: `Bearer ${key}` } : more;
 }
 
 /** The data of a stream of server-sent events; throws what went wrong, in words. */
 async function* events(path, options = {}) {
   const response = await fetch(path, { ...options, headers: headers(options.headers) });
-  $("key").hidden = response.status !== 401;
+  if (response.status === 401) askForKey();
   if (!response.ok) {
     const body = await response.json().catch(() => ({}));
     throw new Error(body.error?.message ?? `the server answered ${response.status}`);
@@ -76,6 +77,27 @@ async function* events(path, options = {}) {
     rest = parts.pop();
     for (const part of parts) if (part.startsWith("data: ")) yield part.slice(6);
   }
+}
+
+let useKey = null; // what goes on once there is a new key; null: none is wanted
+
+/** Shows where a key is to be put, and why; `events` are asked for again once there is one. */
+function askForKey() {
+  const known = sessionStorage.getItem(KEY) !== null;
+  $("key-note").textContent = known
+    ? "The server does not take this key. Enter another, or ask whoever runs the server for one."
+    : "This server answers only those who have a key. Enter one, or ask whoever runs the server for one.";
+  $("forget").hidden = true;
+  if (!$("key").hidden) return;
+  $("key").hidden = false;
+  $("key-text").focus();
+  if (seen === null) $("sentence").textContent = "What the server does is shown once you have entered a key.";
+}
+
+function keyGiven() {
+  $("key").hidden = true;
+  $("forget").hidden = sessionStorage.getItem(KEY) === null;
+  useKey?.();
 }
 
 /** What is known: the last status, with the history and the ended requests of all of them. */
@@ -103,13 +125,19 @@ async function follow() {
     } catch (error) {
       if (error instanceof SyntaxError || error instanceof ReferenceError) throw error;
     }
-    connection("lost");
-    await new Promise((wake) => setTimeout(wake, 1000 * TRIES_S[Math.min(tries, TRIES_S.length - 1)]));
+    if ($("key").hidden) {
+      connection("lost");
+      await new Promise((wake) => setTimeout(wake, 1000 * TRIES_S[Math.min(tries, TRIES_S.length - 1)]));
+    } else {
+      connection("locked");
+      await new Promise((wake) => { useKey = wake; });
+      tries = -1;
+    }
   }
 }
 
 function connection(state) {
-  const words = { live: "live", lost: "no connection, trying again" }[state];
+  const words = { live: "live", lost: "no connection, trying again", locked: "needs a key" }[state];
   if ($("connection").textContent !== words) $("connection").textContent = words; // said aloud: only if it is new
   $("connection").className = `pill ${state}`;
 }
@@ -467,9 +495,20 @@ $("pause").addEventListener("click", ({ currentTarget }) => {
 });
 $("key").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem("key", $("key-text").value);
-  $("key").hidden = true;
+  const key = $("key-text").value.trim();
+  if (!/^[!-~]+$/.test(key)) {
+    $("key-note").textContent = "A key has letters, digits and signs of ASCII only, and no spaces.";
+    return;
+  }
+  $("key-text").value = "";
+  sessionStorage.setItem(KEY, key);
+  keyGiven();
 });
+$("forget").addEventListener("click", () => {
+  sessionStorage.removeItem(KEY);
+  location.reload();
+});
+$("forget").hidden = sessionStorage.getItem(KEY) === null;
 for (const text of EXAMPLES) {
   const button = el("button", { type: "button", text });
   button.addEventListener("click", () => {
