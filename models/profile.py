@@ -130,6 +130,12 @@ class Profile:
             p95_steps=np.array(self.p95_steps)[:, rows, columns],
         )
 
+    @property
+    def full_thought_rate(self) -> float:
+        """Requests/s that the engine can serve with full thought, in the calibration's mix of classes."""
+        tokens = np.average(np.array(self.tokens)[:, 0, 0], weights=self.counts)
+        return float(self.queue().capacity / tokens)
+
     def queue(self) -> Plant:
         """The engine as a queue; the spread of a request's tokens is that of full thoughts, all classes together."""
         counts = np.array(self.counts, dtype=np.float64)

@@ -36,7 +36,7 @@ def command(url: str, key: str | None, once: bool) -> None:
 
     try:
         if once or not console.is_terminal:
-            look = Look(status=asyncio.run(feed.status()), connection=Connection.POLLING)
+            look = Look(status=asyncio.run(feed.status()), connection=Connection.ONCE)
             console.print(Frame(look=look, url=feed.base))
         else:
             asyncio.run(live())

@@ -29,6 +29,7 @@ class Connection(StrEnum):
 
     LIVE = "live"  # from events
     POLLING = "polling"  # events do not come: asked for
+    ONCE = "seen once"
     LOST = "no connection"  # what was seen last
 
 

@@ -51,7 +51,8 @@ class Frame:
         if self.look.why is not None and self.look.connection is not Connection.LIVE:
             top.append((1, _line(f"{self.look.why}; trying again", "red")))
         top += [(1, _line(problem, "red")) for problem in status.problems]
-        top.append((1, _line(sentence(status), "bold")))
+        said = sentence(status)
+        top.append((1, Text(said, "bold") if height is None else _line(said, "bold")))
         if status.controller.note and height is None:
             top.append((1, _line(f"policy {status.controller.policy}: {status.controller.note}", "dim")))
         top.append(_facts(status, width))
@@ -117,9 +118,9 @@ def _facts(status: Status, width: int) -> tuple[int, Table]:
         ),
         ("Within SLO", share(latency.within_slo), slo),
         (
-            "1,000 tokens",
+            "Shadow price",
             "–" if token_price is None else f"{1000 * token_price:.2g}",
-            "no price is known" if token_price is None else "correct answers: the price now",
+            "no price is known" if token_price is None else "answers per 1,000 tokens",
         ),
         ("Decided by", clean(controller.rung or controller.policy), _cache(status)),
     ]
@@ -145,7 +146,7 @@ def _cache(status: Status) -> str:
 
 def _charts(status: Status, width: int) -> Table:
     """Arrivals with the estimate's band, and thresholds by class."""
-    half = (width - 2) // 2
+    half = (width - 6) // 2
     points = status.history
     rates = [point.rate for point in points]
     counted = Series(values=[point.counted_rate for point in points], style="dim", mark="·")
@@ -178,7 +179,7 @@ def _charts(status: Status, width: int) -> Table:
     table = _grid(2)
     limits = points[-1].limits
     table.add_row(
-        Text.assemble(("Load", "bold"), (" requests/s ", "dim"), ("━ estimate ░ ± σ ", "cyan"), ("· counted", "dim")),
+        Text.assemble(("Load", "bold"), (" /s  ", "dim"), ("━ estimate ░ ± σ ", "cyan"), ("· counted", "dim")),
         Text.assemble(
             ("Threshold", "bold"),
             (" 1: never ", "dim"),
@@ -268,7 +269,7 @@ def _running(running: Sequence[Running], count: int, width: int) -> Table:
         tokens = f"{each.thought_tokens}{'' if each.budget is None else f'/{each.budget}'}"
         cells: list[str | Text] = [
             str(each.number),
-            Text(each.difficulty or "–", STYLES.get(each.difficulty or "", "")),
+            _class(each.difficulty),
         ]
         cells += [each.stage.value] if wide else []
         cells += [tokens, _confidence(each, wide)]
@@ -277,6 +278,10 @@ def _running(running: Sequence[Running], count: int, width: int) -> Table:
     if not count:
         table.add_row("", Text("nothing", "dim"))
     return table
+
+
+def _class(difficulty: str | None) -> Text:
+    return Text(clean(difficulty or "–"), STYLES.get(difficulty or "", ""))
 
 
 def _confidence(each: Running, wide: bool) -> Text:
@@ -300,7 +305,7 @@ def _ended(ended: Sequence[Ended], reasons: str, width: int) -> Table:
             table.add_column(name, no_wrap=True, overflow="ellipsis")
     for each in ended:
         cells: list[str | Text] = [
-            str(each.number), Text(each.difficulty or "–", STYLES.get(each.difficulty or "", "")), why_ended(each),
+            str(each.number), _class(each.difficulty), why_ended(each),
             str(each.thought_tokens),
         ]  # fmt: skip
         cells += [str(each.probes)] if wide else []
