@@ -74,14 +74,18 @@ async def _run(demo: Demo, port: int, console: Console) -> None:
         async with serving(server_config(Path(directory), port), Path(directory) / "log") as url:
             console.print(f"The dashboard, while this runs: {url}/", markup=False, soft_wrap=True)
             console.print(f"{rate:.1f} requests/s, then {FACTOR * rate:.1f}, then {rate:.1f} again.")
-            async with asyncio.TaskGroup() as group:
-                driving = group.create_task(_drive(demo, url))
+            driving = asyncio.create_task(_drive(demo, url))
+            try:
                 async with aclosing(_looks(demo, Feed(url), driving)) as looks:
                     if console.is_terminal:
                         await show(looks, console, url, note=lambda: demo.note)
                     else:
                         await _print(demo, looks, console)
+            finally:
                 driving.cancel()
+                await asyncio.wait({driving})
+            if not driving.cancelled():
+                driving.result()  # raises what it has ended with
 
 
 async def _drive(demo: Demo, url: str) -> None:

@@ -81,6 +81,8 @@ class Recorder:
             problems=[*([self._trouble] if self._trouble else ()), *controller.problems],
             controller=controller,
             load=view.load,
+            drain_s=view.drain_s,
+            turned_away=view.turned_away,
             running=list(view.running),
             latency=latency([each for _, each in self._ended], slo_s),
             history=[point for number, point in self._points if number > since],

@@ -52,7 +52,9 @@ class Status(BaseModel):
     window_s: float  # that is remembered
     problems: list[str]  # in words; empty: all is well
     controller: ControllerReport
-    load: Load
+    load: Load  # whoever waits before the engine counts as waiting, too
+    drain_s: float  # until all that wait have begun
+    turned_away: int  # requests since the server's start
     running: list[Running]  # queued ones too, oldest first
     latency: Latency
     history: list[Point]

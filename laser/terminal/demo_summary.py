@@ -15,16 +15,19 @@ from laser.terminal.words import seconds, share, threshold
 
 def table(demo: Demo) -> Table:
     """Latency, accuracy, thoughts and thresholds, phase by phase."""
-    traffic = demo.traffic
-    whole = Phase(name="all", begin_s=0.0, end_s=traffic.total_s)
+    whole = Phase(name="all", begin_s=0.0, end_s=demo.traffic.total_s)
     classes = list(dict.fromkeys(name for _, each in demo.thresholds for name in each))
-    found = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    found.add_column("")
-    for name in ("Requests", "Mean", "95 % below", "Right", "Thought tokens", *(f"Threshold {one}" for one in classes)):
-        found.add_column(name, justify="right")
-    for phase in (*traffic.phases, whole):
+    rows = ["requests", "mean latency", "95 % below", "right answers", "thought tokens"]
+    rows += [f"threshold, {name}" for name in classes]
+    found = Table(box=None, padding=(0, 2, 0, 0))
+    found.add_column("", style="dim")
+    columns = [rows]
+    for phase in (*demo.traffic.phases, whole):
+        found.add_column(phase.name, justify="right", no_wrap=True)
         records, thresholds = demo.measured(phase)
-        found.add_row(phase.name, *_numbers(records), *(_reached(thresholds.get(name, [])) for name in classes))
+        columns.append([*_numbers(records), *(_reached(thresholds.get(name, [])) for name in classes)])
+    for row in zip(*columns, strict=True):
+        found.add_row(*row)
     return found
 
 

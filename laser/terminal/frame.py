@@ -18,9 +18,9 @@ from laser.terminal.words import (
     budget,
     clean,
     exits,
-    kept,
     many,
     number,
+    queue,
     seconds,
     sentence,
     share,
@@ -99,7 +99,8 @@ def _facts(status: Status, width: int) -> tuple[int, Table]:
     now = status.history[-1]
     latency, price, controller = status.latency, status.controller.prices, status.controller
     token_price = price.token_now if price else None
-    slo = kept(latency) if latency.slo else "nothing has ended yet" if status.slo_s else "none is set"
+    judged = sum(one.requests for one in latency.slo.values())
+    slo = f"of {judged}, by class below" if judged else "nothing has ended yet" if status.slo_s else "none is set"
     facts = [
         (
             "Arrivals",
@@ -109,7 +110,7 @@ def _facts(status: Status, width: int) -> tuple[int, Table]:
         (
             "In the system",
             str(status.load.running + status.load.waiting),
-            f"{status.load.running} decoded, {status.load.waiting} waiting",
+            queue(status),
         ),
         (
             "Mean latency",

@@ -82,12 +82,15 @@ def exits(latency: Latency) -> str:
     return ", ".join(said)
 
 
-def kept(latency: Latency) -> str:
-    """How each class kept its SLO."""
-    return ", ".join(
-        f"{'' if name == 'any' else f'{name} '}{share(one.within)} of {one.requests} in {one.slo_s:g} s"
-        for name, one in latency.slo.items()
-    )
+def queue(status: Status) -> str:
+    """Who is in the system, and how long the queue is."""
+    load = status.load
+    said = [f"{load.running} decoded, {load.waiting} waiting"]
+    if load.waiting:
+        said.append(f"the last begins in {seconds(status.drain_s)}")
+    if status.turned_away:
+        said.append(f"{status.turned_away} turned away")
+    return "; ".join(said)
 
 
 def sentence(status: Status) -> str:

@@ -52,7 +52,16 @@ def ended(
 
 def view(at_s: float, *, arrived: int = 0, finished: int = 0, last: tuple[Ended, ...] = ()) -> View:
     load = Load(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=100)
-    return View(at_s=at_s, load=load, arrived=arrived, finished=finished, running=(), ended=last)
+    return View(
+        at_s=at_s,
+        load=load,
+        drain_s=0.0,
+        turned_away=0,
+        arrived=arrived,
+        finished=finished,
+        running=(),
+        ended=last,
+    )
 
 
 def told(recorder: Recorder, since: int = 0) -> Status:
@@ -215,6 +224,7 @@ def test_what_waits_and_what_thinks_is_told(narrow: LiveServer) -> None:
                     if line.startswith("data: "):
                         seen = Status.model_validate_json(line.removeprefix("data: "))
                         if sorted(each.stage.value for each in seen.running) == ["thinking", "waiting"]:
+                            assert (seen.load.running, seen.load.waiting) == (1, 1)
                             break
             for each in asked:
                 each.cancel()

@@ -297,7 +297,16 @@ function kept({ slo }) {
     `${name === "any" ? "" : `${name} `}${share(within)} of ${requests} in ${slo_s} s`).join(", ");
 }
 
-function tiles({ controller, history, load, latency, slo_s, window_s }) {
+/** Who is in the system, and how long the queue is. */
+function queue({ load, drain_s, turned_away }) {
+  const words = [`${load.running} decoded, ${load.waiting} waiting`];
+  if (load.waiting) words.push(`the last begins in ${seconds(drain_s)}`);
+  if (turned_away) words.push(`${turned_away} turned away`);
+  return words.join("; ");
+}
+
+function tiles(status) {
+  const { controller, history, load, latency, slo_s, window_s } = status;
   const now = history.at(-1);
   const price = controller.prices?.token_now ?? null;
   const minutes = `last ${Math.round(window_s / 60)} min`;
@@ -305,7 +314,7 @@ function tiles({ controller, history, load, latency, slo_s, window_s }) {
     now.rate
       ? ["Arrivals", `${digits(now.rate.value)} ± ${digits(now.rate.sigma)} /s`, `estimate; counted ${digits(now.counted_rate)}`]
       : ["Arrivals", `${digits(now.counted_rate)} /s`, "counted; this policy estimates nothing"],
-    ["In the system", String(load.running + load.waiting), `${load.running} decoded, ${load.waiting} waiting`],
+    ["In the system", String(load.running + load.waiting), queue(status)],
     ["Mean latency", seconds(latency.mean_s), `95 % below ${seconds(latency.p95_s)}; ${minutes}`],
     !Object.keys(slo_s).length
       ? ["Within SLO", "–", "none is set: --slo-s, or the controller’s slo_s"]
