@@ -29,7 +29,7 @@ class Connection(StrEnum):
 
     LIVE = "live"  # from events
     POLLING = "polling"  # events do not come: asked for
-    ONCE = "seen once"
+    ONCE = "seen once"  # asked for, and not again
     LOST = "no connection"  # what was seen last
 
 

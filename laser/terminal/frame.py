@@ -32,7 +32,7 @@ WIDE, NARROW = 110, 64  # columns from which on tables stand side by side; below
 CHART = 6  # lines
 ROWS = 12  # of a table where height is no matter
 STYLES = {"easy": "green", "medium": "yellow", "hard": "blue"}  # by class
-STATES = {Connection.LIVE: "green", Connection.POLLING: "yellow", Connection.LOST: "red"}
+STATES = {Connection.LIVE: "green", Connection.POLLING: "yellow", Connection.LOST: "red", Connection.ONCE: "dim"}
 BAR = 8  # columns
 
 
