@@ -91,12 +91,16 @@ class Demo:
         return 0.0 if self._began_s is None else self._clock() - self._began_s
 
     @property
+    def phase(self) -> Phase | None:
+        """Which part of it lasts; None: all requests have been sent."""
+        return self.traffic.phase(self.at_s)
+
+    @property
     def note(self) -> str:
         """Where it is."""
         if self._began_s is None:
             return "demo: warming up"
-        phase = self.traffic.phase(self.at_s)
-        if phase is None:
+        if (phase := self.phase) is None:
             return f"demo: {self.asked - len(self.records)} replies still to come"
         return f"demo: {phase.name}, {self.at_s:.0f} of {self.traffic.total_s:g} s"
 
