@@ -102,7 +102,7 @@ def gone(url: str) -> bool:
 
 
 def test_a_short_demo_shows_itself_and_sums_up_what_it_measured() -> None:
-    with demo("--seconds", "9") as (process, url):
+    with demo("--seconds", "7") as (process, url):
         assert "policy" in CliRunner().invoke(main, ["top", "--url", url]).output
         output, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
