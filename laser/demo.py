@@ -86,6 +86,11 @@ class Demo:
         self._began_s: float | None = None
 
     @property
+    def begun(self) -> bool:
+        """Whether the server is warm, and requests come."""
+        return self._began_s is not None
+
+    @property
     def at_s(self) -> float:
         """Since the first request could come; 0 before."""
         return 0.0 if self._began_s is None else self._clock() - self._began_s

@@ -108,11 +108,11 @@ async def _print(demo: Demo, looks: AsyncGenerator[Look, None], console: Console
     """Looks as lines."""
     from laser.terminal.words import number, seconds, threshold
 
-    last_s, last = -EVERY_S, demo.phase
+    last_s, last = -EVERY_S, (demo.begun, demo.phase)
     async for look in looks:
-        if demo.at_s - last_s < EVERY_S and demo.phase == last:
+        if demo.at_s - last_s < EVERY_S and (demo.begun, demo.phase) == last:
             continue
-        last_s, last = demo.at_s, demo.phase
+        last_s, last = demo.at_s, (demo.begun, demo.phase)
         status = look.status
         load, rate = status.load, status.history[-1].rate
         limits = ", ".join(f"{name} {threshold(each.threshold)}" for name, each in status.controller.limits.items())
