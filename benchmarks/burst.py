@@ -275,9 +275,7 @@ def capacity(model: Path | None) -> float:
     from models.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
 
-    profile = read_profile((model or bundled_model()) / FILE_NAME)
-    tokens = np.average(np.array(profile.tokens)[:, 0, 0], weights=profile.counts)
-    return float(profile.queue().capacity / tokens)
+    return read_profile((model or bundled_model()) / FILE_NAME).full_thought_rate
 
 
 def main() -> None:

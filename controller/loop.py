@@ -123,10 +123,12 @@ class ServingLoop:
 
     def view(self) -> View:
         """What runs and what has ended lately."""
-        now = self._clock()
+        now, load, queue = self._clock(), self._engine.load(), self._queue
         return View(
             at_s=now,
-            load=self._engine.load(),
+            load=replace(load, waiting=load.waiting + queue.waiting),
+            drain_s=queue.drain_s,
+            turned_away=queue.turned_away,
             arrived=self._arrived,
             finished=self._finished,
             running=tuple(live.running(now) for live in self._requests.values()),

@@ -94,11 +94,16 @@ class SettingsFile:
         try:
             settings = self._read()
         except ConfigError as error:
-            self.error = " ".join(str(error).split())
+            self.error = self._told(error)
             return False
         self.error = None
         changed, self.settings = settings != self.settings, settings
         return changed
+
+    def _told(self, error: ConfigError) -> str:
+        """In one line, without where the file lies: clients see it."""
+        said = " ".join(str(error).split())
+        return said if self._path is None else said.replace(str(self._path), self._path.name)
 
     def _stamp(self) -> tuple[int, int] | None:
         try:

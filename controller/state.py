@@ -44,6 +44,7 @@ class ControllerState:
     limits: tuple[Limits, ...]
     target: tuple[Limits, ...]  # where the rate limit lets thresholds go
     price: float | None  # of a token, now, correct answers; None at the safe point
+    slo_s: tuple[float, ...]  # within which 95 % of each class's requests are to end; empty: there is no SLO
     slo_steps: tuple[float, ...] | None  # decode steps that each class's SLO leaves a request now; None: there is none
     decision: Decision | None  # what was planned: prices of the constraints, expectations
     solves: Solves

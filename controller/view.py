@@ -77,7 +77,9 @@ class View:
     """The loop between two ticks."""
 
     at_s: float  # on the loop's clock
-    load: Load
+    load: Load  # whoever waits before the engine counts as waiting, too
+    drain_s: float  # until all that wait have begun
+    turned_away: int  # requests since the beginning
     arrived: int  # requests since the beginning
     finished: int  # requests since the beginning, failed ones included, cancelled ones not
     running: tuple[Running, ...]  # queued ones too, oldest first

@@ -10,6 +10,8 @@ import click
 COMMANDS = {
     "serve": "Serve a model over HTTP, OpenAI-compatible.",
     "ask": "Ask a running server one question.",
+    "top": "Show what a running server does, live in the terminal.",
+    "demo": "Show a burst on the bundled model, with a server of its own.",
     "evaluate": "Measure a model's answers, and what early exit costs and saves.",
     "calibrate": "Measure a model's profile: what early exit may do, and what it costs.",
     "analyze": "Work out what a profile implies: fronts, policy map, prices, capacity.",

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import httpx
 
+CONNECT_S = 5.0  # that a server has to take a connection
+
 
 class AskError(Exception):
     """No answer could be had; the message says why and what to do."""
@@ -41,9 +43,9 @@ Piece: TypeAlias = Thought | Answer | End
 
 def ask(url: str, question: str) -> Iterator[Piece]:
     """Put one question to the server at `url`; the pieces of its reply as they come. Raises AskError."""
-    base = url.rstrip("/").removesuffix("/v1")
+    base = address(url)
     body = {"messages": [{"role": "user", "content": question}], "stream": True}
-    timeout = httpx.Timeout(60.0, connect=5.0)  # s; the server is never silent for longer than its pings allow
+    timeout = httpx.Timeout(60.0, connect=CONNECT_S)  # s; the server is never silent for longer than its pings allow
     try:
         # a proxy from the environment would keep us from a server on this machine or the local network
         with (
@@ -52,17 +54,28 @@ def ask(url: str, question: str) -> Iterator[Piece]:
         ):
             if response.status_code != 200:
                 response.read()
-                raise AskError(f"{base} answered {response.status_code}: {_message(response)}")
+                raise AskError(f"{base} answered {response.status_code}: {said(response)}")
             yield from _pieces(response.iter_lines(), base)
-    except httpx.ConnectError as error:
-        raise AskError(f"no server answers at {base}; start one with `laser serve`") from error
-    except httpx.InvalidURL as error:
-        raise AskError(f"{url!r} is not a URL: {error}") from error
-    except httpx.UnsupportedProtocol as error:
-        raise AskError(f"{url!r} is not a URL that begins with http:// or https://") from error
-    except httpx.TransportError as error:
-        reason = str(error) or type(error).__name__
-        raise AskError(f"the connection to {base} broke off: {reason}") from error
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise AskError(unreachable(error, base)) from error
+
+
+def address(url: str) -> str:
+    """The address of a server, with or without the /v1 that OpenAI's clients want."""
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def unreachable(error: httpx.RequestError | httpx.InvalidURL, base: str) -> str:
+    """Why there is no answer from a server, and what to do."""
+    match error:
+        case httpx.InvalidURL():
+            return f"{base!r} is not a URL: {error}"
+        case httpx.UnsupportedProtocol():
+            return f"{base!r} is not a URL that begins with http:// or https://"
+        case httpx.ConnectError() | httpx.ConnectTimeout():
+            return f"no server answers at {base}; start one with `laser serve`"
+        case _:
+            return f"the connection to {base} broke off: {str(error) or type(error).__name__}"
 
 
 def _pieces(lines: Iterator[str], base: str) -> Iterator[Piece]:
@@ -90,7 +103,8 @@ def _pieces(lines: Iterator[str], base: str) -> Iterator[Piece]:
     raise AskError(f"the connection to {base} broke off before the reply was complete")
 
 
-def _message(response: httpx.Response) -> str:
+def said(response: httpx.Response) -> str:
+    """What a server said of an error; its body must have been read."""
     try:
         return str(response.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):

@@ -61,7 +61,7 @@ class ServeConfig:
     every: int | None = None  # tokens from one probe to the next; None: at transition points
     shortest_first: bool = False  # of waiting requests the one of the shortest predicted thought starts, not the first
     thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
-    slo_s: float | None = None  # that a reply should take at most; the dashboard counts who kept it
+    slo_s: float | None = None  # that a reply should take at most, for the dashboard; the controller's SLOs come first
     default_max_tokens: int = 2048  # thought and answer, for requests that do not say; less where the context is short
     max_budget: int | None = None  # thinking tokens that no request may have more of
     effort: EffortShares = field(default_factory=EffortShares)  # what `reasoning_effort` means

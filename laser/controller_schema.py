@@ -89,6 +89,7 @@ class ControllerReport(BaseModel):
     limits: dict[str, LimitsReport]  # by class; `any` where classes make no difference
     target: dict[str, LimitsReport] | None = None  # where the rate limit lets thresholds go
     certified: CertifiedReport | None = None
+    slo_s: dict[str, float] | None = None  # within which 95 % of each class's requests are to end; null: no SLO
     slo_steps: dict[str, float] | None = None  # decode steps that each class's SLO leaves a request now; null: no SLO
     rung: str | None = None  # who decided: policy map, price bisection or safe point
     problems: list[str] = []
@@ -119,6 +120,7 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
         certified=CertifiedReport(
             lowest_threshold=None if lowest == NEVER else lowest, smallest_budget=min(budgets, default=None)
         ),
+        slo_s=_floats(state, list(state.slo_s)) if state.slo_s else None,
         slo_steps=None if state.slo_steps is None else _floats(state, list(state.slo_steps)),
         rung=state.rung,
         problems=list(state.problems),

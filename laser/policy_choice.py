@@ -91,7 +91,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         watcher=made.watcher,
         profile=profile,
         shortest_first=config.shortest_first,
-        note=note,
+        note=note and note.replace(str(directory / FILE_NAME), FILE_NAME),  # where it lies is not for clients
         ends=tuple(ends),
     )
 

@@ -131,10 +131,19 @@ class Profile:
         )
 
     @property
+    def full_thought_tokens(self) -> float:
+        """Mean token rows of a request with full thought, in the calibration's mix of classes."""
+        return float(np.average(np.array(self.tokens)[:, 0, 0], weights=self.counts))
+
+    @property
     def reply_s(self) -> float:
         """Seconds that a mean reply with full thought takes with the engine to itself."""
-        full = np.average(np.array(self.tokens)[:, 0, 0], weights=self.counts)
-        return float(full / self.queue().rate(1))
+        return self.full_thought_tokens / self.queue().rate(1)
+
+    @property
+    def full_thought_rate(self) -> float:
+        """Requests/s that the engine can serve with full thought."""
+        return self.queue().capacity / self.full_thought_tokens
 
     def queue(self) -> Plant:
         """The engine as a queue; the spread of a request's tokens is that of full thoughts, all classes together."""

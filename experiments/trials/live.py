@@ -102,10 +102,19 @@ async def serving(config: Path, log: Path) -> AsyncIterator[str]:
                 await server.wait()
 
 
-async def drive(url: str, questions: Sequence[Question], requests: Requests, max_tokens: int, took: Took) -> None:
+async def drive(
+    url: str,
+    questions: Sequence[Question],
+    requests: Requests,
+    max_tokens: int,
+    took: Took,
+    *,
+    begin: Callable[[], None] = lambda: None,
+) -> None:
     """Send all requests when they are due, and wait for their replies. Raises ServerError where not even one is served.
 
-    One request goes before, which nobody counts: what is slow the first time is not the first one's fault.
+    One request goes before, which nobody counts: what is slow the first time is not the first one's fault. `begin` is
+    called when it has been answered: then their times begin.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=TIMEOUT_S, limits=limits) as client:
@@ -113,6 +122,7 @@ async def drive(url: str, questions: Sequence[Question], requests: Requests, max
             await _ask(client, questions[0], max_tokens)
         except (httpx.HTTPError, ReplyError) as error:
             raise ServerError(f"laser serve does not answer: {error}") from error
+        begin()
         began = time.monotonic()
         async with asyncio.TaskGroup() as group:
             arrivals = zip(requests.times.tolist(), requests.questions.tolist(), strict=True)

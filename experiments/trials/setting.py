@@ -8,8 +8,6 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from controller.objective import Objective, Wishes
 from experiments.evaluation import Question
 from experiments.questions import bundled_questions
@@ -46,10 +44,7 @@ class Setting:
     @cached_property
     def capacity(self) -> float | None:
         """Requests/s that the profile says can be served with full thought."""
-        if self.profile is None:
-            return None
-        full = np.average(np.array(self.profile.tokens)[:, 0, 0], weights=self.profile.counts)
-        return float(self.profile.queue().capacity / full)
+        return None if self.profile is None else self.profile.full_thought_rate
 
     @cached_property
     def latency_weight(self) -> float:

@@ -54,7 +54,9 @@ GRACE_S = 5  # that connections have to close once all replies have ended
 @click.option("--every", type=int, help="Tokens from one probe to the next. [default: at transition points]")
 @click.option("--shortest-first/--first-come", default=None, help="Who starts first. [default: first-come]")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
-@click.option("--slo-s", type=float, help="Seconds a reply should take at most, for the dashboard. [default: none]")
+@click.option(
+    "--slo-s", type=float, help="Seconds a reply should take; SLOs of the controller come first. [default: none]"
+)
 @click.option("--default-max-tokens", type=int, help="Reply length for requests that name none. [default: 2048]")
 @click.option(
     "--engine",

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections import deque
 from dataclasses import replace
 
-import numpy as np
-
 from controller.view import Ended, View
-from engine.base import FinishReason
 from laser.controller_schema import ControllerReport
-from laser.dashboard.schema import Latency, Point, Status
+from laser.dashboard.latency import latency, slos
+from laser.dashboard.schema import Point, Status
 
 WINDOW_S = 300.0  # that is remembered
 COUNT_S = 10.0  # over which arrivals are counted
@@ -24,6 +21,7 @@ class Recorder:
     """Remembers views of a server, numbered from 1."""
 
     def __init__(self, *, model: str, slo_s: float | None = None) -> None:
+        """`slo_s`: that a reply should take at most, where the controller has no SLOs of its own."""
         self.number = 0  # of the last look
         self._model = model
         self._slo_s = slo_s
@@ -73,17 +71,20 @@ class Recorder:
             return None
         view, controller = self._last
         assert self._began_s is not None
+        slo_s = slos(controller, self._slo_s)
         return Status(
             number=self.number,
             at_s=view.at_s - self._began_s,
             model=self._model,
-            slo_s=self._slo_s,
+            slo_s=slo_s,
             window_s=WINDOW_S,
             problems=[*([self._trouble] if self._trouble else ()), *controller.problems],
             controller=controller,
             load=view.load,
+            drain_s=view.drain_s,
+            turned_away=view.turned_away,
             running=list(view.running),
-            latency=latency([each for _, each in self._ended], self._slo_s),
+            latency=latency([each for _, each in self._ended], slo_s),
             history=[point for number, point in self._points if number > since],
             ended=[each for number, each in self._ended if number > since][-TOLD:],
         )
@@ -96,18 +97,3 @@ class Recorder:
             seen.popleft()
         (then_s, then), (now_s, now) = seen[0], seen[-1]
         return (now - then) / (now_s - then_s) if now_s > then_s else 0.0
-
-
-def latency(ended: Sequence[Ended], slo_s: float | None) -> Latency:
-    """How these requests went."""
-    served = [each for each in ended if each.finish_reason is not FinishReason.ERROR]
-    totals = np.array([each.total_s for each in served])
-    return Latency(
-        requests=len(ended),
-        failed=len(ended) - len(served),
-        mean_s=float(totals.mean()) if served else None,
-        p95_s=float(np.quantile(totals, 0.95)) if served else None,
-        mean_thought_tokens=float(np.mean([each.thought_tokens for each in served])) if served else None,
-        within_slo=None if slo_s is None or not ended else float(np.sum(totals <= slo_s)) / len(ended),
-        exits=dict(Counter(each.exit_reason.value for each in ended if each.exit_reason is not None)),
-    )

@@ -21,6 +21,14 @@ class Point(BaseModel):
     token_price: float | None  # correct answers per token
 
 
+class Attainment(BaseModel):
+    """How a class's requests that ended within the window kept the SLO now in force."""
+
+    slo_s: float  # that a reply should take at most
+    requests: int  # failed ones included
+    within: float  # share of these; failed ones are late
+
+
 class Latency(BaseModel):
     """How the requests went that ended within the window; null: none did."""
 
@@ -29,7 +37,8 @@ class Latency(BaseModel):
     mean_s: float | None  # from arrival to the last token, of those that did not fail
     p95_s: float | None
     mean_thought_tokens: float | None
-    within_slo: float | None  # share of all, failed ones counted as late; null also where there is no SLO
+    within_slo: float | None  # share of those that have an SLO; null: none has
+    slo: dict[str, Attainment]  # by class; `any` where the model tells none
     exits: dict[str, int]  # thoughts by why they ended
 
 
@@ -39,11 +48,13 @@ class Status(BaseModel):
     number: int  # of this look at the server
     at_s: float  # since the record began
     model: str
-    slo_s: float | None  # that a reply should take at most
+    slo_s: dict[str, float]  # SLOs in force, by class; `any`: one for all; empty: none
     window_s: float  # that is remembered
     problems: list[str]  # in words; empty: all is well
     controller: ControllerReport
-    load: Load
+    load: Load  # whoever waits before the engine counts as waiting, too
+    drain_s: float  # until all that wait have begun
+    turned_away: int  # requests since the server's start
     running: list[Running]  # queued ones too, oldest first
     latency: Latency
     history: list[Point]

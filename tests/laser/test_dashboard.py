@@ -14,8 +14,9 @@ from controller.view import Ended, View
 from engine.base import FinishReason, Load
 from laser.config import PolicyName
 from laser.controller_schema import ControllerReport, LimitsReport
+from laser.dashboard.latency import latency, slos
 from laser.dashboard.monitor import Monitor
-from laser.dashboard.recorder import TOLD, WINDOW_S, Recorder, latency
+from laser.dashboard.recorder import TOLD, WINDOW_S, Recorder
 from laser.dashboard.schema import Status
 from laser.engine_thread import EngineFailure
 from tests.laser.live_server import WAIT_S, LiveServer, chat, wait_until
@@ -25,11 +26,17 @@ CONTROLLER = ControllerReport(
 )
 
 
-def ended(number: int, at_s: float, total_s: float = 1.0, reason: FinishReason = FinishReason.STOP) -> Ended:
+def ended(
+    number: int,
+    at_s: float,
+    total_s: float = 1.0,
+    reason: FinishReason = FinishReason.STOP,
+    difficulty: str | None = None,
+) -> Ended:
     return Ended(
         number=number,
         at_s=at_s,
-        difficulty=None,
+        difficulty=difficulty,
         finish_reason=reason,
         exit_reason=None if reason is FinishReason.ERROR else ExitReason.CONFIDENCE,
         confidence=0.95,
@@ -45,7 +52,16 @@ def ended(number: int, at_s: float, total_s: float = 1.0, reason: FinishReason =
 
 def view(at_s: float, *, arrived: int = 0, finished: int = 0, last: tuple[Ended, ...] = ()) -> View:
     load = Load(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=100)
-    return View(at_s=at_s, load=load, arrived=arrived, finished=finished, running=(), ended=last)
+    return View(
+        at_s=at_s,
+        load=load,
+        drain_s=0.0,
+        turned_away=0,
+        arrived=arrived,
+        finished=finished,
+        running=(),
+        ended=last,
+    )
 
 
 def told(recorder: Recorder, since: int = 0) -> Status:
@@ -93,12 +109,34 @@ def test_arrivals_are_counted_over_the_last_seconds() -> None:
 
 def test_failed_requests_are_late_whatever_their_time() -> None:
     four = [ended(1, 0.0, 1.0), ended(2, 0.0, 2.0), ended(3, 0.0, 9.0), ended(4, 0.0, 0.1, FinishReason.ERROR)]
-    found = latency(four, slo_s=2.0)
+    found = latency(four, {"any": 2.0})
     assert (found.requests, found.failed, found.within_slo) == (4, 1, 0.5)
     assert found.mean_s == 4.0
     assert found.exits == {"confidence": 3}
-    assert latency(four, slo_s=None).within_slo is None
-    assert latency([], slo_s=2.0).mean_s is None
+    assert latency(four, {}).within_slo is None
+    assert latency([], {"any": 2.0}).mean_s is None
+
+
+def test_each_class_is_held_against_its_own_slo() -> None:
+    took = [("hard", 3.0), ("easy", 0.5), ("easy", 3.0), ("hard", 9.0), ("hard", 1.0)]
+    ones = [ended(number, 0.0, total_s, difficulty=name) for number, (name, total_s) in enumerate(took)]
+    found = latency(ones, {"easy": 1.0, "medium": 2.0, "hard": 4.0})
+    assert {name: (each.slo_s, each.requests, each.within) for name, each in found.slo.items()} == {
+        "easy": (1.0, 2, 0.5),
+        "hard": (4.0, 3, pytest.approx(2 / 3)),
+    }
+    assert found.within_slo == pytest.approx(3 / 5)
+    assert {name: each.within for name, each in latency(ones, {"any": 3.0}).slo.items()} == {
+        "easy": 1.0,
+        "hard": pytest.approx(2 / 3),
+    }
+
+
+def test_the_controller_s_slos_come_before_the_server_s() -> None:
+    steering = CONTROLLER.model_copy(update={"slo_s": {"easy": 1.0, "hard": 4.0}})
+    assert slos(steering, 2.0) == {"easy": 1.0, "hard": 4.0}
+    assert slos(CONTROLLER, 2.0) == {"any": 2.0}
+    assert slos(CONTROLLER, None) == {}
 
 
 def test_an_engine_that_cannot_be_seen_is_a_problem_until_it_can_again() -> None:
@@ -186,6 +224,7 @@ def test_what_waits_and_what_thinks_is_told(narrow: LiveServer) -> None:
                     if line.startswith("data: "):
                         seen = Status.model_validate_json(line.removeprefix("data: "))
                         if sorted(each.stage.value for each in seen.running) == ["thinking", "waiting"]:
+                            assert (seen.load.running, seen.load.waiting) == (1, 1)
                             break
             for each in asked:
                 each.cancel()

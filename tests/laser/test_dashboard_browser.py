@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from selenium import webdriver
@@ -14,9 +15,11 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.laser.live_server import LiveServer, wait_until
+from laser.config import ServeConfig
+from tests.laser.live_server import LiveServer, running, wait_until
 
 PATIENCE_S = 60.0
+SECRET = "a-key-for-the-page"
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,58 @@ def test_a_paused_page_stands_still(browser: webdriver.Chrome, confident: LiveSe
     assert text(browser, "#ended tbody") == held
     browser.find_element(By.ID, "pause").click()
     wait_until(lambda: text(browser, "#ended tbody") != held, PATIENCE_S)
+
+
+@pytest.fixture(scope="module")
+def locked(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server that wants a key."""
+    keys = tmp_path_factory.mktemp("keys") / "keys.yaml"
+    keys.write_text(f"keys:\n  - {{name: app, key: {SECRET}}}\n")
+    with running(ServeConfig(model=random_model, name="locked", keys=keys)) as live:
+        yield live
+
+
+def give(browser: webdriver.Chrome, key: str) -> None:
+    browser.find_element(By.ID, "key-text").send_keys(key, Keys.ENTER)
+
+
+def test_a_page_without_a_key_says_what_to_do_and_lives_once_it_has_one(
+    browser: webdriver.Chrome, locked: LiveServer
+) -> None:
+    browser.get(locked.url)
+    field = browser.find_element(By.ID, "key-text")
+    wait_until(field.is_displayed, PATIENCE_S)
+    wait_until(lambda: text(browser, "#connection") == "needs a key", PATIENCE_S)
+    assert "Enter one, or ask whoever runs the server" in text(browser, "#key-note")
+    assert browser.switch_to.active_element == field
+    give(browser, "ключ")
+    assert "ASCII only" in text(browser, "#key-note")
+    field.clear()
+    give(browser, "wrong")
+    wait_until(lambda: "does not take this key" in text(browser, "#key-note"), PATIENCE_S)
+    give(browser, SECRET)
+    wait_until(lambda: text(browser, "#connection") == "live", PATIENCE_S)
+    assert not field.is_displayed()
+    browser.get_log("browser")  # Chromium tells of each 401
+    browser.find_element(By.ID, "question").send_keys("What is 3 + 4?", Keys.ENTER)
+    wait_until(lambda: bool(text(browser, ".turn .why")), 2 * PATIENCE_S)
+    assert "No answer" not in text(browser, ".turn .why")
+    assert browser.get_log("browser") == []
+
+
+def test_a_key_stays_in_its_tab_and_can_be_forgotten(browser: webdriver.Chrome, locked: LiveServer) -> None:
+    browser.get(locked.url)
+    browser.execute_script("sessionStorage.clear()")
+    browser.refresh()
+    wait_until(browser.find_element(By.ID, "key-text").is_displayed, PATIENCE_S)
+    give(browser, SECRET)
+    wait_until(lambda: text(browser, "#connection") == "live", PATIENCE_S)
+    browser.refresh()
+    wait_until(lambda: text(browser, "#connection") == "live", PATIENCE_S)
+    assert browser.execute_script("return localStorage.length + document.cookie.length") == 0
+    browser.find_element(By.ID, "forget").click()
+    wait_until(lambda: text(browser, "#connection") == "needs a key", PATIENCE_S)
+    assert browser.execute_script("return sessionStorage.length") == 0
 
 
 def test_nothing_overflows_at_the_width_of_a_phone(browser: webdriver.Chrome, confident: LiveServer) -> None:

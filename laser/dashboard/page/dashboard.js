@@ -4,6 +4,7 @@ const SHOWN_S = 300; // of the record
 const TRIES_S = [1, 2, 5, 10]; // between tries to connect again
 const ROWS = 12; // of those that ended
 const STYLES = ["", "second", "third"]; // of lines, so that colour is not all that tells them apart
+const KEY = "laser-key"; // in this tab's storage, which ends with the tab
 const EXAMPLES = [
   "Tom has 19 books. He buys 33 more. Tom loses 26. He gives 13 to Zoe. How many books are left at the end?",
   "Here is a list: 37, 32, 82, 92, 51. Find the third largest number.",
@@ -56,14 +57,14 @@ const RUNGS = {
 // --- the server -------------------------------------------------------------------------------------------------------
 
 function headers(more = {}) {
-  const key = sessionStorage.getItem("key");
+  const key = sessionStorage.getItem(KEY);
   return key ? { ...more, authorization: `Bearer ${key}` } : more;
 }
 
 /** The data of a stream of server-sent events; throws what went wrong, in words. */
 async function* events(path, options = {}) {
   const response = await fetch(path, { ...options, headers: headers(options.headers) });
-  $("key").hidden = response.status !== 401;
+  if (response.status === 401) askForKey();
   if (!response.ok) {
     const body = await response.json().catch(() => ({}));
     throw new Error(body.error?.message ?? `the server answered ${response.status}`);
@@ -77,6 +78,27 @@ async function* events(path, options = {}) {
     rest = parts.pop();
     for (const part of parts) if (part.startsWith("data: ")) yield part.slice(6);
   }
+}
+
+let useKey = null; // what goes on once there is a new key; null: none is wanted
+
+/** Shows where a key is to be put, and why; `events` are asked for again once there is one. */
+function askForKey() {
+  const known = sessionStorage.getItem(KEY) !== null;
+  $("key-note").textContent = known
+    ? "The server does not take this key. Enter another, or ask whoever runs the server for one."
+    : "This server answers only those who have a key. Enter one, or ask whoever runs the server for one.";
+  $("forget").hidden = true;
+  if (!$("key").hidden) return;
+  $("key").hidden = false;
+  $("key-text").focus();
+  if (seen === null) $("sentence").textContent = "What the server does is shown once you have entered a key.";
+}
+
+function keyGiven() {
+  $("key").hidden = true;
+  $("forget").hidden = sessionStorage.getItem(KEY) === null;
+  useKey?.();
 }
 
 /** What is known: the last status, with the history and the ended requests of all of them. */
@@ -104,13 +126,19 @@ async function follow() {
     } catch (error) {
       if (error instanceof SyntaxError || error instanceof ReferenceError) throw error;
     }
-    connection("lost");
-    await new Promise((wake) => setTimeout(wake, 1000 * TRIES_S[Math.min(tries, TRIES_S.length - 1)]));
+    if ($("key").hidden) {
+      connection("lost");
+      await new Promise((wake) => setTimeout(wake, 1000 * TRIES_S[Math.min(tries, TRIES_S.length - 1)]));
+    } else {
+      connection("locked");
+      await new Promise((wake) => { useKey = wake; });
+      tries = -1;
+    }
   }
 }
 
 function connection(state) {
-  const words = { live: "live", lost: "no connection, trying again" }[state];
+  const words = { live: "live", lost: "no connection, trying again", locked: "needs a key" }[state];
   if ($("connection").textContent !== words) $("connection").textContent = words; // said aloud: only if it is new
   $("connection").className = `pill ${state}`;
 }
@@ -234,13 +262,14 @@ function drawLatency({ history, ended, latency, slo_s }) {
   const classes = ["easy", "medium", "hard", "any"].filter((name) => served.some((each) => (each.difficulty ?? "any") === name));
   draw($("latency"), {
     times,
-    lines: slo_s === null ? [] : [{ values: times.map(() => slo_s), look: "slo thin dash" }],
+    lines: Object.entries(slo_s).map(([name, limit]) => ({ values: times.map(() => limit), look: `${name === "any" ? "slo" : name} thin dash` })),
     dots: served.map((each) => ({ at: each.at_s, value: each.total_s, look: each.difficulty ?? "any" })),
-    high: roof([...served.map((each) => each.total_s), slo_s], 0.1),
+    high: roof([...served.map((each) => each.total_s), ...Object.values(slo_s)], 0.1),
     says: `Latency: mean ${seconds(latency.mean_s)}, 95 % below ${seconds(latency.p95_s)}.`,
     legend: [
       ...classes.map((each) => ({ look: `dot ${each}`, words: each === "any" ? "a reply" : each })),
-      ...(slo_s === null ? [] : [{ look: "slo dash", words: `SLO ${slo_s} s` }]),
+      ...Object.entries(slo_s).map(([name, limit]) =>
+        name === "any" ? { look: "slo dash", words: `SLO ${limit} s` } : { look: `${name} dash`, words: `SLO ${limit} s` }),
     ],
   });
 }
@@ -263,7 +292,22 @@ function rule(limits) {
   return `Thoughts are closed once they are ${sure}${bounds.length < limits.length ? "; some classes are not probed" : ""}`;
 }
 
-function tiles({ controller, history, load, latency, slo_s, window_s }) {
+/** How each class kept its SLO. */
+function kept({ slo }) {
+  return Object.entries(slo).map(([name, { slo_s, within, requests }]) =>
+    `${name === "any" ? "" : `${name} `}${share(within)} of ${requests} in ${slo_s} s`).join(", ");
+}
+
+/** Who is in the system, and how long the queue is. */
+function queue({ load, drain_s, turned_away }) {
+  const words = [`${load.running} decoded, ${load.waiting} waiting`];
+  if (load.waiting) words.push(`the last begins in ${seconds(drain_s)}`);
+  if (turned_away) words.push(`${turned_away} turned away`);
+  return words.join("; ");
+}
+
+function tiles(status) {
+  const { controller, history, load, latency, slo_s, window_s } = status;
   const now = history.at(-1);
   const price = controller.prices?.token_now ?? null;
   const minutes = `last ${Math.round(window_s / 60)} min`;
@@ -271,11 +315,11 @@ function tiles({ controller, history, load, latency, slo_s, window_s }) {
     now.rate
       ? ["Arrivals", `${digits(now.rate.value)} ± ${digits(now.rate.sigma)} /s`, `estimate; counted ${digits(now.counted_rate)}`]
       : ["Arrivals", `${digits(now.counted_rate)} /s`, "counted; this policy estimates nothing"],
-    ["In the system", String(load.running + load.waiting), `${load.running} decoded, ${load.waiting} waiting`],
+    ["In the system", String(load.running + load.waiting), queue(status)],
     ["Mean latency", seconds(latency.mean_s), `95 % below ${seconds(latency.p95_s)}; ${minutes}`],
-    slo_s === null
-      ? ["Within SLO", "–", "none is set: --slo-s"]
-      : ["Within SLO", latency.within_slo === null ? "–" : share(latency.within_slo), `of ${latency.requests} in ${slo_s} s; ${minutes}`],
+    !Object.keys(slo_s).length
+      ? ["Within SLO", "–", "none is set: --slo-s, or the controller’s slo_s"]
+      : ["Within SLO", latency.within_slo === null ? "–" : share(latency.within_slo), `${kept(latency)}${latency.within_slo === null ? "" : "; "}${minutes}`],
     ["Price of 1,000 tokens", price === null ? "–" : (price * 1000).toPrecision(2), price === null ? "this policy knows no price" : "correct answers, now"],
     ["Decided by", controller.rung ?? controller.policy, RUNGS[controller.rung] ?? POLICIES[controller.policy] ?? ""],
   ];
@@ -461,9 +505,20 @@ $("pause").addEventListener("click", ({ currentTarget }) => {
 });
 $("key").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem("key", $("key-text").value);
-  $("key").hidden = true;
+  const key = $("key-text").value.trim();
+  if (!/^[!-~]+$/.test(key)) {
+    $("key-note").textContent = "A key has letters, digits and signs of ASCII only, and no spaces.";
+    return;
+  }
+  $("key-text").value = "";
+  sessionStorage.setItem(KEY, key);
+  keyGiven();
 });
+$("forget").addEventListener("click", () => {
+  sessionStorage.removeItem(KEY);
+  location.reload();
+});
+$("forget").hidden = sessionStorage.getItem(KEY) === null;
 for (const text of EXAMPLES) {
   const button = el("button", { type: "button", text });
   button.addEventListener("click", () => {
