@@ -46,7 +46,8 @@ class Frame:
     keys: str = ""  # that may be pressed
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width, height, status = options.max_width, options.height, self.look.status
+        width, status = options.max_width, self.look.status
+        height = console.height if console.is_alt_screen else options.height  # a Live does not hand its height on
         top: list[tuple[int, RenderableType]] = [(1, self._head())]
         if self.look.why is not None and self.look.connection is not Connection.LIVE:
             top.append((1, _line(f"{self.look.why}; trying again", "red")))
