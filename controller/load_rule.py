@@ -2,7 +2,8 @@
 
     θ = θ_max − (θ_max − θ_min)·tanh(EMA(n)/scale),  taken to the nearest certified threshold
 
-It knows no classes, no budgets and no prices. Its constants are ours: rules of this shape are published without theirs.
+It knows no classes, no budgets and no prices. Its constants are ours: rules of this shape are published without theirs,
+and without the budgets by class and load that go with them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class LoadRuleSettings:
     """The rule's constants."""
 
     memory_s: float = 5.0  # the mean of the load forgets to 1/e in so many seconds
-    scale: float = 16.0  # requests in the system at which tanh is at 0.76: half a full batch of 32
+    scale: float = 16.0  # requests in the system at which tanh is at 0.76, e.g. half a full batch
 
     def __post_init__(self) -> None:
         for name in ("memory_s", "scale"):

@@ -103,7 +103,7 @@ def make_policy(
     if spec.policy in _CONTROLLERS:
         adaptive = controller(_CONTROLLERS[spec.policy](profile))
     elif spec.policy is PolicyName.PAPER:
-        adaptive = LoadRule(_unbudgeted(profile), LoadRuleSettings())
+        adaptive = LoadRule(_unbudgeted(profile), LoadRuleSettings(scale=max_batch / 2.0))
     else:
         budgets = [profile.budgets[j] for i, j in profile.points() if i == 0]
         adaptive = LoadTable(spread(budgets, max_batch))

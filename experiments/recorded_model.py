@@ -1,7 +1,8 @@
 """The model that calibration has recorded: full thoughts, their probes, and what follows where they are closed.
 
 What was not recorded is taken from what was, on the nearest place before it: a thought closed between two budgets goes
-on as from the shorter one, and a probe forked elsewhere answers as the one before. Of a reply behind its thought only
+on as from the shorter one, and a probe forked elsewhere answers as the one before. Nothing was recorded of thoughts
+closed before the shortest budget: they count as wrong. Of a reply behind its thought only
 the length is recorded: one token stands for all of it.
 """
 
@@ -89,8 +90,9 @@ class RecordedThought:
         """Tokens that follow a landing forced behind so many of the thought, and whether the answer is right."""
         trace, landing = self._trace, len(self._landing)
         if at < len(trace.thought) and self._closings:
-            closing = self._closings[max(0, bisect_right(self._budgets, at) - 1)]
-            return max(1, closing.tokens - landing), closing.right
+            place = bisect_right(self._budgets, at) - 1
+            closing = self._closings[max(0, place)]
+            return max(1, closing.tokens - landing), closing.right and place >= 0
         right = trace.right if at >= len(trace.thought) else self._right_before(at)
         return max(1, trace.tokens - len(trace.thought) - landing), right
 

@@ -57,16 +57,21 @@ class Difference:
     gained: int  # right now, wrong before
 
 
-def difference(before: Truths, now: Truths, rng: np.random.Generator) -> Difference:
-    """Compare two ways of answering, question by question.
+def difference(
+    before: Truths, now: Truths, rng: np.random.Generator, questions: npt.ArrayLike | None = None
+) -> Difference:
+    """Compare two ways of answering, request by request; None: each asks another of the `questions`.
 
-    A resample of n questions with replacement draws how many of them were lost, kept and gained: a multinomial. So the
-    bootstrap needs no copy of the questions.
+    A resample draws questions with replacement, all requests of each: what repeats tells nothing new. Questions that
+    are asked as often and lose as much are alike, so a resample only draws how many there are of each kind.
     """
     change = before.astype(int) - now.astype(int)
     lost, gained, count = int((change == 1).sum()), int((change == -1).sum()), len(change)
-    resampled = rng.multinomial(count, np.array([lost, gained, count - lost - gained]) / count, size=RESAMPLES)
-    low, high = np.percentile(100.0 * (resampled[:, 0] - resampled[:, 1]) / count, [2.5, 97.5])
+    _, places = np.unique(np.arange(count) if questions is None else np.asarray(questions), return_inverse=True)
+    asked = np.stack((np.bincount(places), np.bincount(places, weights=change).astype(int)), axis=1)
+    kinds, many = np.unique(asked, axis=0, return_counts=True)
+    resampled = rng.multinomial(len(asked), many / len(asked), size=RESAMPLES) @ kinds
+    low, high = np.percentile(100.0 * resampled[:, 1] / resampled[:, 0], [2.5, 97.5])
     return Difference(
         points_lost=100.0 * (lost - gained) / count, low=float(low), high=float(high), lost=lost, gained=gained
     )

@@ -17,7 +17,7 @@ from experiments.workloads import AnyWorkload
 from models.difficulty import CLASSES
 from models.strict_yaml import read
 
-CONSTANT = (PolicyName.NONE, PolicyName.FIXED, PolicyName.BUDGET)  # those that differ in threshold and budget alone
+CONSTANT = (PolicyName.NONE, PolicyName.NO_THINKING, PolicyName.FIXED, PolicyName.BUDGET)  # a threshold and a budget
 
 
 class Backend(StrEnum):
@@ -168,9 +168,9 @@ class Experiment:
             if self.synthetic is not None and getattr(self, name) is not None:
                 raise ValueError(f"{name} is {getattr(self, name)}, but synthetic is given: must not be")
         for one in self.policies:
-            if self.backend is Backend.SIMULATED and one.policy is PolicyName.MARGIN:
+            if self.backend is Backend.SIMULATED and one.policy in (PolicyName.MARGIN, PolicyName.NO_THINKING):
                 raise ValueError(
-                    f"policy {one.name!r} is a margin, of which nothing was recorded: backend must be live"
+                    f"policy {one.name!r} is {one.policy}, of which nothing was recorded: backend must be live"
                 )
         if self.backend is Backend.LIVE:
             for name in ("profile", "records", "synthetic"):

@@ -9,10 +9,11 @@ import numpy as np
 
 from experiments.request_record import RequestRecord
 from experiments.statistics import Difference, difference
-from experiments.trials.experiment import Experiment, NamedPolicy
+from experiments.trials.experiment import Backend, Experiment, NamedPolicy
 from experiments.trials.outcome import Outcome, outcome
 from experiments.trials.paired import Paired, paired
 from experiments.trials.setting import Setting
+from experiments.trials.speed import relative_speed
 from experiments.trials.store import Store
 
 Runs = tuple[tuple[RequestRecord, ...], ...]  # by seed, in order of arrival; what came during the warm-up left out
@@ -27,6 +28,7 @@ class PolicyFound:
     lost: Difference | None  # accuracy against full thought; None: that is what it is, or it has not been run
     worst: tuple[str, Difference] | None  # the benchmark that loses most
     against: dict[str, Paired]  # other policies by their names
+    speeds: tuple[float, ...]  # live, by seed: the machine's meanwhile, over that of the profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class WorkloadFound:
 
     name: str
     requests: int  # of all seeds
+    questions: int  # different ones among them
     policies: dict[str, PolicyFound]
     best_threshold: str | None  # the best constant one without a budget, in hindsight, by utility
     best_constant: str | None  # the best constant threshold and budget
@@ -58,6 +61,7 @@ def findings(setting: Setting, store: Store) -> Findings:
     experiment = setting.experiment
     runs: dict[str, dict[str, list[tuple[RequestRecord, ...]]]] = {}
     origins: dict[str, dict[str, object]] = {}
+    speeds: dict[str, dict[str, list[float]]] = {}
     complete = 0
     for trial in setting.trials:
         described = setting.describe(trial)
@@ -65,10 +69,15 @@ def findings(setting: Setting, store: Store) -> Findings:
             continue
         complete += 1
         records = store.read(trial.slug, described)
+        if experiment.backend is Backend.LIVE and setting.profile is not None:
+            speed = relative_speed(records, setting.profile.queue())
+            speeds.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(speed)
         counted = tuple(one for one in records if one.at_s >= experiment.warmup_s)
         runs.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(counted)
         origin = store.origin(trial.slug)
-        origins.setdefault(f"{origin['date'][:10]} {origin['processor']} {origin['versions']}", origin)
+        origins.setdefault(
+            f"{origin['date'][:10]} {origin['processor']} {origin['versions']} {_commit(origin)}", origin
+        )
     whole = {
         workload: {name: tuple(by_seed) for name, by_seed in policies.items() if _whole(by_seed, experiment)}
         for workload, policies in runs.items()
@@ -77,7 +86,7 @@ def findings(setting: Setting, store: Store) -> Findings:
         experiment=experiment,
         latency_weight=setting.latency_weight,
         workloads=tuple(
-            _workload(experiment, name, whole[name], setting.latency_weight)
+            _workload(experiment, name, whole[name], setting.latency_weight, speeds.get(name, {}))
             for name in experiment.workload_names
             if whole.get(name)
         ),
@@ -85,6 +94,10 @@ def findings(setting: Setting, store: Store) -> Findings:
         trials=len(setting.trials),
         origins=tuple(origins.values()),
     )
+
+
+def _commit(origin: Mapping[str, object]) -> object:
+    return origin.get("commit", "unknown")
 
 
 def best(candidates: Sequence[NamedPolicy], outcomes: Mapping[str, Outcome]) -> str | None:
@@ -97,8 +110,10 @@ def _whole(by_seed: Sequence[Sequence[RequestRecord]], experiment: Experiment) -
     return len(by_seed) == len(experiment.seeds) and any(one.error is None for records in by_seed for one in records)
 
 
-def _workload(experiment: Experiment, name: str, runs: Mapping[str, Runs], weight: float) -> WorkloadFound:
-    slo = experiment.slo_s
+def _workload(
+    experiment: Experiment, name: str, runs: Mapping[str, Runs], weight: float, speeds: Mapping[str, list[float]]
+) -> WorkloadFound:
+    slo, some = experiment.slo_s, next(iter(runs.values()))
     seconds = (experiment.duration_s - experiment.warmup_s) * len(experiment.seeds)
     outcomes = {policy: outcome(_all(of), slo, seconds=seconds, latency_weight=weight) for policy, of in runs.items()}
     constants = [one for one in experiment.all_policies if one.constant]
@@ -110,11 +125,12 @@ def _workload(experiment: Experiment, name: str, runs: Mapping[str, Runs], weigh
 
     def found(policy: str) -> PolicyFound:
         full = runs.get(experiment.full_thought) if policy != experiment.full_thought else None
-        by_benchmark = {} if full is None else _by_benchmark(full, runs[policy])
+        by_benchmark = {} if full is None else _by_benchmark(_pairs(full, runs[policy], experiment))
         return PolicyFound(
             name=policy,
             outcome=outcomes[policy],
-            lost=None if full is None else _lost(_all(full), _all(runs[policy])),
+            lost=None if full is None else _lost(_pairs(full, runs[policy], experiment)),
+            speeds=tuple(speeds.get(policy, ())),
             worst=max(by_benchmark.items(), key=lambda item: item[1].points_lost, default=None),
             against={
                 reference: paired(
@@ -127,7 +143,8 @@ def _workload(experiment: Experiment, name: str, runs: Mapping[str, Runs], weigh
 
     return WorkloadFound(
         name=name,
-        requests=sum(map(len, next(iter(runs.values())))),
+        requests=sum(map(len, some)),
+        questions=len({_question(seed, one, experiment) for seed, run in enumerate(some) for one in run}),
         policies={one.name: found(one.name) for one in experiment.all_policies if one.name in runs},
         best_threshold=best_threshold,
         best_constant=best_constant,
@@ -135,17 +152,48 @@ def _workload(experiment: Experiment, name: str, runs: Mapping[str, Runs], weigh
     )
 
 
-def _by_benchmark(full: Runs, runs: Runs) -> dict[str, Difference]:
-    pairs: dict[str, list[tuple[RequestRecord, RequestRecord]]] = {}
-    for one, other in zip(_all(full), _all(runs), strict=True):
-        pairs.setdefault(one.benchmark, []).append((one, other))
-    return {name: _lost([one for one, _ in mine], [other for _, other in mine]) for name, mine in pairs.items()}
+def _question(seed: int, record: RequestRecord, experiment: Experiment) -> tuple[int, int]:
+    """Which question was asked: each seed has others live, and those that were recorded in simulation."""
+    return (seed if experiment.backend is Backend.LIVE else 0, record.question)
 
 
-def _lost(before: Sequence[RequestRecord], now: Sequence[RequestRecord]) -> Difference:
-    """Points of accuracy, request by request."""
-    rights = [np.array([bool(one.right) for one in records], dtype=np.bool_) for records in (before, now)]
-    return difference(rights[0], rights[1], np.random.default_rng(0))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pair:
+    """A request under full thought, and under another policy."""
+
+    question: tuple[int, int]
+    benchmark: str
+    before: bool  # right
+    now: bool
+
+
+def _pairs(full: Runs, runs: Runs, experiment: Experiment) -> list[_Pair]:
+    return [
+        _Pair(
+            question=_question(seed, one, experiment),
+            benchmark=one.benchmark,
+            before=bool(one.right),
+            now=bool(other.right),
+        )
+        for seed, (before, now) in enumerate(zip(full, runs, strict=True))
+        for one, other in zip(before, now, strict=True)
+    ]
+
+
+def _by_benchmark(pairs: Sequence[_Pair]) -> dict[str, Difference]:
+    names = dict.fromkeys(one.benchmark for one in pairs)
+    return {name: _lost([one for one in pairs if one.benchmark == name]) for name in names}
+
+
+def _lost(pairs: Sequence[_Pair]) -> Difference:
+    """Points of accuracy."""
+    places = {question: place for place, question in enumerate(dict.fromkeys(one.question for one in pairs))}
+    return difference(
+        np.array([one.before for one in pairs], dtype=np.bool_),
+        np.array([one.now for one in pairs], dtype=np.bool_),
+        np.random.default_rng(0),
+        [places[one.question] for one in pairs],
+    )
 
 
 def _all(runs: Runs) -> list[RequestRecord]:

@@ -145,11 +145,12 @@ async def _one(
     completion_tokens, first_answer_s, error, right = 0, None, None, None
     try:
         reply = await _ask(client, question, max_tokens)
+        ended = time.monotonic()
         laser, completion_tokens = reply.laser, reply.completion_tokens
         first_answer_s = None if reply.first_answer is None else reply.first_answer - due
         right = question.grade(reply.content)
     except (httpx.HTTPError, ReplyError) as failure:
-        error = f"{type(failure).__name__}: {failure}"
+        ended, error = time.monotonic(), f"{type(failure).__name__}: {failure}"
     took(
         RequestRecord(
             number=number,
@@ -160,7 +161,7 @@ async def _one(
             at_s=at_s,
             queue_s=laser.get("queue_ms", 0.0) / 1e3,
             first_answer_s=first_answer_s,
-            latency_s=time.monotonic() - due,
+            latency_s=ended - due,
             thought_tokens=laser.get("reasoning_tokens", 0),
             completion_tokens=completion_tokens,
             rows=completion_tokens + laser.get("probe_tokens", 0) + laser.get("withdrawn_tokens", 0),

@@ -95,14 +95,18 @@ def _facts(one: Experiment, found: Findings) -> Iterable[tuple[str, str]]:
     yield "utility", f"accuracy less {found.latency_weight:.2g} for each second of mean latency, in points"
     yield (
         "intervals",
-        "95 %: Wilson's for shares, a paired bootstrap over questions for accuracy lost, a paired bootstrap over "
-        "blocks of √n consecutive requests for what a policy changes",
+        "95 %: Wilson's for shares, over requests; a paired bootstrap over questions for accuracy lost; a paired "
+        "bootstrap over blocks of √n consecutive requests for what a policy changes",
     )
     for origin in found.origins:
         versions = origin["versions"]
         assert isinstance(versions, dict)
         said = ", ".join(f"{name} {number}" for name, number in versions.items())
-        yield "ran on", f"{origin['processor']}, {origin['cores']} cores, from {origin['date']}; {said}"
+        commit = origin.get("commit", "unknown")
+        yield (
+            "ran on",
+            f"{origin['processor']}, {origin['cores']} cores, from {origin['date']}; commit {commit}; {said}",
+        )
 
 
 def _overview(found: Findings) -> Iterable[Section]:
@@ -148,9 +152,14 @@ def _across(found: Findings, title: str, cell: Callable[[PolicyFound, WorkloadFo
 
 def _section(experiment: Experiment, of: WorkloadFound) -> Section:
     shown = _shown(experiment, of)
-    text = f"{of.requests} requests."
+    text = f"{of.requests} requests, {of.questions} different questions."
+    if speeds := [speed for one in of.policies.values() for speed in one.speeds]:
+        text += f" The machine's speed over the profile's was {min(speeds):.2f} to {max(speeds):.2f}."
     if of.best_constant is not None:
-        text += f" Best constant threshold and budget in hindsight, by utility: {of.best_constant}"
+        tried = [one.name for one in experiment.all_policies if one.constant and one.name in of.policies]
+        text += (
+            f" Best constant threshold and budget in hindsight, by utility, of {', '.join(tried)}: {of.best_constant}"
+        )
         text += f"; best constant threshold alone: {of.best_threshold}." if of.best_threshold else "."
     references = [
         reference

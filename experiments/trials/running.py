@@ -13,19 +13,41 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from multiprocessing import get_context
+from statistics import median
 from typing import Any
 
-from experiments.provenance import processor
+from experiments.provenance import commit, processor
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Backend, Experiment
-from experiments.trials.live import run_live
+from experiments.trials.live import ServerError, run_live
 from experiments.trials.setting import Setting
 from experiments.trials.simulated import simulation
+from experiments.trials.speed import relative_speed
 from experiments.trials.store import Store
 from experiments.trials.trial import Trial
 
 Advance = Callable[[int], None]
 Play = Callable[[Sequence[Trial]], list[list[RequestRecord]]]
+
+
+def slowed(setting: Setting, store: Store, share: float) -> list[Trial]:
+    """Complete live trials in which the machine had less than this share of its median speed under their workload.
+
+    Others may have used it meanwhile: policies that ran at different speeds can't be compared.
+    """
+    if setting.experiment.backend is not Backend.LIVE or setting.profile is None:
+        return []
+    plant = setting.profile.queue()
+    speeds = {
+        trial: relative_speed(store.read(trial.slug, description), plant)
+        for trial in setting.trials
+        if store.has(trial.slug, description := setting.describe(trial))
+    }
+    return [
+        trial
+        for trial, speed in speeds.items()
+        if speed < share * median(other for one, other in speeds.items() if one.workload == trial.workload)
+    ]
 
 
 def run_missing(setting: Setting, store: Store, *, jobs: int, advance: Advance) -> None:
@@ -43,13 +65,17 @@ def run_missing(setting: Setting, store: Store, *, jobs: int, advance: Advance) 
 
 def _run_live(setting: Setting, store: Store, trial: Trial, advance: Advance) -> None:
     with store.writing(trial.slug, setting.describe(trial), circumstances()) as draft:
+        errors: list[str | None] = []
 
         def took(record: RequestRecord) -> None:
             draft.add(record)
+            errors.append(record.error)
             advance(1)
 
         asked = setting.requests(trial)
         asyncio.run(run_live(setting.experiment, trial.policy, setting.questions(trial.seed), asked, took))
+        if errors and None not in errors:
+            raise ServerError(f"{trial.slug}: all {len(errors)} requests failed, the first with {errors[0]}")
 
 
 def _run_simulated(setting: Setting, store: Store, trial: Trial) -> int:
@@ -107,5 +133,6 @@ def circumstances() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         "load_average": list(os.getloadavg()),  # of other work: it slows wall clocks
         "python": platform.python_version(),
+        "commit": commit(),
         "versions": {name: version(name) for name in ("laser-serving", "torch", "numpy")},
     }

@@ -2,6 +2,7 @@
 
 What is sought is the highest mean utility over the experiment's workloads. The first settings tried are the
 experiment's own, so what is found is never worse on the training seeds; only the other seeds tell whether it is better.
+They have other arrivals; the recorded questions are the same for all.
 """
 
 from __future__ import annotations

@@ -43,19 +43,28 @@ def command() -> None:
 @click.option(
     "--jobs", type=click.IntRange(1), help="Simulated trials at once; live ones run alone. [default: all cores]"
 )
-def run(file: Path, out: Path | None, jobs: int | None) -> None:
+@click.option(
+    "--again",
+    type=click.FloatRange(0.0, 1.0, min_open=True),
+    help="Of live trials run those anew in which the machine had less than this share of its median speed.",
+)
+def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> None:
     """Run what is missing of the experiment in FILE.
 
     May be killed and started again at any time: what is complete is kept, what is not is run again from its beginning.
     """
     from experiments.trials.live import ServerError
-    from experiments.trials.running import counts, run_missing
+    from experiments.trials.running import counts, run_missing, slowed
     from experiments.trials.store import Store
 
     try:
         setting = _setting(file)
         store = Store(out or _results(file))
         with store.locked():
+            if again is not None:
+                for trial in slowed(setting, store, again):
+                    click.echo(f"{trial.slug} ran on a slower machine than the others: run anew")
+                    store.discard(trial.slug)
             total, done = counts(setting, store)
             with click.progressbar(length=total, label=f"{len(setting.trials)} trials") as bar:
                 bar.update(done)

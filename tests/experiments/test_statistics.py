@@ -103,6 +103,16 @@ def test_the_bootstrap_is_that_of_questions_drawn_with_replacement() -> None:
     assert found.low < found.points_lost < found.high
 
 
+def test_questions_that_repeat_tell_nothing_new() -> None:
+    rng = np.random.default_rng(5)
+    before, now = rng.random(150) < 0.9, rng.random(150) < 0.8
+    once = difference(before, now, np.random.default_rng(1))
+    often = difference(np.tile(before, 9), np.tile(now, 9), np.random.default_rng(1), np.tile(np.arange(150), 9))
+    naive = difference(np.tile(before, 9), np.tile(now, 9), np.random.default_rng(1))
+    assert (often.points_lost, often.low, often.high) == pytest.approx((once.points_lost, once.low, once.high), abs=1.0)
+    assert naive.high - naive.low < 0.5 * (often.high - often.low)
+
+
 def test_the_same_seed_gives_the_same_interval() -> None:
     before, now = np.arange(50) < 40, np.arange(50) >= 15
     assert difference(before, now, np.random.default_rng(7)) == difference(before, now, np.random.default_rng(7))

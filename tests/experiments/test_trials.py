@@ -132,7 +132,7 @@ def test_a_margin_cannot_be_simulated_since_none_was_recorded(tmp_path: Path) ->
     margin = TEXT.replace("policy: fixed, threshold: 0.95", "policy: margin, margin: 2")
     assert read_experiment(written(tmp_path, margin)).policies[1].spec.limits == Limits(margin=2.0)
     simulated = margin.replace("backend: live", "backend: simulated\nrecords: some.jsonl")
-    with pytest.raises(ConfigError, match="yaml:1: policy 'sure' is a margin, of which nothing was recorded"):
+    with pytest.raises(ConfigError, match="yaml:1: policy 'sure' is margin, of which nothing was recorded"):
         read_experiment(written(tmp_path, simulated))
 
 

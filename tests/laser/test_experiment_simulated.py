@@ -31,7 +31,6 @@ workloads:
     arrivals: {kind: flash-crowd, rate: 0.4, peak: 4, at_s: 4, hold_s: 3, decay_s: 1}
 policies:
   - {name: full, policy: none}
-  - {name: nothing, policy: no-thinking}
   - {name: short, policy: budget, budget: 90}
   - {name: sure, policy: fixed, threshold: 0.9}
   - {name: "sure, shortest first", policy: fixed, threshold: 0.9, shortest_first: true}
@@ -49,7 +48,7 @@ baseline: sure
 full_thought: full
 slo_s: {easy: 2, medium: 3, hard: 4}
 """
-TRIALS = 2 * 2 * (14 + 3)
+TRIALS = 2 * 2 * (13 + 3)
 
 
 def experiment(*arguments: str | Path) -> Result:
@@ -105,7 +104,7 @@ def test_policies_do_what_they_are_for(out: Path) -> None:
         return {one["exit_reason"] for one in lines(out / f"crowd-{policy}-1.jsonl")}
 
     assert reasons("full") == {"natural"}
-    assert reasons("short") == {"budget"} == reasons("nothing")
+    assert reasons("short") == {"budget"}
     assert reasons("sure") == {"confidence"} == reasons("oracle")
     assert reasons("agreed") == {"consistency"}
     agreed, sure = (lines(out / f"crowd-{policy}-1.jsonl") for policy in ("agreed", "sure"))
@@ -172,7 +171,7 @@ def test_the_search_for_settings_reports_on_seeds_that_it_has_not_seen(file: Pat
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--policy", "nobody", "--training", "11"), "there is no policy 'nobody', there are full, nothing"),
+        (("--policy", "nobody", "--training", "11"), "there is no policy 'nobody', there are full, short"),
         (("--policy", "sure", "--training", "11"), "policy 'sure' is fixed, which has no controller to tune"),
         (("--policy", "LASER", "--training", "2,11"), "seed 2 is for training and for reporting"),
         (("--policy", "LASER", "--training", "a"), "'a' is no list of seeds"),
