@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.admission import AdmissionLimits
+from controller.control import Controller
 from controller.fair_queue import Claim
 from controller.loop import ServingLoop
 from controller.plan import Plan, Situation
+from controller.planner import Planner
 from controller.policies import Policy
 from controller.reply import Channel, Delta
 from controller.request import Outcome, ReasoningRequest
+from controller.settings import SettingsSource
 from controller.watch import Watcher
 from engine.base import FinishReason
 from experiments.machine import Machine, SkippingClock, VirtualClock
@@ -23,10 +27,12 @@ from experiments.recorded_model import RecordedThought
 from experiments.recording import RecordedQuestion, Recording
 from experiments.request_record import RequestRecord
 from experiments.simulator import SimulatedEngine
+from models.profile import Profile
 from models.tokenizer import Decoder, Streamed
 
 PULSE_S = 0.1  # so often at least a watcher sees time pass; the controller looks up every 0.5 s
 IDLE_S = 0.5  # the same while nothing runs, as in the server
+SOLVE_S = 0.15  # virtual seconds from asking the solver to its answer
 
 
 def simulate(
@@ -187,6 +193,15 @@ class _Untimed:
 
     def tick(self, now: float, in_system: int) -> None:
         self.watcher.tick(now, in_system)
+
+
+def punctual_controller(
+    profile: Profile, settings: SettingsSource, *, clock: VirtualClock, max_batch: int, delay_s: float = SOLVE_S
+) -> Controller:
+    """The real controller, whose real solver takes `delay_s` of virtual time."""
+    planner = Planner(profile.quality(), clock=time.perf_counter)  # how long it really takes is only shown
+    solver = PunctualSolver(solve=planner, clock=clock, delay_s=delay_s)
+    return Controller(profile, settings=settings, solver=solver, max_batch=max_batch)
 
 
 @dataclass(frozen=True, slots=True)

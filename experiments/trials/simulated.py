@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
-from controller.control import Controller
-from controller.planner import Planner
 from controller.registry import make_policy
 from controller.settings import FixedSettings
 from experiments.evaluation import Asked
@@ -18,7 +15,7 @@ from experiments.machine import Machine, VirtualClock, profiled_machine
 from experiments.questions import bundled_questions
 from experiments.recording import Recording, recording
 from experiments.request_record import RequestRecord
-from experiments.simulation import PunctualSolver, simulate
+from experiments.simulation import punctual_controller, simulate
 from experiments.synthetic.curves import Synthetic
 from experiments.synthetic.reasoner import reasoner
 from experiments.traces import Trace, TraceError, read_records
@@ -28,7 +25,6 @@ from models.chat_model import load_chat_model
 from models.profile import FILE_NAME, Profile, identify, read_profile
 from models.reasoner import bundled_model
 
-SOLVE_S = 0.15  # virtual seconds from asking the solver to its answer, as of `laser simulate`
 SURE, UNSURE = 0.0, -30.0  # log p of an oracle's tokens
 
 
@@ -49,7 +45,9 @@ class Simulation:
             trial.policy.spec,
             self.profile,
             max_batch=self.machine.max_batch,
-            controller=partial(_controller, trial, clock, self.machine.max_batch),
+            controller=lambda profile: punctual_controller(
+                profile, FixedSettings(trial.policy.controller), clock=clock, max_batch=self.machine.max_batch
+            ),
         )
         asked = requests(self.experiment, trial, pool=len(self.recorded.questions))
         recorded = self.oracle if trial.policy.oracle else self.recorded
@@ -126,16 +124,6 @@ def _synthetic(which: Synthetic) -> _Known:
         recording=made.recording,
         machine=made.machine,
         most=made.profile.plant.max_batch,
-    )
-
-
-def _controller(trial: Trial, clock: VirtualClock, max_batch: int, profile: Profile) -> Controller:
-    planner = Planner(profile.quality(), clock=time.perf_counter)  # how long it really takes is only shown
-    return Controller(
-        profile,
-        settings=FixedSettings(trial.policy.controller),
-        solver=PunctualSolver(solve=planner, clock=clock, delay_s=SOLVE_S),
-        max_batch=max_batch,
     )
 
 

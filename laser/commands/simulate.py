@@ -10,11 +10,9 @@ import click
 from controller.policy_name import PolicyName
 
 if TYPE_CHECKING:
-    from controller.registry import Made, PolicySpec
-    from experiments.machine import VirtualClock
     from models.profile import Profile
 
-UNKNOWN = (PolicyName.AUTO, PolicyName.MARGIN)  # a server's choice; one of which nothing was recorded
+UNKNOWN = (PolicyName.AUTO, PolicyName.MARGIN, PolicyName.NO_THINKING)  # a server's choice; nothing was recorded
 POLICIES = [name.value for name in PolicyName if name not in UNKNOWN]
 
 
@@ -95,13 +93,14 @@ def command(
 
     import numpy as np
 
-    from controller.registry import PolicySpec
+    from controller.registry import PolicySpec, make_policy
+    from controller.settings import SettingsFile
     from experiments.machine import VirtualClock, profiled_machine
     from experiments.provenance import provenance
     from experiments.question_files import QuestionError, file_questions
     from experiments.questions import bundled_questions
     from experiments.recording import recording
-    from experiments.simulation import simulate
+    from experiments.simulation import punctual_controller, simulate
     from experiments.simulation_summary import summary, write_json
     from experiments.traces import TraceError, read_records
     from experiments.workloads import Gamma, Poisson, Workload, WorkloadError, read_workload
@@ -143,7 +142,18 @@ def command(
         if max_batch is not None:
             machine = replace(machine, max_batch=max_batch)
         clock = VirtualClock()
-        made = _policy(spec, profile, clock, controller_file, solve_delay, machine.max_batch)
+        made = make_policy(
+            spec,
+            profile,
+            max_batch=machine.max_batch,
+            controller=lambda usable: punctual_controller(
+                usable,
+                SettingsFile(controller_file, len(usable.classes)),
+                clock=clock,
+                max_batch=machine.max_batch,
+                delay_s=solve_delay,
+            ),
+        )
         rng = np.random.default_rng(seed)
         arrivals = workload.arrivals(duration, rng)
         if not arrivals.size:
@@ -184,29 +194,3 @@ def _questions(profile: Profile, file: Path) -> tuple[int, int]:
         if not isinstance(options.get(name), int):
             raise ProfileError(f"{file}: provenance.options.{name} is {options.get(name)!r}, must be a whole number")
     return options["count"], options["seed"]
-
-
-def _policy(
-    spec: PolicySpec,
-    profile: Profile,
-    clock: VirtualClock,
-    controller_file: Path | None,
-    solve_delay: float,
-    max_batch: int,
-) -> Made:
-    """The policy, and who hears of the load if that is anybody."""
-    from controller.control import Controller
-    from controller.planner import Planner
-    from controller.registry import make_policy
-    from controller.settings import SettingsFile
-    from experiments.simulation import PunctualSolver
-
-    def controller(usable: Profile) -> Controller:
-        return Controller(
-            usable,
-            settings=SettingsFile(controller_file, len(usable.classes)),
-            solver=PunctualSolver(Planner(usable.quality(), clock=clock), clock, solve_delay),
-            max_batch=max_batch,
-        )
-
-    return make_policy(spec, profile, max_batch=max_batch, controller=controller)
