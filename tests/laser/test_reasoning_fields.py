@@ -57,7 +57,7 @@ def test_an_opt_out_comes_before_an_effort(field: str) -> None:
 
 @pytest.mark.parametrize(
     ("effort", "tokens"),
-    [("minimal", 100), ("low", 200), ("medium", None), ("high", 800), ("xhigh", 950), ("max", 1000), ("none", None)],
+    [("minimal", 100), ("low", 200), ("medium", None), ("high", 800), ("xhigh", 950), ("max", 1000), ("none", 0)],
 )
 def test_an_effort_is_a_share_of_the_reply(effort: str, tokens: int | None) -> None:
     assert policy(reasoning_effort=effort).budget(1000, EffortShares()) == tokens
