@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -42,9 +43,12 @@ class FragileEngine(EngineWrapper):
         self.broken = threading.Event()
         self.goes_on = threading.Event()  # clear: the step hangs
         self.goes_on.set()
+        self.hangs = threading.Event()
 
     def step(self) -> list[Event]:
-        self.goes_on.wait(WAIT_S)
+        if not self.goes_on.is_set():
+            self.hangs.set()
+            self.goes_on.wait(WAIT_S)
         if self.broken.is_set():
             raise EngineBrokenError("the arena is gone")
         if self.fail_next.is_set():
@@ -105,8 +109,10 @@ def test_a_client_that_leaves_while_it_is_being_taken_is_not_waited_for(
     server, engine = fragile
     engine.goes_on.clear()
     try:
-        with asking(server, max_tokens=2000), asking(server):  # the first is in a step that hangs, the second before it
-            server.wait_for_load(running=1)
+        with asking(server, max_tokens=2000):
+            assert engine.hangs.wait(WAIT_S)
+            with asking(server):
+                time.sleep(0.2)  # until it waits for the engine's thread, which is in a step
         gone = 'laser_http_responses_total{path="/v1/chat/completions",status="499"} 2.0'
         wait_until(lambda: gone in httpx.get(f"{server.url}/metrics", trust_env=False).text)
     finally:
