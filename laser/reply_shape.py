@@ -55,10 +55,14 @@ class ReplyShape(Protocol):
 def event(data: dict[str, Any], name: str | None = None) -> bytes:
     """One server-sent event."""
     head = b"" if name is None else b"event: " + name.encode() + b"\n"
-    line = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return head + event_data(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+
+def event_data(text: str) -> bytes:
+    """JSON on one line as the data of an event, which it ends."""
     for character in LINE_ENDS:
-        line = line.replace(character, f"\\u{ord(character):04x}")
-    return head + b"data: " + line.encode() + b"\n\n"
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return b"data: " + text.encode() + b"\n\n"
 
 
 def usage(outcome: Outcome) -> Usage:
