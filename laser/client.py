@@ -41,7 +41,7 @@ class End:
 Piece: TypeAlias = Thought | Answer | End
 
 
-def ask(url: str, question: str) -> Iterator[Piece]:
+def ask(url: str, question: str, key: str | None = None) -> Iterator[Piece]:
     """Put one question to the server at `url`; the pieces of its reply as they come. Raises AskError."""
     base = address(url)
     body = {"messages": [{"role": "user", "content": question}], "stream": True}
@@ -49,11 +49,13 @@ def ask(url: str, question: str) -> Iterator[Piece]:
     try:
         # a proxy from the environment would keep us from a server on this machine or the local network
         with (
-            httpx.Client(timeout=timeout, trust_env=False) as client,
+            httpx.Client(headers=authorization(key), timeout=timeout, trust_env=False) as client,
             client.stream("POST", f"{base}/v1/chat/completions", json=body) as response,
         ):
             if response.status_code != 200:
                 response.read()
+                if response.status_code == 401:
+                    raise AskError(refused(response, base, key))
                 raise AskError(f"{base} answered {response.status_code}: {said(response)}")
             yield from _pieces(response.iter_lines(), base)
     except (httpx.TransportError, httpx.InvalidURL) as error:
@@ -63,6 +65,18 @@ def ask(url: str, question: str) -> Iterator[Piece]:
 def address(url: str) -> str:
     """The address of a server, with or without the /v1 that OpenAI's clients want."""
     return url.rstrip("/").removesuffix("/v1")
+
+
+def authorization(key: str | None) -> dict[str, str]:
+    """The headers that say whose request it is."""
+    return {} if key is None else {"authorization": f"Bearer {key}"}
+
+
+def refused(response: httpx.Response, base: str, key: str | None) -> str:
+    """Why a server does not let this key in, and what to do; the response's body must have been read."""
+    if key is None:
+        return f"{base} wants a key: give it with --key or in LASER_KEY"
+    return f"{base} does not take this key: {said(response)}"
 
 
 def unreachable(error: httpx.RequestError | httpx.InvalidURL, base: str) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from laser.errors import BadRequest
+from laser.errors import ApiError, BadRequest, HeadTooLarge
+
+MOST_HEAD = 65536  # bytes of a request line and its headers
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -19,11 +22,22 @@ class PatientProtocol(HttpToolsProtocol):
     """
 
     _silence: asyncio.TimerHandle | None = None  # until the head of a request has come
+    _head = 0  # bytes of it so far
+    _refusal: ApiError | None = None  # why its head is not taken
+    _only_head = False  # whether that is all there is in what has just come
     _stall: asyncio.TimerHandle | None = None  # while the client does not read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         super().connection_made(transport)
         self._silence = self._later(self.transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        self._only_head = self._silence is not None
+        super().data_received(data)
+        if self._only_head and not self.transport.is_closing():
+            self._head += len(data)  # the parser keeps all of it, and tells of a header only once it has ended
+            if self._head > MOST_HEAD:
+                self._refuse(HeadTooLarge(MOST_HEAD))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -32,6 +46,10 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._silence = _cancelled(self._silence)
+        self._head, self._only_head = 0, False
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD:
+            self._refusal = HeadTooLarge(MOST_HEAD)
+            raise self._refusal  # the parser makes it an error of its own
         super().on_headers_complete()
 
     def pause_writing(self) -> None:
@@ -47,10 +65,14 @@ class PatientProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        body = json.dumps(BadRequest("this is no HTTP request that can be read").body()).encode()
+        self._refuse(self._refusal or BadRequest("this is no HTTP request that can be read"))
+
+    def _refuse(self, error: ApiError) -> None:
+        body = json.dumps(error.body()).encode()
+        status = HTTPStatus(error.status)
         self.transport.write(
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
-            + f"content-length: {len(body)}\r\n\r\n".encode()
+            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            f"content-length: {len(body)}\r\n\r\n".encode()
             + body
         )
         self.transport.close()

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
+from weakref import WeakSet
 
 from controller.admission import Overloaded
 from controller.loop import ServingLoop
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 Item: TypeAlias = Delta | Checkpoint | Outcome
 
+SHUTTING_DOWN = "the server is shutting down"
+
+STOP_S = 5.0  # that a step may still take once the server is to stop
 IDLE_S = 0.5  # between two calls of a watched loop that has nothing to do
 
 
@@ -48,13 +52,14 @@ class Ticket:
     async def take(self) -> list[Item]:
         """What has arrived since the last call, at least one item; the outcome is the last of all.
 
-        Raises EngineFailure where the engine could not go on.
+        Raises EngineFailure where the engine could not go on, once all that came before has been taken.
         """
         await self._arrived.wait()
-        self._arrived.clear()
-        if self._failure is not None:
-            raise self._failure
         items, self._items = self._items, []
+        if self._failure is None:
+            self._arrived.clear()
+        elif not items:
+            raise self._failure
         return items
 
     @property
@@ -91,14 +96,18 @@ class Ticket:
 class EngineThread:
     """Runs a serving loop on a thread of its own, for the event loop that started it."""
 
-    def __init__(self, loop: ServingLoop) -> None:
+    def __init__(self, loop: ServingLoop, *, stop_s: float = STOP_S) -> None:
+        """`stop_s`: how long `stop` waits for a step that is under way."""
         self._loop = loop
+        self._stop_s = stop_s
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._outbox: list[tuple[Ticket, Item | Exception | None]] = []
-        self._tickets: set[Ticket] = set()
+        self._tickets: set[Ticket] = set()  # the engine thread's; those that the loop has
+        self._asked: WeakSet[Ticket] = WeakSet()  # the event loop's; all that are read
         self._thread: threading.Thread | None = None
         self._events: asyncio.AbstractEventLoop | None = None
         self._closing = False
+        self._left = False  # in a step that hangs
         self._broken: str | None = None  # why the engine can't go on; the thread only answers so from then on
 
     @property
@@ -113,13 +122,19 @@ class EngineThread:
         self._thread.start()
 
     async def stop(self) -> None:
-        """End the thread after its present step; requests still in the engine fail."""
-        if self._thread is None:
+        """End the thread after its present step; requests still in the engine fail, and a step that hangs is left."""
+        if self._thread is None or self._left:
             return
         if not self._closing:
             self._closing = True  # nothing comes into the inbox any more
             self._inbox.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._thread.join, self._stop_s)
+        if self._thread.is_alive():
+            self._left = True
+            log.critical("the engine's step has not ended within %g s: it is left, and its requests fail", self._stop_s)
+            for ticket in list(self._asked):
+                if not ticket.complete:
+                    ticket.receive(EngineFailure(SHUTTING_DOWN))
 
     async def view(self) -> View:
         """What the serving loop shows of itself, between two steps. Raises EngineFailure once it is to stop."""
@@ -136,6 +151,7 @@ class EngineThread:
         """
         self._check_alive()
         ticket = Ticket(self._cancel)
+        self._asked.add(ticket)
         self._inbox.put(partial(self._submit, ticket, request, probes))
         try:
             await ticket.accepted()
@@ -154,7 +170,7 @@ class EngineThread:
 
     def _check_alive(self) -> None:
         if self._closing or not self.alive:
-            raise EngineFailure(self._broken or "the server is shutting down")
+            raise EngineFailure(self._broken or SHUTTING_DOWN)
 
     def _cancel(self, ticket: Ticket) -> None:
         self._inbox.put(partial(self._forget, ticket))
@@ -174,7 +190,7 @@ class EngineThread:
                     log.exception("an engine step failed; its requests get an error, serving goes on")
                     self._fail_running(f"the engine failed: {type(error).__name__}: {error}")
             self._flush()
-        self._fail_all("the server is shutting down")
+        self._fail_all(SHUTTING_DOWN)
         self._flush()
 
     def _obey(self) -> bool:

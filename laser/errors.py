@@ -3,7 +3,8 @@
 ApiError
 ├── BadRequest          400  the request itself is wrong
 │   ├── ContextTooLong  400  prompt and reply do not fit the model's context
-│   └── TooLarge        413  the body has too many bytes
+│   ├── TooLarge        413  the body has too many bytes
+│   └── HeadTooLarge    431  the request line and the headers have
 ├── Unauthorized        401  no key, or one that is not known
 ├── Forbidden           403  a key that may not do this
 ├── UnknownModel        404  this server has another model
@@ -63,6 +64,15 @@ class TooLarge(BadRequest):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the body must have at most {limit} bytes", code="request_too_large")
+
+
+class HeadTooLarge(BadRequest):
+    """The request line and the headers have too many bytes."""
+
+    status = 431
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"URL and headers must have at most {limit} bytes", code="headers_too_large")
 
 
 class Unauthorized(ApiError):

@@ -66,11 +66,11 @@ async def _events(submission: Submission, ping_s: float) -> AsyncGenerator[bytes
                 yield place or PING
                 continue
             data = b"".join(_piece(shape, item) for item in items)
-            if isinstance(items[-1], Outcome):
-                yield data + shape.closing(items[-1])
-                return
             if data:
                 yield data
+            if isinstance(items[-1], Outcome):
+                yield shape.closing(items[-1])  # may raise, so what was said before it has gone out
+                return
     except ApiError as error:
         yield shape.failure(error)
 

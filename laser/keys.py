@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 1.0  # between two looks at the file
 LEAST = 8  # characters of a key
+EXAMPLE = "change-me"  # so keys begin in configs/keys.yaml, which is published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ class ApiKey:
             raise ValueError(f"{self.name!r} must have either key or sha256")
         if self.key is not None and len(self.key) < LEAST:
             raise ValueError(f"the key of {self.name!r} has {len(self.key)} characters, must be at least {LEAST}")
+        if self.key is not None and self.key.startswith(EXAMPLE):
+            raise ValueError(f"the key of {self.name!r} is an example that everybody knows, must be one of your own")
         if self.sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", self.sha256):
             raise ValueError(f"sha256 of {self.name!r} must be 64 hexadecimal digits")
         if not (math.isfinite(self.weight) and self.weight > 0.0):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 FIELDS = "fields"  # of a record: what it tells besides its message
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # characters
 
 
 class LogFormat(StrEnum):
@@ -35,15 +37,18 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A record as a line to read."""
+    """A record as a line to read; what a client sends can neither begin a line nor steer a terminal."""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s %(name)s: %(message)s")
 
-    def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{name}={value}" for name, value in getattr(record, FIELDS, {}).items())
-        line = super().format(record)
-        return f"{line} {fields}" if fields else line
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        fields = "".join(f" {name}={value}" for name, value in getattr(record, FIELDS, {}).items())
+        return CONTROL.sub(_escaped, super().formatMessage(record) + fields)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def set_up(form: LogFormat) -> None:

@@ -9,6 +9,8 @@
 | `reasoning_budget`, `reasoning_budget_tokens`, `thinking_budget_tokens`, `reasoning_budget_message` | llama.cpp |
 | `thinking_budget` | TabbyAPI, Qwen |
 | `chat_template_kwargs: {enable_thinking, thinking}` | Qwen, DeepSeek |
+| `enable_thinking` | DashScope, SiliconFlow |
+| `think`: true, false, or an effort | Ollama |
 
 A number of tokens comes before −1, which leaves the budget to the server, that before an effort, and that before what
 the load-aware controller or the server's own settings say.
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -73,6 +75,8 @@ class ReasoningPolicy:
 
     def budget(self, reply_tokens: int, shares: EffortShares) -> int | None:
         """The thought's budget where a reply may have so many tokens; None: what the server says."""
+        if not self.enabled:
+            return 0  # for a prompt that has opened the thought by itself
         if self.max_tokens is not None:
             return self.max_tokens
         share = None if self.effort is None else shares.share(self.effort)
@@ -85,12 +89,12 @@ class Fields(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
-def _integer(number: object) -> object:
+def integer(number: object) -> object:
     """To JSON, 7.0 is an integer."""
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
-INTEGER = BeforeValidator(_integer)
+INTEGER = BeforeValidator(integer)
 Switch = Annotated[bool, Field(strict=True)]
 Budget = Annotated[int, Field(ge=-1, strict=True), INTEGER]
 EffortWord = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -125,6 +129,13 @@ def _object(switch: object) -> object:
 
 
 Thinking = ThinkingOptions | Switch | None
+ThinkWord = Literal["low", "medium", "high"]
+
+
+def _think(given: object) -> object:
+    if given is not None and not isinstance(given, bool) and given not in get_args(ThinkWord):
+        raise ValueError(f"is {given!r}, must be true, false, {', '.join(map(repr, get_args(ThinkWord)))}")
+    return given
 
 
 class ReasoningFields(Fields):
@@ -140,6 +151,10 @@ class ReasoningFields(Fields):
     thinking_budget: Budget | None = None
     reasoning_budget_message: Annotated[str, BeforeValidator(encodable)] | None = None
     chat_template_kwargs: TemplateOptions | None = None
+    enable_thinking: Switch | None = None
+    think: Annotated[
+        bool | ThinkWord | None, BeforeValidator(_think, json_schema_input_type=Switch | ThinkWord | None)
+    ] = None
     include_reasoning: Switch | None = None
 
     @property
@@ -147,7 +162,7 @@ class ReasoningFields(Fields):
         """All of it as one."""
         reasoning, thinking = self.reasoning or ReasoningOptions(), self.thinking or ThinkingOptions()
         template = self.chat_template_kwargs or TemplateOptions()
-        effort = _first(self.reasoning_effort, reasoning.effort)
+        effort = _first(self.reasoning_effort, reasoning.effort, self.think if isinstance(self.think, str) else None)
         given = [
             self.thinking_token_budget,
             self.reasoning_budget_tokens,
@@ -161,8 +176,10 @@ class ReasoningFields(Fields):
         enabled = _first(
             template.enable_thinking,
             template.thinking,
+            self.enable_thinking,
             None if thinking.type is None else thinking.type != "disabled",
             reasoning.enabled,
+            None if self.think is None else self.think is not False,
             effort != Effort.NONE,
         )
         return ReasoningPolicy(

@@ -15,6 +15,7 @@ from laser.errors import ApiError, DeadlineMissed, ServerFailure
 from laser.schemas import FinishWord, LaserDetails, TokenDetails, Usage
 
 DONE = b"data: [DONE]\n\n"
+LINE_ENDS = "\x85\u2028\u2029"  # no line ends to JSON nor to event streams; many clients split lines there all the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,14 @@ class ReplyShape(Protocol):
 def event(data: dict[str, Any], name: str | None = None) -> bytes:
     """One server-sent event."""
     head = b"" if name is None else b"event: " + name.encode() + b"\n"
-    return head + b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    return head + event_data(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+
+def event_data(text: str) -> bytes:
+    """JSON on one line as the data of an event, which it ends."""
+    for character in LINE_ENDS:
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return b"data: " + text.encode() + b"\n\n"
 
 
 def usage(outcome: Outcome) -> Usage:

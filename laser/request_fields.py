@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from laser.reasoning_fields import INTEGER, Fields, ReasoningFields, Switch
+from laser.slo import MOST_MS
 from models.chat_model import ChatModel
 from models.difficulty import CLASSES
 from models.text import encodable
@@ -59,7 +60,8 @@ class LaserOptions(Fields):
     difficulty: Annotated[str | None, BeforeValidator(_class, json_schema_input_type=Class | None)] = None
     priority: Priority | None = None  # among the requests of the same key
     probes: bool | None = None  # a chat's stream tells of every probe of its thought, too
-    deadline_ms: Count | None = None  # by when the reply is to be complete; the thought is cut in time
+    # by when the reply is to be complete; the thought is cut in time
+    deadline_ms: Annotated[int, Field(ge=1, le=MOST_MS, strict=True), INTEGER] | None = None
 
 
 class StreamOptions(Fields):
@@ -106,6 +108,11 @@ class GenerationFields(ReasoningFields, ABC):
     def wants_probes(self) -> bool:
         """Whether a stream is to tell of the probes of its thought."""
         return False
+
+    @property
+    def certain_bytes(self) -> int:
+        """Bytes of text that are in the prompt for certain, whatever becomes of the rest."""
+        return 0
 
     @abstractmethod
     def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:

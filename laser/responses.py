@@ -16,7 +16,7 @@ from laser.errors import ApiError
 from laser.reasoning_fields import Fields
 from laser.reply_shape import Identity, details, event, finish_word
 from laser.request_fields import Count, GenerationFields
-from laser.schemas import LaserDetails, Message
+from laser.schemas import LaserDetails, Message, certain_bytes
 from models.chat_model import ChatModel
 from models.text import encodable
 
@@ -84,6 +84,10 @@ class ResponsesRequest(GenerationFields):
     @property
     def prompt_name(self) -> str:
         return "input"
+
+    @property
+    def certain_bytes(self) -> int:
+        return certain_bytes(self.input)
 
     def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
         messages = [message.for_template for message in self.input]
@@ -224,7 +228,8 @@ class ResponsesShape:
 
     def closing(self, outcome: Outcome) -> bytes:
         word = finish_word(outcome)
-        end = self._close("completed" if word == "stop" else "incomplete")
+        end = b"" if self._open is Channel.CONTENT else self._close() + self._begin(Channel.CONTENT)  # an empty answer
+        end += self._close("completed" if word == "stop" else "incomplete")
         response = self._ended(self._items, outcome)
         return end + self._event(f"response.{response.status}", response=response.model_dump())
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
-from laser.reasoning_fields import INTEGER, Fields
+from laser.reasoning_fields import Fields, integer
 from laser.request_fields import Count, GenerationFields, StreamOptions
 from models.chat_model import ChatModel
 from models.text import encodable
@@ -67,6 +68,11 @@ class Message(Fields):
         return {"role": "system" if self.role == "developer" else self.role, "content": self.content or ""}
 
 
+def certain_bytes(messages: Sequence[Message]) -> int:
+    """Bytes of text that are in the prompt for certain; templates trim messages and leave out earlier thoughts."""
+    return sum(len((each.content or "").strip().encode()) for each in messages if each.role != "assistant")
+
+
 class ChatRequest(GenerationFields):
     """A chat to answer. Every field but `messages` may be left out or null; unknown fields are ignored."""
 
@@ -95,6 +101,10 @@ class ChatRequest(GenerationFields):
     @property
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
+    def certain_bytes(self) -> int:
+        return certain_bytes(self.messages)
 
     def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
         thinking = self.policy.enabled
@@ -125,10 +135,19 @@ class TokenizeRequest(Fields):
     messages: Annotated[tuple[Message, ...], Field(min_length=1)] | None = None
 
 
+def _integers(tokens: object) -> object:
+    """Tokens, of which 7.0 is one, too; they may be so many that each is looked at only where that has to be."""
+    if isinstance(tokens, list) and float in set(map(type, tokens)):
+        return [integer(token) for token in tokens]
+    return tokens
+
+
 class DetokenizeRequest(Fields):
     """Tokens to be turned into text."""
 
-    tokens: Annotated[tuple[Annotated[int, Field(ge=0, strict=True), INTEGER], ...], Field(max_length=1_000_000)]
+    tokens: Annotated[
+        tuple[Annotated[int, Field(ge=0, strict=True)], ...], Field(max_length=1_000_000), BeforeValidator(_integers)
+    ]
 
 
 # --- responses --------------------------------------------------------------------------------------------------------

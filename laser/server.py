@@ -5,6 +5,7 @@ A client that goes away, even before the first token, frees its request: every r
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from laser.completion import Completion
 from laser.controller_schema import ControllerReport
 from laser.dashboard.routes import dashboard
 from laser.errors import ApiError, ServerFailure, UnknownModel, error_body, validation_error
-from laser.event_stream import EventStream, whole
+from laser.event_stream import EventStream, unless_gone, whole
 from laser.gate import Gate, GateSettings
 from laser.keys import KeyRing
 from laser.openapi import FAILURES, STREAMED, describe
@@ -46,6 +47,8 @@ from laser.schemas import (
 from laser.service import Service
 from laser.slo import read_slo
 from laser.text_completion import TextCompletion, TextRequest, TextShape
+
+GONE = 499  # the client; nobody reads the answer
 
 
 def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
@@ -84,15 +87,18 @@ def _add_replies(app: FastAPI, service: Service, ping_s: float) -> None:
         asked: GenerationFields, shape: Callable[[Identity], ReplyShape], prefix: str, request: Request
     ) -> Response:
         state = request.state
-        submission = await service.submit(
-            asked, shape, prefix=prefix, caller=state.caller, slo=read_slo(request.headers)
+        slo = read_slo(request.headers)
+        submission = await unless_gone(
+            request.receive, service.submit(asked, shape, prefix=prefix, caller=state.caller, slo=slo)
         )
+        if submission is None:
+            return Response(status_code=GONE)
         state.told["reply"] = submission.identity.id
         if asked.stream:
             return EventStream(submission, ping_s)
         made = await whole(submission, request.receive)
         if made is None:
-            return Response(status_code=499)  # nobody reads it
+            return Response(status_code=GONE)
         return Response(made.model_dump_json(), media_type="application/json")
 
     @app.post("/v1/chat/completions", response_model=ChatCompletion, responses=STREAMED)
@@ -115,15 +121,19 @@ def _add_replies(app: FastAPI, service: Service, ping_s: float) -> None:
         """End the thought of a running reply; its answer follows."""
         return await service.control(asked, request.state.caller)
 
-    @app.post("/tokenize")
-    async def tokenize(asked: TokenizeRequest) -> Tokens:
-        """The tokens of a text or of a chat."""
-        return service.tokenize(asked)
+    # both may have megabytes to go through, to the last character of what they answer
 
-    @app.post("/detokenize")
-    async def detokenize(asked: DetokenizeRequest) -> Text:
+    @app.post("/tokenize", response_model=Tokens)
+    async def tokenize(asked: TokenizeRequest) -> Response:
+        """The tokens of a text or of a chat."""
+        made = await asyncio.to_thread(lambda: service.tokenize(asked).model_dump_json())
+        return Response(made, media_type="application/json")
+
+    @app.post("/detokenize", response_model=Text)
+    async def detokenize(asked: DetokenizeRequest) -> Response:
         """The text of tokens."""
-        return service.detokenize(asked)
+        made = await asyncio.to_thread(lambda: service.detokenize(asked).model_dump_json())
+        return Response(made, media_type="application/json")
 
 
 def _add_reports(app: FastAPI, service: Service) -> None:
@@ -198,6 +208,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
     @app.exception_handler(Exception)
-    async def unexpected(_request: Request, error: Exception) -> Response:
+    async def unexpected(request: Request, error: Exception) -> Response:
         failure = ServerFailure(f"the server failed: {type(error).__name__}")
-        return JSONResponse(failure.body(), status_code=failure.status)
+        headers = {"x-request-id": request.state.request_id}  # this answer does not pass the gate
+        return JSONResponse(failure.body(), status_code=failure.status, headers=headers)

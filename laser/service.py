@@ -43,6 +43,7 @@ from laser.submission import Submission
 from models.tokenizer import TokenizerError
 
 SEEDS = 2**63
+COMPOSED = 3  # bytes of a text that may become one as a tokenizer normalises it: Hangul, by NFC
 
 
 class Service:
@@ -59,10 +60,12 @@ class Service:
         self.config = deployment.config
         self._thread = EngineThread(deployment.loop)
         self._room = deployment.loop.room
+        self._longest = max(len(text.encode()) for text in deployment.chat.tokenizer.texts)  # token, bytes
         self._rng = rng or random.Random()
         self._now = now
         self._started = int(now())
         self._draining = False
+        self._arriving = 0  # requests that are taken, and not yet running
         self._running: dict[str, Submission] = {}
         self._idle = asyncio.Event()
         self.metrics = Metrics(
@@ -137,7 +140,7 @@ class Service:
         """Take no more requests, and return once those under way have ended, queued ones included."""
         self._draining = True
         self.monitor.close()  # its streams would never end
-        while self._running:
+        while self._arriving or self._running:
             self._idle.clear()
             await self._idle.wait()
 
@@ -162,11 +165,26 @@ class Service:
         """Queue a request for a reply of this shape, its id beginning with `prefix`. Raises ApiError."""
         if self._draining:
             raise Unavailable("the server is shutting down")
+        self._arriving += 1  # before anything is waited for, so that a drain waits for it
+        try:
+            return await self._submit(request, shape, prefix, caller, slo or Slo())
+        finally:
+            self._arriving -= 1
+            self._wake_drain()
+
+    async def _submit(
+        self,
+        request: GenerationFields,
+        shape: Callable[[Identity], ReplyShape],
+        prefix: str,
+        caller: Caller,
+        slo: Slo,
+    ) -> Submission:
         if request.model is not None and request.model != self.model_id:
             raise UnknownModel(request.model, [self.model_id])
         seed = request.seed if request.seed is not None else self._rng.getrandbits(63)
         name = f"{prefix}{uuid.uuid4().hex}"
-        reasoning = await asyncio.to_thread(self._reasoning_request, request, seed % SEEDS, name, caller, slo or Slo())
+        reasoning = await asyncio.to_thread(self._reasoning_request, request, seed % SEEDS, name, caller, slo)
         try:
             ticket = await self._thread.submit(reasoning, probes=request.wants_probes)
         except CapacityError as error:
@@ -228,9 +246,9 @@ class Service:
     def detokenize(self, request: DetokenizeRequest) -> Text:
         """The text of tokens. Raises BadRequest."""
         tokenizer = self._deployment.chat.tokenizer
-        wrong = next((token for token in request.tokens if token >= self.vocabulary), None)
-        if wrong is not None:
-            raise BadRequest(f"tokens has {wrong}, must lie in 0…{self.vocabulary - 1}", param="tokens")
+        highest = max(request.tokens, default=0)
+        if highest >= self.vocabulary:
+            raise BadRequest(f"tokens has {highest}, must lie in 0…{self.vocabulary - 1}", param="tokens")
         text = tokenizer.decode(request.tokens)
         return Text(prompt=text, content=text)
 
@@ -240,7 +258,10 @@ class Service:
     def _closed(self, submission: Submission) -> None:
         if self._running.pop(submission.identity.id, None) is not None and not submission.ticket.complete:
             self.metrics.abandoned()
-        if not self._running:
+        self._wake_drain()
+
+    def _wake_drain(self) -> None:
+        if not (self._arriving or self._running):
             self._idle.set()
 
     def _reasoning_request(
@@ -272,6 +293,9 @@ class Service:
         )
 
     def _prompt(self, request: GenerationFields) -> tuple[tuple[int, ...], bool]:
+        least = request.certain_bytes // (self._longest * COMPOSED)
+        if least >= self._room:  # known without encoding megabytes
+            raise self._too_long(f"at least {least}", request)
         try:
             return request.prompt_tokens(self._deployment.chat)
         except TokenizerError as error:
@@ -288,9 +312,7 @@ class Service:
     def _max_tokens(self, request: GenerationFields, prompt: int) -> int:
         room = self._room - prompt
         if room < 1:
-            raise ContextTooLong(
-                f"the prompt has {prompt} tokens, must be at most {self._room - 1}", param=request.prompt_name
-            )
+            raise self._too_long(str(prompt), request)
         if request.limit is None:
             return min(self.config.default_max_tokens, room)
         if request.limit > room:
@@ -301,11 +323,15 @@ class Service:
             )
         return request.limit
 
+    def _too_long(self, tokens: str, request: GenerationFields) -> ContextTooLong:
+        message = f"the prompt has {tokens} tokens, must be at most {self._room - 1}"
+        return ContextTooLong(message, param=request.prompt_name)
+
     def _sampling(self, request: GenerationFields, seed: int) -> Sampling:
         own = self._deployment.chat.defaults
         return Sampling(
             temperature=own.temperature if request.temperature is None else request.temperature,
             top_p=own.top_p if request.top_p is None else request.top_p,
-            top_k=own.top_k if request.top_k is None else max(0, request.top_k),
+            top_k=own.top_k if request.top_k is None else min(max(0, request.top_k), self.vocabulary),
             seed=seed,
         )

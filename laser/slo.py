@@ -15,15 +15,17 @@ class Slo:
     """Service level objectives of one request; None: not stated."""
 
     ttft_s: float | None = None  # to the first token: one that would wait longer is turned away at once
-    tpot_s: float | None = None  # for each further token
+    tpot_s: float | None = None  # for each further token; counts beside a ttft only
     deadline_s: float | None = None  # to the last token: the thought is cut in time for the answer
 
     def by_s(self, reply_tokens: int, deadline_ms: int | None) -> float | None:
-        """By when the reply is to be complete: the earliest of the deadlines stated, or what ttft and tpot come to."""
-        stated = [limit for limit in (self.deadline_s, deadline_ms and deadline_ms / 1e3) if limit is not None]
-        if not stated and self.ttft_s is not None and self.tpot_s is not None:
-            return self.ttft_s + self.tpot_s * reply_tokens
-        return min(stated, default=None)
+        """By when the reply is to be complete: the earliest of the deadlines stated, and what ttft and tpot come to.
+
+        A tpot alone bounds nothing: a deadline counts from the arrival on, and the wait for the first token is unknown.
+        """
+        paced_s = None if self.ttft_s is None or self.tpot_s is None else self.ttft_s + self.tpot_s * reply_tokens
+        stated_s = None if deadline_ms is None else deadline_ms / 1e3
+        return min((limit for limit in (self.deadline_s, stated_s, paced_s) if limit is not None), default=None)
 
 
 def read_slo(headers: Mapping[str, str]) -> Slo:

@@ -24,13 +24,17 @@ from models.tokenizer import TokenizerError
 DEFAULT_TOKENS = 16  # OpenAI's
 
 
+def _tokens(prompt: list[object]) -> bool:
+    return set(map(type, prompt)) == {int}  # there may be a million
+
+
 def _prompt(prompt: object) -> object:
     """The prompt as a text or a tuple of tokens."""
-    if isinstance(prompt, list) and prompt and not all(type(each) is int for each in prompt):
+    if isinstance(prompt, list) and prompt and not _tokens(prompt):
         if len(prompt) > 1:
             raise ValueError(f"has {len(prompt)} entries, must be 1: one answer is made per request")
         (prompt,) = prompt
-    if isinstance(prompt, list) and prompt and all(type(each) is int for each in prompt):
+    if isinstance(prompt, list) and prompt and _tokens(prompt):
         return tuple(prompt)
     if not isinstance(prompt, str) or not prompt:
         raise ValueError("must be a text or a list of tokens, and not empty")
@@ -65,14 +69,18 @@ class TextRequest(GenerationFields):
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
+    @property
+    def certain_bytes(self) -> int:
+        return len(self.prompt.encode()) if isinstance(self.prompt, str) else 0
+
     def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
         if isinstance(self.prompt, str):
             tokens = tuple(chat.tokenizer.encode(self.prompt))
         else:
             tokens, known = self.prompt, len(chat.tokenizer.texts)
-            wrong = next((token for token in tokens if not 0 <= token < known), None)
-            if wrong is not None:
-                raise TokenizerError(f"prompt has token {wrong}, must lie in 0…{known - 1}")
+            for outermost in (min(tokens), max(tokens)):
+                if not 0 <= outermost < known:
+                    raise TokenizerError(f"prompt has token {outermost}, must lie in 0…{known - 1}")
         return tokens, chat.thinking.leaves_open(tokens)
 
 

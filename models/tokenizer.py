@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from tokenizers import Tokenizer
 
+LONG = 20_000  # characters or tokens; above, other threads run meanwhile, which tokenizers grants to batches only
+
 
 class TokenizerError(ValueError):
     """The tokenizer's files are missing or unusable, or the messages do not fit its chat template."""
@@ -61,10 +63,17 @@ class ChatTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; markers such as `</think>` become their special tokens."""
-        return list(self._fast.encode(text, add_special_tokens=False).ids)
+        if len(text) > LONG:
+            (encoding,) = self._fast.encode_batch([text], add_special_tokens=False)
+        else:
+            encoding = self._fast.encode(text, add_special_tokens=False)
+        return list(encoding.ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The whole text of `tokens`, special tokens included."""
+        if len(tokens) > LONG:
+            (text,) = self._fast.decode_batch([list(tokens)], skip_special_tokens=False)
+            return text
         return self._fast.decode(list(tokens), skip_special_tokens=False)
 
     def render(self, messages: Sequence[Mapping[str, Any]], **template_options: Any) -> list[int]:

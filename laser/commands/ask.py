@@ -6,15 +6,14 @@ from typing import Any
 
 import click
 
-DEFAULT_URL = "http://127.0.0.1:8000"
+from laser.commands.server_options import key_option, url_option
 
 
 @click.command("ask")
 @click.argument("question")
-@click.option(
-    "--url", default=DEFAULT_URL, envvar="LASER_URL", show_default=True, show_envvar=True, help="The server's address."
-)
-def command(question: str, url: str) -> None:
+@url_option
+@key_option
+def command(question: str, url: str, key: str | None) -> None:
     """Ask a running server QUESTION.
 
     Prints the thought (dimmed), the answer, and one line that says why the thinking stopped.
@@ -23,7 +22,7 @@ def command(question: str, url: str) -> None:
 
     last: type | None = None
     try:
-        for piece in ask(url, question):
+        for piece in ask(url, question, key):
             if last is not None and type(piece) is not last:
                 click.echo("\n")
             last = type(piece)

@@ -174,7 +174,8 @@ def _run(service: Service, listener: socket.socket) -> None:
             if self.started:
                 url = _url(listener)
                 example = "Given 37, 82, 51, 92, what is the largest number?"
-                click.echo(f'{service.model_id} is ready at {url} — try: laser ask{_flag(url)} "{example}"')
+                hint = "try" if service.config.keys is None else "with your key in LASER_KEY, try"
+                click.echo(f'{service.model_id} is ready at {url} — {hint}: laser ask{_flag(url)} "{example}"')
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             if self.draining or not self.started:
@@ -223,7 +224,7 @@ def _url(listener: socket.socket) -> str:
 
 
 def _flag(url: str) -> str:
-    from laser.commands.ask import DEFAULT_URL
+    from laser.commands.server_options import DEFAULT_URL
 
     return "" if url == DEFAULT_URL else f" --url {url}"
 

@@ -8,14 +8,12 @@ from contextlib import aclosing
 
 import click
 
-from laser.commands.ask import DEFAULT_URL
+from laser.commands.server_options import key_option, url_option
 
 
 @click.command("top")
-@click.option(
-    "--url", default=DEFAULT_URL, envvar="LASER_URL", show_default=True, show_envvar=True, help="The server's address."
-)
-@click.option("--key", envvar="LASER_KEY", show_envvar=True, help="Bearer key, where the server wants one.")
+@url_option
+@key_option
 @click.option("--once", is_flag=True, help="Print one frame and end; so it is where stdout is no terminal.")
 def command(url: str, key: str | None, once: bool) -> None:
     """Show what a running server does: load, limits, running thoughts, why the last ones stopped. q ends it."""
@@ -25,8 +23,6 @@ def command(url: str, key: str | None, once: bool) -> None:
     from laser.terminal.frame import Frame
     from laser.terminal.screen import show
 
-    if key is not None and not (key.isascii() and key.isprintable() and key.strip()):
-        raise click.BadParameter("must be visible ASCII characters", param_hint="'--key'")
     replace_unknown_characters()
     console, feed = Console(highlight=False), Feed(url, key)
 

@@ -10,6 +10,7 @@ from controller.view import View
 from laser.controller_schema import ControllerReport
 from laser.dashboard.recorder import Recorder
 from laser.dashboard.schema import Status
+from laser.reply_shape import event_data
 
 log = logging.getLogger(__name__)
 
@@ -104,4 +105,4 @@ class Monitor:
 
 def _event(status: Status | None) -> bytes:
     """One server-sent event; a comment where there is nothing to tell."""
-    return b": nothing seen yet\n\n" if status is None else b"data: " + status.model_dump_json().encode() + b"\n\n"
+    return b": nothing seen yet\n\n" if status is None else event_data(status.model_dump_json())

@@ -12,7 +12,7 @@ from enum import StrEnum
 import httpx
 from pydantic import ValidationError
 
-from laser.client import CONNECT_S, address, said, unreachable
+from laser.client import CONNECT_S, address, authorization, refused, said, unreachable
 from laser.dashboard.schema import Status
 
 EVERY_S = 1.0  # between two looks at the status while there are no events
@@ -93,10 +93,9 @@ class Feed:
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
-        headers = {} if self._key is None else {"authorization": f"Bearer {self._key}"}
         timeout = httpx.Timeout(self._silence_s, connect=CONNECT_S)
         # a proxy from the environment would keep us from a server on this machine or the local network
-        async with httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False) as client:
+        async with httpx.AsyncClient(headers=authorization(self._key), timeout=timeout, trust_env=False) as client:
             yield client
 
     async def _status(self, client: httpx.AsyncClient) -> Status:
@@ -122,11 +121,7 @@ class Feed:
     def _check(self, response: httpx.Response) -> None:
         code = response.status_code
         if code == 401:
-            raise FeedError(
-                f"{self.base} wants a key: give it with --key or in LASER_KEY"
-                if self._key is None
-                else f"{self.base} does not take this key: {said(response)}"
-            )
+            raise FeedError(refused(response, self.base, self._key))
         if code >= 500:
             raise FeedError(f"{self.base} answered {code}: {said(response)}")
         if code != 200:

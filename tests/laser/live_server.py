@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -57,6 +59,17 @@ def wait_until(true: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"not so within {timeout_s} s")
         time.sleep(0.005)
+
+
+@contextmanager
+def asking(server: LiveServer, **body: Any) -> Iterator[socket.socket]:
+    """A bare connection that has sent one request; leaving the block closes it."""
+    host, port = server.url.removeprefix("http://").split(":")
+    data = json.dumps(chat(**body)).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n"
+    with socket.create_connection((host, int(port)), timeout=WAIT_S) as connection:
+        connection.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
+        yield connection
 
 
 def running(config: ServeConfig, **app_options: Any) -> AbstractContextManager[LiveServer]:

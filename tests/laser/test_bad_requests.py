@@ -13,6 +13,12 @@ from tests.laser.live_server import WAIT_S, LiveServer, chat
 
 IMAGE = [{"type": "image_url", "image_url": {"url": "data:,"}}]
 
+INTEGERS = [
+    "max_tokens", "max_completion_tokens", "seed", "top_k", "n", "temperature", "top_p", "laser.deadline_ms",
+    "thinking_token_budget", "reasoning_budget_tokens", "thinking_budget_tokens", "reasoning_budget", "thinking_budget",
+    "reasoning.max_tokens", "thinking.budget_tokens",
+]  # fmt: skip
+
 
 def user(content: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": content}]
@@ -90,6 +96,28 @@ def test_a_prompt_longer_than_the_context_is_refused_by_name(server: LiveServer)
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", "messages")
     assert "must be at most" in error["message"]
+
+
+def test_a_prompt_that_is_certainly_too_long_is_refused_unread(server: LiveServer) -> None:
+    response = server.post(messages=user("0 " * 2_000_000))
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", "messages")
+    assert error["message"].startswith("the prompt has at least ")
+
+
+@pytest.mark.parametrize("field", INTEGERS)
+@pytest.mark.parametrize("value", [10**400, -(10**400), 10**18], ids=["huge", "minus-huge", "int64"])
+def test_no_integer_is_too_large_to_be_refused(server: LiveServer, field: str, value: int) -> None:
+    path = field.split(".")
+    response = server.post(**{path[0]: {path[1]: value} if path[1:] else value, "stream": False})
+    assert response.status_code in {200, 400}
+    if response.status_code == 400:
+        assert field in response.json()["error"]["message"]
+
+
+def test_a_deadline_is_at_most_a_day(server: LiveServer) -> None:
+    error = server.post(laser={"deadline_ms": 86_400_001}).json()["error"]
+    assert error["message"] == "laser.deadline_ms is 86400001, must be at most 86400000"
 
 
 def test_the_longest_reply_that_fits_is_not_refused(server: LiveServer) -> None:

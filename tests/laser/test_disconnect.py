@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import openai
 import pytest
 
-from tests.laser.live_server import WAIT_S, LiveServer, chat, wait_until
+from tests.laser.live_server import WAIT_S, LiveServer, asking, wait_until
 
 LONG = 3500  # tokens; far longer than a test waits
-
-
-@contextmanager
-def asking(server: LiveServer, **body: Any) -> Iterator[socket.socket]:
-    """A bare connection that has sent one request; leaving the block closes it."""
-    host, port = server.url.removeprefix("http://").split(":")
-    data = json.dumps(chat(**body)).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n"
-    with socket.create_connection((host, int(port)), timeout=WAIT_S) as connection:
-        connection.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
-        yield connection
 
 
 @pytest.fixture(autouse=True)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from controller.reply import Channel, Delta
+from controller.request import Outcome
+from engine.base import FinishReason
+from laser.reply_shape import Identity
+from laser.responses import ResponsesShape
 from tests.laser.live_server import WAIT_S, LiveServer, chat, wait_until
 
 QUESTION = "What is 12 + 30?"
@@ -49,6 +55,17 @@ def test_a_prompt_that_ends_inside_a_thought_is_thought_about(confident: LiveSer
     assert reply["choices"][0]["reasoning"].startswith("the")
 
 
+@pytest.mark.parametrize(
+    "off",
+    [{"reasoning_effort": "none"}, {"reasoning": {"enabled": False}}, {"enable_thinking": False}, {"think": False}],
+    ids=str,
+)
+def test_a_thought_that_the_prompt_opens_can_be_switched_off(confident: LiveServer, off: dict[str, Any]) -> None:
+    body = {"prompt": f"{QUESTION}<think>\n", "max_tokens": 400, **off}
+    laser = post(confident, "/v1/completions", **body).json()["laser"]
+    assert (laser["exit_reason"], laser["budget"], laser["reasoning_tokens"]) == ("budget", 0, 0)
+
+
 def test_tokens_and_a_list_of_one_are_prompts_too(server: LiveServer) -> None:
     tokens = post(server, "/tokenize", prompt=QUESTION).json()["tokens"]
     texts = {
@@ -84,6 +101,8 @@ def test_the_sdk_completes(server: LiveServer) -> None:
         ([], "not empty"),
         (["a", "b"], "has 2 entries, must be 1"),
         ([10**9], "prompt has token 1000000000, must lie in 0…"),
+        ([1, -1, 2], "prompt has token -1, must lie in 0…"),
+        ([1, True], "has 2 entries, must be 1"),
         (7, "must be a text"),
     ],
 )
@@ -216,6 +235,19 @@ def test_a_thought_is_closed_in_the_clients_words(confident: LiveServer) -> None
     assert "has the closing marker '</think>'" in refused.json()["error"]["message"]
 
 
+def test_a_streamed_response_has_its_message_though_it_is_empty() -> None:
+    shape = ResponsesShape(Identity(id="resp_x", created=0, model="x"))
+    outcome = Outcome(
+        finish_reason=FinishReason.STOP, prompt_tokens=1, completion_tokens=2, thought=None, queue_s=0.0, total_s=0.0
+    )
+    streamed = shape.piece(Delta(channel=Channel.REASONING, text="hm")) + shape.closing(outcome)
+    told = [json.loads(line[6:]) for line in streamed.decode().splitlines() if line.startswith("data: ")]
+    added = [each["item"]["type"] for each in told if each["type"] == "response.output_item.added"]
+    assert added == ["reasoning", "message"]
+    last = told[-1]["response"]
+    assert last["output"] == ResponsesShape(shape._identity).whole("hm", "", outcome).model_dump()["output"]
+
+
 # --- what tells of the server
 
 
@@ -228,6 +260,21 @@ def test_text_becomes_tokens_and_tokens_become_text(server: LiveServer) -> None:
     assert rendered["count"] == prompt
     assert post(server, "/tokenize").status_code == 400
     assert "must lie in 0…" in post(server, "/detokenize", tokens=[10**9]).json()["error"]["message"]
+
+
+def test_a_long_text_keeps_nobody_waiting(server: LiveServer) -> None:
+    """Tokenized beside the event loop, which answers others meanwhile."""
+    told: list[int] = []
+    text = f"{QUESTION} " * (3_500_000 // len(QUESTION))
+    began = time.monotonic()
+    tokenizing = threading.Thread(target=lambda: told.append(post(server, "/tokenize", prompt=text).json()["count"]))
+    tokenizing.start()
+    answers = 0
+    while not told and time.monotonic() - began < WAIT_S:
+        answers += httpx.get(f"{server.url}/health", trust_env=False).status_code == 200
+    tokenizing.join()
+    assert told[0] > 100_000
+    assert answers > 3
 
 
 def test_readiness_version_and_queue_are_told(server: LiveServer) -> None:

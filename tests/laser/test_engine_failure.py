@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from controller.loop import ServingLoop
 from controller.policies import FixedPolicy
-from engine.base import Engine, EngineBrokenError, Event
+from controller.reply import Channel, Delta
+from controller.request import Outcome, ReasoningRequest
+from engine.base import Engine, EngineBrokenError, Event, FinishReason
 from engine.wrapper import EngineWrapper
+from laser.completion import Completion
 from laser.config import ServeConfig
 from laser.deployment import Deployment, deploy
-from tests.laser.live_server import WAIT_S, LiveServer, chat, running_deployment
+from laser.engine_thread import EngineFailure, EngineThread, Ticket
+from laser.errors import Unavailable
+from laser.event_stream import EventStream
+from laser.keys import ANYBODY
+from laser.reply_shape import Identity
+from laser.schemas import ChatRequest
+from laser.service import Service
+from laser.submission import Submission
+from tests.laser.live_server import WAIT_S, LiveServer, asking, chat, running_deployment, wait_until
 
 
 class FragileEngine(EngineWrapper):
@@ -27,8 +41,14 @@ class FragileEngine(EngineWrapper):
         super().__init__(engine)
         self.fail_next = threading.Event()
         self.broken = threading.Event()
+        self.goes_on = threading.Event()  # clear: the step hangs
+        self.goes_on.set()
+        self.hangs = threading.Event()
 
     def step(self) -> list[Event]:
+        if not self.goes_on.is_set():
+            self.hangs.set()
+            self.goes_on.wait(WAIT_S)
         if self.broken.is_set():
             raise EngineBrokenError("the arena is gone")
         if self.fail_next.is_set():
@@ -81,6 +101,112 @@ def test_a_stream_that_has_begun_ends_with_the_error(fragile: tuple[LiveServer, 
     assert rest[-1] == "data: [DONE]"
     assert server.post().status_code == 200
     assert httpx.get(f"{server.url}/health", trust_env=False).json()["status"] == "ok"
+
+
+def test_a_client_that_leaves_while_it_is_being_taken_is_not_waited_for(
+    fragile: tuple[LiveServer, FragileEngine],
+) -> None:
+    server, engine = fragile
+    engine.goes_on.clear()
+    try:
+        with asking(server, max_tokens=2000):
+            assert engine.hangs.wait(WAIT_S)
+            with asking(server):
+                time.sleep(0.2)  # until it waits for the engine's thread, which is in a step
+        gone = 'laser_http_responses_total{path="/v1/chat/completions",status="499"} 2.0'
+        wait_until(lambda: gone in httpx.get(f"{server.url}/metrics", trust_env=False).text)
+    finally:
+        engine.goes_on.set()
+    server.wait_for_load(running=0, waiting=0, cells_reserved=0)
+
+
+def test_a_step_that_hangs_does_not_keep_the_server_from_stopping(random_model: Path) -> None:
+    sound = deploy(ServeConfig(model=random_model))
+    engine = FragileEngine(sound.engine)
+    engine.goes_on.clear()
+    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=400)
+
+    async def run() -> None:
+        thread = EngineThread(_around(sound, engine).loop, stop_s=0.2)
+        thread.start()
+        running = await thread.submit(request)
+        asked = asyncio.create_task(thread.submit(request))  # nobody hears of it any more
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(5.0):
+            await thread.stop()
+            await thread.stop()
+            for failing in (running.take(), asked):
+                with pytest.raises(EngineFailure, match="the server is shutting down"):
+                    await failing
+        engine.goes_on.set()
+
+    asyncio.run(run())
+
+
+def test_what_was_said_before_a_failure_is_handed_over_first() -> None:
+    async def run() -> None:
+        ticket = Ticket(lambda _: None)
+        said = Delta(channel=Channel.CONTENT, text="4")
+        ticket.receive(None)
+        ticket.receive(said)
+        ticket.receive(EngineFailure("the engine is broken"))
+        assert await ticket.take() == [said]
+        for _ in range(2):
+            with pytest.raises(EngineFailure, match="the engine is broken"):
+                await ticket.take()
+
+    asyncio.run(run())
+
+
+def test_a_stream_says_all_before_the_error_that_ends_it() -> None:
+    sent: list[bytes] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body", b""))
+
+    async def receive() -> Message:
+        await asyncio.sleep(WAIT_S)
+        return {"type": "http.disconnect"}
+
+    async def run() -> None:
+        ticket = Ticket(lambda _: None)
+        ticket.receive(None)
+        ticket.receive(Delta(channel=Channel.CONTENT, text="forty-two"))
+        ticket.receive(
+            Outcome(
+                finish_reason=FinishReason.ERROR, prompt_tokens=1, completion_tokens=1, thought=None, queue_s=0.0,
+                total_s=0.0, error="the arena has burst",
+            )
+        )  # fmt: skip
+        identity = Identity(id="chatcmpl-x", created=0, model="x")
+        submission = Submission(
+            identity=identity, caller=ANYBODY, shape=Completion(identity), ticket=ticket, ended=lambda _: None,
+            closed=lambda _: None, turn_of=lambda _: None,
+        )  # fmt: skip
+        await EventStream(submission, ping_s=1.0)({"type": "http"}, receive, send)
+
+    asyncio.run(run())
+    text = b"".join(sent).decode()
+    assert text.index("forty-two") < text.index("the arena has burst") < text.index("[DONE]")
+
+
+def test_a_drain_waits_for_a_request_that_is_being_taken(random_model: Path) -> None:
+    async def run() -> None:
+        service = Service(deploy(ServeConfig(model=random_model)))
+        service.start()
+        asked = ChatRequest.model_validate(chat(max_tokens=4))
+        asking = asyncio.create_task(service.submit(asked, Completion, prefix="chatcmpl-"))
+        await asyncio.sleep(0)  # it is taken, and not yet queued
+        draining = asyncio.create_task(service.drain())
+        submission = await asking
+        assert (await asyncio.wait({draining}, timeout=0.1))[1] == {draining}
+        submission.close()
+        await asyncio.wait_for(draining, WAIT_S)
+        with pytest.raises(Unavailable):
+            await service.submit(asked, Completion, prefix="chatcmpl-")
+        await service.stop()
+
+    asyncio.run(run())
 
 
 def test_an_engine_that_is_broken_for_good_is_told_of(fragile: tuple[LiveServer, FragileEngine]) -> None:

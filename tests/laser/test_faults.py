@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from laser.config import ServeConfig
-from laser.connection import PatientProtocol
+from laser.connection import MOST_HEAD, PatientProtocol
 from tests.laser.live_server import WAIT_S, LiveServer, chat, running
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -159,3 +159,36 @@ def test_clients_that_vanish_at_every_stage_leave_nothing(brisk: LiveServer) -> 
             received = 0
             while received < read:
                 received += len(connection.recv(min(read - received, 256)))
+
+
+ENDLESS = {"header": b"GET /health HTTP/1.1\r\nx-much: ", "url": b"GET /health?"}
+
+
+@pytest.mark.parametrize("begin", ENDLESS.values(), ids=ENDLESS)
+def test_a_head_without_end_is_refused(brisk: LiveServer, begin: bytes) -> None:
+    with connect(brisk) as connection:
+        connection.sendall(begin)
+        for _ in range(MOST_HEAD // 4096):
+            connection.sendall(b"x" * 4096)
+        received = rest(connection)
+    assert received.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    error = json.loads(received.split(b"\r\n\r\n", 1)[1])["error"]
+    assert (error["code"], error["message"]) == ("headers_too_large", "URL and headers must have at most 65536 bytes")
+
+
+def test_a_head_that_comes_whole_is_refused_as_well(brisk: LiveServer) -> None:
+    """On a connection that has carried a request already, and with more than the limit in one piece."""
+    with connect(brisk) as connection:
+        small = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
+        connection.sendall(small + small + b"GET /health HTTP/1.1\r\nx-much: " + b"x" * MOST_HEAD + b"\r\n\r\n")
+        received = rest(connection)
+    assert received.count(b"HTTP/1.1 200") <= 2
+    assert b"HTTP/1.1 431" in received
+
+
+def test_a_long_body_is_no_head(brisk: LiveServer) -> None:
+    body = json.dumps(chat(max_tokens=4, user="x" * (4 * MOST_HEAD))).encode()
+    with connect(brisk) as connection:
+        for _ in range(2):
+            connection.sendall(HEAD + f"content-length: {len(body)}\r\n\r\n".encode() + body)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -13,11 +14,16 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner, Result
 
+from laser.cli import main
 from laser.config import ServeConfig
 from laser.errors import Unauthorized
 from laser.keys import KeyRing
 from laser.logs import FIELDS, JsonFormatter, TextFormatter
+from laser.reply_shape import event
+from laser.server import create_app
+from laser.service import Service
 from models.strict_yaml import ConfigError
 from tests.laser.live_server import WAIT_S, LiveServer, chat, running
 
@@ -118,6 +124,7 @@ def test_keys_change_while_serving_and_a_bad_file_changes_nothing(keys: Path, ca
         ("keys: [{name: a}]", "'a' must have either key or sha256"),
         ("keys: [{name: a, key: short}]", "the key of 'a' has 5 characters, must be at least 8"),
         ("keys: [{name: a, sha256: abc}]", "sha256 of 'a' must be 64 hexadecimal digits"),
+        ("keys: [{name: a, key: change-me-too}]", "the key of 'a' is an example that everybody knows"),
         ("keys: [{name: a, key: aaaaaaaa, weight: 0}]", "weight of 'a' is 0.0, must be finite and above 0"),
         ("keys: [{name: a, key: aaaaaaaa}, {name: a, key: bbbbbbbb}]", "there are 2 keys named 'a', may be 1"),
         ("keys: [{name: a, key: aaaaaaaa}, {name: b, key: aaaaaaaa}]", "two keys are the same"),
@@ -130,6 +137,22 @@ def test_a_key_file_that_cannot_be_is_refused(tmp_path: Path, text: str, told: s
         KeyRing(file, lambda: 0.0)
     assert told in str(refusal.value)
     assert "keys.yaml" in str(refusal.value)
+    assert "change-me" not in str(refusal.value)
+
+
+def test_the_published_keys_open_nothing() -> None:
+    with pytest.raises(ConfigError, match="the key of 'app' is an example that everybody knows"):
+        KeyRing(Path("configs/keys.yaml"), lambda: 0.0)
+
+
+def test_ask_brings_a_key(locked: LiveServer) -> None:
+    def asked(*options: str, **env: str) -> Result:
+        return CliRunner().invoke(main, ["ask", "--url", locked.url, *options, "What is 1 + 1?"], env=env)
+
+    assert asked().output == f"Error: {locked.url} wants a key: give it with --key or in LASER_KEY\n"
+    assert "does not take this key: the key is not known here" in asked("--key", "sk-mallory").output
+    assert asked("--key", ALICE).exit_code == 0
+    assert asked(LASER_KEY=BOB).exit_code == 0
 
 
 # --- ids and sizes
@@ -153,6 +176,29 @@ def test_a_body_that_is_too_large_is_refused(locked: LiveServer, chunked: bool) 
     response = httpx.post(url, content=content, headers=headers, trust_env=False)
     assert (response.status_code, response.json()["error"]["code"]) == (413, "request_too_large")
     assert "must have at most 2048 bytes" in response.json()["error"]["message"]
+
+
+def test_a_failure_of_the_server_keeps_the_requests_id(server: LiveServer) -> None:
+    app = create_app(Service(server.deployment))
+
+    @app.get("/fails")
+    async def fails() -> None:
+        raise RuntimeError("a secret")
+
+    async def got() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return await client.get("/fails", headers={"x-request-id": "trace-8"})
+
+    response = asyncio.run(got())
+    assert (response.status_code, response.headers["x-request-id"]) == (500, "trace-8")
+    assert response.json()["error"]["message"] == "the server failed: RuntimeError"
+
+
+def test_no_character_of_an_event_ends_its_line() -> None:
+    text = "a\x85b\u2028c\u2029d\x0be\r\nf\x1cg"
+    (line,) = event({"text": text}).decode().rstrip("\n").splitlines()
+    assert json.loads(line.removeprefix("data: ")) == {"text": text}
 
 
 # --- the log
@@ -194,3 +240,11 @@ def test_a_record_is_one_json_object_or_one_line_to_read() -> None:
     except OSError:
         record.exc_info = sys.exc_info()
     assert "No such file" in json.loads(JsonFormatter().format(record))["exception"]
+
+
+def test_a_path_cannot_forge_a_line_of_the_log(server: LiveServer, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="laser.gate"):
+        httpx.get(f"{server.url}/x%0AINFO%20laser.gate:%20forged%1B%5B2J%E2%80%A8y", trust_env=False)
+    (record,) = [each for each in caplog.records if "forged" in each.getMessage()]
+    (line,) = TextFormatter().format(record).splitlines()
+    assert "GET /x\\nINFO laser.gate: forged\\x1b[2J\\u2028y 404" in line

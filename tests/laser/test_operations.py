@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from laser.cli import main
 from tests.laser.live_server import WAIT_S, chat, wait_until
 from tests.laser.test_cli import laser, serving
 
@@ -102,3 +105,13 @@ def test_a_bad_key_file_is_one_line(random_model: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "keys has 0 entries, must have at least 1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_hint_of_a_server_with_keys_works(random_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text("keys: [{name: app, key: a-key-for-ask}]\n")
+    with serving("--model", random_model, "--keys", file) as (_, ready):
+        _, hint = ready.strip().split(" — with your key in LASER_KEY, try: laser ")
+        done = CliRunner().invoke(main, shlex.split(hint), env={"LASER_KEY": "a-key-for-ask"})
+    assert done.exit_code == 0, done.output
+    assert "s\n" in done.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from laser.reasoning_fields import Effort, EffortShares, ReasoningFields, ReasoningPolicy
 
@@ -25,6 +26,8 @@ OFF: list[dict[str, Any]] = [
     {"thinking": False},
     {"chat_template_kwargs": {"enable_thinking": False}},
     {"chat_template_kwargs": {"thinking": False}},
+    {"enable_thinking": False},
+    {"think": False},
 ]
 
 
@@ -57,7 +60,7 @@ def test_an_opt_out_comes_before_an_effort(field: str) -> None:
 
 @pytest.mark.parametrize(
     ("effort", "tokens"),
-    [("minimal", 100), ("low", 200), ("medium", None), ("high", 800), ("xhigh", 950), ("max", 1000), ("none", None)],
+    [("minimal", 100), ("low", 200), ("medium", None), ("high", 800), ("xhigh", 950), ("max", 1000), ("none", 0)],
 )
 def test_an_effort_is_a_share_of_the_reply(effort: str, tokens: int | None) -> None:
     assert policy(reasoning_effort=effort).budget(1000, EffortShares()) == tokens
@@ -67,6 +70,15 @@ def test_an_effort_is_a_share_of_the_reply(effort: str, tokens: int | None) -> N
 def test_the_template_s_own_switch_comes_first() -> None:
     assert policy(reasoning_effort="none", chat_template_kwargs={"enable_thinking": True}).enabled
     assert policy(thinking={"type": "enabled"}, reasoning={"enabled": False}).enabled
+
+
+def test_ollamas_word_is_a_switch_or_an_effort() -> None:
+    assert policy(think=True).enabled
+    assert policy(think="low") == ReasoningPolicy(effort=Effort.LOW)
+    assert policy(think="high", reasoning_effort="low").effort is Effort.LOW
+    for wrong in ("very", 1, []):
+        with pytest.raises(ValidationError, match="must be true, false, 'low', 'medium', 'high'"):
+            policy(think=wrong)
 
 
 @pytest.mark.parametrize("hidden", [{"include_reasoning": False}, {"reasoning": {"exclude": True}}])
