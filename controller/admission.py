@@ -103,9 +103,11 @@ class Admission(Generic[T]):
         limits, waiting = self._limits, len(self._queue)
         if not waiting and fits and self._slot_free(len(ages) + held_up):
             return None
+        is_full = limits.max_waiting is not None and waiting >= limits.max_waiting
+        if not is_full and limits.max_wait_s is None and patience_s is None:
+            return None
         wait = self._wait(ages)
         wait_s = wait(held_up + self._queue.ahead(claim) + 1)
-        is_full = limits.max_waiting is not None and waiting >= limits.max_waiting
         full = f"{waiting} requests wait already, may be at most {limits.max_waiting}"
         last = self._queue.giving_way(claim) if is_full else None
         if is_full and last is None:

@@ -120,7 +120,7 @@ class FairQueue(Generic[T]):
 
     def ahead(self, claim: Claim) -> int:
         """How many would be taken out before a newcomer, if nothing came between."""
-        own = self._tenants.get(claim.tenant, _Tenant())
+        own: _Tenant[T] = self._tenants.get(claim.tenant, _Tenant())
         before = bisect_right(own.waiting, (claim.priority, claim.length, math.inf), key=lambda place: place.rank)
         start = own.all_starts(self._virtual)[before]
         others = (tenant for name, tenant in self._tenants.items() if name != claim.tenant)
@@ -133,7 +133,7 @@ class FairQueue(Generic[T]):
 
         None where the newcomer's tenant would have as many: it is the newcomer that gives way.
         """
-        own = self._tenants.get(claim.tenant, _Tenant())
+        own: _Tenant[T] = self._tenants.get(claim.tenant, _Tenant())
         most = max(self._tenants.values(), key=lambda tenant: tenant.backlog, default=own)
         if most.backlog <= own.backlog + 1.0 / claim.weight:
             return None

@@ -140,7 +140,8 @@ class ServingLoop:
     def submit(self, request: ReasoningRequest, sink: Sink, observe: Observer | None = None) -> RequestId:
         """Queue a request; its deltas and, last, its outcome go to `sink`, the probes of its thought to `observe`.
 
-        Raises CapacityError if it can never fit, Overloaded if it is to come back later.
+        Raises CapacityError if it can never fit, Overloaded if it is to come back later. One of another tenant's that
+        waits may have to give way for it: its outcome is an error that says when it may come back.
         """
         landing = self._thinking.landing if request.landing is None else request.landing
         tokens = len(request.prompt) + request.max_tokens
@@ -236,16 +237,14 @@ class ServingLoop:
         """Raises Overloaded where a newcomer cannot be borne; in a full queue another may have to end for it."""
         ages, held_up = self._in_engine()
         self._queue_moved = True
-        way = self._admission.check(
-            claim, ages, held_up=len(held_up), fits=self._fits(cells), patience_s=patience_s
-        )
+        way = self._admission.check(claim, ages, held_up=len(held_up), fits=self._fits(cells), patience_s=patience_s)
         if way is not None:
             live, refusal = way
             self._end(live, FinishReason.ERROR, str(refusal), retry_after_s=refusal.retry_after_s)
 
     def _admit(self, now: float) -> None:
         """Hand the engine whoever's turn it is, as long as it has room."""
-        while (live := self._admission.next(len(self._live), lambda live: self._fits(live.cells))) is not None:
+        while (live := self._admission.next(len(self._live), lambda head: self._fits(head.cells))) is not None:
             self._queue_moved = True
             live.begun, live.begun_step = True, self._steps
             try:

@@ -163,8 +163,8 @@ def test_a_newcomers_place_is_told_before_it_comes(wanted: list[Claim], before: 
 
 def test_a_newcomer_of_a_modest_tenant_has_the_last_of_a_greedy_one_give_way() -> None:
     queue: FairQueue[str] = FairQueue()
-    for item, tenant, weight in (("a1", "a", 1.0), ("a2", "a", 1.0), ("b1", "b", 4.0), ("b2", "b", 4.0), ("b3", "b", 4.0)):
-        queue.push(item, Claim(tenant=tenant, weight=weight))
+    for item, weight in (("a1", 1.0), ("a2", 1.0), ("b1", 4.0), ("b2", 4.0), ("b3", 4.0)):
+        queue.push(item, Claim(tenant=item[0], weight=weight))
     assert queue.giving_way(Claim(tenant="c")) == "a2"
     assert queue.giving_way(Claim(tenant="b", weight=4.0)) == "a2"
     assert queue.giving_way(Claim(tenant="a")) is None

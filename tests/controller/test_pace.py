@@ -70,7 +70,8 @@ def test_that_the_first_to_end_are_the_shortest_does_not_mislead(seed: int, slot
         began[number] = now
         ends.append((now + next(lengths), number))
         told.append(pace.request_steps([now - at for at in began.values()]))
-    assert 400 / 2 < min(told) and max(told) < 400 * 2
+    assert min(told) > 400 / 2.5  # the first to end has taken a quarter of the mean
+    assert max(told) < 400 * 2
     assert np.median(told[4 * slots :]) == pytest.approx(400, rel=0.25)
 
 
