@@ -20,11 +20,11 @@ LONG = 3500
 
 @pytest.fixture
 def server(random_model: Path, tmp_path: Path) -> Iterator[LiveServer]:
-    """A server that decodes one sequence at a time, and lets one wait."""
+    """A server that decodes one sequence at a time, and lets two wait."""
     keys = tmp_path / "keys.yaml"
     keys.write_text(KEYS)
     config = ServeConfig(
-        model=random_model, keys=keys, max_batch=1, max_waiting=1, early_exit=False, loop_detection=False
+        model=random_model, keys=keys, max_batch=1, max_waiting=2, early_exit=False, loop_detection=False
     )
     with running(config, ping_s=0.2) as live:
         yield live
@@ -32,10 +32,12 @@ def server(random_model: Path, tmp_path: Path) -> Iterator[LiveServer]:
 
 @pytest.fixture
 def crowd(server: LiveServer) -> Iterator[httpx.Client]:
-    """A key of which one request runs."""
+    """A key of which one request runs and one waits."""
     with client(server, "crowd") as crowd, stream(crowd):
         server.wait_for_load(running=1)
-        yield crowd
+        with stream(crowd):
+            server.wait_for_load(waiting=1)
+            yield crowd
 
 
 @pytest.fixture
@@ -59,10 +61,10 @@ def test_whoever_gives_way_before_its_reply_has_begun_gets_a_429(
     answers: list[httpx.Response] = []
     asks = threading.Thread(target=lambda: answers.append(crowd.post(PATH, json=chat())))
     asks.start()
-    server.wait_for_load(waiting=1)
+    server.wait_for_load(waiting=2)
     with stream(alone):
         asks.join(WAIT_S)
-        server.wait_for_load(waiting=1)
+        server.wait_for_load(waiting=2)
     (answer,) = answers
     assert answer.status_code == 429
     assert answer.json()["error"]["code"] == "overloaded"
@@ -76,7 +78,7 @@ def test_whoever_gives_way_in_a_stream_gets_an_error_event(
     with stream(crowd) as response:
         lines = response.iter_lines()
         assert next(lines).startswith("data: ")
-        server.wait_for_load(waiting=1)
+        server.wait_for_load(waiting=2)
         with stream(alone):
             rest = "\n".join(lines)
     assert response.status_code == 200
