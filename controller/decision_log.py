@@ -5,8 +5,10 @@ The engine's thread only puts a decision on a queue; a thread writes. What does 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import queue
 import threading
 from collections.abc import Mapping
@@ -76,8 +78,12 @@ class DecisionLog:
             size = 0
         if size and size + len(line) > self._max_bytes:
             self._rotate()
-        with self.path.open("ab") as file:
-            file.write(line)
+        with self.path.open("ab", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            written = file.write(line)
+            if written < len(line):  # a disk that has just become full; half a line would spoil the next
+                file.truncate(end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _rotate(self) -> None:
         names = [self.path, *(old(self.path, number) for number in range(1, self._keep + 1))]

@@ -3,16 +3,18 @@
 Start-time fair queuing (Goyal, Vin and Cheng, 1996), pure: a tenant's next request starts at S = max(F, v), where F is
 the virtual time at which its last one ends and v the present one; the smallest S is served, v becomes S, and F becomes
 S + cost/weight. So over any busy stretch tenants get tokens in proportion to their weights, however long their queues
-are, and none is starved. Priorities order a tenant's own requests only: nobody gains on others by calling all urgent.
+are, and none is starved. What a request has cost is known when it has ended: F is put right then. Priorities order a
+tenant's own requests only: nobody gains on others by calling all urgent.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
-from bisect import insort
-from collections.abc import Callable
+from bisect import bisect_right, insort
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import accumulate, count
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -49,10 +51,21 @@ class _Place(Generic[T]):
 @dataclass(slots=True)
 class _Tenant(Generic[T]):
     ends: float = 0.0  # F
+    unsettled: int = 0  # requests taken out, of which it isn't known yet what they cost
     waiting: list[_Place[T]] = field(default_factory=list)  # by rank
 
     def starts(self, virtual: float) -> float:
         return max(self.ends, virtual)
+
+    def all_starts(self, virtual: float) -> list[float]:
+        """S of each that waits, and of one behind them: v never overtakes the S of a tenant that waits."""
+        costs = (place.claim.cost / place.claim.weight for place in self.waiting)
+        return list(accumulate(costs, initial=self.starts(virtual)))
+
+    @property
+    def backlog(self) -> float:
+        """How many wait, by weight."""
+        return math.fsum(1.0 / place.claim.weight for place in self.waiting)
 
 
 class FairQueue(Generic[T]):
@@ -71,20 +84,26 @@ class FairQueue(Generic[T]):
         tenant = self._tenants.setdefault(claim.tenant, _Tenant())
         insort(tenant.waiting, _Place(claim, next(self._numbers), item), key=lambda place: place.rank)
 
+    def head(self) -> T:
+        """The item whose turn it is. Raises IndexError where none waits."""
+        return self._next().waiting[0].item
+
     def pop(self) -> T:
-        """Take out the item whose turn it is. Raises IndexError where none waits."""
-        backlogged = [tenant for tenant in self._tenants.values() if tenant.waiting]
-        if not backlogged:
-            raise IndexError("nobody waits")
-        tenant = min(backlogged, key=lambda each: (each.starts(self._virtual), each.waiting[0].number))
+        """Take out the item whose turn it is, and charge its tenant; `settle` is to follow. Raises IndexError."""
+        tenant = self._next()
         place = tenant.waiting.pop(0)
         self._virtual = tenant.starts(self._virtual)
         tenant.ends = self._virtual + place.claim.cost / place.claim.weight
-        # whoever waits for nothing and owes nothing is as good as unknown
-        self._tenants = {
-            name: each for name, each in self._tenants.items() if each.waiting or each.ends > self._virtual
-        }
+        tenant.unsettled += 1
+        self._clean()
         return place.item
+
+    def settle(self, claim: Claim, cost: float) -> None:
+        """An item that was taken out with this claim has cost so much: its tenant owes the rest, or gets it back."""
+        tenant = self._tenants[claim.tenant]
+        tenant.unsettled -= 1
+        tenant.ends += (cost - claim.cost) / claim.weight
+        self._clean()
 
     def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
         """Take out all items of this kind; nobody is charged for them."""
@@ -96,7 +115,44 @@ class FairQueue(Generic[T]):
 
     def order(self) -> list[T]:
         """All items in the order in which they would be taken out if nothing came between."""
-        ahead: FairQueue[T] = FairQueue()
-        ahead._virtual = self._virtual
-        ahead._tenants = {name: _Tenant(each.ends, list(each.waiting)) for name, each in self._tenants.items()}
-        return [ahead.pop() for _ in range(len(self))]
+        lines = (self._line(tenant) for tenant in self._tenants.values())
+        return [place.item for _, _, place in heapq.merge(*lines, key=lambda line: line[:2])]
+
+    def ahead(self, claim: Claim) -> int:
+        """How many would be taken out before a newcomer, if nothing came between."""
+        own: _Tenant[T] = self._tenants.get(claim.tenant, _Tenant())
+        before = bisect_right(own.waiting, (claim.priority, claim.length, math.inf), key=lambda place: place.rank)
+        start = own.all_starts(self._virtual)[before]
+        others = (tenant for name, tenant in self._tenants.items() if name != claim.tenant)
+        return before + sum(
+            bisect_right(other.all_starts(self._virtual), start, hi=len(other.waiting)) for other in others
+        )
+
+    def giving_way(self, claim: Claim) -> T | None:
+        """The item that is to make room for a newcomer: the last of the tenant with the most that wait, by weight.
+
+        None where the newcomer's tenant would have as many: it is the newcomer that gives way.
+        """
+        own: _Tenant[T] = self._tenants.get(claim.tenant, _Tenant())
+        most = max(self._tenants.values(), key=lambda tenant: tenant.backlog, default=own)
+        if most.backlog <= own.backlog + 1.0 / claim.weight:
+            return None
+        return most.waiting[-1].item
+
+    def _next(self) -> _Tenant[T]:
+        backlogged = [tenant for tenant in self._tenants.values() if tenant.waiting]
+        if not backlogged:
+            raise IndexError("nobody waits")
+        return min(backlogged, key=lambda each: (each.starts(self._virtual), each.waiting[0].number))
+
+    def _line(self, tenant: _Tenant[T]) -> Iterator[tuple[float, int, _Place[T]]]:
+        starts = tenant.all_starts(self._virtual)
+        return ((start, place.number, place) for start, place in zip(starts, tenant.waiting, strict=False))
+
+    def _clean(self) -> None:
+        """Forget whoever waits for nothing and owes nothing: it is as good as unknown."""
+        self._tenants = {
+            name: each
+            for name, each in self._tenants.items()
+            if each.waiting or each.unsettled or each.ends > self._virtual
+        }

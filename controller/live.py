@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from controller.fair_queue import Claim
 from controller.policies import Limits
 from controller.reply import Channel, Reply
 from controller.request import ExitReason, Observer, Outcome, ReasoningRequest, RequestId, Sink, Thought
@@ -28,9 +29,11 @@ class Live:
     budget_cap: int  # what max_tokens leaves for thinking
     answer_room: int  # what is put aside for the answer, tokens
     prompt_tokens: int
-    sequence: SequenceId | None = None  # None: it waits for its turn
-    begun_s: float | None = None  # when its turn came …
-    begun_step: int = 0  # … and at which step of the engine
+    cells: int  # tokens of KV cache that it may need, those of a probe included
+    claim: Claim  # on a turn, with what is charged for one
+    sequence: SequenceId | None = None  # None: the engine does not have it
+    begun: bool = False  # its turn has come: it was handed to the engine
+    begun_step: int = 0  # of the engine: when it was handed over and, later, when it started
     exit_reason: ExitReason | None = None  # set: the thought is over, or its close is on the way
     in_force: Limits = field(default_factory=Limits)
     ending: ExitReason | None = None  # set: the thought is to be closed as soon as may be
@@ -73,6 +76,11 @@ class Live:
         """Token rows decoded for it."""
         return self.tokens + self.withdrawn + self.probe_rows
 
+    @property
+    def cost(self) -> int:
+        """Tokens computed for it, its prompt's included."""
+        return 0 if self.started_s is None else self.prompt_tokens + self.rows
+
     def running(self, now: float) -> Running:
         """What is shown of it."""
         return Running(
@@ -88,7 +96,15 @@ class Live:
             budget=self.in_force.budget,
         )
 
-    def outcome(self, reason: FinishReason, now: float, *, error: str | None, expired: bool) -> Outcome:
+    def outcome(
+        self,
+        reason: FinishReason,
+        now: float,
+        *,
+        error: str | None,
+        expired: bool,
+        retry_after_s: float | None,
+    ) -> Outcome:
         """How it ended."""
         thought = None
         if self.request.thinking and self.exit_reason is not None:
@@ -111,5 +127,6 @@ class Live:
             total_s=now - self.submitted_s,
             ttft_s=None if self.first_token_s is None else self.first_token_s - self.submitted_s,
             expired=expired,
+            retry_after_s=retry_after_s,
             error=error,
         )

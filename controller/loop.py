@@ -14,7 +14,8 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 
-from controller.admission import Admission, AdmissionLimits, Overloaded, QueueState
+from controller.admission import Admission, AdmissionLimits, QueueState
+from controller.fair_queue import Claim
 from controller.live import Live
 from controller.pace import Pace
 from controller.policies import Policy
@@ -43,7 +44,8 @@ from models.tokenizer import Decoder
 
 log = logging.getLogger(__name__)
 
-SHOW_S = 0.1  # between two pictures of a queue that moves
+SHOW_S = 0.1  # between two pictures of a queue that moves …
+REFRESH_S = 1.0  # … and of one that does not, while anybody waits
 ENDED = 256  # of the last requests that ended the view tells
 
 
@@ -126,7 +128,7 @@ class ServingLoop:
         now, load, queue = self._clock(), self._engine.load(), self._queue
         return View(
             at_s=now,
-            load=replace(load, waiting=load.waiting + queue.waiting),
+            load=replace(load, waiting=len(self._requests) - load.running),
             drain_s=queue.drain_s,
             turned_away=queue.turned_away,
             arrived=self._arrived,
@@ -138,7 +140,8 @@ class ServingLoop:
     def submit(self, request: ReasoningRequest, sink: Sink, observe: Observer | None = None) -> RequestId:
         """Queue a request; its deltas and, last, its outcome go to `sink`, the probes of its thought to `observe`.
 
-        Raises CapacityError if it can never fit, Overloaded if it is to come back later.
+        Raises CapacityError if it can never fit, Overloaded if it is to come back later. One of another tenant's that
+        waits may have to give way for it: its outcome is an error that says when it may come back.
         """
         landing = self._thinking.landing if request.landing is None else request.landing
         tokens = len(request.prompt) + request.max_tokens
@@ -151,11 +154,11 @@ class ServingLoop:
         if self._watcher is not None:
             self._watcher.arrived(request.difficulty)  # one that is turned away, too, is load
         now = self._clock()
-        try:
-            self._admission.check(self._ages_s(now), request.ttft_s)
-        except Overloaded:
-            self._queue_moved = True
-            raise
+        cells = tokens + (self._steering.probe_room + len(landing) if request.thinking else 0)
+        expected = min(request.max_tokens, self._pace.rows or request.max_tokens)
+        claim = replace(request.claim, cost=len(request.prompt) + expected)
+        self._admit(now)  # for there may be room since the last step
+        self._make_way(claim, cells, request.ttft_s)
         answer_room = min(self._thinking.format.answer_reserve, request.max_tokens // 2)
         live = Live(
             id=RequestId(next(self._ids)),
@@ -168,14 +171,14 @@ class ServingLoop:
             budget_cap=self._steering.budget_cap(request, landing, answer_room),
             answer_room=answer_room,
             prompt_tokens=len(request.prompt),
+            cells=cells,
+            claim=claim,
         )
         self._requests[live.id] = live
         if live.deadline_s is not None:
             self._soonest_s = min(self._soonest_s, live.deadline_s)
         self._arrived += 1
-        expected = min(request.max_tokens, self._pace.rows or request.max_tokens)
-        self._admission.push(live, replace(request.claim, cost=len(request.prompt) + expected))
-        self._queue_moved = True
+        self._admission.push(live, claim)
         self._admit(now)
         return live.id
 
@@ -230,20 +233,46 @@ class ServingLoop:
 
     # --- who is served ----------------------------------------------------------------------------------------------
 
+    def _make_way(self, claim: Claim, cells: int, patience_s: float | None) -> None:
+        """Raises Overloaded where a newcomer cannot be borne; in a full queue another may have to end for it."""
+        ages, held_up = self._in_engine()
+        self._queue_moved = True
+        way = self._admission.check(claim, ages, held_up=len(held_up), fits=self._fits(cells), patience_s=patience_s)
+        if way is not None:
+            live, refusal = way
+            self._end(live, FinishReason.ERROR, str(refusal), retry_after_s=refusal.retry_after_s)
+
     def _admit(self, now: float) -> None:
         """Hand the engine whoever's turn it is, as long as it has room."""
-        while (live := self._admission.next(len(self._live))) is not None:
+        while (live := self._admission.next(len(self._live), lambda head: self._fits(head.cells))) is not None:
             self._queue_moved = True
+            live.begun, live.begun_step = True, self._steps
             try:
                 self._begin(live, now)
             except Exception as error:
                 log.exception("request %d could not be begun", live.id)
                 self._fail(live, f"{type(error).__name__}: {error}")
 
+    def _fits(self, cells: int) -> bool:
+        """Whether the engine can start one of so many tokens, or has none before it to start.
+
+        An engine that takes memory as a sequence grows starts more than what they may all need: so one may always wait
+        there, lest memory lie idle.
+        """
+        load = self._engine.load()
+        due = sum(live.cells for live in self._live.values() if live.started_s is None)
+        return not load.waiting or load.cells_reserved + due + cells <= load.cells_total
+
+    def _in_engine(self) -> tuple[list[int], list[Live]]:
+        """The ages of those that run, steps, and those that the engine was handed but could not start in a step."""
+        held_up = [live for live in self._live.values() if live.started_s is None and live.begun_step < self._steps]
+        ages = [self._steps - live.begun_step for live in self._live.values() if live not in held_up]
+        return ages, held_up
+
     def _begin(self, live: Live, now: float) -> None:
         request = live.request
         landing: tuple[int, ...] = ()
-        live.begun_s, live.begun_step = now, self._steps
+        self._pace.began(request.max_tokens)
         if request.thinking:
             live.in_force = self._steering.limits(live)
             why = self._steering.due(live, now)
@@ -268,28 +297,35 @@ class ServingLoop:
         """End those whose deadline has passed while they waited: nobody reads what they would say."""
         if now < self._soonest_s:
             return
-        for live in self._admission.remove(lambda live: live.deadline_s is not None and live.deadline_s <= now):
-            waited = f"{now - live.submitted_s:.1f} s"
-            self._end(live, FinishReason.ERROR, f"the deadline has passed after {waited} in the queue", expired=True)
-        waiting = (live.deadline_s for live in self._requests.values() if live.sequence is None)
-        self._soonest_s = min((by_s for by_s in waiting if by_s is not None), default=math.inf)
-
-    def _ages_s(self, now: float) -> list[float]:
-        return [now - live.begun_s for live in self._live.values() if live.begun_s is not None]
+        waiting = [live for live in self._requests.values() if live.started_s is None]
+        for live in waiting:
+            if live.deadline_s is not None and live.deadline_s <= now:
+                waited = f"the deadline has passed after {now - live.submitted_s:.1f} s in the queue"
+                self._end(live, FinishReason.ERROR, waited, expired=True)
+        deadlines = (live.deadline_s for live in waiting if live.id in self._requests)
+        self._soonest_s = min((by_s for by_s in deadlines if by_s is not None), default=math.inf)
 
     def _show_queue(self, now: float) -> None:
-        if self._queue_moved and (now - self._shown_s >= SHOW_S or not len(self._admission)):
+        age_s = now - self._shown_s
+        if self._queue_moved:
+            due = age_s >= SHOW_S or not len(self._admission)
+        else:
+            due = age_s >= REFRESH_S and self._queue.waiting > 0
+        if due:
             self._shown_s, self._queue_moved = now, False
-            self._queue = self._admission.state(self._ages_s(now), lambda live: live.request.name)
+            ages, held_up = self._in_engine()
+            self._queue = self._admission.state(ages, lambda live: live.request.name, held_up)
             self._load = self._engine.load()
 
     def _forget(self, live: Live) -> None:
         """Drop a request, wherever it is."""
         del self._requests[live.id]
         self._queue_moved = True
-        if live.sequence is None:
-            self._admission.remove(lambda other: other is live)
+        if live.begun:
+            self._admission.settle(live.claim, live.cost)
         else:
+            self._admission.remove(lambda other: other is live)
+        if live.sequence is not None:
             self._live.pop(live.sequence, None)
             self._engine.cancel(live.sequence)
         self._rest()
@@ -338,7 +374,8 @@ class ServingLoop:
             return  # ended by an earlier event of this step
         match event:
             case Started():
-                live.started_s = now
+                live.started_s, live.begun_step = now, self._steps - 1
+                self._queue_moved = True
             case Tokens():
                 if live.first_token_s is None:
                     live.first_token_s = self._clock()
@@ -374,18 +411,26 @@ class ServingLoop:
         if live.id in self._requests:
             self._end(live, FinishReason.ERROR, error)
 
-    def _end(self, live: Live, reason: FinishReason, error: str | None = None, *, expired: bool = False) -> None:
+    def _end(
+        self,
+        live: Live,
+        reason: FinishReason,
+        error: str | None = None,
+        *,
+        expired: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
         if error is None:
             live.reply.finish()
         self._forget(live)
         now = self._clock()
-        if error is None and live.begun_s is not None:
+        if error is None:
             steps = self._steps - live.begun_step
             self._pace.finished(steps=steps, rows=live.rows, answer_tokens=live.answer_tokens)
         left_to_policy = live.request.thinking and live.request.early_exit and live.request.budget is None
         if self._watcher is not None and left_to_policy and error is None:
             self._watcher.finished(live.request.difficulty, live.rows)
-        outcome = live.outcome(reason, now, error=error, expired=expired)
+        outcome = live.outcome(reason, now, error=error, expired=expired, retry_after_s=retry_after_s)
         self._finished += 1
         self._ended.append(Ended.of(live.id, now, live.request.difficulty, outcome))
         live.sink(outcome)

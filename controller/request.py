@@ -98,6 +98,7 @@ class Outcome:
     total_s: float
     ttft_s: float | None = None  # until the first token of the reply; None: there was none
     expired: bool = False  # its deadline has passed before it could begin
+    retry_after_s: float | None = None  # it gave way in a full queue, and may come back then
     error: str | None = None
 
 

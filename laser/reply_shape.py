@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from controller.reply import Delta
 from controller.request import Checkpoint, Outcome, Thought
 from engine.base import FinishReason
-from laser.errors import ApiError, DeadlineMissed, ServerFailure
+from laser.errors import ApiError, Busy, DeadlineMissed, ServerFailure
 from laser.schemas import FinishWord, LaserDetails, TokenDetails, Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -88,6 +88,8 @@ def finish_word(outcome: Outcome) -> FinishWord:
         case FinishReason.ERROR:
             if outcome.expired:
                 raise DeadlineMissed(outcome.error or "the deadline has passed")
+            if outcome.retry_after_s is not None:
+                raise Busy(outcome.error or "the server is busy", outcome.retry_after_s)
             raise ServerFailure(outcome.error or "the engine failed on this request; it may be sent again")
 
 

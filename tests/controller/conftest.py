@@ -153,13 +153,18 @@ class Bench:
             loops=loops,
         )
 
-    def submit(self, prompt: str = "?", **options: Any) -> tuple[SequenceId, Heard]:
+    def queue(self, prompt: str = "?", **options: Any) -> tuple[RequestId, Heard]:
+        """Submit a request that may have to wait."""
         heard = Heard()
         tokens = tuple(self.tokenizer.encode(prompt))
         if options.get("thinking", True):
             tokens = self.thinking.prompt(tokens, thinking=True)
         request = ReasoningRequest(**{"prompt": tokens, "max_tokens": 60, **options})
-        submitted = self.loop.submit(request, heard, heard.checkpoints.append)
+        return self.loop.submit(request, heard, heard.checkpoints.append), heard
+
+    def submit(self, prompt: str = "?", **options: Any) -> tuple[SequenceId, Heard]:
+        """Submit a request; the sequence is its own where the engine is handed it at once."""
+        submitted, heard = self.queue(prompt, **options)
         sequence = next(reversed(self.engine.ledger.accounts))
         self._ids[sequence] = submitted
         return sequence, heard

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -453,6 +454,26 @@ def _goes_on(log: DecisionLog, why: str) -> None:
     driven.tick(2)
     assert driven.state.rung is Rung.POLICY_MAP
     assert any(why in problem and "are lost" in problem for problem in driven.state.problems)
+
+
+def test_a_decision_that_a_full_disk_has_cut_off_is_taken_back(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path / "decisions.jsonl")
+    log({"number": 0})
+    log.close()
+    log = DecisionLog(log.path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (log.path.stat().st_size + 7, limits[1]))  # half a line more
+    try:
+        log({"number": 1})
+        deadline = time.monotonic() + 10.0
+        while log.complaint() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "1 decisions are lost" in str(log.complaint())
+    log({"number": 2})
+    log.close()
+    assert [said["number"] for said in read_decisions(log.path)] == [0, 2]
 
 
 def test_a_last_line_that_was_cut_off_is_left_out_and_any_other_is_an_error(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
@@ -95,6 +96,88 @@ def test_the_order_told_is_the_order_that_comes(wanted: list[Claim], before: int
     told = queue.order()
     assert [queue.pop() for _ in range(len(queue))] == told
     assert len(told) == max(0, len(wanted) - before)
+
+
+def test_tenants_are_charged_what_their_requests_have_cost() -> None:
+    """One's replies are thrice as long as was predicted; it gets no more tokens for it."""
+    queue: FairQueue[str] = FairQueue()
+    actual, tokens = {"wordy": 300.0, "brief": 100.0}, Counter[str]()
+    claims = {name: Claim(tenant=name, cost=100.0) for name in actual}
+    for _ in range(200):
+        for name, claim in claims.items():
+            queue.push(name, claim)
+    for _ in range(160):
+        name = queue.pop()
+        queue.settle(claims[name], actual[name])
+        tokens[name] += int(actual[name])
+    assert tokens["wordy"] == pytest.approx(tokens["brief"], rel=0.05)
+
+
+def test_what_was_charged_for_nothing_is_given_back() -> None:
+    queue: FairQueue[str] = FairQueue()
+    claim = Claim(tenant="a", cost=1000.0)
+    queue.push("a1", claim)
+    assert queue.pop() == "a1"
+    for item in ("b1", "b2"):
+        queue.push(item, Claim(tenant="b", cost=10.0))
+    queue.push("a2", claim)
+    assert queue.order() == ["b1", "b2", "a2"]
+    queue.settle(claim, 0.0)
+    assert queue.order() == ["b1", "a2", "b2"]
+
+
+def test_a_debt_is_remembered_while_its_tenant_waits_for_nothing() -> None:
+    queue: FairQueue[str] = FairQueue()
+    claim = Claim(tenant="a", cost=1.0)
+    queue.push("a1", claim)
+    queue.pop()
+    for item in ("b1", "b2", "b3"):
+        queue.push(item, Claim(tenant="b", cost=10.0))
+    queue.pop()
+    queue.settle(claim, 500.0)
+    queue.push("a2", claim)
+    assert queue.order() == ["b2", "b3", "a2"]
+
+
+def test_whoever_waits_for_nothing_and_owes_nothing_is_forgotten() -> None:
+    queue: FairQueue[int] = FairQueue()
+    for number in range(100):
+        claim = Claim(tenant=str(number))
+        queue.push(number, claim)
+        queue.pop()
+        queue.settle(claim, 0.0)
+    assert len(queue._tenants) <= 1
+
+
+@given(st.lists(claims, max_size=30), st.integers(0, 10), claims)
+def test_a_newcomers_place_is_told_before_it_comes(wanted: list[Claim], before: int, newcomer: Claim) -> None:
+    queue: FairQueue[int] = FairQueue()
+    for number, claim in enumerate(wanted):
+        queue.push(number, claim)
+    for _ in range(min(before, len(queue))):
+        queue.pop()
+    told = queue.ahead(newcomer)
+    queue.push(-1, newcomer)
+    assert queue.order().index(-1) == told
+
+
+def test_a_newcomer_of_a_modest_tenant_has_the_last_of_a_greedy_one_give_way() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for item, weight in (("a1", 1.0), ("a2", 1.0), ("b1", 4.0), ("b2", 4.0), ("b3", 4.0)):
+        queue.push(item, Claim(tenant=item[0], weight=weight))
+    assert queue.giving_way(Claim(tenant="c")) == "a2"
+    assert queue.giving_way(Claim(tenant="b", weight=4.0)) == "a2"
+    assert queue.giving_way(Claim(tenant="a")) is None
+    assert FairQueue[str]().giving_way(Claim()) is None
+
+
+def test_a_long_queue_is_told_at_once() -> None:
+    queue: FairQueue[int] = FairQueue()
+    for number in range(20_000):
+        queue.push(number, Claim(tenant=str(number % 100)))
+    began = time.perf_counter()
+    assert len(queue.order()) == 20_000
+    assert time.perf_counter() - began < 1.0
 
 
 @pytest.mark.parametrize(("name", "value"), [("weight", 0.0), ("weight", float("inf")), ("cost", float("nan"))])

@@ -80,14 +80,15 @@ def test_the_deltas_are_the_kept_tokens_and_nothing_else(
     asked = []
     for i in range(10):
         sampling = Sampling(temperature=temperature, seed=seed + i)
-        asked.append(bench.submit(prompts[i % 4], max_tokens=20 + 9 * i, sampling=sampling, thinking=i % 5 != 4))
+        asked.append(bench.queue(prompts[i % 4], max_tokens=20 + 9 * i, sampling=sampling, thinking=i % 5 != 4))
         bench.tick(2)
     for i in cancelled:
-        bench.cancel(asked[i][0])
+        bench.loop.cancel(asked[i][0])
     bench.run()
-    for i, (sequence, heard) in enumerate(asked):
+    sequences = {account.request.sampling.seed: sequence for sequence, account in bench.engine.ledger.accounts.items()}
+    for i, (_, heard) in enumerate(asked):
         if heard.outcomes:
-            check(bench, sequence, heard)
+            check(bench, sequences[seed + i], heard)
         else:
             assert i in cancelled
     if temperature == 0.0:
