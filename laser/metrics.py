@@ -40,7 +40,9 @@ class Metrics:
             registry=self._registry,
         )
         self._gone = Counter("laser_replies_abandoned", "Replies whose client has gone.", registry=self._registry)
-        self._turned_away = Counter("laser_turned_away", "Requests answered with 429.", registry=self._registry)
+        self._turned_away = Counter(
+            "laser_turned_away", "Requests answered with 429, or whose stream ended so.", registry=self._registry
+        )
         self._rows = Counter(
             "laser_token_rows",
             "Tokens: of prompts, of thoughts and answers, withdrawn, and probe rows.",
@@ -61,7 +63,7 @@ class Metrics:
         self._answers.labels(path, str(status)).inc()
 
     def turned_away(self) -> None:
-        """A request was answered with 429."""
+        """A request was answered with 429, or its stream ended so."""
         self._turned_away.inc()
 
     def abandoned(self) -> None:
@@ -72,6 +74,8 @@ class Metrics:
         """A reply has ended."""
         thought = outcome.thought
         self._replies.labels(outcome.finish_reason.value, thought.exit_reason.value if thought else "none").inc()
+        if outcome.retry_after_s is not None:
+            self.turned_away()
         reasoning = thought.tokens if thought else 0
         for kind, tokens in (
             ("prompt", outcome.prompt_tokens),
