@@ -41,7 +41,7 @@ class Metrics:
         )
         self._gone = Counter("laser_replies_abandoned", "Replies whose client has gone.", registry=self._registry)
         self._turned_away = Counter(
-            "laser_turned_away", "Requests answered with 429, or whose stream ended so.", registry=self._registry
+            "laser_turned_away", "Requests sent away from a full queue.", registry=self._registry
         )
         self._rows = Counter(
             "laser_token_rows",
