@@ -360,7 +360,7 @@ class Controller:
             limits=self._named(self._points),
             target=self._named(target),
             price=price,
-            slo_s=self._file.settings.objective.slo_s,
+            slo_s=self._objective.slo_s,
             slo_steps=slo_steps,
             decision=decision,
             solves=replace(

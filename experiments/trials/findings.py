@@ -69,14 +69,14 @@ def findings(setting: Setting, store: Store) -> Findings:
             continue
         complete += 1
         records = store.read(trial.slug, described)
-        if experiment.backend is Backend.LIVE and setting.profile is not None:
-            speed = relative_speed(records, setting.profile.queue())
+        if setting.live_plant is not None:
+            speed = relative_speed(records, setting.live_plant)
             speeds.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(speed)
         counted = tuple(one for one in records if one.at_s >= experiment.warmup_s)
         runs.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(counted)
         origin = store.origin(trial.slug)
         origins.setdefault(
-            f"{origin['date'][:10]} {origin['processor']} {origin['versions']} {_commit(origin)}", origin
+            f"{origin['date'][:10]} {origin['processor']} {origin['versions']} {origin.get('commit')}", origin
         )
     whole = {
         workload: {name: tuple(by_seed) for name, by_seed in policies.items() if _whole(by_seed, experiment)}
@@ -94,10 +94,6 @@ def findings(setting: Setting, store: Store) -> Findings:
         trials=len(setting.trials),
         origins=tuple(origins.values()),
     )
-
-
-def _commit(origin: Mapping[str, object]) -> object:
-    return origin.get("commit", "unknown")
 
 
 def best(candidates: Sequence[NamedPolicy], outcomes: Mapping[str, Outcome]) -> str | None:
@@ -125,11 +121,12 @@ def _workload(
 
     def found(policy: str) -> PolicyFound:
         full = runs.get(experiment.full_thought) if policy != experiment.full_thought else None
-        by_benchmark = {} if full is None else _by_benchmark(_pairs(full, runs[policy], experiment))
+        pairs = None if full is None else _pairs(full, runs[policy], experiment)
+        by_benchmark = {} if pairs is None else _by_benchmark(pairs)
         return PolicyFound(
             name=policy,
             outcome=outcomes[policy],
-            lost=None if full is None else _lost(_pairs(full, runs[policy], experiment)),
+            lost=None if pairs is None else _lost(pairs),
             speeds=tuple(speeds.get(policy, ())),
             worst=max(by_benchmark.items(), key=lambda item: item[1].points_lost, default=None),
             against={

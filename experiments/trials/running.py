@@ -35,9 +35,9 @@ def slowed(setting: Setting, store: Store, share: float) -> list[Trial]:
 
     Others may have used it meanwhile: policies that ran at different speeds can't be compared.
     """
-    if setting.experiment.backend is not Backend.LIVE or setting.profile is None:
+    plant = setting.live_plant
+    if plant is None:
         return []
-    plant = setting.profile.queue()
     speeds = {
         trial: relative_speed(store.read(trial.slug, description), plant)
         for trial in setting.trials

@@ -16,6 +16,7 @@ from experiments.trials.experiment import Backend, Experiment, NamedPolicy
 from experiments.trials.simulated import simulation
 from experiments.trials.trial import QUESTION_SEEDS, Requests, Trial, described, requests, trials
 from models.chat_model import load_chat_model
+from models.latency import Plant
 from models.profile import FILE_NAME, Profile, ProfileError, checksum, identify, read_profile
 from models.reasoner import bundled_model
 
@@ -45,6 +46,12 @@ class Setting:
     def capacity(self) -> float | None:
         """Requests/s that the profile says can be served with full thought."""
         return None if self.profile is None else self.profile.full_thought_rate
+
+    @cached_property
+    def live_plant(self) -> Plant | None:
+        """What live trials' machine speeds are told by: the profile's; None in simulation, or without a profile."""
+        live = self.experiment.backend is Backend.LIVE
+        return self.profile.queue() if live and self.profile is not None else None
 
     @cached_property
     def latency_weight(self) -> float:
