@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from laser.reply_shape import event
 from laser.server import create_app
 from laser.service import Service
 from models.strict_yaml import ConfigError
-from tests.laser.live_server import WAIT_S, LiveServer, chat, running
+from tests.laser.live_server import WAIT_S, LiveServer, chat, running, wait_until
 
 ALICE, BOB, ROOT = "sk-alice-0001", "sk-bob-00002", "sk-root-00003"
 KEYS = f"""\
@@ -204,17 +204,21 @@ def test_no_character_of_an_event_ends_its_line() -> None:
 # --- the log
 
 
+def logged(caplog: pytest.LogCaptureFixture, wanted: Callable[[logging.LogRecord], bool]) -> logging.LogRecord:
+    """The record that is wanted: it comes once the reply has been sent."""
+    wait_until(lambda: any(map(wanted, list(caplog.records))))
+    return next(filter(wanted, caplog.records))
+
+
 def test_the_log_tells_of_a_request_and_not_of_what_was_said(
     locked: LiveServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="laser.gate"):
         secret = [{"role": "user", "content": "my secret"}]
         response = ask(locked, BOB, messages=secret, max_tokens=4)
-    fields = next(
-        getattr(record, FIELDS)
-        for record in caplog.records
-        if getattr(record, FIELDS, {}).get("request_id") == response.headers["x-request-id"]
-    )
+        name = response.headers["x-request-id"]
+        record = logged(caplog, lambda record: getattr(record, FIELDS, {}).get("request_id") == name)
+    fields = getattr(record, FIELDS)
     assert fields["key"] == "bob"
     assert fields["reply"] == response.json()["id"]
     assert fields["ms"] > 0
@@ -225,7 +229,7 @@ def test_the_log_tells_of_a_request_and_not_of_what_was_said(
 def test_bodies_are_logged_where_that_is_asked_for(random_model: Path, caplog: pytest.LogCaptureFixture) -> None:
     with running(ServeConfig(model=random_model, log_bodies=True)) as live, caplog.at_level(logging.INFO, "laser.gate"):
         live.post(messages=[{"role": "user", "content": "no secret"}], max_tokens=4)
-    assert any("no secret" in getattr(record, FIELDS, {}).get("body", "") for record in caplog.records)
+        logged(caplog, lambda record: "no secret" in getattr(record, FIELDS, {}).get("body", ""))
 
 
 def test_a_record_is_one_json_object_or_one_line_to_read() -> None:
@@ -245,6 +249,6 @@ def test_a_record_is_one_json_object_or_one_line_to_read() -> None:
 def test_a_path_cannot_forge_a_line_of_the_log(server: LiveServer, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="laser.gate"):
         httpx.get(f"{server.url}/x%0AINFO%20laser.gate:%20forged%1B%5B2J%E2%80%A8y", trust_env=False)
-    (record,) = [each for each in caplog.records if "forged" in each.getMessage()]
+        record = logged(caplog, lambda record: "forged" in record.getMessage())
     (line,) = TextFormatter().format(record).splitlines()
     assert "GET /x\\nINFO laser.gate: forged\\x1b[2J\\u2028y 404" in line
