@@ -36,6 +36,7 @@ class Live:
     begun_step: int = 0  # of the engine: when it was handed over and, later, when it started
     exit_reason: ExitReason | None = None  # set: the thought is over, or its close is on the way
     in_force: Limits = field(default_factory=Limits)
+    policy_limits: Limits | None = None  # what the limits in force were made of
     ending: ExitReason | None = None  # set: the thought is to be closed as soon as may be
     started_s: float | None = None
     first_token_s: float | None = None

@@ -11,7 +11,6 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from itertools import count
 
 from controller.admission import Admission, AdmissionLimits, QueueState
@@ -221,9 +220,15 @@ class ServingLoop:
         if self._watcher is not None:
             self._watched_step = self._pure(events, now)
         for event in events:
-            self._guarded(event.sequence, partial(self._take, event, now))
+            try:
+                self._take(event, now)
+            except Exception as error:
+                self._broken(event.sequence, error)
         for sequence in dict.fromkeys(event.sequence for event in events):
-            self._guarded(sequence, partial(self._decide, sequence, now))
+            try:
+                self._decide(sequence, now)
+            except Exception as error:
+                self._broken(sequence, error)
         self._show_queue(now)
 
     def idle(self) -> None:
@@ -274,7 +279,7 @@ class ServingLoop:
         landing: tuple[int, ...] = ()
         self._pace.began(request.max_tokens)
         if request.thinking:
-            live.in_force = self._steering.limits(live)
+            self._steering.heed(live)
             why = self._steering.due(live, now)
             if why is not None:  # no thought at all: the prompt closes it
                 live.exit_reason = why
@@ -359,13 +364,11 @@ class ServingLoop:
             return None
         return now, batch, context / batch
 
-    def _guarded(self, sequence: SequenceId, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Exception as error:
-            log.exception("sequence %d failed", sequence)
-            if sequence in self._live:
-                self._fail(self._live[sequence], f"{type(error).__name__}: {error}")
+    def _broken(self, sequence: SequenceId, error: Exception) -> None:
+        """What was done for one sequence has failed: its request fails, and nobody else's."""
+        log.exception("sequence %d failed", sequence)
+        if sequence in self._live:
+            self._fail(self._live[sequence], f"{type(error).__name__}: {error}")
 
     def _take(self, event: Event, now: float) -> None:
         """What an event brings."""

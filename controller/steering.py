@@ -60,18 +60,21 @@ class Steering:
         """The most tokens that a probe of a thought may need."""
         return self._probe.room
 
-    def limits(self, live: Live) -> Limits:
-        """What bounds its thought now: the policy's limits, its own wishes, and what max_tokens leaves."""
+    def heed(self, live: Live) -> Limits:
+        """Put in force what bounds its thought now: the policy's limits, its own wishes, and what max_tokens leaves."""
         request = live.request
         policy = self._policy.limits(request.difficulty)
-        budget = policy.budget if request.budget is None else request.budget
-        return replace(
-            policy,
-            threshold=policy.threshold if request.early_exit else None,
-            agree=policy.agree if request.early_exit else None,
-            margin=policy.margin if request.early_exit else None,
-            budget=live.budget_cap if budget is None else min(budget, live.budget_cap),
-        )
+        if policy is not live.policy_limits:
+            live.policy_limits = policy
+            budget = policy.budget if request.budget is None else request.budget
+            live.in_force = replace(
+                policy,
+                threshold=policy.threshold if request.early_exit else None,
+                agree=policy.agree if request.early_exit else None,
+                margin=policy.margin if request.early_exit else None,
+                budget=live.budget_cap if budget is None else min(budget, live.budget_cap),
+            )
+        return live.in_force
 
     def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
         """What max_tokens leaves for the thought once its closing and a share for the answer are put aside."""
@@ -110,7 +113,7 @@ class Steering:
         beyond = len(live.thought) - live.fork_at
         if event.gap is None:
             self._tell(live, event, beyond)
-        limits = live.in_force = self.limits(live)
+        limits = self.heed(live)
         live.exit_reason = _verdict(limits, event, live.answers)
         if live.exit_reason is None:
             return
@@ -157,7 +160,7 @@ class Steering:
         if not live.thinking:
             return
         if live.exit_reason is None and live.thought:
-            limits = live.in_force = self.limits(live)
+            limits = self.heed(live)
             why = self.due(live, now)
             if why is not None:
                 live.exit_reason = why
