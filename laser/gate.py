@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from laser.errors import ApiError, BadRequest, TooLarge
 from laser.keys import KeyRing
 from laser.logs import FIELDS
+from laser.tracing import trace
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ class Gate:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["x-request-id"] = name
+            elif not message.get("more_body", False):
+                trace(name, told)  # the span ends with the response
             await send(message)
 
         try:
@@ -94,6 +97,7 @@ class Gate:
             status = 500
             raise
         finally:
+            trace(name, told)
             route = getattr(scope.get("route"), "path", "other")
             self._answered(route, status)
             fields = {"request_id": name, "ms": round((self._clock() - began) * 1e3, 1), **told}

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
@@ -48,6 +49,9 @@ from laser.service import Service
 from laser.slo import read_slo
 from laser.text_completion import TextCompletion, TextRequest, TextShape
 
+PROBED = frozenset({"/health", "/ready", "/metrics"})  # every few seconds
+# Spans and metrics of requests, once OTEL_EXPORTER_OTLP_ENDPOINT names a collector; the gate adds what became of them.
+TELEMETRY = TelemetryConfig(auto_configure=True, operation_spans=False, exclude=lambda scope: scope["path"] in PROBED)
 GONE = 499  # the client; nobody reads the answer
 
 
@@ -66,7 +70,7 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
     config = service.config
     app = FastAPI(
         title="LASER", version=service.version.version, lifespan=lifespan, docs_url=None, redoc_url=None,
-        responses=FAILURES,
+        responses=FAILURES, telemetry=TELEMETRY,
     )  # fmt: skip
     app.add_middleware(
         Gate,
@@ -89,11 +93,11 @@ def _add_replies(app: FastAPI, service: Service, ping_s: float) -> None:
         state = request.state
         slo = read_slo(request.headers)
         submission = await unless_gone(
-            request.receive, service.submit(asked, shape, prefix=prefix, caller=state.caller, slo=slo)
+            request.receive,
+            service.submit(asked, shape, prefix=prefix, caller=state.caller, slo=slo, told=state.told),
         )
         if submission is None:
             return Response(status_code=GONE)
-        state.told["reply"] = submission.identity.id
         if asked.stream:
             return EventStream(submission, ping_s)
         made = await whole(submission, request.receive)

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from controller.admission import Overloaded
 from controller.fair_queue import Claim
@@ -161,13 +162,17 @@ class Service:
         prefix: str,
         caller: Caller = ANYBODY,
         slo: Slo | None = None,
+        told: dict[str, Any] | None = None,
     ) -> Submission:
-        """Queue a request for a reply of this shape, its id beginning with `prefix`. Raises ApiError."""
+        """Queue a request for a reply of this shape, its id beginning with `prefix`. Raises ApiError.
+
+        `told`, what the log says of the request, gets the reply's id and, when it ends, how it ended.
+        """
         if self._draining:
             raise Unavailable("the server is shutting down")
         self._arriving += 1  # before anything is waited for, so that a drain waits for it
         try:
-            return await self._submit(request, shape, prefix, caller, slo or Slo())
+            return await self._submit(request, shape, prefix, caller, slo or Slo(), {} if told is None else told)
         finally:
             self._arriving -= 1
             self._wake_drain()
@@ -179,6 +184,7 @@ class Service:
         prefix: str,
         caller: Caller,
         slo: Slo,
+        told: dict[str, Any],
     ) -> Submission:
         if request.model is not None and request.model != self.model_id:
             raise UnknownModel(request.model, [self.model_id])
@@ -204,6 +210,7 @@ class Service:
             show_reasoning=request.policy.expose,
             show_usage=request.wants_usage,
         )
+        told["reply"] = name
         submission = Submission(
             identity=identity,
             caller=caller,
@@ -212,6 +219,7 @@ class Service:
             ended=self._ended,
             closed=self._closed,
             turn_of=lambda name: self._deployment.loop.queue.turn(name),
+            told=told,
         )
         self._running[name] = submission
         return submission

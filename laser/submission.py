@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from controller.admission import Turn
 from controller.request import Outcome
@@ -24,6 +25,7 @@ class Submission:
     ended: Callable[[Outcome], None]
     closed: Callable[[Submission], None]
     turn_of: Callable[[str], Turn | None]
+    told: dict[str, Any]  # what the log says of it
 
     async def take(self) -> list[Item]:
         """What has arrived since the last call; the outcome is the last of all. Raises ServerFailure."""
@@ -33,6 +35,7 @@ class Submission:
             raise ServerFailure(str(error)) from error
         if isinstance(items[-1], Outcome):
             self.ended(items[-1])
+            self.told.update(_account(items[-1]))
         return items
 
     @property
@@ -44,3 +47,17 @@ class Submission:
         """Free what it holds; a reply that is not complete is given up."""
         self.ticket.cancel()
         self.closed(self)
+
+
+def _account(outcome: Outcome) -> dict[str, Any]:
+    """How a reply ended and what it took: nothing of what was said."""
+    thought = outcome.thought
+    return {
+        "finish_reason": outcome.finish_reason.value,
+        "exit_reason": thought.exit_reason.value if thought else None,
+        "prompt_tokens": outcome.prompt_tokens,
+        "completion_tokens": outcome.completion_tokens,
+        "reasoning_tokens": thought.tokens if thought else 0,
+        "probes": thought.probes if thought else 0,
+        "queue_ms": round(outcome.queue_s * 1e3, 1),
+    }

@@ -162,6 +162,7 @@ def _run(service: Service, listener: socket.socket) -> None:
 
     from laser.connection import PatientProtocol
     from laser.server import create_app
+    from laser.tracing import name_service
 
     class Server(uvicorn.Server):
         """Ends at the second signal; at the first it takes no more requests, and ends once the last has its reply."""
@@ -201,6 +202,7 @@ def _run(service: Service, listener: socket.socket) -> None:
     # uvicorn raises the signal again once it has shut down cleanly; that is the end, not a failure
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
+    name_service()
     settings = uvicorn.Config(
         create_app(service),
         http=PatientProtocol,

@@ -34,10 +34,11 @@ def laser(*arguments: str | Path, timeout_s: float = 60.0) -> subprocess.Complet
 
 
 @contextmanager
-def serving(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A `laser serve` that is ready, and its first line."""
+def serving(*arguments: str | Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A `laser serve` that is ready, and its first line; `variables` are added to its environment."""
     line = [sys.executable, "-m", "laser", "serve", "--port", "0", "--threads", "1", *map(str, arguments)]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+    environment = ENVIRONMENT | variables
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert process.stdout is not None
             yield process, process.stdout.readline()
