@@ -59,7 +59,8 @@ def _groups(records: Sequence[RequestRecord]) -> Iterator[tuple[str, list[Reques
 
 
 def _row(name: str, records: Sequence[RequestRecord]) -> str:
-    latency = np.array([record.latency_s for record in records])
+    served = [record for record in records if record.error is None]
+    latency = np.array([record.latency_s for record in served]) if served else np.array([np.nan])
     p50, p95, p99 = np.percentile(latency, (50, 95, 99))
     answered = [record.first_answer_s for record in records if record.first_answer_s is not None]
     accuracy = proportion([bool(record.right) for record in records])

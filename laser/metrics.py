@@ -13,6 +13,7 @@ from controller.request import Outcome
 from engine.base import FinishReason
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
+LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -51,6 +52,9 @@ class Metrics:
         )
         self._model = model
         self._vllm = _VllmCounters(self._registry) if vllm else None
+        self._lag = Histogram(
+            "laser_event_loop_lag_seconds", "How late the event loop is.", buckets=LAG_SECONDS, registry=self._registry
+        )
         self._queue = self._histograms("queue_seconds", "request_queue_time_seconds", "Until a request begins.")
         self._ttft = self._histograms("ttft_seconds", "time_to_first_token_seconds", "Until the first token.")
         self._tpot = self._histograms(
@@ -61,6 +65,10 @@ class Metrics:
     def answered(self, path: str, status: int) -> None:
         """An HTTP response."""
         self._answers.labels(path, str(status)).inc()
+
+    def lagged(self, seconds: float) -> None:
+        """The event loop came so late to a call."""
+        self._lag.observe(seconds)
 
     def turned_away(self) -> None:
         """A request was answered with 429, or its stream ended so."""

@@ -20,6 +20,7 @@ from laser.dashboard.recorder import Recorder
 from laser.deployment import Deployment
 from laser.engine_thread import EngineFailure, EngineThread
 from laser.errors import BadRequest, Busy, ContextTooLong, Forbidden, Unavailable, UnknownModel, UnknownReply
+from laser.event_loop import watch_lag
 from laser.gauges import gauges
 from laser.keys import ANYBODY, Caller
 from laser.metrics import Metrics
@@ -69,6 +70,7 @@ class Service:
         self._arriving = 0  # requests that are taken, and not yet running
         self._running: dict[str, Submission] = {}
         self._idle = asyncio.Event()
+        self._lag: asyncio.Task[None] | None = None
         self.metrics = Metrics(
             self.model_id, lambda: gauges(deployment, vllm=self.config.vllm_metrics), vllm=self.config.vllm_metrics
         )
@@ -135,6 +137,7 @@ class Service:
     def start(self) -> None:
         """Start the engine's thread for the running event loop."""
         self._thread.start()
+        self._lag = asyncio.create_task(watch_lag(self.metrics.lagged))
         self.monitor.start()
 
     async def drain(self) -> None:
@@ -149,6 +152,8 @@ class Service:
         """End the engine's thread; requests still in the engine fail."""
         self._draining = True
         self.monitor.close()
+        if self._lag is not None:
+            self._lag.cancel()
         await self._thread.stop()
         await asyncio.to_thread(self._deployment.chosen.close)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -167,6 +168,20 @@ class Experiment:
         for name in ("model", "profile", "records"):
             if self.synthetic is not None and getattr(self, name) is not None:
                 raise ValueError(f"{name} is {getattr(self, name)}, but synthetic is given: must not be")
+        if self.rates is RateUnit.CAPACITY:
+            for workload in self.workloads:
+                if workload.arrivals.rate is None:
+                    raise ValueError(
+                        f"workload {workload.name!r} has no rate, but rates are shares of the capacity: give it one"
+                    )
+        files: dict[str, tuple[str, str]] = {}
+        for pair in product(self.workload_names, (one.name for one in self.all_policies)):
+            other = files.setdefault(slug(*pair), pair)
+            if other != pair:
+                raise ValueError(
+                    f"{pair[0]!r} with {pair[1]!r} and {other[0]!r} with {other[1]!r} would both be written to "
+                    f"{slug(*pair)}-{self.seeds[0]}.jsonl: rename one"
+                )
         for one in self.policies:
             if self.backend is Backend.SIMULATED and one.policy in (PolicyName.MARGIN, PolicyName.NO_THINKING):
                 raise ValueError(
@@ -200,6 +215,11 @@ class Experiment:
 def read_experiment(path: Path) -> Experiment:
     """The experiment in a YAML file. Raises ConfigError naming file, line and key."""
     return read(path, Experiment)
+
+
+def slug(workload: str, policy: str) -> str:
+    """Both names as a file's."""
+    return re.sub(r"[^a-z0-9.]+", "-", f"{workload} {policy}".lower()).strip("-")
 
 
 def _constant(threshold: float | None, budget: int | None) -> NamedPolicy:

@@ -5,7 +5,6 @@ Requests depend on workload and seed alone, so all policies get the same ones at
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from experiments.trials.experiment import Experiment, NamedPolicy, NamedWorkload, RateUnit
+from experiments.trials.experiment import Experiment, NamedPolicy, NamedWorkload, RateUnit, slug
 
 QUESTION_SEEDS = 10_000  # added to a trial's seed: other questions than calibration's and evaluation's
 
@@ -32,8 +31,7 @@ class Trial:
     @property
     def slug(self) -> str:
         """Its name as a file's."""
-        named = f"{self.workload.name} {self.policy.name}"
-        return f"{re.sub(r'[^a-z0-9.]+', '-', named.lower()).strip('-')}-{self.seed}"
+        return f"{slug(self.workload.name, self.policy.name)}-{self.seed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,14 +55,13 @@ def trials(experiment: Experiment, capacity: float | None) -> Iterator[Trial]:
 
 
 def scaled(workload: NamedWorkload, unit: RateUnit, capacity: float | None) -> NamedWorkload:
-    """The workload with its rates in requests/s. Raises ValueError where it cannot be scaled."""
+    """The workload with its rates in requests/s. Raises ValueError where the capacity is not known."""
     if unit is RateUnit.REQUESTS:
         return workload
     if capacity is None:
         raise ValueError("rates are shares of the capacity, which needs a profile: `laser calibrate` measures it")
     rate = workload.arrivals.rate
-    if rate is None:
-        raise ValueError(f"workload {workload.name!r} has no rate, but rates are shares of the capacity: give it one")
+    assert rate is not None, "an experiment with such rates has them"
     return replace(workload, arrivals=replace(workload.arrivals, rate=float(f"{rate * capacity:.6g}")))
 
 

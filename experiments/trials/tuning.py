@@ -2,11 +2,12 @@
 
 What is sought is the highest mean utility over the experiment's workloads. The first settings tried are the
 experiment's own, so what is found is never worse on the training seeds; only the other seeds tell whether it is better.
-They have other arrivals; the recorded questions are the same for all.
+They have other arrivals; the recorded questions are the same for all. A search that was killed goes on where it was.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from typing import Any
 import numpy as np
 import optuna
 import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from controller.settings import ControllerSettings
 from experiments.request_record import RequestRecord
@@ -82,9 +85,13 @@ def tune(
     *,
     attempts: int,
     play: Play,
-    advance: Callable[[], None] = lambda: None,
+    journal: Path,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Tuned:
-    """Try `attempts` settings of a load-aware policy. Raises ValueError where it has no settings, or seeds overlap."""
+    """Try `attempts` settings of a load-aware policy; those that the journal tells of are not tried again.
+
+    `advance` hears of settings tried. Raises ValueError where the policy has no settings, or seeds overlap.
+    """
     experiment = setting.experiment
     if experiment.backend is not Backend.SIMULATED:
         raise ValueError(f"backend is {experiment.backend}, must be simulated: live, each setting would take hours")
@@ -97,18 +104,28 @@ def tune(
         raise ValueError(f"policy {policy.name!r} needs a profile, and there is none")
     wishes = policy.controller.objective.at(setting.profile.reply_s)
     policy = replace(policy, controller=replace(policy.controller, objective=wishes))
-    tried: list[Tried] = []
+    own = {knob.name: min(max(_value(policy.controller, knob), knob.low), knob.high) for knob in KNOBS}
 
     def judge(trial: optuna.Trial) -> float:
         values = {knob.name: trial.suggest_float(knob.name, knob.low, knob.high, log=knob.log) for knob in KNOBS}
-        tried.append(Tried(values=values, utility=_utility(setting, with_values(policy, values), training, play)))
-        advance()
-        return tried[-1].utility
+        utility = _utility(setting, with_values(policy, values), training, play)
+        advance(1)
+        return utility
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
-    study.enqueue_trial({knob.name: min(max(_value(policy.controller, knob), knob.low), knob.high) for knob in KNOBS})
-    study.optimize(judge, n_trials=attempts)
+    study = optuna.create_study(
+        study_name=_name(setting, policy, training),
+        storage=JournalStorage(JournalFileBackend(str(journal))),
+        load_if_exists=True,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=0),
+    )
+    done = _tried(study)
+    advance(len(done))
+    if not any(one.values == own for one in done):
+        study.enqueue_trial(own)
+    study.optimize(judge, n_trials=max(0, attempts - len(done)))
+    tried = sorted(_tried(study), key=lambda one: one.values != own)
     best = max(tried, key=lambda one: one.utility)
     found = with_values(policy, best.values)
     return Tuned(
@@ -117,6 +134,19 @@ def tune(
         best=best,
         held_out=_held_out(setting, policy, found, play),
     )
+
+
+def _name(setting: Setting, policy: NamedPolicy, training: Sequence[int]) -> str:
+    """Of all that decides what settings are worth."""
+    said = [setting.describe(trial) for trial in _trials(setting, policy, training)]
+    said.append({"slo_s": described(setting.experiment.slo_s), "warmup_s": setting.experiment.warmup_s})
+    text = json.dumps([said, setting.latency_weight, described(KNOBS)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _tried(study: optuna.Study) -> list[Tried]:
+    complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    return [Tried(values=one.params, utility=float(one.values[0])) for one in complete]
 
 
 def write(directory: Path, found: Tuned) -> list[Path]:

@@ -108,14 +108,16 @@ def tell(file: Path, out: Path | None) -> None:
 @click.option(
     "--training", required=True, callback=_seeds, metavar="N,N,…", help="Seeds to search on; FILE's are reported on."
 )
-@click.option("--attempts", default=60, show_default=True, type=click.IntRange(2), help="Settings that are tried.")
+@click.option("--attempts", default=60, show_default=True, type=click.IntRange(1), help="Settings that are tried.")
 @click.option("--jobs", type=click.IntRange(1), help="Trials at once. [default: all cores]")
 def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], attempts: int, jobs: int | None) -> None:
     """Search the controller's settings in simulation, by the mean utility over FILE's workloads.
 
-    Writes controller.yaml for `laser serve --controller`, and tuning.json with all that was tried.
+    Writes controller.yaml for `laser serve --controller`, and tuning.json with all that was tried. May be killed and
+    started again: what was tried is kept in tuning.journal.
     """
     from experiments.trials.running import player, workers
+    from experiments.trials.store import Store
     from experiments.trials.tuning import summary, tune, write
 
     directory = out or _results(file)
@@ -127,8 +129,8 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
                 f"there is no policy {name!r}, there are {', '.join(setting.experiment.policy_names)}",
                 param_hint="'--policy'",
             )
-        directory.mkdir(parents=True, exist_ok=True)
         with (
+            Store(directory).locked(),
             workers(jobs or len(os.sched_getaffinity(0))) as pool,
             click.progressbar(length=attempts, label="Tuning") as bar,
         ):
@@ -138,7 +140,8 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
                 training,
                 attempts=attempts,
                 play=player(setting, pool),
-                advance=partial(bar.update, 1),
+                journal=directory / "tuning.journal",
+                advance=bar.update,
             )
         written = write(directory, found)
     except (OSError, ValueError) as error:
@@ -151,7 +154,10 @@ def _setting(file: Path) -> Setting:
     from experiments.trials.setting import Setting
 
     setting = Setting(read_experiment(file))
-    setting.check()
+    try:
+        setting.check()
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
     if setting.experiment.synthetic is not None:
         click.echo(f"{setting.experiment.synthetic.name}: made from published figures")
     return setting

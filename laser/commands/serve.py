@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -203,6 +204,7 @@ def _run(service: Service, listener: socket.socket) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     name_service()
+    _allow_connections()
     settings = uvicorn.Config(
         create_app(service),
         http=PatientProtocol,
@@ -217,6 +219,17 @@ def _run(service: Service, listener: socket.socket) -> None:
     server.run(sockets=[listener])
     if not server.started:
         raise click.ClickException("the server could not be started")
+
+
+def _allow_connections() -> None:
+    """Let this process have as many files open, connections among them, as it may allow itself."""
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems do not allow what they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _url(listener: socket.socket) -> str:

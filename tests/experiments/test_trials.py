@@ -178,8 +178,9 @@ def test_rates_may_be_shares_of_the_capacity(tmp_path: Path) -> None:
         scaled(calm, RateUnit.CAPACITY, None)
     file = tmp_path / "times.jsonl"
     file.write_text('{"timestamp": 0}\n{"timestamp": 1}\n')
+    seen = NamedWorkload(name="seen", arrivals=Trace(path=file))
     with pytest.raises(ValueError, match="workload 'seen' has no rate"):
-        scaled(NamedWorkload(name="seen", arrivals=Trace(path=file)), RateUnit.CAPACITY, 12.0)
+        dataclasses.replace(read_experiment(written(tmp_path)), workloads=(seen,), rates=RateUnit.CAPACITY)
 
 
 def test_hindsight_runs_every_constant_setting_once(tmp_path: Path) -> None:

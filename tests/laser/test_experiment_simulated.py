@@ -154,12 +154,14 @@ def test_the_search_for_settings_reports_on_seeds_that_it_has_not_seen(file: Pat
     ]
     few = "\n".join(line for line in EXPERIMENT.splitlines() if line not in others and "hindsight" not in line)
     small = written(file.with_name("few.yaml"), few)
-    result = experiment(
-        "tune", small, "--policy", "LASER", "--training", "11", "--attempts", "2", "--jobs", "1", "--out", tmp_path
-    )
+    search = ("tune", small, "--policy", "LASER", "--training", "11", "--jobs", "1", "--out", tmp_path)
+    assert experiment(*search, "--attempts", "1").exit_code == 0
+    (first,) = json.loads((tmp_path / "tuning.json").read_text(encoding="utf-8"))["tried"]
+    result = experiment(*search, "--attempts", "2")
     assert result.exit_code == 0, result.output
     said = json.loads((tmp_path / "tuning.json").read_text(encoding="utf-8"))
     assert len(said["tried"]) == 2
+    assert said["tried"][0] == first  # not tried again
     assert said["best"]["utility"] == max(one["utility"] for one in said["tried"])
     assert said["tried"][0]["values"]["inner_s"] == ControllerSettings().inner_s  # the experiment's own come first
     assert set(said["held_out"]) == {"calm", "crowd"}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 import shlex
 import signal
+import socket
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +91,23 @@ def test_a_killed_server_comes_back_on_the_same_port(random_model: Path) -> None
     (answered,) = [record for record in records if record["message"].startswith("POST")]
     assert answered["reply"] == reply.json()["id"]
     assert answered["request_id"] == reply.headers["x-request-id"]
+
+
+def test_a_thousand_idle_connections_keep_nobody_out(random_model: Path, request: pytest.FixtureRequest) -> None:
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < 1500:
+        pytest.skip(f"a process may have {most} files open at most, 1500 are needed")
+    request.addfinalizer(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (few, most)))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))  # as the server begins; it allows itself more
+    with serving("--model", random_model) as (_, ready), ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        url = url_of(ready)
+        port = int(url.rsplit(":", 1)[1])
+        for _ in range(1000):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=WAIT_S))
+        reply = httpx.post(f"{url}/v1/chat/completions", json=chat(), trust_env=False, timeout=WAIT_S)
+        assert reply.json()["choices"][0]["message"]["content"]
+        assert status(url, "/health") == 200
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
