@@ -24,6 +24,10 @@ from matplotlib.figure import Figure
 from benchmarks import report
 from benchmarks.serving import serving
 from experiments.questions import bundled_questions
+from experiments.request_record import RequestRecord
+from experiments.trials.live import drive
+from experiments.trials.trial import Requests
+from experiments.workloads import Step
 
 COLOURS = ("#3b8f5a", "#d9722e", "#1f5fa8")  # of the classes, easiest first
 TRUE, MUTED, SHADE = "#222222", "#8a8a8a", "#f3e3c3"
@@ -37,7 +41,7 @@ class Traffic:
     """Calm, burst, calm."""
 
     calm: float  # requests/s
-    burst: float
+    factor: float  # of the burst's rate over the calm one
     calm_s: float  # before the burst, and after it
     burst_s: float
 
@@ -45,17 +49,13 @@ class Traffic:
     def total_s(self) -> float:
         return 2 * self.calm_s + self.burst_s
 
+    @property
+    def arrivals(self) -> Step:
+        return Step(rate=self.calm, factor=self.factor, at_s=self.calm_s, until_s=self.calm_s + self.burst_s)
+
     def rate(self, at_s: float) -> float:
         """Requests/s at a time."""
-        return self.burst if self.calm_s <= at_s < self.calm_s + self.burst_s else self.calm
-
-    def arrivals(self, rng: np.random.Generator) -> list[float]:
-        """Times of a Poisson process of this rate: one of the highest rate, thinned."""
-        top, at, times = max(self.calm, self.burst), 0.0, []
-        while (at := at + float(rng.exponential(1.0 / top))) < self.total_s:
-            if rng.random() * top < self.rate(at):
-                times.append(at)
-        return times
+        return self.calm * (self.factor if self.calm_s <= at_s < self.calm_s + self.burst_s else 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,76 +67,38 @@ class Sample:
     latency_s: float | None  # mean of the last that finished
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """One request."""
-
-    at_s: float  # when it came
-    latency_s: float
-    difficulty: str | None
-    exit_reason: str | None
-    tokens: int
-    right: bool
-    error: str | None = None
-
-
 @dataclass(slots=True)
 class Run:
     """All that was seen."""
 
     samples: list[Sample] = field(default_factory=list)
-    done: list[Done] = field(default_factory=list)
+    done: list[RequestRecord] = field(default_factory=list)
 
 
-async def drive(url: str, traffic: Traffic, rng: np.random.Generator) -> Run:
+async def drive_and_watch(url: str, traffic: Traffic, rng: np.random.Generator) -> Run:
     """Send the traffic to a server, and watch its controller until the last request has ended."""
     questions = bundled_questions(40, seed=int(rng.integers(2**31)))
-    run, times = Run(), traffic.arrivals(rng)
-    picked = rng.integers(len(questions), size=len(times))
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=600.0, limits=limits) as client:
-        began = time.monotonic()
+    times = traffic.arrivals.arrivals(traffic.total_s, rng)
+    requests = Requests(times=times, questions=rng.integers(len(questions), size=len(times)))
+    run, began = Run(), asyncio.get_running_loop().create_future()
 
-        async def ask(at_s: float, place: int) -> None:
-            question = questions[place]
-            await asyncio.sleep(max(0.0, began + at_s - time.monotonic()))
-            sent = time.monotonic()
-            try:
-                body = {"messages": [{"role": "user", "content": question.text}], "max_tokens": MAX_TOKENS}
-                reply = (await client.post("/v1/chat/completions", json=body)).raise_for_status().json()
-            except httpx.HTTPError as error:
-                why = f"{type(error).__name__}: {error}"
-                done = Done(
-                    at_s=at_s, latency_s=0.0, difficulty=None, exit_reason=None, tokens=0, right=False, error=why
-                )
-            else:
-                laser = reply["laser"]
-                done = Done(
-                    at_s=at_s,
-                    latency_s=time.monotonic() - sent,
-                    difficulty=laser["difficulty"],
-                    exit_reason=laser["exit_reason"],
-                    tokens=reply["usage"]["completion_tokens"] + laser["probe_tokens"] + laser["withdrawn_tokens"],
-                    right=question.grade(reply["choices"][0]["message"]["content"]),
-                )
-            run.done.append(done)
-
-        async def watch() -> None:
+    async def watch() -> None:
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            began_s = await began
             while True:
                 seen = (await client.get("/laser/controller")).raise_for_status().json()
                 last = [one.latency_s for one in run.done[-LAST:] if one.error is None]
                 sample = Sample(
-                    at_s=time.monotonic() - began, controller=seen, latency_s=statistics.mean(last) if last else None
+                    at_s=time.monotonic() - began_s, controller=seen, latency_s=statistics.mean(last) if last else None
                 )
                 run.samples.append(sample)
                 print(line(sample, traffic), flush=True)
                 await asyncio.sleep(EVERY_S)
 
-        watching = asyncio.create_task(watch())
-        asked = asyncio.gather(*(ask(at, int(place)) for at, place in zip(times, picked, strict=True)))
-        await asked
-        await asyncio.sleep(max(0.0, began + traffic.total_s - time.monotonic()))
-        watching.cancel()
+    watching = asyncio.create_task(watch())
+    await drive(url, questions, requests, MAX_TOKENS, run.done.append, begin=lambda: began.set_result(time.monotonic()))
+    await asyncio.sleep(max(0.0, began.result() + traffic.total_s - time.monotonic()))
+    watching.cancel()
     return run
 
 
@@ -182,8 +144,8 @@ def summary(run: Run, traffic: Traffic) -> dict[str, Any]:
                 "requests": len(done),
                 "mean_latency_s": round(statistics.mean(latencies), 3),
                 "p95_latency_s": round(float(np.quantile(latencies, 0.95)), 3),
-                "mean_tokens": round(statistics.mean(one.tokens for one in done), 1),
-                "accuracy": round(statistics.mean(one.right for one in done), 3),
+                "mean_rows": round(statistics.mean(one.rows for one in done), 1),
+                "accuracy": round(statistics.mean(bool(one.right) for one in done), 3),
             }
     found["failed"] = sum(one.error is not None for one in run.done)
     found["problems"] = sorted({problem for sample in run.samples for problem in sample.controller["problems"]})
@@ -267,7 +229,7 @@ async def serve_and_drive(arguments: Sequence[str], traffic: Traffic, rng: np.ra
         async with httpx.AsyncClient(base_url=served.url, trust_env=False) as client:
             seen = (await client.get("/laser/controller")).raise_for_status().json()
         print(heading(list(seen["limits"])))
-        return await drive(served.url, traffic, rng)
+        return await drive_and_watch(served.url, traffic, rng)
 
 
 def capacity(model: Path | None) -> float:
@@ -296,9 +258,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("burst"), help="JSON and PNG files, without their endings")
     options = parser.parse_args()
     options.rate = options.rate or 0.3 * capacity(options.model)
-    traffic = Traffic(
-        calm=options.rate, burst=options.rate * options.factor, calm_s=options.calm, burst_s=options.burst
-    )
+    traffic = Traffic(calm=options.rate, factor=options.factor, calm_s=options.calm, burst_s=options.burst)
     arguments = ["--policy", options.policy]
     for name in ("model", "controller", "decision_log", "max_batch"):
         if (value := getattr(options, name)) is not None:

@@ -105,7 +105,9 @@ async def served(
             await asyncio.sleep(seconds * (1.0 - WARM))
             return before, await lateness(client)
 
-        (before, after), *_ = await asyncio.gather(look(), *(keep_asking() for _ in range(streams)))
+        looking = asyncio.create_task(look())
+        await asyncio.gather(*(keep_asking() for _ in range(streams)))
+        before, after = await looking
     return ended.rate, {limit: calls - before[limit] for limit, calls in after.items()}
 
 

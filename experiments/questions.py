@@ -7,12 +7,27 @@ from functools import partial
 import numpy as np
 
 from experiments.evaluation import Question
+from models.profile import Profile, ProfileError
 from models.reasoner.tasks import FAMILIES, Problem, generate, grade
 
 
 def bundled_questions(count: int, seed: int) -> list[Question]:
     """`count` distinct questions of each bundled benchmark, from the side that training never sees."""
     return [_question(problem) for family in FAMILIES for problem in _distinct(family, count, seed)]
+
+
+def calibrated_questions(profile: Profile) -> tuple[int, int]:
+    """How many questions of each benchmark a profile's calibration has asked, and the seed that drew them.
+
+    Raises ProfileError where the profile does not tell.
+    """
+    options = profile.provenance.get("options", {})
+    for name in ("count", "seed"):
+        if not isinstance(options.get(name), int):
+            raise ProfileError(
+                f"the profile's provenance.options.{name} is {options.get(name)!r}, must be a whole number"
+            )
+    return options["count"], options["seed"]
 
 
 def _distinct(family: str, count: int, seed: int) -> list[Problem]:

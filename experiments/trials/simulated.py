@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 from controller.registry import make_policy
 from controller.settings import FixedSettings
 from experiments.evaluation import Asked
 from experiments.machine import Machine, VirtualClock, profiled_machine
-from experiments.questions import bundled_questions
+from experiments.questions import bundled_questions, calibrated_questions
 from experiments.recording import Recording, recording
 from experiments.request_record import RequestRecord
 from experiments.simulation import punctual_controller, simulate
@@ -106,7 +105,9 @@ def _calibrated(experiment: Experiment) -> _Known:
     chat = load_chat_model(directory)
     profile = read_profile(experiment.profile or directory / FILE_NAME, identify(directory, chat.thinking.format))
     records = read_records(experiment.records)
-    questions = bundled_questions(*_asked(profile.provenance["options"]))
+    if files := profile.provenance.get("options", {}).get("files"):
+        raise TraceError(f"the profile is of the questions in {files[0]}, must be of the bundled benchmarks")
+    questions = bundled_questions(*calibrated_questions(profile))
     return _Known(
         profile=profile,
         traces=records.traces,
@@ -125,13 +126,6 @@ def _synthetic(which: Synthetic) -> _Known:
         machine=made.machine,
         most=made.profile.plant.max_batch,
     )
-
-
-def _asked(options: Mapping[str, Any]) -> tuple[int, int]:
-    """How many questions of each bundled benchmark calibration has asked, and which."""
-    if options.get("files"):
-        raise TraceError(f"the profile is of the questions in {options['files'][0]}, must be of the bundled benchmarks")
-    return int(options["count"]), int(options["seed"])
 
 
 def _seen_by_oracle(one: Trace) -> Trace:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from controller.policy_name import PolicyName
-
-if TYPE_CHECKING:
-    from models.profile import Profile
 
 UNKNOWN = (PolicyName.AUTO, PolicyName.MARGIN, PolicyName.NO_THINKING)  # a server's choice; nothing was recorded
 POLICIES = [name.value for name in PolicyName if name not in UNKNOWN]
@@ -98,7 +94,7 @@ def command(
     from experiments.machine import VirtualClock, profiled_machine
     from experiments.provenance import provenance
     from experiments.question_files import QuestionError, file_questions
-    from experiments.questions import bundled_questions
+    from experiments.questions import bundled_questions, calibrated_questions
     from experiments.recording import recording
     from experiments.simulation import punctual_controller, simulate
     from experiments.simulation_summary import summary, write_json
@@ -127,7 +123,7 @@ def command(
         if not file.exists():
             raise click.ClickException(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
         profile = read_profile(file, identify(directory, chat.thinking.format))
-        count, drawn = _questions(profile, file)
+        count, drawn = calibrated_questions(profile)
         questions = file_questions(files, count, drawn) if files else bundled_questions(count, drawn)
         known = recording(
             chat, profile, read_records(records or file.with_name(f"{file.name}.records.jsonl")), questions, files
@@ -183,14 +179,3 @@ def command(
         ProfileError, ConfigError, QuestionError, TokenizerError, TraceError, WorkloadError, OSError
     ) as error:  # fmt: skip
         raise click.ClickException(str(error)) from error
-
-
-def _questions(profile: Profile, file: Path) -> tuple[int, int]:
-    """How many questions were asked of each benchmark, and the seed that drew them."""
-    from models.profile import ProfileError
-
-    options = profile.provenance.get("options", {})
-    for name in ("count", "seed"):
-        if not isinstance(options.get(name), int):
-            raise ProfileError(f"{file}: provenance.options.{name} is {options.get(name)!r}, must be a whole number")
-    return options["count"], options["seed"]

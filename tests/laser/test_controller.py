@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from benchmarks.burst import Traffic, draw, drive, summary
+from benchmarks.burst import Traffic, draw, drive_and_watch, summary
 from controller.replay import read_decisions, replay
 from laser.config import PolicyName, ServeConfig, load_config
 from laser.deployment import deploy
@@ -54,12 +54,12 @@ def test_a_profiled_model_is_served_load_aware_and_a_burst_moves_its_limits(
     settings, log = tmp_path / "controller.yaml", tmp_path / "decisions.jsonl"
     # waiting weighs so much that even the seconds of a small model move budgets, too
     settings.write_text("outer_s: 1.0\ninner_s: 0.1\nobjective:\n  latency_weight: 0.5\n  threshold_rate: 0.5\n")
-    traffic = Traffic(calm=2.0, burst=40.0, calm_s=2.0, burst_s=2.0)
+    traffic = Traffic(calm=2.0, factor=20.0, calm_s=2.0, burst_s=2.0)
     config = ServeConfig(model=directory, controller=settings, decision_log=log)
     with running(config) as server:
         wait_until(lambda: seen(server)["rung"] == "policy map")
         calm = seen(server)
-        run = asyncio.run(drive(server.url, traffic, np.random.default_rng(0)))
+        run = asyncio.run(drive_and_watch(server.url, traffic, np.random.default_rng(0)))
         settings.write_text("outer_s: 1.0\nobjective:\n  slo_s: [1.0, 2.0, 600.0]\n")
         wait_until(lambda: seen(server)["slo_s"] == {"easy": 1.0, "medium": 2.0, "hard": 600.0})
         wait_until(lambda: status(server)["slo_s"] == {"easy": 1.0, "medium": 2.0, "hard": 600.0})
