@@ -60,21 +60,27 @@ class Difference:
 def difference(
     before: Truths, now: Truths, rng: np.random.Generator, questions: npt.ArrayLike | None = None
 ) -> Difference:
-    """Compare two ways of answering, request by request; None: each asks another of the `questions`.
-
-    A resample draws questions with replacement, all requests of each: what repeats tells nothing new. Questions that
-    are asked as often and lose as much are alike, so a resample only draws how many there are of each kind.
-    """
+    """Compare two ways of answering, request by request; None: each asks another of the `questions`."""
     change = before.astype(int) - now.astype(int)
     lost, gained, count = int((change == 1).sum()), int((change == -1).sum()), len(change)
-    _, places = np.unique(np.arange(count) if questions is None else np.asarray(questions), return_inverse=True)
-    asked = np.stack((np.bincount(places), np.bincount(places, weights=change).astype(int)), axis=1)
-    kinds, many = np.unique(asked, axis=0, return_counts=True)
-    resampled = rng.multinomial(len(asked), many / len(asked), size=RESAMPLES) @ kinds
-    low, high = np.percentile(100.0 * resampled[:, 1] / resampled[:, 0], [2.5, 97.5])
+    resampled = resampled_means(change, np.arange(count) if questions is None else questions, rng)
+    low, high = np.percentile(100.0 * resampled, [2.5, 97.5])
     return Difference(
         points_lost=100.0 * (lost - gained) / count, low=float(low), high=float(high), lost=lost, gained=gained
     )
+
+
+def resampled_means(values: npt.NDArray[np.int_], questions: npt.ArrayLike, rng: np.random.Generator) -> Numbers:
+    """Bootstrap means of whole numbers, one for each request, by the questions that the requests ask: [resample].
+
+    A resample draws questions with replacement, all requests of each: what repeats tells nothing new. Questions that
+    are asked as often and come to as much are alike, so a resample only draws how many there are of each kind.
+    """
+    _, places = np.unique(np.asarray(questions), return_inverse=True)
+    asked = np.stack((np.bincount(places), np.bincount(places, weights=values).astype(int)), axis=1)
+    kinds, many = np.unique(asked, axis=0, return_counts=True)
+    resampled = rng.multinomial(len(asked), many / len(asked), size=RESAMPLES) @ kinds
+    return np.asarray(resampled[:, 1] / resampled[:, 0])
 
 
 def auroc(scores: Numbers, right: Truths) -> float | None:

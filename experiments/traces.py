@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import lzma
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -78,15 +79,25 @@ class Records:
     closings: Mapping[tuple[int, int], Closing]  # by question and budget
 
 
+def records_of(profile: Path) -> Path:
+    """Where the records of a profile's calibration are: beside it, perhaps packed."""
+    plain = profile.with_name(f"{profile.name}.records.jsonl")
+    packed = plain.with_name(f"{plain.name}.xz")
+    return packed if packed.exists() and not plain.exists() else plain
+
+
 def read_records(path: Path) -> Records:
     """What a calibration has recorded, whether it still runs or not; a line that it is writing is left out.
 
     Raises TraceError.
     """
     try:
-        whole = path.read_bytes().rpartition(b"\n")[0]
-    except OSError as error:
-        raise TraceError(f"{path}: cannot be read: {error.strerror}") from error
+        found = path.read_bytes()
+        whole = (lzma.decompress(found) if path.suffix == ".xz" else found).rpartition(b"\n")[0]
+    except FileNotFoundError as error:
+        raise TraceError(f"{path}: does not exist; `laser calibrate` records thoughts beside the profile") from error
+    except (OSError, lzma.LZMAError) as error:
+        raise TraceError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     header: Mapping[str, object] = {}
     traces: dict[int, Trace] = {}
     closings: dict[tuple[int, int], Closing] = {}

@@ -88,6 +88,9 @@ class Hindsight:
     thresholds: tuple[float, ...]
     budgets: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        _ = self.policies()  # raises for what can't be
+
     def policies(self) -> list[NamedPolicy]:
         """Each threshold and each budget, alone and with one another."""
         return [
@@ -137,11 +140,14 @@ class Experiment:
     latency_weight: float | None = None  # answers that a second's waiting is worth, in the report; None: as by default
     model: Path | None = None  # its directory; None: the bundled one
     profile: Path | None = None  # None: the model's own; simulated only
-    records: Path | None = None  # the thoughts that `laser calibrate` recorded; simulated only
+    records: Path | None = (
+        None  # the thoughts that `laser calibrate` recorded; None: beside the profile; simulated only
+    )
     synthetic: Synthetic | None = None  # a reasoner made from published figures, instead of model, profile and records
 
     def __post_init__(self) -> None:
-        for what, names in (("workloads", self.workload_names), ("policies", self.policy_names)):
+        run = [one.name for one in self.all_policies]
+        for what, names in (("workloads", self.workload_names), ("policies", run)):
             if not names:
                 raise ValueError(f"{what} is empty, must have at least one entry")
             twice = [name for name, times in Counter(names).items() if times > 1]
@@ -161,10 +167,6 @@ class Experiment:
         for name in ("baseline", "full_thought"):
             if getattr(self, name) not in self.policy_names:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(self.policy_names)}")
-        if self.backend is Backend.SIMULATED and self.records is None and self.synthetic is None:
-            raise ValueError(
-                "backend is simulated, which needs records, those that `laser calibrate` has written, or synthetic"
-            )
         for name in ("model", "profile", "records"):
             if self.synthetic is not None and getattr(self, name) is not None:
                 raise ValueError(f"{name} is {getattr(self, name)}, but synthetic is given: must not be")
@@ -175,7 +177,7 @@ class Experiment:
                         f"workload {workload.name!r} has no rate, but rates are shares of the capacity: give it one"
                     )
         files: dict[str, tuple[str, str]] = {}
-        for pair in product(self.workload_names, (one.name for one in self.all_policies)):
+        for pair in product(self.workload_names, run):
             other = files.setdefault(slug(*pair), pair)
             if other != pair:
                 raise ValueError(
@@ -186,6 +188,11 @@ class Experiment:
             if self.backend is Backend.SIMULATED and one.policy in (PolicyName.MARGIN, PolicyName.NO_THINKING):
                 raise ValueError(
                     f"policy {one.name!r} is {one.policy}, of which nothing was recorded: backend must be live"
+                )
+            if self.backend is Backend.SIMULATED and one.every is not None:
+                raise ValueError(
+                    f"policy {one.name!r} has every {one.every}, but probes were recorded at transition points alone: "
+                    "backend must be live"
                 )
         if self.backend is Backend.LIVE:
             for name in ("profile", "records", "synthetic"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from controller.policy_name import PolicyName
 from experiments.request_record import RequestRecord
 from experiments.statistics import Difference, difference
 from experiments.trials.experiment import Backend, Experiment, NamedPolicy
@@ -72,8 +73,7 @@ def findings(setting: Setting, store: Store) -> Findings:
         if setting.live_plant is not None:
             speed = relative_speed(records, setting.live_plant)
             speeds.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(speed)
-        counted = tuple(one for one in records if one.at_s >= experiment.warmup_s)
-        runs.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(counted)
+        runs.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(counted(records, experiment))
         origin = store.origin(trial.slug)
         origins.setdefault(
             f"{origin['date'][:10]} {origin['processor']} {origin['versions']} {origin.get('commit')}", origin
@@ -96,6 +96,11 @@ def findings(setting: Setting, store: Store) -> Findings:
     )
 
 
+def counted(records: Sequence[RequestRecord], experiment: Experiment) -> tuple[RequestRecord, ...]:
+    """Those that came after the warm-up."""
+    return tuple(one for one in records if one.at_s >= experiment.warmup_s)
+
+
 def best(candidates: Sequence[NamedPolicy], outcomes: Mapping[str, Outcome]) -> str | None:
     """The candidate of the highest utility, of those that were run."""
     run = [one.name for one in candidates if one.name in outcomes]
@@ -110,10 +115,12 @@ def _workload(
     experiment: Experiment, name: str, runs: Mapping[str, Runs], weight: float, speeds: Mapping[str, list[float]]
 ) -> WorkloadFound:
     slo, some = experiment.slo_s, next(iter(runs.values()))
+    questions = asked(some, experiment)
     seconds = (experiment.duration_s - experiment.warmup_s) * len(experiment.seeds)
     outcomes = {policy: outcome(_all(of), slo, seconds=seconds, latency_weight=weight) for policy, of in runs.items()}
     constants = [one for one in experiment.all_policies if one.constant]
-    best_threshold = best([one for one in constants if one.budget is None], outcomes)
+    thresholds = [one for one in constants if one.budget is None and one.policy is not PolicyName.NO_THINKING]
+    best_threshold = best(thresholds, outcomes)
     best_constant = best(constants, outcomes)
     references = dict.fromkeys(
         reference for reference in (experiment.baseline, best_threshold, best_constant) if reference in runs
@@ -121,7 +128,7 @@ def _workload(
 
     def found(policy: str) -> PolicyFound:
         full = runs.get(experiment.full_thought) if policy != experiment.full_thought else None
-        pairs = None if full is None else _pairs(full, runs[policy], experiment)
+        pairs = None if full is None else _pairs(full, runs[policy], questions)
         by_benchmark = {} if pairs is None else _by_benchmark(pairs)
         return PolicyFound(
             name=policy,
@@ -131,7 +138,12 @@ def _workload(
             worst=max(by_benchmark.items(), key=lambda item: item[1].points_lost, default=None),
             against={
                 reference: paired(
-                    runs[reference], runs[policy], slo, latency_weight=weight, rng=np.random.default_rng(0)
+                    runs[reference],
+                    runs[policy],
+                    slo,
+                    latency_weight=weight,
+                    questions=questions,
+                    rng=np.random.default_rng(0),
                 )
                 for reference in references
                 if reference is not None and reference != policy
@@ -141,7 +153,7 @@ def _workload(
     return WorkloadFound(
         name=name,
         requests=sum(map(len, some)),
-        questions=len({_question(seed, one, experiment) for seed, run in enumerate(some) for one in run}),
+        questions=len(set(questions)),
         policies={one.name: found(one.name) for one in experiment.all_policies if one.name in runs},
         best_threshold=best_threshold,
         best_constant=best_constant,
@@ -149,31 +161,32 @@ def _workload(
     )
 
 
-def _question(seed: int, record: RequestRecord, experiment: Experiment) -> tuple[int, int]:
-    """Which question was asked: each seed has others live, and those that were recorded in simulation."""
-    return (seed if experiment.backend is Backend.LIVE else 0, record.question)
+def asked(runs: Runs, experiment: Experiment) -> list[int]:
+    """Which question each request asks, seed by seed: each seed has others live, and those recorded in simulation."""
+    live = experiment.backend is Backend.LIVE
+    places: dict[tuple[int, int], int] = {}
+    return [
+        places.setdefault((seed if live else 0, one.question), len(places))
+        for seed, records in enumerate(runs)
+        for one in records
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
     """A request under full thought, and under another policy."""
 
-    question: tuple[int, int]
+    question: int
     benchmark: str
     before: bool  # right
     now: bool
 
 
-def _pairs(full: Runs, runs: Runs, experiment: Experiment) -> list[_Pair]:
+def _pairs(full: Runs, runs: Runs, questions: Sequence[int]) -> list[_Pair]:
+    both = zip(_all(full), _all(runs), questions, strict=True)
     return [
-        _Pair(
-            question=_question(seed, one, experiment),
-            benchmark=one.benchmark,
-            before=bool(one.right),
-            now=bool(other.right),
-        )
-        for seed, (before, now) in enumerate(zip(full, runs, strict=True))
-        for one, other in zip(before, now, strict=True)
+        _Pair(question=question, benchmark=one.benchmark, before=bool(one.right), now=bool(other.right))
+        for one, other, question in both
     ]
 
 
@@ -184,12 +197,11 @@ def _by_benchmark(pairs: Sequence[_Pair]) -> dict[str, Difference]:
 
 def _lost(pairs: Sequence[_Pair]) -> Difference:
     """Points of accuracy."""
-    places = {question: place for place, question in enumerate(dict.fromkeys(one.question for one in pairs))}
     return difference(
         np.array([one.before for one in pairs], dtype=np.bool_),
         np.array([one.now for one in pairs], dtype=np.bool_),
         np.random.default_rng(0),
-        [places[one.question] for one in pairs],
+        [one.question for one in pairs],
     )
 
 

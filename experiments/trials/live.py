@@ -124,11 +124,15 @@ async def drive(
             raise ServerError(f"laser serve does not answer: {error}") from error
         begin()
         began = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            arrivals = zip(requests.times.tolist(), requests.questions.tolist(), strict=True)
-            for number, (at_s, place) in enumerate(arrivals):
-                await asyncio.sleep(max(0.0, began + at_s - time.monotonic()))
-                group.create_task(_one(client, questions[place], number, place, began + at_s, at_s, max_tokens, took))
+        try:
+            async with asyncio.TaskGroup() as group:
+                arrivals = zip(requests.times.tolist(), requests.questions.tolist(), strict=True)
+                for number, (at_s, place) in enumerate(arrivals):
+                    await asyncio.sleep(max(0.0, began + at_s - time.monotonic()))
+                    asking = _one(client, questions[place], number, place, began + at_s, at_s, max_tokens, took)
+                    group.create_task(asking)
+        except ExceptionGroup as failures:  # of `took`: a full disk, for one
+            raise failures.exceptions[0] from failures
 
 
 async def _one(
@@ -220,8 +224,16 @@ async def _ask(client: httpx.AsyncClient, question: Question, max_tokens: int) -
             if line == "data: [DONE]":
                 return reply
             if line.startswith("data: "):
-                reply.take(json.loads(line.removeprefix("data: ")))
+                reply.take(_chunk(line.removeprefix("data: ")))
     raise ReplyError("the stream broke off before its end")
+
+
+def _chunk(text: str) -> dict[str, Any]:
+    try:
+        said: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise ReplyError(f"a chunk is not JSON: {text[:200]!r}") from error
+    return said
 
 
 def _last_words(log: Path) -> str:

@@ -1,12 +1,12 @@
-"""Two policies on the very same requests: differences, with intervals that know of queues.
+"""Two policies on the very same requests: differences, with intervals that know of queues and of repeated questions.
 
-Requests near one another wait for one another, so single requests must not be resampled. Blocks of consecutive ones
-are (a circular block bootstrap), √n long, the same blocks of both policies, within each seed's run.
+Requests near one another wait for one another, so for latency blocks of consecutive requests are resampled (a circular
+block bootstrap), n^⅔ long, the same blocks of both policies, within each seed's run. Whether answers are right is a
+matter of the questions, so for accuracy these are, each with all its requests. The two are drawn independently.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.request_record import RequestRecord
-from experiments.statistics import RESAMPLES
+from experiments.statistics import RESAMPLES, resampled_means
 from experiments.trials.experiment import Slo
 from experiments.trials.outcome import in_time
 
@@ -47,23 +47,33 @@ def paired(
     slo: Slo,
     *,
     latency_weight: float,
+    questions: Sequence[int],
     rng: np.random.Generator,
 ) -> Paired:
-    """Compare runs seed by seed, request by request. Raises ValueError where they are not of the same requests."""
+    """Compare runs seed by seed, request by request; `questions` tells of all requests, in order, which they ask.
+
+    Raises ValueError where they are not of the same requests.
+    """
     sums = np.zeros((RESAMPLES, _COLUMNS))
     whole = np.zeros(_COLUMNS)
+    gained: list[int] = []
     for one, other in zip(before, now, strict=True):
         table = _table(one, other, slo)
         whole += table.sum(axis=0)
         sums += _resampled(table, rng)
-    values = _changes(whole[None], latency_weight)[0]
-    low, high = np.nanpercentile(_changes(sums, latency_weight), [2.5, 97.5], axis=0)
-    found = [Estimate(value=float(v), low=float(a), high=float(b)) for v, a, b in zip(values, low, high, strict=True)]
+        gained += [bool(b.right) - bool(a.right) for a, b in zip(one, other, strict=True)]
+    changes = np.array(gained)
+    rights = np.concatenate(([changes.mean()], resampled_means(changes, questions, rng)))
+    figures = _changes(np.concatenate((whole[None], sums)), rights, latency_weight)
+    low, high = np.nanpercentile(figures[1:], [2.5, 97.5], axis=0)
+    found = [
+        Estimate(value=float(v), low=float(a), high=float(b)) for v, a, b in zip(figures[0], low, high, strict=True)
+    ]
     latency, timely, accuracy, tokens, utility = found
     return Paired(latency=latency, in_time=timely, accuracy=accuracy, tokens=tokens, utility=utility)
 
 
-_COLUMNS = 10  # count, both served; then before and now of: latency, in time, right, rows
+_COLUMNS = 8  # count, both served; then before and now of: latency, in time, rows
 
 
 def _table(before: Sequence[RequestRecord], now: Sequence[RequestRecord], slo: Slo) -> Array:
@@ -76,7 +86,7 @@ def _table(before: Sequence[RequestRecord], now: Sequence[RequestRecord], slo: S
         rows.append(
             [
                 1.0, both, both * one.latency_s, both * other.latency_s, in_time(one, slo), in_time(other, slo),
-                bool(one.right), bool(other.right), both * one.rows, both * other.rows,
+                both * one.rows, both * other.rows,
             ]
         )  # fmt: skip
     return np.array(rows, dtype=np.float64).reshape(len(before), _COLUMNS)
@@ -87,19 +97,18 @@ def _resampled(table: Array, rng: np.random.Generator) -> Array:
     count = len(table)
     if not count:
         return np.zeros((RESAMPLES, _COLUMNS))
-    length = max(1, round(math.sqrt(count)))
+    length = max(1, round(count ** (2 / 3)))
     ends = np.cumsum(np.concatenate((np.zeros((1, _COLUMNS)), table, table[: length - 1])), axis=0)
     blocks = ends[length:] - ends[:-length]  # the block that begins at each request, round the end
     starts = rng.integers(count, size=(RESAMPLES, max(1, round(count / length))))
     return np.asarray(blocks[starts].sum(axis=1))
 
 
-def _changes(sums: Array, latency_weight: float) -> Array:
+def _changes(sums: Array, accuracy: Array, latency_weight: float) -> Array:
     """[resample, figure]: latency, in time, accuracy, tokens, utility."""
-    count, both, latency, latency_now, timely, timely_now, right, right_now, rows, rows_now = sums.T
+    count, both, latency, latency_now, timely, timely_now, rows, rows_now = sums.T
     with np.errstate(invalid="ignore", divide="ignore"):  # a resample in which nothing was served tells nothing
         seconds = (latency_now - latency) / both
-        accuracy = (right_now - right) / count
         return np.stack(
             [
                 latency_now / latency - 1.0,

@@ -12,7 +12,8 @@ from controller.objective import Objective, Wishes
 from experiments.evaluation import Question
 from experiments.questions import bundled_questions
 from experiments.synthetic.reasoner import reasoner
-from experiments.trials.experiment import Backend, Experiment, NamedPolicy
+from experiments.traces import records_of
+from experiments.trials.experiment import Backend, Experiment, NamedPolicy, NamedWorkload
 from experiments.trials.simulated import simulation
 from experiments.trials.trial import QUESTION_SEEDS, Requests, Trial, described, requests, trials
 from models.chat_model import load_chat_model
@@ -74,7 +75,7 @@ class Setting:
         one = self.experiment
         return {
             "backend": one.backend.value,
-            "workload": described(trial.workload),
+            "workload": _workload(trial.workload),
             "policy": _policy(trial.policy),
             "seed": trial.seed,
             "duration_s": one.duration_s,
@@ -91,7 +92,11 @@ class Setting:
             return {"synthetic_sha256": made.model.weights_sha256, "profile_sha256": checksum(made)}
         identity = identify(self.directory, load_chat_model(self.directory).thinking.format)
         profile = None if self.profile is None else _sha256(self.experiment.profile or self.directory / FILE_NAME)
-        records = None if self.experiment.records is None else _sha256(self.experiment.records)
+        records = None
+        if self.experiment.backend is Backend.SIMULATED:
+            records = _sha256(
+                self.experiment.records or records_of(self.experiment.profile or self.directory / FILE_NAME)
+            )
         return {"weights_sha256": identity.weights_sha256, "profile_sha256": profile, "records_sha256": records}
 
     def check(self) -> None:
@@ -103,7 +108,12 @@ class Setting:
                     "`laser calibrate` measures it"
                 )
         for trial in self.trials:
-            self.requests(trial)
+            times = self.requests(trial).times
+            if not (times >= self.experiment.warmup_s).any():
+                raise ValueError(
+                    f"workload {trial.workload.name!r} with seed {trial.seed} brings {len(times)} requests, none of "
+                    f"them after the warm-up of {self.experiment.warmup_s:g} s: at least one must count"
+                )
 
     def requests(self, trial: Trial) -> Requests:
         """The trial's requests."""
@@ -114,6 +124,13 @@ class Setting:
         if self.experiment.backend is Backend.SIMULATED:
             return len(simulation(self.experiment).recorded.questions)
         return len(self.questions(seed))
+
+
+def _workload(workload: NamedWorkload) -> dict[str, Any]:
+    """With what a file of arrivals has in it."""
+    said: dict[str, Any] = described(workload)
+    path: Path | None = getattr(workload.arrivals, "path", None)
+    return said if path is None else said | {"file_sha256": _sha256(path)}
 
 
 def _policy(policy: NamedPolicy) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from experiments.request_record import RequestRecord
 from experiments.simulation import punctual_controller, simulate
 from experiments.synthetic.curves import Synthetic
 from experiments.synthetic.reasoner import reasoner
-from experiments.traces import Trace, TraceError, read_records
+from experiments.traces import Trace, TraceError, read_records, records_of
 from experiments.trials.experiment import Experiment
 from experiments.trials.trial import Trial, requests
 from models.chat_model import load_chat_model
@@ -75,6 +75,13 @@ def simulation(experiment: Experiment) -> Simulation:
         raise TraceError(
             f"max_batch is {experiment.max_batch}, must be at most {known.most}: more do not fit the machine's memory"
         )
+    for policy in experiment.all_policies:
+        if policy.budget is not None and policy.budget not in known.profile.budgets:
+            recorded = ", ".join(str(budget) for budget in known.profile.budgets if budget is not None)
+            raise TraceError(
+                f"policy {policy.name!r} has budget {policy.budget}, must be one of {recorded}: what follows a thought "
+                "that is closed elsewhere was not recorded"
+            )
     oracle = None
     if any(policy.oracle for policy in experiment.policies):
         oracle = known.recording({number: _seen_by_oracle(one) for number, one in known.traces.items()})
@@ -100,11 +107,11 @@ class _Known:
 
 def _calibrated(experiment: Experiment) -> _Known:
     """What `laser calibrate` has measured and recorded of a model."""
-    assert experiment.records is not None, "an experiment that is simulated and not synthetic has records"
     directory = experiment.model or bundled_model()
     chat = load_chat_model(directory)
-    profile = read_profile(experiment.profile or directory / FILE_NAME, identify(directory, chat.thinking.format))
-    records = read_records(experiment.records)
+    file = experiment.profile or directory / FILE_NAME
+    profile = read_profile(file, identify(directory, chat.thinking.format))
+    records = read_records(experiment.records or records_of(file))
     if files := profile.provenance.get("options", {}).get("files"):
         raise TraceError(f"the profile is of the questions in {files[0]}, must be of the bundled benchmarks")
     questions = bundled_questions(*calibrated_questions(profile))

@@ -23,8 +23,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from controller.settings import ControllerSettings
-from experiments.request_record import RequestRecord
-from experiments.trials.experiment import Backend, Experiment, NamedPolicy
+from experiments.trials.experiment import Backend, NamedPolicy
+from experiments.trials.findings import asked, counted
 from experiments.trials.outcome import outcome
 from experiments.trials.paired import Paired, paired
 from experiments.trials.running import Play
@@ -38,7 +38,7 @@ class Knob:
     """A setting that is searched, by its keys, and between which values."""
 
     keys: tuple[str, ...]
-    low: float
+    low: float  # and high: wider where the experiment's own value lies beyond
     high: float
     log: bool = True
 
@@ -104,10 +104,11 @@ def tune(
         raise ValueError(f"policy {policy.name!r} needs a profile, and there is none")
     wishes = policy.controller.objective.at(setting.profile.reply_s)
     policy = replace(policy, controller=replace(policy.controller, objective=wishes))
-    own = {knob.name: min(max(_value(policy.controller, knob), knob.low), knob.high) for knob in KNOBS}
+    own = {knob.name: _value(policy.controller, knob) for knob in KNOBS}
+    ranges = {knob.name: (min(knob.low, own[knob.name]), max(knob.high, own[knob.name])) for knob in KNOBS}
 
     def judge(trial: optuna.Trial) -> float:
-        values = {knob.name: trial.suggest_float(knob.name, knob.low, knob.high, log=knob.log) for knob in KNOBS}
+        values = {knob.name: trial.suggest_float(knob.name, *ranges[knob.name], log=knob.log) for knob in KNOBS}
         utility = _utility(setting, with_values(policy, values), training, play)
         advance(1)
         return utility
@@ -118,9 +119,9 @@ def tune(
         storage=JournalStorage(JournalFileBackend(str(journal))),
         load_if_exists=True,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=0),
     )
     done = _tried(study)
+    study.sampler = optuna.samplers.TPESampler(seed=len(done))  # one that goes on does not draw the same again
     advance(len(done))
     if not any(one.values == own for one in done):
         study.enqueue_trial(own)
@@ -202,7 +203,7 @@ def _utility(setting: Setting, policy: NamedPolicy, seeds: Sequence[int], play: 
     by_workload = [played[place : place + len(seeds)] for place in range(0, len(played), len(seeds))]
     return math.fsum(
         outcome(
-            [one for run in runs for one in _counted(experiment, run)],
+            [one for run in runs for one in counted(run, experiment)],
             experiment.slo_s,
             seconds=experiment.duration_s,
             latency_weight=setting.latency_weight,
@@ -213,15 +214,14 @@ def _utility(setting: Setting, policy: NamedPolicy, seeds: Sequence[int], play: 
 
 def _held_out(setting: Setting, before: NamedPolicy, now: NamedPolicy, play: Play) -> dict[str, Paired]:
     experiment, seeds = setting.experiment, setting.experiment.seeds
-    old, new = (
-        [_counted(experiment, run) for run in play(_trials(setting, policy, seeds))] for policy in (before, now)
-    )
+    old, new = ([counted(run, experiment) for run in play(_trials(setting, policy, seeds))] for policy in (before, now))
     return {
         workload.name: paired(
             old[place : place + len(seeds)],
             new[place : place + len(seeds)],
             experiment.slo_s,
             latency_weight=setting.latency_weight,
+            questions=asked(tuple(old[place : place + len(seeds)]), experiment),
             rng=np.random.default_rng(0),
         )
         for place, workload in zip(range(0, len(old), len(seeds)), experiment.workloads, strict=True)
@@ -235,10 +235,6 @@ def _trials(setting: Setting, policy: NamedPolicy, seeds: Sequence[int]) -> list
         Trial(workload=scaled(workload, experiment.rates, setting.capacity), policy=policy, seed=seed)
         for workload, seed in product(experiment.workloads, seeds)
     ]
-
-
-def _counted(experiment: Experiment, run: Sequence[RequestRecord]) -> list[RequestRecord]:
-    return [one for one in run if one.at_s >= experiment.warmup_s]
 
 
 def _value(settings: Any, knob: Knob) -> float:

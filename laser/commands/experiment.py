@@ -53,6 +53,8 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
 
     May be killed and started again at any time: what is complete is kept, what is not is run again from its beginning.
     """
+    from concurrent.futures import BrokenExecutor
+
     from experiments.trials.live import ServerError
     from experiments.trials.running import counts, run_missing, slowed
     from experiments.trials.store import Store
@@ -69,7 +71,7 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
             with click.progressbar(length=total, label=f"{len(setting.trials)} trials") as bar:
                 bar.update(done)
                 run_missing(setting, store, jobs=jobs or len(os.sched_getaffinity(0)), advance=partial(bar.update))
-    except (ServerError, OSError, ValueError) as error:  # ConfigError, StoreError and ProfileError are ValueErrors
+    except (ServerError, BrokenExecutor, OSError, ValueError) as error:  # Config-, Store- and ProfileError: ValueErrors
         raise click.ClickException(str(error)) from error
     click.echo(f"Results: {out or _results(file)}; `laser experiment report {file}` tells them")
 
@@ -116,6 +118,8 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
     Writes controller.yaml for `laser serve --controller`, and tuning.json with all that was tried. May be killed and
     started again: what was tried is kept in tuning.journal.
     """
+    from concurrent.futures import BrokenExecutor
+
     from experiments.trials.running import player, workers
     from experiments.trials.store import Store
     from experiments.trials.tuning import summary, tune, write
@@ -144,7 +148,7 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
                 advance=bar.update,
             )
         written = write(directory, found)
-    except (OSError, ValueError) as error:
+    except (BrokenExecutor, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"\n{summary(found)}\n\nFiles: {', '.join(str(each) for each in written)}")
 

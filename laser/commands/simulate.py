@@ -98,7 +98,7 @@ def command(
     from experiments.recording import recording
     from experiments.simulation import punctual_controller, simulate
     from experiments.simulation_summary import summary, write_json
-    from experiments.traces import TraceError, read_records
+    from experiments.traces import TraceError, read_records, records_of
     from experiments.workloads import Gamma, Poisson, Workload, WorkloadError, read_workload
     from models.chat_model import load_chat_model
     from models.profile import FILE_NAME, ProfileError, identify, read_profile
@@ -125,9 +125,7 @@ def command(
         profile = read_profile(file, identify(directory, chat.thinking.format))
         count, drawn = calibrated_questions(profile)
         questions = file_questions(files, count, drawn) if files else bundled_questions(count, drawn)
-        known = recording(
-            chat, profile, read_records(records or file.with_name(f"{file.name}.records.jsonl")), questions, files
-        )
+        known = recording(chat, profile, read_records(records or records_of(file)), questions, files)
         workload: Workload
         if workload_file is not None:
             workload = read_workload(workload_file)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import lzma
 from pathlib import Path
 
 import pytest
 
-from experiments.traces import Closing, Trace, TraceError, TraceLog, missing_closings
+from experiments.traces import Closing, Trace, TraceError, TraceLog, missing_closings, read_records, records_of
 from tests.experiments.made import asked
 
 HEADER = {"weights_sha256": "ab", "max_tokens": 640}
@@ -40,6 +41,23 @@ def test_what_was_added_is_found_again(tmp_path: Path) -> None:
         log.add(trace(5))
     with TraceLog(path, HEADER) as log:
         assert log.traces.keys() == {4, 5}
+
+
+def test_packed_records_are_read_where_there_are_no_others(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.json"
+    plain = records_of(profile)
+    with TraceLog(plain, HEADER) as log:
+        log.add(trace(4))
+    packed = tmp_path / "profile.json.records.jsonl.xz"
+    packed.write_bytes(lzma.compress(plain.read_bytes()))
+    assert records_of(profile) == plain
+    known = read_records(plain)
+    plain.unlink()
+    assert records_of(profile) == packed
+    assert read_records(packed).traces == known.traces
+    packed.write_bytes(packed.read_bytes()[:100])
+    with pytest.raises(TraceError, match="xz: cannot be read: "):
+        read_records(packed)
 
 
 def test_a_half_written_line_is_forgotten_wherever_it_was_cut(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,16 @@ def test_a_file_names_workloads_policies_and_seeds(tmp_path: Path) -> None:
             "duration_s: 30\nwarmup_s: 30",
             r"warmup_s is 30\.0, must be at least 0 and below duration_s",
         ),
-        ("backend: live", "backend: simulated", "yaml:1: backend is simulated, which needs records"),
+        (
+            "baseline: sure",
+            "hindsight: {thresholds: [1.5]}\nbaseline: sure",
+            r"yaml:13: `hindsight`: threshold is 1\.5, must lie in \(0, 1\]",
+        ),
+        (
+            "baseline: sure",
+            "hindsight: {thresholds: [0.9, 0.90]}\nbaseline: sure",
+            "yaml:1: policies has 'threshold 0.9' twice, names must differ",
+        ),
     ],
 )
 def test_what_cannot_be_is_told_with_file_line_and_key(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -224,7 +234,7 @@ def test_outcomes_count_what_was_served_and_what_failed() -> None:
 
 def test_a_policy_changes_nothing_against_itself() -> None:
     run = [[record(n, 1.0 + n % 5) for n in range(60)]]
-    found = paired(run, run, SLO, latency_weight=0.01, rng=np.random.default_rng(0))
+    found = paired(run, run, SLO, latency_weight=0.01, questions=range(60), rng=np.random.default_rng(0))
     for name in ("latency", "in_time", "accuracy", "tokens", "utility"):
         change = getattr(found, name)
         assert (change.value, change.low, change.high) == (0.0, 0.0, 0.0)
@@ -244,7 +254,7 @@ def test_paired_differences_find_what_was_changed() -> None:
         for run in before
     ]
     gained = 100.0 * float(np.mean(chance < 0.95) - np.mean(chance < 0.9))
-    found = paired(before, now, SLO, latency_weight=0.01, rng=rng)
+    found = paired(before, now, SLO, latency_weight=0.01, questions=range(800), rng=rng)
     mean = np.mean([one.latency_s for run in before for one in run])
     assert found.latency.value == pytest.approx(-0.2)
     assert (found.latency.low, found.latency.high) == pytest.approx((-0.2, -0.2))
@@ -264,16 +274,31 @@ def test_the_interval_of_a_difference_knows_that_neighbours_wait_for_one_another
 
     def width(latencies: np.ndarray) -> float:
         run = [[record(n, 1.0 + float(extra)) for n, extra in enumerate(latencies)]]
-        change = paired(calm, run, SLO, latency_weight=0.01, rng=np.random.default_rng(0)).latency
+        rng = np.random.default_rng(0)
+        change = paired(calm, run, SLO, latency_weight=0.01, questions=range(400), rng=rng).latency
         return change.high - change.low
 
-    assert width(jams) > 2.5 * width(singly)
+    assert width(jams) > 4.0 * width(singly)
+
+
+def test_what_a_question_tells_again_makes_no_interval_narrower() -> None:
+    chance = np.random.default_rng(3).uniform(size=50)
+    before = [[record(n, 1.0, right=chance[n % 50] < 0.7) for n in range(500)]]
+    now = [[record(n, 1.0, right=chance[n % 50] < 0.8) for n in range(500)]]
+
+    def width(questions: Sequence[int]) -> float:
+        rng = np.random.default_rng(0)
+        change = paired(before, now, SLO, latency_weight=0.01, questions=questions, rng=rng)
+        assert change.utility.high - change.utility.low == pytest.approx(change.accuracy.high - change.accuracy.low)
+        return change.accuracy.high - change.accuracy.low
+
+    assert width([n % 50 for n in range(500)]) > 2.5 * width(range(500))
 
 
 def test_only_runs_of_the_same_requests_are_compared() -> None:
     run = [record(n) for n in range(5)]
     with pytest.raises(ValueError, match="runs of 5 and 4 requests are compared"):
-        paired([run], [run[:4]], SLO, latency_weight=0.0, rng=np.random.default_rng(0))
+        paired([run], [run[:4]], SLO, latency_weight=0.0, questions=range(5), rng=np.random.default_rng(0))
 
 
 # --- the store

@@ -191,7 +191,10 @@ def test_a_search_that_cannot_be_is_told(file: Path, tmp_path: Path, arguments: 
     ("old", "new", "told"),
     [
         ("max_tokens: 640", "max_tokens: 600", "max_tokens is 600, must be 640 as in the calibration"),
-        ("records: profile", "records: nowhere/profile", "cannot be read"),
+        ("records: profile", "records: nowhere/profile", "does not exist; `laser calibrate` records thoughts"),
+        ("budget: 90", "budget: 91", "policy 'short' has budget 91, must be one of"),
+        ("agree: 2}", "agree: 2, every: 16}", "policy 'agreed' has every 16, but probes were recorded at transition"),
+        ("warmup_s: 4", "warmup_s: 15.99", "none of them after the warm-up of 15.99 s: at least one must count"),
         ("profile: profile", "profile: nowhere/profile", "cannot be read"),
     ],
 )

@@ -79,7 +79,10 @@ def test_a_workload_may_come_from_a_file(profile: Path, tmp_path: Path) -> None:
         (("--rate", "1", "--policy", "none", "--budget", "9"), "budget is 9, but policy is none, which has none"),
         (("--rate", "1", "--policy", "budget"), "policy is budget, which needs one"),
         (("--rate", "1", "--out", "nowhere/x.json"), "there is no directory 'nowhere'"),
-        (("--rate", "1", "--records", "nowhere.jsonl"), "nowhere.jsonl: cannot be read"),
+        (
+            ("--rate", "1", "--records", "nowhere.jsonl"),
+            "nowhere.jsonl: does not exist; `laser calibrate` records thoughts",
+        ),
         (("--rate", "1e-9", "--duration", "1"), "no request arrives within 1 s, must be at least 1"),
         (("--rate", "1e9"), "must be at most 10000000"),
     ],
@@ -89,6 +92,12 @@ def test_what_cannot_be_simulated_is_told(profile: Path, options: tuple[str, ...
     assert result.exit_code != 0
     assert said in result.output
     assert "Traceback" not in result.output
+
+
+def test_the_bundled_model_is_simulated_without_a_calibration() -> None:
+    result = simulate("--rate", 6, "--duration", 20, "--policy", "fixed", "--threshold", 0.9)
+    assert result.exit_code == 0, result.output
+    assert "thoughts ended: confidence" in result.output
 
 
 def test_a_missing_profile_is_told(tmp_path: Path) -> None:
