@@ -131,12 +131,14 @@ class FairQueue(Generic[T]):
     def giving_way(self, claim: Claim) -> T | None:
         """The item that is to make room for a newcomer: the last of the tenant with the most that wait, by weight.
 
-        None where the newcomer's tenant would have as many: it is the newcomer that gives way.
+        Where the newcomer's tenant would have as many it is the last of that one's own, if it is less urgent. None: it
+        is the newcomer that gives way.
         """
         own: _Tenant[T] = self._tenants.get(claim.tenant, _Tenant())
         most = max(self._tenants.values(), key=lambda tenant: tenant.backlog, default=own)
         if most.backlog <= own.backlog + 1.0 / claim.weight:
-            return None
+            less_urgent = own.waiting and own.waiting[-1].claim.priority > claim.priority
+            return own.waiting[-1].item if less_urgent else None
         return most.waiting[-1].item
 
     def _next(self) -> _Tenant[T]:

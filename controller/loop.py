@@ -152,6 +152,7 @@ class ServingLoop:
             )
         if self._watcher is not None:
             self._watcher.arrived(request.difficulty)  # one that is turned away, too, is load
+        self._arrived += 1
         now = self._clock()
         cells = tokens + (self._steering.probe_room + len(landing) if request.thinking else 0)
         expected = min(request.max_tokens, self._pace.rows or request.max_tokens)
@@ -176,7 +177,6 @@ class ServingLoop:
         self._requests[live.id] = live
         if live.deadline_s is not None:
             self._soonest_s = min(self._soonest_s, live.deadline_s)
-        self._arrived += 1
         self._admission.push(live, claim)
         self._admit(now)
         return live.id

@@ -76,6 +76,8 @@ class ServeConfig:
     max_wait_s: float | None = None  # that a new request may expect; None: any
     keys: Path | None = None  # bearer keys, read again when they change; None: none are needed
     public: bool = False  # listen to other machines even without keys
+    allow_host: tuple[str, ...] = ()  # names of this server besides localhost, where neither keys nor public are set
+    allow_origin: tuple[str, ...] = ()  # of web pages whose scripts may use the API, e.g. https://chat.example; *: any
     max_body: int = 4 * 1024 * 1024  # bytes of a request
     idle_s: float = 30.0  # that a connection may be silent, or a body take to come
     drain_s: float = 30.0  # that replies under way have to end once the server is to stop
@@ -120,7 +122,7 @@ def load_config(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
     unknown = set(flags) - known
     assert not unknown, f"flags without a config key: {unknown}"
     config = ServeConfig() if file is None else read(file, ServeConfig)
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = {name: value for name, value in flags.items() if value is not None and value != ()}
     for name, kind in CHOICES.items():
         if name in given:
             given[name] = kind(given[name])

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from laser.errors import ApiError, BadRequest, HeadTooLarge
 
@@ -25,6 +25,7 @@ class PatientProtocol(HttpToolsProtocol):
     _head = 0  # bytes of it so far
     _refusal: ApiError | None = None  # why its head is not taken
     _only_head = False  # whether that is all there is in what has just come
+    _answered: RequestResponseCycle | None = None  # uvicorn tells only the newest, which may wait behind it, of the end
     _stall: asyncio.TimerHandle | None = None  # while the client does not read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
@@ -60,8 +61,15 @@ class PatientProtocol(HttpToolsProtocol):
         self._stall = _cancelled(self._stall)
         super().resume_writing()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._silence, self._stall = _cancelled(self._silence), _cancelled(self._stall)
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
@@ -29,6 +30,7 @@ Item: TypeAlias = Delta | Checkpoint | Outcome
 SHUTTING_DOWN = "the server is shutting down"
 
 STOP_S = 5.0  # that a step may still take once the server is to stop
+STALL_S = 60.0  # that a step may take at all, before it counts as hanging
 IDLE_S = 0.5  # between two calls of a watched loop that has nothing to do
 
 
@@ -96,10 +98,12 @@ class Ticket:
 class EngineThread:
     """Runs a serving loop on a thread of its own, for the event loop that started it."""
 
-    def __init__(self, loop: ServingLoop, *, stop_s: float = STOP_S) -> None:
-        """`stop_s`: how long `stop` waits for a step that is under way."""
+    def __init__(self, loop: ServingLoop, *, stop_s: float = STOP_S, stall_s: float = STALL_S) -> None:
+        """`stop_s`: how long `stop` waits for a step that is under way. `stall_s`: after it a step is said to hang."""
         self._loop = loop
         self._stop_s = stop_s
+        self._stall_s = stall_s
+        self._step_since: float | None = None
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._outbox: list[tuple[Ticket, Item | Exception | None]] = []
         self._tickets: set[Ticket] = set()  # the engine thread's; those that the loop has
@@ -109,11 +113,28 @@ class EngineThread:
         self._closing = False
         self._left = False  # in a step that hangs
         self._broken: str | None = None  # why the engine can't go on; the thread only answers so from then on
+        self._break = asyncio.Event()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs, and has an engine that can."""
-        return self._thread is not None and self._thread.is_alive() and self._broken is None
+        """Whether the thread runs, has an engine that can, and no step of it hangs."""
+        return self._failure is None
+
+    @property
+    def _failure(self) -> str | None:
+        """Why nothing can be decoded."""
+        if self._thread is None or not self._thread.is_alive():
+            return SHUTTING_DOWN
+        since = self._step_since
+        if since is not None and time.monotonic() - since > self._stall_s:
+            return f"a step of the engine has taken more than {self._stall_s:g} s"
+        return self._broken
+
+    async def broken(self) -> str:
+        """Waits until the engine can't go on: why."""
+        await self._break.wait()
+        assert self._broken is not None
+        return self._broken
 
     def start(self) -> None:
         """Start the thread; its replies go to the running event loop."""
@@ -169,8 +190,9 @@ class EngineThread:
         return await told
 
     def _check_alive(self) -> None:
-        if self._closing or not self.alive:
-            raise EngineFailure(self._broken or SHUTTING_DOWN)
+        failure = SHUTTING_DOWN if self._closing else self._failure
+        if failure is not None:
+            raise EngineFailure(failure)
 
     def _cancel(self, ticket: Ticket) -> None:
         self._inbox.put(partial(self._forget, ticket))
@@ -180,15 +202,18 @@ class EngineThread:
     def _run(self) -> None:
         while self._obey():
             if self._loop.busy:
+                self._step_since = time.monotonic()
                 try:
                     self._loop.tick()
                 except EngineBrokenError as error:
                     log.critical("the engine is broken, only a new process can serve: %s", error)
                     self._broken = f"the engine is broken: {error}"
                     self._fail_all(self._broken)
+                    self._post(self._break.set)
                 except Exception as error:
                     log.exception("an engine step failed; its requests get an error, serving goes on")
                     self._fail_running(f"the engine failed: {type(error).__name__}: {error}")
+                self._step_since = None
             self._flush()
         self._fail_all(SHUTTING_DOWN)
         self._flush()

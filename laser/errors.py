@@ -158,6 +158,10 @@ class DeadlineMissed(ApiError):
     def __init__(self, message: str) -> None:
         super().__init__(message, code="deadline_exceeded")
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"x-should-retry": "false"}  # OpenAI's clients would, with a new deadline, just when there is no room
+
 
 def retry_after(seconds: float) -> dict[str, str]:
     """When to come back, in whole seconds for all clients and in milliseconds for OpenAI's."""

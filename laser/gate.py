@@ -18,7 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from laser.errors import ApiError, BadRequest, TooLarge
+from laser.errors import ApiError, BadRequest, Forbidden, TooLarge
 from laser.keys import KeyRing
 from laser.logs import FIELDS
 from laser.tracing import trace
@@ -26,6 +26,9 @@ from laser.tracing import trace
 log = logging.getLogger(__name__)
 
 OPEN = frozenset({"/", "/dashboard.css", "/dashboard.js", "/health", "/ready", "/version"})  # needs no key
+SMALL = 4096  # bytes that a body may have where no key is needed
+LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
+PORT = re.compile(r":\d*$")
 ID = re.compile(r"[!-~]{1,128}")  # visible ASCII
 
 
@@ -36,6 +39,7 @@ class GateSettings:
     max_body: int = 4 * 1024 * 1024  # bytes
     body_s: float = 30.0  # within which a body must have come
     log_bodies: bool = False  # with what people say
+    hosts: frozenset[str] | None = None  # names by which the server may be asked; None: any
 
 
 class Gate:
@@ -80,11 +84,12 @@ class Gate:
             await send(message)
 
         try:
+            self._check_host(headers.get("host", ""))
             caller = self._keys.caller(headers.get("authorization")) if scope["path"] not in OPEN else None
             scope["state"]["caller"] = caller
             if caller is not None and caller.name:
                 told["key"] = caller.name
-            body = await self._body(headers, receive)
+            body = await self._body(headers, receive, self._settings.max_body if caller is not None else SMALL)
             if body is None:
                 return  # the client has gone
             if self._settings.log_bodies and body:
@@ -104,9 +109,17 @@ class Gate:
             level = logging.INFO if method == "POST" or status >= 400 else logging.DEBUG  # scrapes are many
             log.log(level, "%s %s %d", method, scope["path"], status, extra={FIELDS: fields})
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes | None:
+    def _check_host(self, given: str) -> None:
+        """Raise Forbidden for a name that is not the server's: a web page may have it lead here."""
+        hosts, name = self._settings.hosts, PORT.sub("", given).lower()
+        if hosts is not None and name and name not in hosts:
+            raise Forbidden(
+                f"the Host is {name!r}, must be {' or '.join(sorted(hosts))} where no key is needed; "
+                "--allow-host adds others"
+            )
+
+    async def _body(self, headers: Headers, receive: Receive, limit: int) -> bytes | None:
         """The whole body. None: the client has gone. Raises ApiError where it is too large or too slow."""
-        limit = self._settings.max_body
         stated = headers.get("content-length", "0")
         if stated.isdecimal() and int(stated) > limit:
             raise TooLarge(limit)

@@ -180,7 +180,7 @@ class ReasoningFields(Fields):
             None if thinking.type is None else thinking.type != "disabled",
             reasoning.enabled,
             None if self.think is None else self.think is not False,
-            effort != Effort.NONE,
+            effort != Effort.NONE or number is not None,
         )
         return ReasoningPolicy(
             enabled=bool(enabled),

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, Response
 from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -22,7 +23,7 @@ from laser.controller_schema import ControllerReport
 from laser.dashboard.routes import dashboard
 from laser.errors import ApiError, ServerFailure, UnknownModel, error_body, validation_error
 from laser.event_stream import EventStream, unless_gone, whole
-from laser.gate import Gate, GateSettings
+from laser.gate import LOCAL, Gate, GateSettings
 from laser.keys import KeyRing
 from laser.openapi import FAILURES, STREAMED, describe
 from laser.reply_shape import Identity, ReplyShape
@@ -75,9 +76,22 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
     app.add_middleware(
         Gate,
         keys=KeyRing(config.keys, time.monotonic),
-        settings=GateSettings(max_body=config.max_body, body_s=config.idle_s, log_bodies=config.log_bodies),
+        settings=GateSettings(
+            max_body=config.max_body,
+            body_s=config.idle_s,
+            log_bodies=config.log_bodies,
+            hosts=None if config.keys is not None or config.public else LOCAL | {config.host, *config.allow_host},
+        ),
         answered=service.metrics.answered,
     )
+    if config.allow_origin:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.allow_origin,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "retry-after", "retry-after-ms"],
+        )
     describe(app, service.vocabulary)
     _add_error_handlers(app)
     _add_replies(app, service, ping_s)

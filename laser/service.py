@@ -19,7 +19,16 @@ from laser.dashboard.monitor import Monitor
 from laser.dashboard.recorder import Recorder
 from laser.deployment import Deployment
 from laser.engine_thread import EngineFailure, EngineThread
-from laser.errors import BadRequest, Busy, ContextTooLong, Forbidden, Unavailable, UnknownModel, UnknownReply
+from laser.errors import (
+    BadRequest,
+    Busy,
+    ContextTooLong,
+    Forbidden,
+    ServerFailure,
+    Unavailable,
+    UnknownModel,
+    UnknownReply,
+)
 from laser.event_loop import watch_lag
 from laser.gauges import gauges
 from laser.keys import ANYBODY, Caller
@@ -41,7 +50,7 @@ from laser.schemas import (
     Version,
 )
 from laser.slo import Slo
-from laser.submission import Submission
+from laser.submission import ABANDONED, Submission
 from models.tokenizer import TokenizerError
 
 SEEDS = 2**63
@@ -104,7 +113,7 @@ class Service:
 
     @property
     def health(self) -> Health:
-        """Whether the engine's thread runs."""
+        """Whether the engine can decode, and does."""
         return Health(status="ok" if self._thread.alive else "failed", model=self.model_id)
 
     @property
@@ -139,6 +148,10 @@ class Service:
         self._thread.start()
         self._lag = asyncio.create_task(watch_lag(self.metrics.lagged))
         self.monitor.start()
+
+    async def broken(self) -> str:
+        """Waits until the engine can't go on, which only a new process can: why."""
+        return await self._thread.broken()
 
     async def drain(self) -> None:
         """Take no more requests, and return once those under way have ended, queued ones included."""
@@ -206,7 +219,7 @@ class Service:
             self.metrics.turned_away()
             raise Busy(str(error), error.retry_after_s) from error
         except EngineFailure as error:
-            raise Unavailable(str(error)) from error
+            raise (ServerFailure if self._thread.alive else Unavailable)(str(error)) from error
         identity = Identity(
             id=name,
             created=int(self._now()),
@@ -269,7 +282,7 @@ class Service:
         self.metrics.ended(outcome)
 
     def _closed(self, submission: Submission) -> None:
-        if self._running.pop(submission.identity.id, None) is not None and not submission.ticket.complete:
+        if self._running.pop(submission.identity.id, None) and submission.told["finish_reason"] == ABANDONED:
             self.metrics.abandoned()
         self._wake_drain()
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from controller.admission import Turn
 from controller.request import Outcome
+from engine.base import FinishReason
 from laser.engine_thread import EngineFailure, Item, Ticket
 from laser.errors import ServerFailure
 from laser.keys import Caller
 from laser.reply_shape import Identity, ReplyShape
+
+ABANDONED = "abandoned"  # the client has gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -25,17 +28,18 @@ class Submission:
     ended: Callable[[Outcome], None]
     closed: Callable[[Submission], None]
     turn_of: Callable[[str], Turn | None]
-    told: dict[str, Any]  # what the log says of it
+    told: dict[str, Any] = field(default_factory=dict)  # what the log says of it
 
     async def take(self) -> list[Item]:
         """What has arrived since the last call; the outcome is the last of all. Raises ServerFailure."""
         try:
             items = await self.ticket.take()
         except EngineFailure as error:
+            self.told["finish_reason"] = FinishReason.ERROR.value
             raise ServerFailure(str(error)) from error
         if isinstance(items[-1], Outcome):
-            self.ended(items[-1])
             self.told.update(_account(items[-1]))
+            self.ended(items[-1])
         return items
 
     @property
@@ -44,8 +48,9 @@ class Submission:
         return self.turn_of(self.identity.id)
 
     def close(self) -> None:
-        """Free what it holds; a reply that is not complete is given up."""
+        """Free what it holds; a reply whose end nobody has taken is given up."""
         self.ticket.cancel()
+        self.told.setdefault("finish_reason", ABANDONED)
         self.closed(self)
 
 

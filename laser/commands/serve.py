@@ -77,6 +77,8 @@ GRACE_S = 5  # that connections have to close once all replies have ended
 @click.option("--max-wait-s", type=float, help="Wait that a new request may expect, s; beyond: 429. [default: any]")
 @click.option("--keys", type=click.Path(path_type=Path), help="Bearer keys, YAML; reread on change. [default: none]")
 @click.option("--public/--no-public", default=None, help="Listen to other machines even without keys.")
+@click.option("--allow-host", multiple=True, help="Further name of a server without keys. [default: localhost]")
+@click.option("--allow-origin", multiple=True, help="Web pages whose scripts may use the API; *: any. [default: none]")
 @click.option("--max-body", type=int, help="Bytes of a request. [default: 4 MiB]")
 @click.option("--idle-s", type=float, help="Time a connection may be silent, s. [default: 30]")
 @click.option("--drain-s", type=float, help="Time that replies have to end on SIGTERM, s. [default: 30]")
@@ -166,18 +168,30 @@ def _run(service: Service, listener: socket.socket) -> None:
     from laser.tracing import name_service
 
     class Server(uvicorn.Server):
-        """Ends at the second signal; at the first it takes no more requests, and ends once the last has its reply."""
+        """Ends at the second signal; at the first it takes no more requests, and ends once the last has its reply.
+
+        Ends as well, for a supervisor to start a new one, where the engine can't go on.
+        """
 
         draining = False
+        failure: str | None = None
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self.events = asyncio.get_running_loop()
+            self.watching = self.events.create_task(self.watch())
             if self.started:
                 url = _url(listener)
                 example = "Given 37, 82, 51, 92, what is the largest number?"
                 hint = "try" if service.config.keys is None else "with your key in LASER_KEY, try"
                 click.echo(f'{service.model_id} is ready at {url} — {hint}: laser ask{_flag(url)} "{example}"')
+
+        async def watch(self) -> None:
+            self.failure = await service.broken()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GRACE_S):
+                    await service.drain()  # who waits is told before
+            self.should_exit = True
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             if self.draining or not self.started:
@@ -217,6 +231,8 @@ def _run(service: Service, listener: socket.socket) -> None:
     )
     server = Server(settings)
     server.run(sockets=[listener])
+    if server.failure is not None:
+        raise click.ClickException(server.failure)
     if not server.started:
         raise click.ClickException("the server could not be started")
 

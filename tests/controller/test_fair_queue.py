@@ -168,6 +168,8 @@ def test_a_newcomer_of_a_modest_tenant_has_the_last_of_a_greedy_one_give_way() -
     assert queue.giving_way(Claim(tenant="c")) == "a2"
     assert queue.giving_way(Claim(tenant="b", weight=4.0)) == "a2"
     assert queue.giving_way(Claim(tenant="a")) is None
+    assert queue.giving_way(Claim(tenant="a", priority=-1)) == "a2"  # its own, that is less urgent
+    assert queue.giving_way(Claim(tenant="a", priority=1)) is None
     assert FairQueue[str]().giving_way(Claim()) is None
 
 

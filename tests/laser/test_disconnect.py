@@ -95,5 +95,7 @@ def test_an_sdk_call_that_times_out_frees_its_request(narrow: LiveServer) -> Non
 def test_a_half_sent_request_harms_nobody(narrow: LiveServer) -> None:
     host, port = narrow.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(b'POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{"mess')
+        connection.sendall(
+            b'POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500\r\n\r\n{"mess'
+        )
     assert narrow.post(max_tokens=4).status_code == 200

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import httpx
 import pytest
 from starlette.types import Message
@@ -20,6 +22,7 @@ from controller.reply import Channel, Delta
 from controller.request import Outcome, ReasoningRequest
 from engine.base import Engine, EngineBrokenError, Event, FinishReason
 from engine.wrapper import EngineWrapper
+from laser.commands.serve import _listen, _run
 from laser.completion import Completion
 from laser.config import ServeConfig
 from laser.deployment import Deployment, deploy
@@ -141,6 +144,53 @@ def test_a_step_that_hangs_does_not_keep_the_server_from_stopping(random_model: 
         engine.goes_on.set()
 
     asyncio.run(run())
+
+
+def test_a_step_that_hangs_is_told_and_nobody_is_sent_into_it(random_model: Path) -> None:
+    sound = deploy(ServeConfig(model=random_model))
+    engine = FragileEngine(sound.engine)
+    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=4)
+
+    async def run() -> None:
+        thread = EngineThread(_around(sound, engine).loop, stall_s=0.2)
+        thread.start()
+        engine.goes_on.clear()
+        running = await thread.submit(request)
+        await asyncio.sleep(0.5)
+        assert not thread.alive
+        with pytest.raises(EngineFailure, match=r"a step of the engine has taken more than 0\.2 s"):
+            await thread.submit(request)
+        engine.goes_on.set()
+        while not running.complete:
+            await running.take()
+        assert thread.alive
+        await thread.stop()
+
+    asyncio.run(run())
+
+
+def test_a_server_whose_engine_is_broken_ends_so_that_another_can_begin(random_model: Path) -> None:
+    sound = deploy(ServeConfig(model=random_model))
+    engine = FragileEngine(sound.engine)
+    engine.broken.set()
+    statuses: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with _listen("127.0.0.1", 0) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/chat/completions"
+
+        def ask() -> None:
+            statuses.append(httpx.post(url, json=chat(), trust_env=False, timeout=WAIT_S).status_code)
+
+        client = threading.Thread(target=ask)
+        client.start()
+        try:
+            with pytest.raises(click.ClickException, match="the engine is broken: the arena is gone"):
+                _run(Service(_around(sound, engine)), listener)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        client.join(WAIT_S)
+    assert statuses == [500]
 
 
 def test_what_was_said_before_a_failure_is_handed_over_first() -> None:

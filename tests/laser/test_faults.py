@@ -18,7 +18,7 @@ from laser.config import ServeConfig
 from laser.connection import MOST_HEAD, PatientProtocol
 from tests.laser.live_server import WAIT_S, LiveServer, chat, running
 
-HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_refusal_of_rubbish_has_openais_shape(brisk: LiveServer) -> None:
     assert json.loads(body)["error"]["type"] == "invalid_request_error"
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /hea", HEAD, b"GET /health HTTP/1.1\r\nhost: x\r\n\r\nGET /hea"])
+@pytest.mark.parametrize("sent", [b"", b"GET /hea", HEAD, b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\nGET /hea"])
 def test_a_connection_on_which_no_request_comes_is_closed(brisk: LiveServer, sent: bytes) -> None:
     with connect(brisk) as connection:
         connection.sendall(sent)
@@ -128,7 +128,7 @@ def test_a_client_that_does_not_read_is_cut_off() -> None:
             await asyncio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
-        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         async with asyncio.timeout(WAIT_S):
             await gone.wait()
         writer.close()
@@ -145,6 +145,19 @@ def test_idle_connections_keep_nobody_out(brisk: LiveServer) -> None:
         assert brisk.post(max_tokens=4).status_code == 200
         assert httpx.get(f"{brisk.url}/health", trust_env=False).status_code == 200
         assert [rest(connection) for connection in idle] == [b""] * 200  # closed by the server
+
+
+def test_a_client_that_vanishes_behind_a_second_request_is_noticed(brisk: LiveServer) -> None:
+    body = json.dumps(chat(stream=True, max_tokens=3500)).encode()
+    whole = HEAD + f"content-length: {len(body)}\r\n\r\n".encode() + body
+    with connect(brisk) as connection:
+        connection.sendall(whole)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        brisk.wait_for_load(running=1)
+    brisk.wait_for_load(running=0)
+    gone = httpx.get(f"{brisk.url}/metrics", trust_env=False).text
+    assert "laser_replies_abandoned_total" in gone
 
 
 def test_clients_that_vanish_at_every_stage_leave_nothing(brisk: LiveServer) -> None:
@@ -179,7 +192,7 @@ def test_a_head_without_end_is_refused(brisk: LiveServer, begin: bytes) -> None:
 def test_a_head_that_comes_whole_is_refused_as_well(brisk: LiveServer) -> None:
     """On a connection that has carried a request already, and with more than the limit in one piece."""
     with connect(brisk) as connection:
-        small = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
+        small = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
         connection.sendall(small + small + b"GET /health HTTP/1.1\r\nx-much: " + b"x" * MOST_HEAD + b"\r\n\r\n")
         received = rest(connection)
     assert received.count(b"HTTP/1.1 200") <= 2

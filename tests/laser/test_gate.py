@@ -44,6 +44,15 @@ def keys(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
+def browsed(random_model: Path) -> Iterator[LiveServer]:
+    """A server without keys that has a name, and that one web page may use."""
+    with running(
+        ServeConfig(model=random_model, allow_host=("box.lan",), allow_origin=("https://chat.example",))
+    ) as live:
+        yield live
+
+
+@pytest.fixture(scope="module")
 def locked(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server that wants keys, and takes small bodies only."""
     file = tmp_path_factory.mktemp("keys") / "keys.yaml"
@@ -178,6 +187,12 @@ def test_a_body_that_is_too_large_is_refused(locked: LiveServer, chunked: bool) 
     assert "must have at most 2048 bytes" in response.json()["error"]["message"]
 
 
+def test_who_shows_no_key_sends_no_large_body(locked: LiveServer, server: LiveServer) -> None:
+    for live, size, status in ((locked, 5000, 413), (server, 5000, 413), (server, 10, 405)):
+        response = httpx.post(f"{live.url}/health", content=b"x" * size, trust_env=False)
+        assert response.status_code == status
+
+
 def test_a_failure_of_the_server_keeps_the_requests_id(server: LiveServer) -> None:
     app = create_app(Service(server.deployment))
 
@@ -199,6 +214,41 @@ def test_no_character_of_an_event_ends_its_line() -> None:
     text = "a\x85b\u2028c\u2029d\x0be\r\nf\x1cg"
     (line,) = event({"text": text}).decode().rstrip("\n").splitlines()
     assert json.loads(line.removeprefix("data: ")) == {"text": text}
+
+
+# --- web pages
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:8000", 200), ("127.0.0.1", 200), ("[::1]:8000", 200), ("Box.lan:1", 200), ("evil.example:8000", 403)],
+)
+def test_without_keys_the_server_is_asked_by_its_own_names_only(browsed: LiveServer, host: str, status: int) -> None:
+    response = httpx.get(f"{browsed.url}/v1/models", headers={"host": host}, trust_env=False)
+    assert response.status_code == status
+    if status == 403:
+        assert (
+            "the Host is 'evil.example', must be 127.0.0.1 or [::1] or box.lan" in response.json()["error"]["message"]
+        )
+
+
+def test_where_keys_are_needed_any_name_will_do(locked: LiveServer) -> None:
+    headers = {"host": "proxy.example", "authorization": f"Bearer {BOB}"}
+    assert httpx.get(f"{locked.url}/v1/models", headers=headers, trust_env=False).status_code == 200
+
+
+def test_a_web_page_may_use_the_api_where_that_is_allowed(browsed: LiveServer, server: LiveServer) -> None:
+    url = f"{browsed.url}/v1/chat/completions"
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    for origin, allowed in (("https://chat.example", True), ("https://evil.example", False)):
+        asking = httpx.options(url, headers={"origin": origin, **asked}, trust_env=False)
+        assert (asking.status_code == 200) is allowed
+        reply = httpx.post(url, json=chat(max_tokens=4), headers={"origin": origin}, trust_env=False, timeout=30)
+        assert (reply.headers.get("access-control-allow-origin") == origin) is allowed
+        assert ("x-request-id" in reply.headers.get("access-control-expose-headers", "").lower()) is allowed
+    headers = {"origin": "https://chat.example"}
+    reply = httpx.post(f"{server.url}/v1/chat/completions", json=chat(max_tokens=4), headers=headers, trust_env=False)
+    assert "access-control-allow-origin" not in reply.headers
 
 
 # --- the log
@@ -224,6 +274,16 @@ def test_the_log_tells_of_a_request_and_not_of_what_was_said(
     assert fields["ms"] > 0
     assert "secret" not in caplog.text
     assert BOB not in caplog.text
+
+
+def test_the_log_tells_that_a_client_has_gone(server: LiveServer, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="laser.gate"):
+        url, body = f"{server.url}/v1/chat/completions", chat(stream=True, max_tokens=2000)
+        with httpx.stream("POST", url, json=body, trust_env=False, timeout=30) as response:
+            next(response.iter_lines())
+        name = response.headers["x-request-id"]
+        record = logged(caplog, lambda record: getattr(record, FIELDS, {}).get("request_id") == name)
+    assert getattr(record, FIELDS)["finish_reason"] == "abandoned"
 
 
 def test_bodies_are_logged_where_that_is_asked_for(random_model: Path, caplog: pytest.LogCaptureFixture) -> None:

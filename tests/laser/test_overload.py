@@ -103,6 +103,7 @@ def test_a_deadline_that_passes_in_the_queue_is_an_error(small: LiveServer) -> N
         small.wait_for_load(running=1)
         response = small.post(laser={"deadline_ms": 100})
     assert (response.status_code, response.json()["error"]["code"]) == (504, "deadline_exceeded")
+    assert response.headers["x-should-retry"] == "false"
 
 
 def test_ten_times_too_much_loses_nothing_that_was_accepted(small: LiveServer) -> None:
