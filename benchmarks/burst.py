@@ -22,10 +22,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks import report
-from benchmarks.serving import serving
 from experiments.questions import bundled_questions
 from experiments.request_record import RequestRecord
 from experiments.trials.live import drive
+from experiments.trials.server import serving
 from experiments.trials.trial import Requests
 from experiments.workloads import Step
 

@@ -20,10 +20,10 @@ import psutil
 
 from benchmarks import report
 from benchmarks.memory import growth
-from benchmarks.serving import Served, serving
 from engine.base import Engine, Event
 from engine.wrapper import EngineWrapper
 from experiments.questions import bundled_questions
+from experiments.trials.server import Served, serving
 
 GROWTH = 16.0  # MiB of resident memory after the warm-up that are put down to noise
 KNOWN = {200, 400, 429, 500, 503, 504}
@@ -195,7 +195,7 @@ def main() -> None:
     arguments += [] if options.model is None else ["--model", str(options.model)]
 
     async def soak_it() -> Soak:
-        async with serving(arguments, "benchmarks.soak_http") as served:
+        async with serving(arguments, module="benchmarks.soak_http") as served:
             return await run(
                 served,
                 requests=options.requests,

@@ -19,13 +19,13 @@ from typing import Any
 import httpx
 
 from benchmarks import report
-from benchmarks.serving import serving
 from controller.policy_name import PolicyName
 from controller.reply import Delta
 from controller.request import Outcome, ReasoningRequest
 from engine.base import Sampling
 from experiments.evaluation import Question
 from experiments.questions import bundled_questions
+from experiments.trials.server import serving
 from laser.config import ServeConfig
 from laser.deployment import deploy
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from controller.reply import Channel, Delta
 from controller.request import Checkpoint, Outcome
-from laser.errors import ApiError
+from laser.errors import ApiError, Busy
 from laser.reasoning_fields import Fields
 from laser.reply_shape import Identity, details, event, finish_word
 from laser.request_fields import Count, GenerationFields
@@ -167,7 +167,7 @@ class Incomplete(BaseModel):
 class ResponseFailure(BaseModel):
     """Why there is no reply."""
 
-    code: Literal["server_error"] = "server_error"
+    code: Literal["server_error", "rate_limit_exceeded"] = "server_error"
     message: str
 
 
@@ -234,7 +234,10 @@ class ResponsesShape:
         return end + self._event(f"response.{response.status}", response=response.model_dump())
 
     def failure(self, error: ApiError) -> bytes:
-        failed = ResponseFailure(message=str(error))
+        code: Literal["server_error", "rate_limit_exceeded"] = "server_error"
+        if isinstance(error, Busy):
+            code = "rate_limit_exceeded"
+        failed = ResponseFailure(code=code, message=str(error))
         response = self._response().model_copy(update={"status": "failed", "error": failed, "output": self._items})
         return self._event("response.failed", response=response.model_dump())
 

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
-import signal
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +20,13 @@ import yaml
 from experiments.evaluation import Question
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Experiment, NamedPolicy
+from experiments.trials.server import ServerError, serving
 from experiments.trials.trial import Requests, described
 
 TIMEOUT_S = 600.0  # without a byte from the server: it pings far more often
-END_S = 20.0  # that a server has to end
 EVERYBODY = 1_000_000  # may wait: a policy under which some are turned away would look the faster for it
 
 Took = Callable[[RequestRecord], None]
-
-
-class ServerError(RuntimeError):
-    """The server did not start, or ended while it was needed; the message has its last words."""
 
 
 async def run_live(
@@ -48,8 +39,8 @@ async def run_live(
     """Serve a trial's requests under a policy; `took` gets each as it ends. Raises ServerError."""
     with tempfile.TemporaryDirectory(prefix="laser-trial-") as directory:
         config = server_config(experiment, policy, Path(directory))
-        async with serving(config, Path(directory) / "log") as url:
-            await drive(url, questions, requests, experiment.max_tokens, took)
+        async with serving(["serve", "--config", str(config)], Path(directory) / "log") as server:
+            await drive(server.url, questions, requests, experiment.max_tokens, took)
 
 
 def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) -> Path:
@@ -71,35 +62,6 @@ def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) 
     config = directory / "serve.yaml"
     config.write_text(yaml.safe_dump(said), encoding="utf-8")
     return config
-
-
-@asynccontextmanager
-async def serving(config: Path, log: Path) -> AsyncIterator[str]:
-    """A server's address, while the block runs. Raises ServerError if it does not start, or has ended in between."""
-    with log.open("wb") as errors:
-        server = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "experiments.trials.tethered", "laser", "serve", "--config", str(config),
-            stdin=asyncio.subprocess.PIPE,  # closes with this process: the server does not outlive it
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-    try:
-        assert server.stdout is not None
-        ready = re.search(r"is ready at (http://\S+)", (await server.stdout.readline()).decode())
-        if ready is None:
-            raise ServerError(f"laser serve did not start: {_last_words(log)}")
-        yield ready[1]
-        if server.returncode is not None:
-            raise ServerError(f"laser serve has ended with {server.returncode}: {_last_words(log)}")
-    finally:
-        if server.returncode is None:
-            server.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(server.wait(), END_S)
-            except TimeoutError:
-                server.kill()
-                await server.wait()
 
 
 async def drive(
@@ -234,8 +196,3 @@ def _chunk(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise ReplyError(f"a chunk is not JSON: {text[:200]!r}") from error
     return said
-
-
-def _last_words(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"

@@ -19,7 +19,8 @@ from typing import Any
 from experiments.provenance import commit, processor
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Backend, Experiment
-from experiments.trials.live import ServerError, run_live
+from experiments.trials.live import run_live
+from experiments.trials.server import ServerError
 from experiments.trials.setting import Setting
 from experiments.trials.simulated import simulation
 from experiments.trials.speed import relative_speed

@@ -37,7 +37,7 @@ def command(seconds: float, seed: int, port: int) -> None:
     """
     from rich.console import Console
 
-    from experiments.trials.live import ServerError
+    from experiments.trials.server import ServerError
     from laser.commands.top import replace_unknown_characters
     from laser.demo import SHARE, Demo, Traffic
     from laser.terminal.demo_summary import failures, table
@@ -63,7 +63,7 @@ def command(seconds: float, seed: int, port: int) -> None:
 
 
 async def _run(demo: Demo, port: int, console: Console) -> None:
-    from experiments.trials.live import serving
+    from experiments.trials.server import serving
     from laser.demo import FACTOR, server_config
     from laser.terminal.feed import Feed
     from laser.terminal.screen import show
@@ -71,7 +71,9 @@ async def _run(demo: Demo, port: int, console: Console) -> None:
     rate = demo.traffic.rate
     with tempfile.TemporaryDirectory(prefix="laser-demo-") as directory:
         console.print("Starting a server with the bundled model …")
-        async with serving(server_config(Path(directory), port), Path(directory) / "log") as url:
+        async with serving(
+            ["serve", "--config", str(server_config(Path(directory), port))], Path(directory) / "log"
+        ) as server:
             console.print(f"The dashboard, while this runs: {url}/", markup=False, soft_wrap=True)
             console.print(f"{rate:.1f} requests/s, then {FACTOR * rate:.1f}, then {rate:.1f} again.")
             driving = asyncio.create_task(_drive(demo, url))

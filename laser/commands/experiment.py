@@ -55,8 +55,8 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
     """
     from concurrent.futures import BrokenExecutor
 
-    from experiments.trials.live import ServerError
     from experiments.trials.running import counts, run_missing, slowed
+    from experiments.trials.server import ServerError
     from experiments.trials.store import Store
 
     try:

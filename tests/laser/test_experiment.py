@@ -20,7 +20,8 @@ from click.testing import CliRunner, Result
 
 from experiments.questions import bundled_questions
 from experiments.request_record import RequestRecord
-from experiments.trials.live import ServerError, drive, serving
+from experiments.trials.live import drive
+from experiments.trials.server import ServerError, serving
 from experiments.trials.trial import Requests
 from laser.cli import main
 from tests.laser.live_server import LiveServer, save_confident_model, save_random_model
@@ -264,7 +265,7 @@ def test_a_server_that_cannot_start_is_told_with_its_own_words(tmp_path: Path) -
     config.write_text("model: nowhere\nport: 0\n")
 
     async def start() -> None:
-        async with serving(config, tmp_path / "log"):
+        async with serving(["serve", "--config", str(config)], tmp_path / "log"):
             raise AssertionError("it has started")
 
     with pytest.raises(ServerError, match=r"laser serve did not start: Error: .*nowhere: is not a directory"):
