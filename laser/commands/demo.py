@@ -71,9 +71,9 @@ async def _run(demo: Demo, port: int, console: Console) -> None:
     rate = demo.traffic.rate
     with tempfile.TemporaryDirectory(prefix="laser-demo-") as directory:
         console.print("Starting a server with the bundled model …")
-        async with serving(
-            ["serve", "--config", str(server_config(Path(directory), port))], Path(directory) / "log"
-        ) as server:
+        config = server_config(Path(directory), port)
+        async with serving(["serve", "--config", str(config)], Path(directory) / "log") as server:
+            url = server.url
             console.print(f"The dashboard, while this runs: {url}/", markup=False, soft_wrap=True)
             console.print(f"{rate:.1f} requests/s, then {FACTOR * rate:.1f}, then {rate:.1f} again.")
             driving = asyncio.create_task(_drive(demo, url))
