@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 from weakref import WeakSet
@@ -46,6 +47,7 @@ class Ticket:
         self._cancel = cancel
         self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._arrived = asyncio.Event()
+        self._ended = asyncio.Event()
         self._items: list[Item] = []
         self._failure: EngineFailure | None = None
         self._over = False
@@ -63,6 +65,12 @@ class Ticket:
         elif not items:
             raise self._failure
         return items
+
+    async def linger(self, seconds: float) -> None:
+        """Let so much time pass, or less where the reply comes to its end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
 
     @property
     def complete(self) -> bool:
@@ -93,6 +101,8 @@ class Ticket:
         self._complete = self._complete or isinstance(item, Outcome | Exception)
         self._over = self._over or self._complete
         self._arrived.set()
+        if self._complete:
+            self._ended.set()
 
 
 class EngineThread:

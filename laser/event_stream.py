@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import aclosing
+from itertools import groupby
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -65,14 +66,24 @@ async def _events(submission: Submission, ping_s: float) -> AsyncGenerator[bytes
                 silence_s = ping_s if place is None else min(ping_s, QUEUE_S)
                 yield place or PING
                 continue
-            data = b"".join(_piece(shape, item) for item in items)
+            data = b"".join(_piece(shape, item) for item in _joined(items))
             if data:
                 yield data
+                await submission.linger()
             if isinstance(items[-1], Outcome):
                 yield shape.closing(items[-1])  # may raise, so what was said before it has gone out
                 return
     except ApiError as error:
         yield shape.failure(error)
+
+
+def _joined(items: list[Item]) -> Iterator[Item]:
+    """Texts of one channel that follow one another become one."""
+    for kind, group in groupby(items, key=lambda item: item.channel if isinstance(item, Delta) else None):
+        if kind is None:
+            yield from group
+        else:
+            yield Delta(channel=kind, text="".join(item.text for item in group if isinstance(item, Delta)))
 
 
 def _piece(shape: ReplyShape, item: Item) -> bytes:

@@ -54,6 +54,7 @@ from laser.submission import ABANDONED, Submission
 from models.tokenizer import TokenizerError
 
 SEEDS = 2**63
+WRITES = 500.0  # a second, of all streams together: each takes time from the engine, which needs the interpreter, too
 COMPOSED = 3  # bytes of a text that may become one as a tokenizer normalises it: Hangul, by NFC
 
 
@@ -237,6 +238,7 @@ class Service:
             ended=self._ended,
             closed=self._closed,
             turn_of=lambda name: self._deployment.loop.queue.turn(name),
+            pause_s=lambda: len(self._running) / WRITES,
             told=told,
         )
         self._running[name] = submission

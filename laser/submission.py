@@ -28,6 +28,7 @@ class Submission:
     ended: Callable[[Outcome], None]
     closed: Callable[[Submission], None]
     turn_of: Callable[[str], Turn | None]
+    pause_s: Callable[[], float] = lambda: 0.0
     told: dict[str, Any] = field(default_factory=dict)  # what the log says of it
 
     async def take(self) -> list[Item]:
@@ -41,6 +42,10 @@ class Submission:
             self.told.update(_account(items[-1]))
             self.ended(items[-1])
         return items
+
+    async def linger(self) -> None:
+        """Let the time pass between two writes of a stream, or less where the reply comes to its end."""
+        await self.ticket.linger(self.pause_s())
 
     @property
     def turn(self) -> Turn | None:

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,7 +180,13 @@ def test_a_server_whose_engine_is_broken_ends_so_that_another_can_begin(random_m
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/chat/completions"
 
         def ask() -> None:
-            statuses.append(httpx.post(url, json=chat(), trust_env=False, timeout=WAIT_S).status_code)
+            with httpx.Client(trust_env=False, timeout=WAIT_S, transport=httpx.HTTPTransport()) as client:
+                for _ in range(200):  # until it listens
+                    with suppress(httpx.ConnectError):
+                        statuses.append(client.post(url, json=chat()).status_code)
+                        return
+                    time.sleep(0.05)
+            signal.raise_signal(signal.SIGTERM)  # it has not come up
 
         client = threading.Thread(target=ask)
         client.start()

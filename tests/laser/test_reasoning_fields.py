@@ -52,13 +52,13 @@ def test_thinking_can_be_switched_off_in_any_dialect(off: dict[str, Any]) -> Non
     assert policy(**off).enabled is False
 
 
-@pytest.mark.parametrize("field", ["thinking_token_budget", "reasoning_budget", "thinking_budget"])
 def test_a_number_comes_before_no_effort() -> None:
     asked = policy(reasoning_effort="none", thinking_budget=500)
     assert (asked.enabled, asked.max_tokens) == (True, 500)
     assert not policy(reasoning_effort="none", thinking_budget=-1).enabled
 
 
+@pytest.mark.parametrize("field", ["thinking_token_budget", "reasoning_budget", "thinking_budget"])
 def test_an_opt_out_comes_before_an_effort(field: str) -> None:
     asked = policy(**{field: -1, "reasoning_effort": "minimal"})
     assert (asked.enabled, asked.budget(1000, EffortShares())) == (True, None)
