@@ -55,6 +55,7 @@ from models.tokenizer import TokenizerError
 
 SEEDS = 2**63
 WRITES = 500.0  # a second, of all streams together: each takes time from the engine, which needs the interpreter, too
+AT_THE_DOOR = 32  # requests that may be on their way to the engine's thread, however few may wait
 COMPOSED = 3  # bytes of a text that may become one as a tokenizer normalises it: Hangul, by NFC
 
 
@@ -189,6 +190,10 @@ class Service:
         """
         if self._draining:
             raise Unavailable("the server is shutting down")
+        if self._arriving >= max(AT_THE_DOOR, self.config.max_waiting):
+            self.metrics.turned_away()
+            message = f"{self._arriving} requests have come at once and are not yet taken"
+            raise Busy(message, max(1.0, self._deployment.loop.queue.drain_s))
         self._arriving += 1  # before anything is waited for, so that a drain waits for it
         try:
             return await self._submit(request, shape, prefix, caller, slo or Slo(), {} if told is None else told)

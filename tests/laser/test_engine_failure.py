@@ -28,12 +28,12 @@ from laser.completion import Completion
 from laser.config import ServeConfig
 from laser.deployment import Deployment, deploy
 from laser.engine_thread import EngineFailure, EngineThread, Ticket
-from laser.errors import Unavailable
+from laser.errors import Busy, Unavailable
 from laser.event_stream import EventStream
 from laser.keys import ANYBODY
 from laser.reply_shape import Identity
 from laser.schemas import ChatRequest
-from laser.service import Service
+from laser.service import AT_THE_DOOR, Service
 from laser.submission import Submission
 from tests.laser.live_server import WAIT_S, LiveServer, asking, chat, running_deployment, wait_until
 
@@ -166,6 +166,32 @@ def test_a_step_that_hangs_is_told_and_nobody_is_sent_into_it(random_model: Path
             await running.take()
         assert thread.alive
         await thread.stop()
+
+    asyncio.run(run())
+
+
+def test_no_more_than_may_wait_stand_before_a_step_that_hangs(random_model: Path) -> None:
+    sound = deploy(ServeConfig(model=random_model, max_waiting=2))
+    engine = FragileEngine(sound.engine)
+
+    async def run() -> None:
+        service = Service(_around(sound, engine))
+        service.start()
+        asked = ChatRequest.model_validate(chat(max_tokens=4))
+        engine.goes_on.clear()
+        running = await service.submit(asked, Completion, prefix="chatcmpl-")
+        while not engine.hangs.is_set():
+            await asyncio.sleep(0.01)
+        before_it = [
+            asyncio.create_task(service.submit(asked, Completion, prefix="chatcmpl-")) for _ in range(AT_THE_DOOR)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match="32 requests have come at once and are not yet taken; try again in 1.0 s"):
+            await service.submit(asked, Completion, prefix="chatcmpl-")
+        engine.goes_on.set()
+        for submission in (running, *await asyncio.gather(*before_it)):
+            submission.close()
+        await service.stop()
 
     asyncio.run(run())
 
