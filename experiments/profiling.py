@@ -34,7 +34,7 @@ class ShortOfData(ValueError):
 class Levels:
     """What is to be certified: a risk of at most `epsilon`, with confidence 1 − `delta`."""
 
-    epsilon: float = 0.05
+    epsilon: float = 0.03
     delta: float = 0.05
 
 

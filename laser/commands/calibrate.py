@@ -30,7 +30,7 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
 @click.option("--score", type=click.Choice(SCORES), help="How confidence is told. [default: the thinking format's]")
 @click.option(
     "--epsilon",
-    default=0.05,
+    default=0.03,
     show_default=True,
     type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
     help="Certified risk: the full thought right, an early exit wrong.",

@@ -311,7 +311,7 @@ def test_a_file_that_is_no_record_is_named_with_the_line(tmp_path: Path, text: s
     path.write_text(text)
     with pytest.raises(TraceError, match=said):
         read_records(path)
-    with pytest.raises(TraceError, match="cannot be read"):
+    with pytest.raises(TraceError, match="does not exist"):
         read_records(tmp_path / "nowhere")
 
 
