@@ -161,10 +161,10 @@ def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: 
     result = calibrate("-n", "10", "--out", tmp_path / "p.json")
     assert result.exit_code == 1
     assert "there are 40 questions, must be at least 211" in result.output
-    assert "takes 97 for 7 budgets, besides 48 that choose the budgets" in result.output
+    assert "takes 163 for 7 budgets, besides 48 that choose the budgets" in result.output
     assert list(tmp_path.iterdir()) == []
     result = calibrate("-n", "10", "--budgets", "100", "--out", tmp_path / "p.json")
-    assert "there are 40 questions, must be at least 72" in result.output
+    assert "there are 40 questions, must be at least 122" in result.output
 
 
 @pytest.mark.parametrize(
