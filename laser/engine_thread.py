@@ -51,7 +51,6 @@ class Ticket:
         self._items: list[Item] = []
         self._failure: EngineFailure | None = None
         self._over = False
-        self._complete = False
 
     async def take(self) -> list[Item]:
         """What has arrived since the last call, at least one item; the outcome is the last of all.
@@ -75,7 +74,7 @@ class Ticket:
     @property
     def complete(self) -> bool:
         """Whether the reply has come to its end, be it a failure."""
-        return self._complete
+        return self._ended.is_set()
 
     def cancel(self) -> None:
         """Free the request before the engine's next step; nothing happens if it has ended."""
@@ -98,11 +97,10 @@ class Ticket:
             self._failure = EngineFailure(str(item))
         else:
             self._items.append(item)
-        self._complete = self._complete or isinstance(item, Outcome | Exception)
-        self._over = self._over or self._complete
-        self._arrived.set()
-        if self._complete:
+        if isinstance(item, Outcome | Exception):
             self._ended.set()
+        self._over = self._over or self.complete
+        self._arrived.set()
 
 
 class EngineThread:

@@ -234,10 +234,8 @@ class ResponsesShape:
         return end + self._event(f"response.{response.status}", response=response.model_dump())
 
     def failure(self, error: ApiError) -> bytes:
-        code: Literal["server_error", "rate_limit_exceeded"] = "server_error"
-        if isinstance(error, Busy):
-            code = "rate_limit_exceeded"
-        failed = ResponseFailure(code=code, message=str(error))
+        busy = isinstance(error, Busy)
+        failed = ResponseFailure(code="rate_limit_exceeded" if busy else "server_error", message=str(error))
         response = self._response().model_copy(update={"status": "failed", "error": failed, "output": self._items})
         return self._event("response.failed", response=response.model_dump())
 

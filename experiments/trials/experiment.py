@@ -14,8 +14,11 @@ from controller.policy_name import PolicyName
 from controller.registry import PolicySpec
 from controller.settings import ControllerSettings
 from experiments.synthetic.curves import Synthetic
+from experiments.traces import records_of
 from experiments.workloads import AnyWorkload
 from models.difficulty import CLASSES
+from models.profile import FILE_NAME
+from models.reasoner import bundled_model
 from models.strict_yaml import read
 
 CONSTANT = (PolicyName.NONE, PolicyName.NO_THINKING, PolicyName.FIXED, PolicyName.BUDGET)  # a threshold and a budget
@@ -140,9 +143,7 @@ class Experiment:
     latency_weight: float | None = None  # answers that a second's waiting is worth, in the report; None: as by default
     model: Path | None = None  # its directory; None: the bundled one
     profile: Path | None = None  # None: the model's own; simulated only
-    records: Path | None = (
-        None  # the thoughts that `laser calibrate` recorded; None: beside the profile; simulated only
-    )
+    records: Path | None = None  # what `laser calibrate` recorded; None: beside the profile; simulated only
     synthetic: Synthetic | None = None  # a reasoner made from published figures, instead of model, profile and records
 
     def __post_init__(self) -> None:
@@ -201,6 +202,21 @@ class Experiment:
             for one in self.policies:
                 if one.oracle:
                     raise ValueError(f"policy {one.name!r} is an oracle, which backend live cannot have")
+
+    @property
+    def directory(self) -> Path:
+        """The model's."""
+        return self.model or bundled_model()
+
+    @property
+    def profile_file(self) -> Path:
+        """Where its profile is, if it has one."""
+        return self.profile or self.directory / FILE_NAME
+
+    @property
+    def records_file(self) -> Path:
+        """Where the thoughts are that are played in simulation."""
+        return self.records or records_of(self.profile_file)
 
     @property
     def workload_names(self) -> list[str]:

@@ -12,14 +12,12 @@ from controller.objective import Objective, Wishes
 from experiments.evaluation import Question
 from experiments.questions import bundled_questions
 from experiments.synthetic.reasoner import reasoner
-from experiments.traces import records_of
 from experiments.trials.experiment import Backend, Experiment, NamedPolicy, NamedWorkload
 from experiments.trials.simulated import simulation
 from experiments.trials.trial import QUESTION_SEEDS, Requests, Trial, described, requests, trials
 from models.chat_model import load_chat_model
 from models.latency import Plant
 from models.profile import FILE_NAME, Profile, ProfileError, checksum, identify, read_profile
-from models.reasoner import bundled_model
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,14 @@ class Setting:
     @cached_property
     def directory(self) -> Path:
         """The model's."""
-        return self.experiment.model or bundled_model()
+        return self.experiment.directory
 
     @cached_property
     def profile(self) -> Profile | None:
         """The model's; None where it has none. Raises ProfileError for one of another model."""
         if self.experiment.synthetic is not None:
             return reasoner(self.experiment.synthetic).profile
-        path = self.experiment.profile or self.directory / FILE_NAME
+        path = self.experiment.profile_file
         if not path.exists() and self.experiment.profile is None:
             return None
         return read_profile(path, identify(self.directory, load_chat_model(self.directory).thinking.format))
@@ -91,12 +89,9 @@ class Setting:
             made = reasoner(self.experiment.synthetic).profile
             return {"synthetic_sha256": made.model.weights_sha256, "profile_sha256": checksum(made)}
         identity = identify(self.directory, load_chat_model(self.directory).thinking.format)
-        profile = None if self.profile is None else _sha256(self.experiment.profile or self.directory / FILE_NAME)
-        records = None
-        if self.experiment.backend is Backend.SIMULATED:
-            records = _sha256(
-                self.experiment.records or records_of(self.experiment.profile or self.directory / FILE_NAME)
-            )
+        profile = None if self.profile is None else _sha256(self.experiment.profile_file)
+        simulated = self.experiment.backend is Backend.SIMULATED
+        records = _sha256(self.experiment.records_file) if simulated else None
         return {"weights_sha256": identity.weights_sha256, "profile_sha256": profile, "records_sha256": records}
 
     def check(self) -> None:

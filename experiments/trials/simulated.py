@@ -17,12 +17,11 @@ from experiments.request_record import RequestRecord
 from experiments.simulation import punctual_controller, simulate
 from experiments.synthetic.curves import Synthetic
 from experiments.synthetic.reasoner import reasoner
-from experiments.traces import Trace, TraceError, read_records, records_of
+from experiments.traces import Trace, TraceError, read_records
 from experiments.trials.experiment import Experiment
 from experiments.trials.trial import Trial, requests
 from models.chat_model import load_chat_model
-from models.profile import FILE_NAME, Profile, identify, read_profile
-from models.reasoner import bundled_model
+from models.profile import Profile, identify, read_profile
 
 SURE, UNSURE = 0.0, -30.0  # log p of an oracle's tokens
 
@@ -107,11 +106,9 @@ class _Known:
 
 def _calibrated(experiment: Experiment) -> _Known:
     """What `laser calibrate` has measured and recorded of a model."""
-    directory = experiment.model or bundled_model()
-    chat = load_chat_model(directory)
-    file = experiment.profile or directory / FILE_NAME
-    profile = read_profile(file, identify(directory, chat.thinking.format))
-    records = read_records(experiment.records or records_of(file))
+    chat = load_chat_model(experiment.directory)
+    profile = read_profile(experiment.profile_file, identify(experiment.directory, chat.thinking.format))
+    records = read_records(experiment.records_file)
     if files := profile.provenance.get("options", {}).get("files"):
         raise TraceError(f"the profile is of the questions in {files[0]}, must be of the bundled benchmarks")
     questions = bundled_questions(*calibrated_questions(profile))
