@@ -1,6 +1,6 @@
 """A static table to compare with: a budget by the number of requests in the system, the same for every class.
 
-It probes nothing and estimates nothing: it is what an operator would write down by hand.
+It probes nothing, estimates nothing and knows no certificate: it is what an operator would write down by hand.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class LoadTable(NumberWatcher):
 
 
 def spread(budgets: Sequence[int | None], max_batch: int) -> tuple[Row, ...]:
-    """Budgets, longest first, spread evenly over 0 … 2·max_batch requests in the system."""
+    """Budgets, longest first, spread evenly over 0 … max_batch requests in the system."""
     longest_first = sorted(set(budgets), key=lambda budget: -math.inf if budget is None else -budget)
-    step = 2 * max_batch / len(longest_first)
+    step = max_batch / len(longest_first)
     places = [math.ceil(number * step) for number in range(len(longest_first))]
     rows = dict(zip(places, longest_first, strict=True))  # of budgets in one place the shortest
     return tuple(Row(in_system=place, budget=budget) for place, budget in rows.items())

@@ -105,7 +105,7 @@ def make_policy(
     elif spec.policy is PolicyName.PAPER:
         adaptive = LoadRule(_unbudgeted(profile), LoadRuleSettings(scale=max_batch / 2.0))
     else:
-        budgets = [profile.budgets[j] for i, j in profile.points() if i == 0]
+        budgets = profile.budgets
         adaptive = LoadTable(spread(budgets, max_batch))
     return Made(policy=adaptive, watcher=adaptive)
 
