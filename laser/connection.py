@@ -14,6 +14,8 @@ from laser.errors import ApiError, BadRequest, HeadTooLarge
 
 MOST_HEAD = 65536  # bytes of a request line and its headers
 
+_BODIES = (b"content-length", b"transfer-encoding")
+
 
 class PatientProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1, closed where a request's head has not come, or nothing is read, for `timeout_keep_alive` s.
@@ -22,7 +24,7 @@ class PatientProtocol(HttpToolsProtocol):
     """
 
     _silence: asyncio.TimerHandle | None = None  # until the head of a request has come
-    _head = 0  # bytes of it so far
+    _head = 0  # bytes of it so far, or of what follows the body in place of another
     _refusal: ApiError | None = None  # why its head is not taken
     _only_head = False  # whether that is all there is in what has just come
     _answered: RequestResponseCycle | None = None  # uvicorn tells only the newest, which may wait behind it, of the end
@@ -33,7 +35,9 @@ class PatientProtocol(HttpToolsProtocol):
         self._silence = self._later(self.transport.close)
 
     def data_received(self, data: bytes) -> None:
-        self._only_head = self._silence is not None
+        self._only_head = True
+        if self._silence is None and (self.cycle is None or self.cycle.response_complete):
+            self._silence = self._later(self.transport.close)  # blank lines, too, end uvicorn's own patience
         super().data_received(data)
         if self._only_head and not self.transport.is_closing():
             self._head += len(data)  # the parser keeps all of it, and tells of a header only once it has ended
@@ -47,11 +51,25 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._silence = _cancelled(self._silence)
-        self._head, self._only_head = 0, False
+        self._beyond_head()
+        if self.parser.should_upgrade() and any(name in _BODIES for name, _ in self.headers):
+            self._refusal = BadRequest("Upgrade is not supported: the server speaks HTTP/1.1, send the body in that")
+            raise self._refusal  # the parser would take the body for another protocol's
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD:
             self._refusal = HeadTooLarge(MOST_HEAD)
             raise self._refusal  # the parser makes it an error of its own
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._beyond_head()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._beyond_head()
+        super().on_message_complete()
+
+    def _beyond_head(self) -> None:
+        self._head, self._only_head = 0, False
 
     def pause_writing(self) -> None:
         super().pause_writing()
