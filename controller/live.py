@@ -42,6 +42,7 @@ class Live:
     first_token_s: float | None = None
     tokens: int = 0  # of the reply
     answer_tokens: int = 0
+    recited: int = 0  # of the first of them: words that close a thought, where no stop string counts
     thought: list[int] = field(default_factory=list)
     thought_end: int | None = None  # where what was forced to close it begins; None: nothing was
     released: int = 0

@@ -401,7 +401,8 @@ class ServingLoop:
             live.tokens += 1
             live.answer_tokens += 1
             if token not in self._stop_tokens:
-                live.reply.push(token)
+                say = live.reply.recite if live.answer_tokens <= live.recited else live.reply.push
+                say(token)
             if live.reply.stopped:
                 self._end(live, FinishReason.STOP)
                 return

@@ -28,7 +28,8 @@ class Reply:
     """Splits a stream of tokens at the closing marker and decodes it.
 
     White space around the thought and before the answer belongs to the markers and is dropped. The answer ends before
-    the first occurrence of a stop string; text that may be the beginning of one is held back until it is decided.
+    the first occurrence of a stop string; text that may be the beginning of one is held back until it is decided. What
+    is recited is not the model's own, so no stop string counts there: it would end an answer that is yet to come.
     """
 
     def __init__(
@@ -49,6 +50,12 @@ class Reply:
         self._held = ""  # only white space is ever held of a thought
         self._stream = self._decoder()
         self.channel, self._begun = Channel.CONTENT, False
+
+    def recite(self, *tokens: int) -> None:
+        """Add words that the thinking format has before an answer."""
+        stop, self._stop = self._stop, ()
+        self.push(*tokens)
+        self._stop = stop
 
     def push(self, *tokens: int) -> None:
         """Add tokens of the reply (no markers, no end-of-sequence tokens)."""

@@ -102,7 +102,7 @@ class Steering:
             end = landing.index(self._thinking.close_id)
             live.reply.push(*landing[:end])
             live.reply.close_thought()
-            live.reply.push(*landing[end + 1 :])
+            live.reply.recite(*landing[end + 1 :])
 
     def hear(self, live: Live, event: Probed) -> None:
         """Take what a probe says: it is told to whoever observes, and closes the thought if it is sure enough."""
@@ -127,6 +127,7 @@ class Steering:
             keep, then = self._kept(event), ()
         live.probe_rows -= min(keep, event.rows)
         self._engine.adopt(event.probe, keep=keep, then=then)
+        live.recited = self._beyond_close(self._thinking.probe_suffix[:keep] if event.gap is None else then)
         if event.gap is None and self._thinking.format.keep is Keep.ANSWER:
             self.arm(live, event.sequence)  # an answer is there: the next sampled token may end it
 
@@ -155,6 +156,10 @@ class Steering:
         terminated = probed.terminator is not None and probed.terminator not in self._stop_tokens
         return len(self._thinking.probe_suffix) + len(probed.answer) + terminated
 
+    def _beyond_close(self, forced: Sequence[int]) -> int:
+        """How many of these tokens follow the closing marker."""
+        return len(forced) - forced.index(self._thinking.close_id) - 1
+
     def decide(self, live: Live, sequence: SequenceId, now: float) -> None:
         """After a step: is a running thought to be closed, or is this a place to probe it?"""
         if not live.thinking:
@@ -167,6 +172,7 @@ class Steering:
                 live.thought_end = len(live.thought)
                 self._drop_probe(live)
                 self._engine.force(sequence, live.landing)
+                live.recited = self._beyond_close(live.landing)
             elif limits.probing and live.probe is None:
                 self._ask(live, sequence, limits)
         self._release(live)

@@ -291,6 +291,17 @@ def test_a_stop_string_in_an_adopted_answer_ends_the_reply(chain: Chain) -> None
     assert (heard.content, heard.outcome.finish_reason) == ("{", FinishReason.STOP)
 
 
+def test_no_stop_string_counts_in_the_words_before_an_answer(chain: Chain) -> None:
+    whole = chain(ENDLESS, policy=SURE).ask()
+    assert whole.content.startswith("{")
+    heard = chain(ENDLESS, policy=SURE).ask(stop=("{",))
+    assert heard.content == whole.content
+    landing = replace(FORMAT, landing=FORMAT.probe.suffix)
+    cut = chain(ENDLESS, policy=FixedPolicy(Limits(budget=3)), form=landing).ask(stop=("{",))
+    assert cut.content.startswith("{")
+    assert len(cut.content) > 1
+
+
 def test_a_cancelled_request_is_heard_of_no_more(chain: Chain) -> None:
     bench = chain(ENDLESS, policy=UNSURE)
     first, gone = bench.submit()
