@@ -304,10 +304,12 @@ class Service:
         prompt, thinking = self._prompt(request)
         max_tokens = self._max_tokens(request, len(prompt))
         stated_ms = None if request.laser is None else request.laser.deadline_ms
+        unprobed = request.laser is not None and request.laser.early_exit is False
         return ReasoningRequest(
             prompt=prompt,
             max_tokens=max_tokens,
             thinking=thinking,
+            early_exit=not unprobed,
             sampling=self._sampling(request, seed),
             stop=request.stop,
             budget=policy.budget(max_tokens, self.config.effort),

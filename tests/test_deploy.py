@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from controller.request import ExitReason, Outcome, Thought
@@ -14,7 +15,7 @@ from laser.cli import main
 from laser.config import ServeConfig
 from laser.keys import KeyFile
 from laser.metrics import Gauge, Metrics
-from models.strict_yaml import read
+from models.strict_yaml import ConfigError, read
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,6 +67,10 @@ def test_the_vllm_names_are_there_by_a_switch_only() -> None:
 def test_the_example_keys_can_be_read_once_they_are_no_example(tmp_path: Path) -> None:
     example = (ROOT / "configs" / "keys.yaml").read_text(encoding="utf-8")
     (tmp_path / "keys.yaml").write_text(example.replace("key: change-me", "key: my-own"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="sha256 of 'batch' must be 64 hexadecimal digits"):
+        read(tmp_path / "keys.yaml", KeyFile)  # nobody may use what is published
+    own = example.replace("key: change-me", "key: my-own").replace("sha256: change-me", f"sha256: {'0a' * 32}")
+    (tmp_path / "keys.yaml").write_text(own, encoding="utf-8")
     assert [key.admin for key in read(tmp_path / "keys.yaml", KeyFile).keys] == [False, False, True]
 
 

@@ -222,6 +222,7 @@ def _run(service: Service, listener: socket.socket) -> None:
     settings = uvicorn.Config(
         create_app(service),
         http=PatientProtocol,
+        log_config=None,  # the log's own form, whoever writes
         log_level="warning",
         access_log=False,
         ws="none",

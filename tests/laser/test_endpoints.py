@@ -227,6 +227,13 @@ def test_an_objective_that_cannot_be_is_named(server: LiveServer, value: str) ->
     assert f"x-slo-ttft-ms is '{value}', must be a number above 0" in response.json()["error"]["message"]
 
 
+def test_a_request_can_ask_not_to_be_probed(confident: LiveServer) -> None:
+    probed = confident.post(max_tokens=300).json()["laser"]
+    assert (probed["exit_reason"], probed["probes"]) == ("confidence", 1)
+    unprobed = confident.post(max_tokens=300, laser={"early_exit": False}).json()["laser"]
+    assert (unprobed["exit_reason"], unprobed["probes"]) == ("budget", 0)
+
+
 def test_a_thought_is_closed_in_the_clients_words(confident: LiveServer) -> None:
     body = {"max_tokens": 300, "thinking_budget": 6, "reasoning_budget_message": " That is enough."}
     message = confident.post(**body).json()["choices"][0]["message"]

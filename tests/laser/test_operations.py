@@ -85,9 +85,13 @@ def test_a_killed_server_comes_back_on_the_same_port(random_model: Path) -> None
         assert url_of(again) == url_of(ready)
         reply = httpx.post(f"{url_of(again)}/v1/chat/completions", json=chat(), trust_env=False, timeout=WAIT_S)
         assert reply.json()["choices"][0]["message"]["content"]
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=WAIT_S) as connection:
+            connection.sendall(b"HELO there\r\n\r\n")
+            assert b" 400 " in connection.recv(1024)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         records = [json.loads(line) for line in errors(process).splitlines()]
+    assert "Invalid HTTP request received." in {record["message"] for record in records}
     (answered,) = [record for record in records if record["message"].startswith("POST")]
     assert answered["reply"] == reply.json()["id"]
     assert answered["request_id"] == reply.headers["x-request-id"]
