@@ -32,6 +32,7 @@ SHUTTING_DOWN = "the server is shutting down"
 
 STOP_S = 5.0  # that a step may still take once the server is to stop
 STALL_S = 60.0  # that a step may take at all, before it counts as hanging
+GIVE_UP = 3.0  # times as long, and the engine counts as broken
 IDLE_S = 0.5  # between two calls of a watched loop that has nothing to do
 
 
@@ -120,6 +121,8 @@ class EngineThread:
         self._events: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._left = False  # in a step that hangs
+        self._asked_of: WeakSet[asyncio.Future[bool]] = WeakSet()  # the event loop's: thoughts that are to be closed
+        self._watch: asyncio.Task[None] | None = None
         self._broken: str | None = None  # why the engine can't go on; the thread only answers so from then on
         self._break = asyncio.Event()
 
@@ -149,11 +152,34 @@ class EngineThread:
         self._events = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
+        self._watch = asyncio.create_task(self._watch_steps())
+
+    async def _watch_steps(self) -> None:
+        """Breaks the engine once a step has hung for too long: nobody is to wait for it for ever."""
+        limit_s = GIVE_UP * self._stall_s
+        while self._broken is None:
+            await asyncio.sleep(self._stall_s / 4.0)
+            since = self._step_since
+            if since is not None and time.monotonic() - since > limit_s:
+                self._broken = f"a step of the engine has taken more than {limit_s:g} s"
+                log.critical("%s: only a new process can serve", self._broken)
+                self._fail_asked(self._broken)
+                self._break.set()
+
+    def _fail_asked(self, message: str) -> None:
+        """Whoever waits for the thread hears no more of it. On the event loop."""
+        for ticket in list(self._asked):
+            if not ticket.complete:
+                ticket.receive(EngineFailure(message))
+        for told in list(self._asked_of):
+            _tell(told, False)
 
     async def stop(self) -> None:
         """End the thread after its present step; requests still in the engine fail, and a step that hangs is left."""
         if self._thread is None or self._left:
             return
+        if self._watch is not None:
+            self._watch.cancel()
         if not self._closing:
             self._closing = True  # nothing comes into the inbox any more
             self._inbox.put(None)
@@ -161,9 +187,7 @@ class EngineThread:
         if self._thread.is_alive():
             self._left = True
             log.critical("the engine's step has not ended within %g s: it is left, and its requests fail", self._stop_s)
-            for ticket in list(self._asked):
-                if not ticket.complete:
-                    ticket.receive(EngineFailure(SHUTTING_DOWN))
+            self._fail_asked(SHUTTING_DOWN)
 
     async def view(self) -> View:
         """What the serving loop shows of itself, between two steps. Raises EngineFailure once it is to stop."""
@@ -194,6 +218,7 @@ class EngineThread:
         if self._closing or not self.alive:
             return False
         told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._asked_of.add(told)
         self._inbox.put(partial(self._end_thought, ticket, told))
         return await told
 
@@ -208,6 +233,16 @@ class EngineThread:
     # --- on the engine thread ---------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:  # whatever escapes, nobody is left to wait for a thread that has gone
+            log.critical("the engine's thread has failed", exc_info=True)
+            self._broken = f"the engine's thread has failed: {type(error).__name__}: {error}"
+            self._fail_all(self._broken)
+            self._flush()
+            self._post(self._break.set)
+
+    def _serve(self) -> None:
         while self._obey():
             if self._loop.busy:
                 self._step_since = time.monotonic()

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -55,7 +56,7 @@ from models.tokenizer import TokenizerError
 
 SEEDS = 2**63
 WRITES = 500.0  # a second, of all streams together: each takes time from the engine, which needs the interpreter, too
-AT_THE_DOOR = 32  # requests that may be on their way to the engine's thread, however few may wait
+AT_THE_DOOR = 32  # requests beyond those that run that may be on their way to the engine, however few may wait
 COMPOSED = 3  # bytes of a text that may become one as a tokenizer normalises it: Hangul, by NFC
 
 
@@ -78,7 +79,7 @@ class Service:
         self._now = now
         self._started = int(now())
         self._draining = False
-        self._arriving = 0  # requests that are taken, and not yet running
+        self._arriving: Counter[str] = Counter()  # requests that are taken, and not yet running, by key
         self._running: dict[str, Submission] = {}
         self._idle = asyncio.Event()
         self._lag: asyncio.Task[None] | None = None
@@ -190,16 +191,24 @@ class Service:
         """
         if self._draining:
             raise Unavailable("the server is shutting down")
-        if self._arriving >= max(AT_THE_DOOR, self.config.max_waiting):
-            self.metrics.turned_away()
-            message = f"{self._arriving} requests have come at once and are not yet taken"
-            raise Busy(message, max(1.0, self._deployment.loop.queue.drain_s))
-        self._arriving += 1  # before anything is waited for, so that a drain waits for it
+        self._check_door(caller)
+        self._arriving[caller.name] += 1  # before anything is waited for, so that a drain waits for it
         try:
             return await self._submit(request, shape, prefix, caller, slo or Slo(), {} if told is None else told)
         finally:
-            self._arriving -= 1
+            self._arriving[caller.name] -= 1
+            self._arriving += Counter()  # who has none left is forgotten
             self._wake_drain()
+
+    def _check_door(self, caller: Caller) -> None:
+        """Raises Busy where more have come than can run and wait, for a key that has its share of them or more."""
+        come = self._arriving.total()
+        limit = self.config.max_batch + max(AT_THE_DOOR, self.config.max_waiting)
+        share = limit / len(self._arriving | Counter({caller.name: 1}))
+        if come >= limit and self._arriving[caller.name] >= share:
+            self.metrics.turned_away()
+            message = f"{come} requests have come at once and are not yet taken"
+            raise Busy(message, max(1.0, self._deployment.loop.queue.drain_s))
 
     async def _submit(
         self,

@@ -30,7 +30,7 @@ from laser.deployment import Deployment, deploy
 from laser.engine_thread import EngineFailure, EngineThread, Ticket
 from laser.errors import Busy, Unavailable
 from laser.event_stream import EventStream
-from laser.keys import ANYBODY
+from laser.keys import ANYBODY, Caller
 from laser.reply_shape import Identity
 from laser.schemas import ChatRequest
 from laser.service import AT_THE_DOOR, Service
@@ -150,14 +150,14 @@ def test_a_step_that_hangs_does_not_keep_the_server_from_stopping(random_model: 
 def test_a_step_that_hangs_is_told_and_nobody_is_sent_into_it(random_model: Path) -> None:
     sound = deploy(ServeConfig(model=random_model))
     engine = FragileEngine(sound.engine)
-    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=4)
+    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=400)
 
     async def run() -> None:
         thread = EngineThread(_around(sound, engine).loop, stall_s=0.2)
         thread.start()
-        engine.goes_on.clear()
         running = await thread.submit(request)
-        await asyncio.sleep(0.5)
+        engine.goes_on.clear()
+        await asyncio.sleep(0.35)
         assert not thread.alive
         with pytest.raises(EngineFailure, match=r"a step of the engine has taken more than 0\.2 s"):
             await thread.submit(request)
@@ -165,6 +165,54 @@ def test_a_step_that_hangs_is_told_and_nobody_is_sent_into_it(random_model: Path
         while not running.complete:
             await running.take()
         assert thread.alive
+        await thread.stop()
+
+    asyncio.run(run())
+
+
+def test_a_step_that_hangs_for_ever_is_given_up(random_model: Path) -> None:
+    sound = deploy(ServeConfig(model=random_model))
+    engine = FragileEngine(sound.engine)
+    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=400)
+
+    async def run() -> None:
+        thread = EngineThread(_around(sound, engine).loop, stall_s=0.1, stop_s=0.1)
+        thread.start()
+        running = await thread.submit(request)
+        engine.goes_on.clear()
+        while not engine.hangs.is_set():
+            await asyncio.sleep(0.01)
+        closing = asyncio.create_task(thread.end_thought(running))
+        async with asyncio.timeout(WAIT_S):
+            assert await thread.broken() == "a step of the engine has taken more than 0.3 s"
+            await running.take()  # what came before
+            with pytest.raises(EngineFailure, match=r"more than 0\.3 s"):
+                await running.take()
+            assert not await closing
+        await thread.stop()
+        engine.goes_on.set()
+
+    asyncio.run(run())
+
+
+def test_a_thread_that_fails_breaks_the_engine(random_model: Path) -> None:
+    sound = deploy(ServeConfig(model=random_model))
+    engine = FragileEngine(sound.engine)
+    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=400)
+
+    async def run() -> None:
+        thread = EngineThread(_around(sound, engine).loop)
+        thread.start()
+        running = await thread.submit(request)
+        thread._inbox.put(lambda: 1 / 0)  # type: ignore[func-returns-value,arg-type] # what nobody has thought of
+        async with asyncio.timeout(WAIT_S):
+            assert "ZeroDivisionError" in await thread.broken()
+            while not running.complete:
+                await asyncio.sleep(0.01)
+            outcome = (await running.take())[-1]
+            assert isinstance(outcome, Outcome)
+            assert "the engine's thread has failed" in str(outcome.error)
+        assert not thread.alive
         await thread.stop()
 
     asyncio.run(run())
@@ -183,14 +231,22 @@ def test_no_more_than_may_wait_stand_before_a_step_that_hangs(random_model: Path
         while not engine.hangs.is_set():
             await asyncio.sleep(0.01)
         before_it = [
-            asyncio.create_task(service.submit(asked, Completion, prefix="chatcmpl-")) for _ in range(AT_THE_DOOR)
+            asyncio.create_task(service.submit(asked, Completion, prefix="chatcmpl-"))
+            for _ in range(sound.config.max_batch + AT_THE_DOOR)
         ]
         await asyncio.sleep(0)
-        with pytest.raises(Busy, match="32 requests have come at once and are not yet taken; try again in 1"):
+        with pytest.raises(Busy, match="64 requests have come at once and are not yet taken; try again in 1"):
             await service.submit(asked, Completion, prefix="chatcmpl-")
+        alone = Caller(name="alone")  # another key, which has its share yet
+        before_it.append(asyncio.create_task(service.submit(asked, Completion, prefix="chatcmpl-", caller=alone)))
+        await asyncio.sleep(0)
+        assert not before_it[-1].done()
         engine.goes_on.set()
-        for submission in (running, *await asyncio.gather(*before_it)):
-            submission.close()
+        for submission in await asyncio.gather(*before_it, return_exceptions=True):
+            assert isinstance(submission, Submission | Busy)  # the queue takes two
+            if isinstance(submission, Submission):
+                submission.close()
+        running.close()
         await service.stop()
 
     asyncio.run(run())

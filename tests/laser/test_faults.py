@@ -211,7 +211,9 @@ def test_a_head_without_end_is_refused(brisk: LiveServer, begin: bytes) -> None:
 
 def test_what_follows_a_body_without_end_is_refused(brisk: LiveServer) -> None:
     with connect(brisk) as connection:
-        connection.sendall(b"POST /health HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-much: ")
+        connection.sendall(
+            b"POST /health HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-much: "
+        )
         for _ in range(1 + MOST_HEAD // 4096):
             connection.sendall(b"x" * 4096)
         received = rest(connection)
