@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from experiments.provenance import processor
+from experiments.provenance import cores, processor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ def circumstances(module: str, seed: int) -> Circumstances:
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=seed,
         processor=processor(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         load_average=os.getloadavg(),
         python=platform.python_version(),
         versions={name: version(name) for name in ("torch", "transformers", "numpy")},

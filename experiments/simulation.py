@@ -27,6 +27,7 @@ from experiments.recorded_model import RecordedThought
 from experiments.recording import RecordedQuestion, Recording
 from experiments.request_record import RequestRecord
 from experiments.simulator import SimulatedEngine
+from experiments.traces import TraceError
 from models.profile import Profile
 from models.tokenizer import Decoder, Streamed
 
@@ -128,6 +129,16 @@ def _rest(loop: ServingLoop, clock: SkippingClock, until: float) -> None:
         clock.skip(clock() + IDLE_S)
         loop.idle()
     clock.skip(until)
+
+
+def check_budget(budget: int | None, profile: Profile, told: str = "budget is") -> None:
+    """Raises TraceError where calibration has not recorded what follows a thought closed there."""
+    if budget is not None and budget not in profile.budgets:
+        recorded = ", ".join(str(other) for other in profile.budgets if other is not None)
+        raise TraceError(
+            f"{told} {budget}, must be one of {recorded}: what follows a thought that is closed elsewhere was not "
+            "recorded"
+        )
 
 
 @dataclass(slots=True, kw_only=True)

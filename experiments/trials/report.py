@@ -96,8 +96,13 @@ def _facts(one: Experiment, found: Findings) -> Iterable[tuple[str, str]]:
     yield (
         "intervals",
         "95 %: Wilson's for shares, over requests; a paired bootstrap over questions for accuracy lost; a paired "
-        "bootstrap over blocks of √n consecutive requests for what a policy changes",
+        "bootstrap over questions for the accuracy that a policy changes, over blocks of n^⅔ consecutive requests for "
+        "all else",
     )
+    if one.backend is Backend.LIVE:
+        yield "machine", "of each trial its own speed: intervals leave that out, see its column"
+    if one.backend is Backend.SIMULATED:
+        yield "repeated", "questions come again and answer alike, so Wilson's intervals are too narrow"
     for origin in found.origins:
         versions = origin["versions"]
         assert isinstance(versions, dict)
@@ -191,13 +196,18 @@ def _service(shown: list[PolicyFound]) -> Table:
                 f"{o.probe_rows:.0f}",
                 f"{100 * o.utility:.2f}",
                 str(o.failed),
+                *([] if not one.speeds else [" ".join(f"{speed:.2f}" for speed in one.speeds)]),
             )
         )
-    header = (
+    header: tuple[str, ...] = (
         "policy", "mean s", "p50", "p95", "p99", "first answer s", "in time %", "goodput /s", "tokens", "of probes",
         "utility", "failed",
     )  # fmt: skip
-    return Table(title="Service", header=header, rows=tuple(rows), note="Tokens are all rows decoded, probes counted.")
+    note = "Tokens are all rows decoded, probes counted."
+    if any(one.speeds for one in shown):
+        header += ("speed",)
+        note += " Speed is what server and client reached of the profile's, whatever took the rest."
+    return Table(title="Service", header=header, rows=tuple(rows), note=note)
 
 
 def _accuracy(experiment: Experiment, shown: list[PolicyFound]) -> Table:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from statistics import median
 from typing import Any
 
-from experiments.provenance import commit, processor
+from experiments.provenance import commit, cores, processor
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Backend, Experiment
 from experiments.trials.live import run_live
@@ -51,9 +53,14 @@ def slowed(setting: Setting, store: Store, share: float) -> list[Trial]:
     ]
 
 
-def run_missing(setting: Setting, store: Store, *, jobs: int, advance: Advance) -> None:
-    """Run every trial that is not complete; `advance` hears of requests done. Raises StoreError, ServerError."""
-    missing = [trial for trial in setting.trials if not store.has(trial.slug, setting.describe(trial))]
+def run_missing(setting: Setting, store: Store, *, jobs: int, advance: Advance, again: Collection[Trial] = ()) -> None:
+    """Run every trial that is not complete; `advance` hears of requests done. Raises StoreError, ServerError.
+
+    Those that are to be run `again` keep what they have until they are complete anew.
+    """
+    missing = [
+        trial for trial in setting.trials if trial in again or not store.has(trial.slug, setting.describe(trial))
+    ]
     if setting.experiment.backend is Backend.LIVE:
         for trial in missing:
             _run_live(setting, store, trial, advance)
@@ -104,25 +111,34 @@ def _play(experiment: Experiment, trial: Trial) -> list[RequestRecord]:
 @contextmanager
 def workers(jobs: int) -> Iterator[Executor]:
     """Processes for simulated trials; what has not begun when the block fails is not begun any more."""
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_quiet)
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _quiet() -> None:
-    """A solver that is not sure is asked no further, and the next one is: nothing that a user must be told."""
+def _begin() -> None:
+    """In a worker: it ends with the run, however that ends, and tells nothing of a solver that is not sure."""
+    threading.Thread(target=_outlive_nobody, daemon=True).start()
+    # the next solver is asked then: nothing that a user must be told
     warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
 
 
-def counts(setting: Setting, store: Store) -> tuple[int, int]:
-    """Requests of all trials, and of those that are complete."""
+def _outlive_nobody() -> None:
+    run = parent_process()
+    assert run is not None, "a worker has a parent"
+    wait([run.sentinel])
+    os._exit(1)  # in the middle of a trial: what is written of it never counts
+
+
+def counts(setting: Setting, store: Store, again: Collection[Trial] = ()) -> tuple[int, int]:
+    """Requests of all trials, and of those that are complete and not to be run `again`."""
     total, done = 0, 0
     for trial in setting.trials:
         count = len(setting.requests(trial))
         total += count
-        done += count * store.has(trial.slug, setting.describe(trial))
+        done += count * (trial not in again and store.has(trial.slug, setting.describe(trial)))
     return total, done
 
 
@@ -131,7 +147,7 @@ def circumstances() -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": cores(),
         "load_average": list(os.getloadavg()),  # of other work: it slows wall clocks
         "python": platform.python_version(),
         "commit": commit(),

@@ -14,7 +14,7 @@ from experiments.machine import Machine, VirtualClock, profiled_machine
 from experiments.questions import bundled_questions, calibrated_questions
 from experiments.recording import Recording, recording
 from experiments.request_record import RequestRecord
-from experiments.simulation import punctual_controller, simulate
+from experiments.simulation import check_budget, punctual_controller, simulate
 from experiments.synthetic.curves import Synthetic
 from experiments.synthetic.reasoner import reasoner
 from experiments.traces import Trace, TraceError, read_records
@@ -75,12 +75,7 @@ def simulation(experiment: Experiment) -> Simulation:
             f"max_batch is {experiment.max_batch}, must be at most {known.most}: more do not fit the machine's memory"
         )
     for policy in experiment.all_policies:
-        if policy.budget is not None and policy.budget not in known.profile.budgets:
-            recorded = ", ".join(str(budget) for budget in known.profile.budgets if budget is not None)
-            raise TraceError(
-                f"policy {policy.name!r} has budget {policy.budget}, must be one of {recorded}: what follows a thought "
-                "that is closed elsewhere was not recorded"
-            )
+        check_budget(policy.budget, known.profile, f"policy {policy.name!r} has budget")
     oracle = None
     if any(policy.oracle for policy in experiment.policies):
         oracle = known.recording({number: _seen_by_oracle(one) for number, one in known.traces.items()})

@@ -81,10 +81,6 @@ class Store:
         draft.replace(path)
         _sync(self._directory)
 
-    def discard(self, slug: str) -> None:
-        """Forget a complete trial."""
-        self._path(slug).unlink()
-
     def read(self, slug: str, description: Mapping[str, Any]) -> list[RequestRecord]:
         """A complete trial's requests in order of arrival. Raises StoreError."""
         path = self._path(slug)

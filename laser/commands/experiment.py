@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +54,7 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
     """
     from concurrent.futures import BrokenExecutor
 
+    from experiments.provenance import cores
     from experiments.trials.running import counts, run_missing, slowed
     from experiments.trials.server import ServerError
     from experiments.trials.store import Store
@@ -63,14 +63,13 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
         setting = _setting(file)
         store = Store(out or _results(file))
         with store.locked():
-            if again is not None:
-                for trial in slowed(setting, store, again):
-                    click.echo(f"{trial.slug} ran on a slower machine than the others: run anew")
-                    store.discard(trial.slug)
-            total, done = counts(setting, store)
+            anew = [] if again is None else slowed(setting, store, again)
+            for trial in anew:
+                click.echo(f"{trial.slug} ran on a slower machine than the others: run anew")
+            total, done = counts(setting, store, anew)
             with click.progressbar(length=total, label=f"{len(setting.trials)} trials") as bar:
                 bar.update(done)
-                run_missing(setting, store, jobs=jobs or len(os.sched_getaffinity(0)), advance=partial(bar.update))
+                run_missing(setting, store, jobs=jobs or cores(), advance=partial(bar.update), again=anew)
     except (ServerError, BrokenExecutor, OSError, ValueError) as error:  # Config-, Store- and ProfileError: ValueErrors
         raise click.ClickException(str(error)) from error
     click.echo(f"Results: {out or _results(file)}; `laser experiment report {file}` tells them")
@@ -120,6 +119,7 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
     """
     from concurrent.futures import BrokenExecutor
 
+    from experiments.provenance import cores
     from experiments.trials.running import player, workers
     from experiments.trials.store import Store
     from experiments.trials.tuning import summary, tune, write
@@ -135,7 +135,7 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
             )
         with (
             Store(directory).locked(),
-            workers(jobs or len(os.sched_getaffinity(0))) as pool,
+            workers(jobs or cores()) as pool,
             click.progressbar(length=attempts, label="Tuning") as bar,
         ):
             found = tune(

@@ -96,7 +96,7 @@ def command(
     from experiments.question_files import QuestionError, file_questions
     from experiments.questions import bundled_questions, calibrated_questions
     from experiments.recording import recording
-    from experiments.simulation import punctual_controller, simulate
+    from experiments.simulation import check_budget, punctual_controller, simulate
     from experiments.simulation_summary import summary, write_json
     from experiments.traces import TraceError, read_records, records_of
     from experiments.workloads import Gamma, Poisson, Workload, WorkloadError, read_workload
@@ -123,6 +123,7 @@ def command(
         if not file.exists():
             raise click.ClickException(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
         profile = read_profile(file, identify(directory, chat.thinking.format))
+        check_budget(budget, profile)
         count, drawn = calibrated_questions(profile)
         questions = file_questions(files, count, drawn) if files else bundled_questions(count, drawn)
         known = recording(chat, profile, read_records(records or records_of(file)), questions, files)

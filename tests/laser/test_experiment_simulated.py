@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ from click.testing import CliRunner, Result
 from controller.settings import ControllerSettings
 from laser.cli import main
 from models.strict_yaml import read
+from tests.laser.live_server import wait_until
 from tests.laser.made_calibration import save_calibration
 
 EXPERIMENT = """\
@@ -69,6 +75,34 @@ def out(file: Path) -> Path:
     result = experiment("run", file, "--out", directory, "--jobs", 2)
     assert result.exit_code == 0, result.output
     return directory
+
+
+def test_workers_end_with_a_run_that_is_killed(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "laser", "experiment", "run", str(file), "--out", str(out), "--jobs", "2"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            wait_until(lambda: len(list(out.glob("*.jsonl"))) > 0, timeout_s=60)
+            assert len(members(process.pid)) >= 3  # two workers
+            process.kill()
+            process.wait(20)
+            wait_until(lambda: not members(process.pid), timeout_s=20)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert experiment("run", file, "--out", out, "--jobs", 2).exit_code == 0
+    assert len(list(out.glob("*.jsonl"))) == TRIALS
+
+
+def members(group: int) -> list[int]:
+    """The processes of a group that live."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            state, _, own = (directory / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(own) == group and state != "Z":
+                found.append(int(directory.name))
+    return found
 
 
 def written(file: Path, text: str) -> Path:
