@@ -25,6 +25,7 @@ from controller.policies import Limits
 from controller.recorded import record
 from controller.settings import ControllerSettings, PriceSource, SettingsSource
 from controller.state import ControllerState, Rung, Solves
+from models.certificate import Certificate
 from models.latency import Plant
 from models.profile import NEVER, Profile
 
@@ -161,6 +162,11 @@ class Controller:
     def certified(self) -> frozenset[tuple[float | None, int | None]]:
         """The thresholds and budgets that may be handed out."""
         return self._certified
+
+    @property
+    def certificate(self) -> Certificate:
+        """What says so."""
+        return self._profile.certificate
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 

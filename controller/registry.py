@@ -10,7 +10,7 @@ from controller.load_rule import LoadRule, LoadRuleSettings
 from controller.load_table import LoadTable, spread
 from controller.policies import FixedPolicy, Limits, Policy
 from controller.policy_name import PolicyName
-from controller.restriction import budgets_only, thresholds_only
+from controller.restriction import budgets_only, thresholds_only, within_risk
 from controller.watch import Watcher
 from models.profile import Profile, ProfileError
 
@@ -35,6 +35,7 @@ class PolicySpec:
     agree: int | None = None  # probes; None: 3 if consistency
     margin: float | None = None  # of log p; None: 6 if margin
     every: int | None = None  # tokens from one probe to the next; None: at transition points
+    risk: float | None = None  # certified: that the full thought is right and an exit wrong; None: the profile's
 
     def __post_init__(self) -> None:
         for name, known in _USES.items():
@@ -43,6 +44,8 @@ class PolicySpec:
                 raise ValueError(f"{name} is {value}, but policy is {self.policy}, which has none")
         if self.threshold is not None and not 0.0 < self.threshold <= 1.0:
             raise ValueError(f"threshold is {self.threshold}, must lie in (0, 1]")
+        if self.risk is not None and not 0.0 < self.risk < 1.0:
+            raise ValueError(f"risk is {self.risk}, must be above 0 and below 1")
         if self.policy is PolicyName.BUDGET and self.budget is None:
             raise ValueError("policy is budget, which needs one: say how many tokens with budget")
         if self.policy is PolicyName.AUTO:
@@ -77,6 +80,7 @@ _USES = {
     "agree": {PolicyName.CONSISTENCY},
     "margin": {PolicyName.MARGIN},
     "every": {PolicyName.FIXED, PolicyName.CONSISTENCY, PolicyName.MARGIN},
+    "risk": {*_CONTROLLERS, PolicyName.PAPER},
 }
 
 
@@ -99,6 +103,8 @@ def make_policy(
         return Made(policy=FixedPolicy(limits))
     if profile is None:
         raise ProfileError(f"policy is {spec.policy}, which needs a profile, and there is none")
+    if spec.risk is not None:
+        profile = within_risk(profile, spec.risk)
     adaptive: Controller | LoadRule | LoadTable
     if spec.policy in _CONTROLLERS:
         adaptive = controller(_CONTROLLERS[spec.policy](profile))

@@ -59,6 +59,8 @@ class ServeConfig:
     agree: int | None = None  # probes in a row with the same answer that close a thought, if the policy is consistency
     margin: float | None = None  # of log p, within which a thought that would nearly close itself is closed, if margin
     every: int | None = None  # tokens from one probe to the next; None: at transition points
+    # certified: that the full thought is right and an earlier exit wrong; None: what the profile was calibrated for
+    risk: float | None = None
     shortest_first: bool = False  # of waiting requests the one of the shortest predicted thought starts, not the first
     thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
     slo_s: float | None = None  # that a reply should take at most, for the dashboard; the controller's SLOs come first
@@ -113,6 +115,7 @@ class ServeConfig:
             agree=self.agree,
             margin=self.margin,
             every=self.every,
+            risk=self.risk,
         )
 
 

@@ -45,6 +45,8 @@ class LimitsReport(BaseModel):
 class CertifiedReport(BaseModel):
     """The range that thresholds and budgets never leave."""
 
+    risk: float  # at most, that the full thought is right and an exit within the range wrong …
+    confidence: float  # … with so much of it
     lowest_threshold: float | None
     smallest_budget: int | None
 
@@ -118,7 +120,10 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
         limits=_by_class(state, state.limits),
         target=_by_class(state, state.target),
         certified=CertifiedReport(
-            lowest_threshold=None if lowest == NEVER else lowest, smallest_budget=min(budgets, default=None)
+            risk=controller.certificate.epsilon,
+            confidence=1.0 - controller.certificate.delta,
+            lowest_threshold=None if lowest == NEVER else lowest,
+            smallest_budget=min(budgets, default=None),
         ),
         slo_s=_floats(state, list(state.slo_s)) if state.slo_s else None,
         slo_steps=None if state.slo_steps is None else _floats(state, list(state.slo_steps)),

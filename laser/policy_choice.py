@@ -69,7 +69,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         given = config.threshold is not None or config.budget is not None or not config.early_exit
         if given:
             name, note = PolicyName.FIXED, "threshold, budget or early_exit are given"
-        elif profile is None:
+        elif profile is None and config.risk is None:
             name, note = PolicyName.FIXED, missing
         else:
             name = PolicyName.LOAD_AWARE

@@ -10,6 +10,7 @@ from experiments.analysis.misspecification import Misspecification
 from experiments.analysis.replay import Replay
 from experiments.analysis.situation import Situation
 from experiments.analysis.sweep import Sweep
+from models.profile import Profile
 
 WIDTH = 32  # of the first column
 
@@ -27,11 +28,27 @@ def _situation(one: Situation) -> list[str]:
     mix = ", ".join(f"{name} {share:.0%}" for name, share in zip(one.tables.classes, one.mix, strict=True))
     points = len(one.tables.points)
     usable = f"{points} operating points" if points > 1 else "full thought is the only operating point"
+    certificate = one.measured.certificate
+    level = f"a risk of {certificate.epsilon:g}, confidence {1.0 - certificate.delta:g}"
     return [
         f"{one.measured.model.name}, {mix}; {usable}",
+        f"Certified at {level}: {_corners(one.measured)}",
         f"Decodes {one.plant.capacity:.0f} tokens/s with {one.plant.max_batch} sequences; plans for "
         f"{one.objective.max_load:.0%} of it. A second's wait is worth {one.objective.latency_weight:g} answers",
     ]
+
+
+def _corners(measured: Profile) -> str:
+    """The laxest certified threshold under each budget that has one."""
+    lowest: dict[int, int] = {}
+    for i, j in measured.points():
+        lowest[j] = max(i, lowest.get(j, 0))
+    said = []
+    for j, i in sorted(lowest.items()):
+        budget, threshold = measured.budgets[j], measured.thresholds[i]
+        allowed = "full thought" if threshold is None else f"thresholds to {threshold:g}"
+        said.append(allowed if budget is None else f"from {budget} tokens {allowed}")
+    return ", ".join(said)
 
 
 def _fronts(one: Situation, found: Fronts) -> list[str]:

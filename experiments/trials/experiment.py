@@ -57,6 +57,7 @@ class NamedPolicy:
     agree: int | None = None
     margin: float | None = None
     every: int | None = None
+    risk: float | None = None  # certified; None: the profile's
     shortest_first: bool = False  # admission by predicted length instead of arrival
     oracle: bool = False  # a probe is sure of its answer exactly if that is right; simulated only
     controller: ControllerSettings = field(default_factory=ControllerSettings)  # of the load-aware policies
@@ -76,6 +77,7 @@ class NamedPolicy:
             agree=self.agree,
             margin=self.margin,
             every=self.every,
+            risk=self.risk,
         )
 
     @property

@@ -61,6 +61,11 @@ def _mix(context: click.Context, option: click.Parameter, said: str | None) -> d
     type=click.Path(path_type=Path),
     help="The settings of `laser serve --controller`, for the objective in them.",
 )
+@click.option(
+    "--risk",
+    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    help="What is certified, as of `laser serve --risk`. [default: as calibrated]",
+)
 @click.option("--uncertified", is_flag=True, help="Also plan with thresholds and budgets that are not certified.")
 @click.option("--log", "log_file", type=click.Path(path_type=Path), help="What `laser serve --decision-log` wrote.")
 @click.option(
@@ -76,6 +81,7 @@ def command(
     rates: Rates | None,
     mix: dict[str, float] | None,
     controller_file: Path | None,
+    risk: float | None,
     uncertified: bool,
     log_file: Path | None,
     out: Path | None,
@@ -88,6 +94,7 @@ def command(
     import time
 
     from controller.policy_table import write_policy_table
+    from controller.restriction import within_risk
     from controller.settings import ControllerSettings
     from controller.solving import SolverError
     from experiments.analysis.analysis import analyse, effort, write_json
@@ -105,6 +112,8 @@ def command(
         if not file.exists():
             raise click.ClickException(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
         measured = read_profile(file)
+        if risk is not None:
+            measured = within_risk(measured, risk)
         unknown = sorted(set(mix or ()) - set(measured.classes))
         if unknown:
             raise click.BadParameter(

@@ -53,6 +53,7 @@ GRACE_S = 5  # that connections have to close once all replies have ended
 @click.option("--agree", type=int, help="Probes in a row with the same answer, if consistency. [default: 3]")
 @click.option("--margin", type=float, help="Of log p, how near its closing must be, if margin. [default: 6]")
 @click.option("--every", type=int, help="Tokens from one probe to the next. [default: at transition points]")
+@click.option("--risk", type=float, help="Certified risk that load-aware stays within. [default: the profile's]")
 @click.option("--shortest-first/--first-come", default=None, help="Who starts first. [default: first-come]")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
 @click.option(

@@ -41,6 +41,11 @@ POLICIES = [name.value for name in PolicyName if name not in UNKNOWN]
 @click.option("--threshold", type=click.FloatRange(0.0, min_open=True), help="Of --policy fixed. [default: 0.9]")
 @click.option("--budget", type=click.IntRange(0), help="Of --policy fixed or budget, thought tokens.")
 @click.option(
+    "--risk",
+    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    help="Certified risk that load-aware stays within. [default: the profile's]",
+)
+@click.option(
     "--controller", "controller_file", type=click.Path(path_type=Path), help="The controller's settings: a YAML file."
 )
 @click.option(
@@ -73,6 +78,7 @@ def command(
     policy: str,
     threshold: float | None,
     budget: int | None,
+    risk: float | None,
     controller_file: Path | None,
     solve_delay: float,
     prefill_us: float | None,
@@ -111,7 +117,7 @@ def command(
     if cv is not None and rate is None:
         raise click.UsageError("--cv goes with --rate")
     try:
-        spec = PolicySpec(policy=PolicyName(policy), threshold=threshold, budget=budget)
+        spec = PolicySpec(policy=PolicyName(policy), threshold=threshold, budget=budget, risk=risk)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if out is not None and not out.parent.is_dir():  # told now, not after the simulation

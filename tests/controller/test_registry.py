@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,7 @@ from controller.registry import Made, PolicySpec, make_policy
 from controller.request import ExitReason, Thought
 from controller.settings import ControllerSettings, FixedSettings, PriceSource
 from controller.state import Rung
+from models.certificate import certify
 from models.profile import Profile, ProfileError
 from tests.controller.conftest import Bench, Heard
 from tests.controller.test_control import AtOnce
@@ -186,6 +188,8 @@ def test_a_policy_that_needs_a_profile_says_so(name: PolicyName) -> None:
         ({"policy": PolicyName.NONE, "threshold": 0.9}, r"threshold is 0\.9, but policy is none, which has none"),
         ({"policy": PolicyName.FIXED, "agree": 3}, "agree is 3, but policy is fixed, which has none"),
         ({"policy": PolicyName.FIXED, "threshold": 1.5}, r"threshold is 1\.5, must lie in \(0, 1\]"),
+        ({"policy": PolicyName.FIXED, "risk": 0.1}, r"risk is 0\.1, but policy is fixed, which has none"),
+        ({"policy": PolicyName.LOAD_AWARE, "risk": 1.0}, r"risk is 1\.0, must be above 0 and below 1"),
         ({"policy": PolicyName.CONSISTENCY, "agree": 1}, "agree is 1, must be at least 2"),
         ({"policy": PolicyName.CONSISTENCY, "every": 0}, "every is 0, must be at least 1"),
         ({"policy": PolicyName.MARGIN, "margin": -0.1}, r"margin is -0\.1, must be finite and at least 0"),
@@ -198,3 +202,22 @@ def test_a_policy_that_needs_a_profile_says_so(name: PolicyName) -> None:
 def test_settings_that_cannot_be_are_refused(settings: dict[str, object], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         PolicySpec(**settings)  # type: ignore[arg-type]
+
+
+def test_a_stricter_risk_certifies_less_and_a_laxer_one_more() -> None:
+    harmed = [[0] * len(PROFILE.budgets), *([12 * i] * len(PROFILE.budgets) for i in range(1, len(PROFILE.thresholds)))]
+    profile = replace(PROFILE, certificate=certify(harmed, 600, epsilon=0.05, delta=0.05))
+    lowest = []
+    for risk in (0.01, 0.05, None, 0.1):
+        spec = PolicySpec(policy=PolicyName.LOAD_AWARE, risk=risk)
+        policy = make_policy(spec, profile, max_batch=8, controller=controller).policy
+        assert isinstance(policy, Controller)
+        lowest.append(min(1.0 if threshold is None else threshold for threshold, _ in policy.certified))
+        assert policy.certificate.epsilon == (risk or 0.05)
+    assert lowest == [1.0, 0.97, 0.97, 0.9]
+
+
+def test_a_risk_that_the_profile_cannot_certify_is_refused() -> None:
+    spec = PolicySpec(policy=PolicyName.LOAD_AWARE, risk=0.005)
+    with pytest.raises(ProfileError, match=r"risk is 0.005, for which the profile is too small: 600 .* at least 919"):
+        make_policy(spec, PROFILE, max_batch=8, controller=controller)
