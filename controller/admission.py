@@ -82,7 +82,7 @@ class Admission(Generic[T]):
         self._limits = limits
         self._pace = pace
         self._queue: FairQueue[T] = FairQueue()
-        self._turned_away = 0
+        self.turned_away = 0  # since the start
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -121,7 +121,7 @@ class Admission(Generic[T]):
             return None
         place = next(place for place, item in enumerate(self._queue.order(), start=1) if item is last)
         self._queue.remove(lambda item: item is last)
-        why = f"{full}, and this one gives way to another key's"
+        why = f"{full}, and this one gives way to another"
         return last, self._refusal(why, wait(held_up + place))
 
     def push(self, item: T, claim: Claim) -> None:
@@ -153,7 +153,7 @@ class Admission(Generic[T]):
             running=len(ages),
             turns=turns,
             drain_s=turns[-1][1].eta_s if turns else 0.0,
-            turned_away=self._turned_away,
+            turned_away=self.turned_away,
         )
 
     def _slot_free(self, running: int) -> bool:
@@ -165,5 +165,5 @@ class Admission(Generic[T]):
         return lambda place: first_s + (place - 1) * each_s
 
     def _refusal(self, why: str, wait_s: float) -> Overloaded:
-        self._turned_away += 1
+        self.turned_away += 1
         return Overloaded(f"the server is busy: {why}", retry_after_s=max(RETRY_S, wait_s))

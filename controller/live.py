@@ -96,6 +96,7 @@ class Live:
             confidence=self.confidence,
             threshold=self.in_force.threshold,
             budget=self.in_force.budget,
+            probing=self.in_force.probing,
         )
 
     def outcome(

@@ -44,7 +44,7 @@ from models.tokenizer import Decoder
 log = logging.getLogger(__name__)
 
 SHOW_S = 0.1  # between two pictures of a queue that moves …
-REFRESH_S = 1.0  # … and of one that does not, while anybody waits
+REFRESH_S = 1.0  # … and of one that does not
 ENDED = 256  # of the last requests that ended the view tells
 
 
@@ -181,6 +181,14 @@ class ServingLoop:
         self._admit(now)
         return live.id
 
+    def turned_away(self) -> None:
+        """A request has come that was turned away before it was read: load, too."""
+        if self._watcher is not None:
+            self._watcher.arrived(None)
+        self._arrived += 1
+        self._admission.turned_away += 1
+        self._queue_moved = True
+
     def cancel(self, request: RequestId) -> None:
         """Forget a request and free its memory at once; nothing more reaches its sink."""
         live = self._requests.get(request)
@@ -312,11 +320,8 @@ class ServingLoop:
 
     def _show_queue(self, now: float) -> None:
         age_s = now - self._shown_s
-        if self._queue_moved:
-            due = age_s >= SHOW_S or not len(self._admission)
-        else:
-            due = age_s >= REFRESH_S and self._queue.waiting > 0
-        if due:
+        moved = self._queue_moved and (age_s >= SHOW_S or not len(self._admission))
+        if moved or age_s >= REFRESH_S:
             self._shown_s, self._queue_moved = now, False
             ages, held_up = self._in_engine()
             self._queue = self._admission.state(ages, lambda live: live.request.name, held_up)
@@ -397,13 +402,15 @@ class ServingLoop:
         tokens = event.tokens
         if live.thinking:
             tokens = self._steering.think(live, tokens)
-        for token in tokens:
+        for place, token in enumerate(tokens, start=1):
             live.tokens += 1
             live.answer_tokens += 1
             if token not in self._stop_tokens:
                 say = live.reply.recite if live.answer_tokens <= live.recited else live.reply.push
                 say(token)
             if live.reply.stopped:
+                if event.forced:
+                    live.probe_rows += len(tokens) - place  # of its answer that was kept: a probe has decoded them
                 self._end(live, FinishReason.STOP)
                 return
             if live.reply.answered and not live.armed:

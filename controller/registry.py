@@ -101,19 +101,27 @@ def make_policy(
     """
     if (limits := spec.limits) is not None:
         return Made(policy=FixedPolicy(limits))
+    basis = profile_of(spec, profile)
+    adaptive: Controller | LoadRule | LoadTable
+    if spec.policy in _CONTROLLERS:
+        adaptive = controller(basis)
+    elif spec.policy is PolicyName.PAPER:
+        adaptive = LoadRule(_unbudgeted(basis), LoadRuleSettings(scale=max_batch / 2.0))
+    else:
+        adaptive = LoadTable(spread(basis.budgets, max_batch))
+    return Made(policy=adaptive, watcher=adaptive)
+
+
+def profile_of(spec: PolicySpec, profile: Profile | None) -> Profile:
+    """What a policy that needs a profile makes of the model's. Raises ProfileError where it has no use for it."""
     if profile is None:
         raise ProfileError(f"policy is {spec.policy}, which needs a profile, and there is none")
     if spec.risk is not None:
         profile = within_risk(profile, spec.risk)
-    adaptive: Controller | LoadRule | LoadTable
-    if spec.policy in _CONTROLLERS:
-        adaptive = controller(_CONTROLLERS[spec.policy](profile))
-    elif spec.policy is PolicyName.PAPER:
-        adaptive = LoadRule(_unbudgeted(profile), LoadRuleSettings(scale=max_batch / 2.0))
-    else:
-        budgets = profile.budgets
-        adaptive = LoadTable(spread(budgets, max_batch))
-    return Made(policy=adaptive, watcher=adaptive)
+    if spec.policy is PolicyName.PAPER:
+        _unbudgeted(profile)
+    restrict = _CONTROLLERS.get(spec.policy)
+    return profile if restrict is None else restrict(profile)
 
 
 def _unbudgeted(profile: Profile) -> list[float]:

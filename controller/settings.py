@@ -46,6 +46,16 @@ class ControllerSettings:
         if self.rows < 2:
             raise ValueError(f"rows is {self.rows}, must be at least 2")
 
+    def check_classes(self, count: int) -> None:
+        """Raise ValueError unless what is set by class is so for each of so many, or for none."""
+        for name, given in (
+            ("objective.accuracy_floors", self.objective.accuracy_floors),
+            ("objective.slo_s", self.objective.slo_s),
+            ("estimator.initial_mix", self.estimator.initial_mix),
+        ):
+            if given and len(given) != count:
+                raise ValueError(f"`{name}` has {len(given)} entries, must have {count} or none")
+
 
 class SettingsSource(Protocol):
     """Where the controller has its settings from."""
@@ -116,11 +126,8 @@ class SettingsFile:
         if self._path is None:
             return ControllerSettings()
         settings = read(self._path, ControllerSettings)
-        for name, given in (
-            ("objective.accuracy_floors", settings.objective.accuracy_floors),
-            ("objective.slo_s", settings.objective.slo_s),
-            ("estimator.initial_mix", settings.estimator.initial_mix),
-        ):
-            if given and len(given) != self._classes:
-                raise ConfigError(f"{self._path}: `{name}` has {len(given)} entries, must have {self._classes} or none")
+        try:
+            settings.check_classes(self._classes)
+        except ValueError as error:
+            raise ConfigError(f"{self._path}: {error}") from error
         return settings

@@ -31,6 +31,7 @@ class Running:
     confidence: float | None  # of the last probe
     threshold: float | None  # in force at its last checkpoint
     budget: int | None  # the same, thinking tokens
+    probing: bool  # the same: whether it is probed at all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -69,8 +70,9 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def commit() -> str:
-    """Of this code, if git knows it; with a + where files differ from it."""
+    """Of this code when it was asked first, if git knows it; with a + where files differ from it."""
     here = Path(__file__).parent
     try:
         head = subprocess.run(

@@ -213,6 +213,11 @@ class EngineThread:
             raise
         return ticket
 
+    def turned_away(self) -> None:
+        """One more has come, and was turned away before it reached the engine."""
+        if self.alive and not self._closing:
+            self._inbox.put(self._loop.turned_away)
+
     async def end_thought(self, ticket: Ticket) -> bool:
         """Have a request's thought closed as soon as may be; False where there is none that goes on."""
         if self._closing or not self.alive:
@@ -240,6 +245,7 @@ class EngineThread:
             self._broken = f"the engine's thread has failed: {type(error).__name__}: {error}"
             self._fail_all(self._broken)
             self._flush()
+            self._post(partial(self._fail_asked, self._broken))  # what has not been taken out of the inbox
             self._post(self._break.set)
 
     def _serve(self) -> None:

@@ -26,6 +26,7 @@ from laser.tracing import trace
 log = logging.getLogger(__name__)
 
 OPEN = frozenset({"/", "/dashboard.css", "/dashboard.js", "/health", "/ready", "/version"})  # needs no key
+ENDLESS = "/laser/events"  # a GET without its body would not end either
 SMALL = 4096  # bytes that a body may have where no key is needed
 LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 PORT = re.compile(r":\d*$")
@@ -71,7 +72,7 @@ class Gate:
         told: dict[str, Any] = {}
         scope.setdefault("state", {}).update(request_id=name, told=told)
         method, status = scope["method"], 499
-        if method == "HEAD":
+        if method == "HEAD" and scope["path"] != ENDLESS:
             scope = {**scope, "method": "GET"}  # the server leaves out the body
 
         async def answer(message: Message) -> None:

@@ -58,7 +58,7 @@ class LaserOptions(Fields):
 
     # its class; null: told from the prompt
     difficulty: Annotated[str | None, BeforeValidator(_class, json_schema_input_type=Class | None)] = None
-    early_exit: Switch | None = None  # false: the thought is not probed, and closed by nothing but its budget
+    early_exit: Switch | None = None  # false: the thought is not probed, confidence does not close it
     priority: Priority | None = None  # among the requests of the same key
     probes: Switch | None = None  # a chat's stream tells of every probe of its thought, too
     # by when the reply is to be complete; the thought is cut in time

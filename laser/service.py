@@ -159,7 +159,7 @@ class Service:
     async def drain(self) -> None:
         """Take no more requests, and return once those under way have ended, queued ones included."""
         self._draining = True
-        self.monitor.close()  # its streams would never end
+        self.monitor.end_streams()
         while self._arriving or self._running:
             self._idle.clear()
             await self._idle.wait()
@@ -207,6 +207,7 @@ class Service:
         share = limit / len(self._arriving | Counter({caller.name: 1}))
         if come >= limit and self._arriving[caller.name] >= share:
             self.metrics.turned_away()
+            self._thread.turned_away()
             message = f"{come} requests have come at once and are not yet taken"
             raise Busy(message, max(1.0, self._deployment.loop.queue.drain_s))
 
@@ -311,7 +312,9 @@ class Service:
     ) -> ReasoningRequest:
         policy = request.policy
         prompt, thinking = self._prompt(request)
-        max_tokens = self._max_tokens(request, len(prompt))
+        landing = None if policy.message is None else self._landing(policy.message)
+        own = self._deployment.chat.thinking.landing
+        max_tokens = self._max_tokens(request, len(prompt), max(0, len(landing or own) - len(own)))
         stated_ms = None if request.laser is None else request.laser.deadline_ms
         unprobed = request.laser is not None and request.laser.early_exit is False
         return ReasoningRequest(
@@ -324,7 +327,7 @@ class Service:
             budget=policy.budget(max_tokens, self.config.effort),
             max_budget=self.config.max_budget,
             difficulty=request.difficulty or self._deployment.chosen.classify(prompt),
-            landing=None if policy.message is None else self._landing(policy.message),
+            landing=landing,
             deadline_s=slo.by_s(max_tokens, stated_ms),
             ttft_s=slo.ttft_s,
             name=name,
@@ -350,25 +353,27 @@ class Service:
         param, thinking = "reasoning_budget_message", self._deployment.chat.thinking
         tokens = tuple(self._deployment.chat.tokenizer.encode(message))
         if thinking.close_id in tokens:
-            raise BadRequest(f"{param} has the closing marker {thinking.format.close!r}, which follows it anyway")
+            message = f"{param} has the closing marker {thinking.format.close!r}, which follows it anyway"
+            raise BadRequest(message, param=param)
         return (*tokens, *thinking.closing)
 
-    def _max_tokens(self, request: GenerationFields, prompt: int) -> int:
-        room = self._room - prompt
+    def _max_tokens(self, request: GenerationFields, prompt: int, landing: int) -> int:
+        """`landing`: tokens by which the request's own is longer than the thinking format's."""
+        room = self._room - prompt - landing
         if room < 1:
-            raise self._too_long(str(prompt), request)
+            raise self._too_long(str(prompt), request, landing)
         if request.limit is None:
             return min(self.config.default_max_tokens, room)
         if request.limit > room:
             raise ContextTooLong(
                 f"{request.limit_name} is {request.limit}, must be at most {room}: the prompt has {prompt} of the "
-                f"{self._room} tokens that prompt and reply may have together",
+                f"{self._room - landing} tokens that prompt and reply may have together",
                 param=request.limit_name,
             )
         return request.limit
 
-    def _too_long(self, tokens: str, request: GenerationFields) -> ContextTooLong:
-        message = f"the prompt has {tokens} tokens, must be at most {self._room - 1}"
+    def _too_long(self, tokens: str, request: GenerationFields, landing: int = 0) -> ContextTooLong:
+        message = f"the prompt has {tokens} tokens, must be at most {self._room - landing - 1}"
         return ContextTooLong(message, param=request.prompt_name)
 
     def _sampling(self, request: GenerationFields, seed: int) -> Sampling:

@@ -18,6 +18,7 @@ from multiprocessing.connection import wait
 from statistics import median
 from typing import Any
 
+from controller.policy_name import PolicyName
 from experiments.provenance import commit, cores, processor
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Backend, Experiment
@@ -36,7 +37,8 @@ Play = Callable[[Sequence[Trial]], list[list[RequestRecord]]]
 def slowed(setting: Setting, store: Store, share: float) -> list[Trial]:
     """Complete live trials in which the machine had less than this share of its median speed under their workload.
 
-    Others may have used it meanwhile: policies that ran at different speeds can't be compared.
+    Others may have used it meanwhile: policies that ran at different speeds can't be compared. Of replies without a
+    thought it cannot be told: next to nothing of them is decoding.
     """
     plant = setting.live_plant
     if plant is None:
@@ -44,7 +46,8 @@ def slowed(setting: Setting, store: Store, share: float) -> list[Trial]:
     speeds = {
         trial: relative_speed(store.read(trial.slug, description), plant)
         for trial in setting.trials
-        if store.has(trial.slug, description := setting.describe(trial))
+        if trial.policy.policy is not PolicyName.NO_THINKING
+        and store.has(trial.slug, description := setting.describe(trial))
     }
     return [
         trial
@@ -88,8 +91,9 @@ def _run_live(setting: Setting, store: Store, trial: Trial, advance: Advance) ->
 
 def _run_simulated(setting: Setting, store: Store, trial: Trial) -> int:
     """In a process of its own; how many requests there were."""
+    origin = circumstances()
     records = simulation(setting.experiment).play(trial)
-    with store.writing(trial.slug, setting.describe(trial), circumstances()) as draft:
+    with store.writing(trial.slug, setting.describe(trial), origin) as draft:
         for record in records:
             draft.add(record)
     return len(records)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.objective import Objective, Wishes
+from controller.registry import profile_of
 from experiments.evaluation import Question
 from experiments.questions import bundled_questions
 from experiments.synthetic.reasoner import reasoner
@@ -102,6 +103,12 @@ class Setting:
                     f"policy {policy.name!r} needs a profile: {self.directory / FILE_NAME} does not exist; "
                     "`laser calibrate` measures it"
                 )
+            try:
+                if self.profile is not None and policy.policy.needs_profile:
+                    profile_of(policy.spec, self.profile)
+                    policy.controller.check_classes(len(self.profile.classes))
+            except ValueError as error:  # ProfileError is one
+                raise ValueError(f"policy {policy.name!r}: {error}") from error
         for trial in self.trials:
             times = self.requests(trial).times
             if not (times >= self.experiment.warmup_s).any():

@@ -106,11 +106,16 @@ class Store:
     def _check(self, path: Path, header: Mapping[str, Any], description: Mapping[str, Any]) -> None:
         for key, ours in json.loads(json.dumps(description)).items():
             theirs = header["trial"].get(key)
-            if theirs != ours:
+            if _given(theirs) != _given(ours):
                 raise StoreError(
                     f"{path}: was run with {key} {_said(theirs)}, the experiment has {_said(ours)}: remove it or write "
                     "elsewhere"
                 )
+
+
+def _given(value: Any) -> Any:
+    """Without settings that are not given: an older version may not have known them."""
+    return {name: each for name, each in value.items() if each is not None} if isinstance(value, dict) else value
 
 
 def _header(path: Path) -> dict[str, Any]:

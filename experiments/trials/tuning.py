@@ -105,11 +105,18 @@ def tune(
     wishes = policy.controller.objective.at(setting.profile.reply_s)
     policy = replace(policy, controller=replace(policy.controller, objective=wishes))
     own = {knob.name: _value(policy.controller, knob) for knob in KNOBS}
+    for knob in KNOBS:
+        if knob.log and own[knob.name] <= 0.0:
+            raise ValueError(f"{knob.name} is {own[knob.name]:g}, must be above 0 to be searched")
     ranges = {knob.name: (min(knob.low, own[knob.name]), max(knob.high, own[knob.name])) for knob in KNOBS}
 
     def judge(trial: optuna.Trial) -> float:
         values = {knob.name: trial.suggest_float(knob.name, *ranges[knob.name], log=knob.log) for knob in KNOBS}
-        utility = _utility(setting, with_values(policy, values), training, play)
+        try:
+            tried = with_values(policy, values)
+        except ValueError as error:  # settings that do not go together
+            raise optuna.TrialPruned(str(error)) from error
+        utility = _utility(setting, tried, training, play)
         advance(1)
         return utility
 
@@ -121,7 +128,7 @@ def tune(
         direction="maximize",
     )
     done = _tried(study)
-    study.sampler = optuna.samplers.TPESampler(seed=len(done))  # one that goes on does not draw the same again
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))  # one that goes on does not draw the same again
     advance(len(done))
     if not any(one.values == own for one in done):
         study.enqueue_trial(own)

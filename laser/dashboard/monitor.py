@@ -44,12 +44,16 @@ class Monitor:
         """Begin to look."""
         self._task = asyncio.create_task(self._run())
 
-    def close(self) -> None:
-        """Look no more, and end all streams of events, so that their connections can be closed."""
+    def end_streams(self) -> None:
+        """End all streams of events, so that their connections can be closed; the status is seen to further on."""
         self._over = True
+        self._looked.set()
+
+    def close(self) -> None:
+        """Look no more."""
+        self.end_streams()
         if self._task is not None:
             self._task.cancel()
-        self._looked.set()
 
     async def status(self) -> Status | None:
         """What was seen last, with all that is remembered; None where the server ends before anything was seen."""

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from controller.view import Ended, Running
+from controller.view import Ended, Running, Stage
 from laser.controller_schema import LimitsReport
 from laser.dashboard.schema import Status
 from laser.terminal.chart import Band, Series, chart
@@ -289,7 +289,11 @@ def _class(difficulty: str | None) -> Text:
 def _confidence(each: Running, wide: bool) -> Text:
     """How sure a thought is, against how sure it must be."""
     if each.confidence is None:
-        return Text("not probed" if each.threshold is None else "not asked yet", "dim")
+        if each.stage is Stage.WAITING:
+            return Text("waits", "dim")
+        return Text("not asked yet" if each.probing else "not probed", "dim")
+    if each.threshold is None:
+        return Text(f"{each.confidence:.2f}")
     said = f"{each.confidence:.2f} of {threshold(each.threshold)}"
     if not wide:
         return Text(said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from controller.request import ExitReason
 from controller.view import Ended, Stage
@@ -15,6 +15,7 @@ EXITS: dict[str, str] = {
     ExitReason.BUDGET: "had spent their budget",
     ExitReason.NATURAL: "thought to their end",
     ExitReason.CONSISTENCY: "had probes that agreed",
+    ExitReason.MARGIN: "were nearly at their end",
     ExitReason.DEADLINE: "ran out of time",
     ExitReason.LOOP: "went round in circles",
     ExitReason.REQUESTED: "were ended on request",
@@ -65,6 +66,8 @@ def why_ended(one: Ended) -> str:
             return "thought to its end"
         case ExitReason.CONSISTENCY:
             return "its probes agreed"
+        case ExitReason.MARGIN:
+            return "nearly at its end"
         case ExitReason.DEADLINE:
             return "its time was up"
         case ExitReason.LOOP:
@@ -103,11 +106,15 @@ def sentence(status: Status) -> str:
     return f"{many(thinking, 'thought runs', 'thoughts run')}, {held}. {_rule(status.controller.limits.values())}."
 
 
-def _rule(limits: Iterable[LimitsReport]) -> str:
+def _rule(limits: Collection[LimitsReport]) -> str:
     """When thoughts are closed."""
     all_of_them = [each.threshold for each in limits]
     bounds = sorted(each for each in all_of_them if each is not None)
     if not bounds:
+        if any(each.agree is not None for each in limits):
+            return "Thoughts are closed once their probes agree"
+        if any(each.margin is not None for each in limits):
+            return "Thoughts are closed once they are nearly at their end"
         return "Thoughts are not probed now"
     low, high = threshold(bounds[0]), threshold(bounds[-1])
     sure = f"{low} sure" if low == high else f"{low} to {high} sure, by class"

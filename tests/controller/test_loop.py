@@ -291,6 +291,17 @@ def test_a_stop_string_in_an_adopted_answer_ends_the_reply(chain: Chain) -> None
     assert (heard.content, heard.outcome.finish_reason) == ("{", FinishReason.STOP)
 
 
+def test_rows_behind_a_stop_string_in_an_adopted_answer_are_its_probes(chain: Chain) -> None:
+    answer = {**ENDLESS, "{": {"7": 1.0}, "7": {"8": 1.0}, "8": {"}": 1.0}}
+    heard = chain(answer, policy=SURE).ask(stop=("7",))
+    thought = heard.outcome.thought
+    assert thought is not None
+    assert heard.content == "{"
+    beyond_the_thought = heard.outcome.completion_tokens - thought.tokens + thought.probe_rows
+    # the answer's last token has a row of its own: the probe has sampled it, the next step decodes it
+    assert beyond_the_thought == sum(checkpoint.rows for checkpoint in heard.checkpoints) + 1
+
+
 def test_no_stop_string_counts_in_the_words_before_an_answer(chain: Chain) -> None:
     whole = chain(ENDLESS, policy=SURE).ask()
     assert whole.content.startswith("{")

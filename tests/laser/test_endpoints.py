@@ -238,8 +238,18 @@ def test_a_thought_is_closed_in_the_clients_words(confident: LiveServer) -> None
     body = {"max_tokens": 300, "thinking_budget": 6, "reasoning_budget_message": " That is enough."}
     message = confident.post(**body).json()["choices"][0]["message"]
     assert message["reasoning"].endswith("That is enough.")
-    refused = confident.post(**{**body, "reasoning_budget_message": "a </think> b"})
-    assert "has the closing marker '</think>'" in refused.json()["error"]["message"]
+    refused = confident.post(**{**body, "reasoning_budget_message": "a </think> b"}).json()["error"]
+    assert "has the closing marker '</think>'" in refused["message"]
+    assert refused["param"] == "reasoning_budget_message"
+
+
+def test_a_clients_own_words_have_room_where_the_reply_has_no_limit(confident: LiveServer) -> None:
+    room = confident.deployment.loop.room
+    assert confident.deployment.config.default_max_tokens > room  # so that the reply is given all there is
+    body = {"max_tokens": None, "thinking_budget": 6, "reasoning_budget_message": " That is enough of it, I think."}
+    assert confident.post(**body).json()["choices"][0]["message"]["reasoning"].endswith("I think.")
+    refused = confident.post(**{**body, "max_tokens": room}).json()["error"]
+    assert (refused["param"], refused["code"]) == ("max_tokens", "context_length_exceeded")
 
 
 def test_a_streamed_response_has_its_message_though_it_is_empty() -> None:
@@ -298,6 +308,12 @@ def test_whatever_can_be_got_has_a_head(server: LiveServer, path: str) -> None:
     got = httpx.get(server.url + path, trust_env=False)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"] == got.headers["content-type"]
+
+
+def test_what_never_ends_has_no_head(server: LiveServer) -> None:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=WAIT_S) as client:
+        assert client.head("/laser/events").status_code == 405
+        assert client.get("/health").status_code == 200
 
 
 def test_metrics_count_what_was_served(confident: LiveServer) -> None:

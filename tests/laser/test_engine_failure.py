@@ -210,7 +210,10 @@ def test_a_thread_that_fails_breaks_the_engine(random_model: Path) -> None:
         thread.start()
         running = await thread.submit(request)
         thread._inbox.put(lambda: 1 / 0)  # type: ignore[func-returns-value,arg-type] # what nobody has thought of
+        behind = asyncio.create_task(thread.submit(request))
         async with asyncio.timeout(WAIT_S):
+            with pytest.raises(EngineFailure, match="the engine's thread has failed"):
+                await behind
             assert "ZeroDivisionError" in await thread.broken()
             while not running.complete:
                 await asyncio.sleep(0.01)
@@ -248,10 +251,12 @@ def test_no_more_than_may_wait_stand_before_a_step_that_hangs(random_model: Path
         assert not before_it[-1].done()
         engine.goes_on.set()
         for submission in await asyncio.gather(*before_it, return_exceptions=True):
-            assert isinstance(submission, Submission | Busy)  # the queue takes two
+            assert isinstance(submission, Submission | Busy)
             if isinstance(submission, Submission):
                 submission.close()
         running.close()
+        while service.queue.turned_away < 1:  # told as soon as the step has ended
+            await asyncio.sleep(0.01)
         await service.stop()
 
     asyncio.run(run())

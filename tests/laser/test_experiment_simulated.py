@@ -15,10 +15,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.settings import ControllerSettings
+from experiments.questions import bundled_questions
 from laser.cli import main
+from models.chat_model import load_chat_model
+from models.profile import read_profile
+from models.reasoner import bundled_model
 from models.strict_yaml import read
 from tests.laser.live_server import wait_until
-from tests.laser.made_calibration import save_calibration
+from tests.laser.made_calibration import COUNT, SEED, save_calibration
 
 EXPERIMENT = """\
 backend: simulated
@@ -133,7 +137,7 @@ def test_every_policy_meets_the_same_requests_and_serves_them(out: Path) -> None
         assert all(one["error"] is None and one["latency_s"] > 0.0 for one in lines(each))
 
 
-def test_policies_do_what_they_are_for(out: Path) -> None:
+def test_policies_do_what_they_are_for(file: Path, out: Path) -> None:
     def reasons(policy: str) -> set[str]:
         return {one["exit_reason"] for one in lines(out / f"crowd-{policy}-1.jsonl")}
 
@@ -146,9 +150,13 @@ def test_policies_do_what_they_are_for(out: Path) -> None:
     assert not any(one["right"] for one in agreed)
     assert all(one["right"] and one["probes"] == 3 for one in sure)
     first_come, shortest = (lines(out / f"crowd-{policy}-1.jsonl") for policy in ("sure", "sure-shortest-first"))
-    waits = [[one["queue_s"] for one in run] for run in (first_come, shortest)]
-    assert max(waits[1]) > 0.0
-    assert waits[0] != waits[1]
+    # the shorter its thought is predicted, the sooner it begins
+    chat, difficulty = load_chat_model(bundled_model()), read_profile(file.with_name("profile.json")).difficulty
+    prompts = [[{"role": "user", "content": question.text}] for question in bundled_questions(COUNT, SEED)]
+    length = [difficulty.expected_tokens(chat.prompt(prompt)) for prompt in prompts]
+    assert max(one["queue_s"] for one in shortest) > max(one["queue_s"] for one in first_come)
+    waits = [one["queue_s"] for one in sorted(shortest, key=lambda one: length[one["question"]])]
+    assert sum(waits[: len(waits) // 2]) < sum(waits[len(waits) // 2 :]) / 2
 
 
 def test_a_run_that_goes_on_plays_what_is_missing_to_the_same_end(file: Path, out: Path) -> None:
@@ -230,6 +238,17 @@ def test_a_search_that_cannot_be_is_told(file: Path, tmp_path: Path, arguments: 
         ("agree: 2}", "agree: 2, every: 16}", "policy 'agreed' has every 16, but probes were recorded at transition"),
         ("warmup_s: 4", "warmup_s: 15.99", "none of them after the warm-up of 15.99 s: at least one must count"),
         ("profile: profile", "profile: nowhere/profile", "cannot be read"),
+        (
+            "policy: load-aware}",
+            "policy: load-aware, risk: 0.001}",
+            "policy 'LASER': risk is 0.001, for which the profile",
+        ),
+        ("policy: paper}", "policy: paper, risk: 1.0}", "risk is 1.0, must be above 0 and below 1"),
+        (
+            "policy: load-aware}",
+            "policy: load-aware, controller: {objective: {slo_s: [2, 4]}}}",
+            "policy 'LASER': `objective.slo_s` has 2 entries, must have 3 or none",
+        ),
     ],
 )
 def test_a_simulation_without_its_calibration_is_told(

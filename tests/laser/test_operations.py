@@ -49,6 +49,8 @@ def test_a_draining_server_ends_what_it_has_begun_and_takes_no_more(random_model
             process.send_signal(signal.SIGTERM)
             wait_until(lambda: status(url, "/ready") == 503)
             assert status(url, "/health") == 200
+            seen = httpx.get(f"{url}/laser/status", trust_env=False).json()["number"]
+            wait_until(lambda: httpx.get(f"{url}/laser/status", trust_env=False).json()["number"] > seen)
             refused = httpx.post(f"{url}/v1/chat/completions", json=chat(), trust_env=False)
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
             assert "retry-after" in refused.headers

@@ -48,7 +48,7 @@ def test_a_load_is_served_in_virtual_time(profile: Path, tmp_path: Path) -> None
         (("--policy", "none"), "natural 100.0%"),
         (("--policy", "budget", "--budget", "90"), "budget "),
         (("--policy", "paper"), "confidence"),
-        (("--policy", "load-aware"), "Simulated, load-aware"),
+        (("--policy", "load-aware"), "confidence"),
         (("--cv", "4", "--policy", "fixed", "--threshold", "0.999"), "natural 100.0%"),
     ],
 )
@@ -77,6 +77,8 @@ def test_a_workload_may_come_from_a_file(profile: Path, tmp_path: Path) -> None:
         (("--workload", "x.yaml", "--cv", "2"), "--cv goes with --rate"),
         (("--rate", "1", "--threshold", "0.9"), "threshold is 0.9, but policy is load-aware, which has none"),
         (("--rate", "1", "--policy", "none", "--budget", "9"), "budget is 9, but policy is none, which has none"),
+        (("--rate", "1", "--policy", "none", "--risk", "0.1"), "risk is 0.1, but policy is none, which has none"),
+        (("--rate", "1", "--risk", "0.001"), "risk is 0.001, for which the profile is too small"),
         (("--rate", "1", "--policy", "budget"), "policy is budget, which needs one"),
         (("--rate", "1", "--policy", "budget", "--budget", "61"), "budget is 61, must be one of "),
         (("--rate", "1", "--out", "nowhere/x.json"), "there is no directory 'nowhere'"),

@@ -14,19 +14,24 @@ import termios
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
+from controller.request import ExitReason
+from controller.view import Running, Stage
 from laser.cli import main
 from laser.config import ServeConfig
+from laser.controller_schema import LimitsReport
 from laser.dashboard.recorder import Recorder
 from laser.dashboard.schema import Status
 from laser.terminal.chart import Band, Series, chart
 from laser.terminal.feed import Connection, Feed, Look
 from laser.terminal.frame import Frame
+from laser.terminal.words import EXITS, sentence, why_ended
 from tests.laser.live_server import WAIT_S, LiveServer, running, wait_until
 from tests.laser.test_dashboard import CONTROLLER, ended, view
 
@@ -93,6 +98,38 @@ def test_slos_are_told_by_class() -> None:
     status = made_status()
     assert status.latency.slo["easy"].within == pytest.approx(20 / 30)
     assert any("easy" in line and "2 s" in line and "67 % of 30" in line for line in drawn(status, 100))
+
+
+@pytest.mark.parametrize("reason", list(ExitReason))
+def test_every_reason_has_its_words(reason: ExitReason) -> None:
+    one = replace(ended(1, 1.0, total_s=1.0), exit_reason=reason, confidence=0.9, threshold=0.8, budget=5)
+    assert reason in EXITS
+    assert why_ended(one) != why_ended(replace(one, exit_reason=None))
+
+
+@pytest.mark.parametrize(
+    ("stage", "probing", "said"),
+    [(Stage.WAITING, False, "waits"), (Stage.THINKING, False, "not probed"), (Stage.THINKING, True, "not asked yet")],
+)
+def test_a_thought_without_confidence_tells_why(stage: Stage, probing: bool, said: str) -> None:
+    one = Running(
+        number=1, difficulty=None, stage=stage, age_s=1.0, tokens=0, thought_tokens=0, probes=0, confidence=None,
+        threshold=None, budget=None, probing=probing,
+    )  # fmt: skip
+    assert any(said in line for line in drawn(made_status().model_copy(update={"running": [one]}), 120))
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"agree": 2}, "closed once their probes agree"),
+        ({"margin": 6.0}, "closed once they are nearly at their end"),
+        ({}, "are not probed now"),
+    ],
+)
+def test_the_sentence_tells_what_closes_thoughts(limits: dict[str, float], said: str) -> None:
+    report = CONTROLLER.model_copy(update={"limits": {"any": LimitsReport(threshold=None, budget=None, **limits)}})  # type: ignore[arg-type]
+    assert said in sentence(made_status().model_copy(update={"controller": report}))
 
 
 def test_a_server_s_words_cannot_change_the_terminal() -> None:

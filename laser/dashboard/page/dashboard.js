@@ -286,7 +286,11 @@ function sentence({ load, latency, running, controller }) {
 /** When thoughts are closed. */
 function rule(limits) {
   const bounds = limits.map((each) => each.threshold).filter((each) => each !== null).sort();
-  if (!bounds.length) return "Thoughts are not probed now";
+  if (!bounds.length) {
+    if (limits.some((each) => each.agree !== null)) return "Thoughts are closed once their probes agree";
+    if (limits.some((each) => each.margin !== null)) return "Thoughts are closed once they are nearly at their end";
+    return "Thoughts are not probed now";
+  }
   const [low, high] = [bounds[0].toFixed(2), bounds.at(-1).toFixed(2)];
   const sure = low === high ? `${low} sure` : `${low} to ${high} sure, by class`;
   return `Thoughts are closed once they are ${sure}${bounds.length < limits.length ? "; some classes are not probed" : ""}`;
@@ -345,7 +349,7 @@ function runningRow(each) {
     el("td", { class: "wide", text: each.stage }),
     el("td", {}, bar(each.budget ? each.thought_tokens / each.budget : 0), `${each.thought_tokens}${limit}`),
     each.confidence === null
-      ? el("td", { class: "quiet", text: each.threshold === null ? "not probed" : "not asked yet" })
+      ? el("td", { class: "quiet", text: each.stage === "waiting" ? "waits" : each.probing ? "not asked yet" : "not probed" })
       : el("td", {}, bar(each.confidence, each.threshold), `${each.confidence.toFixed(2)}, ${threshold(each.threshold)}`),
     el("td", { class: "wide", text: seconds(each.age_s) }),
   ];
