@@ -80,7 +80,10 @@ def test_what_was_measured_is_told_by_phase() -> None:
 def demo(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`laser demo` without a terminal, and the dashboard's address."""
     line = [sys.executable, "-m", "laser", "demo", *arguments]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it: heritable
+    started = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
+    with started as process:
         assert process.stdout is not None
         try:
             process.stdout.readline()
