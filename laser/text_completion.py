@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from controller.reply import Channel, Delta
 from controller.request import Checkpoint, Outcome
 from laser.chunks import Chunks
+from laser.reasoning_fields import integer
 from laser.reply_shape import details, finish_word, usage
 from laser.request_fields import Count, GenerationFields, StreamOptions
 from laser.schemas import FinishWord, LaserDetails, Usage
@@ -24,18 +25,23 @@ from models.tokenizer import TokenizerError
 DEFAULT_TOKENS = 16  # OpenAI's
 
 
-def _tokens(prompt: list[object]) -> bool:
-    return set(map(type, prompt)) == {int}  # there may be a million
+def _tokens(prompt: list[object]) -> tuple[int, ...] | None:
+    """A list of tokens, and 5.0 is 5 in JSON; None: it is something else."""
+    if not prompt or not set(map(type, prompt)) <= {int, float}:  # there may be a million
+        return None
+    tokens = tuple(map(integer, prompt))
+    return tokens if set(map(type, tokens)) == {int} else None  # type: ignore[return-value]
 
 
 def _prompt(prompt: object) -> object:
     """The prompt as a text or a tuple of tokens."""
-    if isinstance(prompt, list) and prompt and not _tokens(prompt):
+    if isinstance(prompt, list) and prompt and _tokens(prompt) is None:
         if len(prompt) > 1:
             raise ValueError(f"has {len(prompt)} entries, must be 1: one answer is made per request")
         (prompt,) = prompt
-    if isinstance(prompt, list) and prompt and _tokens(prompt):
-        return tuple(prompt)
+    tokens = _tokens(prompt) if isinstance(prompt, list) else None
+    if tokens is not None:
+        return tokens
     if not isinstance(prompt, str) or not prompt:
         raise ValueError("must be a text or a list of tokens, and not empty")
     return encodable(prompt)

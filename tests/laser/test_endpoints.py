@@ -70,7 +70,7 @@ def test_tokens_and_a_list_of_one_are_prompts_too(server: LiveServer) -> None:
     tokens = post(server, "/tokenize", prompt=QUESTION).json()["tokens"]
     texts = {
         post(server, "/v1/completions", prompt=prompt, max_tokens=8).json()["choices"][0]["text"]
-        for prompt in (QUESTION, [QUESTION], tokens, [tokens])
+        for prompt in (QUESTION, [QUESTION], tokens, [tokens], [float(token) for token in tokens])
     }
     assert len(texts) == 1
 
@@ -103,6 +103,7 @@ def test_the_sdk_completes(server: LiveServer) -> None:
         ([10**9], "prompt has token 1000000000, must lie in 0…"),
         ([1, -1, 2], "prompt has token -1, must lie in 0…"),
         ([1, True], "has 2 entries, must be 1"),
+        ([1.5], "must be a text or a list of tokens"),
         (7, "must be a text"),
     ],
 )
