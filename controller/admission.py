@@ -120,8 +120,9 @@ class Admission(Generic[T]):
         if last is None:
             return None
         place = next(place for place, item in enumerate(self._queue.order(), start=1) if item is last)
+        whose = "a more urgent one" if self._queue.tenant(last) == claim.tenant else "another key's"
         self._queue.remove(lambda item: item is last)
-        why = f"{full}, and this one gives way to another"
+        why = f"{full}, and this one gives way to {whose}"
         return last, self._refusal(why, wait(held_up + place))
 
     def push(self, item: T, claim: Claim) -> None:

@@ -141,6 +141,10 @@ class FairQueue(Generic[T]):
             return own.waiting[-1].item if less_urgent else None
         return most.waiting[-1].item
 
+    def tenant(self, item: T) -> str:
+        """Whose an item that waits is."""
+        return next(name for name, each in self._tenants.items() if any(place.item is item for place in each.waiting))
+
     def _next(self) -> _Tenant[T]:
         backlogged = [tenant for tenant in self._tenants.values() if tenant.waiting]
         if not backlogged:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -122,6 +122,11 @@ class ServingLoop:
         """The most tokens that a prompt and its reply may have together."""
         return self._engine.max_tokens - self._steering.probe_room - len(self._thinking.landing)
 
+    def room_for(self, landing: Sequence[int] | None) -> int:
+        """The same where a thought is closed with these tokens; None: with the thinking format's."""
+        own = self._thinking.landing
+        return self.room - max(0, len(own if landing is None else landing) - len(own))
+
     def view(self) -> View:
         """What runs and what has ended lately."""
         now, load, queue = self._clock(), self._engine.load(), self._queue
@@ -144,7 +149,7 @@ class ServingLoop:
         """
         landing = self._thinking.landing if request.landing is None else request.landing
         tokens = len(request.prompt) + request.max_tokens
-        room = self.room - max(0, len(landing) - len(self._thinking.landing))
+        room = self.room_for(landing)
         if tokens > room:
             raise CapacityError(
                 f"the prompt has {len(request.prompt)} tokens and max_tokens is {request.max_tokens}: "

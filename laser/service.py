@@ -313,8 +313,7 @@ class Service:
         policy = request.policy
         prompt, thinking = self._prompt(request)
         landing = None if policy.message is None else self._landing(policy.message)
-        own = self._deployment.chat.thinking.landing
-        max_tokens = self._max_tokens(request, len(prompt), max(0, len(landing or own) - len(own)))
+        max_tokens = self._max_tokens(request, len(prompt), self._deployment.loop.room_for(landing))
         stated_ms = None if request.laser is None else request.laser.deadline_ms
         unprobed = request.laser is not None and request.laser.early_exit is False
         return ReasoningRequest(
@@ -342,7 +341,7 @@ class Service:
     def _prompt(self, request: GenerationFields) -> tuple[tuple[int, ...], bool]:
         least = request.certain_bytes // (self._longest * COMPOSED)
         if least >= self._room:  # known without encoding megabytes
-            raise self._too_long(f"at least {least}", request)
+            raise self._too_long(f"at least {least}", request, self._room)
         try:
             return request.prompt_tokens(self._deployment.chat)
         except TokenizerError as error:
@@ -357,23 +356,23 @@ class Service:
             raise BadRequest(message, param=param)
         return (*tokens, *thinking.closing)
 
-    def _max_tokens(self, request: GenerationFields, prompt: int, landing: int) -> int:
-        """`landing`: tokens by which the request's own is longer than the thinking format's."""
-        room = self._room - prompt - landing
+    def _max_tokens(self, request: GenerationFields, prompt: int, both: int) -> int:
+        """`both`: the most tokens that prompt and reply may have together."""
+        room = both - prompt
         if room < 1:
-            raise self._too_long(str(prompt), request, landing)
+            raise self._too_long(str(prompt), request, both)
         if request.limit is None:
             return min(self.config.default_max_tokens, room)
         if request.limit > room:
             raise ContextTooLong(
                 f"{request.limit_name} is {request.limit}, must be at most {room}: the prompt has {prompt} of the "
-                f"{self._room - landing} tokens that prompt and reply may have together",
+                f"{both} tokens that prompt and reply may have together",
                 param=request.limit_name,
             )
         return request.limit
 
-    def _too_long(self, tokens: str, request: GenerationFields, landing: int = 0) -> ContextTooLong:
-        message = f"the prompt has {tokens} tokens, must be at most {self._room - landing - 1}"
+    def _too_long(self, tokens: str, request: GenerationFields, both: int) -> ContextTooLong:
+        message = f"the prompt has {tokens} tokens, must be at most {both - 1}"
         return ContextTooLong(message, param=request.prompt_name)
 
     def _sampling(self, request: GenerationFields, seed: int) -> Sampling:

@@ -25,21 +25,22 @@ from models.tokenizer import TokenizerError
 DEFAULT_TOKENS = 16  # OpenAI's
 
 
-def _tokens(prompt: list[object]) -> tuple[int, ...] | None:
+def _tokens(prompt: object) -> tuple[int, ...] | None:
     """A list of tokens, and 5.0 is 5 in JSON; None: it is something else."""
-    if not prompt or not set(map(type, prompt)) <= {int, float}:  # there may be a million
-        return None
+    if not isinstance(prompt, list) or not prompt or not set(map(type, prompt)) <= {int, float}:
+        return None  # told of all at once: there may be a million
     tokens = tuple(map(integer, prompt))
     return tokens if set(map(type, tokens)) == {int} else None  # type: ignore[return-value]
 
 
 def _prompt(prompt: object) -> object:
     """The prompt as a text or a tuple of tokens."""
-    if isinstance(prompt, list) and prompt and _tokens(prompt) is None:
+    tokens = _tokens(prompt)
+    if tokens is None and isinstance(prompt, list) and prompt:
         if len(prompt) > 1:
             raise ValueError(f"has {len(prompt)} entries, must be 1: one answer is made per request")
         (prompt,) = prompt
-    tokens = _tokens(prompt) if isinstance(prompt, list) else None
+        tokens = _tokens(prompt)
     if tokens is not None:
         return tokens
     if not isinstance(prompt, str) or not prompt:

@@ -61,9 +61,7 @@ def run_missing(setting: Setting, store: Store, *, jobs: int, advance: Advance, 
 
     Those that are to be run `again` keep what they have until they are complete anew.
     """
-    missing = [
-        trial for trial in setting.trials if trial in again or not store.has(trial.slug, setting.describe(trial))
-    ]
+    missing = [trial for trial in setting.trials if not _settled(setting, store, trial, again)]
     if setting.experiment.backend is Backend.LIVE:
         for trial in missing:
             _run_live(setting, store, trial, advance)
@@ -142,8 +140,13 @@ def counts(setting: Setting, store: Store, again: Collection[Trial] = ()) -> tup
     for trial in setting.trials:
         count = len(setting.requests(trial))
         total += count
-        done += count * (trial not in again and store.has(trial.slug, setting.describe(trial)))
+        done += count * _settled(setting, store, trial, again)
     return total, done
+
+
+def _settled(setting: Setting, store: Store, trial: Trial, again: Collection[Trial]) -> bool:
+    """Whether a trial is complete, and is not to be run `again`."""
+    return trial not in again and store.has(trial.slug, setting.describe(trial))
 
 
 def circumstances() -> dict[str, Any]:

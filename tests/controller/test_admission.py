@@ -57,6 +57,16 @@ def test_nobody_is_told_to_come_back_in_less_than_a_second() -> None:
     assert refusal.value.retry_after_s == 1.0
 
 
+def test_in_a_full_queue_a_tenants_last_gives_way_to_its_own_more_urgent_one() -> None:
+    queue = admission(steady(4.0), slots=1, max_waiting=2)
+    for number in range(2):
+        queue.push(f"own{number}", Claim(tenant="own"))
+    out = queue.check(Claim(tenant="own", priority=-1), [0])
+    assert out is not None
+    assert out[0] == "own1"
+    assert "gives way to a more urgent one" in str(out[1])
+
+
 def test_in_a_full_queue_the_last_of_whoever_has_the_most_gives_way() -> None:
     queue = admission(steady(4.0), slots=1, max_waiting=4)
     for number in range(4):
@@ -64,7 +74,7 @@ def test_in_a_full_queue_the_last_of_whoever_has_the_most_gives_way() -> None:
     out = queue.check(Claim(tenant="modest"), [0])
     assert out is not None
     assert out[0] == "greedy3"
-    assert "gives way to another" in str(out[1])
+    assert "gives way to another key's" in str(out[1])
     assert out[1].retry_after_s == pytest.approx(4 * 4.0)
     queue.push("modest0", Claim(tenant="modest"))
     out = queue.check(Claim(tenant="modest"), [0])

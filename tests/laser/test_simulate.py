@@ -46,7 +46,7 @@ def test_a_load_is_served_in_virtual_time(profile: Path, tmp_path: Path) -> None
     ("options", "said"),
     [
         (("--policy", "none"), "natural 100.0%"),
-        (("--policy", "budget", "--budget", "90"), "budget "),
+        (("--policy", "budget", "--budget", "90"), "budget 100.0%"),
         (("--policy", "paper"), "confidence"),
         (("--policy", "load-aware"), "confidence"),
         (("--cv", "4", "--policy", "fixed", "--threshold", "0.999"), "natural 100.0%"),
@@ -55,6 +55,7 @@ def test_a_load_is_served_in_virtual_time(profile: Path, tmp_path: Path) -> None
 def test_every_policy_serves(profile: Path, options: tuple[str, ...], said: str) -> None:
     result = simulate("--profile", profile, "--rate", 2, "--duration", 20, *options)
     assert result.exit_code == 0, result.output
+    assert f"Simulated, {options[options.index('--policy') + 1]}" in result.output
     assert said in result.output
 
 
