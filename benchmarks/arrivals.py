@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import report
-from controller.arrivals import ArrivalRate, ArrivalSettings
+from controller.estimation.arrivals import ArrivalRate, ArrivalSettings
 
 Array = npt.NDArray[np.float64]
 Estimate = Callable[[Array], Array]  # counts of each second to rates at its end

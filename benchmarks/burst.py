@@ -234,7 +234,7 @@ async def serve_and_drive(arguments: Sequence[str], traffic: Traffic, rng: np.ra
 
 def capacity(model: Path | None) -> float:
     """Requests/s of full thoughts that the model's profile says the engine can decode."""
-    from models.profile import FILE_NAME, read_profile
+    from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
 
     return read_profile((model or bundled_model()) / FILE_NAME).full_thought_rate

@@ -20,8 +20,8 @@ from benchmarks import report
 from benchmarks.rivals import BareLoop, ContinuousBatching
 from benchmarks.workload import VOCABULARY, Spent, Stopwatch, prompts, save_model
 from engine.base import Probed, ProbeSpec, Request, SequenceId, Tokens
-from engine.packed import PackedModel
-from engine.torch_engine import TorchEngine, TorchEngineConfig
+from engine.torch.engine import TorchEngine, TorchEngineConfig
+from engine.torch.packed import PackedModel
 
 PROBE_EVERY, SUFFIX, ANSWER = 25, 6, 4  # tokens
 AT_LEAST = {1: 2.0, 8: 3.5, 32: 4.0}  # times transformers' continuous batching
@@ -148,7 +148,7 @@ def probing_cost(model: PackedModel, asked: Sequence[Sequence[int]], steps: int)
 
 def measure(directory: Path, batch: int, *, repeats: int, steps: int, seed: int) -> Result:
     """All contestants with `batch` sequences."""
-    from engine.load import load_model
+    from engine.torch.load import load_model
 
     rng = np.random.default_rng(seed)
     model, rival = load_model(directory), ContinuousBatching(directory)

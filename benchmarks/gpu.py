@@ -24,13 +24,13 @@ import torch
 from benchmarks import report
 from benchmarks.big_model import KV, LAYER_BYTES, LAYERS, OTHER_BYTES, save_model
 from engine.base import ProbeSpec, Request, SequenceId, Tokens
-from engine.exllama_config import CacheType, ExLlamaConfig, ProbeWay
-from engine.exllama_load import WORKING, ExLlamaModel, cache_bytes, gpu_bytes, load_exllama, weights_bytes
-from engine.load import read_config
+from engine.checkpoint import read_config
+from engine.exllama.config import CacheType, ExLlamaConfig, ProbeWay
+from engine.exllama.load import WORKING, ExLlamaModel, cache_bytes, gpu_bytes, load_exllama, weights_bytes
 from experiments.step_times import Timed, decode_steps, fit, probe_seconds
 
 if TYPE_CHECKING:
-    from engine.exllama_engine import ExLlamaEngine
+    from engine.exllama.engine import ExLlamaEngine
 
 ROWS = (1, 4, 5, 8, 32, 33)  # ExLlamaV2's kernels work in slabs of 4 rows, and otherwise beyond 32
 CONTEXTS = (256, 1024, 2048)
@@ -132,7 +132,7 @@ class Bench:
         self._rng = np.random.default_rng(seed)
 
     def engine(self, rows: int, way: ProbeWay = ProbeWay.AUTO) -> ExLlamaEngine:
-        from engine.exllama_engine import ExLlamaEngine
+        from engine.exllama.engine import ExLlamaEngine
 
         return ExLlamaEngine(self._loaded, replace(self._config, max_batch=rows, max_probes=rows, way=way))
 
@@ -223,7 +223,7 @@ class GeneratorRun(Run):
     def __init__(self, loaded: ExLlamaModel, config: ExLlamaConfig, prompts: Sequence[tuple[int, ...]]) -> None:
         from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, ExLlamaV2Sampler
 
-        from engine.exllama_generator import NoText
+        from engine.exllama.generator import NoText
 
         class Tokenizer(NoText):
             def get_vocab_size(self) -> int:

@@ -18,11 +18,11 @@ import numpy.typing as npt
 from scipy.optimize import nnls  # type: ignore[import-untyped]
 
 from benchmarks import report
-from controller.loop import ServingLoop
-from controller.policies import FixedPolicy, Limits
+from controller.policy import FixedPolicy, Limits
+from controller.serving.loop import ServingLoop
 from engine.base import Engine, Event, Finished, Probed, ProbeId, ProbeSpec, Request, SequenceId, Started, Tokens
+from engine.simulated.machine import Machine, VirtualClock
 from engine.wrapper import EngineWrapper
-from experiments.machine import Machine, VirtualClock
 from experiments.questions import bundled_questions
 from experiments.recording import Recording, recording
 from experiments.request_record import RequestRecord
@@ -30,8 +30,8 @@ from experiments.simulation import serve, simulate
 from experiments.traces import read_records
 from experiments.workloads import Poisson
 from models.chat_model import load_chat_model
-from models.latency import StepTime
-from models.profile import FILE_NAME, read_profile
+from models.profile.plant import StepTime
+from models.profile.profile import FILE_NAME, read_profile
 from models.reasoner import bundled_model
 
 LOADS = (0.3, 0.6, 0.85)  # of the capacity
@@ -230,8 +230,8 @@ class Bench:
 
     def live(self, rate: float, count: int, seed: int) -> tuple[list[RequestRecord], list[Pass]]:
         """Served by torch; its passes too."""
-        from engine.load import load_model
-        from engine.torch_engine import TorchEngine, TorchEngineConfig
+        from engine.torch.engine import TorchEngine, TorchEngineConfig
+        from engine.torch.load import load_model
 
         clock = RealClock(self._source)
         clock.skipped = -clock()

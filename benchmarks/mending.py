@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from benchmarks import report
-from controller.reply import Channel, Delta
-from controller.request import Outcome, ReasoningRequest
-from engine.load import load_model
-from engine.torch_engine import TorchEngine
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Outcome, ReasoningRequest
+from engine.torch.engine import TorchEngine
+from engine.torch.load import load_model
 from experiments.evaluation import evaluation_loop
 from models.chat_model import load_chat_model
 from models.reasoner import bundled_model

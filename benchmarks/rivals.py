@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from benchmarks.workload import ClockMap, Spent
-from engine.arena import Extent, KVArena
-from engine.packed import PackedBatch, PackedModel, Segment
+from engine.torch.arena import Extent, KVArena
+from engine.torch.packed import PackedBatch, PackedModel, Segment
 
 
 class ContinuousBatching:

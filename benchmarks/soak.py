@@ -13,10 +13,10 @@ import numpy as np
 
 from benchmarks import report
 from benchmarks.memory import growth
-from controller.loop import ServingLoop
-from controller.policies import Limits
-from controller.reply import Delta
-from controller.request import ExitReason, Outcome, ReasoningRequest, RequestId
+from controller.policy import Limits
+from controller.serving.loop import ServingLoop
+from controller.serving.reply import Delta
+from controller.serving.request import ExitReason, Outcome, ReasoningRequest, RequestId
 from engine.base import FinishReason, Load, Sampling
 
 GROWTH = 8.0  # MiB of resident memory after the warm-up that are put down to noise
@@ -140,8 +140,8 @@ def main() -> None:
     import psutil
     import torch
 
-    from engine.load import load_model
-    from engine.torch_engine import TorchEngine, TorchEngineConfig
+    from engine.torch.engine import TorchEngine, TorchEngineConfig
+    from engine.torch.load import load_model
     from models.chat_model import load_chat_model
     from models.reasoner import bundled_model
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import report
-from controller.decision import Decision
-from controller.fallback import decide
 from controller.load import Load
-from controller.objective import Objective
-from controller.optimizer import Optimizer
-from controller.policy_map import PolicyMapper
-from models.latency import Plant, StepTime
-from models.quality import OperatingPoint, Profile
+from controller.planning.bisection import decide
+from controller.planning.decision import Decision
+from controller.planning.joint_program import Optimizer
+from controller.planning.objective import Objective
+from controller.planning.policy_map import PolicyMapper
+from models.profile.plant import Plant, StepTime
+from models.profile.tables import OperatingPoint, Profile
 
 AT_MOST = {"median_ms": 5.0, "p99_ms": 15.0}  # of a re-solve, on an idle machine
 

@@ -19,9 +19,9 @@ from typing import Any
 import httpx
 
 from benchmarks import report
-from controller.policy_name import PolicyName
-from controller.reply import Delta
-from controller.request import Outcome, ReasoningRequest
+from controller.policies import PolicyName
+from controller.serving.reply import Delta
+from controller.serving.request import Outcome, ReasoningRequest
 from engine.base import Sampling
 from experiments.evaluation import Question
 from experiments.questions import bundled_questions

@@ -20,10 +20,10 @@ from scipy.optimize import nnls  # type: ignore[import-untyped]
 
 from benchmarks import report
 from engine.base import Finished, ProbeSpec, Request, SequenceId, Tokens
-from experiments.machine import Machine, VirtualClock
-from experiments.simulated_model import Course, Trial
-from experiments.simulator import SimulatedEngine
-from models.latency import StepTime
+from engine.simulated.engine import SimulatedEngine
+from engine.simulated.machine import Machine, VirtualClock
+from engine.simulated.model import Course, Trial
+from models.profile.plant import StepTime
 
 Array = npt.NDArray[np.float64]
 

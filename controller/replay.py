@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from controller.choice import cheapest, choose, move
-from controller.decision_log import old
+from controller.decision_log import held_of, old
 from controller.load import Load
-from controller.objective import Objective
-from controller.plan import price_at
-from controller.policy_map import PolicyMapper
-from controller.recorded import held_of
-from controller.state import Rung
-from models.latency import Plant, StepTime
-from models.profile import Profile
+from controller.planning.objective import Objective
+from controller.planning.plan import price_at
+from controller.planning.policy_map import PolicyMapper
+from controller.selection import cheapest, choose, move
+from controller.status import Rung
+from models.profile.plant import Plant, StepTime
+from models.profile.profile import Profile
 
 NEAR = 1e-3  # prices this near each other, relatively, are the same: a solver's optimum depends on where it began
 

@@ -8,9 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from controller.estimator import EstimatorSettings
-from controller.objective import Wishes
-from models.strict_yaml import ConfigError, read
+from controller.estimation.estimator import EstimatorSettings
+from controller.planning.objective import Wishes
+from models.files.strict_yaml import ConfigError, read
 
 
 class PriceSource(StrEnum):

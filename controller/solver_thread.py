@@ -7,13 +7,13 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from controller.plan import Plan, Situation
+from controller.planning.plan import Plan, Situation
 
 log = logging.getLogger(__name__)
 
 
 class SolverThread:
-    """See `controller.plan.Solver`. A situation asked while another is solved replaces any that waits."""
+    """See `controller.planning.plan.Solver`. A situation asked while another is solved replaces any that waits."""
 
     def __init__(self, solve: Callable[[Situation], Plan]) -> None:
         self._solve = solve

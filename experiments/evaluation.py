@@ -15,10 +15,10 @@ from functools import partial
 
 import numpy as np
 
-from controller.loop import ServingLoop
-from controller.policies import FixedPolicy, Limits
-from controller.reply import Channel, Delta
-from controller.request import Checkpoint, ExitReason, Outcome, ReasoningRequest
+from controller.policy import FixedPolicy, Limits
+from controller.serving.loop import ServingLoop
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Checkpoint, ExitReason, Outcome, ReasoningRequest
 from engine.base import CapacityError, Engine, EngineError, FinishReason, Sampling
 from models.chat_model import ChatModel
 from models.score import Score

@@ -17,7 +17,7 @@ from experiments.calibration import Calibration
 from experiments.report import Evaluation
 from experiments.statistics import Proportion
 from experiments.summary import SCORE_NAMES
-from models.replacement import replacing
+from models.files.replacement import replacing
 from models.score import Score
 
 SCORE_COLOURS = {Score.GEOMETRIC_MEAN: "#1f5fa8", Score.JOINT: "#d9722e"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.profile import Profile
+from models.profile.profile import Profile
 
 
 def summary(profile: Profile) -> str:

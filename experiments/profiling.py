@@ -16,10 +16,10 @@ from experiments.provenance import Provenance
 from experiments.step_times import Clock, batches, decode_steps, fit, probe_seconds
 from experiments.sweeps import THRESHOLDS
 from experiments.traces import Closing, Trace
-from models.certificate import Certificate, certify, fewest_questions
-from models.difficulty import CLASSES, FEWEST, learn
-from models.latency import mean_context
-from models.profile import Identity, MeasuredPlant, ProbeCost, Profile, Table
+from models.profile.certificate import Certificate, certify, fewest_questions
+from models.profile.difficulty import CLASSES, FEWEST, learn
+from models.profile.plant import mean_context
+from models.profile.profile import Identity, MeasuredPlant, ProbeCost, Profile, Table
 
 PILOT = 48  # questions whose lengths choose the budgets; these do not certify them
 PERCENTILES = (10, 25, 50, 75, 90, 97)  # of their thoughts' lengths: the budgets

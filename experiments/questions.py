@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from experiments.evaluation import Question
-from models.profile import Profile, ProfileError
+from models.profile.profile import Profile, ProfileError
 from models.reasoner.tasks import FAMILIES, Problem, generate, grade
 
 

@@ -12,10 +12,10 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 
-from controller.request import ExitReason, Thought
+from controller.serving.request import ExitReason, Thought
 from engine.base import EngineError, ProbeSpec
+from engine.simulated.model import Course, Trial
 from experiments.evaluation import Asked
-from experiments.simulated_model import Course, Trial
 from experiments.traces import Closing, Trace
 from models.thinking import ThinkingTokens
 
@@ -127,7 +127,7 @@ class RecordedThought:
 
 
 class RecordedModel:
-    """See `experiments.simulated_model.SimulatedModel`."""
+    """See `engine.simulated.model.SimulatedModel`."""
 
     def __init__(
         self,

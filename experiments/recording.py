@@ -11,7 +11,7 @@ from experiments.evaluation import Question
 from experiments.recorded_model import RecordedModel
 from experiments.traces import Closing, Records, Trace, TraceError, questions_sha256
 from models.chat_model import ChatModel
-from models.profile import Profile
+from models.profile.profile import Profile
 from models.score import Score
 from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder, Vocabulary

@@ -14,7 +14,7 @@ from experiments.calibration import Calibrations, calibrations
 from experiments.evaluation import Record
 from experiments.provenance import Provenance
 from experiments.sweeps import SCORES, Served, Sweep, threshold_sweep
-from models.replacement import replacing
+from models.files.replacement import replacing
 from models.score import Score
 
 

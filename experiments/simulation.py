@@ -10,25 +10,24 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from controller.admission import AdmissionLimits
-from controller.control import Controller
-from controller.fair_queue import Claim
-from controller.loop import ServingLoop
-from controller.plan import Plan, Situation
-from controller.planner import Planner
-from controller.policies import Policy
-from controller.reply import Channel, Delta
-from controller.request import Outcome, ReasoningRequest
+from controller.controller import Controller
+from controller.planning.plan import Plan, Situation
+from controller.planning.planner import Planner
+from controller.policy import Policy, Watcher
+from controller.serving.admission import AdmissionLimits
+from controller.serving.fair_queue import Claim
+from controller.serving.loop import ServingLoop
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Outcome, ReasoningRequest
 from controller.settings import SettingsSource
-from controller.watch import Watcher
 from engine.base import FinishReason
-from experiments.machine import Machine, SkippingClock, VirtualClock
+from engine.simulated.engine import SimulatedEngine
+from engine.simulated.machine import Machine, SkippingClock, VirtualClock
 from experiments.recorded_model import RecordedThought
 from experiments.recording import RecordedQuestion, Recording
 from experiments.request_record import RequestRecord
-from experiments.simulator import SimulatedEngine
 from experiments.traces import TraceError
-from models.profile import Profile
+from models.profile.profile import Profile
 from models.tokenizer import Decoder, Streamed
 
 PULSE_S = 0.1  # so often at least a watcher sees time pass; the controller looks up every 0.5 s
@@ -57,7 +56,7 @@ def simulate(
         recording.model,
         machine,
         clock,
-        policy=policy,
+        budget=lambda name: policy.limits(name).budget,
         classes={question.prompt: question.difficulty for question in recording.questions},
         pulse_s=math.inf if watcher is None else PULSE_S,
         stepped=None if watcher is None else watcher.stepped,
@@ -238,7 +237,7 @@ class _Letter:
 
 @dataclass(slots=True)
 class PunctualSolver:
-    """See `controller.plan.Solver`. Has each answer when a given time has passed on the virtual clock."""
+    """See `controller.planning.plan.Solver`. Has each answer when a given time has passed on the virtual clock."""
 
     solve: Callable[[Situation], Plan]
     clock: VirtualClock

@@ -13,7 +13,7 @@ import numpy as np
 from experiments.provenance import Provenance
 from experiments.request_record import RequestRecord
 from experiments.statistics import proportion
-from models.replacement import replacing
+from models.files.replacement import replacing
 
 FORMAT = "laser-simulation"
 VERSION = 1

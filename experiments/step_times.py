@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from engine.base import CapacityError, Engine, Finished, Probed, ProbeSpec, Request, SequenceId, Tokens
-from models.latency import StepTime
+from models.profile.plant import StepTime
 
 WARM = 4  # steps that nobody times
 STEPS = 24  # timed ones at each point; their median counts

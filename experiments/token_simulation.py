@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.latency import StepTime
+from models.profile.plant import StepTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

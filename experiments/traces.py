@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from controller.loop import ServingLoop
-from controller.request import ReasoningRequest
+from controller.serving.loop import ServingLoop
+from controller.serving.request import ReasoningRequest
 from experiments.evaluation import Asked, Question, Record, answering, recording
 from models.chat_model import ChatModel
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from controller.request import Outcome
+from controller.serving.request import Outcome
 from laser.errors import ApiError
 from laser.reply_shape import DONE, Identity, details, event, finish_word, usage
 from laser.schemas import FinishWord

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from controller.reply import Channel, Delta
-from controller.request import Checkpoint, Outcome
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Checkpoint, Outcome
 from laser.chunks import Chunks
 from laser.reply_shape import details, event, finish_word, usage
 from laser.schemas import ChatCompletion, Choice, ReplyMessage

@@ -8,15 +8,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from controller.policy_name import PolicyName
-from controller.registry import PolicySpec
-from engine.engine_kind import EngineKind
-from engine.exllama_config import CacheType
-from engine.runner import Runner
+from controller.policies import PolicyName
+from controller.policies.registry import PolicySpec
+from engine.exllama.config import CacheType
+from engine.registry import EngineKind
+from engine.torch.config import Runner
 from laser.logs import LogFormat
 from laser.reasoning_fields import EffortShares
+from models.files.strict_yaml import ConfigError, read
 from models.score import Score
-from models.strict_yaml import ConfigError, read
 
 LEAST: dict[str, int] = {
     "port": 0,

@@ -6,11 +6,11 @@ import math
 
 from pydantic import BaseModel
 
-from controller.policies import Limits
-from controller.policy_name import PolicyName
-from controller.state import ControllerState
+from controller.policies import PolicyName
+from controller.policy import Limits
+from controller.status import ControllerState
 from laser.policy_choice import ChosenPolicy
-from models.profile import NEVER
+from models.profile.profile import NEVER
 
 
 class Estimated(BaseModel):

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from controller.admission import AdmissionLimits
-from controller.loop import ServingLoop
-from controller.repetition import LoopDetection
+from controller.serving.admission import AdmissionLimits
+from controller.serving.loop import ServingLoop
+from controller.serving.repetition import LoopDetection
 from engine.base import CapacityError, CorruptModelError, Engine
-from engine.opening import EngineSettings, open_engine
+from engine.registry import EngineSettings, open_engine
 from laser.config import ServeConfig
 from laser.policy_choice import ChosenPolicy, choose_policy
 from models.chat_model import ChatModel, load_chat_model

@@ -17,11 +17,11 @@ from functools import partial
 from typing import TypeAlias
 from weakref import WeakSet
 
-from controller.admission import Overloaded
-from controller.loop import ServingLoop
-from controller.reply import Delta
-from controller.request import Checkpoint, Outcome, ReasoningRequest, RequestId
-from controller.view import View
+from controller.serving.admission import Overloaded
+from controller.serving.loop import ServingLoop
+from controller.serving.reply import Delta
+from controller.serving.request import Checkpoint, Outcome, ReasoningRequest, RequestId
+from controller.serving.status import View
 from engine.base import EngineBrokenError, EngineError
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from controller.reply import Channel, Delta
-from controller.request import Checkpoint, Outcome
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Checkpoint, Outcome
 from laser.engine_thread import Item
 from laser.errors import ApiError
 from laser.reply_shape import ReplyShape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from laser.deployment import Deployment
 from laser.metrics import Gauge
-from models.profile import NEVER
+from models.profile.profile import NEVER
 
 
 def gauges(deployment: Deployment, *, vllm: bool) -> list[Gauge]:

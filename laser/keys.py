@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from laser.errors import Unauthorized
-from models.strict_yaml import ConfigError, read
+from models.files.strict_yaml import ConfigError, read
 
 log = logging.getLogger(__name__)
 

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.policies import Policy
-from controller.policy_name import PolicyName
-from controller.registry import PolicySpec, make_policy
-from controller.watch import Watcher
+from controller.policies import PolicyName
+from controller.policies.registry import PolicySpec, make_policy
+from controller.policy import Policy, Watcher
 from laser.config import ServeConfig
 from models.chat_model import ChatModel
-from models.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
+from models.profile.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
 
 if TYPE_CHECKING:
-    from controller.control import Controller
+    from controller.controller import Controller
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class ChosenPolicy:
     @property
     def controller(self) -> Controller | None:
         """The controller, if it is the one who decides."""
-        from controller.control import Controller
+        from controller.controller import Controller
 
         return self.policy if isinstance(self.policy, Controller) else None
 
@@ -114,9 +113,9 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
 
 def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], None]]) -> Controller:
     """The controller and its threads; `ends` takes what ends them."""
-    from controller.control import Controller
+    from controller.controller import Controller
     from controller.decision_log import DecisionLog
-    from controller.planner import Planner
+    from controller.planning.planner import Planner
     from controller.settings import SettingsFile
     from controller.solver_thread import SolverThread
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from controller.reply import Delta
-from controller.request import Checkpoint, Outcome, Thought
+from controller.serving.reply import Delta
+from controller.serving.request import Checkpoint, Outcome, Thought
 from engine.base import FinishReason
 from laser.errors import ApiError, Busy, DeadlineMissed, ServerFailure
 from laser.schemas import FinishWord, LaserDetails, TokenDetails, Usage

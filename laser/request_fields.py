@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from laser.reasoning_fields import INTEGER, Fields, ReasoningFields, Switch
 from laser.slo import MOST_MS
 from models.chat_model import ChatModel
-from models.difficulty import CLASSES
+from models.profile.difficulty import CLASSES
 from models.text import encodable
 
 MAX_STOPS = 4

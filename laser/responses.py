@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from controller.reply import Channel, Delta
-from controller.request import Checkpoint, Outcome
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Checkpoint, Outcome
 from laser.errors import ApiError, Busy
 from laser.reasoning_fields import Fields
 from laser.reply_shape import Identity, details, event, finish_word

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from controller.admission import Overloaded
-from controller.fair_queue import Claim
-from controller.request import Outcome, ReasoningRequest
+from controller.serving.admission import Overloaded
+from controller.serving.fair_queue import Claim
+from controller.serving.request import Outcome, ReasoningRequest
 from engine.base import CapacityError, EngineError, Sampling
 from laser.controller_schema import ControllerReport, report
 from laser.dashboard.monitor import Monitor

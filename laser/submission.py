@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.admission import Turn
-from controller.request import Outcome
+from controller.serving.admission import Turn
+from controller.serving.request import Outcome
 from engine.base import FinishReason
 from laser.engine_thread import EngineFailure, Item, Ticket
 from laser.errors import ServerFailure

@@ -11,8 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from controller.reply import Channel, Delta
-from controller.request import Checkpoint, Outcome
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Checkpoint, Outcome
 from laser.chunks import Chunks
 from laser.reasoning_fields import integer
 from laser.reply_shape import details, finish_word, usage

@@ -12,8 +12,8 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
+from models.files.strict_yaml import ConfigError, read
 from models.score import Score
-from models.strict_yaml import ConfigError, read
 from models.tokenizer import Vocabulary
 
 

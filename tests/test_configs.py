@@ -8,7 +8,7 @@ import pytest
 from controller.settings import ControllerSettings
 from experiments.trials.experiment import read_experiment
 from laser.config import ServeConfig
-from models.strict_yaml import read
+from models.files.strict_yaml import read
 from models.thinking import ThinkingFormat
 
 CONFIGS = Path(__file__).parents[1] / "configs"

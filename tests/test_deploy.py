@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from controller.request import ExitReason, Outcome, Thought
+from controller.serving.request import ExitReason, Outcome, Thought
 from engine.base import FinishReason
 from laser.cli import main
 from laser.config import ServeConfig
 from laser.keys import KeyFile
 from laser.metrics import Gauge, Metrics
-from models.strict_yaml import ConfigError, read
+from models.files.strict_yaml import ConfigError, read
 
 ROOT = Path(__file__).parents[1]
 

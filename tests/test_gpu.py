@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.engine_kind import EngineKind
-from engine.exllama_config import CacheType, ExLlamaConfig
+from engine.exllama.config import CacheType, ExLlamaConfig
+from engine.registry import EngineKind
 from laser.config import ServeConfig
 from models.reasoner import bundled_model
 from tests.engine.ledger import Ledger
@@ -43,8 +43,8 @@ def tiny(architecture: str) -> Callable[[Path], Path]:
 def test_logits_are_those_of_transformers(tmp_path: Path, model: Callable[[Path], Path], kind: CacheType) -> None:
     from transformers import AutoModelForCausalLM
 
-    from engine.exllama_load import PAGE, load_exllama
-    from engine.exllama_selftest import paged_logits
+    from engine.exllama.load import PAGE, load_exllama
+    from engine.exllama.selftest import paged_logits
 
     directory = model(tmp_path)
     loaded = load_exllama(directory, ExLlamaConfig(cells=4096, cache=kind))
@@ -63,8 +63,8 @@ def test_logits_are_those_of_transformers(tmp_path: Path, model: Callable[[Path]
 
 @pytest.mark.parametrize("kind", list(CacheType))
 def test_every_cache_type_serves_probes_and_leaves_nothing(kind: CacheType) -> None:
-    from engine.exllama_engine import ExLlamaEngine
-    from engine.exllama_load import load_exllama
+    from engine.exllama.engine import ExLlamaEngine
+    from engine.exllama.load import load_exllama
 
     config = ExLlamaConfig(cells=16_384, cache=kind)
     ledger = Ledger(ExLlamaEngine(load_exllama(bundled_model(), config), config))

@@ -19,7 +19,7 @@ from experiments.analysis.misspecification import Misspecification, misspecifica
 from experiments.analysis.replay import Replay, replay
 from experiments.analysis.situation import Situation
 from experiments.analysis.sweep import Sweep
-from models.replacement import replacing
+from models.files.replacement import replacing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from controller.decision import Decision
-from controller.fallback import decide
-from controller.optimizer import Optimizer
+from controller.planning.bisection import decide
+from controller.planning.decision import Decision
+from controller.planning.joint_program import Optimizer
 from experiments.analysis.situation import Situation
 from experiments.token_simulation import simulate
-from models.latency import mean_context
+from models.profile.plant import mean_context
 
 Array = npt.NDArray[np.float64]
 

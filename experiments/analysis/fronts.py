@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.policy_map import ladder
+from controller.planning.policy_map import ladder
 from experiments.analysis.situation import Situation
-from models import quality
-from models.quality import OperatingPoint, prune_hull
+from models.profile import tables as quality
+from models.profile.tables import OperatingPoint, prune_hull
 
 FIXED = (0.9, 0.95, 0.97)  # thresholds that are marked, alike for all classes and without a budget
 SAMPLES = 80  # points of a front against latency

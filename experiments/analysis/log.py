@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.decision_log import old
-from models.latency import StepTime
+from models.profile.plant import StepTime
 
 
 class LogError(ValueError):

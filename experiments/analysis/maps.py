@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from controller.policy_map import PolicyMap, PolicyMapper
-from controller.policy_table import PolicyTable
+from controller.planning.policy_map import PolicyMap, PolicyMapper
+from experiments.analysis.policy_table import PolicyTable
 from experiments.analysis.situation import Situation
 
 RATES = 16

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.decision import Decision
 from controller.load import Load
-from controller.optimizer import Optimizer
+from controller.planning.decision import Decision
+from controller.planning.joint_program import Optimizer
 from experiments.analysis.capacity import largest_rate, sheds_from
 from experiments.analysis.situation import Situation
-from models.latency import Plant, StepTime
+from models.profile.plant import Plant, StepTime
 
 FACTORS = (0.8, 1.2)
 BUSY = 0.9  # of the largest rate that is served without any loss of accuracy

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from controller.fallback import decide
 from controller.load import Load
+from controller.planning.bisection import decide
 from experiments.analysis.log import Entry
 from experiments.analysis.situation import Situation
-from models.latency import Plant, StepTime
-from models.quality import prune_hull
+from models.profile.plant import Plant, StepTime
+from models.profile.tables import prune_hull
 
 Array = npt.NDArray[np.float64]
 

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.load import Load
-from controller.objective import Objective
-from models import profile, quality
-from models.latency import Plant
-from models.quality import prune_hull
+from controller.planning.objective import Objective
+from models.profile import profile
+from models.profile import tables as quality
+from models.profile.plant import Plant
+from models.profile.tables import prune_hull
 
 Array = npt.NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controller.decision import Decision
-from controller.optimizer import Optimizer
+from controller.planning.decision import Decision
+from controller.planning.joint_program import Optimizer
 from experiments.analysis.situation import Situation
 
 RATES = 28

@@ -10,7 +10,7 @@ from experiments.analysis.misspecification import Misspecification
 from experiments.analysis.replay import Replay
 from experiments.analysis.situation import Situation
 from experiments.analysis.sweep import Sweep
-from models.profile import Profile
+from models.profile.profile import Profile
 
 WIDTH = 32  # of the first column
 

@@ -12,7 +12,7 @@ from experiments.profile_summary import summary
 from experiments.synthetic.curves import Curve, Synthetic
 from experiments.synthetic.reasoner import reasoner
 from experiments.synthetic.summary import table, told
-from models.profile import write_profile
+from models.profile.profile import write_profile
 
 
 def main() -> None:

@@ -18,17 +18,17 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 
-from controller.steering import probe_spec
+from controller.serving.thought import probe_spec
+from engine.simulated.machine import Machine, profiled_machine
 from experiments import profiling
-from experiments.machine import Machine, profiled_machine
 from experiments.provenance import Provenance
 from experiments.recording import Recording, assembled
 from experiments.synthetic.curves import LONGEST, Synthetic
 from experiments.synthetic.thoughts import BUDGETS, TRIAL, Thoughts, draw
 from experiments.synthetic.vocabulary import FORMAT, Vocabulary
 from experiments.traces import Closing, Trace
-from models.latency import StepTime, mean_context
-from models.profile import Identity, MeasuredPlant, ProbeCost, Profile, thinking_sha256
+from models.profile.plant import StepTime, mean_context
+from models.profile.profile import Identity, MeasuredPlant, ProbeCost, Profile, thinking_sha256
 
 STEP_TIME = StepTime(a=15.9e-3, c=198e-6, g=130e-9)
 STEP_ERROR = 0.12  # root mean square of relative errors on the 150 requests that the fit had not seen

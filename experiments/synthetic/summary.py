@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.steering import probe_spec
+from controller.serving.thought import probe_spec
 from experiments.grid import grid
 from experiments.synthetic.reasoner import Reasoner
 

@@ -10,16 +10,16 @@ from enum import StrEnum
 from itertools import product
 from pathlib import Path
 
-from controller.policy_name import PolicyName
-from controller.registry import PolicySpec
+from controller.policies import PolicyName
+from controller.policies.registry import PolicySpec
 from controller.settings import ControllerSettings
 from experiments.synthetic.curves import Synthetic
 from experiments.traces import records_of
 from experiments.workloads import AnyWorkload
-from models.difficulty import CLASSES
-from models.profile import FILE_NAME
+from models.files.strict_yaml import read
+from models.profile.difficulty import CLASSES
+from models.profile.profile import FILE_NAME
 from models.reasoner import bundled_model
-from models.strict_yaml import read
 
 CONSTANT = (PolicyName.NONE, PolicyName.NO_THINKING, PolicyName.FIXED, PolicyName.BUDGET)  # a threshold and a budget
 

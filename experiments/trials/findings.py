@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.policy_name import PolicyName
+from controller.policies import PolicyName
 from experiments.request_record import RequestRecord
 from experiments.statistics import Difference, difference
 from experiments.trials.experiment import Backend, Experiment, NamedPolicy

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, PercentFormatter
 
 from experiments.trials.findings import Findings, WorkloadFound
-from models.replacement import replacing
+from models.files.replacement import replacing
 
 CANDIDATE = "#b8b8b8"  # constants run for hindsight
 MARKERS = "os^Dv<>PX*ph"

@@ -16,7 +16,7 @@ from experiments.trials.experiment import Backend, Experiment
 from experiments.trials.findings import Findings, PolicyFound, WorkloadFound
 from experiments.trials.paired import Estimate, Paired
 from experiments.trials.trial import described
-from models.replacement import replacing
+from models.files.replacement import replacing
 
 FIGURE = "report.png"
 

@@ -18,7 +18,7 @@ from multiprocessing.connection import wait
 from statistics import median
 from typing import Any
 
-from controller.policy_name import PolicyName
+from controller.policies import PolicyName
 from experiments.provenance import commit, cores, processor
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Backend, Experiment

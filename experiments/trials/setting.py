@@ -8,8 +8,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from controller.objective import Objective, Wishes
-from controller.registry import profile_of
+from controller.planning.objective import Objective, Wishes
+from controller.policies.registry import profile_of
 from experiments.evaluation import Question
 from experiments.questions import bundled_questions
 from experiments.synthetic.reasoner import reasoner
@@ -17,8 +17,8 @@ from experiments.trials.experiment import Backend, Experiment, NamedPolicy, Name
 from experiments.trials.simulated import simulation
 from experiments.trials.trial import QUESTION_SEEDS, Requests, Trial, described, requests, trials
 from models.chat_model import load_chat_model
-from models.latency import Plant
-from models.profile import FILE_NAME, Profile, ProfileError, checksum, identify, read_profile
+from models.profile.plant import Plant
+from models.profile.profile import FILE_NAME, Profile, ProfileError, checksum, identify, read_profile
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from controller.registry import make_policy
+from controller.policies.registry import make_policy
 from controller.settings import FixedSettings
+from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.evaluation import Asked
-from experiments.machine import Machine, VirtualClock, profiled_machine
 from experiments.questions import bundled_questions, calibrated_questions
 from experiments.recording import Recording, recording
 from experiments.request_record import RequestRecord
@@ -21,7 +21,7 @@ from experiments.traces import Trace, TraceError, read_records
 from experiments.trials.experiment import Experiment
 from experiments.trials.trial import Trial, requests
 from models.chat_model import load_chat_model
-from models.profile import Profile, identify, read_profile
+from models.profile.profile import Profile, identify, read_profile
 
 SURE, UNSURE = 0.0, -30.0  # log p of an oracle's tokens
 

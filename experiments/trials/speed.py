@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from experiments.request_record import RequestRecord
-from models.latency import Plant
+from models.profile.plant import Plant
 
 
 def relative_speed(records: Sequence[RequestRecord], plant: Plant) -> float:

@@ -30,7 +30,7 @@ from experiments.trials.paired import Paired, paired
 from experiments.trials.running import Play
 from experiments.trials.setting import Setting
 from experiments.trials.trial import Trial, described, scaled
-from models.replacement import replacing
+from models.files.replacement import replacing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from experiments.workloads.modulated import Diurnal, FlashCrowd, Mmpp, Step
 from experiments.workloads.recorded import Rates, Trace
 from experiments.workloads.renewal import Gamma, Poisson
 from experiments.workloads.workload import Workload
-from models.strict_yaml import read
+from models.files.strict_yaml import read
 
 AnyWorkload: TypeAlias = Poisson | Gamma | Mmpp | Step | Diurnal | FlashCrowd | Trace | Rates
 """As the type of a field it makes models.strict_yaml read any workload there."""

@@ -93,17 +93,17 @@ def command(
     """
     import time
 
-    from controller.policy_table import write_policy_table
-    from controller.restriction import within_risk
+    from controller.planning.solving import SolverError
+    from controller.policies.restricted import within_risk
     from controller.settings import ControllerSettings
-    from controller.solving import SolverError
     from experiments.analysis.analysis import analyse, effort, write_json
     from experiments.analysis.log import LogError, read_log
+    from experiments.analysis.policy_table import write_policy_table
     from experiments.analysis.situation import situation
     from experiments.analysis.tables import tables
-    from models.profile import FILE_NAME, ProfileError, read_profile
+    from models.files.strict_yaml import ConfigError, read
+    from models.profile.profile import FILE_NAME, ProfileError, read_profile
     from models.reasoner import bundled_model
-    from models.strict_yaml import ConfigError, read
 
     if rate is not None and rates is not None:
         raise click.UsageError("--rate and --rates say the same, give one of them")

@@ -82,9 +82,9 @@ def command(
 
     import torch
 
-    from controller.steering import probe_spec
+    from controller.serving.thought import probe_spec
     from engine.base import EngineError
-    from engine.opening import open_engine
+    from engine.registry import open_engine
     from experiments import profiling
     from experiments.evaluation import evaluation_loop
     from experiments.profile_summary import summary
@@ -101,10 +101,10 @@ def command(
     )
     from laser.deployment import BUNDLED_NAME
     from models.chat_model import load_chat_model
-    from models.profile import FILE_NAME, identify, write_profile
+    from models.files.strict_yaml import ConfigError
+    from models.profile.profile import FILE_NAME, identify, write_profile
     from models.reasoner import bundled_model
     from models.score import Score
-    from models.strict_yaml import ConfigError
     from models.thinking import Keep
     from models.tokenizer import TokenizerError
 

@@ -42,7 +42,7 @@ def command(seconds: float, seed: int, port: int) -> None:
     from laser.demo import SHARE, Demo, Traffic
     from laser.terminal.demo_summary import failures, table
     from laser.terminal.feed import FeedError
-    from models.profile import FILE_NAME, ProfileError, read_profile
+    from models.profile.profile import FILE_NAME, ProfileError, read_profile
     from models.reasoner import bundled_model
 
     replace_unknown_characters()

@@ -7,10 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.engine_kind import EngineKind
-from engine.exllama_config import CacheType
-from engine.opening import EngineSettings
-from engine.runner import Runner
+from engine.exllama.config import CacheType
+from engine.registry import EngineKind, EngineSettings
+from engine.torch.config import Runner
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

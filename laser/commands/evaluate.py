@@ -86,9 +86,9 @@ def command(
     import numpy as np
     import torch
 
-    from controller.policies import Limits
+    from controller.policy import Limits
     from engine.base import EngineError
-    from engine.opening import open_engine
+    from engine.registry import open_engine
     from experiments import sweeps
     from experiments.evaluation import FULL_THOUGHT, evaluation_loop, record
     from experiments.provenance import provenance
@@ -97,8 +97,8 @@ def command(
     from experiments.report import evaluation, write_json, write_records
     from experiments.summary import summary
     from models.chat_model import load_chat_model
+    from models.files.strict_yaml import ConfigError
     from models.reasoner import bundled_model
-    from models.strict_yaml import ConfigError
     from models.tokenizer import TokenizerError
 
     torch.set_num_threads(1)

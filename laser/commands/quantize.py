@@ -29,7 +29,7 @@ def command(model: Path, out_dir: Path, bits: float, head_bits: str, work: Path 
     An interrupted run continues where it stopped when the same command is given again.
     """
     from engine.base import EngineError
-    from engine.exllama_quantise import quantise
+    from engine.exllama.quantise import quantise
 
     work = out_dir.with_name(f"{out_dir.name}.work") if work is None else work
     try:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.policy_name import PolicyName
+from controller.policies import PolicyName
 from laser.logs import set_up
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def command(config_file: Path | None, **flags: Any) -> None:
 
 def _configuration(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
     from laser.config import load_config
-    from models.strict_yaml import ConfigError
+    from models.files.strict_yaml import ConfigError
 
     try:
         return load_config(file, flags)
@@ -112,7 +112,7 @@ def _configuration(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
 def _guard(config: ServeConfig) -> None:
     """Nobody but this machine is served by accident, and bad keys are known before the model is loaded."""
     from laser.keys import KeyRing
-    from models.strict_yaml import ConfigError
+    from models.files.strict_yaml import ConfigError
 
     try:
         KeyRing(config.keys, time.monotonic)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from controller.policy_name import PolicyName
+from controller.policies import PolicyName
 
 UNKNOWN = (PolicyName.AUTO, PolicyName.MARGIN, PolicyName.NO_THINKING)  # a server's choice; nothing was recorded
 POLICIES = [name.value for name in PolicyName if name not in UNKNOWN]
@@ -95,9 +95,9 @@ def command(
 
     import numpy as np
 
-    from controller.registry import PolicySpec, make_policy
+    from controller.policies.registry import PolicySpec, make_policy
     from controller.settings import SettingsFile
-    from experiments.machine import VirtualClock, profiled_machine
+    from engine.simulated.machine import VirtualClock, profiled_machine
     from experiments.provenance import provenance
     from experiments.question_files import QuestionError, file_questions
     from experiments.questions import bundled_questions, calibrated_questions
@@ -107,9 +107,9 @@ def command(
     from experiments.traces import TraceError, read_records, records_of
     from experiments.workloads import Gamma, Poisson, Workload, WorkloadError, read_workload
     from models.chat_model import load_chat_model
-    from models.profile import FILE_NAME, ProfileError, identify, read_profile
+    from models.files.strict_yaml import ConfigError
+    from models.profile.profile import FILE_NAME, ProfileError, identify, read_profile
     from models.reasoner import bundled_model
-    from models.strict_yaml import ConfigError
     from models.tokenizer import TokenizerError
 
     if (workload_file is None) == (rate is None):

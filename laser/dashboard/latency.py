@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from controller.view import Ended
+from controller.serving.status import Ended
 from engine.base import FinishReason
 from laser.controller_schema import ControllerReport
 from laser.dashboard.schema import Attainment, Latency
-from models.difficulty import CLASSES
+from models.profile.difficulty import CLASSES
 
 ANY = "any"  # the class of all requests where classes make no difference
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from controller.view import View
+from controller.serving.status import View
 from laser.controller_schema import ControllerReport
 from laser.dashboard.recorder import Recorder
 from laser.dashboard.schema import Status

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from controller.view import Ended, View
+from controller.serving.status import Ended, View
 from laser.controller_schema import ControllerReport
 from laser.dashboard.latency import latency, slos
 from laser.dashboard.schema import Point, Status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from controller.view import Ended, Running
+from controller.serving.status import Ended, Running
 from engine.base import Load
 from laser.controller_schema import ControllerReport, Estimated, LimitsReport
 

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from controller.view import Ended, Running, Stage
+from controller.serving.status import Ended, Running, Stage
 from laser.controller_schema import LimitsReport
 from laser.dashboard.schema import Status
 from laser.terminal.chart import Band, Series, chart

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from controller.request import ExitReason
-from controller.view import Ended, Stage
+from controller.serving.request import ExitReason
+from controller.serving.status import Ended, Stage
 from engine.base import FinishReason
 from laser.controller_schema import LimitsReport
 from laser.dashboard.schema import Latency, Status

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from controller.admission import AdmissionLimits
-from controller.loop import ServingLoop
-from controller.policies import FixedPolicy, Limits, Policy
-from controller.repetition import LoopDetection
-from controller.reply import Channel, Delta
-from controller.request import Checkpoint, Outcome, ReasoningRequest, RequestId
-from controller.watch import Watcher
+from controller.policy import FixedPolicy, Limits, Policy, Watcher
+from controller.serving.admission import AdmissionLimits
+from controller.serving.loop import ServingLoop
+from controller.serving.repetition import LoopDetection
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Checkpoint, Outcome, ReasoningRequest, RequestId
 from engine.base import Engine, Event, Load, Probed, ProbeId, ProbeSpec, Request, SequenceId
 from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
 from models.tokenizer import ChatTokenizer
@@ -130,8 +129,8 @@ class Bench:
         loops: LoopDetection | None = None,
         engine: Engine | None = None,  # None: the torch engine on the model in the directory
     ) -> None:
-        from engine.load import load_model
-        from engine.torch_engine import TorchEngine, TorchEngineConfig
+        from engine.torch.engine import TorchEngine, TorchEngineConfig
+        from engine.torch.load import load_model
 
         self.directory, self.tokenizer = directory, tokenizer
         self.thinking = ThinkingTokens(form, tokenizer)

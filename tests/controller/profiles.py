@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.latency import Plant, StepTime
-from models.quality import OperatingPoint, Profile
+from models.profile.plant import Plant, StepTime
+from models.profile.tables import OperatingPoint, Profile
 
 GPU = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
 CLASSES = ("easy", "medium", "hard")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from engine.base import Engine, ProbeSpec
-from experiments.machine import Machine, VirtualClock
-from experiments.simulated_model import Course, Trial
-from experiments.simulator import SimulatedEngine
-from models.latency import StepTime
+from engine.simulated.engine import SimulatedEngine
+from engine.simulated.machine import Machine, VirtualClock
+from engine.simulated.model import Course, Trial
+from models.profile.plant import StepTime
 from tests.tiny_models import VOCABULARY, Oracle, save_model
 
 ON_GPU = "LASER_GPU" in os.environ
@@ -112,7 +112,7 @@ def engine_under_test(
 
 def exllama_engine(way: str) -> EngineUnderTest:
     """The ExLlamaV2 engine over a model of digests, with pages of 8 tokens, so that page ends are everywhere."""
-    from engine.exllama_config import ProbeWay
+    from engine.exllama.config import ProbeWay
     from tests.engine.exllama import open_exllama
     from tests.engine.history_model import HistoryOracle
 
@@ -126,7 +126,7 @@ def exllama_engine(way: str) -> EngineUnderTest:
 
 def rows_of(way: str) -> Callable[[int, int], int]:
     """What a probe of the ExLlamaV2 engine has cost, by its suffix's tokens and its steps."""
-    from engine.exllama_config import ProbeWay
+    from engine.exllama.config import ProbeWay
 
     def rows_after(suffix: int, steps: int) -> int:
         match ProbeWay(way):
@@ -142,8 +142,8 @@ def rows_of(way: str) -> Callable[[int, int], int]:
 
 def gpu_engine(way: str) -> EngineUnderTest:
     """The ExLlamaV2 engine on the bundled model, on a GPU: pages of 256 tokens, so 32 times the cells."""
-    from engine.exllama_config import ExLlamaConfig, ProbeWay
-    from engine.exllama_load import load_exllama
+    from engine.exllama.config import ExLlamaConfig, ProbeWay
+    from engine.exllama.load import load_exllama
     from models.reasoner import bundled_model
 
     class HalfPrecision(Oracle):
@@ -154,7 +154,7 @@ def gpu_engine(way: str) -> EngineUnderTest:
     directory = bundled_model()
 
     def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
-        from engine.exllama_engine import ExLlamaEngine
+        from engine.exllama.engine import ExLlamaEngine
 
         config = ExLlamaConfig(cells=32 * cells, max_batch=max_batch, prefill_chunk=prefill_chunk, way=ProbeWay(way))
         return ExLlamaEngine(load_exllama(directory, config), config)
@@ -165,9 +165,9 @@ def gpu_engine(way: str) -> EngineUnderTest:
 def torch_engine(
     runner: str, architecture: str, model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
 ) -> EngineUnderTest:
-    from engine.load import load_model
-    from engine.runner import Runner
-    from engine.torch_engine import TorchEngine, TorchEngineConfig
+    from engine.torch.config import Runner
+    from engine.torch.engine import TorchEngine, TorchEngineConfig
+    from engine.torch.load import load_model
 
     model = load_model(model_directory(architecture), Runner(runner))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.exllama_config import ExLlamaConfig
+from engine.exllama.config import ExLlamaConfig
 from tests.engine.history_model import MAX_POSITIONS, HistoryModel, import_exllamav2
 
 
@@ -16,8 +16,8 @@ def open_exllama(
     dynamic.PAGED_PAGE_SIZE = page  # flash-attn wants 256 on a GPU, the page table takes any
     from exllamav2 import ExLlamaV2Cache
 
-    from engine.exllama_engine import ExLlamaEngine
-    from engine.exllama_load import ExLlamaModel
+    from engine.exllama.engine import ExLlamaEngine
+    from engine.exllama.load import ExLlamaModel
 
     model = HistoryModel() if model is None else model
     cache = ExLlamaV2Cache(model, max_seq_len=cells // page * page)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.exllama_load import import_exllamav2 as import_package
+from engine.exllama.load import import_exllamav2 as import_package
 from tests.tiny_models import VOCABULARY, Oracle
 
 MAX_POSITIONS = 512

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.request import ExitReason
+from controller.serving.request import ExitReason
 from experiments.evaluation import Asked, Question, Record
 
 

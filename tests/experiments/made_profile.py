@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from models.certificate import certify
-from models.latency import StepTime
-from models.profile import MeasuredPlant, Profile
+from models.profile.certificate import certify
+from models.profile.plant import StepTime
+from models.profile.profile import MeasuredPlant, Profile
 from tests.models.made_profile import PROFILE
 
 THRESHOLDS = (None, 0.97, 0.95, 0.9, 0.8, 0.65, 0.5)

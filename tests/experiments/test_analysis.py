@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controller.control import Controller
-from controller.objective import Objective
-from controller.optimizer import Optimizer
-from controller.plan import Plan
-from controller.plan import Situation as PlannedFor
-from controller.planner import Planner
-from controller.policy_map import PolicyMapper
+from controller.controller import Controller
+from controller.planning.joint_program import Optimizer
+from controller.planning.objective import Objective
+from controller.planning.plan import Plan
+from controller.planning.plan import Situation as PlannedFor
+from controller.planning.planner import Planner
+from controller.planning.policy_map import PolicyMapper
 from controller.settings import SettingsFile
 from experiments.analysis import maps, sweep
 from experiments.analysis.capacity import capacity, largest_rate, sheds_from

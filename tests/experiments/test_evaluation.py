@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controller.policies import Limits
-from controller.request import ExitReason
+from controller.policy import Limits
+from controller.serving.request import ExitReason
 from engine.base import CapacityError
-from engine.load import load_model
-from engine.torch_engine import TorchEngine, TorchEngineConfig
+from engine.torch.engine import TorchEngine, TorchEngineConfig
+from engine.torch.load import load_model
 from experiments.evaluation import Question, Record, evaluation_loop, record
 from experiments.questions import bundled_questions
 from experiments.sweeps import exit_point, replay

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controller.policies import Limits
+from controller.policy import Limits
 from engine.base import ProbeSpec
-from engine.load import load_model
-from engine.torch_engine import TorchEngine
+from engine.torch.engine import TorchEngine
+from engine.torch.load import load_model
 from experiments.evaluation import Asked, evaluation_loop, record
 from experiments.grid import Grid, grid
 from experiments.questions import bundled_questions

@@ -14,7 +14,7 @@ from experiments.plots import draw
 from experiments.report import evaluation
 from experiments.summary import summary
 from experiments.sweeps import served
-from models.replacement import replacing
+from models.files.replacement import replacing
 from tests.experiments.made import asked, recorded
 
 

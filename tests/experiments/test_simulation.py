@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controller.control import Controller
-from controller.load_rule import LoadRule, LoadRuleSettings
-from controller.loop import ServingLoop
-from controller.plan import Plan, Situation
-from controller.planner import Planner
-from controller.policies import FixedPolicy, Limits, Policy
+from controller.controller import Controller
+from controller.planning.plan import Plan, Situation
+from controller.planning.planner import Planner
+from controller.policies.load_rule import LoadRule, LoadRuleSettings
+from controller.policy import FixedPolicy, Limits, Policy
+from controller.serving.loop import ServingLoop
 from controller.settings import SettingsFile
 from engine.base import EngineError, Event, ProbeSpec
-from engine.torch_engine import TorchEngine, TorchEngineConfig
+from engine.simulated.machine import Machine, VirtualClock, profiled_machine
+from engine.torch.engine import TorchEngine, TorchEngineConfig
 from engine.wrapper import EngineWrapper
 from experiments.evaluation import Question, evaluation_loop
-from experiments.machine import Machine, VirtualClock, profiled_machine
 from experiments.questions import bundled_questions
 from experiments.recording import Recording, recording
 from experiments.request_record import RequestRecord
@@ -36,7 +36,7 @@ from experiments.traces import (
 )
 from experiments.workloads import Gamma, Poisson
 from models.chat_model import ChatModel, load_chat_model
-from models.latency import StepTime
+from models.profile.plant import StepTime
 from models.reasoner import bundled_model
 from models.score import Score
 from tests.models.made_profile import PROFILE as MADE
@@ -108,7 +108,7 @@ class Recorded:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    from engine.load import load_model
+    from engine.torch.load import load_model
 
     chat = load_chat_model(bundled_model())
     questions = bundled_questions(PER_BENCHMARK, 5)

@@ -14,7 +14,7 @@ from experiments.trials.running import counts, slowed
 from experiments.trials.setting import Setting
 from experiments.trials.speed import relative_speed
 from experiments.trials.store import Store
-from models.latency import Plant, StepTime
+from models.profile.plant import Plant, StepTime
 
 PLANT = Plant(step_time=StepTime(a=1.5e-3, c=2e-4), max_batch=8)
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.base import CapacityError, Engine, ProbeSpec
-from engine.load import load_model
-from engine.torch_engine import TorchEngine, TorchEngineConfig
+from engine.torch.engine import TorchEngine, TorchEngineConfig
+from engine.torch.load import load_model
 from experiments.step_times import Timed, batches, decode_steps, fit, probe_seconds
-from models.latency import StepTime
+from models.profile.plant import StepTime
 from models.reasoner import bundled_model
 
 PROMPT = tuple(range(20, 60))

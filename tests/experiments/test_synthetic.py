@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controller.policies import FixedPolicy, Limits
-from controller.steering import probe_spec
+from controller.policy import FixedPolicy, Limits
+from controller.serving.thought import probe_spec
+from engine.simulated.machine import VirtualClock
 from experiments.grid import grid
-from experiments.machine import VirtualClock
 from experiments.simulation import simulate
 from experiments.synthetic.curves import LENGTHS, Curve, Synthetic
 from experiments.synthetic.reasoner import CELLS, Reasoner, reasoner
@@ -22,7 +22,7 @@ from experiments.trials.findings import Findings
 from experiments.trials.report import report
 from experiments.trials.setting import Setting
 from experiments.trials.simulated import simulation
-from models.strict_yaml import ConfigError
+from models.files.strict_yaml import ConfigError
 
 CURVES = tuple(Curve)
 TEXT = """\

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controller.policies import Limits
-from controller.policy_name import PolicyName
+from controller.policies import PolicyName
+from controller.policy import Limits
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import (
     Backend,
@@ -29,7 +29,7 @@ from experiments.trials.paired import paired
 from experiments.trials.store import Store, StoreError
 from experiments.trials.trial import requests, scaled, trials
 from experiments.workloads import Mmpp, Poisson, Trace
-from models.strict_yaml import ConfigError
+from models.files.strict_yaml import ConfigError
 
 SLO = Slo(easy=1.0, medium=2.0, hard=3.0)
 TEXT = """\

@@ -9,8 +9,8 @@ from experiments.evaluation import Asked
 from experiments.questions import bundled_questions
 from experiments.traces import Closing, Trace, TraceLog, questions_sha256
 from models.chat_model import load_chat_model
-from models.difficulty import FEATURES, Difficulty
-from models.profile import identify, write_profile
+from models.profile.difficulty import FEATURES, Difficulty
+from models.profile.profile import identify, write_profile
 from models.reasoner import bundled_model
 from tests.experiments.made_profile import made_profile
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from controller.policy_table import read_policy_table
+from experiments.analysis.policy_table import read_policy_table
 from laser.cli import main
-from models.profile import write_profile
+from models.profile.profile import write_profile
 from tests.experiments.made_profile import made_profile
 
 FIGURES = ("fronts", "policy_map", "policy_cuts", "prices", "capacity", "checks", "wrong_beliefs")

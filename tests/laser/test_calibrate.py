@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from laser.cli import main
-from models.certificate import certify
 from models.chat_model import load_chat_model
-from models.profile import Profile, identify, read_profile
+from models.profile.certificate import certify
+from models.profile.profile import Profile, identify, read_profile
 from models.reasoner import bundled_model
 
 QUICK = ("-n", "14", "--epsilon", "0.5", "--delta", "0.1", "--max-tokens", "320")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from engine.engine_kind import EngineKind
-from engine.exllama_config import CacheType
-from engine.runner import Runner
+from engine.exllama.config import CacheType
+from engine.registry import EngineKind
+from engine.torch.config import Runner
 from laser.config import ServeConfig, load_config
-from models.strict_yaml import ConfigError
+from models.files.strict_yaml import ConfigError
 
 
 def written(directory: Path, text: str) -> Path:

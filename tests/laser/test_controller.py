@@ -17,8 +17,8 @@ from controller.replay import read_decisions, replay
 from laser.config import PolicyName, ServeConfig, load_config
 from laser.deployment import deploy
 from models.chat_model import load_chat_model
-from models.profile import FILE_NAME, Profile, ProfileError, identify, write_profile
-from models.strict_yaml import ConfigError
+from models.files.strict_yaml import ConfigError
+from models.profile.profile import FILE_NAME, Profile, ProfileError, identify, write_profile
 from tests.experiments.made_profile import made_profile
 from tests.laser.live_server import LiveServer, running, save_random_model, wait_until
 

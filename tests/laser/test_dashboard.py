@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from controller.request import ExitReason
-from controller.view import Ended, View
+from controller.serving.request import ExitReason
+from controller.serving.status import Ended, View
 from engine.base import FinishReason, Load
 from laser.config import PolicyName
 from laser.controller_schema import ControllerReport, LimitsReport

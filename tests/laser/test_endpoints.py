@@ -11,8 +11,8 @@ import httpx
 import openai
 import pytest
 
-from controller.reply import Channel, Delta
-from controller.request import Outcome
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Outcome
 from engine.base import FinishReason
 from laser.reply_shape import Identity
 from laser.responses import ResponsesShape

@@ -17,10 +17,10 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from controller.loop import ServingLoop
-from controller.policies import FixedPolicy
-from controller.reply import Channel, Delta
-from controller.request import Outcome, ReasoningRequest
+from controller.policy import FixedPolicy
+from controller.serving.loop import ServingLoop
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Outcome, ReasoningRequest
 from engine.base import Engine, EngineBrokenError, Event, FinishReason
 from engine.wrapper import EngineWrapper
 from laser.commands.serve import _listen, _run

@@ -18,9 +18,9 @@ from controller.settings import ControllerSettings
 from experiments.questions import bundled_questions
 from laser.cli import main
 from models.chat_model import load_chat_model
-from models.profile import read_profile
+from models.files.strict_yaml import read
+from models.profile.profile import read_profile
 from models.reasoner import bundled_model
-from models.strict_yaml import read
 from tests.laser.live_server import wait_until
 from tests.laser.made_calibration import COUNT, SEED, save_calibration
 

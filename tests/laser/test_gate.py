@@ -24,7 +24,7 @@ from laser.logs import FIELDS, JsonFormatter, TextFormatter
 from laser.reply_shape import event
 from laser.server import create_app
 from laser.service import Service
-from models.strict_yaml import ConfigError
+from models.files.strict_yaml import ConfigError
 from tests.laser.live_server import WAIT_S, LiveServer, chat, running, wait_until
 
 ALICE, BOB, ROOT = "sk-alice-0001", "sk-bob-00002", "sk-root-00003"

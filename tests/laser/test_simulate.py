@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from laser.cli import main
-from models.profile import read_profile, write_profile
+from models.profile.profile import read_profile, write_profile
 from tests.laser.made_calibration import save_calibration
 
 

@@ -21,8 +21,8 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from controller.request import ExitReason
-from controller.view import Running, Stage
+from controller.serving.request import ExitReason
+from controller.serving.status import Running, Stage
 from laser.cli import main
 from laser.config import ServeConfig
 from laser.controller_schema import LimitsReport

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.certificate import certify
-from models.difficulty import FEATURES, Difficulty
-from models.latency import StepTime
-from models.profile import Identity, MeasuredPlant, ProbeCost, Profile
+from models.profile.certificate import certify
+from models.profile.difficulty import FEATURES, Difficulty
+from models.profile.plant import StepTime
+from models.profile.profile import Identity, MeasuredPlant, ProbeCost, Profile
 
 MODEL = Identity(name="tiny", weights_sha256="ab" * 32, thinking_sha256="cd" * 32)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from models.strict_yaml import ConfigError
+from models.files.strict_yaml import ConfigError
 from models.thinking import Keep, ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat, read_format
 from models.tokenizer import ChatTokenizer
 

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from models.replacement import replacing
+from models.files.replacement import replacing
 
 BLUE, ORANGE, GREEN, RED, DARK, MUTED = "#1f5fa8", "#d9722e", "#3b8f5a", "#b3312c", "#222222", "#8a8a8a"
 

@@ -11,9 +11,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 
-from controller.policy_table import PolicyTable
 from experiments.analysis.maps import Mapped
 from experiments.analysis.plots.canvas import canvas, class_colours, save
+from experiments.analysis.policy_table import PolicyTable
 from experiments.analysis.situation import Situation
 
 NEVER, UNBOUND = "never", "none"  # closed early; a budget

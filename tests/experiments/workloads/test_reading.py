@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.workloads import AnyWorkload, Diurnal, FlashCrowd, Gamma, Mmpp, Poisson, Step, Trace, read_workload
-from models.strict_yaml import ConfigError, read
+from models.files.strict_yaml import ConfigError, read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

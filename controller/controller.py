@@ -1,0 +1,388 @@
+"""The load-aware policy: estimates the load, has it solved for, and looks up what holds now.
+
+A tick of the inner loop, at most every `inner_s`: count what has come → take what the solver has → the price for the
+number in the system → a certified point of each class → limits, which every running thought reads at its checkpoints.
+Every `outer_s`, or when the load has changed, the solver is asked anew. There are no threads, files or clocks in here:
+time comes with `tick`, and a solver, settings and a sink for decisions are handed in.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from controller.decision_log import record
+from controller.estimation.estimator import LoadEstimate, LoadEstimator
+from controller.planning import bisection as fallback
+from controller.planning.decision import Decision
+from controller.planning.plan import Plan, Situation, Solver
+from controller.policy import Limits
+from controller.selection import Held, cheapest, choose, move
+from controller.settings import ControllerSettings, PriceSource, SettingsSource
+from controller.status import ControllerState, Rung, Solves
+from models.profile.certificate import Certificate
+from models.profile.plant import Plant
+from models.profile.profile import NEVER, Profile
+
+log = logging.getLogger(__name__)
+
+STEPS_A_SECOND = 10.0  # decode steps that are filtered at most: one takes some 50 µs
+
+
+class Controller:
+    """A Policy and a Watcher. All calls but `state` come from the engine's thread."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        settings: SettingsSource,
+        solver: Solver,
+        max_batch: int | None = None,
+        sink: Callable[[Mapping[str, Any]], None] | None = None,
+        complaints: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """`max_batch`: the engine's, where it isn't the profile's. `complaints`: what is wrong with the sink, if so."""
+        self._profile = profile
+        self._quality = profile.quality()
+        self._certified = frozenset(
+            (profile.thresholds[i], profile.budgets[j]) for i, j in profile.points(certified_only=True)
+        )
+        self._plant = profile.queue()
+        if max_batch is not None:
+            self._plant = replace(self._plant, max_batch=max_batch)
+        self._index = {name: d for d, name in enumerate(profile.classes)}
+        self._file = settings
+        self._solver = solver
+        self._sink = sink
+        self._complaints = complaints
+        self._objective = settings.settings.objective.at(profile.reply_s)
+        self._estimator = self._new_estimator(settings.settings)
+        self._counts = [0.0] * len(profile.classes)
+        self._last: float | None = None  # the loop's clock at the last look-up
+        self._time = 0.0  # the controller's own clock: jumps left out
+        self._stepped_s = 0.0  # decoded since a step was last filtered
+        self._jumps = 0
+        self._plan: Plan | None = None
+        self._asked: Situation | None = None
+        self._waiting_since: float | None = None
+        self._solves = Solves()
+        self._stand_in: tuple[float, Decision] | None = None  # of the price bisection, and when
+        self._failure: str | None = None
+        safe = cheapest(self._quality)
+        self._held: Held | None = None
+        self._points = safe
+        self._limits: dict[str | None, Limits] = {}
+        self._hand_out(safe)
+        self._state = self._seen(
+            self._estimator.estimate,
+            0,
+            Rung.SAFE_POINT,
+            safe,
+            price=None,
+            slo_steps=None,
+            decision=None,
+            problems=(),
+        )
+
+    # --- Policy -----------------------------------------------------------------------------------------------------
+
+    def limits(self, difficulty: str | None) -> Limits:
+        """The certified point now in force for a class; an unknown one is taken for the hardest."""
+        return self._limits.get(difficulty) or self._limits[None]
+
+    # --- Watcher ----------------------------------------------------------------------------------------------------
+
+    def arrived(self, difficulty: str | None) -> None:
+        self._counts[self._place(difficulty)] += 1.0
+
+    def finished(self, difficulty: str | None, tokens: int) -> None:
+        d = self._place(difficulty)
+        predicted = float(self._quality.tokens[d, self._points[d]])
+        self._estimator.finished(self._quality.classes[d], tokens, predicted)
+
+    def stepped(self, batch: int, context: float, seconds: float) -> None:
+        if not 0.0 < seconds <= self._file.settings.gap_s:  # the clock has jumped, or nothing did
+            self._estimator.rejected += 1
+            return
+        self._stepped_s += seconds
+        if self._stepped_s * STEPS_A_SECOND >= 1.0:
+            self._stepped_s = 0.0
+            self._estimator.step(batch, context, seconds)
+
+    def tick(self, now: float, in_system: int) -> None:
+        last = self._last
+        if last is not None and 0.0 <= now - last < self._file.settings.inner_s:
+            return
+        if not math.isfinite(now):
+            self._jumps += 1
+            return
+        self._last = now
+        if last is None:
+            elapsed = 0.0
+        elif 0.0 <= now - last <= self._file.settings.gap_s:
+            elapsed = now - last
+        else:
+            self._jumps += 1
+            elapsed = -1.0  # nobody knows
+        try:
+            self._look(elapsed, in_system)
+        except Exception as error:  # whatever is wrong in here, thoughts are still bounded by certified limits
+            failure = f"the controller failed: {type(error).__name__}: {error}"
+            if failure != self._failure:
+                log.exception("the controller failed; it holds the safe point until it can decide again")
+            self._failure = failure
+            self._held = None
+            safe = cheapest(self._quality)
+            self._hand_out(safe)
+            self._state = replace(
+                self._state,
+                time_s=self._time,
+                in_system=in_system,
+                rung=Rung.SAFE_POINT,
+                limits=self._named(safe),
+                target=self._named(safe),
+                price=None,
+                problems=(failure, *self._problems(self._file.settings)),
+            )
+
+    # --- for whoever looks ------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ControllerState:
+        """What holds now. From any thread."""
+        return self._state
+
+    @property
+    def certified(self) -> frozenset[tuple[float | None, int | None]]:
+        """The thresholds and budgets that may be handed out."""
+        return self._certified
+
+    @property
+    def certificate(self) -> Certificate:
+        """What says so."""
+        return self._profile.certificate
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def _look(self, elapsed: float, in_system: int) -> None:
+        if self._file.refresh():
+            self._resettle()
+        settings = self._file.settings
+        known = elapsed >= 0.0
+        elapsed = elapsed if known else settings.inner_s
+        self._time += elapsed
+        if elapsed > 0.0:
+            counts, self._counts = self._counts, [0.0] * len(self._counts)
+            self._estimator.arrivals(counts if known else None, elapsed)
+        self._take()
+        estimate = self._estimator.estimate
+        self._ask(estimate, settings)
+
+        rung, price, decision = self._rung(estimate, settings, in_system)
+        before, floors = self._held, True
+        steps = self._steps(estimate, in_system)
+        if price is None:
+            target = cheapest(self._quality)
+        else:
+            # Floors are kept where the planned mixture keeps them: in an overload they give way together.
+            floors = decision is None or not bool(np.any(decision.slack.floor > 0.0))
+            target = choose(
+                self._quality,
+                self._objective,
+                price=price,
+                work_ratio=estimate.work_ratio,
+                before=None if before is None else before.target,
+                floors=floors,
+                steps=steps,
+            )
+        held = move(self._quality, self._objective, target=target, before=before, elapsed_s=elapsed)
+        self._held = held
+        self._hand_out(held.points)
+        self._failure = None
+        problems = self._problems(settings)
+        self._state = self._seen(
+            estimate,
+            in_system,
+            rung,
+            held.target,
+            price=price,
+            slo_steps=steps,
+            decision=decision,
+            problems=problems,
+        )
+        if self._sink is not None and (in_system or before is None or held != before):
+            self._sink(
+                record(
+                    self._state,
+                    quality=self._quality,
+                    before=before,
+                    held=held,
+                    elapsed_s=elapsed,
+                    floors=floors,
+                    plan=self._plan,
+                    objective=self._objective,
+                )
+            )
+
+    def _take(self) -> None:
+        """What the solver has, if anything."""
+        answer = self._solver.answer()
+        if answer is None:
+            return
+        self._waiting_since = None
+        if isinstance(answer, Exception):
+            error = f"{type(answer).__name__}: {answer}"
+            self._solves = replace(self._solves, failed=self._solves.failed + 1, error=error)
+        elif not all(map(math.isfinite, answer.prices)):
+            self._solves = replace(self._solves, failed=self._solves.failed + 1, error="a price is not finite")
+        else:
+            self._plan = answer
+            solved = self._solves.solved + 1
+            self._solves = replace(self._solves, solved=solved, error=None, solve_s=answer.solve_s)
+
+    def _ask(self, estimate: LoadEstimate, settings: ControllerSettings) -> None:
+        """Have the load solved for, if it is time or much has changed."""
+        asked = self._asked
+        if asked is not None:
+            since = self._time - asked.time_s
+            if since < settings.outer_s and not (
+                since >= settings.soonest_s and _changed(asked, estimate, settings.change)
+            ):
+                return
+        situation = Situation(
+            number=self._solves.asked + 1,
+            time_s=self._time,
+            load=estimate.load,
+            plant=replace(self._plant, step_time=estimate.step_time),
+            objective=self._objective,
+            rows=settings.rows,
+        )
+        self._solver.ask(situation)
+        self._asked = situation
+        self._solves = replace(self._solves, asked=situation.number)
+        if self._waiting_since is None:
+            self._waiting_since = self._time
+
+    def _rung(
+        self, estimate: LoadEstimate, settings: ControllerSettings, in_system: int
+    ) -> tuple[Rung, float | None, Decision | None]:
+        """Who decides now, at what price, and what was planned."""
+        plan = self._plan
+        if plan is not None and self._time - plan.situation.time_s <= settings.stale_s:
+            if settings.price is PriceSource.JOINT_PROGRAM:
+                return Rung.JOINT_PROGRAM, plan.decision.prices.token, plan.decision
+            return Rung.POLICY_MAP, plan.price(in_system), plan.decision
+        if self._stand_in is None or self._time - self._stand_in[0] >= min(settings.outer_s, settings.deadline_s):
+            try:
+                plant = replace(self._plant, step_time=estimate.step_time)
+                decision = fallback.decide(self._quality, self._objective, estimate.load, plant)
+                self._stand_in = self._time, decision
+            except (ValueError, ArithmeticError) as error:
+                self._failure = f"price bisection failed: {error}"
+                return Rung.SAFE_POINT, None, None
+        return Rung.PRICE_BISECTION, self._stand_in[1].prices.token, self._stand_in[1]
+
+    def _steps(self, estimate: LoadEstimate, in_system: int) -> tuple[float, ...] | None:
+        """How many decode steps each class's SLO leaves a request that comes now."""
+        if not self._objective.slo_s:
+            return None
+        plant = replace(self._plant, step_time=estimate.step_time)
+        tokens = self._quality.tokens[np.arange(len(self._points)), list(self._points)]
+        usual = float((estimate.mix * estimate.work_ratio) @ tokens)
+        return tuple(plant.steps_within(seconds, in_system, usual) for seconds in self._objective.slo_s)
+
+    def _resettle(self) -> None:
+        """New settings are in force: beliefs stay, unless it is them that were changed."""
+        settings = self._file.settings
+        log.info("new controller settings are in force")
+        self._objective = settings.objective.at(self._profile.reply_s)
+        if settings.estimator != self._estimator_settings:
+            self._estimator = self._new_estimator(settings)
+        self._asked = self._stand_in = None
+
+    def _new_estimator(self, settings: ControllerSettings) -> LoadEstimator:
+        self._estimator_settings = settings.estimator
+        step_time = replace(settings.estimator.step_time, initial=self._plant.step_time)
+        return LoadEstimator(self._profile.classes, replace(settings.estimator, step_time=step_time))
+
+    def _place(self, difficulty: str | None) -> int:
+        return self._index.get(difficulty, len(self._index) - 1) if difficulty is not None else len(self._index) - 1
+
+    def _named(self, points: tuple[int, ...]) -> tuple[Limits, ...]:
+        """Points as limits: the one place where they become so, and where none may be uncertified."""
+        limits = []
+        for k in points:
+            point = self._quality.points[k]
+            threshold = None if point.threshold == NEVER else point.threshold
+            budget = None if point.budget == self._profile.max_tokens else int(point.budget)
+            assert (threshold, budget) in self._certified, f"({threshold}, {budget}) is not certified"
+            limits.append(Limits(threshold=threshold, budget=budget))
+        return tuple(limits)
+
+    def _hand_out(self, points: tuple[int, ...]) -> None:
+        named = self._named(points)
+        self._points = points
+        self._limits = {**dict(zip(self._profile.classes, named, strict=True)), None: named[-1]}
+
+    def _problems(self, settings: ControllerSettings) -> tuple[str, ...]:
+        """What is not as it should be, in words."""
+        waiting = None if self._waiting_since is None else self._time - self._waiting_since
+        said = [self._file.error and f"settings: {self._file.error}; the former ones stay", self._complaints()]
+        if self._solves.error is not None:
+            said.append(f"the solver failed: {self._solves.error}")
+        if waiting is not None and waiting > settings.deadline_s:
+            said.append(f"the solver has not answered for {waiting:.1f} s")
+        if self._plan is not None and self._time - self._plan.situation.time_s > settings.stale_s:
+            said.append(f"the policy map is older than {settings.stale_s:g} s")
+        if self._failure is not None and not self._failure.startswith("the controller"):
+            said.append(self._failure)
+        return tuple(each for each in said if each)
+
+    def _seen(
+        self,
+        estimate: LoadEstimate,
+        in_system: int,
+        rung: Rung,
+        target: tuple[int, ...],
+        *,
+        price: float | None,
+        slo_steps: tuple[float, ...] | None,
+        decision: Decision | None,
+        problems: tuple[str, ...],
+    ) -> ControllerState:
+        since, plan = self._waiting_since, self._plan
+        return ControllerState(
+            time_s=self._time,
+            classes=self._profile.classes,
+            in_system=in_system,
+            estimate=estimate,
+            rung=rung,
+            limits=self._named(self._points),
+            target=self._named(target),
+            price=price,
+            slo_s=self._objective.slo_s,
+            slo_steps=slo_steps,
+            decision=decision,
+            solves=replace(
+                self._solves,
+                waiting_s=None if since is None else self._time - since,
+                age_s=None if plan is None else self._time - plan.situation.time_s,
+            ),
+            rejected=self._estimator.rejected,
+            jumps=self._jumps,
+            problems=problems,
+        )
+
+
+def _changed(asked: Situation, estimate: LoadEstimate, share: float) -> bool:
+    """Whether the load is another by more than this share of what was solved for."""
+    plant: Plant = asked.plant
+    then = [asked.load.rate, *asked.load.work_ratio, plant.step_time.seconds(plant.max_batch, plant.context)]
+    now = [estimate.rate, *estimate.work_ratio, estimate.step_time.seconds(plant.max_batch, plant.context)]
+    return any(abs(b - a) > share * a for a, b in zip(then, now, strict=True))

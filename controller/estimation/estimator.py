@@ -1,0 +1,186 @@
+"""What the load is now, from what the serving loop can count: arrivals, finished requests and decode steps.
+
+How many requests run and wait is known exactly, and not estimated. Time comes in as arguments only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from filterpy.kalman import KalmanFilter
+
+from controller.estimation.arrivals import ArrivalRate, ArrivalSettings, WindowedRate
+from controller.estimation.step_time import StepTimeFilter, StepTimeSettings, softened
+from controller.load import Load
+from models.profile.plant import StepTime
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimatorSettings:
+    """What is believed at the start, and how fast beliefs move."""
+
+    arrivals: ArrivalSettings = field(default_factory=ArrivalSettings)
+    step_time: StepTimeSettings = field(default_factory=StepTimeSettings)
+    window_s: float | None = None  # the rate is a plain mean over so long, unfiltered; None: filtered
+    mix_s: float = 900.0  # τ: a request's weight in the class mix falls to 1/e in so many seconds
+    mix_prior: float = 30.0  # requests' worth of belief in the initial mix
+    initial_mix: tuple[float, ...] = ()  # by class; empty: all alike
+    length_spread: float = 0.8  # of a request's tokens, relative to those predicted
+    work_spread: float = 0.3  # standard deviation of the initial work ratio, 1
+    outlier: float = 4.0  # standard deviations from which on a request counts for no more than one at just so many
+    work_drift: float = 0.02  # the same of what it may move from one finished request to the next
+    least_work: float = 0.1  # bounds of the work ratio
+    most_work: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("mix_s", "mix_prior", "length_spread", "work_spread", "outlier"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0.0):
+                raise ValueError(f"{name} is {value}, must be finite and above 0")
+        if self.window_s is not None and not (math.isfinite(self.window_s) and self.window_s > 0.0):
+            raise ValueError(f"window_s is {self.window_s}, must be finite and above 0")
+        if not (math.isfinite(self.work_drift) and self.work_drift >= 0.0):
+            raise ValueError(f"work_drift is {self.work_drift}, must be finite and at least 0")
+        if not 0.0 < self.least_work < 1.0 < self.most_work < math.inf:
+            raise ValueError(
+                f"least_work and most_work are {self.least_work} and {self.most_work}, must be finite, above 0, "
+                "and have 1 between them"
+            )
+        if self.initial_mix and not math.isclose(sum(self.initial_mix), 1.0, abs_tol=1e-6):
+            raise ValueError(f"initial_mix sums to {sum(self.initial_mix):.6g}, must be 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadEstimate:
+    """What is believed of the load; sigmas are standard deviations."""
+
+    rate: float  # requests/s
+    rate_sigma: float
+    mix: Array  # share of each class
+    work_ratio: Array  # κ, by class: actual over predicted tokens
+    work_ratio_sigma: Array
+    step_time: StepTime
+    step_time_sigma: tuple[float, float, float]  # of a, c and g
+
+    @property
+    def load(self) -> Load:
+        """As the optimiser takes it."""
+        return Load(rate=self.rate, mix=self.mix, work_ratio=self.work_ratio)
+
+
+class LoadEstimator:
+    """Estimates the load of a server. A measurement that cannot be changes nothing but the count of `rejected`."""
+
+    def __init__(self, classes: Sequence[str], settings: EstimatorSettings) -> None:
+        if settings.initial_mix and len(settings.initial_mix) != len(classes):
+            raise ValueError(f"initial_mix has {len(settings.initial_mix)} entries, must have {len(classes)} or none")
+        self.rejected = 0  # measurements that could not be: NaN, negative, or of no time at all
+        self._index = {name: d for d, name in enumerate(classes)}
+        self._arrivals = _arrival_rate(settings)
+        self._mix = _ClassMix(np.array(settings.initial_mix or [1.0 / len(classes)] * len(classes)), settings)
+        self._work = [_WorkRatio(settings) for _ in classes]
+        self._step_time = StepTimeFilter(settings.step_time)
+
+    def arrivals(self, counts: Sequence[float] | None, dt: float) -> None:
+        """Requests of each class that have come in the last `dt` seconds; None: nobody counted."""
+        if counts is not None and len(counts) != len(self._index):
+            raise ValueError(f"counts has {len(counts)} entries, must have {len(self._index)}: one for each class")
+        if not _sound(dt, above=True) or (counts is not None and not all(map(_sound, counts))):
+            self.rejected += 1
+            return
+        self._arrivals.observe(None if counts is None else float(sum(counts)), dt)
+        self._mix.observe(np.zeros(len(self._index)) if counts is None else np.asarray(counts, dtype=np.float64), dt)
+
+    def finished(self, difficulty: str, tokens: float, predicted: float) -> None:
+        """A request of this class has ended after `tokens`; the profile said `predicted` for how it was served."""
+        d = self._index.get(difficulty)
+        if d is None:
+            raise ValueError(f"difficulty is {difficulty!r}, must be one of {', '.join(self._index)}")
+        if not _sound(tokens) or not _sound(predicted, above=True):
+            self.rejected += 1
+            return
+        self._work[d].observe(tokens, predicted)
+
+    def step(self, batch: int, context: float, seconds: float) -> None:
+        """A step that only decoded, `batch` sequences of `context` cached tokens on average, has taken `seconds`."""
+        if not (_sound(batch, above=True) and _sound(context) and _sound(seconds, above=True)):
+            self.rejected += 1
+            return
+        self._step_time.observe(batch, context, seconds)
+
+    @property
+    def estimate(self) -> LoadEstimate:
+        """What is believed now."""
+        return LoadEstimate(
+            rate=self._arrivals.rate,
+            rate_sigma=self._arrivals.sigma,
+            mix=self._mix.mix,
+            work_ratio=np.array([work.ratio for work in self._work]),
+            work_ratio_sigma=np.array([work.sigma for work in self._work]),
+            step_time=self._step_time.step_time,
+            step_time_sigma=self._step_time.sigma,
+        )
+
+
+class _ClassMix:
+    """A Dirichlet whose counts fade: a class alone is counted too rarely to be filtered by itself."""
+
+    def __init__(self, initial: Array, settings: EstimatorSettings) -> None:
+        self._prior = settings.mix_prior * initial
+        self._counts = np.zeros(len(initial))
+        self._fade_s = settings.mix_s
+
+    @property
+    def mix(self) -> Array:
+        weights = self._prior + self._counts
+        mix: Array = weights / weights.sum()
+        return mix
+
+    def observe(self, counts: Array, dt: float) -> None:
+        self._counts = self._counts * math.exp(-dt / self._fade_s) + counts
+
+
+class _WorkRatio:
+    """κ, actual over predicted tokens of one class: z = tokens, H = predicted."""
+
+    def __init__(self, settings: EstimatorSettings) -> None:
+        self._settings = settings
+        f = self._filter = KalmanFilter(dim_x=1, dim_z=1)
+        f.x, f.P = np.array([[1.0]]), np.array([[settings.work_spread**2]])
+        f.F, f.Q = np.array([[1.0]]), np.array([[settings.work_drift**2]])
+
+    @property
+    def ratio(self) -> float:
+        return float(self._filter.x[0, 0])
+
+    @property
+    def sigma(self) -> float:
+        return math.sqrt(float(self._filter.P[0, 0]))
+
+    def observe(self, tokens: float, predicted: float) -> None:
+        f = self._filter
+        f.predict()
+        f.H = np.array([[predicted]])
+        R = (self._settings.length_spread * self.ratio * predicted) ** 2
+        S = predicted**2 * float(f.P[0, 0]) + R
+        f.R = np.array([[softened(R, S=S, y=tokens - self.ratio * predicted, sigmas=self._settings.outlier)]])
+        f.update(np.array([[tokens]]))
+        f.x = np.clip(f.x, self._settings.least_work, self._settings.most_work)
+
+
+def _arrival_rate(settings: EstimatorSettings) -> ArrivalRate | WindowedRate:
+    arrivals = settings.arrivals
+    if settings.window_s is None:
+        return ArrivalRate(arrivals)
+    return WindowedRate(window_s=settings.window_s, initial_rate=arrivals.initial_rate, min_rate=arrivals.min_rate)
+
+
+def _sound(value: float, *, above: bool = False) -> bool:
+    """Whether a measurement is finite and at least 0, or above it."""
+    return math.isfinite(value) and (value > 0.0 if above else value >= 0.0)

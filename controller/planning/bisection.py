@@ -1,0 +1,89 @@
+"""Price bisection: a decision from the tables alone, for when no solver can be asked.
+
+At a token price p each class takes the point with the highest Q − p·κ·W, shedding among them. The price sought is what
+a token costs the others, w·N'(D), or what keeps demand within its bound; D falls as p grows, and N' with it, so halving
+finds it. Floors, rate limits and the order of budgets are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from controller.load import Load
+from controller.planning.decision import Decision, Prices, Slack, served
+from controller.planning.objective import Objective
+from models.profile.plant import Plant
+from models.profile.tables import Profile
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Choice:
+    mixture: Array  # [class, shed and points]
+    demand: float  # tokens/s
+
+
+def decide(profile: Profile, objective: Objective, load: Load, plant: Plant) -> Decision:
+    """The decision of the least token price that pays for its waiting and keeps demand within max_load."""
+    if len(load.mix) != len(profile.classes):
+        raise ValueError(f"mix has {len(load.mix)} classes, the profile {len(profile.classes)}: must be as many")
+    rates = np.maximum(load.rates, objective.min_rate)
+    column = np.ones((len(profile.classes), 1))
+    tokens = load.work_ratio[:, None] * np.hstack([profile.shed_tokens * column, profile.tokens])
+    accuracy = np.hstack([-objective.shed_penalty * column, profile.accuracy])
+    bound = objective.max_load * plant.capacity
+
+    def chosen(price: float) -> _Choice:
+        worth = accuracy - price * tokens
+        mixture = np.eye(worth.shape[1])[worth.argmax(axis=1)]
+        return _Choice(mixture=mixture, demand=float(rates @ (tokens * mixture).sum(axis=1)))
+
+    def too_much(demand: float, price: float) -> bool:
+        return demand > bound or objective.latency_weight * plant.slope(demand) > price
+
+    low, high = 0.0, 1.0
+    while too_much(chosen(high).demand, high) and high < 1e6:  # beyond that everything is shed
+        low, high = high, 2.0 * high
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if too_much(chosen(middle).demand, middle) else (low, middle)
+    dear, cheap = chosen(low), chosen(high)  # the two settings between which the price is indifferent
+    share_low, share_high = 0.0, 1.0  # of the dear one
+    for _ in range(40):
+        share = (share_low + share_high) / 2.0
+        mixed = share * dear.demand + (1.0 - share) * cheap.demand
+        share_low, share_high = (share_low, share) if too_much(mixed, high) else (share, share_high)
+    mixture = share_low * dear.mixture + (1.0 - share_low) * cheap.mixture
+
+    demand = float(load.rates @ (tokens * mixture).sum(axis=1))
+    planned = share_low * dear.demand + (1.0 - share_low) * cheap.demand
+    over = max(0.0, planned / plant.capacity - objective.max_load)
+    waiting = objective.latency_weight * plant.slope(min(planned, bound))
+    means, none = served(profile, mixture[:, 1:]), np.zeros(len(profile.classes))
+
+    def in_system(demand: float) -> float:  # beyond the bound by the tangent there
+        return plant.in_system(min(demand, bound)) + plant.slope(bound) * max(0.0, demand - bound)
+
+    value = float(rates @ (accuracy * mixture).sum(axis=1)) - objective.latency_weight * in_system(planned)
+    return Decision(
+        threshold=means.threshold,
+        budget=means.budget,
+        shed=mixture[:, 0],
+        mixture=mixture[:, 1:],
+        accuracy=means.accuracy,
+        value=value / float(rates.sum()) - objective.capacity_penalty * over,
+        demand=demand,
+        load=demand / plant.capacity,
+        in_system=in_system(demand),
+        prices=Prices(
+            token=high, latency=min(waiting, high), capacity=max(high - waiting, 0.0), floor=none, threshold=none
+        ),
+        slack=Slack(capacity=over, floor=none, threshold=none),
+        solver="price bisection",
+        status="optimal",
+        solve_s=0.0,
+    )

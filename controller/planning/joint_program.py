@@ -1,0 +1,226 @@
+"""The joint optimiser: which thresholds and budgets give the most correct answers for the waiting they cost.
+
+Each class d mixes the operating points k of its hull with weights x_dk; k = 0 sheds. Per request, with demand
+D = Σ λ_d κ_d W_d·x_d tokens/s, Λ = Σ λ_d, and N the tangents of the plant's mean number in the system,
+
+    max   Σ (λ_d/Λ) Q_d·x_d − (w/Λ)·N − stickiness·Σ (λ_d/Λ) ‖x_d − x_d,prev‖₁ − penalties·slack
+    s.t.  x_d in the simplex;  N ≥ α_j D + β_j;  D ≤ ρ_max·D_max + s;  Q_d·x_d + e_d ≥ floor_d;
+          |θ̄_d − θ̄_d,prev| ≤ δ·Δt + r_d;  B̄_1 ≤ B̄_2 + u_1 ≤ …
+
+Mixtures make this a linear program, exact on tables of any shape. It is compiled once; a solve changes parameters only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import cvxpy as cp
+import numpy as np
+import numpy.typing as npt
+from cvxpy.atoms.affine.binary_operators import multiply  # type checkers don't see these two as cp.multiply …
+from cvxpy.atoms.norm1 import norm1  # … and cp.norm1
+
+from controller.load import Load
+from controller.planning.decision import Decision, Prices, Slack, served
+from controller.planning.objective import Objective
+from controller.planning.solving import SOLVERS, optimum
+from models.profile.plant import Lines, Plant
+from models.profile.tables import Profile, prune_hull
+
+Array = npt.NDArray[np.float64]
+
+
+class Optimizer:
+    """The program of one profile, compiled once. For one thread at a time."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        objective: Objective,
+        *,
+        clock: Callable[[], float],
+        solvers: tuple[str, ...] = SOLVERS,
+    ) -> None:
+        floors = objective.accuracy_floors
+        if floors and len(floors) != len(profile.classes):
+            raise ValueError(f"accuracy_floors has {len(floors)} entries, must have {len(profile.classes)} or none")
+        self.profile = profile
+        self.objective = objective
+        self._clock = clock
+        self._solvers = solvers
+        self._lines: tuple[Plant, Lines] | None = None
+
+        # One column for each class and hull point, before them one for shedding: it moves thresholds and budgets no
+        # further than the cheapest point does.
+        columns: list[tuple[int, int]] = []
+        tokens, accuracy, thresholds, budgets = [], [], [], []
+        for d in range(len(profile.classes)):
+            hull = prune_hull(profile.tokens[d], profile.accuracy[d])
+            for k in (-1, *hull):
+                point = profile.points[hull[0] if k < 0 else k]
+                columns.append((d, int(k)))
+                tokens.append(profile.shed_tokens if k < 0 else profile.tokens[d, k])
+                accuracy.append(-objective.shed_penalty if k < 0 else profile.accuracy[d, k])
+                thresholds.append(point.threshold)
+                budgets.append(point.budget)
+        self._class, self._point = np.array(columns).T
+        self._tokens, self._accuracy = np.array(tokens), np.array(accuracy)
+        self._thresholds, self._budgets = np.array(thresholds), np.array(budgets)
+        self._membership = np.equal.outer(np.arange(len(profile.classes)), self._class).astype(np.float64)
+        self._compile()
+
+    @property
+    def problem(self) -> cp.Problem:
+        """The compiled program."""
+        return self._problem
+
+    def solve(self, load: Load, plant: Plant, *, previous: Decision | None = None, elapsed_s: float = 0.0) -> Decision:
+        """The best mixture for this load; `previous` was decided `elapsed_s` ago and bounds how far it may move.
+
+        Raises SolverError if no solver finds it.
+        """
+        if len(load.mix) != len(self.profile.classes):
+            raise ValueError(
+                f"mix has {len(load.mix)} classes, the profile {len(self.profile.classes)}: must be as many"
+            )
+        if not (math.isfinite(elapsed_s) and elapsed_s >= 0.0):
+            raise ValueError(f"elapsed_s is {elapsed_s} s, must be finite and at least 0")
+        started = self._clock()
+        self._set(load, plant, previous, elapsed_s)
+        solver = optimum(self._problem, self._solvers, rate=load.rate)
+        return self._decision(load, plant, solver, self._clock() - started)
+
+    def _compile(self) -> None:
+        objective, classes, columns = self.objective, len(self.profile.classes), len(self._class)
+        top_budget = max(float(self._budgets.max()), 1.0)
+        shares = self._membership
+        self._gain = cp.Parameter(columns)  # (λ_d/Λ)·Q
+        self._work = cp.Parameter(columns, nonneg=True)  # λ_d κ_d W / D_max
+        self._line_slope = cp.Parameter(objective.tangents, nonneg=True)  # (w/Λ)·α·D_max
+        self._line_intercept = cp.Parameter(objective.tangents, nonpos=True)  # (w/Λ)·β
+        self._weight = cp.Parameter(classes, nonneg=True)  # λ_d/Λ
+        self._stick = cp.Parameter(columns, nonneg=True)
+        self._stick_previous = cp.Parameter(columns, nonneg=True)  # stick·x_prev: their product must not be formed here
+        self._lowest = cp.Parameter(classes)  # thresholds within the rate limit
+        self._highest = cp.Parameter(classes)
+
+        x = self._x = cp.Variable(columns, nonneg=True)
+        rho = self._rho = cp.Variable()
+        waiting = cp.Variable()  # (w/Λ)·N
+        over = self._over = cp.Variable(nonneg=True)
+        fast = self._fast = cp.Variable(classes, nonneg=True)
+        mean_threshold = (shares * self._thresholds) @ x
+
+        self._waits = waiting >= self._line_slope * rho + self._line_intercept
+        self._bounded = rho <= objective.max_load + over
+        self._falls = mean_threshold + fast >= self._lowest
+        self._rises = mean_threshold - fast <= self._highest
+        constraints = [shares @ x == 1.0, rho == self._work @ x, self._waits, self._bounded, self._falls, self._rises]
+        value = (
+            self._gain @ x
+            - waiting
+            - norm1(multiply(self._stick, x) - self._stick_previous)
+            - objective.capacity_penalty * over
+            - objective.threshold_penalty * (self._weight @ fast)
+        )
+        self._below: cp.Variable | None = None
+        if objective.accuracy_floors:
+            below = self._below = cp.Variable(classes, nonneg=True)
+            self._floors = (shares * self._accuracy) @ x + below >= np.array(objective.accuracy_floors)
+            constraints.append(self._floors)
+            value -= objective.floor_penalty * (self._weight @ below)
+        if objective.order_penalty > 0.0 and classes > 1:
+            disorder = cp.Variable(classes - 1, nonneg=True)
+            mean_budget = (shares * self._budgets / top_budget) @ x
+            constraints.append(mean_budget[:-1] <= mean_budget[1:] + disorder)
+            value -= objective.order_penalty * (np.ones(classes - 1) @ disorder)
+        self._problem = cp.Problem(cp.Maximize(value), constraints)
+        assert self._problem.is_dpp()
+
+    def _rates(self, load: Load) -> Array:
+        """λ_d, floored: without it nothing would say what a class that hasn't come lately should get."""
+        return np.maximum(load.rates, self.objective.min_rate)
+
+    def _tangents(self, plant: Plant) -> Lines:
+        if self._lines is None or self._lines[0] != plant:
+            top = max(self.objective.max_load, 0.9)
+            self._lines = plant, plant.lines(count=self.objective.tangents, max_load=top)
+        return self._lines[1]
+
+    def _set(self, load: Load, plant: Plant, previous: Decision | None, elapsed_s: float) -> None:
+        rates, lines = self._rates(load), self._tangents(plant)
+        weight, seconds = rates / rates.sum(), self.objective.latency_weight / rates.sum()
+        column_weight = weight[self._class]
+        self._gain.value = column_weight * self._accuracy
+        self._work.value = (rates * load.work_ratio)[self._class] * self._tokens / plant.capacity
+        self._line_slope.value = seconds * lines.slope * plant.capacity
+        self._line_intercept.value = seconds * lines.intercept
+        self._weight.value = weight
+        if previous is None:
+            self._stick.value = self._stick_previous.value = np.zeros(len(self._class))
+            self._lowest.value = np.full(len(weight), self._thresholds.min())
+            self._highest.value = np.full(len(weight), self._thresholds.max())
+        else:
+            before = np.where(self._point < 0, previous.shed[self._class], previous.mixture[self._class, self._point])
+            self._stick.value = self.objective.stickiness * column_weight
+            self._stick_previous.value = self._stick.value * before
+            reach = self.objective.threshold_rate * elapsed_s
+            self._lowest.value = np.maximum(previous.threshold - reach, self._thresholds.min())
+            self._highest.value = np.minimum(previous.threshold + reach, self._thresholds.max())
+
+    def _decision(self, load: Load, plant: Plant, solver: str, solve_s: float) -> Decision:
+        shares, classes = self._membership, len(self.profile.classes)
+        x = np.maximum(_value(self._x), 0.0)
+        x[x < 1e-6] = 0.0  # an interior point leaves crumbs
+        x /= (shares @ x)[self._class]
+        serving = self._point >= 0
+        mixture = np.zeros((classes, len(self.profile.points)))
+        mixture[self._class[serving], self._point[serving]] = x[serving]
+        share = mixture.sum(axis=1)
+        means = served(self.profile, mixture)
+        demand = float((load.rates * load.work_ratio)[self._class] * self._tokens @ x)
+        lines, capacity, total = self._tangents(plant), plant.capacity, self._rates(load).sum()
+        per_token = total / capacity  # from correct answers per request and load to correct answers per token
+        latency = float(_dual(self._waits) @ _value(self._line_slope)) * per_token
+        bound = float(_dual(self._bounded)) * per_token
+        floors = _dual(self._floors) if self._below is not None else np.zeros(classes)
+        return Decision(
+            threshold=means.threshold,
+            budget=means.budget,
+            shed=np.where(share > 0.0, np.maximum(1.0 - share, 0.0), 1.0),
+            mixture=mixture,
+            accuracy=means.accuracy,
+            value=float(self._problem.objective.value),
+            demand=demand,
+            load=demand / capacity,
+            in_system=plant.in_system(demand) if demand < capacity else lines.highest(demand),
+            prices=Prices(
+                token=latency + bound,
+                latency=latency,
+                capacity=bound,
+                floor=floors,
+                threshold=_dual(self._falls) - _dual(self._rises),
+            ),
+            slack=Slack(
+                capacity=float(_missed(self._over)),
+                floor=np.zeros(classes) if self._below is None else _missed(self._below),
+                threshold=_missed(self._fast),
+            ),
+            solver=solver,
+            status=self._problem.status,
+            solve_s=solve_s,
+        )
+
+
+def _value(of: cp.Variable | cp.Parameter) -> Array:
+    return np.asarray(of.value, dtype=np.float64)
+
+
+def _dual(constraint: cp.Constraint) -> Array:
+    return np.maximum(np.asarray(constraint.dual_value, dtype=np.float64), 0.0)
+
+
+def _missed(slack: cp.Variable) -> Array:
+    missed = _value(slack)
+    return np.where(missed > 1e-6, missed, 0.0)  # an interior point leaves crumbs

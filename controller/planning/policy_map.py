@@ -1,0 +1,171 @@
+"""The policy map: for each number of requests in the system, the thresholds and budgets that are best then.
+
+The classes' hulls merge into one ladder of levels k: on each step up, the class whose next point gives most accuracy
+per token takes it. With tokens W_k and accuracy q_k of a mean request at level k, and y[n,k] the share of time with n
+requests at level k (requests end at R_n/W_k, up to n_max of them; more are turned away),
+
+    max   Σ y·R_n·q_k/W_k − w·Σ n·y − π·λ·Σ_k y[n_max,k]
+    s.t.  λ·Σ_k y[n,k] = Σ_k y[n+1,k]·R_{n+1}/W_k;  Σ y = 1
+
+Like the optimiser's, the program is compiled once and a solve changes parameters only. It takes tens of milliseconds,
+and the loop then only looks up the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+import numpy.typing as npt
+from cvxpy.atoms.affine.binary_operators import multiply  # type checkers don't see these two as cp.multiply …
+from cvxpy.atoms.affine.sum import sum as total  # … and cp.sum
+
+from controller.load import Load
+from controller.planning.objective import Objective
+from controller.planning.solving import SOLVERS, optimum
+from models.profile.plant import Plant
+from models.profile.tables import Profile, prune_hull
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ladder:
+    """All classes' hulls as one, cheapest level first."""
+
+    points: npt.NDArray[np.intp]  # [level, class]: the profile's point of each class
+    tokens: Array  # of a mean request, by level
+    accuracy: Array
+
+
+def ladder(profile: Profile, load: Load) -> Ladder:
+    """The levels of this load's mix, from every class at its cheapest hull point to each at its most accurate."""
+    hulls = [prune_hull(*tables) for tables in zip(profile.tokens, profile.accuracy, strict=True)]
+    steps = []  # accuracy gained per token, class
+    for d, hull in enumerate(hulls):
+        tokens = load.work_ratio[d] * profile.tokens[d, hull]
+        steps += [(gain, d) for gain in np.diff(profile.accuracy[d, hull]) / np.diff(tokens)]
+    climbs = [d for _, d in sorted(steps, key=lambda step: -step[0])]
+    rungs = np.zeros((len(climbs) + 1, len(hulls)), dtype=np.intp)
+    for level, d in enumerate(climbs, start=1):
+        rungs[level] = rungs[level - 1]
+        rungs[level, d] += 1
+    points = np.array([hull[rungs[:, d]] for d, hull in enumerate(hulls)]).T
+    classes = np.arange(len(hulls))
+    return Ladder(
+        points=points,
+        tokens=(profile.tokens * load.work_ratio[:, None])[classes, points] @ load.mix,
+        accuracy=profile.accuracy[classes, points] @ load.mix,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PolicyMap:
+    """The table, rows for 1, 2, … requests in the system."""
+
+    classes: tuple[str, ...]
+    price: Array  # correct answers that a token costs the others, by row
+    level: npt.NDArray[np.intp]  # of the ladder, by row
+    threshold: Array  # [row, class]
+    budget: Array  # [row, class], thinking tokens
+    value: float  # of the program, correct answers per request
+    in_system: float  # mean number of requests
+    turned_away: float  # share of requests that meet the last row: a table that ends too early has many
+    solver: str
+    solve_s: float
+
+    def row(self, n: int) -> int:
+        """Which row holds with n requests in the system."""
+        return min(max(n, 1), len(self.price)) - 1
+
+
+class PolicyMapper:
+    """The program of one profile, compiled once for tables of a fixed length. For one thread at a time."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        objective: Objective,
+        *,
+        rows: int = 64,
+        clock: Callable[[], float],
+        solvers: tuple[str, ...] = SOLVERS,
+    ) -> None:
+        if rows < 2:
+            raise ValueError(f"rows is {rows}, must be at least 2")
+        self.profile = profile
+        self.objective = objective
+        self.rows = rows
+        self._clock = clock
+        self._solvers = solvers
+        levels = 1 + sum(len(prune_hull(*tables)) - 1 for tables in zip(profile.tokens, profile.accuracy, strict=True))
+        # Time is counted in mean times between arrivals, so that rates are per arrival and the value is per request.
+        self._service = cp.Parameter((rows, levels), nonneg=True)  # R_n / (λ·W_k)
+        self._reward = cp.Parameter((rows, levels))
+        idle, y = cp.Variable(nonneg=True), cp.Variable((rows, levels), nonneg=True)
+        present, ended = total(y, axis=1), total(multiply(self._service, y), axis=1)
+        self._y = y
+        self._problem = cp.Problem(
+            cp.Maximize(total(multiply(self._reward, y))),
+            [idle + total(y) == 1.0, idle == ended[0], present[:-1] == ended[1:]],
+        )
+        assert self._problem.is_dpp()
+
+    @property
+    def problem(self) -> cp.Problem:
+        """The compiled program."""
+        return self._problem
+
+    def solve(self, load: Load, plant: Plant) -> PolicyMap:
+        """The table for this load. Raises SolverError if no solver finds it."""
+        if len(load.mix) != len(self.profile.classes):
+            raise ValueError(
+                f"mix has {len(load.mix)} classes, the profile {len(self.profile.classes)}: must be as many"
+            )
+        started = self._clock()
+        levels, rate = ladder(self.profile, load), max(load.rate, self.objective.min_rate)
+        n = np.arange(1.0, self.rows + 1.0)
+        decoded = np.array([plant.rate(int(here)) for here in n]) / rate  # tokens per arrival
+        waiting = np.asarray(self.objective.latency_weight / rate * n, dtype=np.float64)
+        service = decoded[:, None] / levels.tokens
+        reward = service * levels.accuracy - waiting[:, None]
+        reward[-1] -= self.objective.shed_penalty
+        self._service.value, self._reward.value = service, reward
+        solver = optimum(self._problem, self._solvers, rate=rate)
+        value = float(self._problem.objective.value)  # correct answers per request
+        shares = np.maximum(np.asarray(self._y.value, dtype=np.float64), 0.0).sum(axis=1)
+        price = self._prices(value, levels, decoded, waiting, usual=int(shares.argmax()))
+        level = (levels.accuracy - price[:, None] * levels.tokens).argmax(axis=1)
+        points = levels.points[level]
+        return PolicyMap(
+            classes=self.profile.classes,
+            price=price,
+            level=level,
+            threshold=np.array([point.threshold for point in self.profile.points])[points],
+            budget=np.array([point.budget for point in self.profile.points])[points],
+            value=value,
+            in_system=float(shares @ n),
+            turned_away=float(shares[-1]),
+            solver=solver,
+            solve_s=self._clock() - started,
+        )
+
+    def _prices(self, value: float, levels: Ladder, decoded: Array, waiting: Array, *, usual: int) -> Array:
+        """p_n, what a token costs the others, by row; each class then takes its best Q − p_n·κ·W.
+
+        Bellman's equation ties it to u_n, what one request fewer is worth:
+        p_n·R_n/λ = value + w·n/λ + u_{n+1}  and  p_n = max_k (q_k + u_n)/W_k.  Errors fade when it is followed from
+        both ends towards the row met most. (The shares y of rows hardly ever met are too small to tell a level.)
+        """
+        price = np.empty(self.rows)
+        fewer = -value
+        for row in range(usual + 1):
+            price[row] = np.max((levels.accuracy + fewer) / levels.tokens)
+            fewer = price[row] * decoded[row] - value - waiting[row]
+        fewer = self.objective.shed_penalty  # one request more than the last row is one turned away
+        for row in range(self.rows - 1, usual, -1):
+            price[row] = (value + waiting[row] + fewer) / decoded[row]
+            fewer = -np.max(levels.accuracy - price[row] * levels.tokens)
+        return price

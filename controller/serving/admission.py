@@ -1,0 +1,170 @@
+"""Admission: who enters the engine next, who waits for how long, and who is told to come back later.
+
+The engine is handed no more than it can run, so that whoever waits does so here, where turns are fair and a place in
+the queue can be told. A full queue is shared by weight, too: whoever has the most in it gives way. Pure: what depends
+on the present time comes with each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from controller.serving.fair_queue import Claim, FairQueue
+from controller.serving.pace import Pace
+
+T = TypeVar("T")
+
+RETRY_S = 1.0  # nobody is told to come back sooner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionLimits:
+    """How many may run, and how many may wait for how long. None: no limit."""
+
+    slots: int | None = None  # requests in the engine
+    max_waiting: int | None = None
+    max_wait_s: float | None = None  # that a new request may expect
+
+    def __post_init__(self) -> None:
+        if self.slots is not None and self.slots < 1:
+            raise ValueError(f"slots is {self.slots}, must be at least 1")
+        if self.max_waiting is not None and self.max_waiting < 0:
+            raise ValueError(f"max_waiting is {self.max_waiting}, must be at least 0")
+        if self.max_wait_s is not None and not self.max_wait_s > 0.0:
+            raise ValueError(f"max_wait_s is {self.max_wait_s}, must be above 0")
+
+
+class Overloaded(Exception):
+    """A request is turned away; the message says why. `retry_after_s`: when those now before it will have begun."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A place in the queue."""
+
+    position: int  # 1: the next
+    eta_s: float  # until it begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueState:
+    """What the queue shows of itself: one immutable value, replaced as the queue moves."""
+
+    running: int = 0
+    turns: tuple[tuple[str, Turn], ...] = ()  # by the requests' names, in their order
+    drain_s: float = 0.0  # until all of these have begun
+    turned_away: int = 0  # since the start
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self.turns)
+
+    def turn(self, name: str) -> Turn | None:
+        """A request's place; None once it has begun."""
+        return next((turn for other, turn in self.turns if other == name), None)
+
+
+class Admission(Generic[T]):
+    """The queue before the engine, and its limits.
+
+    `ages`: of those that run in the engine, steps. `held_up`: those that it was handed and that wait for its memory;
+    they come before everybody here.
+    """
+
+    def __init__(self, limits: AdmissionLimits, pace: Pace) -> None:
+        self._limits = limits
+        self._pace = pace
+        self._queue: FairQueue[T] = FairQueue()
+        self.turned_away = 0  # since the start
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def check(
+        self,
+        claim: Claim,
+        ages: Sequence[int],
+        *,
+        held_up: int = 0,
+        fits: bool = True,
+        patience_s: float | None = None,
+    ) -> tuple[T, Overloaded] | None:
+        """Who gives way for a newcomer, taken out, and what it is to be told. Raises Overloaded: the newcomer itself.
+
+        `fits`: whether the engine has memory for it; `patience_s`: how long it would wait.
+        """
+        limits, waiting = self._limits, len(self._queue)
+        if not waiting and fits and self._slot_free(len(ages) + held_up):
+            return None
+        is_full = limits.max_waiting is not None and waiting >= limits.max_waiting
+        if not is_full and limits.max_wait_s is None and patience_s is None:
+            return None
+        wait = self._wait(ages)
+        wait_s = wait(held_up + self._queue.ahead(claim) + 1)
+        full = f"{waiting} requests wait already, may be at most {limits.max_waiting}"
+        last = self._queue.giving_way(claim) if is_full else None
+        if is_full and last is None:
+            raise self._refusal(full, wait_s)
+        about = f"the wait would be about {wait_s:.1f} s"
+        if limits.max_wait_s is not None and wait_s > limits.max_wait_s:
+            raise self._refusal(f"{about}, may be at most {limits.max_wait_s:g} s", wait_s)
+        if patience_s is not None and wait_s > patience_s:
+            raise self._refusal(f"{about}, the request allows {patience_s:g} s", wait_s)
+        if last is None:
+            return None
+        place = next(place for place, item in enumerate(self._queue.order(), start=1) if item is last)
+        whose = "a more urgent one" if self._queue.tenant(last) == claim.tenant else "another key's"
+        self._queue.remove(lambda item: item is last)
+        why = f"{full}, and this one gives way to {whose}"
+        return last, self._refusal(why, wait(held_up + place))
+
+    def push(self, item: T, claim: Claim) -> None:
+        """Let a request wait for its turn."""
+        self._queue.push(item, claim)
+
+    def next(self, running: int, fits: Callable[[T], bool] = lambda item: True) -> T | None:
+        """The request whose turn it is, taken out; None while none waits, or the engine is full or it does not fit."""
+        if not len(self._queue) or not self._slot_free(running) or not fits(self._queue.head()):
+            return None
+        return self._queue.pop()
+
+    def settle(self, claim: Claim, cost: float) -> None:
+        """A request that was taken out has ended, and has cost so many tokens."""
+        self._queue.settle(claim, cost)
+
+    def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
+        """Take out all requests of this kind."""
+        return self._queue.remove(unwanted)
+
+    def state(self, ages: Sequence[int], name: Callable[[T], str], held_up: Sequence[T] = ()) -> QueueState:
+        """What is to be shown."""
+        wait = self._wait(ages)
+        turns = tuple(
+            (name(item), Turn(position=place, eta_s=wait(place)))
+            for place, item in enumerate([*held_up, *self._queue.order()], start=1)
+        )
+        return QueueState(
+            running=len(ages),
+            turns=turns,
+            drain_s=turns[-1][1].eta_s if turns else 0.0,
+            turned_away=self.turned_away,
+        )
+
+    def _slot_free(self, running: int) -> bool:
+        return self._limits.slots is None or running < self._limits.slots
+
+    def _wait(self, ages: Sequence[int]) -> Callable[[int], float]:
+        """How long it takes until one at a place in the queue begins, s."""
+        first_s, each_s = self._pace.room_s(ages)
+        return lambda place: first_s + (place - 1) * each_s
+
+    def _refusal(self, why: str, wait_s: float) -> Overloaded:
+        self.turned_away += 1
+        return Overloaded(f"the server is busy: {why}", retry_after_s=max(RETRY_S, wait_s))

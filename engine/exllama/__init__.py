@@ -1,0 +1,1 @@
+"""ExLlamaV2 behind the engine protocol, for NVIDIA GPUs."""

@@ -1,0 +1,297 @@
+"""The ExLlamaV2 engine: the engine protocol over ExLlamaV2's generator and its paged cache, on a CUDA GPU.
+
+A sequence is its tokens; a lease (`engine.exllama.generator`) is what decodes them for a while. To close a thought, to
+go on with a long one, or with one that had to make room, is the same: another lease, from what the pages hold. Pages
+go to the oldest first, so that somebody always gets on; a probe's are kept free, so that probes get on too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+
+from engine.base import (
+    EngineBrokenError,
+    Event,
+    Finished,
+    FinishReason,
+    Load,
+    ProbeId,
+    ProbeSpec,
+    Request,
+    SequenceError,
+    SequenceId,
+    Started,
+    Tokens,
+)
+from engine.checks import check_adoption, check_fork, check_request, check_room, check_tokens
+from engine.exllama.config import ExLlamaConfig, ProbeWay
+from engine.exllama.generator import Generator
+from engine.exllama.load import ExLlamaModel
+from engine.exllama.sequence import LeasedProbe, LeasedSequence, probe_lease
+
+log = logging.getLogger(__name__)
+
+
+class ExLlamaEngine:
+    """See `engine.base.Engine`. After an exception in `step` it is empty, and as good as new.
+
+    Unless that was an EngineBrokenError: what breaks CUDA breaks it for as long as the process lives.
+    """
+
+    def __init__(self, loaded: ExLlamaModel, config: ExLlamaConfig | None = None) -> None:
+        self._loaded = loaded
+        self._config = config or ExLlamaConfig()
+        self._ids = count(1)
+        self._waiting: dict[SequenceId, Request] = {}  # in order of arrival
+        self._running: dict[SequenceId, LeasedSequence] = {}  # in order of arrival
+        self._generator = self._new_generator()
+
+    def _new_generator(self) -> Generator:
+        from exllamav2.generator.dynamic import PAGED_PAGE_SIZE
+
+        config, page = self._config, PAGED_PAGE_SIZE
+        return Generator(
+            self._loaded.model,
+            self._loaded.cache,
+            max_rows=config.max_rows,
+            prefill_chunk=-(-config.prefill_chunk // page) * page,
+        )
+
+    @property
+    def _page(self) -> int:
+        return int(self._generator.page_size)
+
+    @property
+    def max_tokens(self) -> int:
+        # A probe begins and ends within pages of its own: rounded up, prompt, reply and probe take two pages more.
+        return min(max(0, int(self._generator.max_pages) - 2) * self._page, self._loaded.max_positions)
+
+    def submit(self, request: Request) -> SequenceId:
+        check_request(request, max_tokens=self.max_tokens, vocabulary=self._loaded.vocabulary)
+        sequence = SequenceId(next(self._ids))
+        self._waiting[sequence] = request
+        return sequence
+
+    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
+        state = self._decoding(sequence)
+        if state.probe is not None and state.probe.ended:
+            self._lapse(state)
+        check_fork(state, spec, back=back, vocabulary=self._loaded.vocabulary)
+        probe = ProbeId(next(self._ids))
+        state.probe = LeasedProbe(id=probe, spec=spec, fork_at=len(state.tokens) - back, path=list(spec.suffix))
+        return probe
+
+    def adopt(self, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
+        state = self._probed(probe)
+        if state is None or state.probe is None or not state.probe.ended:
+            raise SequenceError(f"probe {probe} is unknown, still running, or has lapsed")
+        after = state.probe.fork_at - len(state.request.prompt)
+        vocabulary = self._loaded.vocabulary
+        check_adoption(state, state.probe.path, keep, then, after=after, vocabulary=vocabulary)
+        kept = [*state.probe.path[:keep], *then]
+        state.tokens[state.probe.fork_at :] = kept
+        state.unannounced = kept
+        state.stale = True
+        assert state.probe.lease is not None
+        state.replaced.append(state.probe.lease)
+        state.probe = None
+
+    def drop(self, probe: ProbeId) -> int:
+        state = self._probed(probe)
+        if state is None or state.probe is None:
+            return 0
+        rows = state.probe.rows
+        self._lapse(state)
+        return rows
+
+    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
+        state = self._decoding(sequence)
+        check_tokens(tokens, "what is forced", self._loaded.vocabulary)
+        check_room(state, state.new_tokens + len(tokens))
+        self._lapse(state)
+        state.tokens.extend(tokens)
+        state.unannounced.extend(tokens)
+        state.stale = True
+
+    def arm_stops(self, sequence: SequenceId) -> None:
+        if sequence in self._running:
+            self._running[sequence].stops_armed = True
+        elif sequence in self._waiting:
+            self._waiting[sequence] = replace(self._waiting[sequence], stops_armed=True)
+
+    def cancel(self, sequence: SequenceId) -> None:
+        state = self._running.pop(sequence, None)
+        if state is None:
+            self._waiting.pop(sequence, None)
+            return
+        for lease in state.leases:
+            self._generator.cancel(lease)
+
+    def load(self) -> Load:
+        return Load(
+            running=len(self._running),
+            waiting=len(self._waiting),
+            probing=sum(state.probe is not None and not state.probe.ended for state in self._running.values()),
+            cells_reserved=self._generator.held_pages * self._page,
+            cells_total=self._generator.max_pages * self._page,
+        )
+
+    def step(self) -> list[Event]:
+        """As the protocol has it. Whatever it raises has ended every sequence; the next one finds an empty engine."""
+        try:
+            return self._step()
+        except Exception as error:
+            try:
+                self._start_over()
+            except Exception as worse:
+                raise EngineBrokenError(f"{error}; and it cannot start over: {worse}") from error
+            raise
+
+    def _step(self) -> list[Event]:
+        events: list[Event] = []
+        self._settle(events)
+        self._renew()
+        self._resume()
+        self._admit(events)
+        self._ask()
+        if self._running:
+            self._generator.iterate()
+            self._collect(events)
+        return events
+
+    def _start_over(self) -> None:
+        """The page table may claim what was never computed: a new one, over the same model and cache."""
+        self._waiting.clear()
+        self._running.clear()
+        broken, self._generator = self._generator, self._new_generator()
+        broken.close()
+
+    def _settle(self, events: list[Event]) -> None:
+        """Let undecided probes lapse, and announce what was forced or adopted since the last step."""
+        for state in list(self._running.values()):
+            if state.probe is not None and state.probe.ended:
+                self._lapse(state)
+            if state.unannounced:
+                events.append(Tokens(sequence=state.id, tokens=tuple(state.unannounced), forced=True))
+                state.unannounced = []
+                self._finish_if_full(state, events)
+
+    def _renew(self) -> None:
+        """Another lease for those whose own is spent or stale; one that must let an older one go first is paused."""
+        paused = False
+        for state in self._running.values():
+            before = [*state.replaced, state.lease] if state.lease is not None else state.replaced
+            if before and (state.stale or before[-1].spent):
+                state.lease, state.replaced = None, []
+                if not paused:
+                    self._lease(state, keep_free=0)
+                for lease in before:
+                    self._generator.cancel(lease)
+            paused = paused or state.lease is None
+
+    def _resume(self) -> None:
+        """Leases for paused sequences, the oldest first."""
+        for state in self._running.values():
+            if state.lease is None and not self._lease(state, keep_free=self._kept_free(state.request)):
+                return
+
+    def _admit(self, events: list[Event]) -> None:
+        """Start waiting requests, the oldest first, while there are pages and little is left to prefill."""
+        paused = any(state.lease is None for state in self._running.values())
+        due = sum(state.lease.due for state in self._running.values() if state.lease is not None)
+        for sequence, request in list(self._waiting.items()):
+            late = due > 0 and due + len(request.prompt) > self._config.prefill_chunk
+            if paused or late or len(self._running) >= self._config.max_batch:
+                return
+            state = LeasedSequence(
+                id=sequence, request=request, tokens=list(request.prompt), stops_armed=request.stops_armed
+            )
+            if not self._lease(state, keep_free=self._kept_free(request)):
+                return
+            del self._waiting[sequence]
+            self._running[sequence] = state
+            assert state.lease is not None
+            due += state.lease.due
+            events.append(Started(sequence=sequence))
+
+    def _lease(self, state: LeasedSequence, *, keep_free: int) -> bool:
+        lease = state.next_lease(self._page, self._config.lease_pages)
+        if not self._generator.start(lease, keep_free=keep_free):
+            return False
+        state.lease, state.stale = lease, False
+        return True
+
+    def _kept_free(self, newcomer: Request) -> int:
+        """Pages to leave for a probe of any sequence: one that waits need only wait for other probes."""
+        rooms = [state.request.probe_room for state in self._running.values()]
+        room = max(*rooms, newcomer.probe_room, 0)
+        probes = [state.probe.lease for state in self._running.values() if state.probe is not None]
+        held = sum(lease.new_pages for lease in probes if lease is not None)
+        return max(0, -(-room // self._page) + 1 - held) if room else 0
+
+    def _ask(self) -> None:
+        """Leases for probes that wait, the oldest first, once their sequences have computed what they fork from."""
+        probes = [(state, state.probe) for state in self._running.values() if state.probe is not None]
+        free = self._config.max_probes - sum(probe.lease is not None for _, probe in probes)
+        waiting = [
+            (state, probe)
+            for state, probe in sorted(probes, key=lambda pair: pair[1].id)
+            if probe.lease is None and state.lease is not None and state.lease.ready
+        ][:free]
+        for state, probe in waiting:
+            way = self._config.choose_way(starting=len(waiting), suffix=len(probe.spec.suffix), rows=len(self._running))
+            lease = probe_lease(
+                probe,
+                state.tokens[: probe.fork_at],
+                stock=way is ProbeWay.STOCK,
+                batched=way is ProbeWay.BATCHED,
+            )
+            if not self._generator.start(lease):
+                return
+            probe.lease = lease
+
+    def _collect(self, events: list[Event]) -> None:
+        """The step's results: the next token of each sequence, and what has ended with it."""
+        for state in list(self._running.values()):
+            token, state.drawn = state.drawn, None
+            if token is not None:
+                state.tokens.append(token)
+                events.append(Tokens(sequence=state.id, tokens=(token,)))
+                if self._finish_if_full(state, events, token):
+                    continue
+            probe = state.probe
+            if probe is not None and probe.lease is not None:
+                probe.rows = probe.lease.rows
+                if probe.ended:
+                    events.append(probe.verdict(state.id))
+
+    def _finish_if_full(self, state: LeasedSequence, events: list[Event], sampled: int | None = None) -> bool:
+        """End a sequence that has just sampled a stop token or has all the tokens it may have."""
+        if sampled is not None and sampled in state.request.stop_tokens:
+            reason = FinishReason.STOP
+        elif state.new_tokens >= state.request.max_new_tokens:
+            reason = FinishReason.LENGTH
+        else:
+            return False
+        self.cancel(state.id)
+        events.append(Finished(sequence=state.id, reason=reason))
+        return True
+
+    def _lapse(self, state: LeasedSequence) -> None:
+        if state.probe is not None and state.probe.lease is not None:
+            self._generator.cancel(state.probe.lease)
+        state.probe = None
+
+    def _probed(self, probe: ProbeId) -> LeasedSequence | None:
+        return next((s for s in self._running.values() if s.probe is not None and s.probe.id == probe), None)
+
+    def _decoding(self, sequence: SequenceId) -> LeasedSequence:
+        state = self._running.get(sequence)
+        if state is None or not state.decoding:
+            raise SequenceError(
+                f"sequence {sequence} is not decoding: it is unknown, waiting, in prefill, or has ended"
+            )
+        return state

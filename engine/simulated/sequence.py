@@ -1,0 +1,105 @@
+"""A simulated sequence and its probe: what they will say is known, what has been told of it grows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engine.base import Probed, ProbeId, ProbeSpec, Request, SequenceId
+from engine.simulated.model import Course, Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SimulatedProbe:
+    """A probe, and how it will end: known when it is forked."""
+
+    id: ProbeId
+    spec: ProbeSpec
+    trial: Trial
+    fork_at: int  # new tokens of its sequence that it continues
+    forked: int  # after which pass
+    drawn: int  # tokens of the answer, the terminator among them, until it ends
+    gave_up: bool
+
+    @property
+    def due(self) -> int:
+        """The pass in which it ends: each draws a token."""
+        return self.forked + self.drawn
+
+    @property
+    def path(self) -> tuple[int, ...]:
+        """Suffix, answer, terminator."""
+        end = () if self.trial.terminator is None else (self.trial.terminator,)
+        return (*self.spec.suffix, *(*self.trial.answer, *end)[: self.drawn])
+
+    def rows(self, passed: int) -> int:
+        """What it has cost after so many passes: the suffix at once, then the answer token by token."""
+        return len(self.spec.suffix) + passed - self.forked - 1 if passed > self.forked else 0
+
+    def probed(self, sequence: SequenceId) -> Probed:
+        """How it has ended."""
+        log_probs = self.trial.log_probs[: self.drawn]
+        return Probed(
+            sequence=sequence,
+            probe=self.id,
+            answer=self.trial.answer[: self.drawn],
+            terminator=self.trial.terminator if self.drawn > len(self.trial.answer) else None,
+            log_probs=log_probs,
+            confidence=self.spec.score.confidence(log_probs),
+            gave_up=self.gave_up,
+            rows=self.rows(self.due),
+            gap=self.trial.gap,
+        )
+
+
+def drawn(trial: Trial, spec: ProbeSpec) -> tuple[int, bool]:
+    """How many tokens of a trial answer are drawn, its terminator counted, and whether the probe gives up then."""
+    given_up = spec.gives_up(trial.log_probs)
+    if given_up is not None:
+        return given_up, True
+    return len(trial.log_probs) + (trial.terminator is not None), False
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class SimulatedSequence:
+    """An admitted sequence. After pass s it has s − zero new tokens; those in `said` have been told of, or forced."""
+
+    id: SequenceId
+    request: Request
+    difficulty: str | None
+    armed: bool
+    prefill: int  # prompt tokens still to be computed; 0: it decodes
+    course: Course = field(default_factory=lambda: Course(tokens=()))
+    start: int = 0  # new tokens before the course
+    looked: int = 0  # how many of the course's looks are past
+    zero: int = 0
+    said: list[int] = field(default_factory=list)
+    forced: tuple[int, ...] = ()  # the last of `said`, still to be told of
+    steered: bool = False  # something was forced or adopted: no budget closes its thought any more
+    probe: SimulatedProbe | None = None
+
+    @property
+    def new_tokens(self) -> int:
+        """Those that have been told of, or forced."""
+        return len(self.said)
+
+    @property
+    def cells(self) -> int:
+        """Of KV cache, prompt to last token and probe room."""
+        return len(self.request.prompt) + self.request.max_new_tokens + self.request.probe_room
+
+    def untold(self, passed: int) -> tuple[int, ...]:
+        """The tokens that it has after so many passes and nobody has heard of."""
+        return self.course.tokens[len(self.said) - self.start : passed - self.zero - self.start]
+
+    def due(self, passed: int, budget: int | None) -> int:
+        """The pass after which it is to be looked at next: an end, a look, a spent budget, a probe's answer."""
+        new, start, looks = passed - self.zero, self.start, self.course.looks
+        at = min(start + len(self.course.tokens), self.request.max_new_tokens)
+        while self.looked < len(looks) and start + looks[self.looked] <= new:
+            self.looked += 1
+        if self.looked < len(looks):
+            at = min(at, start + looks[self.looked])
+        if budget is not None and new < budget < at and not self.steered:
+            at = budget
+        at += self.zero
+        return at if self.probe is None or self.probe.due <= passed else min(at, self.probe.due)

@@ -1,0 +1,1 @@
+"""The engine in torch: continuous batching on any machine."""

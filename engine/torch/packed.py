@@ -1,0 +1,54 @@
+"""A packed forward pass: the rows of all sequences end to end, without padding, and the model that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from engine.torch.arena import KVArena
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelShape:
+    """The dimensions of a model that its cache and its callers need."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    max_positions: int  # the longest sequence it was made for, tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """The rows of one sequence in a packed batch, and what they may see."""
+
+    rows: slice
+    cache: Sequence[tuple[torch.Tensor, torch.Tensor]]  # per layer: keys, values (1, kv_heads, cells, head_dim)
+    mask: torch.Tensor | None  # additive (rows · heads / kv_heads, cells); None: every row sees every cell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedBatch:
+    """One step's rows. All tensors are int64; T rows in all, of which R are to give logits."""
+
+    tokens: torch.Tensor  # (T,)
+    positions: torch.Tensor  # (T,) logical, for the rotary embedding
+    cells: torch.Tensor  # (T,) where each row's keys and values are written
+    segments: Sequence[Segment]
+    logit_rows: torch.Tensor  # (R,)
+    kv_heads: int
+
+
+class PackedModel(Protocol):
+    """A causal language model whose forward pass takes packed batches and keeps its cache in an arena."""
+
+    @property
+    def shape(self) -> ModelShape: ...
+
+    def forward(self, batch: PackedBatch, arena: KVArena) -> torch.Tensor:
+        """Logits (R, vocabulary) float32; writes the keys and values of all rows into `arena` first, layer by layer."""

@@ -1,0 +1,1 @@
+"""What calibration measured of a model, in one file: operating tables, plant, certificate, difficulty."""

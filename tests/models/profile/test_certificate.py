@@ -1,0 +1,103 @@
+"""Certificates: the exact bound against published and independent values, and how often a certificate is wrong."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import beta, binomtest
+
+from models.profile.certificate import certify, fewest_questions, upper_bound
+
+
+@pytest.mark.parametrize(
+    ("harmed", "count", "delta", "published"),
+    [
+        (0, 20, 0.025, 0.1684),  # Clopper and Pearson's 95 % two-sided interval of 0/20: 0 … .1684
+        (1, 20, 0.025, 0.2487),
+        (0, 100, 0.05, 0.0295),  # the "rule of three", exactly: 1 − .05^(1/100)
+        (5, 10, 0.025, 0.8129),
+        (10, 100, 0.025, 0.1762),
+    ],
+)
+def test_the_bound_is_that_of_published_tables(harmed: int, count: int, delta: float, published: float) -> None:
+    assert upper_bound(harmed, count, delta) == pytest.approx(published, abs=5e-5)
+
+
+@given(st.integers(1, 3000), st.floats(0.0, 1.0), st.floats(1e-6, 0.5))
+def test_the_bound_is_the_quantile_of_a_beta_distribution(count: int, share: float, delta: float) -> None:
+    harmed = int(share * count)
+    expected = 1.0 if harmed == count else float(beta.ppf(1.0 - delta, harmed + 1, count - harmed))
+    assert upper_bound(harmed, count, delta) == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.parametrize(("harmed", "count"), [(0, 59), (2, 120), (7, 300)])
+def test_the_bound_agrees_with_the_exact_binomial_test(harmed: int, count: int) -> None:
+    bound = upper_bound(harmed, count, 0.05)
+    assert binomtest(harmed, count, bound, alternative="less").pvalue == pytest.approx(0.05, abs=1e-9)
+
+
+def test_so_many_questions_are_needed_to_certify_anything() -> None:
+    assert fewest_questions(0.05, 0.05, 1) == 59  # the textbook's
+    assert fewest_questions(0.5, 0.25, 1) == 2  # exactly: (1/2)² = 1/4
+    for columns in (1, 2, 7):
+        fewest = fewest_questions(0.05, 0.05, columns)
+        assert upper_bound(0, fewest, 0.05 / columns) <= 0.05 < upper_bound(0, fewest - 1, 0.05 / columns)
+        harmless = np.zeros((3, columns), dtype=np.int64)
+        assert all(map(all, certify(harmless, fewest, epsilon=0.05, delta=0.05).certified))
+        with pytest.raises(ValueError, match=f"{fewest - 1} questions.*must be at least {fewest}"):
+            certify(harmless, fewest - 1, epsilon=0.05, delta=0.05)
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(0.0, 0.05), (1.0, 0.05), (0.05, 0.0), (0.05, 1.5), (math.nan, 0.05)])
+def test_senseless_levels_are_refused(epsilon: float, delta: float) -> None:
+    with pytest.raises(ValueError, match=r"must be above 0 and below 1"):
+        fewest_questions(epsilon, delta, 1)
+
+
+def test_a_failure_ends_its_column_and_all_that_lies_beyond() -> None:
+    certificate = certify([[0, 0, 0], [0, 50, 0], [0, 0, 0]], 200, epsilon=0.05, delta=0.05)
+    assert certificate.certified == ((True, True, True), (True, False, False), (True, False, False))
+
+
+def test_the_full_thought_needs_no_data_to_be_safe() -> None:
+    certificate = certify([[0, 200], [200, 200]], 200, epsilon=0.05, delta=0.05)
+    assert certificate.certified == ((True, False), (False, False))
+    assert certificate.bounds[0][0] == 0.0
+
+
+@given(st.lists(st.lists(st.integers(0, 30), min_size=3, max_size=3), min_size=2, max_size=5))
+def test_all_corners_within_a_certified_corner_are_certified(rises: list[list[int]]) -> None:
+    certified = np.array(certify(rises, 300, epsilon=0.05, delta=0.1).certified)
+    for i, j in zip(*np.nonzero(certified), strict=True):
+        assert certified[: i + 1, : j + 1].all()
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.004, 0.02])
+def test_a_certificate_is_wrong_no_more_often_than_delta(spread: float) -> None:
+    """Nested risks that creep over ε: any certified corner beyond it would be a false promise."""
+    epsilon, delta, count, trials = 0.05, 0.1, 400, 2_000
+    rng = np.random.default_rng(int(1e4 * spread))
+    steps = np.arange(8)[:, None] + 2 * np.arange(4)[None, :]
+    risk = epsilon * 1.002 + spread * (steps - 6) / 6  # from below ε to above it, or just above it everywhere
+    risk[0, 0] = 0.0
+    wrong = 0
+    for _ in range(trials):
+        place = rng.random(count)  # one draw a question: whoever is harmed stays harmed in larger corners
+        harmed = (place[:, None, None] < risk).sum(axis=0)
+        wrong += bool(
+            (np.array(certify(harmed, count, epsilon=epsilon, delta=delta).certified) & (risk > epsilon)).any()
+        )
+    assert wrong / trials <= delta + 3 * math.sqrt(delta * (1 - delta) / trials)
+
+
+def test_clear_safety_is_recognised() -> None:
+    """The other side: a test that certifies nothing would never be wrong either."""
+    rng = np.random.default_rng(5)
+    risk = np.array([[0.0, 0.005], [0.005, 0.01], [0.01, 0.015]])
+    for _ in range(50):
+        harmed = (rng.random(400)[:, None, None] < risk).sum(axis=0)
+        assert all(map(all, certify(harmed, 400, epsilon=0.05, delta=0.05).certified))
