@@ -22,12 +22,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks import report
-from experiments.questions import bundled_questions
+from experiments.evaluation.questions import bundled_questions
 from experiments.request_record import RequestRecord
 from experiments.trials.live import drive
-from experiments.trials.server import serving
 from experiments.trials.trial import Requests
 from experiments.workloads import Step
+from laser.server_process import serving
 
 COLOURS = ("#3b8f5a", "#d9722e", "#1f5fa8")  # of the classes, easiest first
 TRUE, MUTED, SHADE = "#222222", "#8a8a8a", "#f3e3c3"

@@ -11,7 +11,7 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from experiments.trials.server import serving
+from laser.server_process import serving
 
 
 async def fuzz(command: Path, arguments: list[str], options: list[str]) -> int:

@@ -27,7 +27,7 @@ from engine.base import ProbeSpec, Request, SequenceId, Tokens
 from engine.checkpoint import read_config
 from engine.exllama.config import CacheType, ExLlamaConfig, ProbeWay
 from engine.exllama.load import WORKING, ExLlamaModel, cache_bytes, gpu_bytes, load_exllama, weights_bytes
-from experiments.step_times import Timed, decode_steps, fit, probe_seconds
+from experiments.calibration.step_times import Timed, decode_steps, fit, probe_seconds
 
 if TYPE_CHECKING:
     from engine.exllama.engine import ExLlamaEngine

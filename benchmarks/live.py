@@ -23,11 +23,11 @@ from controller.serving.loop import ServingLoop
 from engine.base import Engine, Event, Finished, Probed, ProbeId, ProbeSpec, Request, SequenceId, Started, Tokens
 from engine.simulated.machine import Machine, VirtualClock
 from engine.wrapper import EngineWrapper
-from experiments.questions import bundled_questions
-from experiments.recording import Recording, recording
+from experiments.calibration.traces import read_records
+from experiments.evaluation.questions import bundled_questions
 from experiments.request_record import RequestRecord
-from experiments.simulation import serve, simulate
-from experiments.traces import read_records
+from experiments.simulation.recording import Recording, recording
+from experiments.simulation.simulation import serve, simulate
 from experiments.workloads import Poisson
 from models.chat_model import load_chat_model
 from models.profile.plant import StepTime

@@ -22,7 +22,7 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Outcome, ReasoningRequest
 from engine.torch.engine import TorchEngine
 from engine.torch.load import load_model
-from experiments.evaluation import evaluation_loop
+from experiments.evaluation.evaluation import evaluation_loop
 from models.chat_model import load_chat_model
 from models.reasoner import bundled_model
 from models.reasoner.slips import invented

@@ -19,9 +19,9 @@ import httpx
 import numpy as np
 
 from benchmarks import report
-from experiments.evaluation import Question
-from experiments.questions import bundled_questions
-from experiments.trials.server import serving
+from experiments.evaluation.questions import bundled_questions
+from experiments.question import Question
+from laser.server_process import serving
 
 MAX_TOKENS = 640  # of a reply
 FACTOR = 2.0  # within which a Retry-After is to be true

@@ -22,8 +22,8 @@ from benchmarks import report
 from benchmarks.memory import growth
 from engine.base import Engine, Event
 from engine.wrapper import EngineWrapper
-from experiments.questions import bundled_questions
-from experiments.trials.server import Served, serving
+from experiments.evaluation.questions import bundled_questions
+from laser.server_process import Served, serving
 
 GROWTH = 16.0  # MiB of resident memory after the warm-up that are put down to noise
 KNOWN = {200, 400, 429, 500, 503, 504}

@@ -23,11 +23,11 @@ from controller.policies import PolicyName
 from controller.serving.reply import Delta
 from controller.serving.request import Outcome, ReasoningRequest
 from engine.base import Sampling
-from experiments.evaluation import Question
-from experiments.questions import bundled_questions
-from experiments.trials.server import serving
+from experiments.evaluation.questions import bundled_questions
+from experiments.question import Question
 from laser.config import ServeConfig
 from laser.deployment import deploy
+from laser.server_process import serving
 
 MAX_TOKENS = 640  # of a reply
 WARM = 1 / 3  # share of the time that is not counted

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from experiments.evaluation import Question
-from experiments.questions import bundled_questions
+from experiments.evaluation.questions import bundled_questions
+from experiments.question import Question
 from experiments.request_record import RequestRecord
 from experiments.trials.live import drive
 from experiments.trials.trial import QUESTION_SEEDS, Requests

@@ -13,7 +13,7 @@ from controller.planning.bisection import decide
 from controller.planning.decision import Decision
 from controller.planning.joint_program import Optimizer
 from experiments.analysis.situation import Situation
-from experiments.token_simulation import simulate
+from experiments.analysis.token_simulation import simulate
 from models.profile.plant import mean_context
 
 Array = npt.NDArray[np.float64]

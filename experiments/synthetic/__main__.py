@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from experiments.profile_summary import summary
+from experiments.calibration.summary import summary
 from experiments.synthetic.curves import Curve, Synthetic
 from experiments.synthetic.reasoner import reasoner
 from experiments.synthetic.summary import table, told

@@ -20,13 +20,13 @@ from importlib.metadata import version
 
 from controller.serving.thought import probe_spec
 from engine.simulated.machine import Machine, profiled_machine
-from experiments import profiling
+from experiments.calibration import profile as profiling
+from experiments.calibration.traces import Closing, Trace
 from experiments.provenance import Provenance
-from experiments.recording import Recording, assembled
+from experiments.simulation.recording import Recording, assembled
 from experiments.synthetic.curves import LONGEST, Synthetic
 from experiments.synthetic.thoughts import BUDGETS, TRIAL, Thoughts, draw
 from experiments.synthetic.vocabulary import FORMAT, Vocabulary
-from experiments.traces import Closing, Trace
 from models.profile.plant import StepTime, mean_context
 from models.profile.profile import Identity, MeasuredPlant, ProbeCost, Profile, thinking_sha256
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.serving.thought import probe_spec
-from experiments.grid import grid
+from experiments.calibration.grid import grid
 from experiments.synthetic.reasoner import Reasoner
 
 THRESHOLD = 0.95  # that the published figures are for

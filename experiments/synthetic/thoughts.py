@@ -9,7 +9,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from experiments.evaluation import Asked
+from experiments.calibration.traces import Closing, Trace
+from experiments.evaluation.evaluation import Asked
 from experiments.synthetic.curves import (
     ANSWER,
     ANSWER_SPREAD,
@@ -23,7 +24,6 @@ from experiments.synthetic.curves import (
     quality,
 )
 from experiments.synthetic.vocabulary import FILLER, FORMAT, PARAGRAPH_END, SUBJECTS, Vocabulary
-from experiments.traces import Closing, Trace
 from models.score import Score
 
 TOLD = 0.55  # share of the variance of a length's normal quantile that its prompt's subject tells

@@ -13,8 +13,8 @@ from pathlib import Path
 from controller.policies import PolicyName
 from controller.policies.registry import PolicySpec
 from controller.settings import ControllerSettings
+from experiments.calibration.traces import records_of
 from experiments.synthetic.curves import Synthetic
-from experiments.traces import records_of
 from experiments.workloads import AnyWorkload
 from models.files.strict_yaml import read
 from models.profile.difficulty import CLASSES

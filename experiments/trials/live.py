@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 import yaml
 
-from experiments.evaluation import Question
+from experiments.question import Question
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Experiment, NamedPolicy
-from experiments.trials.server import ServerError, serving
 from experiments.trials.trial import Requests, described
+from laser.server_process import ServerError, serving
 
 TIMEOUT_S = 600.0  # without a byte from the server: it pings far more often
 EVERYBODY = 1_000_000  # may wait: a policy under which some are turned away would look the faster for it

@@ -23,12 +23,12 @@ from experiments.provenance import commit, cores, processor
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Backend, Experiment
 from experiments.trials.live import run_live
-from experiments.trials.server import ServerError
 from experiments.trials.setting import Setting
 from experiments.trials.simulated import simulation
 from experiments.trials.speed import relative_speed
 from experiments.trials.store import Store
 from experiments.trials.trial import Trial
+from laser.server_process import ServerError
 
 Advance = Callable[[int], None]
 Play = Callable[[Sequence[Trial]], list[list[RequestRecord]]]

@@ -10,8 +10,8 @@ from typing import Any
 
 from controller.planning.objective import Objective, Wishes
 from controller.policies.registry import profile_of
-from experiments.evaluation import Question
-from experiments.questions import bundled_questions
+from experiments.evaluation.questions import bundled_questions
+from experiments.question import Question
 from experiments.synthetic.reasoner import reasoner
 from experiments.trials.experiment import Backend, Experiment, NamedPolicy, NamedWorkload
 from experiments.trials.simulated import simulation

@@ -10,14 +10,14 @@ from functools import cache
 from controller.policies.registry import make_policy
 from controller.settings import FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
-from experiments.evaluation import Asked
-from experiments.questions import bundled_questions, calibrated_questions
-from experiments.recording import Recording, recording
+from experiments.calibration.traces import Trace, TraceError, read_records
+from experiments.evaluation.evaluation import Asked
+from experiments.evaluation.questions import bundled_questions, calibrated_questions
 from experiments.request_record import RequestRecord
-from experiments.simulation import check_budget, punctual_controller, simulate
+from experiments.simulation.recording import Recording, recording
+from experiments.simulation.simulation import check_budget, punctual_controller, simulate
 from experiments.synthetic.curves import Synthetic
 from experiments.synthetic.reasoner import reasoner
-from experiments.traces import Trace, TraceError, read_records
 from experiments.trials.experiment import Experiment
 from experiments.trials.trial import Trial, requests
 from models.chat_model import load_chat_model

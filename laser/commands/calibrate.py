@@ -85,13 +85,9 @@ def command(
     from controller.serving.thought import probe_spec
     from engine.base import EngineError
     from engine.registry import open_engine
-    from experiments import profiling
-    from experiments.evaluation import evaluation_loop
-    from experiments.profile_summary import summary
-    from experiments.provenance import provenance
-    from experiments.question_files import QuestionError, file_questions
-    from experiments.questions import bundled_questions
-    from experiments.traces import (
+    from experiments.calibration import profile as profiling
+    from experiments.calibration.summary import summary
+    from experiments.calibration.traces import (
         TraceError,
         TraceLog,
         missing_closings,
@@ -99,6 +95,10 @@ def command(
         record_closings,
         record_thoughts,
     )
+    from experiments.evaluation.evaluation import evaluation_loop
+    from experiments.evaluation.question_files import QuestionError, file_questions
+    from experiments.evaluation.questions import bundled_questions
+    from experiments.provenance import provenance
     from laser.deployment import BUNDLED_NAME
     from models.chat_model import load_chat_model
     from models.files.strict_yaml import ConfigError

@@ -37,9 +37,9 @@ def command(seconds: float, seed: int, port: int) -> None:
     """
     from rich.console import Console
 
-    from experiments.trials.server import ServerError
     from laser.commands.top import replace_unknown_characters
     from laser.demo import SHARE, Demo, Traffic
+    from laser.server_process import ServerError
     from laser.terminal.demo_summary import failures, table
     from laser.terminal.feed import FeedError
     from models.profile.profile import FILE_NAME, ProfileError, read_profile
@@ -63,8 +63,8 @@ def command(seconds: float, seed: int, port: int) -> None:
 
 
 async def _run(demo: Demo, port: int, console: Console) -> None:
-    from experiments.trials.server import serving
     from laser.demo import FACTOR, server_config
+    from laser.server_process import serving
     from laser.terminal.feed import Feed
     from laser.terminal.screen import show
 

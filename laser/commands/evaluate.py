@@ -12,7 +12,7 @@ from laser.commands.asking import asking
 from laser.commands.engine_options import engine_options, engine_settings
 
 if TYPE_CHECKING:
-    from experiments.evaluation import Record
+    from experiments.evaluation.evaluation import Record
 
 Budgets = tuple[int, ...] | None  # None: percentiles of the full thoughts' lengths
 
@@ -89,13 +89,13 @@ def command(
     from controller.policy import Limits
     from engine.base import EngineError
     from engine.registry import open_engine
-    from experiments import sweeps
-    from experiments.evaluation import FULL_THOUGHT, evaluation_loop, record
+    from experiments.evaluation import sweeps
+    from experiments.evaluation.evaluation import FULL_THOUGHT, evaluation_loop, record
+    from experiments.evaluation.question_files import QuestionError, file_questions
+    from experiments.evaluation.questions import bundled_questions
+    from experiments.evaluation.report import evaluation, write_json, write_records
+    from experiments.evaluation.summary import summary
     from experiments.provenance import provenance
-    from experiments.question_files import QuestionError, file_questions
-    from experiments.questions import bundled_questions
-    from experiments.report import evaluation, write_json, write_records
-    from experiments.summary import summary
     from models.chat_model import load_chat_model
     from models.files.strict_yaml import ConfigError
     from models.reasoner import bundled_model
@@ -145,7 +145,7 @@ def command(
             origin = provenance(directory, threads=torch.get_num_threads(), options=context.params)
             write_json(figures_file, figures, origin)
         if plot_file is not None:
-            from experiments.plots import draw
+            from experiments.evaluation.figure import draw
 
             draw(plot_file, figures)
     except OSError as error:

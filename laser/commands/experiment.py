@@ -56,8 +56,8 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
 
     from experiments.provenance import cores
     from experiments.trials.running import counts, run_missing, slowed
-    from experiments.trials.server import ServerError
     from experiments.trials.store import Store
+    from laser.server_process import ServerError
 
     try:
         setting = _setting(file)

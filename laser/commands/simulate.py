@@ -98,13 +98,13 @@ def command(
     from controller.policies.registry import PolicySpec, make_policy
     from controller.settings import SettingsFile
     from engine.simulated.machine import VirtualClock, profiled_machine
+    from experiments.calibration.traces import TraceError, read_records, records_of
+    from experiments.evaluation.question_files import QuestionError, file_questions
+    from experiments.evaluation.questions import bundled_questions, calibrated_questions
     from experiments.provenance import provenance
-    from experiments.question_files import QuestionError, file_questions
-    from experiments.questions import bundled_questions, calibrated_questions
-    from experiments.recording import recording
-    from experiments.simulation import check_budget, punctual_controller, simulate
-    from experiments.simulation_summary import summary, write_json
-    from experiments.traces import TraceError, read_records, records_of
+    from experiments.simulation.recording import recording
+    from experiments.simulation.simulation import check_budget, punctual_controller, simulate
+    from experiments.simulation.summary import summary, write_json
     from experiments.workloads import Gamma, Poisson, Workload, WorkloadError, read_workload
     from models.chat_model import load_chat_model
     from models.files.strict_yaml import ConfigError

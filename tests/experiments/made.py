@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from controller.serving.request import ExitReason
-from experiments.evaluation import Asked, Question, Record
+from experiments.evaluation.evaluation import Asked, Record
+from experiments.question import Question
 
 
 def asked(

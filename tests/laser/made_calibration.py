@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.evaluation import Asked
-from experiments.questions import bundled_questions
-from experiments.traces import Closing, Trace, TraceLog, questions_sha256
+from experiments.calibration.traces import Closing, Trace, TraceLog, questions_sha256
+from experiments.evaluation.evaluation import Asked
+from experiments.evaluation.questions import bundled_questions
 from models.chat_model import load_chat_model
 from models.profile.difficulty import FEATURES, Difficulty
 from models.profile.profile import identify, write_profile

@@ -18,12 +18,12 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from experiments.questions import bundled_questions
+from experiments.evaluation.questions import bundled_questions
 from experiments.request_record import RequestRecord
 from experiments.trials.live import drive
-from experiments.trials.server import ServerError, serving
 from experiments.trials.trial import Requests
 from laser.cli import main
+from laser.server_process import ServerError, serving
 from tests.laser.live_server import LiveServer, save_confident_model, save_random_model
 
 DEADLINE_S = 120.0

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.settings import ControllerSettings
-from experiments.questions import bundled_questions
+from experiments.evaluation.questions import bundled_questions
 from laser.cli import main
 from models.chat_model import load_chat_model
 from models.files.strict_yaml import read

@@ -15,7 +15,7 @@ from engine.base import EngineError, Finished, ProbeSpec, Request, Sampling, Tok
 from engine.simulated.engine import SimulatedEngine
 from engine.simulated.machine import Machine, VirtualClock, passes_within
 from engine.simulated.model import Course, Trial
-from experiments import token_simulation
+from experiments.analysis import token_simulation
 from models.profile.plant import StepTime
 
 

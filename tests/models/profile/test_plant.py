@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.token_simulation import Measured, simulate
+from experiments.analysis.token_simulation import Measured, simulate
 from models.profile.plant import Plant, StepTime, mean_context
 
 GPU = StepTime(a=0.010, c=0.0005)

@@ -1,0 +1,168 @@
+"""From recorded thoughts to a model's profile: the tables, what may be used, and the plant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import cycle, islice
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.base import CapacityError, Engine, ProbeSpec
+from experiments.calibration.grid import Grid, grid
+from experiments.calibration.step_times import Clock, batches, decode_steps, fit, probe_seconds
+from experiments.calibration.traces import Closing, Trace
+from experiments.evaluation.sweeps import THRESHOLDS
+from experiments.provenance import Provenance
+from models.profile.certificate import Certificate, certify, fewest_questions
+from models.profile.difficulty import CLASSES, FEWEST, learn
+from models.profile.plant import mean_context
+from models.profile.profile import Identity, MeasuredPlant, ProbeCost, Profile, Table
+
+PILOT = 48  # questions whose lengths choose the budgets; these do not certify them
+PERCENTILES = (10, 25, 50, 75, 90, 97)  # of their thoughts' lengths: the budgets
+PROBED = 8  # sequences that are probed at once to tell what a probe costs
+
+
+class ShortOfData(ValueError):
+    """There are too few questions; the message says how many would do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levels:
+    """What is to be certified: a risk of at most `epsilon`, with confidence 1 − `delta`."""
+
+    epsilon: float = 0.03
+    delta: float = 0.05
+
+
+def check_count(count: int, levels: Levels, budgets: Sequence[int] | None) -> None:
+    """Raise ShortOfData unless so many questions can certify anything, and tell of difficulty."""
+    columns = 1 + (len(PERCENTILES) if budgets is None else len(budgets))
+    pilot = PILOT if budgets is None else 0
+    certifying = fewest_questions(levels.epsilon, levels.delta, columns)
+    needed = max(certifying + pilot, FEWEST)
+    if count < needed:
+        choosing = f", besides {pilot} that choose the budgets" if pilot else ""
+        raise ShortOfData(
+            f"there are {count} questions, must be at least {needed}: certifying a risk of at most {levels.epsilon:g} "
+            f"at confidence {1 - levels.delta:g} takes {certifying} for {columns} budgets{choosing}, and telling "
+            f"difficulty {FEWEST}"
+        )
+
+
+def pilot(count: int, seed: int) -> list[int]:
+    """The numbers of the questions that choose the budgets: a seeded sample."""
+    return sorted(np.random.default_rng(seed).permutation(count)[:PILOT].tolist())
+
+
+def chosen_budgets(traces: Mapping[int, Trace], numbers: Sequence[int]) -> tuple[int, ...]:
+    """The budgets at percentiles of these questions' full thoughts, tokens, each once."""
+    lengths = [len(traces[number].thought) for number in numbers]
+    return tuple(sorted({max(1, round(float(budget))) for budget in np.percentile(lengths, PERCENTILES)}))
+
+
+def measured_plant(
+    engine: Engine, traces: Sequence[Trace], spec: ProbeSpec, *, max_batch: int, clock: Clock
+) -> tuple[MeasuredPlant, ProbeCost]:
+    """Time the engine's steps on the text of recorded thoughts, over the batches and contexts that these have."""
+    text = [token for one in traces for token in one.prompt + one.thought]
+    starts = [len(one.prompt) for one in traces]
+    ends = [len(one.prompt) + one.tokens for one in traces]
+    context = mean_context(starts, [one.tokens for one in traces])
+    shortest, longest = float(np.median(starts)), float(np.percentile(ends, 90))
+    lengths = sorted({max(1, round(length)) for length in (shortest, context, longest)})
+    timed = []
+    for batch in batches(max_batch):
+        for length in lengths:
+            endless = cycle(text)
+            with suppress(CapacityError):  # the engine never decodes so many that are so long at once
+                timed.append(decode_steps(engine, [tuple(islice(endless, length)) for _ in range(batch)], clock))
+    found = fit(timed)
+    probed = [one for one in traces if one.probes]
+    chosen = probed[:: max(1, len(probed) // PROBED)][: min(PROBED, max_batch)]
+    prompts = [one.prompt + one.thought[: one.probes[len(one.probes) // 2].thought_tokens] for one in chosen]
+    return (
+        MeasuredPlant(step_time=found.step_time, error=found.error, max_batch=max_batch, context=context),
+        _probe_cost(engine, prompts, spec, clock),
+    )
+
+
+def _probe_cost(engine: Engine, prompts: Sequence[tuple[int, ...]], spec: ProbeSpec, clock: Clock) -> ProbeCost:
+    """Of as many thoughts at once as the engine holds; nothing, where no thought was ever probed."""
+    if not prompts:
+        return ProbeCost(rows=0.0, seconds=0.0)
+    try:
+        seconds, rows = probe_seconds(engine, prompts, spec, clock)
+    except CapacityError:
+        if len(prompts) == 1:
+            raise
+        return _probe_cost(engine, prompts[: len(prompts) // 2], spec, clock)
+    return ProbeCost(rows=rows, seconds=seconds)
+
+
+def profile(
+    *,
+    model: Identity,
+    traces: Mapping[int, Trace],
+    closings: Mapping[tuple[int, int], Closing],
+    budgets: Sequence[int],
+    unseen: Sequence[int],
+    spec: ProbeSpec,
+    levels: Levels,
+    max_tokens: int,
+    plant: MeasuredPlant,
+    probe: ProbeCost,
+    origin: Provenance,
+) -> Profile:
+    """Put a profile together. `unseen`: the questions that had no part in choosing the budgets, by number."""
+    ordered = [traces[number] for number in sorted(traces)]
+    replayed = grid(ordered, closings, THRESHOLDS, budgets, spec)
+    learned = learn([one.prompt for one in ordered], [max(1, len(one.thought)) for one in ordered])
+    member = np.array([[told == name for told in learned.observed] for name in CLASSES])
+    tokens = replayed.tokens.astype(np.float64)
+    return Profile(
+        model=model,
+        score=spec.score.value,
+        max_tokens=max_tokens,
+        classes=CLASSES,
+        counts=tuple(int(count) for count in member.sum(axis=1)),
+        thresholds=replayed.thresholds,
+        budgets=replayed.budgets,
+        tokens=_by_class(tokens, member),
+        square=_by_class(np.square(tokens), member),
+        accuracy=_by_class(replayed.right.astype(np.float64), member),
+        p95_steps=_p95(replayed, member),
+        certificate=_certificate(replayed, [one.number for one in ordered], unseen, levels),
+        plant=plant,
+        probe=probe,
+        difficulty=learned.difficulty,
+        confusion=learned.confusion,
+        explained=learned.explained,
+        provenance=asdict(origin),
+    )
+
+
+def _certificate(replayed: Grid, numbers: Sequence[int], unseen: Sequence[int], levels: Levels) -> Certificate:
+    counted = np.isin(numbers, unseen)
+    harmed = replayed.harmed[counted].sum(axis=0)
+    return certify(harmed, int(counted.sum()), epsilon=levels.epsilon, delta=levels.delta)
+
+
+def _members(values: npt.NDArray[np.float64], mine: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    return values[mine] if mine.any() else values  # a class that no question fell in is taken for all: its count is 0
+
+
+def _by_class(values: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> Table:
+    return _table(np.stack([_members(values, mine).mean(axis=0) for mine in member]))
+
+
+def _p95(replayed: Grid, member: npt.NDArray[np.bool_]) -> Table:
+    steps = replayed.steps.astype(np.float64)
+    return _table(np.stack([np.percentile(_members(steps, mine), 95, axis=0) for mine in member]))
+
+
+def _table(values: npt.NDArray[np.float64]) -> Table:
+    return tuple(tuple(tuple(row) for row in table) for table in values.tolist())

@@ -1,0 +1,278 @@
+"""What calibration has decoded: full thoughts with all their probes, and what follows where a budget closes them.
+
+They are kept in a log, JSON Lines: a header that says what was asked of which model, then a line for each finished
+piece, on the disk before the next one. A run that was killed goes on from it and decodes nothing twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import lzma
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from controller.serving.loop import ServingLoop
+from controller.serving.request import ReasoningRequest
+from experiments.evaluation.evaluation import Asked, Record, answering, recording
+from experiments.question import Question
+from models.chat_model import ChatModel
+
+FORMAT = "laser-records"
+VERSION = 1
+
+
+class TraceError(ValueError):
+    """A log that cannot be used; the message names file, line and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """A question's full thought and reply. The thought was probed at every transition point and never closed."""
+
+    number: int  # of the question
+    prompt: tuple[int, ...]
+    thought: tuple[int, ...]
+    right: bool
+    tokens: int  # of the whole reply
+    rows: int  # reply and probes
+    probes: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """What follows a question's thought where a budget closes it."""
+
+    number: int  # of the question
+    budget: int  # thought tokens
+    right: bool
+    tokens: int  # the landing and the answer
+
+
+Budgets = Sequence[int]
+
+
+def trace(number: int, prompt: tuple[int, ...], record: Record) -> Trace:
+    """What calibration keeps of a record."""
+    return Trace(
+        number=number,
+        prompt=prompt,
+        thought=record.thought,
+        right=record.right,
+        tokens=record.tokens,
+        rows=record.rows,
+        probes=record.probes,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """A finished log's contents."""
+
+    path: Path
+    header: Mapping[str, object]
+    traces: Mapping[int, Trace]  # by question
+    closings: Mapping[tuple[int, int], Closing]  # by question and budget
+
+
+def records_of(profile: Path) -> Path:
+    """Where the records of a profile's calibration are: beside it, perhaps packed."""
+    plain = profile.with_name(f"{profile.name}.records.jsonl")
+    packed = plain.with_name(f"{plain.name}.xz")
+    return packed if packed.exists() and not plain.exists() else plain
+
+
+def read_records(path: Path) -> Records:
+    """What a calibration has recorded, whether it still runs or not; a line that it is writing is left out.
+
+    Raises TraceError.
+    """
+    try:
+        found = path.read_bytes()
+        whole = (lzma.decompress(found) if path.suffix == ".xz" else found).rpartition(b"\n")[0]
+    except FileNotFoundError as error:
+        raise TraceError(f"{path}: does not exist; `laser calibrate` records thoughts beside the profile") from error
+    except (OSError, lzma.LZMAError) as error:
+        raise TraceError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    header: Mapping[str, object] = {}
+    traces: dict[int, Trace] = {}
+    closings: dict[tuple[int, int], Closing] = {}
+    for number, line in enumerate(whole.split(b"\n"), 1):
+        try:
+            said = json.loads(line)
+            if number == 1:
+                header = dict(said)
+                if (header.get("format"), header.get("version")) != (FORMAT, VERSION):
+                    raise ValueError(f"format and version are not {FORMAT} and {VERSION}")
+                continue
+            piece = _piece(said)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise TraceError(f"{path}:{number}: is no record of a calibration: {error}") from error
+        if isinstance(piece, Trace):
+            traces[piece.number] = piece
+        else:
+            closings[piece.number, piece.budget] = piece
+    return Records(path=path, header=header, traces=traces, closings=closings)
+
+
+def questions_sha256(questions: Sequence[Question], files: Sequence[Path] = ()) -> str:
+    """Tells one list of questions from another; by the files that they come from, their answers too."""
+    texts = [(question.benchmark, question.text) for question in questions]
+    answers = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return hashlib.sha256(json.dumps([texts, answers]).encode()).hexdigest()
+
+
+class TraceLog:
+    """The log in a file, open for one run at a time."""
+
+    def __init__(self, path: Path, header: Mapping[str, object]) -> None:
+        """Open or begin it. Raises TraceError where the file was begun under another header, or is damaged."""
+        self.path = path
+        self.traces: dict[int, Trace] = {}
+        self.closings: dict[tuple[int, int], Closing] = {}
+        self._header = {"format": FORMAT, "version": VERSION, **header}
+        try:
+            self._file: BinaryIO = path.open("a+b", buffering=0)
+        except OSError as error:
+            raise TraceError(f"{path}: cannot be written: {error.strerror}") from error
+        try:
+            self._read()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> TraceLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, piece: Trace | Closing) -> None:
+        """Keep a finished piece: once this returns, it is on the disk."""
+        kind = "trace" if isinstance(piece, Trace) else "closing"
+        self._append({kind: asdict(piece)})
+        self._keep(piece)
+
+    def _append(self, line: Mapping[str, object]) -> None:
+        self._file.write(_line(line))
+        os.fsync(self._file.fileno())
+
+    def _keep(self, piece: Trace | Closing) -> None:
+        if isinstance(piece, Trace):
+            self.traces[piece.number] = piece
+        else:
+            self.closings[piece.number, piece.budget] = piece
+
+    def _read(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the file is closed
+        except BlockingIOError as error:
+            raise TraceError(f"{self.path}: another run is writing it") from error
+        self._file.seek(0)
+        found = self._file.read()
+        whole = found.rpartition(b"\n")[0]  # a line without its end was being written when the run was killed
+        if not whole:
+            if not _line(self._header).startswith(found):
+                raise TraceError(f"{self.path}:1: is no record of a calibration: remove it or write elsewhere")
+            self._file.truncate(0)
+            self._append(self._header)
+            return
+        for number, line in enumerate(whole.split(b"\n"), 1):
+            try:
+                said = json.loads(line)
+                if number == 1:
+                    self._check(said)
+                else:
+                    self._keep(_piece(said))
+            except TraceError:
+                raise
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise TraceError(f"{self.path}:{number}: is no record of a calibration: {error}") from error
+        self._file.truncate(len(whole) + 1)
+
+    def _check(self, said: Mapping[str, object]) -> None:
+        for key, ours in self._header.items():
+            theirs = said.get(key)
+            if theirs != ours:
+                raise TraceError(
+                    f"{self.path}: was begun with {key} {theirs!r}, this run has {ours!r}: remove it or write elsewhere"
+                )
+
+
+def _line(said: Mapping[str, object]) -> bytes:
+    return json.dumps(said, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _piece(said: Mapping[str, Any]) -> Trace | Closing:
+    if "closing" in said:
+        return Closing(**said["closing"])
+    fields = dict(said["trace"])
+    fields["prompt"], fields["thought"] = tuple(fields["prompt"]), tuple(fields["thought"])
+    fields["probes"] = tuple(Asked(**{**one, "log_probs": tuple(one["log_probs"])}) for one in fields["probes"])
+    return Trace(**fields)
+
+
+def record_thoughts(
+    loop: ServingLoop,
+    model: ChatModel,
+    questions: Sequence[Question],
+    log: TraceLog,
+    *,
+    max_tokens: int,
+    on_done: Callable[[], None] = lambda: None,
+) -> None:
+    """Answer with full thought, on a loop that probes and never closes, the questions that the log has not yet."""
+    missing = [number for number in range(len(questions)) if number not in log.traces]
+    for place, record in recording(loop, model, [questions[number] for number in missing], max_tokens=max_tokens):
+        number = missing[place]
+        prompt = model.prompt([{"role": "user", "content": questions[number].text}])
+        log.add(trace(number, prompt, record))
+        on_done()
+
+
+def missing_closings(log: TraceLog, budgets: Budgets) -> list[tuple[int, int]]:
+    """Question and budget where the budget would close the thought, and the log does not tell yet what follows."""
+    return [
+        (number, budget)
+        for number, one in sorted(log.traces.items())
+        for budget in budgets
+        if budget <= len(one.thought) and (number, budget) not in log.closings
+    ]
+
+
+def record_closings(
+    loop: ServingLoop,
+    model: ChatModel,
+    questions: Sequence[Question],
+    log: TraceLog,
+    budgets: Budgets,
+    *,
+    max_tokens: int,
+    on_done: Callable[[], None] = lambda: None,
+) -> None:
+    """Close the log's thoughts at these budgets, as serving would, and have the model answer there.
+
+    The thought up to a budget is a prompt here, so no thought is decoded again.
+    """
+    landing = model.thinking.landing
+    missing = missing_closings(log, budgets)
+    asked = []
+    for number, budget in missing:
+        one = log.traces[number]
+        request = ReasoningRequest(
+            prompt=one.prompt + one.thought[:budget] + landing,
+            max_tokens=max_tokens - budget - len(landing),
+            thinking=False,
+        )
+        asked.append((questions[number], request))
+    for place, record in answering(loop, model, asked):
+        number, budget = missing[place]
+        log.add(Closing(number=number, budget=budget, right=record.right, tokens=len(landing) + record.tokens))
+        on_done()

@@ -1,0 +1,176 @@
+"""What closing thoughts early gains and costs against full thought: told from one pass's probes, or really served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments.evaluation.breakdown import by_benchmark
+from experiments.evaluation.evaluation import Asked, Record
+from experiments.statistics import Difference, Proportion, Truths, difference, proportion
+from models.score import Score
+
+THRESHOLDS = (0.3, 0.5, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.99)
+SCORES = (Score.GEOMETRIC_MEAN, Score.JOINT)
+ENDING = 2  # tokens that end an adopted answer: its terminator and the end of the reply
+PERCENTILES = (10, 25, 50, 75, 90)  # of full thoughts' lengths: the default budgets
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitPoint:
+    """What a fixed threshold would have done on a set of records."""
+
+    threshold: float
+    accuracy: float
+    against: Difference  # full thought
+    tokens: float  # token rows decoded per question, probes included
+    saved: float  # net share of the full thought's tokens: probes deducted
+    gross: float  # share before what probing costs is deducted
+    overhead: float | None  # what probing costs as a share of the gross saving; None: nothing was saved
+    probe_rows: float  # rows of all probes per question, adopted ones too
+    exits: float  # share of thoughts closed early
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What a threshold would have done with each record."""
+
+    threshold: float
+    right: Truths
+    reply: Counts  # tokens of the reply
+    rows: Counts  # token rows decoded for it in all
+    probe_rows: Counts
+    exited: Truths
+
+
+def score_of(probe: Asked, score: Score) -> float:
+    """A probe's confidence under a score. Raises ValueError for one that is not recorded."""
+    match score:
+        case Score.GEOMETRIC_MEAN:
+            return probe.confidence
+        case Score.JOINT:
+            return probe.joint
+    raise ValueError(f"score is {score.value!r}, recorded are: {', '.join(SCORES)}")
+
+
+def replay(records: Sequence[Record], threshold: float, score: Score = Score.GEOMETRIC_MEAN) -> Replay:
+    """Close each thought at its first probe of at least this confidence.
+
+    An exit's reply: the thought up to there, that probe's suffix and answer, and the tokens that end it. Its overhead:
+    all probes before, and what the thought decoded beside the adopted one. A live probe gives up early and so costs
+    less than the recorded one. Told for formats that keep the trial answer; one that has the answer written anew
+    (`keep: close`) decodes more.
+    """
+    rows = [_exit(one, threshold, score) for one in records]
+    right, reply, decoded, probe_rows, exited = zip(*rows, strict=True)
+    return Replay(
+        threshold=threshold,
+        right=np.array(right, dtype=np.bool_),
+        reply=np.array(reply),
+        rows=np.array(decoded),
+        probe_rows=np.array(probe_rows),
+        exited=np.array(exited, dtype=np.bool_),
+    )
+
+
+def _exit(one: Record, threshold: float, score: Score) -> tuple[bool, int, int, int, bool]:
+    spent = 0
+    for probe in one.probes:
+        spent += probe.rows
+        if score_of(probe, score) >= threshold:
+            reply = probe.thought_tokens + probe.rows + ENDING
+            return probe.right, reply, reply + probe.beyond + spent - probe.rows, spent, True
+    return one.right, one.tokens, one.rows, one.rows - one.tokens, False
+
+
+def exit_point(records: Sequence[Record], told: Replay, rng: np.random.Generator) -> ExitPoint:
+    """A replay's figures against full thought without any probing."""
+    full = sum(one.tokens for one in records)
+    gross, overhead = full - int(told.reply.sum()), int((told.rows - told.reply).sum())
+    return ExitPoint(
+        threshold=told.threshold,
+        accuracy=float(told.right.mean()),
+        against=difference(_rights(records), told.right, rng),
+        tokens=float(told.rows.mean()),
+        saved=(gross - overhead) / full,
+        gross=gross / full,
+        overhead=overhead / gross if gross > 0 else None,
+        probe_rows=float(told.probe_rows.mean()),
+        exits=float(told.exited.mean()),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """One score's exit points at all thresholds."""
+
+    score: Score
+    all: tuple[ExitPoint, ...]
+    benchmarks: dict[str, tuple[ExitPoint, ...]]
+
+
+def threshold_sweep(records: Sequence[Record], score: Score, rng: np.random.Generator) -> Sweep:
+    """Every threshold, on all records and on each benchmark's."""
+    return Sweep(
+        score=score,
+        all=_points(records, score, rng),
+        benchmarks={name: _points(mine, score, rng) for name, mine in by_benchmark(records).items()},
+    )
+
+
+def _points(records: Sequence[Record], score: Score, rng: np.random.Generator) -> tuple[ExitPoint, ...]:
+    return tuple(exit_point(records, replay(records, threshold, score), rng) for threshold in THRESHOLDS)
+
+
+def default_budgets(records: Sequence[Record]) -> tuple[int, ...]:
+    """Percentiles of the full thoughts' lengths, tokens, each once."""
+    lengths = [one.thought_tokens for one in records]
+    return tuple(sorted({round(float(budget)) for budget in np.percentile(lengths, PERCENTILES)}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A pass that was really served under limits or with sampling, against greedy full thought."""
+
+    threshold: float | None = None
+    budget: int | None = None  # thought tokens
+    temperature: float = 0.0
+    accuracy: Proportion
+    against: Difference
+    tokens: float  # token rows decoded per question, probes included
+    saved: float  # net share of the full thought's tokens
+    closed: float  # share of thoughts that a limit closed
+    benchmarks: Mapping[str, Proportion]
+
+
+def served(
+    full: Sequence[Record],
+    records: Sequence[Record],
+    rng: np.random.Generator,
+    *,
+    threshold: float | None = None,
+    budget: int | None = None,
+    temperature: float = 0.0,
+) -> Served:
+    """Compare a pass with the full thoughts on the same questions, in the same order."""
+    rows = sum(one.rows for one in records)
+    return Served(
+        threshold=threshold,
+        budget=budget,
+        temperature=temperature,
+        accuracy=proportion(_rights(records)),
+        against=difference(_rights(full), _rights(records), rng),
+        tokens=rows / len(records),
+        saved=1.0 - rows / sum(one.tokens for one in full),
+        closed=sum(not one.natural for one in records) / len(records),
+        benchmarks={name: proportion(_rights(mine)) for name, mine in by_benchmark(records).items()},
+    )
+
+
+def _rights(records: Sequence[Record]) -> Truths:
+    return np.array([one.right for one in records], dtype=np.bool_)

@@ -1,0 +1,1 @@
+"""A service in virtual time: the real loop and policies, a recorded model, a machine that a profile describes."""

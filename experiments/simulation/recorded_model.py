@@ -1,0 +1,170 @@
+"""The model that calibration has recorded: full thoughts, their probes, and what follows where they are closed.
+
+What was not recorded is taken from what was, on the nearest place before it: a thought closed between two budgets goes
+on as from the shorter one, and a probe forked elsewhere answers as the one before. Nothing was recorded of thoughts
+closed before the shortest budget: they count as wrong. Of a reply behind its thought only
+the length is recorded: one token stands for all of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+
+from controller.serving.request import ExitReason, Thought
+from engine.base import EngineError, ProbeSpec
+from engine.simulated.model import Course, Trial
+from experiments.calibration.traces import Closing, Trace
+from experiments.evaluation.evaluation import Asked
+from models.thinking import ThinkingTokens
+
+NEVER_SURE = -30.0  # log p of the tokens of answers that are not known
+
+
+class RecordedThought:
+    """One question's thought, and all that is known of where it may end."""
+
+    def __init__(
+        self,
+        trace: Trace,
+        closings: Sequence[Closing],
+        thinking: ThinkingTokens,
+        encode: Callable[[str], list[int]],
+        stop: int,
+    ) -> None:
+        """`encode` gives the tokens of a trial answer; `stop` is the token that ends a reply."""
+        self._trace = trace
+        self._closings = sorted(closings, key=lambda closing: closing.budget)
+        self._budgets = [closing.budget for closing in self._closings]
+        self._forks = [probe.thought_tokens for probe in trace.probes]
+        self._landing = thinking.landing
+        self._close = thinking.close_id
+        self._stop = stop
+        self._filler = next(token for token in thinking.probe_suffix if token != thinking.close_id)
+        self._terminator = min(thinking.probe_stops)
+        suffix = len(thinking.probe_suffix)
+        self._trials = [self._trial(probe, suffix, encode) for probe in trace.probes]
+        # a probe that ran when the thought ended was dropped, before its answer was known
+        self._dropped = trace.rows - trace.tokens > sum(probe.rows for probe in trace.probes)
+        self._whole = self._whole_course(thinking)
+
+    def follow(self, said: Sequence[int]) -> Course:
+        """After these tokens of the reply: the thought, and what has ended it."""
+        if not said:
+            return self._whole
+        if tuple(said[-len(self._landing) :]) == self._landing:
+            tokens, _ = self.closed(len(said) - len(self._landing))
+            return Course(tokens=self._reply(tokens))
+        if self._close in said:  # an adopted answer
+            return Course(tokens=(self._stop,))
+        place = len(said)
+        looks = tuple(look - place for look in self._whole.looks if look > place)
+        return Course(tokens=self._whole.tokens[place:], looks=looks)
+
+    def answer(self, fork_at: int, spec: ProbeSpec) -> Trial:
+        """What a probe answers that continues so many tokens of the thought."""
+        if spec.watched is not None:
+            raise EngineError(f"the probe watches token {spec.watched}, must watch none: answers alone were recorded")
+        place = bisect_right(self._forks, fork_at) - 1
+        if place == len(self._forks) - 1 and self._dropped and (place < 0 or self._forks[place] < fork_at):
+            unknown = spec.max_answer_tokens
+            return Trial(answer=(self._filler,) * unknown, log_probs=(NEVER_SURE,) * unknown, terminator=None)
+        if place < 0:
+            return Trial(answer=(), log_probs=(), terminator=self._terminator)
+        return self._trials[place]
+
+    def right(self, thought: Thought | None) -> bool:
+        """Whether the answer is right that a thought ended with."""
+        if thought is None:
+            return self.closed(0)[1]
+        match thought.exit_reason:
+            case ExitReason.NATURAL:
+                return self._trace.right
+            case ExitReason.CONFIDENCE | ExitReason.CONSISTENCY:
+                return self._right_before(thought.tokens)
+            case _:  # it was cut where it was
+                return self.closed(thought.tokens)[1]
+
+    def closed(self, at: int) -> tuple[int, bool]:
+        """Tokens that follow a landing forced behind so many of the thought, and whether the answer is right."""
+        trace, landing = self._trace, len(self._landing)
+        if at < len(trace.thought) and self._closings:
+            place = bisect_right(self._budgets, at) - 1
+            closing = self._closings[max(0, place)]
+            return max(1, closing.tokens - landing), closing.right and place >= 0
+        right = trace.right if at >= len(trace.thought) else self._right_before(at)
+        return max(1, trace.tokens - len(trace.thought) - landing), right
+
+    def _right_before(self, at: int) -> bool:
+        place = bisect_right(self._forks, at) - 1
+        return place >= 0 and self._trace.probes[place].right
+
+    def _whole_course(self, thinking: ThinkingTokens) -> Course:
+        """The full thought and its reply; looked at wherever the loop may want to act.
+
+        These are transition points, the end of a thought that max_tokens has cut, the closing and the first token of
+        the answer.
+        """
+        thought, window = self._trace.thought, thinking.lookback + 2
+        end = len(thought)
+        seen = [n for n in range(1, end + 1) if thinking.transition(thought[max(0, n - window) : n]) is not None]
+        return Course(
+            tokens=(*thought, thinking.close_id, *self._reply(max(1, self._trace.tokens - end - 1))),
+            looks=tuple(sorted({*seen, end, end + 1, end + 2} - {0})),
+        )
+
+    def _reply(self, tokens: int) -> tuple[int, ...]:
+        return (*(self._filler,) * (tokens - 1), self._stop)
+
+    def _trial(self, seen: Asked, suffix: int, encode: Callable[[str], list[int]]) -> Trial:
+        count = len(seen.log_probs)
+        answer = tuple(encode(seen.answer))
+        if len(answer) != count:  # the text says another number of tokens than were decoded
+            answer = (self._filler,) * count
+        ended = seen.rows == suffix + count
+        return Trial(answer=answer, log_probs=seen.log_probs, terminator=self._terminator if ended else None)
+
+
+class RecordedModel:
+    """See `engine.simulated.model.SimulatedModel`."""
+
+    def __init__(
+        self,
+        traces: Mapping[int, Trace],
+        closings: Mapping[tuple[int, int], Closing],
+        thinking: ThinkingTokens,
+        *,
+        encode: Callable[[str], list[int]],
+        stop: int,
+        vocabulary: int,
+    ) -> None:
+        """Traces by question, closings by question and budget."""
+        self.vocabulary = vocabulary
+        self.max_tokens = sys.maxsize  # the machine's cells are the limit
+        self._landing = thinking.landing
+        by_question: dict[int, list[Closing]] = {number: [] for number in traces}
+        for (number, _), closing in closings.items():
+            if number in by_question:
+                by_question[number].append(closing)
+        self.thoughts = {
+            number: RecordedThought(trace, by_question[number], thinking, encode, stop)
+            for number, trace in traces.items()
+        }
+        self._by_prompt = {trace.prompt: self.thoughts[number] for number, trace in traces.items()}
+
+    def follow(
+        self, prompt: tuple[int, ...], said: Sequence[int], *, stops: frozenset[int], armed: bool, most: int
+    ) -> Course:
+        thought = self._by_prompt.get(prompt)
+        if thought is not None:
+            return thought.follow(said)
+        thought = self._by_prompt.get(prompt[: -len(self._landing)])
+        if thought is None:
+            raise EngineError(
+                f"a prompt of {len(prompt)} tokens was not recorded, must be one of {len(self._by_prompt)}"
+            )
+        return thought.follow(self._landing)  # the prompt itself closes the thought
+
+    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> Trial:
+        return self._by_prompt[prompt].answer(len(said), spec)

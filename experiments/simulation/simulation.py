@@ -1,0 +1,264 @@
+"""A service in simulation: the serving loop, its policy and its watcher on a simulated engine, in virtual time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from controller.controller import Controller
+from controller.planning.plan import Plan, Situation
+from controller.planning.planner import Planner
+from controller.policy import Policy, Watcher
+from controller.serving.admission import AdmissionLimits
+from controller.serving.fair_queue import Claim
+from controller.serving.loop import ServingLoop
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Outcome, ReasoningRequest
+from controller.settings import SettingsSource
+from engine.base import FinishReason
+from engine.simulated.engine import SimulatedEngine
+from engine.simulated.machine import Machine, SkippingClock, VirtualClock
+from experiments.calibration.traces import TraceError
+from experiments.request_record import RequestRecord
+from experiments.simulation.recorded_model import RecordedThought
+from experiments.simulation.recording import RecordedQuestion, Recording
+from models.profile.profile import Profile
+from models.tokenizer import Decoder, Streamed
+
+PULSE_S = 0.1  # so often at least a watcher sees time pass; the controller looks up every 0.5 s
+IDLE_S = 0.5  # the same while nothing runs, as in the server
+SOLVE_S = 0.15  # virtual seconds from asking the solver to its answer
+
+
+def simulate(
+    recording: Recording,
+    arrivals: npt.NDArray[np.float64],
+    questions: Sequence[int],
+    *,
+    machine: Machine,
+    clock: VirtualClock,
+    policy: Policy,
+    watcher: Watcher | None = None,
+    shortest_first: bool = False,
+    on_done: Callable[[], None] = lambda: None,
+) -> list[RequestRecord]:
+    """Ask the recording's question `questions[i]` at `arrivals[i]`, s, sorted; records in order of arrival.
+
+    `clock` is to be the one that policy and watcher read, and to stand before the first arrival. With `shortest_first`
+    the waiting request of the shortest predicted thought starts first.
+    """
+    engine = SimulatedEngine(
+        recording.model,
+        machine,
+        clock,
+        budget=lambda name: policy.limits(name).budget,
+        classes={question.prompt: question.difficulty for question in recording.questions},
+        pulse_s=math.inf if watcher is None else PULSE_S,
+        stepped=None if watcher is None else watcher.stepped,
+    )
+    loop = ServingLoop(
+        engine=engine,
+        tokenizer=Letters(recording.decoder),
+        thinking=recording.thinking,
+        policy=policy,
+        stop_tokens=recording.stop_tokens,
+        clock=clock,
+        score=recording.score,
+        watcher=None if watcher is None else _Untimed(watcher),
+        admission=AdmissionLimits(slots=machine.max_batch),
+    )
+    return serve(recording, arrivals, questions, loop=loop, clock=clock, shortest_first=shortest_first, on_done=on_done)
+
+
+def serve(
+    recording: Recording,
+    arrivals: npt.NDArray[np.float64],
+    questions: Sequence[int],
+    *,
+    loop: ServingLoop,
+    clock: SkippingClock,
+    shortest_first: bool = False,
+    on_done: Callable[[], None] = lambda: None,
+) -> list[RequestRecord]:
+    """The same on a loop of whatever engine, on its clock; answers are taken to be as right as they were recorded."""
+    if len(arrivals) != len(questions):
+        raise ValueError(f"there are {len(questions)} questions, must be {len(arrivals)}: one for each arrival")
+    records: dict[int, RequestRecord] = {}
+
+    def keep(record: RequestRecord) -> None:
+        records[record.number] = record
+        on_done()
+
+    times, coming = arrivals.tolist(), 0
+    while coming < len(times) or loop.busy:
+        if not loop.busy:
+            _rest(loop, clock, times[coming])
+        while coming < len(times) and times[coming] <= clock():
+            question = recording.questions[questions[coming]]
+            listener = _Listener(
+                number=coming,
+                question=question,
+                thought=recording.model.thoughts[question.number],
+                at_s=times[coming],
+                submitted_s=clock(),
+                clock=clock,
+                keep=keep,
+            )
+            request = ReasoningRequest(
+                prompt=question.prompt,
+                max_tokens=recording.max_tokens,
+                difficulty=question.difficulty,
+                claim=Claim(length=question.expected_tokens if shortest_first else 0.0),
+            )
+            loop.submit(request, listener)
+            coming += 1
+        clock.alarm = times[coming] if coming < len(times) else math.inf
+        loop.tick()
+    return [records[number] for number in range(len(times))]
+
+
+def _rest(loop: ServingLoop, clock: SkippingClock, until: float) -> None:
+    """Let time pass while nothing runs, which a watcher sees too."""
+    while loop.watched and clock() + IDLE_S < until:
+        clock.skip(clock() + IDLE_S)
+        loop.idle()
+    clock.skip(until)
+
+
+def check_budget(budget: int | None, profile: Profile, told: str = "budget is") -> None:
+    """Raises TraceError where calibration has not recorded what follows a thought closed there."""
+    if budget is not None and budget not in profile.budgets:
+        recorded = ", ".join(str(other) for other in profile.budgets if other is not None)
+        raise TraceError(
+            f"{told} {budget}, must be one of {recorded}: what follows a thought that is closed elsewhere was not "
+            "recorded"
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Listener:
+    """Hears one request's reply, and writes its record."""
+
+    number: int
+    question: RecordedQuestion
+    thought: RecordedThought
+    at_s: float
+    submitted_s: float
+    clock: SkippingClock
+    keep: Callable[[RequestRecord], None]
+    answered_s: float | None = None
+
+    def __call__(self, item: Delta | Outcome) -> None:
+        if isinstance(item, Outcome):
+            self.keep(self._record(item))
+        elif self.answered_s is None and item.channel is Channel.CONTENT:
+            self.answered_s = self.clock()
+
+    def _record(self, outcome: Outcome) -> RequestRecord:
+        thought, question = outcome.thought, self.question
+        failed = outcome.finish_reason is FinishReason.ERROR
+        beside = thought.withdrawn_tokens + thought.probe_rows if thought else 0
+        return RequestRecord(
+            number=self.number,
+            question=question.number,
+            benchmark=question.benchmark,
+            split=question.split,
+            difficulty=question.difficulty,
+            at_s=self.at_s,
+            queue_s=self.submitted_s - self.at_s + outcome.queue_s,
+            first_answer_s=None if self.answered_s is None else self.answered_s - self.at_s,
+            latency_s=self.clock() - self.at_s,
+            thought_tokens=thought.tokens if thought else 0,
+            completion_tokens=outcome.completion_tokens,
+            rows=outcome.completion_tokens + beside,
+            probes=thought.probes if thought else 0,
+            probe_rows=thought.probe_rows if thought else 0,
+            exit_reason=thought.exit_reason.value if thought else None,
+            threshold=thought.threshold if thought else None,
+            budget=thought.budget if thought else None,
+            right=None if failed else self.thought.right(thought),
+            error=outcome.error,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Untimed:
+    """A watcher that the engine itself tells of steps: it takes many at once, which the loop cannot time."""
+
+    watcher: Watcher
+
+    def arrived(self, difficulty: str | None) -> None:
+        self.watcher.arrived(difficulty)
+
+    def finished(self, difficulty: str | None, tokens: int) -> None:
+        self.watcher.finished(difficulty, tokens)
+
+    def stepped(self, batch: int, context: float, seconds: float) -> None:
+        """See above."""
+
+    def tick(self, now: float, in_system: int) -> None:
+        self.watcher.tick(now, in_system)
+
+
+def punctual_controller(
+    profile: Profile, settings: SettingsSource, *, clock: VirtualClock, max_batch: int, delay_s: float = SOLVE_S
+) -> Controller:
+    """The real controller, whose real solver takes `delay_s` of virtual time."""
+    planner = Planner(profile.quality(), clock=time.perf_counter)  # how long it really takes is only shown
+    solver = PunctualSolver(solve=planner, clock=clock, delay_s=delay_s)
+    return Controller(profile, settings=settings, solver=solver, max_batch=max_batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """Spells each token of a reply as a letter: nobody reads replies here, and decoding them takes longest of all."""
+
+    decoder: Decoder
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self.decoder.decode(tokens)
+
+    def stream(self) -> Streamed:
+        return _Letter()
+
+
+class _Letter:
+    def push(self, token: int) -> str:
+        return "x"
+
+    def rest(self) -> str:
+        return ""
+
+
+@dataclass(slots=True)
+class PunctualSolver:
+    """See `controller.planning.plan.Solver`. Has each answer when a given time has passed on the virtual clock."""
+
+    solve: Callable[[Situation], Plan]
+    clock: VirtualClock
+    delay_s: float
+    _solving: tuple[float, Situation] | None = field(default=None, init=False)  # when it will have been solved
+    _waiting: Situation | None = field(default=None, init=False)
+
+    def ask(self, situation: Situation) -> None:
+        if self._solving is None:
+            self._solving = self.clock.now + self.delay_s, situation
+        else:
+            self._waiting = situation  # the latest wins
+
+    def answer(self) -> Plan | Exception | None:
+        if self._solving is None or self.clock.now < self._solving[0]:
+            return None
+        (_, situation), self._solving = self._solving, None
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self.ask(waiting)
+        try:
+            return self.solve(situation)
+        except Exception as error:  # an answer too, as from a thread
+            return error

@@ -1,0 +1,100 @@
+"""The plant is found again from steps that follow it, and real engines are timed without leaving anything behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import count
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.base import CapacityError, Engine, ProbeSpec
+from engine.torch.engine import TorchEngine, TorchEngineConfig
+from engine.torch.load import load_model
+from experiments.calibration.step_times import Timed, batches, decode_steps, fit, probe_seconds
+from models.profile.plant import StepTime
+from models.reasoner import bundled_model
+
+PROMPT = tuple(range(20, 60))
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return TorchEngine(load_model(bundled_model()), TorchEngineConfig(cells=4096, max_batch=8))
+
+
+def steady() -> Callable[[], float]:
+    """A clock on which every step takes a second."""
+    ticks = count()
+    return lambda: float(next(ticks))
+
+
+def timed(step: StepTime, noise: float = 0.0) -> list[Timed]:
+    rng = np.random.default_rng(0)
+    return [
+        Timed(batch=b, context=k, seconds=step.seconds(b, k) * float(np.exp(noise * rng.standard_normal())))
+        for b in (1, 2, 4, 8, 16)
+        for k in (50.0, 200.0, 800.0)
+    ]
+
+
+@given(st.floats(1e-4, 1e-1), st.floats(0.0, 1e-2), st.floats(0.0, 1e-5))
+def test_exact_steps_give_the_plant_exactly(a: float, c: float, g: float) -> None:
+    found = fit(timed(StepTime(a=a, c=c, g=g)))
+    assert found.error == pytest.approx(0.0, abs=1e-6)
+    for batch, context in ((1, 100.0), (16, 400.0), (32, 1000.0)):
+        assert found.step_time.seconds(batch, context) == pytest.approx(a + (c + g * context) * batch, rel=1e-4)
+
+
+def test_noisy_steps_give_nearly_the_plant_and_their_noise() -> None:
+    true = StepTime(a=1e-3, c=2e-4, g=3e-7)
+    found = fit(timed(true, noise=0.05))
+    assert found.error == pytest.approx(0.05, rel=0.4)
+    assert found.step_time.seconds(8, 300.0) == pytest.approx(true.seconds(8, 300.0), rel=0.05)
+
+
+def test_nothing_is_ever_negative() -> None:
+    shrinking = [Timed(batch=b, context=k, seconds=1e-3 / b) for b in (1, 2, 4) for k in (10.0, 100.0)]
+    step = fit(shrinking).step_time
+    assert min(step.a, step.c, step.g) >= 0.0
+
+
+def test_too_few_points_are_refused() -> None:
+    with pytest.raises(CapacityError, match="2 batches fit the engine to tell a, c and g from, must be at least 3"):
+        fit(timed(StepTime(a=1e-3, c=1e-4))[:2])
+
+
+def test_batches_go_up_to_the_largest() -> None:
+    assert (batches(1), batches(8), batches(12)) == ([1], [1, 2, 4, 8], [1, 2, 4, 8, 12])
+
+
+def test_decode_steps_are_timed_one_by_one(engine: Engine) -> None:
+    found = decode_steps(engine, [PROMPT] * 4, steady(), steps=10)
+    assert (found.batch, found.seconds) == (4, 1.0)
+    assert len(PROMPT) < found.context < len(PROMPT) + 30
+    assert engine.load().running == engine.load().cells_reserved == 0
+
+
+def test_a_probe_costs_rows_and_takes_time(engine: Engine) -> None:
+    spec = ProbeSpec(suffix=(20, 21, 22), max_answer_tokens=4, answer_stops=frozenset())
+    added, rows = probe_seconds(engine, [PROMPT] * 4, spec, steady(), rounds=2)
+    assert (added, rows) == (0.0, 3 + 4 - 1)  # on this clock a step with probes takes a second too
+    assert probe_seconds(engine, [PROMPT] * 4, spec, time.perf_counter)[0] > 0.0
+    assert engine.load().running == engine.load().probing == engine.load().cells_reserved == 0
+
+
+def test_a_batch_that_would_shrink_while_it_is_timed_is_refused() -> None:
+    slow = TorchEngine(load_model(bundled_model()), TorchEngineConfig(cells=400, max_batch=4, prefill_chunk=2))
+    with pytest.raises(CapacityError, match=r"a sequence ended after 50 tokens, while others waited"):
+        decode_steps(slow, [PROMPT + PROMPT[:10]] * 4, steady())
+    assert slow.load().cells_reserved == 0
+
+
+def test_what_does_not_fit_the_engine_is_told(engine: Engine) -> None:
+    assert decode_steps(engine, [PROMPT * 10] * 4, steady()).batch == 4
+    with pytest.raises(CapacityError, match=r"8 sequences of 500 tokens do not fit with 29 more each.* may have 512"):
+        decode_steps(engine, [PROMPT * 12 + PROMPT[:20]] * 8, steady())
+    assert engine.load().cells_reserved == 0

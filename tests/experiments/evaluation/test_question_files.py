@@ -1,0 +1,159 @@
+"""Files of questions: what is read, what is refused, and how replies are graded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments.evaluation.question_files import (
+    QuestionError,
+    file_questions,
+    is_right,
+    is_same,
+    last_boxed,
+    read_questions,
+)
+
+
+def write(path: Path, *lines: object) -> Path:
+    path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines), "utf-8")
+    return path
+
+
+def test_a_gsm8k_file_is_read_as_it_is(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "gsm8k.jsonl",
+        {"question": "How many clips?", "answer": "She sold 48/2 = <<48/2=24>>24 in May.\n#### 24"},
+        "",
+        {"question": "How much?", "answer": "Nothing is #### final but the last.\n#### 1,070"},
+    )
+    first, second = read_questions(file)
+    assert (first.text, first.benchmark, first.split) == ("How many clips?", "gsm8k", None)
+    assert first.grade("So \\boxed{24}.")
+    assert not first.grade("So \\boxed{48}.")
+    assert second.grade_boxed("1070")
+
+
+def test_a_line_may_name_its_benchmark_and_split(tmp_path: Path) -> None:
+    line = {"question": "Which city?", "answer": "Paris", "benchmark": "cities", "split": "easy", "source": 3}
+    (question,) = read_questions(write(tmp_path / "mixed.jsonl", line))
+    assert (question.benchmark, question.split) == ("cities", "easy")
+    assert question.grade("It is \\boxed{ paris }")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{", ":2: is not JSON: "),
+        ("[1]", ":2: is '[1]', must be an object with `question` and `answer`"),
+        ({"answer": "1"}, ":2: `question` is missing"),
+        ({"question": "?"}, ":2: `answer` is missing"),
+        ({"question": "?", "answer": 5}, ":2: `answer` is 5, must be a text"),
+        ({"question": " ", "answer": "5"}, ":2: `question` is empty"),
+        ({"question": "?", "answer": "so\n#### "}, ":2: `answer` has nothing after its last ####"),
+        ({"question": "?", "answer": "5", "split": 1}, ":2: `split` is 1, must be a text"),
+        ({"question": "?", "answer": "5", "benchmark": ""}, ":2: `benchmark` is empty"),
+        ({"question": "\ud83d", "answer": "5"}, ":2: `question` has half a surrogate pair"),
+    ],
+)
+def test_an_unusable_line_is_told_with_file_line_and_key(tmp_path: Path, line: object, told: str) -> None:
+    file = write(tmp_path / "some.jsonl", {"question": "?", "answer": "1"}, line)
+    with pytest.raises(QuestionError) as error:
+        read_questions(file)
+    assert str(error.value).startswith(f"{file}{told}")
+
+
+def test_an_unusable_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(QuestionError, match=r"none\.jsonl: cannot be read: No such file"):
+        read_questions(tmp_path / "none.jsonl")
+    with pytest.raises(QuestionError, match=r"empty\.jsonl: has no questions"):
+        read_questions(write(tmp_path / "empty.jsonl", "", " "))
+    (tmp_path / "latin.jsonl").write_bytes(b'{"question": "\xe9"}')
+    with pytest.raises(QuestionError, match=r"latin\.jsonl: is not UTF-8: .* at byte 14"):
+        read_questions(tmp_path / "latin.jsonl")
+
+
+def test_a_sample_is_seeded_distinct_and_in_the_file_s_order(tmp_path: Path) -> None:
+    long = write(tmp_path / "long.jsonl", *({"question": f"{n:02}", "answer": "1"} for n in range(50)))
+    short = write(tmp_path / "short.jsonl", *({"question": f"s{n}", "answer": "1"} for n in range(3)))
+
+    def drawn(seed: int) -> list[str]:
+        return [question.text for question in file_questions([long, short], 10, seed)]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+    assert drawn(1)[10:] == ["s0", "s1", "s2"]
+    assert drawn(1)[:10] == sorted(set(drawn(1)[:10]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("42", "42"),
+        ("42.", "42"),
+        ("18.0", "18"),
+        ("$1,234.50", "1234.5"),
+        ("\\$18", "18"),
+        ("70{,}000", "70000"),
+        ("70\\,000", "70,000"),
+        ("50\\%", "50"),
+        ("1/2", "0.5"),
+        ("−3", "-3"),
+        (" +7 ", "7"),
+        ("Yes.", " yes"),
+        ("New  York", "new york"),
+    ],
+)
+def test_answers_that_are_the_same(answer: str, gold: str) -> None:
+    assert is_same(answer, gold)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("4", "42"),
+        ("", "42"),
+        ("1,2", "12"),
+        ("-3", "3"),
+        ("3 or 4", "4"),
+        ("1/0", "1"),
+        ("4" * 9_000, "4"),
+        ("no", "yes"),
+    ],
+)
+def test_answers_that_are_not_the_same(answer: str, gold: str) -> None:
+    assert not is_same(answer, gold)
+
+
+@pytest.mark.parametrize(
+    ("reply", "gold", "right"),
+    [
+        ("first \\boxed{1}, then \\boxed{2}", "2", True),
+        ("first \\boxed{1}, then \\boxed{2}", "1", False),
+        ("\\boxed{\\frac{1}{2}} of 3", "\\frac{1}{2}", True),
+        ("\\boxed{5} and not \\boxed{6", "5", True),  # cut before its end, a box holds nothing
+        ("\\boxed{five} is 5", "5", False),  # what is boxed counts, whatever stands outside
+        ("16 - 3 - 4 = 9 eggs, so she makes $18.", "18", True),
+        ("That is 1,070 in all", "1070", True),
+        ("18 eggs in 2 days", "18", False),
+        ("It is minus three: -3.", "-3", True),
+        ("it is 16-3", "-3", False),
+        ("no number", "3", False),
+        ("The city is Paris", "Paris", False),  # a text has to be boxed
+        ("", "3", False),
+    ],
+)
+def test_a_reply_is_graded_by_its_last_box_else_its_last_number(reply: str, gold: str, right: bool) -> None:
+    assert is_right(reply, gold) is right
+
+
+def test_a_trial_answer_is_graded_as_boxed_text_however_it_was_cut(tmp_path: Path) -> None:
+    (question,) = read_questions(write(tmp_path / "f.jsonl", {"question": "?", "answer": "1"}))
+    assert question.grade_boxed("1")
+    assert not question.grade_boxed("\\frac{1")
+
+
+def test_a_box_holds_nested_braces() -> None:
+    assert last_boxed("\\boxed{a{b}{c{d}}}e") == "a{b}{c{d}}"
+    assert last_boxed("none") is None

@@ -1,0 +1,362 @@
+"""Services in simulation: the same as with torch, request by request, and the real controller in virtual time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from controller.controller import Controller
+from controller.planning.plan import Plan, Situation
+from controller.planning.planner import Planner
+from controller.policies.load_rule import LoadRule, LoadRuleSettings
+from controller.policy import FixedPolicy, Limits, Policy
+from controller.serving.loop import ServingLoop
+from controller.settings import SettingsFile
+from engine.base import EngineError, Event, ProbeSpec
+from engine.simulated.machine import Machine, VirtualClock, profiled_machine
+from engine.torch.engine import TorchEngine, TorchEngineConfig
+from engine.wrapper import EngineWrapper
+from experiments.calibration.traces import (
+    TraceError,
+    TraceLog,
+    questions_sha256,
+    read_records,
+    record_closings,
+    record_thoughts,
+)
+from experiments.evaluation.evaluation import evaluation_loop
+from experiments.evaluation.questions import bundled_questions
+from experiments.question import Question
+from experiments.request_record import RequestRecord
+from experiments.simulation.recording import Recording, recording
+from experiments.simulation.simulation import Letters, PunctualSolver, serve, simulate
+from experiments.workloads import Gamma, Poisson
+from models.chat_model import ChatModel, load_chat_model
+from models.profile.plant import StepTime
+from models.reasoner import bundled_model
+from models.score import Score
+from tests.models.made_profile import PROFILE as MADE
+
+PASS_S = 0.03
+BUDGETS = (60, 120)
+PER_BENCHMARK = 1
+DURATION_S = 60.0  # under the controller
+PROFILE = replace(MADE, score=Score.JOINT.value)
+HEADER = {
+    "weights_sha256": PROFILE.model.weights_sha256,
+    "thinking_sha256": PROFILE.model.thinking_sha256,
+    "questions_sha256": questions_sha256(bundled_questions(PER_BENCHMARK, 5)),
+    "max_tokens": PROFILE.max_tokens,
+}
+
+
+class TimedTorch(EngineWrapper):
+    """The torch engine in virtual time: each pass takes PASS_S."""
+
+    def __init__(self, engine: TorchEngine, clock: VirtualClock) -> None:
+        super().__init__(engine)
+        self._clock = clock
+
+    def step(self) -> list[Event]:
+        self._clock.now += PASS_S
+        return self.engine.step()
+
+
+@dataclass(slots=True)
+class Moving:
+    """Limits that change with the tick after each request that ends: a watcher that is a policy, without a clock."""
+
+    ladder: tuple[Limits, ...]
+    ended: int = 0
+    rung: int = 0
+
+    def limits(self, difficulty: str | None) -> Limits:
+        return self.ladder[self.rung]
+
+    def arrived(self, difficulty: str | None) -> None: ...
+
+    def finished(self, difficulty: str | None, tokens: int) -> None:
+        self.ended += 1
+
+    def stepped(self, batch: int, context: float, seconds: float) -> None: ...
+
+    def tick(self, now: float, in_system: int) -> None:
+        self.rung = self.ended % len(self.ladder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """The bundled model's thoughts on a few questions, and the engine that thought them."""
+
+    recording: Recording
+    engine: TorchEngine
+    path: Path
+    chat: ChatModel
+    questions: list[Question]
+
+    def with_closings(self, path: Path, budgets: Sequence[int]) -> Recorded:
+        """With more closings recorded, in a copy of the file."""
+        loop = evaluation_loop(self.engine, self.chat)
+        with TraceLog(path, HEADER) as log:
+            record_closings(loop, self.chat, self.questions, log, budgets, max_tokens=PROFILE.max_tokens)
+        return replace(self, path=path, recording=recording(self.chat, PROFILE, read_records(path), self.questions))
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    from engine.torch.load import load_model
+
+    chat = load_chat_model(bundled_model())
+    questions = bundled_questions(PER_BENCHMARK, 5)
+    engine = TorchEngine(load_model(bundled_model()), TorchEngineConfig(max_batch=3))
+    path = tmp_path_factory.mktemp("records") / "records.jsonl"
+    with TraceLog(path, HEADER) as log:
+        record_thoughts(evaluation_loop(engine, chat), chat, questions, log, max_tokens=PROFILE.max_tokens)
+    empty = Recorded(engine=engine, chat=chat, questions=questions, path=path, recording=None)
+    return empty.with_closings(path, BUDGETS)
+
+
+MACHINE = Machine(step_time=StepTime(a=PASS_S, c=0.0), max_batch=3)
+
+
+def served(recorded: Recorded, arrivals: np.ndarray, questions: Sequence[int], policy: Policy) -> list[RequestRecord]:
+    """By torch."""
+    clock, said = VirtualClock(), recorded.recording
+    loop = ServingLoop(
+        engine=TimedTorch(recorded.engine, clock),
+        tokenizer=Letters(said.decoder),
+        thinking=said.thinking,
+        policy=policy,
+        stop_tokens=said.stop_tokens,
+        clock=clock,
+        score=said.score,
+        watcher=policy if isinstance(policy, Moving) else None,
+    )
+    return serve(said, arrivals, questions, loop=loop, clock=clock)
+
+
+def simulated(
+    recorded: Recorded, arrivals: np.ndarray, questions: Sequence[int], policy: Policy
+) -> list[RequestRecord]:
+    watcher = policy if isinstance(policy, Moving) else None
+    return simulate(
+        recorded.recording,
+        arrivals,
+        questions,
+        machine=MACHINE,
+        clock=VirtualClock(),
+        policy=policy,
+        watcher=watcher,
+    )
+
+
+POLICIES = {
+    "probed, never closed": Limits(threshold=math.inf),
+    "a threshold": Limits(threshold=0.6),
+    "a budget": Limits(budget=60),
+    "both": Limits(threshold=0.97, budget=120),
+}
+
+
+def asked(recorded: Recorded, seed: int) -> tuple[np.ndarray, list[int]]:
+    """Each question and one again, at times that let some queue."""
+    rng, count = np.random.default_rng(seed), len(recorded.recording.questions)
+    return np.sort(rng.uniform(0.0, 4.0, count + 1)), [*rng.permutation(count).tolist(), 0]
+
+
+def assert_alike(ours: Sequence[RequestRecord], real: Sequence[RequestRecord]) -> None:
+    """All is the same, and times to the microsecond."""
+    for one, other in zip(ours, real, strict=True):
+        times = {
+            name: pytest.approx(getattr(other, name), abs=1e-6) for name in ("queue_s", "first_answer_s", "latency_s")
+        }
+        assert one == replace(other, **times)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_simulated_service_does_what_torch_does_with_every_request(recorded: Recorded, name: str) -> None:
+    arrivals, questions = asked(recorded, 11)
+    policy = FixedPolicy(POLICIES[name])
+    real = served(recorded, arrivals, questions, policy)
+    assert_alike(simulated(recorded, arrivals, questions, policy), real)
+
+
+def test_limits_that_move_act_on_running_thoughts_as_they_do_with_torch(recorded: Recorded, tmp_path: Path) -> None:
+    """Budgets fall below thoughts that run, so these are closed anywhere: what follows there is recorded afterwards."""
+    ladder = (Limits(threshold=0.999), Limits(threshold=0.8, budget=120), Limits(budget=40))
+    arrivals, questions = asked(recorded, 12)
+    real = served(recorded, arrivals, questions, Moving(ladder))
+    closed_at = {record.thought_tokens for record in real if record.exit_reason == "budget"}
+    assert closed_at - {40, *BUDGETS}
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(recorded.path.read_bytes())
+    more = recorded.with_closings(path, sorted(closed_at))
+    ours = simulated(more, arrivals, questions, Moving(ladder))
+    assert_alike(ours, [replace(other, right=one.right) for one, other in zip(ours, real, strict=True)])
+
+
+def test_the_same_seed_gives_the_same_records_and_load_makes_them_later(recorded: Recorded) -> None:
+    def run(rate: float) -> list[RequestRecord]:
+        rng = np.random.default_rng(3)
+        arrivals = Gamma(rate=rate, cv=2.0).arrivals(300.0, rng)
+        questions = rng.integers(len(recorded.recording.questions), size=arrivals.size).tolist()
+        return simulated(recorded, arrivals, questions, FixedPolicy(Limits(threshold=0.9)))
+
+    assert run(0.2) == run(0.2)
+    slow, fast = (np.mean([record.latency_s for record in run(rate)]) for rate in (0.2, 1.0))
+    assert fast > 1.5 * slow
+
+
+def controlled(recorded: Recorded, machine: Machine, *, delay_s: float = 0.2) -> tuple[Controller, list[RequestRecord]]:
+    """The real controller at one request a second."""
+    clock, rng = VirtualClock(), np.random.default_rng(4)
+    solver = PunctualSolver(Planner(PROFILE.quality(), clock=clock), clock, delay_s)
+    controller = Controller(PROFILE, settings=SettingsFile(None, len(PROFILE.classes)), solver=solver)
+    arrivals = Poisson(rate=1.0).arrivals(DURATION_S, rng)
+    questions = rng.integers(len(recorded.recording.questions), size=arrivals.size).tolist()
+    records = simulate(
+        recorded.recording,
+        arrivals,
+        questions,
+        machine=machine,
+        clock=clock,
+        policy=controller,
+        watcher=controller,
+    )
+    return controller, records
+
+
+def test_the_real_controller_runs_in_virtual_time(recorded: Recorded) -> None:
+    """It looks up at its cadence, its solves come back, it learns the load, and every limit in force is certified."""
+    controller, records = controlled(recorded, profiled_machine(PROFILE))
+    state = controller.state
+    assert state.problems == ()
+    assert state.solves.solved >= DURATION_S / 5.0 - 1
+    assert state.jumps == 0
+    assert 0.5 < state.estimate.rate < 4.0  # believed at first: 0.2
+    certified = {threshold for threshold, _ in controller.certified}
+    assert {record.threshold for record in records} <= certified
+    again, same = controlled(recorded, profiled_machine(PROFILE))
+    assert same == records
+    assert again.state.estimate.rate == state.estimate.rate
+
+
+def test_the_controller_learns_of_a_machine_slower_than_its_profile_says(recorded: Recorded) -> None:
+    machine = profiled_machine(PROFILE)
+    slow = replace(machine, step_time=StepTime(a=5e-3, c=3e-4, g=1e-7))
+    controller, _ = controlled(recorded, slow)
+    believed = controller.state.estimate.step_time.seconds(2, 150.0)
+    assert believed == pytest.approx(slow.step_time.seconds(2, 150.0), rel=0.25)
+
+
+def test_a_rule_that_watches_the_load_is_told_of_it(recorded: Recorded) -> None:
+    rule = LoadRule([0.5, 0.9], LoadRuleSettings(memory_s=5.0, scale=2.0))
+    arrivals = np.arange(0.0, 20.0, 0.25)
+    questions = [number % len(recorded.recording.questions) for number in range(arrivals.size)]
+    records = simulate(
+        recorded.recording,
+        arrivals,
+        questions,
+        machine=MACHINE,
+        clock=VirtualClock(),
+        policy=rule,
+        watcher=rule,
+    )
+    assert records[-1].threshold == 0.5
+    assert rule.load > 2.0
+
+
+def test_questions_and_arrivals_must_be_as_many(recorded: Recorded) -> None:
+    with pytest.raises(ValueError, match="there are 1 questions, must be 2: one for each arrival"):
+        simulated(recorded, np.array([0.0, 1.0]), [0], FixedPolicy(Limits()))
+
+
+# --- records
+
+
+def test_records_of_another_model_or_of_other_questions_are_refused(recorded: Recorded) -> None:
+    chat, records = recorded.chat, read_records(recorded.path)
+    others = bundled_questions(PER_BENCHMARK, 6)
+    with pytest.raises(TraceError, match="has questions_sha256"):
+        recording(chat, PROFILE, records, others)
+    with pytest.raises(TraceError, match="has max_tokens 640, must be 64, that of the profile"):
+        recording(chat, replace(PROFILE, max_tokens=64), records, recorded.questions)
+    fewer = replace(records, traces={number: one for number, one in records.traces.items() if number != 2})
+    with pytest.raises(TraceError, match="question 2 is missing"):
+        recording(chat, PROFILE, fewer, recorded.questions)
+
+
+def test_what_was_recorded_is_read_whole_while_more_is_being_written(recorded: Recorded, tmp_path: Path) -> None:
+    records = read_records(recorded.path)
+    assert len(records.traces) == len(recorded.questions)
+    path = tmp_path / "half.jsonl"
+    path.write_bytes(recorded.path.read_bytes()[:-20])
+    assert len(read_records(path).closings) == len(records.closings) - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", ":1: is no record of a calibration"),
+        ('{"format": "other", "version": 1}\n', ":1: .*format and version are not laser-records and 1"),
+        ('{"format": "laser-records", "version": 1}\n{"trace": {}}\n', ":2: is no record of a calibration"),
+    ],
+)
+def test_a_file_that_is_no_record_is_named_with_the_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text(text)
+    with pytest.raises(TraceError, match=said):
+        read_records(path)
+    with pytest.raises(TraceError, match="does not exist"):
+        read_records(tmp_path / "nowhere")
+
+
+# --- the solver
+
+
+def situation(number: int) -> Situation:
+    settings = SettingsFile(None, 2).settings
+    load = Controller(
+        PROFILE, settings=SettingsFile(None, 2), solver=PunctualSolver(_no_plan, VirtualClock(), 1.0)
+    ).state.estimate.load
+    return Situation(
+        number=number, time_s=0.0, load=load, plant=PROFILE.queue(), objective=settings.objective, rows=settings.rows
+    )
+
+
+def _no_plan(situation: Situation) -> Plan:
+    raise ArithmeticError(f"no plan for {situation.number}")
+
+
+def test_a_punctual_solver_answers_after_its_delay_and_forgets_all_but_the_latest() -> None:
+    clock = VirtualClock()
+    solver = PunctualSolver(_no_plan, clock, 2.0)
+    assert solver.answer() is None
+    for number in (1, 2, 3):
+        solver.ask(situation(number))
+    clock.now = 1.9
+    assert solver.answer() is None
+    clock.now = 2.0
+    assert str(solver.answer()) == "no plan for 1"
+    clock.now = 3.9
+    assert solver.answer() is None
+    clock.now = 4.0
+    assert str(solver.answer()) == "no plan for 3"
+    clock.now = 99.0
+    assert solver.answer() is None
+
+
+def test_a_margin_is_refused_since_none_was_recorded(recorded: Recorded) -> None:
+    known = recorded.recording
+    spec = ProbeSpec(
+        suffix=(1,), max_answer_tokens=1, answer_stops=frozenset(), watched=recorded.chat.thinking.close_id
+    )
+    with pytest.raises(
+        EngineError, match=f"watches token {spec.watched}, must watch none: answers alone were recorded"
+    ):
+        known.model.answer(known.questions[0].prompt, (1,), spec)
