@@ -161,11 +161,11 @@ def serve(model: Path | None, faults: float, seed: int) -> None:
 
     import uvicorn
 
-    from laser.commands.serve import _listen
-    from laser.config import ServeConfig
-    from laser.deployment import deploy
-    from laser.server import create_app
-    from laser.service import Service
+    from laser.cli.serve import _listen
+    from laser.server.app import create_app
+    from laser.server.config import ServeConfig
+    from laser.server.deployment import deploy
+    from laser.server.service import Service
 
     logging.disable(logging.CRITICAL)
     rng = random.Random(seed)

@@ -25,8 +25,8 @@ from controller.serving.request import Outcome, ReasoningRequest
 from engine.base import Sampling
 from experiments.evaluation.questions import bundled_questions
 from experiments.question import Question
-from laser.config import ServeConfig
-from laser.deployment import deploy
+from laser.server.config import ServeConfig
+from laser.server.deployment import deploy
 from laser.server_process import serving
 
 MAX_TOKENS = 640  # of a reply

@@ -1,6 +1,6 @@
 """`python -m laser` from a checkout."""
 
-from laser.cli import main
+from laser.cli.main import main
 
 if __name__ == "__main__":
     main(prog_name="laser")

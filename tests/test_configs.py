@@ -7,7 +7,7 @@ import pytest
 
 from controller.settings import ControllerSettings
 from experiments.trials.experiment import read_experiment
-from laser.config import ServeConfig
+from laser.server.config import ServeConfig
 from models.files.strict_yaml import read
 from models.thinking import ThinkingFormat
 

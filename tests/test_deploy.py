@@ -11,10 +11,10 @@ from click.testing import CliRunner
 
 from controller.serving.request import ExitReason, Outcome, Thought
 from engine.base import FinishReason
-from laser.cli import main
-from laser.config import ServeConfig
-from laser.keys import KeyFile
-from laser.metrics import Gauge, Metrics
+from laser.cli.main import main
+from laser.server.config import ServeConfig
+from laser.server.keys import KeyFile
+from laser.server.telemetry.metrics import Gauge, Metrics
 from models.files.strict_yaml import ConfigError, read
 
 ROOT = Path(__file__).parents[1]

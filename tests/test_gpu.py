@@ -12,7 +12,7 @@ import torch
 
 from engine.exllama.config import CacheType, ExLlamaConfig
 from engine.registry import EngineKind
-from laser.config import ServeConfig
+from laser.server.config import ServeConfig
 from models.reasoner import bundled_model
 from tests.engine.ledger import Ledger
 from tests.engine.making import request, spec

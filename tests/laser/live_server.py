@@ -17,11 +17,11 @@ import httpx
 import torch
 
 from engine.base import Load
-from laser.config import ServeConfig
-from laser.connection import PatientProtocol
-from laser.deployment import Deployment, deploy
-from laser.server import create_app
-from laser.service import Service
+from laser.server.app import create_app
+from laser.server.config import ServeConfig
+from laser.server.connection import PatientProtocol
+from laser.server.deployment import Deployment, deploy
+from laser.server.service import Service
 from tests.tiny_models import save_chain
 
 WAIT_S = 20.0

@@ -1,0 +1,78 @@
+"""`laser ask`: one question to a running server, its thought and answer as they come, and why the thought stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from laser.cli.options import key_option, url_option
+
+
+@click.command("ask")
+@click.argument("question")
+@url_option
+@key_option
+def command(question: str, url: str, key: str | None) -> None:
+    """Ask a running server QUESTION.
+
+    Prints the thought (dimmed), the answer, and one line that says why the thinking stopped.
+    """
+    from laser.client import Answer, AskError, End, Thought, ask
+
+    last: type | None = None
+    try:
+        for piece in ask(url, question, key):
+            if last is not None and type(piece) is not last:
+                click.echo("\n")
+            last = type(piece)
+            match piece:
+                case Thought(text=text):
+                    click.secho(text, dim=True, nl=False)
+                case Answer(text=text):
+                    click.echo(text, nl=False)
+                case End():
+                    click.secho(why(piece.finish_reason, piece.laser), fg="cyan")
+    except AskError as error:
+        if last is not None:
+            click.echo()
+        raise click.ClickException(str(error)) from error
+
+
+def why(finish_reason: str, laser: dict[str, Any]) -> str:
+    """Why the thinking stopped, and what asking has cost, in one line."""
+    if not laser:
+        return "the server does not say why it stopped"
+    parts = [_exit(laser)]
+    probes = laser.get("probes")
+    if probes:
+        parts[0] += f", {probes} probe{'s' * (probes != 1)} ({laser['probe_tokens']} rows)"
+    if finish_reason == "length":
+        parts.append("the answer was cut at max_tokens")
+    if laser.get("total_ms") is not None:
+        parts.append(f"{laser['total_ms'] / 1e3:.2f} s")
+    return "; ".join(parts)
+
+
+def _exit(laser: dict[str, Any]) -> str:
+    tokens = laser.get("reasoning_tokens")
+    after = f"after {tokens} token{'s' * (tokens != 1)}"
+    match laser.get("exit_reason"):
+        case "confidence":
+            return f"stopped thinking: confidence {laser['confidence']:.2f} ≥ {laser['threshold']:.2f} {after}"
+        case "consistency":
+            return f"stopped thinking: its trial answers agreed {after}"
+        case "margin":
+            return f"stopped thinking: it would nearly have done so itself {after}"
+        case "budget":
+            return f"stopped thinking: its budget of {laser['budget']} tokens was spent"
+        case "loop":
+            return f"stopped thinking: it went round in circles {after}"
+        case "deadline":
+            return f"stopped thinking: the time was needed for the answer {after}"
+        case "requested":
+            return f"stopped thinking: somebody asked for the answer {after}"
+        case "natural":
+            return f"thought to its end {after}"
+        case _:
+            return "did not think"

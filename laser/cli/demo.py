@@ -1,0 +1,127 @@
+"""`laser demo`: a burst on a server of its own, watched in the terminal, and what it measured."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from laser.cli.demo_traffic import Demo
+    from laser.cli.terminal.feed import Feed, Look
+
+GRACE_S = 60.0  # that the last replies have
+EVERY_S = 2.0  # between two lines where there is no terminal
+
+
+@click.command("demo")
+@click.option(
+    "--seconds", default=60.0, show_default=True, type=click.FloatRange(6.0, 3600.0), help="Of requests, a third each."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of arrivals and questions.")
+@click.option(
+    "--port", default=0, type=click.IntRange(0, 65535), help="Of the server, on this machine. [default: a free one]"
+)
+def command(seconds: float, seed: int, port: int) -> None:
+    """Show LASER at work: calm, a burst of requests, calm again.
+
+    Serves the bundled model in a process of its own, which ends with this one, asks it questions over HTTP, shows what
+    `laser top` shows, and sums up what was measured. q ends it early.
+    """
+    from rich.console import Console
+
+    from laser.cli.demo_traffic import SHARE, Demo, Traffic
+    from laser.cli.terminal.demo_summary import failures, table
+    from laser.cli.terminal.feed import FeedError
+    from laser.cli.top import replace_unknown_characters
+    from laser.server_process import ServerError
+    from models.profile.profile import FILE_NAME, ProfileError, read_profile
+    from models.reasoner import bundled_model
+
+    replace_unknown_characters()
+    console = Console(highlight=False)
+    try:
+        rate = SHARE * read_profile(bundled_model() / FILE_NAME).full_thought_rate
+        demo = Demo(Traffic(rate=rate, total_s=seconds, seed=seed))
+        asyncio.run(_run(demo, port, console))
+    except (ServerError, FeedError, ProfileError, FileNotFoundError) as error:
+        raise click.ClickException(str(error)) from error
+    said = failures(demo)
+    console.print(f"Measured in this run (seed {seed}); requests count to the phase in which they came:")
+    console.print(table(demo))
+    if said:
+        console.print(said, style="yellow", markup=False)
+    if not demo.records:
+        raise click.ClickException("it was ended before anything was measured")
+
+
+async def _run(demo: Demo, port: int, console: Console) -> None:
+    from laser.cli.demo_traffic import FACTOR, server_config
+    from laser.cli.terminal.feed import Feed
+    from laser.cli.terminal.screen import show
+    from laser.server_process import serving
+
+    rate = demo.traffic.rate
+    with tempfile.TemporaryDirectory(prefix="laser-demo-") as directory:
+        console.print("Starting a server with the bundled model …")
+        config = server_config(Path(directory), port)
+        async with serving(["serve", "--config", str(config)], Path(directory) / "log") as server:
+            url = server.url
+            console.print(f"The dashboard, while this runs: {url}/", markup=False, soft_wrap=True)
+            console.print(f"{rate:.1f} requests/s, then {FACTOR * rate:.1f}, then {rate:.1f} again.")
+            driving = asyncio.create_task(_drive(demo, url))
+            try:
+                async with aclosing(_looks(demo, Feed(url), driving)) as looks:
+                    if console.is_terminal:
+                        await show(looks, console, url, note=lambda: demo.note)
+                    else:
+                        await _print(demo, looks, console)
+            finally:
+                driving.cancel()
+                await asyncio.wait({driving})
+            if not driving.cancelled():
+                driving.result()  # raises what it has ended with
+
+
+async def _drive(demo: Demo, url: str) -> None:
+    with suppress(TimeoutError):  # the summary tells how many are missing
+        async with asyncio.timeout(demo.traffic.total_s + GRACE_S):
+            await demo.drive(url)
+
+
+async def _looks(demo: Demo, feed: Feed, driving: asyncio.Task[None]) -> AsyncGenerator[Look, None]:
+    """Looks at the server until it has answered all."""
+    async with aclosing(feed.looks()) as looks:
+        async for look in looks:
+            demo.saw(look)
+            yield look
+            if driving.done():
+                return
+
+
+async def _print(demo: Demo, looks: AsyncGenerator[Look, None], console: Console) -> None:
+    """Looks as lines."""
+    from laser.cli.terminal.words import number, seconds, threshold
+
+    last_s, last = -EVERY_S, (demo.begun, demo.phase)
+    async for look in looks:
+        if demo.at_s - last_s < EVERY_S and (demo.begun, demo.phase) == last:
+            continue
+        last_s, last = demo.at_s, (demo.begun, demo.phase)
+        status = look.status
+        load, rate = status.load, status.history[-1].rate
+        limits = ", ".join(f"{name} {threshold(each.threshold)}" for name, each in status.controller.limits.items())
+        estimate = f"{number(rate.value)} ± {number(rate.sigma)} requests/s; " if rate else ""
+        console.print(
+            f"{demo.note}: {estimate}{load.running} decoded, {load.waiting} waiting; thresholds {limits}; "
+            f"mean latency {seconds(status.latency.mean_s)}",
+            markup=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,134 @@
+"""A demonstration: calm, a burst and calm again on a server of its own, and what was measured meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from experiments.evaluation.questions import bundled_questions
+from experiments.question import Question
+from experiments.request_record import RequestRecord
+from experiments.trials.live import drive
+from experiments.trials.trial import QUESTION_SEEDS, Requests
+from experiments.workloads import Step
+from laser.cli.terminal.feed import Look
+
+SHARE = 0.3  # of what full thoughts leave room for: the calm rate
+FACTOR = 5.0  # of the burst's rate over that
+MAX_TOKENS = 640  # of a reply
+QUESTIONS = 100  # of each bundled benchmark
+CONTROLLER = {"objective": {"slo_s": [2.0, 3.0, 4.0]}}  # by class; all else is the server's default
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A part of the demonstration: from one time to another, s."""
+
+    name: str
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What is asked, and when: a third calm, a third burst, a third calm."""
+
+    rate: float  # requests/s, calm
+    total_s: float
+    seed: int
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        third = self.total_s / 3.0
+        named = enumerate(("calm before", "burst", "calm after"))
+        return tuple(Phase(name=name, begin_s=place * third, end_s=(place + 1) * third) for place, name in named)
+
+    def phase(self, at_s: float) -> Phase | None:
+        """The phase at a time; None: all have passed."""
+        return next((phase for phase in self.phases if at_s < phase.end_s), None)
+
+    def draw(self) -> tuple[list[Question], Requests]:
+        """The questions and the requests that ask them; the same for the same seed."""
+        rng = np.random.default_rng(self.seed)
+        burst = self.phases[1]
+        step = Step(rate=self.rate, factor=FACTOR, at_s=burst.begin_s, until_s=burst.end_s)
+        times = step.arrivals(self.total_s, rng)
+        questions = bundled_questions(QUESTIONS, QUESTION_SEEDS + self.seed)
+        return questions, Requests(times=times, questions=rng.integers(len(questions), size=len(times)))
+
+
+def server_config(directory: Path, port: int) -> Path:
+    """The file of `laser serve --config` for the demonstration; its settings of the controller lie beside it."""
+    controller = directory / "controller.yaml"
+    controller.write_text(yaml.safe_dump(CONTROLLER), encoding="utf-8")
+    config = directory / "serve.yaml"
+    said: dict[str, Any] = {"policy": "load-aware", "controller": str(controller), "port": port}
+    config.write_text(yaml.safe_dump(said), encoding="utf-8")
+    return config
+
+
+class Demo:
+    """Drives a server, and keeps what was measured."""
+
+    def __init__(self, traffic: Traffic, clock: Callable[[], float] = time.monotonic) -> None:
+        self.traffic = traffic
+        self.records: list[RequestRecord] = []
+        self.thresholds: list[tuple[float, dict[str, float | None]]] = []  # s, and those in force then, by class
+        self.asked = 0  # requests
+        self._clock = clock
+        self._began_s: float | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether the server is warm, and requests come."""
+        return self._began_s is not None
+
+    @property
+    def at_s(self) -> float:
+        """Since the first request could come; 0 before."""
+        return 0.0 if self._began_s is None else self._clock() - self._began_s
+
+    @property
+    def phase(self) -> Phase | None:
+        """Which part of it lasts; None: all requests have been sent."""
+        return self.traffic.phase(self.at_s)
+
+    @property
+    def note(self) -> str:
+        """Where it is."""
+        if self._began_s is None:
+            return "demo: warming up"
+        if (phase := self.phase) is None:
+            return f"demo: {self.asked - len(self.records)} replies still to come"
+        return f"demo: {phase.name}, {self.at_s:.0f} of {self.traffic.total_s:g} s"
+
+    async def drive(self, url: str) -> None:
+        """Ask all, and wait for the last reply. Raises ServerError if the server does not answer at all."""
+        questions, requests = self.traffic.draw()
+        self.asked = len(requests)
+        await drive(url, questions, requests, MAX_TOKENS, self.records.append, begin=self._begin)
+
+    def saw(self, look: Look) -> None:
+        """Remember the thresholds in force."""
+        if self._began_s is not None and self.at_s <= self.traffic.total_s:
+            limits = look.status.controller.limits
+            self.thresholds.append((self.at_s, {name: each.threshold for name, each in limits.items()}))
+
+    def measured(self, phase: Phase) -> tuple[list[RequestRecord], dict[str, list[float | None]]]:
+        """A phase's requests, by when they came, and the thresholds of each class while it lasted."""
+        records = [one for one in self.records if phase.begin_s <= one.at_s < phase.end_s]
+        found: dict[str, list[float | None]] = {}
+        for at_s, thresholds in self.thresholds:
+            if phase.begin_s <= at_s < phase.end_s:
+                for name, value in thresholds.items():
+                    found.setdefault(name, []).append(value)
+        return records, found
+
+    def _begin(self) -> None:
+        self._began_s = self._clock()

@@ -1,0 +1,68 @@
+"""The `laser` command: its subcommands are imported only when they are called."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+COMMANDS = {
+    "serve": "Serve a model over HTTP, OpenAI-compatible.",
+    "ask": "Ask a running server one question.",
+    "top": "Show what a running server does, live in the terminal.",
+    "demo": "Show a burst on the bundled model, with a server of its own.",
+    "evaluate": "Measure a model's answers, and what early exit costs and saves.",
+    "calibrate": "Measure a model's profile: what early exit may do, and what it costs.",
+    "analyze": "Work out what a profile implies: fronts, policy map, prices, capacity.",
+    "simulate": "Simulate serving a load, from a calibration.",
+    "experiment": "Run a grid of workloads, policies and seeds, live or simulated, and tell it.",
+    "train": "Train the bundled model from a seed.",
+    "quantize": "Put a model in fewer bits, for the ExLlamaV2 engine.",
+}
+"""Each command's name, which is also its module in laser.cli, and its line in `laser --help`."""
+
+
+class LazyGroup(click.Group):
+    """A click group that imports a command's module when the command is called, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"laser.cli.{cmd_name}").command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"laser.cli.{cmd_name}.command is {command!r}, must be a click command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"no such command {args[0]!r}; there are {', '.join(COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    try:
+        number = version("laser-serving")
+    except PackageNotFoundError:
+        number = "(not installed: running from a checkout)"
+    click.echo(f"laser {number}")
+    ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+def main() -> None:
+    """LASER: load-aware serving with early exit for reasoning language models."""

@@ -1,0 +1,99 @@
+"""The view as it lives in a terminal: until q, Ctrl-C or a signal, and then the terminal is as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from rich.console import Console
+from rich.live import Live
+
+from laser.cli.terminal.feed import Look
+from laser.cli.terminal.frame import Frame
+
+ENDS = ("SIGINT", "SIGTERM", "SIGHUP")  # by name: not every system has them
+
+
+async def show(looks: AsyncIterator[Look], console: Console, url: str, note: Callable[[], str] = str) -> None:
+    """Show looks at a server until they end or somebody ends it. `note` is said in the first line.
+
+    What the first look raises is raised before anything is shown.
+    """
+    first = await anext(looks)
+    stop = asyncio.Event()
+
+    def frame(look: Look) -> Frame:
+        return Frame(look=look, url=url, note=note(), keys="q: quit")
+
+    def typed(text: str) -> None:
+        if "q" in text.lower():
+            stop.set()
+
+    with _signals(stop.set), _typed(typed):
+        with Live(frame(first), console=console, screen=True, auto_refresh=False) as live:
+
+            async def follow() -> None:
+                async for look in looks:
+                    live.update(frame(look), refresh=True)
+
+            live.refresh()
+            following, stopping = asyncio.create_task(follow()), asyncio.create_task(stop.wait())
+            try:
+                await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (following, stopping):
+                    task.cancel()
+                await asyncio.gather(following, stopping, return_exceptions=True)
+        if not following.cancelled():
+            following.result()  # raises what it has ended with
+
+
+@contextmanager
+def _signals(ended: Callable[[], None]) -> Iterator[None]:
+    """Signals that would end the process call `ended` within the block."""
+    loop = asyncio.get_running_loop()
+    with ExitStack() as stack:
+        for name in ENDS:
+            number = getattr(signal, name, None)
+            if number is not None:
+                try:
+                    loop.add_signal_handler(number, ended)
+                except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt there
+                    continue
+                stack.callback(loop.remove_signal_handler, number)
+        yield
+
+
+@contextmanager
+def _typed(take: Callable[[str], None]) -> Iterator[None]:
+    """What is typed within the block is taken at once and not echoed, where stdin is a terminal that can do so."""
+    try:
+        import termios
+        import tty
+    except ImportError:  # Windows
+        yield
+        return
+    if not sys.stdin.isatty():
+        yield
+        return
+    terminal, loop = sys.stdin.fileno(), asyncio.get_running_loop()
+
+    def read() -> None:
+        typed = os.read(terminal, 1024)
+        if typed:
+            take(typed.decode(errors="replace"))
+        else:
+            loop.remove_reader(terminal)  # it has gone
+
+    before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal)
+    loop.add_reader(terminal, read)
+    try:
+        yield
+    finally:
+        loop.remove_reader(terminal)
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)

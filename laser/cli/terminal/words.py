@@ -1,0 +1,122 @@
+"""Numbers and reasons in words, as the page has them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from controller.serving.request import ExitReason
+from controller.serving.status import Ended, Stage
+from engine.base import FinishReason
+from laser.server.controller_report import LimitsReport
+from laser.server.dashboard.schema import Latency, Status
+
+EXITS: dict[str, str] = {
+    ExitReason.CONFIDENCE: "were sure",
+    ExitReason.BUDGET: "had spent their budget",
+    ExitReason.NATURAL: "thought to their end",
+    ExitReason.CONSISTENCY: "had probes that agreed",
+    ExitReason.MARGIN: "were nearly at their end",
+    ExitReason.DEADLINE: "ran out of time",
+    ExitReason.LOOP: "went round in circles",
+    ExitReason.REQUESTED: "were ended on request",
+}
+
+
+def clean(text: str) -> str:
+    """A server's text without what would move the cursor or change the terminal."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def number(value: float) -> str:
+    """Three digits or so."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def seconds(value: float | None) -> str:
+    return "–" if value is None else f"{number(value)} s"
+
+
+def share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
+def many(count: int, one: str, more: str | None = None) -> str:
+    """A count and what is counted."""
+    return f"{count} {one if count == 1 else more or f'{one}s'}"
+
+
+def threshold(value: float | None) -> str:
+    return "never" if value is None else f"{value:.2f}"
+
+
+def budget(value: int | None) -> str:
+    return "none" if value is None else str(value)
+
+
+def why_ended(one: Ended) -> str:
+    """Why a request's thought ended."""
+    if one.finish_reason is FinishReason.ERROR:
+        return "failed"
+    match one.exit_reason:
+        case ExitReason.CONFIDENCE:
+            return f"sure: {one.confidence or 0.0:.2f} ≥ {threshold(one.threshold)}"
+        case ExitReason.BUDGET:
+            return f"its budget of {one.budget} was spent"
+        case ExitReason.NATURAL:
+            return "thought to its end"
+        case ExitReason.CONSISTENCY:
+            return "its probes agreed"
+        case ExitReason.MARGIN:
+            return "nearly at its end"
+        case ExitReason.DEADLINE:
+            return "its time was up"
+        case ExitReason.LOOP:
+            return "it went round in circles"
+        case ExitReason.REQUESTED:
+            return "ended on request"
+    return "cut off at max_tokens" if one.finish_reason is FinishReason.LENGTH else "did not think"
+
+
+def exits(latency: Latency) -> str:
+    """How many thoughts ended for which reason."""
+    said = [f"{count} {EXITS.get(name, clean(name))}" for name, count in latency.exits.items()]
+    if latency.failed:
+        said.append(f"{latency.failed} failed")
+    return ", ".join(said)
+
+
+def queue(status: Status) -> str:
+    """Who is in the system, and how long the queue is."""
+    load = status.load
+    said = [f"{load.running} decoded, {load.waiting} waiting"]
+    if load.waiting:
+        said.append(f"the last begins in {seconds(status.drain_s)}")
+    if status.turned_away:
+        said.append(f"{status.turned_away} turned away")
+    return "; ".join(said)
+
+
+def sentence(status: Status) -> str:
+    """What the server does."""
+    if not status.running and not status.latency.requests:
+        return "Nothing runs. Ask something with laser ask, or send requests to this server."
+    thinking = sum(each.stage is Stage.THINKING for each in status.running)
+    waiting = status.load.waiting
+    held = many(waiting, "request waits", "requests wait") if waiting else "none waits"
+    return f"{many(thinking, 'thought runs', 'thoughts run')}, {held}. {_rule(status.controller.limits.values())}."
+
+
+def _rule(limits: Collection[LimitsReport]) -> str:
+    """When thoughts are closed."""
+    all_of_them = [each.threshold for each in limits]
+    bounds = sorted(each for each in all_of_them if each is not None)
+    if not bounds:
+        if any(each.agree is not None for each in limits):
+            return "Thoughts are closed once their probes agree"
+        if any(each.margin is not None for each in limits):
+            return "Thoughts are closed once they are nearly at their end"
+        return "Thoughts are not probed now"
+    low, high = threshold(bounds[0]), threshold(bounds[-1])
+    sure = f"{low} sure" if low == high else f"{low} to {high} sure, by class"
+    rest = "; some classes are not probed" if len(bounds) < len(all_of_them) else ""
+    return f"Thoughts are closed once they are {sure}{rest}"

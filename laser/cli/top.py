@@ -1,0 +1,47 @@
+"""`laser top`: what a running server does, live in a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import aclosing
+
+import click
+
+from laser.cli.options import key_option, url_option
+
+
+@click.command("top")
+@url_option
+@key_option
+@click.option("--once", is_flag=True, help="Print one frame and end; so it is where stdout is no terminal.")
+def command(url: str, key: str | None, once: bool) -> None:
+    """Show what a running server does: load, limits, running thoughts, why the last ones stopped. q ends it."""
+    from rich.console import Console
+
+    from laser.cli.terminal.feed import Connection, Feed, FeedError, Look
+    from laser.cli.terminal.frame import Frame
+    from laser.cli.terminal.screen import show
+
+    replace_unknown_characters()
+    console, feed = Console(highlight=False), Feed(url, key)
+
+    async def live() -> None:
+        async with aclosing(feed.looks()) as looks:
+            await show(looks, console, feed.base)
+
+    try:
+        if once or not console.is_terminal:
+            look = Look(status=asyncio.run(feed.status()), connection=Connection.ONCE)
+            console.print(Frame(look=look, url=feed.base))
+        else:
+            asyncio.run(live())
+    except FeedError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def replace_unknown_characters() -> None:
+    """Characters that stdout's encoding has not become question marks."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")

@@ -1,0 +1,1 @@
+"""What clients say and are told: a module for each API surface, and what the surfaces share."""

@@ -1,0 +1,34 @@
+"""What the fields of all requests are made of: tolerant models, JSON's integers, text that a tokenizer can read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def encodable(text: object) -> object:
+    """The text itself. JSON can smuggle in halves of a character, which no tokenizer reads: those raise ValueError."""
+    if isinstance(text, str):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"has half a character at position {error.start}, must be valid Unicode") from error
+    return text
+
+
+class Fields(BaseModel):
+    """A part of a request: unknown fields are ignored, since clients send what other servers know."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+def integer(number: object) -> object:
+    """To JSON, 7.0 is an integer."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+INTEGER = BeforeValidator(integer)
+
+
+Switch = Annotated[bool, Field(strict=True)]

@@ -1,0 +1,184 @@
+"""Chat completions: what a client asks, and the reply whole or as a stream of chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.config import JsonDict
+
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Checkpoint, Outcome
+from laser.server.api.base import Fields, encodable
+from laser.server.api.fields import Count, GenerationFields, StreamOptions
+from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Usage, details, event, finish_word, usage
+from models.chat_model import ChatModel
+
+TEXT_PARTS = ("text", "input_text", "output_text")
+
+
+def _text(content: object) -> object:
+    """A message's content as one text; parts that are not text cannot be served."""
+    if content is None:
+        return None
+    if isinstance(content, str):
+        return encodable(content)
+    if not isinstance(content, list):
+        raise ValueError(f"is {type(content).__name__}, must be a text or a list of text parts")
+    texts = []
+    for number, part in enumerate(content):
+        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+        if kind not in TEXT_PARTS or not isinstance(part.get("text"), str):
+            raise ValueError(f"part {number} is of type {kind!r}, must be 'text': this model reads text only")
+        texts.append(str(encodable(part["text"])))
+    return "\n".join(texts)
+
+
+class TextPart(Fields):
+    """A part of a message."""
+
+    type: Literal["text", "input_text", "output_text"]
+    text: str
+
+
+Content = Annotated[str | None, BeforeValidator(_text, json_schema_input_type=str | list[TextPart] | None)]
+SAYS_SOMETHING: JsonDict = {"properties": {"content": {"not": {"type": "null"}}}, "required": ["content"]}
+ASSISTANT: JsonDict = {"properties": {"role": {"const": "assistant"}}}
+
+
+class Message(Fields):
+    """One message of a chat; an assistant's earlier thoughts are left out, as models are trained to expect."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [ASSISTANT, SAYS_SOMETHING]})
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Content = Field(default=None, validate_default=True)
+
+    @field_validator("content")
+    @classmethod
+    def _there_is_some(cls, content: str | None, info: ValidationInfo) -> str | None:
+        if content is None and info.data.get("role") != "assistant":  # an assistant may have called a tool instead
+            raise ValueError("is null, must be a text")
+        return content
+
+    @property
+    def for_template(self) -> dict[str, str]:
+        """The message as chat templates know it."""
+        return {"role": "system" if self.role == "developer" else self.role, "content": self.content or ""}
+
+
+def certain_bytes(messages: Sequence[Message]) -> int:
+    """Bytes of text that are in the prompt for certain; templates trim messages and leave out earlier thoughts."""
+    return sum(len((each.content or "").strip().encode()) for each in messages if each.role != "assistant")
+
+
+class ChatRequest(GenerationFields):
+    """A chat to answer. Every field but `messages` may be left out or null; unknown fields are ignored."""
+
+    messages: Annotated[tuple[Message, ...], Field(min_length=1)]
+    stream_options: StreamOptions | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+
+    @property
+    def limit(self) -> int | None:
+        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+
+    @property
+    def limit_name(self) -> str:
+        return "max_completion_tokens" if self.max_completion_tokens is not None else "max_tokens"
+
+    @property
+    def prompt_name(self) -> str:
+        return "messages"
+
+    @property
+    def wants_probes(self) -> bool:
+        """Whether a stream is to tell of the probes of its thought."""
+        return bool(self.stream and self.laser is not None and self.laser.probes)
+
+    @property
+    def wants_usage(self) -> bool:
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
+    def certain_bytes(self) -> int:
+        return certain_bytes(self.messages)
+
+    def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
+        thinking = self.policy.enabled
+        return chat.prompt([message.for_template for message in self.messages], thinking=thinking), thinking
+
+
+class ReplyMessage(BaseModel):
+    """The assistant's message; the thought comes under both names that clients know."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    reasoning: str | None
+    reasoning_content: str | None
+
+
+class Choice(BaseModel):
+    """The one reply."""
+
+    index: int = 0
+    message: ReplyMessage
+    finish_reason: FinishWord
+    logprobs: None = None
+
+
+class ChatCompletion(BaseModel):
+    """A whole reply."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    laser: LaserDetails
+
+
+@dataclass(frozen=True, slots=True)
+class Completion(Chunks):
+    """See `laser.server.api.shape.ReplyShape`. A stream: role, thought, answer, why it finished, usage, [DONE]."""
+
+    OBJECT = "chat.completion.chunk"
+    NOTHING: ClassVar[dict[str, str]] = {}
+
+    def whole(self, reasoning: str, content: str, outcome: Outcome) -> ChatCompletion:
+        thought = reasoning if self.identity.show_reasoning and outcome.thought is not None else None
+        message = ReplyMessage(content=content, reasoning=thought, reasoning_content=thought)
+        return ChatCompletion(
+            id=self.identity.id,
+            created=self.identity.created,
+            model=self.identity.model,
+            choices=[Choice(message=message, finish_reason=finish_word(outcome))],
+            usage=usage(outcome),
+            laser=details(self.identity, outcome),
+        )
+
+    def opening(self) -> bytes:
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def piece(self, delta: Delta) -> bytes:
+        if delta.channel is Channel.CONTENT:
+            return self._chunk({"content": delta.text})
+        if not self.identity.show_reasoning:
+            return b""
+        return self._chunk({"reasoning": delta.text, "reasoning_content": delta.text})
+
+    def probed(self, checkpoint: Checkpoint) -> bytes:
+        probe = {
+            "thought_tokens": checkpoint.thought_tokens,
+            "answer": checkpoint.answer,
+            "confidence": round(checkpoint.confidence, 6),
+            "gave_up": checkpoint.gave_up,
+        }
+        return event({**self._head(), "choices": [], "laser": {"probe": probe}})
+
+    def _choice(self, said: dict[str, str]) -> dict[str, Any]:
+        return {"delta": said}

@@ -1,0 +1,143 @@
+"""OpenAI's older completions: a bare prompt, no chat template.
+
+A prompt that ends inside an open thought is thought about, with all that LASER does to thoughts; `text` is then the
+answer, and the thought comes beside it. Any other prompt is just continued.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Checkpoint, Outcome
+from laser.server.api.base import encodable, integer
+from laser.server.api.fields import Count, GenerationFields, StreamOptions
+from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Usage, details, finish_word, usage
+from models.chat_model import ChatModel
+from models.tokenizer import TokenizerError
+
+DEFAULT_TOKENS = 16  # OpenAI's
+
+
+def _tokens(prompt: object) -> tuple[int, ...] | None:
+    """A list of tokens, and 5.0 is 5 in JSON; None: it is something else."""
+    if not isinstance(prompt, list) or not prompt or not set(map(type, prompt)) <= {int, float}:
+        return None  # told of all at once: there may be a million
+    tokens = tuple(map(integer, prompt))
+    return tokens if set(map(type, tokens)) == {int} else None  # type: ignore[return-value]
+
+
+def _prompt(prompt: object) -> object:
+    """The prompt as a text or a tuple of tokens."""
+    tokens = _tokens(prompt)
+    if tokens is None and isinstance(prompt, list) and prompt:
+        if len(prompt) > 1:
+            raise ValueError(f"has {len(prompt)} entries, must be 1: one answer is made per request")
+        (prompt,) = prompt
+        tokens = _tokens(prompt)
+    if tokens is not None:
+        return tokens
+    if not isinstance(prompt, str) or not prompt:
+        raise ValueError("must be a text or a list of tokens, and not empty")
+    return encodable(prompt)
+
+
+Text = Annotated[str, Field(min_length=1)]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Prompt = Text | TokenIds | Annotated[list[Text | TokenIds], Field(min_length=1, max_length=1)]
+
+
+class TextRequest(GenerationFields):
+    """A text to continue."""
+
+    prompt: Annotated[str | tuple[int, ...], BeforeValidator(_prompt, json_schema_input_type=Prompt)]
+    stream_options: StreamOptions | None = None
+    max_tokens: Count | None = DEFAULT_TOKENS
+
+    @property
+    def limit(self) -> int | None:
+        return self.max_tokens
+
+    @property
+    def limit_name(self) -> str:
+        return "max_tokens"
+
+    @property
+    def prompt_name(self) -> str:
+        return "prompt"
+
+    @property
+    def wants_usage(self) -> bool:
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
+    def certain_bytes(self) -> int:
+        return len(self.prompt.encode()) if isinstance(self.prompt, str) else 0
+
+    def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
+        if isinstance(self.prompt, str):
+            tokens = tuple(chat.tokenizer.encode(self.prompt))
+        else:
+            tokens, known = self.prompt, len(chat.tokenizer.texts)
+            for outermost in (min(tokens), max(tokens)):
+                if not 0 <= outermost < known:
+                    raise TokenizerError(f"prompt has token {outermost}, must lie in 0…{known - 1}")
+        return tokens, chat.thinking.leaves_open(tokens)
+
+
+class TextChoice(BaseModel):
+    """The one continuation."""
+
+    index: int = 0
+    text: str
+    reasoning: str | None
+    finish_reason: FinishWord
+    logprobs: None = None
+
+
+class TextCompletion(BaseModel):
+    """A whole continuation."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: Usage
+    laser: LaserDetails
+
+
+@dataclass(frozen=True, slots=True)
+class TextShape(Chunks):
+    """See `laser.server.api.shape.ReplyShape`. A stream: thought, text, why it finished, usage, [DONE]."""
+
+    OBJECT = "text_completion"
+    NOTHING: ClassVar[dict[str, str]] = {"text": ""}
+
+    def whole(self, reasoning: str, content: str, outcome: Outcome) -> TextCompletion:
+        thought = reasoning if self.identity.show_reasoning and outcome.thought is not None else None
+        return TextCompletion(
+            id=self.identity.id,
+            created=self.identity.created,
+            model=self.identity.model,
+            choices=[TextChoice(text=content, reasoning=thought, finish_reason=finish_word(outcome))],
+            usage=usage(outcome),
+            laser=details(self.identity, outcome),
+        )
+
+    def opening(self) -> bytes:
+        return b""
+
+    def piece(self, delta: Delta) -> bytes:
+        if delta.channel is Channel.CONTENT:
+            return self._chunk({"text": delta.text})
+        return self._chunk({"text": "", "reasoning": delta.text}) if self.identity.show_reasoning else b""
+
+    def probed(self, checkpoint: Checkpoint) -> bytes:
+        return b""  # this endpoint has no word for it
+
+    def _choice(self, said: dict[str, str]) -> dict[str, Any]:
+        return dict(said)

@@ -1,0 +1,47 @@
+"""/openapi.json as the server really behaves: errors in OpenAI's shape, streams beside whole replies, bearer keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from laser.server.api.errors import ErrorReply
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorReply, "description": said}
+    for status, said in (
+        (400, "The request is wrong; the message names the value and the limit."),
+        (401, "A key is needed."),
+        (403, "The key may not do this."),
+        (404, "There is no such thing here."),
+        (413, "The body has too many bytes."),
+        (429, "Too many wait already; Retry-After says when to come back."),
+        (500, "The server failed."),
+        (503, "The server is about to end."),
+        (504, "The request's own deadline has passed while it waited."),
+    )
+}
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+
+
+def describe(app: FastAPI, vocabulary: int) -> None:
+    """Have the application describe itself so. `vocabulary`: the served model's tokens."""
+
+    def description() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            for path in schema["paths"].values():
+                for operation in path.values():
+                    operation["responses"].pop("422", None)  # FastAPI's own; here it is 400
+            components = schema["components"]
+            for unused in ("HTTPValidationError", "ValidationError"):
+                components["schemas"].pop(unused, None)
+            components["schemas"]["DetokenizeRequest"]["properties"]["tokens"]["items"]["maximum"] = vocabulary - 1
+            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            schema["security"] = [{"key": []}, {}]  # the latter where the server has no keys
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = description  # type: ignore[method-assign] # FastAPI's documented way

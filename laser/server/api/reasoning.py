@@ -1,0 +1,182 @@
+"""Every server's fields for reasoning, read into one policy.
+
+| field | known from |
+|---|---|
+| `reasoning_effort` | OpenAI |
+| `reasoning: {effort, enabled, max_tokens, exclude}` | OpenAI's responses, OpenRouter |
+| `thinking: {type, budget_tokens}` | Anthropic |
+| `thinking_token_budget`, `include_reasoning` | vLLM |
+| `reasoning_budget`, `reasoning_budget_tokens`, `thinking_budget_tokens`, `reasoning_budget_message` | llama.cpp |
+| `thinking_budget` | TabbyAPI, Qwen |
+| `chat_template_kwargs: {enable_thinking, thinking}` | Qwen, DeepSeek |
+| `enable_thinking` | DashScope, SiliconFlow |
+| `think`: true, false, or an effort | Ollama |
+
+A number of tokens comes before −1, which leaves the budget to the server, that before an effort, and that before what
+the load-aware controller or the server's own settings say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Literal, TypeVar, get_args
+
+from pydantic import BeforeValidator, Field
+
+from laser.server.api.base import INTEGER, Fields, Switch, encodable
+
+T = TypeVar("T")
+
+
+class Effort(StrEnum):
+    """How hard to think, in OpenAI's words."""
+
+    NONE = "none"
+    MINIMAL = "minimal"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    XHIGH = "xhigh"
+    MAX = "max"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffortShares:
+    """What share of a reply's tokens an effort may spend on its thought. None: what the server says anyway."""
+
+    minimal: float | None = 0.1
+    low: float | None = 0.2
+    medium: float | None = None  # what most clients send unasked
+    high: float | None = 0.8
+    xhigh: float | None = 0.95
+    max: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        for effort in Effort:
+            share = self.share(effort)
+            if share is not None and not 0.0 <= share <= 1.0:
+                raise ValueError(f"{effort} is {share}, must lie in 0…1")
+
+    def share(self, effort: Effort) -> float | None:
+        """An effort's share."""
+        return None if effort is Effort.NONE else getattr(self, effort.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningPolicy:
+    """What a client wants of the thought."""
+
+    enabled: bool = True
+    effort: Effort | None = None
+    max_tokens: int | None = None  # None: left to the effort, else to the server
+    message: str | None = None  # closes a thought whose budget is spent, instead of the model's own words
+    expose: bool = True  # whether the thought is part of the response
+
+    def budget(self, reply_tokens: int, shares: EffortShares) -> int | None:
+        """The thought's budget where a reply may have so many tokens; None: what the server says."""
+        if not self.enabled:
+            return 0  # for a prompt that has opened the thought by itself
+        if self.max_tokens is not None:
+            return self.max_tokens
+        share = None if self.effort is None else shares.share(self.effort)
+        return None if share is None else int(share * reply_tokens)
+
+
+Budget = Annotated[int, Field(ge=-1, strict=True), INTEGER]
+EffortWord = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+class ReasoningOptions(Fields):
+    """OpenAI's and OpenRouter's object."""
+
+    effort: EffortWord | None = None
+    enabled: Switch | None = None
+    max_tokens: Budget | None = None
+    exclude: Switch | None = None
+
+
+class ThinkingOptions(Fields):
+    """Anthropic's object."""
+
+    type: Literal["enabled", "disabled", "adaptive"] | None = None
+    budget_tokens: Budget | None = None
+
+
+class TemplateOptions(Fields):
+    """The chat template's options that a request may set."""
+
+    enable_thinking: Switch | None = None
+    thinking: Switch | None = None
+
+
+def _object(switch: object) -> object:
+    """Some clients write `thinking: true`."""
+    return {"type": "enabled" if switch else "disabled"} if isinstance(switch, bool) else switch
+
+
+Thinking = ThinkingOptions | Switch | None
+ThinkWord = Literal["low", "medium", "high"]
+
+
+def _think(given: object) -> object:
+    if given is not None and not isinstance(given, bool) and given not in get_args(ThinkWord):
+        raise ValueError(f"is {given!r}, must be true, false, {', '.join(map(repr, get_args(ThinkWord)))}")
+    return given
+
+
+class ReasoningFields(Fields):
+    """What requests may say of the thought, in all dialects."""
+
+    reasoning_effort: EffortWord | None = None
+    reasoning: ReasoningOptions | None = None
+    thinking: Annotated[ThinkingOptions | None, BeforeValidator(_object, json_schema_input_type=Thinking)] = None
+    thinking_token_budget: Budget | None = None  # −1: the server's
+    reasoning_budget_tokens: Budget | None = None
+    thinking_budget_tokens: Budget | None = None
+    reasoning_budget: Budget | None = None
+    thinking_budget: Budget | None = None
+    reasoning_budget_message: Annotated[str, BeforeValidator(encodable)] | None = None
+    chat_template_kwargs: TemplateOptions | None = None
+    enable_thinking: Switch | None = None
+    think: Annotated[
+        bool | ThinkWord | None, BeforeValidator(_think, json_schema_input_type=Switch | ThinkWord | None)
+    ] = None
+    include_reasoning: Switch | None = None
+
+    @property
+    def policy(self) -> ReasoningPolicy:
+        """All of it as one."""
+        reasoning, thinking = self.reasoning or ReasoningOptions(), self.thinking or ThinkingOptions()
+        template = self.chat_template_kwargs or TemplateOptions()
+        effort = _first(self.reasoning_effort, reasoning.effort, self.think if isinstance(self.think, str) else None)
+        given = [
+            self.thinking_token_budget,
+            self.reasoning_budget_tokens,
+            self.thinking_budget_tokens,
+            self.reasoning_budget,
+            self.thinking_budget,
+            reasoning.max_tokens,
+            thinking.budget_tokens,
+        ]
+        number = next((budget for budget in given if budget is not None and budget >= 0), None)
+        enabled = _first(
+            template.enable_thinking,
+            template.thinking,
+            self.enable_thinking,
+            None if thinking.type is None else thinking.type != "disabled",
+            reasoning.enabled,
+            None if self.think is None else self.think is not False,
+            effort != Effort.NONE or number is not None,
+        )
+        return ReasoningPolicy(
+            enabled=bool(enabled),
+            effort=None if effort is None or -1 in given else Effort(effort),
+            max_tokens=number,
+            message=self.reasoning_budget_message or None,
+            expose=self.include_reasoning is not False and not reasoning.exclude,
+        )
+
+
+def _first(*options: T | None) -> T | None:
+    return next((option for option in options if option is not None), None)

@@ -1,0 +1,127 @@
+"""The small endpoints: which models, how the server is, who waits, text to tokens and back, a thought to be ended."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from laser.server.api.base import Fields, encodable, integer
+from laser.server.api.chat import Message
+
+
+class ControlRequest(Fields):
+    """What is to be done with a running reply."""
+
+    id: str
+    action: Literal["reasoning_end"]
+
+
+class TokenizeRequest(Fields):
+    """A text, or a chat as it would be rendered, to be turned into tokens."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+                for name in ("prompt", "content", "messages")
+            ]
+        }
+    )
+
+    prompt: Annotated[str, BeforeValidator(encodable)] | None = None
+    content: Annotated[str, BeforeValidator(encodable)] | None = None  # llama.cpp's name for it
+    messages: Annotated[tuple[Message, ...], Field(min_length=1)] | None = None
+
+
+def _integers(tokens: object) -> object:
+    """Tokens, of which 7.0 is one, too; they may be so many that each is looked at only where that has to be."""
+    if isinstance(tokens, list) and float in set(map(type, tokens)):
+        return [integer(token) for token in tokens]
+    return tokens
+
+
+class DetokenizeRequest(Fields):
+    """Tokens to be turned into text."""
+
+    tokens: Annotated[
+        tuple[Annotated[int, Field(ge=0, strict=True)], ...], Field(max_length=1_000_000), BeforeValidator(_integers)
+    ]
+
+
+class ModelCard(BaseModel):
+    """A model that is served here."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "laser"
+    max_model_len: int
+
+
+class ModelList(BaseModel):
+    """All models that are served here."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
+class Health(BaseModel):
+    """Whether the server can answer."""
+
+    status: Literal["ok", "failed"]
+    model: str
+
+
+class Ready(BaseModel):
+    """Whether the server takes requests."""
+
+    status: Literal["ready", "draining", "failed"]
+
+
+class Version(BaseModel):
+    """Which LASER this is."""
+
+    version: str
+
+
+class Controlled(BaseModel):
+    """What has come of a control call; `ended` is false where no thought goes on."""
+
+    id: str
+    action: Literal["reasoning_end"]
+    ended: bool
+
+
+class Tokens(BaseModel):
+    """Tokens of a text."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+
+
+class Text(BaseModel):
+    """Text of tokens, under both names that clients know."""
+
+    prompt: str
+    content: str
+
+
+class TurnReport(BaseModel):
+    """A request that waits."""
+
+    id: str
+    position: int  # 1: the next
+    eta_s: float
+
+
+class QueueReport(BaseModel):
+    """Who waits for how long."""
+
+    running: int
+    waiting: int
+    max_waiting: int
+    drain_s: float  # until all that wait have begun
+    turned_away: int  # since the start
+    requests: list[TurnReport]

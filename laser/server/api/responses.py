@@ -1,0 +1,310 @@
+"""OpenAI's responses: a request for one reply, and the reply as items, whole or as typed events.
+
+Nothing is stored, so there is no `previous_response_id`; there are no tools. A thought is a `reasoning` item whose
+content is the thought itself.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Checkpoint, Outcome
+from laser.server.api.base import Fields, encodable
+from laser.server.api.chat import Message, certain_bytes
+from laser.server.api.errors import ApiError, Busy
+from laser.server.api.fields import Count, GenerationFields
+from laser.server.api.shape import Identity, LaserDetails, details, event, finish_word
+from models.chat_model import ChatModel
+
+A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
+SKIPPED = ("reasoning", "item_reference")  # items that say nothing a model is to read again
+
+
+def _messages(given: object) -> object:
+    """The input as messages: a text is one of the user's."""
+    if isinstance(given, str):
+        return [{"role": "user", "content": encodable(given)}]
+    if not isinstance(given, list):
+        raise ValueError(f"is {type(given).__name__}, must be a text or a list of messages")
+    messages = []
+    for number, item in enumerate(given):
+        kind = item.get("type", "message") if isinstance(item, dict) else type(item).__name__
+        if kind in SKIPPED:
+            continue
+        if kind != "message":
+            raise ValueError(f"item {number} is of type {kind!r}, must be 'message': there are no tools here")
+        messages.append(item)
+    if not messages:
+        raise ValueError("has 0 messages, needs 1 or more")
+    return messages
+
+
+def _nothing(given: object) -> object:
+    if given is not None:
+        raise ValueError(f"is {given!r}, must be null: responses are not stored here, send the whole conversation")
+    return None
+
+
+class MessageItemParam(Message):
+    """A message among the items of an input."""
+
+    type: Literal["message"] = "message"
+
+
+class ReasoningItemParam(Fields):
+    """An earlier thought, which is not read again."""
+
+    type: Literal["reasoning", "item_reference"]
+
+
+Items = Annotated[list[MessageItemParam | ReasoningItemParam], Field(min_length=1, json_schema_extra=A_MESSAGE)]
+Input = str | Items
+
+
+class ResponsesRequest(GenerationFields):
+    """What to reply to. Every field but `input` may be left out or null; unknown fields are ignored."""
+
+    input: Annotated[tuple[Message, ...], BeforeValidator(_messages, json_schema_input_type=Input)]
+    instructions: Annotated[str, BeforeValidator(encodable)] | None = None
+    max_output_tokens: Count | None = None
+    previous_response_id: Annotated[None, BeforeValidator(_nothing)] = None
+
+    @property
+    def limit(self) -> int | None:
+        return self.max_output_tokens
+
+    @property
+    def limit_name(self) -> str:
+        return "max_output_tokens"
+
+    @property
+    def prompt_name(self) -> str:
+        return "input"
+
+    @property
+    def certain_bytes(self) -> int:
+        return certain_bytes(self.input)
+
+    def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
+        messages = [message.for_template for message in self.input]
+        if self.instructions:
+            messages.insert(0, {"role": "system", "content": self.instructions})
+        return chat.prompt(messages, thinking=self.policy.enabled), self.policy.enabled
+
+
+class ReasoningText(BaseModel):
+    """The thought."""
+
+    type: Literal["reasoning_text"] = "reasoning_text"
+    text: str
+
+
+class OutputText(BaseModel):
+    """The answer."""
+
+    type: Literal["output_text"] = "output_text"
+    text: str
+    annotations: list[str] = []
+    logprobs: list[str] = []
+
+
+Status = Literal["in_progress", "completed", "incomplete"]
+
+
+class ReasoningItem(BaseModel):
+    """The thought as an item."""
+
+    type: Literal["reasoning"] = "reasoning"
+    id: str
+    status: Status
+    summary: list[str] = []
+    content: list[ReasoningText]
+
+
+class MessageItem(BaseModel):
+    """The answer as an item."""
+
+    type: Literal["message"] = "message"
+    id: str
+    status: Status
+    role: Literal["assistant"] = "assistant"
+    content: list[OutputText]
+
+
+class InputDetails(BaseModel):
+    """Nothing is cached here."""
+
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class OutputDetails(BaseModel):
+    """Tokens of the thought."""
+
+    reasoning_tokens: int
+
+
+class ResponsesUsage(BaseModel):
+    """What a reply has cost, in tokens."""
+
+    input_tokens: int
+    input_tokens_details: InputDetails
+    output_tokens: int
+    output_tokens_details: OutputDetails
+    total_tokens: int
+
+
+class Incomplete(BaseModel):
+    """Why a reply is not complete."""
+
+    reason: Literal["max_output_tokens"]
+
+
+class ResponseFailure(BaseModel):
+    """Why there is no reply."""
+
+    code: Literal["server_error", "rate_limit_exceeded"] = "server_error"
+    message: str
+
+
+class Response(BaseModel):
+    """A reply, so far or whole."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    model: str
+    status: Literal["in_progress", "completed", "incomplete", "failed"] = "in_progress"
+    error: ResponseFailure | None = None
+    incomplete_details: Incomplete | None = None
+    output: list[ReasoningItem | MessageItem] = []
+    parallel_tool_calls: bool = False
+    tool_choice: Literal["none"] = "none"
+    tools: list[str] = []
+    store: bool = False
+    usage: ResponsesUsage | None = None
+    laser: LaserDetails | None = None
+
+
+class ResponsesShape:
+    """See `laser.server.api.shape.ReplyShape`. A stream: created, each item with its text piece by piece, completed."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._events = 0
+        self._items: list[ReasoningItem | MessageItem] = []  # those that are complete
+        self._open: Channel | None = None  # of the item that grows
+        self._text = ""  # it has so far
+
+    def whole(self, reasoning: str, content: str, outcome: Outcome) -> Response:
+        word = finish_word(outcome)
+        output: list[ReasoningItem | MessageItem] = []
+        if reasoning and self._identity.show_reasoning:
+            output.append(self._item(Channel.REASONING, reasoning))
+        output.append(self._item(Channel.CONTENT, content, "completed" if word == "stop" else "incomplete"))
+        return self._ended(output, outcome)
+
+    def opening(self) -> bytes:
+        return b"".join(
+            self._event(kind, response=self._response().model_dump())
+            for kind in ("response.created", "response.in_progress")
+        )
+
+    def piece(self, delta: Delta) -> bytes:
+        if delta.channel is Channel.REASONING and not self._identity.show_reasoning:
+            return b""
+        change = b"" if delta.channel is self._open else self._close() + self._begin(delta.channel)
+        self._text += delta.text
+        return change + self._event(
+            f"{_kind(delta.channel)}.delta", **self._place(), delta=delta.text, **_more(delta.channel)
+        )
+
+    def probed(self, checkpoint: Checkpoint) -> bytes:
+        return b""  # this endpoint has no word for it
+
+    def closing(self, outcome: Outcome) -> bytes:
+        word = finish_word(outcome)
+        end = b"" if self._open is Channel.CONTENT else self._close() + self._begin(Channel.CONTENT)  # an empty answer
+        end += self._close("completed" if word == "stop" else "incomplete")
+        response = self._ended(self._items, outcome)
+        return end + self._event(f"response.{response.status}", response=response.model_dump())
+
+    def failure(self, error: ApiError) -> bytes:
+        busy = isinstance(error, Busy)
+        failed = ResponseFailure(code="rate_limit_exceeded" if busy else "server_error", message=str(error))
+        response = self._response().model_copy(update={"status": "failed", "error": failed, "output": self._items})
+        return self._event("response.failed", response=response.model_dump())
+
+    def _begin(self, channel: Channel) -> bytes:
+        self._open, self._text = channel, ""
+        item = self._item(channel, "", "in_progress").model_dump() | {"content": []}
+        return self._event("response.output_item.added", output_index=len(self._items), item=item) + self._event(
+            "response.content_part.added", **self._place(), part=_part(channel, "").model_dump()
+        )
+
+    def _close(self, status: Status = "completed") -> bytes:
+        channel = self._open
+        if channel is None:
+            return b""
+        item, place = self._item(channel, self._text, status), self._place()
+        end = (
+            self._event(f"{_kind(channel)}.done", **place, text=self._text, **_more(channel))
+            + self._event("response.content_part.done", **place, part=_part(channel, self._text).model_dump())
+            + self._event("response.output_item.done", output_index=len(self._items), item=item.model_dump())
+        )
+        self._items.append(item)
+        self._open = None
+        return end
+
+    def _place(self) -> dict[str, Any]:
+        assert self._open is not None
+        return {"item_id": self._item_id(self._open), "output_index": len(self._items), "content_index": 0}
+
+    def _item_id(self, channel: Channel) -> str:
+        return self._identity.id.replace("resp_", "rs_" if channel is Channel.REASONING else "msg_")
+
+    def _item(self, channel: Channel, text: str, status: Status = "completed") -> ReasoningItem | MessageItem:
+        if channel is Channel.REASONING:
+            return ReasoningItem(id=self._item_id(channel), status=status, content=[ReasoningText(text=text)])
+        return MessageItem(id=self._item_id(channel), status=status, content=[OutputText(text=text)])
+
+    def _response(self) -> Response:
+        return Response(id=self._identity.id, created_at=self._identity.created, model=self._identity.model)
+
+    def _ended(self, output: list[ReasoningItem | MessageItem], outcome: Outcome) -> Response:
+        cut = finish_word(outcome) == "length"
+        thought = outcome.thought
+        return self._response().model_copy(
+            update={
+                "status": "incomplete" if cut else "completed",
+                "incomplete_details": Incomplete(reason="max_output_tokens") if cut else None,
+                "output": output,
+                "usage": ResponsesUsage(
+                    input_tokens=outcome.prompt_tokens,
+                    input_tokens_details=InputDetails(),
+                    output_tokens=outcome.completion_tokens,
+                    output_tokens_details=OutputDetails(reasoning_tokens=thought.tokens if thought else 0),
+                    total_tokens=outcome.prompt_tokens + outcome.completion_tokens,
+                ),
+                "laser": details(self._identity, outcome),
+            }
+        )
+
+    def _event(self, kind: str, **data: Any) -> bytes:
+        self._events += 1
+        return event({"type": kind, "sequence_number": self._events - 1, **data}, name=kind)
+
+
+def _kind(channel: Channel) -> str:
+    return "response.reasoning_text" if channel is Channel.REASONING else "response.output_text"
+
+
+def _part(channel: Channel, text: str) -> ReasoningText | OutputText:
+    return ReasoningText(text=text) if channel is Channel.REASONING else OutputText(text=text)
+
+
+def _more(channel: Channel) -> dict[str, Any]:
+    return {"logprobs": []} if channel is Channel.CONTENT else {}

@@ -1,0 +1,186 @@
+"""How a reply looks to a client, whichever endpoint it came by: whole, or as the events of a stream."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel
+
+from controller.serving.reply import Delta
+from controller.serving.request import Checkpoint, Outcome, Thought
+from engine.base import FinishReason
+from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ServerFailure
+
+DONE = b"data: [DONE]\n\n"
+LINE_ENDS = "\x85\u2028\u2029"  # no line ends to JSON nor to event streams; many clients split lines there all the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which reply this is, and what of it is to be shown."""
+
+    id: str
+    created: int  # s since 1970
+    model: str
+    difficulty: str | None = None
+    show_reasoning: bool = True
+    show_usage: bool = False  # in a stream
+
+
+class ReplyShape(Protocol):
+    """One reply in an endpoint's shape."""
+
+    def whole(self, reasoning: str, content: str, outcome: Outcome) -> BaseModel:
+        """The reply in one piece. Raises ApiError where there is none."""
+
+    def opening(self) -> bytes:
+        """A stream's first events."""
+
+    def piece(self, delta: Delta) -> bytes:
+        """A piece of thought or answer; nothing where the client does not want it."""
+
+    def probed(self, checkpoint: Checkpoint) -> bytes:
+        """What a probe of the running thought has said, for clients that asked to be told."""
+
+    def closing(self, outcome: Outcome) -> bytes:
+        """A stream's last events. Raises ApiError where there is no reply."""
+
+    def failure(self, error: ApiError) -> bytes:
+        """A stream's last events, where it cannot go on."""
+
+
+def event(data: dict[str, Any], name: str | None = None) -> bytes:
+    """One server-sent event."""
+    head = b"" if name is None else b"event: " + name.encode() + b"\n"
+    return head + event_data(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+
+def event_data(text: str) -> bytes:
+    """JSON on one line as the data of an event, which it ends."""
+    for character in LINE_ENDS:
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return b"data: " + text.encode() + b"\n\n"
+
+
+def usage(outcome: Outcome) -> Usage:
+    """What a reply has cost."""
+    thought = outcome.thought
+    return Usage(
+        prompt_tokens=outcome.prompt_tokens,
+        completion_tokens=outcome.completion_tokens,
+        total_tokens=outcome.prompt_tokens + outcome.completion_tokens,
+        completion_tokens_details=TokenDetails(
+            reasoning_tokens=thought.tokens if thought else 0, probe_tokens=thought.probe_rows if thought else 0
+        ),
+    )
+
+
+def finish_word(outcome: Outcome) -> FinishWord:
+    """OpenAI's word for why the reply ended. Raises ApiError where it was no reply."""
+    match outcome.finish_reason:
+        case FinishReason.STOP:
+            return "stop"
+        case FinishReason.LENGTH:
+            return "length"
+        case FinishReason.ERROR:
+            if outcome.expired:
+                raise DeadlineMissed(outcome.error or "the deadline has passed")
+            if outcome.retry_after_s is not None:
+                raise Busy(outcome.error or "the server is busy", outcome.retry_after_s)
+            raise ServerFailure(outcome.error or "the engine failed on this request; it may be sent again")
+
+
+def details(identity: Identity, outcome: Outcome) -> LaserDetails:
+    """How the thought went."""
+    thought = outcome.thought
+    return LaserDetails(
+        exit_reason=thought.exit_reason.value if thought else None,
+        threshold=thought.threshold if thought else None,
+        confidence=_rounded(thought),
+        difficulty=identity.difficulty,
+        budget=thought.budget if thought else None,
+        reasoning_tokens=thought.tokens if thought else 0,
+        probes=thought.probes if thought else 0,
+        probe_tokens=thought.probe_rows if thought else 0,
+        withdrawn_tokens=thought.withdrawn_tokens if thought else 0,
+        queue_ms=round(outcome.queue_s * 1e3, 3),
+        ttft_ms=None if outcome.ttft_s is None else round(outcome.ttft_s * 1e3, 3),
+        total_ms=round(outcome.total_s * 1e3, 3),
+    )
+
+
+def _rounded(thought: Thought | None) -> float | None:
+    return None if thought is None or thought.confidence is None else round(thought.confidence, 6)
+
+
+class TokenDetails(BaseModel):
+    """Tokens of the thought, and token rows that probing it has cost (these are no part of completion_tokens)."""
+
+    reasoning_tokens: int
+    probe_tokens: int
+
+
+class Usage(BaseModel):
+    """What a reply has cost, in tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    completion_tokens_details: TokenDetails
+
+
+class LaserDetails(BaseModel):
+    """How the thought went and why it ended; `exit_reason` is null where there was none."""
+
+    exit_reason: str | None
+    threshold: float | None
+    confidence: float | None
+    difficulty: str | None
+    budget: int | None
+    reasoning_tokens: int
+    probes: int
+    probe_tokens: int
+    withdrawn_tokens: int
+    queue_ms: float
+    ttft_ms: float | None
+    total_ms: float
+
+
+FinishWord = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks(ABC):
+    """The end of a `laser.server.api.shape.ReplyShape`, and how its chunks look."""
+
+    OBJECT: ClassVar[str]  # what a chunk calls itself
+    NOTHING: ClassVar[dict[str, str]]  # what the last chunk says
+
+    identity: Identity
+
+    @abstractmethod
+    def _choice(self, said: dict[str, str]) -> dict[str, Any]:
+        """Where in a choice what is said stands."""
+
+    def closing(self, outcome: Outcome) -> bytes:
+        laser = details(self.identity, outcome).model_dump()
+        end = self._chunk(self.NOTHING, finish_word(outcome), laser=laser)
+        if self.identity.show_usage:
+            end += event({**self._head(), "choices": [], "usage": usage(outcome).model_dump()})
+        return end + DONE
+
+    def failure(self, error: ApiError) -> bytes:
+        return event(error.body()) + DONE
+
+    def _chunk(self, said: dict[str, str], finish: FinishWord | None = None, **more: Any) -> bytes:
+        choice = {"index": 0, **self._choice(said), "logprobs": None, "finish_reason": finish}
+        if self.identity.show_usage:
+            more["usage"] = None
+        return event({**self._head(), "choices": [choice], **more})
+
+    def _head(self) -> dict[str, Any]:
+        identity = self.identity
+        return {"id": identity.id, "object": self.OBJECT, "created": identity.created, "model": identity.model}

@@ -1,0 +1,229 @@
+"""The HTTP API: OpenAI's endpoints over one service, behind a gate.
+
+A client that goes away, even before the first token, frees its request: every reply is raced against the disconnect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse, Response
+from fastapi.telemetry import TelemetryConfig
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+
+from laser.server.api.chat import ChatCompletion, ChatRequest, Completion
+from laser.server.api.completions import TextCompletion, TextRequest, TextShape
+from laser.server.api.errors import ApiError, ServerFailure, UnknownModel, error_body, validation_error
+from laser.server.api.fields import GenerationFields, read_slo
+from laser.server.api.openapi import FAILURES, STREAMED, describe
+from laser.server.api.reports import (
+    Controlled,
+    ControlRequest,
+    DetokenizeRequest,
+    Health,
+    ModelCard,
+    ModelList,
+    QueueReport,
+    Ready,
+    Text,
+    TokenizeRequest,
+    Tokens,
+    Version,
+)
+from laser.server.api.responses import Response as ResponsesReply
+from laser.server.api.responses import ResponsesRequest, ResponsesShape
+from laser.server.api.shape import Identity, ReplyShape
+from laser.server.controller_report import ControllerReport
+from laser.server.dashboard.routes import dashboard
+from laser.server.delivery import EventStream, unless_gone, whole
+from laser.server.gate import LOCAL, Gate, GateSettings
+from laser.server.keys import KeyRing
+from laser.server.service import Service
+
+PROBED = frozenset({"/health", "/ready", "/metrics"})  # every few seconds
+# Spans and metrics of requests, once OTEL_EXPORTER_OTLP_ENDPOINT names a collector; the gate adds what became of them.
+TELEMETRY = TelemetryConfig(auto_configure=True, operation_spans=False, exclude=lambda scope: scope["path"] in PROBED)
+GONE = 499  # the client; nobody reads the answer
+
+
+def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
+    """The ASGI application; it starts and stops the service. `ping_s`: the longest silence of a stream.
+
+    Raises ConfigError where the keys cannot be read.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        await service.stop()
+
+    config = service.config
+    app = FastAPI(
+        title="LASER", version=service.version.version, lifespan=lifespan, docs_url=None, redoc_url=None,
+        responses=FAILURES, telemetry=TELEMETRY,
+    )  # fmt: skip
+    app.add_middleware(
+        Gate,
+        keys=KeyRing(config.keys, time.monotonic),
+        settings=GateSettings(
+            max_body=config.max_body,
+            body_s=config.idle_s,
+            log_bodies=config.log_bodies,
+            hosts=None if config.keys is not None or config.public else LOCAL | {config.host, *config.allow_host},
+        ),
+        answered=service.metrics.answered,
+    )
+    if config.allow_origin:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.allow_origin,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "retry-after", "retry-after-ms"],
+        )
+    describe(app, service.vocabulary)
+    _add_error_handlers(app)
+    _add_replies(app, service, ping_s)
+    _add_reports(app, service)
+    app.include_router(dashboard(service.monitor))
+    return app
+
+
+def _add_replies(app: FastAPI, service: Service, ping_s: float) -> None:
+    async def reply(
+        asked: GenerationFields, shape: Callable[[Identity], ReplyShape], prefix: str, request: Request
+    ) -> Response:
+        state = request.state
+        slo = read_slo(request.headers)
+        submission = await unless_gone(
+            request.receive,
+            service.submit(asked, shape, prefix=prefix, caller=state.caller, slo=slo, told=state.told),
+        )
+        if submission is None:
+            return Response(status_code=GONE)
+        if asked.stream:
+            return EventStream(submission, ping_s)
+        made = await whole(submission, request.receive)
+        if made is None:
+            return Response(status_code=GONE)
+        return Response(made.model_dump_json(), media_type="application/json")
+
+    @app.post("/v1/chat/completions", response_model=ChatCompletion, responses=STREAMED)
+    async def chat_completions(chat: ChatRequest, request: Request) -> Response:
+        """Answer a chat, whole or as a stream of server-sent events."""
+        return await reply(chat, Completion, "chatcmpl-", request)
+
+    @app.post("/v1/completions", response_model=TextCompletion, responses=STREAMED)
+    async def completions(text: TextRequest, request: Request) -> Response:
+        """Continue a text, whole or as a stream of server-sent events."""
+        return await reply(text, TextShape, "cmpl-", request)
+
+    @app.post("/v1/responses", response_model=ResponsesReply, responses=STREAMED)
+    async def responses(asked: ResponsesRequest, request: Request) -> Response:
+        """Reply in items, whole or as a stream of typed events."""
+        return await reply(asked, ResponsesShape, "resp_", request)
+
+    @app.post("/v1/chat/completions/control")
+    async def control(asked: ControlRequest, request: Request) -> Controlled:
+        """End the thought of a running reply; its answer follows."""
+        return await service.control(asked, request.state.caller)
+
+    # both may have megabytes to go through, to the last character of what they answer
+
+    @app.post("/tokenize", response_model=Tokens)
+    async def tokenize(asked: TokenizeRequest) -> Response:
+        """The tokens of a text or of a chat."""
+        made = await asyncio.to_thread(lambda: service.tokenize(asked).model_dump_json())
+        return Response(made, media_type="application/json")
+
+    @app.post("/detokenize", response_model=Text)
+    async def detokenize(asked: DetokenizeRequest) -> Response:
+        """The text of tokens."""
+        made = await asyncio.to_thread(lambda: service.detokenize(asked).model_dump_json())
+        return Response(made, media_type="application/json")
+
+
+def _add_reports(app: FastAPI, service: Service) -> None:
+    @app.get("/health", response_model=Health, responses={503: {"model": Health}})
+    async def health() -> Response:
+        """Whether the server can answer."""
+        state = service.health
+        return JSONResponse(state.model_dump(), status_code=200 if state.status == "ok" else 503)
+
+    @app.get("/ready", response_model=Ready, responses={503: {"model": Ready}})
+    async def ready() -> Response:
+        """Whether the server takes requests."""
+        state = service.ready
+        return JSONResponse(state.model_dump(), status_code=200 if state.status == "ready" else 503)
+
+    @app.get("/version")
+    async def version() -> Version:
+        """Which LASER this is."""
+        return service.version
+
+    @app.get("/v1/models")
+    async def models() -> ModelList:
+        """The served models."""
+        return ModelList(data=[service.model_card])
+
+    @app.get("/v1/models/{model:path}")
+    async def model(model: str) -> ModelCard:
+        """One served model."""
+        if model != service.model_id:
+            raise UnknownModel(model, [service.model_id])
+        return service.model_card
+
+    @app.get("/laser/controller")
+    async def controller() -> ControllerReport:
+        """What the policy makes of the load: estimates, limits, prices, and what stands in for what."""
+        return service.controller
+
+    @app.get("/laser/queue")
+    async def queue() -> QueueReport:
+        """Who waits, and for how long."""
+        return service.queue
+
+    if service.config.metrics:
+
+        @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+        async def metrics() -> Response:
+            """What Prometheus reads."""
+            return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(ApiError)
+    async def api_error(_request: Request, error: ApiError) -> Response:
+        return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        kind = request.headers.get("content-type", "")
+        problem = validation_error(error.errors(), content_type=kind)
+        return JSONResponse(problem.body(), status_code=problem.status)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        path, method = request.url.path, request.method
+        message = {
+            404: f"there is no {path} here; see /openapi.json for what there is",
+            405: f"{path} does not take {method}, only {(error.headers or {}).get('Allow', 'other methods')}",
+        }.get(error.status_code, str(error.detail))
+        kind = "invalid_request_error" if error.status_code < 500 else "server_error"
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
+        body = error_body(message, type=kind, code=code)
+        return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> Response:
+        failure = ServerFailure(f"the server failed: {type(error).__name__}")
+        headers = {"x-request-id": request.state.request_id}  # this answer does not pass the gate
+        return JSONResponse(failure.body(), status_code=failure.status, headers=headers)

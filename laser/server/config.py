@@ -1,0 +1,135 @@
+"""How a server is to run: a YAML file's keys, each of them also a flag of `laser serve`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from controller.policies import PolicyName
+from controller.policies.registry import PolicySpec
+from engine.exllama.config import CacheType
+from engine.registry import EngineKind
+from engine.torch.config import Runner
+from laser.server.api.reasoning import EffortShares
+from laser.server.telemetry.logs import LogFormat
+from models.files.strict_yaml import ConfigError, read
+from models.score import Score
+
+LEAST: dict[str, int] = {
+    "port": 0,
+    "budget": 0,
+    "max_budget": 0,
+    "max_batch": 1,
+    "cells": 1,
+    "default_max_tokens": 1,
+    "threads": 1,
+    "max_waiting": 0,
+    "max_body": 1024,
+}
+ABOVE_0 = ("max_wait_s", "drain_s", "idle_s")
+
+CHOICES: dict[str, type[StrEnum]] = {
+    "policy": PolicyName,
+    "score": Score,
+    "engine": EngineKind,
+    "runner": Runner,
+    "cache_type": CacheType,
+    "log_format": LogFormat,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig:
+    """Everything that decides how `laser serve` runs."""
+
+    model: Path | None = None  # a model's directory; None: the bundled one
+    name: str | None = None  # the model's name for clients; None: its directory's
+    host: str = "127.0.0.1"
+    port: int = 8000  # 0: any free one
+    early_exit: bool = True
+    policy: PolicyName = PolicyName.AUTO
+    controller: Path | None = None  # settings of the load-aware policy, read again when they change; None: the defaults
+    decision_log: Path | None = None  # where the load-aware policy records its decisions; None: nowhere
+    threshold: float | None = None  # confidence at which a thought is closed; None: 0.9, unless the policy says
+    score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
+    budget: int | None = None  # thinking tokens, for requests that do not bring their own
+    agree: int | None = None  # probes in a row with the same answer that close a thought, if the policy is consistency
+    margin: float | None = None  # of log p, within which a thought that would nearly close itself is closed, if margin
+    every: int | None = None  # tokens from one probe to the next; None: at transition points
+    # certified: that the full thought is right and an earlier exit wrong; None: what the profile was calibrated for
+    risk: float | None = None
+    shortest_first: bool = False  # of waiting requests the one of the shortest predicted thought starts, not the first
+    thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
+    slo_s: float | None = None  # that a reply should take at most, for the dashboard; the controller's SLOs come first
+    default_max_tokens: int = 2048  # thought and answer, for requests that do not say; less where the context is short
+    max_budget: int | None = None  # thinking tokens that no request may have more of
+    effort: EffortShares = field(default_factory=EffortShares)  # what `reasoning_effort` means
+    loop_detection: bool = True  # close thoughts that repeat themselves word for word
+    engine: EngineKind = EngineKind.AUTO
+    runner: Runner = Runner.AUTO  # the torch engine's
+    cache_type: CacheType = CacheType.FP16  # the ExLlamaV2 engine's
+    max_batch: int = 32  # sequences decoded at once
+    cells: int = 65536  # KV cache, tokens
+    threads: int = 1  # of the engine's arithmetic; more collapse as soon as another process is busy
+    max_waiting: int = 128  # requests that may wait for their turn; beyond, clients are told when to come back
+    max_wait_s: float | None = None  # that a new request may expect; None: any
+    keys: Path | None = None  # bearer keys, read again when they change; None: none are needed
+    public: bool = False  # listen to other machines even without keys
+    allow_host: tuple[str, ...] = ()  # names of this server besides localhost, where neither keys nor public are set
+    allow_origin: tuple[str, ...] = ()  # of web pages whose scripts may use the API, e.g. https://chat.example; *: any
+    max_body: int = 4 * 1024 * 1024  # bytes of a request
+    idle_s: float = 30.0  # that a connection may be silent, or a body take to come
+    drain_s: float = 30.0  # that replies under way have to end once the server is to stop
+    metrics: bool = True  # GET /metrics
+    vllm_metrics: bool = False  # … with vLLM's names, too
+    log_format: LogFormat = LogFormat.TEXT
+    log_bodies: bool = False  # what people say, too
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} is {value}, must be at least {least}")
+        for name in ABOVE_0:
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < float("inf"):
+                raise ValueError(f"{name} is {value}, must be finite and above 0")
+        if self.port > 65535:
+            raise ValueError(f"port is {self.port}, must be at most 65535")
+        if self.threshold is not None and not 0.0 < self.threshold <= 1.0:
+            raise ValueError(f"threshold is {self.threshold}, must lie in (0, 1]")
+        if self.slo_s is not None and not 0.0 < self.slo_s < math.inf:
+            raise ValueError(f"slo_s is {self.slo_s}, must be finite and above 0")
+        if self.policy is not PolicyName.AUTO:
+            self.spec(self.policy)  # raises for what can't be
+
+    def spec(self, policy: PolicyName) -> PolicySpec:
+        """A policy with this configuration's settings. Raises ValueError for those that it has no use for."""
+        return PolicySpec(
+            policy=policy,
+            threshold=self.threshold,
+            budget=self.budget,
+            agree=self.agree,
+            margin=self.margin,
+            every=self.every,
+            risk=self.risk,
+        )
+
+
+def load_config(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
+    """The configuration in force: flag, then file, then default. A flag that was not given is None."""
+    known = {field.name for field in fields(ServeConfig)}
+    unknown = set(flags) - known
+    assert not unknown, f"flags without a config key: {unknown}"
+    config = ServeConfig() if file is None else read(file, ServeConfig)
+    given = {name: value for name, value in flags.items() if value is not None and value != ()}
+    for name, kind in CHOICES.items():
+        if name in given:
+            given[name] = kind(given[name])
+    try:
+        return replace(config, **given)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

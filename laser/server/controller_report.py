@@ -1,0 +1,213 @@
+"""The shape of GET /laser/controller."""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import BaseModel
+
+from controller.policies import PolicyName
+from controller.policy import Limits
+from controller.status import ControllerState
+from laser.server.policy_choice import ChosenPolicy
+from models.profile.profile import NEVER
+
+
+class Estimated(BaseModel):
+    """A belief, and its standard deviation."""
+
+    value: float
+    sigma: float
+
+
+class LoadReport(BaseModel):
+    """What is believed of the load."""
+
+    rate: Estimated  # requests/s
+    in_system: int  # requests queued or running, exact
+    mix: dict[str, float]  # share of each class
+    work_ratio: dict[str, Estimated]  # actual over predicted tokens
+    step_a_s: Estimated  # a decode step takes a + (c + g·context)·batch
+    step_c_s: Estimated
+    step_g_s: Estimated
+
+
+class LimitsReport(BaseModel):
+    """What bounds a thought; null: no probing, no budget."""
+
+    threshold: float | None
+    budget: int | None
+    agree: int | None = None  # probes in a row with the same answer that close it too
+    margin: float | None = None  # of log p, within which one that would nearly close itself is closed
+    every: int | None = None  # tokens from one probe to the next; null: at transition points
+
+
+class CertifiedReport(BaseModel):
+    """The range that thresholds and budgets never leave."""
+
+    risk: float  # at most, that the full thought is right and an exit within the range wrong …
+    confidence: float  # … with so much of it
+    lowest_threshold: float | None
+    smallest_budget: int | None
+
+
+class PricesReport(BaseModel):
+    """Shadow prices: what the constraints cost, in correct answers."""
+
+    token_now: float | None  # per token, with this many requests in the system
+    token: float  # per token, on average
+    latency: float  # the part of it for waiting
+    capacity: float  # the part of it for the bound on demand
+    floor: dict[str, float]  # per unit of a class's accuracy floor
+    threshold: dict[str, float]  # per unit of threshold, where the rate limit binds
+
+
+class ExpectedReport(BaseModel):
+    """What was planned for, on average over all states."""
+
+    accuracy: dict[str, float]
+    load: float  # of capacity
+    in_system: float  # requests
+    shed: dict[str, float]  # share that had better be turned away
+
+
+class SolverReport(BaseModel):
+    """How the solver does."""
+
+    asked: int
+    solved: int
+    failed: int
+    waiting_s: float | None  # for an answer
+    age_s: float | None  # of the last plan
+    solve_s: float | None
+    error: str | None
+
+
+class ControllerReport(BaseModel):
+    """Who decides, and all that the load-aware policy knows; the rest is null for other policies."""
+
+    policy: PolicyName
+    note: str | None
+    limits: dict[str, LimitsReport]  # by class; `any` where classes make no difference
+    target: dict[str, LimitsReport] | None = None  # where the rate limit lets thresholds go
+    certified: CertifiedReport | None = None
+    slo_s: dict[str, float] | None = None  # within which 95 % of each class's requests are to end; null: no SLO
+    slo_steps: dict[str, float] | None = None  # decode steps that each class's SLO leaves a request now; null: no SLO
+    rung: str | None = None  # who decided: policy map, price bisection or safe point
+    problems: list[str] = []
+    load: LoadReport | None = None
+    prices: PricesReport | None = None
+    expected: ExpectedReport | None = None
+    solver: SolverReport | None = None
+    rejected_measurements: int | None = None
+    clock_jumps: int | None = None
+    uptime_s: float | None = None
+
+
+def report(chosen: ChosenPolicy) -> ControllerReport:
+    """What the policy that serves says of itself."""
+    controller = chosen.controller
+    if controller is None:
+        limits = {"any": _limits(chosen.policy.limits(None))}
+        return ControllerReport(policy=chosen.name, note=chosen.note, limits=limits)
+    state = controller.state
+    thresholds = [NEVER if threshold is None else threshold for threshold, _ in controller.certified]
+    budgets = [budget for _, budget in controller.certified if budget is not None]
+    lowest = min(thresholds)
+    return ControllerReport(
+        policy=chosen.name,
+        note=chosen.note,
+        limits=_by_class(state, state.limits),
+        target=_by_class(state, state.target),
+        certified=CertifiedReport(
+            risk=controller.certificate.epsilon,
+            confidence=1.0 - controller.certificate.delta,
+            lowest_threshold=None if lowest == NEVER else lowest,
+            smallest_budget=min(budgets, default=None),
+        ),
+        slo_s=_floats(state, list(state.slo_s)) if state.slo_s else None,
+        slo_steps=None if state.slo_steps is None else _floats(state, list(state.slo_steps)),
+        rung=state.rung,
+        problems=list(state.problems),
+        load=_load(state),
+        prices=_prices(state),
+        expected=_expected(state),
+        solver=SolverReport(
+            asked=state.solves.asked,
+            solved=state.solves.solved,
+            failed=state.solves.failed,
+            waiting_s=state.solves.waiting_s,
+            age_s=state.solves.age_s,
+            solve_s=state.solves.solve_s,
+            error=state.solves.error,
+        ),
+        rejected_measurements=state.rejected,
+        clock_jumps=state.jumps,
+        uptime_s=state.time_s,
+    )
+
+
+def _limits(limits: Limits) -> LimitsReport:
+    return LimitsReport(
+        threshold=limits.threshold,
+        budget=limits.budget,
+        agree=limits.agree,
+        margin=limits.margin,
+        every=limits.every,
+    )
+
+
+def _by_class(state: ControllerState, limits: tuple[Limits, ...]) -> dict[str, LimitsReport]:
+    return {name: _limits(each) for name, each in zip(state.classes, limits, strict=True)}
+
+
+def _load(state: ControllerState) -> LoadReport:
+    estimate = state.estimate
+    step, sigma = estimate.step_time, estimate.step_time_sigma
+    return LoadReport(
+        rate=_estimated(estimate.rate, estimate.rate_sigma),
+        in_system=state.in_system,
+        mix=_floats(state, estimate.mix.tolist()),
+        work_ratio={
+            name: _estimated(float(value), float(spread))
+            for name, value, spread in zip(state.classes, estimate.work_ratio, estimate.work_ratio_sigma, strict=True)
+        },
+        step_a_s=_estimated(step.a, sigma[0]),
+        step_c_s=_estimated(step.c, sigma[1]),
+        step_g_s=_estimated(step.g, sigma[2]),
+    )
+
+
+def _prices(state: ControllerState) -> PricesReport | None:
+    if state.decision is None:
+        return None
+    prices = state.decision.prices
+    return PricesReport(
+        token_now=state.price,
+        token=prices.token,
+        latency=prices.latency,
+        capacity=prices.capacity,
+        floor=_floats(state, prices.floor.tolist()),
+        threshold=_floats(state, prices.threshold.tolist()),
+    )
+
+
+def _expected(state: ControllerState) -> ExpectedReport | None:
+    decision = state.decision
+    if decision is None:
+        return None
+    return ExpectedReport(
+        accuracy=_floats(state, decision.accuracy.tolist()),
+        load=decision.load,
+        in_system=decision.in_system,
+        shed=_floats(state, decision.shed.tolist()),
+    )
+
+
+def _estimated(value: float, sigma: float) -> Estimated:
+    assert math.isfinite(value), f"{value} is believed"
+    return Estimated(value=value, sigma=sigma)
+
+
+def _floats(state: ControllerState, values: list[float]) -> dict[str, float]:
+    return dict(zip(state.classes, values, strict=True))

@@ -1,0 +1,54 @@
+"""How requests went, and whether they kept their SLOs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from controller.serving.status import Ended
+from engine.base import FinishReason
+from laser.server.controller_report import ControllerReport
+from laser.server.dashboard.schema import Attainment, Latency
+from models.profile.difficulty import CLASSES
+
+ANY = "any"  # the class of all requests where classes make no difference
+
+
+def slos(controller: ControllerReport, slo_s: float | None) -> dict[str, float]:
+    """The SLOs in force by class, s: those that the controller steers by, else one for all if there is one."""
+    if controller.slo_s is not None:
+        return controller.slo_s
+    return {} if slo_s is None else {ANY: slo_s}
+
+
+def latency(ended: Sequence[Ended], slo_s: Mapping[str, float]) -> Latency:
+    """How these requests went, held against SLOs by class."""
+    served = [each for each in ended if each.finish_reason is not FinishReason.ERROR]
+    totals = np.array([each.total_s for each in served])
+    by_class = _by_class(ended, slo_s)
+    judged = sum(each.requests for each in by_class.values())
+    kept = sum(each.within * each.requests for each in by_class.values())
+    return Latency(
+        requests=len(ended),
+        failed=len(ended) - len(served),
+        mean_s=float(totals.mean()) if served else None,
+        p95_s=float(np.quantile(totals, 0.95)) if served else None,
+        mean_thought_tokens=float(np.mean([each.thought_tokens for each in served])) if served else None,
+        within_slo=kept / judged if judged else None,
+        slo=by_class,
+        exits=dict(Counter(each.exit_reason.value for each in ended if each.exit_reason is not None)),
+    )
+
+
+def _by_class(ended: Sequence[Ended], slo_s: Mapping[str, float]) -> dict[str, Attainment]:
+    """Attainment of the classes that have an SLO and a request, easiest first."""
+    found = {}
+    for name in (*CLASSES, ANY):
+        limit_s = slo_s.get(name, slo_s.get(ANY))
+        ones = [each for each in ended if (each.difficulty or ANY) == name]
+        if ones and limit_s is not None:
+            kept = sum(each.total_s <= limit_s for each in ones if each.finish_reason is not FinishReason.ERROR)
+            found[name] = Attainment(slo_s=limit_s, requests=len(ones), within=kept / len(ones))
+    return found

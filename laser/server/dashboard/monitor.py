@@ -1,0 +1,112 @@
+"""Looks at the server once a second, and tells all who watch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+from controller.serving.status import View
+from laser.server.api.shape import event_data
+from laser.server.controller_report import ControllerReport
+from laser.server.dashboard.recorder import Recorder
+from laser.server.dashboard.schema import Status
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+PATIENCE_S = 5.0  # with an engine that does not answer, before that is said
+
+
+class Monitor:
+    """Feeds a recorder. Its methods are for the event loop."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        *,
+        view: Callable[[], Awaitable[View]],
+        controller: Callable[[], ControllerReport],
+        every_s: float = EVERY_S,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._recorder = recorder
+        self._view = view
+        self._controller = controller
+        self._every_s = every_s
+        self._patience_s = patience_s
+        self._newest: bytes | None = None  # what is new since the last look but one, encoded once for all
+        self._looked = asyncio.Event()  # set, and replaced, at every look
+        self._task: asyncio.Task[None] | None = None
+        self._over = False
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.create_task(self._run())
+
+    def end_streams(self) -> None:
+        """End all streams of events, so that their connections can be closed; the status is seen to further on."""
+        self._over = True
+        self._looked.set()
+
+    def close(self) -> None:
+        """Look no more."""
+        self.end_streams()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def status(self) -> Status | None:
+        """What was seen last, with all that is remembered; None where the server ends before anything was seen."""
+        while (status := self._recorder.status()) is None and not self._over:
+            await self._looked.wait()
+        return status
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """Server-sent events: first all that is remembered, then at every look what is new."""
+        seen = 0
+        while not self._over:
+            looked = self._looked
+            if seen < self._recorder.number:
+                data = self._encoded(seen)
+                seen = self._recorder.number
+                yield data
+            await looked.wait()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._look()
+            except Exception as error:
+                log.exception("the server could not be looked at")
+                self._recorder.missed(f"the server could not be looked at: {type(error).__name__}: {error}")
+            self._newest = None
+            looked, self._looked = self._looked, asyncio.Event()
+            looked.set()
+            await asyncio.sleep(self._every_s)
+
+    async def _look(self) -> None:
+        from laser.server.engine_thread import EngineFailure
+
+        try:
+            async with asyncio.timeout(self._patience_s):
+                view = await self._view()
+        except EngineFailure as error:
+            self._recorder.missed(str(error))
+        except TimeoutError:
+            self._recorder.missed(
+                f"the engine has not answered for {self._patience_s:g} s: a step takes long, or hangs"
+            )
+        else:
+            self._recorder.record(view, self._controller())
+
+    def _encoded(self, since: int) -> bytes:
+        if since < self._recorder.number - 1:
+            return _event(self._recorder.status(since))
+        if self._newest is None:
+            self._newest = _event(self._recorder.status(since))
+        return self._newest
+
+
+def _event(status: Status | None) -> bytes:
+    """One server-sent event; a comment where there is nothing to tell."""
+    return b": nothing seen yet\n\n" if status is None else event_data(status.model_dump_json())

@@ -1,0 +1,99 @@
+"""A server's last minutes: bounded, and without a clock, thread or engine of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+from controller.serving.status import Ended, View
+from laser.server.controller_report import ControllerReport
+from laser.server.dashboard.latency import latency, slos
+from laser.server.dashboard.schema import Point, Status
+
+WINDOW_S = 300.0  # that is remembered
+COUNT_S = 10.0  # over which arrivals are counted
+POINTS = 600  # remembered at most
+ENDED = 4096  # requests remembered at most …
+TOLD = 500  # … and told of in one status
+
+
+class Recorder:
+    """Remembers views of a server, numbered from 1."""
+
+    def __init__(self, *, model: str, slo_s: float | None = None) -> None:
+        """`slo_s`: that a reply should take at most, where the controller has no SLOs of its own."""
+        self.number = 0  # of the last look
+        self._model = model
+        self._slo_s = slo_s
+        self._began_s: float | None = None
+        self._last: tuple[View, ControllerReport] | None = None
+        self._trouble: str | None = None
+        self._finished = 0
+        self._arrived: deque[tuple[float, int]] = deque()  # the loop's clock and count, over the last COUNT_S
+        self._points: deque[tuple[int, Point]] = deque(maxlen=POINTS)
+        self._ended: deque[tuple[int, Ended]] = deque(maxlen=ENDED)
+
+    def record(self, view: View, controller: ControllerReport) -> None:
+        """Remember a look at the server."""
+        self.number += 1
+        self._trouble = None
+        self._last = view, controller
+        if self._began_s is None:
+            self._began_s = view.at_s
+        began_s = self._began_s
+        news = min(view.finished - self._finished, len(view.ended))
+        self._finished = view.finished
+        for each in view.ended[len(view.ended) - news :]:
+            self._ended.append((self.number, replace(each, at_s=each.at_s - began_s)))
+        point = Point(
+            at_s=view.at_s - began_s,
+            counted_rate=self._counted_rate(view),
+            rate=controller.load.rate if controller.load else None,
+            running=view.load.running,
+            waiting=view.load.waiting,
+            limits=controller.limits,
+            token_price=controller.prices.token_now if controller.prices else None,
+        )
+        self._points.append((self.number, point))
+        while self._points[0][1].at_s < point.at_s - WINDOW_S:
+            self._points.popleft()
+        while self._ended and self._ended[0][1].at_s < point.at_s - WINDOW_S:
+            self._ended.popleft()
+
+    def missed(self, trouble: str) -> None:
+        """A look at the server failed; what was seen last is shown on, with the reason."""
+        self.number += 1
+        self._trouble = trouble
+
+    def status(self, since: int = 0) -> Status | None:
+        """What there is to show, with what is new since look number `since`; None: nothing was seen yet."""
+        if self._last is None:
+            return None
+        view, controller = self._last
+        assert self._began_s is not None
+        slo_s = slos(controller, self._slo_s)
+        return Status(
+            number=self.number,
+            at_s=view.at_s - self._began_s,
+            model=self._model,
+            slo_s=slo_s,
+            window_s=WINDOW_S,
+            problems=[*([self._trouble] if self._trouble else ()), *controller.problems],
+            controller=controller,
+            load=view.load,
+            drain_s=view.drain_s,
+            turned_away=view.turned_away,
+            running=list(view.running),
+            latency=latency([each for _, each in self._ended], slo_s),
+            history=[point for number, point in self._points if number > since],
+            ended=[each for number, each in self._ended if number > since][-TOLD:],
+        )
+
+    def _counted_rate(self, view: View) -> float:
+        """Arrivals over the last COUNT_S, 1/s; fewer seconds at the beginning."""
+        seen = self._arrived
+        seen.append((view.at_s, view.arrived))
+        while len(seen) > 2 and seen[1][0] <= view.at_s - COUNT_S:
+            seen.popleft()
+        (then_s, then), (now_s, now) = seen[0], seen[-1]
+        return (now - then) / (now_s - then_s) if now_s > then_s else 0.0

@@ -1,0 +1,58 @@
+"""The dashboard's routes: the page and its two files, the status as JSON and as events."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.resources import files
+
+from fastapi import APIRouter
+from fastapi.responses import Response, StreamingResponse
+
+from laser.server.api.errors import Unavailable
+from laser.server.dashboard.monitor import Monitor
+from laser.server.dashboard.schema import Status
+
+PAGE = {
+    "/": ("index.html", "text/html"),
+    "/dashboard.css": ("dashboard.css", "text/css"),
+    "/dashboard.js": ("dashboard.js", "text/javascript"),
+}
+"""Each address, its file and what that is."""
+
+HEADERS = {
+    "cache-control": "no-cache",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+def dashboard(monitor: Monitor) -> APIRouter:
+    """Routes that show what a monitor sees."""
+    router = APIRouter()
+    for path, (name, kind) in PAGE.items():
+        data = (files("laser.server.dashboard") / "page" / name).read_bytes()
+        router.add_api_route(path, partial(_file, data, kind), include_in_schema=False, response_class=Response)
+
+    @router.get("/laser/status", response_model=Status)
+    async def status() -> Response:
+        """What the server does now, and the record of its last minutes."""
+        seen = await monitor.status()
+        if seen is None:
+            raise Unavailable("the server is shutting down")
+        return Response(seen.model_dump_json(), media_type="application/json")
+
+    @router.get("/laser/events", response_class=StreamingResponse)
+    async def events() -> Response:
+        """The same as server-sent events: first all that is remembered, then once a second what is new."""
+        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        return StreamingResponse(monitor.events(), media_type="text/event-stream", headers=headers)
+
+    return router
+
+
+async def _file(data: bytes, kind: str) -> Response:
+    return Response(data, media_type=kind, headers=HEADERS)

@@ -1,0 +1,61 @@
+"""The shape of GET /laser/status, and of each event of GET /laser/events."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from controller.serving.status import Ended, Running
+from engine.base import Load
+from laser.server.controller_report import ControllerReport, Estimated, LimitsReport
+
+
+class Point(BaseModel):
+    """One second of the record."""
+
+    at_s: float  # since the record began
+    counted_rate: float  # requests/s that came in the last seconds, counted
+    rate: Estimated | None  # requests/s as the controller believes; null: nobody estimates
+    running: int  # requests that are decoded
+    waiting: int
+    limits: dict[str, LimitsReport]
+    token_price: float | None  # correct answers per token
+
+
+class Attainment(BaseModel):
+    """How a class's requests that ended within the window kept the SLO now in force."""
+
+    slo_s: float  # that a reply should take at most
+    requests: int  # failed ones included
+    within: float  # share of these; failed ones are late
+
+
+class Latency(BaseModel):
+    """How the requests went that ended within the window; null: none did."""
+
+    requests: int  # failed ones included
+    failed: int
+    mean_s: float | None  # from arrival to the last token, of those that did not fail
+    p95_s: float | None
+    mean_thought_tokens: float | None
+    within_slo: float | None  # share of those that have an SLO; null: none has
+    slo: dict[str, Attainment]  # by class; `any` where the model tells none
+    exits: dict[str, int]  # thoughts by why they ended
+
+
+class Status(BaseModel):
+    """All that the dashboard shows. In events, `history` and `ended` hold what is new since the last one."""
+
+    number: int  # of this look at the server
+    at_s: float  # since the record began
+    model: str
+    slo_s: dict[str, float]  # SLOs in force, by class; `any`: one for all; empty: none
+    window_s: float  # that is remembered
+    problems: list[str]  # in words; empty: all is well
+    controller: ControllerReport
+    load: Load  # whoever waits before the engine counts as waiting, too
+    drain_s: float  # until all that wait have begun
+    turned_away: int  # requests since the server's start
+    running: list[Running]  # queued ones too, oldest first
+    latency: Latency
+    history: list[Point]
+    ended: list[Ended]  # `at_s` since the record began

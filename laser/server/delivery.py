@@ -1,0 +1,137 @@
+"""A reply as it goes out: whole or as server-sent events, and given up as soon as the client has gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine, Iterator
+from contextlib import aclosing
+from itertools import groupby
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import Checkpoint, Outcome
+from laser.server.api.errors import ApiError
+from laser.server.api.shape import ReplyShape
+from laser.server.engine_thread import Item
+from laser.server.submission import Submission
+
+T = TypeVar("T")
+
+PING = b": ping\n\n"
+QUEUE_S = 2.0  # between two words on the place in the queue
+
+
+class EventStream(Response):
+    """A stream of server-sent events that ends, and frees its request, when the client goes away."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, submission: Submission, ping_s: float) -> None:
+        """`ping_s`: the longest silence."""
+        self.status_code = 200
+        self.background = None
+        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no"})
+        self._events = _events(submission, ping_s)
+        self._submission = submission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await unless_gone(receive, self._send(send))
+        finally:
+            self._submission.close()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(self._events) as events:
+            async for data in events:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _events(submission: Submission, ping_s: float) -> AsyncGenerator[bytes, None]:
+    """The stream's bytes; what has piled up since the last write goes out at once."""
+    shape, silence_s = submission.shape, min(ping_s, QUEUE_S)
+    yield shape.opening() + (_place(submission) or b"")
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(silence_s):
+                    items = await submission.take()
+            except TimeoutError:
+                place = _place(submission)
+                silence_s = ping_s if place is None else min(ping_s, QUEUE_S)
+                yield place or PING
+                continue
+            data = b"".join(_piece(shape, item) for item in _joined(items))
+            if data:
+                yield data
+                await submission.linger()
+            if isinstance(items[-1], Outcome):
+                yield shape.closing(items[-1])  # may raise, so what was said before it has gone out
+                return
+    except ApiError as error:
+        yield shape.failure(error)
+
+
+def _joined(items: list[Item]) -> Iterator[Item]:
+    """Texts of one channel that follow one another become one."""
+    for kind, group in groupby(items, key=lambda item: item.channel if isinstance(item, Delta) else None):
+        if kind is None:
+            yield from group
+        else:
+            yield Delta(channel=kind, text="".join(item.text for item in group if isinstance(item, Delta)))
+
+
+def _piece(shape: ReplyShape, item: Item) -> bytes:
+    match item:
+        case Delta():
+            return shape.piece(item)
+        case Checkpoint():
+            return shape.probed(item)
+        case Outcome():
+            return b""  # comes last, as the stream's closing
+
+
+def _place(submission: Submission) -> bytes | None:
+    """A comment on the place in the queue; None once the reply has begun."""
+    turn = submission.turn
+    return None if turn is None else f": queue position {turn.position}, eta {turn.eta_s:.1f} s\n\n".encode()
+
+
+async def whole(submission: Submission, receive: Receive) -> BaseModel | None:
+    """The reply in one piece; None if the client has gone. Raises ApiError where there is none."""
+    try:
+        return await unless_gone(receive, _whole(submission))
+    finally:
+        submission.close()
+
+
+async def _whole(submission: Submission) -> BaseModel:
+    text = {Channel.REASONING: "", Channel.CONTENT: ""}
+    while True:
+        for item in await submission.take():
+            if isinstance(item, Outcome):
+                return submission.shape.whole(text[Channel.REASONING], text[Channel.CONTENT], item)
+            if isinstance(item, Delta):
+                text[item.channel] += item.text
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` returns, or None once the client has gone; the work is then cancelled."""
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnect(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass  # the rest of a request's body

@@ -1,0 +1,89 @@
+"""A model directory made ready to serve: what is known of the model, its engine, and the loop that drives it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controller.serving.admission import AdmissionLimits
+from controller.serving.loop import ServingLoop
+from controller.serving.repetition import LoopDetection
+from engine.base import CapacityError, CorruptModelError, Engine
+from engine.registry import EngineSettings, open_engine
+from laser.server.config import ServeConfig
+from laser.server.policy_choice import ChosenPolicy, choose_policy
+from models.chat_model import ChatModel, load_chat_model
+
+BUNDLED_NAME = "laser-reasoner"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A loaded model."""
+
+    model_id: str
+    chat: ChatModel
+    engine: Engine
+    loop: ServingLoop
+    chosen: ChosenPolicy
+    config: ServeConfig
+
+
+def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine: engine) -> Deployment:
+    """Load what a configuration names. `wrap` may put something between the loop and the engine.
+
+    Raises FileNotFoundError without a bundled model, EngineError, TokenizerError, ConfigError or ProfileError where the
+    directory cannot be served; each message is one line that names the file.
+    """
+    import torch
+
+    from models.reasoner import bundled_model
+
+    torch.set_num_threads(config.threads)
+    directory = config.model if config.model is not None else bundled_model()
+    own_name = directory.resolve().name if config.model is not None else BUNDLED_NAME
+    if not directory.is_dir():
+        raise CorruptModelError(f"{directory}: is not a directory")
+    chat = load_chat_model(directory, config.thinking)
+    opened = open_engine(
+        directory,
+        EngineSettings(
+            kind=config.engine,
+            runner=config.runner,
+            cells=config.cells,
+            max_batch=config.max_batch,
+            cache=config.cache_type,
+        ),
+    )
+    engine = wrap(opened.engine)
+    chosen = choose_policy(config, directory, chat)
+    loop = ServingLoop(
+        engine=engine,
+        tokenizer=chat.tokenizer,
+        thinking=chat.thinking,
+        policy=chosen.policy,
+        stop_tokens=chat.stop_tokens,
+        clock=time.monotonic,
+        score=config.score or chat.thinking.format.probe.score,
+        watcher=chosen.watcher,
+        admission=AdmissionLimits(slots=config.max_batch, max_waiting=config.max_waiting, max_wait_s=config.max_wait_s),
+        loops=LoopDetection() if config.loop_detection else None,
+    )
+    unknown = [token for token in chat.thinking.ids | chat.stop_tokens if token >= opened.vocabulary]
+    if unknown:
+        raise CorruptModelError(
+            f"{directory}: the tokenizer's token {min(unknown)} is needed, the model has {opened.vocabulary}"
+        )
+    shortest = len(chat.prompt([{"role": "user", "content": "?"}]))
+    if loop.room <= shortest:
+        least = engine.max_tokens - loop.room + shortest + 1
+        raise CapacityError(f"a sequence may have {engine.max_tokens} tokens here, needs at least {least}: see cells")
+    return Deployment(
+        model_id=config.name or own_name,
+        chat=chat,
+        engine=engine,
+        loop=loop,
+        chosen=chosen,
+        config=config,
+    )

@@ -1,0 +1,136 @@
+"""Which policy a configuration means, and all that it needs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from controller.policies import PolicyName
+from controller.policies.registry import PolicySpec, make_policy
+from controller.policy import Policy, Watcher
+from laser.server.config import ServeConfig
+from models.chat_model import ChatModel
+from models.profile.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
+
+if TYPE_CHECKING:
+    from controller.controller import Controller
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenPolicy:
+    """The policy that serves."""
+
+    name: PolicyName  # never auto
+    policy: Policy
+    watcher: Watcher | None = None
+    profile: Profile | None = None  # of the model, whoever decides
+    shortest_first: bool = False
+    note: str | None = None  # why it is this one, where that may surprise
+    ends: tuple[Callable[[], None], ...] = ()
+
+    @property
+    def controller(self) -> Controller | None:
+        """The controller, if it is the one who decides."""
+        from controller.controller import Controller
+
+        return self.policy if isinstance(self.policy, Controller) else None
+
+    def classify(self, prompt: Sequence[int]) -> str | None:
+        """The difficulty class of a prompt; None where the model has no profile to tell it by."""
+        return None if self.profile is None else self.profile.difficulty.classify(prompt)
+
+    def length(self, prompt: Sequence[int]) -> float:
+        """How long its thought is predicted to be, tokens, where the shortest is to start first; else 0."""
+        if not self.shortest_first or self.profile is None:
+            return 0.0
+        return self.profile.difficulty.expected_tokens(prompt)
+
+    def close(self) -> None:
+        """End what runs beside the policy."""
+        for end in self.ends:
+            end()
+
+
+def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> ChosenPolicy:
+    """The policy for a model in a directory.
+
+    Raises ConfigError for bad controller settings, and ProfileError where the policy needs a profile and there is none.
+    """
+    profile, missing = _profile(config, directory, chat)
+    name, note = config.policy, None
+    if name is PolicyName.AUTO:
+        given = config.threshold is not None or config.budget is not None or not config.early_exit
+        if given:
+            name, note = PolicyName.FIXED, "threshold, budget or early_exit are given"
+        elif profile is None and config.risk is None:
+            name, note = PolicyName.FIXED, missing
+        else:
+            name = PolicyName.LOAD_AWARE
+        if profile is None and not given:
+            log.info("the policy is fixed, not load-aware: %s", note)
+    if profile is None and (name.needs_profile or config.shortest_first):
+        what = f"policy is {name}" if name.needs_profile else "shortest_first is set"
+        raise ProfileError(f"{what}, which needs a profile: {missing}")
+    spec = config.spec(name)
+    if name is PolicyName.FIXED and not config.early_exit:
+        spec = PolicySpec(policy=PolicyName.NONE if config.budget is None else PolicyName.BUDGET, budget=config.budget)
+    ends: list[Callable[[], None]] = []
+    made = make_policy(
+        spec, profile, max_batch=config.max_batch, controller=lambda usable: _controller(config, usable, ends)
+    )
+    return ChosenPolicy(
+        name=name,
+        policy=made.policy,
+        watcher=made.watcher,
+        profile=profile,
+        shortest_first=config.shortest_first,
+        note=note and note.replace(str(directory / FILE_NAME), FILE_NAME),  # where it lies is not for clients
+        ends=tuple(ends),
+    )
+
+
+def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Profile | None, str | None]:
+    """The model's profile, or why there is none to go by."""
+    path = directory / FILE_NAME
+    if not path.is_file():
+        return None, f"{path} does not exist; `laser calibrate` measures it"
+    try:
+        profile = read_profile(path, identify(directory, chat.thinking.format))
+    except ProfileError as error:
+        log.warning("%s", error)
+        return None, str(error)
+    score = config.score or chat.thinking.format.probe.score
+    if profile.score != score:
+        return None, f"{path} was measured with score {profile.score}, served is {score}"
+    return profile, None
+
+
+def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], None]]) -> Controller:
+    """The controller and its threads; `ends` takes what ends them."""
+    from controller.controller import Controller
+    from controller.decision_log import DecisionLog
+    from controller.planning.planner import Planner
+    from controller.settings import SettingsFile
+    from controller.solver_thread import SolverThread
+
+    settings = SettingsFile(config.controller, len(profile.classes))
+    solver = SolverThread(Planner(profile.quality(), clock=time.perf_counter))
+    ends.append(solver.stop)
+    sink = None
+    if config.decision_log is not None:
+        sink = DecisionLog(config.decision_log)
+        ends.append(sink.close)
+    return Controller(
+        profile,
+        settings=settings,
+        solver=solver,
+        max_batch=config.max_batch,
+        sink=sink,
+        complaints=(lambda: None) if sink is None else sink.complaint,
+    )

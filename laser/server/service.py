@@ -1,0 +1,382 @@
+"""The application's core: requests become reasoning requests, and run on the engine's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from controller.serving.admission import Overloaded
+from controller.serving.fair_queue import Claim
+from controller.serving.request import Outcome, ReasoningRequest
+from engine.base import CapacityError, EngineError, Sampling
+from laser.server.api.errors import (
+    BadRequest,
+    Busy,
+    ContextTooLong,
+    Forbidden,
+    ServerFailure,
+    Unavailable,
+    UnknownModel,
+    UnknownReply,
+)
+from laser.server.api.fields import GenerationFields, Slo
+from laser.server.api.reports import (
+    Controlled,
+    ControlRequest,
+    DetokenizeRequest,
+    Health,
+    ModelCard,
+    QueueReport,
+    Ready,
+    Text,
+    TokenizeRequest,
+    Tokens,
+    TurnReport,
+    Version,
+)
+from laser.server.api.shape import Identity, ReplyShape
+from laser.server.controller_report import ControllerReport, report
+from laser.server.dashboard.monitor import Monitor
+from laser.server.dashboard.recorder import Recorder
+from laser.server.deployment import Deployment
+from laser.server.engine_thread import EngineFailure, EngineThread
+from laser.server.keys import ANYBODY, Caller
+from laser.server.submission import ABANDONED, Submission
+from laser.server.telemetry.metrics import Metrics, gauges, watch_lag
+from models.tokenizer import TokenizerError
+
+SEEDS = 2**63
+WRITES = 500.0  # a second, of all streams together: each takes time from the engine, which needs the interpreter, too
+AT_THE_DOOR = 32  # requests beyond those that run that may be on their way to the engine, however few may wait
+COMPOSED = 3  # bytes of a text that may become one as a tokenizer normalises it: Hangul, by NFC
+
+
+class Service:
+    """Serves one deployed model. Its methods are for the event loop, which they never block."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        *,
+        rng: random.Random | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._deployment = deployment
+        self.config = deployment.config
+        self._thread = EngineThread(deployment.loop)
+        self._room = deployment.loop.room
+        self._longest = max(len(text.encode()) for text in deployment.chat.tokenizer.texts)  # token, bytes
+        self._rng = rng or random.Random()
+        self._now = now
+        self._started = int(now())
+        self._draining = False
+        self._arriving: Counter[str] = Counter()  # requests that are taken, and not yet running, by key
+        self._running: dict[str, Submission] = {}
+        self._idle = asyncio.Event()
+        self._lag: asyncio.Task[None] | None = None
+        self.metrics = Metrics(
+            self.model_id, lambda: gauges(deployment, vllm=self.config.vllm_metrics), vllm=self.config.vllm_metrics
+        )
+        recorder = Recorder(model=deployment.model_id, slo_s=self.config.slo_s)
+        self.monitor = Monitor(recorder, view=self._thread.view, controller=lambda: self.controller)
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def model_id(self) -> str:
+        """The served model's name."""
+        return self._deployment.model_id
+
+    @property
+    def model_card(self) -> ModelCard:
+        """The served model, for clients."""
+        return ModelCard(id=self.model_id, created=self._started, max_model_len=self._room)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+        return len(self._deployment.chat.tokenizer.texts)
+
+    @property
+    def version(self) -> Version:
+        """Which LASER serves."""
+        try:
+            return Version(version=version("laser-serving"))
+        except PackageNotFoundError:
+            return Version(version="0+checkout")
+
+    @property
+    def health(self) -> Health:
+        """Whether the engine can decode, and does."""
+        return Health(status="ok" if self._thread.alive else "failed", model=self.model_id)
+
+    @property
+    def ready(self) -> Ready:
+        """Whether requests are taken."""
+        if not self._thread.alive:
+            return Ready(status="failed")
+        return Ready(status="draining" if self._draining else "ready")
+
+    @property
+    def controller(self) -> ControllerReport:
+        """What the policy makes of the load."""
+        return report(self._deployment.chosen)
+
+    @property
+    def queue(self) -> QueueReport:
+        """Who waits."""
+        state = self._deployment.loop.queue
+        return QueueReport(
+            running=state.running,
+            waiting=state.waiting,
+            max_waiting=self.config.max_waiting,
+            drain_s=state.drain_s,
+            turned_away=state.turned_away,
+            requests=[TurnReport(id=name, position=turn.position, eta_s=turn.eta_s) for name, turn in state.turns],
+        )
+
+    # --- its life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the engine's thread for the running event loop."""
+        self._thread.start()
+        self._lag = asyncio.create_task(watch_lag(self.metrics.lagged))
+        self.monitor.start()
+
+    async def broken(self) -> str:
+        """Waits until the engine can't go on, which only a new process can: why."""
+        return await self._thread.broken()
+
+    async def drain(self) -> None:
+        """Take no more requests, and return once those under way have ended, queued ones included."""
+        self._draining = True
+        self.monitor.end_streams()
+        while self._arriving or self._running:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def stop(self) -> None:
+        """End the engine's thread; requests still in the engine fail."""
+        self._draining = True
+        self.monitor.close()
+        if self._lag is not None:
+            self._lag.cancel()
+        await self._thread.stop()
+        await asyncio.to_thread(self._deployment.chosen.close)
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        request: GenerationFields,
+        shape: Callable[[Identity], ReplyShape],
+        *,
+        prefix: str,
+        caller: Caller = ANYBODY,
+        slo: Slo | None = None,
+        told: dict[str, Any] | None = None,
+    ) -> Submission:
+        """Queue a request for a reply of this shape, its id beginning with `prefix`. Raises ApiError.
+
+        `told`, what the log says of the request, gets the reply's id and, when it ends, how it ended.
+        """
+        if self._draining:
+            raise Unavailable("the server is shutting down")
+        self._check_door(caller)
+        self._arriving[caller.name] += 1  # before anything is waited for, so that a drain waits for it
+        try:
+            return await self._submit(request, shape, prefix, caller, slo or Slo(), {} if told is None else told)
+        finally:
+            self._arriving[caller.name] -= 1
+            self._arriving += Counter()  # who has none left is forgotten
+            self._wake_drain()
+
+    def _check_door(self, caller: Caller) -> None:
+        """Raises Busy where more have come than can run and wait, for a key that has its share of them or more."""
+        come = self._arriving.total()
+        limit = self.config.max_batch + max(AT_THE_DOOR, self.config.max_waiting)
+        share = limit / len(self._arriving | Counter({caller.name: 1}))
+        if come >= limit and self._arriving[caller.name] >= share:
+            self.metrics.turned_away()
+            self._thread.turned_away()
+            message = f"{come} requests have come at once and are not yet taken"
+            raise Busy(message, max(1.0, self._deployment.loop.queue.drain_s))
+
+    async def _submit(
+        self,
+        request: GenerationFields,
+        shape: Callable[[Identity], ReplyShape],
+        prefix: str,
+        caller: Caller,
+        slo: Slo,
+        told: dict[str, Any],
+    ) -> Submission:
+        if request.model is not None and request.model != self.model_id:
+            raise UnknownModel(request.model, [self.model_id])
+        seed = request.seed if request.seed is not None else self._rng.getrandbits(63)
+        name = f"{prefix}{uuid.uuid4().hex}"
+        reasoning = await asyncio.to_thread(self._reasoning_request, request, seed % SEEDS, name, caller, slo)
+        try:
+            ticket = await self._thread.submit(reasoning, probes=request.wants_probes)
+        except CapacityError as error:
+            raise ContextTooLong(str(error), param=request.limit_name) from error
+        except EngineError as error:
+            raise BadRequest(str(error)) from error
+        except Overloaded as error:
+            self.metrics.turned_away()
+            raise Busy(str(error), error.retry_after_s) from error
+        except EngineFailure as error:
+            raise (ServerFailure if self._thread.alive else Unavailable)(str(error)) from error
+        identity = Identity(
+            id=name,
+            created=int(self._now()),
+            model=self.model_id,
+            difficulty=reasoning.difficulty,
+            show_reasoning=request.policy.expose,
+            show_usage=request.wants_usage,
+        )
+        told["reply"] = name
+        submission = Submission(
+            identity=identity,
+            caller=caller,
+            shape=shape(identity),
+            ticket=ticket,
+            ended=self._ended,
+            closed=self._closed,
+            turn_of=lambda name: self._deployment.loop.queue.turn(name),
+            pause_s=lambda: len(self._running) / WRITES,
+            told=told,
+        )
+        self._running[name] = submission
+        return submission
+
+    async def control(self, request: ControlRequest, caller: Caller) -> Controlled:
+        """End a running thought: its owner's key may, and an admin's."""
+        submission = self._running.get(request.id)
+        if submission is None:
+            raise UnknownReply(request.id)
+        if not caller.admin and caller.name != submission.caller.name:
+            raise Forbidden(f"{request.id!r} belongs to another key; that key, or an admin's, may end its thought")
+        ended = await self._thread.end_thought(submission.ticket)
+        return Controlled(id=request.id, action=request.action, ended=ended)
+
+    def tokenize(self, request: TokenizeRequest) -> Tokens:
+        """A text's tokens, or a rendered chat's. Raises BadRequest."""
+        chat = self._deployment.chat
+        text = request.prompt if request.prompt is not None else request.content
+        given = [each for each in (request.prompt, request.content, request.messages) if each is not None]
+        if len(given) != 1:
+            raise BadRequest(f"{len(given)} of prompt, content and messages are given, must be 1", param="prompt")
+        try:
+            tokens = (
+                chat.tokenizer.encode(text)
+                if text is not None
+                else list(chat.prompt([message.for_template for message in request.messages or ()]))
+            )
+        except TokenizerError as error:
+            raise BadRequest(str(error), param="messages") from error
+        return Tokens(count=len(tokens), max_model_len=self._room, tokens=tokens)
+
+    def detokenize(self, request: DetokenizeRequest) -> Text:
+        """The text of tokens. Raises BadRequest."""
+        tokenizer = self._deployment.chat.tokenizer
+        highest = max(request.tokens, default=0)
+        if highest >= self.vocabulary:
+            raise BadRequest(f"tokens has {highest}, must lie in 0…{self.vocabulary - 1}", param="tokens")
+        text = tokenizer.decode(request.tokens)
+        return Text(prompt=text, content=text)
+
+    def _ended(self, outcome: Outcome) -> None:
+        self.metrics.ended(outcome)
+
+    def _closed(self, submission: Submission) -> None:
+        if self._running.pop(submission.identity.id, None) and submission.told["finish_reason"] == ABANDONED:
+            self.metrics.abandoned()
+        self._wake_drain()
+
+    def _wake_drain(self) -> None:
+        if not (self._arriving or self._running):
+            self._idle.set()
+
+    def _reasoning_request(
+        self, request: GenerationFields, seed: int, name: str, caller: Caller, slo: Slo
+    ) -> ReasoningRequest:
+        policy = request.policy
+        prompt, thinking = self._prompt(request)
+        landing = None if policy.message is None else self._landing(policy.message)
+        max_tokens = self._max_tokens(request, len(prompt), self._deployment.loop.room_for(landing))
+        stated_ms = None if request.laser is None else request.laser.deadline_ms
+        unprobed = request.laser is not None and request.laser.early_exit is False
+        return ReasoningRequest(
+            prompt=prompt,
+            max_tokens=max_tokens,
+            thinking=thinking,
+            early_exit=not unprobed,
+            sampling=self._sampling(request, seed),
+            stop=request.stop,
+            budget=policy.budget(max_tokens, self.config.effort),
+            max_budget=self.config.max_budget,
+            difficulty=request.difficulty or self._deployment.chosen.classify(prompt),
+            landing=landing,
+            deadline_s=slo.by_s(max_tokens, stated_ms),
+            ttft_s=slo.ttft_s,
+            name=name,
+            claim=Claim(
+                tenant=caller.name,
+                weight=caller.weight,
+                priority=request.priority,
+                length=self._deployment.chosen.length(prompt),
+            ),
+        )
+
+    def _prompt(self, request: GenerationFields) -> tuple[tuple[int, ...], bool]:
+        least = request.certain_bytes // (self._longest * COMPOSED)
+        if least >= self._room:  # known without encoding megabytes
+            raise self._too_long(f"at least {least}", request, self._room)
+        try:
+            return request.prompt_tokens(self._deployment.chat)
+        except TokenizerError as error:
+            raise BadRequest(str(error), param=request.prompt_name) from error
+
+    def _landing(self, message: str) -> tuple[int, ...]:
+        """What closes a thought in the client's words."""
+        param, thinking = "reasoning_budget_message", self._deployment.chat.thinking
+        tokens = tuple(self._deployment.chat.tokenizer.encode(message))
+        if thinking.close_id in tokens:
+            message = f"{param} has the closing marker {thinking.format.close!r}, which follows it anyway"
+            raise BadRequest(message, param=param)
+        return (*tokens, *thinking.closing)
+
+    def _max_tokens(self, request: GenerationFields, prompt: int, both: int) -> int:
+        """`both`: the most tokens that prompt and reply may have together."""
+        room = both - prompt
+        if room < 1:
+            raise self._too_long(str(prompt), request, both)
+        if request.limit is None:
+            return min(self.config.default_max_tokens, room)
+        if request.limit > room:
+            raise ContextTooLong(
+                f"{request.limit_name} is {request.limit}, must be at most {room}: the prompt has {prompt} of the "
+                f"{both} tokens that prompt and reply may have together",
+                param=request.limit_name,
+            )
+        return request.limit
+
+    def _too_long(self, tokens: str, request: GenerationFields, both: int) -> ContextTooLong:
+        message = f"the prompt has {tokens} tokens, must be at most {both - 1}"
+        return ContextTooLong(message, param=request.prompt_name)
+
+    def _sampling(self, request: GenerationFields, seed: int) -> Sampling:
+        own = self._deployment.chat.defaults
+        return Sampling(
+            temperature=own.temperature if request.temperature is None else request.temperature,
+            top_p=own.top_p if request.top_p is None else request.top_p,
+            top_k=own.top_k if request.top_k is None else min(max(0, request.top_k), self.vocabulary),
+            seed=seed,
+        )

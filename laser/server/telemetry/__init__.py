@@ -1,0 +1,1 @@
+"""What a server tells of itself to operators: metrics, the log, traces."""

@@ -1,0 +1,199 @@
+"""What Prometheus reads: `laser_*`, and by a switch also the `vllm:` names that dashboards and routers know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from controller.serving.request import Outcome
+from engine.base import FinishReason
+from laser.server.deployment import Deployment
+from models.profile.profile import NEVER
+
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
+LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """A value that is read when it is asked for."""
+
+    name: str
+    help: str
+    labels: tuple[tuple[str, str], ...] = ()
+    value: float
+
+
+class Metrics:
+    """Counters and histograms of one server; gauges are asked of `gauges` at every reading."""
+
+    def __init__(self, model: str, gauges: Callable[[], list[Gauge]], *, vllm: bool = False) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Gauges(gauges))
+        self._answers = Counter("laser_http_responses", "HTTP responses.", ("path", "status"), registry=self._registry)
+        self._replies = Counter(
+            "laser_replies",
+            "Replies, by why the reply and its thought ended.",
+            ("finish_reason", "exit_reason"),
+            registry=self._registry,
+        )
+        self._gone = Counter("laser_replies_abandoned", "Replies whose client has gone.", registry=self._registry)
+        self._turned_away = Counter(
+            "laser_turned_away", "Requests sent away from a full queue.", registry=self._registry
+        )
+        self._rows = Counter(
+            "laser_token_rows",
+            "Tokens: of prompts, of thoughts and answers, withdrawn, and probe rows.",
+            ("kind",),
+            registry=self._registry,
+        )
+        self._model = model
+        self._vllm = _VllmCounters(self._registry) if vllm else None
+        self._lag = Histogram(
+            "laser_event_loop_lag_seconds", "How late the event loop is.", buckets=LAG_SECONDS, registry=self._registry
+        )
+        self._queue = self._histograms("queue_seconds", "request_queue_time_seconds", "Until a request begins.")
+        self._ttft = self._histograms("ttft_seconds", "time_to_first_token_seconds", "Until the first token.")
+        self._tpot = self._histograms(
+            "tpot_seconds", "inter_token_latency_seconds", "For a further token, mean of a reply.", TOKEN_SECONDS
+        )
+        self._total = self._histograms("e2e_seconds", "e2e_request_latency_seconds", "Until the last token.")
+
+    def answered(self, path: str, status: int) -> None:
+        """An HTTP response."""
+        self._answers.labels(path, str(status)).inc()
+
+    def lagged(self, seconds: float) -> None:
+        """The event loop came so late to a call."""
+        self._lag.observe(seconds)
+
+    def turned_away(self) -> None:
+        """A request was answered with 429, or its stream ended so."""
+        self._turned_away.inc()
+
+    def abandoned(self) -> None:
+        """A client has gone before its reply was complete."""
+        self._gone.inc()
+
+    def ended(self, outcome: Outcome) -> None:
+        """A reply has ended."""
+        thought = outcome.thought
+        self._replies.labels(outcome.finish_reason.value, thought.exit_reason.value if thought else "none").inc()
+        if outcome.retry_after_s is not None:
+            self.turned_away()
+        reasoning = thought.tokens if thought else 0
+        for kind, tokens in (
+            ("prompt", outcome.prompt_tokens),
+            ("reasoning", reasoning),
+            ("answer", outcome.completion_tokens - reasoning),
+            ("withdrawn", thought.withdrawn_tokens if thought else 0),
+            ("probe", thought.probe_rows if thought else 0),
+        ):
+            self._rows.labels(kind).inc(max(0, tokens))
+        if outcome.finish_reason is FinishReason.ERROR:
+            return
+        self._observe(self._queue, outcome.queue_s)
+        self._observe(self._total, outcome.total_s)
+        if outcome.ttft_s is not None:
+            self._observe(self._ttft, outcome.ttft_s)
+            if outcome.completion_tokens > 1:
+                further = outcome.completion_tokens - 1
+                self._observe(self._tpot, max(0.0, outcome.total_s - outcome.ttft_s) / further)
+        if self._vllm is not None:
+            self._vllm.prompt.labels(self._model).inc(outcome.prompt_tokens)
+            self._vllm.generated.labels(self._model).inc(outcome.completion_tokens)
+            self._vllm.success.labels(self._model, outcome.finish_reason.value).inc()
+
+    def text(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def _histograms(self, own: str, vllm: str, help: str, buckets: tuple[float, ...] = SECONDS) -> list[Histogram]:
+        """One by our name, and one by vLLM's where that is wanted."""
+        made = [Histogram(f"laser_{own}", help, buckets=buckets, registry=self._registry)]
+        if self._vllm is not None:
+            made.append(Histogram(f"vllm:{vllm}", help, ("model_name",), buckets=buckets, registry=self._registry))
+        return made
+
+    def _observe(self, histograms: list[Histogram], value: float) -> None:
+        own, *aliases = histograms
+        own.observe(value)
+        for alias in aliases:
+            alias.labels(self._model).observe(value)
+
+
+class _VllmCounters:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        label = ("model_name",)
+        self.prompt = Counter("vllm:prompt_tokens", "Tokens of prompts.", label, registry=registry)
+        self.generated = Counter("vllm:generation_tokens", "Tokens of replies.", label, registry=registry)
+        self.success = Counter("vllm:request_success", "Replies.", (*label, "finished_reason"), registry=registry)
+
+
+class _Gauges(Collector):
+    def __init__(self, gauges: Callable[[], list[Gauge]]) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, GaugeMetricFamily] = {}
+        for gauge in self._gauges():
+            family = families.get(gauge.name)
+            if family is None:
+                labels = [name for name, _ in gauge.labels]
+                family = families[gauge.name] = GaugeMetricFamily(gauge.name, gauge.help, labels=labels)
+            family.add_metric([value for _, value in gauge.labels], gauge.value)
+        yield from families.values()
+
+
+def gauges(deployment: Deployment, *, vllm: bool) -> list[Gauge]:
+    """The engine's load, the queue, and what the load-aware controller believes and does."""
+    queue, load = deployment.loop.queue, deployment.loop.load
+    usage = load.cells_reserved / load.cells_total
+    found = [
+        Gauge(name="laser_running", help="Requests in the engine.", value=queue.running),
+        Gauge(name="laser_waiting", help="Requests in the queue.", value=queue.waiting),
+        Gauge(name="laser_drain_seconds", help="Until all that wait have begun.", value=queue.drain_s),
+        Gauge(name="laser_kv_cache_usage", help="Share of the KV cache that is reserved.", value=usage),
+    ]
+    if vllm:
+        model = (("model_name", deployment.model_id),)
+        for name, help, value in (
+            ("vllm:num_requests_running", "Requests in the engine.", float(queue.running)),
+            ("vllm:num_requests_waiting", "Requests in the queue.", float(queue.waiting)),
+            ("vllm:kv_cache_usage_perc", "Share of the KV cache that is reserved; 1 is all.", usage),
+        ):
+            found.append(Gauge(name=name, help=help, labels=model, value=value))
+    controller = deployment.chosen.controller
+    if controller is None:
+        return found
+    state = controller.state
+    found.append(Gauge(name="laser_arrival_rate", help="Requests/s, believed.", value=float(state.estimate.rate)))
+    if state.price is not None:
+        found.append(Gauge(name="laser_token_price", help="Correct answers that a token costs.", value=state.price))
+    for name, limits in zip(state.classes, state.limits, strict=True):
+        label = (("difficulty", name),)
+        threshold = NEVER if limits.threshold is None else limits.threshold
+        found.append(
+            Gauge(name="laser_threshold", help="Confidence that closes a thought.", labels=label, value=threshold)
+        )
+        budget = float("inf") if limits.budget is None else float(limits.budget)
+        found.append(Gauge(name="laser_budget_tokens", help="Thinking tokens.", labels=label, value=budget))
+    return found
+
+
+EVERY_S = 0.05
+
+
+async def watch_lag(observe: Callable[[float], None], every_s: float = EVERY_S) -> None:
+    """Tell for ever, every so often, how many seconds after its time a call came."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + every_s
+        await asyncio.sleep(every_s)
+        observe(max(0.0, loop.time() - due))

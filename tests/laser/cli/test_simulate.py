@@ -1,0 +1,117 @@
+"""`laser simulate` end to end: its table, its file, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from laser.cli.main import main
+from models.profile.profile import read_profile, write_profile
+from tests.laser.made_calibration import save_calibration
+
+
+def simulate(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["simulate", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A profile, with records beside it."""
+    return save_calibration(tmp_path_factory.mktemp("profiles"))
+
+
+def test_a_load_is_served_in_virtual_time(profile: Path, tmp_path: Path) -> None:
+    out = tmp_path / "requests.json"
+    result = simulate("--profile", profile, "--rate", 2, "--duration", 50, "--policy", "fixed", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "Simulated, fixed" in result.output
+    assert "thoughts ended: confidence 100.0%" in result.output
+    said = json.loads(out.read_text())
+    assert said["simulated"] is True
+    records = said["records"]
+    assert len(records) > 50
+    assert [record["number"] for record in records] == list(range(len(records)))
+    assert all(record["right"] and record["probes"] == 3 for record in records)
+    assert all(0.0 <= record["queue_s"] < record["first_answer_s"] <= record["latency_s"] for record in records)
+    again = simulate("--profile", profile, "--rate", 2, "--duration", 50, "--policy", "fixed", "--out", out)
+    assert again.exit_code == 0
+    assert json.loads(out.read_text())["records"] == records
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--policy", "none"), "natural 100.0%"),
+        (("--policy", "budget", "--budget", "90"), "budget 100.0%"),
+        (("--policy", "paper"), "confidence"),
+        (("--policy", "load-aware"), "confidence"),
+        (("--cv", "4", "--policy", "fixed", "--threshold", "0.999"), "natural 100.0%"),
+    ],
+)
+def test_every_policy_serves(profile: Path, options: tuple[str, ...], said: str) -> None:
+    result = simulate("--profile", profile, "--rate", 2, "--duration", 20, *options)
+    assert result.exit_code == 0, result.output
+    assert f"Simulated, {options[options.index('--policy') + 1]}" in result.output
+    assert said in result.output
+
+
+def test_a_workload_may_come_from_a_file(profile: Path, tmp_path: Path) -> None:
+    file = tmp_path / "burst.yaml"
+    file.write_text("kind: flash-crowd\nrate: 1\npeak: 5\nat_s: 5\n")
+    result = simulate("--profile", profile, "--workload", file, "--duration", 30, "--policy", "none")
+    assert result.exit_code == 0, result.output
+    file.write_text("kind: flash-crowd\nrate: 1\npeek: 5\nat_s: 5\n")
+    result = simulate("--profile", profile, "--workload", file)
+    assert result.exit_code == 1
+    assert "burst.yaml:3: unknown key `peek`; did you mean `peak`?" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "give either --workload or --rate"),
+        (("--rate", "1", "--workload", "x.yaml"), "give either --workload or --rate"),
+        (("--workload", "x.yaml", "--cv", "2"), "--cv goes with --rate"),
+        (("--rate", "1", "--threshold", "0.9"), "threshold is 0.9, but policy is load-aware, which has none"),
+        (("--rate", "1", "--policy", "none", "--budget", "9"), "budget is 9, but policy is none, which has none"),
+        (("--rate", "1", "--policy", "none", "--risk", "0.1"), "risk is 0.1, but policy is none, which has none"),
+        (("--rate", "1", "--risk", "0.001"), "risk is 0.001, for which the profile is too small"),
+        (("--rate", "1", "--policy", "budget"), "policy is budget, which needs one"),
+        (("--rate", "1", "--policy", "budget", "--budget", "61"), "budget is 61, must be one of "),
+        (("--rate", "1", "--out", "nowhere/x.json"), "there is no directory 'nowhere'"),
+        (
+            ("--rate", "1", "--records", "nowhere.jsonl"),
+            "nowhere.jsonl: does not exist; `laser calibrate` records thoughts",
+        ),
+        (("--rate", "1e-9", "--duration", "1"), "no request arrives within 1 s, must be at least 1"),
+        (("--rate", "1e9"), "must be at most 10000000"),
+    ],
+)
+def test_what_cannot_be_simulated_is_told(profile: Path, options: tuple[str, ...], said: str) -> None:
+    result = simulate("--profile", profile, *options)
+    assert result.exit_code != 0
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_the_bundled_model_is_simulated_without_a_calibration() -> None:
+    result = simulate("--rate", 6, "--duration", 20, "--policy", "fixed", "--threshold", 0.9)
+    assert result.exit_code == 0, result.output
+    assert "thoughts ended: confidence" in result.output
+
+
+def test_a_missing_profile_is_told(tmp_path: Path) -> None:
+    result = simulate("--rate", 1, "--profile", tmp_path / "none.json")
+    assert "`laser calibrate` makes one" in result.output
+
+
+def test_a_profile_that_does_not_say_which_questions_were_asked_is_refused(profile: Path, tmp_path: Path) -> None:
+    file = tmp_path / "profile.json"
+    write_profile(file, replace(read_profile(profile), provenance={"options": {"count": 2}}))
+    result = simulate("--rate", 1, "--profile", file)
+    assert result.exit_code == 1
+    assert "provenance.options.seed is None, must be a whole number" in result.output

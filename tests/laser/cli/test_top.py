@@ -1,0 +1,322 @@
+"""`laser top`: one frame, live in a terminal, what it says when there is nothing to see, and how it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+from controller.serving.request import ExitReason
+from controller.serving.status import Running, Stage
+from laser.cli.main import main
+from laser.cli.terminal.chart import Band, Series, chart
+from laser.cli.terminal.feed import Connection, Feed, Look
+from laser.cli.terminal.frame import Frame
+from laser.cli.terminal.words import EXITS, sentence, why_ended
+from laser.server.config import ServeConfig
+from laser.server.controller_report import LimitsReport
+from laser.server.dashboard.recorder import Recorder
+from laser.server.dashboard.schema import Status
+from tests.laser.live_server import WAIT_S, LiveServer, running, wait_until
+from tests.laser.server.dashboard.test_dashboard import CONTROLLER, ended, view
+
+SECRET = "a-key-for-top"
+
+
+def top(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["top", *arguments])
+
+
+def made_status(count: int = 30) -> Status:
+    """A server's status after some requests."""
+    recorder = Recorder(model="m", slo_s=2.0)
+    last = tuple(ended(number, float(number), total_s=number / 10, difficulty="easy") for number in range(1, count + 1))
+    recorder.record(view(count + 1.0, arrived=count, finished=count, last=last), CONTROLLER)
+    status = recorder.status()
+    assert status is not None
+    return status
+
+
+def drawn(status: Status, width: int, height: int | None = None) -> list[str]:
+    console = Console(width=width, height=height, file=io.StringIO())
+    look = Look(status=status, connection=Connection.LIVE)
+    options = console.options if height is None else console.options.update(height=height)
+    return [
+        "".join(each.text for each in line).rstrip()
+        for line in console.render_lines(Frame(look=look, url="u"), options)
+    ]
+
+
+# --- the frame
+
+
+def test_one_frame_tells_the_policy_and_why_thoughts_stopped(confident: LiveServer) -> None:
+    assert confident.post(max_tokens=400).status_code == 200
+    wait_until(lambda: "were sure" in top("--url", confident.url).output)  # it looks at itself once a second
+    result = top("--url", confident.url, "--once")
+    assert result.exit_code == 0, result.output
+    assert "policy fixed" in result.output
+    assert "Thoughts are closed once they are 0.90 sure" in result.output
+    assert "sure: 0.97 ≥ 0.90" in result.output
+    assert "\x1b" not in result.output
+
+
+@pytest.mark.parametrize("width", [24, 40, 63, 64, 80, 109, 110, 200])
+def test_no_line_is_longer_than_the_terminal_is_wide(width: int) -> None:
+    lines = drawn(made_status(), width)
+    assert max(map(len, lines)) <= width
+    assert any("sure" in line for line in lines)
+
+
+@pytest.mark.parametrize("height", [10, 24, 34, 60])
+@pytest.mark.parametrize("width", [50, 80, 130])
+def test_a_frame_is_no_higher_than_the_terminal(width: int, height: int) -> None:
+    console = Console(width=width, height=height)
+    frame = Frame(look=Look(status=made_status(), connection=Connection.LIVE), url="u")
+    options = console.options.update(height=height)
+    segments = list(console.render(frame, options))
+    lines = "".join(segment.text for segment in segments).rstrip("\n").split("\n")
+    assert len(lines) <= max(height, 14)
+
+
+def test_slos_are_told_by_class() -> None:
+    status = made_status()
+    assert status.latency.slo["easy"].within == pytest.approx(20 / 30)
+    assert any("easy" in line and "2 s" in line and "67 % of 30" in line for line in drawn(status, 100))
+
+
+@pytest.mark.parametrize("reason", list(ExitReason))
+def test_every_reason_has_its_words(reason: ExitReason) -> None:
+    one = replace(ended(1, 1.0, total_s=1.0), exit_reason=reason, confidence=0.9, threshold=0.8, budget=5)
+    assert reason in EXITS
+    assert why_ended(one) != why_ended(replace(one, exit_reason=None))
+
+
+@pytest.mark.parametrize(
+    ("stage", "probing", "said"),
+    [(Stage.WAITING, False, "waits"), (Stage.THINKING, False, "not probed"), (Stage.THINKING, True, "not asked yet")],
+)
+def test_a_thought_without_confidence_tells_why(stage: Stage, probing: bool, said: str) -> None:
+    one = Running(
+        number=1, difficulty=None, stage=stage, age_s=1.0, tokens=0, thought_tokens=0, probes=0, confidence=None,
+        threshold=None, budget=None, probing=probing,
+    )  # fmt: skip
+    assert any(said in line for line in drawn(made_status().model_copy(update={"running": [one]}), 120))
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"agree": 2}, "closed once their probes agree"),
+        ({"margin": 6.0}, "closed once they are nearly at their end"),
+        ({}, "are not probed now"),
+    ],
+)
+def test_the_sentence_tells_what_closes_thoughts(limits: dict[str, float], said: str) -> None:
+    report = CONTROLLER.model_copy(update={"limits": {"any": LimitsReport(threshold=None, budget=None, **limits)}})  # type: ignore[arg-type]
+    assert said in sentence(made_status().model_copy(update={"controller": report}))
+
+
+def test_a_server_s_words_cannot_change_the_terminal() -> None:
+    status = made_status().model_copy(update={"model": "m\x1b[2J\x07", "problems": ["it\r\nbroke\x1b]0;x\x07"]})
+    assert "\x1b" not in "".join(drawn(status, 100))
+    assert "\x07" not in "".join(drawn(status, 100))
+
+
+def test_a_chart_shows_the_newest_values_and_their_band() -> None:
+    line = Series(values=[0.0, 5.0, 10.0], style="")
+    band = Band(low=[None, 0.0, 0.0], high=[None, 5.0, 10.0], style="")
+    rows = chart([line], width=8, height=3, low=0.0, high=10.0, band=band).plain.split("\n")
+    assert rows == ["10.0   ━", "      ━░", " 0.0 ━░░"]
+
+
+# --- what goes wrong
+
+
+@pytest.fixture(scope="module")
+def locked(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server that wants a key."""
+    keys = tmp_path_factory.mktemp("keys") / "keys.yaml"
+    keys.write_text(f"keys:\n  - {{name: app, key: {SECRET}}}\n")
+    with running(ServeConfig(model=random_model, name="locked", keys=keys)) as live:
+        yield live
+
+
+def test_a_server_that_wants_a_key_is_told_so_and_takes_one(locked: LiveServer) -> None:
+    without = top("--url", locked.url)
+    assert without.exit_code == 1
+    assert without.output == f"Error: {locked.url} wants a key: give it with --key or in LASER_KEY\n"
+    wrong = top("--url", locked.url, "--key", "wrong")
+    assert wrong.output == f"Error: {locked.url} does not take this key: the key is not known here\n"
+    assert "must be visible ASCII" in top("--url", locked.url, "--key", "ключ").output
+    assert "policy fixed" in top("--url", locked.url, "--key", SECRET).output
+    assert "policy fixed" in CliRunner(env={"LASER_KEY": SECRET}).invoke(main, ["top", "--url", locked.url]).output
+
+
+def test_no_server_and_no_url_are_told() -> None:
+    assert top("--url", "http://127.0.0.1:9").output.startswith("Error: no server answers at http://127.0.0.1:9;")
+    assert "is not a URL that begins with http://" in top("--url", "localhost:8000").output
+    assert "is not a URL" in top("--url", "http://a:b").output
+
+
+def answer(status: str, body: str, *, kind: str = "application/json") -> bytes:
+    head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n"
+    return (head + body).encode()
+
+
+class Another:
+    """A server whose answers are made: by path, the last one again and again."""
+
+    def __init__(self, **answers: list[bytes]) -> None:
+        self.answers = answers
+        self.port = 0
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._one, "127.0.0.1", self.port)
+        self.port = server.sockets[0].getsockname()[1]
+        async with server:
+            yield f"http://127.0.0.1:{self.port}"
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode().removeprefix("/laser/")
+        answers = self.answers[asked]
+        writer.write(answers.pop(0) if len(answers) > 1 else answers[0])
+        await writer.drain()
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (answer("404 Not Found", "{}"), "is no LASER server: /laser/status answered 404"),
+        (answer("200 OK", "<html>"), "is no LASER server of this version: its status cannot be read: Invalid JSON"),
+        (answer("200 OK", '{"number": 1}'), "cannot be read at at_s: Field required"),
+        (answer("503 Service Unavailable", '{"error": {"message": "it ends"}}'), "answered 503: it ends"),
+    ],
+)
+def test_what_is_not_a_laser_server_is_told(given: bytes, said: str) -> None:
+    async def look() -> None:
+        async with Another(status=[given]).serving() as url:
+            await Feed(url).status()
+
+    with pytest.raises(Exception, match=said):
+        asyncio.run(look())
+
+
+def test_where_events_break_off_the_status_is_asked_for_until_they_come_again() -> None:
+    data = made_status().model_dump_json()
+    events = answer("200 OK", f"data: {data}\n\n", kind="text/event-stream")
+    another = Another(status=[answer("200 OK", data)], events=[events, answer("502 Bad Gateway", "gone"), events])
+    seen: list[Look] = []
+
+    async def until(connection: Connection, looks: AsyncIterator[Look]) -> None:
+        async for look in looks:
+            seen.append(look)
+            if look.connection is connection:
+                return
+
+    async def follow() -> None:
+        async with another.serving() as url:
+            looks = Feed(url, every_s=0.01, tries_s=(0.05,)).looks()
+            await until(Connection.LIVE, looks)
+            await until(Connection.POLLING, looks)
+            assert seen[-1].why == "the server has ended its events"
+            await until(Connection.LIVE, looks)
+            assert any(look.why is not None and look.why.endswith("answered 502: gone") for look in seen)
+        await until(Connection.LOST, looks)
+        assert str(seen[-1].why).startswith("no server answers at")
+        assert seen[-1].status == made_status()
+        async with another.serving():
+            await until(Connection.LIVE, looks)
+        await looks.aclose()
+
+    asyncio.run(asyncio.wait_for(follow(), WAIT_S))
+
+
+def test_news_are_joined_to_what_was_seen(confident: LiveServer) -> None:
+    async def three() -> Status:
+        looks = Feed(confident.url).looks()
+        live = 0
+        async for look in looks:
+            live += look.connection is Connection.LIVE
+            if live == 3:
+                break
+        await looks.aclose()
+        return look.status
+
+    history = asyncio.run(asyncio.wait_for(three(), WAIT_S)).history
+    times = [point.at_s for point in history]
+    assert len(times) >= 3
+    assert times == sorted(set(times))
+
+
+# --- in a terminal
+
+
+@contextmanager
+def terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
+    """`laser` on a terminal of 100 columns: the process, and both ends of the terminal."""
+    ours, its = pty.openpty()
+    termios.tcsetwinsize(ours, (40, 100))
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    line = [sys.executable, "-m", "laser", *arguments]
+    process = subprocess.Popen(line, stdin=its, stdout=its, stderr=its, env=environment, start_new_session=True)
+    try:
+        yield process, ours, its
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(its)
+
+
+def read_until(end: int, text: str, limit_s: float = 3 * WAIT_S) -> str:
+    """What a terminal shows until it has shown `text`."""
+    shown, until = b"", time.monotonic() + limit_s
+    while text.encode() not in shown:
+        assert time.monotonic() < until, shown.decode(errors="replace")
+        if select.select([end], [], [], 0.1)[0]:
+            shown += os.read(end, 65536)
+    return shown.decode(errors="replace")
+
+
+@pytest.mark.parametrize("how", ["q", "ctrl-c", "sigterm"])
+def test_in_a_terminal_it_lives_until_it_is_told_to_end_and_leaves_all_as_it_was(
+    confident: LiveServer, how: str
+) -> None:
+    with terminal("top", "--url", confident.url) as (process, ours, its):
+        before = termios.tcgetattr(its)
+        shown = read_until(ours, "Why the last ones stopped")
+        assert "\x1b[?1049h" in shown  # the other screen, so that nothing of this stays
+        assert termios.tcgetattr(its) != before
+        if how == "q":
+            os.write(ours, b"q")
+        else:
+            process.send_signal(signal.SIGINT if how == "ctrl-c" else signal.SIGTERM)
+        rest = read_until(ours, "\x1b[?1049l")
+        assert process.wait(WAIT_S) == 0
+        assert "Traceback" not in rest
+        assert termios.tcgetattr(its) == before
+
+
+def test_a_server_that_is_not_there_leaves_the_terminal_alone() -> None:
+    with terminal("top", "--url", "http://127.0.0.1:9") as (process, ours, _):
+        shown = read_until(ours, "start one with")
+        assert process.wait(WAIT_S) == 1
+        assert "\x1b[?1049h" not in shown
