@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import report
+from benchmarks.support import report
 from controller.estimation.arrivals import ArrivalRate, ArrivalSettings
 
 Array = npt.NDArray[np.float64]

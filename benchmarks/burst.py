@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks import report
+from benchmarks.support import report
 from experiments.evaluation.questions import bundled_questions
 from experiments.request_record import RequestRecord
 from experiments.trials.live import drive

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import report
-from benchmarks.rivals import BareLoop, ContinuousBatching
-from benchmarks.workload import VOCABULARY, Spent, Stopwatch, prompts, save_model
+from benchmarks.support import report
+from benchmarks.support.rivals import BareLoop, ContinuousBatching
+from benchmarks.support.workload import VOCABULARY, Spent, Stopwatch, prompts, save_model
 from engine.base import Probed, ProbeSpec, Request, SequenceId, Tokens
 from engine.torch.engine import TorchEngine, TorchEngineConfig
 from engine.torch.packed import PackedModel

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmarks import report
-from benchmarks.big_model import KV, LAYER_BYTES, LAYERS, OTHER_BYTES, save_model
+from benchmarks.support import report
+from benchmarks.support.big_model import KV, LAYER_BYTES, LAYERS, OTHER_BYTES, save_model
 from engine.base import ProbeSpec, Request, SequenceId, Tokens
 from engine.checkpoint import read_config
 from engine.exllama.config import CacheType, ExLlamaConfig, ProbeWay

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls  # type: ignore[import-untyped]
 
-from benchmarks import report
+from benchmarks.support import report
 from controller.policy import FixedPolicy, Limits
 from controller.serving.loop import ServingLoop
 from engine.base import Engine, Event, Finished, Probed, ProbeId, ProbeSpec, Request, SequenceId, Started, Tokens

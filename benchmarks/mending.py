@@ -17,7 +17,7 @@ import click
 import numpy as np
 import torch
 
-from benchmarks import report
+from benchmarks.support import report
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Outcome, ReasoningRequest
 from engine.torch.engine import TorchEngine

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from benchmarks import report
+from benchmarks.support import report
 from experiments.evaluation.questions import bundled_questions
 from experiments.question import Question
 from laser.server_process import serving

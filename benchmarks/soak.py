@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import report
-from benchmarks.memory import growth
+from benchmarks.support import report
+from benchmarks.support.memory import growth
 from controller.policy import Limits
 from controller.serving.loop import ServingLoop
 from controller.serving.reply import Delta

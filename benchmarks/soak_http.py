@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 import psutil
 
-from benchmarks import report
-from benchmarks.memory import growth
+from benchmarks.support import report
+from benchmarks.support.memory import growth
 from engine.base import Engine, Event
 from engine.wrapper import EngineWrapper
 from experiments.evaluation.questions import bundled_questions

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import report
+from benchmarks.support import report
 from controller.load import Load
 from controller.planning.bisection import decide
 from controller.planning.decision import Decision

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks import report
+from benchmarks.support import report
 from controller.policies import PolicyName
 from controller.serving.reply import Delta
 from controller.serving.request import Outcome, ReasoningRequest

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls  # type: ignore[import-untyped]
 
-from benchmarks import report
+from benchmarks.support import report
 from engine.base import Finished, ProbeSpec, Request, SequenceId, Tokens
 from engine.simulated.engine import SimulatedEngine
 from engine.simulated.machine import Machine, VirtualClock

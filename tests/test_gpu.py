@@ -14,10 +14,10 @@ from engine.exllama.config import CacheType, ExLlamaConfig
 from engine.registry import EngineKind
 from laser.server.config import ServeConfig
 from models.reasoner import bundled_model
-from tests.engine.ledger import Ledger
-from tests.engine.making import request, spec
-from tests.laser.live_server import running
-from tests.tiny_models import save_model
+from tests.support.engine_requests import request, spec
+from tests.support.ledger import Ledger
+from tests.support.live_server import running
+from tests.support.tiny_models import save_model
 
 pytestmark = [
     pytest.mark.gpu,

@@ -18,8 +18,8 @@ from controller.serving.request import Checkpoint, Outcome, ReasoningRequest, Re
 from engine.base import Engine, Event, Load, Probed, ProbeId, ProbeSpec, Request, SequenceId
 from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
 from models.tokenizer import ChatTokenizer
-from tests.engine.ledger import Ledger
-from tests.tiny_models import Oracle, save_chain, save_model, save_tokenizer
+from tests.support.ledger import Ledger
+from tests.support.tiny_models import Oracle, save_chain, save_model, save_tokenizer
 
 # one token each in the tiny vocabulary: what a chain model's thoughts and answers are made of
 FORMAT = ThinkingFormat(

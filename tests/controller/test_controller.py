@@ -25,7 +25,7 @@ from controller.settings import ControllerSettings, SettingsFile
 from controller.solver_thread import SolverThread
 from controller.status import ControllerState, Rung
 from models.files.strict_yaml import ConfigError
-from tests.experiments.made_profile import CLASSES, made_profile
+from tests.support.analysis_profile import CLASSES, made_profile
 
 PROFILE = made_profile(certified_to=5)  # 0.5 and 0.65 are not certified
 QUALITY = PROFILE.quality()

@@ -14,7 +14,7 @@ from engine.simulated.engine import SimulatedEngine
 from engine.simulated.machine import Machine, VirtualClock
 from engine.simulated.model import Course, Trial
 from models.profile.plant import StepTime
-from tests.tiny_models import VOCABULARY, Oracle, save_model
+from tests.support.tiny_models import VOCABULARY, Oracle, save_model
 
 ON_GPU = "LASER_GPU" in os.environ
 """On a GPU its own tests alone are run: where CUDA's stand-in is imported the real extension cannot be."""
@@ -113,8 +113,8 @@ def engine_under_test(
 def exllama_engine(way: str) -> EngineUnderTest:
     """The ExLlamaV2 engine over a model of digests, with pages of 8 tokens, so that page ends are everywhere."""
     from engine.exllama.config import ProbeWay
-    from tests.engine.exllama import open_exllama
-    from tests.engine.history_model import HistoryOracle
+    from tests.support.exllama_stub import open_exllama
+    from tests.support.history_model import HistoryOracle
 
     def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
         return open_exllama(

@@ -25,9 +25,9 @@ from engine.base import (
 )
 from models.score import Score
 from tests.engine.conftest import EngineUnderTest
-from tests.engine.ledger import Ledger
-from tests.engine.making import ROOM, decode, request, spec, tokens
-from tests.tiny_models import VOCABULARY
+from tests.support.engine_requests import ROOM, decode, request, spec, tokens
+from tests.support.ledger import Ledger
+from tests.support.tiny_models import VOCABULARY
 
 
 def open_(tested: EngineUnderTest, cells: int = 512, batch: int = 8, chunk: int = 16) -> Engine:

@@ -6,8 +6,8 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from tests.engine.conftest import EngineUnderTest
-from tests.engine.making import search
-from tests.engine.schedules import Operation, Schedule, schedules
+from tests.support.engine_requests import search
+from tests.support.schedules import Operation, Schedule, schedules
 
 
 @search(30)

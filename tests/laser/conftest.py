@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from laser.server.config import PolicyName, ServeConfig
-from tests.laser.live_server import LiveServer, running, save_confident_model, save_random_model
+from tests.support.live_server import LiveServer, running, save_confident_model, save_random_model
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.tokenizer import ChatTokenizer
-from tests.tiny_models import save_tokenizer
+from tests.support.tiny_models import save_tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from controller.load import Load
 from controller.planning.bisection import decide
 from controller.planning.joint_program import Optimizer
 from controller.planning.objective import Objective
-from tests.controller.profiles import GPU, random_plant, random_profile
+from tests.support.random_profiles import GPU, random_plant, random_profile
 
 
 def even_load(rate: float) -> Load:

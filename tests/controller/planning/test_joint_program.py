@@ -20,7 +20,7 @@ from controller.planning.solving import SolverError
 from models.files import strict_yaml
 from models.profile.plant import Plant
 from models.profile.tables import Profile, prune_hull
-from tests.controller.profiles import CLASSES, GPU, random_plant, random_profile
+from tests.support.random_profiles import CLASSES, GPU, random_plant, random_profile
 
 
 def optimizer(profile: Profile, objective: Objective, **settings: object) -> Optimizer:

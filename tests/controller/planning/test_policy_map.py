@@ -13,7 +13,7 @@ from controller.planning.objective import Objective
 from controller.planning.policy_map import Ladder, PolicyMap, PolicyMapper, ladder
 from controller.planning.solving import SolverError
 from models.profile.plant import Plant
-from tests.controller.profiles import GPU, random_plant, random_profile
+from tests.support.random_profiles import GPU, random_plant, random_profile
 
 
 def even_load(rate: float) -> Load:

@@ -23,7 +23,7 @@ from models.profile.profile import Profile, ProfileError
 from tests.controller.conftest import Bench, Heard
 from tests.controller.serving.test_loop import ENDLESS
 from tests.controller.test_controller import AtOnce
-from tests.experiments.made_profile import made_profile
+from tests.support.analysis_profile import made_profile
 
 Chain = Callable[..., Bench]
 

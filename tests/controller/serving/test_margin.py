@@ -14,7 +14,7 @@ from engine.base import Sampling
 from models.thinking import Keep
 from tests.controller.conftest import FORMAT, Bench, Heard
 from tests.controller.serving.test_loop import ANSWER, END, ENDLESS
-from tests.tiny_models import Oracle
+from tests.support.tiny_models import Oracle
 
 Chain = Callable[..., Bench]
 

@@ -14,8 +14,8 @@ from engine.exllama.config import ProbeWay
 from models.tokenizer import ChatTokenizer
 from tests.controller.conftest import Bench
 from tests.controller.serving.test_streaming import FORM
-from tests.engine.exllama import check_pages, open_exllama
-from tests.engine.history_model import HistoryModel, HistoryOracle
+from tests.support.exllama_stub import check_pages, open_exllama
+from tests.support.history_model import HistoryModel, HistoryOracle
 
 
 def test_a_hundred_requests_leave_nothing_behind(random_model: Path, tokenizer: ChatTokenizer) -> None:

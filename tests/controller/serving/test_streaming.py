@@ -16,8 +16,8 @@ from engine.base import FinishReason, Sampling
 from models.thinking import Keep, TransitionFormat
 from models.tokenizer import ChatTokenizer
 from tests.controller.conftest import FORMAT, Bench, Heard
-from tests.engine.making import search
-from tests.tiny_models import Oracle
+from tests.support.engine_requests import search
+from tests.support.tiny_models import Oracle
 
 # a random model seldom writes a blank line or `Wait`: so these common letters and words count as cue words
 CUES = TransitionFormat(words=("a", "e", "s", "the", "ing", "answer", "er", "th", "at", "on"), min_gap=2)
@@ -138,7 +138,7 @@ def test_a_probe_answer_that_runs_into_the_end_of_sequence_does_not_reply_it(
     tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:
     """A model may end its trial answer with its end token instead of the brace: that is no text of the answer."""
-    from tests.tiny_models import save_chain
+    from tests.support.tiny_models import save_chain
 
     (newline,), (a,), (paragraph,) = (tokenizer.encode(text) for text in ("\n", "a", ".\n\n"))
     (brace,), (seven,), (end,) = (tokenizer.encode(text) for text in ("{", "7", "<|im_end|>"))

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from engine.base import EngineBrokenError, Probed, Sampling, SequenceId
 from engine.exllama.config import ExLlamaConfig, ProbeWay
 from engine.sampling import draw
-from tests.engine.exllama import check_pages, open_exllama
-from tests.engine.history_model import HistoryModel, HistoryOracle
-from tests.engine.ledger import Ledger
-from tests.engine.making import decode, request, search, spec
-from tests.engine.schedules import Operation, Schedule, schedules
+from tests.support.engine_requests import decode, request, search, spec
+from tests.support.exllama_stub import check_pages, open_exllama
+from tests.support.history_model import HistoryModel, HistoryOracle
+from tests.support.ledger import Ledger
+from tests.support.schedules import Operation, Schedule, schedules
 
 WAYS = list(ProbeWay)
 FIXED = [ProbeWay.STOCK, ProbeWay.BATCHED, ProbeWay.RIDING]

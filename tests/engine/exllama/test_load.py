@@ -26,8 +26,8 @@ from engine.exllama.load import (
 )
 from engine.registry import EngineKind, EngineSettings, chosen, open_engine
 from engine.torch.engine import TorchEngine
-from tests.engine.history_model import HistoryModel, import_exllamav2
-from tests.tiny_models import ARCHITECTURES, damage, save_model
+from tests.support.history_model import HistoryModel, import_exllamav2
+from tests.support.tiny_models import ARCHITECTURES, damage, save_model
 
 FITTING = {"num_attention_heads": 2, "head_dim": 64}
 LLAMA3 = {

@@ -15,9 +15,9 @@ from engine.base import CorruptModelError, UnsupportedModelError
 from engine.torch.config import Runner
 from engine.torch.engine import TorchEngine, TorchEngineConfig
 from engine.torch.load import load_model
-from tests.engine.ledger import Ledger
-from tests.engine.making import request, spec
-from tests.tiny_models import Oracle, damage, save_model
+from tests.support.engine_requests import request, spec
+from tests.support.ledger import Ledger
+from tests.support.tiny_models import Oracle, damage, save_model
 
 RUNNERS = [Runner.BARE, Runner.TRANSFORMERS]
 LLAMA3 = {

@@ -31,7 +31,7 @@ from experiments.analysis.misspecification import misspecification
 from experiments.analysis.plots.replay import draw_replay
 from experiments.analysis.replay import compare, replay
 from experiments.analysis.situation import Situation, situation
-from tests.experiments.made_profile import THRESHOLDS, made_profile
+from tests.support.analysis_profile import THRESHOLDS, made_profile
 
 PLAIN = Objective(order_penalty=0.0)
 DEAR_WAITING = replace(PLAIN, shed_penalty=0.0, latency_weight=0.05)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.calibration.summary import certified_range, summary
-from tests.models.made_profile import PROFILE
+from tests.support.model_profile import PROFILE
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from experiments.calibration.traces import (
     read_records,
     records_of,
 )
-from tests.experiments.made import asked
+from tests.support.evaluations import asked
 
 HEADER = {"weights_sha256": "ab", "max_tokens": 640}
 

@@ -19,7 +19,7 @@ from experiments.question import Question
 from models.chat_model import ChatModel, load_chat_model
 from models.reasoner import bundled_model
 from models.reasoner.tasks import FAMILIES, held_out
-from tests.laser.live_server import save_confident_model
+from tests.support.live_server import save_confident_model
 
 FORMAT = """\
 landing: "</think>\\n\\n"

@@ -15,7 +15,7 @@ from experiments.evaluation.report import evaluation
 from experiments.evaluation.summary import summary
 from experiments.evaluation.sweeps import served
 from models.files.replacement import replacing
-from tests.experiments.made import asked, recorded
+from tests.support.evaluations import asked, recorded
 
 
 def unprobed() -> list[Record]:

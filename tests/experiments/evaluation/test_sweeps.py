@@ -19,7 +19,7 @@ from experiments.evaluation.sweeps import (
     threshold_sweep,
 )
 from models.score import Score
-from tests.experiments.made import asked, recorded
+from tests.support.evaluations import asked, recorded
 
 
 def told(records: list[Record], threshold: float, score: Score = Score.GEOMETRIC_MEAN) -> ExitPoint:

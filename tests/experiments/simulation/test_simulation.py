@@ -40,7 +40,7 @@ from models.chat_model import ChatModel, load_chat_model
 from models.profile.plant import StepTime
 from models.reasoner import bundled_model
 from models.score import Score
-from tests.models.made_profile import PROFILE as MADE
+from tests.support.model_profile import PROFILE as MADE
 
 PASS_S = 0.03
 BUDGETS = (60, 120)

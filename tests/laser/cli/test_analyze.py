@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from experiments.analysis.policy_table import read_policy_table
 from laser.cli.main import main
 from models.profile.profile import write_profile
-from tests.experiments.made_profile import made_profile
+from tests.support.analysis_profile import made_profile
 
 FIGURES = ("fronts", "policy_map", "policy_cuts", "prices", "capacity", "checks", "wrong_beliefs")
 

@@ -21,7 +21,7 @@ from laser.cli.main import main
 from laser.cli.terminal.demo_summary import failures, table
 from laser.cli.terminal.feed import Connection, Look
 from tests.laser.cli.test_top import made_status
-from tests.laser.live_server import LiveServer, wait_until
+from tests.support.live_server import LiveServer, wait_until
 
 TRAFFIC = Traffic(rate=2.0, total_s=60.0, seed=3)
 

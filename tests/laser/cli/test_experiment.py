@@ -24,7 +24,7 @@ from experiments.trials.live import drive
 from experiments.trials.trial import Requests
 from laser.cli.main import main
 from laser.server_process import ServerError, serving
-from tests.laser.live_server import LiveServer, save_confident_model, save_random_model
+from tests.support.live_server import LiveServer, save_confident_model, save_random_model
 
 DEADLINE_S = 120.0
 EXPERIMENT = """\

@@ -21,8 +21,8 @@ from models.chat_model import load_chat_model
 from models.files.strict_yaml import read
 from models.profile.profile import read_profile
 from models.reasoner import bundled_model
-from tests.laser.live_server import wait_until
-from tests.laser.made_calibration import COUNT, SEED, save_calibration
+from tests.support.calibrations import COUNT, SEED, save_calibration
+from tests.support.live_server import wait_until
 
 EXPERIMENT = """\
 backend: simulated

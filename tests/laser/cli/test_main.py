@@ -21,9 +21,9 @@ from click.testing import CliRunner
 
 from laser.cli.ask import why
 from laser.cli.main import main
-from tests.laser.live_server import LiveServer
+from tests.support.live_server import LiveServer
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 

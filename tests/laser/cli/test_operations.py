@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from laser.cli.main import main
 from tests.laser.cli.test_main import laser, serving
-from tests.laser.live_server import WAIT_S, chat, wait_until
+from tests.support.live_server import WAIT_S, chat, wait_until
 
 
 def url_of(ready: str) -> str:

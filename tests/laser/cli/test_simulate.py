@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from laser.cli.main import main
 from models.profile.profile import read_profile, write_profile
-from tests.laser.made_calibration import save_calibration
+from tests.support.calibrations import save_calibration
 
 
 def simulate(*arguments: str | Path) -> Result:

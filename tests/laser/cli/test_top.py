@@ -32,8 +32,8 @@ from laser.server.config import ServeConfig
 from laser.server.controller_report import LimitsReport
 from laser.server.dashboard.recorder import Recorder
 from laser.server.dashboard.schema import Status
-from tests.laser.live_server import WAIT_S, LiveServer, running, wait_until
 from tests.laser.server.dashboard.test_dashboard import CONTROLLER, ended, view
+from tests.support.live_server import WAIT_S, LiveServer, running, wait_until
 
 SECRET = "a-key-for-top"
 

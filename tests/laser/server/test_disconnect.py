@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from tests.laser.live_server import WAIT_S, LiveServer, asking, wait_until
+from tests.support.live_server import WAIT_S, LiveServer, asking, wait_until
 
 LONG = 3500  # tokens; far longer than a test waits
 

@@ -34,7 +34,7 @@ from laser.server.engine_thread import EngineFailure, EngineThread, Ticket
 from laser.server.keys import ANYBODY, Caller
 from laser.server.service import AT_THE_DOOR, Service
 from laser.server.submission import Submission
-from tests.laser.live_server import WAIT_S, LiveServer, asking, chat, running_deployment, wait_until
+from tests.support.live_server import WAIT_S, LiveServer, asking, chat, running_deployment, wait_until
 
 
 class FragileEngine(EngineWrapper):

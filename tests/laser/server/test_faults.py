@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from laser.server.config import ServeConfig
 from laser.server.connection import MOST_HEAD, PatientProtocol
-from tests.laser.live_server import WAIT_S, LiveServer, chat, running
+from tests.support.live_server import WAIT_S, LiveServer, chat, running
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 

@@ -25,7 +25,7 @@ from laser.server.keys import KeyRing
 from laser.server.service import Service
 from laser.server.telemetry.logs import FIELDS, JsonFormatter, TextFormatter
 from models.files.strict_yaml import ConfigError
-from tests.laser.live_server import WAIT_S, LiveServer, chat, running, wait_until
+from tests.support.live_server import WAIT_S, LiveServer, chat, running, wait_until
 
 ALICE, BOB, ROOT = "sk-alice-0001", "sk-bob-00002", "sk-root-00003"
 KEYS = f"""\

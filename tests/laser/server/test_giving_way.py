@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from laser.server.config import ServeConfig
-from tests.laser.live_server import WAIT_S, LiveServer, chat, running
+from tests.support.live_server import WAIT_S, LiveServer, chat, running
 
 PATH = "/v1/chat/completions"
 KEYS = "keys: [{name: crowd, key: sk-crowd-1234}, {name: alone, key: sk-alone-1234}]"

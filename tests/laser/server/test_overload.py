@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from laser.server.config import ServeConfig
-from tests.laser.live_server import WAIT_S, LiveServer, chat, running, wait_until
+from tests.support.live_server import WAIT_S, LiveServer, chat, running, wait_until
 
 LONG = 3500
 

@@ -18,7 +18,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from tests.laser.cli.test_main import serving
 from tests.laser.cli.test_operations import errors, url_of
-from tests.laser.live_server import WAIT_S, chat
+from tests.support.live_server import WAIT_S, chat
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SECRET = "my secret question"

@@ -13,7 +13,7 @@ import pytest
 from models.profile.plant import StepTime
 from models.profile.profile import NEVER, ProfileError, identify, read_profile, write_profile
 from models.thinking import ProbeFormat, ThinkingFormat
-from tests.models.made_profile import MODEL, PROFILE
+from tests.support.model_profile import MODEL, PROFILE
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Progr
 def test_a_killed_and_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(
     finished: tuple[Path, list[Progress]], tmp_path: Path
 ) -> None:
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     killed = subprocess.run([sys.executable, "-c", KILLED_RUN, root, str(tmp_path)], cwd=root, env=environment)
     assert killed.returncode == -signal.SIGKILL

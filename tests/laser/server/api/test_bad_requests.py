@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from tests.laser.live_server import WAIT_S, LiveServer, chat
+from tests.support.live_server import WAIT_S, LiveServer, chat
 
 IMAGE = [{"type": "image_url", "image_url": {"url": "data:,"}}]
 

@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from tests.laser.live_server import WAIT_S, LiveServer, chat
+from tests.support.live_server import WAIT_S, LiveServer, chat
 
 QUESTION = [{"role": "user", "content": "What is 12 + 30?"}]
 

@@ -16,7 +16,7 @@ from controller.serving.request import Outcome
 from engine.base import FinishReason
 from laser.server.api.responses import ResponsesShape
 from laser.server.api.shape import Identity
-from tests.laser.live_server import WAIT_S, LiveServer, chat, wait_until
+from tests.support.live_server import WAIT_S, LiveServer, chat, wait_until
 
 QUESTION = "What is 12 + 30?"
 

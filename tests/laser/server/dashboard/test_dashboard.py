@@ -19,7 +19,7 @@ from laser.server.dashboard.monitor import Monitor
 from laser.server.dashboard.recorder import TOLD, WINDOW_S, Recorder
 from laser.server.dashboard.schema import Status
 from laser.server.engine_thread import EngineFailure
-from tests.laser.live_server import WAIT_S, LiveServer, chat, wait_until
+from tests.support.live_server import WAIT_S, LiveServer, chat, wait_until
 
 CONTROLLER = ControllerReport(
     policy=PolicyName.FIXED, note=None, limits={"any": LimitsReport(threshold=0.9, budget=None)}

@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from laser.server.config import ServeConfig
-from tests.laser.live_server import LiveServer, running, wait_until
+from tests.support.live_server import LiveServer, running, wait_until
 
 PATIENCE_S = 60.0
 SECRET = "a-key-for-the-page"

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 
 from engine.base import Engine, ProbeSpec, Request
-from tests.engine.ledger import Ledger
-from tests.tiny_models import VOCABULARY
+from tests.support.ledger import Ledger
+from tests.support.tiny_models import VOCABULARY
 
 ROOM = 12  # of every request for probes, tokens
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.exllama.config import ExLlamaConfig
-from tests.engine.history_model import MAX_POSITIONS, HistoryModel, import_exllamav2
+from tests.support.history_model import MAX_POSITIONS, HistoryModel, import_exllamav2
 
 
 def open_exllama(

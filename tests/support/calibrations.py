@@ -12,7 +12,7 @@ from models.chat_model import load_chat_model
 from models.profile.difficulty import FEATURES, Difficulty
 from models.profile.profile import identify, write_profile
 from models.reasoner import bundled_model
-from tests.experiments.made_profile import made_profile
+from tests.support.analysis_profile import made_profile
 
 COUNT, SEED = 2, 5  # of its questions
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.workload import ClockMap, Spent
+from benchmarks.support.workload import ClockMap, Spent
 from engine.torch.arena import Extent, KVArena
 from engine.torch.packed import PackedBatch, PackedModel, Segment
 

@@ -21,7 +21,7 @@ from engine.base import (
     Started,
     Tokens,
 )
-from tests.tiny_models import Oracle
+from tests.support.tiny_models import Oracle
 
 
 @dataclass(slots=True, kw_only=True)

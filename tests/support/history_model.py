@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from engine.exllama.load import import_exllamav2 as import_package
-from tests.tiny_models import VOCABULARY, Oracle
+from tests.support.tiny_models import VOCABULARY, Oracle
 
 MAX_POSITIONS = 512
 Digests = npt.NDArray[np.uint64]

@@ -22,7 +22,7 @@ from laser.server.config import ServeConfig
 from laser.server.connection import PatientProtocol
 from laser.server.deployment import Deployment, deploy
 from laser.server.service import Service
-from tests.tiny_models import save_chain
+from tests.support.tiny_models import save_chain
 
 WAIT_S = 20.0
 

@@ -9,7 +9,7 @@ import numpy as np
 from models.profile.certificate import certify
 from models.profile.plant import StepTime
 from models.profile.profile import MeasuredPlant, Profile
-from tests.models.made_profile import PROFILE
+from tests.support.model_profile import PROFILE
 
 THRESHOLDS = (None, 0.97, 0.95, 0.9, 0.8, 0.65, 0.5)
 BUDGETS = (None, 400, 250, 160, 90)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from engine.base import Engine, ProbeId, ProbeSpec, Request
 from models.score import Score
-from tests.engine.ledger import Ledger, path
-from tests.engine.making import request, spec, tokens
-from tests.tiny_models import VOCABULARY
+from tests.support.engine_requests import request, spec, tokens
+from tests.support.ledger import Ledger, path
+from tests.support.tiny_models import VOCABULARY
 
 
 @dataclass(frozen=True, slots=True)
