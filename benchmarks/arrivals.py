@@ -29,7 +29,7 @@ TIME_CONSTANTS = (2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0, 30.0, 40.0, 60.0, 80.0, 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class FilterResult:
     """nRMSE by kind of traffic, at one mean rate."""
 
     rate: float  # requests/s
@@ -105,7 +105,7 @@ def weighted_mean(time_constant_s: float, initial: float) -> Estimate:
     return estimate
 
 
-def measure(mean: float, seeds: Sequence[int], **settings: float) -> Result:
+def measure(mean: float, seeds: Sequence[int], **settings: float) -> FilterResult:
     """Both at one mean rate."""
     means = {
         constant: {kind: error(weighted_mean(constant, mean), kind, mean, seeds) for kind in KINDS}
@@ -113,7 +113,7 @@ def measure(mean: float, seeds: Sequence[int], **settings: float) -> Result:
     }
     best = min(means, key=lambda constant: sum(means[constant].values()))
     estimate = filtered(ArrivalSettings(initial_rate=mean, **settings))
-    return Result(
+    return FilterResult(
         rate=mean,
         filter={kind: error(estimate, kind, mean, seeds) for kind in KINDS},
         weighted_mean=means[best],
@@ -122,7 +122,7 @@ def measure(mean: float, seeds: Sequence[int], **settings: float) -> Result:
     )
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[FilterResult]) -> str:
     """For people to read."""
     lines = []
     for result in results:

@@ -68,19 +68,19 @@ class Sample:
 
 
 @dataclass(slots=True)
-class Run:
+class BurstRun:
     """All that was seen."""
 
     samples: list[Sample] = field(default_factory=list)
     done: list[RequestRecord] = field(default_factory=list)
 
 
-async def drive_and_watch(url: str, traffic: Traffic, rng: np.random.Generator) -> Run:
+async def drive_and_watch(url: str, traffic: Traffic, rng: np.random.Generator) -> BurstRun:
     """Send the traffic to a server, and watch its controller until the last request has ended."""
     questions = bundled_questions(40, seed=int(rng.integers(2**31)))
     times = traffic.arrivals.arrivals(traffic.total_s, rng)
     requests = Requests(times=times, questions=rng.integers(len(questions), size=len(times)))
-    run, began = Run(), asyncio.get_running_loop().create_future()
+    run, began = BurstRun(), asyncio.get_running_loop().create_future()
 
     async def watch() -> None:
         async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
@@ -131,7 +131,7 @@ def _budget(limits: dict[str, Any]) -> str:
     return "none" if limits["budget"] is None else str(limits["budget"])
 
 
-def summary(run: Run, traffic: Traffic) -> dict[str, Any]:
+def summary(run: BurstRun, traffic: Traffic) -> dict[str, Any]:
     """The run in a few numbers, by phase."""
     begin, end = traffic.calm_s, traffic.calm_s + traffic.burst_s
     phases = {"before": (0.0, begin), "burst": (begin, end), "after": (end, traffic.total_s)}
@@ -152,7 +152,7 @@ def summary(run: Run, traffic: Traffic) -> dict[str, Any]:
     return found
 
 
-def draw(path: Path, run: Run, traffic: Traffic) -> None:
+def draw(path: Path, run: BurstRun, traffic: Traffic) -> None:
     """The run as a figure: load, limits and latency over one time axis."""
     figure = Figure(figsize=(11, 10), layout="constrained")
     FigureCanvasAgg(figure)
@@ -168,7 +168,7 @@ def draw(path: Path, run: Run, traffic: Traffic) -> None:
     figure.savefig(path, format="png", dpi=120)
 
 
-def _draw_load(axes: Axes, run: Run, traffic: Traffic) -> None:
+def _draw_load(axes: Axes, run: BurstRun, traffic: Traffic) -> None:
     loads = [(sample.at_s, sample.controller["load"]) for sample in run.samples if sample.controller["load"]]
     axes.set(title="A burst, and what the controller makes of it", ylabel="arrival rate, requests/s")
     fine = np.linspace(0.0, traffic.total_s, 1000)
@@ -187,7 +187,7 @@ def _draw_load(axes: Axes, run: Run, traffic: Traffic) -> None:
     axes.legend(loc="upper left", fontsize=9)
 
 
-def _draw_limits(thresholds: Axes, budgets: Axes, run: Run) -> None:
+def _draw_limits(thresholds: Axes, budgets: Axes, run: BurstRun) -> None:
     thresholds.set_ylabel("threshold, confidence")
     budgets.set_ylabel("thinking budget, tokens")
     times = [sample.at_s for sample in run.samples]
@@ -206,7 +206,7 @@ def _draw_limits(thresholds: Axes, budgets: Axes, run: Run) -> None:
     _key(budgets, f"{MAX_TOKENS}: no budget")
 
 
-def _draw_latency(axes: Axes, run: Run) -> None:
+def _draw_latency(axes: Axes, run: BurstRun) -> None:
     axes.set_ylabel("latency of each request, s")
     names = sorted({one.difficulty or "any" for one in run.done}, key=["easy", "medium", "hard", "any"].index)
     for number, name in enumerate(names):
@@ -223,7 +223,7 @@ def _key(axes: Axes, title: str) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=9, title=title, title_fontsize=8)
 
 
-async def serve_and_drive(arguments: Sequence[str], traffic: Traffic, rng: np.random.Generator) -> Run:
+async def serve_and_drive(arguments: Sequence[str], traffic: Traffic, rng: np.random.Generator) -> BurstRun:
     """Start `laser serve`, drive it, and end it."""
     async with serving(["serve", "--port", "0", *arguments]) as served:
         async with httpx.AsyncClient(base_url=served.url, trust_env=False) as client:

@@ -38,7 +38,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class EngineResult:
     """What was measured with B sequences; rates are medians over repeats, ratios medians of paired ratios."""
 
     batch: int
@@ -52,7 +52,7 @@ class Result:
     same_tokens: float  # share of sequences in which the rivals' greedy tokens agree
 
 
-class Decoding:
+class DecodingRun:
     """The torch engine with all sequences past their prefill, so that every step is a decoding step."""
 
     def __init__(self, model: PackedModel, prompts: Sequence[Sequence[int]], new_tokens: int) -> None:
@@ -76,7 +76,7 @@ class Decoding:
         return count
 
 
-class Probing(Decoding):
+class Probing(DecodingRun):
     """The same, and every sequence is probed every 25 tokens; no answer is ever adopted."""
 
     def __init__(
@@ -119,7 +119,7 @@ def against_bare_loop(
     model: PackedModel, asked: Sequence[Sequence[int]], steps: int
 ) -> tuple[Spent, Spent, list[list[int]]]:
     """Time of so many steps of the engine and of the bare loop, one by turns; and the engine's tokens."""
-    engine, bare = Decoding(model, asked, steps + 400), BareLoop(model, asked, steps + 400)
+    engine, bare = DecodingRun(model, asked, steps + 400), BareLoop(model, asked, steps + 400)
     contestants, watches = (engine, bare), (Stopwatch(), Stopwatch())
     for step in range(steps):
         for turn in range(2):
@@ -132,7 +132,7 @@ def against_bare_loop(
 def probing_cost(model: PackedModel, asked: Sequence[Sequence[int]], steps: int) -> tuple[float, float]:
     """CPU time with probes relative to none: all to their end, and given up once 0.9 is out of reach."""
     contestants = [
-        Decoding(model, asked, steps + 400),
+        DecodingRun(model, asked, steps + 400),
         Probing(model, asked, steps + 400, give_up_below=0.0),
         Probing(model, asked, steps + 400, give_up_below=0.9),
     ]
@@ -146,7 +146,7 @@ def probing_cost(model: PackedModel, asked: Sequence[Sequence[int]], steps: int)
     return all_ / none, given_up / none
 
 
-def measure(directory: Path, batch: int, *, repeats: int, steps: int, seed: int) -> Result:
+def measure(directory: Path, batch: int, *, repeats: int, steps: int, seed: int) -> EngineResult:
     """All contestants with `batch` sequences."""
     from engine.torch.load import load_model
 
@@ -167,7 +167,7 @@ def measure(directory: Path, batch: int, *, repeats: int, steps: int, seed: int)
         cost, cost_with_give_up = probing_cost(model, prompts(rng, batch, steps), max(steps, 4 * PROBE_EVERY))
         probing.append(cost)
         giving_up.append(cost_with_give_up)
-    return Result(
+    return EngineResult(
         batch=batch,
         continuous_batching=_median(rates["rival"]),
         engine=_median(rates["engine"]),
@@ -188,7 +188,7 @@ def _median(rates: Sequence[Rate]) -> Rate:
     return Rate(cpu=statistics.median(rate.cpu for rate in rates), wall=statistics.median(rate.wall for rate in rates))
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[EngineResult]) -> str:
     """The results to read, each beside what it is held to."""
     lines = [
         "Decoding, tokens/s by CPU time (by the wall clock)",

@@ -27,7 +27,7 @@ from engine.base import ProbeSpec, Request, SequenceId, Tokens
 from engine.checkpoint import read_config
 from engine.exllama.config import CacheType, ExLlamaConfig, ProbeWay
 from engine.exllama.load import WORKING, ExLlamaModel, cache_bytes, gpu_bytes, load_exllama, weights_bytes
-from experiments.calibration.step_times import Timed, decode_steps, fit, probe_seconds
+from experiments.calibration.step_times import TimedBatch, decode_steps, fit, probe_seconds
 
 if TYPE_CHECKING:
     from engine.exllama.engine import ExLlamaEngine
@@ -66,7 +66,7 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probed:
+class ProbeCosts:
     """What one of several probes that start together adds, over the steps until all have answered."""
 
     way: ProbeWay
@@ -123,7 +123,7 @@ def device(flash_attention: str) -> Device:
     )
 
 
-class Bench:
+class GpuBench:
     """One model and its cache, under engines of several sizes."""
 
     def __init__(self, loaded: ExLlamaModel, config: ExLlamaConfig, *, seed: int) -> None:
@@ -140,11 +140,11 @@ class Bench:
         drawn = self._rng.integers(0, self._loaded.vocabulary, (count, length))
         return [tuple(row) for row in drawn.tolist()]
 
-    def decode(self, rows: int, context: int) -> Timed:
+    def decode(self, rows: int, context: int) -> TimedBatch:
         """A decoding step of so many sequences."""
         return decode_steps(self.engine(rows), self.prompts(rows, context), time.perf_counter)
 
-    def probe(self, sequences: int, way: ProbeWay) -> Probed:
+    def probe(self, sequences: int, way: ProbeWay) -> ProbeCosts:
         """Probes of all of so many sequences at once."""
         spec = ProbeSpec(
             suffix=self.prompts(1, SUFFIX)[0], max_answer_tokens=ANSWER, answer_stops=frozenset(), give_up_below=0.0
@@ -152,7 +152,7 @@ class Bench:
         seconds, rows = probe_seconds(
             self.engine(sequences, way), self.prompts(sequences, 512), spec, time.perf_counter, rounds=4
         )
-        return Probed(way=way, sequences=sequences, seconds=seconds, rows=rows)
+        return ProbeCosts(way=way, sequences=sequences, seconds=seconds, rows=rows)
 
     def copy_seconds(self) -> float:
         """Copying part of a page's keys and values, all layers."""
@@ -177,7 +177,7 @@ class Bench:
         )
 
 
-class Run(ABC):
+class GreedyRun(ABC):
     """The same greedy jobs, all of them past their prefill, decoded to their end."""
 
     @abstractmethod
@@ -199,7 +199,7 @@ class Run(ABC):
         return rate
 
 
-class EngineRun(Run):
+class EngineRun(GreedyRun):
     """By the engine."""
 
     def __init__(self, engine: ExLlamaEngine, prompts: Sequence[tuple[int, ...]]) -> None:
@@ -217,7 +217,7 @@ class EngineRun(Run):
         return list(self._tokens.values())
 
 
-class GeneratorRun(Run):
+class GeneratorRun(GreedyRun):
     """By ExLlamaV2's own generator, jobs and sampler."""
 
     def __init__(self, loaded: ExLlamaModel, config: ExLlamaConfig, prompts: Sequence[tuple[int, ...]]) -> None:
@@ -262,7 +262,7 @@ def measure(directory: Path, seed: int) -> dict[str, Any]:
     """All figures of one model."""
     config = ExLlamaConfig(cells=CELLS, cache=CacheType.FP16)
     loaded = load_exllama(directory, config)
-    bench, shape = Bench(loaded, config, seed=seed), read_config(directory)
+    bench, shape = GpuBench(loaded, config, seed=seed), read_config(directory)
     from exllamav2 import attn
 
     gpu = device("flash-attn" if attn.flash_attn_with_kvcache.__module__.startswith("flash_attn") else "torch")
@@ -270,7 +270,7 @@ def measure(directory: Path, seed: int) -> dict[str, Any]:
     quantisation = getattr(shape, "quantization_config", None) or {}
     a_cell = cache_bytes(shape, 1, CacheType.FP16)
 
-    def decoded(step: Timed) -> Decoded:
+    def decoded(step: TimedBatch) -> Decoded:
         least = (moved + step.batch * step.context * a_cell) / (gpu.copy_gb_s * 1e9)
         return Decoded(
             rows=step.batch,

@@ -164,7 +164,7 @@ def fitted(passes: Sequence[Pass], machine: Machine) -> tuple[Machine, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class LoadComparison:
     """One load, served and simulated."""
 
     load: float  # of the capacity
@@ -186,7 +186,7 @@ class Compared:
 
 def compare(
     load: float, machine: str, rate: float, real: Sequence[RequestRecord], ours: Sequence[RequestRecord]
-) -> Compared:
+) -> LoadComparison:
     """What both came to."""
 
     def both(
@@ -200,7 +200,7 @@ def compare(
     alike = [
         (a.exit_reason, a.thought_tokens) == (b.exit_reason, b.thought_tokens) for a, b in zip(real, ours, strict=True)
     ]
-    return Compared(
+    return LoadComparison(
         load=load,
         machine=machine,
         rate=rate,
@@ -213,7 +213,7 @@ def compare(
     )
 
 
-class Bench:
+class LiveBench:
     """The bundled model, served by torch and as it was recorded."""
 
     def __init__(self, known: Recording, limits: Limits, max_batch: int, source: Callable[[], float]) -> None:
@@ -279,7 +279,7 @@ def main() -> None:
         bundled_questions(said["count"], said["seed"]),
     )
     source = time.thread_time if options.clock == "cpu" else time.perf_counter
-    bench = Bench(known, Limits(threshold=options.threshold), options.max_batch, source)
+    bench = LiveBench(known, Limits(threshold=options.threshold), options.max_batch, source)
     believed = Machine(step_time=profile.plant.step_time, max_batch=options.max_batch)
     full = believed.step_time.seconds(options.max_batch, profile.plant.context)
     guess = 0.5 * options.max_batch / full / float(np.mean(profile.tokens))

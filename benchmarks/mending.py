@@ -35,7 +35,7 @@ _VERDICT = re.compile(r"step (\d+)\. .*: (same|different)")
 
 
 @dataclass(slots=True)
-class Thought:
+class StoppedThought:
     """A thought that stops right behind the result of a step; the model writes the rest."""
 
     problem: Problem
@@ -67,9 +67,9 @@ class Thought:
         return "different" in self.verdicts
 
 
-def begin(family: str, count: int, rng: np.random.Generator) -> list[tuple[Thought, Thought]]:
+def begin(family: str, count: int, rng: np.random.Generator) -> list[tuple[StoppedThought, StoppedThought]]:
     """`count` held-out problems, each begun with a wrong result and with the right one."""
-    pairs: list[tuple[Thought, Thought]] = []
+    pairs: list[tuple[StoppedThought, StoppedThought]] = []
     while len(pairs) < count:
         problem = generate(family, rng, from_held_out=True)
         for step, wrong in invented(problem, rng).items():
@@ -81,13 +81,13 @@ def begin(family: str, count: int, rng: np.random.Generator) -> list[tuple[Thoug
             before = "".join(trace.texts[:here]) + trace.paragraphs[here][0][0]
             right = work(problem.steps)[step].result
             slipped, clean = (
-                Thought(problem=problem, step=step, prefix=f"{before} {result}") for result in (wrong, right)
+                StoppedThought(problem=problem, step=step, prefix=f"{before} {result}") for result in (wrong, right)
             )
             pairs.append((slipped, clean))
     return pairs
 
 
-def finish(thoughts: Sequence[Thought]) -> None:
+def finish(thoughts: Sequence[StoppedThought]) -> None:
     """Let the model write the rest of every thought."""
     chat = load_chat_model(bundled_model())
     loop = evaluation_loop(TorchEngine(load_model(bundled_model())), chat)
@@ -112,7 +112,7 @@ class Mending:
     clean_right: int  # final answers right without the slip
 
 
-def measure(family: str, pairs: Sequence[tuple[Thought, Thought]]) -> Mending:
+def measure(family: str, pairs: Sequence[tuple[StoppedThought, StoppedThought]]) -> Mending:
     """Count over finished pairs."""
     slipped, clean = zip(*pairs, strict=True)
     return Mending(

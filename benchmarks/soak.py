@@ -17,7 +17,7 @@ from controller.policy import Limits
 from controller.serving.loop import ServingLoop
 from controller.serving.reply import Delta
 from controller.serving.request import ExitReason, Outcome, ReasoningRequest, RequestId
-from engine.base import FinishReason, Load, Sampling
+from engine.base import EngineLoad, FinishReason, Sampling
 
 GROWTH = 8.0  # MiB of resident memory after the warm-up that are put down to noise
 QUESTION = "If a train has 12 cars and each car holds 7 boxes how many boxes are there in all when 3 are lost ?"
@@ -58,7 +58,7 @@ class Client:
 
 
 @dataclass(slots=True)
-class Soak:
+class EngineSoak:
     """The run: its clients, and the resident memory as it went, (requests over, MiB)."""
 
     clients: dict[RequestId, Client] = field(default_factory=dict)
@@ -78,9 +78,9 @@ def run(
     outstanding: int,
     rng: np.random.Generator,
     sample: Callable[[int], float],
-) -> Soak:
+) -> EngineSoak:
     """Keep `outstanding` requests in the loop until all are over; `sample` is asked for the memory now and then."""
-    soak, over, every = Soak(), 0, max(1, requests // 40)
+    soak, over, every = EngineSoak(), 0, max(1, requests // 40)
     live: set[RequestId] = set()
     while over < requests:
         while len(live) < outstanding and len(soak.clients) < requests:
@@ -103,7 +103,7 @@ def run(
     return soak
 
 
-def check(soak: Soak, load: Load) -> list[str]:
+def check(soak: EngineSoak, load: EngineLoad) -> list[str]:
     """What is wrong at the end; nothing, if all is well."""
     faults = []
     if load.running or load.waiting or load.probing or load.cells_reserved:

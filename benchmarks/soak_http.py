@@ -23,7 +23,7 @@ from benchmarks.support.memory import growth
 from engine.base import Engine, Event
 from engine.wrapper import EngineWrapper
 from experiments.evaluation.questions import bundled_questions
-from laser.server_process import Served, serving
+from laser.server_process import ServerProcess, serving
 
 GROWTH = 16.0  # MiB of resident memory after the warm-up that are put down to noise
 KNOWN = {200, 400, 429, 500, 503, 504}
@@ -44,7 +44,7 @@ class Faulty(EngineWrapper):
 
 
 @dataclass(slots=True)
-class Soak:
+class HttpSoak:
     """What became of the requests."""
 
     ends: Counter[str] = field(default_factory=Counter)
@@ -116,9 +116,9 @@ def streamed(path: str, text: str) -> str:
     return "answer in a stream"
 
 
-async def run(served: Served, *, requests: int, clients: int, vanishing: float, rng: random.Random) -> Soak:
+async def run(served: ServerProcess, *, requests: int, clients: int, vanishing: float, rng: random.Random) -> HttpSoak:
     """Send so many requests, by so many clients at once."""
-    soak, process, questions = Soak(), psutil.Process(served.pid), bundled_questions(60, seed=rng.randrange(2**31))
+    soak, process, questions = HttpSoak(), psutil.Process(served.pid), bundled_questions(60, seed=rng.randrange(2**31))
     every, left = max(1, requests // 40), iter(range(requests))
 
     async def keep_asking(client: httpx.AsyncClient) -> None:
@@ -143,7 +143,7 @@ async def run(served: Served, *, requests: int, clients: int, vanishing: float, 
     return soak
 
 
-async def settle(client: httpx.AsyncClient, soak: Soak) -> None:
+async def settle(client: httpx.AsyncClient, soak: HttpSoak) -> None:
     """Nothing must be left in the server."""
     for _ in range(100):
         queue = (await client.get("/laser/queue")).json()
@@ -194,7 +194,7 @@ def main() -> None:
     arguments = ["--serve", "--faults", str(options.faults), "--seed", str(options.seed)]
     arguments += [] if options.model is None else ["--model", str(options.model)]
 
-    async def soak_it() -> Soak:
+    async def soak_it() -> HttpSoak:
         async with serving(arguments, module="benchmarks.soak_http") as served:
             return await run(
                 served,

@@ -23,7 +23,7 @@ from controller.planning.joint_program import Optimizer
 from controller.planning.objective import Objective
 from controller.planning.policy_map import PolicyMapper
 from models.profile.plant import Plant, StepTime
-from models.profile.tables import OperatingPoint, Profile
+from models.profile.tables import OperatingPoint, OperatingTables
 
 AT_MOST = {"median_ms": 5.0, "p99_ms": 15.0}  # of a re-solve, on an idle machine
 
@@ -39,7 +39,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class SolverResult:
     """Re-solving a compiled program against building it anew for each load; and the other ways to decide."""
 
     resolve: Times
@@ -49,7 +49,7 @@ class Result:
     second_solver: int  # re-solves in which the first solver failed
 
 
-def saturating_profile() -> Profile:
+def saturating_profile() -> OperatingTables:
     """Three classes, 25 points each, whose accuracy saturates with the tokens of a thought, the later the harder."""
     points = tuple(
         OperatingPoint(threshold=threshold, budget=budget)
@@ -61,7 +61,7 @@ def saturating_profile() -> Profile:
         thought = np.array([min(p.budget, natural * (0.25 + 2.0 * max(p.threshold - 0.6, 0.0))) for p in points])
         tokens.append(60 + thought)
         accuracy.append(best * (1.0 - np.exp(-3.0 * thought / natural)))
-    return Profile(
+    return OperatingTables(
         classes=("easy", "medium", "hard"),
         points=points,
         tokens=np.array(tokens),
@@ -82,7 +82,7 @@ def random_loads(rng: np.random.Generator, count: int, highest: float) -> list[L
     ]
 
 
-def measure(*, solves: int, rebuilds: int, seed: int) -> Result:
+def measure(*, solves: int, rebuilds: int, seed: int) -> SolverResult:
     """Solve for random loads one after the other, each bound to the decision before."""
     profile, objective = saturating_profile(), Objective()
     plant = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
@@ -107,7 +107,7 @@ def measure(*, solves: int, rebuilds: int, seed: int) -> Result:
         bisected.append(time.perf_counter() - started)
     mapper = PolicyMapper(profile, objective, clock=time.perf_counter)
     mapper.solve(loads[0], plant)
-    return Result(
+    return SolverResult(
         resolve=_times(resolved),
         rebuild=_times(rebuilt),
         price_bisection=_times(bisected),

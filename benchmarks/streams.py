@@ -33,7 +33,7 @@ MAX_TOKENS = 640  # of a reply
 WARM = 1 / 3  # share of the time that is not counted
 
 
-class Ended:
+class WarmTokens:
     """Tokens of the replies that ended once it was warm."""
 
     def __init__(self, seconds: float) -> None:
@@ -60,7 +60,7 @@ def alone(config: ServeConfig, questions: Sequence[Question], streams: int, seco
     deployment = deploy(config)
     loop, chat = deployment.loop, deployment.chat
     prompts = [chat.prompt([{"role": "user", "content": question.text}]) for question in questions]
-    numbers, ended = count(), Ended(seconds)
+    numbers, ended = count(), WarmTokens(seconds)
 
     def begin() -> None:
         prompt = prompts[next(numbers) % len(prompts)]
@@ -93,7 +93,7 @@ async def served(
         serving(arguments) as server,
         httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=120.0, limits=limits) as client,
     ):
-        ended = Ended(seconds)
+        ended = WarmTokens(seconds)
 
         async def keep_asking() -> None:
             while not ended.over:

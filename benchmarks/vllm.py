@@ -22,7 +22,7 @@ from benchmarks.support import report
 from engine.base import Finished, ProbeSpec, Request, SequenceId, Tokens
 from engine.simulated.engine import SimulatedEngine
 from engine.simulated.machine import Machine, VirtualClock
-from engine.simulated.model import Course, Trial
+from engine.simulated.model import Course, TrialAnswer
 from models.profile.plant import StepTime
 
 Array = npt.NDArray[np.float64]
@@ -31,7 +31,7 @@ KEYS = ("input_toks", "output_toks", "queued_ts", "scheduled_ts", "first_token_t
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Timed:
+class VllmRequests:
     """Requests in order of arrival, [request]; s since the first arrived."""
 
     prompt: Array  # tokens
@@ -42,7 +42,7 @@ class Timed:
     last: Array
 
 
-def read(path: Path) -> Timed:
+def read(path: Path) -> VllmRequests:
     """A file of timed requests, JSON Lines. Raises SystemExit naming line and key."""
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -53,7 +53,7 @@ def read(path: Path) -> Timed:
             rows.append([float(said[key]) for key in KEYS])
     table = np.array(sorted(rows, key=lambda row: row[2]))
     times = table[:, 2:] - table[0, 2]
-    return Timed(
+    return VllmRequests(
         prompt=table[:, 0],
         output=table[:, 1],
         arrived=times[:, 0],
@@ -64,7 +64,7 @@ def read(path: Path) -> Timed:
 
 
 def fitted(
-    timed: Timed,
+    timed: VllmRequests,
     chosen: npt.NDArray[np.bool_],
     *,
     cells: int,
@@ -105,7 +105,7 @@ def fitted(
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class LengthsModel:
     """A model of which only the lengths are known."""
 
     max_tokens: int = 1 << 30
@@ -116,14 +116,14 @@ class Lengths:
     ) -> Course:
         return Course(tokens=(0,) * most, looks=(1,))
 
-    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> Trial:
+    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> TrialAnswer:
         raise AssertionError("nobody probes here")
 
 
-def simulated(timed: Timed, machine: Machine) -> tuple[Array, Array]:
+def simulated(timed: VllmRequests, machine: Machine) -> tuple[Array, Array]:
     """When each request has its first and its last token, s."""
     clock = VirtualClock()
-    engine = SimulatedEngine(Lengths(), machine, clock)
+    engine = SimulatedEngine(LengthsModel(), machine, clock)
     first, last = np.full(len(timed.prompt), np.nan), np.full(len(timed.prompt), np.nan)
     names: dict[SequenceId, int] = {}
     coming = 0
@@ -144,7 +144,7 @@ def simulated(timed: Timed, machine: Machine) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class VllmComparison:
     """Times of requests, s: served, simulated."""
 
     name: str
@@ -156,9 +156,9 @@ class Compared:
         return f"{self.name:<12}" + "".join(parts)
 
 
-def compared(name: str, real: Array, ours: Array) -> Compared:
+def compared(name: str, real: Array, ours: Array) -> VllmComparison:
     """Both means and 95th percentiles."""
-    return Compared(
+    return VllmComparison(
         name=name,
         mean=(float(real.mean()), float(ours.mean())),
         p95=(float(np.percentile(real, 95)), float(np.percentile(ours, 95))),

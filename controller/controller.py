@@ -20,11 +20,11 @@ from controller.decision_log import record
 from controller.estimation.estimator import LoadEstimate, LoadEstimator
 from controller.planning import bisection as fallback
 from controller.planning.decision import Decision
-from controller.planning.plan import Plan, Situation, Solver
+from controller.planning.plan import Plan, Solver, SolveRequest
 from controller.policy import Limits
 from controller.selection import Held, cheapest, choose, move
 from controller.settings import ControllerSettings, PriceSource, SettingsSource
-from controller.status import ControllerState, Rung, Solves
+from controller.status import ControllerStatus, DecisionSource, Solves
 from models.profile.certificate import Certificate
 from models.profile.plant import Plant
 from models.profile.profile import NEVER, Profile
@@ -49,11 +49,11 @@ class Controller:
     ) -> None:
         """`max_batch`: the engine's, where it isn't the profile's. `complaints`: what is wrong with the sink, if so."""
         self._profile = profile
-        self._quality = profile.quality()
+        self._tables = profile.tables()
         self._certified = frozenset(
             (profile.thresholds[i], profile.budgets[j]) for i, j in profile.points(certified_only=True)
         )
-        self._plant = profile.queue()
+        self._plant = profile.plant_model()
         if max_batch is not None:
             self._plant = replace(self._plant, max_batch=max_batch)
         self._index = {name: d for d, name in enumerate(profile.classes)}
@@ -69,20 +69,20 @@ class Controller:
         self._stepped_s = 0.0  # decoded since a step was last filtered
         self._jumps = 0
         self._plan: Plan | None = None
-        self._asked: Situation | None = None
+        self._asked: SolveRequest | None = None
         self._waiting_since: float | None = None
         self._solves = Solves()
         self._stand_in: tuple[float, Decision] | None = None  # of the price bisection, and when
         self._failure: str | None = None
-        safe = cheapest(self._quality)
+        safe = cheapest(self._tables)
         self._held: Held | None = None
         self._points = safe
         self._limits: dict[str | None, Limits] = {}
         self._hand_out(safe)
-        self._state = self._seen(
+        self._status = self._seen(
             self._estimator.estimate,
             0,
-            Rung.SAFE_POINT,
+            DecisionSource.SAFE_POINT,
             safe,
             price=None,
             slo_steps=None,
@@ -103,8 +103,8 @@ class Controller:
 
     def finished(self, difficulty: str | None, tokens: int) -> None:
         d = self._place(difficulty)
-        predicted = float(self._quality.tokens[d, self._points[d]])
-        self._estimator.finished(self._quality.classes[d], tokens, predicted)
+        predicted = float(self._tables.tokens[d, self._points[d]])
+        self._estimator.finished(self._tables.classes[d], tokens, predicted)
 
     def stepped(self, batch: int, context: float, seconds: float) -> None:
         if not 0.0 < seconds <= self._file.settings.gap_s:  # the clock has jumped, or nothing did
@@ -138,13 +138,13 @@ class Controller:
                 log.exception("the controller failed; it holds the safe point until it can decide again")
             self._failure = failure
             self._held = None
-            safe = cheapest(self._quality)
+            safe = cheapest(self._tables)
             self._hand_out(safe)
-            self._state = replace(
-                self._state,
+            self._status = replace(
+                self._status,
                 time_s=self._time,
                 in_system=in_system,
-                rung=Rung.SAFE_POINT,
+                source=DecisionSource.SAFE_POINT,
                 limits=self._named(safe),
                 target=self._named(safe),
                 price=None,
@@ -154,9 +154,9 @@ class Controller:
     # --- for whoever looks ------------------------------------------------------------------------------------------
 
     @property
-    def state(self) -> ControllerState:
+    def status(self) -> ControllerStatus:
         """What holds now. From any thread."""
-        return self._state
+        return self._status
 
     @property
     def certified(self) -> frozenset[tuple[float | None, int | None]]:
@@ -184,16 +184,16 @@ class Controller:
         estimate = self._estimator.estimate
         self._ask(estimate, settings)
 
-        rung, price, decision = self._rung(estimate, settings, in_system)
+        source, price, decision = self._choose_source(estimate, settings, in_system)
         before, floors = self._held, True
         steps = self._steps(estimate, in_system)
         if price is None:
-            target = cheapest(self._quality)
+            target = cheapest(self._tables)
         else:
             # Floors are kept where the planned mixture keeps them: in an overload they give way together.
             floors = decision is None or not bool(np.any(decision.slack.floor > 0.0))
             target = choose(
-                self._quality,
+                self._tables,
                 self._objective,
                 price=price,
                 work_ratio=estimate.work_ratio,
@@ -201,15 +201,15 @@ class Controller:
                 floors=floors,
                 steps=steps,
             )
-        held = move(self._quality, self._objective, target=target, before=before, elapsed_s=elapsed)
+        held = move(self._tables, self._objective, target=target, before=before, elapsed_s=elapsed)
         self._held = held
         self._hand_out(held.points)
         self._failure = None
         problems = self._problems(settings)
-        self._state = self._seen(
+        self._status = self._seen(
             estimate,
             in_system,
-            rung,
+            source,
             held.target,
             price=price,
             slo_steps=steps,
@@ -219,8 +219,8 @@ class Controller:
         if self._sink is not None and (in_system or before is None or held != before):
             self._sink(
                 record(
-                    self._state,
-                    quality=self._quality,
+                    self._status,
+                    tables=self._tables,
                     before=before,
                     held=held,
                     elapsed_s=elapsed,
@@ -255,7 +255,7 @@ class Controller:
                 since >= settings.soonest_s and _changed(asked, estimate, settings.change)
             ):
                 return
-        situation = Situation(
+        request = SolveRequest(
             number=self._solves.asked + 1,
             time_s=self._time,
             load=estimate.load,
@@ -263,37 +263,37 @@ class Controller:
             objective=self._objective,
             rows=settings.rows,
         )
-        self._solver.ask(situation)
-        self._asked = situation
-        self._solves = replace(self._solves, asked=situation.number)
+        self._solver.ask(request)
+        self._asked = request
+        self._solves = replace(self._solves, asked=request.number)
         if self._waiting_since is None:
             self._waiting_since = self._time
 
-    def _rung(
+    def _choose_source(
         self, estimate: LoadEstimate, settings: ControllerSettings, in_system: int
-    ) -> tuple[Rung, float | None, Decision | None]:
+    ) -> tuple[DecisionSource, float | None, Decision | None]:
         """Who decides now, at what price, and what was planned."""
         plan = self._plan
-        if plan is not None and self._time - plan.situation.time_s <= settings.stale_s:
+        if plan is not None and self._time - plan.request.time_s <= settings.stale_s:
             if settings.price is PriceSource.JOINT_PROGRAM:
-                return Rung.JOINT_PROGRAM, plan.decision.prices.token, plan.decision
-            return Rung.POLICY_MAP, plan.price(in_system), plan.decision
+                return DecisionSource.JOINT_PROGRAM, plan.decision.prices.token, plan.decision
+            return DecisionSource.POLICY_MAP, plan.price(in_system), plan.decision
         if self._stand_in is None or self._time - self._stand_in[0] >= min(settings.outer_s, settings.deadline_s):
             try:
                 plant = replace(self._plant, step_time=estimate.step_time)
-                decision = fallback.decide(self._quality, self._objective, estimate.load, plant)
+                decision = fallback.decide(self._tables, self._objective, estimate.load, plant)
                 self._stand_in = self._time, decision
             except (ValueError, ArithmeticError) as error:
                 self._failure = f"price bisection failed: {error}"
-                return Rung.SAFE_POINT, None, None
-        return Rung.PRICE_BISECTION, self._stand_in[1].prices.token, self._stand_in[1]
+                return DecisionSource.SAFE_POINT, None, None
+        return DecisionSource.PRICE_BISECTION, self._stand_in[1].prices.token, self._stand_in[1]
 
     def _steps(self, estimate: LoadEstimate, in_system: int) -> tuple[float, ...] | None:
         """How many decode steps each class's SLO leaves a request that comes now."""
         if not self._objective.slo_s:
             return None
         plant = replace(self._plant, step_time=estimate.step_time)
-        tokens = self._quality.tokens[np.arange(len(self._points)), list(self._points)]
+        tokens = self._tables.tokens[np.arange(len(self._points)), list(self._points)]
         usual = float((estimate.mix * estimate.work_ratio) @ tokens)
         return tuple(plant.steps_within(seconds, in_system, usual) for seconds in self._objective.slo_s)
 
@@ -318,7 +318,7 @@ class Controller:
         """Points as limits: the one place where they become so, and where none may be uncertified."""
         limits = []
         for k in points:
-            point = self._quality.points[k]
+            point = self._tables.points[k]
             threshold = None if point.threshold == NEVER else point.threshold
             budget = None if point.budget == self._profile.max_tokens else int(point.budget)
             assert (threshold, budget) in self._certified, f"({threshold}, {budget}) is not certified"
@@ -338,7 +338,7 @@ class Controller:
             said.append(f"the solver failed: {self._solves.error}")
         if waiting is not None and waiting > settings.deadline_s:
             said.append(f"the solver has not answered for {waiting:.1f} s")
-        if self._plan is not None and self._time - self._plan.situation.time_s > settings.stale_s:
+        if self._plan is not None and self._time - self._plan.request.time_s > settings.stale_s:
             said.append(f"the policy map is older than {settings.stale_s:g} s")
         if self._failure is not None and not self._failure.startswith("the controller"):
             said.append(self._failure)
@@ -348,21 +348,21 @@ class Controller:
         self,
         estimate: LoadEstimate,
         in_system: int,
-        rung: Rung,
+        source: DecisionSource,
         target: tuple[int, ...],
         *,
         price: float | None,
         slo_steps: tuple[float, ...] | None,
         decision: Decision | None,
         problems: tuple[str, ...],
-    ) -> ControllerState:
+    ) -> ControllerStatus:
         since, plan = self._waiting_since, self._plan
-        return ControllerState(
+        return ControllerStatus(
             time_s=self._time,
             classes=self._profile.classes,
             in_system=in_system,
             estimate=estimate,
-            rung=rung,
+            source=source,
             limits=self._named(self._points),
             target=self._named(target),
             price=price,
@@ -372,7 +372,7 @@ class Controller:
             solves=replace(
                 self._solves,
                 waiting_s=None if since is None else self._time - since,
-                age_s=None if plan is None else self._time - plan.situation.time_s,
+                age_s=None if plan is None else self._time - plan.request.time_s,
             ),
             rejected=self._estimator.rejected,
             jumps=self._jumps,
@@ -380,7 +380,7 @@ class Controller:
         )
 
 
-def _changed(asked: Situation, estimate: LoadEstimate, share: float) -> bool:
+def _changed(asked: SolveRequest, estimate: LoadEstimate, share: float) -> bool:
     """Whether the load is another by more than this share of what was solved for."""
     plant: Plant = asked.plant
     then = [asked.load.rate, *asked.load.work_ratio, plant.step_time.seconds(plant.max_batch, plant.context)]

@@ -22,8 +22,8 @@ import numpy as np
 from controller.planning.objective import Objective
 from controller.planning.plan import Plan
 from controller.selection import Held
-from controller.status import ControllerState, Rung
-from models.profile.tables import Profile
+from controller.status import ControllerStatus, DecisionSource
+from models.profile.tables import OperatingTables
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +107,9 @@ def old(path: Path, number: int) -> Path:
 
 
 def record(
-    state: ControllerState,
+    state: ControllerStatus,
     *,
-    quality: Profile,
+    tables: OperatingTables,
     before: Held | None,
     held: Held,
     elapsed_s: float,
@@ -120,7 +120,7 @@ def record(
     """What was decided and why. Lists are by class; a threshold above 1 is never probed for."""
     estimate, points = state.estimate, list(held.points)
     classes = np.arange(len(points))
-    demand = float(estimate.load.rates * estimate.work_ratio @ quality.tokens[classes, points])
+    demand = float(estimate.load.rates * estimate.work_ratio @ tables.tokens[classes, points])
     planned = state.decision
     said: dict[str, Any] = {
         "time_s": state.time_s,
@@ -130,21 +130,21 @@ def record(
         "work_ratio": estimate.work_ratio.tolist(),
         "step_time": [estimate.step_time.a, estimate.step_time.c, estimate.step_time.g],
         "n": state.in_system,
-        "rung": str(state.rung),
-        "failed": bool(state.problems) or state.rung not in (Rung.POLICY_MAP, Rung.JOINT_PROGRAM),
+        "rung": str(state.source),
+        "failed": bool(state.problems) or state.source not in (DecisionSource.POLICY_MAP, DecisionSource.JOINT_PROGRAM),
         "price": state.price,
         "floors": floors,
         "slo_steps": None if state.slo_steps is None else list(state.slo_steps),
         "elapsed_s": elapsed_s,
-        "before": None if before is None else asdict(before),
-        "held": asdict(held),
-        "threshold": [quality.points[k].threshold for k in points],
-        "budget": [quality.points[k].budget for k in points],
-        "accuracy": quality.accuracy[classes, points].tolist(),
+        "before": None if before is None else _held(before),
+        "held": _held(held),
+        "threshold": [tables.points[k].threshold for k in points],
+        "budget": [tables.points[k].budget for k in points],
+        "accuracy": tables.accuracy[classes, points].tolist(),
         "shed": planned.shed.tolist() if planned is not None else [0.0] * len(points),
         "demand": demand,
         "in_system": float(planned.in_system) if planned is not None else float(state.in_system),
-        "solve": state.solves.solved if state.rung is Rung.POLICY_MAP and plan is not None else None,
+        "solve": state.solves.solved if state.source is DecisionSource.POLICY_MAP and plan is not None else None,
         "solve_s": state.solves.solve_s or 0.0,
         "objective": asdict(objective),
         "problems": list(state.problems),
@@ -158,29 +158,33 @@ def record(
             "floor": prices.floor.tolist(),
             "threshold": prices.threshold.tolist(),
         }
-    if state.rung is Rung.POLICY_MAP and plan is not None:
-        situation = plan.situation
-        step, load = situation.plant.step_time, situation.load
+    if state.source is DecisionSource.POLICY_MAP and plan is not None:
+        request = plan.request
+        step, load = request.plant.step_time, request.load
         said["situation"] = {
             "rate": load.rate,
             "mix": load.mix.tolist(),
             "work_ratio": load.work_ratio.tolist(),
             "step_time": [step.a, step.c, step.g],
-            "max_batch": situation.plant.max_batch,
-            "context": situation.plant.context,
-            "cv2": situation.plant.cv2,
-            "rows": situation.rows,
-            "objective": asdict(situation.objective),
+            "max_batch": request.plant.max_batch,
+            "context": request.plant.context,
+            "cv2": request.plant.cv2,
+            "rows": request.rows,
+            "objective": asdict(request.objective),
         }
     return said
+
+
+def _held(held: Held) -> dict[str, Any]:
+    return {"target": held.target, "pace": held.threshold_now, "points": held.points}
 
 
 def held_of(said: Mapping[str, Any] | None) -> Held | None:
     """What was in force, from a record."""
     if said is None:
         return None
-    target, pace, points = (tuple(_sequence(said[name])) for name in ("target", "pace", "points"))
-    return Held(target=target, pace=pace, points=points)
+    target, thresholds, points = (tuple(_sequence(said[name])) for name in ("target", "pace", "points"))
+    return Held(target=target, threshold_now=thresholds, points=points)
 
 
 def _sequence(value: object) -> Sequence[Any]:

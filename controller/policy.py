@@ -66,7 +66,7 @@ class FixedPolicy:
         return self.fixed
 
 
-class Watcher(Protocol):
+class LoadObserver(Protocol):
     """Hears of arrivals, ends and steps, on the engine's thread: each call must return in microseconds."""
 
     def arrived(self, difficulty: str | None) -> None:
@@ -82,7 +82,7 @@ class Watcher(Protocol):
         """Time passes, s on the loop's clock, with so many requests queued or running; also while nothing runs."""
 
 
-class NumberWatcher:
+class QueueLengthObserver:
     """A Watcher to whom only the number in the system counts: what it hears between two ticks is nothing to it."""
 
     def arrived(self, difficulty: str | None) -> None:

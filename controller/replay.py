@@ -18,7 +18,7 @@ from controller.planning.objective import Objective
 from controller.planning.plan import price_at
 from controller.planning.policy_map import PolicyMapper
 from controller.selection import cheapest, choose, move
-from controller.status import Rung
+from controller.status import DecisionSource
 from models.profile.plant import Plant, StepTime
 from models.profile.profile import Profile
 
@@ -63,29 +63,29 @@ def read_decisions(path: Path) -> Iterator[dict[str, Any]]:
 
 def replay(profile: Profile, decisions: Iterator[dict[str, Any]]) -> Replayed:
     """Solve every situation again and look every price up again."""
-    quality = profile.quality()
+    tables = profile.tables()
     mappers: dict[tuple[Objective, int], PolicyMapper] = {}
     maps: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
     differing, worst, done = [], 0.0, 0
     for place, said in enumerate(decisions):
         done += 1
         objective = _objective(said["objective"])
-        if said["rung"] == Rung.SAFE_POINT:
-            target = cheapest(quality)
+        if said["rung"] == DecisionSource.SAFE_POINT:
+            target = cheapest(tables)
         else:
-            if said["rung"] == Rung.POLICY_MAP:
+            if said["rung"] == DecisionSource.POLICY_MAP:
                 situation = said["situation"]
                 key = json.dumps(situation, sort_keys=True)
                 if key not in maps:
                     wanted = _objective(situation["objective"]), int(situation["rows"])
                     if wanted not in mappers:
-                        mappers[wanted] = PolicyMapper(quality, wanted[0], rows=wanted[1], clock=lambda: 0.0)
+                        mappers[wanted] = PolicyMapper(tables, wanted[0], rows=wanted[1], clock=lambda: 0.0)
                     maps[key] = mappers[wanted].solve(_load(situation), _plant(situation)).price
                 price = price_at(maps[key].tolist(), said["n"])
                 worst = max(worst, abs(price - said["price"]) / max(abs(said["price"]), 1e-12))
             before = held_of(said["before"])
             target = choose(
-                quality,
+                tables,
                 objective,
                 price=said["price"],
                 work_ratio=np.array(said["work_ratio"]),
@@ -94,7 +94,7 @@ def replay(profile: Profile, decisions: Iterator[dict[str, Any]]) -> Replayed:
                 steps=said.get("slo_steps"),
             )
         held = move(
-            quality, objective, target=target, before=held_of(said["before"]), elapsed_s=float(said["elapsed_s"])
+            tables, objective, target=target, before=held_of(said["before"]), elapsed_s=float(said["elapsed_s"])
         )
         if held != held_of(said["held"]):
             differing.append(place)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.planning.objective import Objective
-from models.profile.tables import Profile, prune_hull
+from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
 
@@ -28,12 +28,12 @@ class Held:
     """What is in force; entries are by class, points are places in the profile's."""
 
     target: tuple[int, ...]  # what is wanted
-    pace: tuple[float, ...]  # how far thresholds have come on their way there
-    points: tuple[int, ...]  # what is handed out: the target's budget, the threshold nearest to the pace
+    threshold_now: tuple[float, ...]  # how far thresholds have come on their way there
+    points: tuple[int, ...]  # what is handed out: the target's budget, the threshold nearest to `threshold_now`
 
 
 def choose(
-    profile: Profile,
+    tables: OperatingTables,
     objective: Objective,
     *,
     price: float,
@@ -48,14 +48,14 @@ def choose(
     steps each class's SLO leaves a request.
     """
     chosen = []
-    for d in range(len(profile.classes)):
-        open_to = np.arange(len(profile.points))
+    for d in range(len(tables.classes)):
+        open_to = np.arange(len(tables.points))
         if floors and objective.accuracy_floors:
-            open_to = _enough(open_to, profile.accuracy[d], objective.accuracy_floors[d])
-        if steps is not None and profile.p95_steps is not None:
-            open_to = _enough(open_to, -work_ratio[d] * profile.p95_steps[d], -steps[d])
-        hull = open_to[prune_hull(profile.tokens[d, open_to], profile.accuracy[d, open_to])]
-        worth = profile.accuracy[d, hull] - max(price, 0.0) * work_ratio[d] * profile.tokens[d, hull]
+            open_to = _enough(open_to, tables.accuracy[d], objective.accuracy_floors[d])
+        if steps is not None and tables.p95_steps is not None:
+            open_to = _enough(open_to, -work_ratio[d] * tables.p95_steps[d], -steps[d])
+        hull = open_to[prune_hull(tables.tokens[d, open_to], tables.accuracy[d, open_to])]
+        worth = tables.accuracy[d, hull] - max(price, 0.0) * work_ratio[d] * tables.tokens[d, hull]
         best = int(worth.argmax())
         if before is not None and before[d] in hull:
             kept = int(np.flatnonzero(hull == before[d])[0])
@@ -72,21 +72,21 @@ def _enough(points: npt.NDArray[np.intp], of: Array, least: float) -> npt.NDArra
 
 
 def move(
-    profile: Profile, objective: Objective, *, target: tuple[int, ...], before: Held | None, elapsed_s: float
+    tables: OperatingTables, objective: Objective, *, target: tuple[int, ...], before: Held | None, elapsed_s: float
 ) -> Held:
     """Go towards `target`: budgets at once, thresholds by no more than `threshold_rate` a second."""
     if before is None:
-        return Held(target=target, pace=tuple(profile.points[k].threshold for k in target), points=target)
+        return Held(target=target, threshold_now=tuple(tables.points[k].threshold for k in target), points=target)
     reach = objective.threshold_rate * elapsed_s
-    pace, points = [], []
-    for k, now in zip(target, before.pace, strict=True):
-        wanted = profile.points[k]
-        pace.append(now + min(max(wanted.threshold - now, -reach), reach))
-        same = [j for j, point in enumerate(profile.points) if point.budget == wanted.budget]
-        points.append(min(same, key=lambda j: abs(profile.points[j].threshold - pace[-1])))
-    return Held(target=target, pace=tuple(pace), points=tuple(points))
+    thresholds, points = [], []
+    for k, now in zip(target, before.threshold_now, strict=True):
+        wanted = tables.points[k]
+        thresholds.append(now + min(max(wanted.threshold - now, -reach), reach))
+        same = [j for j, point in enumerate(tables.points) if point.budget == wanted.budget]
+        points.append(min(same, key=lambda j: abs(tables.points[j].threshold - thresholds[-1])))
+    return Held(target=target, threshold_now=tuple(thresholds), points=tuple(points))
 
 
-def cheapest(profile: Profile) -> tuple[int, ...]:
+def cheapest(tables: OperatingTables) -> tuple[int, ...]:
     """The point of fewest tokens on each class's hull."""
-    return tuple(int(prune_hull(*tables)[0]) for tables in zip(profile.tokens, profile.accuracy, strict=True))
+    return tuple(int(prune_hull(*pair)[0]) for pair in zip(tables.tokens, tables.accuracy, strict=True))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from controller.estimation.estimator import EstimatorSettings
-from controller.planning.objective import Wishes
+from controller.planning.objective import ObjectiveSettings
 from models.files.strict_yaml import ConfigError, read
 
 
@@ -33,7 +33,7 @@ class ControllerSettings:
     gap_s: float = 30.0  # look-ups further apart than this are a jump of the clock, which tells nothing of the load
     rows: int = 64  # of the policy map: requests in the system
     price: PriceSource = PriceSource.POLICY_MAP
-    objective: Wishes = field(default_factory=Wishes)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     estimator: EstimatorSettings = field(default_factory=EstimatorSettings)
 
     def __post_init__(self) -> None:

@@ -7,17 +7,17 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from controller.planning.plan import Plan, Situation
+from controller.planning.plan import Plan, SolveRequest
 
 log = logging.getLogger(__name__)
 
 
 class SolverThread:
-    """See `controller.planning.plan.Solver`. A situation asked while another is solved replaces any that waits."""
+    """See `controller.planning.plan.Solver`. A request asked while another is solved replaces any that waits."""
 
-    def __init__(self, solve: Callable[[Situation], Plan]) -> None:
+    def __init__(self, solve: Callable[[SolveRequest], Plan]) -> None:
         self._solve = solve
-        self._waiting: deque[Situation] = deque(maxlen=1)
+        self._waiting: deque[SolveRequest] = deque(maxlen=1)
         self._answers: deque[Plan | Exception] = deque(maxlen=1)
         self._work = threading.Event()
         self._closing = False
@@ -33,10 +33,10 @@ class SolverThread:
         self._closing = True
         self._work.set()
 
-    def ask(self, situation: Situation) -> None:
+    def ask(self, request: SolveRequest) -> None:
         if self._thread is None:
             self.start()
-        self._waiting.append(situation)  # the latest wins
+        self._waiting.append(request)  # the latest wins
         self._work.set()
 
     def answer(self) -> Plan | Exception | None:

@@ -10,7 +10,7 @@ from controller.planning.decision import Decision
 from controller.policy import Limits
 
 
-class Rung(StrEnum):
+class DecisionSource(StrEnum):
     """Who decided: each stands in where the one before it cannot."""
 
     POLICY_MAP = "policy map"  # the last one solved
@@ -33,14 +33,14 @@ class Solves:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ControllerState:
+class ControllerStatus:
     """Lists are by class, in the profile's order."""
 
     time_s: float  # that the controller has run, jumps of the clock left out
     classes: tuple[str, ...]
     in_system: int
     estimate: LoadEstimate
-    rung: Rung
+    source: DecisionSource
     limits: tuple[Limits, ...]
     target: tuple[Limits, ...]  # where the rate limit lets thresholds go
     price: float | None  # of a token, now, correct answers; None at the safe point

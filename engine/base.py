@@ -196,7 +196,7 @@ Event: TypeAlias = Started | Tokens | Probed | Finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class EngineLoad:
     """Exact counts of what the engine holds now; cells are tokens of KV cache."""
 
     running: int
@@ -250,5 +250,5 @@ class Engine(Protocol):
     def cancel(self, sequence: SequenceId) -> None:
         """End a sequence at once, without an event, and free its memory. Unknown or ended ones are ignored."""
 
-    def load(self) -> Load:
+    def load(self) -> EngineLoad:
         """What the engine holds now."""

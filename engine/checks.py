@@ -15,7 +15,7 @@ class Named(Protocol):
     def id(self) -> ProbeId: ...
 
 
-class Decoding(Protocol):
+class DecodingSequence(Protocol):
     """What the checks read of a sequence that decodes."""
 
     @property
@@ -39,7 +39,7 @@ def check_request(request: Request, *, max_tokens: int, vocabulary: int) -> None
     check_tokens(request.prompt, "the prompt", vocabulary)
 
 
-def check_fork(state: Decoding, spec: ProbeSpec, *, back: int, vocabulary: int) -> None:
+def check_fork(state: DecodingSequence, spec: ProbeSpec, *, back: int, vocabulary: int) -> None:
     """Raises SequenceError, CapacityError or TokenError where a sequence cannot be probed like this."""
     if state.probe is not None:
         raise SequenceError(f"sequence {state.id} is being probed already, by probe {state.probe.id}")
@@ -53,7 +53,7 @@ def check_fork(state: Decoding, spec: ProbeSpec, *, back: int, vocabulary: int) 
 
 
 def check_adoption(
-    state: Decoding, path: Sequence[int], keep: int, then: Sequence[int], *, after: int, vocabulary: int
+    state: DecodingSequence, path: Sequence[int], keep: int, then: Sequence[int], *, after: int, vocabulary: int
 ) -> None:
     """Raises SequenceError, CapacityError or TokenError where a sequence cannot go on from a probe's path like this.
 
@@ -72,7 +72,7 @@ def check_tokens(tokens: Sequence[int], what: str, vocabulary: int) -> None:
         raise TokenError(f"{what} has token {token}, must lie in 0…{vocabulary - 1}")
 
 
-def check_room(state: Decoding, new_tokens: int) -> None:
+def check_room(state: DecodingSequence, new_tokens: int) -> None:
     """Raises CapacityError for more new tokens than the sequence may have."""
     limit = state.request.max_new_tokens
     if new_tokens > limit:

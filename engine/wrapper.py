@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.base import Engine, Event, Load, ProbeId, ProbeSpec, Request, SequenceId
+from engine.base import Engine, EngineLoad, Event, ProbeId, ProbeSpec, Request, SequenceId
 
 
 class EngineWrapper:
@@ -41,5 +41,5 @@ class EngineWrapper:
     def cancel(self, sequence: SequenceId) -> None:
         self.engine.cancel(sequence)
 
-    def load(self) -> Load:
+    def load(self) -> EngineLoad:
         return self.engine.load()

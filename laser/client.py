@@ -17,7 +17,7 @@ class AskError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Thought:
+class ThoughtPiece:
     """A piece of the thought."""
 
     text: str
@@ -38,7 +38,7 @@ class End:
     laser: dict[str, Any]
 
 
-Piece: TypeAlias = Thought | Answer | End
+Piece: TypeAlias = ThoughtPiece | Answer | End
 
 
 def ask(url: str, question: str, key: str | None = None) -> Iterator[Piece]:
@@ -109,7 +109,7 @@ def _pieces(lines: Iterator[str], base: str) -> Iterator[Piece]:
             delta = choice.get("delta", {})
             thought = delta.get("reasoning") or delta.get("reasoning_content")
             if thought:
-                yield Thought(text=thought)
+                yield ThoughtPiece(text=thought)
             if delta.get("content"):
                 yield Answer(text=delta["content"])
             if choice.get("finish_reason"):

@@ -20,7 +20,7 @@ class ServerError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class ServerProcess:
     """A server that runs."""
 
     url: str
@@ -28,7 +28,9 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(arguments: Sequence[str], log: Path | None = None, *, module: str = "laser") -> AsyncIterator[Served]:
+async def serving(
+    arguments: Sequence[str], log: Path | None = None, *, module: str = "laser"
+) -> AsyncIterator[ServerProcess]:
     """Start `python -m module` with these arguments, and end it with the block; its standard error goes to `log`.
 
     Raises ServerError if it does not start, or has ended in between.
@@ -46,7 +48,7 @@ async def serving(arguments: Sequence[str], log: Path | None = None, *, module: 
         ready = re.search(r"is ready at (http://\S+)", (await server.stdout.readline()).decode())
         if ready is None:
             raise ServerError(f"{module} serve did not start: {_last_words(log)}")
-        yield Served(url=ready[1], pid=server.pid)
+        yield ServerProcess(url=ready[1], pid=server.pid)
         if server.returncode is not None:
             raise ServerError(f"{module} serve has ended with {server.returncode}: {_last_words(log)}")
     finally:

@@ -16,7 +16,7 @@ from controller.load import Load
 from controller.planning.decision import Decision, Prices, Slack, served
 from controller.planning.objective import Objective
 from models.profile.plant import Plant
-from models.profile.tables import Profile
+from models.profile.tables import OperatingTables
 
 Array = npt.NDArray[np.float64]
 
@@ -27,14 +27,14 @@ class _Choice:
     demand: float  # tokens/s
 
 
-def decide(profile: Profile, objective: Objective, load: Load, plant: Plant) -> Decision:
+def decide(tables: OperatingTables, objective: Objective, load: Load, plant: Plant) -> Decision:
     """The decision of the least token price that pays for its waiting and keeps demand within max_load."""
-    if len(load.mix) != len(profile.classes):
-        raise ValueError(f"mix has {len(load.mix)} classes, the profile {len(profile.classes)}: must be as many")
+    if len(load.mix) != len(tables.classes):
+        raise ValueError(f"mix has {len(load.mix)} classes, the profile {len(tables.classes)}: must be as many")
     rates = np.maximum(load.rates, objective.min_rate)
-    column = np.ones((len(profile.classes), 1))
-    tokens = load.work_ratio[:, None] * np.hstack([profile.shed_tokens * column, profile.tokens])
-    accuracy = np.hstack([-objective.shed_penalty * column, profile.accuracy])
+    column = np.ones((len(tables.classes), 1))
+    tokens = load.work_ratio[:, None] * np.hstack([tables.shed_tokens * column, tables.tokens])
+    accuracy = np.hstack([-objective.shed_penalty * column, tables.accuracy])
     bound = objective.max_load * plant.capacity
 
     def chosen(price: float) -> _Choice:
@@ -63,7 +63,7 @@ def decide(profile: Profile, objective: Objective, load: Load, plant: Plant) -> 
     planned = share_low * dear.demand + (1.0 - share_low) * cheap.demand
     over = max(0.0, planned / plant.capacity - objective.max_load)
     waiting = objective.latency_weight * plant.slope(min(planned, bound))
-    means, none = served(profile, mixture[:, 1:]), np.zeros(len(profile.classes))
+    means, none = served(tables, mixture[:, 1:]), np.zeros(len(tables.classes))
 
     def in_system(demand: float) -> float:  # beyond the bound by the tangent there
         return plant.in_system(min(demand, bound)) + plant.slope(bound) * max(0.0, demand - bound)

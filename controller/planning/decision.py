@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.profile.tables import Profile, prune_hull
+from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
 
@@ -53,7 +53,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Served:
+class MixtureMeans:
     """What becomes of the requests that are not turned away, by class: means over the mixture."""
 
     threshold: Array
@@ -61,13 +61,13 @@ class Served:
     accuracy: Array
 
 
-def served(profile: Profile, mixture: Array) -> Served:
+def served(tables: OperatingTables, mixture: Array) -> MixtureMeans:
     """Means over a mixture [class, point]; a class of which nothing is served gets its cheapest point."""
     share = mixture.sum(axis=1, keepdims=True)
-    cheapest = [prune_hull(profile.tokens[d], profile.accuracy[d])[0] for d in range(len(profile.classes))]
+    cheapest = [prune_hull(tables.tokens[d], tables.accuracy[d])[0] for d in range(len(tables.classes))]
     of_served = np.where(share > 0.0, mixture / np.where(share > 0.0, share, 1.0), np.eye(mixture.shape[1])[cheapest])
-    return Served(
-        threshold=of_served @ np.array([point.threshold for point in profile.points]),
-        budget=of_served @ np.array([point.budget for point in profile.points]),
-        accuracy=(of_served * profile.accuracy).sum(axis=1),
+    return MixtureMeans(
+        threshold=of_served @ np.array([point.threshold for point in tables.points]),
+        budget=of_served @ np.array([point.budget for point in tables.points]),
+        accuracy=(of_served * tables.accuracy).sum(axis=1),
     )

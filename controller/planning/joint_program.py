@@ -26,26 +26,26 @@ from controller.planning.decision import Decision, Prices, Slack, served
 from controller.planning.objective import Objective
 from controller.planning.solving import SOLVERS, optimum
 from models.profile.plant import Lines, Plant
-from models.profile.tables import Profile, prune_hull
+from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
 
 
 class Optimizer:
-    """The program of one profile, compiled once. For one thread at a time."""
+    """The program for one profile's tables, compiled once. For one thread at a time."""
 
     def __init__(
         self,
-        profile: Profile,
+        tables: OperatingTables,
         objective: Objective,
         *,
         clock: Callable[[], float],
         solvers: tuple[str, ...] = SOLVERS,
     ) -> None:
         floors = objective.accuracy_floors
-        if floors and len(floors) != len(profile.classes):
-            raise ValueError(f"accuracy_floors has {len(floors)} entries, must have {len(profile.classes)} or none")
-        self.profile = profile
+        if floors and len(floors) != len(tables.classes):
+            raise ValueError(f"accuracy_floors has {len(floors)} entries, must have {len(tables.classes)} or none")
+        self.tables = tables
         self.objective = objective
         self._clock = clock
         self._solvers = solvers
@@ -55,19 +55,19 @@ class Optimizer:
         # further than the cheapest point does.
         columns: list[tuple[int, int]] = []
         tokens, accuracy, thresholds, budgets = [], [], [], []
-        for d in range(len(profile.classes)):
-            hull = prune_hull(profile.tokens[d], profile.accuracy[d])
+        for d in range(len(tables.classes)):
+            hull = prune_hull(tables.tokens[d], tables.accuracy[d])
             for k in (-1, *hull):
-                point = profile.points[hull[0] if k < 0 else k]
+                point = tables.points[hull[0] if k < 0 else k]
                 columns.append((d, int(k)))
-                tokens.append(profile.shed_tokens if k < 0 else profile.tokens[d, k])
-                accuracy.append(-objective.shed_penalty if k < 0 else profile.accuracy[d, k])
+                tokens.append(tables.shed_tokens if k < 0 else tables.tokens[d, k])
+                accuracy.append(-objective.shed_penalty if k < 0 else tables.accuracy[d, k])
                 thresholds.append(point.threshold)
                 budgets.append(point.budget)
         self._class, self._point = np.array(columns).T
         self._tokens, self._accuracy = np.array(tokens), np.array(accuracy)
         self._thresholds, self._budgets = np.array(thresholds), np.array(budgets)
-        self._membership = np.equal.outer(np.arange(len(profile.classes)), self._class).astype(np.float64)
+        self._membership = np.equal.outer(np.arange(len(tables.classes)), self._class).astype(np.float64)
         self._compile()
 
     @property
@@ -80,9 +80,9 @@ class Optimizer:
 
         Raises SolverError if no solver finds it.
         """
-        if len(load.mix) != len(self.profile.classes):
+        if len(load.mix) != len(self.tables.classes):
             raise ValueError(
-                f"mix has {len(load.mix)} classes, the profile {len(self.profile.classes)}: must be as many"
+                f"mix has {len(load.mix)} classes, the profile {len(self.tables.classes)}: must be as many"
             )
         if not (math.isfinite(elapsed_s) and elapsed_s >= 0.0):
             raise ValueError(f"elapsed_s is {elapsed_s} s, must be finite and at least 0")
@@ -92,7 +92,7 @@ class Optimizer:
         return self._decision(load, plant, solver, self._clock() - started)
 
     def _compile(self) -> None:
-        objective, classes, columns = self.objective, len(self.profile.classes), len(self._class)
+        objective, classes, columns = self.objective, len(self.tables.classes), len(self._class)
         top_budget = max(float(self._budgets.max()), 1.0)
         shares = self._membership
         self._gain = cp.Parameter(columns)  # (λ_d/Λ)·Q
@@ -170,15 +170,15 @@ class Optimizer:
             self._highest.value = np.minimum(previous.threshold + reach, self._thresholds.max())
 
     def _decision(self, load: Load, plant: Plant, solver: str, solve_s: float) -> Decision:
-        shares, classes = self._membership, len(self.profile.classes)
+        shares, classes = self._membership, len(self.tables.classes)
         x = np.maximum(_value(self._x), 0.0)
         x[x < 1e-6] = 0.0  # an interior point leaves crumbs
         x /= (shares @ x)[self._class]
         serving = self._point >= 0
-        mixture = np.zeros((classes, len(self.profile.points)))
+        mixture = np.zeros((classes, len(self.tables.points)))
         mixture[self._class[serving], self._point[serving]] = x[serving]
         share = mixture.sum(axis=1)
-        means = served(self.profile, mixture)
+        means = served(self.tables, mixture)
         demand = float((load.rates * load.work_ratio)[self._class] * self._tokens @ x)
         lines, capacity, total = self._tangents(plant), plant.capacity, self._rates(load).sum()
         per_token = total / capacity  # from correct answers per request and load to correct answers per token

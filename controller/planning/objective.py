@@ -11,7 +11,7 @@ THRESHOLD_WAY = 0.6  # confidence that a class's mean threshold may move meanwhi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class ObjectiveSettings:
     """What is wanted, in correct answers; the penalties are for what can't always be had.
 
     What is None depends on how long the model's replies take: a second is much to those who wait for two, and little
@@ -64,7 +64,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Objective(Wishes):
+class Objective(ObjectiveSettings):
     """Wishes that leave nothing open."""
 
     latency_weight: float = 1e-3

@@ -13,7 +13,7 @@ from models.profile.plant import Plant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Situation:
+class SolveRequest:
     """What is to be solved for."""
 
     number: int  # grows with each
@@ -28,7 +28,7 @@ class Situation:
 class Plan:
     """Both programs' solutions: prices to look up, and what the mean over all states comes to."""
 
-    situation: Situation
+    request: SolveRequest
     prices: tuple[float, ...]  # correct answers that a token costs the others, with 1, 2, … requests in the system
     decision: Decision  # the joint optimum: floors, shadow prices, expected accuracy and load
     solve_s: float
@@ -47,7 +47,7 @@ def price_at(prices: Sequence[float], in_system: int) -> float:
 class Solver(Protocol):
     """Takes situations and gives plans, without ever keeping its caller waiting."""
 
-    def ask(self, situation: Situation) -> None:
+    def ask(self, request: SolveRequest) -> None:
         """Solve this as soon as may be; one that still waits is forgotten."""
 
     def answer(self) -> Plan | Exception | None:

@@ -11,32 +11,32 @@ from collections.abc import Callable
 from controller.planning.decision import Decision
 from controller.planning.joint_program import Optimizer
 from controller.planning.objective import Objective
-from controller.planning.plan import Plan, Situation
+from controller.planning.plan import Plan, SolveRequest
 from controller.planning.policy_map import PolicyMapper
-from models.profile.tables import Profile
+from models.profile.tables import OperatingTables
 
 
 class Planner:
-    """Both programs of one profile, compiled again only when the objective changes. For one thread at a time."""
+    """Both programs for one profile's tables, compiled anew when the objective changes. For one thread at a time."""
 
-    def __init__(self, profile: Profile, *, clock: Callable[[], float]) -> None:
-        self._profile = profile
+    def __init__(self, tables: OperatingTables, *, clock: Callable[[], float]) -> None:
+        self._tables = tables
         self._clock = clock
         self._compiled: tuple[Objective, int, Optimizer, PolicyMapper] | None = None
         self._previous: tuple[float, Decision] | None = None
 
-    def __call__(self, situation: Situation) -> Plan:
+    def __call__(self, request: SolveRequest) -> Plan:
         """Raises SolverError if no solver finds a solution."""
         started = self._clock()
-        optimizer, mapper = self._programs(situation.objective, situation.rows)
-        found = mapper.solve(situation.load, situation.plant)
-        then, previous = self._previous or (situation.time_s, None)
+        optimizer, mapper = self._programs(request.objective, request.rows)
+        found = mapper.solve(request.load, request.plant)
+        then, previous = self._previous or (request.time_s, None)
         decision = optimizer.solve(
-            situation.load, situation.plant, previous=previous, elapsed_s=max(0.0, situation.time_s - then)
+            request.load, request.plant, previous=previous, elapsed_s=max(0.0, request.time_s - then)
         )
-        self._previous = situation.time_s, decision
+        self._previous = request.time_s, decision
         return Plan(
-            situation=situation,
+            request=request,
             prices=tuple(float(price) for price in found.price),
             decision=decision,
             solve_s=self._clock() - started,
@@ -47,8 +47,8 @@ class Planner:
             self._compiled = (
                 objective,
                 rows,
-                Optimizer(self._profile, objective, clock=self._clock),
-                PolicyMapper(self._profile, objective, rows=rows, clock=self._clock),
+                Optimizer(self._tables, objective, clock=self._clock),
+                PolicyMapper(self._tables, objective, rows=rows, clock=self._clock),
             )
             self._previous = None
         return self._compiled[2:]

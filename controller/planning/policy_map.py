@@ -26,7 +26,7 @@ from controller.load import Load
 from controller.planning.objective import Objective
 from controller.planning.solving import SOLVERS, optimum
 from models.profile.plant import Plant
-from models.profile.tables import Profile, prune_hull
+from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
 
@@ -40,13 +40,13 @@ class Ladder:
     accuracy: Array
 
 
-def ladder(profile: Profile, load: Load) -> Ladder:
+def ladder(tables: OperatingTables, load: Load) -> Ladder:
     """The levels of this load's mix, from every class at its cheapest hull point to each at its most accurate."""
-    hulls = [prune_hull(*tables) for tables in zip(profile.tokens, profile.accuracy, strict=True)]
+    hulls = [prune_hull(*pair) for pair in zip(tables.tokens, tables.accuracy, strict=True)]
     steps = []  # accuracy gained per token, class
     for d, hull in enumerate(hulls):
-        tokens = load.work_ratio[d] * profile.tokens[d, hull]
-        steps += [(gain, d) for gain in np.diff(profile.accuracy[d, hull]) / np.diff(tokens)]
+        tokens = load.work_ratio[d] * tables.tokens[d, hull]
+        steps += [(gain, d) for gain in np.diff(tables.accuracy[d, hull]) / np.diff(tokens)]
     climbs = [d for _, d in sorted(steps, key=lambda step: -step[0])]
     rungs = np.zeros((len(climbs) + 1, len(hulls)), dtype=np.intp)
     for level, d in enumerate(climbs, start=1):
@@ -56,8 +56,8 @@ def ladder(profile: Profile, load: Load) -> Ladder:
     classes = np.arange(len(hulls))
     return Ladder(
         points=points,
-        tokens=(profile.tokens * load.work_ratio[:, None])[classes, points] @ load.mix,
-        accuracy=profile.accuracy[classes, points] @ load.mix,
+        tokens=(tables.tokens * load.work_ratio[:, None])[classes, points] @ load.mix,
+        accuracy=tables.accuracy[classes, points] @ load.mix,
     )
 
 
@@ -82,11 +82,11 @@ class PolicyMap:
 
 
 class PolicyMapper:
-    """The program of one profile, compiled once for tables of a fixed length. For one thread at a time."""
+    """The program for one profile's tables, compiled once for tables of a fixed length. For one thread at a time."""
 
     def __init__(
         self,
-        profile: Profile,
+        tables: OperatingTables,
         objective: Objective,
         *,
         rows: int = 64,
@@ -95,12 +95,12 @@ class PolicyMapper:
     ) -> None:
         if rows < 2:
             raise ValueError(f"rows is {rows}, must be at least 2")
-        self.profile = profile
+        self.tables = tables
         self.objective = objective
         self.rows = rows
         self._clock = clock
         self._solvers = solvers
-        levels = 1 + sum(len(prune_hull(*tables)) - 1 for tables in zip(profile.tokens, profile.accuracy, strict=True))
+        levels = 1 + sum(len(prune_hull(*pair)) - 1 for pair in zip(tables.tokens, tables.accuracy, strict=True))
         # Time is counted in mean times between arrivals, so that rates are per arrival and the value is per request.
         self._service = cp.Parameter((rows, levels), nonneg=True)  # R_n / (λ·W_k)
         self._reward = cp.Parameter((rows, levels))
@@ -120,12 +120,12 @@ class PolicyMapper:
 
     def solve(self, load: Load, plant: Plant) -> PolicyMap:
         """The table for this load. Raises SolverError if no solver finds it."""
-        if len(load.mix) != len(self.profile.classes):
+        if len(load.mix) != len(self.tables.classes):
             raise ValueError(
-                f"mix has {len(load.mix)} classes, the profile {len(self.profile.classes)}: must be as many"
+                f"mix has {len(load.mix)} classes, the profile {len(self.tables.classes)}: must be as many"
             )
         started = self._clock()
-        levels, rate = ladder(self.profile, load), max(load.rate, self.objective.min_rate)
+        levels, rate = ladder(self.tables, load), max(load.rate, self.objective.min_rate)
         n = np.arange(1.0, self.rows + 1.0)
         decoded = np.array([plant.rate(int(here)) for here in n]) / rate  # tokens per arrival
         waiting = np.asarray(self.objective.latency_weight / rate * n, dtype=np.float64)
@@ -140,11 +140,11 @@ class PolicyMapper:
         level = (levels.accuracy - price[:, None] * levels.tokens).argmax(axis=1)
         points = levels.points[level]
         return PolicyMap(
-            classes=self.profile.classes,
+            classes=self.tables.classes,
             price=price,
             level=level,
-            threshold=np.array([point.threshold for point in self.profile.points])[points],
-            budget=np.array([point.budget for point in self.profile.points])[points],
+            threshold=np.array([point.threshold for point in self.tables.points])[points],
+            budget=np.array([point.budget for point in self.tables.points])[points],
             value=value,
             in_system=float(shares @ n),
             turned_away=float(shares[-1]),

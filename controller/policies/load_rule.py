@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controller.policy import Limits, NumberWatcher
+from controller.policy import Limits, QueueLengthObserver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class LoadRuleSettings:
                 raise ValueError(f"{name} is {value}, must be finite and above 0")
 
 
-class LoadRule(NumberWatcher):
+class LoadRule(QueueLengthObserver):
     """A Policy and a Watcher."""
 
     def __init__(self, thresholds: Sequence[float], settings: LoadRuleSettings) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from controller.policy import Limits, NumberWatcher
+from controller.policy import Limits, QueueLengthObserver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Row:
     budget: int | None  # thinking tokens; None: no budget
 
 
-class LoadTable(NumberWatcher):
+class LoadTable(QueueLengthObserver):
     """A Policy and a Watcher."""
 
     def __init__(self, rows: Sequence[Row]) -> None:

@@ -10,7 +10,7 @@ from controller.policies import PolicyName
 from controller.policies.load_rule import LoadRule, LoadRuleSettings
 from controller.policies.load_table import LoadTable, spread
 from controller.policies.restricted import budgets_only, thresholds_only, within_risk
-from controller.policy import FixedPolicy, Limits, Policy, Watcher
+from controller.policy import FixedPolicy, Limits, LoadObserver, Policy
 from models.profile.profile import Profile, ProfileError
 
 DEFAULT_THRESHOLD = 0.9
@@ -88,7 +88,7 @@ class Made:
     """A policy, and who watches the loop for it."""
 
     policy: Policy
-    watcher: Watcher | None = None
+    observer: LoadObserver | None = None
 
 
 def make_policy(
@@ -108,7 +108,7 @@ def make_policy(
         adaptive = LoadRule(_unbudgeted(basis), LoadRuleSettings(scale=max_batch / 2.0))
     else:
         adaptive = LoadTable(spread(basis.budgets, max_batch))
-    return Made(policy=adaptive, watcher=adaptive)
+    return Made(policy=adaptive, observer=adaptive)
 
 
 def profile_of(spec: PolicySpec, profile: Profile | None) -> Profile:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from controller.policy import Limits
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Channel, Reply
-from controller.serving.request import ExitReason, Observer, Outcome, ReasoningRequest, RequestId, Sink, Thought
-from controller.serving.status import Running, Stage
+from controller.serving.request import ExitReason, Outcome, ProbeObserver, ReasoningRequest, RequestId, Sink, Thought
+from controller.serving.status import RunningRequest, Stage
 from engine.base import FinishReason, ProbeId, SequenceId
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Live:
+class ActiveRequest:
     """A request between submission and outcome.
 
     Thought tokens are released to the reply once no probe can withdraw them any more.
@@ -22,7 +22,7 @@ class Live:
     id: RequestId
     request: ReasoningRequest
     sink: Sink
-    observe: Observer | None
+    observe: ProbeObserver | None
     reply: Reply
     submitted_s: float
     landing: tuple[int, ...]  # what closes the thought where it is cut
@@ -83,9 +83,9 @@ class Live:
         """Tokens computed for it, its prompt's included."""
         return 0 if self.started_s is None else self.prompt_tokens + self.rows
 
-    def running(self, now: float) -> Running:
+    def running(self, now: float) -> RunningRequest:
         """What is shown of it."""
-        return Running(
+        return RunningRequest(
             number=self.id,
             difficulty=self.request.difficulty,
             stage=self.stage,

@@ -13,23 +13,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 
-from controller.policy import Policy, Watcher
-from controller.serving.active import Live
+from controller.policy import LoadObserver, Policy
+from controller.serving.active import ActiveRequest
 from controller.serving.admission import Admission, AdmissionLimits, QueueState
 from controller.serving.fair_queue import Claim
 from controller.serving.pace import Pace
 from controller.serving.repetition import LoopDetection
 from controller.serving.reply import Reply
-from controller.serving.request import ExitReason, Observer, ReasoningRequest, RequestId, Sink
-from controller.serving.status import Ended, View
-from controller.serving.thought import Steering
+from controller.serving.request import ExitReason, ProbeObserver, ReasoningRequest, RequestId, Sink
+from controller.serving.status import EndedRequest, LoopStatus
+from controller.serving.thought import ThoughtControl
 from engine.base import (
     CapacityError,
     Engine,
+    EngineLoad,
     Event,
     Finished,
     FinishReason,
-    Load,
     Probed,
     Request,
     SequenceId,
@@ -60,7 +60,7 @@ class ServingLoop:
         stop_tokens: frozenset[int],
         clock: Callable[[], float],
         score: Score | None = None,  # None: the thinking format's
-        watcher: Watcher | None = None,
+        observer: LoadObserver | None = None,
         admission: AdmissionLimits | None = None,  # None: everything goes to the engine at once
         loops: LoopDetection | None = None,  # None: thoughts may go round in circles
     ) -> None:
@@ -70,10 +70,10 @@ class ServingLoop:
         self._stop_tokens = stop_tokens
         self._clock = clock
         self._ids = count(1)
-        self._requests: dict[RequestId, Live] = {}  # that wait or run
-        self._live: dict[SequenceId, Live] = {}  # that the engine has
+        self._requests: dict[RequestId, ActiveRequest] = {}  # that wait or run
+        self._running: dict[SequenceId, ActiveRequest] = {}  # that the engine has
         self._pace = Pace()
-        self._steering = Steering(
+        self._thoughts = ThoughtControl(
             engine=engine,
             tokenizer=tokenizer,
             thinking=thinking,
@@ -83,7 +83,7 @@ class ServingLoop:
             pace=self._pace,
             loops=loops,
         )
-        self._admission: Admission[Live] = Admission(admission or AdmissionLimits(), self._pace)
+        self._admission: Admission[ActiveRequest] = Admission(admission or AdmissionLimits(), self._pace)
         self._queue = QueueState()
         self._load = engine.load()
         self._queue_moved = False
@@ -92,14 +92,14 @@ class ServingLoop:
         self._steps = 0  # of the engine
         self._ticked_s: float | None = None  # when the last step began, if there was work since
         self._arrived = self._finished = 0
-        self._ended: deque[Ended] = deque(maxlen=ENDED)
-        self._watcher = watcher
-        self._watched_step: tuple[float, int, float] | None = None  # when a pure decode step began, batch and context
+        self._ended: deque[EndedRequest] = deque(maxlen=ENDED)
+        self._observer = observer
+        self._pure_step: tuple[float, int, float] | None = None  # when a pure decode step began, batch and context
 
     @property
-    def watched(self) -> bool:
+    def observed(self) -> bool:
         """Whether somebody wants to hear of time that passes, even while nothing runs."""
-        return self._watcher is not None
+        return self._observer is not None
 
     @property
     def busy(self) -> bool:
@@ -112,35 +112,35 @@ class ServingLoop:
         return self._queue
 
     @property
-    def load(self) -> Load:
+    def load(self) -> EngineLoad:
         """What the engine held when the queue moved last. From any thread."""
         return self._load
 
     @property
     def room(self) -> int:
         """The most tokens that a prompt and its reply may have together."""
-        return self._engine.max_tokens - self._steering.probe_room - len(self._thinking.landing)
+        return self._engine.max_tokens - self._thoughts.probe_room - len(self._thinking.landing)
 
     def room_for(self, landing: Sequence[int] | None) -> int:
         """The same where a thought is closed with these tokens; None: with the thinking format's."""
         own = self._thinking.landing
         return self.room - max(0, len(own if landing is None else landing) - len(own))
 
-    def view(self) -> View:
+    def status(self) -> LoopStatus:
         """What runs and what has ended lately."""
         now, load, queue = self._clock(), self._engine.load(), self._queue
-        return View(
+        return LoopStatus(
             at_s=now,
             load=replace(load, waiting=len(self._requests) - load.running),
             drain_s=queue.drain_s,
             turned_away=queue.turned_away,
             arrived=self._arrived,
             finished=self._finished,
-            running=tuple(live.running(now) for live in self._requests.values()),
+            running=tuple(active.running(now) for active in self._requests.values()),
             ended=tuple(self._ended),
         )
 
-    def submit(self, request: ReasoningRequest, sink: Sink, observe: Observer | None = None) -> RequestId:
+    def submit(self, request: ReasoningRequest, sink: Sink, observe: ProbeObserver | None = None) -> RequestId:
         """Queue a request; its deltas and, last, its outcome go to `sink`, the probes of its thought to `observe`.
 
         Raises CapacityError if it can never fit, Overloaded if it is to come back later. One of another tenant's that
@@ -154,17 +154,17 @@ class ServingLoop:
                 f"the prompt has {len(request.prompt)} tokens and max_tokens is {request.max_tokens}: "
                 f"together {tokens}, must be at most {room}"
             )
-        if self._watcher is not None:
-            self._watcher.arrived(request.difficulty)  # one that is turned away, too, is load
+        if self._observer is not None:
+            self._observer.arrived(request.difficulty)  # one that is turned away, too, is load
         self._arrived += 1
         now = self._clock()
-        cells = tokens + (self._steering.probe_room + len(landing) if request.thinking else 0)
+        cells = tokens + (self._thoughts.probe_room + len(landing) if request.thinking else 0)
         expected = min(request.max_tokens, self._pace.rows or request.max_tokens)
         claim = replace(request.claim, cost=len(request.prompt) + expected)
         self._admit(now)  # for there may be room since the last step
         self._make_way(claim, cells, request.ttft_s)
         answer_room = min(self._thinking.format.answer_reserve, request.max_tokens // 2)
-        live = Live(
+        active = ActiveRequest(
             id=RequestId(next(self._ids)),
             request=request,
             sink=sink,
@@ -172,56 +172,56 @@ class ServingLoop:
             reply=Reply(emit=sink, decoder=self._tokenizer.stream, thinking=request.thinking, stop=request.stop),
             submitted_s=now,
             landing=landing,
-            budget_cap=self._steering.budget_cap(request, landing, answer_room),
+            budget_cap=self._thoughts.budget_cap(request, landing, answer_room),
             answer_room=answer_room,
             prompt_tokens=len(request.prompt),
             cells=cells,
             claim=claim,
         )
-        self._requests[live.id] = live
-        if live.deadline_s is not None:
-            self._soonest_s = min(self._soonest_s, live.deadline_s)
-        self._admission.push(live, claim)
+        self._requests[active.id] = active
+        if active.deadline_s is not None:
+            self._soonest_s = min(self._soonest_s, active.deadline_s)
+        self._admission.push(active, claim)
         self._admit(now)
-        return live.id
+        return active.id
 
     def turned_away(self) -> None:
         """A request has come that was turned away before it was read: load, too."""
-        if self._watcher is not None:
-            self._watcher.arrived(None)
+        if self._observer is not None:
+            self._observer.arrived(None)
         self._arrived += 1
         self._admission.turned_away += 1
         self._queue_moved = True
 
     def cancel(self, request: RequestId) -> None:
         """Forget a request and free its memory at once; nothing more reaches its sink."""
-        live = self._requests.get(request)
-        if live is not None:
-            self._forget(live)
+        active = self._requests.get(request)
+        if active is not None:
+            self._drop(active)
 
     def end_thought(self, request: RequestId) -> bool:
         """Have a request's thought closed as soon as may be; False where there is none that goes on."""
-        live = self._requests.get(request)
-        if live is None or not live.thinking or live.exit_reason is not None:
+        active = self._requests.get(request)
+        if active is None or not active.thinking or active.exit_reason is not None:
             return False
-        live.ending = ExitReason.REQUESTED
+        active.ending = ExitReason.REQUESTED
         return True
 
     def fail_running(self, error: str) -> None:
         """End every request that the engine has with an error: it has failed under them. Those that wait, wait on."""
-        for live in list(self._live.values()):
-            self._fail(live, error)
+        for active in list(self._running.values()):
+            self._fail(active, error)
 
     def fail_all(self, error: str) -> None:
         """End every request with an error."""
-        for live in list(self._requests.values()):
-            self._fail(live, error)
+        for active in list(self._requests.values()):
+            self._fail(active, error)
 
     def tick(self) -> None:
         """One engine step, and every decision that follows from it. One request's failure is its own."""
         now = self._clock()
-        if self._watcher is not None:
-            self._watch(self._watcher, now)
+        if self._observer is not None:
+            self._notify_observer(self._observer, now)
         if self._ticked_s is not None:
             self._pace.stepped(now - self._ticked_s)
         self._ticked_s = now
@@ -229,24 +229,24 @@ class ServingLoop:
         self._admit(now)
         events = self._engine.step()
         self._steps += 1
-        if self._watcher is not None:
-            self._watched_step = self._pure(events, now)
+        if self._observer is not None:
+            self._pure_step = self._pure_decode_step(events, now)
         for event in events:
             try:
-                self._take(event, now)
+                self._on_event(event, now)
             except Exception as error:
                 self._broken(event.sequence, error)
         for sequence in dict.fromkeys(event.sequence for event in events):
             try:
-                self._decide(sequence, now)
+                self._after_step(sequence, now)
             except Exception as error:
                 self._broken(sequence, error)
         self._show_queue(now)
 
     def idle(self) -> None:
         """Nothing runs, but time has passed."""
-        if self._watcher is not None:
-            self._watcher.tick(self._clock(), len(self._requests))
+        if self._observer is not None:
+            self._observer.tick(self._clock(), len(self._requests))
 
     # --- who is served ----------------------------------------------------------------------------------------------
 
@@ -256,19 +256,19 @@ class ServingLoop:
         self._queue_moved = True
         way = self._admission.check(claim, ages, held_up=len(held_up), fits=self._fits(cells), patience_s=patience_s)
         if way is not None:
-            live, refusal = way
-            self._end(live, FinishReason.ERROR, str(refusal), retry_after_s=refusal.retry_after_s)
+            active, refusal = way
+            self._end(active, FinishReason.ERROR, str(refusal), retry_after_s=refusal.retry_after_s)
 
     def _admit(self, now: float) -> None:
         """Hand the engine whoever's turn it is, as long as it has room."""
-        while (live := self._admission.next(len(self._live), lambda head: self._fits(head.cells))) is not None:
+        while (active := self._admission.next(len(self._running), lambda head: self._fits(head.cells))) is not None:
             self._queue_moved = True
-            live.begun, live.begun_step = True, self._steps
+            active.begun, active.begun_step = True, self._steps
             try:
-                self._begin(live, now)
+                self._begin(active, now)
             except Exception as error:
-                log.exception("request %d could not be begun", live.id)
-                self._fail(live, f"{type(error).__name__}: {error}")
+                log.exception("request %d could not be begun", active.id)
+                self._fail(active, f"{type(error).__name__}: {error}")
 
     def _fits(self, cells: int) -> bool:
         """Whether the engine can start one of so many tokens, or has none before it to start.
@@ -277,49 +277,51 @@ class ServingLoop:
         there, lest memory lie idle.
         """
         load = self._engine.load()
-        due = sum(live.cells for live in self._live.values() if live.started_s is None)
+        due = sum(active.cells for active in self._running.values() if active.started_s is None)
         return not load.waiting or load.cells_reserved + due + cells <= load.cells_total
 
-    def _in_engine(self) -> tuple[list[int], list[Live]]:
+    def _in_engine(self) -> tuple[list[int], list[ActiveRequest]]:
         """The ages of those that run, steps, and those that the engine was handed but could not start in a step."""
-        held_up = [live for live in self._live.values() if live.started_s is None and live.begun_step < self._steps]
-        ages = [self._steps - live.begun_step for live in self._live.values() if live not in held_up]
+        held_up = [
+            active for active in self._running.values() if active.started_s is None and active.begun_step < self._steps
+        ]
+        ages = [self._steps - active.begun_step for active in self._running.values() if active not in held_up]
         return ages, held_up
 
-    def _begin(self, live: Live, now: float) -> None:
-        request = live.request
+    def _begin(self, active: ActiveRequest, now: float) -> None:
+        request = active.request
         landing: tuple[int, ...] = ()
         self._pace.began(request.max_tokens)
         if request.thinking:
-            self._steering.heed(live)
-            why = self._steering.due(live, now)
+            self._thoughts.apply_limits(active)
+            why = self._thoughts.close_reason(active, now)
             if why is not None:  # no thought at all: the prompt closes it
-                live.exit_reason = why
-                landing = live.landing
-                live.prompt_tokens += len(landing)
-        live.sequence = self._engine.submit(
+                active.exit_reason = why
+                landing = active.landing
+                active.prompt_tokens += len(landing)
+        active.sequence = self._engine.submit(
             Request(
                 prompt=request.prompt + landing,
                 max_new_tokens=request.max_tokens,
                 sampling=request.sampling,
                 stop_tokens=self._stop_tokens,
                 stops_armed=False,
-                probe_room=self._steering.probe_room if request.thinking else 0,
+                probe_room=self._thoughts.probe_room if request.thinking else 0,
             )
         )
-        self._live[live.sequence] = live
-        self._steering.show_landing(live, landing)
+        self._running[active.sequence] = active
+        self._thoughts.show_landing(active, landing)
 
     def _expire(self, now: float) -> None:
         """End those whose deadline has passed while they waited: nobody reads what they would say."""
         if now < self._soonest_s:
             return
-        waiting = [live for live in self._requests.values() if live.started_s is None]
-        for live in waiting:
-            if live.deadline_s is not None and live.deadline_s <= now:
-                waited = f"the deadline has passed after {now - live.submitted_s:.1f} s in the queue"
-                self._end(live, FinishReason.ERROR, waited, expired=True)
-        deadlines = (live.deadline_s for live in waiting if live.id in self._requests)
+        waiting = [active for active in self._requests.values() if active.started_s is None]
+        for active in waiting:
+            if active.deadline_s is not None and active.deadline_s <= now:
+                waited = f"the deadline has passed after {now - active.submitted_s:.1f} s in the queue"
+                self._end(active, FinishReason.ERROR, waited, expired=True)
+        deadlines = (active.deadline_s for active in waiting if active.id in self._requests)
         self._soonest_s = min((by_s for by_s in deadlines if by_s is not None), default=math.inf)
 
     def _show_queue(self, now: float) -> None:
@@ -328,47 +330,47 @@ class ServingLoop:
         if moved or age_s >= REFRESH_S:
             self._shown_s, self._queue_moved = now, False
             ages, held_up = self._in_engine()
-            self._queue = self._admission.state(ages, lambda live: live.request.name, held_up)
+            self._queue = self._admission.state(ages, lambda active: active.request.name, held_up)
             self._load = self._engine.load()
 
-    def _forget(self, live: Live) -> None:
+    def _drop(self, active: ActiveRequest) -> None:
         """Drop a request, wherever it is."""
-        del self._requests[live.id]
+        del self._requests[active.id]
         self._queue_moved = True
-        if live.begun:
-            self._admission.settle(live.claim, live.cost)
+        if active.begun:
+            self._admission.settle(active.claim, active.cost)
         else:
-            self._admission.remove(lambda other: other is live)
-        if live.sequence is not None:
-            self._live.pop(live.sequence, None)
-            self._engine.cancel(live.sequence)
-        self._rest()
+            self._admission.remove(lambda other: other is active)
+        if active.sequence is not None:
+            self._running.pop(active.sequence, None)
+            self._engine.cancel(active.sequence)
+        self._on_idle()
 
-    def _rest(self) -> None:
-        if not self._live:
-            self._watched_step = self._ticked_s = None  # until the next request comes nothing is decoded
+    def _on_idle(self) -> None:
+        if not self._running:
+            self._pure_step = self._ticked_s = None  # until the next request comes nothing is decoded
         if not self._requests:
             self._queue = replace(self._queue, running=0, turns=(), drain_s=0.0)
             self._load = self._engine.load()
 
     # --- what a step brings -----------------------------------------------------------------------------------------
 
-    def _watch(self, watcher: Watcher, now: float) -> None:
+    def _notify_observer(self, observer: LoadObserver, now: float) -> None:
         """Tell of the last step, from its beginning to this one's: what a token takes, the loop's own work included."""
-        if self._watched_step is not None:
-            began, batch, context = self._watched_step
-            watcher.stepped(batch, context, now - began)
-        watcher.tick(now, len(self._requests))
+        if self._pure_step is not None:
+            began, batch, context = self._pure_step
+            observer.stepped(batch, context, now - began)
+        observer.tick(now, len(self._requests))
 
-    def _pure(self, events: list[Event], now: float) -> tuple[float, int, float] | None:
+    def _pure_decode_step(self, events: list[Event], now: float) -> tuple[float, int, float] | None:
         """Of a step that decoded one token for each running sequence and did nothing else; None for any other."""
         batch, context = 0, 0
-        for live in self._live.values():
-            if live.started_s is not None:
-                if live.probe is not None or not live.tokens:
+        for active in self._running.values():
+            if active.started_s is not None:
+                if active.probe is not None or not active.tokens:
                     return None  # its last chunk of prefill comes with its first token
                 batch += 1
-                context += live.prompt_tokens + live.tokens
+                context += active.prompt_tokens + active.tokens
         if not batch or len(events) != batch or not all(map(_is_one_token, events)):
             return None
         return now, batch, context / batch
@@ -376,59 +378,59 @@ class ServingLoop:
     def _broken(self, sequence: SequenceId, error: Exception) -> None:
         """What was done for one sequence has failed: its request fails, and nobody else's."""
         log.exception("sequence %d failed", sequence)
-        if sequence in self._live:
-            self._fail(self._live[sequence], f"{type(error).__name__}: {error}")
+        if sequence in self._running:
+            self._fail(self._running[sequence], f"{type(error).__name__}: {error}")
 
-    def _take(self, event: Event, now: float) -> None:
+    def _on_event(self, event: Event, now: float) -> None:
         """What an event brings."""
-        live = self._live.get(event.sequence)
-        if live is None:
+        active = self._running.get(event.sequence)
+        if active is None:
             return  # ended by an earlier event of this step
         match event:
             case Started():
-                live.started_s, live.begun_step = now, self._steps - 1
+                active.started_s, active.begun_step = now, self._steps - 1
                 self._queue_moved = True
             case Tokens():
-                if live.first_token_s is None:
-                    live.first_token_s = self._clock()
-                self._on_tokens(live, event)
+                if active.first_token_s is None:
+                    active.first_token_s = self._clock()
+                self._on_tokens(active, event)
             case Probed():
-                self._steering.hear(live, event)
+                self._thoughts.on_probe(active, event)
             case Finished():
-                self._end(live, event.reason)
+                self._end(active, event.reason)
 
-    def _decide(self, sequence: SequenceId, now: float) -> None:
-        live = self._live.get(sequence)
-        if live is not None:
-            self._steering.decide(live, sequence, now)
+    def _after_step(self, sequence: SequenceId, now: float) -> None:
+        active = self._running.get(sequence)
+        if active is not None:
+            self._thoughts.after_step(active, sequence, now)
 
-    def _on_tokens(self, live: Live, event: Tokens) -> None:
+    def _on_tokens(self, active: ActiveRequest, event: Tokens) -> None:
         tokens = event.tokens
-        if live.thinking:
-            tokens = self._steering.think(live, tokens)
+        if active.thinking:
+            tokens = self._thoughts.take_thought(active, tokens)
         for place, token in enumerate(tokens, start=1):
-            live.tokens += 1
-            live.answer_tokens += 1
+            active.tokens += 1
+            active.answer_tokens += 1
             if token not in self._stop_tokens:
-                say = live.reply.recite if live.answer_tokens <= live.recited else live.reply.push
+                say = active.reply.recite if active.answer_tokens <= active.recited else active.reply.push
                 say(token)
-            if live.reply.stopped:
+            if active.reply.stopped:
                 if event.forced:
-                    live.probe_rows += len(tokens) - place  # of its answer that was kept: a probe has decoded them
-                self._end(live, FinishReason.STOP)
+                    active.probe_rows += len(tokens) - place  # of its answer that was kept: a probe has decoded them
+                self._end(active, FinishReason.STOP)
                 return
-            if live.reply.answered and not live.armed:
-                self._steering.arm(live, event.sequence)
+            if active.reply.answered and not active.armed:
+                self._thoughts.arm(active, event.sequence)
 
     # --- how it ends ------------------------------------------------------------------------------------------------
 
-    def _fail(self, live: Live, error: str) -> None:
-        if live.id in self._requests:
-            self._end(live, FinishReason.ERROR, error)
+    def _fail(self, active: ActiveRequest, error: str) -> None:
+        if active.id in self._requests:
+            self._end(active, FinishReason.ERROR, error)
 
     def _end(
         self,
-        live: Live,
+        active: ActiveRequest,
         reason: FinishReason,
         error: str | None = None,
         *,
@@ -436,19 +438,19 @@ class ServingLoop:
         retry_after_s: float | None = None,
     ) -> None:
         if error is None:
-            live.reply.finish()
-        self._forget(live)
+            active.reply.finish()
+        self._drop(active)
         now = self._clock()
         if error is None:
-            steps = self._steps - live.begun_step
-            self._pace.finished(steps=steps, rows=live.rows, answer_tokens=live.answer_tokens)
-        left_to_policy = live.request.thinking and live.request.early_exit and live.request.budget is None
-        if self._watcher is not None and left_to_policy and error is None:
-            self._watcher.finished(live.request.difficulty, live.rows)
-        outcome = live.outcome(reason, now, error=error, expired=expired, retry_after_s=retry_after_s)
+            steps = self._steps - active.begun_step
+            self._pace.finished(steps=steps, rows=active.rows, answer_tokens=active.answer_tokens)
+        left_to_policy = active.request.thinking and active.request.early_exit and active.request.budget is None
+        if self._observer is not None and left_to_policy and error is None:
+            self._observer.finished(active.request.difficulty, active.rows)
+        outcome = active.outcome(reason, now, error=error, expired=expired, retry_after_s=retry_after_s)
         self._finished += 1
-        self._ended.append(Ended.of(live.id, now, live.request.difficulty, outcome))
-        live.sink(outcome)
+        self._ended.append(EndedRequest.of(active.id, now, active.request.difficulty, outcome))
+        active.sink(outcome)
 
 
 def _is_one_token(event: Event) -> bool:

@@ -103,4 +103,4 @@ class Outcome:
 
 
 Sink: TypeAlias = Callable[[Delta | Outcome], None]
-Observer: TypeAlias = Callable[[Checkpoint], None]
+ProbeObserver: TypeAlias = Callable[[Checkpoint], None]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from controller.serving.request import ExitReason, Outcome
-from engine.base import FinishReason, Load
+from engine.base import EngineLoad, FinishReason
 
 
 class Stage(StrEnum):
@@ -18,7 +18,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class RunningRequest:
     """A request in the engine."""
 
     number: int  # requests are numbered as they come
@@ -35,7 +35,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class EndedRequest:
     """A request that has ended, and why its thought did."""
 
     number: int
@@ -53,7 +53,7 @@ class Ended:
     total_s: float
 
     @classmethod
-    def of(cls, number: int, at_s: float, difficulty: str | None, outcome: Outcome) -> Ended:
+    def of(cls, number: int, at_s: float, difficulty: str | None, outcome: Outcome) -> EndedRequest:
         """An outcome without its tokens, so that many can be kept."""
         thought = outcome.thought
         return cls(
@@ -74,14 +74,14 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class LoopStatus:
     """The loop between two ticks."""
 
     at_s: float  # on the loop's clock
-    load: Load  # whoever waits before the engine counts as waiting, too
+    load: EngineLoad  # whoever waits before the engine counts as waiting, too
     drain_s: float  # until all that wait have begun
     turned_away: int  # requests since the beginning
     arrived: int  # requests since the beginning
     finished: int  # requests since the beginning, failed ones included, cancelled ones not
-    running: tuple[Running, ...]  # queued ones too, oldest first
-    ended: tuple[Ended, ...]  # the last of those that finished, oldest first
+    running: tuple[RunningRequest, ...]  # queued ones too, oldest first
+    ended: tuple[EndedRequest, ...]  # the last of those that finished, oldest first

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from controller.policy import Limits, Policy
-from controller.serving.active import Live
+from controller.serving.active import ActiveRequest
 from controller.serving.pace import Pace
 from controller.serving.repetition import LoopDetection
 from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
@@ -31,7 +31,7 @@ def _margin_spec(last: int, close: int) -> ProbeSpec:
     return ProbeSpec(suffix=(last,), max_answer_tokens=1, answer_stops=frozenset(), watched=close)
 
 
-class Steering:
+class ThoughtControl:
     """The part of the serving loop that a thought meets. Probes, adoptions and closings go to the engine from here."""
 
     def __init__(
@@ -60,85 +60,85 @@ class Steering:
         """The most tokens that a probe of a thought may need."""
         return self._probe.room
 
-    def heed(self, live: Live) -> Limits:
+    def apply_limits(self, active: ActiveRequest) -> Limits:
         """Put in force what bounds its thought now: the policy's limits, its own wishes, and what max_tokens leaves."""
-        request = live.request
+        request = active.request
         policy = self._policy.limits(request.difficulty)
-        if policy is not live.policy_limits:
-            live.policy_limits = policy
+        if policy is not active.policy_limits:
+            active.policy_limits = policy
             budget = policy.budget if request.budget is None else request.budget
-            live.in_force = replace(
+            active.in_force = replace(
                 policy,
                 threshold=policy.threshold if request.early_exit else None,
                 agree=policy.agree if request.early_exit else None,
                 margin=policy.margin if request.early_exit else None,
-                budget=live.budget_cap if budget is None else min(budget, live.budget_cap),
+                budget=active.budget_cap if budget is None else min(budget, active.budget_cap),
             )
-        return live.in_force
+        return active.in_force
 
     def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
         """What max_tokens leaves for the thought once its closing and a share for the answer are put aside."""
         left = max(0, request.max_tokens - max(len(landing), self._probe.room) - answer_room)
         return left if request.max_budget is None else min(left, request.max_budget)
 
-    def think(self, live: Live, tokens: tuple[int, ...]) -> tuple[int, ...]:
+    def take_thought(self, active: ActiveRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:
         """Take what belongs to the thought, and give back what follows it."""
         close = self._thinking.close_id
         end = tokens.index(close) if close in tokens else len(tokens)
-        live.thought.extend(tokens[:end])
-        live.tokens += min(end + 1, len(tokens))
+        active.thought.extend(tokens[:end])
+        active.tokens += min(end + 1, len(tokens))
         if end < len(tokens):
-            self._close(live)
+            self._on_close(active)
         return tokens[end + 1 :]
 
-    def arm(self, live: Live, sequence: SequenceId) -> None:
+    def arm(self, active: ActiveRequest, sequence: SequenceId) -> None:
         """The answer has begun: from now on the model may end it."""
-        live.armed = True
+        active.armed = True
         self._engine.arm_stops(sequence)
 
-    def show_landing(self, live: Live, landing: Sequence[int]) -> None:
+    def show_landing(self, active: ActiveRequest, landing: Sequence[int]) -> None:
         """What closed the thought in the prompt, as if it had been decoded."""
         if landing:
             end = landing.index(self._thinking.close_id)
-            live.reply.push(*landing[:end])
-            live.reply.close_thought()
-            live.reply.recite(*landing[end + 1 :])
+            active.reply.push(*landing[:end])
+            active.reply.close_thought()
+            active.reply.recite(*landing[end + 1 :])
 
-    def hear(self, live: Live, event: Probed) -> None:
+    def on_probe(self, active: ActiveRequest, event: Probed) -> None:
         """Take what a probe says: it is told to whoever observes, and closes the thought if it is sure enough."""
-        if event.probe != live.probe:
+        if event.probe != active.probe:
             return  # the thought has ended in this very step, and the probe was dropped
-        live.probe = None
-        live.probe_rows += event.rows
-        beyond = len(live.thought) - live.fork_at
+        active.probe = None
+        active.probe_rows += event.rows
+        beyond = len(active.thought) - active.fork_at
         if event.gap is None:
-            self._tell(live, event, beyond)
-        limits = self.heed(live)
-        live.exit_reason = _verdict(limits, event, live.answers)
-        if live.exit_reason is None:
+            self._note_trial(active, event, beyond)
+        limits = self.apply_limits(active)
+        active.exit_reason = _verdict(limits, event, active.answers)
+        if active.exit_reason is None:
             return
-        live.withdrawn += beyond
-        live.tokens -= beyond
-        del live.thought[live.fork_at :]
-        live.thought_end = live.last_probe_at
+        active.withdrawn += beyond
+        active.tokens -= beyond
+        del active.thought[active.fork_at :]
+        active.thought_end = active.last_probe_at
         if event.gap is not None:  # the token that was read again is the thought's
-            keep, then = 1, live.landing
+            keep, then = 1, active.landing
         else:
             keep, then = self._kept(event), ()
-        live.probe_rows -= min(keep, event.rows)
+        active.probe_rows -= min(keep, event.rows)
         self._engine.adopt(event.probe, keep=keep, then=then)
-        live.recited = self._beyond_close(self._thinking.probe_suffix[:keep] if event.gap is None else then)
+        active.recited = self._beyond_close(self._thinking.probe_suffix[:keep] if event.gap is None else then)
         if event.gap is None and self._thinking.format.keep is Keep.ANSWER:
-            self.arm(live, event.sequence)  # an answer is there: the next sampled token may end it
+            self.arm(active, event.sequence)  # an answer is there: the next sampled token may end it
 
-    def _tell(self, live: Live, event: Probed, beyond: int) -> None:
+    def _note_trial(self, active: ActiveRequest, event: Probed, beyond: int) -> None:
         """Take note of a trial answer."""
-        live.confidence = event.confidence
-        live.answers.append(event.answer)
-        if live.observe is not None:
-            live.observe(
+        active.confidence = event.confidence
+        active.answers.append(event.answer)
+        if active.observe is not None:
+            active.observe(
                 Checkpoint(
-                    thought_tokens=live.fork_at,
+                    thought_tokens=active.fork_at,
                     beyond=beyond,
                     answer=self._tokenizer.decode(event.answer),
                     confidence=event.confidence,
@@ -160,76 +160,76 @@ class Steering:
         """How many of these tokens follow the closing marker."""
         return len(forced) - forced.index(self._thinking.close_id) - 1
 
-    def decide(self, live: Live, sequence: SequenceId, now: float) -> None:
+    def after_step(self, active: ActiveRequest, sequence: SequenceId, now: float) -> None:
         """After a step: is a running thought to be closed, or is this a place to probe it?"""
-        if not live.thinking:
+        if not active.thinking:
             return
-        if live.exit_reason is None and live.thought:
-            limits = self.heed(live)
-            why = self.due(live, now)
+        if active.exit_reason is None and active.thought:
+            limits = self.apply_limits(active)
+            why = self.close_reason(active, now)
             if why is not None:
-                live.exit_reason = why
-                live.thought_end = len(live.thought)
-                self._drop_probe(live)
-                self._engine.force(sequence, live.landing)
-                live.recited = self._beyond_close(live.landing)
-            elif limits.probing and live.probe is None:
-                self._ask(live, sequence, limits)
-        self._release(live)
+                active.exit_reason = why
+                active.thought_end = len(active.thought)
+                self._drop_probe(active)
+                self._engine.force(sequence, active.landing)
+                active.recited = self._beyond_close(active.landing)
+            elif limits.probing and active.probe is None:
+                self._maybe_probe(active, sequence, limits)
+        self._release(active)
 
-    def due(self, live: Live, now: float) -> ExitReason | None:
+    def close_reason(self, active: ActiveRequest, now: float) -> ExitReason | None:
         """Why the thought is to be closed now; None: it may go on."""
-        if live.in_force.budget is not None and len(live.thought) >= live.in_force.budget:
+        if active.in_force.budget is not None and len(active.thought) >= active.in_force.budget:
             return ExitReason.BUDGET
-        if live.ending is not None:
-            return live.ending
-        if live.deadline_s is not None and now + self._pace.answer_s(live.answer_room) >= live.deadline_s:
+        if active.ending is not None:
+            return active.ending
+        if active.deadline_s is not None and now + self._pace.answer_s(active.answer_room) >= active.deadline_s:
             return ExitReason.DEADLINE
-        if self._loops is not None and self._loops.due(len(live.thought)) and self._loops.found(live.thought):
+        if self._loops is not None and self._loops.due(len(active.thought)) and self._loops.found(active.thought):
             return ExitReason.LOOP
         return None
 
-    def _ask(self, live: Live, sequence: SequenceId, limits: Limits) -> None:
+    def _maybe_probe(self, active: ActiveRequest, sequence: SequenceId, limits: Limits) -> None:
         """Fork a probe if it is time, or if the thought has just shown a transition point, far enough from the last."""
-        back = 0 if limits.every is not None else self._thinking.transition(live.thought)
+        back = 0 if limits.every is not None else self._thinking.transition(active.thought)
         if back is None:
             return
-        fork_at = len(live.thought) - back
-        if fork_at - live.last_probe_at < (limits.every or self._thinking.format.transitions.min_gap):
+        fork_at = len(active.thought) - back
+        if fork_at - active.last_probe_at < (limits.every or self._thinking.format.transitions.min_gap):
             return
-        live.last_probe_at = fork_at
+        active.last_probe_at = fork_at
         if limits.margin is not None:  # what follows the fork is told where its last token is read again
             fork_at, back = fork_at - 1, back + 1
-            spec = _margin_spec(live.thought[fork_at], self._thinking.close_id)
+            spec = _margin_spec(active.thought[fork_at], self._thinking.close_id)
         else:
             spec = replace(self._probe, give_up_below=_give_up_below(limits))
-        live.probe = self._engine.fork(sequence, spec, back=back)
-        live.fork_at = fork_at
-        live.probes += 1
+        active.probe = self._engine.fork(sequence, spec, back=back)
+        active.fork_at = fork_at
+        active.probes += 1
 
-    def _close(self, live: Live) -> None:
+    def _on_close(self, active: ActiveRequest) -> None:
         """The closing marker has come, from the model or forced."""
-        live.exit_reason = live.exit_reason or ExitReason.NATURAL
-        self._drop_probe(live)
-        self._release(live)
-        live.reply.close_thought()
+        active.exit_reason = active.exit_reason or ExitReason.NATURAL
+        self._drop_probe(active)
+        self._release(active)
+        active.reply.close_thought()
 
-    def _drop_probe(self, live: Live) -> None:
-        if live.probe is not None:
-            live.probe_rows += self._engine.drop(live.probe)
-            live.probe = None
+    def _drop_probe(self, active: ActiveRequest) -> None:
+        if active.probe is not None:
+            active.probe_rows += self._engine.drop(active.probe)
+            active.probe = None
 
-    def _release(self, live: Live) -> None:
+    def _release(self, active: ActiveRequest) -> None:
         """Show what can no longer be withdrawn: everything before a running probe's fork or a possible cue word."""
-        if live.probe is not None:
-            end = live.fork_at
-        elif live.exit_reason is None:
-            end = len(live.thought) - self._thinking.lookback
+        if active.probe is not None:
+            end = active.fork_at
+        elif active.exit_reason is None:
+            end = len(active.thought) - self._thinking.lookback
         else:
-            end = len(live.thought)
-        if live.released < end:
-            live.reply.push(*live.thought[live.released : end])
-            live.released = end
+            end = len(active.thought)
+        if active.released < end:
+            active.reply.push(*active.thought[active.released : end])
+            active.released = end
 
 
 def _verdict(limits: Limits, probed: Probed, answers: Sequence[tuple[int, ...]]) -> ExitReason | None:

@@ -14,10 +14,10 @@ from itertools import count
 
 from engine.base import (
     EngineBrokenError,
+    EngineLoad,
     Event,
     Finished,
     FinishReason,
-    Load,
     ProbeId,
     ProbeSpec,
     Request,
@@ -130,8 +130,8 @@ class ExLlamaEngine:
         for lease in state.leases:
             self._generator.cancel(lease)
 
-    def load(self) -> Load:
-        return Load(
+    def load(self) -> EngineLoad:
+        return EngineLoad(
             running=len(self._running),
             waiting=len(self._waiting),
             probing=sum(state.probe is not None and not state.probe.ended for state in self._running.values()),

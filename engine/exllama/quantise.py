@@ -21,14 +21,14 @@ _JOB = "job_new.json"  # in the working directory; the converter resumes from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class ConversionProgress:
     """How far the converter is."""
 
     name: str
     done: float  # of this stage, 0…1
 
 
-def quantise(source: Path, target: Path, work: Path, *, bits: float, head_bits: int) -> Iterator[Stage]:
+def quantise(source: Path, target: Path, work: Path, *, bits: float, head_bits: int) -> Iterator[ConversionProgress]:
     """Convert the model in `source` to so many bits a weight, in `target`; `work` holds what a later call resumes from.
 
     Raises EngineError where it cannot be done, or fails.
@@ -70,7 +70,7 @@ class Job:
         return True
 
 
-def follow(command: Sequence[str]) -> Iterator[Stage]:
+def follow(command: Sequence[str]) -> Iterator[ConversionProgress]:
     """Run a converter and tell of its stages. Raises EngineError with its last words if it fails."""
     last: deque[str] = deque(maxlen=_KEPT)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -89,13 +89,13 @@ def follow(command: Sequence[str]) -> Iterator[Stage]:
         raise EngineError(f"the converter failed with exit code {process.returncode}: {' | '.join(last)}")
 
 
-def stage_of(line: str) -> Stage | None:
+def stage_of(line: str) -> ConversionProgress | None:
     """What a line of the converter's output tells of its progress, if anything."""
     told = _STATUS.search(line)
     if told is None:
         return None
     status = json.loads(told[1])
-    return Stage(name=str(status["stage"]), done=float(status["completion"]))
+    return ConversionProgress(name=str(status["stage"]), done=float(status["completion"]))
 
 
 def finished(work: Path) -> bool:

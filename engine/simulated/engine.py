@@ -14,10 +14,10 @@ from itertools import count
 
 from engine.base import (
     EngineError,
+    EngineLoad,
     Event,
     Finished,
     FinishReason,
-    Load,
     ProbeId,
     ProbeSpec,
     Request,
@@ -49,7 +49,7 @@ class SimulatedEngine:
         *,
         budget: Callable[[str | None], int | None] | None = None,
         classes: Mapping[tuple[int, ...], str | None] | None = None,  # by prompt
-        pulse_s: float = math.inf,  # no step goes on for longer, so that a watcher sees time pass
+        pulse_s: float = math.inf,  # no step goes on for longer, so that a observer sees time pass
         stepped: Stepped | None = None,
     ) -> None:
         self._model = model
@@ -168,8 +168,8 @@ class SimulatedEngine:
         if self._prefilling.pop(sequence, None) is None:
             self._cached -= len(state.request.prompt) + self._passed - state.zero
 
-    def load(self) -> Load:
-        return Load(
+    def load(self) -> EngineLoad:
+        return EngineLoad(
             running=len(self._running),
             waiting=len(self._waiting),
             probing=self._probing,

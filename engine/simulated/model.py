@@ -19,7 +19,7 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class TrialAnswer:
     """A whole trial answer, as it would be decoded if nothing ended it early."""
 
     answer: tuple[int, ...]
@@ -44,5 +44,5 @@ class SimulatedModel(Protocol):
     ) -> Course:
         """What comes after a prompt and these new tokens: up to the first of `stops`, without any unless armed."""
 
-    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> Trial:
+    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> TrialAnswer:
         """What a probe answers after them."""

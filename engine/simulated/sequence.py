@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engine.base import Probed, ProbeId, ProbeSpec, Request, SequenceId
-from engine.simulated.model import Course, Trial
+from engine.simulated.model import Course, TrialAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -14,7 +14,7 @@ class SimulatedProbe:
 
     id: ProbeId
     spec: ProbeSpec
-    trial: Trial
+    trial: TrialAnswer
     fork_at: int  # new tokens of its sequence that it continues
     forked: int  # after which pass
     drawn: int  # tokens of the answer, the terminator among them, until it ends
@@ -51,7 +51,7 @@ class SimulatedProbe:
         )
 
 
-def drawn(trial: Trial, spec: ProbeSpec) -> tuple[int, bool]:
+def drawn(trial: TrialAnswer, spec: ProbeSpec) -> tuple[int, bool]:
     """How many tokens of a trial answer are drawn, its terminator counted, and whether the probe gives up then."""
     given_up = spec.gives_up(trial.log_probs)
     if given_up is not None:

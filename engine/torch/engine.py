@@ -13,10 +13,10 @@ from itertools import count
 import torch
 
 from engine.base import (
+    EngineLoad,
     Event,
     Finished,
     FinishReason,
-    Load,
     ProbeId,
     ProbeSpec,
     Request,
@@ -128,8 +128,8 @@ class TorchEngine:
         else:
             self._waiting.pop(sequence, None)
 
-    def load(self) -> Load:
-        return Load(
+    def load(self) -> EngineLoad:
+        return EngineLoad(
             running=len(self._running),
             waiting=len(self._waiting),
             probing=sum(state.probe is not None and not state.probe.ended for state in self._running.values()),

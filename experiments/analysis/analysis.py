@@ -16,9 +16,9 @@ from experiments.analysis.fronts import Fronts, fronts
 from experiments.analysis.log import Entry
 from experiments.analysis.maps import Mapped, policy_maps
 from experiments.analysis.misspecification import Misspecification, misspecification
-from experiments.analysis.replay import Replay, replay
+from experiments.analysis.replay import LogReplay, replay
 from experiments.analysis.situation import Situation
-from experiments.analysis.sweep import Sweep
+from experiments.analysis.sweep import RateSweep
 from models.files.replacement import replacing
 
 
@@ -28,11 +28,11 @@ class Analysis:
 
     fronts: Fronts
     maps: Mapped
-    sweep: Sweep
+    sweep: RateSweep
     capacity: Capacity
     checks: Checks
     misspecification: tuple[Misspecification, ...]
-    replay: Replay | None  # of a log, where one is given
+    replay: LogReplay | None  # of a log, where one is given
 
 
 def effort(one: Situation, log: Sequence[Entry] | None) -> int:

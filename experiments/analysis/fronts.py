@@ -8,8 +8,7 @@ import numpy as np
 
 from controller.planning.policy_map import ladder
 from experiments.analysis.situation import Situation
-from models.profile import tables as quality
-from models.profile.tables import OperatingPoint, prune_hull
+from models.profile.tables import OperatingPoint, OperatingTables, prune_hull
 
 FIXED = (0.9, 0.95, 0.97)  # thresholds that are marked, alike for all classes and without a budget
 SAMPLES = 80  # points of a front against latency
@@ -85,7 +84,7 @@ def latency_at(one: Situation, tokens: float, rate: float) -> float | None:
     return one.plant.latency(demand, rate) if demand <= one.bound * (1.0 + 1e-9) else None
 
 
-def _front(one: Situation, tables: quality.Profile) -> Front:
+def _front(one: Situation, tables: OperatingTables) -> Front:
     levels = ladder(tables, one.load(1.0))
     # A class of which nobody comes climbs without effect: one level of each such run stands for it.
     keep = np.flatnonzero(np.diff(levels.accuracy, prepend=-1.0) > 1e-12)

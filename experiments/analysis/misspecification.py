@@ -23,7 +23,7 @@ BUSY = 0.9  # of the largest rate that is served without any loss of accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class BelievedOutcome:
     """What becomes of a decision."""
 
     load: float  # of the plant's capacity
@@ -38,7 +38,7 @@ class Belief:
 
     name: str
     factor: float  # believed over true
-    outcome: Outcome
+    outcome: BelievedOutcome
     accuracy_change: float  # against the decision of right beliefs
     latency_change_s: float | None
 
@@ -49,7 +49,7 @@ class Misspecification:
 
     regime: str
     rate: float  # requests/s
-    right: Outcome
+    right: BelievedOutcome
     wrong: tuple[Belief, ...]
 
 
@@ -86,12 +86,12 @@ def at_rate(one: Situation, program: Optimizer, regime: str, rate: float) -> Mis
     return Misspecification(regime=regime, rate=rate, right=right, wrong=tuple(wrong))
 
 
-def _outcome(one: Situation, rate: float, decision: Decision) -> Outcome:
+def _outcome(one: Situation, rate: float, decision: Decision) -> BelievedOutcome:
     shares = one.mix * (1.0 - decision.shed)
     tokens = (decision.mixture * one.tables.tokens).sum(axis=1) + one.tables.shed_tokens * decision.shed
     demand, served = rate * float(one.mix @ tokens), float(shares.sum())
     steady = demand < one.plant.capacity and served > 0.0
-    return Outcome(
+    return BelievedOutcome(
         load=demand / one.plant.capacity,
         accuracy=float(shares @ decision.accuracy),
         latency_s=one.plant.latency(demand, rate * served) if steady else None,

@@ -28,7 +28,7 @@ HALVINGS = 14  # of the latency weight that gives the log's accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class PolicyComparison:
     """What a policy would have given."""
 
     name: str
@@ -39,7 +39,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
+class LogReplay:
     """The figures of a log."""
 
     decisions: int
@@ -50,17 +50,17 @@ class Replay:
     solve_median_ms: float | None  # None: nothing was solved
     solve_p99_ms: float | None
     movement: tuple[float, ...]  # of each class's threshold, confidence a minute
-    policies: tuple[Compared, ...]
+    policies: tuple[PolicyComparison, ...]
     entries: tuple[Entry, ...]
 
 
-def replay(one: Situation, entries: Sequence[Entry], advance: Callable[[], None]) -> Replay:
+def replay(one: Situation, entries: Sequence[Entry], advance: Callable[[], None]) -> LogReplay:
     """Look at a log; entries are by time."""
     minutes = (entries[-1].time_s - entries[0].time_s) / 60.0
     thresholds = np.minimum(np.array([entry.threshold for entry in entries]), 1.0)  # 1 and above: never closed
     moved = np.abs(np.diff(thresholds, axis=0)).sum(axis=0)
     solve_ms = 1e3 * np.array(solves(entries))
-    found = Replay(
+    found = LogReplay(
         decisions=len(entries),
         minutes=minutes,
         rungs=dict(Counter(entry.rung for entry in entries).most_common()),
@@ -81,7 +81,7 @@ def solves(entries: Sequence[Entry]) -> list[float]:
     return list({entry.solve: entry.solve_s for entry in entries if entry.solve is not None}.values())
 
 
-def compare(one: Situation, entries: Sequence[Entry]) -> list[Compared]:
+def compare(one: Situation, entries: Sequence[Entry]) -> list[PolicyComparison]:
     """The log's own decisions, full thought, and others tuned in hindsight to be as accurate as the log."""
     until = np.array([entry.time_s for entry in entries])
     usual = float(np.median(np.diff(until))) if len(until) > 1 else 1.0
@@ -156,12 +156,12 @@ class _Moment:
         )
 
 
-def _compared(name: str, moments: Sequence[_Moment], met: Sequence[_Met]) -> Compared:
+def _compared(name: str, moments: Sequence[_Moment], met: Sequence[_Met]) -> PolicyComparison:
     requests = np.array([moment.requests for moment in moments])
     served = requests * (1.0 - np.array([one.shed for one in met]))
     seconds = np.array([moment.requests / moment.entry.rate for moment in moments])
     total = float(served.sum())
-    return Compared(
+    return PolicyComparison(
         name=name,
         accuracy=float(served @ [one.accuracy for one in met]) / total if total > 0.0 else 0.0,
         latency_s=float(seconds @ [one.in_system for one in met]) / total if total > 0.0 else 0.0,
@@ -185,10 +185,10 @@ def _constant(one: Situation, moments: Sequence[_Moment], columns: Sequence[int]
     return shares
 
 
-def _adaptive(one: Situation, moments: Sequence[_Moment], accuracy: float) -> Compared:
+def _adaptive(one: Situation, moments: Sequence[_Moment], accuracy: float) -> PolicyComparison:
     """Decisions by the load, as good as the optimiser's, with the latency weight that gives this accuracy."""
 
-    def at(weight: float) -> Compared:
+    def at(weight: float) -> PolicyComparison:
         objective = replace(one.objective, latency_weight=weight, accuracy_floors=())
         decided = [decide(one.tables, objective, moment.load, moment.plant) for moment in moments]
         met = [moment.mixture(did.mixture, did.shed) for moment, did in zip(moments, decided, strict=True)]

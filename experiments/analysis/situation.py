@@ -11,9 +11,8 @@ import numpy.typing as npt
 from controller.load import Load
 from controller.planning.objective import Objective
 from models.profile import profile
-from models.profile import tables as quality
 from models.profile.plant import Plant
-from models.profile.tables import prune_hull
+from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
 
@@ -25,7 +24,7 @@ class Situation:
     """Everything an analysis starts from."""
 
     measured: profile.Profile
-    tables: quality.Profile  # of the points in use; the first is the full thought
+    tables: OperatingTables  # of the points in use; the first is the full thought
     plant: Plant
     objective: Objective
     mix: Array  # share of each class
@@ -67,7 +66,7 @@ def situation(
     if len(shares) != len(measured.classes) or shares.min() < 0.0 or not 0.0 < shares.sum() < np.inf:
         raise ValueError(f"mix is {shares.tolist()}, must be one number of at least 0 for each class, and not all 0")
     shares /= shares.sum()
-    tables, plant = measured.quality(certified_only=certified_only), measured.queue()
+    tables, plant = measured.tables(certified_only=certified_only), measured.plant_model()
     if rates is None:
         keeps_up = plant.capacity / float(shares @ tables.tokens[:, 0])
         rates = [float(f"{share * keeps_up:.2g}") for share in TYPICAL]

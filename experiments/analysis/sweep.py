@@ -17,7 +17,7 @@ SURGE_S = 5.0  # the rate limit is priced for a load that came so many seconds a
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class RateStep:
     """What is decided at a rate, and what one unit of each constraint would be worth. Lists are by class."""
 
     rate: float  # requests/s
@@ -35,11 +35,11 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sweep:
+class RateSweep:
     """Decisions over rates."""
 
-    steps: tuple[Step, ...]  # of a grid of rates
-    looked_at: tuple[Step, ...]  # of the rates that are looked at closely
+    steps: tuple[RateStep, ...]  # of a grid of rates
+    looked_at: tuple[RateStep, ...]  # of the rates that are looked at closely
     floors: tuple[float, ...]  # that floor prices are told for, by class
     floors_wanted: bool  # whether the objective has them
 
@@ -50,7 +50,7 @@ def grid(one: Situation, highest: float) -> list[float]:
     return [top * (n + 1) / RATES for n in range(RATES)]
 
 
-def sweep(one: Situation, rates: Sequence[float], clock: Callable[[], float], advance: Callable[[], None]) -> Sweep:
+def sweep(one: Situation, rates: Sequence[float], clock: Callable[[], float], advance: Callable[[], None]) -> RateSweep:
     """Decide at each rate. Raises SolverError."""
     wanted = one.objective.accuracy_floors
     floors = wanted or tuple(max(0.0, float(full) - FLOOR_LOSS) for full in one.tables.accuracy[:, 0])
@@ -58,7 +58,7 @@ def sweep(one: Situation, rates: Sequence[float], clock: Callable[[], float], ad
     floored = Optimizer(one.tables, replace(one.objective, accuracy_floors=floors), clock=clock)
     calm = free.solve(one.load(rates[0]), one.plant)
 
-    def step(rate: float) -> Step:
+    def step(rate: float) -> RateStep:
         load = one.load(rate)
         now = free.solve(load, one.plant)
         bound = floored.solve(load, one.plant)
@@ -66,7 +66,7 @@ def sweep(one: Situation, rates: Sequence[float], clock: Callable[[], float], ad
         advance()
         return _step(one, rate, now, bound, surge)
 
-    return Sweep(
+    return RateSweep(
         steps=tuple(map(step, rates)),
         looked_at=tuple(map(step, one.rates)),
         floors=floors,
@@ -74,11 +74,11 @@ def sweep(one: Situation, rates: Sequence[float], clock: Callable[[], float], ad
     )
 
 
-def _step(one: Situation, rate: float, now: Decision, bound: Decision, surge: Decision) -> Step:
+def _step(one: Situation, rate: float, now: Decision, bound: Decision, surge: Decision) -> RateStep:
     shares = one.mix * (1.0 - now.shed)
     served = float(shares.sum())
     steady = served > 0.0 and now.demand < one.plant.capacity
-    return Step(
+    return RateStep(
         rate=rate,
         load=now.load,
         accuracy=float(shares @ now.accuracy) / served if served > 0.0 else 0.0,

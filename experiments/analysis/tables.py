@@ -7,9 +7,9 @@ from experiments.analysis.capacity import Capacity
 from experiments.analysis.checks import Checks
 from experiments.analysis.fronts import Fronts, latency_at
 from experiments.analysis.misspecification import Misspecification
-from experiments.analysis.replay import Replay
+from experiments.analysis.replay import LogReplay
 from experiments.analysis.situation import Situation
-from experiments.analysis.sweep import Sweep
+from experiments.analysis.sweep import RateSweep
 from models.profile.profile import Profile
 
 WIDTH = 32  # of the first column
@@ -77,7 +77,7 @@ def _times(latency_s: tuple[float | None, ...]) -> str:
     return "".join(f"{'overload' if seconds is None else f'{seconds:.2f} s':>11}" for seconds in latency_s)
 
 
-def _decisions(one: Situation, found: Sweep) -> list[str]:
+def _decisions(one: Situation, found: RateSweep) -> list[str]:
     lines = [
         "2, 3  What is decided at each rate, and what a thousand tokens more would cost in correct answers",
         f"{'requests/s':<12}{'load':>7}{'accuracy':>10}{'latency':>10}{'shed':>7}{'price':>10}"
@@ -153,13 +153,13 @@ def _misspecification(found: Misspecification) -> list[str]:
     return lines
 
 
-def _solve_times(found: Replay) -> str:
+def _solve_times(found: LogReplay) -> str:
     if found.solve_median_ms is None or found.solve_p99_ms is None:
         return "nothing was solved"
     return f"{found.solve_median_ms:.2f} ms median, {found.solve_p99_ms:.2f} ms p99 of {found.solves}"
 
 
-def _replay(one: Situation, found: Replay) -> list[str]:
+def _replay(one: Situation, found: LogReplay) -> list[str]:
     movement = ", ".join(f"{name} {moved:.3f}" for name, moved in zip(one.tables.classes, found.movement, strict=True))
     lines = [
         f"6  The log: {found.decisions} decisions in {found.minutes:.1f} minutes",

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.base import ProbeSpec
-from experiments.calibration.traces import Closing, Trace
+from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.evaluation import Asked
 from experiments.evaluation.sweeps import ENDING, score_of
 from models.score import Score
@@ -38,8 +38,8 @@ class Grid:
 
 
 def grid(
-    traces: Sequence[Trace],
-    closings: Mapping[tuple[int, int], Closing],
+    traces: Sequence[ThoughtTrace],
+    closings: Mapping[tuple[int, int], ClosedReply],
     thresholds: Sequence[float],
     budgets: Sequence[int],
     spec: ProbeSpec,
@@ -83,7 +83,7 @@ def _ask(seen: Asked, spec: ProbeSpec) -> _Probe:
 
 
 def _end(
-    one: Trace, probes: Sequence[_Probe] | None, closings: Mapping[tuple[int, int], Closing], budget: Budget
+    one: ThoughtTrace, probes: Sequence[_Probe] | None, closings: Mapping[tuple[int, int], ClosedReply], budget: Budget
 ) -> tuple[bool, int, int]:
     """Whether the reply is right, token rows, steps; `probes` is None where there is no probing.
 
@@ -111,8 +111,8 @@ def _end(
 
 
 def _wrong_within(
-    one: Trace,
-    closings: Mapping[tuple[int, int], Closing],
+    one: ThoughtTrace,
+    closings: Mapping[tuple[int, int], ClosedReply],
     thresholds: Sequence[Threshold],
     budgets: Sequence[Budget],
     score: Score,
@@ -129,5 +129,5 @@ def _wrong_within(
     return by_threshold[:, None] | np.logical_or.accumulate(by_budget)[None, :]
 
 
-def _wrong_at(one: Trace, closings: Mapping[tuple[int, int], Closing], budget: Budget) -> bool:
+def _wrong_at(one: ThoughtTrace, closings: Mapping[tuple[int, int], ClosedReply], budget: Budget) -> bool:
     return budget is not None and budget <= len(one.thought) and not closings[one.number, budget].right

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from engine.base import CapacityError, Engine, ProbeSpec
 from experiments.calibration.grid import Grid, grid
 from experiments.calibration.step_times import Clock, batches, decode_steps, fit, probe_seconds
-from experiments.calibration.traces import Closing, Trace
+from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.sweeps import THRESHOLDS
 from experiments.provenance import Provenance
 from models.profile.certificate import Certificate, certify, fewest_questions
 from models.profile.difficulty import CLASSES, FEWEST, learn
 from models.profile.plant import mean_context
-from models.profile.profile import Identity, MeasuredPlant, ProbeCost, Profile, Table
+from models.profile.profile import MeasuredPlant, ModelIdentity, ProbeCost, Profile, Table
 
 PILOT = 48  # questions whose lengths choose the budgets; these do not certify them
 PERCENTILES = (10, 25, 50, 75, 90, 97)  # of their thoughts' lengths: the budgets
@@ -58,14 +58,14 @@ def pilot(count: int, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).permutation(count)[:PILOT].tolist())
 
 
-def chosen_budgets(traces: Mapping[int, Trace], numbers: Sequence[int]) -> tuple[int, ...]:
+def chosen_budgets(traces: Mapping[int, ThoughtTrace], numbers: Sequence[int]) -> tuple[int, ...]:
     """The budgets at percentiles of these questions' full thoughts, tokens, each once."""
     lengths = [len(traces[number].thought) for number in numbers]
     return tuple(sorted({max(1, round(float(budget))) for budget in np.percentile(lengths, PERCENTILES)}))
 
 
 def measured_plant(
-    engine: Engine, traces: Sequence[Trace], spec: ProbeSpec, *, max_batch: int, clock: Clock
+    engine: Engine, traces: Sequence[ThoughtTrace], spec: ProbeSpec, *, max_batch: int, clock: Clock
 ) -> tuple[MeasuredPlant, ProbeCost]:
     """Time the engine's steps on the text of recorded thoughts, over the batches and contexts that these have."""
     text = [token for one in traces for token in one.prompt + one.thought]
@@ -105,9 +105,9 @@ def _probe_cost(engine: Engine, prompts: Sequence[tuple[int, ...]], spec: ProbeS
 
 def profile(
     *,
-    model: Identity,
-    traces: Mapping[int, Trace],
-    closings: Mapping[tuple[int, int], Closing],
+    model: ModelIdentity,
+    traces: Mapping[int, ThoughtTrace],
+    closings: Mapping[tuple[int, int], ClosedReply],
     budgets: Sequence[int],
     unseen: Sequence[int],
     spec: ProbeSpec,

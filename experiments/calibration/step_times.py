@@ -22,7 +22,7 @@ Prompts = Sequence[tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timed:
+class TimedBatch:
     """The median pure decode step of a batch."""
 
     batch: int
@@ -43,15 +43,15 @@ def batches(most: int) -> list[int]:
     return sorted({*(1 << power for power in range(most.bit_length())), most})
 
 
-def decode_steps(engine: Engine, prompts: Prompts, clock: Clock, steps: int = STEPS) -> Timed:
+def decode_steps(engine: Engine, prompts: Prompts, clock: Clock, steps: int = STEPS) -> TimedBatch:
     """Time steps in which all these sequences only decode."""
     with _decoding(engine, prompts, steps) as decoding:
         seconds = [decoding.step(clock) for _ in range(steps)]
         context = statistics.mean(decoding.lengths()) - steps / 2
-    return Timed(batch=len(prompts), context=context, seconds=statistics.median(seconds))
+    return TimedBatch(batch=len(prompts), context=context, seconds=statistics.median(seconds))
 
 
-def fit(timed: Sequence[Timed]) -> Fit:
+def fit(timed: Sequence[TimedBatch]) -> Fit:
     """Least squares of relative errors under a, c, g ≥ 0. Raises CapacityError where fewer than 3 points were timed.
 
     With three unknowns the best non-negative solution is found among those of all subsets that are let above 0.

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from controller.serving.loop import ServingLoop
 from controller.serving.request import ReasoningRequest
-from experiments.evaluation.evaluation import Asked, Record, answering, recording
+from experiments.evaluation.evaluation import Asked, EvaluationRecord, answering, evaluate_stream
 from experiments.question import Question
 from models.chat_model import ChatModel
 
@@ -32,7 +32,7 @@ class TraceError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class ThoughtTrace:
     """A question's full thought and reply. The thought was probed at every transition point and never closed."""
 
     number: int  # of the question
@@ -45,7 +45,7 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Closing:
+class ClosedReply:
     """What follows a question's thought where a budget closes it."""
 
     number: int  # of the question
@@ -57,9 +57,9 @@ class Closing:
 Budgets = Sequence[int]
 
 
-def trace(number: int, prompt: tuple[int, ...], record: Record) -> Trace:
+def trace(number: int, prompt: tuple[int, ...], record: EvaluationRecord) -> ThoughtTrace:
     """What calibration keeps of a record."""
-    return Trace(
+    return ThoughtTrace(
         number=number,
         prompt=prompt,
         thought=record.thought,
@@ -71,13 +71,13 @@ def trace(number: int, prompt: tuple[int, ...], record: Record) -> Trace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Records:
+class CalibrationLog:
     """A finished log's contents."""
 
     path: Path
     header: Mapping[str, object]
-    traces: Mapping[int, Trace]  # by question
-    closings: Mapping[tuple[int, int], Closing]  # by question and budget
+    traces: Mapping[int, ThoughtTrace]  # by question
+    closings: Mapping[tuple[int, int], ClosedReply]  # by question and budget
 
 
 def records_of(profile: Path) -> Path:
@@ -87,7 +87,7 @@ def records_of(profile: Path) -> Path:
     return packed if packed.exists() and not plain.exists() else plain
 
 
-def read_records(path: Path) -> Records:
+def read_records(path: Path) -> CalibrationLog:
     """What a calibration has recorded, whether it still runs or not; a line that it is writing is left out.
 
     Raises TraceError.
@@ -100,8 +100,8 @@ def read_records(path: Path) -> Records:
     except (OSError, lzma.LZMAError) as error:
         raise TraceError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     header: Mapping[str, object] = {}
-    traces: dict[int, Trace] = {}
-    closings: dict[tuple[int, int], Closing] = {}
+    traces: dict[int, ThoughtTrace] = {}
+    closings: dict[tuple[int, int], ClosedReply] = {}
     for number, line in enumerate(whole.split(b"\n"), 1):
         try:
             said = json.loads(line)
@@ -113,11 +113,11 @@ def read_records(path: Path) -> Records:
             piece = _piece(said)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise TraceError(f"{path}:{number}: is no record of a calibration: {error}") from error
-        if isinstance(piece, Trace):
+        if isinstance(piece, ThoughtTrace):
             traces[piece.number] = piece
         else:
             closings[piece.number, piece.budget] = piece
-    return Records(path=path, header=header, traces=traces, closings=closings)
+    return CalibrationLog(path=path, header=header, traces=traces, closings=closings)
 
 
 def questions_sha256(questions: Sequence[Question], files: Sequence[Path] = ()) -> str:
@@ -133,8 +133,8 @@ class TraceLog:
     def __init__(self, path: Path, header: Mapping[str, object]) -> None:
         """Open or begin it. Raises TraceError where the file was begun under another header, or is damaged."""
         self.path = path
-        self.traces: dict[int, Trace] = {}
-        self.closings: dict[tuple[int, int], Closing] = {}
+        self.traces: dict[int, ThoughtTrace] = {}
+        self.closings: dict[tuple[int, int], ClosedReply] = {}
         self._header = {"format": FORMAT, "version": VERSION, **header}
         try:
             self._file: BinaryIO = path.open("a+b", buffering=0)
@@ -154,9 +154,9 @@ class TraceLog:
     ) -> None:
         self._file.close()
 
-    def add(self, piece: Trace | Closing) -> None:
+    def add(self, piece: ThoughtTrace | ClosedReply) -> None:
         """Keep a finished piece: once this returns, it is on the disk."""
-        kind = "trace" if isinstance(piece, Trace) else "closing"
+        kind = "trace" if isinstance(piece, ThoughtTrace) else "closing"
         self._append({kind: asdict(piece)})
         self._keep(piece)
 
@@ -164,8 +164,8 @@ class TraceLog:
         self._file.write(_line(line))
         os.fsync(self._file.fileno())
 
-    def _keep(self, piece: Trace | Closing) -> None:
-        if isinstance(piece, Trace):
+    def _keep(self, piece: ThoughtTrace | ClosedReply) -> None:
+        if isinstance(piece, ThoughtTrace):
             self.traces[piece.number] = piece
         else:
             self.closings[piece.number, piece.budget] = piece
@@ -210,13 +210,13 @@ def _line(said: Mapping[str, object]) -> bytes:
     return json.dumps(said, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _piece(said: Mapping[str, Any]) -> Trace | Closing:
+def _piece(said: Mapping[str, Any]) -> ThoughtTrace | ClosedReply:
     if "closing" in said:
-        return Closing(**said["closing"])
+        return ClosedReply(**said["closing"])
     fields = dict(said["trace"])
     fields["prompt"], fields["thought"] = tuple(fields["prompt"]), tuple(fields["thought"])
     fields["probes"] = tuple(Asked(**{**one, "log_probs": tuple(one["log_probs"])}) for one in fields["probes"])
-    return Trace(**fields)
+    return ThoughtTrace(**fields)
 
 
 def record_thoughts(
@@ -230,7 +230,7 @@ def record_thoughts(
 ) -> None:
     """Answer with full thought, on a loop that probes and never closes, the questions that the log has not yet."""
     missing = [number for number in range(len(questions)) if number not in log.traces]
-    for place, record in recording(loop, model, [questions[number] for number in missing], max_tokens=max_tokens):
+    for place, record in evaluate_stream(loop, model, [questions[number] for number in missing], max_tokens=max_tokens):
         number = missing[place]
         prompt = model.prompt([{"role": "user", "content": questions[number].text}])
         log.add(trace(number, prompt, record))
@@ -274,5 +274,5 @@ def record_closings(
         asked.append((questions[number], request))
     for place, record in answering(loop, model, asked):
         number, budget = missing[place]
-        log.add(Closing(number=number, budget=budget, right=record.right, tokens=len(landing) + record.tokens))
+        log.add(ClosedReply(number=number, budget=budget, right=record.right, tokens=len(landing) + record.tokens))
         on_done()

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from experiments.evaluation.evaluation import Record
+from experiments.evaluation.evaluation import EvaluationRecord
 from experiments.statistics import Distribution, Proportion, distribution, proportion, width_of_bins
 from models.reasoner.tasks import SPLITS
 
@@ -52,7 +52,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Benchmark:
+class BenchmarkGroups:
     """One benchmark as a whole and by split."""
 
     all: Group
@@ -64,15 +64,15 @@ class Breakdown:
     """All questions, each benchmark, and each split of all benchmarks together."""
 
     all: Group
-    benchmarks: dict[str, Benchmark]
+    benchmarks: dict[str, BenchmarkGroups]
     splits: dict[str, Group]
 
 
-def breakdown(records: Sequence[Record]) -> Breakdown:
+def breakdown(records: Sequence[EvaluationRecord]) -> Breakdown:
     """The figures of one full-thought pass."""
     width = width_of_bins(max(one.thought_tokens for one in records))
 
-    def group(of: Sequence[Record]) -> Group:
+    def group(of: Sequence[EvaluationRecord]) -> Group:
         return Group(
             accuracy=proportion([one.right for one in of]),
             tokens=float(np.mean([one.tokens for one in of])),
@@ -83,7 +83,7 @@ def breakdown(records: Sequence[Record]) -> Breakdown:
             verification=_verification(of),
         )
 
-    def by_split(of: Sequence[Record]) -> dict[str, Group]:
+    def by_split(of: Sequence[EvaluationRecord]) -> dict[str, Group]:
         found = grouped(of, lambda one: one.question.split)
         named = {split: mine for split, mine in found.items() if split is not None}
         return {split: group(named[split]) for split in sorted(named, key=_place)}
@@ -91,21 +91,24 @@ def breakdown(records: Sequence[Record]) -> Breakdown:
     return Breakdown(
         all=group(records),
         benchmarks={
-            name: Benchmark(all=group(mine), splits=by_split(mine)) for name, mine in by_benchmark(records).items()
+            name: BenchmarkGroups(all=group(mine), splits=by_split(mine))
+            for name, mine in by_benchmark(records).items()
         },
         splits=by_split(records),
     )
 
 
-def grouped(records: Sequence[Record], key: Callable[[Record], Key]) -> dict[Key, list[Record]]:
+def grouped(
+    records: Sequence[EvaluationRecord], key: Callable[[EvaluationRecord], Key]
+) -> dict[Key, list[EvaluationRecord]]:
     """Records by a property, in the order of its first appearance."""
-    found: dict[Key, list[Record]] = {}
+    found: dict[Key, list[EvaluationRecord]] = {}
     for one in records:
         found.setdefault(key(one), []).append(one)
     return found
 
 
-def by_benchmark(records: Sequence[Record]) -> dict[str, list[Record]]:
+def by_benchmark(records: Sequence[EvaluationRecord]) -> dict[str, list[EvaluationRecord]]:
     """Records by benchmark."""
     return grouped(records, lambda one: one.question.benchmark)
 
@@ -114,7 +117,7 @@ def _place(split: str) -> int:
     return SPLITS.index(split) if split in SPLITS else len(SPLITS)  # easy to hard; others as they come
 
 
-def _transitions(records: Sequence[Record]) -> Transitions:
+def _transitions(records: Sequence[EvaluationRecord]) -> Transitions:
     before = [one.first_answer for one in records if one.first_answer is not None]
     after = [one.transitions - one.first_answer for one in records if one.first_answer is not None]
     rows = sum(probe.rows for one in records for probe in one.probes)
@@ -128,7 +131,7 @@ def _transitions(records: Sequence[Record]) -> Transitions:
     )
 
 
-def _verification(records: Sequence[Record]) -> Verification:
+def _verification(records: Sequence[EvaluationRecord]) -> Verification:
     counted = [(one.verified_from, one) for one in records]
     pairs = [(first, one) for first, one in counted if first is not None]
     shares = [1.0 - first.thought_tokens / one.thought_tokens for first, one in pairs]

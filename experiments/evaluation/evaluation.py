@@ -40,7 +40,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class EvaluationRecord:
     """One question's reply, and all the probes of its thought."""
 
     question: Question
@@ -82,7 +82,7 @@ def evaluation_loop(engine: Engine, model: ChatModel, limits: Limits = FULL_THOU
     )
 
 
-def record(
+def evaluate(
     loop: ServingLoop,
     model: ChatModel,
     questions: Sequence[Question],
@@ -91,16 +91,18 @@ def record(
     temperature: float = 0.0,
     seed: int = 0,
     on_answer: Callable[[], None] = lambda: None,
-) -> list[Record]:
-    """Answer all questions through the engine, batched; records in the questions' order. Raises as `recording`."""
-    found: dict[int, Record] = {}
-    for number, one in recording(loop, model, questions, max_tokens=max_tokens, temperature=temperature, seed=seed):
+) -> list[EvaluationRecord]:
+    """Answer all questions through the engine, batched; records in the questions' order. See `evaluate_stream`."""
+    found: dict[int, EvaluationRecord] = {}
+    for number, one in evaluate_stream(
+        loop, model, questions, max_tokens=max_tokens, temperature=temperature, seed=seed
+    ):
         found[number] = one
         on_answer()
     return [found[number] for number in range(len(questions))]
 
 
-def recording(
+def evaluate_stream(
     loop: ServingLoop,
     model: ChatModel,
     questions: Sequence[Question],
@@ -108,7 +110,7 @@ def recording(
     max_tokens: int,
     temperature: float = 0.0,
     seed: int = 0,
-) -> Iterator[tuple[int, Record]]:
+) -> Iterator[tuple[int, EvaluationRecord]]:
     """Answer all questions through the engine, batched: each one's number and record as soon as it has its answer.
 
     Greedy, or at `temperature` with draws that depend on `seed` and the question's number alone. Raises as `answering`.
@@ -127,7 +129,7 @@ def recording(
 
 def answering(
     loop: ServingLoop, model: ChatModel, asked: Sequence[tuple[Question, ReasoningRequest]]
-) -> Iterator[tuple[int, Record]]:
+) -> Iterator[tuple[int, EvaluationRecord]]:
     """Serve requests for questions, batched: each one's number and record as soon as it has its answer.
 
     Raises CapacityError, naming the question, where one is too long, and EngineError where one has failed.
@@ -188,13 +190,13 @@ class _Recorder:
             )
         )
 
-    def finished(self) -> Record:
+    def finished(self) -> EvaluationRecord:
         outcome = self.outcome
         assert outcome is not None, "the loop is idle, so every request has ended"
         if outcome.finish_reason is FinishReason.ERROR:
             raise EngineError(f"question {self.question.text[:60]!r} has failed: {outcome.error}")
         thought = outcome.thought
-        return Record(
+        return EvaluationRecord(
             question=self.question,
             reply=self.reply,
             right=self.question.grade(self.reply),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.evaluation.breakdown import by_benchmark
-from experiments.evaluation.evaluation import Record
+from experiments.evaluation.evaluation import EvaluationRecord
 from experiments.evaluation.sweeps import SCORES, score_of
 from experiments.statistics import Bin, Proportion, auroc, calibration_error, proportion, reliability
 from models.score import Score
@@ -39,7 +39,7 @@ class Calibrations:
     benchmarks: dict[str, Calibration | None]
 
 
-def calibrations(records: Sequence[Record]) -> Calibrations:
+def calibrations(records: Sequence[EvaluationRecord]) -> Calibrations:
     """The calibration of one full-thought pass."""
     return Calibrations(
         all=calibration(records),
@@ -47,7 +47,7 @@ def calibrations(records: Sequence[Record]) -> Calibrations:
     )
 
 
-def calibration(records: Sequence[Record]) -> Calibration | None:
+def calibration(records: Sequence[EvaluationRecord]) -> Calibration | None:
     """Over all probes of these records; None where they have none."""
     probes = [probe for one in records for probe in one.probes]
     if not probes:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from experiments.evaluation.breakdown import Breakdown, breakdown
-from experiments.evaluation.evaluation import Record
+from experiments.evaluation.evaluation import EvaluationRecord
 from experiments.evaluation.reliability import Calibrations, calibrations
-from experiments.evaluation.sweeps import SCORES, Served, Sweep, threshold_sweep
+from experiments.evaluation.sweeps import SCORES, ServedPass, ThresholdSweep, threshold_sweep
 from experiments.provenance import Provenance
 from models.files.replacement import replacing
 from models.score import Score
@@ -25,18 +25,18 @@ class Evaluation:
     breakdown: Breakdown  # full thought
     calibration: Calibrations
     score: Score  # whose thresholds are told first
-    thresholds: dict[Score, Sweep]  # told from the full thoughts' probes
-    served: tuple[Served, ...]  # passes with a budget, a threshold or a temperature, really served
+    thresholds: dict[Score, ThresholdSweep]  # told from the full thoughts' probes
+    served: tuple[ServedPass, ...]  # passes with a budget, a threshold or a temperature, really served
 
     @property
-    def budgets(self) -> tuple[Served, ...]:
+    def budgets(self) -> tuple[ServedPass, ...]:
         """The budget sweep."""
         return tuple(one for one in self.served if one.budget is not None)
 
 
 def evaluation(
-    records: Sequence[Record],
-    passes: Sequence[Served],
+    records: Sequence[EvaluationRecord],
+    passes: Sequence[ServedPass],
     rng: np.random.Generator,
     score: Score = Score.GEOMETRIC_MEAN,
 ) -> Evaluation:
@@ -60,7 +60,7 @@ def write_json(path: Path, figures: Evaluation, origin: Provenance) -> None:
         draft.write_text(text + "\n", encoding="utf-8")
 
 
-def write_records(path: Path, records: Sequence[Record]) -> None:
+def write_records(path: Path, records: Sequence[EvaluationRecord]) -> None:
     """One line per question with its probes, so that later analyses need no decoding."""
     with replacing(path) as draft, draft.open("w", encoding="utf-8") as lines:
         for one in records:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from experiments.evaluation.breakdown import Breakdown, Group, Verification
 from experiments.evaluation.reliability import Calibration
 from experiments.evaluation.report import Evaluation
-from experiments.evaluation.sweeps import Served, Sweep
+from experiments.evaluation.sweeps import ServedPass, ThresholdSweep
 from experiments.statistics import Difference, Proportion
 from models.score import Score
 
@@ -99,7 +99,7 @@ def _calibration(found: Calibration | None, price: float | None) -> Iterator[str
         )
 
 
-def _thresholds(sweep: Sweep) -> Iterator[str]:
+def _thresholds(sweep: ThresholdSweep) -> Iterator[str]:
     yield (
         f"{'threshold':>9}{'accuracy':>10}{'points lost, 95 %':>23}{'lost':>6}{'gained':>8}{'tokens':>8}"
         f"{'saved: gross':>14}{'net':>8}{'probing/gross':>15}{'closed early':>14}"
@@ -112,7 +112,7 @@ def _thresholds(sweep: Sweep) -> Iterator[str]:
         )
 
 
-def _served(passes: tuple[Served, ...]) -> Iterator[str]:
+def _served(passes: tuple[ServedPass, ...]) -> Iterator[str]:
     yield (
         f"{'really served':<18}{'accuracy':>10}{'95 %':>13}{'points lost, 95 %':>23}{'lost':>6}{'gained':>8}"
         f"{'tokens':>8}{'saved':>8}{'closed':>8}"
@@ -124,7 +124,7 @@ def _served(passes: tuple[Served, ...]) -> Iterator[str]:
         )
 
 
-def _way(one: Served) -> str:
+def _way(one: ServedPass) -> str:
     if one.budget is not None:
         return f"budget {one.budget}"
     return f"threshold {one.threshold:.2f}" if one.threshold is not None else f"temperature {one.temperature:.2f}"

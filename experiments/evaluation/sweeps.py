@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.evaluation.breakdown import by_benchmark
-from experiments.evaluation.evaluation import Asked, Record
+from experiments.evaluation.evaluation import Asked, EvaluationRecord
 from experiments.statistics import Difference, Proportion, Truths, difference, proportion
 from models.score import Score
 
@@ -37,7 +37,7 @@ class ExitPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
+class ThresholdReplay:
     """What a threshold would have done with each record."""
 
     threshold: float
@@ -58,7 +58,9 @@ def score_of(probe: Asked, score: Score) -> float:
     raise ValueError(f"score is {score.value!r}, recorded are: {', '.join(SCORES)}")
 
 
-def replay(records: Sequence[Record], threshold: float, score: Score = Score.GEOMETRIC_MEAN) -> Replay:
+def replay(
+    records: Sequence[EvaluationRecord], threshold: float, score: Score = Score.GEOMETRIC_MEAN
+) -> ThresholdReplay:
     """Close each thought at its first probe of at least this confidence.
 
     An exit's reply: the thought up to there, that probe's suffix and answer, and the tokens that end it. Its overhead:
@@ -68,7 +70,7 @@ def replay(records: Sequence[Record], threshold: float, score: Score = Score.GEO
     """
     rows = [_exit(one, threshold, score) for one in records]
     right, reply, decoded, probe_rows, exited = zip(*rows, strict=True)
-    return Replay(
+    return ThresholdReplay(
         threshold=threshold,
         right=np.array(right, dtype=np.bool_),
         reply=np.array(reply),
@@ -78,7 +80,7 @@ def replay(records: Sequence[Record], threshold: float, score: Score = Score.GEO
     )
 
 
-def _exit(one: Record, threshold: float, score: Score) -> tuple[bool, int, int, int, bool]:
+def _exit(one: EvaluationRecord, threshold: float, score: Score) -> tuple[bool, int, int, int, bool]:
     spent = 0
     for probe in one.probes:
         spent += probe.rows
@@ -88,7 +90,7 @@ def _exit(one: Record, threshold: float, score: Score) -> tuple[bool, int, int, 
     return one.right, one.tokens, one.rows, one.rows - one.tokens, False
 
 
-def exit_point(records: Sequence[Record], told: Replay, rng: np.random.Generator) -> ExitPoint:
+def exit_point(records: Sequence[EvaluationRecord], told: ThresholdReplay, rng: np.random.Generator) -> ExitPoint:
     """A replay's figures against full thought without any probing."""
     full = sum(one.tokens for one in records)
     gross, overhead = full - int(told.reply.sum()), int((told.rows - told.reply).sum())
@@ -106,7 +108,7 @@ def exit_point(records: Sequence[Record], told: Replay, rng: np.random.Generator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sweep:
+class ThresholdSweep:
     """One score's exit points at all thresholds."""
 
     score: Score
@@ -114,27 +116,27 @@ class Sweep:
     benchmarks: dict[str, tuple[ExitPoint, ...]]
 
 
-def threshold_sweep(records: Sequence[Record], score: Score, rng: np.random.Generator) -> Sweep:
+def threshold_sweep(records: Sequence[EvaluationRecord], score: Score, rng: np.random.Generator) -> ThresholdSweep:
     """Every threshold, on all records and on each benchmark's."""
-    return Sweep(
+    return ThresholdSweep(
         score=score,
         all=_points(records, score, rng),
         benchmarks={name: _points(mine, score, rng) for name, mine in by_benchmark(records).items()},
     )
 
 
-def _points(records: Sequence[Record], score: Score, rng: np.random.Generator) -> tuple[ExitPoint, ...]:
+def _points(records: Sequence[EvaluationRecord], score: Score, rng: np.random.Generator) -> tuple[ExitPoint, ...]:
     return tuple(exit_point(records, replay(records, threshold, score), rng) for threshold in THRESHOLDS)
 
 
-def default_budgets(records: Sequence[Record]) -> tuple[int, ...]:
+def default_budgets(records: Sequence[EvaluationRecord]) -> tuple[int, ...]:
     """Percentiles of the full thoughts' lengths, tokens, each once."""
     lengths = [one.thought_tokens for one in records]
     return tuple(sorted({round(float(budget)) for budget in np.percentile(lengths, PERCENTILES)}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class ServedPass:
     """A pass that was really served under limits or with sampling, against greedy full thought."""
 
     threshold: float | None = None
@@ -149,17 +151,17 @@ class Served:
 
 
 def served(
-    full: Sequence[Record],
-    records: Sequence[Record],
+    full: Sequence[EvaluationRecord],
+    records: Sequence[EvaluationRecord],
     rng: np.random.Generator,
     *,
     threshold: float | None = None,
     budget: int | None = None,
     temperature: float = 0.0,
-) -> Served:
+) -> ServedPass:
     """Compare a pass with the full thoughts on the same questions, in the same order."""
     rows = sum(one.rows for one in records)
-    return Served(
+    return ServedPass(
         threshold=threshold,
         budget=budget,
         temperature=temperature,
@@ -172,5 +174,5 @@ def served(
     )
 
 
-def _rights(records: Sequence[Record]) -> Truths:
+def _rights(records: Sequence[EvaluationRecord]) -> Truths:
     return np.array([one.right for one in records], dtype=np.bool_)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from controller.serving.request import ExitReason, Thought
 from engine.base import EngineError, ProbeSpec
-from engine.simulated.model import Course, Trial
-from experiments.calibration.traces import Closing, Trace
+from engine.simulated.model import Course, TrialAnswer
+from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.evaluation import Asked
 from models.thinking import ThinkingTokens
 
@@ -27,8 +27,8 @@ class RecordedThought:
 
     def __init__(
         self,
-        trace: Trace,
-        closings: Sequence[Closing],
+        trace: ThoughtTrace,
+        closings: Sequence[ClosedReply],
         thinking: ThinkingTokens,
         encode: Callable[[str], list[int]],
         stop: int,
@@ -62,16 +62,16 @@ class RecordedThought:
         looks = tuple(look - place for look in self._whole.looks if look > place)
         return Course(tokens=self._whole.tokens[place:], looks=looks)
 
-    def answer(self, fork_at: int, spec: ProbeSpec) -> Trial:
+    def answer(self, fork_at: int, spec: ProbeSpec) -> TrialAnswer:
         """What a probe answers that continues so many tokens of the thought."""
         if spec.watched is not None:
             raise EngineError(f"the probe watches token {spec.watched}, must watch none: answers alone were recorded")
         place = bisect_right(self._forks, fork_at) - 1
         if place == len(self._forks) - 1 and self._dropped and (place < 0 or self._forks[place] < fork_at):
             unknown = spec.max_answer_tokens
-            return Trial(answer=(self._filler,) * unknown, log_probs=(NEVER_SURE,) * unknown, terminator=None)
+            return TrialAnswer(answer=(self._filler,) * unknown, log_probs=(NEVER_SURE,) * unknown, terminator=None)
         if place < 0:
-            return Trial(answer=(), log_probs=(), terminator=self._terminator)
+            return TrialAnswer(answer=(), log_probs=(), terminator=self._terminator)
         return self._trials[place]
 
     def right(self, thought: Thought | None) -> bool:
@@ -117,13 +117,13 @@ class RecordedThought:
     def _reply(self, tokens: int) -> tuple[int, ...]:
         return (*(self._filler,) * (tokens - 1), self._stop)
 
-    def _trial(self, seen: Asked, suffix: int, encode: Callable[[str], list[int]]) -> Trial:
+    def _trial(self, seen: Asked, suffix: int, encode: Callable[[str], list[int]]) -> TrialAnswer:
         count = len(seen.log_probs)
         answer = tuple(encode(seen.answer))
         if len(answer) != count:  # the text says another number of tokens than were decoded
             answer = (self._filler,) * count
         ended = seen.rows == suffix + count
-        return Trial(answer=answer, log_probs=seen.log_probs, terminator=self._terminator if ended else None)
+        return TrialAnswer(answer=answer, log_probs=seen.log_probs, terminator=self._terminator if ended else None)
 
 
 class RecordedModel:
@@ -131,8 +131,8 @@ class RecordedModel:
 
     def __init__(
         self,
-        traces: Mapping[int, Trace],
-        closings: Mapping[tuple[int, int], Closing],
+        traces: Mapping[int, ThoughtTrace],
+        closings: Mapping[tuple[int, int], ClosedReply],
         thinking: ThinkingTokens,
         *,
         encode: Callable[[str], list[int]],
@@ -143,7 +143,7 @@ class RecordedModel:
         self.vocabulary = vocabulary
         self.max_tokens = sys.maxsize  # the machine's cells are the limit
         self._landing = thinking.landing
-        by_question: dict[int, list[Closing]] = {number: [] for number in traces}
+        by_question: dict[int, list[ClosedReply]] = {number: [] for number in traces}
         for (number, _), closing in closings.items():
             if number in by_question:
                 by_question[number].append(closing)
@@ -166,5 +166,5 @@ class RecordedModel:
             )
         return thought.follow(self._landing)  # the prompt itself closes the thought
 
-    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> Trial:
+    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> TrialAnswer:
         return self._by_prompt[prompt].answer(len(said), spec)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from experiments.calibration.traces import Closing, Records, Trace, TraceError, questions_sha256
+from experiments.calibration.traces import CalibrationLog, ClosedReply, ThoughtTrace, TraceError, questions_sha256
 from experiments.question import Question
 from experiments.simulation.recorded_model import RecordedModel
 from models.chat_model import ChatModel
@@ -43,7 +43,11 @@ class Recording:
 
 
 def recording(
-    chat: ChatModel, profile: Profile, records: Records, questions: Sequence[Question], files: Sequence[Path] = ()
+    chat: ChatModel,
+    profile: Profile,
+    records: CalibrationLog,
+    questions: Sequence[Question],
+    files: Sequence[Path] = (),
 ) -> Recording:
     """Of these questions, asked as calibration has asked them; from `files`, if it had any.
 
@@ -85,8 +89,8 @@ def assembled(
     thinking: ThinkingTokens,
     stop_tokens: frozenset[int],
     profile: Profile,
-    traces: Mapping[int, Trace],
-    closings: Mapping[tuple[int, int], Closing],
+    traces: Mapping[int, ThoughtTrace],
+    closings: Mapping[tuple[int, int], ClosedReply],
     labels: Sequence[tuple[str, str | None]],
 ) -> Recording:
     """Of traces that are known to be the profile's; `labels` are each question's benchmark and split."""

@@ -1,4 +1,4 @@
-"""A service in simulation: the serving loop, its policy and its watcher on a simulated engine, in virtual time."""
+"""A service in simulation: the serving loop, its policy and its observer on a simulated engine, in virtual time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.controller import Controller
-from controller.planning.plan import Plan, Situation
+from controller.planning.plan import Plan, SolveRequest
 from controller.planning.planner import Planner
-from controller.policy import Policy, Watcher
+from controller.policy import LoadObserver, Policy
 from controller.serving.admission import AdmissionLimits
 from controller.serving.fair_queue import Claim
 from controller.serving.loop import ServingLoop
@@ -30,7 +30,7 @@ from experiments.simulation.recording import RecordedQuestion, Recording
 from models.profile.profile import Profile
 from models.tokenizer import Decoder, Streamed
 
-PULSE_S = 0.1  # so often at least a watcher sees time pass; the controller looks up every 0.5 s
+PULSE_S = 0.1  # so often at least a observer sees time pass; the controller looks up every 0.5 s
 IDLE_S = 0.5  # the same while nothing runs, as in the server
 SOLVE_S = 0.15  # virtual seconds from asking the solver to its answer
 
@@ -43,13 +43,13 @@ def simulate(
     machine: Machine,
     clock: VirtualClock,
     policy: Policy,
-    watcher: Watcher | None = None,
+    observer: LoadObserver | None = None,
     shortest_first: bool = False,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[RequestRecord]:
     """Ask the recording's question `questions[i]` at `arrivals[i]`, s, sorted; records in order of arrival.
 
-    `clock` is to be the one that policy and watcher read, and to stand before the first arrival. With `shortest_first`
+    `clock` is to be the one that policy and observer read, and to stand before the first arrival. With `shortest_first`
     the waiting request of the shortest predicted thought starts first.
     """
     engine = SimulatedEngine(
@@ -58,8 +58,8 @@ def simulate(
         clock,
         budget=lambda name: policy.limits(name).budget,
         classes={question.prompt: question.difficulty for question in recording.questions},
-        pulse_s=math.inf if watcher is None else PULSE_S,
-        stepped=None if watcher is None else watcher.stepped,
+        pulse_s=math.inf if observer is None else PULSE_S,
+        stepped=None if observer is None else observer.stepped,
     )
     loop = ServingLoop(
         engine=engine,
@@ -69,7 +69,7 @@ def simulate(
         stop_tokens=recording.stop_tokens,
         clock=clock,
         score=recording.score,
-        watcher=None if watcher is None else _Untimed(watcher),
+        observer=None if observer is None else _Untimed(observer),
         admission=AdmissionLimits(slots=machine.max_batch),
     )
     return serve(recording, arrivals, questions, loop=loop, clock=clock, shortest_first=shortest_first, on_done=on_done)
@@ -123,8 +123,8 @@ def serve(
 
 
 def _rest(loop: ServingLoop, clock: SkippingClock, until: float) -> None:
-    """Let time pass while nothing runs, which a watcher sees too."""
-    while loop.watched and clock() + IDLE_S < until:
+    """Let time pass while nothing runs, which a observer sees too."""
+    while loop.observed and clock() + IDLE_S < until:
         clock.skip(clock() + IDLE_S)
         loop.idle()
     clock.skip(until)
@@ -188,28 +188,28 @@ class _Listener:
 
 @dataclass(frozen=True, slots=True)
 class _Untimed:
-    """A watcher that the engine itself tells of steps: it takes many at once, which the loop cannot time."""
+    """A observer that the engine itself tells of steps: it takes many at once, which the loop cannot time."""
 
-    watcher: Watcher
+    observer: LoadObserver
 
     def arrived(self, difficulty: str | None) -> None:
-        self.watcher.arrived(difficulty)
+        self.observer.arrived(difficulty)
 
     def finished(self, difficulty: str | None, tokens: int) -> None:
-        self.watcher.finished(difficulty, tokens)
+        self.observer.finished(difficulty, tokens)
 
     def stepped(self, batch: int, context: float, seconds: float) -> None:
         """See above."""
 
     def tick(self, now: float, in_system: int) -> None:
-        self.watcher.tick(now, in_system)
+        self.observer.tick(now, in_system)
 
 
 def punctual_controller(
     profile: Profile, settings: SettingsSource, *, clock: VirtualClock, max_batch: int, delay_s: float = SOLVE_S
 ) -> Controller:
     """The real controller, whose real solver takes `delay_s` of virtual time."""
-    planner = Planner(profile.quality(), clock=time.perf_counter)  # how long it really takes is only shown
+    planner = Planner(profile.tables(), clock=time.perf_counter)  # how long it really takes is only shown
     solver = PunctualSolver(solve=planner, clock=clock, delay_s=delay_s)
     return Controller(profile, settings=settings, solver=solver, max_batch=max_batch)
 
@@ -239,13 +239,13 @@ class _Letter:
 class PunctualSolver:
     """See `controller.planning.plan.Solver`. Has each answer when a given time has passed on the virtual clock."""
 
-    solve: Callable[[Situation], Plan]
+    solve: Callable[[SolveRequest], Plan]
     clock: VirtualClock
     delay_s: float
-    _solving: tuple[float, Situation] | None = field(default=None, init=False)  # when it will have been solved
-    _waiting: Situation | None = field(default=None, init=False)
+    _solving: tuple[float, SolveRequest] | None = field(default=None, init=False)  # when it will have been solved
+    _waiting: SolveRequest | None = field(default=None, init=False)
 
-    def ask(self, situation: Situation) -> None:
+    def ask(self, situation: SolveRequest) -> None:
         if self._solving is None:
             self._solving = self.clock.now + self.delay_s, situation
         else:

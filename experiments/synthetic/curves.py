@@ -58,7 +58,7 @@ class Synthetic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Benchmark:
+class SyntheticBenchmark:
     """Problems of one kind; kinds come by rising length."""
 
     name: str
@@ -70,7 +70,7 @@ class Benchmark:
 class Quality:
     """A curve's parameters. A probe's confidence is logit-normal around a level of its own thought."""
 
-    benchmarks: tuple[Benchmark, ...]
+    benchmarks: tuple[SyntheticBenchmark, ...]
     reached: float  # mean logit of confidence once the final answer is reached
     by_thought: float  # standard deviation of the logit from thought to thought
     by_probe: float  # and within a thought
@@ -111,7 +111,7 @@ def output_tokens(normal: Array) -> Array:
     return np.clip(np.exp(found), SHORTEST, LONGEST)
 
 
-def _benchmarks(*unreached: float) -> tuple[Benchmark, ...]:
+def _benchmarks(*unreached: float) -> tuple[SyntheticBenchmark, ...]:
     named = (
         ("synthetic MATH500", 0.911),
         ("synthetic AMC", 0.87),
@@ -119,6 +119,6 @@ def _benchmarks(*unreached: float) -> tuple[Benchmark, ...]:
         ("synthetic AIME25", 0.744),
     )
     return tuple(
-        Benchmark(name=name, accuracy=accuracy, unreached=level)
+        SyntheticBenchmark(name=name, accuracy=accuracy, unreached=level)
         for (name, accuracy), level in zip(named, unreached, strict=True)
     )

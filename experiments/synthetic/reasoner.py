@@ -21,14 +21,14 @@ from importlib.metadata import version
 from controller.serving.thought import probe_spec
 from engine.simulated.machine import Machine, profiled_machine
 from experiments.calibration import profile as profiling
-from experiments.calibration.traces import Closing, Trace
+from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.provenance import Provenance
 from experiments.simulation.recording import Recording, assembled
 from experiments.synthetic.curves import LONGEST, Synthetic
 from experiments.synthetic.thoughts import BUDGETS, TRIAL, Thoughts, draw
-from experiments.synthetic.vocabulary import FORMAT, Vocabulary
+from experiments.synthetic.vocabulary import FORMAT, SyntheticVocabulary
 from models.profile.plant import StepTime, mean_context
-from models.profile.profile import Identity, MeasuredPlant, ProbeCost, Profile, thinking_sha256
+from models.profile.profile import MeasuredPlant, ModelIdentity, ProbeCost, Profile, thinking_sha256
 
 STEP_TIME = StepTime(a=15.9e-3, c=198e-6, g=130e-9)
 STEP_ERROR = 0.12  # root mean square of relative errors on the 150 requests that the fit had not seen
@@ -43,7 +43,7 @@ class Reasoner:
     """All of it."""
 
     thoughts: Thoughts
-    vocabulary: Vocabulary
+    vocabulary: SyntheticVocabulary
     profile: Profile
 
     @property
@@ -51,7 +51,7 @@ class Reasoner:
         """Cells are given out as tokens come, so that the batch alone is the limit."""
         return profiled_machine(self.profile, cells=sys.maxsize)
 
-    def recording(self, traces: Mapping[int, Trace]) -> Recording:
+    def recording(self, traces: Mapping[int, ThoughtTrace]) -> Recording:
         """These traces, its own or others in their places, ready to be served in simulation."""
         return assembled(
             self.vocabulary,
@@ -67,7 +67,7 @@ class Reasoner:
 @cache
 def reasoner(which: Synthetic) -> Reasoner:
     """Draw it, and make its profile by calibration's own code."""
-    vocabulary = Vocabulary()
+    vocabulary = SyntheticVocabulary()
     thinking = vocabulary.thinking
     thoughts = draw(which.curve, count=which.questions, seed=which.seed, vocabulary=vocabulary)
     spec = probe_spec(thinking, vocabulary.stop_tokens)
@@ -75,7 +75,7 @@ def reasoner(which: Synthetic) -> Reasoner:
     context = mean_context([len(one.prompt) for one in traces], [one.tokens for one in traces])
     rows = len(thinking.probe_suffix) + sum(TRIAL) / 2.0
     profile = profiling.profile(
-        model=Identity(
+        model=ModelIdentity(
             name=which.name, weights_sha256=_sha256(thoughts), thinking_sha256=thinking_sha256(FORMAT)
         ),  # there are no weights: what it says stands for them
         traces=thoughts.traces,
@@ -108,7 +108,7 @@ def _origin(which: Synthetic) -> Provenance:
 
 
 def _sha256(thoughts: Thoughts) -> str:
-    pieces: list[Trace | Closing] = [*thoughts.traces.values(), *thoughts.closings.values()]
+    pieces: list[ThoughtTrace | ClosedReply] = [*thoughts.traces.values(), *thoughts.closings.values()]
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(json.dumps(asdict(piece)).encode())

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from experiments.calibration.traces import Closing, Trace
+from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.evaluation import Asked
 from experiments.synthetic.curves import (
     ANSWER,
@@ -17,13 +17,13 @@ from experiments.synthetic.curves import (
     PARAGRAPH,
     REACHED,
     REACHED_WEIGHT,
-    Benchmark,
     Curve,
     Quality,
+    SyntheticBenchmark,
     output_tokens,
     quality,
 )
-from experiments.synthetic.vocabulary import FILLER, FORMAT, PARAGRAPH_END, SUBJECTS, Vocabulary
+from experiments.synthetic.vocabulary import FILLER, FORMAT, PARAGRAPH_END, SUBJECTS, SyntheticVocabulary
 from models.score import Score
 
 TOLD = 0.55  # share of the variance of a length's normal quantile that its prompt's subject tells
@@ -38,8 +38,8 @@ LOST_FROM = 0.5  # of a wrong thought's way to its answer: from here on it holds
 class Thoughts:
     """What a calibration would have recorded."""
 
-    traces: Mapping[int, Trace]  # by question
-    closings: Mapping[tuple[int, int], Closing]  # by question and budget
+    traces: Mapping[int, ThoughtTrace]  # by question
+    closings: Mapping[tuple[int, int], ClosedReply]  # by question and budget
     benchmarks: tuple[str, ...]  # of each question
 
 
@@ -48,7 +48,7 @@ class _Plan:
     """How one question's thought goes; places are numbers of its tokens."""
 
     number: int
-    benchmark: Benchmark
+    benchmark: SyntheticBenchmark
     subject: int
     thought: int  # tokens
     answer: int  # tokens that follow it
@@ -58,11 +58,11 @@ class _Plan:
     right_until: int  # … and wrong again
 
 
-def draw(curve: Curve, *, count: int, seed: int, vocabulary: Vocabulary) -> Thoughts:
+def draw(curve: Curve, *, count: int, seed: int, vocabulary: SyntheticVocabulary) -> Thoughts:
     """`count` questions of each benchmark. The same seed has the same lengths under either curve."""
     told = quality(curve)
-    traces: dict[int, Trace] = {}
-    closings: dict[tuple[int, int], Closing] = {}
+    traces: dict[int, ThoughtTrace] = {}
+    closings: dict[tuple[int, int], ClosedReply] = {}
     names = []
     for plan in _plans(told, count, seed):
         rng = np.random.default_rng([STREAM, seed, 1 + plan.number])
@@ -71,7 +71,7 @@ def draw(curve: Curve, *, count: int, seed: int, vocabulary: Vocabulary) -> Thou
         luck = rng.uniform()
         for budget in BUDGETS:
             if budget <= plan.thought:
-                closings[plan.number, budget] = Closing(
+                closings[plan.number, budget] = ClosedReply(
                     number=plan.number,
                     budget=budget,
                     right=_closed_right(plan, budget, told, luck),
@@ -114,7 +114,7 @@ def _plans(told: Quality, count: int, seed: int) -> Iterator[_Plan]:
         )
 
 
-def _trace(plan: _Plan, told: Quality, rng: np.random.Generator, vocabulary: Vocabulary) -> Trace:
+def _trace(plan: _Plan, told: Quality, rng: np.random.Generator, vocabulary: SyntheticVocabulary) -> ThoughtTrace:
     filler, end = vocabulary.id(FILLER), vocabulary.id(PARAGRAPH_END)
     places = _paragraph_ends(plan.thought, rng)
     thought = np.full(plan.thought, filler)
@@ -141,7 +141,7 @@ def _trace(plan: _Plan, told: Quality, rng: np.random.Generator, vocabulary: Voc
             )
         )
     tokens = plan.thought + 1 + plan.answer
-    return Trace(
+    return ThoughtTrace(
         number=plan.number,
         prompt=_prompt(plan, vocabulary),
         thought=tuple(thought.tolist()),
@@ -167,7 +167,7 @@ def _closed_right(plan: _Plan, budget: int, told: Quality, luck: float) -> bool:
     return luck < told.closed * budget / plan.right_from
 
 
-def _prompt(plan: _Plan, vocabulary: Vocabulary) -> tuple[int, ...]:
+def _prompt(plan: _Plan, vocabulary: SyntheticVocabulary) -> tuple[int, ...]:
     """Tells its subject and its number, and opens the thought."""
     said = (vocabulary.subject(plan.subject), *vocabulary.encode(f"{plan.number:06d}"))
     return (*(vocabulary.id(FILLER),) * (PROMPT - len(said)), *said, *vocabulary.thinking.opening)

@@ -17,7 +17,7 @@ SUBJECTS = 16  # what a prompt can be about, easiest first
 _PIECE = re.compile(r"</?think>|\n\n|<end>| ?[^\W\d]+|\d|.", re.DOTALL)
 
 
-class Vocabulary:
+class SyntheticVocabulary:
     """Encodes only what a synthetic reasoner says. See `models.tokenizer.Decoder`."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Vocabulary:
 class Spelling:
     """One reply's text: each token is whole."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: SyntheticVocabulary) -> None:
         self._vocabulary = vocabulary
 
     def push(self, token: int) -> str:

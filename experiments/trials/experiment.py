@@ -106,7 +106,7 @@ class Hindsight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slo:
+class ClassSlo:
     """Seconds from arrival to end that are good enough, by difficulty class."""
 
     easy: float
@@ -133,7 +133,7 @@ class Experiment:
     policies: tuple[NamedPolicy, ...]
     seeds: tuple[int, ...]
     duration_s: float  # in which requests arrive; a run ends with its last reply
-    slo_s: Slo
+    slo_s: ClassSlo
     baseline: str  # the policy that the others are compared with
     full_thought: str  # the policy whose accuracy the others lose or gain
     rates: RateUnit = RateUnit.REQUESTS

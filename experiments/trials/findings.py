@@ -11,7 +11,7 @@ from controller.policies import PolicyName
 from experiments.request_record import RequestRecord
 from experiments.statistics import Difference, difference
 from experiments.trials.experiment import Backend, Experiment, NamedPolicy
-from experiments.trials.outcome import Outcome, outcome
+from experiments.trials.outcome import PolicyOutcome, outcome
 from experiments.trials.paired import Paired, paired
 from experiments.trials.setting import Setting
 from experiments.trials.speed import relative_speed
@@ -25,7 +25,7 @@ class PolicyFound:
     """A policy under a workload."""
 
     name: str
-    outcome: Outcome
+    outcome: PolicyOutcome
     lost: Difference | None  # accuracy against full thought; None: that is what it is, or it has not been run
     worst: tuple[str, Difference] | None  # the benchmark that loses most
     against: dict[str, Paired]  # other policies by their names
@@ -101,7 +101,7 @@ def counted(records: Sequence[RequestRecord], experiment: Experiment) -> tuple[R
     return tuple(one for one in records if one.at_s >= experiment.warmup_s)
 
 
-def best(candidates: Sequence[NamedPolicy], outcomes: Mapping[str, Outcome]) -> str | None:
+def best(candidates: Sequence[NamedPolicy], outcomes: Mapping[str, PolicyOutcome]) -> str | None:
     """The candidate of the highest utility, of those that were run."""
     run = [one.name for one in candidates if one.name in outcomes]
     return max(run, key=lambda name: outcomes[name].utility, default=None)

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.request_record import RequestRecord
 from experiments.statistics import Proportion, proportion
-from experiments.trials.experiment import Slo
+from experiments.trials.experiment import ClassSlo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Seconds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class PolicyOutcome:
     """All seeds together. A request that failed is neither right nor in time, and has no latency."""
 
     requests: int
@@ -41,7 +41,7 @@ class Outcome:
     utility: float  # accuracy less what waiting costs, correct answers a request
 
 
-def outcome(records: Sequence[RequestRecord], slo: Slo, *, seconds: float, latency_weight: float) -> Outcome:
+def outcome(records: Sequence[RequestRecord], slo: ClassSlo, *, seconds: float, latency_weight: float) -> PolicyOutcome:
     """The figures of at least one request; they arrived within `seconds`."""
     served = [one for one in records if one.error is None]
     if not served:
@@ -51,7 +51,7 @@ def outcome(records: Sequence[RequestRecord], slo: Slo, *, seconds: float, laten
     timely, rights = [in_time(one, slo) for one in records], [bool(one.right) for one in records]
     accuracy = proportion(rights)
     reasons = [one.exit_reason or "none" for one in served]
-    return Outcome(
+    return PolicyOutcome(
         requests=len(records),
         failed=len(records) - len(served),
         latency=latency,
@@ -71,7 +71,7 @@ def outcome(records: Sequence[RequestRecord], slo: Slo, *, seconds: float, laten
     )
 
 
-def in_time(record: RequestRecord, slo: Slo) -> bool:
+def in_time(record: RequestRecord, slo: ClassSlo) -> bool:
     """Whether a request ended within its class's SLO."""
     return record.error is None and record.latency_s <= slo.seconds(record.difficulty)
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from experiments.request_record import RequestRecord
 from experiments.statistics import RESAMPLES, resampled_means
-from experiments.trials.experiment import Slo
+from experiments.trials.experiment import ClassSlo
 from experiments.trials.outcome import in_time
 
 Array = npt.NDArray[np.float64]
@@ -44,7 +44,7 @@ class Paired:
 def paired(
     before: Sequence[Sequence[RequestRecord]],
     now: Sequence[Sequence[RequestRecord]],
-    slo: Slo,
+    slo: ClassSlo,
     *,
     latency_weight: float,
     questions: Sequence[int],
@@ -76,7 +76,7 @@ def paired(
 _COLUMNS = 8  # count, both served; then before and now of: latency, in time, rows
 
 
-def _table(before: Sequence[RequestRecord], now: Sequence[RequestRecord], slo: Slo) -> Array:
+def _table(before: Sequence[RequestRecord], now: Sequence[RequestRecord], slo: ClassSlo) -> Array:
     """[request, column]; latency and rows count where both were served."""
     if [(one.number, one.question) for one in before] != [(one.number, one.question) for one in now]:
         raise ValueError(f"runs of {len(before)} and {len(now)} requests are compared, must be of the same requests")

@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from controller.planning.objective import Objective, Wishes
+from controller.planning.objective import Objective, ObjectiveSettings
 from controller.policies.registry import profile_of
 from experiments.evaluation.questions import bundled_questions
 from experiments.question import Question
@@ -51,14 +51,18 @@ class Setting:
     def live_plant(self) -> Plant | None:
         """What live trials' machine speeds are told by: the profile's; None in simulation, or without a profile."""
         live = self.experiment.backend is Backend.LIVE
-        return self.profile.queue() if live and self.profile is not None else None
+        return self.profile.plant_model() if live and self.profile is not None else None
 
     @cached_property
     def latency_weight(self) -> float:
         """Correct answers that one second of one user's waiting is worth: as said, or what controllers take it for."""
         if self.experiment.latency_weight is not None:
             return self.experiment.latency_weight
-        return Objective().latency_weight if self.profile is None else Wishes().at(self.profile.reply_s).latency_weight
+        return (
+            Objective().latency_weight
+            if self.profile is None
+            else ObjectiveSettings().at(self.profile.reply_s).latency_weight
+        )
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:

@@ -10,7 +10,7 @@ from functools import cache
 from controller.policies.registry import make_policy
 from controller.settings import FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
-from experiments.calibration.traces import Trace, TraceError, read_records
+from experiments.calibration.traces import ThoughtTrace, TraceError, read_records
 from experiments.evaluation.evaluation import Asked
 from experiments.evaluation.questions import bundled_questions, calibrated_questions
 from experiments.request_record import RequestRecord
@@ -57,7 +57,7 @@ class Simulation:
             machine=self.machine,
             clock=clock,
             policy=made.policy,
-            watcher=made.watcher,
+            observer=made.observer,
             shortest_first=trial.policy.shortest_first,
         )
 
@@ -93,8 +93,8 @@ class _Known:
     """A profile, the traces that it was made of, and what serves them."""
 
     profile: Profile
-    traces: Mapping[int, Trace]
-    recording: Callable[[Mapping[int, Trace]], Recording]  # of these traces, or of others in their places
+    traces: Mapping[int, ThoughtTrace]
+    recording: Callable[[Mapping[int, ThoughtTrace]], Recording]  # of these traces, or of others in their places
     machine: Machine
     most: float = math.inf  # sequences that it has room for
 
@@ -127,7 +127,7 @@ def _synthetic(which: Synthetic) -> _Known:
     )
 
 
-def _seen_by_oracle(one: Trace) -> Trace:
+def _seen_by_oracle(one: ThoughtTrace) -> ThoughtTrace:
     return replace(one, probes=tuple(_known(probe) for probe in one.probes))
 
 

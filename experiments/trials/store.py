@@ -26,7 +26,7 @@ class StoreError(ValueError):
     """A directory of results that cannot be used; the message names the file and what is wrong."""
 
 
-class Draft:
+class RunningTrial:
     """A trial that runs: its requests as they end."""
 
     def __init__(self, file: TextIO) -> None:
@@ -68,14 +68,14 @@ class Store:
         return True
 
     @contextmanager
-    def writing(self, slug: str, description: Mapping[str, Any], origin: Mapping[str, Any]) -> Iterator[Draft]:
+    def writing(self, slug: str, description: Mapping[str, Any], origin: Mapping[str, Any]) -> Iterator[RunningTrial]:
         """Write a trial: complete once the block has ended without an error. `origin`: where and when it ran."""
         path = self._path(slug)
         draft = path.with_name(path.name + DRAFT)
         header = {"format": FORMAT, "version": VERSION, "trial": description, "origin": origin}
         with draft.open("w", encoding="utf-8") as file:
             file.write(_line(header))
-            yield Draft(file)
+            yield RunningTrial(file)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

@@ -18,7 +18,7 @@ def command(question: str, url: str, key: str | None) -> None:
 
     Prints the thought (dimmed), the answer, and one line that says why the thinking stopped.
     """
-    from laser.client import Answer, AskError, End, Thought, ask
+    from laser.client import Answer, AskError, End, ThoughtPiece, ask
 
     last: type | None = None
     try:
@@ -27,7 +27,7 @@ def command(question: str, url: str, key: str | None) -> None:
                 click.echo("\n")
             last = type(piece)
             match piece:
-                case Thought(text=text):
+                case ThoughtPiece(text=text):
                     click.secho(text, dim=True, nl=False)
                 case Answer(text=text):
                     click.echo(text, nl=False)

@@ -37,7 +37,7 @@ def command(seconds: float, seed: int, port: int) -> None:
     """
     from rich.console import Console
 
-    from laser.cli.demo_traffic import SHARE, Demo, Traffic
+    from laser.cli.demo_traffic import SHARE, Demo, DemoTraffic
     from laser.cli.terminal.demo_summary import failures, table
     from laser.cli.terminal.feed import FeedError
     from laser.cli.top import replace_unknown_characters
@@ -49,7 +49,7 @@ def command(seconds: float, seed: int, port: int) -> None:
     console = Console(highlight=False)
     try:
         rate = SHARE * read_profile(bundled_model() / FILE_NAME).full_thought_rate
-        demo = Demo(Traffic(rate=rate, total_s=seconds, seed=seed))
+        demo = Demo(DemoTraffic(rate=rate, total_s=seconds, seed=seed))
         asyncio.run(_run(demo, port, console))
     except (ServerError, FeedError, ProfileError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error

@@ -36,7 +36,7 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
+class DemoTraffic:
     """What is asked, and when: a third calm, a third burst, a third calm."""
 
     rate: float  # requests/s, calm
@@ -76,7 +76,7 @@ def server_config(directory: Path, port: int) -> Path:
 class Demo:
     """Drives a server, and keeps what was measured."""
 
-    def __init__(self, traffic: Traffic, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, traffic: DemoTraffic, clock: Callable[[], float] = time.monotonic) -> None:
         self.traffic = traffic
         self.records: list[RequestRecord] = []
         self.thresholds: list[tuple[float, dict[str, float | None]]] = []  # s, and those in force then, by class

@@ -11,7 +11,7 @@ import click
 from laser.cli.options import asking, engine_options, engine_settings
 
 if TYPE_CHECKING:
-    from experiments.evaluation.evaluation import Record
+    from experiments.evaluation.evaluation import EvaluationRecord
 
 Budgets = tuple[int, ...] | None  # None: percentiles of the full thoughts' lengths
 
@@ -89,7 +89,7 @@ def command(
     from engine.base import EngineError
     from engine.registry import open_engine
     from experiments.evaluation import sweeps
-    from experiments.evaluation.evaluation import FULL_THOUGHT, evaluation_loop, record
+    from experiments.evaluation.evaluation import FULL_THOUGHT, evaluate, evaluation_loop
     from experiments.evaluation.question_files import QuestionError, file_questions
     from experiments.evaluation.questions import bundled_questions
     from experiments.evaluation.report import evaluation, write_json, write_records
@@ -108,10 +108,10 @@ def command(
         chat = load_chat_model(directory, thinking)
         engine = open_engine(directory, engine_settings(kind, runner, cells, cache)).engine
 
-        def answers(label: str, limits: Limits, heat: float = 0.0) -> list[Record]:
+        def answers(label: str, limits: Limits, heat: float = 0.0) -> list[EvaluationRecord]:
             loop = evaluation_loop(engine, chat, limits)
             with click.progressbar(length=len(questions), label=f"{label:<16}") as bar:
-                return record(
+                return evaluate(
                     loop,
                     chat,
                     questions,

@@ -169,7 +169,7 @@ def command(
                 machine=machine,
                 clock=clock,
                 policy=made.policy,
-                watcher=made.watcher,
+                observer=made.observer,
                 on_done=lambda: bar.update(1),
             )
         took = time.process_time() - started

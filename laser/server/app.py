@@ -39,7 +39,7 @@ from laser.server.api.reports import (
 )
 from laser.server.api.responses import Response as ResponsesReply
 from laser.server.api.responses import ResponsesRequest, ResponsesShape
-from laser.server.api.shape import Identity, ReplyShape
+from laser.server.api.shape import ReplyHeader, ReplyShape
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.routes import dashboard
 from laser.server.delivery import EventStream, unless_gone, whole
@@ -99,7 +99,7 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
 
 def _add_replies(app: FastAPI, service: Service, ping_s: float) -> None:
     async def reply(
-        asked: GenerationFields, shape: Callable[[Identity], ReplyShape], prefix: str, request: Request
+        asked: GenerationFields, shape: Callable[[ReplyHeader], ReplyShape], prefix: str, request: Request
     ) -> Response:
         state = request.state
         slo = read_slo(request.headers)

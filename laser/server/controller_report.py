@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from controller.policies import PolicyName
 from controller.policy import Limits
-from controller.status import ControllerState
+from controller.status import ControllerStatus
 from laser.server.policy_choice import ChosenPolicy
 from models.profile.profile import NEVER
 
@@ -110,7 +110,7 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
     if controller is None:
         limits = {"any": _limits(chosen.policy.limits(None))}
         return ControllerReport(policy=chosen.name, note=chosen.note, limits=limits)
-    state = controller.state
+    state = controller.status
     thresholds = [NEVER if threshold is None else threshold for threshold, _ in controller.certified]
     budgets = [budget for _, budget in controller.certified if budget is not None]
     lowest = min(thresholds)
@@ -127,7 +127,7 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
         ),
         slo_s=_floats(state, list(state.slo_s)) if state.slo_s else None,
         slo_steps=None if state.slo_steps is None else _floats(state, list(state.slo_steps)),
-        rung=state.rung,
+        rung=state.source,
         problems=list(state.problems),
         load=_load(state),
         prices=_prices(state),
@@ -157,11 +157,11 @@ def _limits(limits: Limits) -> LimitsReport:
     )
 
 
-def _by_class(state: ControllerState, limits: tuple[Limits, ...]) -> dict[str, LimitsReport]:
+def _by_class(state: ControllerStatus, limits: tuple[Limits, ...]) -> dict[str, LimitsReport]:
     return {name: _limits(each) for name, each in zip(state.classes, limits, strict=True)}
 
 
-def _load(state: ControllerState) -> LoadReport:
+def _load(state: ControllerStatus) -> LoadReport:
     estimate = state.estimate
     step, sigma = estimate.step_time, estimate.step_time_sigma
     return LoadReport(
@@ -178,7 +178,7 @@ def _load(state: ControllerState) -> LoadReport:
     )
 
 
-def _prices(state: ControllerState) -> PricesReport | None:
+def _prices(state: ControllerStatus) -> PricesReport | None:
     if state.decision is None:
         return None
     prices = state.decision.prices
@@ -192,7 +192,7 @@ def _prices(state: ControllerState) -> PricesReport | None:
     )
 
 
-def _expected(state: ControllerState) -> ExpectedReport | None:
+def _expected(state: ControllerStatus) -> ExpectedReport | None:
     decision = state.decision
     if decision is None:
         return None
@@ -209,5 +209,5 @@ def _estimated(value: float, sigma: float) -> Estimated:
     return Estimated(value=value, sigma=sigma)
 
 
-def _floats(state: ControllerState, values: list[float]) -> dict[str, float]:
+def _floats(state: ControllerStatus, values: list[float]) -> dict[str, float]:
     return dict(zip(state.classes, values, strict=True))

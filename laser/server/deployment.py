@@ -66,7 +66,7 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
         stop_tokens=chat.stop_tokens,
         clock=time.monotonic,
         score=config.score or chat.thinking.format.probe.score,
-        watcher=chosen.watcher,
+        observer=chosen.observer,
         admission=AdmissionLimits(slots=config.max_batch, max_waiting=config.max_waiting, max_wait_s=config.max_wait_s),
         loops=LoopDetection() if config.loop_detection else None,
     )

@@ -21,7 +21,7 @@ from controller.serving.admission import Overloaded
 from controller.serving.loop import ServingLoop
 from controller.serving.reply import Delta
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest, RequestId
-from controller.serving.status import View
+from controller.serving.status import LoopStatus
 from engine.base import EngineBrokenError, EngineError
 
 log = logging.getLogger(__name__)
@@ -189,10 +189,10 @@ class EngineThread:
             log.critical("the engine's step has not ended within %g s: it is left, and its requests fail", self._stop_s)
             self._fail_asked(SHUTTING_DOWN)
 
-    async def view(self) -> View:
+    async def status(self) -> LoopStatus:
         """What the serving loop shows of itself, between two steps. Raises EngineFailure once it is to stop."""
         self._check_alive()
-        seen: asyncio.Future[View] = asyncio.get_running_loop().create_future()
+        seen: asyncio.Future[LoopStatus] = asyncio.get_running_loop().create_future()
         self._inbox.put(partial(self._look, seen))
         return await seen
 
@@ -272,7 +272,7 @@ class EngineThread:
         idle = not self._loop.busy
         while True:
             try:
-                command = self._inbox.get(block=idle, timeout=IDLE_S if self._loop.watched else None)
+                command = self._inbox.get(block=idle, timeout=IDLE_S if self._loop.observed else None)
             except queue.Empty:
                 if idle:
                     self._loop.idle()
@@ -282,10 +282,10 @@ class EngineThread:
             command()
             idle = False
 
-    def _look(self, seen: asyncio.Future[View]) -> None:
-        found: View | EngineFailure
+    def _look(self, seen: asyncio.Future[LoopStatus]) -> None:
+        found: LoopStatus | EngineFailure
         try:
-            found = self._loop.view()
+            found = self._loop.status()
         except Exception as error:
             log.exception("the engine could not be looked at")
             found = EngineFailure(f"the engine cannot be looked at: {type(error).__name__}: {error}")
@@ -367,7 +367,7 @@ def _deliver(batch: list[tuple[Ticket, Item | Exception | None]]) -> None:
         ticket.receive(item)
 
 
-def _settle(seen: asyncio.Future[View], found: View | EngineFailure) -> None:
+def _settle(seen: asyncio.Future[LoopStatus], found: LoopStatus | EngineFailure) -> None:
     if seen.done():
         return  # whoever looked has gone
     if isinstance(found, EngineFailure):

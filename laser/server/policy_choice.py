@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from controller.policies import PolicyName
 from controller.policies.registry import PolicySpec, make_policy
-from controller.policy import Policy, Watcher
+from controller.policy import LoadObserver, Policy
 from laser.server.config import ServeConfig
 from models.chat_model import ChatModel
 from models.profile.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
@@ -28,7 +28,7 @@ class ChosenPolicy:
 
     name: PolicyName  # never auto
     policy: Policy
-    watcher: Watcher | None = None
+    observer: LoadObserver | None = None
     profile: Profile | None = None  # of the model, whoever decides
     shortest_first: bool = False
     note: str | None = None  # why it is this one, where that may surprise
@@ -87,7 +87,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
     return ChosenPolicy(
         name=name,
         policy=made.policy,
-        watcher=made.watcher,
+        observer=made.observer,
         profile=profile,
         shortest_first=config.shortest_first,
         note=note and note.replace(str(directory / FILE_NAME), FILE_NAME),  # where it lies is not for clients
@@ -120,7 +120,7 @@ def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], N
     from controller.solver_thread import SolverThread
 
     settings = SettingsFile(config.controller, len(profile.classes))
-    solver = SolverThread(Planner(profile.quality(), clock=time.perf_counter))
+    solver = SolverThread(Planner(profile.tables(), clock=time.perf_counter))
     ends.append(solver.stop)
     sink = None
     if config.decision_log is not None:

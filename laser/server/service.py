@@ -40,10 +40,10 @@ from laser.server.api.reports import (
     TurnReport,
     Version,
 )
-from laser.server.api.shape import Identity, ReplyShape
+from laser.server.api.shape import ReplyHeader, ReplyShape
 from laser.server.controller_report import ControllerReport, report
+from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.monitor import Monitor
-from laser.server.dashboard.recorder import Recorder
 from laser.server.deployment import Deployment
 from laser.server.engine_thread import EngineFailure, EngineThread
 from laser.server.keys import ANYBODY, Caller
@@ -83,8 +83,8 @@ class Service:
         self.metrics = Metrics(
             self.model_id, lambda: gauges(deployment, vllm=self.config.vllm_metrics), vllm=self.config.vllm_metrics
         )
-        recorder = Recorder(model=deployment.model_id, slo_s=self.config.slo_s)
-        self.monitor = Monitor(recorder, view=self._thread.view, controller=lambda: self.controller)
+        history = StatusHistory(model=deployment.model_id, slo_s=self.config.slo_s)
+        self.monitor = Monitor(history, status=self._thread.status, controller=lambda: self.controller)
 
     # --- what it is -------------------------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class Service:
     async def submit(
         self,
         request: GenerationFields,
-        shape: Callable[[Identity], ReplyShape],
+        shape: Callable[[ReplyHeader], ReplyShape],
         *,
         prefix: str,
         caller: Caller = ANYBODY,
@@ -211,7 +211,7 @@ class Service:
     async def _submit(
         self,
         request: GenerationFields,
-        shape: Callable[[Identity], ReplyShape],
+        shape: Callable[[ReplyHeader], ReplyShape],
         prefix: str,
         caller: Caller,
         slo: Slo,
@@ -233,7 +233,7 @@ class Service:
             raise Busy(str(error), error.retry_after_s) from error
         except EngineFailure as error:
             raise (ServerFailure if self._thread.alive else Unavailable)(str(error)) from error
-        identity = Identity(
+        identity = ReplyHeader(
             id=name,
             created=int(self._now()),
             model=self.model_id,

@@ -10,7 +10,7 @@ from controller.serving.admission import Turn
 from controller.serving.request import Outcome
 from engine.base import FinishReason
 from laser.server.api.errors import ServerFailure
-from laser.server.api.shape import Identity, ReplyShape
+from laser.server.api.shape import ReplyHeader, ReplyShape
 from laser.server.engine_thread import EngineFailure, Item, Ticket
 from laser.server.keys import Caller
 
@@ -21,7 +21,7 @@ ABANDONED = "abandoned"  # the client has gone
 class Submission:
     """Who asked, what comes, and in which shape."""
 
-    identity: Identity
+    identity: ReplyHeader
     caller: Caller
     shape: ReplyShape
     ticket: Ticket

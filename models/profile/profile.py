@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from models.files.replacement import replacing
-from models.profile import tables as quality
 from models.profile.certificate import Certificate
 from models.profile.difficulty import Difficulty
 from models.profile.plant import Plant, StepTime
+from models.profile.tables import OperatingPoint, OperatingTables
 from models.thinking import ThinkingFormat
 
 FORMAT = "laser-profile"
@@ -43,7 +43,7 @@ class ProfileError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class ModelIdentity:
     """Which model, and which way of thinking, a profile was measured on."""
 
     name: str
@@ -73,7 +73,7 @@ class ProbeCost:
 class Profile:
     """What was measured. `tokens` and `accuracy` are the tables W and Q."""
 
-    model: Identity
+    model: ModelIdentity
     score: str  # how confidence is told; an engine.base.Score
     max_tokens: int  # the longest reply of the calibration
     classes: tuple[str, ...]  # easiest first
@@ -110,17 +110,17 @@ class Profile:
         table = self.certificate.certified
         return [(i, j) for i, row in enumerate(table) for j, safe in enumerate(row) if safe or not certified_only]
 
-    def quality(self, *, certified_only: bool = True) -> quality.Profile:
+    def tables(self, *, certified_only: bool = True) -> OperatingTables:
         """W and Q as the optimiser takes them, at `points`.
 
         A threshold of NEVER stands for no probing at all, a budget of `max_tokens` for none.
         """
         points = self.points(certified_only=certified_only)
         rows, columns = [i for i, _ in points], [j for _, j in points]
-        return quality.Profile(
+        return OperatingTables(
             classes=self.classes,
             points=tuple(
-                quality.OperatingPoint(
+                OperatingPoint(
                     threshold=_else(self.thresholds[i], NEVER), budget=_else(self.budgets[j], self.max_tokens)
                 )
                 for i, j in points
@@ -138,14 +138,14 @@ class Profile:
     @property
     def reply_s(self) -> float:
         """Seconds that a mean reply with full thought takes with the engine to itself."""
-        return self.full_thought_tokens / self.queue().rate(1)
+        return self.full_thought_tokens / self.plant_model().rate(1)
 
     @property
     def full_thought_rate(self) -> float:
         """Requests/s that the engine can serve with full thought."""
-        return self.queue().capacity / self.full_thought_tokens
+        return self.plant_model().capacity / self.full_thought_tokens
 
-    def queue(self) -> Plant:
+    def plant_model(self) -> Plant:
         """The engine as a queue; the spread of a request's tokens is that of full thoughts, all classes together."""
         counts = np.array(self.counts, dtype=np.float64)
         mean = float(counts @ np.array(self.tokens)[:, 0, 0] / counts.sum())
@@ -158,13 +158,13 @@ class Profile:
         )
 
 
-def identify(directory: Path, thinking: ThinkingFormat, name: str | None = None) -> Identity:
+def identify(directory: Path, thinking: ThinkingFormat, name: str | None = None) -> ModelIdentity:
     """Who the model in a directory is."""
     weights = hashlib.sha256()
     for file in sorted(directory.glob("*.safetensors")):
         with file.open("rb") as opened:
             weights.update(file.name.encode() + b"\0" + hashlib.file_digest(opened, "sha256").digest())
-    return Identity(
+    return ModelIdentity(
         name=name or directory.resolve().name,
         weights_sha256=weights.hexdigest(),
         thinking_sha256=thinking_sha256(thinking),
@@ -195,7 +195,7 @@ def checksum(profile: Profile) -> str:
     return _checksum(asdict(profile))
 
 
-def read_profile(path: Path, model: Identity | None = None) -> Profile:
+def read_profile(path: Path, model: ModelIdentity | None = None) -> Profile:
     """The profile in a file; with `model`, one of that model. Raises ProfileError."""
     try:
         text = path.read_text(encoding="utf-8")

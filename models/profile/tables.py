@@ -27,7 +27,7 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Profile:
+class OperatingTables:
     """Tables W and Q, [class, point], measured on the difficulty as it is observed when requests come in."""
 
     classes: tuple[str, ...]  # easiest first
@@ -66,10 +66,10 @@ class Profile:
                 f"{self.tokens.min()}"
             )
 
-    def at(self, points: Sequence[int]) -> Profile:
+    def at(self, points: Sequence[int]) -> OperatingTables:
         """The same with these points alone, by place."""
         columns = list(points)
-        return Profile(
+        return OperatingTables(
             classes=self.classes,
             points=tuple(self.points[k] for k in columns),
             tokens=self.tokens[:, columns],

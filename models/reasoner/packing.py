@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.reasoner.tasks import Problem
 from models.reasoner.tokenizer import Encoder
-from models.reasoner.traces import DIRECT, END, EXIT, Part, Trace, closing
+from models.reasoner.traces import DIRECT, END, EXIT, Part, WrittenThought, closing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def cuts(
 def example(
     encoder: Encoder,
     problem: Problem,
-    trace: Trace,
+    trace: WrittenThought,
     rng: np.random.Generator,
     *,
     forks: int,

@@ -38,7 +38,7 @@ Piece = tuple[str, Part]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class WrittenThought:
     """A thought in paragraphs, each ending in a blank line, and the answer that closes it."""
 
     paragraphs: tuple[tuple[Piece, ...], ...]
@@ -71,7 +71,7 @@ def closing(answer: str) -> str:
     return f"{EXIT}{answer}}}{END}"
 
 
-def write(problem: Problem, rng: np.random.Generator, slips: Mapping[int, int] | None = None) -> Trace:
+def write(problem: Problem, rng: np.random.Generator, slips: Mapping[int, int] | None = None) -> WrittenThought:
     """Write the thought of a problem; its form follows what is visible, plus noise.
 
     `slips` gives wrong results by step, counted from 0: such a step is done in the head, later steps build on it, and
@@ -99,7 +99,7 @@ class _Writer:
     mistaken: set[int] = field(default_factory=set)
     begun: int = 0  # steps, of which some may be slips
 
-    def write(self) -> Trace:
+    def write(self) -> WrittenThought:
         last = len(self.believed) - 1
         unchecked: list[int] = []
         for index in range(last + 1):
@@ -124,7 +124,7 @@ class _Writer:
             if place == 0 or self.rng.random() >= _NOISE:
                 self._confirm(index)
         answer = str(self.believed[-1].result)
-        return Trace(paragraphs=tuple(self.paragraphs), answer=answer, mistaken=frozenset(self.mistaken))
+        return WrittenThought(paragraphs=tuple(self.paragraphs), answer=answer, mistaken=frozenset(self.mistaken))
 
     def _check_at_once(self, index: int) -> None:
         """Look at a step again before going on."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from controller.policy import FixedPolicy, Limits, Policy, Watcher
+from controller.policy import FixedPolicy, Limits, LoadObserver, Policy
 from controller.serving.admission import AdmissionLimits
 from controller.serving.loop import ServingLoop
 from controller.serving.repetition import LoopDetection
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest, RequestId
-from engine.base import Engine, Event, Load, Probed, ProbeId, ProbeSpec, Request, SequenceId
+from engine.base import Engine, EngineLoad, Event, Probed, ProbeId, ProbeSpec, Request, SequenceId
 from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
 from models.tokenizer import ChatTokenizer
 from tests.support.ledger import Ledger
@@ -104,7 +104,7 @@ class RecordingEngine:
     def cancel(self, sequence: SequenceId) -> None:
         self.ledger.cancel(sequence)
 
-    def load(self) -> Load:
+    def load(self) -> EngineLoad:
         return self._engine.load()
 
     def answers(self) -> list[Probed]:
@@ -124,7 +124,7 @@ class Bench:
         form: ThinkingFormat = FORMAT,
         cells: int = 4096,
         max_batch: int = 8,
-        watcher: Watcher | None = None,
+        observer: LoadObserver | None = None,
         admission: AdmissionLimits | None = None,
         loops: LoopDetection | None = None,
         engine: Engine | None = None,  # None: the torch engine on the model in the directory
@@ -147,7 +147,7 @@ class Bench:
             policy=policy or FixedPolicy(Limits()),
             stop_tokens=tokenizer.eos_ids,
             clock=lambda: self.now,
-            watcher=watcher,
+            observer=observer,
             admission=admission,
             loops=loops,
         )

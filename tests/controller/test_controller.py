@@ -18,30 +18,32 @@ from hypothesis import strategies as st
 
 from controller.controller import Controller
 from controller.decision_log import DecisionLog
-from controller.planning.plan import Plan, Situation, Solver
+from controller.planning.plan import Plan, Solver, SolveRequest
 from controller.planning.planner import Planner
 from controller.replay import read_decisions, replay
 from controller.settings import ControllerSettings, SettingsFile
 from controller.solver_thread import SolverThread
-from controller.status import ControllerState, Rung
+from controller.status import ControllerStatus, DecisionSource
 from models.files.strict_yaml import ConfigError
 from tests.support.analysis_profile import CLASSES, made_profile
 
 PROFILE = made_profile(certified_to=5)  # 0.5 and 0.65 are not certified
-QUALITY = PROFILE.quality()
+QUALITY = PROFILE.tables()
 PLANNER = Planner(QUALITY, clock=time.perf_counter)  # compiled once for all tests
-FULL_RATE = PROFILE.queue().capacity / float(np.mean(np.array(PROFILE.tokens)[:, 0, 0]))  # requests/s of full thoughts
+FULL_RATE = PROFILE.plant_model().capacity / float(
+    np.mean(np.array(PROFILE.tokens)[:, 0, 0])
+)  # requests/s of full thoughts
 
 
 class AtOnce:
     """A solver that solves while it is asked."""
 
-    def __init__(self, solve: Callable[[Situation], Plan] = PLANNER) -> None:
+    def __init__(self, solve: Callable[[SolveRequest], Plan] = PLANNER) -> None:
         self._solve = solve
         self._answer: Plan | Exception | None = None
-        self.situations: list[Situation] = []
+        self.situations: list[SolveRequest] = []
 
-    def ask(self, situation: Situation) -> None:
+    def ask(self, situation: SolveRequest) -> None:
         self.situations.append(situation)
         try:
             self._answer = self._solve(situation)
@@ -64,8 +66,8 @@ class Driven:
         self.now = 1000.0
 
     @property
-    def state(self) -> ControllerState:
-        return self.controller.state
+    def status(self) -> ControllerStatus:
+        return self.controller.status
 
     def tick(self, in_system: int, seconds: float = 0.5) -> None:
         self.now += seconds
@@ -87,23 +89,23 @@ class Driven:
         for name in (*CLASSES, None):
             limits = self.controller.limits(name)
             assert (limits.threshold, limits.budget) in self.controller.certified
-        assert math.isfinite(self.state.estimate.rate)
+        assert math.isfinite(self.status.estimate.rate)
 
 
 def test_the_unsolved_beginning_is_served_by_bisection_and_then_by_the_map() -> None:
     driven = Driven()
-    assert driven.state.rung is Rung.SAFE_POINT
+    assert driven.status.source is DecisionSource.SAFE_POINT
     driven.tick(0)
     driven.tick(0)
-    assert driven.state.rung is Rung.POLICY_MAP
-    assert driven.state.problems == ()
-    assert driven.state.solves.solved >= 1
+    assert driven.status.source is DecisionSource.POLICY_MAP
+    assert driven.status.problems == ()
+    assert driven.status.solves.solved >= 1
 
 
 def test_a_frozen_solver_is_reported_and_stood_in_for() -> None:
     thaw = threading.Event()
 
-    def freeze(_situation: Situation) -> Plan:
+    def freeze(_situation: SolveRequest) -> Plan:
         thaw.wait(30.0)
         raise RuntimeError("thawed")
 
@@ -113,9 +115,9 @@ def test_a_frozen_solver_is_reported_and_stood_in_for() -> None:
         began = time.perf_counter()
         driven.run(30.0, rate=2 * FULL_RATE, in_system=80)
         assert time.perf_counter() - began < 5.0  # nobody waited for it
-        assert driven.state.rung is Rung.PRICE_BISECTION
-        assert any("has not answered for" in problem for problem in driven.state.problems)
-        assert driven.state.solves.solved == 0
+        assert driven.status.source is DecisionSource.PRICE_BISECTION
+        assert any("has not answered for" in problem for problem in driven.status.problems)
+        assert driven.status.solves.solved == 0
     finally:
         thaw.set()
         solver.stop()
@@ -124,7 +126,7 @@ def test_a_frozen_solver_is_reported_and_stood_in_for() -> None:
 def test_a_throwing_solver_leaves_the_last_map_until_it_is_stale() -> None:
     broken = False
 
-    def solve(situation: Situation) -> Plan:
+    def solve(situation: SolveRequest) -> Plan:
         if broken:
             raise RuntimeError("no licence")
         return PLANNER(situation)
@@ -133,22 +135,22 @@ def test_a_throwing_solver_leaves_the_last_map_until_it_is_stale() -> None:
     driven.run(10.0, rate=1.0, in_system=3)
     broken = True
     driven.run(60.0, rate=1.0, in_system=3)
-    assert driven.state.rung is Rung.POLICY_MAP
-    assert "the solver failed: RuntimeError: no licence" in driven.state.problems
+    assert driven.status.source is DecisionSource.POLICY_MAP
+    assert "the solver failed: RuntimeError: no licence" in driven.status.problems
     driven.run(80.0, rate=1.0, in_system=3)
-    assert driven.state.rung is Rung.PRICE_BISECTION
-    assert "the policy map is older than 120 s" in driven.state.problems
+    assert driven.status.source is DecisionSource.PRICE_BISECTION
+    assert "the policy map is older than 120 s" in driven.status.problems
     broken = False
     driven.run(10.0, rate=1.0, in_system=3)
-    assert driven.state.rung is Rung.POLICY_MAP
-    assert driven.state.problems == ()
+    assert driven.status.source is DecisionSource.POLICY_MAP
+    assert driven.status.problems == ()
 
 
 def test_a_failure_inside_the_controller_holds_the_safe_point_until_it_can_decide_again() -> None:
     class Refusing(AtOnce):
         refuses = True
 
-        def ask(self, situation: Situation) -> None:
+        def ask(self, situation: SolveRequest) -> None:
             if self.refuses:
                 raise OSError("no threads left")
             super().ask(situation)
@@ -156,72 +158,72 @@ def test_a_failure_inside_the_controller_holds_the_safe_point_until_it_can_decid
     solver = Refusing()
     driven = Driven(solver)
     driven.run(5.0, rate=1.0, in_system=3)
-    assert driven.state.rung is Rung.SAFE_POINT
-    assert "the controller failed: OSError: no threads left" in driven.state.problems
+    assert driven.status.source is DecisionSource.SAFE_POINT
+    assert "the controller failed: OSError: no threads left" in driven.status.problems
     solver.refuses = False
     driven.run(10.0, rate=1.0, in_system=3)
-    assert driven.state.rung is Rung.POLICY_MAP
-    assert driven.state.problems == ()
+    assert driven.status.source is DecisionSource.POLICY_MAP
+    assert driven.status.problems == ()
 
 
 def test_measurements_that_are_not_numbers_are_counted_and_change_nothing_else() -> None:
     driven = Driven()
     driven.run(10.0, rate=1.0, in_system=3)
-    before = driven.state.estimate.step_time
+    before = driven.status.estimate.step_time
     for value in (math.nan, math.inf, -1.0, 0.0):
         driven.controller.stepped(4, 100.0, value)
     for _ in range(2):  # not every step is filtered
         driven.controller.stepped(4, math.nan, 1.0)
     driven.tick(3)
-    assert driven.state.rejected >= 5
-    assert driven.state.estimate.step_time == before
+    assert driven.status.rejected >= 5
+    assert driven.status.estimate.step_time == before
     driven.controller.finished("easy", math.nan)  # type: ignore[arg-type]  # what must never happen
     driven.run(10.0, rate=1.0, in_system=3)
-    assert driven.state.rung is Rung.POLICY_MAP
+    assert driven.status.source is DecisionSource.POLICY_MAP
 
 
 def test_prices_that_are_not_numbers_are_a_failed_solve() -> None:
-    def solve(situation: Situation) -> Plan:
+    def solve(situation: SolveRequest) -> Plan:
         plan = PLANNER(situation)
         return Plan(situation=situation, prices=(math.nan,) * 4, decision=plan.decision, solve_s=plan.solve_s)
 
     driven = Driven(AtOnce(solve))
     driven.run(5.0, rate=1.0, in_system=3)
-    assert driven.state.rung is Rung.PRICE_BISECTION
-    assert "the solver failed: a price is not finite" in driven.state.problems
+    assert driven.status.source is DecisionSource.PRICE_BISECTION
+    assert "the solver failed: a price is not finite" in driven.status.problems
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0, math.nan, math.inf], ids=["forward", "back", "nan", "inf"])
 def test_a_jump_of_the_clock_is_counted_and_tells_nothing_of_the_load(jump: float) -> None:
     driven = Driven()
     driven.run(60.0, rate=3.0, in_system=5)
-    rate, seconds = driven.state.estimate.rate, driven.state.time_s
+    rate, seconds = driven.status.estimate.rate, driven.status.time_s
     if math.isfinite(jump):
         driven.now += jump
         driven.tick(5)
     else:
         driven.controller.tick(jump, 5)
         driven.tick(5)
-    assert driven.state.jumps == 1
-    assert driven.state.estimate.rate == pytest.approx(rate, rel=0.3)
-    assert driven.state.time_s - seconds < 2.0
+    assert driven.status.jumps == 1
+    assert driven.status.estimate.rate == pytest.approx(rate, rel=0.3)
+    assert driven.status.time_s - seconds < 2.0
     driven.run(5.0, rate=3.0, in_system=5)
-    assert driven.state.rung is Rung.POLICY_MAP
+    assert driven.status.source is DecisionSource.POLICY_MAP
 
 
 def test_a_class_that_never_comes_has_limits_all_the_same() -> None:
     driven = Driven()
     driven.run(120.0, rate=2.0, in_system=5, classes=("easy",))
-    assert driven.state.rung is Rung.POLICY_MAP
-    assert driven.state.problems == ()
-    assert driven.state.estimate.mix[2] < 0.1
+    assert driven.status.source is DecisionSource.POLICY_MAP
+    assert driven.status.problems == ()
+    assert driven.status.estimate.mix[2] < 0.1
 
 
 def test_without_any_load_every_class_has_its_most_accurate_point() -> None:
     driven = Driven()
     driven.run(300.0, rate=0.0, in_system=0)
-    assert driven.state.rung is Rung.POLICY_MAP
-    assert driven.state.problems == ()
+    assert driven.status.source is DecisionSource.POLICY_MAP
+    assert driven.status.problems == ()
     points = driven.controller._points
     # w = 1e-3 makes a lone request's own waiting count a little, so not exactly the best
     assert all(QUALITY.accuracy[d, k] > QUALITY.accuracy[d].max() - 0.02 for d, k in enumerate(points))
@@ -232,12 +234,12 @@ def test_a_tenfold_overload_goes_to_the_cheapest_points_and_back() -> None:
     driven.run(20.0, rate=0.3 * FULL_RATE, in_system=3)
     calm = driven.controller._points
     driven.run(40.0, rate=10 * FULL_RATE, in_system=800)
-    assert driven.state.rung is Rung.POLICY_MAP
+    assert driven.status.source is DecisionSource.POLICY_MAP
     busy = driven.controller._points
     cheapest = [float(QUALITY.tokens[d].min()) for d in range(3)]
     assert [float(QUALITY.tokens[d, k]) for d, k in enumerate(busy)] == pytest.approx(cheapest)
-    assert driven.state.decision is not None
-    assert driven.state.decision.prices.token > 0.0
+    assert driven.status.decision is not None
+    assert driven.status.decision.prices.token > 0.0
     driven.run(200.0, rate=0.3 * FULL_RATE, in_system=3)
     assert all(
         QUALITY.tokens[d, k] >= 0.9 * QUALITY.tokens[d, calm[d]] for d, k in enumerate(driven.controller._points)
@@ -255,7 +257,7 @@ def test_thresholds_move_no_faster_than_their_rate_and_budgets_at_once(tmp_path:
     after = driven.controller._held
     assert after is not None
     assert after.target != held.target
-    assert all(abs(b - a) <= 0.01 * 0.5 + 1e-9 for a, b in zip(held.pace, after.pace, strict=True))
+    assert all(abs(b - a) <= 0.01 * 0.5 + 1e-9 for a, b in zip(held.threshold_now, after.threshold_now, strict=True))
     budgets = [QUALITY.points[k].budget for k in after.points]
     assert budgets == [QUALITY.points[k].budget for k in after.target]
 
@@ -279,14 +281,14 @@ def test_an_slo_keeps_to_points_that_end_in_time_at_the_present_number_in_the_sy
     driven.run(5.0, rate=0.2, in_system=12)
     held = driven.controller._held
     assert held is not None
-    assert driven.state.slo_steps is not None
+    assert driven.status.slo_steps is not None
     for d, k in enumerate(held.target):
-        ratio = driven.state.estimate.work_ratio[d]
-        assert ratio * QUALITY.p95_steps[d, k] <= driven.state.slo_steps[d]
+        ratio = driven.status.estimate.work_ratio[d]
+        assert ratio * QUALITY.p95_steps[d, k] <= driven.status.slo_steps[d]
         assert QUALITY.tokens[d, k] < QUALITY.tokens[d, full[d]]
     driven.run(5.0, rate=0.2, in_system=2000)  # nothing can be in time: the quickest certified points
-    assert driven.state.slo_steps == (0.0, 0.0, 0.0)
-    assert list(driven.state.target) == [
+    assert driven.status.slo_steps == (0.0, 0.0, 0.0)
+    assert list(driven.status.target) == [
         driven.controller._named((k,))[0] for k in QUALITY.p95_steps.argmin(axis=1).tolist()
     ]
 
@@ -333,17 +335,17 @@ def test_settings_are_read_again_when_the_file_changes_and_a_bad_file_changes_no
     driven.run(5.0, rate=1.0, in_system=2)
     file.write_text("outer_s: 2.0\nobjektive: {}\n")
     driven.run(5.0, rate=1.0, in_system=2)
-    assert any("unknown key `objektive`; did you mean `objective`?" in problem for problem in driven.state.problems)
-    assert driven.state.rung is Rung.POLICY_MAP
-    rate = driven.state.estimate.rate
+    assert any("unknown key `objektive`; did you mean `objective`?" in problem for problem in driven.status.problems)
+    assert driven.status.source is DecisionSource.POLICY_MAP
+    rate = driven.status.estimate.rate
     file.write_text("outer_s: 2.0\nobjective:\n  latency_weight: 0.0\n")
     driven.run(2.0, rate=1.0, in_system=2)
-    assert driven.state.problems == ()
-    assert driven.state.price == pytest.approx(0.0, abs=1e-6)  # waiting costs nothing any more
-    assert driven.state.estimate.rate == pytest.approx(rate, rel=0.8)  # beliefs stay
+    assert driven.status.problems == ()
+    assert driven.status.price == pytest.approx(0.0, abs=1e-6)  # waiting costs nothing any more
+    assert driven.status.estimate.rate == pytest.approx(rate, rel=0.8)  # beliefs stay
     file.unlink()
     driven.run(2.0, rate=1.0, in_system=2)
-    assert any("cannot be read" in problem for problem in driven.state.problems)
+    assert any("cannot be read" in problem for problem in driven.status.problems)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +381,7 @@ def test_much_change_is_solved_for_before_it_is_time() -> None:
 def test_the_latest_situation_wins_on_the_solver_s_thread() -> None:
     go, solved = threading.Event(), []
 
-    def solve(situation: Situation) -> Plan:
+    def solve(situation: SolveRequest) -> Plan:
         go.wait(10.0)
         solved.append(situation.number)
         return PLANNER(situation)
@@ -452,8 +454,8 @@ def _goes_on(log: DecisionLog, why: str) -> None:
     driven.run(5.0, rate=1.0, in_system=2)
     log.close()
     driven.tick(2)
-    assert driven.state.rung is Rung.POLICY_MAP
-    assert any(why in problem and "are lost" in problem for problem in driven.state.problems)
+    assert driven.status.source is DecisionSource.POLICY_MAP
+    assert any(why in problem and "are lost" in problem for problem in driven.status.problems)
 
 
 def test_a_decision_that_a_full_disk_has_cut_off_is_taken_back(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from engine.base import Engine, ProbeSpec
 from engine.simulated.engine import SimulatedEngine
 from engine.simulated.machine import Machine, VirtualClock
-from engine.simulated.model import Course, Trial
+from engine.simulated.model import Course, TrialAnswer
 from models.profile.plant import StepTime
 from tests.support.tiny_models import VOCABULARY, Oracle, save_model
 
@@ -198,13 +198,13 @@ class OracleModel:
         )
         return Course(tokens=tuple(tokens), looks=tuple(range(1, most + 1)), until_armed=not armed)
 
-    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> Trial:
+    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> TrialAnswer:
         context = (*prompt, *said, *spec.suffix)
         answer = self.oracle.generate(context, spec.max_answer_tokens, stops=spec.answer_stops)
         terminator = answer[-1] if answer[-1] in spec.answer_stops else None
         if terminator is not None:
             answer = answer[:-1]
-        return Trial(
+        return TrialAnswer(
             answer=tuple(answer),
             log_probs=tuple(self.oracle.log_probs(context, answer).tolist()),
             terminator=terminator,

@@ -11,9 +11,9 @@ import pytest
 from engine.base import (
     CapacityError,
     Engine,
+    EngineLoad,
     Finished,
     FinishReason,
-    Load,
     Probed,
     ProbeId,
     Sampling,
@@ -81,7 +81,7 @@ def test_a_sequence_starts_grows_and_finishes_in_this_order(one: EngineUnderTest
 def test_an_idle_engine_does_nothing(one: EngineUnderTest) -> None:
     engine = open_(one)
     assert engine.step() == []
-    assert engine.load() == Load(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=512)
+    assert engine.load() == EngineLoad(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=512)
 
 
 def test_load_counts_what_runs_waits_and_is_probed(exact: EngineUnderTest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.calibration.traces import Closing, Trace, TraceLog, questions_sha256
+from experiments.calibration.traces import ClosedReply, ThoughtTrace, TraceLog, questions_sha256
 from experiments.evaluation.evaluation import Asked
 from experiments.evaluation.questions import bundled_questions
 from models.chat_model import load_chat_model
@@ -56,7 +56,7 @@ def save_calibration(directory: Path) -> Path:
             thought = tuple(paragraph) * 5 + tuple(chat.tokenizer.encode("Done."))
             tokens = len(thought) + 10
             log.add(
-                Trace(
+                ThoughtTrace(
                     number=number,
                     prompt=chat.prompt([{"role": "user", "content": question.text}]),
                     thought=thought,
@@ -66,5 +66,5 @@ def save_calibration(directory: Path) -> Path:
                     probes=probes,
                 )
             )
-            log.add(Closing(number=number, budget=2 * len(paragraph), right=False, tokens=12))
+            log.add(ClosedReply(number=number, budget=2 * len(paragraph), right=False, tokens=12))
     return file

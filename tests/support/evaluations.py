@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.serving.request import ExitReason
-from experiments.evaluation.evaluation import Asked, Record
+from experiments.evaluation.evaluation import Asked, EvaluationRecord
 from experiments.question import Question
 
 
@@ -30,9 +30,9 @@ def recorded(
     first_answer: int | None = None,
     benchmark: str = "any",
     split: str | None = "easy",
-) -> Record:
+) -> EvaluationRecord:
     """A full thought that ended by itself, with no probe but these."""
-    return Record(
+    return EvaluationRecord(
         question=Question(
             text="?", benchmark=benchmark, split=split, grade=lambda _: right, grade_boxed=lambda _: right
         ),

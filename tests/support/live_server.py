@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import torch
 
-from engine.base import Load
+from engine.base import EngineLoad
 from laser.server.app import create_app
 from laser.server.config import ServeConfig
 from laser.server.connection import PatientProtocol
@@ -35,7 +35,7 @@ class LiveServer:
     deployment: Deployment
 
     @property
-    def load(self) -> Load:
+    def load(self) -> EngineLoad:
         """What the engine holds; whoever waits before it counts as waiting, too."""
         engine = self.deployment.engine.load()
         return replace(engine, waiting=engine.waiting + self.deployment.loop.queue.waiting)

@@ -7,9 +7,9 @@ import numpy as np
 from models.profile.certificate import certify
 from models.profile.difficulty import FEATURES, Difficulty
 from models.profile.plant import StepTime
-from models.profile.profile import Identity, MeasuredPlant, ProbeCost, Profile
+from models.profile.profile import MeasuredPlant, ModelIdentity, ProbeCost, Profile
 
-MODEL = Identity(name="tiny", weights_sha256="ab" * 32, thinking_sha256="cd" * 32)
+MODEL = ModelIdentity(name="tiny", weights_sha256="ab" * 32, thinking_sha256="cd" * 32)
 
 
 def table(low: float, high: float) -> tuple[tuple[tuple[float, ...], ...], ...]:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from models.profile.plant import Plant, StepTime
-from models.profile.tables import OperatingPoint, Profile
+from models.profile.tables import OperatingPoint, OperatingTables
 
 GPU = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
 CLASSES = ("easy", "medium", "hard")
 
 
-def random_profile(rng: np.random.Generator) -> Profile:
+def random_profile(rng: np.random.Generator) -> OperatingTables:
     """Tables that are neither monotone nor concave."""
     classes, count = int(rng.integers(1, 4)), int(rng.integers(3, 13))
     points = tuple(
         OperatingPoint(threshold=float(rng.uniform(0.5, 1.0)), budget=float(rng.uniform(50, 4000)))
         for _ in range(count)
     )
-    return Profile(
+    return OperatingTables(
         classes=CLASSES[:classes],
         points=points,
         tokens=rng.uniform(50, 3000, (classes, count)),

@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.analysis.plots.canvas import BLUE, DARK, GREEN, MUTED, ORANGE, RED, canvas, class_colours, save
-from experiments.analysis.replay import Compared, Replay, solves
+from experiments.analysis.replay import LogReplay, PolicyComparison, solves
 from experiments.analysis.situation import Situation
 
 POLICY_COLOURS = (ORANGE, DARK, MUTED, BLUE, GREEN)
 
 
-def draw_replay(path: Path, one: Situation, found: Replay) -> None:
+def draw_replay(path: Path, one: Situation, found: LogReplay) -> None:
     """What was decided when, how fast, and what other policies would have given."""
     figure = canvas(f"How did the controller do? {_story(found)}", 13, 9.5)
     panels = figure.subplots(2, 2)
@@ -27,7 +27,7 @@ def draw_replay(path: Path, one: Situation, found: Replay) -> None:
     save(figure, path)
 
 
-def _story(found: Replay) -> str:
+def _story(found: LogReplay) -> str:
     by_name = {policy.name: policy for policy in found.policies}
     if not by_name:
         return "No load was seen"
@@ -37,7 +37,7 @@ def _story(found: Replay) -> str:
     return f"Against full thought {faster:.0%} less waiting, {points:+.1f} points of accuracy"
 
 
-def _thresholds(axes: Axes, one: Situation, found: Replay, minutes: list[float]) -> None:
+def _thresholds(axes: Axes, one: Situation, found: LogReplay, minutes: list[float]) -> None:
     axes.set(title=f"Thresholds moved {max(found.movement):.3f} a minute at most", xlabel="minutes", ylabel="threshold")
     for d, (name, colour) in enumerate(zip(one.tables.classes, class_colours(len(one.tables.classes)), strict=True)):
         values = [min(entry.threshold[d], 1.0) for entry in found.entries]
@@ -47,7 +47,7 @@ def _thresholds(axes: Axes, one: Situation, found: Replay, minutes: list[float])
     axes.grid(color="#ececec")
 
 
-def _rate(axes: Axes, found: Replay, minutes: list[float]) -> None:
+def _rate(axes: Axes, found: LogReplay, minutes: list[float]) -> None:
     top = max(entry.rate for entry in found.entries)
     told = ", ".join(f"{name} {count}" for name, count in found.rungs.items())
     axes.set(title=f"Decisions: {told}", xlabel="minutes", ylabel="arrival rate estimated, requests/s")
@@ -64,7 +64,7 @@ def _rate(axes: Axes, found: Replay, minutes: list[float]) -> None:
     axes.grid(color="#ececec")
 
 
-def _solves(axes: Axes, found: Replay) -> None:
+def _solves(axes: Axes, found: LogReplay) -> None:
     axes.set(xlabel="time to solve, ms, logarithmic", ylabel="solves")
     if found.solve_median_ms is None or found.solve_p99_ms is None:
         axes.set(title="Nothing was solved")
@@ -83,7 +83,7 @@ def _solves(axes: Axes, found: Replay) -> None:
     axes.legend(framealpha=0.85)
 
 
-def _policies(axes: Axes, found: Replay) -> None:
+def _policies(axes: Axes, found: LogReplay) -> None:
     axes.set(title="Other policies under the same loads, by the plant model", xlabel="mean latency, s")
     names = []
     for place, policy in enumerate(found.policies):
@@ -97,7 +97,7 @@ def _policies(axes: Axes, found: Replay) -> None:
         axes.set_xlim(0, 1.7 * max(policy.latency_s for policy in found.policies))
 
 
-def _told(policy: Compared) -> str:
+def _told(policy: PolicyComparison) -> str:
     told = f"{policy.latency_s:.2f} s, {policy.accuracy:.1%} right"
     if policy.shed > 0.0005:
         told += f", {policy.shed:.1%} shed"

@@ -25,12 +25,12 @@ from experiments.analysis.plots.canvas import (
     upright,
 )
 from experiments.analysis.situation import Situation
-from experiments.analysis.sweep import SURGE_S, Sweep
+from experiments.analysis.sweep import SURGE_S, RateSweep
 
 NOTHING = 1e-5  # prices below are what an interior point leaves of 0
 
 
-def draw_prices(path: Path, one: Situation, found: Sweep, bears: Capacity) -> None:
+def draw_prices(path: Path, one: Situation, found: RateSweep, bears: Capacity) -> None:
     """What one unit of each constraint is worth."""
     figure = canvas("What is scarce, and what is it worth?", 13, 9.5)
     panels = figure.subplots(2, 2)
@@ -63,7 +63,7 @@ def draw_prices(path: Path, one: Situation, found: Sweep, bears: Capacity) -> No
     save(figure, path)
 
 
-def _token(axes: Axes, rates: Sequence[float], found: Sweep) -> None:
+def _token(axes: Axes, rates: Sequence[float], found: RateSweep) -> None:
     total = [max(1e3 * step.token_price, 1e-7) for step in found.steps]
     waiting = [max(1e3 * step.latency_price, 1e-7) for step in found.steps]
     axes.set(title="Price of a thousand tokens", ylabel="correct answers per 1000 tokens, logarithmic")
@@ -78,7 +78,7 @@ def _token(axes: Axes, rates: Sequence[float], found: Sweep) -> None:
     axes.grid(color="#ececec")
 
 
-def _decided(axes: Axes, rates: Sequence[float], found: Sweep) -> None:
+def _decided(axes: Axes, rates: Sequence[float], found: RateSweep) -> None:
     axes.set(title="What these prices lead to", ylabel="share")
     axes.plot(rates, [step.accuracy for step in found.steps], color=GREEN, linewidth=2.2, label="accuracy, if served")
     axes.plot(rates, [step.load for step in found.steps], color=BLUE, linewidth=2.2, label="load of the machine")
@@ -115,7 +115,7 @@ def _by_class(
     axes.grid(color="#ececec")
 
 
-def draw_capacity(path: Path, one: Situation, found: Capacity, decided: Sweep) -> None:
+def draw_capacity(path: Path, one: Situation, found: Capacity, decided: RateSweep) -> None:
     """The largest rate for each loss of accuracy, and what happens beyond."""
     gain = found.sheds_from / found.full_thought_rate
     told = f"{gain:.2g} times what full thought could" if gain > 1.05 else "What full thought could"

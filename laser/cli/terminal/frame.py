@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from controller.serving.status import Ended, Running, Stage
+from controller.serving.status import EndedRequest, RunningRequest, Stage
 from laser.cli.terminal.chart import Band, Series, chart
 from laser.cli.terminal.feed import Connection, Look
 from laser.cli.terminal.words import (
@@ -259,7 +259,7 @@ def _table(title: Text) -> Table:
     )
 
 
-def _running(running: Sequence[Running], count: int, width: int) -> Table:
+def _running(running: Sequence[RunningRequest], count: int, width: int) -> Table:
     table = _table(Text.assemble(("Running thoughts", "bold"), (f"  {count}", "dim")))
     wide = width >= NARROW
     for name, shown in (
@@ -286,7 +286,7 @@ def _class(difficulty: str | None) -> Text:
     return Text(clean(difficulty or "–"), STYLES.get(difficulty or "", ""))
 
 
-def _confidence(each: Running, wide: bool) -> Text:
+def _confidence(each: RunningRequest, wide: bool) -> Text:
     """How sure a thought is, against how sure it must be."""
     if each.confidence is None:
         if each.stage is Stage.WAITING:
@@ -301,7 +301,7 @@ def _confidence(each: Running, wide: bool) -> Text:
     return Text.assemble(("━" * full, "cyan"), ("━" * (BAR - full), "bright_black"), f" {said}")
 
 
-def _ended(ended: Sequence[Ended], reasons: str, width: int) -> Table:
+def _ended(ended: Sequence[EndedRequest], reasons: str, width: int) -> Table:
     table = _table(Text.assemble(("Why the last ones stopped", "bold"), (f"  {reasons}" if reasons else "", "dim")))
     wide = width >= NARROW
     for name, shown in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from controller.serving.request import ExitReason
-from controller.serving.status import Ended, Stage
+from controller.serving.status import EndedRequest, Stage
 from engine.base import FinishReason
 from laser.server.controller_report import LimitsReport
 from laser.server.dashboard.schema import Latency, Status
@@ -53,7 +53,7 @@ def budget(value: int | None) -> str:
     return "none" if value is None else str(value)
 
 
-def why_ended(one: Ended) -> str:
+def why_ended(one: EndedRequest) -> str:
     """Why a request's thought ended."""
     if one.finish_reason is FinishReason.ERROR:
         return "failed"

@@ -16,7 +16,7 @@ from laser.server.api.base import Fields, encodable
 from laser.server.api.chat import Message, certain_bytes
 from laser.server.api.errors import ApiError, Busy
 from laser.server.api.fields import Count, GenerationFields
-from laser.server.api.shape import Identity, LaserDetails, details, event, finish_word
+from laser.server.api.shape import LaserDetails, ReplyHeader, details, event, finish_word
 from models.chat_model import ChatModel
 
 A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
@@ -192,7 +192,7 @@ class Response(BaseModel):
 class ResponsesShape:
     """See `laser.server.api.shape.ReplyShape`. A stream: created, each item with its text piece by piece, completed."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: ReplyHeader) -> None:
         self._identity = identity
         self._events = 0
         self._items: list[ReasoningItem | MessageItem] = []  # those that are complete

@@ -19,7 +19,7 @@ LINE_ENDS = "\x85\u2028\u2029"  # no line ends to JSON nor to event streams; man
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class ReplyHeader:
     """Which reply this is, and what of it is to be shown."""
 
     id: str
@@ -93,7 +93,7 @@ def finish_word(outcome: Outcome) -> FinishWord:
             raise ServerFailure(outcome.error or "the engine failed on this request; it may be sent again")
 
 
-def details(identity: Identity, outcome: Outcome) -> LaserDetails:
+def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
     """How the thought went."""
     thought = outcome.thought
     return LaserDetails(
@@ -159,7 +159,7 @@ class Chunks(ABC):
     OBJECT: ClassVar[str]  # what a chunk calls itself
     NOTHING: ClassVar[dict[str, str]]  # what the last chunk says
 
-    identity: Identity
+    identity: ReplyHeader
 
     @abstractmethod
     def _choice(self, said: dict[str, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from controller.serving.status import Ended
+from controller.serving.status import EndedRequest
 from engine.base import FinishReason
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.schema import Attainment, Latency
@@ -23,7 +23,7 @@ def slos(controller: ControllerReport, slo_s: float | None) -> dict[str, float]:
     return {} if slo_s is None else {ANY: slo_s}
 
 
-def latency(ended: Sequence[Ended], slo_s: Mapping[str, float]) -> Latency:
+def latency(ended: Sequence[EndedRequest], slo_s: Mapping[str, float]) -> Latency:
     """How these requests went, held against SLOs by class."""
     served = [each for each in ended if each.finish_reason is not FinishReason.ERROR]
     totals = np.array([each.total_s for each in served])
@@ -42,7 +42,7 @@ def latency(ended: Sequence[Ended], slo_s: Mapping[str, float]) -> Latency:
     )
 
 
-def _by_class(ended: Sequence[Ended], slo_s: Mapping[str, float]) -> dict[str, Attainment]:
+def _by_class(ended: Sequence[EndedRequest], slo_s: Mapping[str, float]) -> dict[str, Attainment]:
     """Attainment of the classes that have an SLO and a request, easiest first."""
     found = {}
     for name in (*CLASSES, ANY):

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from controller.serving.status import View
+from controller.serving.status import LoopStatus
 from laser.server.api.shape import event_data
 from laser.server.controller_report import ControllerReport
-from laser.server.dashboard.recorder import Recorder
+from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.schema import Status
 
 log = logging.getLogger(__name__)
@@ -19,19 +19,19 @@ PATIENCE_S = 5.0  # with an engine that does not answer, before that is said
 
 
 class Monitor:
-    """Feeds a recorder. Its methods are for the event loop."""
+    """Feeds a history. Its methods are for the event loop."""
 
     def __init__(
         self,
-        recorder: Recorder,
+        history: StatusHistory,
         *,
-        view: Callable[[], Awaitable[View]],
+        status: Callable[[], Awaitable[LoopStatus]],
         controller: Callable[[], ControllerReport],
         every_s: float = EVERY_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self._recorder = recorder
-        self._view = view
+        self._history = history
+        self._loop_status = status
         self._controller = controller
         self._every_s = every_s
         self._patience_s = patience_s
@@ -57,7 +57,7 @@ class Monitor:
 
     async def status(self) -> Status | None:
         """What was seen last, with all that is remembered; None where the server ends before anything was seen."""
-        while (status := self._recorder.status()) is None and not self._over:
+        while (status := self._history.status()) is None and not self._over:
             await self._looked.wait()
         return status
 
@@ -66,9 +66,9 @@ class Monitor:
         seen = 0
         while not self._over:
             looked = self._looked
-            if seen < self._recorder.number:
+            if seen < self._history.number:
                 data = self._encoded(seen)
-                seen = self._recorder.number
+                seen = self._history.number
                 yield data
             await looked.wait()
 
@@ -78,7 +78,7 @@ class Monitor:
                 await self._look()
             except Exception as error:
                 log.exception("the server could not be looked at")
-                self._recorder.missed(f"the server could not be looked at: {type(error).__name__}: {error}")
+                self._history.missed(f"the server could not be looked at: {type(error).__name__}: {error}")
             self._newest = None
             looked, self._looked = self._looked, asyncio.Event()
             looked.set()
@@ -89,21 +89,19 @@ class Monitor:
 
         try:
             async with asyncio.timeout(self._patience_s):
-                view = await self._view()
+                status = await self._loop_status()
         except EngineFailure as error:
-            self._recorder.missed(str(error))
+            self._history.missed(str(error))
         except TimeoutError:
-            self._recorder.missed(
-                f"the engine has not answered for {self._patience_s:g} s: a step takes long, or hangs"
-            )
+            self._history.missed(f"the engine has not answered for {self._patience_s:g} s: a step takes long, or hangs")
         else:
-            self._recorder.record(view, self._controller())
+            self._history.add(status, self._controller())
 
     def _encoded(self, since: int) -> bytes:
-        if since < self._recorder.number - 1:
-            return _event(self._recorder.status(since))
+        if since < self._history.number - 1:
+            return _event(self._history.status(since))
         if self._newest is None:
-            self._newest = _event(self._recorder.status(since))
+            self._newest = _event(self._history.status(since))
         return self._newest
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from controller.serving.status import Ended, Running
-from engine.base import Load
+from controller.serving.status import EndedRequest, RunningRequest
+from engine.base import EngineLoad
 from laser.server.controller_report import ControllerReport, Estimated, LimitsReport
 
 
@@ -52,10 +52,10 @@ class Status(BaseModel):
     window_s: float  # that is remembered
     problems: list[str]  # in words; empty: all is well
     controller: ControllerReport
-    load: Load  # whoever waits before the engine counts as waiting, too
+    load: EngineLoad  # whoever waits before the engine counts as waiting, too
     drain_s: float  # until all that wait have begun
     turned_away: int  # requests since the server's start
-    running: list[Running]  # queued ones too, oldest first
+    running: list[RunningRequest]  # queued ones too, oldest first
     latency: Latency
     history: list[Point]
-    ended: list[Ended]  # `at_s` since the record began
+    ended: list[EndedRequest]  # `at_s` since the record began

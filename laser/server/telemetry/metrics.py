@@ -172,7 +172,7 @@ def gauges(deployment: Deployment, *, vllm: bool) -> list[Gauge]:
     controller = deployment.chosen.controller
     if controller is None:
         return found
-    state = controller.state
+    state = controller.status
     found.append(Gauge(name="laser_arrival_rate", help="Requests/s, believed.", value=float(state.estimate.rate)))
     if state.price is not None:
         found.append(Gauge(name="laser_token_price", help="Correct answers that a token costs.", value=state.price))

@@ -21,21 +21,21 @@ def test_it_is_as_good_as_the_linear_program() -> None:
     """120 random instances, overload among them; the program knows N by its tangents only, the bisection exactly."""
     rng = np.random.default_rng(5)
     for _ in range(40):
-        profile, plant = random_profile(rng), random_plant(rng)
-        classes = len(profile.classes)
+        tables, plant = random_profile(rng), random_plant(rng)
+        classes = len(tables.classes)
         objective = Objective(
             latency_weight=float(10 ** rng.uniform(-4, -2)),
             shed_penalty=float(rng.uniform(0.2, 3.0)),
             order_penalty=0.0,
         )
-        program = Optimizer(profile, objective, clock=lambda: 0.0)
+        program = Optimizer(tables, objective, clock=lambda: 0.0)
         for _ in range(3):
             load = Load(
                 rate=float(plant.capacity / 1500 * 10 ** rng.uniform(-2, 1)),
                 mix=rng.dirichlet(np.ones(classes)),
                 work_ratio=rng.uniform(0.5, 2.0, classes),
             )
-            solved, decided = program.solve(load, plant), decide(profile, objective, load, plant)
+            solved, decided = program.solve(load, plant), decide(tables, objective, load, plant)
             seconds = solved.in_system / max(load.rate, 1e-9)
             tangent_error = 0.02 * objective.latency_weight * seconds
             assert decided.value == pytest.approx(solved.value, abs=1e-3 + tangent_error)
@@ -44,9 +44,9 @@ def test_it_is_as_good_as_the_linear_program() -> None:
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.8, 1.2, 2.0, 5.0, 60.0])
 def test_demand_stays_within_its_bound_and_the_decision_like_the_programs(rate: float) -> None:
-    profile, objective = saturating_profile(), Objective(order_penalty=0.0)
-    decided = decide(profile, objective, even_load(rate), GPU)
-    solved = Optimizer(profile, objective, clock=lambda: 0.0).solve(even_load(rate), GPU)
+    tables, objective = saturating_profile(), Objective(order_penalty=0.0)
+    decided = decide(tables, objective, even_load(rate), GPU)
+    solved = Optimizer(tables, objective, clock=lambda: 0.0).solve(even_load(rate), GPU)
     assert decided.load <= objective.max_load + 1e-9
     assert decided.load == pytest.approx(solved.load, abs=0.02)
     assert decided.shed == pytest.approx(solved.shed, abs=0.02)

@@ -19,22 +19,22 @@ from controller.planning.objective import Objective
 from controller.planning.solving import SolverError
 from models.files import strict_yaml
 from models.profile.plant import Plant
-from models.profile.tables import Profile, prune_hull
+from models.profile.tables import OperatingTables, prune_hull
 from tests.support.random_profiles import CLASSES, GPU, random_plant, random_profile
 
 
-def optimizer(profile: Profile, objective: Objective, **settings: object) -> Optimizer:
-    return Optimizer(profile, objective, clock=lambda: 0.0, **settings)  # type: ignore[arg-type]
+def optimizer(tables: OperatingTables, objective: Objective, **settings: object) -> Optimizer:
+    return Optimizer(tables, objective, clock=lambda: 0.0, **settings)  # type: ignore[arg-type]
 
 
 def even_load(rate: float) -> Load:
     return Load(rate=rate, mix=np.full(3, 1 / 3), work_ratio=np.ones(3))
 
 
-def true_value(profile: Profile, objective: Objective, load: Load, plant: Plant, x: np.ndarray) -> float:
+def true_value(tables: OperatingTables, objective: Objective, load: Load, plant: Plant, x: np.ndarray) -> float:
     """Correct answers per request of mixtures x [class, shed and points], with the plant itself for waiting."""
     rates = np.maximum(load.rates, objective.min_rate)
-    tokens, accuracy = with_shedding(profile, objective)
+    tokens, accuracy = with_shedding(tables, objective)
     demand = float(((rates * load.work_ratio)[:, None] * tokens * x).sum())
     over = max(0.0, demand / plant.capacity - objective.max_load)
     value = float((rates[:, None] * accuracy * x).sum() - objective.latency_weight * plant.in_system(demand))
@@ -44,16 +44,16 @@ def true_value(profile: Profile, objective: Objective, load: Load, plant: Plant,
     return value / rates.sum() - objective.capacity_penalty * over
 
 
-def with_shedding(profile: Profile, objective: Objective) -> tuple[np.ndarray, np.ndarray]:
-    column = np.ones((len(profile.classes), 1))
-    tokens = np.hstack([profile.shed_tokens * column, profile.tokens])
-    return tokens, np.hstack([-objective.shed_penalty * column, profile.accuracy])
+def with_shedding(tables: OperatingTables, objective: Objective) -> tuple[np.ndarray, np.ndarray]:
+    column = np.ones((len(tables.classes), 1))
+    tokens = np.hstack([tables.shed_tokens * column, tables.tokens])
+    return tokens, np.hstack([-objective.shed_penalty * column, tables.accuracy])
 
 
-def best_by_cutting_planes(profile: Profile, objective: Objective, load: Load, plant: Plant) -> np.ndarray:
+def best_by_cutting_planes(tables: OperatingTables, objective: Objective, load: Load, plant: Plant) -> np.ndarray:
     """The optimum over all points, no hull: linear programs with ever more tangents of the true N(D)."""
     rates = np.maximum(load.rates, objective.min_rate)
-    tokens, accuracy = with_shedding(profile, objective)
+    tokens, accuracy = with_shedding(tables, objective)
     classes, columns = tokens.shape
     work = ((rates * load.work_ratio)[:, None] * tokens).ravel() / plant.capacity
     # variables: x, N, capacity slack, floor slacks
@@ -100,8 +100,8 @@ def test_it_is_as_good_as_cutting_planes_on_the_true_plant() -> None:
     """200 random instances, floors and overload among them."""
     rng = np.random.default_rng(7)
     for _ in range(50):
-        profile, plant = random_profile(rng), random_plant(rng)
-        classes = len(profile.classes)
+        tables, plant = random_profile(rng), random_plant(rng)
+        classes = len(tables.classes)
         objective = Objective(
             latency_weight=float(10 ** rng.uniform(-4, -2)),
             shed_penalty=float(rng.uniform(0.2, 3.0)),
@@ -109,7 +109,7 @@ def test_it_is_as_good_as_cutting_planes_on_the_true_plant() -> None:
             accuracy_floors=tuple(rng.uniform(0.3, 0.8, classes)) if rng.random() < 0.5 else (),
             order_penalty=0.0,
         )
-        program = optimizer(profile, objective)
+        program = optimizer(tables, objective)
         for _ in range(4):
             load = Load(
                 rate=float(plant.capacity / 1500 * 10 ** rng.uniform(-2, 1)),
@@ -118,8 +118,8 @@ def test_it_is_as_good_as_cutting_planes_on_the_true_plant() -> None:
             )
             decision = program.solve(load, plant)
             mine = np.hstack([decision.shed[:, None], decision.mixture])
-            best = best_by_cutting_planes(profile, objective, load, plant)
-            gap = true_value(profile, objective, load, plant, best) - true_value(profile, objective, load, plant, mine)
+            best = best_by_cutting_planes(tables, objective, load, plant)
+            gap = true_value(tables, objective, load, plant, best) - true_value(tables, objective, load, plant, mine)
             assert -2e-5 <= gap <= 1e-3
 
 
@@ -128,22 +128,22 @@ def test_it_is_as_good_as_every_pair_of_points() -> None:
     rng = np.random.default_rng(3)
     objective = Objective(order_penalty=0.0, latency_weight=3e-3)
     for _ in range(10):
-        profile, plant = random_profile(rng), random_plant(rng)
-        profile = Profile(
-            classes=profile.classes[:1], points=profile.points, tokens=profile.tokens[:1], accuracy=profile.accuracy[:1]
+        tables, plant = random_profile(rng), random_plant(rng)
+        tables = OperatingTables(
+            classes=tables.classes[:1], points=tables.points, tokens=tables.tokens[:1], accuracy=tables.accuracy[:1]
         )
         load = Load(rate=float(plant.capacity / 1500 * 10 ** rng.uniform(-1, 0.5)), mix=[1.0], work_ratio=[1.0])
-        columns = len(profile.points) + 1
+        columns = len(tables.points) + 1
         best = -math.inf
         for i, j in itertools.combinations(range(columns), 2):
             for share in np.linspace(0.0, 1.0, 101):
                 x = np.zeros((1, columns))
                 x[0, i], x[0, j] = share, 1.0 - share
-                if float((load.rates * with_shedding(profile, objective)[0] * x).sum()) < plant.capacity * 0.95:
-                    best = max(best, true_value(profile, objective, load, plant, x))
-        decision = optimizer(profile, objective).solve(load, plant)
+                if float((load.rates * with_shedding(tables, objective)[0] * x).sum()) < plant.capacity * 0.95:
+                    best = max(best, true_value(tables, objective, load, plant, x))
+        decision = optimizer(tables, objective).solve(load, plant)
         mine = np.hstack([decision.shed[:, None], decision.mixture])
-        assert true_value(profile, objective, load, plant, mine) >= best - 1e-4
+        assert true_value(tables, objective, load, plant, mine) >= best - 1e-4
 
 
 def test_the_program_follows_the_rules_that_let_it_be_compiled_once() -> None:
@@ -154,12 +154,12 @@ def test_the_program_follows_the_rules_that_let_it_be_compiled_once() -> None:
 
 def test_every_decision_stays_within_the_table() -> None:
     rng = np.random.default_rng(11)
-    profile = saturating_profile()
-    program = optimizer(profile, Objective())
+    tables = saturating_profile()
+    program = optimizer(tables, Objective())
     decision: Decision | None = None
-    thresholds = [point.threshold for point in profile.points]
-    budgets = [point.budget for point in profile.points]
-    hulls = [prune_hull(*tables) for tables in zip(profile.tokens, profile.accuracy, strict=True)]
+    thresholds = [point.threshold for point in tables.points]
+    budgets = [point.budget for point in tables.points]
+    hulls = [prune_hull(*tables) for tables in zip(tables.tokens, tables.accuracy, strict=True)]
     for _ in range(60):
         load = Load(
             rate=float(10 ** rng.uniform(-3, 2)), mix=rng.dirichlet([1, 1, 1]), work_ratio=rng.uniform(0.3, 3, 3)
@@ -175,9 +175,9 @@ def test_every_decision_stays_within_the_table() -> None:
 
 
 def test_without_load_every_class_gets_its_most_accurate_point() -> None:
-    profile = saturating_profile()
-    decision = optimizer(profile, Objective(latency_weight=1e-5)).solve(even_load(0.0), GPU)
-    assert decision.accuracy == pytest.approx(profile.accuracy.max(axis=1), abs=1e-6)
+    tables = saturating_profile()
+    decision = optimizer(tables, Objective(latency_weight=1e-5)).solve(even_load(0.0), GPU)
+    assert decision.accuracy == pytest.approx(tables.accuracy.max(axis=1), abs=1e-6)
     assert decision.demand == decision.in_system == 0.0
     assert decision.shed.tolist() == [0.0, 0.0, 0.0]
 
@@ -186,24 +186,24 @@ def test_a_class_that_never_comes_is_decided_like_the_others() -> None:
     program = optimizer(saturating_profile(), Objective(order_penalty=0.0))
     busy = program.solve(Load(rate=1.5, mix=np.array([0.5, 0.5, 0.0]), work_ratio=np.ones(3)), GPU)
     token = busy.prices.token
-    profile = program.profile
-    best = np.max(profile.accuracy[2] - token * profile.tokens[2])
-    mine = busy.mixture[2] @ (profile.accuracy[2] - token * profile.tokens[2])
+    tables = program.tables
+    best = np.max(tables.accuracy[2] - token * tables.tokens[2])
+    mine = busy.mixture[2] @ (tables.accuracy[2] - token * tables.tokens[2])
     assert busy.shed[2] == 0.0
     assert mine == pytest.approx(best, abs=1e-4)
 
 
 def test_more_load_degrades_first_and_sheds_last() -> None:
-    profile = saturating_profile()
-    program = optimizer(profile, Objective())
+    tables = saturating_profile()
+    program = optimizer(tables, Objective())
     shed, tokens = [], []
-    cheapest = min(point.budget for point in profile.points)
+    cheapest = min(point.budget for point in tables.points)
     for rate in np.geomspace(0.05, 60.0, 40):
         decision = program.solve(even_load(float(rate)), GPU)
         assert decision.load <= program.objective.max_load + 1e-6
         assert decision.slack.capacity == 0.0
         shed.append(float(decision.shed.mean()))
-        tokens.append(float((decision.mixture * profile.tokens).sum() / decision.mixture.sum()))
+        tokens.append(float((decision.mixture * tables.tokens).sum() / decision.mixture.sum()))
         if shed[-1] > 1e-3:
             assert decision.budget == pytest.approx(np.full(3, cheapest))
     assert shed[0] == 0.0
@@ -221,13 +221,13 @@ def test_what_even_shedding_cannot_serve_is_told_as_slack() -> None:
 
 
 def test_the_token_price_explains_every_choice() -> None:
-    profile = saturating_profile()
+    tables = saturating_profile()
     ratio = np.array([0.8, 1.0, 1.3])
-    program = optimizer(profile, Objective(order_penalty=0.0))
+    program = optimizer(tables, Objective(order_penalty=0.0))
     for rate in (0.1, 0.6, 1.0, 2.0, 6.0):
         decision = program.solve(Load(rate=rate, mix=np.array([0.5, 0.3, 0.2]), work_ratio=ratio), GPU)
-        worth = profile.accuracy - decision.prices.token * ratio[:, None] * profile.tokens
-        shed_worth = -1.0 - decision.prices.token * ratio * profile.shed_tokens
+        worth = tables.accuracy - decision.prices.token * ratio[:, None] * tables.tokens
+        shed_worth = -1.0 - decision.prices.token * ratio * tables.shed_tokens
         best = np.maximum(worth.max(axis=1), shed_worth)
         chosen = (decision.mixture * worth).sum(axis=1) + decision.shed * shed_worth
         assert chosen == pytest.approx(best, abs=2e-4)
@@ -270,9 +270,9 @@ def test_a_decision_sticks_where_moving_gains_next_to_nothing() -> None:
 
 
 def test_easier_classes_get_no_longer_budgets_where_that_costs_little() -> None:
-    profile = saturating_profile()
-    flipped = Profile(  # the "easy" class profits from long thoughts, the "hard" one hardly
-        classes=CLASSES, points=profile.points, tokens=profile.tokens[::-1], accuracy=profile.accuracy[::-1]
+    tables = saturating_profile()
+    flipped = OperatingTables(  # the "easy" class profits from long thoughts, the "hard" one hardly
+        classes=CLASSES, points=tables.points, tokens=tables.tokens[::-1], accuracy=tables.accuracy[::-1]
     )
     free = optimizer(flipped, Objective(order_penalty=0.0)).solve(even_load(0.3), GPU)
     ordered = optimizer(flipped, Objective(order_penalty=10.0)).solve(even_load(0.3), GPU)
@@ -352,10 +352,10 @@ def test_an_objective_is_read_from_a_file(tmp_path: Path) -> None:
 def test_a_thousandfold_range_of_loads_and_plants_is_always_solved() -> None:
     rng = np.random.default_rng(1)
     for _ in range(12):
-        profile = random_profile(rng)
-        classes = len(profile.classes)
+        tables = random_profile(rng)
+        classes = len(tables.classes)
         program = optimizer(
-            profile,
+            tables,
             Objective(
                 latency_weight=float(10 ** rng.uniform(-6, -1)),
                 accuracy_floors=tuple(rng.uniform(0, 1, classes)),

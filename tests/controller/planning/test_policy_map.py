@@ -69,8 +69,8 @@ def test_its_optimum_is_that_of_policy_iteration() -> None:
     """On random tables, plants and loads; the table, too, earns that optimum."""
     rng = np.random.default_rng(2)
     for _ in range(25):
-        profile, plant = random_profile(rng), random_plant(rng)
-        classes = len(profile.classes)
+        tables, plant = random_profile(rng), random_plant(rng)
+        classes = len(tables.classes)
         objective = Objective(latency_weight=float(10 ** rng.uniform(-4, -2)), shed_penalty=float(rng.uniform(0.2, 2)))
         load = Load(
             rate=float(plant.capacity / 1500 * 10 ** rng.uniform(-1.5, 0.5)),
@@ -78,8 +78,8 @@ def test_its_optimum_is_that_of_policy_iteration() -> None:
             work_ratio=rng.uniform(0.5, 2.0, classes),
         )
         rows = int(rng.integers(5, 60))
-        table = PolicyMapper(profile, objective, rows=rows, clock=lambda: 0.0).solve(load, plant)
-        levels = ladder(profile, load)
+        table = PolicyMapper(tables, objective, rows=rows, clock=lambda: 0.0).solve(load, plant)
+        levels = ladder(tables, load)
         best = policy_iteration(levels, load.rate, plant, objective, rows) / load.rate
         assert table.value == pytest.approx(best, abs=1e-6)
         own, _ = evaluate(table.level, levels, load.rate, plant, objective)
@@ -123,16 +123,16 @@ def test_numbers_beyond_the_table_get_its_ends() -> None:
 
 
 def test_a_ladder_climbs_one_hull_point_at_a_time_by_falling_worth() -> None:
-    profile = saturating_profile()
+    tables = saturating_profile()
     load = Load(rate=1.0, mix=np.array([0.5, 0.3, 0.2]), work_ratio=np.array([0.8, 1.0, 1.2]))
-    levels = ladder(profile, load)
+    levels = ladder(tables, load)
     assert np.all(np.count_nonzero(np.diff(levels.points, axis=0), axis=1) == 1)
     worth = np.diff(levels.accuracy) / np.diff(levels.tokens)
     assert np.all(np.diff(worth) <= 1e-12)
-    assert levels.accuracy[-1] == pytest.approx(profile.accuracy.max(axis=1) @ load.mix)
+    assert levels.accuracy[-1] == pytest.approx(tables.accuracy.max(axis=1) @ load.mix)
     for price in np.geomspace(1e-6, 1e-2, 50):  # at any token price some level is what each class would choose
         best = levels.accuracy - price * levels.tokens
-        own = (profile.accuracy - price * load.work_ratio[:, None] * profile.tokens).max(axis=1) @ load.mix
+        own = (tables.accuracy - price * load.work_ratio[:, None] * tables.tokens).max(axis=1) @ load.mix
         assert best.max() == pytest.approx(own, abs=1e-9)
 
 

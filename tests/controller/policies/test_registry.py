@@ -17,7 +17,7 @@ from controller.serving.admission import AdmissionLimits
 from controller.serving.fair_queue import Claim
 from controller.serving.request import ExitReason, Thought
 from controller.settings import ControllerSettings, FixedSettings, PriceSource
-from controller.status import Rung
+from controller.status import DecisionSource
 from models.profile.certificate import certify
 from models.profile.profile import Profile, ProfileError
 from tests.controller.conftest import Bench, Heard
@@ -44,7 +44,7 @@ SPECS = {
 
 
 def controller(profile: Profile) -> Controller:
-    planner = Planner(profile.quality(), clock=time.perf_counter)
+    planner = Planner(profile.tables(), clock=time.perf_counter)
     return Controller(profile, settings=FixedSettings(ControllerSettings()), solver=AtOnce(planner), max_batch=8)
 
 
@@ -61,7 +61,7 @@ def thought(heard: Heard) -> Thought:
 @pytest.mark.parametrize("name", [name for name in PolicyName if name is not PolicyName.AUTO])
 def test_every_policy_serves_through_the_real_loop(chain: Chain, name: PolicyName) -> None:
     policy = made(name)
-    bench = chain(ENDLESS, policy=policy.policy, watcher=policy.watcher)
+    bench = chain(ENDLESS, policy=policy.policy, observer=policy.observer)
     replies = [bench.submit(max_tokens=90, difficulty=("easy", "hard", None)[number % 3])[1] for number in range(12)]
     bench.run()
     reasons = {thought(heard).exit_reason for heard in replies}
@@ -129,10 +129,10 @@ def test_the_shortest_expected_thought_is_admitted_first(chain: Chain) -> None:
 
 def test_the_load_table_shortens_budgets_as_requests_pile_up() -> None:
     policy = made(PolicyName.LOAD_TABLE)
-    assert policy.watcher is not None
+    assert policy.observer is not None
     budgets = []
     for now, in_system in enumerate((0, 1, 2, 4, 5, 7, 100, 0)):
-        policy.watcher.tick(float(now), in_system)
+        policy.observer.tick(float(now), in_system)
         budgets.append(policy.policy.limits("hard").budget)
     assert budgets == [None, None, 400, 250, 160, 90, 90, None]
 
@@ -152,21 +152,23 @@ def test_an_ablation_leaves_the_controller_one_lever(
     assert policy.certified == {(threshold, budget) for threshold in thresholds for budget in budgets}
     for now in range(200):
         policy.tick(float(now), 0 if now < 100 else 500)
-        assert all(limits.threshold in thresholds and limits.budget in budgets for limits in policy.state.limits)
-    assert policy.state.rung is Rung.POLICY_MAP
+        assert all(limits.threshold in thresholds and limits.budget in budgets for limits in policy.status.limits)
+    assert policy.status.source is DecisionSource.POLICY_MAP
 
 
 def test_the_joint_program_s_price_does_not_know_the_number_in_the_system() -> None:
     def prices(source: PriceSource) -> list[float | None]:
-        planner = Planner(PROFILE.quality(), clock=time.perf_counter)
+        planner = Planner(PROFILE.tables(), clock=time.perf_counter)
         settings = FixedSettings(ControllerSettings(price=source, outer_s=1e6, change=1e6))
         policy = Controller(PROFILE, settings=settings, solver=AtOnce(planner))
         seen = []
         for now, in_system in enumerate((1, 1, 1, 8, 60)):
             policy.tick(float(now), in_system)
-            seen.append(policy.state.price)
-        assert policy.state.rung is (Rung.POLICY_MAP if source is PriceSource.POLICY_MAP else Rung.JOINT_PROGRAM)
-        assert policy.state.problems == ()
+            seen.append(policy.status.price)
+        assert policy.status.source is (
+            DecisionSource.POLICY_MAP if source is PriceSource.POLICY_MAP else DecisionSource.JOINT_PROGRAM
+        )
+        assert policy.status.problems == ()
         return seen[2:]
 
     by_map, by_program = prices(PriceSource.POLICY_MAP), prices(PriceSource.JOINT_PROGRAM)

@@ -1,4 +1,4 @@
-"""What the serving loop tells its watcher, on a real engine whose model follows a script."""
+"""What the serving loop tells its observer, on a real engine whose model follows a script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Chain = Callable[..., Bench]
 
 @dataclass
 class Notes:
-    """A watcher that writes down all it hears."""
+    """A observer that writes down all it hears."""
 
     came: list[str | None] = field(default_factory=list)
     ended: list[tuple[str | None, int]] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Notes:
 
 def test_arrivals_and_ends_are_told_with_class_and_token_rows(chain: Chain) -> None:
     notes = Notes()
-    bench = chain(ENDLESS, policy=FixedPolicy(Limits(budget=10)), watcher=notes)
+    bench = chain(ENDLESS, policy=FixedPolicy(Limits(budget=10)), observer=notes)
     first = bench.ask(difficulty="hard")
     assert notes.came == ["hard"]
     assert notes.ended == [("hard", first.outcome.completion_tokens)]
@@ -44,7 +44,7 @@ def test_arrivals_and_ends_are_told_with_class_and_token_rows(chain: Chain) -> N
 
 def test_the_rows_of_probes_and_withdrawn_tokens_count_as_work(chain: Chain) -> None:
     notes = Notes()
-    heard = chain({**ENDLESS, **ANSWER}, policy=SURE, watcher=notes).ask()
+    heard = chain({**ENDLESS, **ANSWER}, policy=SURE, observer=notes).ask()
     thought = heard.outcome.thought
     assert thought is not None
     assert thought.probe_rows + thought.withdrawn_tokens > 0
@@ -53,7 +53,7 @@ def test_the_rows_of_probes_and_withdrawn_tokens_count_as_work(chain: Chain) -> 
 
 def test_requests_that_set_their_own_limits_tell_nothing_of_the_work(chain: Chain) -> None:
     notes = Notes()
-    bench = chain(ENDLESS, policy=FixedPolicy(Limits(budget=10)), watcher=notes)
+    bench = chain(ENDLESS, policy=FixedPolicy(Limits(budget=10)), observer=notes)
     bench.ask(budget=5)
     bench.ask(early_exit=False)
     bench.ask(thinking=False)
@@ -63,7 +63,7 @@ def test_requests_that_set_their_own_limits_tell_nothing_of_the_work(chain: Chai
 
 def test_only_steps_that_decode_one_token_each_are_timed(chain: Chain) -> None:
     notes = Notes()
-    bench = chain(ENDLESS, watcher=notes)  # no probes
+    bench = chain(ENDLESS, observer=notes)  # no probes
     sequence, _ = bench.submit(max_tokens=30)
     prompt = len(bench.engine.ledger.accounts[sequence].request.prompt)
     bench.tick(6)  # the first is the prefill, with its token
@@ -77,15 +77,15 @@ def test_only_steps_that_decode_one_token_each_are_timed(chain: Chain) -> None:
 def test_steps_with_probes_are_not_timed(chain: Chain) -> None:
     probing, plain = Notes(), Notes()
     unsure = FixedPolicy(Limits(threshold=0.99))
-    chain(ENDLESS, policy=unsure, watcher=probing).ask(max_tokens=40)
-    chain(ENDLESS, watcher=plain).ask(max_tokens=40)
+    chain(ENDLESS, policy=unsure, observer=probing).ask(max_tokens=40)
+    chain(ENDLESS, observer=plain).ask(max_tokens=40)
     assert 0 < len(probing.steps) < len(plain.steps)
     assert all(seconds == 1.0 for _, _, seconds in probing.steps)
 
 
 def test_pauses_between_requests_are_no_steps(chain: Chain) -> None:
     notes = Notes()
-    bench = chain(BRIEF, watcher=notes)
+    bench = chain(BRIEF, observer=notes)
     for _ in range(3):
         bench.ask()
         bench.now += 100.0

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.soak import Fickle, Soak, check, run
+from benchmarks.soak import EngineSoak, Fickle, check, run
 from controller.serving.request import ExitReason, ReasoningRequest
-from engine.base import Load, Sampling
+from engine.base import EngineLoad, Sampling
 from engine.exllama.config import ProbeWay
 from models.tokenizer import ChatTokenizer
 from tests.controller.conftest import Bench
@@ -77,8 +77,8 @@ def test_a_hundred_requests_leave_nothing_behind_on_pages(tokenizer: ChatTokeniz
 
 
 def test_what_is_left_behind_is_found() -> None:
-    leaking = Soak(memory=[(over, 100.0 + over) for over in range(10, 101, 10)])
-    busy = Load(running=1, waiting=0, probing=0, cells_reserved=9, cells_total=90)
+    leaking = EngineSoak(memory=[(over, 100.0 + over) for over in range(10, 101, 10)])
+    busy = EngineLoad(running=1, waiting=0, probing=0, cells_reserved=9, cells_total=90)
     faults = check(leaking, busy)
     assert len(faults) == 2
     assert "still holds" in faults[0]

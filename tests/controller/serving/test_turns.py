@@ -192,7 +192,7 @@ def test_in_a_full_queue_a_crowds_last_gives_way_to_another_tenant(chain: Chain)
     bench.run()
     assert [client.content for client in (*crowd[:2], alone)] == ["XY"] * 3
     assert bench.loop.queue.turned_away == 2
-    assert bench.loop.view().finished == 4
+    assert bench.loop.status().finished == 4
 
 
 def test_a_newcomer_takes_the_place_that_was_freed_since_the_last_step(chain: Chain) -> None:
@@ -218,7 +218,7 @@ def test_requests_without_memory_wait_where_turns_are_told(chain: Chain) -> None
     assert (load.running, load.waiting) == (2, 1)  # one at most is handed over before there is memory for it
     assert [name for name, _ in bench.loop.queue.turns] == [f"r{n}" for n in range(2, 7)]
     assert bench.loop.queue.running == 2
-    assert bench.loop.view().load.waiting == 5
+    assert bench.loop.status().load.waiting == 5
     bench.run()
     assert [client.content for client in heard] == ["XY"] * 7
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.base import CorruptModelError, EngineError
-from engine.exllama.quantise import Job, Stage, finished, follow, stage_of
+from engine.exllama.quantise import ConversionProgress, Job, finished, follow, stage_of
 
 
 def test_stages_are_read_as_the_converter_writes_them() -> None:
@@ -20,7 +20,7 @@ def test_stages_are_read_as_the_converter_writes_them() -> None:
         "for i in range(3): print_stage({'status_output': True}, 'Measuring', i, 2)\n"
     )
     stages = list(follow([sys.executable, "-c", script]))
-    assert stages == [Stage(name="Measuring", done=done) for done in (0.0, 0.5, 1.0)]
+    assert stages == [ConversionProgress(name="Measuring", done=done) for done in (0.0, 0.5, 1.0)]
 
 
 def test_other_lines_tell_nothing() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.base import EngineError, Finished, ProbeSpec, Request, Sampling, Tokens
 from engine.simulated.engine import SimulatedEngine
 from engine.simulated.machine import Machine, VirtualClock, passes_within
-from engine.simulated.model import Course, Trial
+from engine.simulated.model import Course, TrialAnswer
 from experiments.analysis import token_simulation
 from models.profile.plant import StepTime
 
@@ -31,8 +31,8 @@ class Counting:
     ) -> Course:
         return Course(tokens=tuple(range(1 + len(said), 1 + len(said) + most)))
 
-    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> Trial:
-        return Trial(answer=(7, 7), log_probs=(-0.1, -0.1), terminator=9)
+    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> TrialAnswer:
+        return TrialAnswer(answer=(7, 7), log_probs=(-0.1, -0.1), terminator=9)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from controller.controller import Controller
 from controller.planning.joint_program import Optimizer
 from controller.planning.objective import Objective
 from controller.planning.plan import Plan
-from controller.planning.plan import Situation as PlannedFor
+from controller.planning.plan import SolveRequest as PlannedFor
 from controller.planning.planner import Planner
 from controller.planning.policy_map import PolicyMapper
 from controller.settings import SettingsFile

@@ -13,8 +13,8 @@ from engine.base import ProbeSpec
 from engine.torch.engine import TorchEngine
 from engine.torch.load import load_model
 from experiments.calibration.grid import Grid, grid
-from experiments.calibration.traces import Closing, Trace, TraceLog, record_closings, record_thoughts
-from experiments.evaluation.evaluation import Asked, evaluation_loop, record
+from experiments.calibration.traces import ClosedReply, ThoughtTrace, TraceLog, record_closings, record_thoughts
+from experiments.evaluation.evaluation import Asked, evaluate, evaluation_loop
 from experiments.evaluation.questions import bundled_questions
 from models.chat_model import load_chat_model
 from models.reasoner import bundled_model
@@ -38,8 +38,8 @@ def asked(at: int, confidence: float, *, right: bool, beyond: int = 3) -> Asked:
     )
 
 
-def thought(*probes: Asked, right: bool = True, length: int = 100, answer: int = 10) -> Trace:
-    return Trace(
+def thought(*probes: Asked, right: bool = True, length: int = 100, answer: int = 10) -> ThoughtTrace:
+    return ThoughtTrace(
         number=0,
         prompt=(1,),
         thought=(5,) * length,
@@ -50,8 +50,10 @@ def thought(*probes: Asked, right: bool = True, length: int = 100, answer: int =
     )
 
 
-def replayed(one: Trace, *, closings: Mapping[int, bool], thresholds: tuple[float, ...]) -> Grid:
-    told = {(0, budget): Closing(number=0, budget=budget, right=right, tokens=8) for budget, right in closings.items()}
+def replayed(one: ThoughtTrace, *, closings: Mapping[int, bool], thresholds: tuple[float, ...]) -> Grid:
+    told = {
+        (0, budget): ClosedReply(number=0, budget=budget, right=right, tokens=8) for budget, right in closings.items()
+    }
     return grid([one], told, thresholds, tuple(closings), SPEC)
 
 
@@ -131,7 +133,7 @@ def test_replayed_points_are_what_serving_really_does(tmp_path: Path) -> None:
     )
     told = grid([log.traces[number] for number in range(len(questions))], log.closings, (0.9, 0.5), budgets, spec)
     for threshold, budget in ((None, 140), (0.9, None), (0.5, 140)):
-        served = record(
+        served = evaluate(
             evaluation_loop(TorchEngine(packed), model, Limits(threshold=threshold, budget=budget)),
             model,
             questions,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.base import CapacityError, Engine, ProbeSpec
 from engine.torch.engine import TorchEngine, TorchEngineConfig
 from engine.torch.load import load_model
-from experiments.calibration.step_times import Timed, batches, decode_steps, fit, probe_seconds
+from experiments.calibration.step_times import TimedBatch, batches, decode_steps, fit, probe_seconds
 from models.profile.plant import StepTime
 from models.reasoner import bundled_model
 
@@ -32,10 +32,10 @@ def steady() -> Callable[[], float]:
     return lambda: float(next(ticks))
 
 
-def timed(step: StepTime, noise: float = 0.0) -> list[Timed]:
+def timed(step: StepTime, noise: float = 0.0) -> list[TimedBatch]:
     rng = np.random.default_rng(0)
     return [
-        Timed(batch=b, context=k, seconds=step.seconds(b, k) * float(np.exp(noise * rng.standard_normal())))
+        TimedBatch(batch=b, context=k, seconds=step.seconds(b, k) * float(np.exp(noise * rng.standard_normal())))
         for b in (1, 2, 4, 8, 16)
         for k in (50.0, 200.0, 800.0)
     ]
@@ -57,7 +57,7 @@ def test_noisy_steps_give_nearly_the_plant_and_their_noise() -> None:
 
 
 def test_nothing_is_ever_negative() -> None:
-    shrinking = [Timed(batch=b, context=k, seconds=1e-3 / b) for b in (1, 2, 4) for k in (10.0, 100.0)]
+    shrinking = [TimedBatch(batch=b, context=k, seconds=1e-3 / b) for b in (1, 2, 4) for k in (10.0, 100.0)]
     step = fit(shrinking).step_time
     assert min(step.a, step.c, step.g) >= 0.0
 

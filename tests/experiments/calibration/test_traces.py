@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from experiments.calibration.traces import (
-    Closing,
-    Trace,
+    ClosedReply,
+    ThoughtTrace,
     TraceError,
     TraceLog,
     missing_closings,
@@ -22,8 +22,8 @@ from tests.support.evaluations import asked
 HEADER = {"weights_sha256": "ab", "max_tokens": 640}
 
 
-def trace(number: int, length: int = 3) -> Trace:
-    return Trace(
+def trace(number: int, length: int = 3) -> ThoughtTrace:
+    return ThoughtTrace(
         number=number,
         prompt=(1, 2),
         thought=tuple(range(length)),
@@ -34,8 +34,8 @@ def trace(number: int, length: int = 3) -> Trace:
     )
 
 
-def closing(number: int, budget: int) -> Closing:
-    return Closing(number=number, budget=budget, right=False, tokens=4)
+def closing(number: int, budget: int) -> ClosedReply:
+    return ClosedReply(number=number, budget=budget, right=False, tokens=4)
 
 
 def test_what_was_added_is_found_again(tmp_path: Path) -> None:

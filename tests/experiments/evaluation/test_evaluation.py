@@ -12,7 +12,7 @@ from controller.serving.request import ExitReason
 from engine.base import CapacityError
 from engine.torch.engine import TorchEngine, TorchEngineConfig
 from engine.torch.load import load_model
-from experiments.evaluation.evaluation import Record, evaluation_loop, record
+from experiments.evaluation.evaluation import EvaluationRecord, evaluate, evaluation_loop
 from experiments.evaluation.questions import bundled_questions
 from experiments.evaluation.sweeps import exit_point, replay
 from experiments.question import Question
@@ -61,7 +61,7 @@ def test_evaluation_questions_are_distinct_held_out_and_the_same_for_a_seed() ->
 
 def test_the_first_answer_is_the_first_probe_that_has_seen_a_conclusion(confident: Path, tmp_path: Path) -> None:
     chat = chat_with(confident, tmp_path, 'conclusions: ["never said", "the\\n\\n the\\n\\n the\\n\\n the"]\n')
-    (one,) = record(evaluation_loop(TorchEngine(load_model(confident)), chat), chat, [seven()], max_tokens=60)
+    (one,) = evaluate(evaluation_loop(TorchEngine(load_model(confident)), chat), chat, [seven()], max_tokens=60)
     assert one.first_answer is not None
     assert one.first_answer > 0
     assert [probe.thought_tokens >= 7 for probe in one.probes].index(True) == one.first_answer
@@ -71,7 +71,7 @@ def test_the_first_answer_is_the_first_probe_that_has_seen_a_conclusion(confiden
 @pytest.mark.parametrize("conclusions", ["", 'conclusions: ["never said"]\n'])
 def test_a_thought_without_conclusion_has_no_first_answer(confident: Path, tmp_path: Path, conclusions: str) -> None:
     chat = chat_with(confident, tmp_path, conclusions)
-    (one,) = record(evaluation_loop(TorchEngine(load_model(confident)), chat), chat, [seven()], max_tokens=60)
+    (one,) = evaluate(evaluation_loop(TorchEngine(load_model(confident)), chat), chat, [seven()], max_tokens=60)
     assert (one.first_answer, one.verified_from) == (None, None)
     assert one.probes
     assert all(probe.right and probe.answer == "7" for probe in one.probes)
@@ -83,7 +83,7 @@ def test_a_thought_without_conclusion_has_no_first_answer(confident: Path, tmp_p
 def test_a_budget_closes_every_thought(confident: Path, tmp_path: Path) -> None:
     chat = chat_with(confident, tmp_path)
     loop = evaluation_loop(TorchEngine(load_model(confident)), chat, Limits(budget=12))
-    records = record(loop, chat, [seven(), seven("And you?")], max_tokens=60)
+    records = evaluate(loop, chat, [seven(), seven("And you?")], max_tokens=60)
     assert [(one.thought_tokens, one.transitions, one.natural) for one in records] == [(12, 0, False)] * 2
 
 
@@ -93,7 +93,7 @@ def test_sampling_depends_on_the_seed_alone(confident: Path, tmp_path: Path) -> 
 
     def tokens(seed: int) -> list[tuple[str, int]]:
         loop = evaluation_loop(TorchEngine(packed), chat, Limits())
-        drawn = record(loop, chat, [seven()] * 3, max_tokens=60, temperature=2.0, seed=seed)
+        drawn = evaluate(loop, chat, [seven()] * 3, max_tokens=60, temperature=2.0, seed=seed)
         return [(one.reply, one.tokens) for one in drawn]
 
     assert tokens(1) == tokens(1) != tokens(2)
@@ -104,14 +104,14 @@ def test_a_question_that_is_too_long_is_named(confident: Path, tmp_path: Path) -
     chat = chat_with(confident, tmp_path)
     loop = evaluation_loop(TorchEngine(load_model(confident), TorchEngineConfig(cells=128)), chat)
     with pytest.raises(CapacityError, match=r"question 'How many .* the prompt has .* must be at most"):
-        record(loop, chat, [seven("How many " * 100)], max_tokens=60)
+        evaluate(loop, chat, [seven("How many " * 100)], max_tokens=60)
 
 
 def test_the_bundled_model_is_recorded_through_the_engine_with_all_its_probes() -> None:
     chat = load_chat_model(bundled_model())
     packed = load_model(bundled_model())
     questions = bundled_questions(4, seed=5)
-    records = record(evaluation_loop(TorchEngine(packed), chat), chat, questions, max_tokens=640)
+    records = evaluate(evaluation_loop(TorchEngine(packed), chat), chat, questions, max_tokens=640)
     assert [one.question for one in records] == questions
     assert all(one.ended and one.natural and one.probes for one in records)
     assert all(0.0 <= probe.joint <= probe.confidence <= 1.0 for one in records for probe in one.probes)
@@ -119,7 +119,9 @@ def test_the_bundled_model_is_recorded_through_the_engine_with_all_its_probes() 
     assert sum(one.right for one in records) >= 9
     told = exit_point(records, replay(records, 0.9, chat.thinking.format.probe.score), np.random.default_rng(0))
     assert 0.0 < told.saved < told.gross
-    served = record(evaluation_loop(TorchEngine(packed), chat, Limits(threshold=0.9)), chat, questions, max_tokens=640)
+    served = evaluate(
+        evaluation_loop(TorchEngine(packed), chat, Limits(threshold=0.9)), chat, questions, max_tokens=640
+    )
     assert sum(one.right for one in served) / len(served) == pytest.approx(told.accuracy, abs=0.1)
     assert sum(one.rows for one in served) / len(served) == pytest.approx(told.tokens, rel=0.1)
 
@@ -128,8 +130,8 @@ def test_a_margin_closes_thoughts_of_the_bundled_model_and_the_answers_still_com
     chat, model = load_chat_model(bundled_model()), load_model(bundled_model())
     questions = bundled_questions(2, seed=4)
 
-    def served(limits: Limits) -> list[Record]:
-        return record(evaluation_loop(TorchEngine(model), chat, limits), chat, questions, max_tokens=640)
+    def served(limits: Limits) -> list[EvaluationRecord]:
+        return evaluate(evaluation_loop(TorchEngine(model), chat, limits), chat, questions, max_tokens=640)
 
     full, never, some, first = served(Limits()), *(served(Limits(margin=margin)) for margin in (0.0, 4.0, 1e6))
     # greedily a thought closes itself where its close is the likeliest token: probes only cost their rows

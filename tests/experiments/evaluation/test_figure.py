@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.evaluation.evaluation import Record
+from experiments.evaluation.evaluation import EvaluationRecord
 from experiments.evaluation.figure import draw
 from experiments.evaluation.report import evaluation
 from experiments.evaluation.summary import summary
@@ -18,15 +18,15 @@ from models.files.replacement import replacing
 from tests.support.evaluations import asked, recorded
 
 
-def unprobed() -> list[Record]:
+def unprobed() -> list[EvaluationRecord]:
     return [recorded(split=None)]
 
 
-def all_wrong() -> list[Record]:
+def all_wrong() -> list[EvaluationRecord]:
     return [recorded(asked(0.0, right=False), asked(1.0, right=False), right=False, split=None)] * 2
 
 
-def of_many_splits() -> list[Record]:
+def of_many_splits() -> list[EvaluationRecord]:
     return [
         recorded(asked(n / 10, right=n % 2 == 0), split=f"level {n}", benchmark=f"a long benchmark's name {n % 3}")
         for n in range(10)
@@ -34,7 +34,7 @@ def of_many_splits() -> list[Record]:
 
 
 @pytest.mark.parametrize("make", [unprobed, all_wrong, of_many_splits])
-def test_any_records_can_be_drawn_and_told(tmp_path: Path, make: Callable[[], list[Record]]) -> None:
+def test_any_records_can_be_drawn_and_told(tmp_path: Path, make: Callable[[], list[EvaluationRecord]]) -> None:
     records = make()
     rng = np.random.default_rng(0)
     passes = [served(records, records, rng, budget=0), served(records, records, rng, temperature=0.5)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.evaluation.breakdown import breakdown
-from experiments.evaluation.evaluation import Record
+from experiments.evaluation.evaluation import EvaluationRecord
 from experiments.evaluation.reliability import calibration
 from experiments.evaluation.sweeps import (
     THRESHOLDS,
@@ -22,7 +22,7 @@ from models.score import Score
 from tests.support.evaluations import asked, recorded
 
 
-def told(records: list[Record], threshold: float, score: Score = Score.GEOMETRIC_MEAN) -> ExitPoint:
+def told(records: list[EvaluationRecord], threshold: float, score: Score = Score.GEOMETRIC_MEAN) -> ExitPoint:
     return exit_point(records, replay(records, threshold, score), np.random.default_rng(0))
 
 

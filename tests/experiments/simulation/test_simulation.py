@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from controller.controller import Controller
-from controller.planning.plan import Plan, Situation
+from controller.planning.plan import Plan, SolveRequest
 from controller.planning.planner import Planner
 from controller.policies.load_rule import LoadRule, LoadRuleSettings
 from controller.policy import FixedPolicy, Limits, Policy
@@ -69,7 +69,7 @@ class TimedTorch(EngineWrapper):
 
 @dataclass(slots=True)
 class Moving:
-    """Limits that change with the tick after each request that ends: a watcher that is a policy, without a clock."""
+    """Limits that change with the tick after each request that ends: a observer that is a policy, without a clock."""
 
     ladder: tuple[Limits, ...]
     ended: int = 0
@@ -135,7 +135,7 @@ def served(recorded: Recorded, arrivals: np.ndarray, questions: Sequence[int], p
         stop_tokens=said.stop_tokens,
         clock=clock,
         score=said.score,
-        watcher=policy if isinstance(policy, Moving) else None,
+        observer=policy if isinstance(policy, Moving) else None,
     )
     return serve(said, arrivals, questions, loop=loop, clock=clock)
 
@@ -143,7 +143,7 @@ def served(recorded: Recorded, arrivals: np.ndarray, questions: Sequence[int], p
 def simulated(
     recorded: Recorded, arrivals: np.ndarray, questions: Sequence[int], policy: Policy
 ) -> list[RequestRecord]:
-    watcher = policy if isinstance(policy, Moving) else None
+    observer = policy if isinstance(policy, Moving) else None
     return simulate(
         recorded.recording,
         arrivals,
@@ -151,7 +151,7 @@ def simulated(
         machine=MACHINE,
         clock=VirtualClock(),
         policy=policy,
-        watcher=watcher,
+        observer=observer,
     )
 
 
@@ -215,7 +215,7 @@ def test_the_same_seed_gives_the_same_records_and_load_makes_them_later(recorded
 def controlled(recorded: Recorded, machine: Machine, *, delay_s: float = 0.2) -> tuple[Controller, list[RequestRecord]]:
     """The real controller at one request a second."""
     clock, rng = VirtualClock(), np.random.default_rng(4)
-    solver = PunctualSolver(Planner(PROFILE.quality(), clock=clock), clock, delay_s)
+    solver = PunctualSolver(Planner(PROFILE.tables(), clock=clock), clock, delay_s)
     controller = Controller(PROFILE, settings=SettingsFile(None, len(PROFILE.classes)), solver=solver)
     arrivals = Poisson(rate=1.0).arrivals(DURATION_S, rng)
     questions = rng.integers(len(recorded.recording.questions), size=arrivals.size).tolist()
@@ -226,7 +226,7 @@ def controlled(recorded: Recorded, machine: Machine, *, delay_s: float = 0.2) ->
         machine=machine,
         clock=clock,
         policy=controller,
-        watcher=controller,
+        observer=controller,
     )
     return controller, records
 
@@ -234,7 +234,7 @@ def controlled(recorded: Recorded, machine: Machine, *, delay_s: float = 0.2) ->
 def test_the_real_controller_runs_in_virtual_time(recorded: Recorded) -> None:
     """It looks up at its cadence, its solves come back, it learns the load, and every limit in force is certified."""
     controller, records = controlled(recorded, profiled_machine(PROFILE))
-    state = controller.state
+    state = controller.status
     assert state.problems == ()
     assert state.solves.solved >= DURATION_S / 5.0 - 1
     assert state.jumps == 0
@@ -243,14 +243,14 @@ def test_the_real_controller_runs_in_virtual_time(recorded: Recorded) -> None:
     assert {record.threshold for record in records} <= certified
     again, same = controlled(recorded, profiled_machine(PROFILE))
     assert same == records
-    assert again.state.estimate.rate == state.estimate.rate
+    assert again.status.estimate.rate == state.estimate.rate
 
 
 def test_the_controller_learns_of_a_machine_slower_than_its_profile_says(recorded: Recorded) -> None:
     machine = profiled_machine(PROFILE)
     slow = replace(machine, step_time=StepTime(a=5e-3, c=3e-4, g=1e-7))
     controller, _ = controlled(recorded, slow)
-    believed = controller.state.estimate.step_time.seconds(2, 150.0)
+    believed = controller.status.estimate.step_time.seconds(2, 150.0)
     assert believed == pytest.approx(slow.step_time.seconds(2, 150.0), rel=0.25)
 
 
@@ -265,7 +265,7 @@ def test_a_rule_that_watches_the_load_is_told_of_it(recorded: Recorded) -> None:
         machine=MACHINE,
         clock=VirtualClock(),
         policy=rule,
-        watcher=rule,
+        observer=rule,
     )
     assert records[-1].threshold == 0.5
     assert rule.load > 2.0
@@ -319,17 +319,22 @@ def test_a_file_that_is_no_record_is_named_with_the_line(tmp_path: Path, text: s
 # --- the solver
 
 
-def situation(number: int) -> Situation:
+def situation(number: int) -> SolveRequest:
     settings = SettingsFile(None, 2).settings
     load = Controller(
         PROFILE, settings=SettingsFile(None, 2), solver=PunctualSolver(_no_plan, VirtualClock(), 1.0)
-    ).state.estimate.load
-    return Situation(
-        number=number, time_s=0.0, load=load, plant=PROFILE.queue(), objective=settings.objective, rows=settings.rows
+    ).status.estimate.load
+    return SolveRequest(
+        number=number,
+        time_s=0.0,
+        load=load,
+        plant=PROFILE.plant_model(),
+        objective=settings.objective,
+        rows=settings.rows,
     )
 
 
-def _no_plan(situation: Situation) -> Plan:
+def _no_plan(situation: SolveRequest) -> Plan:
     raise ArithmeticError(f"no plan for {situation.number}")
 
 

@@ -15,12 +15,12 @@ from controller.policy import Limits
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import (
     Backend,
+    ClassSlo,
     Experiment,
     Hindsight,
     NamedPolicy,
     NamedWorkload,
     RateUnit,
-    Slo,
     read_experiment,
 )
 from experiments.trials.findings import best
@@ -31,7 +31,7 @@ from experiments.trials.trial import requests, scaled, trials
 from experiments.workloads import Mmpp, Poisson, Trace
 from models.files.strict_yaml import ConfigError
 
-SLO = Slo(easy=1.0, medium=2.0, hard=3.0)
+SLO = ClassSlo(easy=1.0, medium=2.0, hard=3.0)
 TEXT = """\
 backend: live
 seeds: [1, 2]

@@ -73,8 +73,8 @@ def test_tables_hang_together(profile: Profile) -> None:
     assert sum(map(sum, profile.confusion)) == 56
     assert profile.plant.step_time.seconds(8, 100.0) > 0.0
     assert profile.probe.rows > 5.0
-    assert profile.quality().tokens.shape == (3, len(profile.points()))
-    assert profile.queue().capacity > 0.0
+    assert profile.tables().tokens.shape == (3, len(profile.points()))
+    assert profile.plant_model().capacity > 0.0
 
 
 def test_tables_agree_with_the_records(calibrated: tuple[Path, Result], profile: Profile) -> None:

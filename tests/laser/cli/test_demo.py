@@ -16,14 +16,14 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from experiments.request_record import RequestRecord
-from laser.cli.demo_traffic import FACTOR, Demo, Traffic
+from laser.cli.demo_traffic import FACTOR, Demo, DemoTraffic
 from laser.cli.main import main
 from laser.cli.terminal.demo_summary import failures, table
 from laser.cli.terminal.feed import Connection, Look
 from tests.laser.cli.test_top import made_status
 from tests.support.live_server import LiveServer, wait_until
 
-TRAFFIC = Traffic(rate=2.0, total_s=60.0, seed=3)
+TRAFFIC = DemoTraffic(rate=2.0, total_s=60.0, seed=3)
 
 
 def record(number: int, at_s: float, latency_s: float, *, right: bool | None = True) -> RequestRecord:
@@ -39,7 +39,7 @@ def test_the_burst_is_in_the_middle_third_and_the_same_for_the_same_seed() -> No
     _, requests = TRAFFIC.draw()
     counts = np.histogram(requests.times, bins=[0.0, 20.0, 40.0, 60.0])[0]
     assert counts[1] > 0.6 * FACTOR * max(counts[0], counts[2])
-    again = Traffic(rate=2.0, total_s=60.0, seed=3).draw()
+    again = DemoTraffic(rate=2.0, total_s=60.0, seed=3).draw()
     assert np.array_equal(again[1].times, requests.times)
     assert np.array_equal(again[1].questions, requests.questions)
     assert [phase.name for at_s in (0.0, 20.0, 59.0) if (phase := TRAFFIC.phase(at_s))] == [

@@ -22,7 +22,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from controller.serving.request import ExitReason
-from controller.serving.status import Running, Stage
+from controller.serving.status import RunningRequest, Stage
 from laser.cli.main import main
 from laser.cli.terminal.chart import Band, Series, chart
 from laser.cli.terminal.feed import Connection, Feed, Look
@@ -30,9 +30,9 @@ from laser.cli.terminal.frame import Frame
 from laser.cli.terminal.words import EXITS, sentence, why_ended
 from laser.server.config import ServeConfig
 from laser.server.controller_report import LimitsReport
-from laser.server.dashboard.recorder import Recorder
+from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.schema import Status
-from tests.laser.server.dashboard.test_dashboard import CONTROLLER, ended, view
+from tests.laser.server.dashboard.test_dashboard import CONTROLLER, ended, loop_status
 from tests.support.live_server import WAIT_S, LiveServer, running, wait_until
 
 SECRET = "a-key-for-top"
@@ -44,10 +44,10 @@ def top(*arguments: str) -> Result:
 
 def made_status(count: int = 30) -> Status:
     """A server's status after some requests."""
-    recorder = Recorder(model="m", slo_s=2.0)
+    history = StatusHistory(model="m", slo_s=2.0)
     last = tuple(ended(number, float(number), total_s=number / 10, difficulty="easy") for number in range(1, count + 1))
-    recorder.record(view(count + 1.0, arrived=count, finished=count, last=last), CONTROLLER)
-    status = recorder.status()
+    history.add(loop_status(count + 1.0, arrived=count, finished=count, last=last), CONTROLLER)
+    status = history.status()
     assert status is not None
     return status
 
@@ -112,7 +112,7 @@ def test_every_reason_has_its_words(reason: ExitReason) -> None:
     [(Stage.WAITING, False, "waits"), (Stage.THINKING, False, "not probed"), (Stage.THINKING, True, "not asked yet")],
 )
 def test_a_thought_without_confidence_tells_why(stage: Stage, probing: bool, said: str) -> None:
-    one = Running(
+    one = RunningRequest(
         number=1, difficulty=None, stage=stage, age_s=1.0, tokens=0, thought_tokens=0, probes=0, confidence=None,
         threshold=None, budget=None, probing=probing,
     )  # fmt: skip

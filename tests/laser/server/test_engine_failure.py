@@ -26,7 +26,7 @@ from engine.wrapper import EngineWrapper
 from laser.cli.serve import _listen, _run
 from laser.server.api.chat import ChatRequest, Completion
 from laser.server.api.errors import Busy, Unavailable
-from laser.server.api.shape import Identity
+from laser.server.api.shape import ReplyHeader
 from laser.server.config import ServeConfig
 from laser.server.delivery import EventStream
 from laser.server.deployment import Deployment, deploy
@@ -326,7 +326,7 @@ def test_a_stream_says_all_before_the_error_that_ends_it() -> None:
                 total_s=0.0, error="the arena has burst",
             )
         )  # fmt: skip
-        identity = Identity(id="chatcmpl-x", created=0, model="x")
+        identity = ReplyHeader(id="chatcmpl-x", created=0, model="x")
         submission = Submission(
             identity=identity, caller=ANYBODY, shape=Completion(identity), ticket=ticket, ended=lambda _: None,
             closed=lambda _: None, turn_of=lambda _: None,

@@ -117,12 +117,12 @@ def test_a_body_that_does_not_come_is_given_up(brisk: LiveServer) -> None:
 
 def test_a_truncated_body_is_nobodys_request(brisk: LiveServer) -> None:
     """Though what has come of it could be read as one."""
-    body, before = json.dumps(chat()).encode(), brisk.deployment.loop.view().arrived
+    body, before = json.dumps(chat()).encode(), brisk.deployment.loop.status().arrived
     for announced in (len(body) + 1, len(body) + 90):
         with connect(brisk) as connection:
             connection.sendall(HEAD + f"content-length: {announced}\r\n\r\n".encode() + body)
     assert brisk.post().status_code == 200
-    assert brisk.deployment.loop.view().arrived == before + 1
+    assert brisk.deployment.loop.status().arrived == before + 1
 
 
 def test_a_client_that_does_not_read_is_cut_off() -> None:

@@ -130,15 +130,15 @@ def test_a_model_is_told_by_its_weights_and_its_way_of_thinking(tmp_path: Path) 
 
 def test_the_optimiser_gets_the_certified_points_alone() -> None:
     assert PROFILE.points() == [(0, 0), (1, 0), (2, 0)]
-    planned = PROFILE.quality()
+    planned = PROFILE.tables()
     assert [(point.threshold, point.budget) for point in planned.points] == [(NEVER, 640), (0.95, 640), (0.8, 640)]
     assert planned.tokens.tolist() == [[row[0] for row in rows] for rows in PROFILE.tokens]
     assert planned.accuracy.tolist() == [[row[0] for row in rows] for rows in PROFILE.accuracy]
-    assert len(PROFILE.quality(certified_only=False).points) == 6
+    assert len(PROFILE.tables(certified_only=False).points) == 6
 
 
 def test_the_queue_knows_the_spread_of_full_thoughts() -> None:
-    queue = PROFILE.queue()
+    queue = PROFILE.plant_model()
     mean = 0.6 * PROFILE.tokens[0][0][0] + 0.4 * PROFILE.tokens[1][0][0]
     square = 0.6 * PROFILE.square[0][0][0] + 0.4 * PROFILE.square[1][0][0]
     assert queue.cv2 == pytest.approx(square / mean**2 - 1.0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from models.profile.tables import OperatingPoint, Profile, prune_hull
+from models.profile.tables import OperatingPoint, OperatingTables, prune_hull
 
 tokens = st.floats(1, 1000).map(lambda value: round(value, 3))  # the oracle tells no smaller differences apart
 points = st.lists(st.tuples(tokens, st.floats(0, 1)), min_size=1, max_size=12)
@@ -56,7 +56,7 @@ ONE = (OperatingPoint(threshold=0.9, budget=100),)
 def test_a_profile_that_cannot_be_is_refused(change: dict[str, object], words: str) -> None:
     good: dict[str, object] = {"classes": ("a",), "points": ONE, "tokens": [[9.0]], "accuracy": [[0.5]]}
     with pytest.raises(ValueError, match=words):
-        Profile(**(good | change))  # type: ignore[arg-type]
+        OperatingTables(**(good | change))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,19 @@ from models.reasoner.slips import invented, made
 from models.reasoner.steps import LARGEST, OutOfRange, work
 from models.reasoner.tasks import FAMILIES, Problem, generate, grade
 from models.reasoner.tokenizer import Encoder, build_tokenizer
-from models.reasoner.traces import CONCLUSION, EXIT, Trace, write
+from models.reasoner.traces import CONCLUSION, EXIT, WrittenThought, write
 
 families = st.sampled_from(FAMILIES)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def written(family: str, seed: int) -> tuple[Problem, Trace]:
+def written(family: str, seed: int) -> tuple[Problem, WrittenThought]:
     rng = np.random.default_rng(seed)
     problem = generate(family, rng)
     return problem, write(problem, rng)
 
 
-def slipped(family: str, seed: int) -> tuple[Problem, dict[int, int], Trace]:
+def slipped(family: str, seed: int) -> tuple[Problem, dict[int, int], WrittenThought]:
     """A problem with a slip that leads somewhere; hypothesis is told where there is none."""
     rng = np.random.default_rng(seed)
     problem = generate(family, rng)

@@ -15,7 +15,7 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Outcome
 from engine.base import FinishReason
 from laser.server.api.responses import ResponsesShape
-from laser.server.api.shape import Identity
+from laser.server.api.shape import ReplyHeader
 from tests.support.live_server import WAIT_S, LiveServer, chat, wait_until
 
 QUESTION = "What is 12 + 30?"
@@ -254,7 +254,7 @@ def test_a_clients_own_words_have_room_where_the_reply_has_no_limit(confident: L
 
 
 def test_a_streamed_response_has_its_message_though_it_is_empty() -> None:
-    shape = ResponsesShape(Identity(id="resp_x", created=0, model="x"))
+    shape = ResponsesShape(ReplyHeader(id="resp_x", created=0, model="x"))
     outcome = Outcome(
         finish_reason=FinishReason.STOP, prompt_tokens=1, completion_tokens=2, thought=None, queue_s=0.0, total_s=0.0
     )

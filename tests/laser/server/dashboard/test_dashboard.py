@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from controller.serving.request import ExitReason
-from controller.serving.status import Ended, View
-from engine.base import FinishReason, Load
+from controller.serving.status import EndedRequest, LoopStatus
+from engine.base import EngineLoad, FinishReason
 from laser.server.config import PolicyName
 from laser.server.controller_report import ControllerReport, LimitsReport
+from laser.server.dashboard.history import TOLD, WINDOW_S, StatusHistory
 from laser.server.dashboard.latency import latency, slos
 from laser.server.dashboard.monitor import Monitor
-from laser.server.dashboard.recorder import TOLD, WINDOW_S, Recorder
 from laser.server.dashboard.schema import Status
 from laser.server.engine_thread import EngineFailure
 from tests.support.live_server import WAIT_S, LiveServer, chat, wait_until
@@ -32,8 +32,8 @@ def ended(
     total_s: float = 1.0,
     reason: FinishReason = FinishReason.STOP,
     difficulty: str | None = None,
-) -> Ended:
-    return Ended(
+) -> EndedRequest:
+    return EndedRequest(
         number=number,
         at_s=at_s,
         difficulty=difficulty,
@@ -50,9 +50,9 @@ def ended(
     )
 
 
-def view(at_s: float, *, arrived: int = 0, finished: int = 0, last: tuple[Ended, ...] = ()) -> View:
-    load = Load(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=100)
-    return View(
+def loop_status(at_s: float, *, arrived: int = 0, finished: int = 0, last: tuple[EndedRequest, ...] = ()) -> LoopStatus:
+    load = EngineLoad(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=100)
+    return LoopStatus(
         at_s=at_s,
         load=load,
         drain_s=0.0,
@@ -64,45 +64,45 @@ def view(at_s: float, *, arrived: int = 0, finished: int = 0, last: tuple[Ended,
     )
 
 
-def told(recorder: Recorder, since: int = 0) -> Status:
-    status = recorder.status(since)
+def told(history: StatusHistory, since: int = 0) -> Status:
+    status = history.status(since)
     assert status is not None
     return status
 
 
 def test_nothing_is_told_before_anything_was_seen() -> None:
-    assert Recorder(model="m").status() is None
+    assert StatusHistory(model="m").status() is None
 
 
 def test_what_is_new_since_a_look_is_told_once() -> None:
-    recorder = Recorder(model="m")
+    history = StatusHistory(model="m")
     first, second = ended(1, 100.5), ended(2, 101.5)
-    recorder.record(view(101.0, arrived=1, finished=1, last=(first,)), CONTROLLER)
-    recorder.record(view(102.0, arrived=2, finished=2, last=(first, second)), CONTROLLER)
-    assert [each.number for each in told(recorder).ended] == [1, 2]
-    assert [point.at_s for point in told(recorder).history] == [0.0, 1.0]
-    news = told(recorder, since=1)
+    history.add(loop_status(101.0, arrived=1, finished=1, last=(first,)), CONTROLLER)
+    history.add(loop_status(102.0, arrived=2, finished=2, last=(first, second)), CONTROLLER)
+    assert [each.number for each in told(history).ended] == [1, 2]
+    assert [point.at_s for point in told(history).history] == [0.0, 1.0]
+    news = told(history, since=1)
     assert [(each.number, each.at_s) for each in news.ended] == [(2, 0.5)]
     assert [point.at_s for point in news.history] == [1.0]
-    assert told(recorder, since=2).ended == []
+    assert told(history, since=2).ended == []
 
 
 def test_the_record_is_bounded_in_time_and_number() -> None:
-    recorder = Recorder(model="m")
+    history = StatusHistory(model="m")
     for second in range(2 * int(WINDOW_S)):
         last = tuple(ended(30 * second + i, float(second)) for i in range(30))
-        recorder.record(view(float(second), finished=30 * (second + 1), last=last), CONTROLLER)
-    status = told(recorder)
+        history.add(loop_status(float(second), finished=30 * (second + 1), last=last), CONTROLLER)
+    status = told(history)
     assert status.history[0].at_s == status.at_s - WINDOW_S
     assert len(status.ended) == TOLD
     assert status.latency.requests <= 30 * (WINDOW_S + 1)
 
 
 def test_arrivals_are_counted_over_the_last_seconds() -> None:
-    recorder = Recorder(model="m")
+    history = StatusHistory(model="m")
     for second, arrived in enumerate([0, *[4] * 5, *range(4, 44, 2)]):
-        recorder.record(view(float(second), arrived=arrived), CONTROLLER)
-    rates = [point.counted_rate for point in told(recorder).history]
+        history.add(loop_status(float(second), arrived=arrived), CONTROLLER)
+    rates = [point.counted_rate for point in told(history).history]
     assert rates[1] == 4.0
     assert rates[-1] == 2.0
 
@@ -140,27 +140,29 @@ def test_the_controller_s_slos_come_before_the_server_s() -> None:
 
 
 def test_an_engine_that_cannot_be_seen_is_a_problem_until_it_can_again() -> None:
-    recorder = Recorder(model="m")
-    recorder.record(view(1.0), CONTROLLER)
-    recorder.missed("the engine has not answered for 5 s")
-    assert told(recorder).problems == ["the engine has not answered for 5 s"]
-    recorder.record(view(9.0), CONTROLLER)
-    assert told(recorder).problems == []
+    history = StatusHistory(model="m")
+    history.add(loop_status(1.0), CONTROLLER)
+    history.missed("the engine has not answered for 5 s")
+    assert told(history).problems == ["the engine has not answered for 5 s"]
+    history.add(loop_status(9.0), CONTROLLER)
+    assert told(history).problems == []
 
 
 def test_a_monitor_tells_of_an_engine_that_fails_and_of_one_that_hangs() -> None:
     async def watch() -> list[list[str]]:
         looks = iter([0, 1, 2])
 
-        async def look() -> View:
+        async def look() -> LoopStatus:
             match next(looks, 0):
                 case 1:
                     raise EngineFailure("the engine broke")
                 case 2:
                     await asyncio.Event().wait()
-            return view(1.0)
+            return loop_status(1.0)
 
-        monitor = Monitor(Recorder(model="m"), view=look, controller=lambda: CONTROLLER, every_s=0.01, patience_s=0.05)
+        monitor = Monitor(
+            StatusHistory(model="m"), status=look, controller=lambda: CONTROLLER, every_s=0.01, patience_s=0.05
+        )
         monitor.start()
         seen = []
         async for data in monitor.events():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from controller.serving.status import Ended, View
+from controller.serving.status import EndedRequest, LoopStatus
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.latency import latency, slos
 from laser.server.dashboard.schema import Point, Status
@@ -17,7 +17,7 @@ ENDED = 4096  # requests remembered at most …
 TOLD = 500  # … and told of in one status
 
 
-class Recorder:
+class StatusHistory:
     """Remembers views of a server, numbered from 1."""
 
     def __init__(self, *, model: str, slo_s: float | None = None) -> None:
@@ -26,31 +26,31 @@ class Recorder:
         self._model = model
         self._slo_s = slo_s
         self._began_s: float | None = None
-        self._last: tuple[View, ControllerReport] | None = None
+        self._last: tuple[LoopStatus, ControllerReport] | None = None
         self._trouble: str | None = None
         self._finished = 0
         self._arrived: deque[tuple[float, int]] = deque()  # the loop's clock and count, over the last COUNT_S
         self._points: deque[tuple[int, Point]] = deque(maxlen=POINTS)
-        self._ended: deque[tuple[int, Ended]] = deque(maxlen=ENDED)
+        self._ended: deque[tuple[int, EndedRequest]] = deque(maxlen=ENDED)
 
-    def record(self, view: View, controller: ControllerReport) -> None:
+    def add(self, status: LoopStatus, controller: ControllerReport) -> None:
         """Remember a look at the server."""
         self.number += 1
         self._trouble = None
-        self._last = view, controller
+        self._last = status, controller
         if self._began_s is None:
-            self._began_s = view.at_s
+            self._began_s = status.at_s
         began_s = self._began_s
-        news = min(view.finished - self._finished, len(view.ended))
-        self._finished = view.finished
-        for each in view.ended[len(view.ended) - news :]:
+        news = min(status.finished - self._finished, len(status.ended))
+        self._finished = status.finished
+        for each in status.ended[len(status.ended) - news :]:
             self._ended.append((self.number, replace(each, at_s=each.at_s - began_s)))
         point = Point(
-            at_s=view.at_s - began_s,
-            counted_rate=self._counted_rate(view),
+            at_s=status.at_s - began_s,
+            counted_rate=self._counted_rate(status),
             rate=controller.load.rate if controller.load else None,
-            running=view.load.running,
-            waiting=view.load.waiting,
+            running=status.load.running,
+            waiting=status.load.waiting,
             limits=controller.limits,
             token_price=controller.prices.token_now if controller.prices else None,
         )
@@ -69,31 +69,31 @@ class Recorder:
         """What there is to show, with what is new since look number `since`; None: nothing was seen yet."""
         if self._last is None:
             return None
-        view, controller = self._last
+        status, controller = self._last
         assert self._began_s is not None
         slo_s = slos(controller, self._slo_s)
         return Status(
             number=self.number,
-            at_s=view.at_s - self._began_s,
+            at_s=status.at_s - self._began_s,
             model=self._model,
             slo_s=slo_s,
             window_s=WINDOW_S,
             problems=[*([self._trouble] if self._trouble else ()), *controller.problems],
             controller=controller,
-            load=view.load,
-            drain_s=view.drain_s,
-            turned_away=view.turned_away,
-            running=list(view.running),
+            load=status.load,
+            drain_s=status.drain_s,
+            turned_away=status.turned_away,
+            running=list(status.running),
             latency=latency([each for _, each in self._ended], slo_s),
             history=[point for number, point in self._points if number > since],
             ended=[each for number, each in self._ended if number > since][-TOLD:],
         )
 
-    def _counted_rate(self, view: View) -> float:
+    def _counted_rate(self, status: LoopStatus) -> float:
         """Arrivals over the last COUNT_S, 1/s; fewer seconds at the beginning."""
         seen = self._arrived
-        seen.append((view.at_s, view.arrived))
-        while len(seen) > 2 and seen[1][0] <= view.at_s - COUNT_S:
+        seen.append((status.at_s, status.arrived))
+        while len(seen) > 2 and seen[1][0] <= status.at_s - COUNT_S:
             seen.popleft()
         (then_s, then), (now_s, now) = seen[0], seen[-1]
         return (now - then) / (now_s - then_s) if now_s > then_s else 0.0
