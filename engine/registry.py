@@ -8,8 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from engine.base import CapacityError, Engine, EngineError, EngineUnavailableError
-from engine.exllama.config import CacheType, ExLlamaConfig
-from engine.torch.config import Runner
+from engine.exllama.config import CacheType as CacheType  # options are named by the registry alone
+from engine.exllama.config import ExLlamaConfig
+from engine.torch.config import Runner as Runner
 
 log = logging.getLogger(__name__)
 

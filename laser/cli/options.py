@@ -8,9 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.exllama.config import CacheType
-from engine.registry import EngineKind, EngineSettings
-from engine.torch.config import Runner
+from engine.registry import CacheType, EngineKind, EngineSettings, Runner
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

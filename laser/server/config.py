@@ -10,9 +10,7 @@ from typing import Any
 
 from controller.policies import PolicyName
 from controller.policies.registry import PolicySpec
-from engine.exllama.config import CacheType
-from engine.registry import EngineKind
-from engine.torch.config import Runner
+from engine.registry import CacheType, EngineKind, Runner
 from laser.server.api.reasoning import EffortShares
 from laser.server.telemetry.logs import LogFormat
 from models.files.strict_yaml import ConfigError, read
