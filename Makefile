@@ -1,21 +1,26 @@
 # LASER on a bare machine with Python 3.11 or newer, make and git:
 #
 #   make serve     install, then serve the bundled model      ARGS="--port 9000" goes to `laser serve`
-#   make test      install, then run the tests                ARGS="-k probe" goes to pytest
-#   make lint      style and the order of the floors
+#   make test      install, then run the tests that are quick ARGS="-k probe" goes to pytest
+#   make slow      install, then run the slow tests           (processes, servers, training, long simulations)
+#   make lint      style and the import contracts
 #   make types     mypy, strict
-#   make check     tests, lint and types
+#   make check     all of these: what CI runs
+#   make nightly   long schedules, fuzzing, soaks and clients' own test suites: by hand, NIGHTS=3 for three times as long
 #   make wheel     build the wheel and the source archive into dist/
 #   make constraints   renew the pins in constraints.txt; afterwards run `make check`
 #   make clean     remove the environment, builds and caches
 #
 # Every target may be run again at any time: what is installed already is kept until pyproject.toml or the pins change.
-# PYTHON=/path/to/python3.12 chooses the interpreter, VENV=elsewhere the place of the environment.
+# PYTHON=/path/to/python3.12 chooses the interpreter, VENV=elsewhere the place of the environment, JOBS=1 how many tests
+# run side by side (by default one a core, at most four).
 
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 DIST ?= dist
+NIGHTS ?= 1
+JOBS ?= $(shell cores=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1); echo $$((cores < 4 ? cores : 4)))
 
 # The first interpreter that is new enough; `python3` first, since wheels are most likely at hand for the system's own.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -32,7 +37,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := 2.13.0
 COMPILE := uv pip compile --quiet --universal --upgrade --no-header --no-annotate --python-version 3.11
 
-.PHONY: help serve test lint types check wheel constraints clean
+.PHONY: help serve test slow lint types check nightly wheel constraints clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -42,11 +47,15 @@ serve: $(RUNTIME)
 	@exec $(BIN)/laser serve $(ARGS)
 
 test: $(DEVELOPMENT)
-	@echo "==> Running the tests"
-	@$(BIN)/python -m pytest $(ARGS)
+	@echo "==> Running the quick tests"
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
+
+slow: $(DEVELOPMENT)
+	@echo "==> Running the slow tests"
+	@$(BIN)/python -m pytest -n $(JOBS) -m slow $(ARGS)
 
 lint: $(DEVELOPMENT)
-	@echo "==> Checking style and the order of the floors"
+	@echo "==> Checking style and the import contracts"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
@@ -55,7 +64,14 @@ types: $(DEVELOPMENT)
 	@echo "==> Checking types"
 	@$(BIN)/mypy
 
-check: test lint types
+check: test slow lint types
+
+nightly: $(DEVELOPMENT)
+	@echo "==> $$(date -u +%F): long schedules on every engine"
+	@LASER_FUZZ=$$((100 * $(NIGHTS))) $(BIN)/python -m pytest -n $(JOBS) tests/engine tests/controller -k "schedule or soak" $(ARGS)
+	@echo "==> $$(date -u +%F): the engine under cancellations, and the server under faults"
+	@$(BIN)/python -m benchmarks.soak
+	@$(BIN)/python -m benchmarks.soak_http
 
 wheel: $(DEVELOPMENT)
 	@echo "==> Building the wheel and the source archive into $(DIST)"

@@ -1,1 +1,1 @@
-"""What the engine is held to, measured: `python -m benchmarks.engine` and `python -m benchmarks.soak`."""
+"""Benchmarks of engine, server, controller and simulator; each runs as `python -m benchmarks.NAME`."""

@@ -20,10 +20,10 @@ from benchmarks.support import report
 from controller.estimation.arrivals import ArrivalRate, ArrivalSettings
 
 Array = npt.NDArray[np.float64]
-Estimate = Callable[[Array], Array]  # counts of each second to rates at its end
+Estimate = Callable[[Array], Array]  # from the counts of each second to the estimated rates at its end
 
 KINDS = ("poisson", "mmpp", "step", "diurnal", "flash crowd")
-SECONDS = {0.2: 5400, 3.0: 1800}  # of a trace, by mean rate
+SECONDS = {0.2: 5400, 3.0: 1800}  # length of a trace, by mean rate
 SETTLING = 60  # seconds left out at the start
 TIME_CONSTANTS = (2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0, 30.0, 40.0, 60.0, 80.0, 110.0, 150.0)  # s
 
@@ -34,13 +34,13 @@ class FilterResult:
 
     rate: float  # requests/s
     filter: dict[str, float]
-    weighted_mean: dict[str, float]  # of the best time constant
+    weighted_mean: dict[str, float]  # with the time constant that is best over all kinds
     time_constant_s: float
     best_for_kind: dict[str, float]  # nRMSE of the time constant that is best for this kind alone
 
 
 def rates(kind: str, mean: float, seconds: int, rng: np.random.Generator) -> Array:
-    """True rates second by second."""
+    """Returns the true rate in each second, requests/s."""
     t = np.arange(seconds) + 0.5
     match kind:
         case "poisson":
@@ -63,7 +63,7 @@ def rates(kind: str, mean: float, seconds: int, rng: np.random.Generator) -> Arr
 
 
 def traces(kind: str, mean: float, seeds: Sequence[int]) -> Iterator[tuple[Array, Array]]:
-    """True rates, and the counts that they gave."""
+    """Yields true rates and counts drawn from them, one trace per seed."""
     for seed in seeds:
         rng = np.random.default_rng([seed, KINDS.index(kind)])
         true = rates(kind, mean, SECONDS[mean], rng)
@@ -71,7 +71,7 @@ def traces(kind: str, mean: float, seeds: Sequence[int]) -> Iterator[tuple[Array
 
 
 def error(estimate: Estimate, kind: str, mean: float, seeds: Sequence[int]) -> float:
-    """nRMSE over the traces of these seeds."""
+    """Returns the mean nRMSE over the traces of these seeds."""
     errors = []
     for true, counts in traces(kind, mean, seeds):
         missed = (estimate(counts) - true)[SETTLING:]
@@ -80,7 +80,7 @@ def error(estimate: Estimate, kind: str, mean: float, seeds: Sequence[int]) -> f
 
 
 def filtered(settings: ArrivalSettings) -> Estimate:
-    """The filter, told the counts second by second."""
+    """Returns the filter as an estimate: it observes the counts second by second."""
 
     def estimate(counts: Array) -> Array:
         arrivals, out = ArrivalRate(settings), np.empty(len(counts))
@@ -93,7 +93,7 @@ def filtered(settings: ArrivalSettings) -> Estimate:
 
 
 def weighted_mean(time_constant_s: float, initial: float) -> Estimate:
-    """An exponentially weighted mean of the counts."""
+    """Returns an exponentially weighted mean of the counts as an estimate."""
 
     def estimate(counts: Array) -> Array:
         gain, value, out = 1.0 - math.exp(-1.0 / time_constant_s), initial, np.empty(len(counts))
@@ -106,7 +106,7 @@ def weighted_mean(time_constant_s: float, initial: float) -> Estimate:
 
 
 def measure(mean: float, seeds: Sequence[int], **settings: float) -> FilterResult:
-    """Both at one mean rate."""
+    """Measures filter and weighted means at one mean rate."""
     means = {
         constant: {kind: error(weighted_mean(constant, mean), kind, mean, seeds) for kind in KINDS}
         for constant in TIME_CONSTANTS
@@ -123,7 +123,7 @@ def measure(mean: float, seeds: Sequence[int], **settings: float) -> FilterResul
 
 
 def table(results: Sequence[FilterResult]) -> str:
-    """For people to read."""
+    """Formats the results as text."""
     lines = []
     for result in results:
         lines.append(f"{result.rate} requests/s, nRMSE")

@@ -31,18 +31,18 @@ from laser.server_process import serving
 
 COLOURS = ("#3b8f5a", "#d9722e", "#1f5fa8")  # of the classes, easiest first
 TRUE, MUTED, SHADE = "#222222", "#8a8a8a", "#f3e3c3"
-EVERY_S = 0.5  # between two looks at the controller
+EVERY_S = 0.5  # between two reads of /laser/controller
 MAX_TOKENS = 640  # of a reply
-LAST = 10  # finished requests whose mean latency is shown
+LAST = 10  # number of last finished requests whose mean latency is shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Calm, burst, calm."""
+    """The arrivals: calm, burst, calm."""
 
     calm: float  # requests/s
-    factor: float  # of the burst's rate over the calm one
-    calm_s: float  # before the burst, and after it
+    factor: float  # burst rate over calm rate
+    calm_s: float  # before the burst, and again after the burst
     burst_s: float
 
     @property
@@ -54,29 +54,29 @@ class Traffic:
         return Step(rate=self.calm, factor=self.factor, at_s=self.calm_s, until_s=self.calm_s + self.burst_s)
 
     def rate(self, at_s: float) -> float:
-        """Requests/s at a time."""
+        """Returns the arrival rate at `at_s`, requests/s."""
         return self.calm * (self.factor if self.calm_s <= at_s < self.calm_s + self.burst_s else 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One look at /laser/controller."""
+    """One read of /laser/controller."""
 
     at_s: float
     controller: dict[str, Any]
-    latency_s: float | None  # mean of the last that finished
+    latency_s: float | None  # mean of the LAST finished requests; None: there is none
 
 
 @dataclass(slots=True)
 class BurstRun:
-    """All that was seen."""
+    """The samples and the finished requests of a run."""
 
     samples: list[Sample] = field(default_factory=list)
     done: list[RequestRecord] = field(default_factory=list)
 
 
 async def drive_and_watch(url: str, traffic: Traffic, rng: np.random.Generator) -> BurstRun:
-    """Send the traffic to a server, and watch its controller until the last request has ended."""
+    """Sends the traffic to a server, and samples its controller until the last request has ended."""
     questions = bundled_questions(40, seed=int(rng.integers(2**31)))
     times = traffic.arrivals.arrivals(traffic.total_s, rng)
     requests = Requests(times=times, questions=rng.integers(len(questions), size=len(times)))
@@ -103,13 +103,13 @@ async def drive_and_watch(url: str, traffic: Traffic, rng: np.random.Generator) 
 
 
 def heading(classes: Sequence[str]) -> str:
-    """The table's head."""
+    """Returns the table's header."""
     by_class = "   ".join(f"{name:^13}" for name in classes)
     return f"{'s':>6} {'true':>6} {'rate/s':>14} {'in system':>10}   {by_class}   {'mean s':>7}   who"
 
 
 def line(sample: Sample, traffic: Traffic) -> str:
-    """One row of the table."""
+    """Formats a sample as one row of the table."""
     seen = sample.controller
     limits = "   ".join(f"{_threshold(each):>6} {_budget(each):>6}" for each in seen["limits"].values())
     load = seen["load"]
@@ -132,7 +132,7 @@ def _budget(limits: dict[str, Any]) -> str:
 
 
 def summary(run: BurstRun, traffic: Traffic) -> dict[str, Any]:
-    """The run in a few numbers, by phase."""
+    """Summarises the run by phase."""
     begin, end = traffic.calm_s, traffic.calm_s + traffic.burst_s
     phases = {"before": (0.0, begin), "burst": (begin, end), "after": (end, traffic.total_s)}
     found: dict[str, Any] = {}
@@ -153,7 +153,7 @@ def summary(run: BurstRun, traffic: Traffic) -> dict[str, Any]:
 
 
 def draw(path: Path, run: BurstRun, traffic: Traffic) -> None:
-    """The run as a figure: load, limits and latency over one time axis."""
+    """Draws the run as a figure: load, limits and latency over one time axis."""
     figure = Figure(figsize=(11, 10), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(4, 1, sharex=True)
@@ -219,12 +219,12 @@ def _draw_latency(axes: Axes, run: BurstRun) -> None:
 
 
 def _key(axes: Axes, title: str) -> None:
-    """A legend beside the panel, where it hides nothing."""
+    """Puts a legend beside the panel, where it hides nothing."""
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=9, title=title, title_fontsize=8)
 
 
 async def serve_and_drive(arguments: Sequence[str], traffic: Traffic, rng: np.random.Generator) -> BurstRun:
-    """Start `laser serve`, drive it, and end it."""
+    """Starts `laser serve`, sends it the traffic, and ends it."""
     async with serving(["serve", "--port", "0", *arguments]) as served:
         async with httpx.AsyncClient(base_url=served.url, trust_env=False) as client:
             seen = (await client.get("/laser/controller")).raise_for_status().json()
@@ -233,7 +233,7 @@ async def serve_and_drive(arguments: Sequence[str], traffic: Traffic, rng: np.ra
 
 
 def capacity(model: Path | None) -> float:
-    """Requests/s of full thoughts that the model's profile says the engine can decode."""
+    """Returns the requests/s with full thought by the model's profile. `model` None: the bundled model."""
     from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
 

@@ -24,14 +24,14 @@ from engine.torch.engine import TorchEngine, TorchEngineConfig
 from engine.torch.packed import PackedModel
 
 PROBE_EVERY, SUFFIX, ANSWER = 25, 6, 4  # tokens
-AT_LEAST = {1: 2.0, 8: 3.5, 32: 4.0}  # times transformers' continuous batching
-OF_BARE = 0.92  # of the bare loop's rate
-PROBING = {8: 1.20, 32: 1.20}  # at most, relative to decoding without
+AT_LEAST = {1: 2.0, 8: 3.5, 32: 4.0}  # by batch: target for the engine's rate over continuous batching's
+OF_BARE = 0.92  # target for the engine's rate over the bare loop's
+PROBING = {8: 1.20, 32: 1.20}  # by batch: target for the time with probes over the time without, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """Tokens a second, by CPU time and by the wall clock."""
+    """Tokens/s, by CPU time and by the wall clock."""
 
     cpu: float
     wall: float
@@ -39,7 +39,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineResult:
-    """What was measured with B sequences; rates are medians over repeats, ratios medians of paired ratios."""
+    """Results with `batch` sequences; rates are medians over repeats, ratios medians of paired ratios."""
 
     batch: int
     continuous_batching: Rate
@@ -49,7 +49,7 @@ class EngineResult:
     engine_over_bare_loop: float
     probing: float  # time per token with probes, relative to without
     probing_with_give_up: float
-    same_tokens: float  # share of sequences in which the rivals' greedy tokens agree
+    same_tokens: float  # share of sequences whose greedy tokens equal continuous batching's
 
 
 class DecodingRun:
@@ -67,7 +67,7 @@ class DecodingRun:
             self.step()
 
     def step(self) -> int:
-        """One step; how many tokens it gave."""
+        """Runs one step; returns the number of new tokens."""
         count = 0
         for event in self.engine.step():
             if isinstance(event, Tokens):
@@ -77,7 +77,7 @@ class DecodingRun:
 
 
 class Probing(DecodingRun):
-    """The same, and every sequence is probed every 25 tokens; no answer is ever adopted."""
+    """A DecodingRun that probes every sequence every PROBE_EVERY tokens; no answer is ever adopted."""
 
     def __init__(
         self, model: PackedModel, prompts: Sequence[Sequence[int]], new_tokens: int, *, give_up_below: float
@@ -118,19 +118,19 @@ class Probing(DecodingRun):
 def against_bare_loop(
     model: PackedModel, asked: Sequence[Sequence[int]], steps: int
 ) -> tuple[Spent, Spent, list[list[int]]]:
-    """Time of so many steps of the engine and of the bare loop, one by turns; and the engine's tokens."""
+    """Returns the time of `steps` steps of the engine and of the bare loop, in turns, and the engine's tokens."""
     engine, bare = DecodingRun(model, asked, steps + 400), BareLoop(model, asked, steps + 400)
     contestants, watches = (engine, bare), (Stopwatch(), Stopwatch())
     for step in range(steps):
         for turn in range(2):
-            at = (turn + step) % 2  # neither always finds the other's data in the caches
+            at = (turn + step) % 2  # so that neither always finds the other's data in the CPU caches
             with watches[at]:
                 contestants[at].step()
     return watches[0].spent, watches[1].spent, list(engine.tokens.values())
 
 
 def probing_cost(model: PackedModel, asked: Sequence[Sequence[int]], steps: int) -> tuple[float, float]:
-    """CPU time with probes relative to none: all to their end, and given up once 0.9 is out of reach."""
+    """Returns CPU time relative to no probes: all probes run to their end; probes give up once 0.9 is out of reach."""
     contestants = [
         DecodingRun(model, asked, steps + 400),
         Probing(model, asked, steps + 400, give_up_below=0.0),
@@ -147,7 +147,7 @@ def probing_cost(model: PackedModel, asked: Sequence[Sequence[int]], steps: int)
 
 
 def measure(directory: Path, batch: int, *, repeats: int, steps: int, seed: int) -> EngineResult:
-    """All contestants with `batch` sequences."""
+    """Measures all contestants with `batch` sequences."""
     from engine.torch.load import load_model
 
     rng = np.random.default_rng(seed)
@@ -189,7 +189,7 @@ def _median(rates: Sequence[Rate]) -> Rate:
 
 
 def table(results: Sequence[EngineResult]) -> str:
-    """The results to read, each beside what it is held to."""
+    """Formats the results as text, each beside its target."""
     lines = [
         "Decoding, tokens/s by CPU time (by the wall clock)",
         f"{'B':>3}  {'transformers':>15}  {'engine':>15}  {'bare loop':>15}  {'engine/transformers':>20}  "

@@ -15,7 +15,7 @@ from laser.server_process import serving
 
 
 async def fuzz(command: Path, arguments: list[str], options: list[str]) -> int:
-    """Serve, and let schemathesis loose; its exit status."""
+    """Starts a server, runs schemathesis against it, and returns schemathesis' exit status."""
     async with serving(["serve", "--port", "0", "--default-max-tokens", "64", *arguments]) as served:
         run = await asyncio.create_subprocess_exec(str(command), "run", f"{served.url}/openapi.json", *options)
         return await run.wait()

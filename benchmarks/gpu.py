@@ -32,34 +32,34 @@ from experiments.calibration.step_times import TimedBatch, decode_steps, fit, pr
 if TYPE_CHECKING:
     from engine.exllama.engine import ExLlamaEngine
 
-ROWS = (1, 4, 5, 8, 32, 33)  # ExLlamaV2's kernels work in slabs of 4 rows, and otherwise beyond 32
+ROWS = (1, 4, 5, 8, 32, 33)  # ExLlamaV2's kernels take slabs of 4 rows, and another path beyond 32
 CONTEXTS = (256, 1024, 2048)
 SUFFIX, ANSWER = 8, 8  # tokens of a probe
-COPIED = 195  # cells of the last page: what a thought's closing copies at 700 tokens
+COPIED = 195  # cells of the last page, which closing a thought copies at 700 tokens
 CELLS = 49_152
 GENERATED = 128  # tokens of each job, engine against generator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """Which GPU gave the figures; a data centre's do not stand for a consumer's."""
+    """The GPU that gave the figures; figures of a data-centre GPU do not hold for a consumer GPU."""
 
     name: str
     memory_gib: float
     capability: str
     cuda: str | None
     driver: str
-    copy_gb_s: float  # bytes read and written by a large copy, a second
-    flash_attention: str  # whose
+    copy_gb_s: float  # GB read and written per second by a large copy
+    flash_attention: str  # the implementation: flash-attn or torch
     exllamav2: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """One decoding step of so many sequences."""
+    """One decoding step of `rows` sequences."""
 
     rows: int
-    context: float  # tokens in the cache of each
+    context: float  # mean cached tokens of a sequence
     seconds: float
     tokens_s: float
     of_roofline: float  # share of the time that moving weights, keys and values alone would take
@@ -67,7 +67,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeCosts:
-    """What one of several probes that start together adds, over the steps until all have answered."""
+    """The mean cost of one of `sequences` probes that start together, over the steps until all have answered."""
 
     way: ProbeWay
     sequences: int
@@ -77,7 +77,7 @@ class ProbeCosts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raw:
-    """The same greedy jobs by the engine and by ExLlamaV2's own generator, once all are past their prefill."""
+    """The same greedy jobs in the engine and in ExLlamaV2's own generator, timed once all are past their prefill."""
 
     jobs: int
     engine_tokens_s: float
@@ -87,7 +87,7 @@ class Raw:
 
 
 def timed(work: Callable[[], object], repeats: int) -> float:
-    """Median seconds, with the GPU idle before and after."""
+    """Returns the median seconds of `work`, with the GPU idle before and after."""
     seconds = []
     for _ in range(repeats):
         torch.cuda.synchronize()
@@ -99,7 +99,7 @@ def timed(work: Callable[[], object], repeats: int) -> float:
 
 
 def device(flash_attention: str) -> Device:
-    """This machine's GPU."""
+    """Describes this machine's GPU."""
     properties = torch.cuda.get_device_properties(0)
     big = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
     other = torch.empty_like(big)
@@ -124,7 +124,7 @@ def device(flash_attention: str) -> Device:
 
 
 class GpuBench:
-    """One model and its cache, under engines of several sizes."""
+    """Measures one model and its cache under engines of several sizes."""
 
     def __init__(self, loaded: ExLlamaModel, config: ExLlamaConfig, *, seed: int) -> None:
         self._loaded = loaded
@@ -141,11 +141,11 @@ class GpuBench:
         return [tuple(row) for row in drawn.tolist()]
 
     def decode(self, rows: int, context: int) -> TimedBatch:
-        """A decoding step of so many sequences."""
+        """Times a decoding step of `rows` sequences."""
         return decode_steps(self.engine(rows), self.prompts(rows, context), time.perf_counter)
 
     def probe(self, sequences: int, way: ProbeWay) -> ProbeCosts:
-        """Probes of all of so many sequences at once."""
+        """Times probes of `sequences` sequences at once."""
         spec = ProbeSpec(
             suffix=self.prompts(1, SUFFIX)[0], max_answer_tokens=ANSWER, answer_stops=frozenset(), give_up_below=0.0
         )
@@ -155,12 +155,12 @@ class GpuBench:
         return ProbeCosts(way=way, sequences=sequences, seconds=seconds, rows=rows)
 
     def copy_seconds(self) -> float:
-        """Copying part of a page's keys and values, all layers."""
+        """Returns the seconds that copying COPIED cells of a page's keys and values takes, all layers."""
         cache = self._loaded.cache
         return timed(lambda: cache.copy_states(cache, 0, COPIED, 1024, COPIED, 0, 1, 0, 1), 50)
 
     def against_generator(self, jobs: int) -> Raw:
-        """Engine and generator in turns, twice each, on prompts that neither has in its cache."""
+        """Times engine and generator in turns, twice each, on prompts that neither has in its cache."""
         ours, theirs, same = [], [], []
         for _ in range(2):
             asked = self.prompts(jobs, 256)
@@ -178,7 +178,7 @@ class GpuBench:
 
 
 class GreedyRun(ABC):
-    """The same greedy jobs, all of them past their prefill, decoded to their end."""
+    """Greedy jobs, decoded to their end by one of the rivals."""
 
     @abstractmethod
     def step(self) -> None: ...
@@ -187,7 +187,7 @@ class GreedyRun(ABC):
     def tokens(self) -> list[list[int]]: ...
 
     def decode(self) -> float:
-        """Tokens a second of all jobs together, until the first of them ends: from then on rows are idle."""
+        """Decodes all jobs; returns their tokens/s until the first job ends, since its row is idle from then on."""
         while not all(self.tokens()):
             self.step()
         before, start = sum(map(len, self.tokens())), time.perf_counter()
@@ -200,7 +200,7 @@ class GreedyRun(ABC):
 
 
 class EngineRun(GreedyRun):
-    """By the engine."""
+    """The jobs in the engine."""
 
     def __init__(self, engine: ExLlamaEngine, prompts: Sequence[tuple[int, ...]]) -> None:
         self._engine = engine
@@ -218,7 +218,7 @@ class EngineRun(GreedyRun):
 
 
 class GeneratorRun(GreedyRun):
-    """By ExLlamaV2's own generator, jobs and sampler."""
+    """The jobs in ExLlamaV2's own generator, with its own sampler."""
 
     def __init__(self, loaded: ExLlamaModel, config: ExLlamaConfig, prompts: Sequence[tuple[int, ...]]) -> None:
         from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, ExLlamaV2Sampler
@@ -253,13 +253,13 @@ class GeneratorRun(GreedyRun):
 
 
 def layers_that_fit(free: int, cells: int) -> int:
-    """How many of the big model's layers leave room for the cache."""
+    """Returns how many of the big model's layers fit in `free` bytes beside a cache of `cells` cells."""
     cached = 2 * 2 * KV * cells
     return max(0, min(LAYERS, (free - OTHER_BYTES - WORKING - (1 << 30)) // (LAYER_BYTES + cached)))
 
 
 def measure(directory: Path, seed: int) -> dict[str, Any]:
-    """All figures of one model."""
+    """Measures all figures of one model."""
     config = ExLlamaConfig(cells=CELLS, cache=CacheType.FP16)
     loaded = load_exllama(directory, config)
     bench, shape = GpuBench(loaded, config, seed=seed), read_config(directory)

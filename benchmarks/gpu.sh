@@ -37,7 +37,7 @@ TORCH_CUDA_ARCH_LIST=$("$PYTHON" -c 'import torch; print("%d.%d" % torch.cuda.ge
 export TORCH_CUDA_ARCH_LIST MAX_JOBS=${MAX_JOBS:-$(nproc)}
 timeout "$(left)" "$PYTHON" -c '
 import torch
-from engine.exllama_load import import_exllamav2
+from engine.exllama.load import import_exllamav2
 import_exllamav2(torch.device("cuda:0"))' || exit 1
 
 stage "Running the tests that need a GPU"

@@ -34,14 +34,14 @@ from models.profile.plant import StepTime
 from models.profile.profile import FILE_NAME, read_profile
 from models.reasoner import bundled_model
 
-LOADS = (0.3, 0.6, 0.85)  # of the capacity
-MEAN, P95 = 0.05, 0.10  # relative errors that are allowed
+LOADS = (0.3, 0.6, 0.85)  # shares of the capacity
+MEAN, P95 = 0.05, 0.10  # the largest relative errors allowed
 STRETCH, WARM = 50, 20  # passes
 
 
 @dataclass(slots=True)
 class RealClock:
-    """Seconds of a real clock, idle times left out."""
+    """A real clock, s, that skips idle times instead of waiting."""
 
     source: Callable[[], float]
     alarm: float = np.inf
@@ -56,24 +56,24 @@ class RealClock:
 
 @dataclass(slots=True)
 class Pass:
-    """What a forward pass did, and how long until the next began: the loop's own work included."""
+    """What a forward pass did, and the seconds until the next one began, which include the loop's own work."""
 
     batch: int = 0  # sequences that decoded
-    cached: int = 0  # their tokens
-    prompts: int = 0  # tokens of prompts and of what was forced
+    cached: int = 0  # tokens of these sequences
+    prompts: int = 0  # tokens of prompts, and forced tokens
     probe_rows: int = 0
     began: float = 0.0
     seconds: float = 0.0
 
 
 class Observed(EngineWrapper):
-    """An engine, and what its passes do. Prompts are shorter than a prefill chunk."""
+    """An engine that records what its passes do. Prompts must be shorter than a prefill chunk."""
 
     def __init__(self, engine: Engine, clock: RealClock) -> None:
         super().__init__(engine)
         self._clock = clock
         self.passes: list[Pass] = []
-        self._tokens: dict[SequenceId, int] = {}  # of sequences that decode
+        self._tokens: dict[SequenceId, int] = {}  # of decoding sequences: prompt and new tokens
         self._prompts: dict[SequenceId, int] = {}
         self._probes: dict[ProbeId, tuple[SequenceId, int]] = {}  # running: sequence, and rows in the next pass
         self._forks: dict[ProbeId, int] = {}  # tokens that each probe continues
@@ -142,10 +142,10 @@ class Observed(EngineWrapper):
 
 
 def fitted(passes: Sequence[Pass], machine: Machine) -> tuple[Machine, float]:
-    """The machine whose passes take most nearly as long, and the error of their sum over stretches, rms.
+    """Returns the machine that fits the passes' times best, and the rms relative error of their sums over stretches.
 
-    Least squares with no coefficient below 0, each pass weighed by the time that a first fit gives it: so short passes,
-    of few sequences, count as much as long ones, and what holds up a pass at random doesn't.
+    Least squares with no coefficient below 0, each pass weighted by 1 / the time that a first fit gives it: so short
+    passes, of few sequences, count as much as long ones, and passes delayed at random do not count more.
     """
     timed = [one for one in passes if one.seconds > 0.0]
     rows = np.array([[1.0, one.batch, one.cached, one.prompts, one.probe_rows] for one in timed])
@@ -167,19 +167,19 @@ def fitted(passes: Sequence[Pass], machine: Machine) -> tuple[Machine, float]:
 class LoadComparison:
     """One load, served and simulated."""
 
-    load: float  # of the capacity
-    machine: str  # which was simulated
+    load: float  # share of the capacity
+    machine: str  # what the simulated machine was fitted on
     rate: float  # requests/s
     requests: int
     mean_s: tuple[float, float]  # served, simulated
     p95_s: tuple[float, float]
     first_answer_s: tuple[float, float]
     rows: tuple[float, float]
-    same_ends: float  # share of requests that ended alike, at the same length
+    same_ends: float  # share of requests with the same exit reason and thought length
 
     @property
     def errors(self) -> tuple[float, float]:
-        """Of the simulated mean and 95th percentile, relative."""
+        """The relative errors of the simulated mean and 95th percentile."""
         (mean, our_mean), (p95, our_p95) = self.mean_s, self.p95_s
         return our_mean / mean - 1.0, our_p95 / p95 - 1.0
 
@@ -187,7 +187,7 @@ class LoadComparison:
 def compare(
     load: float, machine: str, rate: float, real: Sequence[RequestRecord], ours: Sequence[RequestRecord]
 ) -> LoadComparison:
-    """What both came to."""
+    """Compares the served requests with the simulated ones."""
 
     def both(
         value: Callable[[RequestRecord], float], of: Callable[[npt.NDArray[np.float64]], float]
@@ -214,7 +214,7 @@ def compare(
 
 
 class LiveBench:
-    """The bundled model, served by torch and as it was recorded."""
+    """The bundled model, served by the torch engine, or simulated from its recording."""
 
     def __init__(self, known: Recording, limits: Limits, max_batch: int, source: Callable[[], float]) -> None:
         self.known = known
@@ -223,13 +223,13 @@ class LiveBench:
         self._source = source
 
     def asked(self, rate: float, count: int, seed: int) -> tuple[npt.NDArray[np.float64], list[int]]:
-        """Poisson arrivals and questions."""
+        """Draws Poisson arrival times and the questions asked."""
         rng = np.random.default_rng(seed)
         times = Poisson(rate=rate).arrivals(count / rate, rng)
         return times, rng.integers(len(self.known.questions), size=times.size).tolist()
 
     def live(self, rate: float, count: int, seed: int) -> tuple[list[RequestRecord], list[Pass]]:
-        """Served by torch; its passes too."""
+        """Serves the requests with the torch engine; returns their records and the engine's passes."""
         from engine.torch.engine import TorchEngine, TorchEngineConfig
         from engine.torch.load import load_model
 
@@ -249,13 +249,13 @@ class LiveBench:
         return serve(self.known, *self.asked(rate, count, seed), loop=loop, clock=clock), observed.passes
 
     def simulated(self, machine: Machine, rate: float, count: int, seed: int) -> list[RequestRecord]:
-        """The same requests."""
+        """Simulates the same requests; returns their records."""
         times, questions = self.asked(rate, count, seed)
         return simulate(self.known, times, questions, machine=machine, clock=VirtualClock(), policy=self._policy)
 
 
 def main() -> None:
-    """Print how far the simulation is from what was served; fail beyond what is allowed."""
+    """Prints how far the simulation is from what was served; fails if an error exceeds MEAN or P95."""
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__)

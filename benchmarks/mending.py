@@ -36,7 +36,7 @@ _VERDICT = re.compile(r"step (\d+)\. .*: (same|different)")
 
 @dataclass(slots=True)
 class StoppedThought:
-    """A thought that stops right behind the result of a step; the model writes the rest."""
+    """A thought that stops right after the result of a step; the model writes the rest."""
 
     problem: Problem
     step: int
@@ -45,7 +45,7 @@ class StoppedThought:
     answer: str = ""
 
     def take(self, item: Delta | Outcome) -> None:
-        """Listen to the reply."""
+        """Collects the reply's text."""
         if isinstance(item, Delta) and item.channel is Channel.CONTENT:
             self.answer += item.text
         elif isinstance(item, Delta):
@@ -53,12 +53,12 @@ class StoppedThought:
 
     @property
     def right(self) -> bool:
-        """Whether the final answer is."""
+        """Whether the final answer is right."""
         return grade(self.answer, self.problem)
 
     @property
     def verdicts(self) -> list[str]:
-        """What the checks of the step say."""
+        """What the checks of the step say: "same" or "different"."""
         return [verdict for number, verdict in _VERDICT.findall(self.rest) if int(number) == self.step + 1]
 
     @property
@@ -68,7 +68,7 @@ class StoppedThought:
 
 
 def begin(family: str, count: int, rng: np.random.Generator) -> list[tuple[StoppedThought, StoppedThought]]:
-    """`count` held-out problems, each begun with a wrong result and with the right one."""
+    """Returns `count` held-out problems, each begun with a wrong result and with the right one."""
     pairs: list[tuple[StoppedThought, StoppedThought]] = []
     while len(pairs) < count:
         problem = generate(family, rng, from_held_out=True)
@@ -88,7 +88,7 @@ def begin(family: str, count: int, rng: np.random.Generator) -> list[tuple[Stopp
 
 
 def finish(thoughts: Sequence[StoppedThought]) -> None:
-    """Let the model write the rest of every thought."""
+    """Has the model write the rest of every thought."""
     chat = load_chat_model(bundled_model())
     loop = evaluation_loop(TorchEngine(load_model(bundled_model())), chat)
     for thought in thoughts:
@@ -101,19 +101,19 @@ def finish(thoughts: Sequence[StoppedThought]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mending:
-    """What became of the slips of one family, and of the same thoughts without them."""
+    """Results of the slips in one family of problems, and of the same thoughts without slips."""
 
     family: str
     slips: int
     flagged: int
-    mended: int  # final answer right all the same
-    clean_checks: int  # checks of the right step
+    mended: int  # final answers right despite the slip
+    clean_checks: int  # thoughts without the slip that check the step
     false_alarms: int
     clean_right: int  # final answers right without the slip
 
 
 def measure(family: str, pairs: Sequence[tuple[StoppedThought, StoppedThought]]) -> Mending:
-    """Count over finished pairs."""
+    """Counts over finished pairs."""
     slipped, clean = zip(*pairs, strict=True)
     return Mending(
         family=family,

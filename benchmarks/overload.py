@@ -24,19 +24,19 @@ from experiments.question import Question
 from laser.server_process import serving
 
 MAX_TOKENS = 640  # of a reply
-FACTOR = 2.0  # within which a Retry-After is to be true
+FACTOR = 2.0  # a Retry-After counts as true within this factor of the actual wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
     """A request that was accepted."""
 
-    at_s: float  # when it came
+    at_s: float  # when the request was sent
     began_s: float
     ended_s: float
     status: int
     tokens: int
-    text: bool  # whether it says something
+    text: bool  # whether the answer has text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Refused:
 
 
 async def ask(client: httpx.AsyncClient, question: Question, began: float) -> Answered | Refused:
-    """Send one question."""
+    """Sends one question; times count from `began`."""
     at_s = time.monotonic() - began
     body = {"messages": [{"role": "user", "content": question.text}], "max_tokens": MAX_TOKENS}
     response = await client.post("/v1/chat/completions", json=body)
@@ -66,7 +66,7 @@ async def ask(client: httpx.AsyncClient, question: Question, began: float) -> An
 
 
 async def capacity(client: httpx.AsyncClient, questions: Sequence[Question], clients: int, seconds: float) -> float:
-    """Requests/s that so many clients get, one question after the other; the first third is the warm-up."""
+    """Returns the requests/s of `clients` clients that ask one question after the other; a third is the warm-up."""
     began, ended = time.monotonic(), 0
 
     async def keep_asking(place: int) -> None:
@@ -83,7 +83,7 @@ async def capacity(client: httpx.AsyncClient, questions: Sequence[Question], cli
 async def overload(
     client: httpx.AsyncClient, questions: Sequence[Question], rate: float, seconds: float, rng: np.random.Generator
 ) -> list[Answered | Refused]:
-    """Questions as a Poisson process, whoever waits."""
+    """Sends questions as a Poisson process, open loop; returns what became of each."""
     times = np.cumsum(rng.exponential(1.0 / rate, size=int(2 * rate * seconds) + 10))
     began = time.monotonic()
 
@@ -97,7 +97,7 @@ async def overload(
 
 
 def summary(seen: Sequence[Answered | Refused], slo_s: float) -> dict[str, Any]:
-    """What it came to."""
+    """Summarises losses, latency and how true Retry-After was."""
     answered = [one for one in seen if isinstance(one, Answered)]
     refused = [one for one in seen if isinstance(one, Refused)]
     good = [one for one in answered if one.status == 200 and one.text]
@@ -122,7 +122,7 @@ def summary(seen: Sequence[Answered | Refused], slo_s: float) -> dict[str, Any]:
 
 
 def drain_s(refusal: Refused, accepted: Sequence[Answered]) -> float | None:
-    """How long until all that waited before a refusal had begun."""
+    """Returns the seconds from a refusal until all requests then waiting had started; None: none waited."""
     began = [one.began_s for one in accepted if one.at_s <= refusal.at_s < one.began_s]
     return max(began) - refusal.at_s if began else None
 

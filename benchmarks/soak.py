@@ -19,12 +19,12 @@ from controller.serving.reply import Delta
 from controller.serving.request import ExitReason, Outcome, ReasoningRequest, RequestId
 from engine.base import EngineLoad, FinishReason, Sampling
 
-GROWTH = 8.0  # MiB of resident memory after the warm-up that are put down to noise
+GROWTH = 8.0  # MiB by which resident memory may grow after the warm-up: noise
 QUESTION = "If a train has 12 cars and each car holds 7 boxes how many boxes are there in all when 3 are lost ?"
 
 
 class Fickle:
-    """A policy that is never of one mind, so that with any model some probes are adopted and some are not."""
+    """A policy with random limits, so that with any model some probes are adopted and some are not."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -39,10 +39,10 @@ class Fickle:
 
 @dataclass(slots=True)
 class Client:
-    """What became of one request."""
+    """Receives one request's reply. Raises AssertionError if something comes after the request is over."""
 
-    cancel_after: int | None  # deltas
-    text: int = 0  # characters heard
+    cancel_after: int | None  # deltas; None: never
+    text: int = 0  # characters received
     deltas: int = 0
     outcome: Outcome | None = None
     cancelled: bool = False
@@ -59,7 +59,7 @@ class Client:
 
 @dataclass(slots=True)
 class EngineSoak:
-    """The run: its clients, and the resident memory as it went, (requests over, MiB)."""
+    """A run: its clients, and samples of the resident memory, (requests over, MiB)."""
 
     clients: dict[RequestId, Client] = field(default_factory=dict)
     memory: list[tuple[int, float]] = field(default_factory=list)
@@ -79,7 +79,7 @@ def run(
     rng: np.random.Generator,
     sample: Callable[[int], float],
 ) -> EngineSoak:
-    """Keep `outstanding` requests in the loop until all are over; `sample` is asked for the memory now and then."""
+    """Keeps `outstanding` requests in the loop until `requests` are over; calls `sample` for the memory, MiB."""
     soak, over, every = EngineSoak(), 0, max(1, requests // 40)
     live: set[RequestId] = set()
     while over < requests:
@@ -104,7 +104,7 @@ def run(
 
 
 def check(soak: EngineSoak, load: EngineLoad) -> list[str]:
-    """What is wrong at the end; nothing, if all is well."""
+    """Returns what is wrong at the end; empty: all is well."""
     faults = []
     if load.running or load.waiting or load.probing or load.cells_reserved:
         faults.append(f"the engine still holds something: {load}")

@@ -25,7 +25,7 @@ from engine.wrapper import EngineWrapper
 from experiments.evaluation.questions import bundled_questions
 from laser.server_process import ServerProcess, serving
 
-GROWTH = 16.0  # MiB of resident memory after the warm-up that are put down to noise
+GROWTH = 16.0  # MiB by which resident memory may grow after the warm-up: noise
 KNOWN = {200, 400, 429, 500, 503, 504}
 GONE = "client gone"
 
@@ -45,7 +45,7 @@ class Faulty(EngineWrapper):
 
 @dataclass(slots=True)
 class HttpSoak:
-    """What became of the requests."""
+    """How the requests of a run ended."""
 
     ends: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -53,12 +53,12 @@ class HttpSoak:
 
     @property
     def growth(self) -> float:
-        """MiB by which the server grew after the warm-up."""
+        """MiB by which the server's memory grew after the warm-up."""
         return growth(self.memory)
 
 
 async def one(client: httpx.AsyncClient, rng: random.Random, question: str, vanishing: float) -> str:
-    """Send one request of some kind; how it ended. Raises AssertionError where that was neither answer nor error."""
+    """Sends one random request; returns how it ended. Raises AssertionError unless by an answer or a clear error."""
     messages = [{"role": "user", "content": question}]
     path, body = rng.choice(
         [
@@ -87,7 +87,7 @@ async def one(client: httpx.AsyncClient, rng: random.Random, question: str, vani
 
 
 def answer(path: str, reply: dict[str, Any]) -> str:
-    """What a whole reply says."""
+    """Returns the answer of a whole reply."""
     if path == "/v1/responses":
         return str(reply["output"][-1]["content"][0]["text"])
     choice = reply["choices"][0]
@@ -95,7 +95,7 @@ def answer(path: str, reply: dict[str, Any]) -> str:
 
 
 def streamed(path: str, text: str) -> str:
-    """How a stream ended; it must have come to its end and have said something."""
+    """Returns how a stream ended. Raises AssertionError if the stream broke off or is empty."""
     lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
     events = [json.loads(line) for line in lines if line != "[DONE]"]
     last = events[-1]
@@ -117,7 +117,7 @@ def streamed(path: str, text: str) -> str:
 
 
 async def run(served: ServerProcess, *, requests: int, clients: int, vanishing: float, rng: random.Random) -> HttpSoak:
-    """Send so many requests, by so many clients at once."""
+    """Sends `requests` requests from `clients` clients at once."""
     soak, process, questions = HttpSoak(), psutil.Process(served.pid), bundled_questions(60, seed=rng.randrange(2**31))
     every, left = max(1, requests // 40), iter(range(requests))
 
@@ -144,7 +144,7 @@ async def run(served: ServerProcess, *, requests: int, clients: int, vanishing: 
 
 
 async def settle(client: httpx.AsyncClient, soak: HttpSoak) -> None:
-    """Nothing must be left in the server."""
+    """Waits until the server holds no request and no cells; adds a fault if it still does after 100 looks."""
     for _ in range(100):
         queue = (await client.get("/laser/queue")).json()
         metrics = (await client.get("/metrics")).text
@@ -156,7 +156,7 @@ async def settle(client: httpx.AsyncClient, soak: HttpSoak) -> None:
 
 
 def serve(model: Path | None, faults: float, seed: int) -> None:
-    """The server with the faulty engine."""
+    """Runs a server with the faulty engine."""
     import logging
 
     import uvicorn

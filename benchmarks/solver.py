@@ -40,7 +40,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolverResult:
-    """Re-solving a compiled program against building it anew for each load; and the other ways to decide."""
+    """Times of re-solving a compiled program, of building it anew for each load, and of the other ways to decide."""
 
     resolve: Times
     rebuild: Times
@@ -50,7 +50,7 @@ class SolverResult:
 
 
 def saturating_profile() -> OperatingTables:
-    """Three classes, 25 points each, whose accuracy saturates with the tokens of a thought, the later the harder."""
+    """Returns 3 classes of 25 points whose accuracy saturates with the thought's tokens, later for harder classes."""
     points = tuple(
         OperatingPoint(threshold=threshold, budget=budget)
         for threshold in (0.6, 0.7, 0.8, 0.9, 0.97)
@@ -71,7 +71,7 @@ def saturating_profile() -> OperatingTables:
 
 
 def random_loads(rng: np.random.Generator, count: int, highest: float) -> list[Load]:
-    """From a fiftieth of `highest` requests/s up to it, of any mix."""
+    """Draws loads from `highest` / 50 to `highest` requests/s, with random mixes and work ratios."""
     return [
         Load(
             rate=float(highest * rng.uniform(0.02, 1.0)),
@@ -83,7 +83,7 @@ def random_loads(rng: np.random.Generator, count: int, highest: float) -> list[L
 
 
 def measure(*, solves: int, rebuilds: int, seed: int) -> SolverResult:
-    """Solve for random loads one after the other, each bound to the decision before."""
+    """Times all ways to decide on random loads; re-solves are tied to the previous decision by the rate limit."""
     profile, objective = saturating_profile(), Objective()
     plant = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
     loads = random_loads(np.random.default_rng(seed), solves, highest=4.0)

@@ -34,7 +34,7 @@ WARM = 1 / 3  # share of the time that is not counted
 
 
 class WarmTokens:
-    """Tokens of the replies that ended once it was warm."""
+    """Counts the tokens of replies that end after the warm-up."""
 
     def __init__(self, seconds: float) -> None:
         self._began = time.monotonic()
@@ -51,12 +51,12 @@ class WarmTokens:
 
     @property
     def rate(self) -> float:
-        """Tokens/s."""
+        """Tokens/s after the warm-up."""
         return self._tokens / (self._seconds * (1.0 - WARM))
 
 
 def alone(config: ServeConfig, questions: Sequence[Question], streams: int, seconds: float) -> float:
-    """Tokens/s of the serving loop, with nothing around it."""
+    """Returns the tokens/s of the serving loop alone, without HTTP."""
     deployment = deploy(config)
     loop, chat = deployment.loop, deployment.chat
     prompts = [chat.prompt([{"role": "user", "content": question.text}]) for question in questions]
@@ -83,7 +83,7 @@ def alone(config: ServeConfig, questions: Sequence[Question], streams: int, seco
 async def served(
     config: ServeConfig, questions: Sequence[Question], streams: int, seconds: float
 ) -> tuple[float, dict[float, int]]:
-    """Tokens/s over HTTP, and how many calls of the event loop were at most so late, s."""
+    """Returns the tokens/s over HTTP, and by limit, s, the number of event-loop calls that were at most this late."""
     arguments = ["serve", "--port", "0", "--policy", str(config.policy), "--max-batch", str(config.max_batch)]
     arguments += ["--threads", str(config.threads)]
     arguments += [] if config.model is None else ["--model", str(config.model)]
@@ -112,7 +112,7 @@ async def served(
 
 
 async def stream(client: httpx.AsyncClient, text: str) -> int:
-    """One streamed reply: its tokens."""
+    """Streams one reply; returns its number of tokens."""
     body = {
         "messages": [{"role": "user", "content": text}],
         "max_tokens": MAX_TOKENS,
@@ -129,7 +129,7 @@ async def stream(client: httpx.AsyncClient, text: str) -> int:
 
 
 async def lateness(client: httpx.AsyncClient) -> dict[float, int]:
-    """Calls of the server's event loop that were at most so late, s."""
+    """Returns, by limit, s, the number of the server's event-loop calls that were at most this late."""
     text = (await client.get("/metrics")).text
     found = re.findall(r'laser_event_loop_lag_seconds_bucket\{le="([^"]+)"\} (\S+)', text)
     return {float(limit): int(float(calls)) for limit, calls in found}

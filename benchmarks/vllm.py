@@ -32,7 +32,7 @@ KEYS = ("input_toks", "output_toks", "queued_ts", "scheduled_ts", "first_token_t
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VllmRequests:
-    """Requests in order of arrival, [request]; s since the first arrived."""
+    """Timed requests, arrays [request] in order of arrival; times in s since the first arrival."""
 
     prompt: Array  # tokens
     output: Array  # tokens
@@ -43,7 +43,7 @@ class VllmRequests:
 
 
 def read(path: Path) -> VllmRequests:
-    """A file of timed requests, JSON Lines. Raises SystemExit naming line and key."""
+    """Reads timed requests from JSON Lines. Raises SystemExit, naming line and key, if a key is missing."""
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.strip():
@@ -73,9 +73,9 @@ def fitted(
     least_a: float = 0.0,
     least_g: float = 0.0,
 ) -> Machine:
-    """The machine that explains best how long these requests' passes took, none of its coefficients below 0.
+    """Returns the machine that fits the `chosen` requests' mean pass times best, no coefficient below 0.
 
-    `least_a`, s, and `least_g`, s per cached token, are what the card needs at least to read weights and cache.
+    `least_a`, s, and `least_g`, s per cached token, are lower bounds: the GPU's times to read weights and cache.
     """
     grid = np.linspace(0.0, timed.last.max(), 4000)
     running = (timed.first <= grid[:, None]) & (grid[:, None] < timed.last)  # [time, request]
@@ -106,7 +106,7 @@ def fitted(
 
 @dataclass(frozen=True, slots=True)
 class LengthsModel:
-    """A model of which only the lengths are known."""
+    """A model of which only the replies' lengths are known."""
 
     max_tokens: int = 1 << 30
     vocabulary: int = 1
@@ -121,7 +121,7 @@ class LengthsModel:
 
 
 def simulated(timed: VllmRequests, machine: Machine) -> tuple[Array, Array]:
-    """When each request has its first and its last token, s."""
+    """Simulates the requests; returns the times of each one's first and last token, s."""
     clock = VirtualClock()
     engine = SimulatedEngine(LengthsModel(), machine, clock)
     first, last = np.full(len(timed.prompt), np.nan), np.full(len(timed.prompt), np.nan)
@@ -145,7 +145,7 @@ def simulated(timed: VllmRequests, machine: Machine) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VllmComparison:
-    """Times of requests, s: served, simulated."""
+    """Times of requests, s, as (served, simulated)."""
 
     name: str
     mean: tuple[float, float]
@@ -157,7 +157,7 @@ class VllmComparison:
 
 
 def compared(name: str, real: Array, ours: Array) -> VllmComparison:
-    """Both means and 95th percentiles."""
+    """Compares means and 95th percentiles."""
     return VllmComparison(
         name=name,
         mean=(float(real.mean()), float(ours.mean())),
@@ -166,7 +166,7 @@ def compared(name: str, real: Array, ours: Array) -> VllmComparison:
 
 
 def main() -> None:
-    """Print served and simulated times of the requests that the fit has not seen."""
+    """Prints served and simulated times of the requests that the fit has not seen."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("requests", type=Path, help="JSON Lines: tokens and times of requests")
     parser.add_argument("--cells", type=int, default=41_408, help="tokens of KV cache")
@@ -193,7 +193,7 @@ def main() -> None:
         f"Fitted on {seen.sum()} requests: {1e3 * step.a:.2f} ms + {1e6 * step.c:.0f} us per sequence + "
         f"{1e9 * step.g:.0f} ns per cached token + {1e6 * machine.prefill_s:.0f} us per prompt token"
     )
-    # vLLM gives cells out as tokens come: on average a request that runs holds half of its output
+    # vLLM allocates cells as tokens come: on average a running request holds half of its output
     whole, held = (timed.prompt + timed.output).sum(), (timed.prompt + timed.output / 2).sum()
     found = {}
     for name, cells in (

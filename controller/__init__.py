@@ -1,1 +1,1 @@
-"""Policy: when to probe, when to close a thought, and the loop where that meets the engine."""
+"""Policies that decide when to probe and when to close a thought, and the serving loop that applies them."""

@@ -1,9 +1,10 @@
-"""The load-aware policy: estimates the load, has it solved for, and looks up what holds now.
+"""The load-aware policy: estimates the load, sends solve requests, and looks up each class's operating point.
 
-A tick of the inner loop, at most every `inner_s`: count what has come → take what the solver has → the price for the
-number in the system → a certified point of each class → limits, which every running thought reads at its checkpoints.
-Every `outer_s`, or when the load has changed, the solver is asked anew. There are no threads, files or clocks in here:
-time comes with `tick`, and a solver, settings and a sink for decisions are handed in.
+A look-up of the inner loop, at most every `inner_s`: count arrivals → take the solver's answer → look up the token
+price for the number of requests in the system → choose a certified point of each class → set the limits, which every
+running thought reads at its checkpoints. Every `outer_s`, or when the load has changed, the controller sends a new
+solve request. This module has no threads, files or clocks: `tick` brings the time, and the caller hands in the solver,
+the settings and a sink for decisions.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from models.profile.profile import NEVER, Profile
 
 log = logging.getLogger(__name__)
 
-STEPS_A_SECOND = 10.0  # decode steps that are filtered at most: one takes some 50 µs
+STEPS_A_SECOND = 10.0  # decode steps filtered per second of decoding, at most: filtering one takes some 50 µs
 
 
 class Controller:
-    """A Policy and a Watcher. All calls but `state` come from the engine's thread."""
+    """A Policy and a LoadObserver. All calls except `status` come from the engine's thread."""
 
     def __init__(
         self,
@@ -47,7 +48,10 @@ class Controller:
         sink: Callable[[Mapping[str, Any]], None] | None = None,
         complaints: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`max_batch`: the engine's, where it isn't the profile's. `complaints`: what is wrong with the sink, if so."""
+        """`max_batch`: the engine's; None: the profile's. `complaints`: returns what is wrong with the sink, or None.
+
+        `sink`: receives each recorded decision; None: none is recorded.
+        """
         self._profile = profile
         self._tables = profile.tables()
         self._certified = frozenset(
@@ -64,15 +68,15 @@ class Controller:
         self._objective = settings.settings.objective.at(profile.reply_s)
         self._estimator = self._new_estimator(settings.settings)
         self._counts = [0.0] * len(profile.classes)
-        self._last: float | None = None  # the loop's clock at the last look-up
-        self._time = 0.0  # the controller's own clock: jumps left out
-        self._stepped_s = 0.0  # decoded since a step was last filtered
+        self._last: float | None = None  # the loop's clock at the last look-up; None: none yet
+        self._time = 0.0  # the controller's own clock: jumps of the loop's clock left out
+        self._stepped_s = 0.0  # seconds of decoding since a step was last filtered
         self._jumps = 0
-        self._plan: Plan | None = None
-        self._asked: SolveRequest | None = None
-        self._waiting_since: float | None = None
+        self._plan: Plan | None = None  # the last one solved; None: none yet
+        self._asked: SolveRequest | None = None  # the last request; None: one is due at once
+        self._waiting_since: float | None = None  # the oldest unanswered request; None: none is unanswered
         self._solves = Solves()
-        self._stand_in: tuple[float, Decision] | None = None  # of the price bisection, and when
+        self._stand_in: tuple[float, Decision] | None = None  # the last price bisection; None: one is due
         self._failure: str | None = None
         safe = cheapest(self._tables)
         self._held: Held | None = None
@@ -93,10 +97,10 @@ class Controller:
     # --- Policy -----------------------------------------------------------------------------------------------------
 
     def limits(self, difficulty: str | None) -> Limits:
-        """The certified point now in force for a class; an unknown one is taken for the hardest."""
+        """The certified point now in force for a class; an unknown class gets the hardest class's."""
         return self._limits.get(difficulty) or self._limits[None]
 
-    # --- Watcher ----------------------------------------------------------------------------------------------------
+    # --- LoadObserver -----------------------------------------------------------------------------------------------
 
     def arrived(self, difficulty: str | None) -> None:
         self._counts[self._place(difficulty)] += 1.0
@@ -107,7 +111,7 @@ class Controller:
         self._estimator.finished(self._tables.classes[d], tokens, predicted)
 
     def stepped(self, batch: int, context: float, seconds: float) -> None:
-        if not 0.0 < seconds <= self._file.settings.gap_s:  # the clock has jumped, or nothing did
+        if not 0.0 < seconds <= self._file.settings.gap_s:  # the clock has jumped or stood still
             self._estimator.rejected += 1
             return
         self._stepped_s += seconds
@@ -129,10 +133,10 @@ class Controller:
             elapsed = now - last
         else:
             self._jumps += 1
-            elapsed = -1.0  # nobody knows
+            elapsed = -1.0  # unknown
         try:
             self._look(elapsed, in_system)
-        except Exception as error:  # whatever is wrong in here, thoughts are still bounded by certified limits
+        except Exception as error:  # whatever fails here, certified limits must still bound the thoughts
             failure = f"the controller failed: {type(error).__name__}: {error}"
             if failure != self._failure:
                 log.exception("the controller failed; it holds the safe point until it can decide again")
@@ -151,11 +155,11 @@ class Controller:
                 problems=(failure, *self._problems(self._file.settings)),
             )
 
-    # --- for whoever looks ------------------------------------------------------------------------------------------
+    # --- status -----------------------------------------------------------------------------------------------------
 
     @property
     def status(self) -> ControllerStatus:
-        """What holds now. From any thread."""
+        """What was decided at the last look-up. May be read from any thread."""
         return self._status
 
     @property
@@ -165,10 +169,10 @@ class Controller:
 
     @property
     def certificate(self) -> Certificate:
-        """What says so."""
+        """The certificate that allows the `certified` points."""
         return self._profile.certificate
 
-    # --- the loop ---------------------------------------------------------------------------------------------------
+    # --- inner loop -------------------------------------------------------------------------------------------------
 
     def _look(self, elapsed: float, in_system: int) -> None:
         if self._file.refresh():
@@ -190,7 +194,7 @@ class Controller:
         if price is None:
             target = cheapest(self._tables)
         else:
-            # Floors are kept where the planned mixture keeps them: in an overload they give way together.
+            # Floors apply only if the planned mixture meets all of them: in an overload all are dropped together.
             floors = decision is None or not bool(np.any(decision.slack.floor > 0.0))
             target = choose(
                 self._tables,
@@ -231,7 +235,7 @@ class Controller:
             )
 
     def _take(self) -> None:
-        """What the solver has, if anything."""
+        """Takes the solver's answer, if there is one: a new plan, or a failure to report."""
         answer = self._solver.answer()
         if answer is None:
             return
@@ -247,7 +251,7 @@ class Controller:
             self._solves = replace(self._solves, solved=solved, error=None, solve_s=answer.solve_s)
 
     def _ask(self, estimate: LoadEstimate, settings: ControllerSettings) -> None:
-        """Have the load solved for, if it is time or much has changed."""
+        """Sends a solve request if `outer_s` has passed, or `soonest_s` and the load has changed by `change`."""
         asked = self._asked
         if asked is not None:
             since = self._time - asked.time_s
@@ -272,7 +276,7 @@ class Controller:
     def _choose_source(
         self, estimate: LoadEstimate, settings: ControllerSettings, in_system: int
     ) -> tuple[DecisionSource, float | None, Decision | None]:
-        """Who decides now, at what price, and what was planned."""
+        """Returns the decision source, its token price (None: safe point) and the planned decision (None: likewise)."""
         plan = self._plan
         if plan is not None and self._time - plan.request.time_s <= settings.stale_s:
             if settings.price is PriceSource.JOINT_PROGRAM:
@@ -289,7 +293,7 @@ class Controller:
         return DecisionSource.PRICE_BISECTION, self._stand_in[1].prices.token, self._stand_in[1]
 
     def _steps(self, estimate: LoadEstimate, in_system: int) -> tuple[float, ...] | None:
-        """How many decode steps each class's SLO leaves a request that comes now."""
+        """Returns the decode steps that each class's SLO leaves a request that arrives now; None: there is no SLO."""
         if not self._objective.slo_s:
             return None
         plant = replace(self._plant, step_time=estimate.step_time)
@@ -298,7 +302,7 @@ class Controller:
         return tuple(plant.steps_within(seconds, in_system, usual) for seconds in self._objective.slo_s)
 
     def _resettle(self) -> None:
-        """New settings are in force: beliefs stay, unless it is them that were changed."""
+        """Applies new settings. The estimates stay, unless the estimator's settings have changed."""
         settings = self._file.settings
         log.info("new controller settings are in force")
         self._objective = settings.objective.at(self._profile.reply_s)
@@ -315,7 +319,7 @@ class Controller:
         return self._index.get(difficulty, len(self._index) - 1) if difficulty is not None else len(self._index) - 1
 
     def _named(self, points: tuple[int, ...]) -> tuple[Limits, ...]:
-        """Points as limits: the one place where they become so, and where none may be uncertified."""
+        """Returns points as limits. Only this method makes limits; it asserts that each point is certified."""
         limits = []
         for k in points:
             point = self._tables.points[k]
@@ -331,7 +335,7 @@ class Controller:
         self._limits = {**dict(zip(self._profile.classes, named, strict=True)), None: named[-1]}
 
     def _problems(self, settings: ControllerSettings) -> tuple[str, ...]:
-        """What is not as it should be, in words."""
+        """Returns everything that is wrong now, in words."""
         waiting = None if self._waiting_since is None else self._time - self._waiting_since
         said = [self._file.error and f"settings: {self._file.error}; the former ones stay", self._complaints()]
         if self._solves.error is not None:
@@ -381,7 +385,7 @@ class Controller:
 
 
 def _changed(asked: SolveRequest, estimate: LoadEstimate, share: float) -> bool:
-    """Whether the load is another by more than this share of what was solved for."""
+    """Whether the rate, a work ratio or the step time differs from the request's by more than `share` of it."""
     plant: Plant = asked.plant
     then = [asked.load.rate, *asked.load.work_ratio, plant.step_time.seconds(plant.max_batch, plant.context)]
     now = [estimate.rate, *estimate.work_ratio, estimate.step_time.seconds(plant.max_batch, plant.context)]

@@ -1,6 +1,7 @@
-"""Decisions as JSON Lines, in files of bounded size and number; a disk that is full or gone never stops serving.
+"""Decisions as JSON Lines, in files of bounded size and number; a full or missing disk never stops serving.
 
-The engine's thread only puts a decision on a queue; a thread writes. What does not fit on the queue is counted as lost.
+The engine's thread only puts a decision on a queue; another thread writes it to the file. A decision that does not fit
+on the queue is counted as lost.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from models.profile.tables import OperatingTables
 
 log = logging.getLogger(__name__)
 
-WAITING = 1000  # decisions on the queue at most
+WAITING = 1000  # decisions on the queue, at most
 
 
 class DecisionLog:
-    """`path` is written to; full, it becomes `path.1`, that `path.2`, and so on up to `keep` old files."""
+    """Writes decisions to `path`; a full file becomes `path.1`, `path.1` becomes `path.2`, up to `keep` old files."""
 
     def __init__(self, path: Path, *, max_bytes: int = 8_000_000, keep: int = 8) -> None:
         if max_bytes < 1 or keep < 1:
@@ -46,20 +47,20 @@ class DecisionLog:
         self._thread.start()
 
     def complaint(self) -> str | None:
-        """What is wrong now; None: all is well."""
+        """Returns what is wrong now; None: nothing."""
         if self._error is None and not self._lost:
             return None
         return f"decision log: {self._error or 'it can be written again'}; {self._lost} decisions are lost"
 
     def __call__(self, decision: Mapping[str, Any]) -> None:
-        """Record a decision. Returns at once and never raises."""
+        """Records a decision. Returns at once and never raises."""
         try:
             self._queue.put_nowait(decision)
         except queue.Full:
             self._lost += 1
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Write what waits, for at most so long."""
+        """Writes the queued decisions and ends the thread; waits up to `timeout_s` each for queue and thread."""
         try:
             self._queue.put(None, timeout=timeout_s)
         except queue.Full:
@@ -74,7 +75,7 @@ class DecisionLog:
                 self._write(json.dumps(decision, separators=(",", ":")).encode() + b"\n")
             except (OSError, ValueError, TypeError) as error:
                 self._lost += 1
-                if self._error is None:  # say it once, not twice a second
+                if self._error is None:  # logged once, not at every decision
                     log.warning("%s: a decision could not be recorded: %s", self.path, error)
                 self._error = " ".join(str(error).split())
             else:
@@ -90,7 +91,7 @@ class DecisionLog:
         with self.path.open("ab", buffering=0) as file:
             end = file.seek(0, os.SEEK_END)
             written = file.write(line)
-            if written < len(line):  # a disk that has just become full; half a line would spoil the next
+            if written < len(line):  # the disk has just become full; half a line would spoil the next line
                 file.truncate(end)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -102,7 +103,7 @@ class DecisionLog:
 
 
 def old(path: Path, number: int) -> Path:
-    """The name of the file that was full `number` files ago."""
+    """Returns the name of the file that became full `number` files ago."""
     return path.with_name(f"{path.name}.{number}")
 
 
@@ -117,7 +118,7 @@ def record(
     plan: Plan | None,
     objective: Objective,
 ) -> dict[str, Any]:
-    """What was decided and why. Lists are by class; a threshold above 1 is never probed for."""
+    """Returns what was decided and why, as JSON. Lists are by class; a threshold above 1 stands for no probing."""
     estimate, points = state.estimate, list(held.points)
     classes = np.arange(len(points))
     demand = float(estimate.load.rates * estimate.work_ratio @ tables.tokens[classes, points])
@@ -180,7 +181,7 @@ def _held(held: Held) -> dict[str, Any]:
 
 
 def held_of(said: Mapping[str, Any] | None) -> Held | None:
-    """What was in force, from a record."""
+    """Returns the Held of a record's entry; None for None. Raises ValueError if a part of it is not a list."""
     if said is None:
         return None
     target, thresholds, points = (tuple(_sequence(said[name])) for name in ("target", "pace", "points"))

@@ -1,4 +1,4 @@
-"""What the optimiser plans for: how many requests come, of which difficulty, and how long they are."""
+"""The load that the optimiser plans for: arrival rate, mix of difficulty classes, and length of requests."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Policies: how sure a thought must be to be closed early, and how long it may go on.
+"""Policies: the confidence at which a thought is closed early, and its token budget.
 
-The loop asks for the limits at every checkpoint of every running thought, so a policy that changes its mind acts on
-requests that are already running.
+The serving loop asks for the limits at every checkpoint of every running thought, so a policy that changes its limits
+affects requests that are already running.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What bounds a thought now. Without threshold, agree and margin it is not probed, without budget it has none.
+    """The limits of a thought. A thought without threshold, agree and margin is not probed.
 
-    A thought with both a threshold and agree is closed by whichever is reached first. With a margin its probes give no
-    trial answer, only how far it is from closing itself.
+    A thought with both a threshold and agree is closed by whichever is reached first. Probes of a thought with a margin
+    give no trial answer: they only measure how far the thought is from closing itself.
+
+    In each of `threshold`, `budget`, `agree` and `margin` None means: no such limit.
     """
 
     threshold: float | None = None  # confidence at which a thought is closed; above 1: probe, but never close
     budget: int | None = None  # thinking tokens
-    agree: int | None = None  # probes in a row with the same answer at which a thought is closed
+    agree: int | None = None  # consecutive probes with the same answer at which a thought is closed
     margin: float | None = None  # log p(likeliest token) − log p(the closing marker) up to which a thought is closed
-    every: int | None = None  # tokens from one probe to the next, wherever that is; None: at transition points
+    every: int | None = None  # tokens from one probe to the next, at any place; None: probe at transition points
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not self.threshold > 0.0:
@@ -53,12 +55,12 @@ class Policy(Protocol):
     """Chooses the limits of a thought."""
 
     def limits(self, difficulty: str | None) -> Limits:
-        """The limits now in force for a thought of this difficulty class (None: unknown)."""
+        """Returns the limits now in force for a thought of this difficulty class (None: unknown)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FixedPolicy:
-    """The same limits for every thought, whatever the load: full thought, a threshold, a budget, agreeing probes."""
+    """The same limits for every thought at any load: full thought, a threshold, a budget, agreeing probes, a margin."""
 
     fixed: Limits = Limits()
 
@@ -67,23 +69,23 @@ class FixedPolicy:
 
 
 class LoadObserver(Protocol):
-    """Hears of arrivals, ends and steps, on the engine's thread: each call must return in microseconds."""
+    """Receives arrivals, ends, steps and ticks on the engine's thread, so each call must return in microseconds."""
 
     def arrived(self, difficulty: str | None) -> None:
-        """A request of this class has been queued (None: unknown)."""
+        """A request of this class has arrived (None: unknown), queued or turned away."""
 
     def finished(self, difficulty: str | None, tokens: int) -> None:
-        """A request that was left to the policy has ended; `tokens` rows were decoded for it, probes included."""
+        """A request whose thought the policy alone limited has ended; `tokens`: rows decoded for it, probes' too."""
 
     def stepped(self, batch: int, context: float, seconds: float) -> None:
-        """A step that only decoded: `batch` sequences of `context` cached tokens on average, one token each."""
+        """A step has only decoded, one token for each of `batch` sequences with `context` cached tokens on average."""
 
     def tick(self, now: float, in_system: int) -> None:
-        """Time passes, s on the loop's clock, with so many requests queued or running; also while nothing runs."""
+        """`now`: s on the loop's clock; `in_system`: requests queued or running. Also called while nothing runs."""
 
 
 class QueueLengthObserver:
-    """A Watcher to whom only the number in the system counts: what it hears between two ticks is nothing to it."""
+    """A LoadObserver that only needs the queue length at each tick; it ignores arrivals, ends and steps."""
 
     def arrived(self, difficulty: str | None) -> None:
         pass

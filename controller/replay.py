@@ -1,4 +1,4 @@
-"""A decision log replayed: each decision is worked out again from what it followed from, and compared."""
+"""Replays a decision log: recomputes each decision from its recorded inputs and compares the results."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from controller.status import DecisionSource
 from models.profile.plant import Plant, StepTime
 from models.profile.profile import Profile
 
-NEAR = 1e-3  # prices this near each other, relatively, are the same: a solver's optimum depends on where it began
+NEAR = 1e-3  # relative difference up to which prices are equal: a solver's optimum depends on its starting point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What came of a replay."""
+    """The result of a replay."""
 
     decisions: int
     solves: int  # policy maps solved again
-    price_error: float  # the largest relative difference between a recorded price and one worked out again
-    differing: tuple[int, ...]  # the places of decisions whose points came out otherwise
+    price_error: float  # the largest relative difference between a recorded price and the recomputed one
+    differing: tuple[int, ...]  # positions in the log of the decisions whose points differ when recomputed
 
     @property
     def same(self) -> bool:
-        """Whether everything came out as it was."""
+        """Whether all points are equal and all prices are equal up to NEAR."""
         return not self.differing and self.price_error <= NEAR
 
 
 def read_decisions(path: Path) -> Iterator[dict[str, Any]]:
-    """All decisions of a log and its older files, oldest first; a last line that was cut off is left out.
+    """Yields all decisions of a log and its older files, oldest first; leaves out a last line that was cut off.
 
-    Raises ValueError naming file and line.
+    Raises ValueError naming file and line if any other line is not JSON.
     """
     older = [path]
     for number in count(1):
@@ -62,7 +62,7 @@ def read_decisions(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def replay(profile: Profile, decisions: Iterator[dict[str, Any]]) -> Replayed:
-    """Solve every situation again and look every price up again."""
+    """Solves every recorded solve request again, looks every price up again, and recomputes every decision's points."""
     tables = profile.tables()
     mappers: dict[tuple[Objective, int], PolicyMapper] = {}
     maps: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}

@@ -1,12 +1,12 @@
 """From a price per token to an operating point of each class: the inner loop's whole decision, as pure functions.
 
-At a price p each class takes the point with the highest Q − p·κ·W of its hull. A mixture of two points is no more than
-indifference between them at some price, so nothing is lost by never mixing: the price follows the number of requests in
-the system, and with it the class moves from one point to the other. Means between points, which nobody has certified,
-are never handed out.
+At a price p each class takes the point with the highest Q − p·κ·W of its hull. A mixture of two points is optimal only
+at a price at which both are equally good, so never mixing loses nothing: the price follows the number of requests in
+the system, and the class moves from one point to the other with the price. Means between two points are not certified,
+so they are never handed out.
 
-Where classes have SLOs, those points are left out first that would not let 95 % of requests end in time at the present
-number in the system; a floor on accuracy goes before an SLO.
+If classes have SLOs, points with which 95 % of requests would not end in time at the present number in the system are
+left out first; an accuracy floor takes precedence over an SLO.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What is in force; entries are by class, points are places in the profile's."""
+    """The points in force. Entries are by class; points are indices into the tables' points."""
 
-    target: tuple[int, ...]  # what is wanted
-    threshold_now: tuple[float, ...]  # how far thresholds have come on their way there
-    points: tuple[int, ...]  # what is handed out: the target's budget, the threshold nearest to `threshold_now`
+    target: tuple[int, ...]  # the points that were chosen
+    threshold_now: tuple[float, ...]  # thresholds on their rate-limited way to the target's
+    points: tuple[int, ...]  # the points handed out: the target's budget, the threshold nearest to `threshold_now`
 
 
 def choose(
@@ -42,10 +42,10 @@ def choose(
     floors: bool = True,
     steps: Sequence[float] | None = None,
 ) -> tuple[int, ...]:
-    """The point of each class at this price; one that was wanted `before` stays unless another gains `stickiness`.
+    """Returns the best point of each class at this price; the target `before` stays unless another gains `stickiness`.
 
-    With `floors`, points below a class's accuracy floor are left out where it has others. `steps`: how many decode
-    steps each class's SLO leaves a request.
+    With `floors`, points below a class's accuracy floor are left out if the class has others. `steps`: decode steps
+    that each class's SLO leaves a request; None: there is no SLO. `before` None: there is no earlier target.
     """
     chosen = []
     for d in range(len(tables.classes)):
@@ -66,7 +66,7 @@ def choose(
 
 
 def _enough(points: npt.NDArray[np.intp], of: Array, least: float) -> npt.NDArray[np.intp]:
-    """Those points that have at least so much of something, else the one that has most."""
+    """Returns the points whose value in `of` is at least `least`; if there are none, the one with the highest value."""
     enough = points[of[points] >= least]
     return enough if len(enough) else points[[int(of[points].argmax())]]
 
@@ -74,7 +74,10 @@ def _enough(points: npt.NDArray[np.intp], of: Array, least: float) -> npt.NDArra
 def move(
     tables: OperatingTables, objective: Objective, *, target: tuple[int, ...], before: Held | None, elapsed_s: float
 ) -> Held:
-    """Go towards `target`: budgets at once, thresholds by no more than `threshold_rate` a second."""
+    """Moves towards `target`: budgets change at once, thresholds by at most `threshold_rate` per second.
+
+    `before` None: the target is in force at once.
+    """
     if before is None:
         return Held(target=target, threshold_now=tuple(tables.points[k].threshold for k in target), points=target)
     reach = objective.threshold_rate * elapsed_s
@@ -88,5 +91,5 @@ def move(
 
 
 def cheapest(tables: OperatingTables) -> tuple[int, ...]:
-    """The point of fewest tokens on each class's hull."""
+    """Returns the point with the fewest tokens on each class's hull."""
     return tuple(int(prune_hull(*pair)[0]) for pair in zip(tables.tokens, tables.accuracy, strict=True))

@@ -1,4 +1,4 @@
-"""How the controller is to behave: a YAML file that may change while it runs."""
+"""The controller's settings: a YAML file that may change while the controller runs."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from models.files.strict_yaml import ConfigError, read
 
 
 class PriceSource(StrEnum):
-    """Where the price of a token comes from."""
+    """The source of the token price."""
 
-    POLICY_MAP = "policy-map"  # by the number of requests in the system
-    JOINT_PROGRAM = "joint-program"  # the mean over all numbers: what the policy map is compared with
+    POLICY_MAP = "policy-map"  # a price for each number of requests in the system
+    JOINT_PROGRAM = "joint-program"  # one mean price for all numbers; the baseline of the policy map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerSettings:
-    """The loop's rhythm, what it wants and how it estimates."""
+    """The loop's timing, its objective and its estimator."""
 
-    inner_s: float = 0.5  # between two look-ups
-    outer_s: float = 5.0  # between two solves …
-    change: float = 0.2  # … unless the rate, a work ratio or the step time has changed by this share …
-    soonest_s: float = 1.0  # … and so much has passed since the last
-    deadline_s: float = 5.0  # a solver that has not answered for so long is reported
-    stale_s: float = 120.0  # a policy map is looked up for so long after it was asked for
-    gap_s: float = 30.0  # look-ups further apart than this are a jump of the clock, which tells nothing of the load
-    rows: int = 64  # of the policy map: requests in the system
+    inner_s: float = 0.5  # least time between two look-ups
+    outer_s: float = 5.0  # time between two solve requests …
+    change: float = 0.2  # … or less, once the rate, a work ratio or the step time has changed by this share …
+    soonest_s: float = 1.0  # … and this time has passed since the last request
+    deadline_s: float = 5.0  # time without an answer after which the solver is reported
+    stale_s: float = 120.0  # age, since its request, up to which a policy map is used
+    gap_s: float = 30.0  # a longer time between two look-ups is a jump of the clock: it says nothing about the load
+    rows: int = 64  # of the policy map: one for each number of requests in the system, 1 … rows
     price: PriceSource = PriceSource.POLICY_MAP
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     estimator: EstimatorSettings = field(default_factory=EstimatorSettings)
@@ -47,7 +47,7 @@ class ControllerSettings:
             raise ValueError(f"rows is {self.rows}, must be at least 2")
 
     def check_classes(self, count: int) -> None:
-        """Raise ValueError unless what is set by class is so for each of so many, or for none."""
+        """Raises ValueError if a per-class setting is given but does not have `count` entries."""
         for name, given in (
             ("objective.accuracy_floors", self.objective.accuracy_floors),
             ("objective.slo_s", self.objective.slo_s),
@@ -58,18 +58,18 @@ class ControllerSettings:
 
 
 class SettingsSource(Protocol):
-    """Where the controller has its settings from."""
+    """Where the controller gets its settings from."""
 
     @property
     def settings(self) -> ControllerSettings:
-        """Those in force."""
+        """The settings in force."""
 
     @property
     def error(self) -> str | None:
-        """What is wrong with newer ones."""
+        """Why newer settings were rejected; None: none were."""
 
     def refresh(self) -> bool:
-        """Look for new ones; whether there are."""
+        """Puts new settings in force if there are any; returns whether there were."""
 
 
 class FixedSettings:
@@ -85,10 +85,13 @@ class FixedSettings:
 
 
 class SettingsFile:
-    """The settings in a file, or the defaults; a file that has become bad leaves those that were in force."""
+    """The settings in a file, or the defaults; if the file becomes invalid, the former settings stay in force."""
 
     def __init__(self, path: Path | None, classes: int) -> None:
-        """Raises ConfigError if the file is bad now. `classes`: how many an entry by class must have."""
+        """Raises ConfigError if the file is invalid now. `path` None: the defaults.
+
+        `classes`: the number of entries that a per-class setting must have.
+        """
         self._path = path
         self._classes = classes
         self._seen = self._stamp()
@@ -96,7 +99,7 @@ class SettingsFile:
         self.settings = self._read()
 
     def refresh(self) -> bool:
-        """Read the file again if it was changed; whether there are new settings. Never raises: see `error`."""
+        """Reads the file again if it has changed; returns whether settings are new. Sets `error`, never raises."""
         stamp = self._stamp()
         if stamp == self._seen:
             return False
@@ -111,7 +114,7 @@ class SettingsFile:
         return changed
 
     def _told(self, error: ConfigError) -> str:
-        """In one line, without where the file lies: clients see it."""
+        """Returns the message in one line and without the file's directory, because clients see it."""
         said = " ".join(str(error).split())
         return said if self._path is None else said.replace(str(self._path), self._path.name)
 

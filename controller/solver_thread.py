@@ -1,4 +1,4 @@
-"""A solver on a thread of its own: the engine's thread asks and looks, and never waits."""
+"""A solver on a thread of its own: the engine's thread sends requests and polls for answers, and never waits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class SolverThread:
-    """See `controller.planning.plan.Solver`. A request asked while another is solved replaces any that waits."""
+    """A `controller.planning.plan.Solver`. A new request replaces one that still waits to be solved."""
 
     def __init__(self, solve: Callable[[SolveRequest], Plan]) -> None:
         self._solve = solve
@@ -24,19 +24,19 @@ class SolverThread:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread; it ends with the process, or earlier by `stop`."""
+        """Starts the thread, which ends with the process, or earlier through `stop`."""
         self._thread = threading.Thread(target=self._run, name="solver", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Let the thread end after its present solve; a frozen one is not waited for."""
+        """Makes the thread end after its present solve. Does not wait for the thread, which may be frozen."""
         self._closing = True
         self._work.set()
 
     def ask(self, request: SolveRequest) -> None:
         if self._thread is None:
             self.start()
-        self._waiting.append(request)  # the latest wins
+        self._waiting.append(request)  # replaces one that still waits
         self._work.set()
 
     def answer(self) -> Plan | Exception | None:

@@ -1,4 +1,4 @@
-"""What the controller shows of itself: one immutable value, replaced at every look-up."""
+"""The controller's status: one immutable value, replaced at every look-up."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from controller.policy import Limits
 
 
 class DecisionSource(StrEnum):
-    """Who decided: each stands in where the one before it cannot."""
+    """What decided. The bisection stands in for a missing plan, the safe point for a failed bisection or look-up."""
 
-    POLICY_MAP = "policy map"  # the last one solved
-    JOINT_PROGRAM = "joint program"  # its price, where the settings ask for it instead of the map's
-    PRICE_BISECTION = "price bisection"  # on the tables, when there is no map or it is too old
+    POLICY_MAP = "policy map"  # the price of the last policy map solved
+    JOINT_PROGRAM = "joint program"  # the joint program's price, if the settings ask for it instead of the map's
+    PRICE_BISECTION = "price bisection"  # on the tables, if there is no plan or it is too old
     SAFE_POINT = "safe point"  # each class's cheapest certified point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solves:
-    """How the solver does."""
+    """The solver's counts and times."""
 
     asked: int = 0
     solved: int = 0
     failed: int = 0
-    waiting_s: float | None = None  # for an answer; None: nothing is asked
-    age_s: float | None = None  # of the last plan, since it was asked for
-    solve_s: float | None = None  # it took
-    error: str | None = None  # of the last answer, if it was a failure
+    waiting_s: float | None = None  # time that the controller has waited for an answer; None: it waits for none
+    age_s: float | None = None  # of the last plan, since its request; None: no plan yet
+    solve_s: float | None = None  # duration of the last solve; None: no plan yet
+    error: str | None = None  # why the last answer was a failure; None: it was none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ControllerStatus:
-    """Lists are by class, in the profile's order."""
+    """What was decided at the last look-up, and from what. Tuples are by class, in the profile's order."""
 
-    time_s: float  # that the controller has run, jumps of the clock left out
+    time_s: float  # time that the controller has run, jumps of the clock left out
     classes: tuple[str, ...]
     in_system: int
     estimate: LoadEstimate
     source: DecisionSource
     limits: tuple[Limits, ...]
-    target: tuple[Limits, ...]  # where the rate limit lets thresholds go
-    price: float | None  # of a token, now, correct answers; None at the safe point
-    slo_s: tuple[float, ...]  # within which 95 % of each class's requests are to end; empty: there is no SLO
-    slo_steps: tuple[float, ...] | None  # decode steps that each class's SLO leaves a request now; None: there is none
-    decision: Decision | None  # what was planned: prices of the constraints, expectations
+    target: tuple[Limits, ...]  # the limits that were chosen; rate-limited thresholds may still be on their way there
+    price: float | None  # of a token, now, correct answers; None: safe point
+    slo_s: tuple[float, ...]  # seconds within which 95 % of each class's requests are to end; empty: there is no SLO
+    slo_steps: tuple[float, ...] | None  # decode steps that each class's SLO leaves a request now; None: no SLO
+    decision: Decision | None  # the planned decision: prices of the constraints, expectations; None: no plan
     solves: Solves
-    rejected: int  # measurements that could not be
+    rejected: int  # impossible measurements
     jumps: int  # of the clock
-    problems: tuple[str, ...]  # what is not as it should be, in words; empty: all is well
+    problems: tuple[str, ...]  # everything that is wrong, in words; empty: nothing is

@@ -1,1 +1,1 @@
-"""Mechanism: decodes, probes, forks and stops sequences. It never decides when."""
+"""The mechanism: decodes, probes, forks and stops sequences; the caller decides when."""

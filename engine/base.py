@@ -1,7 +1,7 @@
-"""The engine protocol: the few verbs by which the serving loop drives any decoder, and the values that cross it.
+"""The engine protocol: the calls by which the serving loop drives any decoder, and the values they exchange.
 
     submit → step → events (Started, Tokens, Probed, Finished)     a sequence's life
-    fork → Probed → adopt · drop                                   ask a running sequence for its answer, maybe keep it
+    fork → Probed → adopt · drop                                   get a running sequence's trial answer, maybe keep it
     force · arm_stops · cancel · load                              steer it
 
 Errors
@@ -10,8 +10,9 @@ Errors
     ├── UnsupportedModelError   the model cannot be decoded correctly by this engine
     ├── CorruptModelError       the model's files are missing or damaged
     ├── EngineUnavailableError  this machine lacks what the engine needs
+    ├── EngineBrokenError       the engine can serve no call any more; only a new process can
     ├── CapacityError           the request can never fit, or the call would overrun what was reserved for it
-    ├── TokenError              a token id that the model does not have
+    ├── TokenError              the model does not have the token id
     └── SequenceError           the sequence or probe is unknown, or is not in a state that allows the call
 """
 
@@ -29,11 +30,11 @@ ProbeId = NewType("ProbeId", int)
 
 
 class EngineError(Exception):
-    """Anything that a caller of the engine can cause."""
+    """Base class of the errors that engines raise."""
 
 
 class UnsupportedModelError(EngineError):
-    """The model would be decoded wrongly, so it is not loaded."""
+    """The engine would decode the model wrongly, so the model is not loaded."""
 
 
 class CorruptModelError(EngineError):
@@ -45,27 +46,27 @@ class EngineUnavailableError(EngineError):
 
 
 class CapacityError(EngineError):
-    """More was asked for than the engine holds or the sequence reserved."""
+    """The call needs more than the engine can hold or the sequence has reserved."""
 
 
 class EngineBrokenError(EngineError):
-    """The engine cannot go on, whatever is asked of it: only a new process can."""
+    """The engine can serve no call any more; only a new process can."""
 
 
 class TokenError(EngineError):
-    """A token id that the model does not have."""
+    """The model does not have the token id."""
 
 
 class SequenceError(EngineError):
-    """The sequence or probe named is unknown or not in the state the call needs."""
+    """The sequence or probe is unknown or not in the state that the call needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How the next token is drawn; temperature 0 is greedy. Draws depend on (seed, position) alone."""
+    """How the next token is drawn; temperature 0 is greedy. The randomness depends on (seed, position) alone."""
 
     temperature: float = 0.0
-    top_k: int = 0  # 0: all
+    top_k: int = 0  # 0: unlimited
     top_p: float = 1.0
     seed: int = 0
 
@@ -82,8 +83,8 @@ class Sampling:
 class Request:
     """One sequence to decode.
 
-    `max_new_tokens` counts sampled, forced and adopted tokens alike. While stops are not armed, stop tokens cannot be
-    sampled; `Engine.arm_stops` lets them. `probe_room` is the longest suffix + answer a probe of it may need, tokens.
+    `max_new_tokens` counts sampled, forced and adopted tokens alike. While `stops_armed` is False, stop tokens cannot
+    be sampled; `Engine.arm_stops` allows them. `probe_room` is the largest allowed `ProbeSpec.room`, tokens.
     """
 
     prompt: tuple[int, ...]
@@ -106,9 +107,9 @@ class Request:
 class ProbeSpec:
     """A trial answer: the suffix is forced onto a fork of the sequence, then the answer is decoded greedily.
 
-    The answer ends before a token of `answer_stops` (its terminator) or at `max_answer_tokens`. Once its confidence
-    can no longer reach `give_up_below` the probe ends early: this never changes on which side of it the verdict falls.
-    To learn what stands at the fork itself, read its last token again: it is the suffix then, and `back` one more.
+    The answer ends before a token of `answer_stops` (its terminator) or at `max_answer_tokens`. The probe gives up as
+    soon as its confidence can no longer reach `give_up_below`: this never changes on which side of that threshold the
+    confidence falls. To learn what follows the fork itself, fork with `back` one larger and the last token as suffix.
     """
 
     suffix: tuple[int, ...]
@@ -116,7 +117,7 @@ class ProbeSpec:
     answer_stops: frozenset[int]
     score: Score = Score.GEOMETRIC_MEAN
     give_up_below: float = 0.0
-    watched: int | None = None  # a token: how far it is from being the first of the answer is told as `Probed.gap`
+    watched: int | None = None  # token that `Probed.gap` compares with the answer's first one; None: no gap
 
     def __post_init__(self) -> None:
         if not self.suffix:
@@ -126,17 +127,17 @@ class ProbeSpec:
 
     @property
     def room(self) -> int:
-        """The most tokens the probe's path can hold: suffix, answer and its terminator."""
+        """The most tokens that the probe's path can hold: suffix, answer and terminator."""
         return len(self.suffix) + self.max_answer_tokens + 1
 
     def hopeless(self, log_probs: Sequence[float]) -> bool:
-        """Whether an answer that has begun with these goes on, and can't reach `give_up_below` any more."""
+        """Whether an unfinished answer that begins with these `log_probs` can no longer reach `give_up_below`."""
         if not len(log_probs) < self.max_answer_tokens:
             return False
         return self.score.upper_bound(log_probs, self.max_answer_tokens) < self.give_up_below
 
     def gives_up(self, log_probs: Sequence[float]) -> int | None:
-        """After how many tokens of an answer with these the probe gives up; None: it is told to its end."""
+        """The number of answer tokens after which the probe gives up, given `log_probs`; None: it never gives up."""
         if not self.give_up_below > 0.0:
             return None
         return next((m for m in range(1, len(log_probs) + 1) if self.hopeless(log_probs[:m])), None)
@@ -151,7 +152,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """The sequence grew by these tokens, at least one; every token comes this way exactly once and in order."""
+    """The sequence grew by `tokens`, at least one; every token is reported exactly once and in order."""
 
     sequence: SequenceId
     tokens: tuple[int, ...]
@@ -160,20 +161,20 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """A probe has ended. Adopt it before the next step, or it lapses. Its sequence's last event of the step.
+    """A probe has ended. The caller adopts it before the next step, or it lapses.
 
-    `rows` counts the token rows the probe has cost (suffix and answer), the honest price of asking.
+    It is its sequence's last event of the step. `rows` counts the token rows that the probe cost (suffix and answer).
     """
 
     sequence: SequenceId
     probe: ProbeId
     answer: tuple[int, ...]
-    terminator: int | None
+    terminator: int | None  # None: the answer ended without one
     log_probs: tuple[float, ...]  # of the answer's tokens, raw softmax at temperature 1
     confidence: float
     gave_up: bool
     rows: int
-    gap: float | None = None  # log p(the likeliest token) − log p(the watched one), raw, where the answer begins
+    gap: float | None = None  # raw log p(likeliest) − log p(watched) for the answer's first token; None: none watched
 
 
 class FinishReason(StrEnum):
@@ -181,12 +182,12 @@ class FinishReason(StrEnum):
 
     STOP = "stop"  # it sampled one of its stop tokens
     LENGTH = "length"  # max_new_tokens reached
-    ERROR = "error"  # serving it failed; it may be submitted again
+    ERROR = "error"  # the server failed to serve it; the request may be submitted again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The sequence has ended by itself and its memory is free; probes still running on it are gone with it."""
+    """The sequence has ended by itself and its memory is free; a probe still running on it ends without an event."""
 
     sequence: SequenceId
     reason: FinishReason
@@ -211,44 +212,44 @@ class Engine(Protocol):
 
     @property
     def max_tokens(self) -> int:
-        """The most tokens one sequence may have: prompt, new tokens and probe room together."""
+        """The most tokens that one sequence may have: prompt, new tokens and probe room together."""
 
     def submit(self, request: Request) -> SequenceId:
-        """Queue a sequence. Raises CapacityError if it could never fit."""
+        """Queue a sequence. Raises CapacityError if it can never fit, TokenError if the model lacks a prompt token."""
 
     def step(self) -> list[Event]:
-        """Advance every running sequence and probe by one forward pass; empty when there is nothing to do.
+        """Advance every running sequence and probe by one forward pass; returns no events if there is nothing to do.
 
-        An engine whose sequences grow by more at once may tell of it later, but no later than when a sequence is to be
-        looked at; only one that has told of all its tokens can be forked or forced.
+        An engine may run several passes in one step and report a sequence's tokens late, but not later than the token
+        at which the caller may want to act. A sequence can be forked or forced only when all its tokens are reported.
         """
 
     def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
-        """Start a probe on all but the last `back` tokens of a decoding sequence, which decodes on beside it.
+        """Start a probe on all but the last `back` tokens of a decoding sequence, which keeps decoding beside it.
 
-        One probe runs on a sequence at a time. Raises SequenceError otherwise, CapacityError where `probe_room` is
-        too small.
+        Raises SequenceError if the sequence is not decoding, is already being probed, or has fewer than `back` new
+        tokens; CapacityError if `probe_room` is too small; TokenError if the model lacks a token of `spec`.
         """
 
     def adopt(self, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
-        """Rewind the sequence to where `probe` forked and go on from the first `keep` tokens of the probe's path.
+        """Rewind the sequence to where `probe` forked and continue with the first `keep` tokens of the probe's path.
 
-        The path is suffix, answer, terminator; `then` is forced after what is kept of it. These tokens come as forced
-        Tokens of the next step; what the sequence decoded beside the probe is withdrawn. Raises SequenceError once the
-        probe has lapsed.
+        The path is suffix, answer, terminator; `then` is forced after the kept part. The next step reports these
+        tokens as forced Tokens; the tokens that the sequence decoded beside the probe are withdrawn. Raises
+        SequenceError if the probe is still running or has lapsed.
         """
 
     def drop(self, probe: ProbeId) -> int:
-        """Stop a probe, without an event; the token rows that it has cost. 0 for one that is unknown or has lapsed."""
+        """Stop a probe without an event and return the token rows it cost; 0 if it is unknown or has lapsed."""
 
     def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
-        """Continue a decoding sequence with `tokens`; a probe of it lapses."""
+        """Append `tokens` to a decoding sequence; a probe on it lapses."""
 
     def arm_stops(self, sequence: SequenceId) -> None:
-        """Let the sequence's stop tokens be sampled from now on. Unknown or ended ones are ignored."""
+        """Allow the sequence's stop tokens to be sampled from now on. Unknown or ended sequences are ignored."""
 
     def cancel(self, sequence: SequenceId) -> None:
-        """End a sequence at once, without an event, and free its memory. Unknown or ended ones are ignored."""
+        """End a sequence at once, without an event, and free its memory. Unknown or ended sequences are ignored."""
 
     def load(self) -> EngineLoad:
         """What the engine holds now."""

@@ -1,4 +1,4 @@
-"""What a model directory holds for any engine: its configuration and its weights' files."""
+"""Reads a model directory for any engine: its configuration and the paths of its weights files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from engine.base import CorruptModelError, UnsupportedModelError
 
 
 def read_config(directory: Path, quantised: frozenset[str] = frozenset()) -> Any:
-    """A model's configuration as transformers reads it; its weights may be quantised by one of these methods.
+    """Returns a model's configuration as transformers reads it; `quantised` lists the allowed quantisation methods.
 
-    Raises CorruptModelError, or UnsupportedModelError for what no engine here decodes correctly.
+    Raises CorruptModelError if config.json is missing or unusable, UnsupportedModelError if the weights are quantised
+    by another method or no engine here decodes the model correctly.
     """
     from transformers import AutoConfig
 
@@ -43,7 +44,7 @@ def read_config(directory: Path, quantised: frozenset[str] = frozenset()) -> Any
 
 
 def weights_files(directory: Path) -> list[Path]:
-    """The safetensors files that hold a model's weights. Raises CorruptModelError where one is missing."""
+    """Returns the safetensors files of a model's weights. Raises CorruptModelError if one is missing."""
     index = directory / "model.safetensors.index.json"
     if index.is_file():
         try:

@@ -1,4 +1,4 @@
-"""What a caller may ask of an engine: refused alike by all of them, with the value and the limit."""
+"""Argument checks that all engines share; each error names the value and its limit."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from engine.base import CapacityError, ProbeId, ProbeSpec, Request, SequenceErro
 
 
 class Named(Protocol):
-    """A probe, as far as the checks name it."""
+    """The part of a probe that the checks read: its id."""
 
     @property
     def id(self) -> ProbeId: ...
 
 
 class DecodingSequence(Protocol):
-    """What the checks read of a sequence that decodes."""
+    """The part of a decoding sequence that the checks read."""
 
     @property
     def id(self) -> SequenceId: ...
@@ -29,7 +29,7 @@ class DecodingSequence(Protocol):
 
 
 def check_request(request: Request, *, max_tokens: int, vocabulary: int) -> None:
-    """Raises CapacityError for a request that can never fit, TokenError for a token that the model does not have."""
+    """Raises CapacityError if the request can never fit, TokenError if the model lacks a token of its prompt."""
     need = len(request.prompt) + request.max_new_tokens + request.probe_room
     if need > max_tokens:
         raise CapacityError(
@@ -40,7 +40,11 @@ def check_request(request: Request, *, max_tokens: int, vocabulary: int) -> None
 
 
 def check_fork(state: DecodingSequence, spec: ProbeSpec, *, back: int, vocabulary: int) -> None:
-    """Raises SequenceError, CapacityError or TokenError where a sequence cannot be probed like this."""
+    """Raises an EngineError if the sequence cannot be probed with `spec` at `back`.
+
+    SequenceError: it is being probed, or `back` is out of range. CapacityError: `spec` exceeds the request's
+    `probe_room`. TokenError: the model lacks a token of `spec`.
+    """
     if state.probe is not None:
         raise SequenceError(f"sequence {state.id} is being probed already, by probe {state.probe.id}")
     if spec.room > state.request.probe_room:
@@ -55,9 +59,10 @@ def check_fork(state: DecodingSequence, spec: ProbeSpec, *, back: int, vocabular
 def check_adoption(
     state: DecodingSequence, path: Sequence[int], keep: int, then: Sequence[int], *, after: int, vocabulary: int
 ) -> None:
-    """Raises SequenceError, CapacityError or TokenError where a sequence cannot go on from a probe's path like this.
+    """Raises an EngineError if the sequence cannot continue with the first `keep` tokens of `path` and then `then`.
 
-    `after`: new tokens of the sequence that the path continues.
+    `after` is the number of the sequence's new tokens before the path. SequenceError: `keep` is out of range.
+    TokenError: the model lacks a token of `then`. CapacityError: the sequence would exceed `max_new_tokens`.
     """
     if not 1 <= keep <= len(path):
         raise SequenceError(f"keep is {keep}, must lie in 1…{len(path)}")
@@ -66,14 +71,14 @@ def check_adoption(
 
 
 def check_tokens(tokens: Sequence[int], what: str, vocabulary: int) -> None:
-    """Raises TokenError for a token that the model does not have."""
+    """Raises TokenError if the model lacks one of `tokens`; the message calls them `what`."""
     if tokens and not (min(tokens) >= 0 and max(tokens) < vocabulary):
         token = next(token for token in tokens if not 0 <= token < vocabulary)
         raise TokenError(f"{what} has token {token}, must lie in 0…{vocabulary - 1}")
 
 
 def check_room(state: DecodingSequence, new_tokens: int) -> None:
-    """Raises CapacityError for more new tokens than the sequence may have."""
+    """Raises CapacityError if `new_tokens` exceeds the sequence's `max_new_tokens`."""
     limit = state.request.max_new_tokens
     if new_tokens > limit:
         raise CapacityError(f"sequence {state.id} would have {new_tokens} new tokens, may have at most {limit}")

@@ -1,4 +1,4 @@
-"""A probe's trial answer as it grows, whichever engine decodes it."""
+"""A probe's trial answer while it is decoded; the torch and ExLlamaV2 engines share it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Probe:
     spec: ProbeSpec
     fork_at: int
     path: list[int]
-    rows: int = 0  # token rows that it has cost
+    rows: int = 0  # token rows that the probe has cost
     log_probs: list[float] = field(default_factory=list)
-    gap: float | None = None  # from the watched token, where the answer begins
-    terminator: int | None = None
+    gap: float | None = None  # see `engine.base.Probed`; None: not yet known, or no token is watched
+    terminator: int | None = None  # None: none decoded
     gave_up: bool = False
     ended: bool = False
 
@@ -30,10 +30,10 @@ class Probe:
         return tuple(self.path[start : start + len(self.log_probs)])
 
     def extend(self, logits: torch.Tensor, best: int) -> None:
-        """Take the next token of the answer, the likeliest by raw `logits` (vocabulary,); it may end the probe."""
+        """Append `best`, the argmax of the raw `logits` (vocabulary,), to the answer; it may end the probe."""
         watched = self.spec.watched
         if watched is not None and len(self.path) == len(self.spec.suffix):
-            self.gap = float(logits[best] - logits[watched])  # of log p: the softmax's normaliser cancels
+            self.gap = float(logits[best] - logits[watched])  # a difference of log p: the softmax's normaliser cancels
         self.path.append(best)
         if best in self.spec.answer_stops:
             self.terminator, self.ended = best, True
@@ -44,7 +44,7 @@ class Probe:
             self.ended = whole or self.gave_up
 
     def verdict(self, sequence: SequenceId) -> Probed:
-        """The event that tells how it ended."""
+        """Returns the Probed event of the ended probe."""
         return Probed(
             sequence=sequence,
             probe=self.id,

@@ -1,4 +1,4 @@
-"""An engine for a model directory: the one that is asked for, or the best that this machine and model allow."""
+"""Opens an engine for a model directory: the engine asked for, or the best that this machine and model allow."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ log = logging.getLogger(__name__)
 
 
 class EngineKind(StrEnum):
-    """Which engine decodes; it can be named without loading torch."""
+    """Which engine decodes; naming one does not load torch."""
 
-    AUTO = "auto"  # ExLlamaV2 where it can serve the model, else torch
+    AUTO = "auto"  # ExLlamaV2 if it can serve the model, else torch
     TORCH = "torch"  # any CPU
     EXLLAMA = "exllama"  # ExLlamaV2, on a CUDA GPU
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    """What of an engine may be chosen from outside."""
+    """The engine settings that a user may choose."""
 
     kind: EngineKind = EngineKind.AUTO
-    runner: Runner = Runner.AUTO  # the torch engine's
+    runner: Runner = Runner.AUTO  # for the torch engine
     cells: int = 65_536  # KV cache, tokens
     max_batch: int = 32  # sequences decoded at once
-    cache: CacheType = CacheType.FP16  # the ExLlamaV2 engine's
+    cache: CacheType = CacheType.FP16  # for the ExLlamaV2 engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +44,12 @@ class Opened:
 
 
 def open_engine(directory: Path, settings: EngineSettings) -> Opened:
-    """Load a model. Raises EngineError where it cannot be served as asked."""
+    """Load a model. Raises EngineError if it cannot be served with these settings."""
     kind = chosen(directory) if settings.kind is EngineKind.AUTO else settings.kind
     if kind is EngineKind.EXLLAMA:
         try:
             return _exllama(directory, settings)
-        except EngineUnavailableError as error:  # its extension could not be built
+        except EngineUnavailableError as error:  # ExLlamaV2's extension could not be built
             if settings.kind is EngineKind.EXLLAMA:
                 raise
             log.warning("the engine is torch, not ExLlamaV2: %s", error)
@@ -57,7 +57,7 @@ def open_engine(directory: Path, settings: EngineSettings) -> Opened:
 
 
 def chosen(directory: Path) -> EngineKind:
-    """ExLlamaV2 where it can serve the model on this machine, else torch; the log says why not."""
+    """Returns EXLLAMA if ExLlamaV2 can serve the model on this machine, else TORCH; the log says why not."""
     from engine.exllama.load import check_machine, check_model
 
     try:
@@ -74,7 +74,7 @@ def _exllama(directory: Path, settings: EngineSettings) -> Opened:
 
     config = ExLlamaConfig(cells=settings.cells, max_batch=settings.max_batch, cache=settings.cache)
     loaded = load_exllama(directory, config)
-    from engine.exllama.engine import ExLlamaEngine  # only now, since it imports the package and its extension
+    from engine.exllama.engine import ExLlamaEngine  # only now, since it imports exllamav2 and its extension
 
     return Opened(kind=EngineKind.EXLLAMA, engine=ExLlamaEngine(loaded, config), vocabulary=loaded.vocabulary)
 
@@ -86,6 +86,6 @@ def _torch(directory: Path, settings: EngineSettings) -> Opened:
     model = load_model(directory, settings.runner)
     try:
         engine = TorchEngine(model, TorchEngineConfig(cells=settings.cells, max_batch=settings.max_batch))
-    except (MemoryError, RuntimeError) as error:  # torch raises the latter when it cannot allocate
+    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError when it cannot allocate
         raise CapacityError(f"cells is {settings.cells}, for which there is no memory: {error}") from error
     return Opened(kind=EngineKind.TORCH, engine=engine, vocabulary=model.shape.vocabulary)

@@ -13,7 +13,8 @@ def draw(
 ) -> int:
     """A token id drawn from `logits` (vocabulary,): temperature, then top-k, then top-p, then the inverse CDF.
 
-    `position` is the token's index in its sequence, so a sequence draws the same whatever it is batched with.
+    `position` is the token's index in its sequence, so a sequence draws the same tokens in any batch. Tokens in
+    `forbidden` are never drawn.
     """
     scaled = logits.astype(np.float64)
     if forbidden:
@@ -35,9 +36,9 @@ def draw(
 
 
 def _nucleus(weights: npt.NDArray[np.float64], top_p: float) -> npt.NDArray[np.intp]:
-    """The indices, ascending, of the likeliest tokens whose probabilities only together reach `top_p`.
+    """Ascending indices of the smallest set of likeliest tokens whose probabilities sum to at least `top_p`.
 
-    Sorts as few of them as will do: a vocabulary has 150,000 tokens, a nucleus seldom a hundred.
+    Sorts only as many tokens as needed: a vocabulary has 150,000 tokens, a nucleus seldom a hundred.
     """
     size = min(128, weights.size)
     while True:

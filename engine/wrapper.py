@@ -1,4 +1,4 @@
-"""An engine around another: for those that change one verb, or look on."""
+"""A base for engines that wrap another engine to change one call, or to observe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine.base import Engine, EngineLoad, Event, ProbeId, ProbeSpec, Request, 
 
 
 class EngineWrapper:
-    """See `engine.base.Engine`. Passes everything on to `engine`."""
+    """Implements `engine.base.Engine` by passing every call on to `engine`."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

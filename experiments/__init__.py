@@ -1,1 +1,1 @@
-"""Measurements of a model through the engine."""
+"""Calibration, evaluation, analysis, simulation and trials of a model."""

@@ -1,4 +1,4 @@
-"""Where figures come from: which weights, which code, which machine, and how it was asked."""
+"""Provenance of figures: the weights, the code, the machine and the options."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """All that one needs to run it again and to compare."""
+    """The facts needed to repeat a run and to compare its figures."""
 
-    model: str  # the directory's name
+    model: str  # name of the model's directory
     weights_sha256: dict[str, str]  # by file
     laser: str
     torch: str
@@ -30,7 +30,7 @@ class Provenance:
 
 
 def provenance(model: Path, *, threads: int, options: Mapping[str, object]) -> Provenance:
-    """What holds for a run of this process on a model directory; of paths among the options the name alone is kept."""
+    """Returns the provenance of this process's run on a model directory; path options keep only the file name."""
     return Provenance(
         model=model.resolve().name,
         weights_sha256={file.name: _sha256(file) for file in sorted(model.glob("*.safetensors"))},
@@ -56,12 +56,12 @@ def _sha256(file: Path) -> str:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:
-    """The name of this machine's processor."""
+    """Returns the name of this machine's processor."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():
@@ -72,7 +72,7 @@ def processor() -> str:
 
 @cache
 def commit() -> str:
-    """Of this code when it was asked first, if git knows it; with a + where files differ from it."""
+    """Returns this code's git commit at the first call, with a + if files differ from it; "unknown" without git."""
     here = Path(__file__).parent
     try:
         head = subprocess.run(

@@ -1,4 +1,4 @@
-"""A question with what tells whether an answer is right."""
+"""A question with the functions that grade its answers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A question and how to tell whether it has been answered."""
+    """A question and its graders."""
 
     text: str
     benchmark: str
-    split: str | None
-    grade: Callable[[str], bool]  # of a whole reply
-    grade_boxed: Callable[[str], bool]  # of an answer alone, as a probe gives it
+    split: str | None  # of the benchmark, such as a level of difficulty; None: the benchmark has no splits
+    grade: Callable[[str], bool]  # whether a whole reply is right
+    grade_boxed: Callable[[str], bool]  # whether a bare answer is right, as a probe decodes it

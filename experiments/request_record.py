@@ -1,4 +1,4 @@
-"""What one request of an experiment came to, served or simulated alike."""
+"""The record of one request of an experiment, served or simulated."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
-    """One request, from its arrival to its end; times are s on the experiment's clock."""
+    """One request, from arrival to end; times are s on the experiment's clock."""
 
     number: int  # in order of arrival
-    question: int  # its place in the experiment's list of questions
+    question: int  # index in the experiment's list of questions
     benchmark: str
-    split: str | None
-    difficulty: str | None  # its class, as told from the prompt
-    at_s: float  # when it arrived
-    queue_s: float  # until its prefill began
-    first_answer_s: float | None  # from arrival to the first token of the answer; None: there was none
+    split: str | None  # None: the benchmark has no splits
+    difficulty: str | None  # class predicted from the prompt; None: unknown
+    at_s: float  # arrival time
+    queue_s: float  # wait until prefill began
+    first_answer_s: float | None  # from arrival to the first token of the answer; None: no answer
     latency_s: float  # from arrival to end
     thought_tokens: int
     completion_tokens: int  # thought, markers, answer
-    rows: int  # token rows decoded for it in all: reply, withdrawn tokens, probes
+    rows: int  # all token rows decoded for the request: reply, withdrawn tokens, probes
     probes: int
     probe_rows: int
-    exit_reason: str | None  # why its thought ended, a controller.request.ExitReason; None: it never did
-    threshold: float | None  # in force when it ended
-    budget: int | None  # in force when it ended, tokens
-    right: bool | None  # None: it failed, so there is nothing to grade
-    error: str | None
+    exit_reason: str | None  # why the thought ended, a controller.serving.request.ExitReason; None: it never ended
+    threshold: float | None  # in force when the thought ended; None: there was none
+    budget: int | None  # in force when the thought ended, tokens; None: there was none
+    right: bool | None  # whether the reply is right; None: the request failed
+    error: str | None  # None: the request succeeded

@@ -1,4 +1,4 @@
-"""Statistics of graded answers, scores and lengths: intervals, paired differences, calibration, distributions."""
+"""Statistics of graded answers, scores and lengths: intervals, paired differences, calibration and distributions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Proportion:
 
 
 def proportion(truths: Sequence[bool] | Truths) -> Proportion:
-    """The share that is true of at least one."""
+    """Returns the share of true values. Raises ValueError if there are no values."""
     count, right = len(truths), int(sum(truths))
     if not count:
         raise ValueError("a proportion of 0 values, needs at least 1")
@@ -36,7 +36,7 @@ def proportion(truths: Sequence[bool] | Truths) -> Proportion:
 
 
 def interval(right: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a proportion."""
+    """Returns Wilson's 95 % interval of a proportion."""
     z, share = 1.959964, right / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
@@ -45,7 +45,7 @@ def interval(right: int, count: int) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What another way of answering the same questions costs, in points of accuracy; negative: it gains.
+    """The points of accuracy that another way of answering the same questions loses; negative: gains.
 
     The 95 % interval is the percentile interval of a paired bootstrap over questions.
     """
@@ -60,7 +60,10 @@ class Difference:
 def difference(
     before: Truths, now: Truths, rng: np.random.Generator, questions: npt.ArrayLike | None = None
 ) -> Difference:
-    """Compare two ways of answering, request by request; None: each asks another of the `questions`."""
+    """Compares two ways of answering, request by request.
+
+    `questions` holds each request's question; None: every request asks a different one.
+    """
     change = before.astype(int) - now.astype(int)
     lost, gained, count = int((change == 1).sum()), int((change == -1).sum()), len(change)
     resampled = resampled_means(change, np.arange(count) if questions is None else questions, rng)
@@ -71,10 +74,10 @@ def difference(
 
 
 def resampled_means(values: npt.NDArray[np.int_], questions: npt.ArrayLike, rng: np.random.Generator) -> Numbers:
-    """Bootstrap means of whole numbers, one for each request, by the questions that the requests ask: [resample].
+    """Returns bootstrap means of whole numbers, one per request, resampled by question: [resample].
 
-    A resample draws questions with replacement, all requests of each: what repeats tells nothing new. Questions that
-    are asked as often and come to as much are alike, so a resample only draws how many there are of each kind.
+    A resample draws questions with replacement, each with all its requests: a repeated question adds no information.
+    Questions with equally many requests and equal sums are alike, so a resample only draws the count of each kind.
     """
     _, places = np.unique(np.asarray(questions), return_inverse=True)
     asked = np.stack((np.bincount(places), np.bincount(places, weights=values).astype(int)), axis=1)
@@ -84,7 +87,7 @@ def resampled_means(values: npt.NDArray[np.int_], questions: npt.ArrayLike, rng:
 
 
 def auroc(scores: Numbers, right: Truths) -> float | None:
-    """The chance that a right answer's score exceeds a wrong one's (ties count half); None without both kinds."""
+    """Returns P(a right answer's score exceeds a wrong answer's), ties counting half; None: only one kind exists."""
     if right.all() or not right.any():
         return None
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
@@ -95,17 +98,17 @@ def auroc(scores: Numbers, right: Truths) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """Scores of low ≤ score < high (the last bin holds 1 too): how sure, and how often right."""
+    """Scores with low ≤ score < high (the last bin includes 1): their mean score and accuracy."""
 
     low: float
     high: float
     count: int
-    score: float | None  # mean; None: empty
-    accuracy: float | None
+    score: float | None  # mean; None: the bin is empty
+    accuracy: float | None  # None: the bin is empty
 
 
 def reliability(scores: Numbers, right: Truths) -> tuple[Bin, ...]:
-    """The scores in bins of equal width over 0 … 1."""
+    """Returns the scores in bins of equal width over 0 … 1."""
     place = np.minimum((scores * BINS).astype(int), BINS - 1)
     bins = []
     for number in range(BINS):
@@ -124,14 +127,14 @@ def reliability(scores: Numbers, right: Truths) -> tuple[Bin, ...]:
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """ECE = Σ (n_b / n) |accuracy_b - score_b| of bins that are not all empty."""
+    """Returns ECE = Σ (n_b / n) |accuracy_b - score_b|; at least one bin must not be empty."""
     full = [(one.count, one.accuracy, one.score) for one in bins if one.accuracy is not None and one.score is not None]
     return sum(count * abs(accuracy - score) for count, accuracy, score in full) / sum(count for count, _, _ in full)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """How long thoughts are, tokens. `histogram[i]` counts lengths in i × bin_width … (i + 1) × bin_width - 1."""
+    """Thought lengths, tokens. `histogram[i]` counts lengths in i × bin_width … (i + 1) × bin_width - 1."""
 
     mean: float
     p10: float
@@ -144,7 +147,7 @@ class Distribution:
 
 
 def distribution(lengths: Sequence[int], bin_width: int) -> Distribution:
-    """The distribution of at least one length."""
+    """Returns the distribution of lengths; needs at least one length."""
     values = np.asarray(lengths)
     p10, p50, p90, p99 = (float(value) for value in np.percentile(values, [10, 50, 90, 99]))
     counts = np.bincount(values // bin_width)
@@ -161,7 +164,7 @@ def distribution(lengths: Sequence[int], bin_width: int) -> Distribution:
 
 
 def width_of_bins(longest: int) -> int:
-    """A round bin width, tokens, that makes 15 to 38 bins of lengths up to `longest`."""
+    """Returns a round bin width, tokens, that gives 15 to 38 bins for lengths up to `longest`."""
     width = 1
     while longest / width > 38:
         digit = int(str(width)[0])

@@ -1,1 +1,1 @@
-"""What is known of the world: thinking formats, the bundled reasoner, and the strict reader of their files."""
+"""Models and their files: chat models, thinking formats, profiles, the bundled reasoner, a strict YAML reader."""

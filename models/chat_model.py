@@ -1,4 +1,4 @@
-"""All that is known of a model directory but its weights: tokenizer, thinking format, and how its replies are drawn."""
+"""Everything in a model directory but its weights: tokenizer, thinking format and sampling defaults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.tokenizer import ChatTokenizer, TokenizerError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationDefaults:
-    """What `generation_config.json` says for requests that do not say: greedy unless the model is meant to sample."""
+    """The sampling of requests that set none, from `generation_config.json`; greedy unless it sets `do_sample`."""
 
     temperature: float = 0.0
     top_k: int = 0
@@ -30,16 +30,16 @@ class GenerationDefaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatModel:
-    """A model as a chat partner."""
+    """A model's tokenizer, thinking format and sampling defaults."""
 
     tokenizer: ChatTokenizer
     thinking: ThinkingTokens
     defaults: GenerationDefaults
 
     def prompt(self, messages: Sequence[Mapping[str, Any]], *, thinking: bool = True) -> tuple[int, ...]:
-        """A chat as prompt tokens, ending inside an open thought, or without one.
+        """Returns a chat as prompt tokens that end inside an open thought, or behind an empty one without `thinking`.
 
-        Raises TokenizerError where the chat template rejects the messages.
+        Raises TokenizerError if the chat template rejects the messages.
         """
         rendered = self.tokenizer.render(messages, enable_thinking=thinking)
         return self.thinking.prompt(rendered, thinking=thinking)
@@ -51,7 +51,10 @@ class ChatModel:
 
 
 def load_chat_model(directory: Path, thinking_format: Path | None = None) -> ChatModel:
-    """Read a model directory. Raises TokenizerError or ConfigError naming the file at fault."""
+    """Read a model directory. Raises TokenizerError or ConfigError naming the file at fault.
+
+    `thinking_format` is the file of the thinking format; None: see `models.thinking.read_format`.
+    """
     tokenizer = ChatTokenizer(directory)
     return ChatModel(
         tokenizer=tokenizer,
@@ -61,7 +64,7 @@ def load_chat_model(directory: Path, thinking_format: Path | None = None) -> Cha
 
 
 def read_generation_defaults(directory: Path) -> GenerationDefaults:
-    """The defaults beside a model; without the file, greedy. Raises TokenizerError if it is damaged."""
+    """The defaults in a model directory; greedy if their file is missing. Raises TokenizerError if it is damaged."""
     path = directory / "generation_config.json"
     if not path.is_file():
         return GenerationDefaults()

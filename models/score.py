@@ -1,4 +1,4 @@
-"""How sure a trial answer is: its token probabilities as one number."""
+"""The confidence of a trial answer: its token probabilities combined into one number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Score(StrEnum):
     MINIMUM = "minimum"  # min p_i
 
     def confidence(self, log_probs: Sequence[float]) -> float:
-        """The confidence of a finished answer; an empty answer has none: 0."""
+        """The confidence of a finished answer; 0 for an empty answer."""
         if not log_probs:
             return 0.0
         match self:
@@ -27,7 +27,7 @@ class Score(StrEnum):
                 return math.exp(min(log_probs))
 
     def upper_bound(self, log_probs: Sequence[float], max_tokens: int) -> float:
-        """The highest confidence the answer can still reach, however it goes on for up to `max_tokens` tokens in all.
+        """The highest confidence that an answer of at most `max_tokens` tokens that begins with `log_probs` can reach.
 
         Exact: later log-probabilities are at most 0, so a sum never rises, and a mean rises most when all the
         remaining tokens have log p = 0, i.e. Σ log p / max_tokens.

@@ -1,4 +1,4 @@
-"""How a model writes its thoughts: the markers around them, where they may be left, and how their answer is probed.
+"""How a model writes its thoughts: their markers, where they may be closed early, and how their answer is probed.
 
 One YAML file per model family (`laser.yaml` in a model's directory, or configs/models/*.yaml); the defaults fit the
 `<think> … </think>` family, DeepSeek-R1 distillations and Qwen3.
@@ -18,15 +18,15 @@ from models.tokenizer import Vocabulary
 
 
 class Keep(StrEnum):
-    """What of a confident probe becomes part of the reply."""
+    """Which part of a confident probe becomes part of the reply."""
 
-    ANSWER = "answer"  # the close and the trial answer: nothing is decoded twice
-    CLOSE = "close"  # only the close; the model then writes its answer in its own words
+    ANSWER = "answer"  # the closing marker and the trial answer: nothing is decoded twice
+    CLOSE = "close"  # only the closing marker; the model then writes its answer in its own words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeFormat:
-    """The trial answer: `suffix` follows the thought, the answer runs to a token that contains one of `stops`."""
+    """The trial answer: `suffix` follows the thought; the answer ends at a token that contains one of `stops`."""
 
     suffix: str = "\n</think>\n\n**Final Answer**\n\\boxed{"
     stops: tuple[str, ...] = ("}",)
@@ -42,7 +42,7 @@ class ProbeFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransitionFormat:
-    """Where a thought may be left: at paragraph ends, and before these words (matched as whole words)."""
+    """Where a thought may be closed early: at paragraph ends, and before `words` (matched as whole words)."""
 
     paragraphs: bool = True
     words: tuple[str, ...] = ("Wait", "Alternatively", "Hmm")
@@ -57,20 +57,20 @@ class TransitionFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThinkingFormat:
-    """A model family's way of thinking, as text."""
+    """A model family's thinking format, as text."""
 
     open: str = "<think>"
-    opening: str = "<think>\n"  # appended to a prompt whose template does not begin the thought itself
+    opening: str = "<think>\n"  # appended to a prompt whose chat template does not open the thought itself
     close: str = "</think>"
     landing: str = (  # closes a thought whose budget is spent; Qwen3's wording
         "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly "
         "now.\n</think>\n\n"
     )
     keep: Keep = Keep.ANSWER
-    answer_reserve: int = 256  # tokens of max_tokens that thinking may not touch
+    answer_reserve: int = 256  # tokens of max_tokens kept for the answer
     probe: ProbeFormat = field(default_factory=ProbeFormat)
     transitions: TransitionFormat = field(default_factory=TransitionFormat)
-    conclusions: tuple[str, ...] = ()  # by these a thought first states its result; evaluation alone looks at them
+    conclusions: tuple[str, ...] = ()  # phrases by which a thought first states its result; only evaluation uses them
 
     def __post_init__(self) -> None:
         if self.answer_reserve < 1:
@@ -93,7 +93,7 @@ def read_format(model: Path, override: Path | None = None) -> ThinkingFormat:
 
 
 class ThinkingTokens:
-    """A thinking format in a given tokenizer's ids: what the serving loop compares and forces."""
+    """A thinking format as the token ids of a given tokenizer, which the serving loop compares and forces."""
 
     def __init__(self, form: ThinkingFormat, tokenizer: Vocabulary) -> None:
         self.format = form
@@ -120,11 +120,11 @@ class ThinkingTokens:
         spellings = (space + word for word in form.transitions.words for space in ("", " "))
         words = [tuple(tokenizer.encode(spelling)) for spelling in spellings]
         self._words = {ids[-1]: [other for other in words if other[-1] == ids[-1]] for ids in words}
-        self.lookback = 1 + max(map(len, words)) if words else 0  # the furthest back that a transition can lie
+        self.lookback = 1 + max(map(len, words)) if words else 0  # the largest result of `transition`
 
     @property
     def keep_of_suffix(self) -> int:
-        """How many tokens of the probe suffix close the thought: up to and with the closing marker."""
+        """The number of tokens of the probe suffix up to and including the closing marker."""
         return self.probe_suffix.index(self.close_id) + 1
 
     @cached_property
@@ -133,11 +133,11 @@ class ThinkingTokens:
 
     @property
     def ids(self) -> frozenset[int]:
-        """Every token that may be forced or looked for."""
+        """Every token that may be forced or searched for."""
         return frozenset((*self.opening, *self.landing, *self.probe_suffix, *self.closing))
 
     def prompt(self, rendered: Sequence[int], *, thinking: bool) -> tuple[int, ...]:
-        """A rendered chat that ends inside an open thought, or behind an empty one, whatever its template did."""
+        """Completes a rendered chat to end inside an open thought or, without `thinking`, behind an empty one."""
         tokens = tuple(rendered)
         if thinking:
             return tokens if self.leaves_open(tokens) else tokens + self.opening
@@ -150,10 +150,10 @@ class ThinkingTokens:
         return self._last_visible(prompt) == self.open_id
 
     def transition(self, thought: Sequence[int]) -> int | None:
-        """How many tokens before the end of `thought` a transition point lies, if its last token has just shown one.
+        """The number of tokens from a transition point to the end of `thought`; None: its last token reveals no point.
 
-        A paragraph end is known at once (0). A cue word is known by the token after it, since `Wait` may go on as
-        `Waiting`; the point then lies before the word.
+        A paragraph end is known at once (0). A cue word is known only with the token after it, because `Wait` may
+        continue as `Waiting`; the point lies before the word.
         """
         if not thought:
             return None
@@ -177,7 +177,7 @@ class ThinkingTokens:
 
     def _ends_paragraph(self, thought: Sequence[int]) -> bool:
         if thought[-1] in self._paragraph_ends:
-            return True  # the blank line within one token, else over two
+            return True  # the blank line lies within one token, else over two
         return len(thought) > 1 and self._text(thought[-1]).startswith("\n") and self._text(thought[-2]).endswith("\n")
 
     def _goes_on(self, token: int) -> bool:
@@ -185,7 +185,7 @@ class ThinkingTokens:
         return first.isalnum() or first in ("'", "’", "_")
 
     def _text(self, token: int) -> str:
-        return self._texts[token] if token < len(self._texts) else ""  # a model's last rows may have no token
+        return self._texts[token] if token < len(self._texts) else ""  # a model's last logits may have no token
 
 
 def _single(tokenizer: Vocabulary, marker: str, name: str) -> int:

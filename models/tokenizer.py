@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from tokenizers import Tokenizer
 
-LONG = 20_000  # characters or tokens; above, other threads run meanwhile, which tokenizers grants to batches only
+LONG = 20_000  # characters or tokens; longer inputs go as batches, the only calls that let other threads run
 
 
 class TokenizerError(ValueError):
@@ -17,13 +17,13 @@ class TokenizerError(ValueError):
 
 
 class Streamed(Protocol):
-    """One reply's text, as its tokens come."""
+    """Turns one reply's tokens into text as they come."""
 
     def push(self, token: int) -> str:
-        """The text that has become complete with this token."""
+        """Takes the next token; returns the text that has become complete with it."""
 
     def rest(self) -> str:
-        """What is held back; it is given once."""
+        """Returns the text still held back, once."""
 
 
 class Decoder(Protocol):
@@ -77,12 +77,15 @@ class ChatTokenizer:
         return self._fast.decode(list(tokens), skip_special_tokens=False)
 
     def render(self, messages: Sequence[Mapping[str, Any]], **template_options: Any) -> list[int]:
-        """The prompt's tokens for a chat, up to where the assistant's reply begins."""
+        """Returns a chat's prompt tokens, up to where the assistant's reply begins.
+
+        Raises TokenizerError if the chat template rejects the messages.
+        """
         try:
             text = self._auto.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=True, **template_options
             )
-        except Exception as error:  # jinja raises what the template's author chose
+        except Exception as error:  # jinja raises whatever the template's author chose
             raise TokenizerError(f"the chat template rejects these messages: {error}") from error
         return self.encode(text)
 
@@ -106,7 +109,7 @@ class ChatTokenizer:
 class TextStream:
     """Turns tokens into text one at a time, holding back bytes until they make whole characters.
 
-    Each token is decoded together with those of the piece before it, since tokenizers join pieces by context.
+    Each token is decoded together with the tokens of the previous piece, since tokenizers join pieces by context.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -115,7 +118,7 @@ class TextStream:
         self._held: list[int] = []  # tokens since then
 
     def push(self, token: int) -> str:
-        """The text that has become complete with this token; often one word, sometimes none."""
+        """Takes the next token; returns the text that has become complete with it, often one word, sometimes none."""
         self._held.append(token)
         text = self._text()
         if not text or text.endswith("\N{REPLACEMENT CHARACTER}"):
@@ -124,7 +127,7 @@ class TextStream:
         return text
 
     def rest(self) -> str:
-        """What is held back, each half character as U+FFFD; it is given once."""
+        """Returns the text still held back, once; half characters become U+FFFD."""
         text, self._held = self._text() if self._held else "", []
         return text
 

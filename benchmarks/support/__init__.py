@@ -1,1 +1,1 @@
-"""What several benchmarks share: models, workloads, rivals, memory, and how a report is written."""
+"""What several benchmarks share: models, workloads, rivals, memory growth and report files."""

@@ -1,4 +1,4 @@
-"""A random model with the layers of a 7B one: what an engine's speed depends on is its shape, not what it says."""
+"""A random model with the layers of a 7B model: an engine's speed depends on the shape, not on the weights' values."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-HIDDEN, INNER, KV, VOCABULARY = 3584, 18_944, 512, 152_064  # Qwen2.5-7B, whose 28 heads share 4 of keys and values
+HIDDEN, INNER, KV, VOCABULARY = 3584, 18_944, 512, 152_064  # Qwen2.5-7B: 28 heads over 4 KV heads
 LAYERS = 28
 LAYER_BYTES = 2 * (2 * HIDDEN * HIDDEN + 2 * HIDDEN * KV + 3 * HIDDEN * INNER)
 OTHER_BYTES = 2 * 2 * VOCABULARY * HIDDEN  # embedding and output layer
 
 
 def save_model(directory: Path, layers: int, seed: int) -> Path:
-    """A random half-precision Qwen2 with so many layers of a 7B model, made on the GPU, in a file for each layer."""
+    """Writes a random half-precision Qwen2 with `layers` layers of a 7B model, drawn on the GPU, one file per layer."""
     from safetensors.torch import save_file
     from transformers import Qwen2Config
 

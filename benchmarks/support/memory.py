@@ -1,4 +1,4 @@
-"""Whether a process grows."""
+"""Whether a process's memory grows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-WARM_UP = 0.3  # of the requests: allocators and caches have reached their size by then
+WARM_UP = 0.3  # share of the requests by which allocators and caches have reached their size
 
 
 def growth(samples: Sequence[tuple[int, float]]) -> float:
-    """MiB by which memory grew after the warm-up: the median of the last third above that of the first.
+    """Returns the MiB by which memory grew after the warm-up: median of the last third minus median of the first.
 
     `samples` are (requests over, MiB), in order.
     """

@@ -1,4 +1,4 @@
-"""Where and how a benchmark ran, and its results as a file."""
+"""Records where and how a benchmark ran, and writes its results to a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from experiments.provenance import cores, processor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """All that one needs to run it again and to compare."""
+    """All that is needed to repeat a run and to compare its results."""
 
     command: str
     date: str
@@ -30,7 +30,7 @@ class Circumstances:
 
 
 def circumstances(module: str, seed: int) -> Circumstances:
-    """How this process was started, and on what."""
+    """Returns how this process was started, and on which machine."""
     return Circumstances(
         command=" ".join(["python", "-m", module, *sys.argv[1:]]),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -44,6 +44,6 @@ def circumstances(module: str, seed: int) -> Circumstances:
 
 
 def write(path: Path, ran: Circumstances, results: Any) -> None:
-    """Put circumstances and results into a JSON file."""
+    """Writes circumstances and results to a JSON file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"circumstances": asdict(ran), "results": results}, indent=2) + "\n", encoding="utf-8")

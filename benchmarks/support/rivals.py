@@ -1,4 +1,4 @@
-"""What the torch engine is compared with: transformers' continuous batching, and a bare loop without any scheduling."""
+"""Rivals of the torch engine: transformers' continuous batching, and a bare loop without any scheduling."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from engine.torch.packed import PackedBatch, PackedModel, Segment
 class ContinuousBatching:
     """transformers' own continuous batching on a CPU, with the settings that suit it best here.
 
-    SDPA attention, all prompts in few large chunks, no prefix sharing to look after (the prompts share none), no
-    asynchronous double batches (they are for GPUs), a cache just large enough for the batch.
+    SDPA attention, all prompts in few large chunks, no prefix sharing (the prompts share no prefix), no asynchronous
+    double batches (they are for GPUs), a cache just large enough for the batch.
     """
 
     def __init__(self, directory: Path, **settings: Any) -> None:
@@ -28,7 +28,7 @@ class ContinuousBatching:
         self._settings = settings
 
     def decode(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> tuple[list[list[int]], int, Spent]:
-        """The new tokens; and of the time in which all sequences decode, none still in prefill: tokens and time."""
+        """Returns the new tokens, and the token count and time of the phase in which all sequences decode."""
         from transformers import GenerationConfig
         from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
@@ -61,7 +61,7 @@ class ContinuousBatching:
 
 
 class BareLoop:
-    """The same packed forward pass, driven by the least code that can: no queue, no events, no stops, no probes."""
+    """The engine's packed forward pass, driven by minimal code: no queue, no events, no stops, no probes."""
 
     def __init__(self, model: PackedModel, prompts: Sequence[Sequence[int]], new_tokens: int) -> None:
         shape = model.shape
@@ -81,7 +81,7 @@ class BareLoop:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """One more token of every sequence."""
+        """Decodes one more token of every sequence."""
         starts = [extent.start for extent in self._extents]
         positions = [len(tokens) - 1 for tokens in self.tokens]
         rows = torch.arange(len(starts))

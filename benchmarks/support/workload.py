@@ -1,4 +1,4 @@
-"""The model and the prompts that all engines are measured with, and the clock they are measured by."""
+"""The model, the prompts and the clocks with which all engines are measured."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-CONTEXT = (300, 1000)  # tokens; prompts are drawn so that they end within, with their new tokens
+CONTEXT = (300, 1000)  # tokens; the range of a prompt's length with its new tokens
 VOCABULARY = 1024
 
 
 def save_model(directory: Path, seed: int) -> Path:
-    """A random Qwen2 of hidden size 256, 6 layers, 4 heads over 2 KV heads of 64, in `directory`."""
+    """Writes a random Qwen2 of hidden size 256, 6 layers, 4 heads over 2 KV heads of 64, to `directory`."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -38,7 +38,7 @@ def save_model(directory: Path, seed: int) -> Path:
 
 
 def prompts(rng: np.random.Generator, count: int, new_tokens: int) -> list[list[int]]:
-    """Random prompts whose contexts stay within CONTEXT while they grow."""
+    """Draws random prompts whose contexts stay within CONTEXT while they grow."""
     lengths = rng.integers(CONTEXT[0], CONTEXT[1] - new_tokens, count)
     return [rng.integers(0, VOCABULARY, int(length)).tolist() for length in lengths]
 
@@ -68,7 +68,7 @@ class Stopwatch:
 
 
 class ClockMap:
-    """Watches both clocks in a thread of its own, so that moments on the wall clock can be told in CPU time."""
+    """Samples both clocks on its own thread, to convert moments on the wall clock into CPU time."""
 
     def __init__(self, every_s: float = 0.01) -> None:
         self._every = every_s
@@ -88,7 +88,7 @@ class ClockMap:
         self._thread.join()
 
     def cpu_s(self, start: float, end: float) -> float:
-        """CPU time between two moments of time.perf_counter()."""
+        """Returns the CPU time between two moments of time.perf_counter()."""
         cpu: npt.NDArray[np.float64] = np.interp([start, end], self._wall, self._cpu)
         return float(cpu[1] - cpu[0])
 

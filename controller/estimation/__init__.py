@@ -1,1 +1,1 @@
-"""What the load is now: filters of arrivals, of work and of step time."""
+"""Estimates of the present load: filters for arrivals, work and step time."""

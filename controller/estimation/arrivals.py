@@ -1,8 +1,8 @@
-"""The arrival rate, from counts: Kalman filters that know what a Poisson count is worth.
+"""The arrival rate, from counts: Kalman filters whose measurement noise is that of a Poisson count.
 
 The rate λ is a multiplicative random walk: over Δt seconds its variance grows by (q·λ)²·Δt. A count n over Δt measures
-z = n/Δt with variance R = λ/Δt. Two such filters run side by side, one with a slow q and one with a fast, mixed by how
-well each explains the counts (IMM): steady traffic is averaged over long, a burst is followed at once.
+z = n/Δt with variance R = λ/Δt. Two such filters run side by side, one with a slow q and one with a fast q, weighted by
+how well each explains the counts (IMM): steady traffic is averaged over a long time, a burst is followed at once.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrivalSettings:
-    """How arrival rates move, and when a count is worth filtering.
+    """How arrival rates move, and when a count is filtered.
 
-    `python -m benchmarks.arrivals` found slow, fast and dwell_s: the best at 0.2 and at 3 requests/s together.
+    `slow`, `fast` and `dwell_s` are those with the lowest error in `python -m benchmarks.arrivals`, at 0.2 and at 3
+    requests/s together.
     """
 
     initial_rate: float = 0.2  # requests/s, believed to a factor of 2
-    min_rate: float = 0.005  # requests/s: traffic is never believed to have ceased
+    min_rate: float = 0.005  # requests/s; lower bound of the estimate, because traffic may always resume
     slow: float = 0.01  # q of steady traffic, 1/√s
     fast: float = 0.15  # q of a burst, 1/√s
-    dwell_s: float = 1500.0  # mean time between changes from one to the other
-    enough_expected: float = 1.5  # a count is filtered once so many arrivals were expected …
-    enough_counted: float = 3.0  # … or so many came …
-    longest_s: float = 8.0  # … or so long was counted
+    dwell_s: float = 1500.0  # mean time between changes from steady traffic to a burst or back
+    enough_expected: float = 1.5  # a count is filtered once this number of arrivals was expected …
+    enough_counted: float = 3.0  # … or this number was counted …
+    longest_s: float = 8.0  # … or counting has lasted this long
 
     def __post_init__(self) -> None:
         for name in ("initial_rate", "min_rate", "slow", "fast", "dwell_s", "longest_s"):
@@ -51,7 +52,7 @@ class ArrivalRate:
         filters = [_level(settings.initial_rate) for _ in range(2)]
         self._imm = IMMEstimator(filters, [0.5, 0.5], _switching(0.0, settings.dwell_s))
         self._passed_s = 0.0  # since the last count was filtered
-        self._counted_s = 0.0  # of these, seconds in which somebody counted
+        self._counted_s = 0.0  # of these, seconds with a count
         self._count = 0.0
 
     @property
@@ -66,11 +67,11 @@ class ArrivalRate:
 
     @property
     def bursting(self) -> float:
-        """Probability that the fast filter is the right one."""
+        """Probability that the traffic is a burst: the weight of the fast filter."""
         return float(self._imm.mu[1])
 
     def observe(self, count: float | None, dt: float) -> None:
-        """`count` requests have come in the last `dt` seconds; None: nobody counted."""
+        """Takes the `count` of requests that arrived in the last `dt` seconds; None: they were not counted."""
         settings = self._settings
         self._passed_s += dt
         if count is not None:
@@ -105,13 +106,13 @@ def _level(rate: float) -> KalmanFilter:
 
 
 def _switching(dt: float, dwell_s: float) -> Array:
-    """Probabilities of the two modes after `dt` seconds, from each of them."""
+    """Transition probabilities between the two modes over `dt` seconds, [from, to]."""
     other = 0.5 - 0.5 * math.exp(-2.0 * dt / dwell_s)
     return np.array([[1.0 - other, other], [other, 1.0 - other]])
 
 
 class WindowedRate:
-    """The mean rate λ over a window, requests/s; what lies before the first count is taken for `initial_rate`."""
+    """The mean rate λ over a window, requests/s; the time before the first count counts at `initial_rate`."""
 
     def __init__(self, *, window_s: float, initial_rate: float, min_rate: float) -> None:
         self._window_s = window_s
@@ -130,14 +131,14 @@ class WindowedRate:
         return math.sqrt(self.rate / self._seconds)
 
     def observe(self, count: float | None, dt: float) -> None:
-        """`count` requests have come in the last `dt` seconds; None: nobody counted, and nothing is learned."""
+        """Takes the `count` of requests that arrived in the last `dt` seconds; None: not counted, so it is ignored."""
         if count is None:
             return
         self._counted.append((count, dt))
         self._count, self._seconds = self._count + count, self._seconds + dt
         while self._seconds > self._window_s and len(self._counted) > 1:
             oldest, seconds = self._counted.popleft()
-            gone = min(1.0, (self._seconds - self._window_s) / seconds)  # of what has left the window in part
+            gone = min(1.0, (self._seconds - self._window_s) / seconds)  # share of the oldest count outside the window
             self._count, self._seconds = self._count - gone * oldest, self._seconds - gone * seconds
             if gone < 1.0:
                 self._counted.appendleft(((1.0 - gone) * oldest, (1.0 - gone) * seconds))

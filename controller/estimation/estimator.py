@@ -1,6 +1,6 @@
-"""What the load is now, from what the serving loop can count: arrivals, finished requests and decode steps.
+"""Estimates the present load from what the serving loop counts: arrivals, finished requests and decode steps.
 
-How many requests run and wait is known exactly, and not estimated. Time comes in as arguments only.
+The numbers of running and waiting requests are known exactly and not estimated. Time comes in as arguments only.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatorSettings:
-    """What is believed at the start, and how fast beliefs move."""
+    """The initial estimates, and how fast estimates move."""
 
     arrivals: ArrivalSettings = field(default_factory=ArrivalSettings)
     step_time: StepTimeSettings = field(default_factory=StepTimeSettings)
-    window_s: float | None = None  # the rate is a plain mean over so long, unfiltered; None: filtered
-    mix_s: float = 900.0  # τ: a request's weight in the class mix falls to 1/e in so many seconds
-    mix_prior: float = 30.0  # requests' worth of belief in the initial mix
-    initial_mix: tuple[float, ...] = ()  # by class; empty: all alike
-    length_spread: float = 0.8  # of a request's tokens, relative to those predicted
+    window_s: float | None = None  # the arrival rate is the plain mean over this window; None: it is filtered
+    mix_s: float = 900.0  # τ: a request's weight in the class mix falls to 1/e in this time
+    mix_prior: float = 30.0  # weight of the initial mix, in requests
+    initial_mix: tuple[float, ...] = ()  # share of each class; empty: equal shares
+    length_spread: float = 0.8  # standard deviation of a request's tokens, relative to the expected tokens
     work_spread: float = 0.3  # standard deviation of the initial work ratio, 1
-    outlier: float = 4.0  # standard deviations from which on a request counts for no more than one at just so many
-    work_drift: float = 0.02  # the same of what it may move from one finished request to the next
+    outlier: float = 4.0  # standard deviations; a request further off moves the work ratio no more than one at this
+    work_drift: float = 0.02  # standard deviation of the work ratio's change from one finished request to the next
     least_work: float = 0.1  # bounds of the work ratio
     most_work: float = 10.0
 
@@ -58,7 +58,7 @@ class EstimatorSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadEstimate:
-    """What is believed of the load; sigmas are standard deviations."""
+    """The estimated load; sigmas are standard deviations."""
 
     rate: float  # requests/s
     rate_sigma: float
@@ -70,17 +70,17 @@ class LoadEstimate:
 
     @property
     def load(self) -> Load:
-        """As the optimiser takes it."""
+        """The estimate in the form that the optimiser takes."""
         return Load(rate=self.rate, mix=self.mix, work_ratio=self.work_ratio)
 
 
 class LoadEstimator:
-    """Estimates the load of a server. A measurement that cannot be changes nothing but the count of `rejected`."""
+    """Estimates the load of a server. An impossible measurement only increases `rejected`."""
 
     def __init__(self, classes: Sequence[str], settings: EstimatorSettings) -> None:
         if settings.initial_mix and len(settings.initial_mix) != len(classes):
             raise ValueError(f"initial_mix has {len(settings.initial_mix)} entries, must have {len(classes)} or none")
-        self.rejected = 0  # measurements that could not be: NaN, negative, or of no time at all
+        self.rejected = 0  # impossible measurements: not finite, negative, or 0 where that cannot be
         self._index = {name: d for d, name in enumerate(classes)}
         self._arrivals = _arrival_rate(settings)
         self._mix = _ClassMix(np.array(settings.initial_mix or [1.0 / len(classes)] * len(classes)), settings)
@@ -88,7 +88,10 @@ class LoadEstimator:
         self._step_time = StepTimeFilter(settings.step_time)
 
     def arrivals(self, counts: Sequence[float] | None, dt: float) -> None:
-        """Requests of each class that have come in the last `dt` seconds; None: nobody counted."""
+        """Takes the number of requests of each class that arrived in the last `dt` seconds; None: not counted.
+
+        Raises ValueError if `counts` does not have one entry for each class.
+        """
         if counts is not None and len(counts) != len(self._index):
             raise ValueError(f"counts has {len(counts)} entries, must have {len(self._index)}: one for each class")
         if not _sound(dt, above=True) or (counts is not None and not all(map(_sound, counts))):
@@ -98,7 +101,10 @@ class LoadEstimator:
         self._mix.observe(np.zeros(len(self._index)) if counts is None else np.asarray(counts, dtype=np.float64), dt)
 
     def finished(self, difficulty: str, tokens: float, predicted: float) -> None:
-        """A request of this class has ended after `tokens`; the profile said `predicted` for how it was served."""
+        """Takes the `tokens` of a finished request and those that the profile `predicted` at its operating point.
+
+        Raises ValueError if the class is unknown.
+        """
         d = self._index.get(difficulty)
         if d is None:
             raise ValueError(f"difficulty is {difficulty!r}, must be one of {', '.join(self._index)}")
@@ -108,7 +114,7 @@ class LoadEstimator:
         self._work[d].observe(tokens, predicted)
 
     def step(self, batch: int, context: float, seconds: float) -> None:
-        """A step that only decoded, `batch` sequences of `context` cached tokens on average, has taken `seconds`."""
+        """Takes the `seconds` of a pure decode step of `batch` sequences with `context` cached tokens on average."""
         if not (_sound(batch, above=True) and _sound(context) and _sound(seconds, above=True)):
             self.rejected += 1
             return
@@ -116,7 +122,7 @@ class LoadEstimator:
 
     @property
     def estimate(self) -> LoadEstimate:
-        """What is believed now."""
+        """The estimate now."""
         return LoadEstimate(
             rate=self._arrivals.rate,
             rate_sigma=self._arrivals.sigma,
@@ -129,7 +135,7 @@ class LoadEstimator:
 
 
 class _ClassMix:
-    """A Dirichlet whose counts fade: a class alone is counted too rarely to be filtered by itself."""
+    """A Dirichlet whose counts fade, because a single class arrives too rarely for a filter of its own."""
 
     def __init__(self, initial: Array, settings: EstimatorSettings) -> None:
         self._prior = settings.mix_prior * initial
@@ -182,5 +188,5 @@ def _arrival_rate(settings: EstimatorSettings) -> ArrivalRate | WindowedRate:
 
 
 def _sound(value: float, *, above: bool = False) -> bool:
-    """Whether a measurement is finite and at least 0, or above it."""
+    """Whether a measurement is finite and at least 0, or above 0 if `above`."""
     return math.isfinite(value) and (value > 0.0 if above else value >= 0.0)

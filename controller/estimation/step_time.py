@@ -1,4 +1,4 @@
-"""The decode step's time, identified while serving: a Kalman filter on a + (c + g·context)·batch."""
+"""The decode step's time, estimated while serving: a Kalman filter on a + (c + g·context)·batch."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from models.profile.plant import StepTime
 
 Array = npt.NDArray[np.float64]
 
-_SCALE = np.array([1e3, 1e3, 1e6])  # the filter reckons in ms, ms a sequence and µs a cached token
+_SCALE = np.array([1e3, 1e3, 1e6])  # the filter works in ms, ms per sequence and µs per cached token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTimeSettings:
-    """What is believed at the start, and how it may move."""
+    """The initial estimate, and how it may move."""
 
     initial: StepTime = field(default_factory=lambda: StepTime(a=0.010, c=0.0005, g=1e-7))
     initial_spread: float = 1.0  # standard deviations of a, c and g, relative to their initial values
-    drift: float = 0.01  # the same of what each may move in a second of decoding; 1/√s
-    noise: float = 0.05  # of one step's time, relative to it
-    outlier: float = 3.0  # standard deviations from which on a step counts for no more than one at just so many
+    drift: float = 0.01  # standard deviation of each one's change in a second of decoding, likewise relative; 1/√s
+    noise: float = 0.05  # standard deviation of one step's time, relative to it
+    outlier: float = 3.0  # standard deviations; a step further off moves the estimate no more than one at this
 
     def __post_init__(self) -> None:
         for name in ("initial_spread", "noise", "outlier"):
@@ -36,22 +36,22 @@ class StepTimeSettings:
 
 
 def softened(R: float, *, S: float, y: float, sigmas: float) -> float:
-    """R of a measurement with residual y, grown so that beyond so many `sigmas` of √S it counts for no more than there.
+    """Returns R grown so that a residual y beyond `sigmas`·√S moves the estimate no more than one of `sigmas`·√S.
 
-    What happens once moves little, a lasting change is still followed.
+    A single outlier moves the estimate little; a lasting change is still followed.
     """
     return R + S * max(abs(y) / math.sqrt(S) / sigmas - 1.0, 0.0)
 
 
 class StepTimeFilter:
-    """a, c and g of the engine that is served with; told of pure decode steps only."""
+    """Estimates a, c and g of the serving engine, from pure decode steps only."""
 
     def __init__(self, settings: StepTimeSettings) -> None:
         self._settings = settings
         initial = settings.initial
         filter_ = self._filter = KalmanFilter(dim_x=3, dim_z=1)
         filter_.x = (np.array([initial.a, initial.c, initial.g]) * _SCALE)[:, None]
-        # What is believed to be 0 may still turn out not to be: by a tenth of the step with one sequence.
+        # A parameter believed to be 0 may still turn out larger, by about a tenth of the step with one sequence.
         least = np.array([0.1, 0.1, 1e-4]) * initial.seconds(1) * _SCALE
         self._size = np.maximum(filter_.x[:, 0], least)
         filter_.P = np.diag((settings.initial_spread * self._size) ** 2)
@@ -70,7 +70,7 @@ class StepTimeFilter:
         return float(a), float(c), float(g)
 
     def observe(self, batch: int, context: float, seconds: float) -> None:
-        """A decode step with `batch` sequences of `context` cached tokens on average has taken so long."""
+        """Takes the `seconds` of a decode step of `batch` sequences with `context` cached tokens on average."""
         settings, f = self._settings, self._filter
         f.Q = np.diag((settings.drift * self._size) ** 2 * min(seconds, 1.0))
         f.predict()
@@ -87,7 +87,7 @@ class StepTimeFilter:
             f.x[0, 0] = 1e-6
 
     def _bound(self) -> None:
-        """What steady batches don't show must not grow uncertain without end."""
+        """Bounds the variances by the initial ones, because steady batches do not reveal all three parameters."""
         P = self._filter.P
         shrink = np.minimum(1.0, np.sqrt(self._widest / np.diag(P)))
         self._filter.P = P * np.outer(shrink, shrink)

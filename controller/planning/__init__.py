@@ -1,1 +1,1 @@
-"""What to do about the load: the joint program, the policy map, and what stands in where a solver fails."""
+"""Plans for the load: the joint program, the policy map, and the price bisection for when no solver answers."""

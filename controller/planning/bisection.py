@@ -1,8 +1,8 @@
-"""Price bisection: a decision from the tables alone, for when no solver can be asked.
+"""Price bisection: a decision from the tables alone, for when there is no plan from a solver.
 
-At a token price p each class takes the point with the highest Q − p·κ·W, shedding among them. The price sought is what
-a token costs the others, w·N'(D), or what keeps demand within its bound; D falls as p grows, and N' with it, so halving
-finds it. Floors, rate limits and the order of budgets are left out.
+At a token price p each class takes the point with the highest Q − p·κ·W; shedding counts as a point. The price sought
+is the least p that covers what a token costs the others, w·N'(D), and keeps demand D within its bound. D falls as p
+grows, and N' with D, so bisection finds p. Floors, rate limits and the order of budgets are left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ class _Choice:
 
 
 def decide(tables: OperatingTables, objective: Objective, load: Load, plant: Plant) -> Decision:
-    """The decision of the least token price that pays for its waiting and keeps demand within max_load."""
+    """Returns the decision at the least token price that covers the cost of waiting and keeps demand within max_load.
+
+    Raises ValueError if the load does not have the tables' number of classes.
+    """
     if len(load.mix) != len(tables.classes):
         raise ValueError(f"mix has {len(load.mix)} classes, the profile {len(tables.classes)}: must be as many")
     rates = np.maximum(load.rates, objective.min_rate)
@@ -46,13 +49,13 @@ def decide(tables: OperatingTables, objective: Objective, load: Load, plant: Pla
         return demand > bound or objective.latency_weight * plant.slope(demand) > price
 
     low, high = 0.0, 1.0
-    while too_much(chosen(high).demand, high) and high < 1e6:  # beyond that everything is shed
+    while too_much(chosen(high).demand, high) and high < 1e6:  # beyond that price everything is shed
         low, high = high, 2.0 * high
     while high - low > 1e-9 * high:
         middle = (low + high) / 2.0
         low, high = (middle, high) if too_much(chosen(middle).demand, middle) else (low, middle)
-    dear, cheap = chosen(low), chosen(high)  # the two settings between which the price is indifferent
-    share_low, share_high = 0.0, 1.0  # of the dear one
+    dear, cheap = chosen(low), chosen(high)  # two choices, equally good at the price sought
+    share_low, share_high = 0.0, 1.0  # share of `dear` in the mixture
     for _ in range(40):
         share = (share_low + share_high) / 2.0
         mixed = share * dear.demand + (1.0 - share) * cheap.demand
@@ -65,7 +68,7 @@ def decide(tables: OperatingTables, objective: Objective, load: Load, plant: Pla
     waiting = objective.latency_weight * plant.slope(min(planned, bound))
     means, none = served(tables, mixture[:, 1:]), np.zeros(len(tables.classes))
 
-    def in_system(demand: float) -> float:  # beyond the bound by the tangent there
+    def in_system(demand: float) -> float:  # beyond the bound, N's tangent there
         return plant.in_system(min(demand, bound)) + plant.slope(bound) * max(0.0, demand - bound)
 
     value = float(rates @ (accuracy * mixture).sum(axis=1)) - objective.latency_weight * in_system(planned)

@@ -1,4 +1,4 @@
-"""A decision on thresholds, budgets and admission, whoever takes it."""
+"""A decision on thresholds, budgets and admission, from the joint program or the price bisection."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ class Prices:
     """What the constraints cost at the optimum."""
 
     token: float  # correct answers per decoded token: each class maximises Q − token·κ·W
-    latency: float  # the part of it for waiting, w·dN/dD
-    capacity: float  # the part of it for the bound on demand
-    floor: Array  # by class: correct answers per request of the mix, for one unit of its accuracy floor
-    threshold: Array  # by class: the same for one unit of threshold, where the rate limit binds
+    latency: float  # the part of `token` for waiting, w·dN/dD
+    capacity: float  # the part of `token` for the bound on demand
+    floor: Array  # by class: correct answers per request of the mix, for one unit of the class's accuracy floor
+    threshold: Array  # by class: the same for one unit of the mean threshold, where its rate limit binds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Slack:
-    """By how much the solution misses what can't be had; all 0 in quiet times."""
+    """By how much the solution violates each soft constraint; all 0 at low load."""
 
-    capacity: float  # demand above ρ_max, in capacities
+    capacity: float  # demand above ρ_max, as a share of the capacity
     floor: Array  # by class, accuracy
-    threshold: Array  # by class, confidence moved too fast
+    threshold: Array  # by class, confidence moved beyond the rate limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decision:
-    """What is advised, by class in the profile's order, and what is expected of it."""
+    """The advised mixture, by class in the profile's order, and its expected results."""
 
-    threshold: Array  # of the mixture that is served, mean
-    budget: Array  # thinking tokens, likewise
+    threshold: Array  # mean over the served mixture
+    budget: Array  # mean over the served mixture, thinking tokens
     shed: Array  # share of requests to turn away
     mixture: Array  # [class, point]: shares of the profile's points; with `shed` they sum to 1
-    accuracy: Array  # of those served
+    accuracy: Array  # of the served requests
     value: float  # of the objective, correct answers per request
     demand: float  # D, tokens/s
     load: float  # ρ, of the plant's capacity
-    in_system: float  # N, requests; where demand exceeds capacity, what tangents of it say
+    in_system: float  # N, requests; where demand is too high for the chain, extrapolated by tangents of N(D)
     prices: Prices
     slack: Slack
     solver: str
@@ -54,7 +54,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MixtureMeans:
-    """What becomes of the requests that are not turned away, by class: means over the mixture."""
+    """Means over the mixture of the served requests (those not turned away), by class."""
 
     threshold: Array
     budget: Array  # thinking tokens
@@ -62,7 +62,7 @@ class MixtureMeans:
 
 
 def served(tables: OperatingTables, mixture: Array) -> MixtureMeans:
-    """Means over a mixture [class, point]; a class of which nothing is served gets its cheapest point."""
+    """Returns the means over a mixture [class, point]; a class that is shed completely gets its cheapest point's."""
     share = mixture.sum(axis=1, keepdims=True)
     cheapest = [prune_hull(tables.tokens[d], tables.accuracy[d])[0] for d in range(len(tables.classes))]
     of_served = np.where(share > 0.0, mixture / np.where(share > 0.0, share, 1.0), np.eye(mixture.shape[1])[cheapest])

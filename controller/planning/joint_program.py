@@ -1,4 +1,4 @@
-"""The joint optimiser: which thresholds and budgets give the most correct answers for the waiting they cost.
+"""The joint optimiser: finds the thresholds and budgets with the most correct answers, less the cost of waiting.
 
 Each class d mixes the operating points k of its hull with weights x_dk; k = 0 sheds. Per request, with demand
 D = Σ λ_d κ_d W_d·x_d tokens/s, Λ = Σ λ_d, and N the tangents of the plant's mean number in the system,
@@ -7,7 +7,8 @@ D = Σ λ_d κ_d W_d·x_d tokens/s, Λ = Σ λ_d, and N the tangents of the plan
     s.t.  x_d in the simplex;  N ≥ α_j D + β_j;  D ≤ ρ_max·D_max + s;  Q_d·x_d + e_d ≥ floor_d;
           |θ̄_d − θ̄_d,prev| ≤ δ·Δt + r_d;  B̄_1 ≤ B̄_2 + u_1 ≤ …
 
-Mixtures make this a linear program, exact on tables of any shape. It is compiled once; a solve changes parameters only.
+Mixtures make this a linear program, exact on tables of any shape. The program is compiled once; a solve only changes
+its parameters.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Optimizer:
         self._solvers = solvers
         self._lines: tuple[Plant, Lines] | None = None
 
-        # One column for each class and hull point, before them one for shedding: it moves thresholds and budgets no
-        # further than the cheapest point does.
+        # One column for each class and hull point, and before a class's points one for shedding, which has the
+        # threshold and budget of the cheapest point: shedding moves the means no further than that point does.
         columns: list[tuple[int, int]] = []
         tokens, accuracy, thresholds, budgets = [], [], [], []
         for d in range(len(tables.classes)):
@@ -76,9 +77,10 @@ class Optimizer:
         return self._problem
 
     def solve(self, load: Load, plant: Plant, *, previous: Decision | None = None, elapsed_s: float = 0.0) -> Decision:
-        """The best mixture for this load; `previous` was decided `elapsed_s` ago and bounds how far it may move.
+        """Returns the best mixture for this load; `previous`, decided `elapsed_s` ago, limits how far it may move.
 
-        Raises SolverError if no solver finds it.
+        `previous` None: no limit. Raises SolverError if no solver finds an optimum, ValueError if the load does not
+        have the tables' number of classes or `elapsed_s` is negative or not finite.
         """
         if len(load.mix) != len(self.tables.classes):
             raise ValueError(
@@ -101,7 +103,7 @@ class Optimizer:
         self._line_intercept = cp.Parameter(objective.tangents, nonpos=True)  # (w/Λ)·β
         self._weight = cp.Parameter(classes, nonneg=True)  # λ_d/Λ
         self._stick = cp.Parameter(columns, nonneg=True)
-        self._stick_previous = cp.Parameter(columns, nonneg=True)  # stick·x_prev: their product must not be formed here
+        self._stick_previous = cp.Parameter(columns, nonneg=True)  # stick·x_prev: a product of two parameters is no DPP
         self._lowest = cp.Parameter(classes)  # thresholds within the rate limit
         self._highest = cp.Parameter(classes)
 
@@ -139,7 +141,7 @@ class Optimizer:
         assert self._problem.is_dpp()
 
     def _rates(self, load: Load) -> Array:
-        """λ_d, floored: without it nothing would say what a class that hasn't come lately should get."""
+        """Returns λ_d, at least min_rate: a class without recent arrivals still needs a determined mixture."""
         return np.maximum(load.rates, self.objective.min_rate)
 
     def _tangents(self, plant: Plant) -> Lines:
@@ -172,7 +174,7 @@ class Optimizer:
     def _decision(self, load: Load, plant: Plant, solver: str, solve_s: float) -> Decision:
         shares, classes = self._membership, len(self.tables.classes)
         x = np.maximum(_value(self._x), 0.0)
-        x[x < 1e-6] = 0.0  # an interior point leaves crumbs
+        x[x < 1e-6] = 0.0  # an interior-point solver leaves residues
         x /= (shares @ x)[self._class]
         serving = self._point >= 0
         mixture = np.zeros((classes, len(self.tables.points)))
@@ -181,7 +183,7 @@ class Optimizer:
         means = served(self.tables, mixture)
         demand = float((load.rates * load.work_ratio)[self._class] * self._tokens @ x)
         lines, capacity, total = self._tangents(plant), plant.capacity, self._rates(load).sum()
-        per_token = total / capacity  # from correct answers per request and load to correct answers per token
+        per_token = total / capacity  # converts correct answers per request and unit of load to those per token
         latency = float(_dual(self._waits) @ _value(self._line_slope)) * per_token
         bound = float(_dual(self._bounded)) * per_token
         floors = _dual(self._floors) if self._below is not None else np.zeros(classes)
@@ -223,4 +225,4 @@ def _dual(constraint: cp.Constraint) -> Array:
 
 def _missed(slack: cp.Variable) -> Array:
     missed = _value(slack)
-    return np.where(missed > 1e-6, missed, 0.0)  # an interior point leaves crumbs
+    return np.where(missed > 1e-6, missed, 0.0)  # an interior-point solver leaves residues

@@ -1,36 +1,36 @@
-"""What the controller is to achieve, in correct answers."""
+"""The controller's objective, in correct answers."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
 
-# Of waiting, and of thresholds' way, while a model thinks to its end with the engine to itself.
-WAIT_WORTH = 0.025  # correct answers that one user's waiting for as long is worth
-THRESHOLD_WAY = 0.6  # confidence that a class's mean threshold may move meanwhile
+# Per duration of a full reply (`reply_s`: thought to its natural end, alone on the engine).
+WAIT_WORTH = 0.025  # correct answers that one user's waiting for one such duration costs
+THRESHOLD_WAY = 0.6  # confidence by which a class's mean threshold may move in one such duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveSettings:
-    """What is wanted, in correct answers; the penalties are for what can't always be had.
+    """The weights and constraints of the objective, in correct answers; penalties make hard-to-meet constraints soft.
 
-    What is None depends on how long the model's replies take: a second is much to those who wait for two, and little
-    to those who wait for minutes.
+    A field that is None is derived from the duration of the model's replies (see `at`): one second of waiting matters
+    more if a reply takes two seconds than if it takes minutes.
     """
 
-    latency_weight: float | None = None  # w: correct answers that one second of one user's waiting is worth
-    shed_penalty: float = 1.0  # π: wrong answers that turning a request away is as bad as
+    latency_weight: float | None = None  # w: correct answers that one second of one user's waiting costs; None: derived
+    shed_penalty: float = 1.0  # π: correct answers that turning a request away costs
     max_load: float = 0.95  # ρ_max, of the plant's capacity
     accuracy_floors: tuple[float, ...] = ()  # by class, in the profile's order; empty: none
     slo_s: tuple[float, ...] = ()  # by class: seconds within which 95 % of its requests are to end; empty: none
-    stickiness: float = 1e-4  # correct answers that moving the whole mixture must gain
-    threshold_rate: float | None = None  # δ: confidence that a class's mean threshold may move in a second
-    min_rate: float = 0.002  # requests/s that every class is planned for at least
-    capacity_penalty: float = 1000.0  # correct answers per request, for demand of a whole capacity above ρ_max
+    stickiness: float = 1e-4  # correct answers per request that a change of the mixture must gain
+    threshold_rate: float | None = None  # δ: confidence/s by which a class's mean threshold may move; None: derived
+    min_rate: float = 0.002  # requests/s; every class is planned for at least this rate
+    capacity_penalty: float = 1000.0  # correct answers per request, for each capacity of demand above ρ_max
     floor_penalty: float = 10.0  # per unit of accuracy below a class's floor
-    threshold_penalty: float = 1.0  # per unit of confidence moved too fast
-    order_penalty: float = 0.01  # for an easier class with a budget longer by that of the longest point; 0: any order
-    tangents: int = 24  # of N(D)
+    threshold_penalty: float = 1.0  # per unit of confidence moved beyond the rate limit
+    order_penalty: float = 0.01  # per longest budget by which a class's exceeds the next harder class's; 0: any order
+    tangents: int = 24  # number of tangents of N(D)
 
     def __post_init__(self) -> None:
         for name in (
@@ -54,7 +54,7 @@ class ObjectiveSettings:
                 raise ValueError(f"slo_s has {seconds}, must be finite and above 0")
 
     def at(self, reply_s: float) -> Objective:
-        """The objective for a model whose full replies take so many seconds each, alone on the engine."""
+        """Returns the objective for a model whose full replies take `reply_s` seconds each, alone on the engine."""
         said = {field.name: getattr(self, field.name) for field in fields(self)}
         if self.latency_weight is None:
             said["latency_weight"] = WAIT_WORTH / reply_s
@@ -65,7 +65,7 @@ class ObjectiveSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective(ObjectiveSettings):
-    """Wishes that leave nothing open."""
+    """ObjectiveSettings in which no field is None."""
 
     latency_weight: float = 1e-3
     threshold_rate: float = 0.01

@@ -1,4 +1,4 @@
-"""What the outer loop asks of a solver, what it gets back, and who may answer."""
+"""The outer loop's request to a solver, the plan that answers it, and the solver's interface."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from models.profile.plant import Plant
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SolveRequest:
-    """What is to be solved for."""
+    """The load, plant and objective to solve for."""
 
-    number: int  # grows with each
-    time_s: float  # when it was asked, on the controller's own clock
+    number: int  # grows by 1 with each request
+    time_s: float  # when the request was sent, on the controller's own clock
     load: Load
     plant: Plant
     objective: Objective
-    rows: int
+    rows: int  # of the policy map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """Both programs' solutions: prices to look up, and what the mean over all states comes to."""
+    """Both programs' solutions: the policy map's prices, and the joint program's decision for the mean over time."""
 
     request: SolveRequest
-    prices: tuple[float, ...]  # correct answers that a token costs the others, with 1, 2, … requests in the system
+    prices: tuple[float, ...]  # correct answers that a token costs the others, by requests in the system: 1, 2, …
     decision: Decision  # the joint optimum: floors, shadow prices, expected accuracy and load
     solve_s: float
 
     def price(self, in_system: int) -> float:
-        """With so many requests in the system."""
+        """Returns the token price with `in_system` requests in the system."""
         return price_at(self.prices, in_system)
 
 
 def price_at(prices: Sequence[float], in_system: int) -> float:
-    """Beyond the last row a token's price grows with the number of those that it keeps waiting."""
+    """Returns the price of a token; beyond the last row it is proportional to the `in_system` requests kept waiting."""
     rows = len(prices)
     return float(prices[min(max(in_system, 1), rows) - 1]) * max(1.0, in_system / rows)
 
 
 class Solver(Protocol):
-    """Takes situations and gives plans, without ever keeping its caller waiting."""
+    """Takes solve requests and returns plans. Neither call blocks."""
 
     def ask(self, request: SolveRequest) -> None:
-        """Solve this as soon as may be; one that still waits is forgotten."""
+        """Has the request solved as soon as possible; it replaces a request that still waits."""
 
     def answer(self) -> Plan | Exception | None:
-        """What has been solved since the last call, or how it failed; None: nothing yet."""
+        """Returns the latest plan or failure since the last call; None: there is none yet."""

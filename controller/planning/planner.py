@@ -1,7 +1,7 @@
-"""Solves situations: the policy map for the inner loop to look up, and the joint program for what it should come to.
+"""Answers solve requests with two programs: the policy map for the inner loop, and the joint program for expectations.
 
-The map alone knows how the price grows with the queue, the joint program alone knows floors and what each constraint
-costs. So limits come from the map's prices, and floors, expectations and shadow prices from the joint program.
+Only the policy map models how the price grows with the queue; only the joint program models floors and the cost of each
+constraint. So limits come from the map's prices; floors, expectations and shadow prices come from the joint program.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from models.profile.tables import OperatingTables
 
 
 class Planner:
-    """Both programs for one profile's tables, compiled anew when the objective changes. For one thread at a time."""
+    """Both programs for one profile's tables, recompiled when the objective or `rows` changes. Not thread-safe."""
 
     def __init__(self, tables: OperatingTables, *, clock: Callable[[], float]) -> None:
         self._tables = tables
@@ -26,7 +26,7 @@ class Planner:
         self._previous: tuple[float, Decision] | None = None
 
     def __call__(self, request: SolveRequest) -> Plan:
-        """Raises SolverError if no solver finds a solution."""
+        """Returns the plan for a request. Raises SolverError if no solver finds a solution."""
         started = self._clock()
         optimizer, mapper = self._programs(request.objective, request.rows)
         found = mapper.solve(request.load, request.plant)

@@ -1,14 +1,14 @@
-"""The policy map: for each number of requests in the system, the thresholds and budgets that are best then.
+"""The policy map: the best thresholds and budgets for each number of requests in the system.
 
-The classes' hulls merge into one ladder of levels k: on each step up, the class whose next point gives most accuracy
-per token takes it. With tokens W_k and accuracy q_k of a mean request at level k, and y[n,k] the share of time with n
-requests at level k (requests end at R_n/W_k, up to n_max of them; more are turned away),
+The classes' hulls merge into one ladder of levels k: each level moves one class to its next point, the class whose next
+point gains the most accuracy per token. With tokens W_k and accuracy q_k of a mean request at level k, and y[n,k] the
+share of time with n requests at level k (requests end at rate R_n/W_k; requests beyond n_max are turned away),
 
     max   Σ y·R_n·q_k/W_k − w·Σ n·y − π·λ·Σ_k y[n_max,k]
     s.t.  λ·Σ_k y[n,k] = Σ_k y[n+1,k]·R_{n+1}/W_k;  Σ y = 1
 
-Like the optimiser's, the program is compiled once and a solve changes parameters only. It takes tens of milliseconds,
-and the loop then only looks up the table.
+Like the joint program, this one is compiled once and a solve only changes its parameters. A solve takes tens of
+milliseconds; the inner loop then only looks up the table.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ladder:
-    """All classes' hulls as one, cheapest level first."""
+    """All classes' hulls merged into one list of levels, cheapest first."""
 
     points: npt.NDArray[np.intp]  # [level, class]: the profile's point of each class
     tokens: Array  # of a mean request, by level
-    accuracy: Array
+    accuracy: Array  # of a mean request, by level
 
 
 def ladder(tables: OperatingTables, load: Load) -> Ladder:
-    """The levels of this load's mix, from every class at its cheapest hull point to each at its most accurate."""
+    """Returns the levels for this load's mix, from all classes at their cheapest hull points to all at their best."""
     hulls = [prune_hull(*pair) for pair in zip(tables.tokens, tables.accuracy, strict=True)]
     steps = []  # accuracy gained per token, class
     for d, hull in enumerate(hulls):
@@ -63,7 +63,7 @@ def ladder(tables: OperatingTables, load: Load) -> Ladder:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PolicyMap:
-    """The table, rows for 1, 2, … requests in the system."""
+    """The table, with rows for 1, 2, … requests in the system."""
 
     classes: tuple[str, ...]
     price: Array  # correct answers that a token costs the others, by row
@@ -72,17 +72,17 @@ class PolicyMap:
     budget: Array  # [row, class], thinking tokens
     value: float  # of the program, correct answers per request
     in_system: float  # mean number of requests
-    turned_away: float  # share of requests that meet the last row: a table that ends too early has many
+    turned_away: float  # share of requests that arrive in the last row; large if the table has too few rows
     solver: str
     solve_s: float
 
     def row(self, n: int) -> int:
-        """Which row holds with n requests in the system."""
+        """Returns the index of the row for n requests in the system."""
         return min(max(n, 1), len(self.price)) - 1
 
 
 class PolicyMapper:
-    """The program for one profile's tables, compiled once for tables of a fixed length. For one thread at a time."""
+    """The program for one profile's tables, compiled once for a fixed number of rows. Not thread-safe."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class PolicyMapper:
         self._clock = clock
         self._solvers = solvers
         levels = 1 + sum(len(prune_hull(*pair)) - 1 for pair in zip(tables.tokens, tables.accuracy, strict=True))
-        # Time is counted in mean times between arrivals, so that rates are per arrival and the value is per request.
+        # The unit of time is the mean time between arrivals, so that rates are per arrival and the value per request.
         self._service = cp.Parameter((rows, levels), nonneg=True)  # R_n / (λ·W_k)
         self._reward = cp.Parameter((rows, levels))
         idle, y = cp.Variable(nonneg=True), cp.Variable((rows, levels), nonneg=True)
@@ -119,7 +119,11 @@ class PolicyMapper:
         return self._problem
 
     def solve(self, load: Load, plant: Plant) -> PolicyMap:
-        """The table for this load. Raises SolverError if no solver finds it."""
+        """Returns the table for this load.
+
+        Raises SolverError if no solver finds an optimum, ValueError if the load does not have the tables' number of
+        classes.
+        """
         if len(load.mix) != len(self.tables.classes):
             raise ValueError(
                 f"mix has {len(load.mix)} classes, the profile {len(self.tables.classes)}: must be as many"
@@ -153,18 +157,18 @@ class PolicyMapper:
         )
 
     def _prices(self, value: float, levels: Ladder, decoded: Array, waiting: Array, *, usual: int) -> Array:
-        """p_n, what a token costs the others, by row; each class then takes its best Q − p_n·κ·W.
+        """Returns p_n, what a token costs the others, by row; each class then takes its best Q − p_n·κ·W.
 
-        Bellman's equation ties it to u_n, what one request fewer is worth:
-        p_n·R_n/λ = value + w·n/λ + u_{n+1}  and  p_n = max_k (q_k + u_n)/W_k.  Errors fade when it is followed from
-        both ends towards the row met most. (The shares y of rows hardly ever met are too small to tell a level.)
+        Bellman's equation relates p_n to u_n, the value of having one request fewer:
+        p_n·R_n/λ = value + w·n/λ + u_{n+1}  and  p_n = max_k (q_k + u_n)/W_k.  Errors fade if the recursion runs from
+        both ends towards the most frequent row, `usual`. (In rare rows the shares y are too small to show a level.)
         """
         price = np.empty(self.rows)
         fewer = -value
         for row in range(usual + 1):
             price[row] = np.max((levels.accuracy + fewer) / levels.tokens)
             fewer = price[row] * decoded[row] - value - waiting[row]
-        fewer = self.objective.shed_penalty  # one request more than the last row is one turned away
+        fewer = self.objective.shed_penalty  # one request beyond the last row is turned away
         for row in range(self.rows - 1, usual, -1):
             price[row] = (value + waiting[row] + fewer) / decoded[row]
             fewer = -np.max(levels.accuracy - price[row] * levels.tokens)

@@ -1,4 +1,4 @@
-"""Asks one solver after the other for a program's optimum."""
+"""Tries one solver after the other on a program."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 import cvxpy as cp
 
-# The second where the first fails: SciPy's HiGHS, since HiGHS's own interface prints a banner whenever it is made.
+# The second is tried if the first fails: HiGHS through SciPy, because HiGHS's own interface prints a banner each time.
 SOLVERS = (cp.CLARABEL, cp.SCIPY)
 
 
 class SolverError(RuntimeError):
-    """No solver found an optimum; the message says what each of them reported."""
+    """No solver found an optimum; the message contains each solver's report."""
 
 
 def optimum(problem: cp.Problem, solvers: Sequence[str], *, rate: float) -> str:
-    """Solve it, and say who did. Raises SolverError naming the arrival rate that it was solved for, requests/s."""
+    """Solves the problem and returns the name of the solver that found the optimum.
+
+    Raises SolverError if none does; the message names `rate`, the arrival rate of the problem, requests/s.
+    """
     reports = []
     for solver in solvers:
         try:

@@ -1,9 +1,9 @@
-"""A rule of thumb to compare with: the threshold falls smoothly as the number of requests in the system grows.
+"""A baseline rule: the threshold falls smoothly as the number of requests in the system grows.
 
-    θ = θ_max − (θ_max − θ_min)·tanh(EMA(n)/scale),  taken to the nearest certified threshold
+    θ = θ_max − (θ_max − θ_min)·tanh(EMA(n)/scale),  rounded to the nearest certified threshold
 
-It knows no classes, no budgets and no prices. Its constants are ours: rules of this shape are published without theirs,
-and without the budgets by class and load that go with them.
+The rule uses no classes, budgets or prices. Its constants are ours: rules of this shape are published without their
+constants, and without the budgets by class and load that belong to them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from controller.policy import Limits, QueueLengthObserver
 class LoadRuleSettings:
     """The rule's constants."""
 
-    memory_s: float = 5.0  # the mean of the load forgets to 1/e in so many seconds
+    memory_s: float = 5.0  # time constant of EMA(n): a value's weight falls to 1/e in this time
     scale: float = 16.0  # requests in the system at which tanh is at 0.76, e.g. half a full batch
 
     def __post_init__(self) -> None:
@@ -30,10 +30,10 @@ class LoadRuleSettings:
 
 
 class LoadRule(QueueLengthObserver):
-    """A Policy and a Watcher."""
+    """A Policy and a LoadObserver."""
 
     def __init__(self, thresholds: Sequence[float], settings: LoadRuleSettings) -> None:
-        """`thresholds`: those that are certified without a budget."""
+        """`thresholds`: those certified without a budget. Raises ValueError if there are none."""
         if not thresholds:
             raise ValueError("there is no certified threshold, must be at least one")
         self._thresholds = sorted(thresholds)

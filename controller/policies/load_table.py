@@ -1,6 +1,6 @@
-"""A static table to compare with: a budget by the number of requests in the system, the same for every class.
+"""A baseline table: a budget for each range of the number of requests in the system, the same for every class.
 
-It probes nothing, estimates nothing and knows no certificate: it is what an operator would write down by hand.
+The policy does not probe, estimate or use a certificate: an operator could write such a table by hand.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from controller.policy import Limits, QueueLengthObserver
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """From so many requests in the system on, this budget."""
+    """The budget that applies from `in_system` requests in the system on."""
 
     in_system: int
     budget: int | None  # thinking tokens; None: no budget
 
 
 class LoadTable(QueueLengthObserver):
-    """A Policy and a Watcher."""
+    """A Policy and a LoadObserver."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        """`rows` begin with 0 requests, and rise."""
+        """Raises ValueError if `rows` do not begin with 0 requests or do not rise."""
         if not rows or rows[0].in_system != 0:
             raise ValueError(f"the table begins with {rows[0].in_system if rows else 'nothing'}, must begin with 0")
         for one, other in pairwise(rows):
@@ -45,9 +45,9 @@ class LoadTable(QueueLengthObserver):
 
 
 def spread(budgets: Sequence[int | None], max_batch: int) -> tuple[Row, ...]:
-    """Budgets, longest first, spread evenly over 0 … max_batch requests in the system."""
+    """Returns rows with the budgets, longest first, spread evenly over 0 … max_batch requests in the system."""
     longest_first = sorted(set(budgets), key=lambda budget: -math.inf if budget is None else -budget)
     step = max_batch / len(longest_first)
     places = [math.ceil(number * step) for number in range(len(longest_first))]
-    rows = dict(zip(places, longest_first, strict=True))  # of budgets in one place the shortest
+    rows = dict(zip(places, longest_first, strict=True))  # where several budgets share a place, the shortest stays
     return tuple(Row(in_system=place, budget=budget) for place, budget in rows.items())

@@ -1,4 +1,4 @@
-"""Every policy by its name, and what it is set to: one list for servers, experiments and simulations."""
+"""Builds every policy from its name and settings, for servers, experiments and simulations alike."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from controller.policy import FixedPolicy, Limits, LoadObserver, Policy
 from models.profile.profile import Profile, ProfileError
 
 DEFAULT_THRESHOLD = 0.9
-DEFAULT_AGREE = 3  # with probes every 64 tokens Dynasor's middle setting
-DEFAULT_MARGIN = 6.0  # saves the bundled model two fifths of its tokens, for one to two points of accuracy
+DEFAULT_AGREE = 3  # Dynasor's middle setting, if probes run every 64 tokens
+DEFAULT_MARGIN = 6.0  # saves the bundled model two fifths of its tokens and costs it one to two points of accuracy
 
 _CONTROLLERS = {
     PolicyName.LOAD_AWARE: lambda profile: profile,
@@ -26,15 +26,15 @@ _CONTROLLERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySpec:
-    """A policy and its settings; those that it has no use for are refused."""
+    """A policy and its settings. Raises ValueError for a setting that the policy does not use."""
 
     policy: PolicyName
-    threshold: float | None = None  # None: 0.9 if fixed
-    budget: int | None = None  # thinking tokens
-    agree: int | None = None  # probes; None: 3 if consistency
-    margin: float | None = None  # of log p; None: 6 if margin
+    threshold: float | None = None  # None: the policy's default, 0.9 if fixed
+    budget: int | None = None  # thinking tokens; None: this spec sets no budget
+    agree: int | None = None  # probes; None: the policy's default, 3 if consistency
+    margin: float | None = None  # of log p; None: the policy's default, 6 if margin
     every: int | None = None  # tokens from one probe to the next; None: at transition points
-    risk: float | None = None  # certified: that the full thought is right and an exit wrong; None: the profile's
+    risk: float | None = None  # certified P(the full thought is right and an exit wrong); None: the profile's
 
     def __post_init__(self) -> None:
         for name, known in _USES.items():
@@ -49,11 +49,11 @@ class PolicySpec:
             raise ValueError("policy is budget, which needs one: say how many tokens with budget")
         if self.policy is PolicyName.AUTO:
             raise ValueError("policy is auto, which only a server can resolve: name the policy")
-        Limits(budget=self.budget, agree=self.agree, margin=self.margin, every=self.every)  # raises for what can't be
+        Limits(budget=self.budget, agree=self.agree, margin=self.margin, every=self.every)  # raises if invalid
 
     @property
     def limits(self) -> Limits | None:
-        """What a policy that never changes its mind holds every thought to; None for the others."""
+        """The limits of a policy that never changes them; None: the policy adapts to the load."""
         match self.policy:
             case PolicyName.FIXED:
                 threshold = DEFAULT_THRESHOLD if self.threshold is None else self.threshold
@@ -85,18 +85,19 @@ _USES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A policy, and who watches the loop for it."""
+    """A policy, and the observer that the serving loop must notify for it."""
 
     policy: Policy
-    observer: LoadObserver | None = None
+    observer: LoadObserver | None = None  # None: the policy needs no observer
 
 
 def make_policy(
     spec: PolicySpec, profile: Profile | None, *, max_batch: int, controller: Callable[[Profile], Controller]
 ) -> Made:
-    """The policy that is meant; `controller` makes one that goes by a profile.
+    """Returns the policy that `spec` describes; `controller` builds a Controller from a profile.
 
-    Raises ProfileError where the policy needs a profile, or something of it, that is not there.
+    `profile` None: the model has none. Raises ProfileError if the policy needs a profile and there is none, or if the
+    profile lacks something that the policy needs.
     """
     if (limits := spec.limits) is not None:
         return Made(policy=FixedPolicy(limits))
@@ -112,7 +113,11 @@ def make_policy(
 
 
 def profile_of(spec: PolicySpec, profile: Profile | None) -> Profile:
-    """What a policy that needs a profile makes of the model's. Raises ProfileError where it has no use for it."""
+    """Returns the model's profile as the policy uses it: certified at `spec.risk`, and restricted to its points.
+
+    Raises ProfileError if `profile` is None, has too few questions for the risk, or certifies no threshold without a
+    budget although the policy is paper.
+    """
     if profile is None:
         raise ProfileError(f"policy is {spec.policy}, which needs a profile, and there is none")
     if spec.risk is not None:

@@ -1,4 +1,4 @@
-"""A profile with other certified points: without one of the load-aware policy's levers, or within another risk."""
+"""A profile with other certified points: without probes, without budgets, or certified at another risk."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from models.profile.profile import Profile, ProfileError
 
 
 def thresholds_only(profile: Profile) -> Profile:
-    """No budget but none at all."""
+    """Returns the profile with only the certified points that have no budget."""
     return _restricted(profile, lambda _threshold, budget: budget == 0)
 
 
 def budgets_only(profile: Profile) -> Profile:
-    """No probes."""
+    """Returns the profile with only the certified points that never probe."""
     return _restricted(profile, lambda threshold, _budget: threshold == 0)
 
 
 def within_risk(profile: Profile, risk: float) -> Profile:
-    """The points that are certified at a risk of `risk` instead of the calibration's, at the same confidence.
+    """Returns the profile certified at a risk of `risk` instead of the calibration's, at the same confidence.
 
-    The certificate holds for a risk that was chosen before its outcome was looked at. Raises ProfileError where the
-    profile has too few questions to certify anything so strict.
+    The certificate holds only if the risk was chosen before looking at its outcome. Raises ProfileError if the profile
+    has too few questions to certify anything at this risk.
     """
     given = profile.certificate
     try:
@@ -33,7 +33,7 @@ def within_risk(profile: Profile, risk: float) -> Profile:
 
 
 def _restricted(profile: Profile, kept: Callable[[int, int], bool]) -> Profile:
-    """Points are places [threshold, budget]; the full thought is [0, 0]."""
+    """Returns the profile with the certified points [threshold, budget] that are `kept`; [0, 0] is the full thought."""
     table = tuple(
         tuple(safe and kept(i, j) for j, safe in enumerate(row)) for i, row in enumerate(profile.certificate.certified)
     )

@@ -1,1 +1,1 @@
-"""The serving loop, where a policy meets an engine: who is served, when a thought is asked, and when it is closed."""
+"""The serving loop, which applies a policy to an engine: admits requests, probes thoughts and closes thoughts."""

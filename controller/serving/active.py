@@ -1,4 +1,4 @@
-"""A request that is being served: what has become of it so far."""
+"""The state of a request that waits or is being served."""
 
 from __future__ import annotations
 
@@ -16,75 +16,75 @@ from engine.base import FinishReason, ProbeId, SequenceId
 class ActiveRequest:
     """A request between submission and outcome.
 
-    Thought tokens are released to the reply once no probe can withdraw them any more.
+    Thought tokens are released to the reply once no probe can withdraw them any more. Times are on the loop's clock.
     """
 
     id: RequestId
     request: ReasoningRequest
     sink: Sink
-    observe: ProbeObserver | None
+    observe: ProbeObserver | None  # None: trial answers are not reported
     reply: Reply
     submitted_s: float
-    landing: tuple[int, ...]  # what closes the thought where it is cut
-    budget_cap: int  # what max_tokens leaves for thinking
-    answer_room: int  # what is put aside for the answer, tokens
+    landing: tuple[int, ...]  # tokens forced to close the thought when the loop cuts it
+    budget_cap: int  # thinking tokens, at most, that max_tokens leaves
+    answer_room: int  # tokens of max_tokens reserved for the answer
     prompt_tokens: int
-    cells: int  # tokens of KV cache that it may need, those of a probe included
-    claim: Claim  # on a turn, with what is charged for one
-    sequence: SequenceId | None = None  # None: the engine does not have it
-    begun: bool = False  # its turn has come: it was handed to the engine
-    begun_step: int = 0  # of the engine: when it was handed over and, later, when it started
-    exit_reason: ExitReason | None = None  # set: the thought is over, or its close is on the way
+    cells: int  # KV cache cells (tokens) that the request may need, those of a probe included
+    claim: Claim  # for the fair queue, with the tokens charged in advance
+    sequence: SequenceId | None = None  # None: the engine does not have the request
+    begun: bool = False  # the request has left the queue for the engine
+    begun_step: int = 0  # the loop's step count when the request was handed over and, later, when it started
+    exit_reason: ExitReason | None = None  # why the thought is over or being closed; None: it goes on
     in_force: Limits = field(default_factory=Limits)
-    policy_limits: Limits | None = None  # what the limits in force were made of
-    ending: ExitReason | None = None  # set: the thought is to be closed as soon as may be
-    started_s: float | None = None
-    first_token_s: float | None = None
+    policy_limits: Limits | None = None  # the policy's limits that `in_force` was derived from; None: not derived yet
+    ending: ExitReason | None = None  # reason to close the thought as soon as possible; None: no such request
+    started_s: float | None = None  # when its prefill began; None: not yet
+    first_token_s: float | None = None  # None: no token yet
     tokens: int = 0  # of the reply
     answer_tokens: int = 0
-    recited: int = 0  # of the first of them: words that close a thought, where no stop string counts
+    recited: int = 0  # leading answer tokens that belong to the forced closing, in which no stop string counts
     thought: list[int] = field(default_factory=list)
-    thought_end: int | None = None  # where what was forced to close it begins; None: nothing was
-    released: int = 0
-    probe: ProbeId | None = None
+    thought_end: int | None = None  # length of the thought before its forced closing; None: no closing was forced
+    released: int = 0  # thought tokens passed to the reply
+    probe: ProbeId | None = None  # None: no probe is running
     fork_at: int = 0  # thought tokens kept if the running probe is adopted
-    last_probe_at: int = 0  # thought tokens that the last probe asked about
-    confidence: float | None = None
-    answers: list[tuple[int, ...]] = field(default_factory=list)  # of its probes
+    last_probe_at: int = 0  # thought tokens before the place of the last probe
+    confidence: float | None = None  # of the last trial answer; None: none yet
+    answers: list[tuple[int, ...]] = field(default_factory=list)  # trial answers of its probes
     probes: int = 0
     probe_rows: int = 0
-    withdrawn: int = 0
-    armed: bool = False
+    withdrawn: int = 0  # tokens decoded beside a probe that was then adopted
+    armed: bool = False  # stop tokens may be sampled
 
     @property
     def thinking(self) -> bool:
-        """Whether its next token belongs to the thought."""
+        """Whether the next token belongs to the thought."""
         return self.reply.channel is Channel.REASONING
 
     @property
     def stage(self) -> Stage:
-        """How far it has come."""
+        """The request's present stage."""
         if self.started_s is None:
             return Stage.WAITING
         return Stage.THINKING if self.thinking else Stage.ANSWERING
 
     @property
     def deadline_s(self) -> float | None:
-        """By when it is to have ended, on the loop's clock."""
+        """When the request must have ended, on the loop's clock; None: it has no deadline."""
         return None if self.request.deadline_s is None else self.submitted_s + self.request.deadline_s
 
     @property
     def rows(self) -> int:
-        """Token rows decoded for it."""
+        """Token rows decoded for the request."""
         return self.tokens + self.withdrawn + self.probe_rows
 
     @property
     def cost(self) -> int:
-        """Tokens computed for it, its prompt's included."""
+        """Tokens computed for the request, its prompt included; 0 before it has started."""
         return 0 if self.started_s is None else self.prompt_tokens + self.rows
 
     def running(self, now: float) -> RunningRequest:
-        """What is shown of it."""
+        """Returns the request's entry in the loop's status."""
         return RunningRequest(
             number=self.id,
             difficulty=self.request.difficulty,
@@ -108,7 +108,7 @@ class ActiveRequest:
         expired: bool,
         retry_after_s: float | None,
     ) -> Outcome:
-        """How it ended."""
+        """Returns the outcome of the request, which ends now. For the parameters see Outcome."""
         thought = None
         if self.request.thinking and self.exit_reason is not None:
             thought = Thought(

@@ -1,8 +1,8 @@
-"""Admission: who enters the engine next, who waits for how long, and who is told to come back later.
+"""Admission: which request enters the engine next, how long the others wait, and which are turned away.
 
-The engine is handed no more than it can run, so that whoever waits does so here, where turns are fair and a place in
-the queue can be told. A full queue is shared by weight, too: whoever has the most in it gives way. Pure: what depends
-on the present time comes with each call.
+The engine gets no more requests than it can run. The others wait here, where turns are fair and a request's position is
+known. A full queue is also shared by weight: the tenant with the largest backlog gives way. Pure: what depends on the
+present time comes with each call.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from controller.serving.pace import Pace
 
 T = TypeVar("T")
 
-RETRY_S = 1.0  # nobody is told to come back sooner
+RETRY_S = 1.0  # least `retry_after_s`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionLimits:
-    """How many may run, and how many may wait for how long. None: no limit."""
+    """Limits on running requests, waiting requests and the expected wait. None: no limit."""
 
     slots: int | None = None  # requests in the engine
-    max_waiting: int | None = None
-    max_wait_s: float | None = None  # that a new request may expect
+    max_waiting: int | None = None  # requests in the queue
+    max_wait_s: float | None = None  # expected wait of a new request
 
     def __post_init__(self) -> None:
         if self.slots is not None and self.slots < 1:
@@ -37,7 +37,7 @@ class AdmissionLimits:
 
 
 class Overloaded(Exception):
-    """A request is turned away; the message says why. `retry_after_s`: when those now before it will have begun."""
+    """A request is turned away; the message says why. `retry_after_s`: the wait it would have had, at least RETRY_S."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
@@ -46,36 +46,36 @@ class Overloaded(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A place in the queue."""
+    """A request's position in the queue."""
 
     position: int  # 1: the next
-    eta_s: float  # until it begins
+    eta_s: float  # expected time until the request begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueState:
-    """What the queue shows of itself: one immutable value, replaced as the queue moves."""
+    """The queue's status: one immutable value, replaced as the queue moves."""
 
     running: int = 0
-    turns: tuple[tuple[str, Turn], ...] = ()  # by the requests' names, in their order
-    drain_s: float = 0.0  # until all of these have begun
+    turns: tuple[tuple[str, Turn], ...] = ()  # (request's name, turn), in queue order
+    drain_s: float = 0.0  # expected time until all waiting requests have begun
     turned_away: int = 0  # since the start
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """Number of waiting requests."""
         return len(self.turns)
 
     def turn(self, name: str) -> Turn | None:
-        """A request's place; None once it has begun."""
+        """Returns a request's turn; None: no request of this name waits."""
         return next((turn for other, turn in self.turns if other == name), None)
 
 
 class Admission(Generic[T]):
     """The queue before the engine, and its limits.
 
-    `ages`: of those that run in the engine, steps. `held_up`: those that it was handed and that wait for its memory;
-    they come before everybody here.
+    In the methods `ages` are the ages of the requests that run in the engine, in steps. `held_up` are requests that
+    were handed to the engine and wait for its memory; they come before all requests in this queue.
     """
 
     def __init__(self, limits: AdmissionLimits, pace: Pace) -> None:
@@ -96,9 +96,10 @@ class Admission(Generic[T]):
         fits: bool = True,
         patience_s: float | None = None,
     ) -> tuple[T, Overloaded] | None:
-        """Who gives way for a newcomer, taken out, and what it is to be told. Raises Overloaded: the newcomer itself.
+        """Takes out the request that gives way to a new one, if any, and returns it with the error to send to it.
 
-        `fits`: whether the engine has memory for it; `patience_s`: how long it would wait.
+        `fits`: whether the engine has memory for the new request; `patience_s`: the longest wait that the new request
+        accepts, None: any. Raises Overloaded if the new request itself is turned away.
         """
         limits, waiting = self._limits, len(self._queue)
         if not waiting and fits and self._slot_free(len(ages) + held_up):
@@ -126,25 +127,25 @@ class Admission(Generic[T]):
         return last, self._refusal(why, wait(held_up + place))
 
     def push(self, item: T, claim: Claim) -> None:
-        """Let a request wait for its turn."""
+        """Adds a request to the queue."""
         self._queue.push(item, claim)
 
     def next(self, running: int, fits: Callable[[T], bool] = lambda item: True) -> T | None:
-        """The request whose turn it is, taken out; None while none waits, or the engine is full or it does not fit."""
+        """Takes out and returns the next request; None: none waits, no slot is free, or the request does not fit."""
         if not len(self._queue) or not self._slot_free(running) or not fits(self._queue.head()):
             return None
         return self._queue.pop()
 
     def settle(self, claim: Claim, cost: float) -> None:
-        """A request that was taken out has ended, and has cost so many tokens."""
+        """Corrects the charge for a request from `next` that has ended and has cost `cost` tokens."""
         self._queue.settle(claim, cost)
 
     def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
-        """Take out all requests of this kind."""
+        """Takes out and returns all `unwanted` requests."""
         return self._queue.remove(unwanted)
 
     def state(self, ages: Sequence[int], name: Callable[[T], str], held_up: Sequence[T] = ()) -> QueueState:
-        """What is to be shown."""
+        """Returns the queue's status now; `name` gives a request's name."""
         wait = self._wait(ages)
         turns = tuple(
             (name(item), Turn(position=place, eta_s=wait(place)))
@@ -161,7 +162,7 @@ class Admission(Generic[T]):
         return self._limits.slots is None or running < self._limits.slots
 
     def _wait(self, ages: Sequence[int]) -> Callable[[int], float]:
-        """How long it takes until one at a place in the queue begins, s."""
+        """Returns a function from a position in the queue to the expected time until that request begins, s."""
         first_s, each_s = self._pace.room_s(ages)
         return lambda place: first_s + (place - 1) * each_s
 

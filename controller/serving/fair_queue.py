@@ -1,10 +1,10 @@
 """A queue that is fair between tenants, by weight, and keeps each tenant's own priorities.
 
 Start-time fair queuing (Goyal, Vin and Cheng, 1996), pure: a tenant's next request starts at S = max(F, v), where F is
-the virtual time at which its last one ends and v the present one; the smallest S is served, v becomes S, and F becomes
-S + cost/weight. So over any busy stretch tenants get tokens in proportion to their weights, however long their queues
-are, and none is starved. What a request has cost is known when it has ended: F is put right then. Priorities order a
-tenant's own requests only: nobody gains on others by calling all urgent.
+the virtual time at which the tenant's last request ends and v the present virtual time; the smallest S is served, v
+becomes S, and F becomes S + cost/weight. So over any busy period tenants get tokens in proportion to their weights,
+however long their queues are, and none is starved. A request's true cost is known when it has ended: F is corrected
+then. Priorities order only a tenant's own requests, so no tenant gains on others by declaring all requests urgent.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Whose a request is, and what it asks of the others."""
+    """A request's tenant, its rank among the tenant's requests, and its expected cost."""
 
     tenant: str = ""
-    weight: float = 1.0  # the tenant's share against that of others
+    weight: float = 1.0  # the tenant's share relative to other tenants
     priority: int = 0  # among the tenant's own requests: lower is earlier
-    length: float = 0.0  # predicted, tokens: of the tenant's equally urgent requests the shortest is first
-    cost: float = 1.0  # tokens that it may take
+    length: float = 0.0  # predicted, tokens: among the tenant's requests of one priority the shortest is first
+    cost: float = 1.0  # expected tokens, charged when the request's turn comes
 
     def __post_init__(self) -> None:
         for name in ("weight", "cost"):
@@ -51,25 +51,25 @@ class _Place(Generic[T]):
 @dataclass(slots=True)
 class _Tenant(Generic[T]):
     ends: float = 0.0  # F
-    unsettled: int = 0  # requests taken out, of which it isn't known yet what they cost
+    unsettled: int = 0  # requests taken out whose true cost is not known yet
     waiting: list[_Place[T]] = field(default_factory=list)  # by rank
 
     def starts(self, virtual: float) -> float:
         return max(self.ends, virtual)
 
     def all_starts(self, virtual: float) -> list[float]:
-        """S of each that waits, and of one behind them: v never overtakes the S of a tenant that waits."""
+        """Returns S of each waiting request and of one more behind them; v never overtakes a waiting tenant's S."""
         costs = (place.claim.cost / place.claim.weight for place in self.waiting)
         return list(accumulate(costs, initial=self.starts(virtual)))
 
     @property
     def backlog(self) -> float:
-        """How many wait, by weight."""
+        """The number of waiting requests, each divided by its weight."""
         return math.fsum(1.0 / place.claim.weight for place in self.waiting)
 
 
 class FairQueue(Generic[T]):
-    """Items of many tenants; `pop` gives the one whose turn it is."""
+    """Items of many tenants; `pop` returns the next item."""
 
     def __init__(self) -> None:
         self._tenants: dict[str, _Tenant[T]] = {}
@@ -80,16 +80,16 @@ class FairQueue(Generic[T]):
         return sum(len(tenant.waiting) for tenant in self._tenants.values())
 
     def push(self, item: T, claim: Claim) -> None:
-        """Add an item behind those of its tenant that are as urgent."""
+        """Adds an item behind its tenant's items of the same priority and length."""
         tenant = self._tenants.setdefault(claim.tenant, _Tenant())
         insort(tenant.waiting, _Place(claim, next(self._numbers), item), key=lambda place: place.rank)
 
     def head(self) -> T:
-        """The item whose turn it is. Raises IndexError where none waits."""
+        """Returns the next item. Raises IndexError if none waits."""
         return self._next().waiting[0].item
 
     def pop(self) -> T:
-        """Take out the item whose turn it is, and charge its tenant; `settle` is to follow. Raises IndexError."""
+        """Takes out the next item and charges its tenant; `settle` must follow. Raises IndexError if none waits."""
         tenant = self._next()
         place = tenant.waiting.pop(0)
         self._virtual = tenant.starts(self._virtual)
@@ -99,14 +99,14 @@ class FairQueue(Generic[T]):
         return place.item
 
     def settle(self, claim: Claim, cost: float) -> None:
-        """An item that was taken out with this claim has cost so much: its tenant owes the rest, or gets it back."""
+        """Charges or refunds the tenant the difference between `cost`, an ended item's true cost, and its claim's."""
         tenant = self._tenants[claim.tenant]
         tenant.unsettled -= 1
         tenant.ends += (cost - claim.cost) / claim.weight
         self._clean()
 
     def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
-        """Take out all items of this kind; nobody is charged for them."""
+        """Takes out and returns all `unwanted` items; no tenant is charged for them."""
         out: list[T] = []
         for tenant in self._tenants.values():
             out += [place.item for place in tenant.waiting if unwanted(place.item)]
@@ -114,12 +114,12 @@ class FairQueue(Generic[T]):
         return out
 
     def order(self) -> list[T]:
-        """All items in the order in which they would be taken out if nothing came between."""
+        """Returns all items in the order in which `pop` would take them out if no other item came."""
         lines = (self._line(tenant) for tenant in self._tenants.values())
         return [place.item for _, _, place in heapq.merge(*lines, key=lambda line: line[:2])]
 
     def ahead(self, claim: Claim) -> int:
-        """How many would be taken out before a newcomer, if nothing came between."""
+        """Returns the number of items that `pop` would take out before a new one, if no other item came."""
         own: _Tenant[T] = self._tenants.get(claim.tenant, _Tenant())
         before = bisect_right(own.waiting, (claim.priority, claim.length, math.inf), key=lambda place: place.rank)
         start = own.all_starts(self._virtual)[before]
@@ -129,10 +129,10 @@ class FairQueue(Generic[T]):
         )
 
     def giving_way(self, claim: Claim) -> T | None:
-        """The item that is to make room for a newcomer: the last of the tenant with the most that wait, by weight.
+        """Returns the item that gives way to a new one: the last item of the tenant with the largest backlog.
 
-        Where the newcomer's tenant would have as many it is the last of that one's own, if it is less urgent. None: it
-        is the newcomer that gives way.
+        If the new item would give its own tenant the largest backlog or an equal one, that tenant's last item gives
+        way, provided that its priority is lower than the new item's. None: the new item gives way.
         """
         own: _Tenant[T] = self._tenants.get(claim.tenant, _Tenant())
         most = max(self._tenants.values(), key=lambda tenant: tenant.backlog, default=own)
@@ -142,7 +142,7 @@ class FairQueue(Generic[T]):
         return most.waiting[-1].item
 
     def tenant(self, item: T) -> str:
-        """Whose an item that waits is."""
+        """Returns the tenant of a waiting item."""
         return next(name for name, each in self._tenants.items() if any(place.item is item for place in each.waiting))
 
     def _next(self) -> _Tenant[T]:
@@ -156,7 +156,7 @@ class FairQueue(Generic[T]):
         return ((start, place.number, place) for start, place in zip(starts, tenant.waiting, strict=False))
 
     def _clean(self) -> None:
-        """Forget whoever waits for nothing and owes nothing: it is as good as unknown."""
+        """Forgets tenants with no waiting or unsettled items and F ≤ v, which are treated like unknown ones."""
         self._tenants = {
             name: each
             for name, each in self._tenants.items()

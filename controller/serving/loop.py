@@ -1,7 +1,8 @@
-"""The serving loop: the one place where policy meets engine.
+"""The serving loop: the one place that applies a policy to the engine.
 
-A tick is one engine step and what follows from it: tokens grow thoughts and answers; a transition point of a thought
-forks a probe; a probe confident enough closes its thought; a thought at its budget is closed on the spot.
+A tick is one engine step and the decisions that follow from it: the loop adds the tokens to thoughts and answers, forks
+a probe at a transition point of a thought, closes a thought whose probe is confident enough, and immediately closes a
+thought that has reached its budget.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ from models.tokenizer import Decoder
 
 log = logging.getLogger(__name__)
 
-SHOW_S = 0.1  # between two pictures of a queue that moves …
-REFRESH_S = 1.0  # … and of one that does not
-ENDED = 256  # of the last requests that ended the view tells
+SHOW_S = 0.1  # between two updates of the queue's status while the queue moves …
+REFRESH_S = 1.0  # … and while it does not
+ENDED = 256  # recently ended requests that the status keeps
 
 
 class ServingLoop:
@@ -60,9 +61,9 @@ class ServingLoop:
         stop_tokens: frozenset[int],
         clock: Callable[[], float],
         score: Score | None = None,  # None: the thinking format's
-        observer: LoadObserver | None = None,
-        admission: AdmissionLimits | None = None,  # None: everything goes to the engine at once
-        loops: LoopDetection | None = None,  # None: thoughts may go round in circles
+        observer: LoadObserver | None = None,  # None: the load is not reported
+        admission: AdmissionLimits | None = None,  # None: no limits
+        loops: LoopDetection | None = None,  # None: looping thoughts are not closed
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
@@ -70,8 +71,8 @@ class ServingLoop:
         self._stop_tokens = stop_tokens
         self._clock = clock
         self._ids = count(1)
-        self._requests: dict[RequestId, ActiveRequest] = {}  # that wait or run
-        self._running: dict[SequenceId, ActiveRequest] = {}  # that the engine has
+        self._requests: dict[RequestId, ActiveRequest] = {}  # all requests that wait or run
+        self._running: dict[SequenceId, ActiveRequest] = {}  # the requests that the engine has
         self._pace = Pace()
         self._thoughts = ThoughtControl(
             engine=engine,
@@ -88,17 +89,17 @@ class ServingLoop:
         self._load = engine.load()
         self._queue_moved = False
         self._shown_s = -math.inf
-        self._soonest_s = math.inf  # the first deadline of those that wait, or one before it
+        self._soonest_s = math.inf  # no later than the first deadline of the waiting requests
         self._steps = 0  # of the engine
-        self._ticked_s: float | None = None  # when the last step began, if there was work since
+        self._ticked_s: float | None = None  # when the last step began; None: the engine has been idle since
         self._arrived = self._finished = 0
         self._ended: deque[EndedRequest] = deque(maxlen=ENDED)
         self._observer = observer
-        self._pure_step: tuple[float, int, float] | None = None  # when a pure decode step began, batch and context
+        self._pure_step: tuple[float, int, float] | None = None  # the last step's, see _pure_decode_step
 
     @property
     def observed(self) -> bool:
-        """Whether somebody wants to hear of time that passes, even while nothing runs."""
+        """Whether there is an observer, for which `idle` must be called while nothing runs."""
         return self._observer is not None
 
     @property
@@ -108,26 +109,26 @@ class ServingLoop:
 
     @property
     def queue(self) -> QueueState:
-        """Who waits, and for how long. From any thread."""
+        """The queue's status at its last update. May be read from any thread."""
         return self._queue
 
     @property
     def load(self) -> EngineLoad:
-        """What the engine held when the queue moved last. From any thread."""
+        """The engine's load at the last update of the queue's status. May be read from any thread."""
         return self._load
 
     @property
     def room(self) -> int:
-        """The most tokens that a prompt and its reply may have together."""
+        """The largest number of tokens that a prompt and its reply may have together."""
         return self._engine.max_tokens - self._thoughts.probe_room - len(self._thinking.landing)
 
     def room_for(self, landing: Sequence[int] | None) -> int:
-        """The same where a thought is closed with these tokens; None: with the thinking format's."""
+        """Returns `room` for a request whose thought is cut with `landing`; None: the thinking format's."""
         own = self._thinking.landing
         return self.room - max(0, len(own if landing is None else landing) - len(own))
 
     def status(self) -> LoopStatus:
-        """What runs and what has ended lately."""
+        """Returns the requests that wait, run or have ended recently, and the load."""
         now, load, queue = self._clock(), self._engine.load(), self._queue
         return LoopStatus(
             at_s=now,
@@ -141,10 +142,10 @@ class ServingLoop:
         )
 
     def submit(self, request: ReasoningRequest, sink: Sink, observe: ProbeObserver | None = None) -> RequestId:
-        """Queue a request; its deltas and, last, its outcome go to `sink`, the probes of its thought to `observe`.
+        """Queues a request. `sink` receives its deltas and, last, its outcome; `observe` receives its trial answers.
 
-        Raises CapacityError if it can never fit, Overloaded if it is to come back later. One of another tenant's that
-        waits may have to give way for it: its outcome is an error that says when it may come back.
+        Raises CapacityError if the request can never fit, Overloaded if it is turned away. In a full queue a waiting
+        request may have to give way: its outcome is an error that says when it may be sent again.
         """
         landing = self._thinking.landing if request.landing is None else request.landing
         tokens = len(request.prompt) + request.max_tokens
@@ -155,13 +156,13 @@ class ServingLoop:
                 f"together {tokens}, must be at most {room}"
             )
         if self._observer is not None:
-            self._observer.arrived(request.difficulty)  # one that is turned away, too, is load
+            self._observer.arrived(request.difficulty)  # a request that is turned away is load too
         self._arrived += 1
         now = self._clock()
         cells = tokens + (self._thoughts.probe_room + len(landing) if request.thinking else 0)
         expected = min(request.max_tokens, self._pace.rows or request.max_tokens)
         claim = replace(request.claim, cost=len(request.prompt) + expected)
-        self._admit(now)  # for there may be room since the last step
+        self._admit(now)  # the last step may have made room
         self._make_way(claim, cells, request.ttft_s)
         answer_room = min(self._thinking.format.answer_reserve, request.max_tokens // 2)
         active = ActiveRequest(
@@ -186,7 +187,7 @@ class ServingLoop:
         return active.id
 
     def turned_away(self) -> None:
-        """A request has come that was turned away before it was read: load, too."""
+        """Counts a request that was turned away before it was read: it is load too."""
         if self._observer is not None:
             self._observer.arrived(None)
         self._arrived += 1
@@ -194,13 +195,13 @@ class ServingLoop:
         self._queue_moved = True
 
     def cancel(self, request: RequestId) -> None:
-        """Forget a request and free its memory at once; nothing more reaches its sink."""
+        """Drops a request and frees its memory at once; its sink receives nothing more."""
         active = self._requests.get(request)
         if active is not None:
             self._drop(active)
 
     def end_thought(self, request: RequestId) -> bool:
-        """Have a request's thought closed as soon as may be; False where there is none that goes on."""
+        """Has a request's thought closed as soon as possible; returns False if it has no running thought."""
         active = self._requests.get(request)
         if active is None or not active.thinking or active.exit_reason is not None:
             return False
@@ -208,17 +209,17 @@ class ServingLoop:
         return True
 
     def fail_running(self, error: str) -> None:
-        """End every request that the engine has with an error: it has failed under them. Those that wait, wait on."""
+        """Ends every request that the engine has with an error: the engine has failed. Queued requests stay queued."""
         for active in list(self._running.values()):
             self._fail(active, error)
 
     def fail_all(self, error: str) -> None:
-        """End every request with an error."""
+        """Ends every request with an error."""
         for active in list(self._requests.values()):
             self._fail(active, error)
 
     def tick(self) -> None:
-        """One engine step, and every decision that follows from it. One request's failure is its own."""
+        """Runs one engine step and makes the decisions that follow. A failure in one request ends only that request."""
         now = self._clock()
         if self._observer is not None:
             self._notify_observer(self._observer, now)
@@ -244,14 +245,14 @@ class ServingLoop:
         self._show_queue(now)
 
     def idle(self) -> None:
-        """Nothing runs, but time has passed."""
+        """Tells the observer that time has passed while nothing ran."""
         if self._observer is not None:
             self._observer.tick(self._clock(), len(self._requests))
 
-    # --- who is served ----------------------------------------------------------------------------------------------
+    # --- admission --------------------------------------------------------------------------------------------------
 
     def _make_way(self, claim: Claim, cells: int, patience_s: float | None) -> None:
-        """Raises Overloaded where a newcomer cannot be borne; in a full queue another may have to end for it."""
+        """Raises Overloaded if a new request must be turned away; in a full queue, may end a waiting one instead."""
         ages, held_up = self._in_engine()
         self._queue_moved = True
         way = self._admission.check(claim, ages, held_up=len(held_up), fits=self._fits(cells), patience_s=patience_s)
@@ -260,7 +261,7 @@ class ServingLoop:
             self._end(active, FinishReason.ERROR, str(refusal), retry_after_s=refusal.retry_after_s)
 
     def _admit(self, now: float) -> None:
-        """Hand the engine whoever's turn it is, as long as it has room."""
+        """Hands queued requests to the engine in turn, as long as it has room."""
         while (active := self._admission.next(len(self._running), lambda head: self._fits(head.cells))) is not None:
             self._queue_moved = True
             active.begun, active.begun_step = True, self._steps
@@ -271,17 +272,17 @@ class ServingLoop:
                 self._fail(active, f"{type(error).__name__}: {error}")
 
     def _fits(self, cells: int) -> bool:
-        """Whether the engine can start one of so many tokens, or has none before it to start.
+        """Whether the engine has room to start a request of `cells` cells now, or has no request waiting in it.
 
-        An engine that takes memory as a sequence grows starts more than what they may all need: so one may always wait
-        there, lest memory lie idle.
+        An engine that allocates memory as sequences grow can start more requests than could all reach their full
+        length. So one request may always wait in the engine, so that no memory lies idle.
         """
         load = self._engine.load()
         due = sum(active.cells for active in self._running.values() if active.started_s is None)
         return not load.waiting or load.cells_reserved + due + cells <= load.cells_total
 
     def _in_engine(self) -> tuple[list[int], list[ActiveRequest]]:
-        """The ages of those that run, steps, and those that the engine was handed but could not start in a step."""
+        """Returns the running requests' ages, in steps, and the held-up ones: those not started within one step."""
         held_up = [
             active for active in self._running.values() if active.started_s is None and active.begun_step < self._steps
         ]
@@ -295,7 +296,7 @@ class ServingLoop:
         if request.thinking:
             self._thoughts.apply_limits(active)
             why = self._thoughts.close_reason(active, now)
-            if why is not None:  # no thought at all: the prompt closes it
+            if why is not None:  # no thought at all: the landing closes it in the prompt
                 active.exit_reason = why
                 landing = active.landing
                 active.prompt_tokens += len(landing)
@@ -313,7 +314,7 @@ class ServingLoop:
         self._thoughts.show_landing(active, landing)
 
     def _expire(self, now: float) -> None:
-        """End those whose deadline has passed while they waited: nobody reads what they would say."""
+        """Ends requests whose deadline has passed while they waited: no client would read their replies."""
         if now < self._soonest_s:
             return
         waiting = [active for active in self._requests.values() if active.started_s is None]
@@ -334,7 +335,7 @@ class ServingLoop:
             self._load = self._engine.load()
 
     def _drop(self, active: ActiveRequest) -> None:
-        """Drop a request, wherever it is."""
+        """Removes a request from the queue or the engine."""
         del self._requests[active.id]
         self._queue_moved = True
         if active.begun:
@@ -348,27 +349,27 @@ class ServingLoop:
 
     def _on_idle(self) -> None:
         if not self._running:
-            self._pure_step = self._ticked_s = None  # until the next request comes nothing is decoded
+            self._pure_step = self._ticked_s = None  # nothing is decoded until the next request
         if not self._requests:
             self._queue = replace(self._queue, running=0, turns=(), drain_s=0.0)
             self._load = self._engine.load()
 
-    # --- what a step brings -----------------------------------------------------------------------------------------
+    # --- events of a step -------------------------------------------------------------------------------------------
 
     def _notify_observer(self, observer: LoadObserver, now: float) -> None:
-        """Tell of the last step, from its beginning to this one's: what a token takes, the loop's own work included."""
+        """Reports the tick and the last step if it only decoded; the step's time includes the loop's own work."""
         if self._pure_step is not None:
             began, batch, context = self._pure_step
             observer.stepped(batch, context, now - began)
         observer.tick(now, len(self._requests))
 
     def _pure_decode_step(self, events: list[Event], now: float) -> tuple[float, int, float] | None:
-        """Of a step that decoded one token for each running sequence and did nothing else; None for any other."""
+        """Returns start, batch and mean context of a step that only decoded one token a sequence; None: any other."""
         batch, context = 0, 0
         for active in self._running.values():
             if active.started_s is not None:
                 if active.probe is not None or not active.tokens:
-                    return None  # its last chunk of prefill comes with its first token
+                    return None  # the sequence's first token comes in the same step as its last chunk of prefill
                 batch += 1
                 context += active.prompt_tokens + active.tokens
         if not batch or len(events) != batch or not all(map(_is_one_token, events)):
@@ -376,13 +377,13 @@ class ServingLoop:
         return now, batch, context / batch
 
     def _broken(self, sequence: SequenceId, error: Exception) -> None:
-        """What was done for one sequence has failed: its request fails, and nobody else's."""
+        """Fails the request of one sequence, for which handling the step raised `error`; the others go on."""
         log.exception("sequence %d failed", sequence)
         if sequence in self._running:
             self._fail(self._running[sequence], f"{type(error).__name__}: {error}")
 
     def _on_event(self, event: Event, now: float) -> None:
-        """What an event brings."""
+        """Handles one event of the step."""
         active = self._running.get(event.sequence)
         if active is None:
             return  # ended by an earlier event of this step
@@ -416,13 +417,13 @@ class ServingLoop:
                 say(token)
             if active.reply.stopped:
                 if event.forced:
-                    active.probe_rows += len(tokens) - place  # of its answer that was kept: a probe has decoded them
+                    active.probe_rows += len(tokens) - place  # a probe decoded them; no part of the reply
                 self._end(active, FinishReason.STOP)
                 return
             if active.reply.answered and not active.armed:
                 self._thoughts.arm(active, event.sequence)
 
-    # --- how it ends ------------------------------------------------------------------------------------------------
+    # --- end of a request -------------------------------------------------------------------------------------------
 
     def _fail(self, active: ActiveRequest, error: str) -> None:
         if active.id in self._requests:

@@ -1,4 +1,4 @@
-"""What serving takes now: s a step, steps a request, tokens an answer; so how long an answer or a queue takes."""
+"""The pace of serving: seconds per step, steps per request, tokens per answer; predicts answer and queue times."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections import deque
 from collections.abc import Sequence
 
 STEP_GAIN = 0.1  # of a moving mean, per step
-REQUEST_GAIN = 0.15  # per request; the first few count alike
-LENGTHS = 64  # of the last requests that ended, to tell from an age what is left
-FIRST_STEP_S = 0.02  # a guess, until a step has been timed
-FIRST_LENGTH = 512  # steps at most, the same until a request has ended
+REQUEST_GAIN = 0.15  # per request; the first few requests count equally
+LENGTHS = 64  # number of recent requests whose lengths are kept, to predict the steps left from an age
+FIRST_STEP_S = 0.02  # assumed until a step has been timed
+FIRST_LENGTH = 512  # steps; assumed at most until a request has ended
 
 
 class Pace:
-    """Moving means of what was measured last. Pure; None: nothing was yet.
+    """Moving means of recent measurements. Pure; None: nothing measured yet.
 
-    A request's time is counted in steps, which thoughts decide, times the time of a step, which the machine and the
-    number that run decide: so a machine that slows down is known long before the next request has ended.
+    A request's time is its number of steps, which depends on its thought, times the time of a step, which depends on
+    the machine and the batch: so a slower machine shows long before the next request has ended.
     """
 
     def __init__(self) -> None:
@@ -26,21 +26,21 @@ class Pace:
         self.steps: float | None = None  # from a request's start to its end
         self.rows: float | None = None  # decoded for a request
         self.answer_tokens: float | None = None
-        self._most: float | None = None  # steps that a request may take
+        self._most: float | None = None  # mean of the most steps that a request may take
         self._ended = 0
-        self._last: deque[int] = deque(maxlen=LENGTHS)  # steps of those that ended last …
+        self._last: deque[int] = deque(maxlen=LENGTHS)  # steps of the last requests that ended …
         self._lengths: list[int] = []  # … and sorted
 
     def stepped(self, seconds: float) -> None:
-        """A step of the engine, with all that belongs to it."""
+        """Takes the time of one engine step with the loop's work around it."""
         self.step_s = _moved(self.step_s, seconds, STEP_GAIN)
 
     def began(self, most_steps: int) -> None:
-        """A request's turn has come; so long it may take."""
+        """A request has been handed to the engine; it takes at most `most_steps` steps."""
         self._most = _moved(self._most, float(most_steps), REQUEST_GAIN)
 
     def finished(self, *, steps: int, rows: int, answer_tokens: int) -> None:
-        """A request has ended by itself."""
+        """A request has ended without an error."""
         self._ended += 1
         gain = max(REQUEST_GAIN, 1.0 / self._ended)
         self.steps = _moved(self.steps, float(steps), gain)
@@ -50,15 +50,15 @@ class Pace:
         self._lengths = sorted(self._last)
 
     def answer_s(self, most_tokens: int) -> float:
-        """What an answer will take, at least a step and at most `most_tokens`."""
+        """Returns the expected time of an answer: one step, and one for each expected token, at most `most_tokens`."""
         tokens = most_tokens if self.answer_tokens is None else min(self.answer_tokens, most_tokens)
         return (1.0 + tokens) * (self.step_s or 0.0)
 
     def request_steps(self, ages: Sequence[int]) -> float:
-        """S, the steps that a request takes, told from those that have ended and from the ages of those that run.
+        """Returns S, the expected steps of a request, from the ended requests and the `ages` of the running ones.
 
-        The first to end are the shortest. So until twice as many have ended as run, those that run count too, ever
-        less, with the length to be expected at their age. S is at least their mean age.
+        The first requests to end are the shortest. So until twice as many have ended as are running, the running ones
+        count too, with falling weight and with the length expected at their age. S is at least their mean age.
         """
         if not ages:
             return self._length(0) if self.steps is None else self.steps
@@ -67,10 +67,10 @@ class Pace:
         return max(known / (self._ended + share * len(ages)), math.fsum(ages) / len(ages))
 
     def room_s(self, ages: Sequence[int]) -> tuple[float, float]:
-        """How long until one of those that run makes room, and how long from then on between one and the next.
+        """Returns the expected times until a running request first makes room, and between one such end and the next.
 
-        By Little's law n requests that take S each leave at a rate of n/S; the first leaves when what is left of those
-        that run has passed, which matters where few do. `ages`: steps that each has run.
+        By Little's law n requests that take S steps each leave at a rate of n/S per step. The first end is expected
+        after the mean steps left divided by n, which matters if few run. `ages`: steps that each request has run.
         """
         running, step_s = max(len(ages), 1), self.step_s or FIRST_STEP_S
         left = [self._length(age) - age for age in ages or (0,)]
@@ -78,9 +78,9 @@ class Pace:
         return first * step_s, self.request_steps(ages) / running * step_s
 
     def _length(self, age: int) -> float:
-        """Steps to be expected in all of a request that has run for `age`: as those had that were longer.
+        """Returns the expected total steps of a request that has run for `age` steps: the mean recent length above it.
 
-        One that is longer than any, or than nothing, since none has ended, is taken to be in the middle.
+        A request older than every recent one, or any request while none has ended, counts as half done.
         """
         longer = self._lengths[bisect_right(self._lengths, age) :]
         if longer:

@@ -1,4 +1,4 @@
-"""Thoughts that go round in circles: a block of tokens, repeated word for word at the end."""
+"""Detects loops in thoughts: a block of tokens repeated exactly at the end."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopDetection:
-    """When a thought counts as going round in circles."""
+    """When a thought counts as a loop."""
 
-    times: int = 4  # that the block stands at the end, one after the other …
-    least: int = 192  # … in so many tokens altogether, so that a list of zeros is no loop
-    window: int = 1024  # tokens that are looked at; a block is at most window / times long
-    every: int = 32  # tokens between two looks
+    times: int = 4  # consecutive occurrences of the block at the end …
+    least: int = 192  # … that are at least this many tokens long together, so that a list of zeros is no loop
+    window: int = 1024  # last tokens that are searched; a block is at most window / times long
+    every: int = 32  # tokens between two searches
 
     def __post_init__(self) -> None:
         for name, least in (("times", 2), ("least", 2), ("every", 1), ("window", self.least)):
@@ -21,14 +21,14 @@ class LoopDetection:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}")
 
     def due(self, tokens: int) -> bool:
-        """Whether a thought of this length is to be looked at."""
+        """Whether a thought of `tokens` tokens is to be searched now."""
         return tokens >= self.least and tokens % self.every == 0
 
     def found(self, thought: Sequence[int]) -> bool:
-        """Whether the thought's end is a loop; in time linear in the window.
+        """Whether the thought's end is a loop; takes time linear in the window.
 
-        The border table of Knuth, Morris and Pratt, over the end read backwards: its first n tokens have period
-        n − border[n], and repeat a block `times` times if that goes into n so often.
+        Computes the border table of Knuth, Morris and Pratt over the end read backwards: its first n tokens have period
+        n − border[n], and repeat a block `times` times if the period fits into n at least `times` times.
         """
         end = thought[-self.window :][::-1]
         border = [0] * (len(end) + 1)

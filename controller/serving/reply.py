@@ -1,4 +1,4 @@
-"""One request's reply as text: tokens in; reasoning and answer out, in pieces fit for streaming."""
+"""One request's reply as text: takes tokens, emits reasoning and answer in pieces fit for streaming."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ class Reply:
     """Splits a stream of tokens at the closing marker and decodes it.
 
     White space around the thought and before the answer belongs to the markers and is dropped. The answer ends before
-    the first occurrence of a stop string; text that may be the beginning of one is held back until it is decided. What
-    is recited is not the model's own, so no stop string counts there: it would end an answer that is yet to come.
+    the first occurrence of a stop string; text that may be the beginning of a stop string is held back until this is
+    decided. Recited tokens are not the model's own, so no stop string counts in them: it would end the answer before it
+    begins.
     """
 
     def __init__(
@@ -46,19 +47,19 @@ class Reply:
         self._begun = False  # the channel has a visible character
 
     def close_thought(self) -> None:
-        """The closing marker has come: what follows is the answer."""
-        self._held = ""  # only white space is ever held of a thought
+        """Ends the thought at the closing marker: the tokens that follow are the answer."""
+        self._held = ""  # of a thought only white space is ever held back
         self._stream = self._decoder()
         self.channel, self._begun = Channel.CONTENT, False
 
     def recite(self, *tokens: int) -> None:
-        """Add words that the thinking format has before an answer."""
+        """Adds the thinking format's own tokens before an answer; stop strings do not count in them."""
         stop, self._stop = self._stop, ()
         self.push(*tokens)
         self._stop = stop
 
     def push(self, *tokens: int) -> None:
-        """Add tokens of the reply (no markers, no end-of-sequence tokens)."""
+        """Adds tokens of the reply (no markers, no end-of-sequence tokens)."""
         if self.stopped:
             return
         text = "".join(map(self._stream.push, tokens))
@@ -74,7 +75,7 @@ class Reply:
             self._release(len(self._held.rstrip()))
             return
         self.answered = True
-        # the stop string complete first counts, wherever tokens end; of two complete at once, the longer
+        # the stop string that is complete first counts, wherever tokens end; of two complete at once, the longer one
         found = [(at + len(stop), at) for stop in self._stop if (at := self._held.find(stop)) >= 0]
         if found:
             self.stopped = True
@@ -84,7 +85,7 @@ class Reply:
             self._release(len(self._held) - _overlap(self._held, self._stop))
 
     def finish(self) -> None:
-        """The reply has ended: what was held back is released, a half character as U+FFFD.
+        """Ends the reply and releases the text held back; an incomplete character becomes U+FFFD.
 
         So even an answer that was cut before its first visible character is not empty.
         """
@@ -99,7 +100,7 @@ class Reply:
 
 
 def _overlap(text: str, stops: Iterable[str]) -> int:
-    """The length of the longest end of `text` with which a stop string may begin."""
+    """Returns the length of the longest end of `text` that is the beginning of a stop string."""
     longest = 0
     for stop in stops:
         for length in range(min(len(stop) - 1, len(text)), longest, -1):

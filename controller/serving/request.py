@@ -1,4 +1,4 @@
-"""What the serving loop takes and gives: a request, the probes of its thought, and how it ended."""
+"""The serving loop's inputs and outputs: a request, the trial answers of its thought, and its outcome."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ RequestId = NewType("RequestId", int)
 class ExitReason(StrEnum):
     """Why a thought ended."""
 
-    NATURAL = "natural"  # the model closed it
+    NATURAL = "natural"  # the model closed the thought
     CONFIDENCE = "confidence"  # a probe's confidence reached the threshold
     CONSISTENCY = "consistency"  # probes in a row gave the same answer
     MARGIN = "margin"  # the closing marker was nearly the likeliest token
-    BUDGET = "budget"  # its token budget was spent
-    LOOP = "loop"  # it went round in circles
-    DEADLINE = "deadline"  # what was left of the request's time went to the answer
-    REQUESTED = "requested"  # somebody asked for the answer now
+    BUDGET = "budget"  # the thought's token budget was spent
+    LOOP = "loop"  # the thought repeated itself
+    DEADLINE = "deadline"  # the time left until the request's deadline was needed for the answer
+    REQUESTED = "requested"  # a call to `end_thought` asked for the answer now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningRequest:
     """One chat turn to answer. `max_tokens` bounds thought and answer together.
 
-    The prompt ends inside an open thought if `thinking`, else behind an empty or absent one.
+    The prompt ends inside an open thought if `thinking`, else after an empty thought or without one.
     """
 
     prompt: tuple[int, ...]
@@ -39,67 +39,67 @@ class ReasoningRequest:
     thinking: bool = True
     sampling: Sampling = Sampling()
     stop: tuple[str, ...] = ()
-    budget: int | None = None  # the client's own thinking budget, tokens; replaces the policy's
-    max_budget: int | None = None  # whoever's budget it is, it is at most this
-    early_exit: bool = True  # False: the client wants its thoughts unprobed
-    difficulty: str | None = None
-    landing: tuple[int, ...] | None = None  # what closes the thought where it is cut; None: the thinking format's
-    deadline_s: float | None = None  # after it was submitted; the thought is cut in time for the answer
-    ttft_s: float | None = None  # the longest wait that the client would bear
-    name: str = ""  # the client's, for whoever looks at the queue
-    claim: Claim = field(default_factory=Claim)  # on a turn
+    budget: int | None = None  # the client's own thinking budget, tokens, in place of the policy's; None: the policy's
+    max_budget: int | None = None  # upper bound of the budget, the client's or the policy's; None: no bound
+    early_exit: bool = True  # False: the client wants its thought unprobed
+    difficulty: str | None = None  # difficulty class; None: unknown
+    landing: tuple[int, ...] | None = None  # tokens that close the thought if it is cut; None: the thinking format's
+    deadline_s: float | None = None  # since submission; the thought is cut in time for the answer; None: no deadline
+    ttft_s: float | None = None  # longest expected wait in the queue that the client accepts; None: any
+    name: str = ""  # identifies the request in the queue's status
+    claim: Claim = field(default_factory=Claim)  # for the fair queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A trial answer on a running thought, for whoever watches."""
+    """A trial answer on a running thought, for a ProbeObserver."""
 
-    thought_tokens: int  # that the trial answer continues
+    thought_tokens: int  # length of the thought at the fork of the probe
     beyond: int  # tokens that the thought has decoded beside the probe
     answer: str
     confidence: float
-    joint: float  # probability of the answer as a whole, whatever the confidence in force
+    joint: float  # probability of the answer as a whole, whichever score the confidence uses
     log_probs: tuple[float, ...]  # of the answer's tokens
-    gave_up: bool  # ended early, since the threshold was out of reach
-    rows: int  # token rows it cost
+    gave_up: bool  # the probe ended early because the threshold was out of reach
+    rows: int  # token rows that the probe cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thought:
-    """How a thought went, and its price.
+    """How a thought ended, and its cost.
 
-    Token rows decoded for a reply in all: its completion tokens, `withdrawn_tokens` and `probe_rows`.
+    The token rows decoded for a reply are its completion tokens plus `withdrawn_tokens` plus `probe_rows`.
     """
 
     exit_reason: ExitReason
-    threshold: float | None  # in force when it ended
-    budget: int | None  # in force when it ended, tokens
-    confidence: float | None  # of the last trial answer
-    ids: tuple[int, ...]  # the thought itself; what was forced to close it is no part of it
+    threshold: float | None  # in force when the thought ended; None: none was
+    budget: int | None  # in force when the thought ended, tokens; None: none was
+    confidence: float | None  # of the last trial answer; None: there was none
+    ids: tuple[int, ...]  # the thought's tokens, without those that were forced to close it
     withdrawn_tokens: int  # decoded beside a probe that was then adopted
     probes: int
-    probe_rows: int  # suffixes and trial answers, less what of an adopted one is part of the reply
+    probe_rows: int  # suffixes and trial answers, less the part of an adopted one that belongs to the reply
 
     @property
     def tokens(self) -> int:
-        """How long the thought is."""
+        """Length of the thought."""
         return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a request ended."""
+    """How a request ended. Times start at its submission."""
 
     finish_reason: FinishReason
-    prompt_tokens: int  # prefilled: with what opened or closed the thought on the model's behalf
+    prompt_tokens: int  # prefilled tokens, with those that opened or closed the thought in the model's place
     completion_tokens: int  # all tokens of the reply: thought, markers, answer
-    thought: Thought | None  # None: thinking was off
-    queue_s: float  # until its prefill began
+    thought: Thought | None  # None: thinking was off, or the thought did not end
+    queue_s: float  # until its prefill began, or until it ended in the queue
     total_s: float
     ttft_s: float | None = None  # until the first token of the reply; None: there was none
-    expired: bool = False  # its deadline has passed before it could begin
-    retry_after_s: float | None = None  # it gave way in a full queue, and may come back then
-    error: str | None = None
+    expired: bool = False  # the deadline passed before the request could begin
+    retry_after_s: float | None = None  # gave way in a full queue and may be sent again after this; None: did not
+    error: str | None = None  # why the request failed; None: it did not
 
 
 Sink: TypeAlias = Callable[[Delta | Outcome], None]

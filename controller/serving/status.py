@@ -1,4 +1,4 @@
-"""What the serving loop shows of itself: what it holds, and what has ended lately. No text, no tokens."""
+"""The serving loop's status: the requests it holds and those that ended recently. Contains no text and no tokens."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from engine.base import EngineLoad, FinishReason
 
 
 class Stage(StrEnum):
-    """How far a request has come."""
+    """The stage that a request has reached."""
 
-    WAITING = "waiting"  # for memory, or a place in the batch
+    WAITING = "waiting"  # for its turn, for memory, or for a place in the batch
     THINKING = "thinking"
     ANSWERING = "answering"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningRequest:
-    """A request in the engine."""
+    """A request that waits or runs."""
 
-    number: int  # requests are numbered as they come
-    difficulty: str | None
+    number: int  # requests are numbered in order of submission
+    difficulty: str | None  # None: unknown
     stage: Stage
-    age_s: float  # since it came
+    age_s: float  # since submission
     tokens: int  # of the reply so far
     thought_tokens: int
     probes: int
-    confidence: float | None  # of the last probe
-    threshold: float | None  # in force at its last checkpoint
-    budget: int | None  # the same, thinking tokens
-    probing: bool  # the same: whether it is probed at all
+    confidence: float | None  # of the last trial answer; None: none yet
+    threshold: float | None  # in force at the last checkpoint; None: none
+    budget: int | None  # in force at the last checkpoint, thinking tokens; None: none
+    probing: bool  # whether the limits in force at the last checkpoint ask for probes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedRequest:
-    """A request that has ended, and why its thought did."""
+    """A request that has ended, and why its thought ended."""
 
     number: int
     at_s: float  # on the loop's clock
-    difficulty: str | None
+    difficulty: str | None  # None: unknown
     finish_reason: FinishReason
     exit_reason: ExitReason | None  # None: there was no thought, or it never ended
-    confidence: float | None
-    threshold: float | None
-    budget: int | None
+    confidence: float | None  # of the last trial answer; None: there was none
+    threshold: float | None  # in force when the thought ended; None: none was
+    budget: int | None  # in force when the thought ended, thinking tokens; None: none was
     thought_tokens: int
     tokens: int  # of the reply
     probes: int
@@ -54,7 +54,7 @@ class EndedRequest:
 
     @classmethod
     def of(cls, number: int, at_s: float, difficulty: str | None, outcome: Outcome) -> EndedRequest:
-        """An outcome without its tokens, so that many can be kept."""
+        """Returns an outcome without its tokens, so that the loop can keep many."""
         thought = outcome.thought
         return cls(
             number=number,
@@ -75,13 +75,13 @@ class EndedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopStatus:
-    """The loop between two ticks."""
+    """The loop's state between two ticks."""
 
     at_s: float  # on the loop's clock
-    load: EngineLoad  # whoever waits before the engine counts as waiting, too
-    drain_s: float  # until all that wait have begun
+    load: EngineLoad  # the engine's, except that `waiting` also counts requests queued before the engine
+    drain_s: float  # expected time until all waiting requests have begun
     turned_away: int  # requests since the beginning
     arrived: int  # requests since the beginning
     finished: int  # requests since the beginning, failed ones included, cancelled ones not
-    running: tuple[RunningRequest, ...]  # queued ones too, oldest first
-    ended: tuple[EndedRequest, ...]  # the last of those that finished, oldest first
+    running: tuple[RunningRequest, ...]  # queued requests too, oldest first
+    ended: tuple[EndedRequest, ...]  # the last requests that finished, oldest first

@@ -1,4 +1,4 @@
-"""Steers running thoughts: where they are asked for their answer, when they are closed, what of them may be shown."""
+"""Controls running thoughts: where to probe them, when to close them, and which of their tokens to release."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models.tokenizer import Decoder
 
 
 def probe_spec(thinking: ThinkingTokens, stop_tokens: frozenset[int], score: Score | None = None) -> ProbeSpec:
-    """How thoughts of this format are probed; `score` None: the format's."""
+    """Returns how to probe thoughts of this format; `score` None: the format's."""
     return ProbeSpec(
         suffix=thinking.probe_suffix,
         max_answer_tokens=thinking.format.probe.max_answer_tokens,
@@ -27,12 +27,12 @@ def probe_spec(thinking: ThinkingTokens, stop_tokens: frozenset[int], score: Sco
 
 
 def _margin_spec(last: int, close: int) -> ProbeSpec:
-    """A probe that reads the last token before a place again, to learn how far `close` is from coming there."""
+    """Returns a probe that decodes the `last` token before a place again, to measure the margin of `close` there."""
     return ProbeSpec(suffix=(last,), max_answer_tokens=1, answer_stops=frozenset(), watched=close)
 
 
 class ThoughtControl:
-    """The part of the serving loop that a thought meets. Probes, adoptions and closings go to the engine from here."""
+    """The part of the serving loop that controls thoughts: has the engine probe, adopt probes and close thoughts."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class ThoughtControl:
         stop_tokens: frozenset[int],
         score: Score | None,  # None: the thinking format's
         pace: Pace,
-        loops: LoopDetection | None,  # None: thoughts may go round in circles
+        loops: LoopDetection | None,  # None: looping thoughts are not closed
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
@@ -57,11 +57,11 @@ class ThoughtControl:
 
     @property
     def probe_room(self) -> int:
-        """The most tokens that a probe of a thought may need."""
+        """The largest number of tokens that a probe of a thought may need."""
         return self._probe.room
 
     def apply_limits(self, active: ActiveRequest) -> Limits:
-        """Put in force what bounds its thought now: the policy's limits, its own wishes, and what max_tokens leaves."""
+        """Derives the limits in force from the policy's limits, the request's own settings and the budget cap."""
         request = active.request
         policy = self._policy.limits(request.difficulty)
         if policy is not active.policy_limits:
@@ -77,12 +77,12 @@ class ThoughtControl:
         return active.in_force
 
     def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
-        """What max_tokens leaves for the thought once its closing and a share for the answer are put aside."""
+        """Returns what max_tokens leaves for the thought after its closing and the answer, at most max_budget."""
         left = max(0, request.max_tokens - max(len(landing), self._probe.room) - answer_room)
         return left if request.max_budget is None else min(left, request.max_budget)
 
     def take_thought(self, active: ActiveRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:
-        """Take what belongs to the thought, and give back what follows it."""
+        """Adds the tokens that belong to the thought, and returns the tokens after the closing marker."""
         close = self._thinking.close_id
         end = tokens.index(close) if close in tokens else len(tokens)
         active.thought.extend(tokens[:end])
@@ -92,12 +92,12 @@ class ThoughtControl:
         return tokens[end + 1 :]
 
     def arm(self, active: ActiveRequest, sequence: SequenceId) -> None:
-        """The answer has begun: from now on the model may end it."""
+        """Lets the model end the answer, which has begun."""
         active.armed = True
         self._engine.arm_stops(sequence)
 
     def show_landing(self, active: ActiveRequest, landing: Sequence[int]) -> None:
-        """What closed the thought in the prompt, as if it had been decoded."""
+        """Adds to the reply the landing that closed the thought in the prompt, as if it had been decoded."""
         if landing:
             end = landing.index(self._thinking.close_id)
             active.reply.push(*landing[:end])
@@ -105,9 +105,9 @@ class ThoughtControl:
             active.reply.recite(*landing[end + 1 :])
 
     def on_probe(self, active: ActiveRequest, event: Probed) -> None:
-        """Take what a probe says: it is told to whoever observes, and closes the thought if it is sure enough."""
+        """Passes a probe's trial answer to the observer, and adopts the probe if its result closes the thought."""
         if event.probe != active.probe:
-            return  # the thought has ended in this very step, and the probe was dropped
+            return  # the thought has ended in this same step, and the probe was dropped
         active.probe = None
         active.probe_rows += event.rows
         beyond = len(active.thought) - active.fork_at
@@ -121,7 +121,7 @@ class ThoughtControl:
         active.tokens -= beyond
         del active.thought[active.fork_at :]
         active.thought_end = active.last_probe_at
-        if event.gap is not None:  # the token that was read again is the thought's
+        if event.gap is not None:  # the probe's first token, decoded again, belongs to the thought
             keep, then = 1, active.landing
         else:
             keep, then = self._kept(event), ()
@@ -129,10 +129,10 @@ class ThoughtControl:
         self._engine.adopt(event.probe, keep=keep, then=then)
         active.recited = self._beyond_close(self._thinking.probe_suffix[:keep] if event.gap is None else then)
         if event.gap is None and self._thinking.format.keep is Keep.ANSWER:
-            self.arm(active, event.sequence)  # an answer is there: the next sampled token may end it
+            self.arm(active, event.sequence)  # the reply has its answer: the next sampled token may end it
 
     def _note_trial(self, active: ActiveRequest, event: Probed, beyond: int) -> None:
-        """Take note of a trial answer."""
+        """Records a trial answer and passes it to the observer."""
         active.confidence = event.confidence
         active.answers.append(event.answer)
         if active.observe is not None:
@@ -150,18 +150,18 @@ class ThoughtControl:
             )
 
     def _kept(self, probed: Probed) -> int:
-        """How much of a probe's path becomes part of the reply, tokens."""
+        """Returns how many tokens of a probe's path become part of the reply."""
         if self._thinking.format.keep is Keep.CLOSE:
             return self._thinking.keep_of_suffix
         terminated = probed.terminator is not None and probed.terminator not in self._stop_tokens
         return len(self._thinking.probe_suffix) + len(probed.answer) + terminated
 
     def _beyond_close(self, forced: Sequence[int]) -> int:
-        """How many of these tokens follow the closing marker."""
+        """Returns the number of tokens in `forced` after the closing marker."""
         return len(forced) - forced.index(self._thinking.close_id) - 1
 
     def after_step(self, active: ActiveRequest, sequence: SequenceId, now: float) -> None:
-        """After a step: is a running thought to be closed, or is this a place to probe it?"""
+        """Closes or probes the thought after a step, if it is time, and releases its tokens."""
         if not active.thinking:
             return
         if active.exit_reason is None and active.thought:
@@ -178,7 +178,7 @@ class ThoughtControl:
         self._release(active)
 
     def close_reason(self, active: ActiveRequest, now: float) -> ExitReason | None:
-        """Why the thought is to be closed now; None: it may go on."""
+        """Returns why the thought is to be closed now; None: it may go on."""
         if active.in_force.budget is not None and len(active.thought) >= active.in_force.budget:
             return ExitReason.BUDGET
         if active.ending is not None:
@@ -190,7 +190,7 @@ class ThoughtControl:
         return None
 
     def _maybe_probe(self, active: ActiveRequest, sequence: SequenceId, limits: Limits) -> None:
-        """Fork a probe if it is time, or if the thought has just shown a transition point, far enough from the last."""
+        """Forks a probe every `limits.every` tokens, or else at a transition point far enough from the last probe."""
         back = 0 if limits.every is not None else self._thinking.transition(active.thought)
         if back is None:
             return
@@ -198,7 +198,7 @@ class ThoughtControl:
         if fork_at - active.last_probe_at < (limits.every or self._thinking.format.transitions.min_gap):
             return
         active.last_probe_at = fork_at
-        if limits.margin is not None:  # what follows the fork is told where its last token is read again
+        if limits.margin is not None:  # forks one token earlier: the probe decodes that token again, then reads the gap
             fork_at, back = fork_at - 1, back + 1
             spec = _margin_spec(active.thought[fork_at], self._thinking.close_id)
         else:
@@ -208,7 +208,7 @@ class ThoughtControl:
         active.probes += 1
 
     def _on_close(self, active: ActiveRequest) -> None:
-        """The closing marker has come, from the model or forced."""
+        """Ends the thought at its closing marker, sampled or forced."""
         active.exit_reason = active.exit_reason or ExitReason.NATURAL
         self._drop_probe(active)
         self._release(active)
@@ -220,7 +220,7 @@ class ThoughtControl:
             active.probe = None
 
     def _release(self, active: ActiveRequest) -> None:
-        """Show what can no longer be withdrawn: everything before a running probe's fork or a possible cue word."""
+        """Releases tokens that no probe can withdraw: those before a running probe's fork or a possible cue word."""
         if active.probe is not None:
             end = active.fork_at
         elif active.exit_reason is None:
@@ -233,7 +233,7 @@ class ThoughtControl:
 
 
 def _verdict(limits: Limits, probed: Probed, answers: Sequence[tuple[int, ...]]) -> ExitReason | None:
-    """Whether what a probe has just told closes its thought; `answers` are those of all its probes, this one's last."""
+    """Returns why a probe's result closes its thought, or None; `answers`: all its trial answers, this probe's last."""
     if probed.gap is not None:
         return ExitReason.MARGIN if limits.margin is not None and probed.gap <= limits.margin else None
     if limits.threshold is not None and not probed.gave_up and probed.confidence >= limits.threshold:
@@ -248,7 +248,7 @@ def _verdict(limits: Limits, probed: Probed, answers: Sequence[tuple[int, ...]])
 
 
 def _give_up_below(limits: Limits) -> float:
-    """The confidence out of whose reach a probe's answer is of no more use: any answer may agree with the next."""
+    """Returns a probe's `give_up_below`: the threshold, or 0 (never) if unsure answers count too, as for `agree`."""
     if limits.threshold is None or limits.threshold > 1.0 or limits.agree is not None:
         return 0.0
     return limits.threshold

@@ -1,4 +1,4 @@
-"""How the ExLlamaV2 engine is set up, in names that can be read without loading torch."""
+"""Settings of the ExLlamaV2 engine; importing them does not load torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class CacheType(StrEnum):
-    """What keys and values are kept in."""
+    """The number format of the KV cache."""
 
     FP16 = "fp16"
     Q8 = "q8"
@@ -16,27 +16,27 @@ class CacheType(StrEnum):
 
 
 class ProbeWay(StrEnum):
-    """How a probe's suffix gets its keys and values."""
+    """How the keys and values of a probe's suffix are computed."""
 
-    AUTO = "auto"  # by load, see `ExLlamaConfig.way`
-    STOCK = "stock"  # one prefill pass for each probe; none where the suffix is one token
+    AUTO = "auto"  # chosen by load, see `ExLlamaConfig.choose_way`
+    STOCK = "stock"  # one prefill pass per probe; no pass if the suffix is one token
     BATCHED = "batched"  # one prefill pass for all probes that start together
-    RIDING = "riding"  # no pass: a token a step, as one more row of the decode batch
+    RIDING = "riding"  # no prefill pass: one suffix token per step, as one more row of the decode batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaConfig:
-    """Sizes of the ExLlamaV2 engine, and where its ways to probe change over."""
+    """Sizes of the ExLlamaV2 engine, and the thresholds by which it chooses a ProbeWay."""
 
     cells: int = 16_384  # tokens of KV cache, shared by all sequences; whole pages of 256
     cache: CacheType = CacheType.FP16
     max_batch: int = 16  # sequences decoded at once; more wait
     max_probes: int = 8  # probes decoded at once; more wait
-    prefill_chunk: int = 512  # prompt tokens a step
-    lease_pages: int = 4  # pages reserved ahead of a sequence; it asks for more as it grows
+    prefill_chunk: int = 512  # prompt tokens per step
+    lease_pages: int = 4  # pages reserved ahead of a sequence; more are leased as it grows
     way: ProbeWay = ProbeWay.AUTO
-    stock_rows: int = 2  # up to so many rows of decoding, a lone probe pays for a pass of its own
-    batched_rows: int = 32  # ExLlamaV2 dequantises whole matrices beyond: the most rows of a batched prefill
+    stock_rows: int = 2  # up to this many running sequences, a lone probe gets a prefill pass of its own
+    batched_rows: int = 32  # most rows of a batched prefill; with more, ExLlamaV2 dequantises whole matrices
 
     def __post_init__(self) -> None:
         for name in ("cells", "max_batch", "max_probes", "prefill_chunk", "lease_pages"):
@@ -45,14 +45,14 @@ class ExLlamaConfig:
 
     @property
     def max_rows(self) -> int:
-        """Of decoding; one more than all, since a sequence's next lease begins before the one that it replaces ends."""
+        """Most decode rows: sequences, probes and one more, because a lease starts before the one it replaces ends."""
         return self.max_batch + self.max_probes + 1
 
     def choose_way(self, *, starting: int, suffix: int, rows: int) -> ProbeWay:
-        """The way for probes that start in one step, with suffixes of so many tokens, beside so many decoded rows."""
+        """The way for `starting` probes of one step, with suffixes of `suffix` tokens, beside `rows` decoded rows."""
         if self.way is not ProbeWay.AUTO:
             return self.way
-        if suffix == 1 or (starting == 1 and rows <= self.stock_rows):  # one token is decoded: nothing to prefill
+        if suffix == 1 or (starting == 1 and rows <= self.stock_rows):  # a single token is decoded, not prefilled
             return ProbeWay.STOCK
         if starting > 1 and starting * suffix <= self.batched_rows:
             return ProbeWay.BATCHED

@@ -1,7 +1,7 @@
-"""ExLlamaV2's converter, run as `python -m engine.exllama_convert` with the converter's own options.
+"""ExLlamaV2's converter, run as `python -m engine.exllama.convert` with the converter's own options.
 
-It measures what each matrix loses by running the model, so it must run it right: with the model's rotary embedding, and
-with attention that is causal.
+The converter measures each matrix's quantisation loss by running the model, so it must run the model correctly: with
+the model's rotary embedding and with causal attention.
 """
 
 from __future__ import annotations

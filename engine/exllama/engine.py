@@ -1,8 +1,9 @@
 """The ExLlamaV2 engine: the engine protocol over ExLlamaV2's generator and its paged cache, on a CUDA GPU.
 
-A sequence is its tokens; a lease (`engine.exllama.generator`) is what decodes them for a while. To close a thought, to
-go on with a long one, or with one that had to make room, is the same: another lease, from what the pages hold. Pages
-go to the oldest first, so that somebody always gets on; a probe's are kept free, so that probes get on too.
+A sequence is a list of tokens; a lease (`engine.exllama.generator`) is the generator job that decodes it for a while.
+To close a thought, to continue a long sequence or to resume a paused one, the engine starts another lease, which reuses
+what the cache pages hold. Pages go to the oldest sequence first, so that at least one sequence always advances; the
+pages of one probe are kept free, so that probes advance too.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ log = logging.getLogger(__name__)
 
 
 class ExLlamaEngine:
-    """See `engine.base.Engine`. After an exception in `step` it is empty, and as good as new.
+    """Implements `engine.base.Engine`. After an exception in `step` the engine is empty and usable again.
 
-    Unless that was an EngineBrokenError: what breaks CUDA breaks it for as long as the process lives.
+    After an EngineBrokenError it is not: a CUDA failure lasts as long as the process.
     """
 
     def __init__(self, loaded: ExLlamaModel, config: ExLlamaConfig | None = None) -> None:
@@ -66,7 +67,7 @@ class ExLlamaEngine:
 
     @property
     def max_tokens(self) -> int:
-        # A probe begins and ends within pages of its own: rounded up, prompt, reply and probe take two pages more.
+        # A probe starts and ends inside pages of its own: rounded up, prompt, reply and probe need two more pages.
         return min(max(0, int(self._generator.max_pages) - 2) * self._page, self._loaded.max_positions)
 
     def submit(self, request: Request) -> SequenceId:
@@ -140,7 +141,7 @@ class ExLlamaEngine:
         )
 
     def step(self) -> list[Event]:
-        """As the protocol has it. Whatever it raises has ended every sequence; the next one finds an empty engine."""
+        """See `engine.base.Engine.step`. An exception ends every sequence; the next step finds an empty engine."""
         try:
             return self._step()
         except Exception as error:
@@ -163,14 +164,14 @@ class ExLlamaEngine:
         return events
 
     def _start_over(self) -> None:
-        """The page table may claim what was never computed: a new one, over the same model and cache."""
+        """Drop all sequences and replace the page table, which may list keys and values that were never computed."""
         self._waiting.clear()
         self._running.clear()
         broken, self._generator = self._generator, self._new_generator()
         broken.close()
 
     def _settle(self, events: list[Event]) -> None:
-        """Let undecided probes lapse, and announce what was forced or adopted since the last step."""
+        """Lapse ended probes that were not adopted; report the tokens forced or adopted since the last step."""
         for state in list(self._running.values()):
             if state.probe is not None and state.probe.ended:
                 self._lapse(state)
@@ -180,7 +181,7 @@ class ExLlamaEngine:
                 self._finish_if_full(state, events)
 
     def _renew(self) -> None:
-        """Another lease for those whose own is spent or stale; one that must let an older one go first is paused."""
+        """Replace spent and stale leases; a sequence pauses if pages are short or an older sequence is paused."""
         paused = False
         for state in self._running.values():
             before = [*state.replaced, state.lease] if state.lease is not None else state.replaced
@@ -193,13 +194,13 @@ class ExLlamaEngine:
             paused = paused or state.lease is None
 
     def _resume(self) -> None:
-        """Leases for paused sequences, the oldest first."""
+        """Start leases for paused sequences, the oldest first, until one does not fit."""
         for state in self._running.values():
             if state.lease is None and not self._lease(state, keep_free=self._kept_free(state.request)):
                 return
 
     def _admit(self, events: list[Event]) -> None:
-        """Start waiting requests, the oldest first, while there are pages and little is left to prefill."""
+        """Start waiting requests, oldest first, while none is paused and batch, pages and prefill chunk have room."""
         paused = any(state.lease is None for state in self._running.values())
         due = sum(state.lease.due for state in self._running.values() if state.lease is not None)
         for sequence, request in list(self._waiting.items()):
@@ -225,7 +226,7 @@ class ExLlamaEngine:
         return True
 
     def _kept_free(self, newcomer: Request) -> int:
-        """Pages to leave for a probe of any sequence: one that waits need only wait for other probes."""
+        """Pages to keep free so that a probe of any sequence fits: a waiting probe then waits only for other probes."""
         rooms = [state.request.probe_room for state in self._running.values()]
         room = max(*rooms, newcomer.probe_room, 0)
         probes = [state.probe.lease for state in self._running.values() if state.probe is not None]
@@ -233,7 +234,7 @@ class ExLlamaEngine:
         return max(0, -(-room // self._page) + 1 - held) if room else 0
 
     def _ask(self) -> None:
-        """Leases for probes that wait, the oldest first, once their sequences have computed what they fork from."""
+        """Start leases for waiting probes, oldest first, once their sequences have computed the forked tokens."""
         probes = [(state, state.probe) for state in self._running.values() if state.probe is not None]
         free = self._config.max_probes - sum(probe.lease is not None for _, probe in probes)
         waiting = [
@@ -254,7 +255,7 @@ class ExLlamaEngine:
             probe.lease = lease
 
     def _collect(self, events: list[Event]) -> None:
-        """The step's results: the next token of each sequence, and what has ended with it."""
+        """Report the step's results: the next token of each sequence, and the sequences and probes that ended."""
         for state in list(self._running.values()):
             token, state.drawn = state.drawn, None
             if token is not None:
@@ -269,7 +270,7 @@ class ExLlamaEngine:
                     events.append(probe.verdict(state.id))
 
     def _finish_if_full(self, state: LeasedSequence, events: list[Event], sampled: int | None = None) -> bool:
-        """End a sequence that has just sampled a stop token or has all the tokens it may have."""
+        """End the sequence, and return True, if it has just sampled a stop token or has reached `max_new_tokens`."""
         if sampled is not None and sampled in state.request.stop_tokens:
             reason = FinishReason.STOP
         elif state.new_tokens >= state.request.max_new_tokens:

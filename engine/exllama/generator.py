@@ -1,9 +1,9 @@
 """ExLlamaV2's generator, its page table and its jobs, driven by token ids.
 
-A lease is a job of the generator: some tokens and the pages to decode on from them. Whatever changes a sequence's
-future ends its lease and begins another on the new tokens; the page table finds by content what of them has keys and
-values already, in full pages by their hash, in the last one by comparing tokens, so that next to nothing is computed
-twice. This is all of ExLlamaV2 0.3.2 that is relied on; it is archived, so the version is pinned.
+A lease is a generator job: some tokens, and the pages on which to continue them. Any change to a sequence's future ends
+its lease and starts another on the new tokens. The page table finds by content which of these tokens already have keys
+and values, full pages by hash and the last page by comparing tokens, so that almost nothing is computed twice. The
+engine relies on nothing else of ExLlamaV2 0.3.2's generator; ExLlamaV2 is archived, so the version is pinned.
 
 Import this, and `engine.exllama.engine`, only after `engine.exllama.load.import_exllamav2` has found an attention.
 """
@@ -22,9 +22,9 @@ Choose = Callable[[torch.Tensor], int]
 
 
 class Lease(ExLlamaV2DynamicJob):  # type: ignore[misc]  # the package is untyped
-    """A job that takes its tokens from `choose`, up to `room` of them; `ahead` are forced at once, before the first.
+    """A job of up to `room` new tokens: first those of `ahead`, forced in one pass, then those that `choose` returns.
 
-    Without `last` another lease takes over before its room is used up.
+    If `last` is False, another lease takes over before `room` is used up.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class Lease(ExLlamaV2DynamicJob):  # type: ignore[misc]  # the package is untype
         self._choose = choose
         self._last = last
         self.ahead = tuple(ahead)
-        self.new_pages = 0  # that were free before it started
-        self._fed = 0  # rows of decoding and of what was forced ahead
+        self.new_pages = 0  # pages it took that were free before it started
+        self._fed = 0  # rows decoded or forced ahead
 
     @property
     def ready(self) -> bool:
-        """Whether only its newest token awaits its keys and values."""
+        """Whether all its tokens but the newest have keys and values."""
         return bool(self.is_prefill_done())
 
     @property
@@ -55,26 +55,26 @@ class Lease(ExLlamaV2DynamicJob):  # type: ignore[misc]  # the package is untype
 
     @property
     def rows(self) -> int:
-        """Token rows that it has cost: what was prefilled and not found in the cache, and what was decoded."""
+        """Token rows that the lease has cost: rows prefilled because the cache lacked them, and rows decoded."""
         found = self.cached_pages * self.generator.page_size + self.cached_tokens
         return int(self.sequences[0].kv_position - self.new_tokens - found + self._fed)
 
     def allocate_pages(self) -> None:
         super().allocate_pages()
-        # Where all before it is found in the cache, upstream leaves the page that is then decoded into without its
-        # predecessor's hash; it is taken for the first page of any other prompt that begins with the same two tokens.
+        # If the cache holds all earlier pages, upstream leaves the page that is then decoded into without its
+        # predecessor's hash; that page then matches as the first page of any prompt that begins with its two tokens.
         for before, page in pairwise(self.sequences[0].allocated_pages):
             if page.kv_position == 0:
                 page.prev_hash = before.phash
 
     def receive_logits(self, logits: torch.Tensor) -> tuple[torch.Tensor, None, None, None, bool]:
-        """The next token from logits (1, 1, padded vocabulary), in the shape in which ExLlamaV2's sampler tells it."""
+        """Returns the next token for logits (1, 1, padded vocabulary), in the tuple format of ExLlamaV2's sampler."""
         self._fed += 1
         raw = logits[0, 0, : self.generator.model.config.vocab_size]
         return torch.tensor([[self._choose(raw)]]), None, None, None, False
 
     def fed(self, tokens: Sequence[int]) -> None:
-        """Take note of tokens that were forced ahead: they have keys and values now, but for the last."""
+        """Record tokens that were forced ahead: all but the last have keys and values now."""
         for token in tokens:
             self.get_input_ids_list(add_to_cache=True)
             self.receive_sample(None, torch.tensor([[token]]), None, None, None, False, [])
@@ -83,14 +83,14 @@ class Lease(ExLlamaV2DynamicJob):  # type: ignore[misc]  # the package is untype
 
 
 def batched(leases: Iterable[Lease], most: int) -> Iterator[list[Lease]]:
-    """So many at a time."""
+    """Yields the leases in lists of at most `most`."""
     rest = iter(leases)
     while some := list(islice(rest, most)):
         yield some
 
 
 class NoText:
-    """The generator's tokenizer: every token is no text, since only token ids cross the engine's border."""
+    """Stands in for the generator's tokenizer: every token has empty text, since only token ids cross the border."""
 
     def get_id_to_piece_list(self, include_special_tokens: bool = False) -> NoText:
         return self
@@ -122,7 +122,7 @@ class Generator(ExLlamaV2DynamicGenerator):  # type: ignore[misc]  # the package
         return len(self.referenced_pages)
 
     def start(self, lease: Lease, *, keep_free: int = 0) -> bool:
-        """Whether the lease has started: there is a row for it, and its new pages leave `keep_free` of the others."""
+        """Start the lease, and return True, if a row is free and its new pages leave `keep_free` pages free."""
         self.enqueue(lease)
         lease.new_pages = lease.current_new_pages_required()
         fits = lease.new_pages + keep_free <= self.free_pages and len(self.active_jobs) < self.max_batch_size
@@ -134,21 +134,21 @@ class Generator(ExLlamaV2DynamicGenerator):  # type: ignore[misc]  # the package
         return False
 
     def cancel(self, lease: Lease) -> None:
-        """End a lease. Its pages are the last to be used anew: a lease that follows may look for them."""
+        """End a lease. Its pages are reused last, because the next lease may look for them."""
         self.access_serial += 1
         for page in lease.sequences[0].allocated_pages or ():
             page.access_serial = self.access_serial
         super().cancel(lease)
 
     def defrag_cache(self) -> None:
-        """Nothing: pages are read by table, wherever they lie.
+        """Does nothing: pages are read by table, wherever they lie.
 
-        Upstream moves them in pieces of 16 bytes which no other thread may share: with a quantised cache of few heads
-        two do, and what they move is lost.
+        Upstream moves pages in pieces of 16 bytes that no two threads may share; with a quantised cache of few heads
+        two threads do share one, and its data is lost.
         """
 
     def iterate_gen(self, results: list[dict[str, Any]], draft_tokens: None = None) -> None:
-        """One row of decoding for each lease that is ready, after what is to be forced ahead of it."""
+        """Force the `ahead` tokens of ready leases, then decode one row for each ready lease."""
         ahead = sorted((job for job in self.active_jobs if job.ahead and job.ready), key=lambda job: len(job.ahead))
         for length, leases in groupby(ahead, key=lambda job: len(job.ahead)):
             for some in batched(leases, max(1, self.model.config.max_input_len // length)):
@@ -156,7 +156,7 @@ class Generator(ExLlamaV2DynamicGenerator):  # type: ignore[misc]  # the package
         super().iterate_gen(results, draft_tokens)
 
     def _feed(self, leases: Sequence[Lease], length: int) -> None:
-        """One forward pass (leases, length) over each one's newest token and all but the last of those ahead."""
+        """Run one pass (leases, length) over each lease's newest token and all but the last of its `ahead` tokens."""
         ids, tables, starts = [], [], []
         for lease in leases:
             sequence = lease.sequences[0]
@@ -180,5 +180,5 @@ class Generator(ExLlamaV2DynamicGenerator):  # type: ignore[misc]  # the package
             lease.fed(lease.ahead)
 
     def close(self) -> None:
-        """End its threads."""
+        """Stop the generator's sampling threads."""
         self.sampling_pool.shutdown()

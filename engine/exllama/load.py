@@ -1,4 +1,4 @@
-"""Loading a model directory for ExLlamaV2, or saying clearly why this machine cannot serve it."""
+"""Loads a model directory for ExLlamaV2, or raises an error that says why this machine cannot serve it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from engine.exllama.paged_attention import flash_attention
 log = logging.getLogger(__name__)
 
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
-"""Those that are checked; ExLlamaV2 would load any other as if it were Llama, with a warning."""
+"""The architectures that are checked; ExLlamaV2 would load any other as if it were Llama, with only a warning."""
 QUANTISED = frozenset({"exl2", "gptq"})
-PAGE = 256  # tokens: what flash-attn's kernel takes
-LEAST_PAGES = 3  # a prompt and its reply, and what a probe has of its own before and behind them
+PAGE = 256  # tokens per page, as flash-attn's kernel requires
+LEAST_PAGES = 3  # one for a prompt and its reply, two in which a probe starts and ends
 BYTES = {CacheType.FP16: 2.0, CacheType.Q8: 1.0625, CacheType.Q6: 0.8125, CacheType.Q4: 0.5625}
-"""Of one value in the cache; the quantised ones keep a half-precision scale for each 32."""
-WORKING = 1 << 30  # bytes beside weights, cache and a matrix to dequantise in: activations, CUDA's own; estimated
-DEQUANTISED = 1 << 29  # weights: of the largest matrix no more are dequantised at once, ExLlamaV2's default
+"""Bytes per value in the cache; the quantised types keep a half-precision scale for every 32 values."""
+WORKING = 1 << 30  # bytes besides weights, cache and dequantisation buffer: activations, CUDA's own; estimated
+DEQUANTISED = 1 << 29  # most weights of one matrix that are dequantised at once, ExLlamaV2's default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaModel:
-    """A loaded model and its cache, both ExLlamaV2's own."""
+    """A loaded model and its cache, both ExLlamaV2 objects."""
 
     model: Any
     cache: Any
@@ -43,7 +43,7 @@ class ExLlamaModel:
 
 
 def check_machine() -> None:
-    """Raises EngineUnavailableError unless ExLlamaV2 can run here; loads nothing."""
+    """Raises EngineUnavailableError if ExLlamaV2 cannot run on this machine; loads nothing."""
     if not torch.cuda.is_available():
         raise EngineUnavailableError(
             f"ExLlamaV2 needs an NVIDIA GPU, torch {torch.__version__} finds none: choose the torch engine, or "
@@ -56,7 +56,11 @@ def check_machine() -> None:
 
 
 def check_model(directory: Path) -> Any:
-    """The model's configuration, as transformers reads it. Raises UnsupportedModelError or CorruptModelError."""
+    """Returns the model's configuration as transformers reads it.
+
+    Raises UnsupportedModelError if ExLlamaV2 does not serve the model here, CorruptModelError if config.json is
+    missing or unusable.
+    """
     config = read_config(directory, QUANTISED)
     architecture = (config.architectures or ["unknown"])[0]
     if architecture not in ARCHITECTURES or len(config.architectures) != 1:
@@ -78,7 +82,7 @@ def check_model(directory: Path) -> Any:
 
 
 def cache_bytes(config: Any, cells: int, kind: CacheType) -> int:
-    """What so many cells of KV cache take; a quantised one has a layer in half precision beside it, to attend in."""
+    """Bytes of a KV cache of `cells` cells; a quantised one also needs one layer in half precision to attend over."""
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     values = 2 * config.num_key_value_heads * head * cells  # of a layer
     attended = 0 if kind is CacheType.FP16 else 2 * values
@@ -86,7 +90,10 @@ def cache_bytes(config: Any, cells: int, kind: CacheType) -> int:
 
 
 def weights_bytes(directory: Path) -> int:
-    """What the weights take in memory: plain ones are kept in half precision, whatever they are stored in."""
+    """Bytes of the weights in memory: plain weights are held in half precision, whatever type the files store.
+
+    Raises CorruptModelError if a file is missing or damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     total = 0
@@ -108,16 +115,16 @@ _WIDTHS = {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1}
 
 
 def gpu_bytes(directory: Path, config: Any) -> int:
-    """What of the weights lies on the GPU: a token's embedding is looked up in main memory.
+    """Bytes of the weights on the GPU: the token embedding stays in main memory.
 
-    A model that has one matrix for embedding and head has a copy of it in each.
+    A model that ties embedding and head keeps a copy of the matrix in both places.
     """
     tied = getattr(config, "tie_word_embeddings", False)
     return weights_bytes(directory) - (0 if tied else 2 * config.vocab_size * config.hidden_size)
 
 
 def check_memory(directory: Path, config: Any, settings: ExLlamaConfig, free: int) -> None:
-    """Raises CapacityError where model and cache need more than the `free` bytes of the GPU."""
+    """Raises CapacityError if model and cache need more than the `free` bytes of the GPU, or `cells` is too small."""
     if settings.cells < LEAST_PAGES * PAGE:
         raise CapacityError(f"cells is {settings.cells}, must be at least {LEAST_PAGES * PAGE} with ExLlamaV2")
     weights, cache = gpu_bytes(directory, config), cache_bytes(config, settings.cells, settings.cache)
@@ -134,9 +141,10 @@ def check_memory(directory: Path, config: Any, settings: ExLlamaConfig, free: in
 
 
 def load_exllama(directory: Path, settings: ExLlamaConfig) -> ExLlamaModel:
-    """The model in `directory`, on the first GPU.
+    """Loads the model in `directory` onto the first GPU.
 
-    Raises EngineUnavailableError, UnsupportedModelError, CorruptModelError or CapacityError.
+    Raises EngineUnavailableError if ExLlamaV2 cannot run here, UnsupportedModelError if it would decode the model
+    wrongly, CorruptModelError if the model's files are damaged, CapacityError if model and cache do not fit the GPU.
     """
     check_machine()
     config = check_model(directory)
@@ -155,7 +163,7 @@ def load_exllama(directory: Path, settings: ExLlamaConfig) -> ExLlamaModel:
         model = exllamav2.ExLlamaV2(exl)
         model.load()
         cache = kind(model, max_seq_len=-(-settings.cells // PAGE) * PAGE)
-        torch.cuda.synchronize()  # it is zeroed on another stream than the model computes on
+        torch.cuda.synchronize()  # the cache is zeroed on another stream than the model computes on
     except torch.cuda.OutOfMemoryError as error:
         raise CapacityError(f"{directory} and {settings.cells} cells do not fit the GPU: {error}") from error
     try:
@@ -167,9 +175,9 @@ def load_exllama(directory: Path, settings: ExLlamaConfig) -> ExLlamaModel:
 
 
 def import_exllamav2(device: torch.device) -> Any:
-    """The package, with some paged attention; its first import builds its CUDA extension, which takes minutes.
+    """Imports the package with a paged attention; the first import builds its CUDA extension, which takes minutes.
 
-    Raises EngineUnavailableError where the extension cannot be built.
+    Raises EngineUnavailableError if the extension cannot be built or the installed flash-attn is too old.
     """
     with flash_attention(device) as packaged, scripts_on_path():
         try:
@@ -190,7 +198,7 @@ def import_exllamav2(device: torch.device) -> Any:
 
 @contextmanager
 def scripts_on_path() -> Iterator[None]:
-    """While it lasts, programs that lie beside the interpreter are found, such as ninja in an environment's folder."""
+    """Within the block, PATH includes the interpreter's folder, so that an environment's own ninja is found."""
     before = os.environ.get("PATH", os.defpath)
     os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), before))
     try:
@@ -200,7 +208,10 @@ def scripts_on_path() -> Iterator[None]:
 
 
 def configured(directory: Path, config: Any, settings: ExLlamaConfig) -> Any:
-    """ExLlamaV2's configuration of a model."""
+    """Returns ExLlamaV2's configuration of a model.
+
+    Raises CorruptModelError if ExLlamaV2 cannot read it, UnsupportedModelError if it would be decoded wrongly.
+    """
     from exllamav2 import ExLlamaV2Config
 
     try:
@@ -214,11 +225,11 @@ def configured(directory: Path, config: Any, settings: ExLlamaConfig) -> Any:
 
 
 def put_right(exl: Any, directory: Path, config: Any) -> None:
-    """Correct what ExLlamaV2's configuration has misread. Raises UnsupportedModelError where that does not help."""
+    """Correct ExLlamaV2's misread configuration. Raises UnsupportedModelError if its rotary embedding stays wrong."""
     from engine.exllama.rope import check_rope, set_rope
 
     exl.no_sdpa = True  # without flash-attn and xformers its SDPA path is not causal
-    exl.arch.lm.headnorm = "rmsnorm"  # Qwen3's; the only one among these architectures that has head norms
+    exl.arch.lm.headnorm = "rmsnorm"  # of ARCHITECTURES only Qwen3 has head norms, and they are of this kind
     set_rope(exl, config)
     try:
         check_rope(exl, config)

@@ -1,4 +1,4 @@
-"""Paged attention in torch, under the names by which ExLlamaV2 looks for flash-attn where that is not installed."""
+"""Paged attention in torch, under flash-attn's names, for ExLlamaV2 where flash-attn is not installed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ log = logging.getLogger(__name__)
 
 Tensor: TypeAlias = torch.Tensor
 Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float | None], Tensor]
-"""q (b, n, heads, d); keys and values (pages, page, kv heads, d); ends (b,): tokens of each row, its n newest included;
-table (b, pages of a row); scale. To (b, n, heads, d), each token seeing all up to itself."""
+"""Takes q (b, n, heads, d); keys and values (pages, page, kv heads, d); ends (b,): tokens of each row, its n newest
+included; table (b, pages of a row); scale, None: 1/√d. Returns (b, n, heads, d); each token sees all up to itself."""
 
 
 def gathered(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tensor, scale: float | None) -> Tensor:
-    """Attention over pages that are first copied side by side: runs anywhere, and moves every key and value twice."""
+    """Attention over pages that are first copied side by side: runs anywhere, but moves every key and value twice."""
     newest = q.shape[1]
     k, v = (pages[table].flatten(1, 2) for pages in (keys, values))
     last_seen = ends[:, None] - newest + torch.arange(newest, device=q.device)
@@ -32,10 +32,11 @@ def gathered(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tenso
 
 
 def _attended(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, scale: float | None) -> Tensor:
-    """q (b, n, heads, d) over k and v (b, m, kv heads, d), of which each query sees those in `seen` (b, n, m).
+    """Attention of q (b, n, heads, d) over k and v (b, m, kv heads, d).
 
-    The heads that share keys are so many more queries of theirs: kernels that know of no groups serve too, with
-    nothing copied. Contiguous, as flash-attn's: ExLlamaV2 takes a view of it.
+    A query sees the keys marked in `seen` (b, n, m); None: all. Heads that share a key head are laid out as extra
+    queries of it, so that kernels without grouped-query support work too and no key is copied. The result is
+    contiguous like flash-attn's, because ExLlamaV2 takes a view of it.
     """
     rows, newest, heads, size = q.shape
     kv_heads = k.shape[2]
@@ -48,7 +49,7 @@ def _attended(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, scale: float
 
 
 def in_place(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tensor, scale: float | None) -> Tensor:
-    """Attention by torch's own flash kernel, which reads pages where they lie: CUDA, and torch 2.13 or newer."""
+    """Attention by torch's own flash kernel, which reads pages in place; needs CUDA and torch 2.13 or newer."""
     from torch.nn.attention.varlen import varlen_attn
 
     rows, newest = q.shape[:2]
@@ -71,7 +72,7 @@ def in_place(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tenso
 
 
 def fastest(device: torch.device) -> Attend:
-    """The way to attend that works here: reading pages in place if that gives what gathering them gives."""
+    """Returns `in_place` if it runs on `device` and agrees with `gathered`, else `gathered`."""
     rng = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> Tensor:
@@ -95,12 +96,12 @@ def fastest(device: torch.device) -> Attend:
 
 @contextmanager
 def flash_attention(device: torch.device) -> Iterator[bool]:
-    """While it lasts, `flash_attn` can be imported: the package, or else this module's way. True: the package."""
+    """Makes `flash_attn` importable in the block; yields True for the package, False for this module's functions."""
     if find_spec("flash_attn") is not None:
         yield True
         return
     package, extension = ModuleType("flash_attn"), ModuleType("flash_attn_2_cuda")
-    package.__dict__.update(_functions(fastest(device)), __version__="2.5.7")  # the first with paged attention
+    package.__dict__.update(_functions(fastest(device)), __version__="2.5.7")  # the first version with paged attention
     sys.modules.update({"flash_attn": package, "flash_attn_2_cuda": extension})
     try:
         yield False
@@ -109,7 +110,7 @@ def flash_attention(device: torch.device) -> Iterator[bool]:
 
 
 def _functions(attend: Attend) -> dict[str, Callable[..., Tensor]]:
-    """The functions of flash-attn that ExLlamaV2 calls, with as many of their arguments as it passes."""
+    """Returns the flash-attn functions that ExLlamaV2 calls, with only the arguments that it passes."""
 
     def flash_attn_with_kvcache(
         q: Tensor,
@@ -123,7 +124,7 @@ def _functions(attend: Attend) -> dict[str, Callable[..., Tensor]]:
         softmax_scale: float | None = None,
         causal: bool = False,
     ) -> Tensor:
-        """k and v (b, n, kv heads, d), where given, are first stored behind each row's `cache_seqlens` tokens."""
+        """Store k and v (b, n, kv heads, d; None: nothing) behind each row's `cache_seqlens` tokens, then attend."""
         assert causal
         ends = cache_seqlens
         if k is not None and v is not None:
@@ -137,7 +138,7 @@ def _functions(attend: Attend) -> dict[str, Callable[..., Tensor]]:
     def flash_attn_func(
         q: Tensor, k: Tensor, v: Tensor, softmax_scale: float | None = None, causal: bool = False
     ) -> Tensor:
-        """q (b, n, heads, d) at the end of k and v (b, m, kv heads, d)."""
+        """Attention of q (b, n, heads, d), the last n positions of k and v (b, m, kv heads, d)."""
         if not causal:
             return _attended(q, k, v, None, softmax_scale)
         rows, length = k.shape[:2]

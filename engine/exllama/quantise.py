@@ -1,4 +1,4 @@
-"""Quantising a model to EXL2: ExLlamaV2's converter in a process of its own, and what it tells of its progress."""
+"""Quantises a model to EXL2: runs ExLlamaV2's converter in a process of its own and reports its progress."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from engine.base import CorruptModelError, EngineError
 from engine.exllama.load import check_machine, check_model, weights_bytes
 
 _STATUS = re.compile(r"\[STATUS](\{.*})\[/STATUS]")
-_KEPT = 20  # last lines that it has written, to say why it failed
+_KEPT = 20  # last output lines of the converter, kept for the error message
 _JOB = "job_new.json"  # in the working directory; the converter resumes from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionProgress:
-    """How far the converter is."""
+    """The converter's current stage, and how far it is."""
 
     name: str
     done: float  # of this stage, 0…1
 
 
 def quantise(source: Path, target: Path, work: Path, *, bits: float, head_bits: int) -> Iterator[ConversionProgress]:
-    """Convert the model in `source` to so many bits a weight, in `target`; `work` holds what a later call resumes from.
+    """Convert the model in `source` to `bits` bits per weight in `target`; a later call resumes from `work`.
 
-    Raises EngineError where it cannot be done, or fails.
+    Yields the converter's progress. Raises EngineError if the conversion cannot start or fails.
     """
     check_machine()
     config = check_model(source)
     if getattr(config, "quantization_config", None) is not None:
         raise EngineError(f"{source}: the weights are quantised already")
-    weights_bytes(source)  # to read each file's header
+    weights_bytes(source)  # reads each file's header; raises if a file is damaged
     job = Job(in_dir=str(source.resolve()), compile_full=str(target.resolve()), bits=bits, head_bits=head_bits)
     resumed = job.resumes(work)
     if target.exists() and any(target.iterdir()) and not resumed:
         raise EngineError(f"{target} is not empty, and {work} holds no conversion to resume")
     options = ["-i", job.in_dir, "-o", work, "-cf", job.compile_full, "-b", bits, "-hb", head_bits, "-so"]
-    yield from follow([sys.executable, "-m", "engine.exllama_convert", *map(str, options)])
-    if not finished(work):  # it exits with 0 for its own errors too
+    yield from follow([sys.executable, "-m", "engine.exllama.convert", *map(str, options)])
+    if not finished(work):  # the converter exits with 0 after errors of its own, too
         raise EngineError(f"the conversion has not finished; what it has written is in {work}")
     if not (target / "config.json").is_file() or not list(target.glob("*.safetensors")):
         raise EngineError(f"{target} holds no model, though {work} says that it was finished: remove {work}, try again")
@@ -52,7 +52,7 @@ def quantise(source: Path, target: Path, work: Path, *, bits: float, head_bits: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a conversion is told, by the names under which the converter keeps it; it resumes with what it has kept."""
+    """A conversion's options, by the names under which the converter stores them; it resumes with the stored ones."""
 
     in_dir: str
     compile_full: str
@@ -60,7 +60,7 @@ class Job:
     head_bits: int
 
     def resumes(self, work: Path) -> bool:
-        """Whether a working directory holds this conversion. Raises EngineError where it holds another."""
+        """Whether the working directory `work` holds this conversion. Raises EngineError if it holds another one."""
         kept = _kept(work)
         if kept is None:
             return False
@@ -71,7 +71,7 @@ class Job:
 
 
 def follow(command: Sequence[str]) -> Iterator[ConversionProgress]:
-    """Run a converter and tell of its stages. Raises EngineError with its last words if it fails."""
+    """Run a converter and yield its progress. Raises EngineError with its last output lines if it fails."""
     last: deque[str] = deque(maxlen=_KEPT)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
@@ -90,7 +90,7 @@ def follow(command: Sequence[str]) -> Iterator[ConversionProgress]:
 
 
 def stage_of(line: str) -> ConversionProgress | None:
-    """What a line of the converter's output tells of its progress, if anything."""
+    """The progress that a line of the converter's output reports; None: it reports none."""
     told = _STATUS.search(line)
     if told is None:
         return None
@@ -99,13 +99,13 @@ def stage_of(line: str) -> ConversionProgress | None:
 
 
 def finished(work: Path) -> bool:
-    """Whether the conversion in a working directory is complete. Raises CorruptModelError for a damaged one."""
+    """Whether the conversion in directory `work` is complete. Raises CorruptModelError if its job file is damaged."""
     kept = _kept(work)
     return kept is not None and kept.get("progress") == "finished"
 
 
 def _kept(work: Path) -> dict[str, Any] | None:
-    """What the converter has noted in its working directory, if anything."""
+    """The converter's job file in a working directory; None: there is none."""
     try:
         kept = json.loads((work / _JOB).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""ExLlamaV2's rotary embedding, set to what a model's configuration says and held against transformers' own.
+"""Sets ExLlamaV2's rotary embedding from a model's configuration and checks it against transformers' own.
 
 ExLlamaV2 0.3.2 reads `rope_theta` and `rope_scaling`. Configurations saved by transformers 5 have `rope_parameters`
-instead: it would take 10,000 for theta and no scaling, without a word.
+instead: ExLlamaV2 would silently take theta 10,000 and no scaling.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def set_rope(exl: Any, config: Any) -> None:
 
 
 def check_rope(exl: Any, config: Any) -> None:
-    """Raises UnsupportedModelError where ExLlamaV2 would turn keys by other angles than transformers does."""
+    """Raises UnsupportedModelError if ExLlamaV2 would rotate keys by other angles than transformers does."""
     from exllamav2.rope import get_rope_params
 
     frequencies, scaling = get_rope_params("cpu", exl, exl.rotary_embedding_base)
@@ -58,7 +58,7 @@ def check_rope(exl: Any, config: Any) -> None:
 
 
 def _expected(config: Any) -> tuple[torch.Tensor, float]:
-    """Frequencies (rotated dimensions / 2,) and the factor on sines and cosines."""
+    """transformers' frequencies (rotated dimensions / 2,) and its factor on sines and cosines."""
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 

@@ -1,4 +1,4 @@
-"""What a freshly loaded ExLlamaV2 model must show before it serves: wrong decoding raises no error, it misleads."""
+"""Checks that a freshly loaded ExLlamaV2 model must pass before it serves, since wrong decoding raises no error."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 
 from engine.base import UnsupportedModelError
 
-TOKENS = 48  # of the text that is tried
-AHEAD = 40  # of these in one pass; the rest token by token
-SAME = 0.02  # of the largest logit: what rounding may change in a row whose inputs are the same
-ALIKE = 0.9  # correlation of logits worked out in two ways, a 4-bit cache's rounding included; of others it is near 0
+TOKENS = 48  # tokens of the test text
+AHEAD = 40  # of these decoded in one pass; the rest token by token
+SAME = 0.02  # share of the largest logit by which rounding may change a row with equal inputs
+ALIKE = 0.9  # least correlation of the same logits computed in two ways, even in a 4-bit cache; others correlate near 0
 
 
 @torch.inference_mode()
 def check_attention(model: Any, cache: Any, page: int) -> None:
-    """Raises UnsupportedModelError unless tokens see what is before them, all of it, and nothing behind.
+    """Raises UnsupportedModelError unless each token sees all tokens before it and none after it.
 
-    Writes over the cache's first three pages, which must be nobody's.
+    Overwrites the cache's first three pages, which must not be in use.
     """
     vocabulary, half = model.config.vocab_size, TOKENS // 2
     text = torch.arange(7, 7 + 11 * (page + TOKENS), 11)[None] % vocabulary
@@ -35,7 +35,7 @@ def check_attention(model: Any, cache: Any, page: int) -> None:
     if float((whole - other_start)[-1].abs().max()) <= noise:
         raise UnsupportedModelError("the last token does not see the first ones: attention is cut short here")
 
-    # As it serves: rows of different lengths, a token a step, one of them into a page that does not follow its first.
+    # As in serving: rows of different lengths, one token per step, one row into a page that does not follow its first.
     expected_short = paged_logits(model, cache, page, other_short, [0], [[0]])[0, AHEAD:]
     paged_logits(model, cache, page, text[:, :page], [0], [[0]])
     expected_long = paged_logits(model, cache, page, text[:, page:], [page], [[0, 1]])[0, : TOKENS - AHEAD]
@@ -63,7 +63,7 @@ def check_attention(model: Any, cache: Any, page: int) -> None:
 def paged_logits(
     model: Any, cache: Any, page: int, tokens: torch.Tensor, starts: list[int], tables: list[list[int]]
 ) -> torch.Tensor:
-    """Logits (rows, n, vocabulary) of tokens (rows, n) that continue the first `starts` of the pages in `tables`."""
+    """Logits (rows, n, vocabulary) of tokens (rows, n) behind the first `starts` tokens of the pages in `tables`."""
     from exllamav2.attn import ExLlamaV2Attention
 
     params = ExLlamaV2Attention.PagedParams(
@@ -79,14 +79,14 @@ def paged_logits(
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor) -> float:
-    """The least correlation of two rows of logits (..., vocabulary)."""
+    """The least correlation between corresponding rows of two logit tensors (..., vocabulary)."""
     one, other = (rows - rows.mean(dim=-1, keepdim=True) for rows in (one, other))
     return float(torch.nn.functional.cosine_similarity(one, other, dim=-1).min())
 
 
 @torch.inference_mode()
 def check_head_norm(model: Any) -> None:
-    """Raises UnsupportedModelError where queries and keys are normalised otherwise than by their root mean square."""
+    """Raises UnsupportedModelError if queries and keys are not normalised by their root mean square."""
     from exllamav2.headnorm import ExLlamaV2HeadNorm
 
     for module in model.modules:

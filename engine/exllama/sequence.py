@@ -14,25 +14,25 @@ from engine.sampling import draw
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class LeasedProbe(Probe):
-    """A probe; without a lease it waits for pages, or for its sequence's."""
+    """A probe and its lease."""
 
-    lease: Lease | None = None
+    lease: Lease | None = None  # None: it waits for pages, or for its sequence's lease
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class LeasedSequence:
-    """An admitted sequence. Without a lease it is paused: its pages were needed, and it goes on where it was."""
+    """An admitted sequence. A paused one has no lease, because others need its pages; it later continues unchanged."""
 
     id: SequenceId
     request: Request
     tokens: list[int]
     stops_armed: bool
-    lease: Lease | None = None
-    stale: bool = False  # the lease is on other tokens than these
-    replaced: list[Lease] = field(default_factory=list)  # kept until the next lease has found their pages
-    probe: LeasedProbe | None = None
-    unannounced: list[int] = field(default_factory=list)  # forced or adopted, their events still to come
-    drawn: int | None = None  # the token that this step has brought
+    lease: Lease | None = None  # None: paused
+    stale: bool = False  # the lease decodes other tokens than `tokens`
+    replaced: list[Lease] = field(default_factory=list)  # old leases, kept until the next lease has found their pages
+    probe: LeasedProbe | None = None  # None: not being probed
+    unannounced: list[int] = field(default_factory=list)  # forced or adopted tokens that are still to be reported
+    drawn: int | None = None  # the token sampled in this step; None: none
 
     @property
     def new_tokens(self) -> int:
@@ -40,21 +40,21 @@ class LeasedSequence:
 
     @property
     def decoding(self) -> bool:
-        """Whether it may be forked and forced."""
+        """Whether the sequence can be forked and forced now."""
         return self.new_tokens > 0 and not self.unannounced
 
     @property
     def leases(self) -> list[Lease]:
-        """All that hold pages for it."""
+        """All leases that hold pages for this sequence."""
         probing = self.probe.lease if self.probe is not None else None
         return [lease for lease in (*self.replaced, self.lease, probing) if lease is not None]
 
     def next_lease(self, page: int, pages: int) -> Lease:
-        """A lease that goes on from its tokens, over so many more pages of so many tokens at most."""
+        """Returns a lease that continues `tokens` over at most `pages` more pages of `page` tokens each."""
         end = len(self.request.prompt) + self.request.max_new_tokens
         held = -(-len(self.tokens) // page) + pages
         last = held * page >= end
-        # All but the last page are full when the next lease takes over: it finds them by their hash.
+        # When the next lease takes over, all pages but the last are full: it finds them by their hash.
         room = end - len(self.tokens) if last else (held - 1) * page + 2 - len(self.tokens)
         return Lease(self.tokens, room=room, choose=self._choose, last=last)
 
@@ -68,7 +68,7 @@ class LeasedSequence:
 
 
 def probe_lease(probe: LeasedProbe, context: list[int], *, stock: bool, batched: bool) -> Lease:
-    """A lease for a probe on `context`; with neither way its suffix rides along, a token a step."""
+    """Returns a lease for a probe on `context`; unless `stock` or `batched`, its suffix rides along, token by token."""
     suffix, spec = probe.spec.suffix, probe.spec
     if stock:
         return Lease([*context, *suffix], room=spec.max_answer_tokens + 1, choose=_answer(probe))
@@ -78,7 +78,7 @@ def probe_lease(probe: LeasedProbe, context: list[int], *, stock: bool, batched:
 
 
 def _answer(probe: Probe) -> Choose:
-    """Decodes the answer greedily, and notes each token's raw probability."""
+    """Returns a function that decodes the answer greedily and records each token's raw log-probability."""
 
     def choose(logits: torch.Tensor) -> int:
         best = int(logits.argmax())
@@ -89,7 +89,7 @@ def _answer(probe: Probe) -> Choose:
 
 
 def _ride(probe: Probe) -> Choose:
-    """Forces the suffix, whatever the logits, then answers."""
+    """Returns a function that forces the suffix, whatever the logits, then decodes the answer."""
     suffix, answer = iter(probe.spec.suffix), _answer(probe)
 
     def choose(logits: torch.Tensor) -> int:

@@ -1,1 +1,1 @@
-"""An engine on a virtual clock: its model says what was recorded, its passes take what a profile says."""
+"""An engine on a virtual clock: its model replays given tokens, and its passes take the times of a profile."""

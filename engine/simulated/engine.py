@@ -1,8 +1,8 @@
-"""The simulator: an engine on a virtual clock, whose model knows what it will say and whose passes take given times.
+"""The simulator: an engine on a virtual clock, whose model's output is known and whose passes take given times.
 
-All decoding sequences get one token a pass, so nothing happens until the next of them ends, is to be looked at or has
-its probe answered, or until something comes from outside: all passes before are one step. k passes with an unchanged
-batch of b sequences and S cached tokens in all take k·(a + c·b + g·S) + g·b·k(k−1)/2.
+Every decoding sequence gets one token per pass, so nothing happens until a sequence ends, must be looked at or has its
+probe answered, or until an event arrives from outside: one step covers all passes up to that point. k passes with an
+unchanged batch of b sequences and S cached tokens in all take k·(a + c·b + g·S) + g·b·k(k−1)/2.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ from engine.simulated.sequence import SimulatedProbe, SimulatedSequence, drawn
 
 
 class SimulatedEngine:
-    """See `engine.base.Engine`. Decoding is greedy.
+    """Implements `engine.base.Engine`; decoding is greedy.
 
-    A sequence is looked at where its model says. With `budget`, tokens by difficulty class (None: unlimited), it is
-    also looked at as soon as its class's budget is spent or lowered below what it has. `stepped` hears of the passes
-    that only decoded: a step holds many, so the loop cannot time them.
+    To look at a sequence is to report its tokens, so that the caller can act. The engine looks at a sequence at its
+    `Course.looks`. `budget` returns the budget of a difficulty class in tokens (None: unlimited); the engine also
+    looks at a sequence as soon as its class's budget is spent, or is lowered below the sequence's new tokens.
+    `stepped` is called for each pass that only decoded: a step covers many passes, so the loop cannot time them.
     """
 
     def __init__(
@@ -47,10 +48,10 @@ class SimulatedEngine:
         machine: Machine,
         clock: VirtualClock,
         *,
-        budget: Callable[[str | None], int | None] | None = None,
-        classes: Mapping[tuple[int, ...], str | None] | None = None,  # by prompt
-        pulse_s: float = math.inf,  # no step goes on for longer, so that a observer sees time pass
-        stepped: Stepped | None = None,
+        budget: Callable[[str | None], int | None] | None = None,  # None: no class has a budget
+        classes: Mapping[tuple[int, ...], str | None] | None = None,  # class by prompt; None: no classes
+        pulse_s: float = math.inf,  # longest step, so that an observer sees time pass
+        stepped: Stepped | None = None,  # None: nothing is called
     ) -> None:
         self._model = model
         self._machine = machine
@@ -66,14 +67,14 @@ class SimulatedEngine:
         self._running: dict[SequenceId, SimulatedSequence] = {}
         self._prefilling: dict[SequenceId, SimulatedSequence] = {}
         self._probed: dict[ProbeId, SimulatedSequence] = {}
-        self._undecided: list[SimulatedSequence] = []  # their probes ended in the last step
-        self._steered: list[SimulatedSequence] = []  # forced or adopted since the last step
+        self._undecided: list[SimulatedSequence] = []  # sequences whose probes ended in the last step
+        self._steered: list[SimulatedSequence] = []  # sequences with tokens forced or adopted since the last step
         self._calendar = Calendar()
         self._passed = 0  # passes so far
         self._probing = 0
-        self._cached = 0  # tokens of decoding sequences
+        self._cached = 0  # cached tokens of all decoding sequences
         self._reserved = 0
-        self._extra_s = 0.0  # what the next pass takes longer than those after it
+        self._extra_s = 0.0  # time that the next pass takes beyond the passes after it
 
     @property
     def max_tokens(self) -> int:
@@ -191,7 +192,7 @@ class SimulatedEngine:
         return events
 
     def _settle(self, events: list[Event]) -> None:
-        """Let undecided probes lapse, and tell of what was forced or adopted since the last step."""
+        """Lapse ended probes that were not adopted; report the tokens forced or adopted since the last step."""
         for state in self._undecided:
             if state.probe is not None and state.probe.due <= self._passed:
                 self._lapse(state)
@@ -222,7 +223,7 @@ class SimulatedEngine:
             events.append(Started(sequence=sequence))
 
     def _heed_budgets(self) -> None:
-        """Have sequences looked at by the budgets now in force; those that have more tokens at once."""
+        """Reschedule decoding sequences if budgets have changed; those over budget are due after the next pass."""
         if self._budget is None:
             return
         budgets = {name: self._budget(name) for name in self._known}
@@ -236,7 +237,7 @@ class SimulatedEngine:
                 self._enter(state, at=self._passed + 1 if over else None)
 
     def _prefill(self) -> tuple[int, list[SimulatedSequence]]:
-        """Prompt tokens computed in this pass, and the sequences that get their first token with it."""
+        """Returns the prompt tokens computed in this pass, and the sequences that get their first token in it."""
         chunk, prefilled = self._machine.prefill_chunk, []
         for state in list(self._prefilling.values()):
             part = min(state.prefill, chunk)
@@ -250,7 +251,7 @@ class SimulatedEngine:
         return self._machine.prefill_chunk - chunk, prefilled
 
     def _advance(self, chunk: int, prefilled: int) -> None:
-        """Let passes go by: one with prefill in it, or as many as it takes until something happens."""
+        """Advance by one pass if it contains prefill, else by as many passes as it takes until something happens."""
         machine, clock = self._machine, self._clock
         batch = len(self._running) - len(self._prefilling) - prefilled
         time = machine.step_time
@@ -274,14 +275,14 @@ class SimulatedEngine:
         self._extra_s = 0.0
 
     def _begin(self, state: SimulatedSequence) -> None:
-        """The prompt is computed, and the first token with it."""
+        """Start decoding a sequence whose prompt and first token this pass has computed."""
         state.zero = self._passed - 1
         state.course = self._follow(state, ())
         self._cached += len(state.request.prompt) + 1
         self._enter(state, at=self._passed)
 
     def _tell(self, events: list[Event]) -> None:
-        """What has come of the sequences that are due."""
+        """Report the tokens, probes and ends of the sequences that are due."""
         for sequence in self._calendar.due(self._passed):
             state = self._running[sequence]
             tokens = state.untold(self._passed)
@@ -315,7 +316,7 @@ class SimulatedEngine:
         )
 
     def _steer(self, state: SimulatedSequence, at: int, tokens: tuple[int, ...]) -> None:
-        """Go on from the first `at` new tokens with these; the next pass draws the one after them."""
+        """Continue with `tokens` after the first `at` new tokens; the next pass draws the token after them."""
         self._cached += at + len(tokens) - len(state.said)
         del state.said[at:]
         state.said.extend(tokens)
@@ -324,10 +325,10 @@ class SimulatedEngine:
         state.course = self._follow(state, state.said)
         state.forced, state.steered = tokens, True
         self._steered.append(state)
-        self._enter(state, at=self._passed + 1)  # or they would be told of later than they came
+        self._enter(state, at=self._passed + 1)  # a longer step would report `tokens` too late
 
     def _lapse(self, state: SimulatedSequence) -> None:
-        """The probe of a sequence is over, if there is one."""
+        """End the sequence's probe, if there is one."""
         probe, state.probe = state.probe, None
         if probe is None:
             return
@@ -338,12 +339,12 @@ class SimulatedEngine:
                 self._extra_s -= self._suffix_s(probe)
 
     def _enter(self, state: SimulatedSequence, at: int | None = None) -> None:
-        """Have a sequence looked at after a pass; by default the next in which there is something to see."""
+        """Look at a sequence after pass `at`; None: after the next pass in which there is something to report."""
         budget = self._budgets.get(state.difficulty)
         self._calendar.enter(state.id, state.due(self._passed, budget) if at is None else at)
 
     def _suffix_s(self, probe: SimulatedProbe) -> float:
-        """What the suffix takes beyond the one row that each pass has of a probe."""
+        """Seconds that the suffix takes beyond the one row that each pass computes for a probe."""
         return (len(probe.spec.suffix) - 1) * self._machine.probe_row_s
 
     def _decoding(self, sequence: SequenceId) -> SimulatedSequence:

@@ -1,4 +1,4 @@
-"""What a simulated machine is: how long its forward passes take, and how much it holds."""
+"""A simulated machine: how long its forward passes take, and how many tokens it holds."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ CELLS = 65_536
 
 
 class SkippingClock(Protocol):
-    """Seconds that can be skipped while there is nothing to do."""
+    """A clock in seconds that can be moved on while there is nothing to do."""
 
-    alarm: float  # when the next thing comes from outside
+    alarm: float  # time of the next event from outside
 
     def __call__(self) -> float:
-        """Now."""
+        """The current time, s."""
 
     def skip(self, until: float) -> None:
-        """Let it be that time, unless it is later already."""
+        """Set the clock to `until`, unless it is already later."""
 
 
 @dataclass(slots=True, kw_only=True)
 class VirtualClock:
-    """Seconds that only a simulation moves on."""
+    """A clock in seconds that only a simulation moves on."""
 
     now: float = 0.0
     alarm: float = math.inf
@@ -41,13 +41,13 @@ class VirtualClock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A pass takes a + (c + g·context)·sequences seconds, and what prompts, forced tokens and probes add."""
+    """A pass takes a + (c + g·context)·sequences seconds, plus the time of its prefill, forced tokens and probes."""
 
     step_time: StepTime
     max_batch: int  # sequences decoded at once; more wait
-    probe_row_s: float = 0.0  # s for each row of a probe
-    prefill_s: float = 0.0  # s for each token of a prompt, or forced
-    prefill_chunk: int = 256  # prompt tokens in a pass
+    probe_row_s: float = 0.0  # s per row of a probe
+    prefill_s: float = 0.0  # s per prompt or forced token
+    prefill_chunk: int = 256  # prompt tokens per pass
     cells: int = CELLS  # tokens of KV cache, shared by all sequences
 
     def __post_init__(self) -> None:
@@ -61,10 +61,10 @@ class Machine:
 
 
 def profiled_machine(profile: Profile, *, prefill_s: float | None = None, cells: int = CELLS) -> Machine:
-    """The machine that a profile was measured on.
+    """Returns the machine that a profile was measured on.
 
-    A probe's row costs what it was measured to add; so does a prompt's token, which the profile doesn't tell, unless
-    `prefill_s` is given.
+    A probe's row costs the measured mean. The profile does not hold the cost of a prompt token: `prefill_s` gives it,
+    None: it costs as much as a probe's row.
     """
     probe = profile.probe
     row = probe.seconds / probe.rows if probe.rows > 0.0 else 0.0
@@ -78,9 +78,10 @@ def profiled_machine(profile: Profile, *, prefill_s: float | None = None, cells:
 
 
 def passes_within(seconds: float, first: float, growth: float) -> int:
-    """How many passes have ended, or end first, once so much time is over: at least 1.
+    """The smallest number of passes, at least 1, that together take at least `seconds`.
 
-    The first takes `first`, each later one `growth` more: k of them take k·first + growth·k(k−1)/2.
+    The first pass takes `first` seconds, each later pass `growth` more than the one before: k passes take
+    k·first + growth·k(k−1)/2.
     """
     if growth == 0.0:
         return max(1, math.ceil(seconds / first))
@@ -90,4 +91,4 @@ def passes_within(seconds: float, first: float, growth: float) -> int:
 
 
 Stepped = Callable[[int, float, float], None]
-"""Hears of a pass that only decoded: sequences, their mean cached tokens, seconds."""
+"""Is called for a pass that only decoded, with its sequences, their mean cached tokens, and its seconds."""

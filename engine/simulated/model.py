@@ -1,4 +1,4 @@
-"""What a simulated engine's model says: given, not computed."""
+"""The model of a simulated engine: its output is given, not computed."""
 
 from __future__ import annotations
 
@@ -11,38 +11,41 @@ from engine.base import ProbeSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How a sequence goes on if nobody steps in, up to a stop token or to as many tokens as it may have."""
+    """A sequence's next tokens if nothing is forced or adopted, up to a stop token or `max_new_tokens`."""
 
     tokens: tuple[int, ...]
-    looks: tuple[int, ...] = ()  # after so many of them, rising, whoever drives the engine is to look at the sequence
-    until_armed: bool = False  # another follows once stops can be sampled
+    looks: tuple[int, ...] = ()  # ascending counts of `tokens` after which the engine looks at the sequence
+    until_armed: bool = False  # arming the stops replaces this course by another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialAnswer:
-    """A whole trial answer, as it would be decoded if nothing ended it early."""
+    """A whole trial answer, as it is decoded if the probe does not give up."""
 
     answer: tuple[int, ...]
     log_probs: tuple[float, ...]  # of the answer's tokens
-    terminator: int | None
+    terminator: int | None  # None: it ends without one
     gap: float | None = None  # see `engine.base.Probed`; None: no token was watched
 
 
 class SimulatedModel(Protocol):
-    """A model that knows what it will say."""
+    """A model whose output is known beforehand."""
 
     @property
     def max_tokens(self) -> int:
-        """The longest sequence it was made for, tokens."""
+        """The longest sequence the model was made for, tokens."""
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens there are."""
+        """The number of token ids."""
 
     def follow(
         self, prompt: tuple[int, ...], said: Sequence[int], *, stops: frozenset[int], armed: bool, most: int
     ) -> Course:
-        """What comes after a prompt and these new tokens: up to the first of `stops`, without any unless armed."""
+        """The course after a prompt and the new tokens `said`, at most `most` tokens.
+
+        It ends with the first of `stops` if `armed`, else it contains none of them.
+        """
 
     def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> TrialAnswer:
-        """What a probe answers after them."""
+        """The trial answer of a probe after a prompt and the new tokens `said`."""

@@ -1,4 +1,4 @@
-"""A simulated sequence and its probe: what they will say is known, what has been told of it grows."""
+"""A simulated sequence and its probe: their tokens are known beforehand and reported step by step."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from engine.simulated.model import Course, TrialAnswer
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SimulatedProbe:
-    """A probe, and how it will end: known when it is forked."""
+    """A probe whose end is known when it is forked."""
 
     id: ProbeId
     spec: ProbeSpec
     trial: TrialAnswer
-    fork_at: int  # new tokens of its sequence that it continues
-    forked: int  # after which pass
-    drawn: int  # tokens of the answer, the terminator among them, until it ends
+    fork_at: int  # new tokens of its sequence that the probe continues
+    forked: int  # the pass after which it was forked
+    drawn: int  # answer tokens until it ends, the terminator included
     gave_up: bool
 
     @property
     def due(self) -> int:
-        """The pass in which it ends: each draws a token."""
+        """The pass in which the probe ends: each pass draws one token."""
         return self.forked + self.drawn
 
     @property
@@ -32,11 +32,11 @@ class SimulatedProbe:
         return (*self.spec.suffix, *(*self.trial.answer, *end)[: self.drawn])
 
     def rows(self, passed: int) -> int:
-        """What it has cost after so many passes: the suffix at once, then the answer token by token."""
+        """Token rows that the probe has cost after pass `passed`: the suffix at once, then one per answer token."""
         return len(self.spec.suffix) + passed - self.forked - 1 if passed > self.forked else 0
 
     def probed(self, sequence: SequenceId) -> Probed:
-        """How it has ended."""
+        """Returns the Probed event of the ended probe."""
         log_probs = self.trial.log_probs[: self.drawn]
         return Probed(
             sequence=sequence,
@@ -52,7 +52,7 @@ class SimulatedProbe:
 
 
 def drawn(trial: TrialAnswer, spec: ProbeSpec) -> tuple[int, bool]:
-    """How many tokens of a trial answer are drawn, its terminator counted, and whether the probe gives up then."""
+    """Returns how many tokens of a trial answer are drawn, terminator included, and whether the probe then gives up."""
     given_up = spec.gives_up(trial.log_probs)
     if given_up is not None:
         return given_up, True
@@ -61,38 +61,41 @@ def drawn(trial: TrialAnswer, spec: ProbeSpec) -> tuple[int, bool]:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class SimulatedSequence:
-    """An admitted sequence. After pass s it has s − zero new tokens; those in `said` have been told of, or forced."""
+    """An admitted sequence. After pass s it has s − zero new tokens; `said` holds those reported or forced."""
 
     id: SequenceId
     request: Request
-    difficulty: str | None
+    difficulty: str | None  # None: the prompt has no class
     armed: bool
-    prefill: int  # prompt tokens still to be computed; 0: it decodes
+    prefill: int  # prompt tokens still to be computed; 0: the sequence decodes
     course: Course = field(default_factory=lambda: Course(tokens=()))
     start: int = 0  # new tokens before the course
-    looked: int = 0  # how many of the course's looks are past
+    looked: int = 0  # number of the course's looks that are past
     zero: int = 0
     said: list[int] = field(default_factory=list)
-    forced: tuple[int, ...] = ()  # the last of `said`, still to be told of
-    steered: bool = False  # something was forced or adopted: no budget closes its thought any more
+    forced: tuple[int, ...] = ()  # the last tokens of `said`, still to be reported
+    steered: bool = False  # tokens were forced or adopted: no budget closes its thought any more
     probe: SimulatedProbe | None = None
 
     @property
     def new_tokens(self) -> int:
-        """Those that have been told of, or forced."""
+        """Number of new tokens that were reported or forced."""
         return len(self.said)
 
     @property
     def cells(self) -> int:
-        """Of KV cache, prompt to last token and probe room."""
+        """Cells of KV cache: prompt, new tokens and probe room."""
         return len(self.request.prompt) + self.request.max_new_tokens + self.request.probe_room
 
     def untold(self, passed: int) -> tuple[int, ...]:
-        """The tokens that it has after so many passes and nobody has heard of."""
+        """The tokens that the sequence has after pass `passed` and that are not yet reported."""
         return self.course.tokens[len(self.said) - self.start : passed - self.zero - self.start]
 
     def due(self, passed: int, budget: int | None) -> int:
-        """The pass after which it is to be looked at next: an end, a look, a spent budget, a probe's answer."""
+        """The pass after which the engine looks at the sequence next: an end, a look, a spent budget, a probe's answer.
+
+        `budget` None: unlimited.
+        """
         new, start, looks = passed - self.zero, self.start, self.course.looks
         at = min(start + len(self.course.tokens), self.request.max_new_tokens)
         while self.looked < len(looks) and start + looks[self.looked] <= new:

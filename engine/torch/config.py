@@ -6,8 +6,8 @@ from enum import StrEnum
 
 
 class Runner(StrEnum):
-    """A choice that can be named without loading torch."""
+    """The code that runs the forward pass; naming it does not load torch."""
 
-    AUTO = "auto"  # bare where the architecture allows it
+    AUTO = "auto"  # bare if the architecture allows it
     BARE = "bare"
     TRANSFORMERS = "transformers"

@@ -1,7 +1,7 @@
 """The torch engine: continuous batching of packed forward passes, with zero-copy probes, on any CPU.
 
-Every sequence is its tokens and a count of those that have keys and values. A step runs what is missing, for all
-sequences at once: that is a prefill chunk, a decoded token, forced tokens or a probe, whichever is due.
+A sequence is its tokens and the count of tokens that have keys and values. A step computes the missing ones of all
+sequences at once: a prefill chunk, a decoded token, forced tokens or a probe, whichever is due.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TorchEngineConfig:
 
     cells: int = 65_536  # tokens of KV cache, shared by all sequences
     max_batch: int = 32  # sequences decoded at once; more wait
-    prefill_chunk: int = 256  # prompt tokens a step, so that running sequences never stall for long
+    prefill_chunk: int = 256  # prompt tokens per step, so that running sequences never stall for long
 
     def __post_init__(self) -> None:
         for name in ("cells", "max_batch", "prefill_chunk"):
@@ -48,7 +48,7 @@ class TorchEngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """What of a sequence takes part in a step."""
+    """The rows of one sequence and its probe in a step."""
 
     state: SequenceState
     own: int  # rows of the sequence itself
@@ -57,7 +57,7 @@ class _Rows:
 
 
 class TorchEngine:
-    """See `engine.base.Engine`."""
+    """Implements `engine.base.Engine`."""
 
     def __init__(self, model: PackedModel, config: TorchEngineConfig | None = None) -> None:
         self._model = model
@@ -149,7 +149,7 @@ class TorchEngine:
         return events
 
     def _settle(self, events: list[Event]) -> None:
-        """Let undecided probes lapse, and announce what was forced or adopted since the last step."""
+        """Lapse ended probes that were not adopted; report the tokens forced or adopted since the last step."""
         for state in list(self._running.values()):
             if state.probe is not None and state.probe.ended:
                 state.lapse(self._arena)
@@ -175,7 +175,7 @@ class TorchEngine:
             events.append(Started(sequence=sequence))
 
     def _plan(self) -> list[_Rows]:
-        """The rows of this step: all that is due of decoding sequences and probes, and one chunk of prefill."""
+        """The rows of this step: all due rows of decoding sequences and probes, and one chunk of prefill."""
         plan, chunk = [], self._config.prefill_chunk
         for state in self._running.values():
             own = due = len(state.tokens) - state.computed
@@ -229,7 +229,7 @@ class TorchEngine:
         )
 
     def _advance(self, plan: Sequence[_Rows], logits: torch.Tensor, events: list[Event]) -> None:
-        """Take the step's results: the next token of each sequence and probe, and what has ended with it."""
+        """Record the step's results: the next token of each sequence and probe, and those that ended."""
         best: Iterator[int] = iter(logits.argmax(dim=-1).tolist())
         row = 0
         for rows in plan:
@@ -260,7 +260,7 @@ class TorchEngine:
         probe.extend(logits, best)
 
     def _finish_if_full(self, state: SequenceState, events: list[Event], sampled: int | None = None) -> bool:
-        """End a sequence that has just sampled a stop token or has all the tokens it may have."""
+        """End the sequence, and return True, if it has just sampled a stop token or has reached `max_new_tokens`."""
         if sampled is not None and sampled in state.request.stop_tokens:
             reason = FinishReason.STOP
         elif state.new_tokens >= state.request.max_new_tokens:

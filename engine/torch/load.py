@@ -1,4 +1,4 @@
-"""Loading a model directory for the torch engine, or saying clearly why it cannot be served."""
+"""Loads a model directory for the torch engine, or raises an error that says why it cannot be served."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from engine.torch.transformers_model import TransformersModel
 
 
 def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
-    """The model in `directory`, in float32. Raises CorruptModelError or UnsupportedModelError."""
+    """Loads the model in `directory` in float32.
+
+    Raises CorruptModelError if its files are missing or damaged, UnsupportedModelError if the engine or `runner`
+    cannot decode it correctly.
+    """
     config = read_config(directory)
     architecture = (config.architectures or ["unknown"])[0]
     bare = architecture in ARCHITECTURES and getattr(config, "hidden_act", "silu") == "silu"

@@ -20,7 +20,7 @@ class ModelShape:
     kv_heads: int
     head_dim: int
     vocabulary: int
-    max_positions: int  # the longest sequence it was made for, tokens
+    max_positions: int  # the longest sequence the model was made for, tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedBatch:
-    """One step's rows. All tensors are int64; T rows in all, of which R are to give logits."""
+    """One step's rows. All tensors are int64; there are T rows, of which R give logits."""
 
     tokens: torch.Tensor  # (T,)
     positions: torch.Tensor  # (T,) logical, for the rotary embedding

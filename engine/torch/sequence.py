@@ -24,7 +24,7 @@ from engine.torch.arena import Extent, KVArena
 class ProbeState(Probe):
     """A probe in the hole of its sequence; the first `computed` tokens of its path have KV."""
 
-    hole_at: int  # tokens that the sequence had when it forked
+    hole_at: int  # number of the sequence's tokens when it was forked
     computed: int = 0
 
 
@@ -39,7 +39,7 @@ class SequenceState:
     computed: int = 0
     stops_armed: bool
     probe: ProbeState | None = None
-    unannounced: list[int] = field(default_factory=list)  # forced or adopted, their events still to come
+    unannounced: list[int] = field(default_factory=list)  # forced or adopted tokens that are still to be reported
 
     @property
     def new_tokens(self) -> int:
@@ -85,10 +85,10 @@ class SequenceState:
         self.probe = None
 
     def mask(self, rows: int, probe_rows: int) -> npt.NDArray[np.float32] | None:
-        """The additive mask (rows + probe_rows, cells) of the next rows; None where all see all cells up to the end.
+        """The additive mask (rows + probe_rows, cells) of the next rows; None: every row sees all cells up to the end.
 
-        Hidden from the sequence's rows: later cells and the hole. From the probe's: later cells of the hole, and what
-        of the sequence lies behind the fork.
+        Hidden from the sequence's rows: later cells and the hole. Hidden from the probe's rows: later cells of the
+        hole, and the sequence's cells behind the fork.
         """
         probe = self.probe
         if rows == 1 and probe is None:

@@ -35,14 +35,14 @@ class TransformersModel:
             if not hasattr(config, dimension):
                 raise UnsupportedModelError(f"{directory}: the configuration of {name} has no {dimension}")
         try:
-            loaded: Any = AutoModelForCausalLM.from_pretrained(  # which puts it in evaluation mode
+            loaded: Any = AutoModelForCausalLM.from_pretrained(  # in evaluation mode
                 directory,
                 config=config,
                 dtype=torch.float32,
                 attn_implementation="eager",
                 local_files_only=True,
                 trust_remote_code=False,
-                ignore_mismatched_sizes=True,  # told below
+                ignore_mismatched_sizes=True,  # _check_complete raises for them
                 output_loading_info=True,
             )
         except (OSError, RuntimeError, ValueError, KeyError) as error:
@@ -79,7 +79,7 @@ class TransformersModel:
 
     @torch.inference_mode()
     def _check(self) -> None:
-        """Compare packed decoding in two pieces with the model's own attention on the same tokens."""
+        """Raises UnsupportedModelError if packed decoding, in two pieces, changes the logits of the model itself."""
         name = self._model.config.architectures[0]
         tokens = torch.arange(1, 25) % self._shape.vocabulary
         arena = KVArena(
@@ -118,7 +118,7 @@ class TransformersModel:
 
 
 def _check_complete(directory: Path, report: dict[str, Any]) -> None:
-    """Raises CorruptModelError where transformers has made up a tensor: it was missing or of another shape."""
+    """Raises CorruptModelError if transformers has initialised a tensor itself: it was missing or of another shape."""
     for tensor, found, wanted in report["mismatched_keys"]:
         raise CorruptModelError(
             f"{directory}: the tensor {tensor} is of shape {tuple(found)}, config.json asks for {tuple(wanted)}"
@@ -130,7 +130,7 @@ def _check_complete(directory: Path, report: dict[str, Any]) -> None:
 def _attention(
     module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: None, **options: Any
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention function: query (1, heads, T, head_dim), key and value of the new rows alone."""
+    """transformers calls this with query (1, heads, T, head_dim), and key and value of the new rows only."""
     batch: PackedBatch | None = options.get("laser_batch")
     arena: KVArena | None = options.get("laser_arena")
     if batch is None or arena is None:
@@ -145,4 +145,4 @@ def _attention(
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
-    """The arena's segments carry their own masks."""
+    """Returns no mask: the segments carry their own."""

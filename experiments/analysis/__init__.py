@@ -1,1 +1,1 @@
-"""What a profile, a plant and an objective imply for serving, worked out beforehand."""
+"""What a profile, a plant and an objective imply for serving, computed offline."""

@@ -1,4 +1,4 @@
-"""All outputs of an analysis, and the files that they go to."""
+"""Runs a whole analysis and writes its figures to a JSON file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from models.files.replacement import replacing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """What a profile, a plant and an objective imply."""
+    """The results of one analysis of a profile, a plant and an objective."""
 
     fronts: Fronts
     maps: Mapped
@@ -32,11 +32,11 @@ class Analysis:
     capacity: Capacity
     checks: Checks
     misspecification: tuple[Misspecification, ...]
-    replay: LogReplay | None  # of a log, where one is given
+    replay: LogReplay | None  # of the decision log; None: no log was given
 
 
 def effort(one: Situation, log: Sequence[Entry] | None) -> int:
-    """How often `analyse` advances."""
+    """Returns how many times `analyse` calls `advance`."""
     solves = maps.RATES + sweep.RATES + len(one.rates)
     return solves + len(checks.LOADS) + checks.RATES + 2 + (log is not None)
 
@@ -44,7 +44,7 @@ def effort(one: Situation, log: Sequence[Entry] | None) -> int:
 def analyse(
     one: Situation, log: Sequence[Entry] | None, *, clock: Callable[[], float], advance: Callable[[], None]
 ) -> Analysis:
-    """Work everything out. Raises SolverError."""
+    """Computes all parts of the analysis; `log` None: no replay. Raises SolverError if a program cannot be solved."""
     bears = capacity(one)
     highest = bears.sheds_from
     return Analysis(
@@ -59,7 +59,7 @@ def analyse(
 
 
 def write_json(path: Path, one: Situation, found: Analysis, options: Mapping[str, object]) -> None:
-    """All figures, with where they come from; the policy table has a file of its own."""
+    """Writes all figures with their provenance as JSON, except the policy table, which has its own file."""
     told = asdict(found)
     del told["maps"]["table"]
     said = {

@@ -1,4 +1,4 @@
-"""How much the machine can bear: the largest arrival rate for each loss of accuracy, and from where it must shed."""
+"""Capacity: the largest arrival rate for each loss of accuracy, and the rate from which requests must be shed."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ LOSSES = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bearable:
-    """The largest rate at which every class still loses at most so much accuracy, none being turned away."""
+    """The largest rate at which every class loses at most `loss` accuracy while no request is turned away."""
 
-    loss: float  # from the full thought's
+    loss: float  # of accuracy, against full thought
     floors: tuple[float, ...]  # accuracy, by class
     rate: float  # requests/s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headroom:
-    """What is left at a rate."""
+    """How far a rate is from the shedding limit."""
 
     rate: float  # requests/s
-    factor: float  # by which it may grow before requests must be turned away
-    loss: float | None  # the least by which all classes' floors must come down for it; None: some are turned away
+    factor: float  # by which the rate may grow before requests must be turned away; below 1: it is past that limit
+    loss: float | None  # smallest loss, common to all classes, that bears the rate; None: some are shed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """Tokens/s, and what they are worth in requests/s of this mix."""
+    """The plant's capacity in tokens/s, and the request rates that it bears for this mix."""
 
-    tokens_per_s: float  # D_max: of a full batch
+    tokens_per_s: float  # D_max: what a full batch decodes
     planned_tokens_per_s: float  # ρ_max·D_max
-    full_thought_rate: float  # requests/s
-    sheds_from: float  # requests/s
+    full_thought_rate: float  # requests/s that ρ_max·D_max serves with full thought
+    sheds_from: float  # requests/s, see `sheds_from`
     bearable: tuple[Bearable, ...]
-    headroom: tuple[Headroom, ...]  # at the rates looked at
+    headroom: tuple[Headroom, ...]  # at the situation's rates
 
 
 def capacity(one: Situation) -> Capacity:
-    """Capacity in closed form."""
+    """Computes the capacity from the tables, without a simulation or a linear program."""
     full = one.tables.accuracy[:, 0]
     bearable = []
     for loss in LOSSES:
@@ -65,9 +65,9 @@ def capacity(one: Situation) -> Capacity:
 
 
 def largest_rate(one: Situation, floors: Sequence[float]) -> float:
-    """The largest rate, requests/s, at which every class keeps its floor of accuracy and nobody is turned away.
+    """Returns the largest rate, requests/s, at which every class keeps its accuracy floor and no request is shed.
 
-    A floor that no point reaches is held as well as can be, by the most accurate one.
+    For a floor above every point's accuracy, the most accurate point is used instead.
     """
     needed = []
     for d, floor in enumerate(floors):
@@ -77,10 +77,10 @@ def largest_rate(one: Situation, floors: Sequence[float]) -> float:
 
 
 def sheds_from(one: Situation) -> float:
-    """The rate, requests/s, from which turning some requests away is better than serving all with less accuracy.
+    """Returns the rate, requests/s, from which shedding some requests beats serving all with less accuracy.
 
-    Seen as a point of no accuracy but a penalty, shedding belongs to a class's hull; the first price at which it pays
-    is the smallest slope up from it.
+    Shedding is one more point of each class's hull, with the accuracy −shed_penalty. The lowest token price at which
+    shedding pays is the smallest slope, over the classes, from this point to the next hull point.
     """
     tables, penalty = one.tables, one.objective.shed_penalty
     present = np.flatnonzero(one.mix > 0.0)
@@ -91,7 +91,7 @@ def sheds_from(one: Situation) -> float:
     tokens = [np.array([tables.shed_tokens, *tables.tokens[d]])[hull] for d, hull in enumerate(hulls)]
     worth = [np.array([-penalty, *tables.accuracy[d]])[hull] for d, hull in enumerate(hulls)]
     price = min(float((worth[d][1] - worth[d][0]) / (tokens[d][1] - tokens[d][0])) for d in present)
-    chosen = 0.0  # tokens of a mean request at that price, nobody shed yet
+    chosen = 0.0  # tokens of a mean request at that price while no request is shed
     for d in present:
         gain = np.diff(worth[d]) / np.diff(tokens[d])
         chosen += float(one.mix[d] * tokens[d][max(1, int(np.searchsorted(-gain, -price, side="left")))])
@@ -99,7 +99,7 @@ def sheds_from(one: Situation) -> float:
 
 
 def _demand_of(one: Situation, price: float) -> float:
-    """The most tokens/s within the bound whose waiting costs no more than this price, correct answers a token."""
+    """Returns the largest demand, tokens/s, within the bound with w·dN/dD ≤ `price`, correct answers per token."""
     weight, low, high = one.objective.latency_weight, 0.0, one.bound
     if weight * one.plant.slope(high) <= price:
         return high

@@ -1,4 +1,4 @@
-"""How far the models behind the decisions can be trusted: each against something that is exact, or nearly so."""
+"""Checks of the models behind the decisions, each against an exact or nearly exact reference."""
 
 from __future__ import annotations
 
@@ -20,50 +20,50 @@ Array = npt.NDArray[np.float64]
 
 LOADS = (0.2, 0.4, 0.6, 0.75, 0.85, 0.92)
 REQUESTS = 20_000  # simulated at each load
-RATES = 8  # at which ways to decide are compared
-GRID = 400  # loads at which tangents are held against N(D)
+RATES = 8  # rates at which the solvers are compared
+GRID = 400  # loads at which the tangents are compared with N(D)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """N(D) at one load, against a simulation that counts every token."""
+    """N(D) at one load, by the plant model and by a simulation that counts every token."""
 
     load: float
-    told: float  # requests
+    told: float  # requests, by the plant model
     simulated: float  # requests
 
     @property
     def error(self) -> float:
-        """Relative to the simulation."""
+        """The plant model's error relative to the simulation."""
         return self.told / self.simulated - 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tangents:
-    """By how much the optimiser's tangents fall short of N(D)."""
+    """The errors of the optimiser's tangents against N(D)."""
 
     loads: tuple[float, ...]
     errors: tuple[float, ...]  # relative to N(D), at most 0
 
     @property
     def worst(self) -> float:
-        """The largest of them, relative to N(D)."""
+        """The largest shortfall, relative to N(D)."""
         return -min(self.errors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """Ways to decide at one rate: the objective's value on the plant itself, correct answers per request."""
+    """Three solvers at one rate: each one's objective value on the exact plant, correct answers per request."""
 
     rate: float  # requests/s
     linear_program: float
     price_bisection: float
-    brute_force: float | None  # of all settings without mixing; None: not one is within the bound
+    brute_force: float | None  # best of all unmixed settings; None: no setting keeps demand within the bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checks:
-    """All of them."""
+    """The results of all checks."""
 
     simulated: tuple[Simulated, ...]
     tangents: Tangents
@@ -71,7 +71,7 @@ class Checks:
 
 
 def checks(one: Situation, highest: float, clock: Callable[[], float], advance: Callable[[], None]) -> Checks:
-    """Gaps are told up to the rate `highest`. Raises SolverError."""
+    """Runs all checks, the gaps at rates up to `highest`. Raises SolverError if a program cannot be solved."""
     simulated = []
     for seed, load in enumerate(LOADS):
         simulated.append(against_simulation(one, load, requests=REQUESTS, seed=seed))
@@ -81,7 +81,7 @@ def checks(one: Situation, highest: float, clock: Callable[[], float], advance: 
 
 
 def against_simulation(one: Situation, load: float, *, requests: int, seed: int) -> Simulated:
-    """Poisson arrivals, lognormal lengths with the mean and spread of full thoughts."""
+    """Compares N(D) with a simulation: Poisson arrivals, lognormal lengths with full thoughts' mean and spread."""
     rng = np.random.default_rng(seed)
     sigma = math.sqrt(math.log1p(one.plant.cv2))
     drawn = rng.lognormal(math.log(one.full_tokens) - sigma**2 / 2.0, sigma, requests)
@@ -103,7 +103,7 @@ def against_simulation(one: Situation, load: float, *, requests: int, seed: int)
 
 
 def tangents(one: Situation) -> Tangents:
-    """The tangents of the objective, where the optimiser uses them."""
+    """Compares the optimiser's tangents with N(D), over the loads up to the objective's max_load."""
     lines = one.plant.lines(count=one.objective.tangents, max_load=max(one.objective.max_load, 0.9))
     loads = one.objective.max_load * np.arange(1, GRID + 1) / GRID
     told = [(lines.highest(d), one.plant.in_system(d)) for d in loads * one.plant.capacity]
@@ -113,7 +113,7 @@ def tangents(one: Situation) -> Tangents:
 def gaps(
     one: Situation, rates: Sequence[float], clock: Callable[[], float], advance: Callable[[], None]
 ) -> tuple[Gap, ...]:
-    """Without floors and the order of budgets, which price bisection knows nothing of."""
+    """Compares the solvers at each rate, without floors and the order of budgets: price bisection ignores both."""
     objective = replace(one.objective, order_penalty=0.0, accuracy_floors=())
     program = Optimizer(one.tables, objective, clock=clock)
     found = []
@@ -132,7 +132,10 @@ def gaps(
 
 
 def worth(one: Situation, rate: float, decision: Decision) -> float:
-    """What a decision is worth on the plant itself, correct answers per request; no overload, please."""
+    """Returns a decision's objective value on the exact plant, correct answers per request.
+
+    The decision's demand must be below the plant's capacity.
+    """
     answers = (decision.mixture * one.tables.accuracy).sum(axis=1) - one.objective.shed_penalty * decision.shed
     tokens = (decision.mixture * one.tables.tokens).sum(axis=1) + one.tables.shed_tokens * decision.shed
     waiting = one.plant.in_system(rate * float(one.mix @ tokens)) / rate
@@ -140,13 +143,16 @@ def worth(one: Situation, rate: float, decision: Decision) -> float:
 
 
 def brute_force(one: Situation, rate: float) -> float | None:
-    """The best of all settings by class, shedding a whole class among them, that keep demand within its bound."""
-    tokens, answers = np.zeros(1), np.zeros(1)  # of a mean request, over the settings of the classes so far
+    """Returns the value of the best unmixed setting by class that keeps demand within its bound.
+
+    A setting gives each class one point or sheds the whole class. None: no setting is within the bound.
+    """
+    tokens, answers = np.zeros(1), np.zeros(1)  # of a mean request, for every setting of the classes so far
     for d, share in enumerate(one.mix):
         cost = np.array([one.tables.shed_tokens, *one.tables.tokens[d]])
         gain = np.array([-one.objective.shed_penalty, *one.tables.accuracy[d]])
         order = np.lexsort((-gain, cost))
-        order = order[np.diff(np.maximum.accumulate(gain[order]), prepend=-math.inf) > 0.0]  # dominated ones left out
+        order = order[np.diff(np.maximum.accumulate(gain[order]), prepend=-math.inf) > 0.0]  # without dominated points
         tokens = np.add.outer(tokens, share * cost[order]).ravel()
         answers = np.add.outer(answers, share * gain[order]).ravel()
     demand = rate * tokens

@@ -1,4 +1,4 @@
-"""Pareto fronts: the most accuracy that can be had for a number of tokens, and for a mean latency at each rate."""
+"""Pareto fronts: the highest accuracy for a number of tokens, and for a mean latency at each arrival rate."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from controller.planning.policy_map import ladder
 from experiments.analysis.situation import Situation
 from models.profile.tables import OperatingPoint, OperatingTables, prune_hull
 
-FIXED = (0.9, 0.95, 0.97)  # thresholds that are marked, alike for all classes and without a budget
-SAMPLES = 80  # points of a front against latency
+FIXED = (0.9, 0.95, 0.97)  # thresholds that are marked: the same for all classes, without a budget
+SAMPLES = 80  # points of a latency front
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """Settings of which none is beaten by a mixture of others; between two neighbours requests are mixed."""
+    """Settings that no mixture of other settings beats; points between two neighbours mix their requests."""
 
     tokens: tuple[float, ...]  # of a mean request, rising
     accuracy: tuple[float, ...]  # rising
-    settings: tuple[tuple[OperatingPoint, ...], ...]  # by class
+    settings: tuple[tuple[OperatingPoint, ...], ...]  # [setting][class]
 
     def accuracy_at(self, tokens: float) -> float | None:
-        """The most accuracy for so many tokens; None: nothing is that cheap."""
+        """Returns the highest accuracy at this mean number of tokens; None: every setting needs more tokens."""
         return float(np.interp(tokens, self.tokens, self.accuracy)) if tokens >= self.tokens[0] else None
 
     def tokens_at(self, accuracy: float) -> float | None:
-        """The fewest tokens for this accuracy; None: nothing is that accurate."""
+        """Returns the fewest mean tokens for this accuracy; None: every setting is less accurate."""
         return float(np.interp(accuracy, self.accuracy, self.tokens)) if accuracy <= self.accuracy[-1] else None
 
 
@@ -38,13 +38,13 @@ class Fixed:
     name: str
     tokens: float
     accuracy: float
-    latency_s: tuple[float | None, ...]  # by rate; None: it does not keep up
-    usable: bool  # whether it is among the points in use
+    latency_s: tuple[float | None, ...]  # mean, by rate; None: demand exceeds its bound
+    usable: bool  # whether the setting is among the points in use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyFront:
-    """A front at a rate, as far as demand stays within its bound; empty where nothing keeps up."""
+    """The part of a front whose demand at one rate stays within its bound; empty if no setting's demand does."""
 
     latency_s: tuple[float, ...]
     accuracy: tuple[float, ...]
@@ -52,18 +52,18 @@ class LatencyFront:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fronts:
-    """Which freedom gains what."""
+    """The fronts for increasingly free settings, and the fixed points."""
 
     constant: Front  # the same threshold and budget for all classes
     threshold: Front  # a threshold for each class, no budget
     joint: Front  # a threshold and a budget for each class
     rates: tuple[float, ...]
-    latency: dict[str, tuple[LatencyFront, ...]]  # by the name of a front, by rate
+    latency: dict[str, tuple[LatencyFront, ...]]  # by the name of the front, then by rate
     fixed: tuple[Fixed, ...]
 
 
 def fronts(one: Situation) -> Fronts:
-    """The fronts of the points in use, and the fixed points measured whether they are in use or not."""
+    """Computes the fronts over the points in use, and all measured fixed points, in use or not."""
     unbound = [k for k, point in enumerate(one.tables.points) if point.budget >= one.measured.max_tokens]
     found = {
         "constant": _constant(one),
@@ -79,14 +79,14 @@ def fronts(one: Situation) -> Fronts:
 
 
 def latency_at(one: Situation, tokens: float, rate: float) -> float | None:
-    """Mean seconds from arrival to end of requests of so many tokens; None: they are more than are planned for."""
+    """Returns the mean seconds from arrival to end of requests of `tokens` tokens; None: demand exceeds its bound."""
     demand = tokens * rate
     return one.plant.latency(demand, rate) if demand <= one.bound * (1.0 + 1e-9) else None
 
 
 def _front(one: Situation, tables: OperatingTables) -> Front:
     levels = ladder(tables, one.load(1.0))
-    # A class of which nobody comes climbs without effect: one level of each such run stands for it.
+    # Levels that only move a class with share 0 change nothing; the first level of each such run is kept.
     keep = np.flatnonzero(np.diff(levels.accuracy, prepend=-1.0) > 1e-12)
     return Front(
         tokens=tuple(levels.tokens[keep].tolist()),

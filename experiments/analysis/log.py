@@ -1,7 +1,7 @@
-"""Logs of decisions, as an analysis takes them: who decided what, on which estimate, and how long it took.
+"""Reads decision logs for an analysis: each decision, its source, the estimate behind it and its solve time.
 
-They are read from what `laser serve --decision-log` writes: JSON Lines, one decision each, lists by class in the
-profile's order. What else its objects have is not needed here. Where they have no `solve`, each is a solve of its own.
+`laser serve --decision-log` writes these logs as JSON Lines, one decision a line, lists by class in the profile's
+order. Other keys of a decision are ignored. A decision without `solve` counts as a solve of its own.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from models.profile.plant import StepTime
 
 
 class LogError(ValueError):
-    """A log that cannot be used; the message names the file, the line and what is wrong with it."""
+    """The log cannot be used; the message names the file, the line and the fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One decision."""
+    """One logged decision."""
 
-    time_s: float  # on any clock that only grows
+    time_s: float  # on any monotonic clock
     rate: float  # requests/s, estimated
     mix: tuple[float, ...]  # share of each class, estimated
     work_ratio: tuple[float, ...]  # κ, estimated
     step_time: tuple[float, float, float]  # a, c and g, estimated
-    threshold: tuple[float, ...]  # decided; above 1: never probed
-    budget: tuple[float, ...]  # decided, thinking tokens
-    accuracy: tuple[float, ...]  # expected of those served
+    threshold: tuple[float, ...]  # decided, by class; above 1: never probed
+    budget: tuple[float, ...]  # decided, by class, thinking tokens
+    accuracy: tuple[float, ...]  # expected of the requests served, by class
     shed: tuple[float, ...]  # share turned away
     demand: float  # tokens/s, expected
     in_system: float  # requests, expected
-    rung: str  # who decided: the optimiser, or what stood in for it
-    failed: bool  # whether something was not as it should be
-    solve_s: float  # wall clock, of the solve that it followed from
-    solve: int | None  # number of that solve, which many decisions may follow from; None: it followed from none
+    rung: str  # the decision's source, a controller.status.DecisionSource
+    failed: bool  # whether the controller reported a problem or used a fallback source
+    solve_s: float  # wall-clock time of the solve behind the decision
+    solve: int | None  # number of that solve, which many decisions may share; None: the decision used no solve
 
     def __post_init__(self) -> None:
         for name in ("time_s", "rate", "demand", "in_system", "solve_s"):
@@ -48,20 +48,21 @@ class Entry:
         for name in ("rate", "demand", "in_system", "solve_s"):
             if getattr(self, name) < 0.0:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 0")
-        StepTime(a=self.step_time[0], c=self.step_time[1], g=self.step_time[2])  # raises for what can't be
+        StepTime(a=self.step_time[0], c=self.step_time[1], g=self.step_time[2])  # raises ValueError if invalid
 
 
 def read_log(path: Path, classes: Sequence[str]) -> list[Entry]:
-    """The decisions in a file and in those that were full before it, oldest first. Raises LogError.
+    """Returns the decisions in a log and in its rotated files, oldest first.
 
-    A last line that was cut off while it was written is left out. Where the clock begins anew, since the server did,
-    it is taken to go on from where it was.
+    A last line that was cut off while it was written is skipped. When the clock starts again because the server was
+    restarted, times continue from the last decision before. Raises LogError if a file is unusable, or if there is no
+    decision.
     """
     files = [path]
     while (older := old(path, len(files))).exists():
         files.append(older)
     entries: list[Entry] = []
-    began_s, earlier, last_s = 0.0, 0, 0.0  # this run's beginning, solves before it, its last decision
+    began_s, earlier, last_s = 0.0, 0, 0.0  # of the current server run: start, solves before it, last decision
     for file in reversed(files):
         for number, line in _lines(file):
             try:

@@ -1,4 +1,4 @@
-"""The policy map over rates: one table of thresholds and budgets for each, by the number of requests in the system."""
+"""The policy map over rates: for each, a table of thresholds and budgets by the number of requests in the system."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LEAST_ROWS = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
-    """The table, and what is expected of each of its rates."""
+    """The policy table, and the expected queue at each of its rates."""
 
     table: PolicyTable
-    in_system: tuple[float, ...]  # mean number of requests, by rate
-    turned_away: tuple[float, ...]  # share of requests that meet the last row, by rate
+    in_system: tuple[float, ...]  # mean number of requests in the system, by rate
+    turned_away: tuple[float, ...]  # share of requests that arrive at the last row and are turned away, by rate
 
 
 def policy_maps(
     one: Situation, rates: Sequence[float], clock: Callable[[], float], advance: Callable[[], None]
 ) -> Mapped:
-    """Solve for each rate. Rows reach to twice the batch. Raises SolverError."""
+    """Solves a policy map for each rate, with rows to twice the batch. Raises SolverError if no solver finds one."""
     rows = max(LEAST_ROWS, 2 * one.plant.max_batch)
     mapper = PolicyMapper(one.tables, one.objective, rows=rows, clock=clock)
     found: list[PolicyMap] = []
@@ -51,5 +51,5 @@ def policy_maps(
 
 
 def grid(highest: float) -> list[float]:
-    """Evenly spaced rates, the last somewhat above `highest`."""
+    """Returns evenly spaced rates, the last 10 % above `highest`."""
     return [1.1 * highest * (n + 1) / RATES for n in range(RATES)]

@@ -1,6 +1,6 @@
-"""What wrong beliefs cost: decisions made under a belief that is off by a fifth, met by the plant and load as they are.
+"""The cost of wrong beliefs: decisions are made with one belief off by a fifth, then evaluated on the true plant.
 
-Nobody corrects the belief or the decision here. The live estimator does, so these are its costs until it has.
+Nothing corrects the belief or the decision here. The live estimator does, so these are the costs until it has.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from experiments.analysis.situation import Situation
 from models.profile.plant import Plant, StepTime
 
 FACTORS = (0.8, 1.2)
-BUSY = 0.9  # of the largest rate that is served without any loss of accuracy
+BUSY = 0.9  # share of the largest rate that is served without any loss of accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BelievedOutcome:
-    """What becomes of a decision."""
+    """The result of a decision on the true plant and load."""
 
     load: float  # of the plant's capacity
-    accuracy: float  # correct answers per request, those turned away counted as wrong
-    latency_s: float | None  # mean, of those served; None: overload, the queue grows for ever
-    shed: float  # share of requests
+    accuracy: float  # correct answers per request; a request turned away counts as wrong
+    latency_s: float | None  # mean of the requests served; None: overload, the queue grows for ever
+    shed: float  # share of requests turned away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Belief:
-    """One thing believed wrongly."""
+    """One wrong belief and its cost."""
 
     name: str
-    factor: float  # believed over true
+    factor: float  # believed over true value
     outcome: BelievedOutcome
-    accuracy_change: float  # against the decision of right beliefs
-    latency_change_s: float | None
+    accuracy_change: float  # against the decision with right beliefs
+    latency_change_s: float | None  # likewise; None: one of the two is overloaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Misspecification:
 
 
 def misspecification(one: Situation, clock: Callable[[], float], advance: Callable[[], None]) -> list[Misspecification]:
-    """At a rate that is served without loss, and at one at which accuracy must give way. Raises SolverError."""
+    """Evaluates all wrong beliefs at a rate served without loss, and at one that costs accuracy. Raises SolverError."""
     lossless = largest_rate(one, [float(one.hull(d)[1][-1]) for d in range(len(one.mix))])
     beyond = math.sqrt(lossless * max(lossless, sheds_from(one)))
     program = Optimizer(one.tables, one.objective, clock=clock)
@@ -66,7 +66,7 @@ def misspecification(one: Situation, clock: Callable[[], float], advance: Callab
 
 
 def at_rate(one: Situation, program: Optimizer, regime: str, rate: float) -> Misspecification:
-    """All beliefs at one rate, requests/s."""
+    """Evaluates all wrong beliefs at one rate, requests/s. Raises SolverError."""
     load = one.load(rate)
     right = _outcome(one, rate, program.solve(load, one.plant))
     wrong = []

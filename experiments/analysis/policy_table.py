@@ -1,8 +1,7 @@
-"""Limits worked out beforehand for every arrival rate and number of requests in the system: what to serve by when
-nobody can be asked for a decision.
+"""Precomputed limits for each arrival rate and number of requests in the system, for serving without a controller.
 
-A file holds one table, with a checksum. Rates between two of the table's are looked up at the higher one, and numbers
-beyond its last row at the last row.
+A file holds one table, with a checksum. A look-up between two of the table's rates uses the higher rate, and a number
+of requests beyond the last row uses the last row.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ Budgets = tuple[tuple[tuple[int | None, ...], ...], ...]
 
 
 class PolicyTableError(ValueError):
-    """A table that cannot be used; the message names the file, what it says, and what it should."""
+    """The table cannot be used; the message names the file, the value found and the value needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyTable:
-    """Tables are [rate, row, class], rows for 1, 2, … requests in the system."""
+    """Thresholds and budgets as [rate, row, class], rows for 1, 2, … requests in the system."""
 
-    weights_sha256: str  # of the model that it was worked out for
+    weights_sha256: str  # of the model that the table was computed for
     classes: tuple[str, ...]  # easiest first
     rates: tuple[float, ...]  # requests/s, rising
     thresholds: Thresholds  # None: never probed
@@ -53,15 +52,18 @@ class PolicyTable:
             if len(table) != len(self.rates) or shapes != {(rows, len(self.classes))}:
                 raise ValueError(f"{name} has no entry for each of its rates, rows and classes")
         for limits in zip(_entries(self.thresholds), _entries(self.budgets), strict=True):
-            Limits(threshold=limits[0], budget=limits[1])  # raises for what can't be
+            Limits(threshold=limits[0], budget=limits[1])  # raises ValueError for invalid limits
 
     @property
     def rows(self) -> int:
-        """How many requests in the system the last row is for."""
+        """The number of requests in the system that the last row is for."""
         return len(self.thresholds[0])
 
     def limits(self, rate: float, in_system: int, difficulty: str | None) -> Limits:
-        """What holds at this arrival rate, requests/s, with so many in the system; None: taken for the hardest."""
+        """Returns the limits at this arrival rate, requests/s, with `in_system` requests in the system.
+
+        `difficulty` None: unknown, the hardest class's limits. Raises ValueError for a class that the table lacks.
+        """
         if difficulty is not None and difficulty not in self.classes:
             raise ValueError(f"difficulty is {difficulty!r}, must be one of {', '.join(self.classes)}")
         place = min(bisect_left(self.rates, rate), len(self.rates) - 1)
@@ -71,7 +73,7 @@ class PolicyTable:
 
 
 def write_policy_table(path: Path, table: PolicyTable) -> None:
-    """Write it whole or not at all."""
+    """Writes the table to a file, whole or not at all."""
     payload = asdict(table)
     said = {"format": FORMAT, "version": VERSION, "sha256": _checksum(payload), "table": payload}
     with replacing(path) as draft:
@@ -79,7 +81,10 @@ def write_policy_table(path: Path, table: PolicyTable) -> None:
 
 
 def read_policy_table(path: Path, weights_sha256: str | None = None) -> PolicyTable:
-    """The table in a file; with `weights_sha256`, one of that model. Raises PolicyTableError."""
+    """Reads the table in a file. Raises PolicyTableError if it is unusable, or of another model than `weights_sha256`.
+
+    `weights_sha256` None: a table of any model.
+    """
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

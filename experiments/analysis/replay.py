@@ -1,7 +1,7 @@
-"""A log of decisions looked at afterwards: how the controller did, and what other policies would have done.
+"""Replay of a decision log: the controller's figures, and the results that other policies would have had.
 
-Policies are compared on the plant model, each at the load and step time that were estimated then. Means are over
-requests. Where demand exceeds its bound, the number in the system goes on along its tangent, so that means stay finite.
+Policies are compared on the plant model, at the load and step time that were estimated at each decision. Means are over
+requests. Beyond the bound on demand, N(D) continues along its tangent at the bound, so that means stay finite.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from models.profile.tables import prune_hull
 
 Array = npt.NDArray[np.float64]
 
-COMPARED = 40  # decisions of a log that policies are compared at, evenly spaced
-IDLE = 10.0  # usual distances between decisions, beyond which nobody was there to be served
-HALVINGS = 14  # of the latency weight that gives the log's accuracy
+COMPARED = 40  # decisions of the log, evenly spaced, at which policies are compared
+IDLE = 10.0  # median gaps that a decision counts for at most; for the rest of a longer gap the system was idle
+HALVINGS = 14  # steps of the search for the latency weight that gives the log's accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyComparison:
-    """What a policy would have given."""
+    """The results of one policy under the log's loads."""
 
     name: str
-    accuracy: float  # of those served
-    latency_s: float  # mean
-    shed: float  # share of requests
-    overloaded: float  # share of the time that demand exceeded its bound
+    accuracy: float  # of the requests served
+    latency_s: float  # mean of the requests served
+    shed: float  # share of requests turned away
+    overloaded: float  # share of the time in which demand exceeded its bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,20 +44,20 @@ class LogReplay:
 
     decisions: int
     minutes: float
-    rungs: dict[str, int]  # decisions by who took them
-    failures: int  # decisions while something was not as it should be
+    rungs: dict[str, int]  # number of decisions by source
+    failures: int  # decisions that are marked as failed
     solves: int
-    solve_median_ms: float | None  # None: nothing was solved
-    solve_p99_ms: float | None
-    movement: tuple[float, ...]  # of each class's threshold, confidence a minute
+    solve_median_ms: float | None  # None: the log has no solve
+    solve_p99_ms: float | None  # None: the log has no solve
+    movement: tuple[float, ...]  # of each class's threshold, confidence per minute
     policies: tuple[PolicyComparison, ...]
     entries: tuple[Entry, ...]
 
 
 def replay(one: Situation, entries: Sequence[Entry], advance: Callable[[], None]) -> LogReplay:
-    """Look at a log; entries are by time."""
+    """Computes a log's figures; `entries` are in order of time."""
     minutes = (entries[-1].time_s - entries[0].time_s) / 60.0
-    thresholds = np.minimum(np.array([entry.threshold for entry in entries]), 1.0)  # 1 and above: never closed
+    thresholds = np.minimum(np.array([entry.threshold for entry in entries]), 1.0)  # at 1: never closed
     moved = np.abs(np.diff(thresholds, axis=0)).sum(axis=0)
     solve_ms = 1e3 * np.array(solves(entries))
     found = LogReplay(
@@ -77,12 +77,12 @@ def replay(one: Situation, entries: Sequence[Entry], advance: Callable[[], None]
 
 
 def solves(entries: Sequence[Entry]) -> list[float]:
-    """Seconds that each solve took, counted once, however many decisions followed from it."""
+    """Returns the seconds of each solve, once per solve even if several decisions share it."""
     return list({entry.solve: entry.solve_s for entry in entries if entry.solve is not None}.values())
 
 
 def compare(one: Situation, entries: Sequence[Entry]) -> list[PolicyComparison]:
-    """The log's own decisions, full thought, and others tuned in hindsight to be as accurate as the log."""
+    """Compares the log's decisions with full thought and with policies tuned in hindsight to the log's accuracy."""
     until = np.array([entry.time_s for entry in entries])
     usual = float(np.median(np.diff(until))) if len(until) > 1 else 1.0
     lasted = np.minimum(np.diff(until, append=until[-1] + usual), IDLE * usual)
@@ -111,10 +111,10 @@ def compare(one: Situation, entries: Sequence[Entry]) -> list[PolicyComparison]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Met:
-    accuracy: float  # of those served
+    accuracy: float  # of the requests served
     shed: float
     in_system: float
-    over: bool
+    over: bool  # whether demand exceeds its bound
 
 
 class _Moment:
@@ -132,7 +132,7 @@ class _Moment:
         return self._met(shares, np.array(entry.accuracy), entry.demand)
 
     def point(self, shares: Array) -> _Met:
-        """The same mixture of points for every class."""
+        """Evaluates the same mixture of points for every class."""
         mixture = np.tile(shares, (len(self.load.mix), 1))
         return self.mixture(mixture, np.zeros(len(self.load.mix)))
 
@@ -171,7 +171,7 @@ def _compared(name: str, moments: Sequence[_Moment], met: Sequence[_Met]) -> Pol
 
 
 def _constant(one: Situation, moments: Sequence[_Moment], columns: Sequence[int], accuracy: float) -> Array:
-    """The cheapest mixture of these points, alike for all classes and all the time, with this accuracy on the mean."""
+    """Returns the cheapest mixture of these points, constant over classes and time, with this mean accuracy."""
     weight = np.array([moment.requests for moment in moments])
     by_class = weight @ np.array([moment.load.mix for moment in moments]) / weight.sum()
     worked = weight @ np.array([moment.load.mix * moment.load.work_ratio for moment in moments]) / weight.sum()
@@ -186,7 +186,7 @@ def _constant(one: Situation, moments: Sequence[_Moment], columns: Sequence[int]
 
 
 def _adaptive(one: Situation, moments: Sequence[_Moment], accuracy: float) -> PolicyComparison:
-    """Decisions by the load, as good as the optimiser's, with the latency weight that gives this accuracy."""
+    """Decides by price bisection at each load, with the latency weight that gives this accuracy."""
 
     def at(weight: float) -> PolicyComparison:
         objective = replace(one.objective, latency_weight=weight, accuracy_floors=())

@@ -1,4 +1,4 @@
-"""What is analysed: a model on its machine, what is wanted of it, and the load it is to bear."""
+"""The input of an analysis: a model on its machine, the objective, and the load."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
 
-TYPICAL = (0.5, 0.8, 1.1)  # loads of the full thought that are looked at unless rates are stated
+TYPICAL = (0.5, 0.8, 1.1)  # default rates, as shares of the rate that the plant can serve with full thought
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Situation:
-    """Everything an analysis starts from."""
+    """All inputs of an analysis."""
 
     measured: profile.Profile
     tables: OperatingTables  # of the points in use; the first is the full thought
     plant: Plant
     objective: Objective
-    mix: Array  # share of each class
-    rates: tuple[float, ...]  # requests/s that are looked at closely, rising
+    mix: Array  # share of each class in the requests
+    rates: tuple[float, ...]  # requests/s that are analysed in detail, rising
 
     def load(self, rate: float) -> Load:
-        """This mix at a rate, requests as long as profiled."""
+        """Returns the load of this mix at a rate, with requests as long as profiled."""
         return Load(rate=rate, mix=self.mix, work_ratio=np.ones(len(self.mix)))
 
     @property
     def full_tokens(self) -> float:
-        """Tokens of a mean request with full thought."""
+        """The mean tokens of a request with full thought."""
         return float(self.mix @ self.tables.tokens[:, 0])
 
     @property
     def bound(self) -> float:
-        """Most tokens/s that are planned for, ρ_max·D_max."""
+        """The bound on demand, ρ_max·D_max, tokens/s."""
         return self.objective.max_load * self.plant.capacity
 
     def hull(self, d: int) -> tuple[Array, Array]:
-        """Tokens and accuracy of the points of a class that are worth mixing, cheapest first."""
+        """Returns tokens and accuracy of a class's hull points, cheapest first."""
         points = prune_hull(self.tables.tokens[d], self.tables.accuracy[d])
         return self.tables.tokens[d, points], self.tables.accuracy[d, points]
 
@@ -58,7 +58,11 @@ def situation(
     rates: Sequence[float] | None = None,
     certified_only: bool = True,
 ) -> Situation:
-    """With the mix of the calibration's questions and typical rates, unless stated. Raises ValueError."""
+    """Builds the situation of a profile and an objective.
+
+    `mix` None: that of the calibration's questions; `rates` None: TYPICAL. Raises ValueError if floors, mix or rates
+    do not fit.
+    """
     floors = objective.accuracy_floors
     if floors and len(floors) != len(measured.classes):
         raise ValueError(f"accuracy_floors has {len(floors)} entries, must have {len(measured.classes)} or none")

@@ -1,4 +1,4 @@
-"""The optimiser's decisions as the rate grows, and their shadow prices."""
+"""The optimiser's decisions over growing arrival rates, with their shadow prices."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from controller.planning.joint_program import Optimizer
 from experiments.analysis.situation import Situation
 
 RATES = 28
-FLOOR_LOSS = 0.02  # where no floors are wanted, their prices are told for floors so much below the full thought
-SURGE_S = 5.0  # the rate limit is priced for a load that came so many seconds ago, out of calm
+FLOOR_LOSS = 0.02  # without floors in the objective, floor prices are computed for floors this far below full thought
+SURGE_S = 5.0  # the threshold rate limit is priced this many seconds after a jump from the lowest rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateStep:
-    """What is decided at a rate, and what one unit of each constraint would be worth. Lists are by class."""
+    """The decision at one rate, and the price of one unit of each constraint. Lists are by class."""
 
     rate: float  # requests/s
     load: float  # of the plant's capacity
-    accuracy: float  # of those served
-    shed: float  # share of requests
-    latency_s: float | None  # mean, of those served; None: no steady state
+    accuracy: float  # of the requests served
+    shed: float  # share of requests turned away
+    latency_s: float | None  # mean of the requests served; None: no steady state, or all are shed
     threshold: tuple[float, ...]
     budget: tuple[float, ...]
     token_price: float  # correct answers per token
-    latency_price: float  # the part of it for waiting
-    capacity_price: float  # the part of it for the bound on demand
-    floor_price: tuple[float, ...]  # correct answers per request, for one unit of accuracy
-    surge_price: tuple[float, ...]  # the same for one unit by which thresholds might fall faster, right after a surge
+    latency_price: float  # the part of token_price for waiting
+    capacity_price: float  # the part of token_price for the bound on demand
+    floor_price: tuple[float, ...]  # correct answers per request, for one unit of the accuracy floor
+    surge_price: tuple[float, ...]  # correct answers per request, for one more unit of threshold movement after a surge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateSweep:
-    """Decisions over rates."""
+    """The decisions over all rates."""
 
-    steps: tuple[RateStep, ...]  # of a grid of rates
-    looked_at: tuple[RateStep, ...]  # of the rates that are looked at closely
-    floors: tuple[float, ...]  # that floor prices are told for, by class
-    floors_wanted: bool  # whether the objective has them
+    steps: tuple[RateStep, ...]  # at the rates of a grid
+    looked_at: tuple[RateStep, ...]  # at the situation's rates
+    floors: tuple[float, ...]  # by class, of the floor prices
+    floors_wanted: bool  # whether the floors are the objective's own
 
 
 def grid(one: Situation, highest: float) -> list[float]:
-    """Evenly spaced rates beyond which nothing new happens."""
+    """Returns evenly spaced rates, up to 1.25 · `highest` or just past the situation's highest rate."""
     top = max(1.25 * highest, 1.05 * max(one.rates))
     return [top * (n + 1) / RATES for n in range(RATES)]
 
 
 def sweep(one: Situation, rates: Sequence[float], clock: Callable[[], float], advance: Callable[[], None]) -> RateSweep:
-    """Decide at each rate. Raises SolverError."""
+    """Solves at each rate of the grid and of the situation. Raises SolverError if no solver finds a decision."""
     wanted = one.objective.accuracy_floors
     floors = wanted or tuple(max(0.0, float(full) - FLOOR_LOSS) for full in one.tables.accuracy[:, 0])
     free = Optimizer(one.tables, one.objective, clock=clock)

@@ -1,4 +1,4 @@
-"""An analysis as tables for the terminal."""
+"""Formats an analysis as text tables for the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDTH = 32  # of the first column
 
 
 def tables(one: Situation, found: Analysis) -> str:
-    """All of it."""
+    """Returns all tables of the analysis as one text."""
     parts = [_situation(one), _fronts(one, found.fronts), _decisions(one, found.sweep), _capacity(one, found.capacity)]
     parts += [_checks(found.checks), *map(_misspecification, found.misspecification)]
     if found.replay is not None:
@@ -39,7 +39,7 @@ def _situation(one: Situation) -> list[str]:
 
 
 def _corners(measured: Profile) -> str:
-    """The laxest certified threshold under each budget that has one."""
+    """Describes the laxest certified threshold under each budget that has certified points."""
     lowest: dict[int, int] = {}
     for i, j in measured.points():
         lowest[j] = max(i, lowest.get(j, 0))

@@ -1,4 +1,4 @@
-"""A discrete-event simulation of decoding to hold the plant against: every token and cached token is counted."""
+"""A discrete-event simulation of decoding, the reference for the plant: it counts every token and cached token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.profile.plant import StepTime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What requests met, the first tenth of them left out."""
+    """The simulated requests' figures, without the first tenth of the requests."""
 
     latency: npt.NDArray[np.float64]  # s, per request
     tokens: npt.NDArray[np.int64]
@@ -34,14 +34,15 @@ def simulate(
     tokens: npt.NDArray[np.int64],
     prompt: int = 0,
 ) -> Measured:
-    """First come, first served up to `max_batch`, who then all get one token a step; arrivals join between steps.
+    """Simulates requests, first come first served: up to `max_batch` of them decode one token each per step.
 
-    k steps with an unchanged batch of b sequences and S cached tokens in all take k·(a + c·b + g·S) + g·b·k(k−1)/2.
+    Arrivals join between steps. k steps with an unchanged batch of b sequences and S cached tokens in all take
+    k·(a + c·b + g·S) + g·b·k(k−1)/2.
     """
     a, c, g = step_time.a, step_time.c, step_time.g
     done = np.zeros(len(arrivals))
     queue: deque[int] = deque()
-    running: list[tuple[int, int]] = []  # step number of its last token, request
+    running: list[tuple[int, int]] = []  # step of the request's last token, request
     step, now, cached, coming = 0, 0.0, 0.0, 0
     while coming < len(arrivals) or running or queue:
         while coming < len(arrivals) and arrivals[coming] <= now:
@@ -57,7 +58,7 @@ def simulate(
         b = len(running)
         first, curve = a + c * b + g * cached, g * b / 2.0
         steps = running[0][0] - step
-        if coming < len(arrivals) and b < max_batch:  # no further than to the step in which the next one arrives
+        if coming < len(arrivals) and b < max_batch:  # up to the step in which the next request arrives
             gap = arrivals[coming] - now
             linear = first - curve
             until = gap / linear if curve == 0.0 else (math.sqrt(linear**2 + 4 * curve * gap) - linear) / (2 * curve)

@@ -1,1 +1,1 @@
-"""Calibration: full thoughts, recorded and replayed at every threshold and budget; the profile made of them."""
+"""Calibration: records full thoughts, replays them at every threshold and budget, and makes the profile."""

@@ -1,7 +1,7 @@
-"""What every threshold and budget would have done with recorded thoughts: the tables that the optimiser plans with.
+"""Replays recorded thoughts at every threshold and budget: the source of the tables that the optimiser plans with.
 
-Decoding is deterministic, so a thought that is closed early was the same up to there. It ends, whichever comes first,
-at the first probe whose confidence reaches the threshold, at the budget, or by itself.
+Decoding is deterministic, so a thought that is closed early equals the recorded thought up to there. A thought ends at
+the first probe whose confidence reaches the threshold, at the budget, or by itself, whichever comes first.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Truths = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grid:
-    """All questions at all points, [question, threshold, budget], strictest first on both axes."""
+    """The results of all questions at all points, [question, threshold, budget], strictest first on both axes."""
 
     thresholds: tuple[Threshold, ...]
     budgets: tuple[Budget, ...]
     right: Truths
-    tokens: Counts  # token rows decoded: reply, what was withdrawn, probes
-    steps: Counts  # of them one after another; probes run beside. The budget's landing is counted token by token
-    harmed: Truths  # the full thought right, and some exit within the corner wrong
+    tokens: Counts  # token rows decoded: reply, withdrawn tokens, probes
+    steps: Counts  # sequential decode steps: probes run beside them, the budget's landing counts token by token
+    harmed: Truths  # the full thought is right, and some exit within the corner is wrong
 
 
 def grid(
@@ -44,9 +44,9 @@ def grid(
     budgets: Sequence[int],
     spec: ProbeSpec,
 ) -> Grid:
-    """Replay the traces at every point; `closings` must tell of every budget that a thought reaches.
+    """Replays the traces at every point; `closings` needs an entry for every budget that a thought reaches.
 
-    `spec` is what serving probes with: the score that is compared, and when a probe gives up.
+    `spec` is the probe that serving uses; its score is compared with the threshold and decides when a probe gives up.
     """
     rows: tuple[Threshold, ...] = (None, *sorted(thresholds, reverse=True))
     columns: tuple[Budget, ...] = (None, *sorted(budgets, reverse=True))
@@ -67,15 +67,18 @@ def grid(
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """A recorded probe as it would have gone at a threshold."""
+    """A recorded probe, replayed at a threshold."""
 
     seen: Asked
-    sure: bool
-    rows: int
+    sure: bool  # whether the confidence reaches the threshold
+    rows: int  # token rows until it ends or gives up
 
 
 def _ask(seen: Asked, spec: ProbeSpec) -> _Probe:
-    """With the threshold out of reach it gives up: the answer's m-th token is drawn from the (m - 1)-th one's row."""
+    """Replays a probe at the threshold `spec.give_up_below`; it gives up once it cannot reach the threshold.
+
+    A probe that gives up after m answer tokens has cost m − 1 answer rows: token m is sampled from row m − 1.
+    """
     if score_of(seen, spec.score) >= spec.give_up_below:
         return _Probe(seen, True, seen.rows)
     given_up = spec.gives_up(seen.log_probs)
@@ -85,10 +88,10 @@ def _ask(seen: Asked, spec: ProbeSpec) -> _Probe:
 def _end(
     one: ThoughtTrace, probes: Sequence[_Probe] | None, closings: Mapping[tuple[int, int], ClosedReply], budget: Budget
 ) -> tuple[bool, int, int]:
-    """Whether the reply is right, token rows, steps; `probes` is None where there is no probing.
+    """Returns whether the reply is right, its token rows and its steps; `probes` None: no probing.
 
-    A probe counts if it has ended once the thought is at its budget: until then `beyond` tokens came beside it. One
-    that runs when the budget closes the thought is dropped, and has cost a row less for each step that it missed.
+    A probe counts if it has ended when the thought reaches its budget; the thought decodes `beyond` tokens meanwhile. A
+    probe that still runs when the budget closes the thought is dropped, and costs one row less per step that it missed.
     """
     closed_at = budget if budget is not None and budget <= len(one.thought) else None
     spent = 0
@@ -105,7 +108,7 @@ def _end(
     if closed_at is not None:
         closing = closings[one.number, closed_at]
         return closing.right, closed_at + closing.tokens + spent, closed_at + closing.tokens
-    if probes is not None:  # a probe that ran when the thought ended was dropped
+    if probes is not None:  # rows of a probe that was dropped because the thought ended
         spent += one.rows - one.tokens - sum(probe.rows for probe in one.probes)
     return one.right, one.tokens + spent, one.tokens
 
@@ -117,11 +120,11 @@ def _wrong_within(
     budgets: Sequence[Budget],
     score: Score,
 ) -> Truths:
-    """[threshold, budget]: whether some exit there, or at a stricter threshold or longer budget, is wrong.
+    """Returns [threshold, budget]: whether some exit there, or at a stricter threshold or longer budget, is wrong.
 
-    While limits move, any probe that reaches the corner's threshold may end the thought, however sure earlier ones
-    were, and any budget that it reaches. What a budget does that is lowered below a running thought's length, which
-    then is closed between two budgets, is not recorded and not told.
+    While limits move, any probe that reaches the corner's threshold may end the thought, even if earlier probes were
+    surer, and so may any budget that the thought reaches. A budget that is lowered below a running thought's length
+    closes the thought between two budgets; such closings were not recorded and are not covered.
     """
     surest = max((score_of(probe, score) for probe in one.probes if not probe.right), default=-1.0)
     by_threshold = np.array([threshold is not None and surest >= threshold for threshold in thresholds])

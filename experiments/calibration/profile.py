@@ -1,4 +1,4 @@
-"""From recorded thoughts to a model's profile: the tables, what may be used, and the plant."""
+"""Makes a model's profile from recorded thoughts: the tables, the certificate and the plant."""
 
 from __future__ import annotations
 
@@ -21,25 +21,28 @@ from models.profile.difficulty import CLASSES, FEWEST, learn
 from models.profile.plant import mean_context
 from models.profile.profile import MeasuredPlant, ModelIdentity, ProbeCost, Profile, Table
 
-PILOT = 48  # questions whose lengths choose the budgets; these do not certify them
-PERCENTILES = (10, 25, 50, 75, 90, 97)  # of their thoughts' lengths: the budgets
-PROBED = 8  # sequences that are probed at once to tell what a probe costs
+PILOT = 48  # questions whose thought lengths choose the budgets; the certificate does not use them
+PERCENTILES = (10, 25, 50, 75, 90, 97)  # of the pilot's thought lengths: the budgets
+PROBED = 8  # sequences that are probed at once to measure the cost of a probe
 
 
 class ShortOfData(ValueError):
-    """There are too few questions; the message says how many would do."""
+    """There are too few questions; the message names the number needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levels:
-    """What is to be certified: a risk of at most `epsilon`, with confidence 1 − `delta`."""
+    """The level to certify: a risk of at most `epsilon`, with confidence 1 − `delta`."""
 
     epsilon: float = 0.03
     delta: float = 0.05
 
 
 def check_count(count: int, levels: Levels, budgets: Sequence[int] | None) -> None:
-    """Raise ShortOfData unless so many questions can certify anything, and tell of difficulty."""
+    """Raises ShortOfData if `count` questions are too few to certify any point or to learn difficulty.
+
+    `budgets` None: the pilot questions choose them.
+    """
     columns = 1 + (len(PERCENTILES) if budgets is None else len(budgets))
     pilot = PILOT if budgets is None else 0
     certifying = fewest_questions(levels.epsilon, levels.delta, columns)
@@ -54,12 +57,12 @@ def check_count(count: int, levels: Levels, budgets: Sequence[int] | None) -> No
 
 
 def pilot(count: int, seed: int) -> list[int]:
-    """The numbers of the questions that choose the budgets: a seeded sample."""
+    """Returns the numbers of the questions that choose the budgets: a seeded sample."""
     return sorted(np.random.default_rng(seed).permutation(count)[:PILOT].tolist())
 
 
 def chosen_budgets(traces: Mapping[int, ThoughtTrace], numbers: Sequence[int]) -> tuple[int, ...]:
-    """The budgets at percentiles of these questions' full thoughts, tokens, each once."""
+    """Returns the distinct percentiles of these questions' full-thought lengths, tokens, as budgets."""
     lengths = [len(traces[number].thought) for number in numbers]
     return tuple(sorted({max(1, round(float(budget))) for budget in np.percentile(lengths, PERCENTILES)}))
 
@@ -67,7 +70,7 @@ def chosen_budgets(traces: Mapping[int, ThoughtTrace], numbers: Sequence[int]) -
 def measured_plant(
     engine: Engine, traces: Sequence[ThoughtTrace], spec: ProbeSpec, *, max_batch: int, clock: Clock
 ) -> tuple[MeasuredPlant, ProbeCost]:
-    """Time the engine's steps on the text of recorded thoughts, over the batches and contexts that these have."""
+    """Times the engine's steps on the text of recorded thoughts, over batch sizes and the thoughts' context lengths."""
     text = [token for one in traces for token in one.prompt + one.thought]
     starts = [len(one.prompt) for one in traces]
     ends = [len(one.prompt) + one.tokens for one in traces]
@@ -78,7 +81,7 @@ def measured_plant(
     for batch in batches(max_batch):
         for length in lengths:
             endless = cycle(text)
-            with suppress(CapacityError):  # the engine never decodes so many that are so long at once
+            with suppress(CapacityError):  # the engine cannot hold this batch at this length
                 timed.append(decode_steps(engine, [tuple(islice(endless, length)) for _ in range(batch)], clock))
     found = fit(timed)
     probed = [one for one in traces if one.probes]
@@ -91,7 +94,10 @@ def measured_plant(
 
 
 def _probe_cost(engine: Engine, prompts: Sequence[tuple[int, ...]], spec: ProbeSpec, clock: Clock) -> ProbeCost:
-    """Of as many thoughts at once as the engine holds; nothing, where no thought was ever probed."""
+    """Measures a probe's cost on these thoughts at once, halving their number until the engine holds them.
+
+    Returns zero cost if there are no thoughts. Raises CapacityError if the engine cannot hold one thought.
+    """
     if not prompts:
         return ProbeCost(rows=0.0, seconds=0.0)
     try:
@@ -117,7 +123,7 @@ def profile(
     probe: ProbeCost,
     origin: Provenance,
 ) -> Profile:
-    """Put a profile together. `unseen`: the questions that had no part in choosing the budgets, by number."""
+    """Builds the profile. `unseen`: numbers of the questions that did not choose the budgets; they certify."""
     ordered = [traces[number] for number in sorted(traces)]
     replayed = grid(ordered, closings, THRESHOLDS, budgets, spec)
     learned = learn([one.prompt for one in ordered], [max(1, len(one.thought)) for one in ordered])
@@ -152,7 +158,7 @@ def _certificate(replayed: Grid, numbers: Sequence[int], unseen: Sequence[int], 
 
 
 def _members(values: npt.NDArray[np.float64], mine: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    return values[mine] if mine.any() else values  # a class that no question fell in is taken for all: its count is 0
+    return values[mine] if mine.any() else values  # a class without questions gets the figures of all: its count is 0
 
 
 def _by_class(values: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> Table:

@@ -1,4 +1,4 @@
-"""How long the engine's steps take: the plant τ(b) = a + (c + g·K)·b from pure decode steps, and what a probe adds."""
+"""Times the engine's steps: fits the plant τ(b) = a + (c + g·K)·b to pure decode steps, and measures a probe's cost."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 from engine.base import CapacityError, Engine, Finished, Probed, ProbeSpec, Request, SequenceId, Tokens
 from models.profile.plant import StepTime
 
-WARM = 4  # steps that nobody times
-STEPS = 24  # timed ones at each point; their median counts
-ROUNDS = 6  # of probes
+WARM = 4  # untimed steps before the timed ones
+STEPS = 24  # timed steps at each point; their median counts
+ROUNDS = 6  # rounds of probes
 
 Clock = Callable[[], float]
 Prompts = Sequence[tuple[int, ...]]
@@ -23,7 +23,7 @@ Prompts = Sequence[tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedBatch:
-    """The median pure decode step of a batch."""
+    """The median time of a batch's pure decode steps."""
 
     batch: int
     context: float  # mean cached tokens of a sequence
@@ -32,19 +32,19 @@ class TimedBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """The plant that explains the steps best."""
+    """The step time that fits the timed steps best."""
 
     step_time: StepTime
-    error: float  # root mean square of its relative errors
+    error: float  # root mean square of the relative errors
 
 
 def batches(most: int) -> list[int]:
-    """Batch sizes to time: powers of two up to `most`, and `most`."""
+    """Returns the batch sizes to time: powers of two up to `most`, and `most`."""
     return sorted({*(1 << power for power in range(most.bit_length())), most})
 
 
 def decode_steps(engine: Engine, prompts: Prompts, clock: Clock, steps: int = STEPS) -> TimedBatch:
-    """Time steps in which all these sequences only decode."""
+    """Times steps in which sequences of these prompts only decode. Raises CapacityError if the engine lacks room."""
     with _decoding(engine, prompts, steps) as decoding:
         seconds = [decoding.step(clock) for _ in range(steps)]
         context = statistics.mean(decoding.lengths()) - steps / 2
@@ -52,18 +52,18 @@ def decode_steps(engine: Engine, prompts: Prompts, clock: Clock, steps: int = ST
 
 
 def fit(timed: Sequence[TimedBatch]) -> Fit:
-    """Least squares of relative errors under a, c, g ≥ 0. Raises CapacityError where fewer than 3 points were timed.
+    """Fits least squares of relative errors under a, c, g ≥ 0. Raises CapacityError if fewer than 3 points were timed.
 
-    With three unknowns the best non-negative solution is found among those of all subsets that are let above 0.
+    With three unknowns the best non-negative solution is found by trying all subsets of unknowns that may exceed 0.
     """
     if len(timed) < 3:
         raise CapacityError(f"{len(timed)} batches fit the engine to tell a, c and g from, must be at least 3")
     seconds = np.array([one.seconds for one in timed])
     x = np.array([[1.0, one.batch, one.batch * one.context] for one in timed]) / seconds[:, None]
-    best, least = np.zeros(3), float(len(timed))  # of all zeros every relative error is 1
+    best, least = np.zeros(3), float(len(timed))  # with all zeros every relative error is 1
     for size in (1, 2, 3):
         for chosen in combinations(range(3), size):
-            scale = np.abs(x[:, chosen]).max(axis=0)  # a and g are of very different sizes
+            scale = np.abs(x[:, chosen]).max(axis=0)  # a and g differ by orders of magnitude
             found = np.zeros(3)
             found[list(chosen)] = np.linalg.lstsq(x[:, chosen] / scale, np.ones(len(timed)), rcond=None)[0] / scale
             error = float(np.square(x @ found - 1.0).sum())
@@ -76,7 +76,10 @@ def fit(timed: Sequence[TimedBatch]) -> Fit:
 def probe_seconds(
     engine: Engine, prompts: Prompts, spec: ProbeSpec, clock: Clock, rounds: int = ROUNDS
 ) -> tuple[float, float]:
-    """What one probe adds to its steps, seconds, and its token rows: means over rounds in which all are probed."""
+    """Returns the seconds that one probe adds to its steps, and its token rows; each round probes all sequences.
+
+    The seconds are a median over rounds, the rows a mean.
+    """
     length = spec.max_answer_tokens + 2
     added, rows = [], []
     with _decoding(engine, prompts, 2 * rounds * length, spec.room) as decoding:
@@ -94,7 +97,7 @@ def probe_seconds(
 
 
 class _Decoding:
-    """Sequences that are all past their prefill, so that every step is a decode step."""
+    """Sequences that have all finished prefill, so that every step is a decode step."""
 
     def __init__(self, engine: Engine, prompts: Prompts) -> None:
         self._engine = engine
@@ -102,7 +105,7 @@ class _Decoding:
         self.tokens: dict[SequenceId, int] = {}
 
     def step(self, clock: Clock, asked: list[Probed] | None = None) -> float:
-        """One step; its seconds. Probes that end in it are added to `asked`."""
+        """Runs one step, appends the probes that end in it to `asked` (None: drops them), and returns its seconds."""
         start = clock()
         events = self._engine.step()
         seconds = clock() - start
@@ -116,13 +119,16 @@ class _Decoding:
         return seconds
 
     def lengths(self) -> list[int]:
-        """Cached tokens of each sequence."""
+        """Returns the cached tokens of each sequence."""
         return [len(prompt) + new for prompt, new in zip(self._prompts, self.tokens.values(), strict=True)]
 
 
 @contextmanager
 def _decoding(engine: Engine, prompts: Prompts, steps: int, probe_room: int = 0) -> Iterator[_Decoding]:
-    """Sequences that decode for at least so many steps more; all are gone afterwards."""
+    """Yields sequences that decode for at least `steps` more steps, and cancels them afterwards.
+
+    Raises CapacityError if they do not fit.
+    """
     share = engine.load().cells_total // len(prompts)
     decoding = _Decoding(engine, prompts)
     try:

@@ -1,4 +1,4 @@
-"""A profile in words, for the terminal."""
+"""Formats a profile as text for the terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from models.profile.profile import Profile
 
 
 def summary(profile: Profile) -> str:
-    """What was measured and what may be used."""
+    """Returns the measurements and the certified range as text."""
     plant, certificate = profile.plant, profile.certificate
     step = plant.step_time
     return "\n".join(
@@ -37,11 +37,11 @@ def summary(profile: Profile) -> str:
 
 
 def certified_range(profile: Profile) -> str:
-    """Which thresholds and budgets may be used, in words: each corner that no other one covers."""
+    """Describes the certified thresholds and budgets: each corner that no other corner covers."""
     table = profile.certificate.certified
     corners = []
     for j in range(len(profile.budgets)):
-        lax = sum(row[j] for row in table) - 1  # certified points are the first of each column
+        lax = sum(row[j] for row in table) - 1  # certified points come first in each column
         laxer_budget = j + 1 < len(profile.budgets) and table[lax][j + 1]
         if lax >= 0 and not laxer_budget and (lax, j) != (0, 0):
             threshold, budget = profile.thresholds[lax], profile.budgets[j]

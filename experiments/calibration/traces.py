@@ -1,7 +1,7 @@
-"""What calibration has decoded: full thoughts with all their probes, and what follows where a budget closes them.
+"""The calibration's records: full thoughts with all their probes, and the replies after a budget closes them.
 
-They are kept in a log, JSON Lines: a header that says what was asked of which model, then a line for each finished
-piece, on the disk before the next one. A run that was killed goes on from it and decodes nothing twice.
+The log is JSON Lines: a header that names the model and the questions, then one line for each finished piece, synced to
+disk before the next. A run that was killed resumes from its log and decodes nothing twice.
 """
 
 from __future__ import annotations
@@ -28,37 +28,37 @@ VERSION = 1
 
 
 class TraceError(ValueError):
-    """A log that cannot be used; the message names file, line and what is wrong."""
+    """The log cannot be used; the message names the file, the line and the fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThoughtTrace:
-    """A question's full thought and reply. The thought was probed at every transition point and never closed."""
+    """A question's full thought and reply; the thought was probed at every transition point and never closed."""
 
     number: int  # of the question
     prompt: tuple[int, ...]
     thought: tuple[int, ...]
     right: bool
     tokens: int  # of the whole reply
-    rows: int  # reply and probes
+    rows: int  # token rows of reply and probes
     probes: tuple[Asked, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedReply:
-    """What follows a question's thought where a budget closes it."""
+    """The reply that follows a question's thought if a budget closes the thought."""
 
     number: int  # of the question
     budget: int  # thought tokens
     right: bool
-    tokens: int  # the landing and the answer
+    tokens: int  # of the landing and the answer
 
 
 Budgets = Sequence[int]
 
 
 def trace(number: int, prompt: tuple[int, ...], record: EvaluationRecord) -> ThoughtTrace:
-    """What calibration keeps of a record."""
+    """Returns the part of an evaluation record that calibration keeps."""
     return ThoughtTrace(
         number=number,
         prompt=prompt,
@@ -72,7 +72,7 @@ def trace(number: int, prompt: tuple[int, ...], record: EvaluationRecord) -> Tho
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationLog:
-    """A finished log's contents."""
+    """The contents of a log."""
 
     path: Path
     header: Mapping[str, object]
@@ -81,16 +81,16 @@ class CalibrationLog:
 
 
 def records_of(profile: Path) -> Path:
-    """Where the records of a profile's calibration are: beside it, perhaps packed."""
+    """Returns the path of a profile's calibration records: beside the profile, plain or packed (.xz)."""
     plain = profile.with_name(f"{profile.name}.records.jsonl")
     packed = plain.with_name(f"{plain.name}.xz")
     return packed if packed.exists() and not plain.exists() else plain
 
 
 def read_records(path: Path) -> CalibrationLog:
-    """What a calibration has recorded, whether it still runs or not; a line that it is writing is left out.
+    """Reads a calibration's log, which may still be running; an unfinished last line is skipped.
 
-    Raises TraceError.
+    Raises TraceError if the file is missing, unreadable or no calibration log.
     """
     try:
         found = path.read_bytes()
@@ -121,17 +121,20 @@ def read_records(path: Path) -> CalibrationLog:
 
 
 def questions_sha256(questions: Sequence[Question], files: Sequence[Path] = ()) -> str:
-    """Tells one list of questions from another; by the files that they come from, their answers too."""
+    """Returns a hash that identifies a list of questions; hashing `files`, their source, covers the answers too."""
     texts = [(question.benchmark, question.text) for question in questions]
     answers = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     return hashlib.sha256(json.dumps([texts, answers]).encode()).hexdigest()
 
 
 class TraceLog:
-    """The log in a file, open for one run at a time."""
+    """A log file, open for writing by one run at a time."""
 
     def __init__(self, path: Path, header: Mapping[str, object]) -> None:
-        """Open or begin it. Raises TraceError where the file was begun under another header, or is damaged."""
+        """Opens or creates the log file.
+
+        Raises TraceError if the file has another header, is damaged or unwritable, or another run is writing it.
+        """
         self.path = path
         self.traces: dict[int, ThoughtTrace] = {}
         self.closings: dict[tuple[int, int], ClosedReply] = {}
@@ -155,7 +158,7 @@ class TraceLog:
         self._file.close()
 
     def add(self, piece: ThoughtTrace | ClosedReply) -> None:
-        """Keep a finished piece: once this returns, it is on the disk."""
+        """Writes a finished piece; when this returns, the piece is on the disk."""
         kind = "trace" if isinstance(piece, ThoughtTrace) else "closing"
         self._append({kind: asdict(piece)})
         self._keep(piece)
@@ -172,7 +175,7 @@ class TraceLog:
 
     def _read(self) -> None:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the file is closed
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until the file is closed
         except BlockingIOError as error:
             raise TraceError(f"{self.path}: another run is writing it") from error
         self._file.seek(0)
@@ -228,7 +231,7 @@ def record_thoughts(
     max_tokens: int,
     on_done: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer with full thought, on a loop that probes and never closes, the questions that the log has not yet."""
+    """Answers the questions that the log lacks, with full thought; `loop` must probe and never close a thought."""
     missing = [number for number in range(len(questions)) if number not in log.traces]
     for place, record in evaluate_stream(loop, model, [questions[number] for number in missing], max_tokens=max_tokens):
         number = missing[place]
@@ -238,7 +241,7 @@ def record_thoughts(
 
 
 def missing_closings(log: TraceLog, budgets: Budgets) -> list[tuple[int, int]]:
-    """Question and budget where the budget would close the thought, and the log does not tell yet what follows."""
+    """Returns each (question, budget) whose budget would close the thought and whose reply the log lacks."""
     return [
         (number, budget)
         for number, one in sorted(log.traces.items())
@@ -257,9 +260,9 @@ def record_closings(
     max_tokens: int,
     on_done: Callable[[], None] = lambda: None,
 ) -> None:
-    """Close the log's thoughts at these budgets, as serving would, and have the model answer there.
+    """Closes the log's thoughts at these budgets, as serving would, and records the model's replies.
 
-    The thought up to a budget is a prompt here, so no thought is decoded again.
+    The thought up to a budget is part of the prompt, so no thought is decoded again.
     """
     landing = model.thinking.landing
     missing = missing_closings(log, budgets)

@@ -1,1 +1,1 @@
-"""Questions asked through the engine, and what the answers tell of early exit."""
+"""Evaluation: asks questions through the engine, and computes the effect of early exit from the answers."""

@@ -17,25 +17,25 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transitions:
-    """Transition points of thoughts; which lie before the first answer is counted where there is one."""
+    """Transition points of thoughts; `before` and `at_or_after` cover the thoughts with a first answer."""
 
     per_thought: float
     thoughts_with_first_answer: int
-    before: float | None  # mean per thought with a first answer
-    at_or_after: float | None
-    price: float | None  # a probe's rows as a share of the thought that was still to come; None: no probes
+    before: float | None  # its mean per thought; None: no thought has a first answer
+    at_or_after: float | None  # its mean per thought; None: no thought has a first answer
+    price: float | None  # probes' rows as a share of the thought tokens still to come at each probe; None: no probes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What thoughts do after their first answer; only thoughts in which one was found are counted."""
+    """The part of thoughts after their first answer, over the thoughts that have a first answer."""
 
     counted: int
-    first_accuracy: Proportion | None  # None: none counted
-    final_accuracy: Proportion | None
+    first_accuracy: Proportion | None  # None: no thought counted
+    final_accuracy: Proportion | None  # None: no thought counted
     fixed: int  # first answer wrong, final answer right
     broken: int  # first answer right, final answer wrong
-    share: float | None  # of a thought's tokens that follow its first answer, mean
+    share: float | None  # mean share of a thought's tokens that follow its first answer; None: no thought counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Group:
     """The figures of a set of questions."""
 
     accuracy: Proportion
-    tokens: float  # of the reply, mean
+    tokens: float  # mean per reply
     thought: Distribution
     unended: int  # replies that the token limit cut
     cut: int  # thoughts that the token limit closed
@@ -53,7 +53,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkGroups:
-    """One benchmark as a whole and by split."""
+    """The figures of one benchmark, as a whole and by split."""
 
     all: Group
     splits: dict[str, Group]
@@ -61,7 +61,7 @@ class BenchmarkGroups:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breakdown:
-    """All questions, each benchmark, and each split of all benchmarks together."""
+    """The figures of all questions, of each benchmark, and of each split over all benchmarks."""
 
     all: Group
     benchmarks: dict[str, BenchmarkGroups]
@@ -69,7 +69,7 @@ class Breakdown:
 
 
 def breakdown(records: Sequence[EvaluationRecord]) -> Breakdown:
-    """The figures of one full-thought pass."""
+    """Computes the figures of one full-thought pass."""
     width = width_of_bins(max(one.thought_tokens for one in records))
 
     def group(of: Sequence[EvaluationRecord]) -> Group:
@@ -101,7 +101,7 @@ def breakdown(records: Sequence[EvaluationRecord]) -> Breakdown:
 def grouped(
     records: Sequence[EvaluationRecord], key: Callable[[EvaluationRecord], Key]
 ) -> dict[Key, list[EvaluationRecord]]:
-    """Records by a property, in the order of its first appearance."""
+    """Groups records by a key, in order of the key's first appearance."""
     found: dict[Key, list[EvaluationRecord]] = {}
     for one in records:
         found.setdefault(key(one), []).append(one)
@@ -109,12 +109,12 @@ def grouped(
 
 
 def by_benchmark(records: Sequence[EvaluationRecord]) -> dict[str, list[EvaluationRecord]]:
-    """Records by benchmark."""
+    """Groups records by benchmark."""
     return grouped(records, lambda one: one.question.benchmark)
 
 
 def _place(split: str) -> int:
-    return SPLITS.index(split) if split in SPLITS else len(SPLITS)  # easy to hard; others as they come
+    return SPLITS.index(split) if split in SPLITS else len(SPLITS)  # easy to hard, then unknown splits
 
 
 def _transitions(records: Sequence[EvaluationRecord]) -> Transitions:

@@ -1,8 +1,8 @@
 """Asks a model questions through the engine and records the graded answers, with every probe of every thought.
 
-With the default limits each question is answered with its full thought, probed at every transition point without ever
-being closed. The record of those probes then tells, for any threshold, where the thought would have ended, with which
-answer, and at what price: decoding is deterministic, so what came before that point would have been the same.
+With the default limits each question is answered with its full thought, which is probed at every transition point and
+never closed. The recorded probes then give, for any threshold, the point at which the thought would have ended, its
+answer and its cost: decoding is deterministic, so everything before that point would have been the same.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from models.score import Score
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A probe of a thought, graded."""
+    """A probe of a thought, with its answer graded."""
 
-    thought_tokens: int
-    beyond: int  # tokens that the thought decoded beside the probe
+    thought_tokens: int  # before the probe's fork
+    beyond: int  # tokens that the thought decoded while the probe ran
     answer: str
     confidence: float  # geometric mean of the answer's token probabilities
-    joint: float  # their product
+    joint: float  # product of the answer's token probabilities
     right: bool
-    rows: int  # of the probe: its suffix and trial answer
+    rows: int  # token rows of the probe: its suffix and trial answer
     log_probs: tuple[float, ...] = ()  # of the answer's tokens
 
 
@@ -44,16 +44,16 @@ class EvaluationRecord:
     """One question's reply, and all the probes of its thought."""
 
     question: Question
-    reply: str  # what followed the thought
+    reply: str  # the text after the thought
     right: bool
     tokens: int  # of the whole reply
     thought_tokens: int
-    rows: int  # token rows decoded for it in all: reply, withdrawn tokens, probes
-    ended: bool  # by itself, not by the token limit
-    exit_reason: ExitReason | None  # why the thought ended, a budget set by max_tokens included; None: it never did
-    transitions: int  # places at which a probe was begun
-    probes: tuple[Asked, ...]  # those that ended: the last transition may be where the thought was closed
-    first_answer: int | None  # the first of them after a conclusion: the thought has stated its result
+    rows: int  # all token rows decoded for the question: reply, withdrawn tokens, probes
+    ended: bool  # whether the reply ended by itself, not by the token limit
+    exit_reason: ExitReason | None  # why the thought ended, a budget set by max_tokens included; None: it never ended
+    transitions: int  # number of probes begun
+    probes: tuple[Asked, ...]  # that ended; the probe at the last transition may have been dropped
+    first_answer: int | None  # index of the first probe after the thought stated a result; None: there is none
     thought: tuple[int, ...] = ()  # token ids; empty if it never ended
 
     @property
@@ -63,7 +63,7 @@ class EvaluationRecord:
 
     @property
     def verified_from(self) -> Asked | None:
-        """The probe of the first answer; what the thought goes on with is verification."""
+        """The probe at the first answer (None: no first answer); the thought after it is verification."""
         return None if self.first_answer is None else self.probes[self.first_answer]
 
 
@@ -71,7 +71,7 @@ FULL_THOUGHT = Limits(threshold=math.inf)  # probed at every transition point, n
 
 
 def evaluation_loop(engine: Engine, model: ChatModel, limits: Limits = FULL_THOUGHT) -> ServingLoop:
-    """A loop that holds every thought to the same limits."""
+    """Returns a serving loop that applies the same limits to every thought."""
     return ServingLoop(
         engine=engine,
         tokenizer=model.tokenizer,
@@ -92,7 +92,7 @@ def evaluate(
     seed: int = 0,
     on_answer: Callable[[], None] = lambda: None,
 ) -> list[EvaluationRecord]:
-    """Answer all questions through the engine, batched; records in the questions' order. See `evaluate_stream`."""
+    """Answers all questions, batched, and returns the records in the questions' order. See `evaluate_stream`."""
     found: dict[int, EvaluationRecord] = {}
     for number, one in evaluate_stream(
         loop, model, questions, max_tokens=max_tokens, temperature=temperature, seed=seed
@@ -111,9 +111,10 @@ def evaluate_stream(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> Iterator[tuple[int, EvaluationRecord]]:
-    """Answer all questions through the engine, batched: each one's number and record as soon as it has its answer.
+    """Answers all questions, batched, and yields each question's number and record as soon as its reply ends.
 
-    Greedy, or at `temperature` with draws that depend on `seed` and the question's number alone. Raises as `answering`.
+    Decoding is greedy, or samples at `temperature` with draws that depend on `seed` and the question's number alone.
+    Raises the errors of `answering`.
     """
     asked = []
     for number, question in enumerate(questions):
@@ -130,9 +131,9 @@ def evaluate_stream(
 def answering(
     loop: ServingLoop, model: ChatModel, asked: Sequence[tuple[Question, ReasoningRequest]]
 ) -> Iterator[tuple[int, EvaluationRecord]]:
-    """Serve requests for questions, batched: each one's number and record as soon as it has its answer.
+    """Serves the questions' requests, batched, and yields each one's number and record as soon as its reply ends.
 
-    Raises CapacityError, naming the question, where one is too long, and EngineError where one has failed.
+    Raises CapacityError if a request is too long, and EngineError if a request fails; both name the question.
     """
     done: list[int] = []
     recorders = [
@@ -153,7 +154,7 @@ def answering(
 
 @dataclass(slots=True)
 class _Recorder:
-    """Listens to one question's reply and grades it and its probes."""
+    """Receives one question's reply and probes from the loop, and grades them."""
 
     question: Question
     conclusions: tuple[str, ...]
@@ -161,8 +162,8 @@ class _Recorder:
     thought: str = ""
     reply: str = ""
     probes: list[Asked] = field(default_factory=list)
-    first_answer: int | None = None
-    outcome: Outcome | None = None
+    first_answer: int | None = None  # None: not stated yet
+    outcome: Outcome | None = None  # None: the reply has not ended
 
     def take(self, item: Delta | Outcome) -> None:
         if isinstance(item, Outcome):
@@ -174,7 +175,7 @@ class _Recorder:
             self.thought += item.text
 
     def observe(self, seen: Checkpoint) -> None:
-        # the loop releases a thought up to a running probe's fork and no further: this is all that the probe has seen
+        # the loop releases the thought only up to a running probe's fork, so `self.thought` is what the probe has seen
         if self.first_answer is None and any(text in self.thought for text in self.conclusions):
             self.first_answer = len(self.probes)
         self.probes.append(

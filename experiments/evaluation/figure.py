@@ -1,4 +1,4 @@
-"""An evaluation as one figure."""
+"""Draws an evaluation as one figure."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from models.score import Score
 
 SCORE_COLOURS = {Score.GEOMETRIC_MEAN: "#1f5fa8", Score.JOINT: "#d9722e"}
 BUDGETS, FULL, MUTED = "#3b8f5a", "#222222", "#8a8a8a"
-APART = 0.055  # of an axis: nearer points share one label
+APART = 0.055  # share of an axis: nearer points share one label
 
 
 def draw(path: Path, figures: Evaluation) -> None:
-    """Draw calibration, the price of early exit, thought lengths and accuracy into a PNG file."""
+    """Draws calibration, the cost of early exit, thought lengths and accuracy into a PNG file."""
     figure = Figure(figsize=(13, 9.5), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2)
@@ -109,7 +109,7 @@ def _tradeoff(axes: Axes, figures: Evaluation) -> None:
 
 
 def _label(axes: Axes, points: Mapping[str, tuple[float, float]], colour: str) -> None:
-    """Name points, leaving out those too near to one already named."""
+    """Labels points, except those too near to a labelled point."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     named: list[tuple[float, float]] = []
     for text, (x, y) in points.items():
@@ -120,7 +120,7 @@ def _label(axes: Axes, points: Mapping[str, tuple[float, float]], colour: str) -
 
 
 def _split_colours(count: int) -> list[tuple[float, float, float, float]]:
-    """One colour per split, from light for the first to dark for the last."""
+    """Returns one colour per split, from light for the first to dark for the last."""
     return [colormaps["viridis_r"](0.15 + 0.8 * number / max(1, count - 1)) for number in range(count)]
 
 
@@ -183,5 +183,5 @@ def _accuracies(axes: Axes, found: Breakdown) -> None:
 
 
 def _error(of: Proportion) -> list[list[float]]:
-    """Lengths of an error bar's two sides."""
+    """Returns the lengths of an error bar's two sides."""
     return [[max(0.0, of.share - of.low)], [max(0.0, of.high - of.share)]]

@@ -1,7 +1,7 @@
-"""Questions from files: JSON Lines with `question` and `answer`, optionally `split` and `benchmark`; GSM8K's as it is.
+"""Reads questions from JSON Lines with `question` and `answer`, optionally `split` and `benchmark`; GSM8K's files fit.
 
-A reply is right if its last `\\boxed{…}` is the answer; where it has none, and the answer is a number, if the last
-number in it is. Numbers are compared as numbers, texts without regard to case and surrounding white space.
+A reply is right if its last `\\boxed{…}` equals the answer. If it has no box and the answer is a number, the reply's
+last number must equal the answer. Numbers compare as numbers, texts without case and surrounding white space.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from experiments.question import Question
 
 
 class QuestionError(ValueError):
-    """A file of questions that cannot be used; the message names file, line and key."""
+    """The file of questions cannot be used; the message names the file, the line and the key."""
 
 
 def file_questions(paths: Iterable[Path], count: int, seed: int) -> list[Question]:
-    """The questions of all files; of a benchmark that has more than `count`, a seeded sample in the file's order.
+    """Returns the questions of all files; of a benchmark with more than `count`, a seeded sample in file order.
 
-    A question's benchmark is what its line says, else its file's name without the ending.
+    A question's benchmark is the one in its line, else its file's name without the ending. Raises QuestionError.
     """
     benchmarks: dict[str, list[Question]] = {}
     for path in paths:
@@ -41,7 +41,7 @@ def file_questions(paths: Iterable[Path], count: int, seed: int) -> list[Questio
 
 
 def read_questions(path: Path) -> list[Question]:
-    """All questions of one file. Raises QuestionError."""
+    """Returns all questions of one file. Raises QuestionError if the file is unreadable, malformed or empty."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -91,7 +91,7 @@ def _text(found: dict[str, Any], key: str, where: str) -> str:
 
 
 def is_right(reply: str, gold: str) -> bool:
-    """Whether a reply gives the answer `gold`, in its last box or, for a number without one, as its last number."""
+    """Whether the last box of a reply is `gold` or, if there is no box and `gold` is a number, its last number is."""
     boxed = last_boxed(reply)
     if boxed is not None:
         return is_same(boxed, gold)
@@ -102,13 +102,13 @@ def is_right(reply: str, gold: str) -> bool:
 
 
 def is_same(answer: str, gold: str) -> bool:
-    """Whether two answers are the same number, or else the same text."""
+    """Whether two answers are the same number or, if `gold` is no number, the same text."""
     number = _number(gold)
     return _word(answer) == _word(gold) if number is None else _number(answer) == number
 
 
 def last_boxed(text: str) -> str | None:
-    """What the last complete `\\boxed{…}` holds, nested braces and all; None without one."""
+    """Returns the content of the last complete `\\boxed{…}`, with nested braces; None: there is none."""
     for start in reversed([found.end() for found in re.finditer(r"\\boxed\s*\{", text)]):
         depth = 1
         for place in range(start, len(text)):
@@ -118,15 +118,15 @@ def last_boxed(text: str) -> str | None:
     return None
 
 
-_SIGN = r"(?:(?<![\w)])[-+])?"  # not the minus of a subtraction
+_SIGN = r"(?:(?<![\w)])[-+])?"  # excludes the minus of a subtraction
 _GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])"
 _NUMBERS = re.compile(rf"{_SIGN}(?:(?:{_GROUPED}|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?|\.[0-9]+)")
 _ONE_NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:/([0-9]*[1-9][0-9]*))?")
-_LONGEST = 400  # characters of a number; models that repeat themselves write longer ones
+_LONGEST = 400  # characters of a number; repetitive models write longer digit strings
 
 
 def _plain(text: str) -> str:
-    """Without what LaTeX and typography put around a number: \\$ \\, {,} − and the like."""
+    """Removes LaTeX and typography around numbers: \\$ \\, {,} − and the like."""
     text = text.replace("−", "-").replace("{,}", ",")
     return re.sub(r"\\[,;:! ]|\\?[$%]", "", text)
 

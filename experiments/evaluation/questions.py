@@ -1,4 +1,4 @@
-"""Questions of the bundled benchmarks, to evaluate a model on."""
+"""Questions of the bundled benchmarks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from models.reasoner.tasks import FAMILIES, Problem, generate, grade
 
 
 def bundled_questions(count: int, seed: int) -> list[Question]:
-    """`count` distinct questions of each bundled benchmark, from the side that training never sees."""
+    """Returns `count` distinct questions of each bundled benchmark, from the part held out from training."""
     return [_question(problem) for family in FAMILIES for problem in _distinct(family, count, seed)]
 
 
 def calibrated_questions(profile: Profile) -> tuple[int, int]:
-    """How many questions of each benchmark a profile's calibration has asked, and the seed that drew them.
+    """Returns the number of questions per benchmark that a profile's calibration asked, and the seed that drew them.
 
-    Raises ProfileError where the profile does not tell.
+    Raises ProfileError if the profile's provenance lacks either number.
     """
     options = profile.provenance.get("options", {})
     for name in ("count", "seed"):

@@ -1,4 +1,4 @@
-"""How far a probe's confidence can be believed: calibration error, reliability table and ranking, for both scores."""
+"""Reliability of a probe's confidence: calibration error, reliability table and AUROC, for both scores."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from models.score import Score
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreCalibration:
-    """One score's trustworthiness."""
+    """The calibration of one score."""
 
     error: float  # ECE
-    auroc: float | None  # None: all answers right, or all wrong
+    auroc: float | None  # None: all answers are right, or all are wrong
     bins: tuple[Bin, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """All probes of a set of thoughts."""
+    """The calibration over all probes of a set of thoughts."""
 
-    right: Proportion  # of the trial answers
+    right: Proportion  # share of right trial answers
     scores: dict[Score, ScoreCalibration]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibrations:
-    """All probes, and each benchmark's. None: there were none."""
+    """The calibration over all probes, and over each benchmark's. None: there were no probes."""
 
     all: Calibration | None
     benchmarks: dict[str, Calibration | None]
 
 
 def calibrations(records: Sequence[EvaluationRecord]) -> Calibrations:
-    """The calibration of one full-thought pass."""
+    """Computes the calibrations of one full-thought pass."""
     return Calibrations(
         all=calibration(records),
         benchmarks={name: calibration(mine) for name, mine in by_benchmark(records).items()},
@@ -48,7 +48,7 @@ def calibrations(records: Sequence[EvaluationRecord]) -> Calibrations:
 
 
 def calibration(records: Sequence[EvaluationRecord]) -> Calibration | None:
-    """Over all probes of these records; None where they have none."""
+    """Computes the calibration over all probes of these records; None: there are no probes."""
     probes = [probe for one in records for probe in one.probes]
     if not probes:
         return None

@@ -1,4 +1,4 @@
-"""The figures of an evaluation, gathered and written: as JSON, and as records for later analyses."""
+"""Collects the figures of an evaluation, and writes them as JSON and as records for later analyses."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from models.score import Score
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """All that is told of a model by its passes over the same questions."""
+    """All figures of a model from its passes over the same questions."""
 
-    breakdown: Breakdown  # full thought
+    breakdown: Breakdown  # of full thought
     calibration: Calibrations
-    score: Score  # whose thresholds are told first
-    thresholds: dict[Score, ThresholdSweep]  # told from the full thoughts' probes
-    served: tuple[ServedPass, ...]  # passes with a budget, a threshold or a temperature, really served
+    score: Score  # whose thresholds are reported first
+    thresholds: dict[Score, ThresholdSweep]  # replayed from the full thoughts' probes
+    served: tuple[ServedPass, ...]  # passes actually served with a budget, a threshold or a temperature
 
     @property
     def budgets(self) -> tuple[ServedPass, ...]:
-        """The budget sweep."""
+        """The served passes that have a budget."""
         return tuple(one for one in self.served if one.budget is not None)
 
 
@@ -40,9 +40,9 @@ def evaluation(
     rng: np.random.Generator,
     score: Score = Score.GEOMETRIC_MEAN,
 ) -> Evaluation:
-    """The figures of a full-thought pass, and of the passes that have been compared with it.
+    """Computes the figures of a full-thought pass, and adds the passes compared with it.
 
-    `score` is the one that serves; one that records do not tell gives way to the geometric mean.
+    `score` is the score that serving uses; the geometric mean replaces a score that records lack.
     """
     return Evaluation(
         breakdown=breakdown(records),
@@ -54,14 +54,14 @@ def evaluation(
 
 
 def write_json(path: Path, figures: Evaluation, origin: Provenance) -> None:
-    """All figures with their provenance, in one file."""
+    """Writes all figures with their provenance to one JSON file."""
     text = json.dumps({"provenance": asdict(origin), **asdict(figures)}, indent=1, allow_nan=False)
     with replacing(path) as draft:
         draft.write_text(text + "\n", encoding="utf-8")
 
 
 def write_records(path: Path, records: Sequence[EvaluationRecord]) -> None:
-    """One line per question with its probes, so that later analyses need no decoding."""
+    """Writes one JSON line per question with its probes, so that later analyses need no decoding."""
     with replacing(path) as draft, draft.open("w", encoding="utf-8") as lines:
         for one in records:
             line = {

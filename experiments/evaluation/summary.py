@@ -1,4 +1,4 @@
-"""An evaluation as text for a terminal."""
+"""Formats an evaluation as text for the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCORE_NAMES = {Score.GEOMETRIC_MEAN: "geometric mean", Score.JOINT: "joint proba
 
 
 def summary(figures: Evaluation) -> str:
-    """Accuracy, verification, calibration, and what early exit gains and costs."""
+    """Returns accuracy, verification, calibration, and the gains and costs of early exit as text."""
     width = max(14, *(len(name) + 2 for name in figures.breakdown.benchmarks))
     lines = [
         *_accuracy(figures.breakdown, width),

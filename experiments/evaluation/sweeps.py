@@ -1,4 +1,4 @@
-"""What closing thoughts early gains and costs against full thought: told from one pass's probes, or really served."""
+"""Gains and costs of early exit against full thought: replayed from one pass's probes, or actually served."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from models.score import Score
 
 THRESHOLDS = (0.3, 0.5, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.99)
 SCORES = (Score.GEOMETRIC_MEAN, Score.JOINT)
-ENDING = 2  # tokens that end an adopted answer: its terminator and the end of the reply
-PERCENTILES = (10, 25, 50, 75, 90)  # of full thoughts' lengths: the default budgets
+ENDING = 2  # tokens after an adopted answer: its terminator and the end of the reply
+PERCENTILES = (10, 25, 50, 75, 90)  # of full-thought lengths: the default budgets
 
 Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitPoint:
-    """What a fixed threshold would have done on a set of records."""
+    """The figures of a fixed threshold, replayed on a set of records."""
 
     threshold: float
     accuracy: float
-    against: Difference  # full thought
+    against: Difference  # to full thought
     tokens: float  # token rows decoded per question, probes included
-    saved: float  # net share of the full thought's tokens: probes deducted
-    gross: float  # share before what probing costs is deducted
-    overhead: float | None  # what probing costs as a share of the gross saving; None: nothing was saved
-    probe_rows: float  # rows of all probes per question, adopted ones too
+    saved: float  # net share of the full thought's tokens saved: probing deducted
+    gross: float  # share saved before probing is deducted
+    overhead: float | None  # cost of probing as a share of the gross saving; None: nothing was saved
+    probe_rows: float  # rows of all probes per question, adopted probes included
     exits: float  # share of thoughts closed early
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdReplay:
-    """What a threshold would have done with each record."""
+    """The replay of a threshold on each record."""
 
     threshold: float
     right: Truths
     reply: Counts  # tokens of the reply
-    rows: Counts  # token rows decoded for it in all
+    rows: Counts  # all token rows decoded for the reply
     probe_rows: Counts
     exited: Truths
 
 
 def score_of(probe: Asked, score: Score) -> float:
-    """A probe's confidence under a score. Raises ValueError for one that is not recorded."""
+    """Returns a probe's confidence under a score. Raises ValueError if the score is not recorded."""
     match score:
         case Score.GEOMETRIC_MEAN:
             return probe.confidence
@@ -61,12 +61,12 @@ def score_of(probe: Asked, score: Score) -> float:
 def replay(
     records: Sequence[EvaluationRecord], threshold: float, score: Score = Score.GEOMETRIC_MEAN
 ) -> ThresholdReplay:
-    """Close each thought at its first probe of at least this confidence.
+    """Replays closing each thought at its first probe of at least this confidence.
 
-    An exit's reply: the thought up to there, that probe's suffix and answer, and the tokens that end it. Its overhead:
-    all probes before, and what the thought decoded beside the adopted one. A live probe gives up early and so costs
-    less than the recorded one. Told for formats that keep the trial answer; one that has the answer written anew
-    (`keep: close`) decodes more.
+    The reply of an exit is the thought up to the probe, the probe's suffix and answer, and the tokens that end it. Its
+    overhead is all probes before, and the tokens that the thought decoded beside the adopted probe. A live probe gives
+    up early and so costs less than the recorded probe. The replay assumes a format that keeps the trial answer; a
+    format that has the answer written anew (`keep: close`) decodes more.
     """
     rows = [_exit(one, threshold, score) for one in records]
     right, reply, decoded, probe_rows, exited = zip(*rows, strict=True)
@@ -91,7 +91,7 @@ def _exit(one: EvaluationRecord, threshold: float, score: Score) -> tuple[bool, 
 
 
 def exit_point(records: Sequence[EvaluationRecord], told: ThresholdReplay, rng: np.random.Generator) -> ExitPoint:
-    """A replay's figures against full thought without any probing."""
+    """Computes a replay's figures against full thought without any probing."""
     full = sum(one.tokens for one in records)
     gross, overhead = full - int(told.reply.sum()), int((told.rows - told.reply).sum())
     return ExitPoint(
@@ -117,7 +117,7 @@ class ThresholdSweep:
 
 
 def threshold_sweep(records: Sequence[EvaluationRecord], score: Score, rng: np.random.Generator) -> ThresholdSweep:
-    """Every threshold, on all records and on each benchmark's."""
+    """Replays every threshold, on all records and on each benchmark's."""
     return ThresholdSweep(
         score=score,
         all=_points(records, score, rng),
@@ -130,23 +130,23 @@ def _points(records: Sequence[EvaluationRecord], score: Score, rng: np.random.Ge
 
 
 def default_budgets(records: Sequence[EvaluationRecord]) -> tuple[int, ...]:
-    """Percentiles of the full thoughts' lengths, tokens, each once."""
+    """Returns the distinct percentiles of the full-thought lengths, tokens."""
     lengths = [one.thought_tokens for one in records]
     return tuple(sorted({round(float(budget)) for budget in np.percentile(lengths, PERCENTILES)}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedPass:
-    """A pass that was really served under limits or with sampling, against greedy full thought."""
+    """A pass that was actually served under limits or with sampling, compared with greedy full thought."""
 
-    threshold: float | None = None
-    budget: int | None = None  # thought tokens
+    threshold: float | None = None  # None: no early exit by confidence
+    budget: int | None = None  # thought tokens; None: unlimited
     temperature: float = 0.0
     accuracy: Proportion
     against: Difference
     tokens: float  # token rows decoded per question, probes included
-    saved: float  # net share of the full thought's tokens
-    closed: float  # share of thoughts that a limit closed
+    saved: float  # net share of the full thought's tokens saved
+    closed: float  # share of thoughts that the model did not close itself
     benchmarks: Mapping[str, Proportion]
 
 
@@ -159,7 +159,7 @@ def served(
     budget: int | None = None,
     temperature: float = 0.0,
 ) -> ServedPass:
-    """Compare a pass with the full thoughts on the same questions, in the same order."""
+    """Compares a pass with the full thoughts on the same questions, in the same order."""
     rows = sum(one.rows for one in records)
     return ServedPass(
         threshold=threshold,

@@ -1,1 +1,1 @@
-"""A service in virtual time: the real loop and policies, a recorded model, a machine that a profile describes."""
+"""Simulation of a service in virtual time: the real loop and policies, a recorded model, a profiled machine."""

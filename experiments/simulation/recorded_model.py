@@ -1,9 +1,9 @@
-"""The model that calibration has recorded: full thoughts, their probes, and what follows where they are closed.
+"""A simulated model that replays calibration's records: full thoughts, their probes, and the replies after a closing.
 
-What was not recorded is taken from what was, on the nearest place before it: a thought closed between two budgets goes
-on as from the shorter one, and a probe forked elsewhere answers as the one before. Nothing was recorded of thoughts
-closed before the shortest budget: they count as wrong. Of a reply behind its thought only
-the length is recorded: one token stands for all of it.
+Behaviour that was not recorded is taken from the nearest recorded place before it: a thought closed between two budgets
+gets the reply of the shorter budget, and a probe forked elsewhere answers like the probe before. Thoughts closed before
+the shortest budget were not recorded and count as wrong. Of the reply after a thought only the length is recorded: one
+filler token stands for each of its tokens.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.evaluation import Asked
 from models.thinking import ThinkingTokens
 
-NEVER_SURE = -30.0  # log p of the tokens of answers that are not known
+NEVER_SURE = -30.0  # log p of each token of an answer that was not recorded
 
 
 class RecordedThought:
-    """One question's thought, and all that is known of where it may end."""
+    """One question's thought, with its recorded probes and closings."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class RecordedThought:
         encode: Callable[[str], list[int]],
         stop: int,
     ) -> None:
-        """`encode` gives the tokens of a trial answer; `stop` is the token that ends a reply."""
+        """`encode` returns the tokens of a trial answer; `stop` is the token that ends a reply."""
         self._trace = trace
         self._closings = sorted(closings, key=lambda closing: closing.budget)
         self._budgets = [closing.budget for closing in self._closings]
@@ -45,12 +45,12 @@ class RecordedThought:
         self._terminator = min(thinking.probe_stops)
         suffix = len(thinking.probe_suffix)
         self._trials = [self._trial(probe, suffix, encode) for probe in trace.probes]
-        # a probe that ran when the thought ended was dropped, before its answer was known
+        # whether a probe was dropped because the thought ended before its answer was known
         self._dropped = trace.rows - trace.tokens > sum(probe.rows for probe in trace.probes)
         self._whole = self._whole_course(thinking)
 
     def follow(self, said: Sequence[int]) -> Course:
-        """After these tokens of the reply: the thought, and what has ended it."""
+        """Returns the course of the sequence after these tokens of the reply."""
         if not said:
             return self._whole
         if tuple(said[-len(self._landing) :]) == self._landing:
@@ -63,7 +63,10 @@ class RecordedThought:
         return Course(tokens=self._whole.tokens[place:], looks=looks)
 
     def answer(self, fork_at: int, spec: ProbeSpec) -> TrialAnswer:
-        """What a probe answers that continues so many tokens of the thought."""
+        """Returns the trial answer of a probe forked after `fork_at` thought tokens.
+
+        Raises EngineError if the probe watches a token: only answers were recorded.
+        """
         if spec.watched is not None:
             raise EngineError(f"the probe watches token {spec.watched}, must watch none: answers alone were recorded")
         place = bisect_right(self._forks, fork_at) - 1
@@ -75,7 +78,7 @@ class RecordedThought:
         return self._trials[place]
 
     def right(self, thought: Thought | None) -> bool:
-        """Whether the answer is right that a thought ended with."""
+        """Whether the reply after this thought is right; None: the reply has no thought."""
         if thought is None:
             return self.closed(0)[1]
         match thought.exit_reason:
@@ -83,11 +86,11 @@ class RecordedThought:
                 return self._trace.right
             case ExitReason.CONFIDENCE | ExitReason.CONSISTENCY:
                 return self._right_before(thought.tokens)
-            case _:  # it was cut where it was
+            case _:  # cut at its length by a budget, a deadline or the like
                 return self.closed(thought.tokens)[1]
 
     def closed(self, at: int) -> tuple[int, bool]:
-        """Tokens that follow a landing forced behind so many of the thought, and whether the answer is right."""
+        """Returns the tokens after a landing forced at `at` thought tokens, and whether the answer is right."""
         trace, landing = self._trace, len(self._landing)
         if at < len(trace.thought) and self._closings:
             place = bisect_right(self._budgets, at) - 1
@@ -101,10 +104,10 @@ class RecordedThought:
         return place >= 0 and self._trace.probes[place].right
 
     def _whole_course(self, thinking: ThinkingTokens) -> Course:
-        """The full thought and its reply; looked at wherever the loop may want to act.
+        """Returns the full thought and its reply, with a look at each place where the loop may act.
 
-        These are transition points, the end of a thought that max_tokens has cut, the closing and the first token of
-        the answer.
+        These places are transition points, the end of a thought that max_tokens has cut, the closing marker and the
+        first token of the answer.
         """
         thought, window = self._trace.thought, thinking.lookback + 2
         end = len(thought)
@@ -120,14 +123,14 @@ class RecordedThought:
     def _trial(self, seen: Asked, suffix: int, encode: Callable[[str], list[int]]) -> TrialAnswer:
         count = len(seen.log_probs)
         answer = tuple(encode(seen.answer))
-        if len(answer) != count:  # the text says another number of tokens than were decoded
+        if len(answer) != count:  # re-encoding the text gives another number of tokens than were decoded
             answer = (self._filler,) * count
         ended = seen.rows == suffix + count
         return TrialAnswer(answer=answer, log_probs=seen.log_probs, terminator=self._terminator if ended else None)
 
 
 class RecordedModel:
-    """See `engine.simulated.model.SimulatedModel`."""
+    """Recorded thoughts as an `engine.simulated.model.SimulatedModel`."""
 
     def __init__(
         self,
@@ -139,7 +142,7 @@ class RecordedModel:
         stop: int,
         vocabulary: int,
     ) -> None:
-        """Traces by question, closings by question and budget."""
+        """`traces` are by question, `closings` by question and budget."""
         self.vocabulary = vocabulary
         self.max_tokens = sys.maxsize  # the machine's cells are the limit
         self._landing = thinking.landing

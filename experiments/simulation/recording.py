@@ -1,4 +1,4 @@
-"""A calibration's records, made ready to be served in simulation."""
+"""Prepares a calibration's records for serving in simulation."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from models.tokenizer import Decoder, Vocabulary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedQuestion:
-    """A question that can be asked in simulation, and what a record says of it."""
+    """A question that can be asked in simulation."""
 
-    number: int  # among those that were recorded
+    number: int  # among the recorded questions
     prompt: tuple[int, ...]
     benchmark: str
-    split: str | None
-    difficulty: str | None  # its class, as told from the prompt
-    expected_tokens: float  # of its thought, as told from the prompt
+    split: str | None  # None: the benchmark has no splits
+    difficulty: str | None  # class predicted from the prompt; None: unknown
+    expected_tokens: float  # thought length predicted from the prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """A model whose thoughts are known, and all that a serving loop needs of it."""
+    """A recorded model, its questions, and all that a serving loop needs to know of the model."""
 
     model: RecordedModel
     questions: tuple[RecordedQuestion, ...]
@@ -39,7 +39,7 @@ class Recording:
     decoder: Decoder
     stop_tokens: frozenset[int]
     score: Score
-    max_tokens: int  # of a reply: as recorded, since it bounds thoughts
+    max_tokens: int  # of a reply: the recorded limit, since it bounds the thoughts
 
 
 def recording(
@@ -49,9 +49,10 @@ def recording(
     questions: Sequence[Question],
     files: Sequence[Path] = (),
 ) -> Recording:
-    """Of these questions, asked as calibration has asked them; from `files`, if it had any.
+    """Builds the recording of the questions that calibration asked; `files` are their source files, if any.
 
-    Raises TraceError where the records are of another model or of other questions.
+    Raises TraceError if the records are of another model or of other questions or incomplete, or if the model has no
+    stop token.
     """
     for key, ours in (
         ("weights_sha256", profile.model.weights_sha256),
@@ -81,7 +82,7 @@ def recording(
 
 
 class Spoken(Vocabulary, Decoder, Protocol):
-    """Text in and out of tokens."""
+    """Encodes and decodes text."""
 
 
 def assembled(
@@ -93,7 +94,10 @@ def assembled(
     closings: Mapping[tuple[int, int], ClosedReply],
     labels: Sequence[tuple[str, str | None]],
 ) -> Recording:
-    """Of traces that are known to be the profile's; `labels` are each question's benchmark and split."""
+    """Builds a recording of traces without checking that they are the profile's.
+
+    `labels` are each question's benchmark and split (None: no splits).
+    """
     return Recording(
         model=RecordedModel(
             traces,

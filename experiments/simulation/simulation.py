@@ -1,4 +1,4 @@
-"""A service in simulation: the serving loop, its policy and its observer on a simulated engine, in virtual time."""
+"""Simulates a service in virtual time: the serving loop, its policy and its observer on a simulated engine."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from experiments.simulation.recording import RecordedQuestion, Recording
 from models.profile.profile import Profile
 from models.tokenizer import Decoder, Streamed
 
-PULSE_S = 0.1  # so often at least a observer sees time pass; the controller looks up every 0.5 s
-IDLE_S = 0.5  # the same while nothing runs, as in the server
-SOLVE_S = 0.15  # virtual seconds from asking the solver to its answer
+PULSE_S = 0.1  # longest time between two ticks of an observer; the controller looks up limits every 0.5 s
+IDLE_S = 0.5  # the same while no request runs, as in the server
+SOLVE_S = 0.15  # virtual seconds from a solve request to its answer
 
 
 def simulate(
@@ -47,10 +47,10 @@ def simulate(
     shortest_first: bool = False,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[RequestRecord]:
-    """Ask the recording's question `questions[i]` at `arrivals[i]`, s, sorted; records in order of arrival.
+    """Asks the recording's question `questions[i]` at `arrivals[i]`, s, sorted; returns records in order of arrival.
 
-    `clock` is to be the one that policy and observer read, and to stand before the first arrival. With `shortest_first`
-    the waiting request of the shortest predicted thought starts first.
+    Policy and observer must read the same `clock`, which must not be past the first arrival. `observer` None: the
+    policy needs none. With `shortest_first` the waiting request with the shortest predicted thought starts first.
     """
     engine = SimulatedEngine(
         recording.model,
@@ -85,7 +85,10 @@ def serve(
     shortest_first: bool = False,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[RequestRecord]:
-    """The same on a loop of whatever engine, on its clock; answers are taken to be as right as they were recorded."""
+    """Does the same on a loop of any engine, on its clock; grades answers by the recording, not by their text.
+
+    Raises ValueError if `arrivals` and `questions` differ in length.
+    """
     if len(arrivals) != len(questions):
         raise ValueError(f"there are {len(questions)} questions, must be {len(arrivals)}: one for each arrival")
     records: dict[int, RequestRecord] = {}
@@ -123,7 +126,7 @@ def serve(
 
 
 def _rest(loop: ServingLoop, clock: SkippingClock, until: float) -> None:
-    """Let time pass while nothing runs, which a observer sees too."""
+    """Skips to `until` while nothing runs; the loop ticks its observer on the way."""
     while loop.observed and clock() + IDLE_S < until:
         clock.skip(clock() + IDLE_S)
         loop.idle()
@@ -131,7 +134,7 @@ def _rest(loop: ServingLoop, clock: SkippingClock, until: float) -> None:
 
 
 def check_budget(budget: int | None, profile: Profile, told: str = "budget is") -> None:
-    """Raises TraceError where calibration has not recorded what follows a thought closed there."""
+    """Raises TraceError if calibration recorded no closings at this budget; None: no budget, always accepted."""
     if budget is not None and budget not in profile.budgets:
         recorded = ", ".join(str(other) for other in profile.budgets if other is not None)
         raise TraceError(
@@ -142,7 +145,7 @@ def check_budget(budget: int | None, profile: Profile, told: str = "budget is") 
 
 @dataclass(slots=True, kw_only=True)
 class _Listener:
-    """Hears one request's reply, and writes its record."""
+    """Receives one request's reply from the loop, and writes its record."""
 
     number: int
     question: RecordedQuestion
@@ -151,7 +154,7 @@ class _Listener:
     submitted_s: float
     clock: SkippingClock
     keep: Callable[[RequestRecord], None]
-    answered_s: float | None = None
+    answered_s: float | None = None  # time of the first token of the answer; None: not yet
 
     def __call__(self, item: Delta | Outcome) -> None:
         if isinstance(item, Outcome):
@@ -188,7 +191,10 @@ class _Listener:
 
 @dataclass(frozen=True, slots=True)
 class _Untimed:
-    """A observer that the engine itself tells of steps: it takes many at once, which the loop cannot time."""
+    """Wraps an observer so that only the engine reports steps to it.
+
+    A step of the simulated engine holds many decode steps, which the loop cannot time.
+    """
 
     observer: LoadObserver
 
@@ -199,7 +205,7 @@ class _Untimed:
         self.observer.finished(difficulty, tokens)
 
     def stepped(self, batch: int, context: float, seconds: float) -> None:
-        """See above."""
+        """Ignores the loop's report: the engine reports the step."""
 
     def tick(self, now: float, in_system: int) -> None:
         self.observer.tick(now, in_system)
@@ -208,15 +214,15 @@ class _Untimed:
 def punctual_controller(
     profile: Profile, settings: SettingsSource, *, clock: VirtualClock, max_batch: int, delay_s: float = SOLVE_S
 ) -> Controller:
-    """The real controller, whose real solver takes `delay_s` of virtual time."""
-    planner = Planner(profile.tables(), clock=time.perf_counter)  # how long it really takes is only shown
+    """Returns the real controller, whose real solver takes `delay_s` of virtual time."""
+    planner = Planner(profile.tables(), clock=time.perf_counter)  # real solve times are only displayed
     solver = PunctualSolver(solve=planner, clock=clock, delay_s=delay_s)
     return Controller(profile, settings=settings, solver=solver, max_batch=max_batch)
 
 
 @dataclass(frozen=True, slots=True)
 class Letters:
-    """Spells each token of a reply as a letter: nobody reads replies here, and decoding them takes longest of all."""
+    """Decodes each token of a streamed reply to one letter: no one reads the replies, and real decoding is slowest."""
 
     decoder: Decoder
 
@@ -237,19 +243,19 @@ class _Letter:
 
 @dataclass(slots=True)
 class PunctualSolver:
-    """See `controller.planning.plan.Solver`. Has each answer when a given time has passed on the virtual clock."""
+    """A `controller.planning.plan.Solver` whose answers come `delay_s` later on the virtual clock."""
 
     solve: Callable[[SolveRequest], Plan]
     clock: VirtualClock
     delay_s: float
-    _solving: tuple[float, SolveRequest] | None = field(default=None, init=False)  # when it will have been solved
-    _waiting: SolveRequest | None = field(default=None, init=False)
+    _solving: tuple[float, SolveRequest] | None = field(default=None, init=False)  # due time, request; None: idle
+    _waiting: SolveRequest | None = field(default=None, init=False)  # asked meanwhile; None: no request
 
     def ask(self, situation: SolveRequest) -> None:
         if self._solving is None:
             self._solving = self.clock.now + self.delay_s, situation
         else:
-            self._waiting = situation  # the latest wins
+            self._waiting = situation  # replaces an older waiting request
 
     def answer(self) -> Plan | Exception | None:
         if self._solving is None or self.clock.now < self._solving[0]:
@@ -260,5 +266,5 @@ class PunctualSolver:
             self.ask(waiting)
         try:
             return self.solve(situation)
-        except Exception as error:  # an answer too, as from a thread
+        except Exception as error:  # returned as an answer, as the threaded solver does
             return error

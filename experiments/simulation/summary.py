@@ -1,4 +1,4 @@
-"""Simulated requests as a table for the terminal, and as a file."""
+"""Formats simulated requests as a table for the terminal, and writes them to a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERSION = 1
 
 
 def summary(records: Sequence[RequestRecord]) -> str:
-    """Latency, answers and costs, all together and by class and benchmark; at least one request."""
+    """Returns latency, accuracy and costs as text: overall, by class and by benchmark; needs at least one request."""
     width = 2 + max(len("all requests"), *(len(name) for name, _ in _groups(records)))
     lines = [
         f"{'':<{width}}{'requests':>9}{'accuracy':>10}{'95 %':>14}{'latency: mean':>15}{'p50':>8}{'p95':>8}{'p99':>8}"
@@ -39,7 +39,7 @@ def summary(records: Sequence[RequestRecord]) -> str:
 
 
 def write_json(path: Path, records: Sequence[RequestRecord], origin: Provenance) -> None:
-    """All records and where they come from, whole or not at all."""
+    """Writes all records with their provenance as JSON, whole or not at all."""
     said = {
         "format": FORMAT,
         "version": VERSION,

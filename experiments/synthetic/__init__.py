@@ -1,1 +1,1 @@
-"""A 7B reasoner on an RTX 4090 that nobody has measured: made from published figures, for simulated experiments."""
+"""A synthetic 7B reasoner on an RTX 4090: made from published figures, not measured, for simulated experiments."""

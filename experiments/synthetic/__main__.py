@@ -16,7 +16,7 @@ from models.profile.profile import write_profile
 
 
 def main() -> None:
-    """See above."""
+    """Runs the command line that the module's docstring describes."""
     parser = argparse.ArgumentParser(prog="python -m experiments.synthetic", description=__doc__)
     parser.add_argument("--curve", type=Curve, required=True, help=" or ".join(Curve))
     parser.add_argument("--seed", type=int, default=0)

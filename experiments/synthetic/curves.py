@@ -1,12 +1,13 @@
-"""Published figures of reasoning models, and what is assumed between them: lengths, answers, confidence.
+"""Published figures of reasoning models, and the assumptions between them: lengths, answers, confidence.
 
 Lengths: ServeGen's DeepSeek-R1 requests (alibaba/ServeGen) have 295, 807, 4165 and 13533 output tokens at p10, p50, p90
 and p99. Paragraphs have some 80 tokens, and 41–52 % of a thought's tokens come after it has first reached its final
 answer (traces of a distilled 7B reasoner on AIME25).
 
-Early exit at a confidence of 0.95, two ways. Optimistic, as DEER's own figures: 19–80 % fewer tokens, accuracy about
-unchanged or slightly better. Pessimistic, as replications on Qwen3-8B: MATH500 falls from 91.1 to 79.9 %, AIME25 from
-74.4 to 21.4 %, since answers are asserted with confidence before they are reached. Full thought is as right in both.
+Early exit at a confidence of 0.95 has two curves. Optimistic, as in DEER's own figures: 19–80 % fewer tokens, accuracy
+about unchanged or slightly better. Pessimistic, as in replications on Qwen3-8B: MATH500 falls from 91.1 to 79.9 %,
+AIME25 from 74.4 to 21.4 %, since trial answers are confident before the thought has reached its answer. Full thought is
+equally accurate in both.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ SHORTEST, LONGEST = 64, 20_000  # output tokens; the sample's p99.9 is 20,640
 ANSWER, ANSWER_SPREAD = (
     196.0,
     1.2,
-)  # median tokens of an answer in ServeGen's sample, and the deviation of their logarithm
+)  # median tokens of an answer in ServeGen's sample, and the standard deviation of their log
 PARAGRAPH = 80.0  # mean tokens
 REACHED = 0.535  # mean share of a thought at which its final answer is first reached
 REACHED_WEIGHT = 5.0  # a + b of its Beta distribution
 
 
 class Curve(StrEnum):
-    """What closing a thought early does to its answer."""
+    """How closing a thought early affects its answer."""
 
     OPTIMISTIC = "optimistic"
     PESSIMISTIC = "pessimistic"
@@ -40,7 +41,7 @@ class Curve(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synthetic:
-    """Which synthetic reasoner is meant; it is made anew wherever it is needed."""
+    """Identifies a synthetic reasoner, which is generated from this wherever it is needed."""
 
     curve: Curve
     seed: int = 0
@@ -59,27 +60,27 @@ class Synthetic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticBenchmark:
-    """Problems of one kind; kinds come by rising length."""
+    """One benchmark; benchmarks are in order of rising thought length."""
 
     name: str
-    accuracy: float  # of the full thought: published for the first and the last, interpolated between
+    accuracy: float  # of full thought: published for the first and the last benchmark, interpolated between
     unreached: float  # mean logit of a probe's confidence before the final answer is reached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """A curve's parameters. A probe's confidence is logit-normal around a level of its own thought."""
+    """A curve's parameters; a probe's confidence is logit-normal around its thought's own level."""
 
     benchmarks: tuple[SyntheticBenchmark, ...]
     reached: float  # mean logit of confidence once the final answer is reached
-    by_thought: float  # standard deviation of the logit from thought to thought
-    by_probe: float  # and within a thought
-    lost: float  # share of wrong thoughts that hold the right answer for a while before they reach their own
-    closed: float  # P(right) of a right thought closed just before it reaches its answer; in proportion before that
+    by_thought: float  # standard deviation of the logit between thoughts
+    by_probe: float  # standard deviation of the logit between the probes of one thought
+    lost: float  # share of wrong thoughts that hold the right answer for a while before they reach their wrong one
+    closed: float  # P(right) of a right thought closed just before it reaches its answer; earlier, proportionally less
 
 
 def quality(curve: Curve) -> Quality:
-    """The parameters of a curve."""
+    """Returns the parameters of a curve."""
     match curve:
         case Curve.OPTIMISTIC:
             return Quality(
@@ -102,7 +103,7 @@ def quality(curve: Curve) -> Quality:
 
 
 def output_tokens(normal: Array) -> Array:
-    """Output tokens at quantiles of a standard normal: log-linear in it between the published ones, and beyond them."""
+    """Returns output tokens at values of a standard normal: log-linear between the published quantiles and beyond."""
     places = np.array([NormalDist().inv_cdf(share) for share, _ in LENGTHS])
     logs = np.log([tokens for _, tokens in LENGTHS])
     slopes = np.diff(logs) / np.diff(places)

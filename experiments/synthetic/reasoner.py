@@ -2,9 +2,9 @@
 
 The machine is an RTX 4090 with Llama-3.1-8B in bf16, fitted to 300 requests timed on vLLM 0.19.0 (LLMServingSim's
 traces, MIT) by `python -m benchmarks.vllm requests.jsonl --least-ms 15.9 --least-ns 130`: a step reads all weights,
-16.06 GB at 1008 GB/s, and 131,072 bytes for each cached token. Without these floors the fit is no better, and has
-small batches decode faster than the card can read the weights: the requests ran at nearly constant memory, so that the
-step's constant part and its part by cached tokens cannot be told apart.
+16.06 GB at 1008 GB/s, and 131,072 bytes for each cached token. Without these floors the fit is no better, and small
+batches would decode faster than the card can read the weights: the requests ran at nearly constant memory, so the fit
+cannot separate the step's constant part from its part per cached token.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from models.profile.plant import StepTime, mean_context
 from models.profile.profile import MeasuredPlant, ModelIdentity, ProbeCost, Profile, thinking_sha256
 
 STEP_TIME = StepTime(a=15.9e-3, c=198e-6, g=130e-9)
-STEP_ERROR = 0.12  # root mean square of relative errors on the 150 requests that the fit had not seen
-ROW_S = 93e-6  # s that a prompt's token adds; taken for a probe's row too, whose price nobody has published
+STEP_ERROR = 0.12  # root mean square of relative errors on 150 requests held out from the fit
+ROW_S = 93e-6  # s that a prompt token adds; used for a probe's row too, whose cost is unpublished
 CELLS = 41_408  # tokens of KV cache that vLLM had beside these weights on 24 GB
-MAX_BATCH = 14  # sequences whose cached tokens, 2,840 on average over full thoughts, fit in CELLS as they grow
+MAX_BATCH = 14  # sequences whose growing KV caches, 2,840 tokens on average over full thoughts, fit in CELLS
 MAX_TOKENS = LONGEST + 1024  # of a reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reasoner:
-    """All of it."""
+    """A synthetic reasoner with its profile."""
 
     thoughts: Thoughts
     vocabulary: SyntheticVocabulary
@@ -48,11 +48,11 @@ class Reasoner:
 
     @property
     def machine(self) -> Machine:
-        """Cells are given out as tokens come, so that the batch alone is the limit."""
+        """The machine, with unlimited cells: vLLM allocates cells as tokens come, so only `max_batch` limits."""
         return profiled_machine(self.profile, cells=sys.maxsize)
 
     def recording(self, traces: Mapping[int, ThoughtTrace]) -> Recording:
-        """These traces, its own or others in their places, ready to be served in simulation."""
+        """Returns a recording of these traces: the reasoner's own, or others for the same questions."""
         return assembled(
             self.vocabulary,
             self.vocabulary.thinking,
@@ -66,7 +66,7 @@ class Reasoner:
 
 @cache
 def reasoner(which: Synthetic) -> Reasoner:
-    """Draw it, and make its profile by calibration's own code."""
+    """Draws the reasoner's thoughts, and makes its profile with calibration's own code."""
     vocabulary = SyntheticVocabulary()
     thinking = vocabulary.thinking
     thoughts = draw(which.curve, count=which.questions, seed=which.seed, vocabulary=vocabulary)
@@ -77,7 +77,7 @@ def reasoner(which: Synthetic) -> Reasoner:
     profile = profiling.profile(
         model=ModelIdentity(
             name=which.name, weights_sha256=_sha256(thoughts), thinking_sha256=thinking_sha256(FORMAT)
-        ),  # there are no weights: what it says stands for them
+        ),  # without weights, a hash of the thoughts identifies the model
         traces=thoughts.traces,
         closings=thoughts.closings,
         budgets=BUDGETS,
@@ -93,7 +93,7 @@ def reasoner(which: Synthetic) -> Reasoner:
 
 
 def _origin(which: Synthetic) -> Provenance:
-    """Nothing that differs from one time to the next: it is made from a seed."""
+    """Returns a provenance without dates or machine facts: the same seed gives the same profile."""
     return Provenance(
         model=which.name,
         weights_sha256={},

@@ -1,4 +1,4 @@
-"""What a synthetic reasoner comes to, told from its records: to be held against the published figures."""
+"""Figures of a synthetic reasoner, computed from its records, for comparison with the published figures."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from controller.serving.thought import probe_spec
 from experiments.calibration.grid import grid
 from experiments.synthetic.reasoner import Reasoner
 
-THRESHOLD = 0.95  # that the published figures are for
+THRESHOLD = 0.95  # of the published figures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """One benchmark."""
+    """The figures of one benchmark."""
 
     benchmark: str
-    tokens: float  # of a reply with full thought, median
-    full: float  # accuracy
+    tokens: float  # median of a reply with full thought
+    full: float  # accuracy with full thought
     early: float  # accuracy with exits at the threshold
     saved: float  # share of the reply's tokens that exits save; probes are not deducted, as in the published figures
-    net: float  # the same, probes deducted
+    net: float  # the same with probes deducted
 
 
 def told(of: Reasoner, threshold: float = THRESHOLD) -> list[Told]:
-    """Each benchmark in order of length, replayed with and without exits."""
+    """Replays each benchmark with and without exits; returns the benchmarks in order of length."""
     traces = list(of.thoughts.traces.values())
     spec = probe_spec(of.vocabulary.thinking, of.vocabulary.stop_tokens)
     replayed = grid(traces, {}, [threshold], [], spec)
@@ -48,7 +48,7 @@ def told(of: Reasoner, threshold: float = THRESHOLD) -> list[Told]:
 
 
 def table(rows: list[Told]) -> str:
-    """The same for the terminal."""
+    """Formats the benchmarks' figures as a table for the terminal."""
     width = 2 + max(len(one.benchmark) for one in rows)
     head = (
         f"{f'exits at {THRESHOLD}':<{width}}{'tokens p50':>12}{'accuracy':>10}{'with exits':>12}{'saved':>8}{'net':>8}"

@@ -1,4 +1,4 @@
-"""Thoughts drawn from published figures, as calibration would have recorded them: probes, and closings at budgets."""
+"""Draws thoughts from published figures in the form that calibration records: with probes and closings at budgets."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from experiments.synthetic.curves import (
 from experiments.synthetic.vocabulary import FILLER, FORMAT, PARAGRAPH_END, SUBJECTS, SyntheticVocabulary
 from models.score import Score
 
-TOLD = 0.55  # share of the variance of a length's normal quantile that its prompt's subject tells
-STREAM = 7_000_000_000  # of random numbers: shared with nobody, or lengths go with the folds that tell difficulty
+TOLD = 0.55  # share of the variance of a length's normal quantile that the prompt's subject explains
+STREAM = 7_000_000_000  # own random stream; else lengths correlate with the folds that cross-validate difficulty
 PROMPT = 150  # tokens: a competition problem in its chat template
 BUDGETS = (500, 1000, 2000, 4000, 8000)  # thought tokens
-TRIAL = (2, 8)  # tokens of a trial answer, least and most
-LOST_FROM = 0.5  # of a wrong thought's way to its answer: from here on it holds the right one, if ever
+TRIAL = (2, 8)  # fewest and most tokens of a trial answer
+LOST_FROM = 0.5  # share of a wrong thought's way to its answer from which it holds the right answer, if it ever does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thoughts:
-    """What a calibration would have recorded."""
+    """The drawn records of a calibration."""
 
     traces: Mapping[int, ThoughtTrace]  # by question
     closings: Mapping[tuple[int, int], ClosedReply]  # by question and budget
@@ -45,21 +45,21 @@ class Thoughts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """How one question's thought goes; places are numbers of its tokens."""
+    """The plan of one question's thought; places are token positions in it."""
 
     number: int
     benchmark: SyntheticBenchmark
     subject: int
     thought: int  # tokens
-    answer: int  # tokens that follow it
-    right: bool
-    sure_from: int  # where confidence rises
-    right_from: int  # where trial answers become right, beyond the thought if never …
-    right_until: int  # … and wrong again
+    answer: int  # tokens of the reply after the thought
+    right: bool  # whether the full thought's answer is right
+    sure_from: int  # place where confidence rises
+    right_from: int  # place where trial answers become right; beyond the thought: never
+    right_until: int  # place where trial answers become wrong again; beyond the thought: never
 
 
 def draw(curve: Curve, *, count: int, seed: int, vocabulary: SyntheticVocabulary) -> Thoughts:
-    """`count` questions of each benchmark. The same seed has the same lengths under either curve."""
+    """Draws `count` questions of each benchmark. The same seed gives the same lengths under either curve."""
     told = quality(curve)
     traces: dict[int, ThoughtTrace] = {}
     closings: dict[tuple[int, int], ClosedReply] = {}
@@ -81,7 +81,7 @@ def draw(curve: Curve, *, count: int, seed: int, vocabulary: SyntheticVocabulary
 
 
 def _plans(told: Quality, count: int, seed: int) -> Iterator[_Plan]:
-    """Lengths at even quantiles; a prompt's subject goes by a noisy look at them, and the benchmark by the subject."""
+    """Plans thoughts with lengths at even quantiles; the rank of a noisy length sets subject and benchmark."""
     rng = np.random.default_rng([STREAM, seed])
     kinds = len(told.benchmarks)
     total = count * kinds
@@ -96,7 +96,7 @@ def _plans(told: Quality, count: int, seed: int) -> Iterator[_Plan]:
     rights = [rng.permutation(np.arange(count) < round(kind.accuracy * count)) for kind in told.benchmarks]
     for number in range(total):
         kind = int(place[number]) // count
-        thought = int(output[number] - max(1, round(answer[number])) - 1)  # the closing marker is between them
+        thought = int(output[number] - max(1, round(answer[number])) - 1)  # 1 for the closing marker between them
         right = bool(rights[kind][place[number] % count])
         at = round(float(reached[number]) * thought)
         held = not right and bool(lost[number])
@@ -131,7 +131,7 @@ def _trace(plan: _Plan, told: Quality, rng: np.random.Generator, vocabulary: Syn
         probes.append(
             Asked(
                 thought_tokens=place,
-                beyond=size + 1,  # the answer's passes and its terminator's
+                beyond=size + 1,  # one pass for each token of the answer and for its terminator
                 answer=known if right else _digits(rng, size),
                 confidence=Score.GEOMETRIC_MEAN.confidence(log_probs),
                 joint=Score.JOINT.confidence(log_probs),
@@ -153,7 +153,7 @@ def _trace(plan: _Plan, told: Quality, rng: np.random.Generator, vocabulary: Syn
 
 
 def _paragraph_ends(thought: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """After how many tokens paragraphs end, but for the last: each is long enough for a probe to end within it."""
+    """Returns the places where paragraphs end, except the last: each paragraph is long enough to hold a probe."""
     least = FORMAT.transitions.min_gap
     lengths = least + rng.gamma(2.0, (PARAGRAPH - least) / 2.0, thought // least + 1)
     places = np.cumsum(np.rint(lengths).astype(np.int64))
@@ -161,14 +161,14 @@ def _paragraph_ends(thought: int, rng: np.random.Generator) -> npt.NDArray[np.in
 
 
 def _closed_right(plan: _Plan, budget: int, told: Quality, luck: float) -> bool:
-    """Whether the answer is right that a budget has it give; the further the thought was, the likelier."""
+    """Whether the answer at a budget is right; for right thoughts the chance grows with the budget."""
     if budget >= plan.right_from or not plan.right:
         return plan.right_from <= budget < plan.right_until
     return luck < told.closed * budget / plan.right_from
 
 
 def _prompt(plan: _Plan, vocabulary: SyntheticVocabulary) -> tuple[int, ...]:
-    """Tells its subject and its number, and opens the thought."""
+    """Returns a prompt that holds the subject and the question's number, and opens the thought."""
     said = (vocabulary.subject(plan.subject), *vocabulary.encode(f"{plan.number:06d}"))
     return (*(vocabulary.id(FILLER),) * (PROMPT - len(said)), *said, *vocabulary.thinking.opening)
 

@@ -1,4 +1,4 @@
-"""A vocabulary of a few dozen tokens, in which a synthetic reasoner thinks: markers, paragraph ends, digits, filler."""
+"""The vocabulary of a synthetic reasoner, a few dozen tokens: markers, paragraph ends, digits, filler."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from models.thinking import ThinkingFormat, ThinkingTokens, TransitionFormat
 FILLER, PARAGRAPH_END, STOP = " so", "\n\n", "<end>"
 FORMAT = ThinkingFormat(
     transitions=TransitionFormat(words=(), min_gap=32)
-)  # with "Wait" paragraphs begin: no new places
-SUBJECTS = 16  # what a prompt can be about, easiest first
+)  # no cue words: "Wait" begins a paragraph, so it would add no places
+SUBJECTS = 16  # number of subjects of prompts, easiest first
 
 _PIECE = re.compile(r"</?think>|\n\n|<end>| ?[^\W\d]+|\d|.", re.DOTALL)
 
 
 class SyntheticVocabulary:
-    """Encodes only what a synthetic reasoner says. See `models.tokenizer.Decoder`."""
+    """Encodes and decodes only a synthetic reasoner's texts. Implements `models.tokenizer.Decoder`."""
 
     def __init__(self) -> None:
         said = (FORMAT.opening, FORMAT.landing, FORMAT.probe.suffix, f"\n{FORMAT.close}\n\n", "}", FILLER, STOP)
@@ -28,7 +28,7 @@ class SyntheticVocabulary:
         self._ids = {text: number for number, text in enumerate(self.texts)}
 
     def encode(self, text: str) -> list[int]:
-        """Token ids; KeyError for what is not in it."""
+        """Returns token ids. Raises KeyError if a piece of the text is not in the vocabulary."""
         return [self._ids[piece] for piece in _PIECE.findall(text)]
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -38,11 +38,11 @@ class SyntheticVocabulary:
         return Spelling(self)
 
     def id(self, text: str) -> int:
-        """The token of this text."""
+        """Returns the token of this text."""
         return self._ids[text]
 
     def subject(self, number: int) -> int:
-        """The token that names a subject."""
+        """Returns the token that names a subject."""
         return self._ids[f" subject-{number}"]
 
     @cached_property
@@ -57,7 +57,7 @@ class SyntheticVocabulary:
 
 
 class Spelling:
-    """One reply's text: each token is whole."""
+    """One reply's text stream; every token is whole characters."""
 
     def __init__(self, vocabulary: SyntheticVocabulary) -> None:
         self._vocabulary = vocabulary

@@ -1,1 +1,1 @@
-"""Experiments: workloads × policies × seeds, run live or simulated, and what they tell."""
+"""Experiments: workloads × policies × seeds, run live or simulated, and their findings."""

@@ -1,4 +1,4 @@
-"""What an experiment is: a YAML file that names workloads, policies and seeds, and what is measured of them."""
+"""The definition of an experiment, a YAML file: its workloads, policies, seeds and measurements."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from models.profile.difficulty import CLASSES
 from models.profile.profile import FILE_NAME
 from models.reasoner import bundled_model
 
-CONSTANT = (PolicyName.NONE, PolicyName.NO_THINKING, PolicyName.FIXED, PolicyName.BUDGET)  # a threshold and a budget
+CONSTANT = (PolicyName.NONE, PolicyName.NO_THINKING, PolicyName.FIXED, PolicyName.BUDGET)  # threshold and budget
 
 
 class Backend(StrEnum):
-    """What serves the requests."""
+    """The backend that serves the requests."""
 
     LIVE = "live"  # `laser serve` on this machine, over HTTP
     SIMULATED = "simulated"  # the same loop and policies over recorded thoughts, on a virtual clock
 
 
 class RateUnit(StrEnum):
-    """What the workloads' rates are given in."""
+    """The unit of the workloads' rates."""
 
     REQUESTS = "requests/s"
-    CAPACITY = "capacity"  # shares of the requests/s that the profile says can be served with full thought
+    CAPACITY = "capacity"  # shares of the requests/s that the profile's machine can serve with full thought
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedWorkload:
-    """When requests arrive."""
+    """A workload with the name that reports use."""
 
     name: str
     arrivals: AnyWorkload
@@ -48,28 +48,28 @@ class NamedWorkload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedPolicy:
-    """Who closes thoughts."""
+    """A policy with its settings and the name that reports use."""
 
     name: str
     policy: PolicyName
-    threshold: float | None = None
-    budget: int | None = None
-    agree: int | None = None
-    margin: float | None = None
-    every: int | None = None
-    risk: float | None = None  # certified; None: the profile's
-    shortest_first: bool = False  # admission by predicted length instead of arrival
-    oracle: bool = False  # a probe is sure of its answer exactly if that is right; simulated only
-    controller: ControllerSettings = field(default_factory=ControllerSettings)  # of the load-aware policies
+    threshold: float | None = None  # None: the policy's default, if it has one
+    budget: int | None = None  # thinking tokens; None: no fixed budget
+    agree: int | None = None  # probes with equal answers; None: the policy's default, if it has one
+    margin: float | None = None  # of log p; None: the policy's default, if it has one
+    every: int | None = None  # tokens between probes; None: probes at transition points
+    risk: float | None = None  # certified risk; None: the profile's
+    shortest_first: bool = False  # admit by predicted length instead of arrival
+    oracle: bool = False  # a probe's confidence is 1 if its answer is right, else next to 0; simulated only
+    controller: ControllerSettings = field(default_factory=ControllerSettings)  # for the load-aware policies
 
     def __post_init__(self) -> None:
         if self.oracle and self.policy is not PolicyName.FIXED:
             raise ValueError(f"oracle is set and policy is {self.policy}, must be fixed")
-        _ = self.spec  # raises for what can't be
+        _ = self.spec  # raises ValueError for invalid settings
 
     @property
     def spec(self) -> PolicySpec:
-        """The policy itself."""
+        """The policy and its settings, without the experiment's extras."""
         return PolicySpec(
             policy=self.policy,
             threshold=self.threshold,
@@ -82,22 +82,22 @@ class NamedPolicy:
 
     @property
     def constant(self) -> bool:
-        """Whether it is one threshold and one budget for all, whatever happens."""
+        """Whether the policy applies one threshold and one budget to every request at all times."""
         return self.policy in CONSTANT and not self.shortest_first and not self.oracle and self.every is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hindsight:
-    """Constant settings that are all run, so that the best of them can be named afterwards."""
+    """Constant settings that the experiment also runs, to find the best of them in hindsight."""
 
     thresholds: tuple[float, ...]
     budgets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        _ = self.policies()  # raises for what can't be
+        _ = self.policies()  # raises ValueError for invalid settings
 
     def policies(self) -> list[NamedPolicy]:
-        """Each threshold and each budget, alone and with one another."""
+        """Returns each threshold and each budget, alone and in every combination."""
         return [
             _constant(threshold, budget)
             for threshold, budget in product((None, *self.thresholds), (None, *self.budgets))
@@ -107,7 +107,7 @@ class Hindsight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassSlo:
-    """Seconds from arrival to end that are good enough, by difficulty class."""
+    """The latency SLO, seconds from arrival to end, by difficulty class."""
 
     easy: float
     medium: float
@@ -120,13 +120,13 @@ class ClassSlo:
                 raise ValueError(f"{name} is {value} s, must be finite and above 0")
 
     def seconds(self, difficulty: str | None) -> float:
-        """For a class; where it is not known, for the hardest."""
+        """Returns a class's SLO; `difficulty` None: unknown, the hardest class's SLO."""
         return float(getattr(self, difficulty or "hard"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """A grid of workloads × policies × seeds. Of one workload and seed all policies get the same requests."""
+    """A grid of workloads × policies × seeds; all policies get the same requests for one workload and seed."""
 
     backend: Backend
     workloads: tuple[NamedWorkload, ...]
@@ -135,18 +135,18 @@ class Experiment:
     duration_s: float  # in which requests arrive; a run ends with its last reply
     slo_s: ClassSlo
     baseline: str  # the policy that the others are compared with
-    full_thought: str  # the policy whose accuracy the others lose or gain
+    full_thought: str  # the policy that accuracy losses are measured against
     rates: RateUnit = RateUnit.REQUESTS
-    warmup_s: float = 0.0  # requests that arrive before are served but not counted
-    hindsight: Hindsight | None = None
+    warmup_s: float = 0.0  # requests that arrive earlier are served but not counted
+    hindsight: Hindsight | None = None  # None: no constant settings besides `policies`
     questions: int = 200  # of each benchmark, drawn anew for each seed; live only
-    max_tokens: int = 768  # of a reply; in simulation as in the calibration
+    max_tokens: int = 768  # of a reply; in simulation it must equal the calibration's
     max_batch: int = 32  # sequences decoded at once
-    latency_weight: float | None = None  # answers that a second's waiting is worth, in the report; None: as by default
-    model: Path | None = None  # its directory; None: the bundled one
+    latency_weight: float | None = None  # correct answers that one second of waiting costs in reports; None: default
+    model: Path | None = None  # the model's directory; None: the bundled model
     profile: Path | None = None  # None: the model's own; simulated only
-    records: Path | None = None  # what `laser calibrate` recorded; None: beside the profile; simulated only
-    synthetic: Synthetic | None = None  # a reasoner made from published figures, instead of model, profile and records
+    records: Path | None = None  # of `laser calibrate`; None: those beside the profile; simulated only
+    synthetic: Synthetic | None = None  # a synthetic reasoner; None: the one of `model`, `profile` and `records`
 
     def __post_init__(self) -> None:
         run = [one.name for one in self.all_policies]
@@ -207,17 +207,17 @@ class Experiment:
 
     @property
     def directory(self) -> Path:
-        """The model's."""
+        """The model's directory."""
         return self.model or bundled_model()
 
     @property
     def profile_file(self) -> Path:
-        """Where its profile is, if it has one."""
+        """The path of the model's profile, whether it exists or not."""
         return self.profile or self.directory / FILE_NAME
 
     @property
     def records_file(self) -> Path:
-        """Where the thoughts are that are played in simulation."""
+        """The path of the recorded thoughts that simulation replays."""
         return self.records or records_of(self.profile_file)
 
     @property
@@ -230,7 +230,7 @@ class Experiment:
 
     @property
     def all_policies(self) -> tuple[NamedPolicy, ...]:
-        """Those named, and those of the hindsight that are not among them."""
+        """The named policies, and the hindsight's policies that are not among them."""
         if self.hindsight is None:
             return self.policies
         named = {one.spec for one in self.policies if one.constant}
@@ -238,12 +238,12 @@ class Experiment:
 
 
 def read_experiment(path: Path) -> Experiment:
-    """The experiment in a YAML file. Raises ConfigError naming file, line and key."""
+    """Reads the experiment in a YAML file. Raises ConfigError, which names file, line and key."""
     return read(path, Experiment)
 
 
 def slug(workload: str, policy: str) -> str:
-    """Both names as a file's."""
+    """Returns both names as the stem of a file name."""
     return re.sub(r"[^a-z0-9.]+", "-", f"{workload} {policy}".lower()).strip("-")
 
 

@@ -1,4 +1,4 @@
-"""What an experiment found: each workload's policies, what they change, and the best constant setting in hindsight."""
+"""An experiment's findings: the policies of each workload, their differences, and the best constant in hindsight."""
 
 from __future__ import annotations
 
@@ -17,48 +17,51 @@ from experiments.trials.setting import Setting
 from experiments.trials.speed import relative_speed
 from experiments.trials.store import Store
 
-Runs = tuple[tuple[RequestRecord, ...], ...]  # by seed, in order of arrival; what came during the warm-up left out
+Runs = tuple[tuple[RequestRecord, ...], ...]  # by seed, in order of arrival, without the warm-up's requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyFound:
-    """A policy under a workload."""
+    """The findings of one policy under one workload."""
 
     name: str
     outcome: PolicyOutcome
-    lost: Difference | None  # accuracy against full thought; None: that is what it is, or it has not been run
-    worst: tuple[str, Difference] | None  # the benchmark that loses most
-    against: dict[str, Paired]  # other policies by their names
-    speeds: tuple[float, ...]  # live, by seed: the machine's meanwhile, over that of the profile
+    lost: Difference | None  # accuracy lost against full thought; None: that is this policy, or did not run
+    worst: tuple[str, Difference] | None  # the benchmark that loses most; None: as for `lost`
+    against: dict[str, Paired]  # comparison with other policies, by their names
+    speeds: tuple[float, ...]  # live, by seed: the machine's speed during the trial over the profile's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadFound:
-    """A workload's policies in the experiment's order; `runs` are the records themselves."""
+    """The findings of one workload, policies in the experiment's order; `runs` are the records themselves."""
 
     name: str
     requests: int  # of all seeds
-    questions: int  # different ones among them
+    questions: int  # distinct questions among the requests
     policies: dict[str, PolicyFound]
-    best_threshold: str | None  # the best constant one without a budget, in hindsight, by utility
-    best_constant: str | None  # the best constant threshold and budget
+    best_threshold: str | None  # the constant threshold without budget of highest utility, in hindsight; None: none ran
+    best_constant: str | None  # the constant threshold and budget of highest utility, in hindsight; None: none ran
     runs: Mapping[str, Runs]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """All of it."""
+    """The findings of all workloads."""
 
     experiment: Experiment
-    latency_weight: float  # correct answers that one second of one user's waiting is worth
+    latency_weight: float  # correct answers that one second of one user's waiting costs
     workloads: tuple[WorkloadFound, ...]
-    complete: int  # trials
-    trials: int
-    origins: tuple[dict[str, object], ...]  # where and when trials ran, each once
+    complete: int  # number of complete trials
+    trials: int  # number of all trials
+    origins: tuple[dict[str, object], ...]  # distinct machines, dates and versions that ran trials
 
 
 def findings(setting: Setting, store: Store) -> Findings:
-    """What is complete: a policy counts under a workload once all its seeds have been run. Raises StoreError."""
+    """Computes the findings of the complete trials; a policy counts under a workload once all its seeds have run.
+
+    Raises StoreError if a stored trial is of another experiment or unreadable.
+    """
     experiment = setting.experiment
     runs: dict[str, dict[str, list[tuple[RequestRecord, ...]]]] = {}
     origins: dict[str, dict[str, object]] = {}
@@ -97,12 +100,12 @@ def findings(setting: Setting, store: Store) -> Findings:
 
 
 def counted(records: Sequence[RequestRecord], experiment: Experiment) -> tuple[RequestRecord, ...]:
-    """Those that came after the warm-up."""
+    """Returns the records of requests that arrived after the warm-up."""
     return tuple(one for one in records if one.at_s >= experiment.warmup_s)
 
 
 def best(candidates: Sequence[NamedPolicy], outcomes: Mapping[str, PolicyOutcome]) -> str | None:
-    """The candidate of the highest utility, of those that were run."""
+    """Returns the name of the candidate with the highest utility; None: no candidate has run."""
     run = [one.name for one in candidates if one.name in outcomes]
     return max(run, key=lambda name: outcomes[name].utility, default=None)
 
@@ -162,7 +165,7 @@ def _workload(
 
 
 def asked(runs: Runs, experiment: Experiment) -> list[int]:
-    """Which question each request asks, seed by seed: each seed has others live, and those recorded in simulation."""
+    """Returns each request's question, seed by seed: live seeds draw different questions, simulated seeds the same."""
     live = experiment.backend is Backend.LIVE
     places: dict[tuple[int, int], int] = {}
     return [
@@ -174,12 +177,12 @@ def asked(runs: Runs, experiment: Experiment) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """A request under full thought, and under another policy."""
+    """One request under full thought and under another policy."""
 
     question: int
     benchmark: str
-    before: bool  # right
-    now: bool
+    before: bool  # right under full thought
+    now: bool  # right under the other policy
 
 
 def _pairs(full: Runs, runs: Runs, questions: Sequence[int]) -> list[_Pair]:
@@ -196,7 +199,7 @@ def _by_benchmark(pairs: Sequence[_Pair]) -> dict[str, Difference]:
 
 
 def _lost(pairs: Sequence[_Pair]) -> Difference:
-    """Points of accuracy."""
+    """Returns the accuracy lost, in points."""
     return difference(
         np.array([one.before for one in pairs], dtype=np.bool_),
         np.array([one.now for one in pairs], dtype=np.bool_),

@@ -1,7 +1,7 @@
-"""A trial on a live server: `laser serve` in a process of its own, and clients that come when they are due.
+"""A trial on a live server: `laser serve` in its own process, and a client that sends each request when it is due.
 
-Requests are open loop: each is sent at its time, however many still wait, and its latency counts from that time, so
-that a slow client cannot flatter the server.
+Requests are open loop: each is sent at its time, no matter how many still wait, and its latency counts from that time,
+so that a slow client cannot flatter the server.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from experiments.trials.experiment import Experiment, NamedPolicy
 from experiments.trials.trial import Requests, described
 from laser.server_process import ServerError, serving
 
-TIMEOUT_S = 600.0  # without a byte from the server: it pings far more often
-EVERYBODY = 1_000_000  # may wait: a policy under which some are turned away would look the faster for it
+TIMEOUT_S = 600.0  # without a byte from the server, which pings far more often
+EVERYBODY = 1_000_000  # requests that may wait: a policy that turned requests away would look faster
 
 Took = Callable[[RequestRecord], None]
 
@@ -36,7 +36,10 @@ async def run_live(
     requests: Requests,
     took: Took,
 ) -> None:
-    """Serve a trial's requests under a policy; `took` gets each as it ends. Raises ServerError."""
+    """Serves a trial's requests under a policy and calls `took` with each record as its request ends.
+
+    Raises ServerError if the server does not start, does not answer, or ends during the trial.
+    """
     with tempfile.TemporaryDirectory(prefix="laser-trial-") as directory:
         config = server_config(experiment, policy, Path(directory))
         async with serving(["serve", "--config", str(config)], Path(directory) / "log") as server:
@@ -44,14 +47,14 @@ async def run_live(
 
 
 def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) -> Path:
-    """The file of `laser serve --config` for a policy."""
+    """Writes the file of `laser serve --config` for a policy and returns its path."""
     said: dict[str, Any] = {
         **described(policy.spec),
         "shortest_first": policy.shortest_first,
         "max_batch": experiment.max_batch,
         "port": 0,
         "max_waiting": EVERYBODY,
-        "loop_detection": False,  # policies alone close thoughts, as in simulation
+        "loop_detection": False,  # only policies close thoughts, as in simulation
     }
     if experiment.model is not None:
         said["model"] = str(experiment.model.resolve())
@@ -73,10 +76,10 @@ async def drive(
     *,
     begin: Callable[[], None] = lambda: None,
 ) -> None:
-    """Send all requests when they are due, and wait for their replies. Raises ServerError where not even one is served.
+    """Sends all requests when they are due, and waits for their replies.
 
-    One request goes before, which nobody counts: what is slow the first time is not the first one's fault. `begin` is
-    called when it has been answered: then their times begin.
+    One uncounted request comes first, so that the server's warm-up does not slow the first counted request. When it has
+    been answered, `begin` is called and the arrival times start. Raises ServerError if the server does not answer it.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=TIMEOUT_S, limits=limits) as client:
@@ -93,7 +96,7 @@ async def drive(
                     await asyncio.sleep(max(0.0, began + at_s - time.monotonic()))
                     asking = _one(client, questions[place], number, place, began + at_s, at_s, max_tokens, took)
                     group.create_task(asking)
-        except ExceptionGroup as failures:  # of `took`: a full disk, for one
+        except ExceptionGroup as failures:  # raised by `took`, e.g. for a full disk
             raise failures.exceptions[0] from failures
 
 
@@ -143,15 +146,15 @@ async def _one(
 
 
 class ReplyError(Exception):
-    """A reply that says it has failed, or breaks off."""
+    """The reply reports an error or breaks off."""
 
 
 class _Reply:
-    """A streamed reply as it comes."""
+    """A streamed reply, collected chunk by chunk."""
 
     def __init__(self) -> None:
         self.content = ""
-        self.first_answer: float | None = None  # when its first text came
+        self.first_answer: float | None = None  # time of the first text of the answer; None: no text yet
         self.laser: dict[str, Any] = {}
         self.completion_tokens = 0
 
@@ -176,7 +179,7 @@ async def _ask(client: httpx.AsyncClient, question: Question, max_tokens: int) -
         "temperature": 0.0,
         "stream": True,
         "stream_options": {"include_usage": True},
-        "include_reasoning": False,  # thoughts are counted, not read: the client shares the machine
+        "include_reasoning": False,  # only their counts are needed, and the client shares the machine
     }
     reply = _Reply()
     async with client.stream("POST", "/v1/chat/completions", json=body) as response:

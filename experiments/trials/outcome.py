@@ -1,4 +1,4 @@
-"""What the requests of a policy under a workload came to, in numbers."""
+"""The figures of a policy's requests under a workload."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyOutcome:
-    """All seeds together. A request that failed is neither right nor in time, and has no latency."""
+    """The figures over all seeds; a failed request is neither right nor in time, and has no latency."""
 
     requests: int
     failed: int
     latency: Seconds
     first_answer: Seconds  # time to the first token of the answer, not of the thought
     in_time: Proportion  # SLO attainment
-    goodput: float  # requests/s that ended in time
+    goodput: float  # requests/s that ended within their SLO
     accuracy: Proportion
     benchmarks: dict[str, Proportion]  # accuracy
-    tokens: float  # rows decoded a request: reply, withdrawn tokens, probes
+    tokens: float  # token rows decoded per request: reply, withdrawn tokens, probes
     probe_rows: float  # of them for probes
-    thought_tokens: float
-    exits: dict[str, float]  # shares of requests by why their thought ended
-    utility: float  # accuracy less what waiting costs, correct answers a request
+    thought_tokens: float  # mean per request
+    exits: dict[str, float]  # shares of requests by exit reason
+    utility: float  # accuracy less the cost of waiting, correct answers per request
 
 
 def outcome(records: Sequence[RequestRecord], slo: ClassSlo, *, seconds: float, latency_weight: float) -> PolicyOutcome:
-    """The figures of at least one request; they arrived within `seconds`."""
+    """Computes the figures of requests that arrived within `seconds`. Raises ValueError if none was served."""
     served = [one for one in records if one.error is None]
     if not served:
         raise ValueError(f"{len(records)} requests have been made, and all of them failed, the first with "

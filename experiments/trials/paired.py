@@ -1,8 +1,8 @@
-"""Two policies on the very same requests: differences, with intervals that know of queues and of repeated questions.
+"""Compares two policies on the same requests, with intervals that account for queueing and repeated questions.
 
-Requests near one another wait for one another, so for latency blocks of consecutive requests are resampled (a circular
-block bootstrap), n^⅔ long, the same blocks of both policies, within each seed's run. Whether answers are right is a
-matter of the questions, so for accuracy these are, each with all its requests. The two are drawn independently.
+Neighbouring requests delay one another, so latency, SLO attainment and tokens resample blocks of n^⅔ consecutive
+requests (a circular block bootstrap), the same blocks for both policies, within each seed's run. Correctness depends on
+the question, so accuracy resamples questions, each with all its requests. The two are drawn independently.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """What a policy changes against another."""
+    """The changes of a policy against another one."""
 
     latency: Estimate  # of the mean, relative: -0.2 is 20 % less
     in_time: Estimate  # SLO attainment, points
     accuracy: Estimate  # points
     tokens: Estimate  # of the mean, relative
-    utility: Estimate  # points: accuracy, less latency_weight for each second
+    utility: Estimate  # points: accuracy, less latency_weight for each second of latency
 
 
 def paired(
@@ -50,9 +50,9 @@ def paired(
     questions: Sequence[int],
     rng: np.random.Generator,
 ) -> Paired:
-    """Compare runs seed by seed, request by request; `questions` tells of all requests, in order, which they ask.
+    """Compares runs seed by seed, request by request; `questions` holds the question of every request, in order.
 
-    Raises ValueError where they are not of the same requests.
+    Raises ValueError if the runs are not of the same requests.
     """
     sums = np.zeros((RESAMPLES, _COLUMNS))
     whole = np.zeros(_COLUMNS)
@@ -73,11 +73,11 @@ def paired(
     return Paired(latency=latency, in_time=timely, accuracy=accuracy, tokens=tokens, utility=utility)
 
 
-_COLUMNS = 8  # count, both served; then before and now of: latency, in time, rows
+_COLUMNS = 8  # count, both served; then latency, in time and rows, each before and now
 
 
 def _table(before: Sequence[RequestRecord], now: Sequence[RequestRecord], slo: ClassSlo) -> Array:
-    """[request, column]; latency and rows count where both were served."""
+    """Returns [request, column]; latency and rows are 0 unless both runs served the request."""
     if [(one.number, one.question) for one in before] != [(one.number, one.question) for one in now]:
         raise ValueError(f"runs of {len(before)} and {len(now)} requests are compared, must be of the same requests")
     rows = []
@@ -93,21 +93,21 @@ def _table(before: Sequence[RequestRecord], now: Sequence[RequestRecord], slo: C
 
 
 def _resampled(table: Array, rng: np.random.Generator) -> Array:
-    """[resample, column]: sums over as many blocks as the run has."""
+    """Returns [resample, column]: sums over randomly drawn blocks, as many as the run has."""
     count = len(table)
     if not count:
         return np.zeros((RESAMPLES, _COLUMNS))
     length = max(1, round(count ** (2 / 3)))
     ends = np.cumsum(np.concatenate((np.zeros((1, _COLUMNS)), table, table[: length - 1])), axis=0)
-    blocks = ends[length:] - ends[:-length]  # the block that begins at each request, round the end
+    blocks = ends[length:] - ends[:-length]  # sum of the block that starts at each request, wrapping at the end
     starts = rng.integers(count, size=(RESAMPLES, max(1, round(count / length))))
     return np.asarray(blocks[starts].sum(axis=1))
 
 
 def _changes(sums: Array, accuracy: Array, latency_weight: float) -> Array:
-    """[resample, figure]: latency, in time, accuracy, tokens, utility."""
+    """Returns [resample, figure]: latency, in time, accuracy, tokens, utility."""
     count, both, latency, latency_now, timely, timely_now, rows, rows_now = sums.T
-    with np.errstate(invalid="ignore", divide="ignore"):  # a resample in which nothing was served tells nothing
+    with np.errstate(invalid="ignore", divide="ignore"):  # a resample without served requests gives NaN
         seconds = (latency_now - latency) / both
         return np.stack(
             [

@@ -1,4 +1,4 @@
-"""Findings as one figure: for each workload, what latency costs in accuracy, and how latencies are distributed."""
+"""Draws findings as one figure: for each workload, accuracy against latency, and the distribution of latencies."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from matplotlib.ticker import LogLocator, PercentFormatter
 from experiments.trials.findings import Findings, WorkloadFound
 from models.files.replacement import replacing
 
-CANDIDATE = "#b8b8b8"  # constants run for hindsight
+CANDIDATE = "#b8b8b8"  # constant settings that were run for hindsight
 MARKERS = "os^Dv<>PX*ph"
 
 
 def draw(path: Path, found: Findings) -> None:
-    """Draw the workloads, one row each, into a PNG file."""
+    """Draws the workloads, one row each, into a PNG file."""
     rows = max(1, len(found.workloads))
     figure = Figure(figsize=(14, 4.6 * rows), layout="constrained")
     FigureCanvasAgg(figure)
@@ -67,7 +67,7 @@ def _latencies(axes: Axes, of: WorkloadFound, named: dict[str, int]) -> None:
 
 
 def _logarithmic(axes: Axes) -> None:
-    """Times on a logarithmic axis, as plain numbers."""
+    """Makes the x axis logarithmic, with plain numbers."""
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))

@@ -1,4 +1,4 @@
-"""Findings as a report: tables of text, written as Markdown, as one self-contained HTML page, and as JSON."""
+"""Writes findings as a report: text tables in Markdown, one self-contained HTML page, and JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIGURE = "report.png"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Text in rows; the first column is left-aligned, the others right."""
+    """A text table; the first column is left-aligned, the others right-aligned."""
 
     title: str
     header: tuple[str, ...]
@@ -50,7 +50,7 @@ class Report:
 
 
 def report(name: str, found: Findings) -> Report:
-    """An experiment's findings under its name."""
+    """Builds the report of an experiment's findings under the experiment's name."""
     one = found.experiment
     return Report(
         title=f"{name}: {_BACKENDS[one.backend]}" + (f", {one.synthetic.name}" if one.synthetic else ""),
@@ -60,7 +60,7 @@ def report(name: str, found: Findings) -> Report:
 
 
 def write(directory: Path, made: Report, found: Findings) -> list[Path]:
-    """report.md, report.html and report.json; the figure must be there already."""
+    """Writes report.md, report.html and report.json; the figure must already exist. Returns the paths of all four."""
     picture = base64.b64encode((directory / FIGURE).read_bytes()).decode()
     environment = Environment(
         loader=PackageLoader("experiments.trials"),
@@ -176,7 +176,7 @@ def _section(experiment: Experiment, of: WorkloadFound) -> Section:
 
 
 def _shown(experiment: Experiment, of: WorkloadFound) -> list[PolicyFound]:
-    """Those that the experiment names, and of those that were run for hindsight the best."""
+    """Returns the policies that the experiment names, and the best of those that were run for hindsight."""
     names = [*experiment.policy_names, of.best_threshold, of.best_constant]
     return [of.policies[name] for name in dict.fromkeys(names) if name is not None and name in of.policies]
 

@@ -1,4 +1,4 @@
-"""Runs what is missing of an experiment: live trials one after the other, simulated ones on all cores."""
+"""Runs an experiment's missing trials: live trials one after the other, simulated trials in parallel processes."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ Play = Callable[[Sequence[Trial]], list[list[RequestRecord]]]
 
 
 def slowed(setting: Setting, store: Store, share: float) -> list[Trial]:
-    """Complete live trials in which the machine had less than this share of its median speed under their workload.
+    """Returns the complete live trials whose machine speed was below `share` of their workload's median speed.
 
-    Others may have used it meanwhile: policies that ran at different speeds can't be compared. Of replies without a
-    thought it cannot be told: next to nothing of them is decoding.
+    Other processes may have used the machine, and policies that ran at different speeds cannot be compared. Trials
+    without thoughts are left out: their replies decode too little to measure speed. Empty in simulation or without a
+    profile. Raises StoreError.
     """
     plant = setting.live_plant
     if plant is None:
@@ -57,9 +58,10 @@ def slowed(setting: Setting, store: Store, share: float) -> list[Trial]:
 
 
 def run_missing(setting: Setting, store: Store, *, jobs: int, advance: Advance, again: Collection[Trial] = ()) -> None:
-    """Run every trial that is not complete; `advance` hears of requests done. Raises StoreError, ServerError.
+    """Runs every trial that is incomplete or in `again`, and calls `advance` with the number of requests done.
 
-    Those that are to be run `again` keep what they have until they are complete anew.
+    A trial in `again` keeps its old results until the new run is complete. Raises StoreError if stored results are of
+    another experiment, and ServerError if a live server fails.
     """
     missing = [trial for trial in setting.trials if not _settled(setting, store, trial, again)]
     if setting.experiment.backend is Backend.LIVE:
@@ -88,7 +90,7 @@ def _run_live(setting: Setting, store: Store, trial: Trial, advance: Advance) ->
 
 
 def _run_simulated(setting: Setting, store: Store, trial: Trial) -> int:
-    """In a process of its own; how many requests there were."""
+    """Runs a trial in a worker process and returns its number of requests."""
     origin = circumstances()
     records = simulation(setting.experiment).play(trial)
     with store.writing(trial.slug, setting.describe(trial), origin) as draft:
@@ -98,7 +100,7 @@ def _run_simulated(setting: Setting, store: Store, trial: Trial) -> int:
 
 
 def player(setting: Setting, pool: Executor) -> Play:
-    """Plays trials in the pool's processes, and keeps nothing of them."""
+    """Returns a function that plays trials in the pool's processes without storing their results."""
 
     def play(trials: Sequence[Trial]) -> list[list[RequestRecord]]:
         return list(pool.map(partial(_play, setting.experiment), trials))
@@ -112,7 +114,7 @@ def _play(experiment: Experiment, trial: Trial) -> list[RequestRecord]:
 
 @contextmanager
 def workers(jobs: int) -> Iterator[Executor]:
-    """Processes for simulated trials; what has not begun when the block fails is not begun any more."""
+    """Yields a pool of processes for simulated trials; if the block fails, trials that have not begun are cancelled."""
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
     try:
         yield pool
@@ -121,9 +123,9 @@ def workers(jobs: int) -> Iterator[Executor]:
 
 
 def _begin() -> None:
-    """In a worker: it ends with the run, however that ends, and tells nothing of a solver that is not sure."""
+    """Initialises a worker: the worker ends when the main process ends, and hides warnings of inaccurate solutions."""
     threading.Thread(target=_outlive_nobody, daemon=True).start()
-    # the next solver is asked then: nothing that a user must be told
+    # after an inaccurate solution the next solver is tried, so the warning is no news to users
     warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
 
 
@@ -131,11 +133,11 @@ def _outlive_nobody() -> None:
     run = parent_process()
     assert run is not None, "a worker has a parent"
     wait([run.sentinel])
-    os._exit(1)  # in the middle of a trial: what is written of it never counts
+    os._exit(1)  # even in the middle of a trial: a draft never counts
 
 
 def counts(setting: Setting, store: Store, again: Collection[Trial] = ()) -> tuple[int, int]:
-    """Requests of all trials, and of those that are complete and not to be run `again`."""
+    """Returns the number of requests of all trials, and of the complete trials that are not in `again`."""
     total, done = 0, 0
     for trial in setting.trials:
         count = len(setting.requests(trial))
@@ -145,17 +147,17 @@ def counts(setting: Setting, store: Store, again: Collection[Trial] = ()) -> tup
 
 
 def _settled(setting: Setting, store: Store, trial: Trial, again: Collection[Trial]) -> bool:
-    """Whether a trial is complete, and is not to be run `again`."""
+    """Whether a trial is complete and not in `again`."""
     return trial not in again and store.has(trial.slug, setting.describe(trial))
 
 
 def circumstances() -> dict[str, Any]:
-    """Where and when a trial begins."""
+    """Returns the machine, date and versions with which a trial begins."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": processor(),
         "cores": cores(),
-        "load_average": list(os.getloadavg()),  # of other work: it slows wall clocks
+        "load_average": list(os.getloadavg()),  # shows other work on the machine, which slows live trials
         "python": platform.python_version(),
         "commit": commit(),
         "versions": {name: version(name) for name in ("laser-serving", "torch", "numpy")},

@@ -1,4 +1,4 @@
-"""What all trials of an experiment share: the model, its profile, the questions, and what decides an outcome."""
+"""The facts that all trials of an experiment share: model, profile, questions, and the keys of a trial's outcome."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from models.profile.profile import FILE_NAME, Profile, ProfileError, checksum, i
 
 @dataclass(frozen=True)
 class Setting:
-    """An experiment, and all that its trials share."""
+    """An experiment and the facts that its trials share."""
 
     experiment: Experiment
 
     @cached_property
     def directory(self) -> Path:
-        """The model's."""
+        """The model's directory."""
         return self.experiment.directory
 
     @cached_property
     def profile(self) -> Profile | None:
-        """The model's; None where it has none. Raises ProfileError for one of another model."""
+        """The model's profile; None: it has none. Raises ProfileError if the profile is of another model."""
         if self.experiment.synthetic is not None:
             return reasoner(self.experiment.synthetic).profile
         path = self.experiment.profile_file
@@ -44,18 +44,18 @@ class Setting:
 
     @cached_property
     def capacity(self) -> float | None:
-        """Requests/s that the profile says can be served with full thought."""
+        """The requests/s that the profile's machine serves with full thought; None: there is no profile."""
         return None if self.profile is None else self.profile.full_thought_rate
 
     @cached_property
     def live_plant(self) -> Plant | None:
-        """What live trials' machine speeds are told by: the profile's; None in simulation, or without a profile."""
+        """The profile's plant, the reference for live trials' machine speed; None: in simulation, or no profile."""
         live = self.experiment.backend is Backend.LIVE
         return self.profile.plant_model() if live and self.profile is not None else None
 
     @cached_property
     def latency_weight(self) -> float:
-        """Correct answers that one second of one user's waiting is worth: as said, or what controllers take it for."""
+        """Correct answers that one second of one user's waiting costs: set by the experiment, else the controller's."""
         if self.experiment.latency_weight is not None:
             return self.experiment.latency_weight
         return (
@@ -66,15 +66,15 @@ class Setting:
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:
-        """All cells of the grid. Raises ValueError where rates are shares of a capacity that is not known."""
+        """All cells of the grid. Raises ValueError if rates are shares of the capacity and there is no profile."""
         return tuple(trials(self.experiment, self.capacity))
 
     def questions(self, seed: int) -> list[Question]:
-        """What is asked in trials of a seed."""
+        """Returns the questions of live trials with this seed."""
         return _questions(self.experiment.questions, QUESTION_SEEDS + seed)
 
     def describe(self, trial: Trial) -> dict[str, Any]:
-        """What decides a trial's outcome."""
+        """Returns all inputs that determine a trial's outcome, as JSON."""
         one = self.experiment
         return {
             "backend": one.backend.value,
@@ -100,7 +100,7 @@ class Setting:
         return {"weights_sha256": identity.weights_sha256, "profile_sha256": profile, "records_sha256": records}
 
     def check(self) -> None:
-        """Raise ValueError now for what would fail a trial hours later."""
+        """Raises ValueError now for settings that would fail a trial hours later."""
         for policy in self.experiment.all_policies:
             if self.profile is None and (policy.policy.needs_profile or policy.shortest_first):
                 raise ProfileError(
@@ -122,25 +122,25 @@ class Setting:
                 )
 
     def requests(self, trial: Trial) -> Requests:
-        """The trial's requests."""
+        """Returns the trial's requests."""
         return requests(self.experiment, trial, self._pool(trial.seed))
 
     def _pool(self, seed: int) -> int:
-        """How many questions there are to ask."""
+        """Returns the number of questions that trials of a seed draw from."""
         if self.experiment.backend is Backend.SIMULATED:
             return len(simulation(self.experiment).recorded.questions)
         return len(self.questions(seed))
 
 
 def _workload(workload: NamedWorkload) -> dict[str, Any]:
-    """With what a file of arrivals has in it."""
+    """Describes a workload, with a hash of its file of arrivals if it has one."""
     said: dict[str, Any] = described(workload)
     path: Path | None = getattr(workload.arrivals, "path", None)
     return said if path is None else said | {"file_sha256": _sha256(path)}
 
 
 def _policy(policy: NamedPolicy) -> dict[str, Any]:
-    """Without settings of a controller that it has not."""
+    """Describes a policy, without controller settings if the policy has no controller."""
     said: dict[str, Any] = described(policy)
     return said if policy.policy.has_controller else {name: said[name] for name in said if name != "controller"}
 

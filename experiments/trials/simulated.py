@@ -1,4 +1,4 @@
-"""A trial in simulation: the serving loop, the policy and its controller on recorded thoughts and a virtual clock."""
+"""A trial in simulation: the serving loop, the policy and its controller on recorded thoughts in virtual time."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Simulation:
     experiment: Experiment
     profile: Profile
     recorded: Recording
-    oracle: Recording | None  # the same, but each probe is sure exactly of what is right; None: no policy is one
+    oracle: Recording | None  # `recorded` with the oracle's confidence in its probes; None: no policy is an oracle
     machine: Machine
 
     def play(self, trial: Trial) -> list[RequestRecord]:
-        """The trial's requests, served."""
+        """Serves the trial's requests and returns their records."""
         clock = VirtualClock()
         made = make_policy(
             trial.policy.spec,
@@ -64,7 +64,10 @@ class Simulation:
 
 @cache
 def simulation(experiment: Experiment) -> Simulation:
-    """The experiment's, loaded once by each process. Raises ProfileError, TraceError."""
+    """Loads the experiment's simulation, once per process.
+
+    Raises ProfileError or TraceError if the profile or the records are unusable or do not fit the experiment.
+    """
     known = _calibrated(experiment) if experiment.synthetic is None else _synthetic(experiment.synthetic)
     if experiment.max_tokens != known.profile.max_tokens:
         raise TraceError(
@@ -90,17 +93,17 @@ def simulation(experiment: Experiment) -> Simulation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """A profile, the traces that it was made of, and what serves them."""
+    """A profile, the traces behind it, and the machine."""
 
     profile: Profile
     traces: Mapping[int, ThoughtTrace]
-    recording: Callable[[Mapping[int, ThoughtTrace]], Recording]  # of these traces, or of others in their places
+    recording: Callable[[Mapping[int, ThoughtTrace]], Recording]  # of `traces`, or of others for the same questions
     machine: Machine
-    most: float = math.inf  # sequences that it has room for
+    most: float = math.inf  # largest batch that fits the machine's memory
 
 
 def _calibrated(experiment: Experiment) -> _Known:
-    """What `laser calibrate` has measured and recorded of a model."""
+    """Loads the profile and the records that `laser calibrate` made of a model."""
     chat = load_chat_model(experiment.directory)
     profile = read_profile(experiment.profile_file, identify(experiment.directory, chat.thinking.format))
     records = read_records(experiment.records_file)
@@ -116,7 +119,7 @@ def _calibrated(experiment: Experiment) -> _Known:
 
 
 def _synthetic(which: Synthetic) -> _Known:
-    """What is made from published figures."""
+    """Makes a synthetic reasoner from published figures."""
     made = reasoner(which)
     return _Known(
         profile=made.profile,
@@ -132,7 +135,7 @@ def _seen_by_oracle(one: ThoughtTrace) -> ThoughtTrace:
 
 
 def _known(probe: Asked) -> Asked:
-    """A probe whose confidence is 1 if its answer is right, else next to 0."""
+    """Returns the probe with confidence 1 if its answer is right, else next to 0."""
     log_probs = (SURE if probe.right else UNSURE,) * len(probe.log_probs)
     sure = float(probe.right)
     return replace(probe, confidence=sure, joint=sure, log_probs=log_probs)

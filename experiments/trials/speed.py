@@ -1,4 +1,4 @@
-"""How fast a machine was during a trial, told from its records: others may have used it, too."""
+"""The machine's speed during a trial, computed from its records: other processes may have used the machine, too."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from models.profile.plant import Plant
 
 
 def relative_speed(records: Sequence[RequestRecord], plant: Plant) -> float:
-    """Tokens decoded, over those that the plant would have decoded in the same time with as many requests in it.
+    """Returns the tokens decoded over those that the plant decodes in the same time with as many running requests.
 
-    Probes' rows count as more sequences, spread evenly. Prompts' do not, so 1 is never quite reached. Raises ValueError
-    where nothing was served.
+    Probe rows count as additional sequences, spread evenly. Prompt tokens are left out, so 1 is never quite reached.
+    Raises ValueError if no request was served.
     """
     served = [one for one in records if one.error is None]
     if not served:

@@ -1,7 +1,7 @@
-"""What trials came to, in a directory: a file of JSON Lines for each, a header and then one line a request.
+"""Stores trial results in a directory: one JSON Lines file per trial, a header and then one line per request.
 
-A trial's lines go to a draft as its requests end. Once the last is on the disk the draft gets its final name, in one
-step: a trial is there whole or not at all, whenever the run is killed, and none is there twice.
+A trial's lines go to a draft as its requests end. Once the last line is on the disk, the draft is renamed atomically: a
+trial is stored whole or not at all, even if the run is killed, and never twice.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ DRAFT = ".draft"
 
 
 class StoreError(ValueError):
-    """A directory of results that cannot be used; the message names the file and what is wrong."""
+    """The directory of results cannot be used; the message names the file and the fault."""
 
 
 class RunningTrial:
-    """A trial that runs: its requests as they end."""
+    """Writes the records of a running trial as its requests end."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
     def add(self, record: RequestRecord) -> None:
-        """Write one request's line; anybody may read it at once."""
+        """Writes one request's line and flushes it, so that readers see it at once."""
         self._file.write(_line(asdict(record)))
         self._file.flush()
 
 
 class Store:
-    """A directory of trials, each described by what decides its outcome."""
+    """A directory of trials, each described by the inputs that determine its outcome."""
 
     def __init__(self, directory: Path) -> None:
-        """Make it if there is none. Raises StoreError where that cannot be."""
+        """Creates the directory if it does not exist. Raises StoreError if it cannot be created."""
         self._directory = directory
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -51,16 +51,16 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """For one run at a time. Raises StoreError where another has it."""
+        """Locks the directory for one run. Raises StoreError if another run holds the lock."""
         with (self._directory / ".lock").open("w") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until it is closed, or the process is killed
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until the file is closed or the process ends
             except BlockingIOError as error:
                 raise StoreError(f"{self._directory}: another run is writing there") from error
             yield
 
     def has(self, slug: str, description: Mapping[str, Any]) -> bool:
-        """Whether the trial is complete. Raises StoreError where the file of its name is of another."""
+        """Whether the trial is complete. Raises StoreError if its file is damaged or has another description."""
         path = self._path(slug)
         if not path.exists():
             return False
@@ -69,7 +69,7 @@ class Store:
 
     @contextmanager
     def writing(self, slug: str, description: Mapping[str, Any], origin: Mapping[str, Any]) -> Iterator[RunningTrial]:
-        """Write a trial: complete once the block has ended without an error. `origin`: where and when it ran."""
+        """Writes a trial, which is complete when the block ends without an error; `origin`: machine, date, versions."""
         path = self._path(slug)
         draft = path.with_name(path.name + DRAFT)
         header = {"format": FORMAT, "version": VERSION, "trial": description, "origin": origin}
@@ -82,7 +82,10 @@ class Store:
         _sync(self._directory)
 
     def read(self, slug: str, description: Mapping[str, Any]) -> list[RequestRecord]:
-        """A complete trial's requests in order of arrival. Raises StoreError."""
+        """Returns a complete trial's records in order of arrival.
+
+        Raises StoreError if its file is missing, damaged or has another description.
+        """
         path = self._path(slug)
         self._check(path, _header(path), description)
         records = []
@@ -96,7 +99,7 @@ class Store:
         return sorted(records, key=lambda record: record.number)
 
     def origin(self, slug: str) -> dict[str, Any]:
-        """Where and when a complete trial ran."""
+        """Returns the machine, date and versions of a complete trial."""
         found: dict[str, Any] = _header(self._path(slug))["origin"]
         return found
 
@@ -114,7 +117,7 @@ class Store:
 
 
 def _given(value: Any) -> Any:
-    """Without settings that are not given: an older version may not have known them."""
+    """Removes settings that are None: older versions may not have had them."""
     return {name: each for name, each in value.items() if each is not None} if isinstance(value, dict) else value
 
 
@@ -140,7 +143,7 @@ def _said(value: Any) -> str:
 
 
 def _sync(directory: Path) -> None:
-    """The new name is on the disk, too."""
+    """Syncs the directory, so that the new name is on the disk, too."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

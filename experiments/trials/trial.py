@@ -1,4 +1,4 @@
-"""A trial: one workload under one policy with one seed, and the requests that it is made of.
+"""A trial: one workload under one policy with one seed, and its requests.
 
 Requests depend on workload and seed alone, so all policies get the same ones at the same times (common random numbers).
 """
@@ -17,26 +17,26 @@ import numpy.typing as npt
 
 from experiments.trials.experiment import Experiment, NamedPolicy, NamedWorkload, RateUnit, slug
 
-QUESTION_SEEDS = 10_000  # added to a trial's seed: other questions than calibration's and evaluation's
+QUESTION_SEEDS = 10_000  # added to a trial's seed: avoids the questions of calibration and evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """One cell of an experiment's grid."""
 
-    workload: NamedWorkload  # its rates in requests/s
+    workload: NamedWorkload  # with rates in requests/s
     policy: NamedPolicy
     seed: int
 
     @property
     def slug(self) -> str:
-        """Its name as a file's."""
+        """The trial's name as the stem of a file name."""
         return f"{slug(self.workload.name, self.policy.name)}-{self.seed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Requests:
-    """When requests come, s, and the places of their questions in the trial's list."""
+    """Arrival times, s, and the indices of the requests' questions in the trial's list."""
 
     times: npt.NDArray[np.float64]
     questions: npt.NDArray[np.int64]
@@ -46,16 +46,19 @@ class Requests:
 
 
 def trials(experiment: Experiment, capacity: float | None) -> Iterator[Trial]:
-    """All cells; those that are to be compared with one another follow one another.
+    """Yields all cells of the grid; the cells that are compared with one another are consecutive.
 
-    `capacity`: requests/s that 1 stands for where rates are shares of it.
+    `capacity`: the requests/s of rate 1 if rates are shares of it; None: unknown, and such rates raise ValueError.
     """
     for workload, seed, policy in product(experiment.workloads, experiment.seeds, experiment.all_policies):
         yield Trial(workload=scaled(workload, experiment.rates, capacity), policy=policy, seed=seed)
 
 
 def scaled(workload: NamedWorkload, unit: RateUnit, capacity: float | None) -> NamedWorkload:
-    """The workload with its rates in requests/s. Raises ValueError where the capacity is not known."""
+    """Returns the workload with its rate in requests/s.
+
+    Raises ValueError if the rate is a share of the capacity and `capacity` is None: unknown.
+    """
     if unit is RateUnit.REQUESTS:
         return workload
     if capacity is None:
@@ -66,7 +69,7 @@ def scaled(workload: NamedWorkload, unit: RateUnit, capacity: float | None) -> N
 
 
 def requests(experiment: Experiment, trial: Trial, pool: int) -> Requests:
-    """The trial's requests: every one of `pool` questions in random order, and again in another."""
+    """Returns the trial's requests: all `pool` questions in random order, then again in another order, and so on."""
     name = np.frombuffer(trial.workload.name.encode(), dtype=np.uint8)
     rng = np.random.default_rng([trial.seed, *name.tolist()])
     times = trial.workload.arrivals.arrivals(experiment.duration_s, rng)
@@ -76,7 +79,7 @@ def requests(experiment: Experiment, trial: Trial, pool: int) -> Requests:
 
 
 def described(value: Any) -> Any:
-    """A configuration as JSON has it; of files the name alone, for where they lie changes nothing."""
+    """Returns a configuration as JSON; paths keep only the file name, because the directory does not affect results."""
     if is_dataclass(value) and not isinstance(value, type):
         kind = {"kind": value.kind} if hasattr(value, "kind") else {}
         return kind | {field.name: described(getattr(value, field.name)) for field in fields(value)}

@@ -1,8 +1,8 @@
-"""Searches the controller's settings on training seeds, and says on other seeds what the best of them are worth.
+"""Searches the controller's settings on training seeds, and evaluates the best settings on other seeds.
 
-What is sought is the highest mean utility over the experiment's workloads. The first settings tried are the
-experiment's own, so what is found is never worse on the training seeds; only the other seeds tell whether it is better.
-They have other arrivals; the recorded questions are the same for all. A search that was killed goes on where it was.
+The search maximises the mean utility over the experiment's workloads. It tries the experiment's own settings first, so
+the best settings are never worse on the training seeds; only the other seeds show whether they are better. The other
+seeds have other arrivals and the same recorded questions. A search that was killed resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from models.files.replacement import replacing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knob:
-    """A setting that is searched, by its keys, and between which values."""
+    """A setting to search, named by its keys, and the range of its values."""
 
     keys: tuple[str, ...]
-    low: float  # and high: wider where the experiment's own value lies beyond
+    low: float  # a range [low, high] that misses the experiment's own value is widened to it
     high: float
-    log: bool = True
+    log: bool = True  # whether values are searched on a logarithmic scale
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ KNOBS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """Settings that were tried, and their mean utility over training seeds and workloads, correct answers."""
+    """Settings that were tried, and their mean utility over training seeds and workloads, correct answers/request."""
 
     values: dict[str, float]
     utility: float
@@ -70,7 +70,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """The best settings found, and what they change against the experiment's own on seeds that had no part in it."""
+    """The best settings found, and their effect against the experiment's own settings on the held-out seeds."""
 
     settings: ControllerSettings
     tried: tuple[Tried, ...]  # the experiment's own first
@@ -88,9 +88,10 @@ def tune(
     journal: Path,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Tuned:
-    """Try `attempts` settings of a load-aware policy; those that the journal tells of are not tried again.
+    """Tries `attempts` settings of a load-aware policy, counting those that the journal already holds.
 
-    `advance` hears of settings tried. Raises ValueError where the policy has no settings, or seeds overlap.
+    Calls `advance` with the number of settings tried. Raises ValueError if the experiment is live, if the policy has no
+    controller or there is no profile, if seeds overlap, or if a setting cannot be searched.
     """
     experiment = setting.experiment
     if experiment.backend is not Backend.SIMULATED:
@@ -114,7 +115,7 @@ def tune(
         values = {knob.name: trial.suggest_float(knob.name, *ranges[knob.name], log=knob.log) for knob in KNOBS}
         try:
             tried = with_values(policy, values)
-        except ValueError as error:  # settings that do not go together
+        except ValueError as error:  # the combination of settings is invalid
             raise optuna.TrialPruned(str(error)) from error
         utility = _utility(setting, tried, training, play)
         advance(1)
@@ -128,7 +129,7 @@ def tune(
         direction="maximize",
     )
     done = _tried(study)
-    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))  # one that goes on does not draw the same again
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))  # a resumed search draws other values
     advance(len(done))
     if not any(one.values == own for one in done):
         study.enqueue_trial(own)
@@ -145,7 +146,7 @@ def tune(
 
 
 def _name(setting: Setting, policy: NamedPolicy, training: Sequence[int]) -> str:
-    """Of all that decides what settings are worth."""
+    """Returns a hash of everything that determines the utility of settings."""
     said = [setting.describe(trial) for trial in _trials(setting, policy, training)]
     said.append({"slo_s": described(setting.experiment.slo_s), "warmup_s": setting.experiment.warmup_s})
     text = json.dumps([said, setting.latency_weight, described(KNOBS)], sort_keys=True)
@@ -158,7 +159,7 @@ def _tried(study: optuna.Study) -> list[Tried]:
 
 
 def write(directory: Path, found: Tuned) -> list[Path]:
-    """controller.yaml, for `laser serve --controller`, and tuning.json."""
+    """Writes controller.yaml, for `laser serve --controller`, and tuning.json; returns their paths."""
     said = {
         "best": asdict(found.best),
         "held_out": {workload: asdict(change) for workload, change in found.held_out.items()},
@@ -175,7 +176,7 @@ def write(directory: Path, found: Tuned) -> list[Path]:
 
 
 def summary(found: Tuned) -> str:
-    """The search for the terminal."""
+    """Formats the search as text for the terminal."""
     own = found.tried[0]
     lines = [
         f"Utility on the training seeds: {100 * own.utility:.2f} points before, {100 * found.best.utility:.2f} after "
@@ -197,7 +198,7 @@ def summary(found: Tuned) -> str:
 
 
 def with_values(policy: NamedPolicy, values: dict[str, float]) -> NamedPolicy:
-    """The policy with these settings changed."""
+    """Returns the policy with these settings."""
     settings = policy.controller
     for knob in KNOBS:
         settings = _changed(settings, knob.keys, values[knob.name])
@@ -236,7 +237,7 @@ def _held_out(setting: Setting, before: NamedPolicy, now: NamedPolicy, play: Pla
 
 
 def _trials(setting: Setting, policy: NamedPolicy, seeds: Sequence[int]) -> list[Trial]:
-    """Workload by workload."""
+    """Returns the policy's trials, workload by workload."""
     experiment = setting.experiment
     return [
         Trial(workload=scaled(workload, experiment.rates, setting.capacity), policy=policy, seed=seed)

@@ -1,4 +1,4 @@
-"""When requests arrive: generated from a seed, or as somebody's service has seen them."""
+"""Workloads, i.e. arrival times of requests: generated from a seed, or recorded by a production service."""
 
 from experiments.workloads.lengths import Lengths, read_lengths
 from experiments.workloads.modulated import Diurnal, FlashCrowd, Mmpp, Step

@@ -1,4 +1,4 @@
-"""How long prompts, thoughts and answers of production requests are."""
+"""Lengths of the prompts, thoughts and answers of production requests."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from experiments.workloads.workload import WorkloadError
 
 Counts = npt.NDArray[np.int64]
 
-COLUMNS = ("input_tokens", "output_tokens", "reasoning_tokens")  # of ServeGen's lengths
+COLUMNS = ("input_tokens", "output_tokens", "reasoning_tokens")  # of ServeGen's tables of lengths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lengths:
-    """Tokens of a sample of requests, [request]."""
+    """The lengths of a sample of requests, tokens, [request]."""
 
     prompt: Counts
     thought: Counts
     answer: Counts
 
     def draw(self, count: int, rng: np.random.Generator) -> Lengths:
-        """So many requests of the sample, each as likely as another."""
+        """Draws `count` requests of the sample uniformly, with replacement."""
         chosen = rng.integers(self.prompt.size, size=count)
         return Lengths(prompt=self.prompt[chosen], thought=self.thought[chosen], answer=self.answer[chosen])
 
 
 def read_lengths(path: Path) -> Lengths:
-    """The lengths in a CSV file with ServeGen's columns, whose output is thought and answer. Raises WorkloadError."""
+    """Reads the lengths in a CSV file with ServeGen's columns, whose output is thought and answer together.
+
+    Raises WorkloadError if the file or a row is invalid.
+    """
     check_file(path)
     found = []
     for number, row in rows(path):

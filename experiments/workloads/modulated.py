@@ -12,7 +12,10 @@ from experiments.workloads.workload import Times, WorkloadError, check, check_du
 
 
 def thinned(rate_at: Callable[[Times], Times], highest: float, duration_s: float, rng: np.random.Generator) -> Times:
-    """Poisson arrivals at `rate_at(times)` requests/s: of arrivals at the highest rate, each stays by its chance."""
+    """Returns Poisson arrivals at `rate_at(times)` requests/s by thinning arrivals at the rate `highest`.
+
+    Raises WorkloadError if the draw would be too large.
+    """
     check_duration(duration_s, highest)
     times = np.sort(rng.uniform(0.0, duration_s, rng.poisson(highest * duration_s)))
     return times[rng.uniform(0.0, highest, times.size) < rate_at(times)]
@@ -20,12 +23,12 @@ def thinned(rate_at: Callable[[Times], Times], highest: float, duration_s: float
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mmpp:
-    """Calm and bursts in turn, for exponential times (a Markov-modulated Poisson process), already under way at 0."""
+    """Alternating calm and bursts of exponential length (a Markov-modulated Poisson process), stationary at time 0."""
 
     kind: ClassVar[str] = "mmpp"
 
     rate: float  # requests/s, the mean over calm and bursts
-    burst: float = 5.0  # times the calm rate
+    burst: float = 5.0  # rate in a burst, as a multiple of the calm rate
     calm_s: float = 90.0  # mean length
     burst_s: float = 30.0  # mean length
 
@@ -54,14 +57,14 @@ class Mmpp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A rate that jumps at one time, and back at another if there is one."""
+    """A rate that jumps at one time, and may jump back at a later one."""
 
     kind: ClassVar[str] = "step"
 
     rate: float  # requests/s before the step
-    factor: float  # what the step multiplies it by
-    at_s: float
-    until_s: float | None = None  # None: it stays
+    factor: float  # by which the step multiplies the rate
+    at_s: float  # time of the jump
+    until_s: float | None = None  # time of the jump back; None: the rate stays
 
     def __post_init__(self) -> None:
         check("rate", self.rate, above=0.0)
@@ -82,12 +85,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diurnal:
-    """A rate that swings like a day's, lowest at the beginning of each period."""
+    """A rate that varies like a day's (a cosine), lowest at the beginning of each period."""
 
     kind: ClassVar[str] = "diurnal"
 
     rate: float  # requests/s, the mean over a period
-    swing: float = 0.6  # of the rate around its mean, relative
+    swing: float = 0.6  # amplitude around the mean, relative to it
     period_s: float = 86_400.0
 
     def __post_init__(self) -> None:
@@ -105,13 +108,13 @@ class Diurnal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlashCrowd:
-    """A rate that climbs within seconds to a multiple, holds, and dies away exponentially."""
+    """A rate that climbs within seconds to a multiple, holds, and decays exponentially."""
 
     kind: ClassVar[str] = "flash-crowd"
 
     rate: float  # requests/s without the crowd
-    peak: float  # times that
-    at_s: float  # when it begins
+    peak: float  # highest rate, as a multiple of `rate`
+    at_s: float  # time at which the crowd begins to arrive
     rise_s: float = 5.0
     hold_s: float = 30.0
     decay_s: float = 30.0  # to 1/e

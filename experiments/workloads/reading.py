@@ -1,4 +1,4 @@
-"""Workloads in YAML: the key `kind` names the class, the other keys are its fields."""
+"""Reads workloads from YAML: the key `kind` selects the class, the other keys are its fields."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from experiments.workloads.workload import Workload
 from models.files.strict_yaml import read
 
 AnyWorkload: TypeAlias = Poisson | Gamma | Mmpp | Step | Diurnal | FlashCrowd | Trace | Rates
-"""As the type of a field it makes models.strict_yaml read any workload there."""
+"""As the type of a field, it makes models.files.strict_yaml accept any workload there."""
 
 
 def read_workload(path: Path) -> Workload:
-    """The workload in a YAML file. Raises ConfigError."""
+    """Reads the workload in a YAML file. Raises ConfigError if the file is invalid."""
     return read(path, cast("type[Workload]", AnyWorkload))

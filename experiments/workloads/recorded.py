@@ -1,4 +1,4 @@
-"""Arrivals as somebody's service has seen them: times of single requests, or rates over a day."""
+"""Arrivals recorded by a production service: times of single requests, or rates over a day."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ RATE_COLUMNS = ("time_s", "rate_per_s", "mean_client_cv")  # of ServeGen's rates
 class Trace:
     """The arrivals in a file: CSV with a header, as Azure's traces, or JSON Lines.
 
-    They begin at a random request and come round again after the last. To change the rate, time is stretched: the gaps
-    keep their order and their coefficient of variation.
+    The arrivals begin at a random request, and start again from the first after the last. To change the rate, time is
+    stretched: the gaps keep their order and their coefficient of variation.
     """
 
     kind: ClassVar[str] = "trace"
 
     path: Path
     rate: float | None = None  # requests/s, the mean over the file; None: as recorded
-    field: str = "timestamp"  # the time's column or key, in either case: seconds, or a date and time
+    field: str = "timestamp"  # column or key of the time, in upper or lower case: seconds, or a date and time
 
     def __post_init__(self) -> None:
         if self.rate is not None:
@@ -40,7 +40,7 @@ class Trace:
 
     def arrivals(self, duration_s: float, rng: np.random.Generator) -> Times:
         gaps = np.diff(self._times())
-        gaps = np.append(gaps, gaps.mean())  # from the last round to the first
+        gaps = np.append(gaps, gaps.mean())  # between the last request of a round and the first of the next
         rate = 1.0 / float(gaps.mean())
         if self.rate is not None:
             gaps, rate = gaps * (rate / self.rate), self.rate
@@ -70,15 +70,14 @@ class Trace:
 class Rates:
     """A day's rates and burstiness in a CSV file, as ServeGen's: arrivals are a gamma process that follows both.
 
-    The day comes round again. Its columns are time_s, rate_per_s and mean_client_cv, the last of them the coefficient
-    of variation of gaps.
+    The day repeats. The columns are time_s, rate_per_s and mean_client_cv, the coefficient of variation of the gaps.
     """
 
     kind: ClassVar[str] = "rates"
 
     path: Path
     rate: float | None = None  # requests/s, the mean over the day; None: as recorded
-    period_s: float | None = None  # how long the day takes here; None: as recorded
+    period_s: float | None = None  # length that the day is scaled to; None: as recorded
 
     def __post_init__(self) -> None:
         for name in ("rate", "period_s"):
@@ -106,7 +105,7 @@ class Rates:
         return times[times < duration_s]
 
     def _table(self) -> Times:
-        """[interval, (start s, requests/s, cv)]."""
+        """Reads the table [interval, (start s, requests/s, cv)]. Raises WorkloadError if the table is invalid."""
         found: list[tuple[float, float, float]] = []
         for number, row in rows(self.path):
             where = f"{self.path}:{number}"
@@ -124,13 +123,16 @@ class Rates:
 
 
 def check_file(path: Path) -> None:
-    """Raise WorkloadError where there is no such file: told when it is configured, not when it is used."""
+    """Raises WorkloadError if there is no such file, at configuration instead of at first use."""
     if not path.is_file():
         raise WorkloadError(f"{path}: there is no such file")
 
 
 def rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The lines of a CSV file with a header or of a JSON Lines file, numbered as an editor does. WorkloadError."""
+    """Yields the rows of a CSV file with a header, or of a JSON Lines file, with their line numbers.
+
+    Raises WorkloadError if the file cannot be read or parsed.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             if path.suffix.lower() == ".csv":
@@ -167,7 +169,7 @@ def _number(said: Any, where: str) -> float:
 
 
 def _seconds(said: Any, where: str) -> float:
-    """A time in seconds, or a date and time (without a zone: UTC)."""
+    """Parses a time in seconds, or a date and time (without a zone: UTC). Raises WorkloadError if it is neither."""
     try:
         return _number(said, where)
     except WorkloadError:

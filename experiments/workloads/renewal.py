@@ -1,4 +1,4 @@
-"""Arrivals whose gaps are drawn alike, one after the other."""
+"""Renewal processes: arrivals with independent, identically distributed gaps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from experiments.workloads.workload import Times, check, check_duration
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poisson:
-    """Arrivals that know nothing of each other."""
+    """Poisson arrivals: every arrival is independent of the others."""
 
     kind: ClassVar[str] = "poisson"
 
@@ -28,7 +28,7 @@ class Poisson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gamma:
-    """Gaps from a gamma distribution: bursty where `cv`, their coefficient of variation, is above 1, even below."""
+    """Gamma-distributed gaps: bursty if their coefficient of variation `cv` is above 1, more regular if below."""
 
     kind: ClassVar[str] = "gamma"
 
@@ -45,10 +45,10 @@ class Gamma:
 
 
 def gamma_renewals(length: float, cv: float, rng: np.random.Generator) -> Times:
-    """Renewals in [0, length) with gaps of mean 1, begun long before: one is expected in every unit of time.
+    """Returns renewals in [0, length) with gaps of mean 1, stationary: one is expected in every unit of time.
 
-    A gap that 0 falls into is drawn with a chance that grows with its length, so it is Γ(k + 1) where gaps are Γ(k),
-    and 0 falls anywhere in it.
+    The gap that contains 0 is drawn with a probability proportional to its length, so it is Γ(k + 1) where gaps are
+    Γ(k), and 0 is uniform in it.
     """
     shape = cv**-2
     first = rng.uniform() * rng.gamma(shape + 1.0) / shape

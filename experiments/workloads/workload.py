@@ -1,4 +1,4 @@
-"""What a workload is: arrival times, drawn from a generator."""
+"""The workload protocol: arrival times, drawn from a random generator."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy.typing as npt
 
 Times: TypeAlias = npt.NDArray[np.float64]
 
-MOST = 10_000_000  # arrivals in one draw: a rate in the wrong unit is told before it fills the memory
+MOST = 10_000_000  # arrivals in one draw: rejects a rate in the wrong unit before it fills the memory
 
 
 class WorkloadError(ValueError):
-    """A workload that cannot be, or a file that is none; the message names the value and the limit."""
+    """A workload's parameter or file is invalid; the message names the value and the limit."""
 
 
 class Workload(Protocol):
-    """When requests arrive. The same generator state gives the same times."""
+    """Generates arrival times; the same generator state gives the same times."""
 
     def arrivals(self, duration_s: float, rng: np.random.Generator) -> Times:
-        """Arrival times in [0, duration_s), s, sorted. Raises WorkloadError."""
+        """Returns sorted arrival times in [0, duration_s), s. Raises WorkloadError if draw or file is invalid."""
 
 
 def check(name: str, value: float, *, above: float | None = None, least: float | None = None) -> None:
-    """Raise WorkloadError unless the value is finite and above the one limit, or at least the other."""
+    """Raises WorkloadError unless the value is finite, above `above` and at least `least`; None: no such limit."""
     if not math.isfinite(value) or (above is not None and value <= above) or (least is not None and value < least):
         limit = f"above {above:g}" if above is not None else f"at least {least:g}"
         raise WorkloadError(f"{name} is {value}, must be finite and {limit}")
 
 
 def check_duration(duration_s: float, rate: float) -> None:
-    """Raise WorkloadError unless a draw at this rate (requests/s) is of a sensible size."""
+    """Raises WorkloadError unless the duration is above 0 and `rate`, requests/s, brings at most MOST arrivals."""
     check("duration_s", duration_s, above=0.0)
     if duration_s * rate > MOST:
         raise WorkloadError(

@@ -1,1 +1,1 @@
-"""Files of every kind: strict YAML, and files that are replaced whole or not at all."""
+"""File helpers: a strict YAML reader, and files that are replaced whole or not at all."""

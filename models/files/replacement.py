@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic replacement: a file is replaced whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` once the block has ended without an error."""
+    """Yields a draft path beside `path`; the draft replaces `path` if the block ends without an error."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     draft = Path(name)

@@ -1,8 +1,8 @@
 """One strict reader of YAML files: every key must be known, every value of its declared type.
 
 Config lives beside the class it configures: `read(path, SomeDataclass)` builds that frozen dataclass, nested ones
-included. Where several dataclasses may stand, the key `kind` picks one by its class attribute of that name. Anything
-unexpected raises ConfigError with file, line, key and what would have been right.
+included. Where a union of dataclasses is declared, the key `kind` picks one by its class attribute of that name.
+Anything unexpected raises ConfigError with file, line, key and the expected value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ConfigError(ValueError):
 
 
 def read(path: Path, into: type[T]) -> T:
-    """The dataclass `into`, filled from the YAML file at `path`; keys left out keep the class's defaults."""
+    """Returns a dataclass `into` filled from the YAML file at `path`; keys left out keep the class's defaults."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -70,7 +70,7 @@ class _Reader:
         return self._scalar(kind, node, key)
 
     def _one_of(self, kinds: dict[str, type], node: yaml.Node, key: str) -> Any:
-        """The dataclass that the mapping's `kind` names, from its other keys."""
+        """Builds the dataclass that the mapping's key `kind` names from the mapping's other keys."""
         if not isinstance(node, yaml.MappingNode):
             raise self.fail(node, f"`{key or 'the file'}` must be a mapping of keys to values")
         pairs = [pair for pair in node.value if pair[0].value == "kind"]

@@ -1,1 +1,1 @@
-"""What calibration measured of a model, in one file: operating tables, plant, certificate, difficulty."""
+"""A model's profile, measured by calibration: operating tables, plant, certificate, difficulty."""

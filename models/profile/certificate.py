@@ -2,8 +2,8 @@
 
 The risk of a corner (threshold, budget) is P(the full thought is right, and some exit within the corner is wrong),
 where the exits within it are all those at that threshold or a stricter one, and at that budget or a longer one. So a
-controller that stays within a certified corner may mix its exits by load, by class and by request, and even change its
-mind while a thought runs: the risk stays certified. It holds for questions that come as the calibration's did.
+controller that stays within a certified corner may choose exits by load, class and request, and may change its choice
+while a thought runs: the risk stays certified. This holds for questions distributed like those of the calibration.
 
 Learn-then-Test (Angelopoulos et al., 2021): in each column of budgets the thresholds are tested from strict to lax and
 the first failure ends the column (fixed-sequence testing, which needs no correction); columns share δ (Bonferroni).
@@ -21,26 +21,26 @@ import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
 
-_HALVINGS = 60  # of an interval of length 1: beyond what a double can tell
+_HALVINGS = 60  # of an interval of length 1: beyond the resolution of a double
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """What may be used. Tables are [threshold, budget], strictest first on both axes; [0][0] is the full thought."""
+    """What is certified. Tables are [threshold, budget], strictest first on both axes; [0][0] is the full thought."""
 
     epsilon: float
     delta: float
-    count: int  # questions it rests on
-    harmed: tuple[tuple[int, ...], ...]  # of them: the full thought right, some exit within the corner wrong
-    bounds: tuple[tuple[float, ...], ...]  # of the risk: Clopper-Pearson's at the column's share of δ
+    count: int  # calibration questions
+    harmed: tuple[tuple[int, ...], ...]  # questions with the full thought right and some exit within the corner wrong
+    bounds: tuple[tuple[float, ...], ...]  # upper bounds of the risk: Clopper-Pearson at the column's share of δ
     certified: tuple[tuple[bool, ...], ...]
 
 
 def certify(harmed: Sequence[Sequence[int]] | Counts, count: int, *, epsilon: float, delta: float) -> Certificate:
     """Test all corners of a table [threshold, budget], strictest first on both axes.
 
-    Where a corner is certified, so are all corners within it. Raises ValueError for fewer questions than
-    `fewest_questions` asks for: then not even a corner without a single harmed question could be certified.
+    If a corner is certified, so are all corners within it. Raises ValueError if `count` is below `fewest_questions`:
+    then not even a corner without a single harmed question could be certified.
     """
     table = np.asarray(harmed, dtype=np.int64)
     columns = table.shape[1]
@@ -51,9 +51,9 @@ def certify(harmed: Sequence[Sequence[int]] | Counts, count: int, *, epsilon: fl
             f"budgets, must be at least {needed}"
         )
     bounds = np.array([[upper_bound(int(k), count, delta / columns) for k in row] for row in table])
-    bounds[0, 0] = 0.0  # the full thought against itself
+    bounds[0, 0] = 0.0  # the full thought is compared with itself
     passed = np.logical_and.accumulate(bounds <= epsilon, axis=0)  # fixed sequence: the first failure ends a column
-    certified = np.logical_and.accumulate(passed, axis=1)  # all that lies within a corner must have passed too
+    certified = np.logical_and.accumulate(passed, axis=1)  # all corners within a corner must have passed too
     return Certificate(
         epsilon=epsilon,
         delta=delta,
@@ -76,7 +76,7 @@ def fewest_questions(epsilon: float, delta: float, columns: int) -> int:
 
 @lru_cache(maxsize=16_384)
 def upper_bound(harmed: int, count: int, delta: float) -> float:
-    """Clopper-Pearson: the largest risk p at which so few are harmed with a probability of δ, P(Bin(n, p) ≤ k) = δ."""
+    """The Clopper-Pearson upper bound: the risk p with P(Bin(count, p) ≤ harmed) = δ; 1 if all are harmed."""
     if not 0 <= harmed <= count or count < 1:
         raise ValueError(f"{harmed} of {count} are harmed, must be between 0 and the count, which must be at least 1")
     if harmed == count:

@@ -1,7 +1,7 @@
-"""How difficult a prompt is, told before anything is decoded: its class by the length of thought that it will need.
+"""Predicts a prompt's difficulty class before anything is decoded, by the thought length that the prompt will need.
 
-A ridge regression of the logarithm of the thought's length on hashed counts of the prompt's tokens and token pairs. It
-knows nothing of a benchmark's own labels and works on any model's ids; what it can tell, calibration measures.
+The predictor is a ridge regression of the log thought length on hashed counts of the prompt's tokens and token pairs.
+It uses no benchmark's own labels and works on any model's token ids; calibration measures how well it predicts.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLASSES = ("easy", "medium", "hard")
-FEATURES = 256  # hash buckets of single tokens, and as many of pairs
+FEATURES = 256  # hash buckets for single tokens, and as many again for pairs
 FOLDS = 5
 RIDGES = (0.1, 1.0, 10.0, 100.0, 1000.0)
-FEWEST = 30  # prompts to learn from
+FEWEST = 30  # least number of prompts to learn from
 
 _HASH = 0x9E3779B1  # Knuth's multiplicative hash, 32 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difficulty:
-    """A learned classifier: `weights` [2 * FEATURES + 2] predict the log length, `bounds` part the classes."""
+    """A learned classifier: `weights` [2 * FEATURES + 2] predict the log length, `bounds` separate the classes."""
 
     weights: tuple[float, ...]
     bounds: tuple[float, float]  # log tokens
@@ -35,8 +35,8 @@ class Difficulty:
             raise ValueError(f"bounds are {self.bounds}, must not fall")
 
     def expected_tokens(self, prompt: Sequence[int]) -> float:
-        """The geometric-mean length of thought that prompts like this one need, tokens."""
-        with np.errstate(over="ignore"):  # weights that were never learnt may lead anywhere
+        """The geometric-mean thought length that prompts like this one need, tokens."""
+        with np.errstate(over="ignore"):  # weights that were not learnt may overflow
             return float(np.exp(_features(prompt) @ np.array(self.weights)))
 
     def classify(self, prompt: Sequence[int]) -> str:
@@ -46,10 +46,10 @@ class Difficulty:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """A classifier and what it is worth, told by cross-validation."""
+    """A classifier and its quality, measured by cross-validation."""
 
     difficulty: Difficulty
-    observed: tuple[str, ...]  # the class that each prompt got from a classifier that had not seen it
+    observed: tuple[str, ...]  # each prompt's class, predicted by a classifier that had not seen the prompt
     confusion: tuple[tuple[int, ...], ...]  # [class by true length][observed class], prompts
     explained: float  # share of the variance of the log length
 
@@ -86,7 +86,7 @@ def learn(prompts: Sequence[Sequence[int]], lengths: Sequence[int]) -> Learned:
 
 
 def _features(prompt: Sequence[int]) -> NDArray[np.float64]:
-    """Logarithms of 1 + hashed counts of tokens and of pairs, of the length, and a constant."""
+    """log(1 + x) of the prompt's length and of its hashed counts of tokens and pairs, and a constant 1."""
     ids = np.array(prompt, dtype=np.uint64)
     found = np.zeros(2 * FEATURES)
     np.add.at(found, _bucket(ids), 1.0)

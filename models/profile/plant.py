@@ -3,8 +3,8 @@
 A decode step with b sequences takes τ(b) = a + (c + g·K)·b seconds, K the mean cached tokens of a sequence. So n
 requests in the system are served at R(n) = min(n, b_max)/τ(min(n, b_max)) tokens/s, and with a token demand D
 (tokens/s: arrival rate times tokens a request) their number is a birth-death chain π_n ∝ Dⁿ / ΠR(k). Its queued part
-is scaled by (1 + cv²)/2, since lengths are not exponential; cv² is that of a request's tokens. By Little, N(D) requests
-in the system at Λ requests/s stay N(D)/Λ seconds.
+is scaled by (1 + cv²)/2, since lengths are not exponential; cv is the coefficient of variation of a request's tokens.
+By Little's law, N(D) requests in the system at Λ requests/s stay N(D)/Λ seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ Array = npt.NDArray[np.float64]
 
 
 def mean_context(prompt_tokens: npt.ArrayLike, reply_tokens: npt.ArrayLike) -> float:
-    """Mean cached tokens K of a sequence, over the decode steps of requests with these prompts and replies."""
+    """Mean cached tokens K of a sequence, over the decode steps of requests with these prompts and replies.
+
+    Raises ValueError if the replies have no tokens.
+    """
     prompt, reply = np.asarray(prompt_tokens, dtype=np.float64), np.asarray(reply_tokens, dtype=np.float64)
     if not reply.size or not np.sum(reply) > 0.0:
         raise ValueError(f"replies have {np.sum(reply):g} tokens together, must be above 0")
@@ -49,7 +52,7 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occupancy:
-    """Mean numbers of requests at a token demand; `queued` is scaled for the lengths' spread."""
+    """Mean numbers of requests at a token demand; `queued` is scaled for the spread of lengths."""
 
     serving: float
     queued: float
@@ -68,7 +71,7 @@ class Lines:
     max_demand: float  # tokens/s
 
     def highest(self, demand: float) -> float:
-        """What the lines say of N(D)."""
+        """The maximum of the lines at `demand`: the estimate of N(D)."""
         return float(np.max(self.slope * demand + self.intercept))
 
 
@@ -105,9 +108,10 @@ class Plant:
         return float(self._rates[min(n, self.max_batch) - 1]) if n else 0.0
 
     def steps_within(self, seconds: float, n: int, tokens: float) -> float:
-        """Decode steps that the last of n requests in the system gets in so many seconds.
+        """Decode steps that the last of `n` requests in the system gets within `seconds`.
 
-        It runs in the batch that n make, once those that don't fit in, of `tokens` tokens each, have had their turn.
+        The request first waits until the requests that exceed `max_batch`, of `tokens` tokens each, are decoded at
+        `capacity`; then it runs in a batch of min(n, max_batch).
         """
         waiting = max(0, n - self.max_batch) * tokens / self.capacity
         return max(0.0, seconds - waiting) * self.rate(max(n, 1)) / min(max(n, 1), self.max_batch)
@@ -140,7 +144,7 @@ class Plant:
         return float((mean_fn - mean_f * mean_n) / demand)
 
     def latency(self, demand: float, rate: float) -> float:
-        """Mean seconds of a request from arrival to end, when `rate` requests/s bring that demand."""
+        """Mean seconds of a request from arrival to end, when `rate` requests/s make up `demand`."""
         if not rate > 0.0:
             raise ValueError(f"rate is {rate} requests/s, must be above 0")
         return self.in_system(demand) / rate
@@ -152,18 +156,18 @@ class Plant:
         return self.occupancy(demand).serving / demand
 
     def attainment(self, demand: float, rate: float, tokens: npt.ArrayLike, slo: npt.ArrayLike) -> float:
-        """Share of requests that end within `slo` seconds; `tokens` are those of a sample of requests.
+        """Share of requests that end within `slo` seconds; `tokens` holds the tokens of each request of a sample.
 
-        A request takes tokens · effective step, and before that it waits: not at all unless the batch is full, else for
-        an exponential time.
+        A request takes tokens · effective step. Before that it waits: an exponential time if the batch is full, else
+        not at all.
         """
         left = np.asarray(slo, dtype=np.float64) - np.asarray(tokens, dtype=np.float64) * self.effective_step(demand)
         return float(np.mean(self._waits_at_most(left, demand, rate)))
 
     def latency_quantile(self, demand: float, rate: float, tokens: npt.ArrayLike, share: float = 0.95) -> float:
-        """Seconds within which `share` of the requests end; `tokens` are those of a sample of requests.
+        """Seconds within which `share` of the requests end; `tokens` holds the tokens of each request of a sample.
 
-        Too low where the pace varies during a request: steps that grow fast with the batch, at high load.
+        The result is too low where the pace varies during a request: at high load, if steps grow fast with the batch.
         """
         if not 0.0 < share < 1.0:
             raise ValueError(f"share is {share}, must be above 0 and below 1")
@@ -204,7 +208,7 @@ class Plant:
 
     @property
     def _stretch(self) -> float:
-        """Waiting with these lengths over that with exponential ones (Pollaczek-Khinchine)."""
+        """Waiting time with these lengths, divided by that with exponential lengths (Pollaczek-Khinchine)."""
         return (1.0 + self.cv2) / 2.0
 
     def _waits_at_most(self, seconds: Array, demand: float, rate: float) -> Array:
@@ -213,7 +217,7 @@ class Plant:
             return np.where(seconds >= 0.0, 1.0, 0.0)
         if not rate > 0.0:
             raise ValueError(f"rate is {rate} requests/s, must be above 0")
-        full = self._chain(demand)[1]  # what an arrival meets (Poisson arrivals see time averages)
+        full = self._chain(demand)[1]  # P(an arrival finds the batch full): Poisson arrivals see time averages
         mean = self.occupancy(demand).queued / rate / full if full > 0.0 else 0.0
         late = full * np.exp(-np.maximum(seconds, 0.0) / mean) if mean > 0.0 else 0.0
         return np.where(seconds >= 0.0, 1.0 - late, 0.0)

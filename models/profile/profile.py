@@ -1,8 +1,8 @@
-"""A model's profile: all that the controller must know of it beforehand, measured by `laser calibrate`, in one file.
+"""A model's profile: all that the controller must know of the model beforehand, measured by `laser calibrate`.
 
-Tables are [class, threshold, budget]: classes as they are observed from prompts, thresholds and budgets strictest
-first, so that [d][0][0] is the full thought, neither probed nor closed. Every question counts at every point, so a
-class's `counts` is the count of each of its entries.
+Tables are [class, threshold, budget]: classes as predicted from prompts, thresholds and budgets strictest first, so
+that [d][0][0] is the full thought, neither probed nor closed. Every question counts at every point, so a class's entry
+of `counts` is the number of questions behind each of its table entries. A profile is one file.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ Table = tuple[tuple[tuple[float, ...], ...], ...]  # [class, threshold, budget]
 
 
 class ProfileError(ValueError):
-    """A profile that cannot be used; the message names the file, what it says, and what it should."""
+    """A profile that cannot be used; the message names the file, the value found and the value expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelIdentity:
-    """Which model, and which way of thinking, a profile was measured on."""
+    """The model and thinking format that a profile was measured on."""
 
     name: str
     weights_sha256: str  # of all its safetensors files, by name
@@ -53,7 +53,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredPlant:
-    """The engine's steps on the machine that calibrated."""
+    """The engine's step times on the machine that ran the calibration."""
 
     step_time: StepTime
     error: float  # root mean square of the fit's relative errors
@@ -63,25 +63,25 @@ class MeasuredPlant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeCost:
-    """The mean price of asking a running thought for its answer."""
+    """The mean cost of a probe."""
 
     rows: float  # token rows
-    seconds: float  # added to the steps that it runs beside
+    seconds: float  # added to the steps during which it runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What was measured. `tokens` and `accuracy` are the tables W and Q."""
+    """All measurements of a calibration. `tokens` and `accuracy` are the tables W and Q."""
 
     model: ModelIdentity
-    score: str  # how confidence is told; an engine.base.Score
+    score: str  # how confidence is computed; a models.score.Score
     max_tokens: int  # the longest reply of the calibration
     classes: tuple[str, ...]  # easiest first
     counts: tuple[int, ...]  # questions by class
     thresholds: tuple[Threshold, ...]
     budgets: tuple[Budget, ...]
-    tokens: Table  # mean token rows of a request: reply, what was withdrawn, probes
-    square: Table  # mean of their squares, for the spread of mixtures
+    tokens: Table  # mean token rows of a request: reply, withdrawn tokens, probes
+    square: Table  # mean squared token rows of a request, for the spread of mixtures
     accuracy: Table
     p95_steps: Table  # 95th percentile of a request's decode steps
     certificate: Certificate  # of thresholds and budgets, over all classes
@@ -89,7 +89,7 @@ class Profile:
     probe: ProbeCost
     difficulty: Difficulty
     confusion: tuple[tuple[int, ...], ...]  # [class by true length][observed class], questions
-    explained: float  # share of the variance of the log length that the prompt tells
+    explained: float  # share of the variance of the log length that the prompt predicts
     provenance: Mapping[str, Any]
 
     def __post_init__(self) -> None:
@@ -106,14 +106,14 @@ class Profile:
         _check_falling("budgets", self.budgets)
 
     def points(self, *, certified_only: bool = True) -> list[tuple[int, int]]:
-        """The points in use, as places [threshold, budget]; those of the full thought are the first."""
+        """The points in use, as indices (threshold, budget); the full thought comes first."""
         table = self.certificate.certified
         return [(i, j) for i, row in enumerate(table) for j, safe in enumerate(row) if safe or not certified_only]
 
     def tables(self, *, certified_only: bool = True) -> OperatingTables:
-        """W and Q as the optimiser takes them, at `points`.
+        """The tables W and Q at `points`, as the optimiser takes them.
 
-        A threshold of NEVER stands for no probing at all, a budget of `max_tokens` for none.
+        A threshold of NEVER stands for no probing, a budget of `max_tokens` for no budget.
         """
         points = self.points(certified_only=certified_only)
         rows, columns = [i for i, _ in points], [j for _, j in points]
@@ -137,7 +137,7 @@ class Profile:
 
     @property
     def reply_s(self) -> float:
-        """Seconds that a mean reply with full thought takes with the engine to itself."""
+        """Seconds of a mean reply with full thought that has the engine to itself."""
         return self.full_thought_tokens / self.plant_model().rate(1)
 
     @property
@@ -159,7 +159,7 @@ class Profile:
 
 
 def identify(directory: Path, thinking: ThinkingFormat, name: str | None = None) -> ModelIdentity:
-    """Who the model in a directory is."""
+    """The identity of the model in a directory; `name` None: the directory's name."""
     weights = hashlib.sha256()
     for file in sorted(directory.glob("*.safetensors")):
         with file.open("rb") as opened:
@@ -172,14 +172,14 @@ def identify(directory: Path, thinking: ThinkingFormat, name: str | None = None)
 
 
 def thinking_sha256(thinking: ThinkingFormat) -> str:
-    """Tells one way of thinking from another."""
+    """The hash that identifies a thinking format."""
     said = asdict(thinking)
-    del said["conclusions"]  # serving never looks at them
+    del said["conclusions"]  # serving does not use them
     return hashlib.sha256(_canonical(said)).hexdigest()
 
 
 def write_profile(path: Path, profile: Profile) -> None:
-    """Write it whole or not at all."""
+    """Write the profile to `path`, whole or not at all."""
     payload = asdict(profile)
     text = json.dumps(
         {"format": FORMAT, "version": VERSION, "sha256": _checksum(payload), "profile": payload},
@@ -191,12 +191,15 @@ def write_profile(path: Path, profile: Profile) -> None:
 
 
 def checksum(profile: Profile) -> str:
-    """The sha256 that its file has."""
+    """The sha256 that the profile's file states for its contents."""
     return _checksum(asdict(profile))
 
 
 def read_profile(path: Path, model: ModelIdentity | None = None) -> Profile:
-    """The profile in a file; with `model`, one of that model. Raises ProfileError."""
+    """Reads the profile at `path`.
+
+    Raises ProfileError if the file is unusable, or if the profile is not of `model` (None: any model).
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -260,7 +263,7 @@ def _else(value: float | None, default: float) -> float:
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:
-    """A value of JSON as the type that is declared for it. Raises ValueError naming the place."""
+    """Converts a JSON value to its declared type. Raises ValueError, naming the place, if it does not fit."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return None if value is None else _build(inner[0], value, where)

@@ -1,4 +1,4 @@
-"""What early exit does to answers and to their price: profiled tables per difficulty class and operating point."""
+"""Accuracy and token cost of early exit: profiled tables per difficulty class and operating point."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OperatingTables:
-    """Tables W and Q, [class, point], measured on the difficulty as it is observed when requests come in."""
+    """Tables W and Q, [class, point]; the class is the difficulty predicted when a request arrives."""
 
     classes: tuple[str, ...]  # easiest first
     points: tuple[OperatingPoint, ...]
-    tokens: Array  # W: mean decoded tokens of a request, those of probes and of the answer included
+    tokens: Array  # W: mean decoded tokens of a request, probes and answer included
     accuracy: Array  # Q: share of correct answers
-    shed_tokens: float = 0.0  # what a request that is turned away costs all the same
-    p95_steps: Array | None = None  # 95th percentile of a request's decode steps; None: not known, no SLO can be kept
+    shed_tokens: float = 0.0  # tokens that a shed request costs nonetheless
+    p95_steps: Array | None = None  # 95th percentile of a request's decode steps; None: unknown, no SLO can be kept
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.points))
@@ -67,7 +67,7 @@ class OperatingTables:
             )
 
     def at(self, points: Sequence[int]) -> OperatingTables:
-        """The same with these points alone, by place."""
+        """The tables restricted to the points with these indices."""
         columns = list(points)
         return OperatingTables(
             classes=self.classes,
@@ -80,15 +80,15 @@ class OperatingTables:
 
 
 def prune_hull(tokens: npt.ArrayLike, accuracy: npt.ArrayLike) -> npt.NDArray[np.intp]:
-    """Indices of the points worth mixing, by growing tokens: the upper concave hull, up to the highest accuracy.
+    """Indices of the points worth mixing, by ascending tokens: the upper concave hull, up to the highest accuracy.
 
-    Any mixture of points is matched or beaten by one of at most two neighbours among these.
+    Any mixture of points is matched or beaten by a mixture of at most two neighbours on the hull.
     """
     x, y = np.asarray(tokens, dtype=np.float64), np.asarray(accuracy, dtype=np.float64)
     hull: list[int] = []
-    for k in np.lexsort((-y, x)):  # by tokens, at equal tokens the more accurate first
+    for k in np.lexsort((-y, x)):  # by tokens; at equal tokens the more accurate first
         if hull and y[k] <= y[hull[-1]]:
-            continue  # dearer and no better
+            continue  # costs more and is no more accurate
         while len(hull) > 1:
             i, j = hull[-2], hull[-1]
             if (y[j] - y[i]) * (x[k] - x[j]) > (y[k] - y[j]) * (x[j] - x[i]):

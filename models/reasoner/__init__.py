@@ -1,10 +1,10 @@
-"""The bundled tiny reasoning LM: its tasks, its training, and where its shipped weights lie."""
+"""The bundled tiny reasoning LM: its tasks, its training, and the location of its shipped weights."""
 
 from pathlib import Path
 
 
 def bundled_model() -> Path:
-    """The directory of the shipped model, for AutoTokenizer and AutoModelForCausalLM; FileNotFoundError if absent."""
+    """The shipped model's directory, for AutoTokenizer and AutoModelForCausalLM. Raises FileNotFoundError if absent."""
     directory = Path(__file__).parent / "weights"
     if not (directory / "model.safetensors").is_file():
         raise FileNotFoundError(f"no bundled model at {directory}: train one with `laser train`")

@@ -32,10 +32,13 @@ probe:
 
 
 def export(network: Network, tokenizer: "PreTrainedTokenizerFast", encoder: Encoder, out: Path, *, seed: int) -> None:
-    """Write weights, configuration, tokenizer and thinking format; in half precision where that changes no decision."""
+    """Write weights, configuration, tokenizer and thinking format.
+
+    The weights are stored in half precision if `half_agreement` is at least AGREEMENT.
+    """
     from safetensors.torch import save_file
 
-    for origin in ("is_local", "local_files_only"):  # how a tokenizer was loaded is no part of it
+    for origin in ("is_local", "local_files_only"):  # how the tokenizer was loaded must not be saved
         tokenizer.init_kwargs.pop(origin, None)
     tokenizer.save_pretrained(out)
     half = half_agreement(network, encoder, seed=seed) >= AGREEMENT
@@ -53,7 +56,7 @@ def export(network: Network, tokenizer: "PreTrainedTokenizerFast", encoder: Enco
 
 @torch.no_grad()
 def half_agreement(network: Network, encoder: Encoder, *, seed: int, problems: int = 96) -> float:
-    """The share of greedy rollout tokens that weights rounded to half precision would choose as well."""
+    """The share of greedy rollout tokens that weights rounded to half precision would also choose."""
     rng = np.random.default_rng([seed, 2])
     prompts = [encoder.prompt(generate(FAMILIES[n % len(FAMILIES)], rng).question) for n in range(problems)]
     rounded = Network(network.shape)

@@ -1,4 +1,4 @@
-"""What the network is shown: blocks of packed rows of fresh traces, and of its own traces with the true answer."""
+"""The training data: blocks of packed rows of fresh traces, and of the network's own traces with the true answer."""
 
 from collections.abc import Sequence
 
@@ -16,11 +16,11 @@ from models.reasoner.tokenizer import Encoder
 from models.reasoner.traces import write
 
 TEMPERATURES = (0.0, 0.6, 0.8)
-LIMIT = 640  # tokens of an own trace
-SLIP_SHARES = (0.2, 0.5)  # of traces for which a slip is drawn: first, and once the steps have been learnt
-VERDICT_WEIGHTS = (1.0, 10.0)  # of a check's verdict beside any other token: first, and in the end
-DIRECT_SHARE = 0.04  # traces with an empty thought
-FILL = 0.95  # packed share of the slots that is aimed at
+LIMIT = 640  # most tokens of a trace that the network writes itself
+SLIP_SHARES = (0.2, 0.5)  # share of traces with a slip drawn: at first, and once the steps are learnt
+VERDICT_WEIGHTS = (1.0, 10.0)  # of a check's verdict, relative to other tokens: at first, and in the end
+DIRECT_SHARE = 0.04  # share of traces with an empty thought
+FILL = 0.95  # target for the share of slots that are filled
 
 
 def split_weights(progress: float) -> list[float]:
@@ -30,7 +30,7 @@ def split_weights(progress: float) -> list[float]:
 
 
 def fresh_problem(rng: np.random.Generator, progress: float) -> Problem:
-    """A training problem of a random family at the curriculum's mix."""
+    """A training problem of a random family, its split drawn from the curriculum's mix."""
     family = FAMILIES[int(rng.integers(len(FAMILIES)))]
     return generate(family, rng, split=SPLITS[int(rng.choice(len(SPLITS), p=split_weights(progress)))])
 
@@ -45,9 +45,9 @@ def fresh_examples(
     slip_share: float,
     verdict_weight: float,
 ) -> list[Example]:
-    """Written traces with forks, some with a slip and its mending, `slots` slots in all.
+    """Written traces with forks, some with a slip and its correction, until they fill `slots` slots.
 
-    A trace longer than a row is written again.
+    A trace longer than a row is replaced by a new one.
     """
     examples: list[Example] = []
     taken = 0
@@ -65,7 +65,10 @@ def fresh_examples(
 def own_examples(
     network: Network, encoder: Encoder, rng: np.random.Generator, *, count: int, length: int, seed: int
 ) -> list[Example]:
-    """The network's own traces, which teach the true answer at their exits; its own slips come back with a mending."""
+    """The network's own traces, which teach the true answer at their exits.
+
+    A trace with a slip adds a written trace in which the same slip is made and corrected.
+    """
     problems = [fresh_problem(rng, 1.0) for _ in range(count)]
     problems.sort(key=lambda problem: len(problem.question))
     prompts = [encoder.prompt(problem.question) for problem in problems]
@@ -96,7 +99,7 @@ def _written(
     verdict_weight: float,
     direct: bool = False,
 ) -> Example | None:
-    """A written trace with forks; None where its slips lead nowhere."""
+    """A written trace with forks; None: its slips lead to numbers out of range."""
     try:
         trace = write(problem, rng, slips)
     except OutOfRange:

@@ -61,7 +61,7 @@ class Cache:
         self.length = 0
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Append new keys and values of a layer and return all of them; the last layer moves the end."""
+        """Append new keys and values of a layer and return all of them; the last layer advances `length`."""
         stop = self.length + key.shape[2]
         self.arena[layer, 0, :, :, self.length : stop] = key
         self.arena[layer, 1, :, :, self.length : stop] = value
@@ -177,7 +177,7 @@ class Network(nn.Module):
                 nn.init.normal_(parameter, std=std, generator=generator)
 
     def forward(self, tokens: Tensor, positions: Tensor, allowed: Tensor, cache: Cache | None = None) -> Tensor:
-        """Logits [batch, length, vocabulary]; `allowed` [batch, length, keys] says who may attend to whom."""
+        """Logits [batch, length, vocabulary]; `allowed` [batch, length, keys]: the keys each token attends to."""
         x = self.model.embed_tokens(tokens)
         cos, sin = rotation(positions, self.shape)
         bias = torch.where(allowed, 0.0, -1e9).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Fork packing: a trace and its forced exits share one row, each exit seeing only the prefix it leaves from."""
+"""Fork packing: a trace and its forced exits share one row; each exit sees only the prefix before its fork."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Example:
 
     @property
     def slots(self) -> int:
-        """Row places that the example takes: the last token of each branch is only ever a target."""
+        """Row slots that the example takes; the last token of each branch is only a target, so it takes none."""
         return len(self.tokens) - 1 + sum(len(fork.tokens) - 1 for fork in self.forks)
 
 
@@ -56,7 +56,7 @@ class Rows:
 
 
 def exit_fork(encoder: Encoder, cut: int, answer: str) -> Fork:
-    """The forced exit at `cut` whose target is the true answer; only what follows the brace is learnt."""
+    """The forced exit at `cut` whose target is the true answer; only the tokens after the brace are learnt."""
     tokens = encoder.ids(closing(answer))
     given = len(encoder.ids(EXIT))
     return Fork(cut=cut, tokens=tuple(tokens), weights=(0.0,) * given + (1.0,) * (len(tokens) - given))
@@ -72,8 +72,8 @@ def cuts(
 ) -> list[int]:
     """Where forks leave a trace: `count` paragraph ends, and in a quarter of the traces one arbitrary token.
 
-    A trace with a slip that was put there is left only where the slip is not standing: how often slips happen, and so
-    how sure an answer may be, is to be learnt from traces of the model's own.
+    In a trace with an invented slip, forks leave only at paragraph ends where no slip stands (not in `mistaken`): the
+    network must learn from its own traces how often slips happen, and so how sure an answer may be.
     """
     close = tokens.index(encoder.close, prompt) if encoder.close in tokens[prompt:] else len(tokens)
     ends = [place + 1 for place in range(prompt, close) if tokens[place] == encoder.blank_line]
@@ -109,7 +109,7 @@ def example(
 
 
 def pack(examples: Sequence[Example], *, rows: int, length: int, pad: int) -> Rows:
-    """Best-fit-decreasing packing into `rows` rows of `length`; what fits in none is left out."""
+    """Best-fit-decreasing packing into `rows` rows of `length`; examples that fit in no row are left out."""
     free = [length] * rows
     filled: list[list[Example]] = [[] for _ in range(rows)]
     for item in sorted(examples, key=lambda item: -item.slots):
@@ -145,7 +145,7 @@ def pack(examples: Sequence[Example], *, rows: int, length: int, pad: int) -> Ro
 
 
 def visible(trace: Any, branch: Any, positions: Any, cut: Any) -> Any:
-    """Who may attend to whom, bool [rows, length, length], for arrays or tensors [rows, length].
+    """The attention mask, bool [rows, length, length], for arrays or tensors [rows, length].
 
     A token sees its own branch up to itself, and the trace before the token at which its branch leaves it.
     """

@@ -11,7 +11,7 @@ from models.reasoner.network import Cache, Network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """What the network wrote after a prompt, the stop token included, and the probability of each token at T = 1."""
+    """The tokens that the network wrote after a prompt, stop token included, and each token's probability at T = 1."""
 
     tokens: tuple[int, ...]
     probabilities: tuple[float, ...]
@@ -27,7 +27,7 @@ def decode(
     temperatures: Sequence[float] | None = None,
     generator: torch.Generator | None = None,
 ) -> list[Rollout]:
-    """Continue every prompt up to `stop` or `limit` tokens; temperature 0 (the default) is greedy."""
+    """Continue every prompt up to `stop` or `limit` tokens; temperature 0 is greedy, `temperatures` None: all 0."""
     count, longest = len(prompts), max(map(len, prompts))
     padding = torch.tensor([longest - len(prompt) for prompt in prompts])
     tokens = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts])

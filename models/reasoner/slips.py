@@ -1,4 +1,4 @@
-"""Wrong results of steps done in the head: invented ones, and those that the model itself has made."""
+"""Slips, the wrong results of steps done in the head: invented ones, and those that the model itself made."""
 
 import re
 
@@ -12,7 +12,7 @@ _STEP = re.compile(r"Step (\d+): [^\n]* is (\d+)\.")
 
 
 def invented(problem: Problem, rng: np.random.Generator) -> dict[int, int]:
-    """A likely wrong result for one step of the problem, or nothing where the draw suits no step."""
+    """A likely wrong result for one step of the problem, by step index; empty if the draw gives no usable one."""
     index = int(rng.integers(len(problem.steps)))
     worked = work(problem.steps)[index]
     if not isinstance(worked.result, int):
@@ -25,7 +25,7 @@ def invented(problem: Problem, rng: np.random.Generator) -> dict[int, int]:
 
 
 def made(problem: Problem, thought: str) -> dict[int, int]:
-    """The first wrong result that a thought of the model's own puts down for a step done in the head, if any."""
+    """The first wrong result of a step done in the head in the model's thought, by step index; empty: none usable."""
     for number, result in _STEP.findall(thought):
         index, wrong = int(number) - 1, int(result)
         if not 0 <= index < len(problem.steps):

@@ -1,14 +1,14 @@
-"""What a worked problem consists of: steps that build on each other, and what they come to, slips included."""
+"""The steps of a problem, which build on each other, and their results, slips included."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-LARGEST = 99  # every number of a problem lies within 1 and this
+LARGEST = 99  # every number of a problem lies in 1…LARGEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """Stands for what an earlier step, counted from 0, came to."""
+    """Stands for the result of an earlier step, counted from 0."""
 
     step: int
 
@@ -18,9 +18,10 @@ Operand = int | Result
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calculation:
-    """`left sign right`, modulo `modulus` if there is one.
+    """`left sign right`, modulo `modulus`; None: no modulus.
 
-    `quote` is the part of the question that asks for it; `given` says what is known before, with {left} and {right}.
+    `quote` is the part of the question that asks for it; `given` is a template, with {left} and {right}, that states
+    the values known before it.
     """
 
     quote: str
@@ -33,7 +34,7 @@ class Calculation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The `wanted` ("largest" or "smallest") of `items` without what earlier steps have taken."""
+    """The `wanted` ("largest" or "smallest") of `items`, leaving out the results of the steps in `without`."""
 
     wanted: str
     items: tuple[int, ...]
@@ -48,7 +49,7 @@ class Comparison:
     given: str
     left: Operand
     right: int
-    greater: str  # the answer if it is
+    greater: str  # the answer if it is greater
     otherwise: str
 
 
@@ -57,7 +58,7 @@ Step = Calculation | Selection | Comparison
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worked:
-    """A step with its numbers: (left, right), or the items that are left; and what it is said to come to."""
+    """A step with its numbers, (left, right) or the remaining items, and its stated result, which may be a slip."""
 
     step: Step
     numbers: tuple[int, ...]
@@ -65,13 +66,13 @@ class Worked:
 
 
 class OutOfRange(ValueError):
-    """A wrong result leads on to numbers that no problem has."""
+    """A wrong result leads to a number outside 1…LARGEST."""
 
 
 def work(steps: Sequence[Step], slips: Mapping[int, int] | None = None) -> list[Worked]:
-    """Work steps one after the other; `slips` gives wrong results by step, which later steps then build on.
+    """Work steps one after the other; `slips` gives wrong results by step index, which later steps build on.
 
-    Raises OutOfRange where a number leaves 1 to 99.
+    `slips` None: no slips. Raises OutOfRange if a result lies outside 1…99.
     """
     worked: list[Worked] = []
     for index, step in enumerate(steps):
@@ -84,7 +85,7 @@ def work(steps: Sequence[Step], slips: Mapping[int, int] | None = None) -> list[
 
 
 def right_result(step: Step, numbers: Sequence[int]) -> int | str:
-    """What a step really comes to, given its numbers."""
+    """The correct result of a step, given its numbers."""
     if isinstance(step, Selection):
         return max(numbers) if step.wanted == "largest" else min(numbers)
     left, right = numbers
@@ -105,5 +106,5 @@ def _value(operand: Operand, before: Sequence[Worked]) -> int:
     if isinstance(operand, int):
         return operand
     value = before[operand.step].result
-    assert isinstance(value, int)  # only the last step of a problem comes to a word
+    assert isinstance(value, int)  # only the last step of a problem has a word as result
     return value

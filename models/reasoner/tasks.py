@@ -27,7 +27,7 @@ OPERATIONS: dict[str, dict[str, tuple[int, int]]] = {
 }
 """Smallest and largest number of operations of each family's splits, both included."""
 
-HELD_OUT_ONE_IN = 8  # share of all questions that training never sees
+HELD_OUT_ONE_IN = 8  # one question in this many is never seen in training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Problem:
 
     @property
     def operations(self) -> int:
-        """How difficult it is."""
+        """The number of operations: the problem's difficulty."""
         return len(self.steps)
 
 
@@ -58,7 +58,7 @@ def generate(
 ) -> Problem:
     """Draw one problem of a family from the training side, or from the held-out side when asked to.
 
-    `split` is "easy", "medium" or "hard"; without it each is equally likely.  Raises ValueError for unknown names.
+    `split` is "easy", "medium" or "hard"; None: each is equally likely.  Raises ValueError for unknown names.
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}: expected one of {', '.join(FAMILIES)}")
@@ -83,7 +83,7 @@ _BOXED = re.compile(r"\\boxed\s*\{\s*([^{}]*?)\s*\}")
 
 
 def extract(text: str) -> str | None:
-    """The content of the last `\\boxed{...}` after the thought, or None where there is none."""
+    """The content of the last `\\boxed{...}` after the thought; None: there is none."""
     found = _BOXED.findall(text.rsplit("</think>", 1)[-1])
     return found[-1] if found else None
 

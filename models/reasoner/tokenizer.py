@@ -16,7 +16,7 @@ THINK, CLOSE = "<think>", "</think>"
 VOCABULARY = 640  # a multiple of 32
 
 SPLIT_PATTERN = r"\n+|\*\*[A-Za-z ]+\*\*|\\[A-Za-z]+|[{}]| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}{}\\]+|\\| +(?=\S)|\s"
-"""What BPE may not merge across: newlines stand alone, digits are single, `\\boxed` and `{` are apart."""
+"""The pieces across which BPE must not merge: newlines stand alone, digits are single, `\\boxed` and `{` are apart."""
 
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
@@ -82,7 +82,7 @@ def build_tokenizer(*, seed: int, samples: int = 6000) -> "PreTrainedTokenizerFa
 
 
 class Encoder:
-    """Turns problems and traces into token ids, prompts by way of the tokenizer's own chat template."""
+    """Turns problems and traces into token ids; prompts use the tokenizer's own chat template."""
 
     _SENTINEL = "QUESTION"
 
@@ -96,7 +96,7 @@ class Encoder:
         self.brace = self.one("{")
 
     def _shell(self, tokenizer: "PreTrainedTokenizerFast", thinking: bool) -> tuple[str, str]:
-        """What the template puts before and after a question: rendered once, since rendering is slow."""
+        """The text that the template puts before and after a question; rendered once, since rendering is slow."""
         text = tokenizer.apply_chat_template(
             [{"role": "user", "content": self._SENTINEL}],
             tokenize=False,
@@ -107,7 +107,7 @@ class Encoder:
         return before, after
 
     def one(self, text: str) -> int:
-        """The id of a text that must be a single token."""
+        """The id of a text that is a single token. Raises ValueError if it is not."""
         ids = self.ids(text)
         if len(ids) != 1:
             raise ValueError(f"{text!r} is {len(ids)} tokens, expected 1")

@@ -1,8 +1,8 @@
-"""The chain of thought of a problem as text: steps in the head or on paper, the result, and checks that may mend it.
+"""The chain of thought of a problem as text: steps in the head or on paper, the result, and checks that may fix it.
 
-A small step is done in the head: the result at once, which a small model sometimes gets wrong.  Others are worked out.
-Every step done in the head is checked later on paper, from the words of the problem on; a check that finds another
-result says so, and what followed is worked again.
+A small step is done in the head: the thought states its result at once, which a small model sometimes gets wrong.  The
+others are worked out on paper.  Every step done in the head is checked later on paper, starting from the words of the
+problem; if the check finds another result, the thought says so and works the later steps again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,23 +15,23 @@ from models.reasoner.steps import Calculation, Comparison, Selection, Worked, wo
 from models.reasoner.tasks import Problem
 
 EXIT = "</think>\n\n**Final Answer**\n\\boxed{"
-"""What closes a thought: the natural ending and a forced exit share it token by token."""
+"""The text that closes a thought: the natural ending and a forced exit have the same tokens."""
 
 DIRECT = "**Final Answer**\n\\boxed{"
-"""What follows an empty thought, whose close is part of the prompt."""
+"""The text after an empty thought, whose closing marker is part of the prompt."""
 
 END = "<|im_end|>"
 
 CONCLUSION = "So the result is"
-"""How a thought first states its result; what follows is checking."""
+"""The words by which a thought first states its result; only checks follow."""
 
 
 class Part(Enum):
-    """What a stretch of text is to one who learns from it."""
+    """The role of a piece of text in training."""
 
     PLAIN = "plain"
     SLIP = "slip"  # a wrong result: not to be learnt
-    VERDICT = "verdict"  # whether a check agrees: a few tokens on which much depends
+    VERDICT = "verdict"  # the outcome of a check: a few tokens on which much depends
 
 
 Piece = tuple[str, Part]
@@ -43,7 +43,7 @@ class WrittenThought:
 
     paragraphs: tuple[tuple[Piece, ...], ...]
     answer: str
-    mistaken: frozenset[int] = frozenset()  # paragraphs at whose end a slip still stands
+    mistaken: frozenset[int] = frozenset()  # indices of paragraphs at whose end a slip is not yet corrected
 
     @property
     def texts(self) -> list[str]:
@@ -72,10 +72,10 @@ def closing(answer: str) -> str:
 
 
 def write(problem: Problem, rng: np.random.Generator, slips: Mapping[int, int] | None = None) -> WrittenThought:
-    """Write the thought of a problem; its form follows what is visible, plus noise.
+    """Write the thought of a problem; its form follows visible properties of the steps, plus noise.
 
     `slips` gives wrong results by step, counted from 0: such a step is done in the head, later steps build on it, and
-    its check mends it.  Raises OutOfRange where a slip leads to numbers that no problem has.
+    its check corrects it; None: no slips.  Raises OutOfRange if a slip leads to a number outside 1…99.
     """
     slips = dict(slips or {})
     return _Writer(problem=problem, rng=rng, slips=slips, believed=work(problem.steps, slips)).write()
@@ -84,12 +84,12 @@ def write(problem: Problem, rng: np.random.Generator, slips: Mapping[int, int] |
 _OPENERS = ("Okay.", "Let me think.", "Alright.")
 _HURRIED = ("Wait, let me check", "Hmm, let me check")
 _CHECKS = ("Wait, let me check", "Hmm, let me look again at", "Let me double-check", "Alternatively, I can redo")
-_NOISE = 0.08  # share of choices that do not follow what is visible
+_NOISE = 0.08  # share of choices that go against the visible properties
 
 
 @dataclass(slots=True, kw_only=True)
 class _Writer:
-    """A thought while it is written; `believed` is what each step comes to as far as the thought knows."""
+    """A thought while it is written; `believed` holds each step with the result that the thought assumes so far."""
 
     problem: Problem
     rng: np.random.Generator
@@ -97,7 +97,7 @@ class _Writer:
     believed: list[Worked]
     paragraphs: list[tuple[Piece, ...]] = field(default_factory=list)
     mistaken: set[int] = field(default_factory=set)
-    begun: int = 0  # steps, of which some may be slips
+    begun: int = 0  # number of steps written so far, slips included
 
     def write(self) -> WrittenThought:
         last = len(self.believed) - 1
@@ -127,7 +127,7 @@ class _Writer:
         return WrittenThought(paragraphs=tuple(self.paragraphs), answer=answer, mistaken=frozenset(self.mistaken))
 
     def _check_at_once(self, index: int) -> None:
-        """Look at a step again before going on."""
+        """Check a step before going on, and correct it if it is a slip."""
         check, verdict = self._check(index, self._pick(_HURRIED))
         mended = ""
         if index in self.slips:
@@ -136,12 +136,12 @@ class _Writer:
         self._add(check, verdict, (f"{mended}.\n\n", Part.PLAIN))
 
     def _confirm(self, index: int) -> None:
-        """A check after the result that finds the step right."""
+        """Add a check after the result that finds the step right."""
         check, verdict = self._check(index, self._pick(_CHECKS))
         self._add(check, verdict, (f". The result is still {self.believed[-1].result}.\n\n", Part.PLAIN))
 
     def _mend(self, index: int) -> None:
-        """A check after the result that finds the step wrong; all later ones are worked again, on paper."""
+        """Add a check after the result that finds the step wrong; all later steps are worked again, on paper."""
         check, verdict = self._check(index, self._pick(_CHECKS))
         self._correct(index)
         lines = [f", so step {index + 1} is {self.believed[index].result}"]
@@ -156,7 +156,7 @@ class _Writer:
                 self._add(rest)
 
     def _check(self, index: int, opener: str) -> tuple[Piece, Piece]:
-        """The step on paper from the words of the problem on, held against what was written before; the verdict."""
+        """A check, the step worked on paper from the problem's words and the result written before; and its verdict."""
         written = self.believed[index]
         truth = work(self.problem.steps, {i: s for i, s in self.slips.items() if i < index})[index]
         again = f"{_task(truth)}: {_on_paper(truth)}"
@@ -168,7 +168,7 @@ class _Writer:
         self.believed = work(self.problem.steps, self.slips)
 
     def _a_worked_step(self) -> int:
-        """What is checked where nothing was done in the head: the last step that is not a comparison."""
+        """The step to check if none was done in the head: the last step that is not a comparison."""
         steps = self.problem.steps
         return len(steps) - 2 if isinstance(steps[-1], Comparison) and len(steps) > 1 else len(steps) - 1
 
@@ -185,19 +185,19 @@ class _Writer:
 
 
 def _small(step: Worked) -> bool:
-    """Whether a step is done in the head: small right numbers, short lists."""
+    """Whether a step is small enough to do in the head: a small right operand, or a short list."""
     if isinstance(step.step, Calculation):
         return step.numbers[1] <= (4 if step.step.sign == "*" else 50)
     return isinstance(step.step, Selection) and len(step.numbers) <= 4
 
 
 def _suspicious(step: Worked) -> bool:
-    """Whether a result done in the head is looked at again at once: a round number."""
+    """Whether a result found in the head is checked at once: it is a multiple of 5."""
     return isinstance(step.result, int) and step.result % 5 == 0
 
 
 def _task(step: Worked) -> str:
-    """What is to be done, in the words of the problem, up to the place where the result or the working follows."""
+    """The task of a step in the problem's words, up to where the result or the working follows."""
     if isinstance(step.step, Selection):
         return f"the {step.step.wanted} of {', '.join(map(str, step.numbers))}"
     left, right = step.numbers
@@ -221,7 +221,7 @@ def _relation(step: Worked) -> str:
 
 
 def _scan(items: Sequence[int], wanted: str) -> str:
-    """Walk through the items in order and say the best so far after each."""
+    """Walk through the items in order and state the best so far after each."""
     best = items[0]
     words = [f"begin at {best}"]
     for item in items[1:]:

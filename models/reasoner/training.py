@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """Everything that decides the trained weights, on a given number of threads."""
+    """Every setting that determines the trained weights, on a given number of threads."""
 
     seed: int = 0
     rows: int = 10
     length: int = 640  # slots per row
     block: int = 8  # steps per generated block; checkpoints fall between blocks
     blocks: int = 560  # stage 1: written traces
-    restart: int = 280  # block of stage 1 from which the learning rate comes down anew, and slips are common
+    restart: int = 280  # block of stage 1 at which the learning rate restarts and slips become common
     verdicts: int = 380  # block of stage 1 from which the verdicts of checks weigh more
     restart_lr: float = 0.7  # learning rate there, relative to the peak
-    curriculum_blocks: int = 100  # until hard problems have their full share
+    curriculum_blocks: int = 100  # blocks until hard problems have their full share
     calibration_blocks: int = 32  # stage 2: own rollouts
     rollouts: int = 88  # per calibration block
     muon_lr: float = 0.012
@@ -68,7 +68,7 @@ class Progress:
 REFINEMENT = TrainingConfig(
     seed=1, blocks=160, restart=0, restart_lr=0.5, verdicts=0, curriculum_blocks=0, calibration_blocks=32
 )
-"""What a finished model is trained on with: no curriculum, one more descent of the learning rate."""
+"""Trains a finished model further: no curriculum, one more descent of the learning rate."""
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -82,9 +82,9 @@ def train(
 ) -> Path:
     """Train from `config.seed` and write the finished model to `out_dir`; continues where a killed run stopped.
 
-    `start` is the directory of a finished model of the same shape to train on, with its tokenizer; without it all is
-    made anew. Raises ValueError if `out_dir` holds the checkpoint of a different configuration, FileNotFoundError if
-    `start` holds no model.
+    `start` is the directory of a finished model, of the same shape and with its tokenizer, to train further; None:
+    weights and tokenizer are made anew. Raises ValueError if `out_dir` holds the checkpoint of a different
+    configuration or the model of `start` has another shape, FileNotFoundError if `start` holds no model.
     """
     out = Path(out_dir)
     run = _Run(config)
@@ -114,7 +114,7 @@ def train(
 
 
 def _block(run: "_Run", encoder: Encoder) -> list[Rows]:
-    """The next block of rows; drawn from (seed, block number), so a resumed run sees the same."""
+    """The next block of rows, drawn from (seed, block number), so that a resumed run sees the same rows."""
     config, number = run.config, run.done
     rng = np.random.default_rng([config.seed, 1, number])
     slots = int(FILL * config.block * config.rows * config.length)
@@ -152,7 +152,7 @@ class _Run:
         self.loss: Callable[..., Tensor] = torch.compile(self._loss, dynamic=False) if config.compile else self._loss
 
     def start_from(self, directory: Path) -> "PreTrainedTokenizerFast":
-        """Take over the weights of a finished model; returns its tokenizer."""
+        """Load the weights of a finished model; returns its tokenizer. Raises as `train` says for `start`."""
         from safetensors.torch import load_file
         from transformers import PreTrainedTokenizerFast
 
@@ -212,7 +212,7 @@ class _Run:
         part.replace(path)
 
     def restore(self, path: Path) -> None:
-        """Continue from a checkpoint if there is one."""
+        """Continue from a checkpoint if there is one. Raises ValueError if it is of another configuration."""
         if not path.is_file():
             return
         state = torch.load(path, weights_only=True)
@@ -229,7 +229,8 @@ class _Run:
 def learning_rate(step: int, config: TrainingConfig) -> float:
     """The learning rate at a step, relative to its peak.
 
-    Stage 1: up, level, down to 0 at the restart, down once more from there. Stage 2: down.
+    Stage 1: up, constant, down to 0 at the restart, then down again from `restart_lr`. Stage 2: down from
+    `calibration_lr`.
     """
     restart, first = config.restart * config.block, config.blocks * config.block
     if step >= first:

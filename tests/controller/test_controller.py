@@ -3,93 +3,23 @@
 from __future__ import annotations
 
 import math
-import os
-import resource
 import threading
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.controller import Controller
-from controller.decision_log import DecisionLog
-from controller.planning.plan import Plan, Solver, SolveRequest
+from controller.planning.plan import Plan, SolveRequest
 from controller.planning.planner import Planner
-from controller.replay import read_decisions, replay
 from controller.settings import ControllerSettings, SettingsFile
 from controller.solver_thread import SolverThread
-from controller.status import ControllerStatus, DecisionSource
+from controller.status import DecisionSource
 from models.files.strict_yaml import ConfigError
-from tests.support.analysis_profile import CLASSES, made_profile
-
-PROFILE = made_profile(certified_to=5)  # 0.5 and 0.65 are not certified
-QUALITY = PROFILE.tables()
-PLANNER = Planner(QUALITY, clock=time.perf_counter)  # compiled once for all tests
-FULL_RATE = PROFILE.plant_model().capacity / float(
-    np.mean(np.array(PROFILE.tokens)[:, 0, 0])
-)  # requests/s of full thoughts
-
-
-class AtOnce:
-    """A solver that solves while it is asked."""
-
-    def __init__(self, solve: Callable[[SolveRequest], Plan] = PLANNER) -> None:
-        self._solve = solve
-        self._answer: Plan | Exception | None = None
-        self.situations: list[SolveRequest] = []
-
-    def ask(self, situation: SolveRequest) -> None:
-        self.situations.append(situation)
-        try:
-            self._answer = self._solve(situation)
-        except Exception as error:
-            self._answer = error
-
-    def answer(self) -> Plan | Exception | None:
-        answer, self._answer = self._answer, None
-        return answer
-
-
-class Driven:
-    """A controller, and the traffic that it sees."""
-
-    def __init__(self, solver: Solver | None = None, file: Path | None = None, **options: Any) -> None:
-        self.controller = Controller(
-            PROFILE, settings=SettingsFile(file, len(CLASSES)), solver=solver or AtOnce(), **options
-        )
-        self.rng = np.random.default_rng(0)
-        self.now = 1000.0
-
-    @property
-    def status(self) -> ControllerStatus:
-        return self.controller.status
-
-    def tick(self, in_system: int, seconds: float = 0.5) -> None:
-        self.now += seconds
-        self.controller.tick(self.now, in_system)
-        self.check()
-
-    def run(self, seconds: float, *, rate: float, in_system: int, classes: tuple[str, ...] = CLASSES) -> None:
-        for _ in range(round(seconds / 0.5)):
-            for _ in range(int(self.rng.poisson(rate * 0.5))):
-                name = str(self.rng.choice(classes))
-                self.controller.arrived(name)
-                self.controller.finished(name, int(self.rng.integers(50, 400)))
-            if in_system:
-                batch = min(in_system, 16)
-                self.controller.stepped(batch, 200.0, 0.004 + 3.4e-4 * batch)
-            self.tick(in_system)
-
-    def check(self) -> None:
-        for name in (*CLASSES, None):
-            limits = self.controller.limits(name)
-            assert (limits.threshold, limits.budget) in self.controller.certified
-        assert math.isfinite(self.status.estimate.rate)
+from tests.support.analysis_profile import CLASSES
+from tests.support.driven_controller import FULL_RATE, PLANNER, QUALITY, AtOnce, Driven
 
 
 def test_the_unsolved_beginning_is_served_by_bisection_and_then_by_the_map() -> None:
@@ -185,7 +115,7 @@ def test_measurements_that_are_not_numbers_are_counted_and_change_nothing_else()
 def test_prices_that_are_not_numbers_are_a_failed_solve() -> None:
     def solve(situation: SolveRequest) -> Plan:
         plan = PLANNER(situation)
-        return Plan(situation=situation, prices=(math.nan,) * 4, decision=plan.decision, solve_s=plan.solve_s)
+        return Plan(request=situation, prices=(math.nan,) * 4, decision=plan.decision, solve_s=plan.solve_s)
 
     driven = Driven(AtOnce(solve))
     driven.run(5.0, rate=1.0, in_system=3)
@@ -399,98 +329,3 @@ def test_the_latest_situation_wins_on_the_solver_s_thread() -> None:
         time.sleep(0.01)
     solver.stop()
     assert solved == [asked.situations[0].number, asked.situations[2].number]
-
-
-def test_recorded_decisions_replay_to_the_same(tmp_path: Path) -> None:
-    log = DecisionLog(tmp_path / "decisions.jsonl")
-    driven = Driven(sink=log)
-    driven.run(15.0, rate=0.3 * FULL_RATE, in_system=2)
-    driven.run(15.0, rate=3 * FULL_RATE, in_system=70)
-    driven.run(15.0, rate=0.3 * FULL_RATE, in_system=4)
-    log.close()
-    assert log.complaint() is None
-    found = replay(PROFILE, read_decisions(log.path))
-    assert found.same, found
-    assert found.decisions >= 88
-    assert found.solves >= 5
-
-
-def test_a_decision_that_was_tampered_with_is_found(tmp_path: Path) -> None:
-    log = DecisionLog(tmp_path / "decisions.jsonl")
-    driven = Driven(sink=log)
-    driven.run(5.0, rate=1.0, in_system=2)
-    log.close()
-    decisions = list(read_decisions(log.path))
-    decisions[3]["held"]["points"] = [7, 7, 7]
-    decisions[4]["price"] *= 1.01
-    found = replay(PROFILE, iter(decisions))
-    assert 3 in found.differing
-    assert found.price_error == pytest.approx(0.0099, abs=1e-3)
-
-
-def test_log_files_are_bounded_in_size_and_number(tmp_path: Path) -> None:
-    log = DecisionLog(tmp_path / "decisions.jsonl", max_bytes=1000, keep=2)
-    for number in range(100):
-        log({"number": number, "text": "x" * 80})
-    log.close()
-    files = sorted(tmp_path.iterdir())
-    assert [file.name for file in files] == ["decisions.jsonl", "decisions.jsonl.1", "decisions.jsonl.2"]
-    assert all(file.stat().st_size <= 1000 for file in files)
-    numbers = [said["number"] for said in read_decisions(log.path)]
-    assert numbers == list(range(numbers[0], 100))
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full here")
-def test_a_full_disk_is_reported_and_deciding_goes_on() -> None:
-    _goes_on(DecisionLog(Path("/dev/full")), "No space left on device")
-
-
-def test_a_log_that_cannot_be_written_is_reported_and_deciding_goes_on(tmp_path: Path) -> None:
-    _goes_on(DecisionLog(tmp_path / "nowhere" / "decisions.jsonl"), "No such file")
-
-
-def _goes_on(log: DecisionLog, why: str) -> None:
-    driven = Driven(sink=log, complaints=log.complaint)
-    driven.run(5.0, rate=1.0, in_system=2)
-    log.close()
-    driven.tick(2)
-    assert driven.status.source is DecisionSource.POLICY_MAP
-    assert any(why in problem and "are lost" in problem for problem in driven.status.problems)
-
-
-def test_a_decision_that_a_full_disk_has_cut_off_is_taken_back(tmp_path: Path) -> None:
-    log = DecisionLog(tmp_path / "decisions.jsonl")
-    log({"number": 0})
-    log.close()
-    log = DecisionLog(log.path)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (log.path.stat().st_size + 7, limits[1]))  # half a line more
-    try:
-        log({"number": 1})
-        deadline = time.monotonic() + 10.0
-        while log.complaint() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "1 decisions are lost" in str(log.complaint())
-    log({"number": 2})
-    log.close()
-    assert [said["number"] for said in read_decisions(log.path)] == [0, 2]
-
-
-def test_a_last_line_that_was_cut_off_is_left_out_and_any_other_is_an_error(tmp_path: Path) -> None:
-    file = tmp_path / "decisions.jsonl"
-    file.write_text('{"a": 1}\n{"a": 2')
-    assert list(read_decisions(file)) == [{"a": 1}]
-    file.write_text('{"a": 1\n{"a": 2}\n')
-    with pytest.raises(ValueError, match=r"decisions\.jsonl:1"):
-        list(read_decisions(file))
-
-
-def test_a_sink_s_decisions_are_plain_json() -> None:
-    import json
-
-    told: list[Mapping[str, Any]] = []
-    driven = Driven(sink=told.append)
-    driven.run(3.0, rate=1.0, in_system=2)
-    assert all(json.loads(json.dumps(one, allow_nan=False)) for one in told)

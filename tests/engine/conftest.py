@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from engine.base import Engine, ProbeSpec
-from engine.simulated.engine import SimulatedEngine
-from engine.simulated.machine import Machine, VirtualClock
-from engine.simulated.model import Course, TrialAnswer
-from models.profile.plant import StepTime
-from tests.support.tiny_models import VOCABULARY, Oracle, save_model
+from tests.support.engines import EngineUnderTest, engine_under_test
+from tests.support.tiny_models import Oracle, save_model
 
 ON_GPU = "LASER_GPU" in os.environ
 """On a GPU its own tests alone are run: where CUDA's stand-in is imported the real extension cannot be."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineUnderTest:
-    """One engine on one model: how to open a fresh instance of given sizes, and what is true of its model."""
-
-    open: Callable[[int, int, int], Engine]  # cells, max_batch, prefill_chunk
-    oracle: Oracle
-    vocabulary: int = VOCABULARY
-    # of a probe, by its suffix's tokens and its steps: here the suffix at once, then the answer token by token
-    rows_after: Callable[[int, int], int] = lambda suffix, steps: suffix + steps - 1
-    batch_invariant: bool = True  # whether a row's logits are the same to the last bit whatever is beside it
-    draws: bool = True  # whether it samples at temperatures above 0
-
-    def must_draw(self) -> None:
-        """Skip a test of sampling where there is none."""
-        if not self.draws:
-            pytest.skip("a simulated model says one thing only")
 
 
 @pytest.fixture(scope="session")
@@ -92,134 +69,3 @@ def one(
 def exact(model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]) -> EngineUnderTest:
     """The engine whose cells and prefill chunks are single tokens, for what is counted in tokens."""
     return engine_under_test("torch-bare-qwen2", model_directory, oracle_of)
-
-
-def engine_under_test(
-    name: str, model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
-) -> EngineUnderTest:
-    match name.split("-"):
-        case "torch", runner, architecture:
-            return torch_engine(runner, architecture, model_directory, oracle_of)
-        case "exllama", way:
-            return exllama_engine(way)
-        case ["simulated"]:
-            return simulated_engine(oracle_of("qwen2"))
-        case "gpu", way:
-            return gpu_engine(way)
-        case _:
-            raise ValueError(f"no engine is called {name}")
-
-
-def exllama_engine(way: str) -> EngineUnderTest:
-    """The ExLlamaV2 engine over a model of digests, with pages of 8 tokens, so that page ends are everywhere."""
-    from engine.exllama.config import ProbeWay
-    from tests.support.exllama_stub import open_exllama
-    from tests.support.history_model import HistoryOracle
-
-    def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
-        return open_exllama(
-            cells=cells, max_batch=max_batch, prefill_chunk=prefill_chunk, lease_pages=2, way=ProbeWay(way), page=8
-        )
-
-    return EngineUnderTest(open=open_, oracle=HistoryOracle(), rows_after=rows_of(way))
-
-
-def rows_of(way: str) -> Callable[[int, int], int]:
-    """What a probe of the ExLlamaV2 engine has cost, by its suffix's tokens and its steps."""
-    from engine.exllama.config import ProbeWay
-
-    def rows_after(suffix: int, steps: int) -> int:
-        match ProbeWay(way):
-            case ProbeWay.RIDING:
-                return steps  # the newest token again, then the suffix, token by token
-            case ProbeWay.BATCHED:
-                return suffix + steps  # the newest token again with the suffix
-            case _:
-                return suffix + steps - 1
-
-    return rows_after
-
-
-def gpu_engine(way: str) -> EngineUnderTest:
-    """The ExLlamaV2 engine on the bundled model, on a GPU: pages of 256 tokens, so 32 times the cells."""
-    from engine.exllama.config import ExLlamaConfig, ProbeWay
-    from engine.exllama.load import load_exllama
-    from models.reasoner import bundled_model
-
-    class HalfPrecision(Oracle):
-        TIE = 0.1
-        LOG_PROB = 0.05
-        FOUND_BY_CONTENT = True
-
-    directory = bundled_model()
-
-    def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
-        from engine.exllama.engine import ExLlamaEngine
-
-        config = ExLlamaConfig(cells=32 * cells, max_batch=max_batch, prefill_chunk=prefill_chunk, way=ProbeWay(way))
-        return ExLlamaEngine(load_exllama(directory, config), config)
-
-    return EngineUnderTest(open=open_, oracle=HalfPrecision(directory), rows_after=rows_of(way), batch_invariant=False)
-
-
-def torch_engine(
-    runner: str, architecture: str, model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
-) -> EngineUnderTest:
-    from engine.torch.config import Runner
-    from engine.torch.engine import TorchEngine, TorchEngineConfig
-    from engine.torch.load import load_model
-
-    model = load_model(model_directory(architecture), Runner(runner))
-
-    def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
-        return TorchEngine(model, TorchEngineConfig(cells=cells, max_batch=max_batch, prefill_chunk=prefill_chunk))
-
-    return EngineUnderTest(open=open_, oracle=oracle_of(architecture))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OracleModel:
-    """A simulated model that says what the oracle says, looked at after every token."""
-
-    oracle: Oracle
-    max_tokens: int = 512
-    vocabulary: int = VOCABULARY
-
-    def follow(
-        self, prompt: tuple[int, ...], said: Sequence[int], *, stops: frozenset[int], armed: bool, most: int
-    ) -> Course:
-        if most == 0:
-            return Course(tokens=())
-        tokens = self.oracle.generate(
-            (*prompt, *said),
-            most,
-            stops=stops if armed else frozenset(),
-            barred=frozenset() if armed else stops,
-        )
-        return Course(tokens=tuple(tokens), looks=tuple(range(1, most + 1)), until_armed=not armed)
-
-    def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> TrialAnswer:
-        context = (*prompt, *said, *spec.suffix)
-        answer = self.oracle.generate(context, spec.max_answer_tokens, stops=spec.answer_stops)
-        terminator = answer[-1] if answer[-1] in spec.answer_stops else None
-        if terminator is not None:
-            answer = answer[:-1]
-        return TrialAnswer(
-            answer=tuple(answer),
-            log_probs=tuple(self.oracle.log_probs(context, answer).tolist()),
-            terminator=terminator,
-            gap=None if spec.watched is None else self.oracle.gap(context, spec.watched),
-        )
-
-
-def simulated_engine(oracle: Oracle) -> EngineUnderTest:
-    def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
-        machine = Machine(
-            step_time=StepTime(a=0.01, c=0.001, g=1e-6),
-            max_batch=max_batch,
-            cells=cells,
-            prefill_chunk=prefill_chunk,
-        )
-        return SimulatedEngine(OracleModel(oracle=oracle), machine, VirtualClock())
-
-    return EngineUnderTest(open=open_, oracle=oracle, draws=False)

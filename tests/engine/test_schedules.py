@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from tests.engine.conftest import EngineUnderTest
 from tests.support.engine_requests import search
+from tests.support.engines import EngineUnderTest
 from tests.support.schedules import Operation, Schedule, schedules
 
 

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from laser.server.config import PolicyName, ServeConfig
-from tests.support.live_server import LiveServer, running, save_confident_model, save_random_model
+from tests.support.live_server import (
+    ENDLESS_CELLS,
+    LiveServer,
+    running,
+    save_confident_model,
+    save_endless_model,
+    save_random_model,
+)
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +50,20 @@ def confident(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 
 @pytest.fixture(scope="session")
-def narrow(random_model: Path) -> Iterator[LiveServer]:
-    """A server that decodes one sequence at a time, with thoughts that hardly ever end; its streams ping often."""
-    config = ServeConfig(model=random_model, name="narrow", max_batch=1, early_exit=False, loop_detection=False)
+def endless_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_endless_model(tmp_path_factory.mktemp("endless-model"))
+
+
+@pytest.fixture(scope="session")
+def narrow(endless_model: Path) -> Iterator[LiveServer]:
+    """A server that decodes one sequence at a time, with thoughts that nothing but a request ends; it pings often."""
+    config = ServeConfig(
+        model=endless_model,
+        name="narrow",
+        max_batch=1,
+        cells=ENDLESS_CELLS,
+        early_exit=False,
+        loop_detection=False,
+    )
     with running(config, ping_s=0.05) as live:
         yield live

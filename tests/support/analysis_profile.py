@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from controller.planning.objective import Objective
 from models.profile.certificate import certify
 from models.profile.plant import StepTime
 from models.profile.profile import MeasuredPlant, Profile
@@ -14,6 +15,12 @@ from tests.support.model_profile import PROFILE
 THRESHOLDS = (None, 0.97, 0.95, 0.9, 0.8, 0.65, 0.5)
 BUDGETS = (None, 400, 250, 160, 90)
 CLASSES = ("easy", "medium", "hard")
+PLAIN = Objective(order_penalty=0.0)
+
+
+def still() -> float:
+    """A clock that stands."""
+    return 0.0
 
 
 def made_profile(*, certified_to: int = len(THRESHOLDS)) -> Profile:

@@ -24,7 +24,9 @@ from laser.server.deployment import Deployment, deploy
 from laser.server.service import Service
 from tests.support.tiny_models import save_chain
 
-WAIT_S = 20.0
+WAIT_S = 60.0  # the longest that a test waits for what must come; it never waits for time to pass
+ENDLESS = 60_000  # tokens of a reply that a test ends itself: an `endless` model takes minutes over them
+ENDLESS_CELLS = 1 << 18  # for four of them
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def save_random_model(directory: Path, **changes: Any) -> Path:
     return directory
 
 
-def save_confident_model(directory: Path) -> Path:
+def save_confident_model(directory: Path, positions: int | None = None) -> Path:
     """A Markov chain that thinks ` the ⏎⏎ the ⏎⏎ …` without end, and when asked answers 7 with confidence 0.97."""
     from models.reasoner.tokenizer import build_tokenizer
 
@@ -150,4 +152,9 @@ def save_confident_model(directory: Path) -> Path:
         one("7"): {one("}"): 0.98},
         one("}"): {end: 0.95},
     }
-    return save_chain(directory, len(tokenizer), chain, eager=the)
+    return save_chain(directory, len(tokenizer), chain, eager=the, positions=positions)
+
+
+def save_endless_model(directory: Path) -> Path:
+    """The same, with room for replies of `ENDLESS` tokens: unprobed, its thought ends only when somebody ends it."""
+    return save_confident_model(directory, positions=ENDLESS_CELLS)

@@ -214,12 +214,18 @@ def save_tokenizer(directory: Path) -> Path:
 
 
 def save_chain(
-    directory: Path, vocabulary: int, chain: Mapping[int, Mapping[int, float]], *, eager: int | None = None
+    directory: Path,
+    vocabulary: int,
+    chain: Mapping[int, Mapping[int, float]],
+    *,
+    eager: int | None = None,
+    positions: int | None = None,
 ) -> Path:
     """A real Qwen2 model that is a known Markov chain: `chain[a][b]` is the probability that token b follows a.
 
     Embeddings are one-hot, attention and MLP write nothing, and the output layer holds log P, so every probability is
-    known in advance. Rows left out are uniform, but for `eager`: then that token has probability 0.9.
+    known in advance. Rows left out are uniform, but for `eager`: then that token has probability 0.9. A sequence may
+    have `positions` tokens; None: as many as the other small models.
     """
     import transformers
 
@@ -229,6 +235,8 @@ def save_chain(
         tie_word_embeddings=False,
         rms_norm_eps=0.0,
     )
+    if positions is not None:
+        config.max_position_embeddings = positions
     if (hidden // 4) % 2:
         raise ValueError(f"vocabulary is {vocabulary}, needs an even head size")
     table = torch.full((vocabulary, vocabulary), 1.0 / vocabulary)

@@ -1,1 +1,1 @@
-"""An analysis drawn: one PNG file for each question, its answer in the title."""
+"""Figures of an analysis: one PNG file for each question, with the answer in its title."""

@@ -1,4 +1,4 @@
-"""What all figures share: how they are made and saved, colours, and axes that read the same everywhere."""
+"""Helpers that all figures share: creating and saving a figure, colours, and uniform axes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLUE, ORANGE, GREEN, RED, DARK, MUTED = "#1f5fa8", "#d9722e", "#3b8f5a", "#b3312
 
 
 def canvas(title: str, width: float, height: float) -> Figure:
-    """An empty figure, inches."""
+    """Returns an empty figure; width and height in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=14, fontweight="bold")
@@ -25,18 +25,18 @@ def canvas(title: str, width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write it whole or not at all."""
+    """Writes the figure as a PNG file, whole or not at all."""
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=110)
 
 
 def class_colours(count: int) -> list[tuple[float, float, float, float]]:
-    """One colour for each class, from light for the easiest to dark for the hardest."""
+    """Returns one colour for each class, from light for the easiest to dark for the hardest."""
     return [colormaps["viridis_r"](0.2 + 0.75 * number / max(1, count - 1)) for number in range(count)]
 
 
 def percent(axes: Axes, *, x: bool = False) -> None:
-    """Ticks of an axis in percent, with as many digits as they need to differ."""
+    """Formats the ticks of the y axis (`x`: of the x axis) in percent, with enough digits to differ."""
     axis = axes.xaxis if x else axes.yaxis
 
     def told(value: float, _: int | None) -> str:
@@ -48,7 +48,7 @@ def percent(axes: Axes, *, x: bool = False) -> None:
 
 
 def roomy(axes: Axes, values: Iterable[float], least: float) -> None:
-    """Let the y axis span the values with some room, and at least so much: noise must not fill a panel."""
+    """Makes the y axis span the values with some room, at least `least` in all: noise must not fill a panel."""
     found = list(values)
     low, high = min(found), max(found)
     missing = max(0.0, least - (high - low)) / 2.0
@@ -57,7 +57,7 @@ def roomy(axes: Axes, values: Iterable[float], least: float) -> None:
 
 
 def upright(axes: Axes, x: float, text: str, *, colour: str = MUTED, top: bool = True) -> None:
-    """A vertical line with its name along it."""
+    """Draws a vertical line at `x` with `text` along it."""
     axes.axvline(x, color=colour, linewidth=1.2, linestyle=":", zorder=1)
     axes.annotate(
         text,

@@ -1,4 +1,4 @@
-"""Model checks, and what wrong beliefs cost."""
+"""Figures of the model checks and of the cost of wrong beliefs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from experiments.analysis.situation import Situation
 
 
 def draw_checks(path: Path, one: Situation, found: Checks) -> None:
-    """The plant against a simulation, its tangents, and three ways to decide."""
+    """Draws the plant against a simulation, its tangents, and the gains over two other solvers."""
     worst = max(abs(point.error) for point in found.simulated)
     figure = canvas(f"Can the models be believed? Off by {worst:.1%} at worst against a simulation", 15, 5.2)
     plant, lines, values = figure.subplots(1, 3)
@@ -75,7 +75,7 @@ def _gaps(axes: Axes, found: Checks) -> None:
 
 
 def draw_tornado(path: Path, found: Sequence[Misspecification]) -> None:
-    """For each regime, what every wrong belief does to latency and to accuracy."""
+    """Draws, for each regime, how every wrong belief changes latency and accuracy."""
     figure = canvas("What do wrong beliefs cost, until they are corrected?", 14, 4.4 * len(found))
     panels = figure.subplots(len(found), 2, squeeze=False, sharey="row")
     for row, one in zip(panels, found, strict=True):

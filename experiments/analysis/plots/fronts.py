@@ -1,4 +1,4 @@
-"""Pareto fronts, with the fixed points marked."""
+"""Figure of the Pareto fronts, with the fixed points marked."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ STYLES = {
     "joint": ("threshold and budget for each class", ORANGE, "-", 1.8),
 }
 MARKERS = {"full thought": ("*", DARK, 15), "fixed 0.90": ("v", GREEN, 9), "fixed 0.95": ("D", RED, 8)}
-GAIN = 0.99  # less than a hundredth is no gain worth a title
-POINT = 0.01
+GAIN = 0.99  # a title claims a gain only if at most this share of the tokens or seconds remains
+POINT = 0.01  # of accuracy
 ONLY = "Nothing but the full thought is in use"
-OTHER = ("^", BLUE, 9)  # any other fixed point
+OTHER = ("^", BLUE, 9)  # marker of any other fixed point
 
 
 def draw_fronts(path: Path, one: Situation, found: Fronts) -> None:
-    """Accuracy against tokens, and against mean latency at up to three of the rates."""
+    """Draws accuracy against tokens, and against mean latency at up to three of the rates."""
     figure = canvas("What does accuracy cost, in tokens and in waiting?", 13, 9.5)
     panels = figure.subplots(2, 2).ravel()
     _tokens(panels[0], found)

@@ -1,4 +1,4 @@
-"""Every figure of an analysis, by the name of its file."""
+"""Draws every figure of an analysis into its file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from experiments.analysis.situation import Situation
 
 
 def draw(directory: Path, one: Situation, found: Analysis) -> list[Path]:
-    """Draw them all into a directory."""
+    """Draws all figures into a directory and returns their paths."""
     names = ["fronts", "policy_map", "policy_cuts", "prices", "capacity", "checks", "wrong_beliefs"]
     files = [directory / f"{name}.png" for name in names]
     draw_fronts(files[0], one, found.fronts)

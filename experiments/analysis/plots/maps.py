@@ -1,4 +1,4 @@
-"""The policy map: heat maps over the arrival rate and the number in the system, and cuts through them."""
+"""Figures of the policy map: heat maps over arrival rate and requests in the system, and cuts through them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from experiments.analysis.plots.canvas import canvas, class_colours, save
 from experiments.analysis.policy_table import PolicyTable
 from experiments.analysis.situation import Situation
 
-NEVER, UNBOUND = "never", "none"  # closed early; a budget
-LABELLED = 9  # levels beyond which not every one is named
+NEVER, UNBOUND = "never", "none"  # labels of no threshold and of no budget
+LABELLED = 9  # at most this many levels are labelled
 
 
 def draw_maps(path: Path, one: Situation, found: Mapped) -> None:
-    """Thresholds above, budgets below, a column for each class."""
+    """Draws heat maps: thresholds above, budgets below, a column for each class."""
     table = found.table
     figure = canvas(f"Which limits hold when? {_story(table)}", 4.6 * len(table.classes) + 1.5, 8.5)
     panels = figure.subplots(2, len(table.classes), squeeze=False, sharex=True, sharey=True)
@@ -61,7 +61,7 @@ def _story(table: PolicyTable) -> str:
 
 
 def _levels(values: tuple[tuple[tuple[Any, ...], ...], ...]) -> list[Any]:
-    """The different values, laxest first; None, which bounds nothing, last."""
+    """Returns the distinct values, laxest threshold or shortest budget first; None (no limit) is last."""
     found = {value for at in values for columns in at for value in columns}
     return sorted(found - {None}) + ([None] if None in found else [])
 
@@ -72,7 +72,7 @@ def _edges(rates: Sequence[float]) -> np.ndarray[Any, Any]:
 
 
 def draw_cuts(path: Path, one: Situation, found: Mapped) -> None:
-    """Thresholds and budgets against the number in the system, and against the rate."""
+    """Draws thresholds and budgets against the number of requests in the system, and against the rate."""
     table = found.table
     place = min(int(np.searchsorted(table.rates, one.rates[-1])), len(table.rates) - 1)
     busy = min(one.plant.max_batch, table.rows)
@@ -107,5 +107,5 @@ def draw_cuts(path: Path, one: Situation, found: Mapped) -> None:
 
 
 def _stairs(axes: Axes, x: Sequence[float], y: Sequence[int], shift: float, colour: Any, label: str) -> None:
-    """Levels as steps, each class a little higher than the one before, so that equal ones stay visible."""
+    """Draws levels as steps, each class shifted up a little, so that equal levels stay visible."""
     axes.step(x, np.array(y) + shift, where="mid", color=colour, linewidth=2.6, label=label)

@@ -1,4 +1,4 @@
-"""A log of decisions, drawn."""
+"""Figure of a decision log's replay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLICY_COLOURS = (ORANGE, DARK, MUTED, BLUE, GREEN)
 
 
 def draw_replay(path: Path, one: Situation, found: LogReplay) -> None:
-    """What was decided when, how fast, and what other policies would have given."""
+    """Draws the decisions over time, their solve times, and the results that other policies would have had."""
     figure = canvas(f"How did the controller do? {_story(found)}", 13, 9.5)
     panels = figure.subplots(2, 2)
     minutes = [(entry.time_s - found.entries[0].time_s) / 60.0 for entry in found.entries]

@@ -1,4 +1,4 @@
-"""Shadow prices, and what the machine bears, against the arrival rate."""
+"""Figures of shadow prices and of capacity, against the arrival rate."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from experiments.analysis.plots.canvas import (
 from experiments.analysis.situation import Situation
 from experiments.analysis.sweep import SURGE_S, RateSweep
 
-NOTHING = 1e-5  # prices below are what an interior point leaves of 0
+NOTHING = 1e-5  # smaller prices are drawn as 0: they are residues of the interior-point solver
 
 
 def draw_prices(path: Path, one: Situation, found: RateSweep, bears: Capacity) -> None:
-    """What one unit of each constraint is worth."""
+    """Draws the price of one unit of each constraint."""
     figure = canvas("What is scarce, and what is it worth?", 13, 9.5)
     panels = figure.subplots(2, 2)
     rates = [step.rate for step in found.steps]
@@ -116,14 +116,14 @@ def _by_class(
 
 
 def draw_capacity(path: Path, one: Situation, found: Capacity, decided: RateSweep) -> None:
-    """The largest rate for each loss of accuracy, and what happens beyond."""
+    """Draws the largest rate for each loss of accuracy, and the decisions over all rates."""
     gain = found.sheds_from / found.full_thought_rate
     told = f"{gain:.2g} times what full thought could" if gain > 1.05 else "What full thought could"
     figure = canvas(f"How much can the machine bear? {told}", 13, 5.8)
     left, right = figure.subplots(1, 2)
     rates, losses = [limit.rate for limit in found.bearable], [limit.loss for limit in found.bearable]
-    far = sum(rate <= found.sheds_from for rate in rates)  # beyond, shedding is better
-    far = max(1, min(far, rates.index(max(rates)) + 1))  # and beyond that, nothing more is won
+    far = sum(rate <= found.sheds_from for rate in rates)  # beyond these points shedding is better
+    far = max(1, min(far, rates.index(max(rates)) + 1))  # and after the largest rate nothing more is gained
     left.plot(rates[:far], losses[:far], color=ORANGE, marker="o", linewidth=2.2)
     left.set(title="The largest rate for each loss of accuracy, nobody turned away")
     left.set(xlabel="arrival rate, requests/s", ylabel="most accuracy that any class loses")

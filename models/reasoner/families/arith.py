@@ -1,4 +1,4 @@
-"""A chain of operations of which the last two digits count."""
+"""Arithmetic problems: a chain of operations modulo 100."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _HAVE = "I have {left}"
 
 
 def draw(rng: np.random.Generator, operations: int) -> Draft:
-    """A problem of so many operations; the last may be a comparison."""
+    """Draw a problem of `operations` operations; the last may be a comparison."""
     start = value = int(rng.integers(5, MODULUS))
     compared = rng.random() < COMPARED
     chain: list[Calculation] = []

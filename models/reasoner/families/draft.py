@@ -1,4 +1,4 @@
-"""What every family draws, and the draws that they share."""
+"""The draft that every family draws, and the random draws that the families share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 from models.reasoner.steps import LARGEST, Step
 
-COMPARED = 0.3  # share of arith and words that end in a comparison: an answer that can be guessed
+COMPARED = 0.3  # share of arith and words problems that end in a comparison: a guessable answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +29,11 @@ def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
 
 
 def comparable(value: int) -> bool:
-    """Whether there is room on both sides of a value for what it is compared with."""
+    """Whether `value` leaves room on both sides for a bound to compare it with."""
     return 4 <= value <= LARGEST - 3
 
 
 def bound(rng: np.random.Generator, value: int) -> int:
-    """What a comparable value is compared with; as far to either side, so that the bound alone says little."""
+    """The number to compare `value` with; it lies equally far on either side, so that it alone reveals little."""
     room = min(30, value - 1, LARGEST - value)
     return value + int(rng.integers(1, room + 1)) * pick(rng, (-1, 1))

@@ -10,7 +10,7 @@ _COUNT = {2: "two", 3: "three"}
 
 
 def draw(rng: np.random.Generator, operations: int) -> Draft:
-    """A list problem of so many operations: each selection is one, each sum or difference is one."""
+    """Draw a list problem of `operations` operations; each selection, sum or difference counts as one."""
     kind = "rank"
     if operations in (3, 5):
         kind = pick(rng, ("rank", "sum", "difference")) if operations == 3 else "sum"

@@ -1,4 +1,4 @@
-"""Shuffled assignments of which one value is asked: what depends on what has to be found first."""
+"""Shuffled assignments with one value asked for: the solver must first find which variable depends on which."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ _DISTRACTED = 0.5  # share of problems of three and more operations with a line 
 
 
 def draw(rng: np.random.Generator, operations: int) -> Draft:
-    """A problem in which the value asked for is so many operations away."""
+    """Draw a problem in which the value asked for takes `operations` operations."""
     names = [_NAMES[int(place)] for place in rng.permutation(len(_NAMES))[: operations + 2]]
     values = [int(rng.integers(3, 80))]
     lines = [f"{names[0]} = {values[0]}"]
@@ -22,7 +22,7 @@ def draw(rng: np.random.Generator, operations: int) -> Draft:
         left: Operand = Result(step=here - 1) if here else values[0]
         right: Operand
         if two:
-            other = int(rng.integers(1, here))  # the value of an earlier step, which the last one needed too
+            other = int(rng.integers(1, here))  # an earlier value, on which the last step depends too
             sign, right, said, number = pick(rng, "+-"), Result(step=other - 1), names[other], values[other]
             given = f"{names[here]} is {{left}} and {said} is {{right}}"
         else:

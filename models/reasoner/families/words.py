@@ -1,4 +1,4 @@
-"""A short story in which a number of things changes."""
+"""Word problems: a short story in which a number of things changes."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ _EVENTS = {
 
 
 def draw(rng: np.random.Generator, operations: int) -> Draft:
-    """A story of so many operations; the last may be the question who has more."""
+    """Draw a story of `operations` operations; the last may be the question who has more."""
     order = rng.permutation(len(_PEOPLE))
     (name, pronoun), (other, _), (rival, _) = (_PEOPLE[place] for place in order[:3])
     compared = rng.random() < COMPARED

@@ -20,10 +20,9 @@ from controller.settings import ControllerSettings, FixedSettings, PriceSource
 from controller.status import DecisionSource
 from models.profile.certificate import certify
 from models.profile.profile import Profile, ProfileError
-from tests.controller.conftest import Bench, Heard
-from tests.controller.serving.test_loop import ENDLESS
-from tests.controller.test_controller import AtOnce
 from tests.support.analysis_profile import made_profile
+from tests.support.driven_controller import AtOnce
+from tests.support.serving_bench import ENDLESS, Bench, Heard
 
 Chain = Callable[..., Bench]
 

@@ -9,7 +9,7 @@ import pytest
 from controller.serving.admission import Admission, AdmissionLimits, Overloaded, QueueState
 from controller.serving.fair_queue import Claim
 from controller.serving.pace import Pace
-from tests.controller.serving.test_pace import steady
+from tests.support.paces import steady
 
 
 def admission(pace: Pace | None = None, **limits: float) -> Admission[str]:

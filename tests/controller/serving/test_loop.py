@@ -11,16 +11,9 @@ from controller.policy import FixedPolicy, Limits
 from controller.serving.request import ExitReason, ReasoningRequest
 from engine.base import CapacityError, FinishReason, Sampling
 from models.thinking import Keep
-from tests.controller.conftest import FORMAT, Bench, Heard
+from tests.support.serving_bench import ANSWER, BRIEF, END, ENDLESS, FORMAT, SURE, UNSURE, Bench, Heard
 
 Chain = Callable[..., Bench]
-
-END = "<|im_end|>"
-ANSWER = {"</think>": "X", "X": "Y", "Y": END, "{": {"7": 0.9}, "7": {"}": 0.8}, "}": END}
-ENDLESS = {"\n": "a", "a": "b", "b": ".\n\n", ".\n\n": "a", **ANSWER}  # a b ¶ a b ¶ …, and no end of it
-BRIEF = {"\n": "a", "a": "b", "b": "c", "c": "</think>", **ANSWER}
-SURE = FixedPolicy(Limits(threshold=0.85))  # the scripted answer's confidence is 0.9
-UNSURE = FixedPolicy(Limits(threshold=0.95))
 
 
 @dataclass

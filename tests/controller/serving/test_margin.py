@@ -12,8 +12,7 @@ from controller.policy import FixedPolicy, Limits
 from controller.serving.request import ExitReason, Thought
 from engine.base import Sampling
 from models.thinking import Keep
-from tests.controller.conftest import FORMAT, Bench, Heard
-from tests.controller.serving.test_loop import ANSWER, END, ENDLESS
+from tests.support.serving_bench import ANSWER, END, ENDLESS, FORMAT, Bench, Heard
 from tests.support.tiny_models import Oracle
 
 Chain = Callable[..., Bench]

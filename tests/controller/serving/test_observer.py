@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from controller.policy import FixedPolicy, Limits
-from tests.controller.conftest import Bench
-from tests.controller.serving.test_loop import ANSWER, BRIEF, ENDLESS, SURE
+from tests.support.serving_bench import ANSWER, BRIEF, ENDLESS, SURE, Bench
 
 Chain = Callable[..., Bench]
 

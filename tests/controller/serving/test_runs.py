@@ -11,7 +11,7 @@ from controller.serving.loop import ServingLoop
 from controller.serving.request import ReasoningRequest
 from engine.base import Engine, Event, SequenceId, Tokens
 from engine.wrapper import EngineWrapper
-from tests.controller.conftest import Bench, Heard
+from tests.support.serving_bench import Bench, Heard
 
 Chain = Callable[..., Bench]
 

@@ -12,10 +12,9 @@ from controller.serving.request import ExitReason, ReasoningRequest
 from engine.base import EngineLoad, Sampling
 from engine.exllama.config import ProbeWay
 from models.tokenizer import ChatTokenizer
-from tests.controller.conftest import Bench
-from tests.controller.serving.test_streaming import FORM
 from tests.support.exllama_stub import check_pages, open_exllama
 from tests.support.history_model import HistoryModel, HistoryOracle
+from tests.support.serving_bench import FORM, Bench
 
 
 def test_a_hundred_requests_leave_nothing_behind(random_model: Path, tokenizer: ChatTokenizer) -> None:

@@ -13,15 +13,13 @@ from controller.policy import FixedPolicy, Limits
 from controller.serving.loop import ServingLoop
 from controller.serving.request import ExitReason
 from engine.base import FinishReason, Sampling
-from models.thinking import Keep, TransitionFormat
+from models.thinking import Keep
 from models.tokenizer import ChatTokenizer
-from tests.controller.conftest import FORMAT, Bench, Heard
 from tests.support.engine_requests import search
+from tests.support.serving_bench import FORM, Bench, Heard
 from tests.support.tiny_models import Oracle
 
 # a random model seldom writes a blank line or `Wait`: so these common letters and words count as cue words
-CUES = TransitionFormat(words=("a", "e", "s", "the", "ing", "answer", "er", "th", "at", "on"), min_gap=2)
-FORM = replace(FORMAT, transitions=CUES)
 
 
 def assert_heard(streamed: str, whole: str) -> None:

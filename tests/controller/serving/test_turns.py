@@ -12,8 +12,7 @@ from controller.serving.fair_queue import Claim
 from controller.serving.repetition import LoopDetection
 from controller.serving.request import ExitReason, Outcome, ReasoningRequest, RequestId
 from engine.base import CapacityError, FinishReason
-from tests.controller.conftest import Bench, Heard
-from tests.controller.serving.test_loop import BRIEF, ENDLESS
+from tests.support.serving_bench import BRIEF, ENDLESS, Bench, Heard
 
 Chain = Callable[..., Bench]
 

@@ -20,8 +20,8 @@ from laser.cli.demo_traffic import FACTOR, Demo, DemoTraffic
 from laser.cli.main import main
 from laser.cli.terminal.demo_summary import failures, table
 from laser.cli.terminal.feed import Connection, Look
-from tests.laser.cli.test_top import made_status
 from tests.support.live_server import LiveServer, wait_until
+from tests.support.statuses import made_status
 
 TRAFFIC = DemoTraffic(rate=2.0, total_s=60.0, seed=3)
 

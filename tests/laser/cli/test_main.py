@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -22,28 +19,7 @@ from click.testing import CliRunner
 from laser.cli.ask import why
 from laser.cli.main import main
 from tests.support.live_server import LiveServer
-
-ROOT = Path(__file__).parents[3]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
-def laser(*arguments: str | Path, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-    """Run `laser` to its end."""
-    line = [sys.executable, "-m", "laser", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout_s, check=False)
-
-
-@contextmanager
-def serving(*arguments: str | Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A `laser serve` that is ready, and its first line; `variables` are added to its environment."""
-    line = [sys.executable, "-m", "laser", "serve", "--port", "0", "--threads", "1", *map(str, arguments)]
-    environment = ENVIRONMENT | variables
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        try:
-            assert process.stdout is not None
-            yield process, process.stdout.readline()
-        finally:
-            process.kill()
+from tests.support.processes import ENVIRONMENT, laser, serving
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])

@@ -7,7 +7,6 @@ import resource
 import shlex
 import signal
 import socket
-import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 from laser.cli.main import main
-from tests.laser.cli.test_main import laser, serving
 from tests.support.live_server import WAIT_S, chat, wait_until
-
-
-def url_of(ready: str) -> str:
-    return ready.split(" ready at ")[1].split(" ")[0]
+from tests.support.processes import errors, laser, serving, url_of
 
 
 def status(url: str, path: str) -> int:
@@ -33,11 +28,6 @@ def stream(url: str, **body: Any) -> Any:
     return httpx.stream(
         "POST", f"{url}/v1/chat/completions", json=chat(stream=True, **body), trust_env=False, timeout=WAIT_S
     )
-
-
-def errors(process: subprocess.Popen[str]) -> str:
-    assert process.stderr is not None
-    return process.stderr.read()
 
 
 def test_a_draining_server_ends_what_it_has_begun_and_takes_no_more(random_model: Path) -> None:

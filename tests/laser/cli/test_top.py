@@ -30,26 +30,15 @@ from laser.cli.terminal.frame import Frame
 from laser.cli.terminal.words import EXITS, sentence, why_ended
 from laser.server.config import ServeConfig
 from laser.server.controller_report import LimitsReport
-from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.schema import Status
-from tests.laser.server.dashboard.test_dashboard import CONTROLLER, ended, loop_status
 from tests.support.live_server import WAIT_S, LiveServer, running, wait_until
+from tests.support.statuses import CONTROLLER, ended, made_status
 
 SECRET = "a-key-for-top"
 
 
 def top(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["top", *arguments])
-
-
-def made_status(count: int = 30) -> Status:
-    """A server's status after some requests."""
-    history = StatusHistory(model="m", slo_s=2.0)
-    last = tuple(ended(number, float(number), total_s=number / 10, difficulty="easy") for number in range(1, count + 1))
-    history.add(loop_status(count + 1.0, arrived=count, finished=count, last=last), CONTROLLER)
-    status = history.status()
-    assert status is not None
-    return status
 
 
 def drawn(status: Status, width: int, height: int | None = None) -> list[str]:

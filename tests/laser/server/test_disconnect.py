@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 
 import openai
 import pytest
 
-from tests.support.live_server import WAIT_S, LiveServer, asking, wait_until
-
-LONG = 3500  # tokens; far longer than a test waits
+from tests.support.live_server import ENDLESS, WAIT_S, LiveServer, asking, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -24,16 +21,14 @@ def _idle_before_and_after(narrow: LiveServer) -> Iterator[None]:
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streaming", "whole"])
 def test_a_running_request_whose_client_leaves_is_freed_at_once(narrow: LiveServer, stream: bool) -> None:
-    with asking(narrow, max_tokens=LONG, stream=stream):
+    with asking(narrow, max_tokens=ENDLESS, stream=stream):
         narrow.wait_for_load(running=1)
-    left = time.monotonic()
-    narrow.wait_for_load(running=0, cells_reserved=0)
-    assert time.monotonic() - left < 0.5  # the whole reply takes several seconds
+    narrow.wait_for_load(running=0, cells_reserved=0)  # within seconds; the whole reply takes minutes
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streaming", "whole"])
 def test_a_queued_request_whose_client_leaves_is_forgotten(narrow: LiveServer, stream: bool) -> None:
-    with asking(narrow, max_tokens=LONG, stream=True):
+    with asking(narrow, max_tokens=ENDLESS, stream=True):
         narrow.wait_for_load(running=1)
         with asking(narrow, stream=stream):
             narrow.wait_for_load(running=1, waiting=1)
@@ -42,7 +37,7 @@ def test_a_queued_request_whose_client_leaves_is_forgotten(narrow: LiveServer, s
 
 
 def test_a_client_that_leaves_in_mid_stream_makes_room_for_the_next(narrow: LiveServer) -> None:
-    with asking(narrow, max_tokens=LONG, stream=True) as connection:
+    with asking(narrow, max_tokens=ENDLESS, stream=True) as connection:
         received = b""
         while b"reasoning" not in received:
             received += connection.recv(4096)
@@ -50,14 +45,14 @@ def test_a_client_that_leaves_in_mid_stream_makes_room_for_the_next(narrow: Live
         next_one = threading.Thread(target=lambda: answers.append(narrow.post(max_tokens=8).status_code))
         next_one.start()
         narrow.wait_for_load(running=1, waiting=1)
-    wait_until(lambda: bool(answers), timeout_s=3)
+    wait_until(lambda: bool(answers))
     next_one.join()
     assert answers == [200]
 
 
 def test_a_client_that_leaves_while_others_wait_takes_nobody_with_it(narrow: LiveServer) -> None:
     statuses: list[int] = []
-    with asking(narrow, max_tokens=LONG, stream=True):
+    with asking(narrow, max_tokens=ENDLESS, stream=True):
         narrow.wait_for_load(running=1)
         others = [
             threading.Thread(target=lambda: statuses.append(narrow.post(max_tokens=8).status_code)) for _ in range(4)
@@ -75,7 +70,7 @@ def test_a_client_that_leaves_while_others_wait_takes_nobody_with_it(narrow: Liv
 def test_an_sdk_stream_that_is_closed_frees_its_request(narrow: LiveServer) -> None:
     with openai.OpenAI(base_url=f"{narrow.url}/v1", api_key="unused", max_retries=0) as client:
         stream = client.chat.completions.create(
-            model="narrow", messages=[{"role": "user", "content": "hello"}], max_tokens=LONG, stream=True
+            model="narrow", messages=[{"role": "user", "content": "hello"}], max_tokens=ENDLESS, stream=True
         )
         next(iter(stream))
         stream.close()
@@ -88,7 +83,7 @@ def test_an_sdk_call_that_times_out_frees_its_request(narrow: LiveServer) -> Non
         openai.OpenAI(base_url=f"{narrow.url}/v1", api_key="unused", max_retries=0, timeout=0.3) as client,
         pytest.raises(openai.APITimeoutError),
     ):
-        client.chat.completions.create(model="narrow", messages=messages, max_tokens=LONG)
+        client.chat.completions.create(model="narrow", messages=messages, max_tokens=ENDLESS)
     narrow.wait_for_load(running=0, cells_reserved=0)
 
 

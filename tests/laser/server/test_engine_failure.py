@@ -34,7 +34,16 @@ from laser.server.engine_thread import EngineFailure, EngineThread, Ticket
 from laser.server.keys import ANYBODY, Caller
 from laser.server.service import AT_THE_DOOR, Service
 from laser.server.submission import Submission
-from tests.support.live_server import WAIT_S, LiveServer, asking, chat, running_deployment, wait_until
+from tests.support.live_server import (
+    ENDLESS,
+    ENDLESS_CELLS,
+    WAIT_S,
+    LiveServer,
+    asking,
+    chat,
+    running_deployment,
+    wait_until,
+)
 
 
 class FragileEngine(EngineWrapper):
@@ -61,8 +70,8 @@ class FragileEngine(EngineWrapper):
 
 
 @pytest.fixture(scope="module")
-def fragile(random_model: Path) -> Iterator[tuple[LiveServer, FragileEngine]]:
-    sound = deploy(ServeConfig(model=random_model, name="fragile"))
+def fragile(endless_model: Path) -> Iterator[tuple[LiveServer, FragileEngine]]:
+    sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS, name="fragile"))
     engine = FragileEngine(sound.engine)
     with running_deployment(_around(sound, engine)) as live:
         yield live, engine
@@ -93,7 +102,7 @@ def test_a_failing_step_is_a_500_and_serving_goes_on(fragile: tuple[LiveServer, 
 
 def test_a_stream_that_has_begun_ends_with_the_error(fragile: tuple[LiveServer, FragileEngine]) -> None:
     server, engine = fragile
-    url, body = f"{server.url}/v1/chat/completions", chat(stream=True, max_tokens=3000)
+    url, body = f"{server.url}/v1/chat/completions", chat(stream=True, max_tokens=ENDLESS)
     with httpx.stream("POST", url, json=body, trust_env=False, timeout=WAIT_S) as response:
         lines = (line for line in response.iter_lines() if line)
         first = [next(lines) for _ in range(4)]
@@ -112,7 +121,7 @@ def test_a_client_that_leaves_while_it_is_being_taken_is_not_waited_for(
     server, engine = fragile
     engine.goes_on.clear()
     try:
-        with asking(server, max_tokens=2000):
+        with asking(server, max_tokens=ENDLESS):
             assert engine.hangs.wait(WAIT_S)
             with asking(server):
                 time.sleep(0.2)  # until it waits for the engine's thread, which is in a step
@@ -123,8 +132,8 @@ def test_a_client_that_leaves_while_it_is_being_taken_is_not_waited_for(
     server.wait_for_load(running=0, waiting=0, cells_reserved=0)
 
 
-def test_a_step_that_hangs_does_not_keep_the_server_from_stopping(random_model: Path) -> None:
-    sound = deploy(ServeConfig(model=random_model))
+def test_a_step_that_hangs_does_not_keep_the_server_from_stopping(endless_model: Path) -> None:
+    sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS))
     engine = FragileEngine(sound.engine)
     engine.goes_on.clear()
     request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=400)
@@ -146,8 +155,8 @@ def test_a_step_that_hangs_does_not_keep_the_server_from_stopping(random_model: 
     asyncio.run(run())
 
 
-def test_a_step_that_hangs_is_told_and_nobody_is_sent_into_it(random_model: Path) -> None:
-    sound = deploy(ServeConfig(model=random_model))
+def test_a_step_that_hangs_is_told_and_nobody_is_sent_into_it(endless_model: Path) -> None:
+    sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS))
     engine = FragileEngine(sound.engine)
     request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=400)
 
@@ -156,8 +165,8 @@ def test_a_step_that_hangs_is_told_and_nobody_is_sent_into_it(random_model: Path
         thread.start()
         running = await thread.submit(request)
         engine.goes_on.clear()
-        await asyncio.sleep(0.35)
-        assert not thread.alive
+        while thread.alive:  # until the step has taken 0.2 s
+            await asyncio.sleep(0.01)
         with pytest.raises(EngineFailure, match=r"a step of the engine has taken more than 0\.2 s"):
             await thread.submit(request)
         engine.goes_on.set()
@@ -175,8 +184,8 @@ async def read(ticket: Ticket) -> None:
         await ticket.take()
 
 
-def test_a_step_that_hangs_for_ever_is_given_up(random_model: Path) -> None:
-    sound = deploy(ServeConfig(model=random_model))
+def test_a_step_that_hangs_for_ever_is_given_up(endless_model: Path) -> None:
+    sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS))
     engine = FragileEngine(sound.engine)
     request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=400)
 
@@ -199,8 +208,8 @@ def test_a_step_that_hangs_for_ever_is_given_up(random_model: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_thread_that_fails_breaks_the_engine(random_model: Path) -> None:
-    sound = deploy(ServeConfig(model=random_model))
+def test_a_thread_that_fails_breaks_the_engine(endless_model: Path) -> None:
+    sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS))
     engine = FragileEngine(sound.engine)
     request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=400)
 
@@ -225,8 +234,8 @@ def test_a_thread_that_fails_breaks_the_engine(random_model: Path) -> None:
     asyncio.run(run())
 
 
-def test_no_more_than_may_wait_stand_before_a_step_that_hangs(random_model: Path) -> None:
-    sound = deploy(ServeConfig(model=random_model, max_waiting=2))
+def test_no_more_than_may_wait_stand_before_a_step_that_hangs(endless_model: Path) -> None:
+    sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS, max_waiting=2))
     engine = FragileEngine(sound.engine)
 
     async def run() -> None:
@@ -261,8 +270,8 @@ def test_no_more_than_may_wait_stand_before_a_step_that_hangs(random_model: Path
     asyncio.run(run())
 
 
-def test_a_server_whose_engine_is_broken_ends_so_that_another_can_begin(random_model: Path) -> None:
-    sound = deploy(ServeConfig(model=random_model))
+def test_a_server_whose_engine_is_broken_ends_so_that_another_can_begin(endless_model: Path) -> None:
+    sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS))
     engine = FragileEngine(sound.engine)
     engine.broken.set()
     statuses: list[int] = []
@@ -338,9 +347,9 @@ def test_a_stream_says_all_before_the_error_that_ends_it() -> None:
     assert text.index("forty-two") < text.index("the arena has burst") < text.index("[DONE]")
 
 
-def test_a_drain_waits_for_a_request_that_is_being_taken(random_model: Path) -> None:
+def test_a_drain_waits_for_a_request_that_is_being_taken(endless_model: Path) -> None:
     async def run() -> None:
-        service = Service(deploy(ServeConfig(model=random_model)))
+        service = Service(deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS)))
         service.start()
         asked = ChatRequest.model_validate(chat(max_tokens=4))
         asking = asyncio.create_task(service.submit(asked, Completion, prefix="chatcmpl-"))

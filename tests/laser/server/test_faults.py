@@ -17,15 +17,15 @@ from starlette.types import Receive, Scope, Send
 
 from laser.server.config import ServeConfig
 from laser.server.connection import MOST_HEAD, PatientProtocol
-from tests.support.live_server import WAIT_S, LiveServer, chat, running
+from tests.support.live_server import ENDLESS_CELLS, WAIT_S, LiveServer, chat, running
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 
 
 @pytest.fixture(scope="module")
-def brisk(random_model: Path) -> Iterator[LiveServer]:
+def brisk(endless_model: Path) -> Iterator[LiveServer]:
     """A server that waits for nobody for more than a second."""
-    config = ServeConfig(model=random_model, idle_s=1.0, early_exit=False, loop_detection=False)
+    config = ServeConfig(model=endless_model, cells=ENDLESS_CELLS, idle_s=1.0, early_exit=False, loop_detection=False)
     with running(config) as live:
         yield live
 
@@ -171,16 +171,14 @@ def test_idle_connections_keep_nobody_out(brisk: LiveServer) -> None:
 
 
 def test_a_client_that_vanishes_behind_a_second_request_is_noticed(brisk: LiveServer) -> None:
-    body = json.dumps(chat(stream=True, max_tokens=3500)).encode()
+    body = json.dumps(chat(stream=True, max_tokens=ENDLESS)).encode()
     whole = HEAD + f"content-length: {len(body)}\r\n\r\n".encode() + body
     with connect(brisk) as connection:
         connection.sendall(whole)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         connection.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
         brisk.wait_for_load(running=1)
-    left = time.monotonic()
-    brisk.wait_for_load(running=0)
-    assert time.monotonic() - left < 1.0  # the whole reply takes several seconds
+    brisk.wait_for_load(running=0)  # within seconds; the whole reply takes minutes
 
 
 def test_clients_that_vanish_at_every_stage_leave_nothing(brisk: LiveServer) -> None:

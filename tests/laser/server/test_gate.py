@@ -25,7 +25,7 @@ from laser.server.keys import KeyRing
 from laser.server.service import Service
 from laser.server.telemetry.logs import FIELDS, JsonFormatter, TextFormatter
 from models.files.strict_yaml import ConfigError
-from tests.support.live_server import WAIT_S, LiveServer, chat, running, wait_until
+from tests.support.live_server import ENDLESS, ENDLESS_CELLS, WAIT_S, LiveServer, chat, running, wait_until
 
 ALICE, BOB, ROOT = "sk-alice-0001", "sk-bob-00002", "sk-root-00003"
 KEYS = f"""\
@@ -53,11 +53,20 @@ def browsed(random_model: Path) -> Iterator[LiveServer]:
 
 
 @pytest.fixture(scope="module")
-def locked(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def locked(endless_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server that wants keys, and takes small bodies only."""
     file = tmp_path_factory.mktemp("keys") / "keys.yaml"
     file.write_text(KEYS)
-    with running(ServeConfig(model=random_model, name="locked", keys=file, max_body=2048)) as live:
+    config = ServeConfig(
+        model=endless_model,
+        name="locked",
+        keys=file,
+        max_body=2048,
+        cells=ENDLESS_CELLS,
+        early_exit=False,
+        loop_detection=False,
+    )
+    with running(config) as live:
         yield live
 
 
@@ -95,7 +104,7 @@ def test_all_else_needs_a_key(locked: LiveServer, path: str) -> None:
 
 def test_a_running_thought_is_its_owners_and_the_admins_to_end(locked: LiveServer) -> None:
     url, path = f"{locked.url}/v1/chat/completions", "/v1/chat/completions/control"
-    body, headers = chat(stream=True, max_tokens=900), {"authorization": f"Bearer {ALICE}"}
+    body, headers = chat(stream=True, max_tokens=ENDLESS), {"authorization": f"Bearer {ALICE}"}
     with httpx.stream("POST", url, json=body, headers=headers, trust_env=False, timeout=WAIT_S) as response:
         lines = response.iter_lines()
         name = json.loads(next(lines).removeprefix("data: "))["id"]
@@ -276,9 +285,9 @@ def test_the_log_tells_of_a_request_and_not_of_what_was_said(
     assert not [line for line in written if "secret" in line or BOB in line]
 
 
-def test_the_log_tells_that_a_client_has_gone(server: LiveServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_tells_that_a_client_has_gone(narrow: LiveServer, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="laser.gate"):
-        url, body = f"{server.url}/v1/chat/completions", chat(stream=True, max_tokens=2000)
+        url, body = f"{narrow.url}/v1/chat/completions", chat(stream=True, max_tokens=ENDLESS)
         with httpx.stream("POST", url, json=body, trust_env=False, timeout=30) as response:
             next(response.iter_lines())
         name = response.headers["x-request-id"]

@@ -11,20 +11,25 @@ import httpx
 import pytest
 
 from laser.server.config import ServeConfig
-from tests.support.live_server import WAIT_S, LiveServer, chat, running
+from tests.support.live_server import ENDLESS, ENDLESS_CELLS, WAIT_S, LiveServer, chat, running
 
 PATH = "/v1/chat/completions"
 KEYS = "keys: [{name: crowd, key: sk-crowd-1234}, {name: alone, key: sk-alone-1234}]"
-LONG = 3500
 
 
 @pytest.fixture
-def server(random_model: Path, tmp_path: Path) -> Iterator[LiveServer]:
+def server(endless_model: Path, tmp_path: Path) -> Iterator[LiveServer]:
     """A server that decodes one sequence at a time, and lets two wait."""
     keys = tmp_path / "keys.yaml"
     keys.write_text(KEYS)
     config = ServeConfig(
-        model=random_model, keys=keys, max_batch=1, max_waiting=2, early_exit=False, loop_detection=False
+        model=endless_model,
+        cells=ENDLESS_CELLS,
+        keys=keys,
+        max_batch=1,
+        max_waiting=2,
+        early_exit=False,
+        loop_detection=False,
     )
     with running(config, ping_s=0.2) as live:
         yield live
@@ -52,7 +57,7 @@ def client(server: LiveServer, who: str) -> httpx.Client:
 
 
 def stream(who: httpx.Client) -> AbstractContextManager[httpx.Response]:
-    return who.stream("POST", PATH, json=chat(stream=True, max_tokens=LONG))
+    return who.stream("POST", PATH, json=chat(stream=True, max_tokens=ENDLESS))
 
 
 def test_whoever_gives_way_before_its_reply_has_begun_gets_a_429(

@@ -14,16 +14,20 @@ import openai
 import pytest
 
 from laser.server.config import ServeConfig
-from tests.support.live_server import WAIT_S, LiveServer, chat, running, wait_until
-
-LONG = 3500
+from tests.support.live_server import ENDLESS, ENDLESS_CELLS, WAIT_S, LiveServer, chat, running, wait_until
 
 
 @pytest.fixture(scope="module")
-def small(random_model: Path) -> Iterator[LiveServer]:
+def small(endless_model: Path) -> Iterator[LiveServer]:
     """A server that decodes one sequence at a time, and lets two wait."""
     config = ServeConfig(
-        model=random_model, name="small", max_batch=1, max_waiting=2, early_exit=False, loop_detection=False
+        model=endless_model,
+        cells=ENDLESS_CELLS,
+        name="small",
+        max_batch=1,
+        max_waiting=2,
+        early_exit=False,
+        loop_detection=False,
     )
     with running(config, ping_s=0.2) as live:
         yield live
@@ -35,7 +39,7 @@ def full(small: LiveServer) -> Iterator[LiveServer]:
     small.wait_for_load(running=0, waiting=0)
     with ExitStack() as held:
         for waiting in range(3):
-            held.enter_context(stream(small, max_tokens=LONG))
+            held.enter_context(stream(small, max_tokens=ENDLESS))
             small.wait_for_load(running=1, waiting=waiting)
         yield small
     small.wait_for_load(running=0, waiting=0)
@@ -72,7 +76,7 @@ def test_the_sdk_raises_its_rate_limit_error(full: LiveServer) -> None:
 
 def test_places_are_told_in_the_queue_report_and_in_the_stream(small: LiveServer) -> None:
     small.wait_for_load(running=0, waiting=0)
-    with stream(small, max_tokens=LONG):
+    with stream(small, max_tokens=ENDLESS):
         small.wait_for_load(running=1)
         with stream(small, max_tokens=8) as response:
             lines = response.iter_lines()
@@ -90,7 +94,7 @@ def test_a_request_that_cannot_wait_so_long_is_refused_at_once(small: LiveServer
     url = f"{small.url}/v1/chat/completions"
     impatient = {"x-slo-ttft-ms": "1"}
     assert httpx.post(url, json=chat(max_tokens=4), headers=impatient, trust_env=False).status_code == 200
-    with stream(small, max_tokens=LONG):
+    with stream(small, max_tokens=ENDLESS):
         small.wait_for_load(running=1)
         response = httpx.post(url, json=chat(max_tokens=4), headers=impatient, trust_env=False)
     assert response.status_code == 429
@@ -99,7 +103,7 @@ def test_a_request_that_cannot_wait_so_long_is_refused_at_once(small: LiveServer
 
 def test_a_deadline_that_passes_in_the_queue_is_an_error(small: LiveServer) -> None:
     small.wait_for_load(running=0, waiting=0)
-    with stream(small, max_tokens=LONG):
+    with stream(small, max_tokens=ENDLESS):
         small.wait_for_load(running=1)
         response = small.post(laser={"deadline_ms": 100})
     assert (response.status_code, response.json()["error"]["code"]) == (504, "deadline_exceeded")

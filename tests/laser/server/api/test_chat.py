@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from tests.support.live_server import WAIT_S, LiveServer, chat
+from tests.support.live_server import ENDLESS, WAIT_S, LiveServer, chat
 
 QUESTION = [{"role": "user", "content": "What is 12 + 30?"}]
 
@@ -245,9 +245,9 @@ def test_any_script_is_read_and_written_whole(server: LiveServer) -> None:
 
 def test_a_silent_stream_is_kept_alive_by_comments(narrow: LiveServer) -> None:
     url = f"{narrow.url}/v1/chat/completions"
-    with httpx.stream("POST", url, json=chat(stream=True, max_tokens=3000), trust_env=False, timeout=WAIT_S):
+    with httpx.stream("POST", url, json=chat(stream=True, max_tokens=ENDLESS), trust_env=False, timeout=WAIT_S):
         narrow.wait_for_load(running=1)
-        waiting = httpx.stream("POST", url, json=chat(stream=True, max_tokens=600), trust_env=False, timeout=WAIT_S)
+        waiting = httpx.stream("POST", url, json=chat(stream=True, max_tokens=ENDLESS), trust_env=False, timeout=WAIT_S)
         with waiting as response:
             lines = (line for line in response.iter_lines() if line)
             assert json.loads(next(lines).removeprefix("data: "))["choices"][0]["delta"]["role"] == "assistant"

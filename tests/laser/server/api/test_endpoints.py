@@ -16,7 +16,7 @@ from controller.serving.request import Outcome
 from engine.base import FinishReason
 from laser.server.api.responses import ResponsesShape
 from laser.server.api.shape import ReplyHeader
-from tests.support.live_server import WAIT_S, LiveServer, chat, wait_until
+from tests.support.live_server import ENDLESS, WAIT_S, LiveServer, chat, wait_until
 
 QUESTION = "What is 12 + 30?"
 
@@ -195,7 +195,7 @@ def test_a_wrong_response_request_is_named(server: LiveServer, body: dict[str, A
 
 
 def test_a_running_thought_is_ended_by_a_control_call(narrow: LiveServer) -> None:
-    url, body = f"{narrow.url}/v1/chat/completions", chat(stream=True, max_tokens=900)
+    url, body = f"{narrow.url}/v1/chat/completions", chat(stream=True, max_tokens=ENDLESS)
     with httpx.stream("POST", url, json=body, trust_env=False, timeout=WAIT_S) as response:
         lines = (line for line in response.iter_lines() if line.startswith("data: {"))
         name = json.loads(next(lines).removeprefix("data: "))["id"]
@@ -213,7 +213,7 @@ def test_a_deadline_cuts_the_thought_in_time(narrow: LiveServer, by: str) -> Non
     narrow.post(max_tokens=60)  # so that the server knows its pace
     headers = {"x-slo-deadline-ms": "600"} if by == "header" else {}
     extra = {} if by == "header" else {"laser": {"deadline_ms": 600}}
-    url, body = f"{narrow.url}/v1/chat/completions", chat(max_tokens=3500, budget=None, **extra)
+    url, body = f"{narrow.url}/v1/chat/completions", chat(max_tokens=ENDLESS, budget=None, **extra)
     reply = httpx.post(url, json=body, headers=headers, trust_env=False, timeout=WAIT_S).json()
     assert reply["laser"]["exit_reason"] == "deadline"
     assert reply["choices"][0]["message"]["content"]
@@ -341,7 +341,7 @@ def test_a_client_that_leaves_is_counted(narrow: LiveServer) -> None:
         )
 
     before, url = abandoned(), f"{narrow.url}/v1/chat/completions"
-    with httpx.stream("POST", url, json=chat(stream=True, max_tokens=3000), trust_env=False, timeout=WAIT_S):
+    with httpx.stream("POST", url, json=chat(stream=True, max_tokens=ENDLESS), trust_env=False, timeout=WAIT_S):
         narrow.wait_for_load(running=1)
     wait_until(lambda: abandoned() == before + 1)
 

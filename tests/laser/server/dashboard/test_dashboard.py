@@ -10,58 +10,15 @@ import httpx
 import pytest
 
 from controller.serving.request import ExitReason
-from controller.serving.status import EndedRequest, LoopStatus
-from engine.base import EngineLoad, FinishReason
-from laser.server.config import PolicyName
-from laser.server.controller_report import ControllerReport, LimitsReport
+from controller.serving.status import LoopStatus
+from engine.base import FinishReason
 from laser.server.dashboard.history import TOLD, WINDOW_S, StatusHistory
 from laser.server.dashboard.latency import latency, slos
 from laser.server.dashboard.monitor import Monitor
 from laser.server.dashboard.schema import Status
 from laser.server.engine_thread import EngineFailure
-from tests.support.live_server import WAIT_S, LiveServer, chat, wait_until
-
-CONTROLLER = ControllerReport(
-    policy=PolicyName.FIXED, note=None, limits={"any": LimitsReport(threshold=0.9, budget=None)}
-)
-
-
-def ended(
-    number: int,
-    at_s: float,
-    total_s: float = 1.0,
-    reason: FinishReason = FinishReason.STOP,
-    difficulty: str | None = None,
-) -> EndedRequest:
-    return EndedRequest(
-        number=number,
-        at_s=at_s,
-        difficulty=difficulty,
-        finish_reason=reason,
-        exit_reason=None if reason is FinishReason.ERROR else ExitReason.CONFIDENCE,
-        confidence=0.95,
-        threshold=0.9,
-        budget=None,
-        thought_tokens=40,
-        tokens=50,
-        probes=2,
-        queue_s=0.0,
-        total_s=total_s,
-    )
-
-
-def loop_status(at_s: float, *, arrived: int = 0, finished: int = 0, last: tuple[EndedRequest, ...] = ()) -> LoopStatus:
-    load = EngineLoad(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=100)
-    return LoopStatus(
-        at_s=at_s,
-        load=load,
-        drain_s=0.0,
-        turned_away=0,
-        arrived=arrived,
-        finished=finished,
-        running=(),
-        ended=last,
-    )
+from tests.support.live_server import ENDLESS, WAIT_S, LiveServer, chat, wait_until
+from tests.support.statuses import CONTROLLER, ended, loop_status
 
 
 def told(history: StatusHistory, since: int = 0) -> Status:
@@ -219,7 +176,7 @@ def test_probes_are_told_only_to_those_who_ask(confident: LiveServer) -> None:
 def test_what_waits_and_what_thinks_is_told(narrow: LiveServer) -> None:
     async def two() -> None:
         async with httpx.AsyncClient(base_url=narrow.url, trust_env=False, timeout=WAIT_S) as client:
-            body = chat(max_tokens=3000)
+            body = chat(max_tokens=ENDLESS)
             asked = [asyncio.create_task(client.post("/v1/chat/completions", json=body)) for _ in range(2)]
             async with client.stream("GET", "/laser/events") as response:
                 async for line in response.aiter_lines():

@@ -1,0 +1,63 @@
+"""What a server shows of itself, made by hand."""
+
+from __future__ import annotations
+
+from controller.serving.request import ExitReason
+from controller.serving.status import EndedRequest, LoopStatus
+from engine.base import EngineLoad, FinishReason
+from laser.server.config import PolicyName
+from laser.server.controller_report import ControllerReport, LimitsReport
+from laser.server.dashboard.history import StatusHistory
+from laser.server.dashboard.schema import Status
+
+CONTROLLER = ControllerReport(
+    policy=PolicyName.FIXED, note=None, limits={"any": LimitsReport(threshold=0.9, budget=None)}
+)
+
+
+def ended(
+    number: int,
+    at_s: float,
+    total_s: float = 1.0,
+    reason: FinishReason = FinishReason.STOP,
+    difficulty: str | None = None,
+) -> EndedRequest:
+    return EndedRequest(
+        number=number,
+        at_s=at_s,
+        difficulty=difficulty,
+        finish_reason=reason,
+        exit_reason=None if reason is FinishReason.ERROR else ExitReason.CONFIDENCE,
+        confidence=0.95,
+        threshold=0.9,
+        budget=None,
+        thought_tokens=40,
+        tokens=50,
+        probes=2,
+        queue_s=0.0,
+        total_s=total_s,
+    )
+
+
+def loop_status(at_s: float, *, arrived: int = 0, finished: int = 0, last: tuple[EndedRequest, ...] = ()) -> LoopStatus:
+    load = EngineLoad(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=100)
+    return LoopStatus(
+        at_s=at_s,
+        load=load,
+        drain_s=0.0,
+        turned_away=0,
+        arrived=arrived,
+        finished=finished,
+        running=(),
+        ended=last,
+    )
+
+
+def made_status(count: int = 30) -> Status:
+    """A server's status after some requests."""
+    history = StatusHistory(model="m", slo_s=2.0)
+    last = tuple(ended(number, float(number), total_s=number / 10, difficulty="easy") for number in range(1, count + 1))
+    history.add(loop_status(count + 1.0, arrived=count, finished=count, last=last), CONTROLLER)
+    status = history.status()
+    assert status is not None
+    return status
