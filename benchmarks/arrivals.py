@@ -1,7 +1,7 @@
-"""How well arrival rates are estimated: the filter beside an exponentially weighted mean with the best time constant.
+"""Compares two arrival-rate estimates: the filter, and an exponentially weighted mean with the best time constant.
 
-Five kinds of traffic at two mean rates, counted every second. The error is the root mean square of estimate less true
-rate, over the mean rate (nRMSE). The mean's time constant is chosen in hindsight, on these very traces, for the lowest
+Five kinds of traffic at two mean rates, counted every second. The error is the root mean square of estimate minus true
+rate, over the mean rate (nRMSE). The mean's time constant is chosen in hindsight, on these same traces, for the lowest
 error over all kinds; the filter's settings were chosen with `--seeds 100 101 102`.
 """
 

@@ -1,7 +1,7 @@
-"""A burst of requests on a live server: what the load-aware policy makes of it, second by second, and as a figure.
+"""Sends a burst of requests to a live server, and shows the load-aware policy's response over time and as a figure.
 
-The server is `laser serve` in a process of its own. Questions come over HTTP as a Poisson process, whoever waits: calm,
-then several times as many, then calm again. /laser/controller is read twice a second.
+The server is `laser serve` in its own process. Questions are sent over HTTP as a Poisson process, open loop: calm, then
+several times the rate, then calm again. /laser/controller is read twice a second.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The torch engine side by side with its rivals, in one run: decoding, and what probing costs.
+"""Compares the torch engine with its rivals in one run: decoding rate, and the cost of probing.
 
-Everything is compared in pairs: contestants take turns step by step where they can be stepped, and run by run where
-not, and each ratio is the median over repeats. Rates and ratios are by CPU time of the process, which computes with one
-thread: what else runs on the machine then shifts them little. Wall-clock rates stand beside them.
+Everything is compared in pairs: contestants take turns step by step if they can be stepped, else run by run, and each
+ratio is the median over repeats. Rates and ratios are by CPU time of the process, which computes with one thread, so
+other processes on the machine shift them little. Wall-clock rates are given beside them.
 """
 
 from __future__ import annotations

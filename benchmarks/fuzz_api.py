@@ -1,7 +1,7 @@
-"""schemathesis against /openapi.json of a live server: whatever a client sends, the answer is as described there.
+"""Runs schemathesis against /openapi.json of a live server: every answer must be as described there.
 
-schemathesis is no dependency of LASER: install it into an environment of its own and say where its command is. A prompt
-or a reply too long for the served model is a 400 that no schema can foretell; with --shape-only it is not checked that
+schemathesis is no dependency of LASER: install it into its own environment and give the path of its command. A prompt
+or reply too long for the served model is a 400 that no schema can foretell; --shape-only therefore does not check that
 every body of the right shape is accepted.
 """
 

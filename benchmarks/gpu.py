@@ -1,7 +1,7 @@
-"""The ExLlamaV2 engine on this machine's GPU: decoding, probing and copying, against its generator and the roofline.
+"""Measures the ExLlamaV2 engine on this machine's GPU: decoding, probing and copying, against generator and roofline.
 
-Started by `benchmarks/gpu.sh`, which builds the extension and runs the tests first. The model is random and has the
-layers of a 7B Qwen2.5, as many as fit; what is measured depends on its shape, not on what it says.
+Started by `benchmarks/gpu.sh`, which builds the extension and runs the tests first. The model is random and has as many
+layers of a 7B Qwen2.5 as fit; the figures depend on its shape, not on the values of its weights.
 """
 
 from __future__ import annotations

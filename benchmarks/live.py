@@ -1,8 +1,8 @@
-"""The simulator against the torch engine: the same requests served in this process and simulated, at several loads.
+"""Compares the simulator with the torch engine: the same requests, served in this process and simulated, by load.
 
 Two machines are simulated: one fitted on the passes of a warm-up, and one on every second stretch of 50 passes of the
-served run itself, which leaves out what the real machine's speed does from one run to the next. By default the clock is
-the CPU time of this thread, and skips over idle times; other processes slow it less than a wall clock, but they do.
+served run itself, which excludes changes of the real machine's speed between runs. By default the clock is the CPU time
+of this thread, and skips idle times; other processes slow it down, but less than a wall clock.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from controller.serving.loop import ServingLoop
 from engine.base import Engine, Event, Finished, Probed, ProbeId, ProbeSpec, Request, SequenceId, Started, Tokens
 from engine.simulated.machine import Machine, VirtualClock
 from engine.wrapper import EngineWrapper
-from experiments.calibration.traces import read_records
+from experiments.calibration.traces import read_records, records_of
 from experiments.evaluation.questions import bundled_questions
 from experiments.request_record import RequestRecord
 from experiments.simulation.recording import Recording, recording
@@ -275,7 +275,7 @@ def main() -> None:
     known = recording(
         load_chat_model(bundled_model()),
         profile,
-        read_records(file.with_name(f"{file.name}.records.jsonl")),
+        read_records(records_of(file)),
         bundled_questions(said["count"], said["seed"]),
     )
     source = time.thread_time if options.clock == "cpu" else time.perf_counter

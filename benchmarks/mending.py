@@ -1,8 +1,8 @@
-"""Whether the bundled model's checks notice a wrong result: slips are put into thoughts, and the model goes on.
+"""Measures whether the bundled model's checks notice a wrong result that is put into a thought, a slip.
 
-Each held-out problem is begun twice, up to a result that was worked out in the head: once wrong, once right. The model
-writes the rest, greedily, through the engine. A slip counts as flagged if a check calls its step "different"; a check
-that calls a right step different is a false alarm.
+Each held-out problem is begun twice, up to a result that is computed without written steps: once wrong, once right. The
+model writes the rest greedily, through the engine. A slip counts as flagged if a check calls its step "different"; a
+check that calls a right step different is a false alarm.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Several times as many requests as the server can do: what becomes of the accepted, and whether Retry-After is true.
+"""Sends a server several times its capacity: what becomes of accepted requests, and is Retry-After true?
 
-First the capacity: as many clients as there are places ask one question after the other. Then requests come as a
-Poisson process at a multiple of that. A refusal says when those before it will have begun; that is held against when
-they did.
+The capacity is measured first, by as many closed-loop clients as the batch has places. Then requests arrive as a
+Poisson process at a multiple of the capacity. A refusal's Retry-After predicts when the requests before it will have
+started; the prediction is compared with when they did.
 """
 
 from __future__ import annotations

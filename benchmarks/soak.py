@@ -1,4 +1,4 @@
-"""A thousand requests through the serving loop, a fifth of them cancelled: memory stays flat and all comes back."""
+"""Runs a thousand requests through the serving loop, a fifth of them cancelled: memory must stay flat, all must end."""
 
 from __future__ import annotations
 

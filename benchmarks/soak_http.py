@@ -1,4 +1,4 @@
-"""Thousands of requests over HTTP, a tenth of whose clients vanish, to a server whose engine fails now and then.
+"""Sends thousands of requests over HTTP to a server whose engine sometimes fails; a tenth of the clients vanish.
 
 Every request must end in an answer that is not empty or in a clear error, the server must go on serving, its memory
 must stay flat and its cache must end empty. The faults are exceptions in steps of the engine, at a given rate.

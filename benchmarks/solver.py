@@ -1,8 +1,9 @@
-"""How long the joint optimiser takes to re-solve under random loads, and to be rebuilt each time instead.
+"""Times the joint optimiser under random loads: re-solving a compiled program, and building it anew each time.
 
-Beside it stand the two others that decide: price bisection and the policy map.
+The two other ways to decide, price bisection and the policy map, are timed too.
 
-Times are wall clock, since a decision is late by wall clock. Other work on the machine shows: its load stands beside.
+Times are wall clock, since a decision is late by wall clock. Other work on the machine slows them, so the machine's
+load average is printed too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Many streams at once: how late the server's event loop is, and what HTTP costs beside the engine's own time.
+"""Measures, with many streams at once, the lateness of the server's event loop and the cost of HTTP.
 
-In turns, and with as many requests at once: the serving loop alone in this process, and a `laser serve` whose clients
-stream. Thoughts go on to their end, unprobed. Lateness is the server's own `laser_event_loop_lag_seconds`.
+Two setups take turns, with the same number of requests at once: the serving loop alone in this process, and a `laser
+serve` whose clients stream. Thoughts run to their end, unprobed. Lateness is the server's
+`laser_event_loop_lag_seconds`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The simulator against requests timed on vLLM: the machine is fitted on every second request, told of the others.
+"""Compares the simulator with requests timed on vLLM: the machine is fitted on every second, tested on the rest.
 
-Of each request only its first and last token are timed. Between them it took part in as many passes as it has tokens,
-so their mean time is told by the mean number of requests that ran meanwhile, their cached tokens and the prompts that
-were computed: τ = a + b·n + c·ΣKV + d·prompt tokens.
+Only the first and last token of each request are timed. Between them the request took part in as many passes as it has
+tokens, so the mean pass time is modelled by the mean number of requests running meanwhile, their cached tokens and the
+prompts computed: τ = a + b·n + c·ΣKV + d·prompt tokens.
 """
 
 from __future__ import annotations

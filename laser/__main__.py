@@ -1,4 +1,4 @@
-"""`python -m laser` from a checkout."""
+"""Entry point of `python -m laser`."""
 
 from laser.cli.main import main
 

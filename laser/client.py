@@ -1,4 +1,4 @@
-"""A streaming client of the chat API, as `laser ask` needs it."""
+"""A streaming client of the chat API, for `laser ask`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 
 import httpx
 
-CONNECT_S = 5.0  # that a server has to take a connection
+CONNECT_S = 5.0  # s for a server to accept a connection
 
 
 class AskError(Exception):
-    """No answer could be had; the message says why and what to do."""
+    """No complete answer was received; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """The reply is complete; `laser` is the server's additive object, empty with other servers."""
+    """The reply is complete; `laser` is the `laser` object of its last chunk, empty with other servers."""
 
     finish_reason: str
     laser: dict[str, Any]
@@ -42,10 +42,13 @@ Piece: TypeAlias = ThoughtPiece | Answer | End
 
 
 def ask(url: str, question: str, key: str | None = None) -> Iterator[Piece]:
-    """Put one question to the server at `url`; the pieces of its reply as they come. Raises AskError."""
+    """Sends one question to the server at `url` and yields the pieces of its reply as they arrive.
+
+    `key` None: no key is sent. Raises AskError if there is no connection, an error, or no complete reply.
+    """
     base = address(url)
     body = {"messages": [{"role": "user", "content": question}], "stream": True}
-    timeout = httpx.Timeout(60.0, connect=CONNECT_S)  # s; the server is never silent for longer than its pings allow
+    timeout = httpx.Timeout(60.0, connect=CONNECT_S)  # s; the server pings more often
     try:
         # a proxy from the environment would keep us from a server on this machine or the local network
         with (
@@ -63,24 +66,24 @@ def ask(url: str, question: str, key: str | None = None) -> Iterator[Piece]:
 
 
 def address(url: str) -> str:
-    """The address of a server, with or without the /v1 that OpenAI's clients want."""
+    """Returns a server's URL without a trailing slash and without the /v1 that OpenAI's clients want."""
     return url.rstrip("/").removesuffix("/v1")
 
 
 def authorization(key: str | None) -> dict[str, str]:
-    """The headers that say whose request it is."""
+    """Returns the Authorization header for `key`; None: no header."""
     return {} if key is None else {"authorization": f"Bearer {key}"}
 
 
 def refused(response: httpx.Response, base: str, key: str | None) -> str:
-    """Why a server does not let this key in, and what to do; the response's body must have been read."""
+    """Says why a server refused `key` (None: none was sent) and what to do; the body must have been read."""
     if key is None:
         return f"{base} wants a key: give it with --key or in LASER_KEY"
     return f"{base} does not take this key: {said(response)}"
 
 
 def unreachable(error: httpx.RequestError | httpx.InvalidURL, base: str) -> str:
-    """Why there is no answer from a server, and what to do."""
+    """Says why the server at `base` did not answer, and what to do."""
     match error:
         case httpx.InvalidURL():
             return f"{base!r} is not a URL: {error}"
@@ -118,7 +121,7 @@ def _pieces(lines: Iterator[str], base: str) -> Iterator[Piece]:
 
 
 def said(response: httpx.Response) -> str:
-    """What a server said of an error; its body must have been read."""
+    """Returns the server's error message; the response's body must have been read."""
     try:
         return str(response.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""A `laser serve` in a process of its own, which ends with the process that has started it."""
+"""Runs `laser serve` in a child process, which ends when its parent process ends."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-END_S = 20.0  # that a server has to end
+END_S = 20.0  # s for a server to end after SIGTERM, before it is killed
 
 
 class ServerError(RuntimeError):
-    """The server did not start, or ended while it was needed; the message has its last words."""
+    """The server did not start, or ended while it was needed; the message has the last line of its log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerProcess:
-    """A server that runs."""
+    """A running server."""
 
     url: str
     pid: int
@@ -31,9 +31,9 @@ class ServerProcess:
 async def serving(
     arguments: Sequence[str], log: Path | None = None, *, module: str = "laser"
 ) -> AsyncIterator[ServerProcess]:
-    """Start `python -m module` with these arguments, and end it with the block; its standard error goes to `log`.
+    """Starts `python -m module` with `arguments`, and ends it when the block ends; its stderr goes to `log`.
 
-    Raises ServerError if it does not start, or has ended in between.
+    `log` None: stderr is discarded. Raises ServerError if the server does not start, or ended during the block.
     """
     with (log or Path(os.devnull)).open("wb") as errors:
         server = await asyncio.create_subprocess_exec(

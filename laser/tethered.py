@@ -1,7 +1,7 @@
-"""`python -m laser.tethered MODULE ARGUMENT…`: a module that ends when whoever started it does.
+"""`python -m laser.tethered MODULE ARGUMENT…`: runs a module, and ends it when its parent process ends.
 
-It runs like `python -m MODULE ARGUMENT…`, but for a thread that reads stdin: a pipe closes with the process at its
-other end, however that was killed, and then this one gets a SIGTERM.
+It runs like `python -m MODULE ARGUMENT…`, with one more thread, which reads stdin, a pipe from the parent. When the
+parent ends, even if it is killed, the pipe closes, and the thread sends this process a SIGTERM.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 
 
 def main() -> None:
-    """Run the module that the command line names."""
+    """Runs the module that the command line names."""
     threading.Thread(target=_watch, name="tether", daemon=True).start()
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

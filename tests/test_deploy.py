@@ -35,7 +35,7 @@ def test_every_metric_on_the_grafana_page_is_one_that_the_server_has() -> None:
     page = json.loads((ROOT / "deploy" / "grafana.json").read_text(encoding="utf-8"))
     expressions = " ".join(target["expr"] for panel in page["panels"] for target in panel["targets"])
     asked = set(re.findall(r"laser_\w+", expressions))
-    gauges = (ROOT / "laser" / "gauges.py").read_text(encoding="utf-8")
+    gauges = (ROOT / "laser" / "server" / "telemetry" / "metrics.py").read_text(encoding="utf-8")
     metrics = Metrics("m", list)
     metrics.ended(outcome())
     metrics.turned_away()

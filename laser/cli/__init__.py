@@ -1,1 +1,1 @@
-"""The command line. A command has a module of its own, which is imported when the command is called."""
+"""The command line. Each command has its own module, which is imported when the command is called."""

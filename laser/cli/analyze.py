@@ -1,4 +1,4 @@
-"""`laser analyze`: what a profile implies for serving, worked out beforehand: tables, figures and the policy table."""
+"""`laser analyze`: computes offline what a profile implies for serving; writes tables, figures and the policy table."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def command(
         )
         log = None if log_file is None else read_log(log_file, measured.classes)
         if out is not None:
-            out.mkdir(parents=True, exist_ok=True)  # told now, not after all the solving
+            out.mkdir(parents=True, exist_ok=True)  # fails now rather than after all the solving
         with click.progressbar(length=effort(one, log), label="Analysis        ") as bar:
             found = analyse(one, log, clock=time.perf_counter, advance=lambda: bar.update(1))
         click.echo(f"\n{tables(one, found)}")

@@ -1,4 +1,4 @@
-"""`laser ask`: one question to a running server, its thought and answer as they come, and why the thought stopped."""
+"""`laser ask`: asks a running server one question; streams thought and answer, and prints why thinking stopped."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def command(question: str, url: str, key: str | None) -> None:
 
 
 def why(finish_reason: str, laser: dict[str, Any]) -> str:
-    """Why the thinking stopped, and what asking has cost, in one line."""
+    """Returns one line: why the thinking stopped, the number of probes and their token rows, and the total time."""
     if not laser:
         return "the server does not say why it stopped"
     parts = [_exit(laser)]

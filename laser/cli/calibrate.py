@@ -1,4 +1,4 @@
-"""`laser calibrate`: measure what serving a model must know of it beforehand, its profile."""
+"""`laser calibrate`: measures a model's profile, which serving the model needs in advance."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def command(
     try:
         directory = model or bundled_model()
         path = out or directory / FILE_NAME
-        if not path.parent.is_dir():  # told now, not after all the decoding
+        if not path.parent.is_dir():  # fails now rather than after all the decoding
             raise click.ClickException(f"there is no directory {str(path.parent)!r} for the profile")
         questions = file_questions(files, count, seed) if files else bundled_questions(count, seed)
         profiling.check_count(len(questions), levels, budgets)

@@ -1,4 +1,4 @@
-"""`laser demo`: a burst on a server of its own, watched in the terminal, and what it measured."""
+"""`laser demo`: starts its own server, sends it a burst, shows it in the terminal and sums up what was measured."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from laser.cli.demo_traffic import Demo
     from laser.cli.terminal.feed import Feed, Look
 
-GRACE_S = 60.0  # that the last replies have
-EVERY_S = 2.0  # between two lines where there is no terminal
+GRACE_S = 60.0  # s that the last replies may take beyond the traffic's duration
+EVERY_S = 2.0  # s between two printed lines if stdout is no terminal
 
 
 @click.command("demo")
@@ -87,17 +87,17 @@ async def _run(demo: Demo, port: int, console: Console) -> None:
                 driving.cancel()
                 await asyncio.wait({driving})
             if not driving.cancelled():
-                driving.result()  # raises what it has ended with
+                driving.result()  # raises the task's exception, if the task failed
 
 
 async def _drive(demo: Demo, url: str) -> None:
-    with suppress(TimeoutError):  # the summary tells how many are missing
+    with suppress(TimeoutError):  # the summary counts the missing replies
         async with asyncio.timeout(demo.traffic.total_s + GRACE_S):
             await demo.drive(url)
 
 
 async def _looks(demo: Demo, feed: Feed, driving: asyncio.Task[None]) -> AsyncGenerator[Look, None]:
-    """Looks at the server until it has answered all."""
+    """Yields looks at the server until the traffic task has ended."""
     async with aclosing(feed.looks()) as looks:
         async for look in looks:
             demo.saw(look)
@@ -107,7 +107,7 @@ async def _looks(demo: Demo, feed: Feed, driving: asyncio.Task[None]) -> AsyncGe
 
 
 async def _print(demo: Demo, looks: AsyncGenerator[Look, None], console: Console) -> None:
-    """Looks as lines."""
+    """Prints looks as lines: one every EVERY_S, and one whenever the phase changes."""
     from laser.cli.terminal.words import number, seconds, threshold
 
     last_s, last = -EVERY_S, (demo.begun, demo.phase)

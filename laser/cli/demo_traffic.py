@@ -1,4 +1,4 @@
-"""A demonstration: calm, a burst and calm again on a server of its own, and what was measured meanwhile."""
+"""The traffic of `laser demo`: calm, a burst, calm again; and the measurements made meanwhile."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from experiments.trials.trial import QUESTION_SEEDS, Requests
 from experiments.workloads import Step
 from laser.cli.terminal.feed import Look
 
-SHARE = 0.3  # of what full thoughts leave room for: the calm rate
-FACTOR = 5.0  # of the burst's rate over that
+SHARE = 0.3  # calm rate over the capacity for full thoughts
+FACTOR = 5.0  # burst rate over calm rate
 MAX_TOKENS = 640  # of a reply
-QUESTIONS = 100  # of each bundled benchmark
-CONTROLLER = {"objective": {"slo_s": [2.0, 3.0, 4.0]}}  # by class; all else is the server's default
+QUESTIONS = 100  # drawn from each bundled benchmark
+CONTROLLER = {"objective": {"slo_s": [2.0, 3.0, 4.0]}}  # by class; everything else is the server's default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A part of the demonstration: from one time to another, s."""
+    """A part of the demonstration: from `begin_s` to `end_s`, s since the traffic started."""
 
     name: str
     begin_s: float
@@ -37,7 +37,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoTraffic:
-    """What is asked, and when: a third calm, a third burst, a third calm."""
+    """Which requests are sent, and when: a third of the time calm, a third burst, a third calm."""
 
     rate: float  # requests/s, calm
     total_s: float
@@ -50,11 +50,11 @@ class DemoTraffic:
         return tuple(Phase(name=name, begin_s=place * third, end_s=(place + 1) * third) for place, name in named)
 
     def phase(self, at_s: float) -> Phase | None:
-        """The phase at a time; None: all have passed."""
+        """Returns the phase at `at_s`; None: all phases have passed."""
         return next((phase for phase in self.phases if at_s < phase.end_s), None)
 
     def draw(self) -> tuple[list[Question], Requests]:
-        """The questions and the requests that ask them; the same for the same seed."""
+        """Returns the questions and the requests that ask them; the same seed gives the same ones."""
         rng = np.random.default_rng(self.seed)
         burst = self.phases[1]
         step = Step(rate=self.rate, factor=FACTOR, at_s=burst.begin_s, until_s=burst.end_s)
@@ -64,7 +64,7 @@ class DemoTraffic:
 
 
 def server_config(directory: Path, port: int) -> Path:
-    """The file of `laser serve --config` for the demonstration; its settings of the controller lie beside it."""
+    """Writes the demonstration's file for `laser serve --config`, and controller.yaml beside it; returns its path."""
     controller = directory / "controller.yaml"
     controller.write_text(yaml.safe_dump(CONTROLLER), encoding="utf-8")
     config = directory / "serve.yaml"
@@ -74,34 +74,34 @@ def server_config(directory: Path, port: int) -> Path:
 
 
 class Demo:
-    """Drives a server, and keeps what was measured."""
+    """Sends the traffic to a server and records what is measured."""
 
     def __init__(self, traffic: DemoTraffic, clock: Callable[[], float] = time.monotonic) -> None:
         self.traffic = traffic
         self.records: list[RequestRecord] = []
-        self.thresholds: list[tuple[float, dict[str, float | None]]] = []  # s, and those in force then, by class
-        self.asked = 0  # requests
+        self.thresholds: list[tuple[float, dict[str, float | None]]] = []  # s; by class, None: not probed
+        self.asked = 0  # number of requests drawn
         self._clock = clock
         self._began_s: float | None = None
 
     @property
     def begun(self) -> bool:
-        """Whether the server is warm, and requests come."""
+        """Whether the warm-up request has been answered and the traffic has started."""
         return self._began_s is not None
 
     @property
     def at_s(self) -> float:
-        """Since the first request could come; 0 before."""
+        """Seconds since the traffic started; 0 before."""
         return 0.0 if self._began_s is None else self._clock() - self._began_s
 
     @property
     def phase(self) -> Phase | None:
-        """Which part of it lasts; None: all requests have been sent."""
+        """The current phase; None: all phases have passed, so every request has been sent."""
         return self.traffic.phase(self.at_s)
 
     @property
     def note(self) -> str:
-        """Where it is."""
+        """The demonstration's progress, in a few words."""
         if self._began_s is None:
             return "demo: warming up"
         if (phase := self.phase) is None:
@@ -109,19 +109,19 @@ class Demo:
         return f"demo: {phase.name}, {self.at_s:.0f} of {self.traffic.total_s:g} s"
 
     async def drive(self, url: str) -> None:
-        """Ask all, and wait for the last reply. Raises ServerError if the server does not answer at all."""
+        """Sends all requests and waits for the last reply. Raises ServerError if the warm-up request fails."""
         questions, requests = self.traffic.draw()
         self.asked = len(requests)
         await drive(url, questions, requests, MAX_TOKENS, self.records.append, begin=self._begin)
 
     def saw(self, look: Look) -> None:
-        """Remember the thresholds in force."""
+        """Records the thresholds in force, from the start of the traffic to its end."""
         if self._began_s is not None and self.at_s <= self.traffic.total_s:
             limits = look.status.controller.limits
             self.thresholds.append((self.at_s, {name: each.threshold for name, each in limits.items()}))
 
     def measured(self, phase: Phase) -> tuple[list[RequestRecord], dict[str, list[float | None]]]:
-        """A phase's requests, by when they came, and the thresholds of each class while it lasted."""
+        """Returns the requests that arrived in `phase`, and the thresholds of each class during `phase`."""
         records = [one for one in self.records if phase.begin_s <= one.at_s < phase.end_s]
         found: dict[str, list[float | None]] = {}
         for at_s, thresholds in self.thresholds:

@@ -1,4 +1,4 @@
-"""`laser evaluate`: how well a model answers, and what closing its thoughts early gains and costs."""
+"""`laser evaluate`: measures how well a model answers, and what closing its thoughts early saves and costs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
 
 
 def _writable(context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
-    if path is not None and not path.parent.is_dir():  # told now, not after all the decoding
+    if path is not None and not path.parent.is_dir():  # fails now rather than after all the decoding
         raise click.BadParameter(f"there is no directory {str(path.parent)!r}")
     return path
 
@@ -135,7 +135,7 @@ def command(
     except (EngineError, TokenizerError, ConfigError, QuestionError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     score = chat.thinking.format.probe.score
-    figures = evaluation(full, passes, np.random.default_rng(seed), score)  # whatever passes came before
+    figures = evaluation(full, passes, np.random.default_rng(seed), score)  # independent of earlier draws
     click.echo(f"\n{summary(figures)}")
     try:
         if records_file is not None:

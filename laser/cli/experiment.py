@@ -1,4 +1,4 @@
-"""`laser experiment`: workloads × policies × seeds from a YAML file, run, told and tuned."""
+"""`laser experiment`: runs, reports and tunes a grid of workloads × policies × seeds from a YAML file."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def asking(*, seed: int) -> Callable[[Command], Command]:
-    """Which model is asked which questions, and how: model, files, count, seed, max_tokens, thinking."""
+    """Returns a decorator that adds model, files, count, seed, max_tokens and thinking to a command's parameters."""
     options = (
         click.option("--model", type=click.Path(path_type=Path), help="A model's directory; default: the bundled one."),
         click.option(
@@ -39,7 +39,7 @@ def asking(*, seed: int) -> Callable[[Command], Command]:
     )
 
     def add(command: Command) -> Command:
-        for option in reversed(options):  # the last one added is shown first
+        for option in reversed(options):  # click shows the option added last first
             command = option(command)
         return command
 
@@ -50,14 +50,14 @@ _OPTIONS = (
     click.option(
         "--engine",
         "kind",
-        type=click.Choice(list(EngineKind)),
+        type=click.Choice([kind.value for kind in EngineKind]),
         default=EngineKind.AUTO,
         show_default=True,
         help="What decodes; auto: exllama if it can serve the model here, else torch.",
     ),
     click.option(
         "--runner",
-        type=click.Choice(list(Runner)),
+        type=click.Choice([runner.value for runner in Runner]),
         default=Runner.AUTO,
         show_default=True,
         help="torch's forward pass.",
@@ -66,7 +66,7 @@ _OPTIONS = (
     click.option(
         "--cache-type",
         "cache",
-        type=click.Choice(list(CacheType)),
+        type=click.Choice([cache.value for cache in CacheType]),
         default=CacheType.FP16,
         show_default=True,
         help="exllama's cache.",
@@ -75,14 +75,14 @@ _OPTIONS = (
 
 
 def engine_options(command: Command) -> Command:
-    """Gives a command `kind`, `runner`, `cells` and `cache`: the fields of `EngineSettings`."""
+    """Adds the parameters `kind`, `runner`, `cells` and `cache` to a command, for `engine_settings`."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def engine_settings(kind: str, runner: str, cells: int, cache: str) -> EngineSettings:
-    """What was chosen by them."""
+    """Returns the EngineSettings for the parameters that `engine_options` adds."""
     return EngineSettings(kind=EngineKind(kind), runner=Runner(runner), cells=cells, cache=CacheType(cache))
 
 

@@ -1,4 +1,4 @@
-"""`laser quantize`: a model in fewer bits a weight, for the ExLlamaV2 engine."""
+"""`laser quantize`: quantises a model to fewer bits per weight, for the ExLlamaV2 engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def command(model: Path, out_dir: Path, bits: float, head_bits: str, work: Path 
         with click.progressbar(length=1000, label="quantising", item_show_func=lambda name: name or "") as bar:
             for stage in quantise(model, out_dir, work, bits=bits, head_bits=int(head_bits)):
                 done = round(1000 * stage.done)
-                if done < bar.pos:  # the next stage
+                if done < bar.pos:  # the next stage has begun
                     bar.pos = 0
                 bar.update(done - bar.pos, stage.name)
     except (EngineError, OSError) as error:

@@ -1,4 +1,4 @@
-"""`laser serve`: a model behind the HTTP API."""
+"""`laser serve`: serves a model over the HTTP API."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 5  # that connections have to close once all replies have ended
+GRACE_S = 5  # s for connections to close after all replies have ended
 
 
 @click.command("serve")
@@ -89,7 +89,7 @@ GRACE_S = 5  # that connections have to close once all replies have ended
 @click.option("--log-bodies/--no-log-bodies", default=None, help="Log what people say, too. [default: off]")
 def command(config_file: Path | None, **flags: Any) -> None:
     """Serve a model over HTTP, compatible with OpenAI's chat completions."""
-    # A solver that is not sure is asked no further, and the next one is: nothing that a user must be told.
+    # After an inaccurate solution the next solver is tried, so users need no warning.
     warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
     config = _configuration(config_file, flags)
     set_up(config.log_format)
@@ -110,7 +110,10 @@ def _configuration(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
 
 
 def _guard(config: ServeConfig) -> None:
-    """Nobody but this machine is served by accident, and bad keys are known before the model is loaded."""
+    """Raises ClickException if the keys are bad, or other machines can reach a server without keys or --public.
+
+    It runs before the model is loaded.
+    """
     from laser.server.keys import KeyRing
     from models.files.strict_yaml import ConfigError
 
@@ -133,7 +136,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """The bound socket: a taken port is known before the model is loaded."""
+    """Returns the bound socket. Raises ClickException, before the model is loaded, if it cannot be bound."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -169,9 +172,10 @@ def _run(service: Service, listener: socket.socket) -> None:
     from laser.server.telemetry.tracing import name_service
 
     class Server(uvicorn.Server):
-        """Ends at the second signal; at the first it takes no more requests, and ends once the last has its reply.
+        """Drains at the first signal, ends at the second.
 
-        Ends as well, for a supervisor to start a new one, where the engine can't go on.
+        Draining refuses new requests and ends the server once the last reply is complete, or after drain_s. The
+        server also ends if the engine is broken, so that a supervisor can start a new process.
         """
 
         draining = False
@@ -191,7 +195,7 @@ def _run(service: Service, listener: socket.socket) -> None:
             self.failure = await service.broken()
             with suppress(TimeoutError):
                 async with asyncio.timeout(GRACE_S):
-                    await service.drain()  # who waits is told before
+                    await service.drain()  # waiting clients get their error first
             self.should_exit = True
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -215,7 +219,7 @@ def _run(service: Service, listener: socket.socket) -> None:
                 await service.stop()
             super().handle_exit(sig, frame)
 
-    # uvicorn raises the signal again once it has shut down cleanly; that is the end, not a failure
+    # uvicorn raises the signal again after a clean shutdown, which must not count as a failure
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     name_service()
@@ -223,7 +227,7 @@ def _run(service: Service, listener: socket.socket) -> None:
     settings = uvicorn.Config(
         create_app(service),
         http=PatientProtocol,
-        log_config=None,  # the log's own form, whoever writes
+        log_config=None,  # all loggers keep the format of `set_up`
         log_level="warning",
         access_log=False,
         ws="none",
@@ -240,13 +244,13 @@ def _run(service: Service, listener: socket.socket) -> None:
 
 
 def _allow_connections() -> None:
-    """Let this process have as many files open, connections among them, as it may allow itself."""
+    """Raises this process's limit on open files, connections among them, to the hard limit."""
     try:
         import resource
     except ImportError:  # not a Unix
         return
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # some systems do not allow what they say
+    with suppress(ValueError, OSError):  # some systems refuse their own hard limit
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 

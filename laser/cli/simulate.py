@@ -1,4 +1,4 @@
-"""`laser simulate`: what serving would be like under a load, worked out in virtual time from a calibration."""
+"""`laser simulate`: simulates serving under a load, in virtual time, from a calibration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from controller.policies import PolicyName
 
-UNKNOWN = (PolicyName.AUTO, PolicyName.MARGIN, PolicyName.NO_THINKING)  # a server's choice; nothing was recorded
+UNKNOWN = (PolicyName.AUTO, PolicyName.MARGIN, PolicyName.NO_THINKING)  # a server resolves AUTO; rest not recorded
 POLICIES = [name.value for name in PolicyName if name not in UNKNOWN]
 
 
@@ -120,7 +120,7 @@ def command(
         spec = PolicySpec(policy=PolicyName(policy), threshold=threshold, budget=budget, risk=risk)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    if out is not None and not out.parent.is_dir():  # told now, not after the simulation
+    if out is not None and not out.parent.is_dir():  # fails now rather than after the simulation
         raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
     try:
         directory = model or bundled_model()

@@ -1,4 +1,4 @@
-"""`laser top`: what a running server does, live in a terminal."""
+"""`laser top`: shows live in a terminal what a running server does."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def command(url: str, key: str | None, once: bool) -> None:
 
 
 def replace_unknown_characters() -> None:
-    """Characters that stdout's encoding has not become question marks."""
+    """Makes stdout print a question mark for each character that its encoding lacks."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")

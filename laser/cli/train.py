@@ -1,4 +1,4 @@
-"""`laser train`: the bundled model, trained anew from a seed."""
+"""`laser train`: trains the bundled model from a seed."""
 
 from __future__ import annotations
 

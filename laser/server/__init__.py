@@ -1,1 +1,1 @@
-"""The server: HTTP in, the serving loop on a thread of its own, replies and a dashboard out."""
+"""The HTTP server: API, serving loop on its own thread, replies and dashboard."""

@@ -1,6 +1,7 @@
 """The HTTP API: OpenAI's endpoints over one service, behind a gate.
 
-A client that goes away, even before the first token, frees its request: every reply is raced against the disconnect.
+Every reply runs in a race with the client's disconnect: a client that goes away, even before the first token, frees
+its request.
 """
 
 from __future__ import annotations
@@ -47,16 +48,16 @@ from laser.server.gate import LOCAL, Gate, GateSettings
 from laser.server.keys import KeyRing
 from laser.server.service import Service
 
-PROBED = frozenset({"/health", "/ready", "/metrics"})  # every few seconds
-# Spans and metrics of requests, once OTEL_EXPORTER_OTLP_ENDPOINT names a collector; the gate adds what became of them.
+PROBED = frozenset({"/health", "/ready", "/metrics"})  # polled every few seconds
+# Spans and metrics of requests, if OTEL_EXPORTER_OTLP_ENDPOINT names a collector; the gate adds the replies' outcomes.
 TELEMETRY = TelemetryConfig(auto_configure=True, operation_spans=False, exclude=lambda scope: scope["path"] in PROBED)
-GONE = 499  # the client; nobody reads the answer
+GONE = 499  # the client has gone; nobody reads the response
 
 
 def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
-    """The ASGI application; it starts and stops the service. `ping_s`: the longest silence of a stream.
+    """Returns the ASGI application, which starts and stops the service. `ping_s`: the longest silence of a stream, s.
 
-    Raises ConfigError where the keys cannot be read.
+    Raises ConfigError if the keys cannot be read.
     """
 
     @asynccontextmanager
@@ -136,7 +137,7 @@ def _add_replies(app: FastAPI, service: Service, ping_s: float) -> None:
         """End the thought of a running reply; its answer follows."""
         return await service.control(asked, request.state.caller)
 
-    # both may have megabytes to go through, to the last character of what they answer
+    # both run on a thread, since they may process and encode megabytes
 
     @app.post("/tokenize", response_model=Tokens)
     async def tokenize(asked: TokenizeRequest) -> Response:
@@ -225,5 +226,5 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
         failure = ServerFailure(f"the server failed: {type(error).__name__}")
-        headers = {"x-request-id": request.state.request_id}  # this answer does not pass the gate
+        headers = {"x-request-id": request.state.request_id}  # this response bypasses the gate
         return JSONResponse(failure.body(), status_code=failure.status, headers=headers)

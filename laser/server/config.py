@@ -1,4 +1,4 @@
-"""How a server is to run: a YAML file's keys, each of them also a flag of `laser serve`."""
+"""Configuration of a server: keys of a YAML file, each but `effort` also a flag of `laser serve`."""
 
 from __future__ import annotations
 
@@ -49,42 +49,42 @@ class ServeConfig:
     port: int = 8000  # 0: any free one
     early_exit: bool = True
     policy: PolicyName = PolicyName.AUTO
-    controller: Path | None = None  # settings of the load-aware policy, read again when they change; None: the defaults
+    controller: Path | None = None  # load-aware settings, reread when the file changes; None: the defaults
     decision_log: Path | None = None  # where the load-aware policy records its decisions; None: nowhere
-    threshold: float | None = None  # confidence at which a thought is closed; None: 0.9, unless the policy says
+    threshold: float | None = None  # confidence at which a thought is closed; None: 0.9 if the policy is fixed
     score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
-    budget: int | None = None  # thinking tokens, for requests that do not bring their own
-    agree: int | None = None  # probes in a row with the same answer that close a thought, if the policy is consistency
-    margin: float | None = None  # of log p, within which a thought that would nearly close itself is closed, if margin
+    budget: int | None = None  # thinking tokens, for requests that state none; None: no budget
+    agree: int | None = None  # equal trial answers in a row that close a thought, policy consistency; None: 3
+    margin: float | None = None  # log p gap to the closing marker that closes a thought, policy margin; None: 6
     every: int | None = None  # tokens from one probe to the next; None: at transition points
-    # certified: that the full thought is right and an earlier exit wrong; None: what the profile was calibrated for
+    # certified risk that the full thought is right and an early exit wrong; None: the one the profile is calibrated for
     risk: float | None = None
-    shortest_first: bool = False  # of waiting requests the one of the shortest predicted thought starts, not the first
+    shortest_first: bool = False  # start the waiting request with the shortest predicted thought, not the first come
     thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
-    slo_s: float | None = None  # that a reply should take at most, for the dashboard; the controller's SLOs come first
-    default_max_tokens: int = 2048  # thought and answer, for requests that do not say; less where the context is short
-    max_budget: int | None = None  # thinking tokens that no request may have more of
-    effort: EffortShares = field(default_factory=EffortShares)  # what `reasoning_effort` means
+    slo_s: float | None = None  # a reply's SLO on the dashboard, unless the controller has SLOs; None: no SLO
+    default_max_tokens: int = 2048  # of thought and answer, for requests that state none; less if the context is short
+    max_budget: int | None = None  # the most thinking tokens of any request; None: unlimited
+    effort: EffortShares = field(default_factory=EffortShares)  # the budgets that `reasoning_effort` stands for
     loop_detection: bool = True  # close thoughts that repeat themselves word for word
     engine: EngineKind = EngineKind.AUTO
     runner: Runner = Runner.AUTO  # the torch engine's
     cache_type: CacheType = CacheType.FP16  # the ExLlamaV2 engine's
     max_batch: int = 32  # sequences decoded at once
     cells: int = 65536  # KV cache, tokens
-    threads: int = 1  # of the engine's arithmetic; more collapse as soon as another process is busy
-    max_waiting: int = 128  # requests that may wait for their turn; beyond, clients are told when to come back
-    max_wait_s: float | None = None  # that a new request may expect; None: any
-    keys: Path | None = None  # bearer keys, read again when they change; None: none are needed
+    threads: int = 1  # of the engine's arithmetic; several slow down sharply once another process is busy
+    max_waiting: int = 128  # requests that may wait in the queue; beyond: 429 with Retry-After
+    max_wait_s: float | None = None  # the longest wait a new request may expect; beyond: 429; None: unlimited
+    keys: Path | None = None  # bearer keys, reread when the file changes; None: no key is needed
     public: bool = False  # listen to other machines even without keys
-    allow_host: tuple[str, ...] = ()  # names of this server besides localhost, where neither keys nor public are set
+    allow_host: tuple[str, ...] = ()  # names of this server besides localhost, if neither keys nor public is set
     allow_origin: tuple[str, ...] = ()  # of web pages whose scripts may use the API, e.g. https://chat.example; *: any
-    max_body: int = 4 * 1024 * 1024  # bytes of a request
-    idle_s: float = 30.0  # that a connection may be silent, or a body take to come
-    drain_s: float = 30.0  # that replies under way have to end once the server is to stop
+    max_body: int = 4 * 1024 * 1024  # bytes of a request's body
+    idle_s: float = 30.0  # s for which a connection may be silent, or a body may take to arrive
+    drain_s: float = 30.0  # s for replies in progress to end after the signal to stop
     metrics: bool = True  # GET /metrics
-    vllm_metrics: bool = False  # … with vLLM's names, too
+    vllm_metrics: bool = False  # … also under vLLM's names
     log_format: LogFormat = LogFormat.TEXT
-    log_bodies: bool = False  # what people say, too
+    log_bodies: bool = False  # also log request bodies, which hold what people say
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():
@@ -102,10 +102,10 @@ class ServeConfig:
         if self.slo_s is not None and not 0.0 < self.slo_s < math.inf:
             raise ValueError(f"slo_s is {self.slo_s}, must be finite and above 0")
         if self.policy is not PolicyName.AUTO:
-            self.spec(self.policy)  # raises for what can't be
+            self.spec(self.policy)  # raises ValueError for settings that the policy does not use
 
     def spec(self, policy: PolicyName) -> PolicySpec:
-        """A policy with this configuration's settings. Raises ValueError for those that it has no use for."""
+        """Returns `policy` with this configuration's settings. Raises ValueError if a setting does not apply to it."""
         return PolicySpec(
             policy=policy,
             threshold=self.threshold,
@@ -118,7 +118,10 @@ class ServeConfig:
 
 
 def load_config(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
-    """The configuration in force: flag, then file, then default. A flag that was not given is None."""
+    """Returns the configuration in force: flag, then file, then default. A flag that was not given is None or ().
+
+    `file` None: there is no file. Raises ConfigError if the file or the combination is invalid.
+    """
     known = {field.name for field in fields(ServeConfig)}
     unknown = set(flags) - known
     assert not unknown, f"flags without a config key: {unknown}"

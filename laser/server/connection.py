@@ -1,4 +1,4 @@
-"""A connection that does not wait for ever: for a request to come, nor for a client to read."""
+"""An HTTP connection that limits how long it waits for a request's head, and for the client to read."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _BODIES = (b"content-length", b"transfer-encoding")
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, closed where a request's head has not come, or nothing is read, for `timeout_keep_alive` s.
+    """uvicorn's HTTP/1.1, closed after `timeout_keep_alive` s without a complete request head, or without a read.
 
-    uvicorn itself is patient for so long only between two requests.
+    uvicorn itself applies this timeout only between two requests.
     """
 
-    _silence: asyncio.TimerHandle | None = None  # until the head of a request has come
-    _head = 0  # bytes of it so far, or of what follows the body in place of another
-    _refusal: ApiError | None = None  # why its head is not taken
-    _only_head = False  # whether that is all there is in what has just come
-    _answered: RequestResponseCycle | None = None  # uvicorn tells only the newest, which may wait behind it, of the end
-    _stall: asyncio.TimerHandle | None = None  # while the client does not read
+    _silence: asyncio.TimerHandle | None = None  # runs until a request's head is complete; None: no head is due
+    _head = 0  # bytes of the head so far, or of data after a body that is no further head
+    _refusal: ApiError | None = None  # why the head is refused; None: it is not
+    _only_head = False  # whether the data just received belongs to a head only
+    _answered: RequestResponseCycle | None = None  # in progress; uvicorn reports a disconnect to the newest cycle only
+    _stall: asyncio.TimerHandle | None = None  # runs while the client does not read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         super().connection_made(transport)
@@ -37,10 +37,10 @@ class PatientProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._only_head = True
         if self._silence is None and (self.cycle is None or self.cycle.response_complete):
-            self._silence = self._later(self.transport.close)  # blank lines, too, end uvicorn's own patience
+            self._silence = self._later(self.transport.close)  # blank lines, too, cancel uvicorn's own timer
         super().data_received(data)
         if self._only_head and not self.transport.is_closing():
-            self._head += len(data)  # the parser keeps all of it, and tells of a header only once it has ended
+            self._head += len(data)  # the parser buffers all of it, and reports a header only once it is complete
             if self._head > MOST_HEAD:
                 self._refuse(HeadTooLarge(MOST_HEAD))
 
@@ -54,10 +54,10 @@ class PatientProtocol(HttpToolsProtocol):
         self._beyond_head()
         if self.parser.should_upgrade() and any(name in _BODIES for name, _ in self.headers):
             self._refusal = BadRequest("Upgrade is not supported: the server speaks HTTP/1.1, send the body in that")
-            raise self._refusal  # the parser would take the body for another protocol's
+            raise self._refusal  # the parser would treat the body as another protocol's
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD:
             self._refusal = HeadTooLarge(MOST_HEAD)
-            raise self._refusal  # the parser makes it an error of its own
+            raise self._refusal  # the parser turns it into its own error
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -73,7 +73,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stall = self._later(self.transport.abort)  # closing would wait until all is read
+        self._stall = self._later(self.transport.abort)  # close() would wait until everything is read
 
     def resume_writing(self) -> None:
         self._stall = _cancelled(self._stall)

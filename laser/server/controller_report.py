@@ -1,4 +1,4 @@
-"""The shape of GET /laser/controller."""
+"""The response of GET /laser/controller."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ class LimitsReport(BaseModel):
 
     threshold: float | None
     budget: int | None
-    agree: int | None = None  # probes in a row with the same answer that close it too
-    margin: float | None = None  # of log p, within which one that would nearly close itself is closed
+    agree: int | None = None  # probes in a row with the same answer that also close it; null: off
+    margin: float | None = None  # of log p, to the closing marker, that closes it; null: off
     every: int | None = None  # tokens from one probe to the next; null: at transition points
 
 
 class CertifiedReport(BaseModel):
     """The range that thresholds and budgets never leave."""
 
-    risk: float  # at most, that the full thought is right and an exit within the range wrong …
-    confidence: float  # … with so much of it
+    risk: float  # upper bound on P(the full thought is right and an exit within the range wrong) …
+    confidence: float  # … and the confidence with which the bound holds
     lowest_threshold: float | None
     smallest_budget: int | None
 
@@ -54,10 +54,10 @@ class CertifiedReport(BaseModel):
 class PricesReport(BaseModel):
     """Shadow prices: what the constraints cost, in correct answers."""
 
-    token_now: float | None  # per token, with this many requests in the system
+    token_now: float | None  # per token, at the current number in the system; null: at the safe point
     token: float  # per token, on average
-    latency: float  # the part of it for waiting
-    capacity: float  # the part of it for the bound on demand
+    latency: float  # the part of `token` for waiting
+    capacity: float  # the part of `token` for the bound on demand
     floor: dict[str, float]  # per unit of a class's accuracy floor
     threshold: dict[str, float]  # per unit of threshold, where the rate limit binds
 
@@ -66,9 +66,9 @@ class ExpectedReport(BaseModel):
     """What was planned for, on average over all states."""
 
     accuracy: dict[str, float]
-    load: float  # of capacity
+    load: float  # demand over capacity
     in_system: float  # requests
-    shed: dict[str, float]  # share that had better be turned away
+    shed: dict[str, float]  # share of requests to turn away
 
 
 class SolverReport(BaseModel):
@@ -77,10 +77,10 @@ class SolverReport(BaseModel):
     asked: int
     solved: int
     failed: int
-    waiting_s: float | None  # for an answer
-    age_s: float | None  # of the last plan
-    solve_s: float | None
-    error: str | None
+    waiting_s: float | None  # since an answer was asked for; null: none is due
+    age_s: float | None  # of the last plan; null: there is none
+    solve_s: float | None  # of the last plan; null: there is none
+    error: str | None  # of the last answer; null: it was a plan, or there is none
 
 
 class ControllerReport(BaseModel):
@@ -88,12 +88,12 @@ class ControllerReport(BaseModel):
 
     policy: PolicyName
     note: str | None
-    limits: dict[str, LimitsReport]  # by class; `any` where classes make no difference
-    target: dict[str, LimitsReport] | None = None  # where the rate limit lets thresholds go
+    limits: dict[str, LimitsReport]  # by class; `any`: the same for all classes
+    target: dict[str, LimitsReport] | None = None  # to which the rate limit lets thresholds move
     certified: CertifiedReport | None = None
     slo_s: dict[str, float] | None = None  # within which 95 % of each class's requests are to end; null: no SLO
     slo_steps: dict[str, float] | None = None  # decode steps that each class's SLO leaves a request now; null: no SLO
-    rung: str | None = None  # who decided: policy map, price bisection or safe point
+    rung: str | None = None  # source of the decision: policy map, joint program, price bisection or safe point
     problems: list[str] = []
     load: LoadReport | None = None
     prices: PricesReport | None = None
@@ -105,7 +105,7 @@ class ControllerReport(BaseModel):
 
 
 def report(chosen: ChosenPolicy) -> ControllerReport:
-    """What the policy that serves says of itself."""
+    """Returns the report on the policy that serves."""
     controller = chosen.controller
     if controller is None:
         limits = {"any": _limits(chosen.policy.limits(None))}

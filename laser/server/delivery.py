@@ -1,4 +1,4 @@
-"""A reply as it goes out: whole or as server-sent events, and given up as soon as the client has gone."""
+"""Sends a reply, whole or as server-sent events, and cancels the request as soon as the client has gone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from laser.server.submission import Submission
 T = TypeVar("T")
 
 PING = b": ping\n\n"
-QUEUE_S = 2.0  # between two words on the place in the queue
+QUEUE_S = 2.0  # between two comments on the place in the queue
 
 
 class EventStream(Response):
@@ -31,7 +31,7 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(self, submission: Submission, ping_s: float) -> None:
-        """`ping_s`: the longest silence."""
+        """`ping_s`: the longest silence, s."""
         self.status_code = 200
         self.background = None
         self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no"})
@@ -53,7 +53,7 @@ class EventStream(Response):
 
 
 async def _events(submission: Submission, ping_s: float) -> AsyncGenerator[bytes, None]:
-    """The stream's bytes; what has piled up since the last write goes out at once."""
+    """Yields the stream's bytes; all items since the last write go out in one piece."""
     shape, silence_s = submission.shape, min(ping_s, QUEUE_S)
     yield shape.opening() + (_place(submission) or b"")
     try:
@@ -71,14 +71,14 @@ async def _events(submission: Submission, ping_s: float) -> AsyncGenerator[bytes
                 yield data
                 await submission.linger()
             if isinstance(items[-1], Outcome):
-                yield shape.closing(items[-1])  # may raise, so what was said before it has gone out
+                yield shape.closing(items[-1])  # may raise, so the pieces before are sent first
                 return
     except ApiError as error:
         yield shape.failure(error)
 
 
 def _joined(items: list[Item]) -> Iterator[Item]:
-    """Texts of one channel that follow one another become one."""
+    """Merges consecutive texts of one channel into one."""
     for kind, group in groupby(items, key=lambda item: item.channel if isinstance(item, Delta) else None):
         if kind is None:
             yield from group
@@ -93,17 +93,17 @@ def _piece(shape: ReplyShape, item: Item) -> bytes:
         case Checkpoint():
             return shape.probed(item)
         case Outcome():
-            return b""  # comes last, as the stream's closing
+            return b""  # sent last, as the stream's closing
 
 
 def _place(submission: Submission) -> bytes | None:
-    """A comment on the place in the queue; None once the reply has begun."""
+    """Returns a comment with the place in the queue; None: the reply has started."""
     turn = submission.turn
     return None if turn is None else f": queue position {turn.position}, eta {turn.eta_s:.1f} s\n\n".encode()
 
 
 async def whole(submission: Submission, receive: Receive) -> BaseModel | None:
-    """The reply in one piece; None if the client has gone. Raises ApiError where there is none."""
+    """Returns the whole reply; None: the client has gone. Raises ApiError if the request failed."""
     try:
         return await unless_gone(receive, _whole(submission))
     finally:
@@ -121,7 +121,7 @@ async def _whole(submission: Submission) -> BaseModel:
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
-    """What `work` returns, or None once the client has gone; the work is then cancelled."""
+    """Returns what `work` returns; None: the client has gone, and `work` is cancelled."""
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnect(receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -134,4 +134,4 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T | Non
 
 async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
-        pass  # the rest of a request's body
+        pass  # skip the rest of the request's body

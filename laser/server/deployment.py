@@ -1,4 +1,4 @@
-"""A model directory made ready to serve: what is known of the model, its engine, and the loop that drives it."""
+"""Loads a model directory for serving: the chat model, its engine, the policy, and the serving loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUNDLED_NAME = "laser-reasoner"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """A loaded model."""
+    """A loaded model, ready to serve."""
 
     model_id: str
     chat: ChatModel
@@ -31,10 +31,10 @@ class Deployment:
 
 
 def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine: engine) -> Deployment:
-    """Load what a configuration names. `wrap` may put something between the loop and the engine.
+    """Loads what a configuration names. `wrap` may put a wrapper between the loop and the engine.
 
-    Raises FileNotFoundError without a bundled model, EngineError, TokenizerError, ConfigError or ProfileError where the
-    directory cannot be served; each message is one line that names the file.
+    Raises FileNotFoundError if there is no bundled model; EngineError, TokenizerError, ConfigError or ProfileError if
+    the directory cannot be served. Each message is one line that names the file.
     """
     import torch
 

@@ -1,7 +1,8 @@
-"""The engine's own thread, and the bridge between it and the event loop.
+"""The engine thread, and the bridge between it and the event loop.
 
-All calls of the serving loop happen on this thread. Requests and cancellations reach it by a queue that it empties
-between two steps and sleeps on when it is idle; what a step has brought goes back in one call for all requests.
+All calls of the serving loop happen on this thread. Requests and cancellations reach the thread through a queue, the
+inbox, which the thread empties between two steps and blocks on while it is idle. The results of a step, for all
+requests, go back to the event loop in one call.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ Item: TypeAlias = Delta | Checkpoint | Outcome
 
 SHUTTING_DOWN = "the server is shutting down"
 
-STOP_S = 5.0  # that a step may still take once the server is to stop
-STALL_S = 60.0  # that a step may take at all, before it counts as hanging
-GIVE_UP = 3.0  # times as long, and the engine counts as broken
-IDLE_S = 0.5  # between two calls of a watched loop that has nothing to do
+STOP_S = 5.0  # s for the current step to end when the server stops
+STALL_S = 60.0  # s that a step may take before it counts as hanging
+GIVE_UP = 3.0  # times STALL_S that a step may take before the engine counts as broken
+IDLE_S = 0.5  # s between two `idle` calls of an observed loop that has no requests
 
 
 class EngineFailure(Exception):
-    """The engine failed on a request that was right."""
+    """The engine failed on a valid request, or can serve none."""
 
 
 class Ticket:
-    """One request's reply, as the event loop reads it. Made by `EngineThread.submit`."""
+    """One request's reply, read on the event loop. Created by `EngineThread.submit`."""
 
     def __init__(self, cancel: Callable[[Ticket], None]) -> None:
-        self.request: RequestId | None = None  # the engine thread's
+        self.request: RequestId | None = None  # for the engine thread only; None: not submitted yet
         self._cancel = cancel
         self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._arrived = asyncio.Event()
@@ -54,9 +55,9 @@ class Ticket:
         self._over = False
 
     async def take(self) -> list[Item]:
-        """What has arrived since the last call, at least one item; the outcome is the last of all.
+        """Waits for items and returns those since the last call, at least one; the last item of a reply is its outcome.
 
-        Raises EngineFailure where the engine could not go on, once all that came before has been taken.
+        Raises EngineFailure if the engine failed, once all earlier items have been taken.
         """
         await self._arrived.wait()
         items, self._items = self._items, []
@@ -67,30 +68,30 @@ class Ticket:
         return items
 
     async def linger(self, seconds: float) -> None:
-        """Let so much time pass, or less where the reply comes to its end."""
+        """Sleeps for `seconds`, or until the reply ends."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._ended.wait()
 
     @property
     def complete(self) -> bool:
-        """Whether the reply has come to its end, be it a failure."""
+        """Whether the reply has ended, by an outcome or by a failure."""
         return self._ended.is_set()
 
     def cancel(self) -> None:
-        """Free the request before the engine's next step; nothing happens if it has ended."""
+        """Frees the request before the engine's next step; does nothing if the request has ended."""
         if not self._over:
             self._over = True
             self._cancel(self)
 
     async def accepted(self) -> None:
-        """Returns once the engine has queued the request; raises what it objects to."""
+        """Returns once the request is queued; raises the error if the request is refused."""
         await self._accepted
 
     def receive(self, item: Item | Exception | None) -> None:
-        """Take what the engine thread has for this request; None says that it is accepted. On the event loop."""
+        """Takes an item from the engine thread; None: the request is accepted. Runs on the event loop."""
         if item is None or (isinstance(item, Exception) and not self._accepted.done()):
-            if not self._accepted.done():  # a client that has gone cancels the waiting
+            if not self._accepted.done():  # the future is cancelled if the client has gone
                 self._accepted.set_result(None) if item is None else self._accepted.set_exception(item)
             self._over = self._over or item is not None
             return
@@ -105,35 +106,35 @@ class Ticket:
 
 
 class EngineThread:
-    """Runs a serving loop on a thread of its own, for the event loop that started it."""
+    """Runs a serving loop on its own thread, for the event loop that started it."""
 
     def __init__(self, loop: ServingLoop, *, stop_s: float = STOP_S, stall_s: float = STALL_S) -> None:
-        """`stop_s`: how long `stop` waits for a step that is under way. `stall_s`: after it a step is said to hang."""
+        """`stop_s`: how long `stop` waits for the current step. `stall_s`: a longer step counts as hanging."""
         self._loop = loop
         self._stop_s = stop_s
         self._stall_s = stall_s
         self._step_since: float | None = None
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._outbox: list[tuple[Ticket, Item | Exception | None]] = []
-        self._tickets: set[Ticket] = set()  # the engine thread's; those that the loop has
-        self._asked: WeakSet[Ticket] = WeakSet()  # the event loop's; all that are read
+        self._tickets: set[Ticket] = set()  # for the engine thread only: requests in the loop
+        self._asked: WeakSet[Ticket] = WeakSet()  # for the event loop only: all tickets in use
         self._thread: threading.Thread | None = None
         self._events: asyncio.AbstractEventLoop | None = None
         self._closing = False
-        self._left = False  # in a step that hangs
-        self._asked_of: WeakSet[asyncio.Future[bool]] = WeakSet()  # the event loop's: thoughts that are to be closed
+        self._left = False  # whether `stop` has abandoned a hanging step
+        self._asked_of: WeakSet[asyncio.Future[bool]] = WeakSet()  # for the event loop only: calls of `end_thought`
         self._watch: asyncio.Task[None] | None = None
-        self._broken: str | None = None  # why the engine can't go on; the thread only answers so from then on
+        self._broken: str | None = None  # why the engine is broken, so that requests are refused; None: it is not
         self._break = asyncio.Event()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs, has an engine that can, and no step of it hangs."""
+        """Whether the thread runs, no step of it hangs, and its engine is not broken."""
         return self._failure is None
 
     @property
     def _failure(self) -> str | None:
-        """Why nothing can be decoded."""
+        """Why nothing can be decoded; None: decoding is possible."""
         if self._thread is None or not self._thread.is_alive():
             return SHUTTING_DOWN
         since = self._step_since
@@ -142,20 +143,20 @@ class EngineThread:
         return self._broken
 
     async def broken(self) -> str:
-        """Waits until the engine can't go on: why."""
+        """Waits until the engine is broken; returns why."""
         await self._break.wait()
         assert self._broken is not None
         return self._broken
 
     def start(self) -> None:
-        """Start the thread; its replies go to the running event loop."""
+        """Starts the thread; its results go to the running event loop."""
         self._events = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
         self._watch = asyncio.create_task(self._watch_steps())
 
     async def _watch_steps(self) -> None:
-        """Breaks the engine once a step has hung for too long: nobody is to wait for it for ever."""
+        """Declares the engine broken once a step hangs for GIVE_UP · stall_s, so that no client waits for ever."""
         limit_s = GIVE_UP * self._stall_s
         while self._broken is None:
             await asyncio.sleep(self._stall_s / 4.0)
@@ -167,7 +168,7 @@ class EngineThread:
                 self._break.set()
 
     def _fail_asked(self, message: str) -> None:
-        """Whoever waits for the thread hears no more of it. On the event loop."""
+        """Fails all tickets and `end_thought` calls that still wait for the thread. Runs on the event loop."""
         for ticket in list(self._asked):
             if not ticket.complete:
                 ticket.receive(EngineFailure(message))
@@ -175,13 +176,13 @@ class EngineThread:
             _tell(told, False)
 
     async def stop(self) -> None:
-        """End the thread after its present step; requests still in the engine fail, and a step that hangs is left."""
+        """Ends the thread after its current step; requests still in the engine fail. Abandons a hanging step."""
         if self._thread is None or self._left:
             return
         if self._watch is not None:
             self._watch.cancel()
         if not self._closing:
-            self._closing = True  # nothing comes into the inbox any more
+            self._closing = True  # no more commands may follow into the inbox
             self._inbox.put(None)
         await asyncio.to_thread(self._thread.join, self._stop_s)
         if self._thread.is_alive():
@@ -190,17 +191,17 @@ class EngineThread:
             self._fail_asked(SHUTTING_DOWN)
 
     async def status(self) -> LoopStatus:
-        """What the serving loop shows of itself, between two steps. Raises EngineFailure once it is to stop."""
+        """Returns the serving loop's status between steps. Raises EngineFailure if the thread stops or has failed."""
         self._check_alive()
         seen: asyncio.Future[LoopStatus] = asyncio.get_running_loop().create_future()
         self._inbox.put(partial(self._look, seen))
         return await seen
 
     async def submit(self, request: ReasoningRequest, *, probes: bool = False) -> Ticket:
-        """Hand a request to the engine; its ticket also tells of the `probes` of its thought, if they are asked for.
+        """Submits a request to the serving loop; with `probes`, its ticket also delivers the probes of its thought.
 
-        Raises EngineError where it objects, e.g. CapacityError, Overloaded where it is to come back later, and
-        EngineFailure once the engine is to stop.
+        Raises EngineError if the request is invalid (CapacityError: too long), Overloaded if it is turned away, and
+        EngineFailure if the thread stops or has failed.
         """
         self._check_alive()
         ticket = Ticket(self._cancel)
@@ -214,12 +215,12 @@ class EngineThread:
         return ticket
 
     def turned_away(self) -> None:
-        """One more has come, and was turned away before it reached the engine."""
+        """Counts a request that was turned away before it reached the serving loop."""
         if self.alive and not self._closing:
             self._inbox.put(self._loop.turned_away)
 
     async def end_thought(self, ticket: Ticket) -> bool:
-        """Have a request's thought closed as soon as may be; False where there is none that goes on."""
+        """Has a request's thought closed as soon as possible; returns False if no thought is running."""
         if self._closing or not self.alive:
             return False
         told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -240,12 +241,12 @@ class EngineThread:
     def _run(self) -> None:
         try:
             self._serve()
-        except Exception as error:  # whatever escapes, nobody is left to wait for a thread that has gone
+        except Exception as error:  # whatever escapes: nobody may go on waiting for a dead thread
             log.critical("the engine's thread has failed", exc_info=True)
             self._broken = f"the engine's thread has failed: {type(error).__name__}: {error}"
             self._fail_all(self._broken)
             self._flush()
-            self._post(partial(self._fail_asked, self._broken))  # what has not been taken out of the inbox
+            self._post(partial(self._fail_asked, self._broken))  # also for commands left in the inbox
             self._post(self._break.set)
 
     def _serve(self) -> None:
@@ -268,7 +269,7 @@ class EngineThread:
         self._flush()
 
     def _obey(self) -> bool:
-        """Carry out all that waits in the inbox, sleeping on it while there is nothing to decode; False: the end."""
+        """Runs all commands in the inbox, blocking on it while there is nothing to decode; returns False at the end."""
         idle = not self._loop.busy
         while True:
             try:
@@ -292,10 +293,10 @@ class EngineThread:
         self._post(partial(_settle, seen, found))
 
     def _submit(self, ticket: Ticket, request: ReasoningRequest, probes: bool) -> None:
-        if self._broken is not None:  # since it was asked
+        if self._broken is not None:  # the engine broke while the request was in the inbox
             self._outbox.append((ticket, EngineFailure(self._broken)))
             return
-        self._tickets.add(ticket)  # it may end before `submit` returns
+        self._tickets.add(ticket)  # before `submit`, since the request may end before `submit` returns
         emit = partial(self._emit, ticket)
         try:
             ticket.request = self._loop.submit(request, emit, emit if probes else None)
@@ -311,7 +312,7 @@ class EngineThread:
 
     def _forget(self, ticket: Ticket) -> None:
         if ticket not in self._tickets or ticket.request is None:
-            return  # it was refused, or has ended meanwhile
+            return  # the request was refused, or has ended meanwhile
         self._tickets.discard(ticket)
         try:
             self._loop.cancel(ticket.request)
@@ -349,16 +350,16 @@ class EngineThread:
             self._post(partial(_deliver, batch))
 
     def _post(self, call: Callable[[], None]) -> None:
-        """Have the event loop do something."""
+        """Schedules `call` on the event loop."""
         assert self._events is not None
         try:
             self._events.call_soon_threadsafe(call)
-        except RuntimeError:  # the event loop has closed: nobody is left to hear
+        except RuntimeError:  # the event loop has closed: nobody is left to receive it
             log.debug("something has come after the event loop's end")
 
 
 def _tell(told: asyncio.Future[bool], value: bool) -> None:
-    if not told.done():  # a client that has gone cancels the waiting
+    if not told.done():  # the future is cancelled if the client has gone
         told.set_result(value)
 
 
@@ -369,7 +370,7 @@ def _deliver(batch: list[tuple[Ticket, Item | Exception | None]]) -> None:
 
 def _settle(seen: asyncio.Future[LoopStatus], found: LoopStatus | EngineFailure) -> None:
     if seen.done():
-        return  # whoever looked has gone
+        return  # the caller has gone
     if isinstance(found, EngineFailure):
         seen.set_exception(found)
     else:

@@ -1,6 +1,7 @@
-"""The gate before the application: every request gets an id, is known by its key, small enough, and logged.
+"""The gate before the application: gives every request an id, checks its key and its size, and logs it.
 
-It reads a request's body whole before the application begins, so that nobody occupies it by sending slowly.
+The gate reads a request's whole body before the application starts, so that a slow sender does not occupy the
+application.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from laser.server.telemetry.tracing import trace
 
 log = logging.getLogger("laser.gate")  # the name that operators filter by
 
-OPEN = frozenset({"/", "/dashboard.css", "/dashboard.js", "/health", "/ready", "/version"})  # needs no key
-ENDLESS = "/laser/events"  # a GET without its body would not end either
-SMALL = 4096  # bytes that a body may have where no key is needed
+OPEN = frozenset({"/", "/dashboard.css", "/dashboard.js", "/health", "/ready", "/version"})  # need no key
+ENDLESS = "/laser/events"  # a HEAD served as a GET would never end
+SMALL = 4096  # bytes of a body on paths that need no key
 LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 PORT = re.compile(r":\d*$")
 ID = re.compile(r"[!-~]{1,128}")  # visible ASCII
@@ -35,16 +36,16 @@ ID = re.compile(r"[!-~]{1,128}")  # visible ASCII
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateSettings:
-    """What passes."""
+    """What the gate lets pass and logs."""
 
     max_body: int = 4 * 1024 * 1024  # bytes
-    body_s: float = 30.0  # within which a body must have come
-    log_bodies: bool = False  # with what people say
-    hosts: frozenset[str] | None = None  # names by which the server may be asked; None: any
+    body_s: float = 30.0  # within which a body must have arrived
+    log_bodies: bool = False  # also log bodies, which hold what people say
+    hosts: frozenset[str] | None = None  # names allowed in the Host header; None: any
 
 
 class Gate:
-    """ASGI middleware. `scope["state"]` tells the application `caller` and `request_id`; it adds to `told`."""
+    """ASGI middleware. The application finds `caller` and `request_id` in `scope["state"]`, and adds to its `told`."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class Gate:
         answered: Callable[[str, int], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`answered` hears of every response: the route's path, and the status."""
+        """`answered` is called for every response, with the route's path and the status."""
         self._app = app
         self._keys = keys
         self._settings = settings
@@ -73,7 +74,7 @@ class Gate:
         scope.setdefault("state", {}).update(request_id=name, told=told)
         method, status = scope["method"], 499
         if method == "HEAD" and scope["path"] != ENDLESS:
-            scope = {**scope, "method": "GET"}  # the server leaves out the body
+            scope = {**scope, "method": "GET"}  # uvicorn leaves out the body
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -97,7 +98,7 @@ class Gate:
                 told["body"] = body.decode("utf-8", "replace")
             await self._app(scope, _after(body, receive), answer)
         except ApiError as error:
-            headers_out = {**error.headers, "connection": "close"}  # of its body the rest is not read
+            headers_out = {**error.headers, "connection": "close"}  # the rest of its body is not read
             await JSONResponse(error.body(), status_code=error.status, headers=headers_out)(scope, receive, answer)
         except Exception:
             status = 500
@@ -107,11 +108,11 @@ class Gate:
             route = getattr(scope.get("route"), "path", "other")
             self._answered(route, status)
             fields = {"request_id": name, "ms": round((self._clock() - began) * 1e3, 1), **told}
-            level = logging.INFO if method == "POST" or status >= 400 else logging.DEBUG  # scrapes are many
+            level = logging.INFO if method == "POST" or status >= 400 else logging.DEBUG  # scrapes are frequent
             log.log(level, "%s %s %d", method, scope["path"], status, extra={FIELDS: fields})
 
     def _check_host(self, given: str) -> None:
-        """Raise Forbidden for a name that is not the server's: a web page may have it lead here."""
+        """Raises Forbidden if the Host is no name of the server: a web page can make its own name resolve to it."""
         hosts, name = self._settings.hosts, PORT.sub("", given).lower()
         if hosts is not None and name and name not in hosts:
             raise Forbidden(
@@ -120,7 +121,7 @@ class Gate:
             )
 
     async def _body(self, headers: Headers, receive: Receive, limit: int) -> bytes | None:
-        """The whole body. None: the client has gone. Raises ApiError where it is too large or too slow."""
+        """Returns the whole body; None: the client has gone. Raises ApiError if the body is too large or too slow."""
         stated = headers.get("content-length", "0")
         if stated.isdecimal() and int(stated) > limit:
             raise TooLarge(limit)
@@ -143,7 +144,7 @@ class Gate:
 
 
 def _after(body: bytes, receive: Receive) -> Receive:
-    """What the application receives: the body in one piece, then what comes after it."""
+    """Returns the application's `receive`: first the body in one piece, then what `receive` brings."""
     given = False
 
     async def replay() -> Message:

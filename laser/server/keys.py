@@ -1,4 +1,4 @@
-"""Who may use the server: bearer keys in a YAML file that is read again whenever it changes.
+"""Who may use the server: bearer keys in a YAML file, which is reread when it changes.
 
 keys:
   - {name: alice, key: sk-…, weight: 2}
@@ -22,20 +22,20 @@ from models.files.strict_yaml import ConfigError, read
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 1.0  # between two looks at the file
+LOOK_S = 1.0  # between two checks of the file
 LEAST = 8  # characters of a key
-EXAMPLE = "change-me"  # so keys begin in configs/keys.yaml, which is published
+EXAMPLE = "change-me"  # prefix of the keys in configs/keys.yaml, which is published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """One key; its secret stands in the file itself or as its SHA-256."""
+    """One key; the file has either the secret or its SHA-256."""
 
     name: str
-    key: str | None = None
-    sha256: str | None = None
-    weight: float = 1.0  # share of the server while several keys want it
-    admin: bool = False  # may steer others' requests
+    key: str | None = None  # the secret; None: sha256 is given
+    sha256: str | None = None  # of the secret, hexadecimal; None: key is given
+    weight: float = 1.0  # relative share of the server while several keys compete
+    admin: bool = False  # may end the thoughts of other keys' requests
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -59,7 +59,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFile:
-    """The file."""
+    """The content of the file."""
 
     keys: tuple[ApiKey, ...]
 
@@ -76,21 +76,21 @@ class KeyFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who a request is from."""
+    """The sender of a request, by its key."""
 
     name: str = ""
     weight: float = 1.0
     admin: bool = False
 
 
-ANYBODY = Caller(admin=True)  # where there are no keys
+ANYBODY = Caller(admin=True)  # every caller, if no keys are needed
 
 
 class KeyRing:
-    """The keys in force. A file that has become bad leaves those that were."""
+    """The keys in force. If the file becomes invalid, the former keys stay."""
 
     def __init__(self, path: Path | None, clock: Callable[[], float]) -> None:
-        """Raises ConfigError if the file is bad now. None: no keys are needed."""
+        """`path` None: no key is needed. Raises ConfigError if the file is invalid now."""
         self._path = path
         self._clock = clock
         self._looked_s = clock()
@@ -98,7 +98,7 @@ class KeyRing:
         self._keys = () if path is None else self._read(path)
 
     def caller(self, authorization: str | None) -> Caller:
-        """Who this `Authorization` header is from. Raises Unauthorized."""
+        """Returns the sender by the `Authorization` header. Raises Unauthorized if the key is missing or unknown."""
         if self._path is None:
             return ANYBODY
         self._refresh(self._path)
@@ -106,7 +106,7 @@ class KeyRing:
         if scheme.lower() != "bearer" or not secret.strip():
             raise Unauthorized("a key is needed: send the header `Authorization: Bearer <key>`")
         given, found = _digest(secret.strip()), None
-        for digest, caller in self._keys:  # all of them: the time tells nothing of which one it was
+        for digest, caller in self._keys:  # compares all: the time does not reveal which one matched
             if hmac.compare_digest(given, digest):
                 found = caller
         if found is None:

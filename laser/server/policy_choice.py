@@ -1,4 +1,4 @@
-"""Which policy a configuration means, and all that it needs."""
+"""Chooses the policy that a configuration means, and builds what the policy needs."""
 
 from __future__ import annotations
 
@@ -28,39 +28,39 @@ class ChosenPolicy:
 
     name: PolicyName  # never auto
     policy: Policy
-    observer: LoadObserver | None = None
-    profile: Profile | None = None  # of the model, whoever decides
+    observer: LoadObserver | None = None  # None: the policy needs none
+    profile: Profile | None = None  # the model's; None: there is none
     shortest_first: bool = False
-    note: str | None = None  # why it is this one, where that may surprise
-    ends: tuple[Callable[[], None], ...] = ()
+    note: str | None = None  # why this policy was chosen, if that may surprise; None: it may not
+    ends: tuple[Callable[[], None], ...] = ()  # end what runs beside the policy
 
     @property
     def controller(self) -> Controller | None:
-        """The controller, if it is the one who decides."""
+        """The policy if it is the load-aware controller; None: it is another."""
         from controller.controller import Controller
 
         return self.policy if isinstance(self.policy, Controller) else None
 
     def classify(self, prompt: Sequence[int]) -> str | None:
-        """The difficulty class of a prompt; None where the model has no profile to tell it by."""
+        """Returns the difficulty class of a prompt; None: the model has no profile."""
         return None if self.profile is None else self.profile.difficulty.classify(prompt)
 
     def length(self, prompt: Sequence[int]) -> float:
-        """How long its thought is predicted to be, tokens, where the shortest is to start first; else 0."""
+        """Returns the predicted length of the prompt's thought, tokens; 0 unless shortest_first is set."""
         if not self.shortest_first or self.profile is None:
             return 0.0
         return self.profile.difficulty.expected_tokens(prompt)
 
     def close(self) -> None:
-        """End what runs beside the policy."""
+        """Ends what runs beside the policy."""
         for end in self.ends:
             end()
 
 
 def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> ChosenPolicy:
-    """The policy for a model in a directory.
+    """Returns the policy for the model in `directory`.
 
-    Raises ConfigError for bad controller settings, and ProfileError where the policy needs a profile and there is none.
+    Raises ConfigError if the controller settings are invalid, ProfileError if a profile is needed and there is none.
     """
     profile, missing = _profile(config, directory, chat)
     name, note = config.policy, None
@@ -90,13 +90,13 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         observer=made.observer,
         profile=profile,
         shortest_first=config.shortest_first,
-        note=note and note.replace(str(directory / FILE_NAME), FILE_NAME),  # where it lies is not for clients
+        note=note and note.replace(str(directory / FILE_NAME), FILE_NAME),  # clients do not see the path
         ends=tuple(ends),
     )
 
 
 def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Profile | None, str | None]:
-    """The model's profile, or why there is none to go by."""
+    """Returns the model's profile, or None and the reason why there is no usable one."""
     path = directory / FILE_NAME
     if not path.is_file():
         return None, f"{path} does not exist; `laser calibrate` measures it"
@@ -112,7 +112,7 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
 
 
 def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], None]]) -> Controller:
-    """The controller and its threads; `ends` takes what ends them."""
+    """Builds the controller, its solver thread and its decision log; adds to `ends` what ends them."""
     from controller.controller import Controller
     from controller.decision_log import DecisionLog
     from controller.planning.planner import Planner

@@ -1,4 +1,4 @@
-"""The application's core: requests become reasoning requests, and run on the engine's thread."""
+"""The application's core: turns API requests into reasoning requests and runs them on the engine thread."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ from laser.server.telemetry.metrics import Metrics, gauges, watch_lag
 from models.tokenizer import TokenizerError
 
 SEEDS = 2**63
-WRITES = 500.0  # a second, of all streams together: each takes time from the engine, which needs the interpreter, too
-AT_THE_DOOR = 32  # requests beyond those that run that may be on their way to the engine, however few may wait
-COMPOSED = 3  # bytes of a text that may become one as a tokenizer normalises it: Hangul, by NFC
+WRITES = 500.0  # per second, over all streams: each write takes interpreter time from the engine
+AT_THE_DOOR = 32  # requests beyond max_batch that may always be on their way to the engine, however small max_waiting
+COMPOSED = 3  # bytes of a text that a tokenizer's normalisation may merge into one: Hangul, by NFC
 
 
 class Service:
-    """Serves one deployed model. Its methods are for the event loop, which they never block."""
+    """Serves one deployed model. Its methods run on the event loop; only `tokenize` and `detokenize` may block it."""
 
     def __init__(
         self,
@@ -71,12 +71,12 @@ class Service:
         self.config = deployment.config
         self._thread = EngineThread(deployment.loop)
         self._room = deployment.loop.room
-        self._longest = max(len(text.encode()) for text in deployment.chat.tokenizer.texts)  # token, bytes
+        self._longest = max(len(text.encode()) for text in deployment.chat.tokenizer.texts)  # bytes of a token
         self._rng = rng or random.Random()
         self._now = now
         self._started = int(now())
         self._draining = False
-        self._arriving: Counter[str] = Counter()  # requests that are taken, and not yet running, by key
+        self._arriving: Counter[str] = Counter()  # requests that are accepted and not yet in `_running`, by key
         self._running: dict[str, Submission] = {}
         self._idle = asyncio.Event()
         self._lag: asyncio.Task[None] | None = None
@@ -86,7 +86,7 @@ class Service:
         history = StatusHistory(model=deployment.model_id, slo_s=self.config.slo_s)
         self.monitor = Monitor(history, status=self._thread.status, controller=lambda: self.controller)
 
-    # --- what it is -------------------------------------------------------------------------------------------------
+    # --- state ------------------------------------------------------------------------------------------------------
 
     @property
     def model_id(self) -> str:
@@ -95,17 +95,17 @@ class Service:
 
     @property
     def model_card(self) -> ModelCard:
-        """The served model, for clients."""
+        """The served model's entry in the model list."""
         return ModelCard(id=self.model_id, created=self._started, max_model_len=self._room)
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens there are."""
+        """The number of tokens that the model knows."""
         return len(self._deployment.chat.tokenizer.texts)
 
     @property
     def version(self) -> Version:
-        """Which LASER serves."""
+        """The version of LASER that serves."""
         try:
             return Version(version=version("laser-serving"))
         except PackageNotFoundError:
@@ -113,24 +113,29 @@ class Service:
 
     @property
     def health(self) -> Health:
-        """Whether the engine can decode, and does."""
+        """Whether the engine can decode, and no step of it hangs."""
         return Health(status="ok" if self._thread.alive else "failed", model=self.model_id)
 
     @property
     def ready(self) -> Ready:
-        """Whether requests are taken."""
+        """Whether requests are accepted."""
         if not self._thread.alive:
             return Ready(status="failed")
         return Ready(status="draining" if self._draining else "ready")
 
     @property
     def controller(self) -> ControllerReport:
-        """What the policy makes of the load."""
+        """The policy's report."""
         return report(self._deployment.chosen)
 
     @property
+    def arriving(self) -> int:
+        """The number of requests that are accepted at the door and not yet taken by the engine's thread."""
+        return self._arriving.total()
+
+    @property
     def queue(self) -> QueueReport:
-        """Who waits."""
+        """The queue's report."""
         state = self._deployment.loop.queue
         return QueueReport(
             running=state.running,
@@ -141,20 +146,20 @@ class Service:
             requests=[TurnReport(id=name, position=turn.position, eta_s=turn.eta_s) for name, turn in state.turns],
         )
 
-    # --- its life ---------------------------------------------------------------------------------------------------
+    # --- life cycle -------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the engine's thread for the running event loop."""
+        """Starts the engine thread and the monitor for the running event loop."""
         self._thread.start()
         self._lag = asyncio.create_task(watch_lag(self.metrics.lagged))
         self.monitor.start()
 
     async def broken(self) -> str:
-        """Waits until the engine can't go on, which only a new process can: why."""
+        """Waits until the engine is broken, so that only a new process can serve; returns why."""
         return await self._thread.broken()
 
     async def drain(self) -> None:
-        """Take no more requests, and return once those under way have ended, queued ones included."""
+        """Refuses new requests, and returns once all accepted ones, including queued ones, have ended."""
         self._draining = True
         self.monitor.end_streams()
         while self._arriving or self._running:
@@ -162,7 +167,7 @@ class Service:
             await self._idle.wait()
 
     async def stop(self) -> None:
-        """End the engine's thread; requests still in the engine fail."""
+        """Ends the engine thread, the monitor and the policy's helpers; requests still in the engine fail."""
         self._draining = True
         self.monitor.close()
         if self._lag is not None:
@@ -182,23 +187,24 @@ class Service:
         slo: Slo | None = None,
         told: dict[str, Any] | None = None,
     ) -> Submission:
-        """Queue a request for a reply of this shape, its id beginning with `prefix`. Raises ApiError.
+        """Queues a request for a reply of this shape, whose id begins with `prefix`. Raises ApiError on refusal.
 
-        `told`, what the log says of the request, gets the reply's id and, when it ends, how it ended.
+        `slo` None: no SLOs. `told`, the request's log fields, gets the reply's id and, at its end, how it ended; None:
+        they are not logged.
         """
         if self._draining:
             raise Unavailable("the server is shutting down")
         self._check_door(caller)
-        self._arriving[caller.name] += 1  # before anything is waited for, so that a drain waits for it
+        self._arriving[caller.name] += 1  # before the first await, so that a drain waits for the request
         try:
             return await self._submit(request, shape, prefix, caller, slo or Slo(), {} if told is None else told)
         finally:
             self._arriving[caller.name] -= 1
-            self._arriving += Counter()  # who has none left is forgotten
+            self._arriving += Counter()  # drops keys whose count is 0
             self._wake_drain()
 
     def _check_door(self, caller: Caller) -> None:
-        """Raises Busy where more have come than can run and wait, for a key that has its share of them or more."""
+        """Raises Busy if as many requests are arriving as can run and wait, and this key has its share or more."""
         come = self._arriving.total()
         limit = self.config.max_batch + max(AT_THE_DOOR, self.config.max_waiting)
         share = limit / len(self._arriving | Counter({caller.name: 1}))
@@ -257,7 +263,7 @@ class Service:
         return submission
 
     async def control(self, request: ControlRequest, caller: Caller) -> Controlled:
-        """End a running thought: its owner's key may, and an admin's."""
+        """Ends a running thought. Raises UnknownReply, or Forbidden unless the key is the reply's own or an admin's."""
         submission = self._running.get(request.id)
         if submission is None:
             raise UnknownReply(request.id)
@@ -267,7 +273,7 @@ class Service:
         return Controlled(id=request.id, action=request.action, ended=ended)
 
     def tokenize(self, request: TokenizeRequest) -> Tokens:
-        """A text's tokens, or a rendered chat's. Raises BadRequest."""
+        """Returns the tokens of a text or of a rendered chat. Raises BadRequest unless exactly one is given."""
         chat = self._deployment.chat
         text = request.prompt if request.prompt is not None else request.content
         given = [each for each in (request.prompt, request.content, request.messages) if each is not None]
@@ -284,7 +290,7 @@ class Service:
         return Tokens(count=len(tokens), max_model_len=self._room, tokens=tokens)
 
     def detokenize(self, request: DetokenizeRequest) -> Text:
-        """The text of tokens. Raises BadRequest."""
+        """Returns the text of tokens. Raises BadRequest if the model does not know a token."""
         tokenizer = self._deployment.chat.tokenizer
         highest = max(request.tokens, default=0)
         if highest >= self.vocabulary:
@@ -337,7 +343,7 @@ class Service:
 
     def _prompt(self, request: GenerationFields) -> tuple[tuple[int, ...], bool]:
         least = request.certain_bytes // (self._longest * COMPOSED)
-        if least >= self._room:  # known without encoding megabytes
+        if least >= self._room:  # refuse without encoding megabytes
             raise self._too_long(f"at least {least}", request, self._room)
         try:
             return request.prompt_tokens(self._deployment.chat)
@@ -345,7 +351,10 @@ class Service:
             raise BadRequest(str(error), param=request.prompt_name) from error
 
     def _landing(self, message: str) -> tuple[int, ...]:
-        """What closes a thought in the client's words."""
+        """Returns the tokens that close a thought with the client's message.
+
+        Raises BadRequest if the message has the closing marker.
+        """
         param, thinking = "reasoning_budget_message", self._deployment.chat.thinking
         tokens = tuple(self._deployment.chat.tokenizer.encode(message))
         if thinking.close_id in tokens:
@@ -354,7 +363,7 @@ class Service:
         return (*tokens, *thinking.closing)
 
     def _max_tokens(self, request: GenerationFields, prompt: int, both: int) -> int:
-        """`both`: the most tokens that prompt and reply may have together."""
+        """Returns the reply's token limit. Raises ContextTooLong if prompt and reply exceed `both` tokens together."""
         room = both - prompt
         if room < 1:
             raise self._too_long(str(prompt), request, both)

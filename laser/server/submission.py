@@ -1,4 +1,4 @@
-"""A reply that is being made, as the HTTP side holds it."""
+"""A reply in progress, as the HTTP side holds it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ABANDONED = "abandoned"  # the client has gone
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Submission:
-    """Who asked, what comes, and in which shape."""
+    """A reply in progress: its caller, its ticket, and the shape in which the client gets it."""
 
     identity: ReplyHeader
     caller: Caller
@@ -29,10 +29,10 @@ class Submission:
     closed: Callable[[Submission], None]
     turn_of: Callable[[str], Turn | None]
     pause_s: Callable[[], float] = lambda: 0.0
-    told: dict[str, Any] = field(default_factory=dict)  # what the log says of it
+    told: dict[str, Any] = field(default_factory=dict)  # the request's log fields
 
     async def take(self) -> list[Item]:
-        """What has arrived since the last call; the outcome is the last of all. Raises ServerFailure."""
+        """Returns the items since the last call; the last of all is the outcome. Raises ServerFailure."""
         try:
             items = await self.ticket.take()
         except EngineFailure as error:
@@ -44,23 +44,23 @@ class Submission:
         return items
 
     async def linger(self) -> None:
-        """Let the time pass between two writes of a stream, or less where the reply comes to its end."""
+        """Sleeps between two writes of a stream, or until the reply ends."""
         await self.ticket.linger(self.pause_s())
 
     @property
     def turn(self) -> Turn | None:
-        """The place in the queue; None once the reply has begun."""
+        """The place in the queue; None: the reply has started."""
         return self.turn_of(self.identity.id)
 
     def close(self) -> None:
-        """Free what it holds; a reply whose end nobody has taken is given up."""
+        """Cancels the request if it still runs; a reply whose outcome was not taken counts as abandoned."""
         self.ticket.cancel()
         self.told.setdefault("finish_reason", ABANDONED)
         self.closed(self)
 
 
 def _account(outcome: Outcome) -> dict[str, Any]:
-    """How a reply ended and what it took: nothing of what was said."""
+    """Returns log fields: how a reply ended and what it cost, without any text."""
     thought = outcome.thought
     return {
         "finish_reason": outcome.finish_reason.value,

@@ -232,6 +232,7 @@ def test_a_floor_on_accuracy_goes_before_an_slo(tmp_path: Path) -> None:
     assert all(got >= floor for got, floor in zip(accuracy, (0.9, 0.8, 0.6), strict=True))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(

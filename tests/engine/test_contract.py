@@ -150,6 +150,7 @@ def test_a_hole_left_between_two_sequences_is_closed_for_one_that_needs_it(teste
 # --- sampling
 
 
+@pytest.mark.slow
 def test_a_draw_depends_on_seed_and_position_alone(tested: EngineUnderTest) -> None:
     tested.must_draw()
     if not tested.batch_invariant:
@@ -168,6 +169,7 @@ def test_another_seed_draws_other_tokens(one: EngineUnderTest) -> None:
     assert len(set(drawn)) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampling",
     [

@@ -61,6 +61,7 @@ def test_an_answer_that_ends_at_once_is_empty_and_worth_nothing(tested: EngineUn
     finish(ledger, tested)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", list(Score))
 def test_giving_up_never_changes_the_verdict(tested: EngineUnderTest, score: Score) -> None:
     cheaper = 0

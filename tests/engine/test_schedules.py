@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 from tests.support.engine_requests import search
 from tests.support.engines import EngineUnderTest
 from tests.support.schedules import Operation, Schedule, schedules
+
+pytestmark = pytest.mark.slow
 
 
 @search(30)

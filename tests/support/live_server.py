@@ -35,6 +35,7 @@ class LiveServer:
 
     url: str
     deployment: Deployment
+    service: Service
 
     @property
     def load(self) -> EngineLoad:
@@ -84,7 +85,8 @@ def running_deployment(deployment: Deployment, **app_options: Any) -> Iterator[L
     """A server for a deployment on a free port, until the block ends."""
     import uvicorn
 
-    app = create_app(Service(deployment), **app_options)
+    service = Service(deployment)
+    app = create_app(service, **app_options)
     settings = uvicorn.Config(
         app,
         host="127.0.0.1",
@@ -102,7 +104,7 @@ def running_deployment(deployment: Deployment, **app_options: Any) -> Iterator[L
     try:
         wait_until(lambda: server.started or not thread.is_alive())
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield LiveServer(url=f"http://127.0.0.1:{port}", deployment=deployment)
+        yield LiveServer(url=f"http://127.0.0.1:{port}", deployment=deployment, service=service)
     finally:
         server.should_exit = True
         thread.join(WAIT_S)

@@ -1,1 +1,1 @@
-"""What a server does, in a terminal: the dashboard's status as text."""
+"""The terminal view of a server: the dashboard's status as text."""

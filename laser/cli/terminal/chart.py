@@ -1,4 +1,4 @@
-"""A chart of characters: values over time, with a band around one of them."""
+"""A chart drawn with characters: values over time, and optionally a band."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BAND, LINE, DOT = "░", "━", "·"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A line; None: there is no value at that time."""
+    """One line of a chart; None in `values`: there is no value at that time."""
 
     values: Sequence[float | None]
     style: str
@@ -21,7 +21,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """What lies between two values."""
+    """The area between `low` and `high`; None: there is no value at that time."""
 
     low: Sequence[float | None]
     high: Sequence[float | None]
@@ -38,14 +38,14 @@ def chart(
     decimals: int = 1,
     band: Band | None = None,
 ) -> Text:
-    """`height` lines of `width` columns, the newest values at the right; later series are drawn over earlier ones."""
+    """Draws `height` lines of `width` columns, the newest values at the right; later series cover earlier ones."""
     labels = [f"{high:.{decimals}f}", f"{low:.{decimals}f}"]
     margin = max(map(len, labels)) + 1
     columns = max(1, width - margin)
     cells = [[(" ", "")] * columns for _ in range(height)]
 
     def row(value: float) -> int:
-        """From the top."""
+        """Returns the row of `value`, counted from the top."""
         place = (value - low) / (high - low) * (height - 1)
         return height - 1 - round(min(max(place, 0.0), height - 1.0))
 

@@ -1,4 +1,4 @@
-"""What a demonstration has measured, in a few lines."""
+"""Summary of what `laser demo` has measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from laser.cli.terminal.words import seconds, share, threshold
 
 
 def table(demo: Demo) -> Table:
-    """Latency, accuracy, thoughts and thresholds, phase by phase."""
+    """Returns a table of latency, accuracy, thought lengths and thresholds by phase."""
     whole = Phase(name="all", begin_s=0.0, end_s=demo.traffic.total_s)
     classes = list(dict.fromkeys(name for _, each in demo.thresholds for name in each))
     rows = ["requests", "mean latency", "95 % below", "right answers", "thought tokens"]
@@ -32,7 +32,7 @@ def table(demo: Demo) -> Table:
 
 
 def failures(demo: Demo) -> str:
-    """What did not end well; empty: all did."""
+    """Describes failed and unanswered requests; empty: there are none."""
     failed = [one.error for one in demo.records if one.error is not None]
     missing = demo.asked - len(demo.records)
     said = [f"{len(failed)} failed, the last: {failed[-1]}"] if failed else []
@@ -56,7 +56,7 @@ def _numbers(records: Sequence[RequestRecord]) -> list[str]:
 
 
 def _reached(values: Sequence[float | None]) -> str:
-    """The range of thresholds; never probing is above all of them."""
+    """Formats the range of `values`; None, never probed, is above all of them."""
     if not values:
         return "–"
     ordered = sorted(values, key=lambda value: np.inf if value is None else value)

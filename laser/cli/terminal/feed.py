@@ -1,4 +1,4 @@
-"""Follows a server: its events, and while they do not come its status, asked for again and again."""
+"""Follows a server by its event stream, and polls its status while the stream is down."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from laser.client import CONNECT_S, address, authorization, refused, said, unreachable
 from laser.server.dashboard.schema import Status
 
-EVERY_S = 1.0  # between two looks at the status while there are no events
-SILENCE_S = 10.0  # after which events are taken to have ceased; they come once a second
-TRIES_S = (1.0, 2.0, 5.0, 10.0)  # between tries to have events again
+EVERY_S = 1.0  # s between two polls of the status while the event stream is down
+SILENCE_S = 10.0  # s without an event after which the stream counts as down; events come once a second
+TRIES_S = (1.0, 2.0, 5.0, 10.0)  # s before each further attempt to reopen the event stream; the last one repeats
 
 
 class FeedError(Exception):
@@ -25,25 +25,25 @@ class FeedError(Exception):
 
 
 class Connection(StrEnum):
-    """How a status was come by."""
+    """How a status was obtained."""
 
-    LIVE = "live"  # from events
-    POLLING = "polling"  # events do not come: asked for
-    ONCE = "seen once"  # asked for, and not again
-    LOST = "no connection"  # what was seen last
+    LIVE = "live"  # from the event stream
+    POLLING = "polling"  # by a poll, since the event stream is down
+    ONCE = "seen once"  # by a single request
+    LOST = "no connection"  # the server cannot be reached: the last status seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """A server as it was seen."""
+    """One observation of a server."""
 
-    status: Status  # with all that is remembered
+    status: Status  # with the whole history of the window
     connection: Connection
-    why: str | None = None  # it is not live
+    why: str | None = None  # the connection is not live; None: it is live, or nothing went wrong
 
 
 class Feed:
-    """A server to follow."""
+    """Follows one server."""
 
     def __init__(
         self,
@@ -61,12 +61,12 @@ class Feed:
         self._tries_s = tries_s
 
     async def status(self) -> Status:
-        """What the server does now. Raises FeedError."""
+        """Returns the server's status. Raises FeedError if it cannot be fetched or read."""
         async with self._client() as client:
             return await self._status(client)
 
     async def looks(self) -> AsyncGenerator[Look, None]:
-        """The server as it changes, without end. Raises FeedError only if it cannot be seen at first."""
+        """Yields looks at the server, without end. Raises FeedError only if the first status cannot be fetched."""
         async with self._client() as client:
             seen = await self._status(client)
             yield Look(status=seen, connection=Connection.POLLING, why="events have not come yet")
@@ -140,7 +140,7 @@ class Feed:
 
 
 def joined(before: Status, news: Status) -> Status:
-    """The news, with what is still remembered of before."""
+    """Returns `news` with those entries of `before` that still lie within the window."""
     oldest_s = news.at_s - news.window_s
     return news.model_copy(
         update={

@@ -1,4 +1,4 @@
-"""One frame of the view: what a status tells, in as much room as there is."""
+"""One frame of the terminal view: renders a status in the space available."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from laser.cli.terminal.words import (
 from laser.server.controller_report import LimitsReport
 from laser.server.dashboard.schema import Status
 
-WIDE, NARROW = 110, 64  # columns from which on tables stand side by side; below which less is shown
+WIDE, NARROW = 110, 64  # columns: from WIDE on tables stand side by side, below NARROW less is shown
 CHART = 6  # lines
-ROWS = 12  # of a table where height is no matter
+ROWS = 12  # of a table if the height is unlimited
 STYLES = {"easy": "green", "medium": "yellow", "hard": "blue"}  # by class
 STATES = {Connection.LIVE: "green", Connection.POLLING: "yellow", Connection.LOST: "red", Connection.ONCE: "dim"}
 BAR = 8  # columns
@@ -38,16 +38,16 @@ BAR = 8  # columns
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """Draws a look at a server; fits the console where that has a height."""
+    """Renders a look at a server; fits the console's height if the console has one."""
 
     look: Look
     url: str
-    note: str = ""  # of whoever shows it
-    keys: str = ""  # that may be pressed
+    note: str = ""  # the caller's, for the first line
+    keys: str = ""  # the keys that may be pressed, for the first line
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, status = options.max_width, self.look.status
-        height = console.height if console.is_alt_screen else options.height  # a Live does not hand its height on
+        height = console.height if console.is_alt_screen else options.height  # rich's Live does not pass its height on
         top: list[tuple[int, RenderableType]] = [(1, self._head())]
         if self.look.why is not None and self.look.connection is not Connection.LIVE:
             top.append((1, _line(f"{self.look.why}; trying again", "red")))
@@ -96,7 +96,7 @@ def _grid(columns: int) -> Table:
 
 
 def _facts(status: Status, width: int) -> tuple[int, Table]:
-    """The numbers at a glance, and how many lines they take."""
+    """Returns the key figures as a table, and the table's number of lines."""
     now = status.history[-1]
     latency, price, controller = status.latency, status.controller.prices, status.controller
     token_price = price.token_now if price else None
@@ -147,7 +147,7 @@ def _cache(status: Status) -> str:
 
 
 def _charts(status: Status, width: int) -> Table:
-    """Arrivals with the estimate's band, and thresholds by class."""
+    """Returns two charts: arrival rates with the estimate's ± σ band, and thresholds by class."""
     half = (width - 6) // 2
     points = status.history
     rates = [point.rate for point in points]
@@ -196,7 +196,7 @@ def _charts(status: Status, width: int) -> Table:
 
 
 def _classes(status: Status, width: int) -> tuple[int, Table]:
-    """What is in force for each class, and how many lines that takes."""
+    """Returns a table of the limits in force and the SLO for each class, and the table's number of lines."""
     columns: list[tuple[str, int]] = [("Class", 0), ("Threshold", 0), ("Budget", 0), ("SLO", 0), ("Within", 0)]
     columns += [("Goes to", NARROW), ("Planned accuracy", NARROW)]
     shown = [place for place, (_, least) in enumerate(columns) if width >= least]
@@ -229,15 +229,15 @@ def _limits(limits: LimitsReport) -> str:
 
 
 def _tables(status: Status, width: int, lines: int) -> list[RenderableType]:
-    """Running thoughts and those that ended last, in so many lines."""
+    """Returns tables of running thoughts and of those that ended last, which fit in `lines`; empty: no room."""
     beside = width >= WIDE
-    rows = lines - 3 if beside else (lines - 6) // 2  # a blank, a title and a head each
+    rows = lines - 3 if beside else (lines - 6) // 2  # a blank line, a title and a header per table
     if rows < 1:
         return []
     room = (width - 2) // 2 if beside else width
     ended = list(reversed(status.ended))
     first = _running(status.running[: min(rows, len(status.running))], len(status.running), room)
-    spare = 0 if beside else max(0, rows - max(1, len(status.running)))  # lines that those running leave
+    spare = 0 if beside else max(0, rows - max(1, len(status.running)))  # rows that the running ones leave
     second = _ended(ended[: rows + spare], exits(status.latency), room)
     if not beside:
         return ["", first, "", second]
@@ -287,7 +287,7 @@ def _class(difficulty: str | None) -> Text:
 
 
 def _confidence(each: RunningRequest, wide: bool) -> Text:
-    """How sure a thought is, against how sure it must be."""
+    """Formats a thought's last confidence against its threshold."""
     if each.confidence is None:
         if each.stage is Stage.WAITING:
             return Text("waits", "dim")

@@ -1,4 +1,4 @@
-"""The view as it lives in a terminal: until q, Ctrl-C or a signal, and then the terminal is as it was."""
+"""Shows the view in a terminal until q, Ctrl-C or a signal, and then restores the terminal."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rich.live import Live
 from laser.cli.terminal.feed import Look
 from laser.cli.terminal.frame import Frame
 
-ENDS = ("SIGINT", "SIGTERM", "SIGHUP")  # by name: not every system has them
+ENDS = ("SIGINT", "SIGTERM", "SIGHUP")  # names of signals: not every system has all of them
 
 
 async def show(looks: AsyncIterator[Look], console: Console, url: str, note: Callable[[], str] = str) -> None:
-    """Show looks at a server until they end or somebody ends it. `note` is said in the first line.
+    """Shows looks at a server until `looks` ends or the user quits. `note` returns a text for the first line.
 
-    What the first look raises is raised before anything is shown.
+    An exception of the first look is raised before anything is shown.
     """
     first = await anext(looks)
     stop = asyncio.Event()
@@ -49,12 +49,12 @@ async def show(looks: AsyncIterator[Look], console: Console, url: str, note: Cal
                     task.cancel()
                 await asyncio.gather(following, stopping, return_exceptions=True)
         if not following.cancelled():
-            following.result()  # raises what it has ended with
+            following.result()  # raises the task's exception, if the task failed
 
 
 @contextmanager
 def _signals(ended: Callable[[], None]) -> Iterator[None]:
-    """Signals that would end the process call `ended` within the block."""
+    """Within the block, signals that would end the process call `ended` instead."""
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
         for name in ENDS:
@@ -70,7 +70,7 @@ def _signals(ended: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def _typed(take: Callable[[str], None]) -> Iterator[None]:
-    """What is typed within the block is taken at once and not echoed, where stdin is a terminal that can do so."""
+    """Within the block, passes typed text to `take` at once, without echo; no effect if stdin is no POSIX terminal."""
     try:
         import termios
         import tty
@@ -87,7 +87,7 @@ def _typed(take: Callable[[str], None]) -> Iterator[None]:
         if typed:
             take(typed.decode(errors="replace"))
         else:
-            loop.remove_reader(terminal)  # it has gone
+            loop.remove_reader(terminal)  # end of file: the terminal has gone
 
     before = termios.tcgetattr(terminal)
     tty.setcbreak(terminal)

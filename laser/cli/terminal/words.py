@@ -1,4 +1,4 @@
-"""Numbers and reasons in words, as the page has them."""
+"""Numbers and reasons in words, worded as on the dashboard page."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ EXITS: dict[str, str] = {
 
 
 def clean(text: str) -> str:
-    """A server's text without what would move the cursor or change the terminal."""
+    """Replaces characters that would move the cursor or change the terminal by spaces."""
     return "".join(each if each.isprintable() else " " for each in text)
 
 
 def number(value: float) -> str:
-    """Three digits or so."""
+    """Formats about three significant digits."""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
@@ -41,7 +41,7 @@ def share(value: float | None) -> str:
 
 
 def many(count: int, one: str, more: str | None = None) -> str:
-    """A count and what is counted."""
+    """Formats a count and its noun; plural `more`, None: `one` + s."""
     return f"{count} {one if count == 1 else more or f'{one}s'}"
 
 
@@ -54,7 +54,7 @@ def budget(value: int | None) -> str:
 
 
 def why_ended(one: EndedRequest) -> str:
-    """Why a request's thought ended."""
+    """Says why a request's thought ended."""
     if one.finish_reason is FinishReason.ERROR:
         return "failed"
     match one.exit_reason:
@@ -78,7 +78,7 @@ def why_ended(one: EndedRequest) -> str:
 
 
 def exits(latency: Latency) -> str:
-    """How many thoughts ended for which reason."""
+    """Says how many thoughts ended for which reason."""
     said = [f"{count} {EXITS.get(name, clean(name))}" for name, count in latency.exits.items()]
     if latency.failed:
         said.append(f"{latency.failed} failed")
@@ -86,7 +86,7 @@ def exits(latency: Latency) -> str:
 
 
 def queue(status: Status) -> str:
-    """Who is in the system, and how long the queue is."""
+    """Describes the load and the queue."""
     load = status.load
     said = [f"{load.running} decoded, {load.waiting} waiting"]
     if load.waiting:
@@ -97,7 +97,7 @@ def queue(status: Status) -> str:
 
 
 def sentence(status: Status) -> str:
-    """What the server does."""
+    """Summarises what the server does."""
     if not status.running and not status.latency.requests:
         return "Nothing runs. Ask something with laser ask, or send requests to this server."
     thinking = sum(each.stage is Stage.THINKING for each in status.running)
@@ -107,7 +107,7 @@ def sentence(status: Status) -> str:
 
 
 def _rule(limits: Collection[LimitsReport]) -> str:
-    """When thoughts are closed."""
+    """Says when these limits close a thought."""
     all_of_them = [each.threshold for each in limits]
     bounds = sorted(each for each in all_of_them if each is not None)
     if not bounds:

@@ -1,1 +1,1 @@
-"""What clients say and are told: a module for each API surface, and what the surfaces share."""
+"""Requests and responses of the HTTP API: one module per API surface, and what the surfaces share."""

@@ -1,4 +1,4 @@
-"""What the fields of all requests are made of: tolerant models, JSON's integers, text that a tokenizer can read."""
+"""Building blocks of request models: a tolerant base model, JSON integers, text that a tokenizer can encode."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def encodable(text: object) -> object:
-    """The text itself. JSON can smuggle in halves of a character, which no tokenizer reads: those raise ValueError."""
+    """Returns `text` unchanged. Raises ValueError for half a character, which JSON allows and no tokenizer reads."""
     if isinstance(text, str):
         try:
             text.encode()
@@ -24,7 +24,7 @@ class Fields(BaseModel):
 
 
 def integer(number: object) -> object:
-    """To JSON, 7.0 is an integer."""
+    """Converts an integral float to int, since 7.0 is an integer in JSON; returns anything else unchanged."""
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 

@@ -1,4 +1,4 @@
-"""Chat completions: what a client asks, and the reply whole or as a stream of chunks."""
+"""Chat completions: the request, and the reply whole or as a stream of chunks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT_PARTS = ("text", "input_text", "output_text")
 
 
 def _text(content: object) -> object:
-    """A message's content as one text; parts that are not text cannot be served."""
+    """Returns a message's content as one text; None stays None. Raises ValueError if a part is not text."""
     if content is None:
         return None
     if isinstance(content, str):
@@ -65,12 +65,12 @@ class Message(Fields):
 
     @property
     def for_template(self) -> dict[str, str]:
-        """The message as chat templates know it."""
+        """The message as chat templates expect it: `developer` becomes `system`, null becomes an empty text."""
         return {"role": "system" if self.role == "developer" else self.role, "content": self.content or ""}
 
 
 def certain_bytes(messages: Sequence[Message]) -> int:
-    """Bytes of text that are in the prompt for certain; templates trim messages and leave out earlier thoughts."""
+    """Returns a lower bound on the prompt's bytes: templates trim messages and leave out earlier thoughts."""
     return sum(len((each.content or "").strip().encode()) for each in messages if each.role != "assistant")
 
 
@@ -96,7 +96,7 @@ class ChatRequest(GenerationFields):
 
     @property
     def wants_probes(self) -> bool:
-        """Whether a stream is to tell of the probes of its thought."""
+        """Whether the reply is a stream that also reports the probes of its thought."""
         return bool(self.stream and self.laser is not None and self.laser.probes)
 
     @property
@@ -144,7 +144,7 @@ class ChatCompletion(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Completion(Chunks):
-    """See `laser.server.api.shape.ReplyShape`. A stream: role, thought, answer, why it finished, usage, [DONE]."""
+    """See `laser.server.api.shape.ReplyShape`. A stream sends role, thought, answer, finish reason, usage, [DONE]."""
 
     OBJECT = "chat.completion.chunk"
     NOTHING: ClassVar[dict[str, str]] = {}

@@ -1,7 +1,7 @@
-"""OpenAI's older completions: a bare prompt, no chat template.
+"""OpenAI's older completions API: a bare prompt, no chat template.
 
-A prompt that ends inside an open thought is thought about, with all that LASER does to thoughts; `text` is then the
-answer, and the thought comes beside it. Any other prompt is just continued.
+If the prompt ends inside an open thought, LASER controls that thought as usual: `text` is then the answer, and
+`reasoning` the thought. Any other prompt is simply continued.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Usage, deta
 from models.chat_model import ChatModel
 from models.tokenizer import TokenizerError
 
-DEFAULT_TOKENS = 16  # OpenAI's
+DEFAULT_TOKENS = 16  # OpenAI's default
 
 
 def _tokens(prompt: object) -> tuple[int, ...] | None:
-    """A list of tokens, and 5.0 is 5 in JSON; None: it is something else."""
+    """Returns the prompt as a tuple of tokens, 5.0 as 5; None: the prompt is no list of integers, or is empty."""
     if not isinstance(prompt, list) or not prompt or not set(map(type, prompt)) <= {int, float}:
-        return None  # told of all at once: there may be a million
+        return None  # one check of the set of types, since there may be a million tokens
     tokens = tuple(map(integer, prompt))
     return tokens if set(map(type, tokens)) == {int} else None  # type: ignore[return-value]
 
 
 def _prompt(prompt: object) -> object:
-    """The prompt as a text or a tuple of tokens."""
+    """Returns the prompt as a text or a tuple of tokens. Raises ValueError if it is neither, empty or several."""
     tokens = _tokens(prompt)
     if tokens is None and isinstance(prompt, list) and prompt:
         if len(prompt) > 1:
@@ -112,7 +112,7 @@ class TextCompletion(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class TextShape(Chunks):
-    """See `laser.server.api.shape.ReplyShape`. A stream: thought, text, why it finished, usage, [DONE]."""
+    """See `laser.server.api.shape.ReplyShape`. A stream sends thought, text, finish reason, usage, [DONE]."""
 
     OBJECT = "text_completion"
     NOTHING: ClassVar[dict[str, str]] = {"text": ""}
@@ -137,7 +137,7 @@ class TextShape(Chunks):
         return self._chunk({"text": "", "reasoning": delta.text}) if self.identity.show_reasoning else b""
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
-        return b""  # this endpoint has no word for it
+        return b""  # this endpoint has no event for probes
 
     def _choice(self, said: dict[str, str]) -> dict[str, Any]:
         return dict(said)

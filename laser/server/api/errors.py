@@ -1,18 +1,18 @@
-"""What the HTTP API answers when it cannot do what was asked, in OpenAI's error shape.
+"""Errors of the HTTP API, in OpenAI's error format.
 
 ApiError
 ├── BadRequest          400  the request itself is wrong
 │   ├── ContextTooLong  400  prompt and reply do not fit the model's context
 │   ├── TooLarge        413  the body has too many bytes
-│   └── HeadTooLarge    431  the request line and the headers have
-├── Unauthorized        401  no key, or one that is not known
-├── Forbidden           403  a key that may not do this
-├── UnknownModel        404  this server has another model
-├── UnknownReply        404  no such reply is being made
-├── Busy                429  too many wait already; says when to come back
-├── ServerFailure       500  the request was right, the server failed
-├── Unavailable         503  the server is about to end
-└── DeadlineMissed      504  the request's own deadline has passed while it waited
+│   └── HeadTooLarge    431  the request line and the headers have too many bytes
+├── Unauthorized        401  the key is missing or unknown
+├── Forbidden           403  the key may not do this
+├── UnknownModel        404  the server serves another model
+├── UnknownReply        404  no reply with this id is in progress
+├── Busy                429  too many requests wait already; says when to retry
+├── ServerFailure       500  the request was valid, the server failed
+├── Unavailable         503  the server is shutting down, or its engine is broken
+└── DeadlineMissed      504  the request's own deadline passed while the request waited
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pydantic import BaseModel
 
 
 class ApiError(Exception):
-    """An error that the client is told about."""
+    """An error that is sent to the client."""
 
     status = 500
     type = "server_error"
@@ -41,7 +41,7 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The response's headers besides the usual ones."""
+        """The response's additional headers."""
         return {}
 
 
@@ -53,7 +53,7 @@ class BadRequest(ApiError):
 
 
 class ContextTooLong(BadRequest):
-    """Prompt and reply together do not fit."""
+    """Prompt and reply together do not fit the model's context."""
 
     def __init__(self, message: str, *, param: str | None) -> None:
         super().__init__(message, param=param, code="context_length_exceeded")
@@ -78,7 +78,7 @@ class HeadTooLarge(BadRequest):
 
 
 class Unauthorized(ApiError):
-    """Nobody that is known here."""
+    """The key is missing or unknown."""
 
     status = 401
     type = "authentication_error"
@@ -92,7 +92,7 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """Somebody who may not do this."""
+    """The key may not do this."""
 
     status = 403
     type = "permission_error"
@@ -111,7 +111,7 @@ class UnknownModel(ApiError):
 
 
 class UnknownReply(ApiError):
-    """No such reply is being made."""
+    """No reply with this id is in progress."""
 
     status = 404
     type = "invalid_request_error"
@@ -121,7 +121,7 @@ class UnknownReply(ApiError):
 
 
 class Busy(ApiError):
-    """Too many wait already."""
+    """Too many requests wait already."""
 
     status = 429
     type = "rate_limit_error"
@@ -136,11 +136,11 @@ class Busy(ApiError):
 
 
 class ServerFailure(ApiError):
-    """The server failed on a request that was right."""
+    """The server failed on a valid request."""
 
 
 class Unavailable(ApiError):
-    """The server takes no more requests."""
+    """The server accepts no more requests."""
 
     status = 503
 
@@ -153,7 +153,7 @@ class Unavailable(ApiError):
 
 
 class DeadlineMissed(ApiError):
-    """The request's own deadline has passed while it waited."""
+    """The request's own deadline passed while the request waited."""
 
     status = 504
 
@@ -162,22 +162,22 @@ class DeadlineMissed(ApiError):
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"x-should-retry": "false"}  # OpenAI's clients would, with a new deadline, just when there is no room
+        return {"x-should-retry": "false"}  # OpenAI's clients would retry with a new deadline, just in an overload
 
 
 def retry_after(seconds: float) -> dict[str, str]:
-    """When to come back, in whole seconds for all clients and in milliseconds for OpenAI's."""
+    """Returns the retry-after headers: whole seconds for all clients, milliseconds for OpenAI's."""
     return {"retry-after": str(max(1, math.ceil(seconds))), "retry-after-ms": str(max(1, math.ceil(seconds * 1e3)))}
 
 
 def error_body(message: str, *, type: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
-    """An error as OpenAI's clients read it; what cannot be written in UTF-8 is escaped."""
+    """Returns an error in OpenAI's format; escapes characters that UTF-8 cannot encode."""
     readable = message.encode("utf-8", "backslashreplace").decode("utf-8")
     return {"error": {"message": readable, "type": type, "param": param, "code": code}}
 
 
 def validation_error(errors: Sequence[Mapping[str, Any]], *, content_type: str) -> BadRequest:
-    """The first of pydantic's complaints about a request, as one sentence that names field, value and limit."""
+    """Turns pydantic's first error about a request into one sentence that names field, value and limit."""
     first = errors[0]
     kind, context = first["type"], first.get("ctx") or {}
     param = ".".join(str(part) for part in first["loc"] if part != "body") or None

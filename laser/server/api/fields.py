@@ -1,4 +1,4 @@
-"""What every request for a reply may say, whatever its endpoint: how to draw, when to stop, for whom and how soon."""
+"""Fields that requests for a reply share on every endpoint: sampling, stops, class, priority, deadlines and SLOs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Stops = Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None
 Class = Annotated[str, Field(json_schema_extra={"enum": list(CLASSES)})]
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
-TIERS: dict[str, Priority] = {"priority": "high", "flex": "low"}  # OpenAI's service tiers; the others: normal
+TIERS: dict[str, Priority] = {"priority": "high", "flex": "low"}  # OpenAI's service tiers; all others: normal
 
 
 def _stops(stop: object) -> object:
-    """The stop strings as a tuple."""
+    """Returns the stop strings as a tuple, empty for None. Raises ValueError if `stop` is no list of texts."""
     if stop is None:
         return ()
     stops = [stop] if isinstance(stop, str) else stop
@@ -47,7 +47,7 @@ def _one(n: object) -> object:
 
 
 def _class(difficulty: object) -> object:
-    """A difficulty class by its name."""
+    """Returns the name of a difficulty class, or None. Raises ValueError if there is no such class."""
     if difficulty is not None and difficulty not in CLASSES:
         raise ValueError(f"is {difficulty!r}, must be one of {', '.join(map(repr, CLASSES))}")
     return difficulty
@@ -58,12 +58,12 @@ class LaserOptions(Fields):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # its class; null: told from the prompt
+    # difficulty class; null: classified from the prompt
     difficulty: Annotated[str | None, BeforeValidator(_class, json_schema_input_type=Class | None)] = None
-    early_exit: Switch | None = None  # false: the thought is not probed, confidence does not close it
-    priority: Priority | None = None  # among the requests of the same key
-    probes: Switch | None = None  # a chat's stream tells of every probe of its thought, too
-    # by when the reply is to be complete; the thought is cut in time
+    early_exit: Switch | None = None  # false: the thought is not probed, so no confidence closes it
+    priority: Priority | None = None  # among the requests of the same key; null: as service_tier says
+    probes: Switch | None = None  # true: a chat's stream also reports every probe of its thought
+    # ms from arrival until the reply must be complete; the thought is cut in time; null: none
     deadline_ms: Annotated[int, Field(ge=1, le=MOST_MS, strict=True), INTEGER] | None = None
 
 
@@ -76,6 +76,7 @@ class StreamOptions(Fields):
 class GenerationFields(ReasoningFields, ABC):
     """A request for one reply."""
 
+    # null: the served model, no stream, the model's own temperature, top_p and top_k, a random seed, priority normal
     model: str | None = None
     stream: Switch | None = None
     temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
@@ -90,7 +91,7 @@ class GenerationFields(ReasoningFields, ABC):
     @property
     @abstractmethod
     def limit(self) -> int | None:
-        """The most tokens that thought and answer may have together."""
+        """The most tokens that thought and answer may have together; None: the client sets no limit."""
 
     @property
     @abstractmethod
@@ -104,31 +105,34 @@ class GenerationFields(ReasoningFields, ABC):
 
     @property
     def wants_usage(self) -> bool:
-        """Whether a stream is to end with the usage."""
+        """Whether the stream ends with the usage."""
         return False
 
     @property
     def wants_probes(self) -> bool:
-        """Whether a stream is to tell of the probes of its thought."""
+        """Whether the stream also reports the probes of its thought."""
         return False
 
     @property
     def certain_bytes(self) -> int:
-        """Bytes of text that are in the prompt for certain, whatever becomes of the rest."""
+        """A lower bound on the bytes of the prompt's text."""
         return 0
 
     @abstractmethod
     def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
-        """The prompt, and whether it ends inside an open thought. Raises TokenizerError where it cannot be rendered."""
+        """Returns the prompt's tokens, and whether they end inside an open thought.
+
+        Raises TokenizerError if the prompt cannot be rendered.
+        """
 
     @property
     def difficulty(self) -> str | None:
-        """The difficulty class that the client states."""
+        """The difficulty class that the client states; None: it states none."""
         return None if self.laser is None else self.laser.difficulty
 
     @property
     def priority(self) -> int:
-        """Its rank among its key's requests; lower is earlier."""
+        """The request's rank among the requests of its key; lower ranks start earlier."""
         stated = None if self.laser is None else self.laser.priority
         tier = None if self.service_tier is None else TIERS.get(self.service_tier)
         return PRIORITIES[stated or tier or "normal"]
@@ -141,14 +145,15 @@ MOST_MS = 86_400_000  # a day
 class Slo:
     """Service level objectives of one request; None: not stated."""
 
-    ttft_s: float | None = None  # to the first token: one that would wait longer is turned away at once
-    tpot_s: float | None = None  # for each further token; counts beside a ttft only
+    ttft_s: float | None = None  # to the first token: a request that would wait longer is turned away at once
+    tpot_s: float | None = None  # for each further token; used only together with ttft_s
     deadline_s: float | None = None  # to the last token: the thought is cut in time for the answer
 
     def by_s(self, reply_tokens: int, deadline_ms: int | None) -> float | None:
-        """By when the reply is to be complete: the earliest of the deadlines stated, and what ttft and tpot come to.
+        """Returns the reply's deadline, s from arrival: the least of deadline_s, deadline_ms and ttft + tpot · tokens.
 
-        A tpot alone bounds nothing: a deadline counts from the arrival on, and the wait for the first token is unknown.
+        None: none of them is stated. A TPOT alone sets no deadline: deadlines count from the arrival, and the wait for
+        the first token is unknown.
         """
         paced_s = None if self.ttft_s is None or self.tpot_s is None else self.ttft_s + self.tpot_s * reply_tokens
         stated_s = None if deadline_ms is None else deadline_ms / 1e3
@@ -156,7 +161,7 @@ class Slo:
 
 
 def read_slo(headers: Mapping[str, str]) -> Slo:
-    """The objectives in a request's headers. Raises BadRequest, naming the header."""
+    """Reads the SLOs in a request's headers. Raises BadRequest, naming the header, if a value is out of range."""
     return Slo(
         ttft_s=_seconds(headers, "x-slo-ttft-ms"),
         tpot_s=_seconds(headers, "x-slo-tpot-ms"),

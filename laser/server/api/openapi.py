@@ -1,4 +1,4 @@
-"""/openapi.json as the server really behaves: errors in OpenAI's shape, streams beside whole replies, bearer keys."""
+"""/openapi.json as the server actually behaves: OpenAI-style errors, streams beside whole replies, bearer keys."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-strea
 
 
 def describe(app: FastAPI, vocabulary: int) -> None:
-    """Have the application describe itself so. `vocabulary`: the served model's tokens."""
+    """Makes `app` serve this description. `vocabulary`: the served model's number of tokens."""
 
     def description() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
             for path in schema["paths"].values():
                 for operation in path.values():
-                    operation["responses"].pop("422", None)  # FastAPI's own; here it is 400
+                    operation["responses"].pop("422", None)  # FastAPI's default; this server answers 400
             components = schema["components"]
             for unused in ("HTTPValidationError", "ValidationError"):
                 components["schemas"].pop(unused, None)
             components["schemas"]["DetokenizeRequest"]["properties"]["tokens"]["items"]["maximum"] = vocabulary - 1
             components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            schema["security"] = [{"key": []}, {}]  # the latter where the server has no keys
+            schema["security"] = [{"key": []}, {}]  # {}: for a server without keys
             app.openapi_schema = schema
         return app.openapi_schema
 

@@ -1,4 +1,4 @@
-"""Every server's fields for reasoning, read into one policy.
+"""Reads the reasoning fields of many servers' APIs into one policy.
 
 | field | known from |
 |---|---|
@@ -12,8 +12,8 @@
 | `enable_thinking` | DashScope, SiliconFlow |
 | `think`: true, false, or an effort | Ollama |
 
-A number of tokens comes before −1, which leaves the budget to the server, that before an effort, and that before what
-the load-aware controller or the server's own settings say.
+Precedence for the budget: a number of tokens; then −1, which leaves the budget to the server; then an effort; then
+the load-aware controller or the server's own settings.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Effort(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffortShares:
-    """What share of a reply's tokens an effort may spend on its thought. None: what the server says anyway."""
+    """The share of a reply's tokens that each effort may spend on the thought. None: the server sets the budget."""
 
     minimal: float | None = 0.1
     low: float | None = 0.2
-    medium: float | None = None  # what most clients send unasked
+    medium: float | None = None  # most clients send it by default
     high: float | None = 0.8
     xhigh: float | None = 0.95
     max: float | None = 1.0
@@ -59,24 +59,24 @@ class EffortShares:
                 raise ValueError(f"{effort} is {share}, must lie in 0…1")
 
     def share(self, effort: Effort) -> float | None:
-        """An effort's share."""
+        """Returns an effort's share; None: the effort sets no budget."""
         return None if effort is Effort.NONE else getattr(self, effort.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningPolicy:
-    """What a client wants of the thought."""
+    """What a client requests for the thought."""
 
     enabled: bool = True
-    effort: Effort | None = None
-    max_tokens: int | None = None  # None: left to the effort, else to the server
-    message: str | None = None  # closes a thought whose budget is spent, instead of the model's own words
+    effort: Effort | None = None  # None: not stated
+    max_tokens: int | None = None  # thinking budget; None: set by the effort, else by the server
+    message: str | None = None  # text that closes a thought that is cut; None: the thinking format's
     expose: bool = True  # whether the thought is part of the response
 
     def budget(self, reply_tokens: int, shares: EffortShares) -> int | None:
-        """The thought's budget where a reply may have so many tokens; None: what the server says."""
+        """Returns the thought's budget in a reply of at most `reply_tokens` tokens; None: the server sets it."""
         if not self.enabled:
-            return 0  # for a prompt that has opened the thought by itself
+            return 0  # for prompts that open the thought themselves
         if self.max_tokens is not None:
             return self.max_tokens
         share = None if self.effort is None else shares.share(self.effort)
@@ -111,7 +111,7 @@ class TemplateOptions(Fields):
 
 
 def _object(switch: object) -> object:
-    """Some clients write `thinking: true`."""
+    """Converts `thinking: true`, which some clients send, to Anthropic's object."""
     return {"type": "enabled" if switch else "disabled"} if isinstance(switch, bool) else switch
 
 
@@ -131,7 +131,7 @@ class ReasoningFields(Fields):
     reasoning_effort: EffortWord | None = None
     reasoning: ReasoningOptions | None = None
     thinking: Annotated[ThinkingOptions | None, BeforeValidator(_object, json_schema_input_type=Thinking)] = None
-    thinking_token_budget: Budget | None = None  # −1: the server's
+    thinking_token_budget: Budget | None = None  # −1: the server sets the budget
     reasoning_budget_tokens: Budget | None = None
     thinking_budget_tokens: Budget | None = None
     reasoning_budget: Budget | None = None
@@ -146,7 +146,7 @@ class ReasoningFields(Fields):
 
     @property
     def policy(self) -> ReasoningPolicy:
-        """All of it as one."""
+        """All reasoning fields merged into one policy."""
         reasoning, thinking = self.reasoning or ReasoningOptions(), self.thinking or ThinkingOptions()
         template = self.chat_template_kwargs or TemplateOptions()
         effort = _first(self.reasoning_effort, reasoning.effort, self.think if isinstance(self.think, str) else None)

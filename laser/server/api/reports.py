@@ -1,4 +1,4 @@
-"""The small endpoints: which models, how the server is, who waits, text to tokens and back, a thought to be ended."""
+"""Models of the small endpoints: model list, health, version, queue, tokenize and detokenize, ending a thought."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class TokenizeRequest(Fields):
     )
 
     prompt: Annotated[str, BeforeValidator(encodable)] | None = None
-    content: Annotated[str, BeforeValidator(encodable)] | None = None  # llama.cpp's name for it
+    content: Annotated[str, BeforeValidator(encodable)] | None = None  # llama.cpp's name for `prompt`
     messages: Annotated[tuple[Message, ...], Field(min_length=1)] | None = None
 
 
 def _integers(tokens: object) -> object:
-    """Tokens, of which 7.0 is one, too; they may be so many that each is looked at only where that has to be."""
+    """Accepts integral floats such as 7.0; visits each token only if there is a float, because lists may be long."""
     if isinstance(tokens, list) and float in set(map(type, tokens)):
         return [integer(token) for token in tokens]
     return tokens
@@ -112,7 +112,7 @@ class TurnReport(BaseModel):
     """A request that waits."""
 
     id: str
-    position: int  # 1: the next
+    position: int  # 1: starts next
     eta_s: float
 
 
@@ -122,6 +122,6 @@ class QueueReport(BaseModel):
     running: int
     waiting: int
     max_waiting: int
-    drain_s: float  # until all that wait have begun
+    drain_s: float  # until all waiting requests have started
     turned_away: int  # since the start
     requests: list[TurnReport]

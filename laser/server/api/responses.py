@@ -1,7 +1,7 @@
-"""OpenAI's responses: a request for one reply, and the reply as items, whole or as typed events.
+"""OpenAI's responses API: a request for one reply, and the reply as items, whole or as typed events.
 
-Nothing is stored, so there is no `previous_response_id`; there are no tools. A thought is a `reasoning` item whose
-content is the thought itself.
+Nothing is stored, so `previous_response_id` is not supported; there are no tools. A thought is a `reasoning` item
+whose content is the thought itself.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from laser.server.api.shape import LaserDetails, ReplyHeader, details, event, fi
 from models.chat_model import ChatModel
 
 A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
-SKIPPED = ("reasoning", "item_reference")  # items that say nothing a model is to read again
+SKIPPED = ("reasoning", "item_reference")  # types of input items that do not go into the prompt
 
 
 def _messages(given: object) -> object:
-    """The input as messages: a text is one of the user's."""
+    """Returns the input as a list of messages; a text becomes one user message. Raises ValueError for other items."""
     if isinstance(given, str):
         return [{"role": "user", "content": encodable(given)}]
     if not isinstance(given, list):
@@ -190,14 +190,14 @@ class Response(BaseModel):
 
 
 class ResponsesShape:
-    """See `laser.server.api.shape.ReplyShape`. A stream: created, each item with its text piece by piece, completed."""
+    """See `laser.server.api.shape.ReplyShape`. A stream sends created, each item with its text in pieces, completed."""
 
     def __init__(self, identity: ReplyHeader) -> None:
         self._identity = identity
         self._events = 0
-        self._items: list[ReasoningItem | MessageItem] = []  # those that are complete
-        self._open: Channel | None = None  # of the item that grows
-        self._text = ""  # it has so far
+        self._items: list[ReasoningItem | MessageItem] = []  # the complete ones
+        self._open: Channel | None = None  # of the item being streamed; None: no item is open
+        self._text = ""  # of the open item so far
 
     def whole(self, reasoning: str, content: str, outcome: Outcome) -> Response:
         word = finish_word(outcome)
@@ -223,7 +223,7 @@ class ResponsesShape:
         )
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
-        return b""  # this endpoint has no word for it
+        return b""  # this endpoint has no event for probes
 
     def closing(self, outcome: Outcome) -> bytes:
         word = finish_word(outcome)

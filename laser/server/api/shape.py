@@ -1,4 +1,4 @@
-"""How a reply looks to a client, whichever endpoint it came by: whole, or as the events of a stream."""
+"""How endpoints encode a reply for a client: whole, or as the events of a stream."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from engine.base import FinishReason
 from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ServerFailure
 
 DONE = b"data: [DONE]\n\n"
-LINE_ENDS = "\x85\u2028\u2029"  # no line ends to JSON nor to event streams; many clients split lines there all the same
+LINE_ENDS = "\x85\u2028\u2029"  # no line ends in JSON and event streams, but many clients split lines there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyHeader:
-    """Which reply this is, and what of it is to be shown."""
+    """A reply's identity, and which parts of the reply the client sees."""
 
     id: str
     created: int  # s since 1970
@@ -31,42 +31,42 @@ class ReplyHeader:
 
 
 class ReplyShape(Protocol):
-    """One reply in an endpoint's shape."""
+    """Encodes one reply in an endpoint's format."""
 
     def whole(self, reasoning: str, content: str, outcome: Outcome) -> BaseModel:
-        """The reply in one piece. Raises ApiError where there is none."""
+        """Returns the whole reply. Raises ApiError if the request failed."""
 
     def opening(self) -> bytes:
-        """A stream's first events."""
+        """Returns a stream's first events."""
 
     def piece(self, delta: Delta) -> bytes:
-        """A piece of thought or answer; nothing where the client does not want it."""
+        """Encodes a piece of thought or answer; empty if the client does not want it."""
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
-        """What a probe of the running thought has said, for clients that asked to be told."""
+        """Encodes the result of a probe of the running thought, for clients that asked for probes."""
 
     def closing(self, outcome: Outcome) -> bytes:
-        """A stream's last events. Raises ApiError where there is no reply."""
+        """Returns a stream's last events. Raises ApiError if the request failed."""
 
     def failure(self, error: ApiError) -> bytes:
-        """A stream's last events, where it cannot go on."""
+        """Returns the last events of a stream that `error` ends."""
 
 
 def event(data: dict[str, Any], name: str | None = None) -> bytes:
-    """One server-sent event."""
+    """Encodes one server-sent event; `name` None: an event without a name."""
     head = b"" if name is None else b"event: " + name.encode() + b"\n"
     return head + event_data(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
 
 
 def event_data(text: str) -> bytes:
-    """JSON on one line as the data of an event, which it ends."""
+    """Encodes one line of JSON as the data of an event, and ends the event."""
     for character in LINE_ENDS:
         text = text.replace(character, f"\\u{ord(character):04x}")
     return b"data: " + text.encode() + b"\n\n"
 
 
 def usage(outcome: Outcome) -> Usage:
-    """What a reply has cost."""
+    """Returns what a reply has cost, in tokens."""
     thought = outcome.thought
     return Usage(
         prompt_tokens=outcome.prompt_tokens,
@@ -79,7 +79,7 @@ def usage(outcome: Outcome) -> Usage:
 
 
 def finish_word(outcome: Outcome) -> FinishWord:
-    """OpenAI's word for why the reply ended. Raises ApiError where it was no reply."""
+    """Returns OpenAI's word for why the reply ended. Raises ApiError if the request failed."""
     match outcome.finish_reason:
         case FinishReason.STOP:
             return "stop"
@@ -94,7 +94,7 @@ def finish_word(outcome: Outcome) -> FinishWord:
 
 
 def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
-    """How the thought went."""
+    """Returns the `laser` object of a reply: how its thought went, and its times."""
     thought = outcome.thought
     return LaserDetails(
         exit_reason=thought.exit_reason.value if thought else None,
@@ -154,16 +154,16 @@ FinishWord = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True)
 class Chunks(ABC):
-    """The end of a `laser.server.api.shape.ReplyShape`, and how its chunks look."""
+    """What chunked streams share of `laser.server.api.shape.ReplyShape`: the chunk's format, closing and failure."""
 
-    OBJECT: ClassVar[str]  # what a chunk calls itself
-    NOTHING: ClassVar[dict[str, str]]  # what the last chunk says
+    OBJECT: ClassVar[str]  # a chunk's field `object`
+    NOTHING: ClassVar[dict[str, str]]  # the last chunk's content
 
     identity: ReplyHeader
 
     @abstractmethod
     def _choice(self, said: dict[str, str]) -> dict[str, Any]:
-        """Where in a choice what is said stands."""
+        """Returns the fields of a choice that carry `said`."""
 
     def closing(self, outcome: Outcome) -> bytes:
         laser = details(self.identity, outcome).model_dump()

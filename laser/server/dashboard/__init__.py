@@ -1,1 +1,1 @@
-"""What a server shows of itself while it serves: a record of its last minutes, as JSON, as events and as a page."""
+"""The dashboard: a record of the server's last minutes, as JSON, as server-sent events and as a web page."""

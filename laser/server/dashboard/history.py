@@ -1,4 +1,4 @@
-"""A server's last minutes: bounded, and without a clock, thread or engine of its own."""
+"""The record of a server's last minutes. It is bounded, and has no clock, thread or engine of its own."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.latency import latency, slos
 from laser.server.dashboard.schema import Point, Status
 
-WINDOW_S = 300.0  # that is remembered
-COUNT_S = 10.0  # over which arrivals are counted
-POINTS = 600  # remembered at most
-ENDED = 4096  # requests remembered at most …
-TOLD = 500  # … and told of in one status
+WINDOW_S = 300.0  # length of the record
+COUNT_S = 10.0  # time over which arrivals are counted
+POINTS = 600  # kept at most
+ENDED = 4096  # ended requests kept at most …
+TOLD = 500  # … and sent in one status at most
 
 
 class StatusHistory:
-    """Remembers views of a server, numbered from 1."""
+    """Keeps the statuses of a server, numbered from 1."""
 
     def __init__(self, *, model: str, slo_s: float | None = None) -> None:
-        """`slo_s`: that a reply should take at most, where the controller has no SLOs of its own."""
-        self.number = 0  # of the last look
+        """`slo_s`: a reply's SLO, used if the controller has no SLOs; None: no SLO."""
+        self.number = 0  # of the last look; 0: there was none
         self._model = model
         self._slo_s = slo_s
         self._began_s: float | None = None
         self._last: tuple[LoopStatus, ControllerReport] | None = None
         self._trouble: str | None = None
         self._finished = 0
-        self._arrived: deque[tuple[float, int]] = deque()  # the loop's clock and count, over the last COUNT_S
+        self._arrived: deque[tuple[float, int]] = deque()  # the loop's clock and arrival count, over the last COUNT_S
         self._points: deque[tuple[int, Point]] = deque(maxlen=POINTS)
         self._ended: deque[tuple[int, EndedRequest]] = deque(maxlen=ENDED)
 
     def add(self, status: LoopStatus, controller: ControllerReport) -> None:
-        """Remember a look at the server."""
+        """Records a look at the server."""
         self.number += 1
         self._trouble = None
         self._last = status, controller
@@ -61,12 +61,12 @@ class StatusHistory:
             self._ended.popleft()
 
     def missed(self, trouble: str) -> None:
-        """A look at the server failed; what was seen last is shown on, with the reason."""
+        """Records that a look at the server failed; the last status stays, with `trouble` among its problems."""
         self.number += 1
         self._trouble = trouble
 
     def status(self, since: int = 0) -> Status | None:
-        """What there is to show, with what is new since look number `since`; None: nothing was seen yet."""
+        """Returns the last status, with history and ended requests since look number `since`; None: no look yet."""
         if self._last is None:
             return None
         status, controller = self._last
@@ -90,7 +90,7 @@ class StatusHistory:
         )
 
     def _counted_rate(self, status: LoopStatus) -> float:
-        """Arrivals over the last COUNT_S, 1/s; fewer seconds at the beginning."""
+        """Returns the arrival rate counted over the last COUNT_S, or less at the beginning, 1/s."""
         seen = self._arrived
         seen.append((status.at_s, status.arrived))
         while len(seen) > 2 and seen[1][0] <= status.at_s - COUNT_S:

@@ -1,4 +1,4 @@
-"""How requests went, and whether they kept their SLOs."""
+"""Latency and SLO attainment of ended requests."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.schema import Attainment, Latency
 from models.profile.difficulty import CLASSES
 
-ANY = "any"  # the class of all requests where classes make no difference
+ANY = "any"  # stands for a request's unknown class, and for an SLO that all classes share
 
 
 def slos(controller: ControllerReport, slo_s: float | None) -> dict[str, float]:
-    """The SLOs in force by class, s: those that the controller steers by, else one for all if there is one."""
+    """Returns the SLOs in force by class, s: the controller's, else `slo_s` for all classes; None: there is none."""
     if controller.slo_s is not None:
         return controller.slo_s
     return {} if slo_s is None else {ANY: slo_s}
 
 
 def latency(ended: Sequence[EndedRequest], slo_s: Mapping[str, float]) -> Latency:
-    """How these requests went, held against SLOs by class."""
+    """Summarises the latency of these requests and their attainment of the SLOs by class."""
     served = [each for each in ended if each.finish_reason is not FinishReason.ERROR]
     totals = np.array([each.total_s for each in served])
     by_class = _by_class(ended, slo_s)
@@ -43,7 +43,7 @@ def latency(ended: Sequence[EndedRequest], slo_s: Mapping[str, float]) -> Latenc
 
 
 def _by_class(ended: Sequence[EndedRequest], slo_s: Mapping[str, float]) -> dict[str, Attainment]:
-    """Attainment of the classes that have an SLO and a request, easiest first."""
+    """Returns the attainment of each class that has an SLO and a request, easiest first."""
     found = {}
     for name in (*CLASSES, ANY):
         limit_s = slo_s.get(name, slo_s.get(ANY))

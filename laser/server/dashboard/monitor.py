@@ -1,4 +1,4 @@
-"""Looks at the server once a second, and tells all who watch."""
+"""Looks at the server once a second, and sends the status to all who watch."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from laser.server.dashboard.schema import Status
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
-PATIENCE_S = 5.0  # with an engine that does not answer, before that is said
+PATIENCE_S = 5.0  # to wait for the engine's answer before a problem is reported
 
 
 class Monitor:
-    """Feeds a history. Its methods are for the event loop."""
+    """Feeds a history. Its methods must be called on the event loop."""
 
     def __init__(
         self,
@@ -35,34 +35,34 @@ class Monitor:
         self._controller = controller
         self._every_s = every_s
         self._patience_s = patience_s
-        self._newest: bytes | None = None  # what is new since the last look but one, encoded once for all
+        self._newest: bytes | None = None  # what the last look added, encoded once for all; None: not encoded yet
         self._looked = asyncio.Event()  # set, and replaced, at every look
         self._task: asyncio.Task[None] | None = None
         self._over = False
 
     def start(self) -> None:
-        """Begin to look."""
+        """Starts the looks."""
         self._task = asyncio.create_task(self._run())
 
     def end_streams(self) -> None:
-        """End all streams of events, so that their connections can be closed; the status is seen to further on."""
+        """Ends all event streams, so that their connections can close; the looks go on."""
         self._over = True
         self._looked.set()
 
     def close(self) -> None:
-        """Look no more."""
+        """Ends all event streams and the looks."""
         self.end_streams()
         if self._task is not None:
             self._task.cancel()
 
     async def status(self) -> Status | None:
-        """What was seen last, with all that is remembered; None where the server ends before anything was seen."""
+        """Waits for a first look; returns the last status with the whole record; None: the server ends without one."""
         while (status := self._history.status()) is None and not self._over:
             await self._looked.wait()
         return status
 
     async def events(self) -> AsyncGenerator[bytes, None]:
-        """Server-sent events: first all that is remembered, then at every look what is new."""
+        """Yields server-sent events: first the whole record, then what each look adds."""
         seen = 0
         while not self._over:
             looked = self._looked
@@ -106,5 +106,5 @@ class Monitor:
 
 
 def _event(status: Status | None) -> bytes:
-    """One server-sent event; a comment where there is nothing to tell."""
+    """Encodes a status as a server-sent event; None: as a comment that nothing was seen yet."""
     return b": nothing seen yet\n\n" if status is None else event_data(status.model_dump_json())

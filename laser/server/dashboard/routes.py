@@ -17,7 +17,7 @@ PAGE = {
     "/dashboard.css": ("dashboard.css", "text/css"),
     "/dashboard.js": ("dashboard.js", "text/javascript"),
 }
-"""Each address, its file and what that is."""
+"""Each path, its file and the file's media type."""
 
 HEADERS = {
     "cache-control": "no-cache",
@@ -31,7 +31,7 @@ HEADERS = {
 
 
 def dashboard(monitor: Monitor) -> APIRouter:
-    """Routes that show what a monitor sees."""
+    """Returns the routes that serve the page and a monitor's status."""
     router = APIRouter()
     for path, (name, kind) in PAGE.items():
         data = (files("laser.server.dashboard") / "page" / name).read_bytes()

@@ -1,4 +1,4 @@
-"""The shape of GET /laser/status, and of each event of GET /laser/events."""
+"""The response of GET /laser/status, and each event of GET /laser/events."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ class Point(BaseModel):
     """One second of the record."""
 
     at_s: float  # since the record began
-    counted_rate: float  # requests/s that came in the last seconds, counted
-    rate: Estimated | None  # requests/s as the controller believes; null: nobody estimates
-    running: int  # requests that are decoded
+    counted_rate: float  # requests/s that arrived in the last seconds, counted
+    rate: Estimated | None  # requests/s, as estimated by the controller; null: there is no controller
+    running: int  # requests in the engine
     waiting: int
     limits: dict[str, LimitsReport]
-    token_price: float | None  # correct answers per token
+    token_price: float | None  # correct answers per token; null: no price is known
 
 
 class Attainment(BaseModel):
     """How a class's requests that ended within the window kept the SLO now in force."""
 
-    slo_s: float  # that a reply should take at most
+    slo_s: float  # the longest that a reply should take
     requests: int  # failed ones included
-    within: float  # share of these; failed ones are late
+    within: float  # share of `requests` within the SLO; failed ones count as late
 
 
 class Latency(BaseModel):
@@ -34,12 +34,12 @@ class Latency(BaseModel):
 
     requests: int  # failed ones included
     failed: int
-    mean_s: float | None  # from arrival to the last token, of those that did not fail
+    mean_s: float | None  # from arrival to the last token, of requests that did not fail
     p95_s: float | None
     mean_thought_tokens: float | None
-    within_slo: float | None  # share of those that have an SLO; null: none has
-    slo: dict[str, Attainment]  # by class; `any` where the model tells none
-    exits: dict[str, int]  # thoughts by why they ended
+    within_slo: float | None  # share of the requests that have an SLO; null: none has
+    slo: dict[str, Attainment]  # by class; `any`: requests without a class
+    exits: dict[str, int]  # number of thoughts by exit reason
 
 
 class Status(BaseModel):
@@ -49,13 +49,13 @@ class Status(BaseModel):
     at_s: float  # since the record began
     model: str
     slo_s: dict[str, float]  # SLOs in force, by class; `any`: one for all; empty: none
-    window_s: float  # that is remembered
+    window_s: float  # length of the record
     problems: list[str]  # in words; empty: all is well
     controller: ControllerReport
-    load: EngineLoad  # whoever waits before the engine counts as waiting, too
-    drain_s: float  # until all that wait have begun
+    load: EngineLoad  # requests queued before the engine count as waiting, too
+    drain_s: float  # until all waiting requests have started
     turned_away: int  # requests since the server's start
-    running: list[RunningRequest]  # queued ones too, oldest first
+    running: list[RunningRequest]  # including queued ones, oldest first
     latency: Latency
     history: list[Point]
     ended: list[EndedRequest]  # `at_s` since the record began

@@ -1,1 +1,1 @@
-"""What a server tells of itself to operators: metrics, the log, traces."""
+"""Telemetry for operators: metrics, the log, traces."""

@@ -1,4 +1,4 @@
-"""The server's log: a line for people or a JSON object for machines; never what is said, unless that is asked for."""
+"""The server's log: a line of text or a JSON object per record, without what people say unless log_bodies is set."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-FIELDS = "fields"  # of a record: what it tells besides its message
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # characters
+FIELDS = "fields"  # a record's attribute for what is logged besides its message
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # control characters and line ends
 
 
 class LogFormat(StrEnum):
-    """How a record is written."""
+    """The format of the log."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON."""
+    """Formats a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         said: dict[str, Any] = {
@@ -37,7 +37,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A record as a line to read; what a client sends can neither begin a line nor steer a terminal."""
+    """Formats a record as one line of text; escapes client text that could begin a line or control a terminal."""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s %(name)s: %(message)s")
@@ -52,7 +52,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def set_up(form: LogFormat) -> None:
-    """Write all records to standard error from now on."""
+    """Writes all records to standard error from now on."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])

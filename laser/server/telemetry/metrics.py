@@ -1,4 +1,4 @@
-"""What Prometheus reads: `laser_*`, and by a switch also the `vllm:` names that dashboards and routers know."""
+"""Prometheus metrics: `laser_*`, and optionally the `vllm:` names that dashboards and routers know."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauge:
-    """A value that is read when it is asked for."""
+    """A value that is read at every scrape."""
 
     name: str
     help: str
@@ -31,7 +31,7 @@ class Gauge:
 
 
 class Metrics:
-    """Counters and histograms of one server; gauges are asked of `gauges` at every reading."""
+    """Counters and histograms of one server; every scrape gets the gauges from `gauges`."""
 
     def __init__(self, model: str, gauges: Callable[[], list[Gauge]], *, vllm: bool = False) -> None:
         self._registry = CollectorRegistry()
@@ -66,23 +66,23 @@ class Metrics:
         self._total = self._histograms("e2e_seconds", "e2e_request_latency_seconds", "Until the last token.")
 
     def answered(self, path: str, status: int) -> None:
-        """An HTTP response."""
+        """Counts an HTTP response."""
         self._answers.labels(path, str(status)).inc()
 
     def lagged(self, seconds: float) -> None:
-        """The event loop came so late to a call."""
+        """Records that the event loop made a call `seconds` late."""
         self._lag.observe(seconds)
 
     def turned_away(self) -> None:
-        """A request was answered with 429, or its stream ended so."""
+        """Counts a request that was answered with 429, or whose stream ended as busy."""
         self._turned_away.inc()
 
     def abandoned(self) -> None:
-        """A client has gone before its reply was complete."""
+        """Counts a reply whose client has gone before the reply was complete."""
         self._gone.inc()
 
     def ended(self, outcome: Outcome) -> None:
-        """A reply has ended."""
+        """Records a reply that has ended."""
         thought = outcome.thought
         self._replies.labels(outcome.finish_reason.value, thought.exit_reason.value if thought else "none").inc()
         if outcome.retry_after_s is not None:
@@ -111,11 +111,11 @@ class Metrics:
             self._vllm.success.labels(self._model, outcome.finish_reason.value).inc()
 
     def text(self) -> bytes:
-        """All of it in Prometheus' text format."""
+        """Returns all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def _histograms(self, own: str, vllm: str, help: str, buckets: tuple[float, ...] = SECONDS) -> list[Histogram]:
-        """One by our name, and one by vLLM's where that is wanted."""
+        """Creates a histogram under LASER's name and, if enabled, one under vLLM's name."""
         made = [Histogram(f"laser_{own}", help, buckets=buckets, registry=self._registry)]
         if self._vllm is not None:
             made.append(Histogram(f"vllm:{vllm}", help, ("model_name",), buckets=buckets, registry=self._registry))
@@ -152,7 +152,7 @@ class _Gauges(Collector):
 
 
 def gauges(deployment: Deployment, *, vllm: bool) -> list[Gauge]:
-    """The engine's load, the queue, and what the load-aware controller believes and does."""
+    """Returns the engine's load, the queue, and the load-aware controller's estimates and limits."""
     queue, load = deployment.loop.queue, deployment.loop.load
     usage = load.cells_reserved / load.cells_total
     found = [
@@ -191,7 +191,7 @@ EVERY_S = 0.05
 
 
 async def watch_lag(observe: Callable[[float], None], every_s: float = EVERY_S) -> None:
-    """Tell for ever, every so often, how many seconds after its time a call came."""
+    """Calls `observe` every `every_s`, without end, with the seconds by which the event loop woke late."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + every_s

@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry: FastAPI makes one of each request, and here is what they tell besides."""
+"""OpenTelemetry spans: FastAPI creates one per request, this module adds attributes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from opentelemetry.trace import get_current_span
 
-# By the semantic conventions for generative AI, where these have a name; never what is said.
+# Attributes by the semantic conventions for generative AI, if these have a name; never the text of prompt or reply.
 NAMES = {
     "reply": "gen_ai.response.id",
     "prompt_tokens": "gen_ai.usage.input_tokens",
@@ -22,7 +22,7 @@ NAMES = {
 
 
 def trace(request_id: str, told: Mapping[str, Any]) -> None:
-    """Write on the running request's span, if there is one, what the log tells of it."""
+    """Sets the request's id and log fields as attributes of the current span, if there is one."""
     span = get_current_span()
     if not span.is_recording():
         return
@@ -35,6 +35,6 @@ def trace(request_id: str, told: Mapping[str, Any]) -> None:
 
 
 def name_service() -> None:
-    """Be called `laser` where the environment says nothing else."""
+    """Names the service `laser`, unless the environment names it."""
     if "service.name" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
         os.environ.setdefault("OTEL_SERVICE_NAME", "laser")

@@ -20,6 +20,7 @@ def settled(rate: float, *, initial: float = 1.0, seconds: int = 900, dt: float 
     return arrivals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.2, 3.0])
 def test_over_all_kinds_of_traffic_it_is_no_worse_than_the_best_weighted_mean(rate: float) -> None:
     """The mean's time constant is chosen in hindsight on these very traces; the filter was tuned on others."""
@@ -31,6 +32,7 @@ def test_over_all_kinds_of_traffic_it_is_no_worse_than_the_best_weighted_mean(ra
         assert result.filter["mmpp"] <= 0.9 * result.weighted_mean["mmpp"]
 
 
+@pytest.mark.slow
 def test_steady_traffic_is_estimated_within_its_stated_uncertainty() -> None:
     """About 19 of 20 estimates within two sigmas."""
     within = 0

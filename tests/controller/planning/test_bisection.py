@@ -17,6 +17,7 @@ def even_load(rate: float) -> Load:
     return Load(rate=rate, mix=np.full(3, 1 / 3), work_ratio=np.ones(3))
 
 
+@pytest.mark.slow
 def test_it_is_as_good_as_the_linear_program() -> None:
     """120 random instances, overload among them; the program knows N by its tangents only, the bisection exactly."""
     rng = np.random.default_rng(5)

@@ -96,6 +96,7 @@ def best_by_cutting_planes(tables: OperatingTables, objective: Objective, load: 
     return found.x[: classes * columns].reshape(classes, columns)
 
 
+@pytest.mark.slow
 def test_it_is_as_good_as_cutting_planes_on_the_true_plant() -> None:
     """200 random instances, floors and overload among them."""
     rng = np.random.default_rng(7)
@@ -123,6 +124,7 @@ def test_it_is_as_good_as_cutting_planes_on_the_true_plant() -> None:
             assert -2e-5 <= gap <= 1e-3
 
 
+@pytest.mark.slow
 def test_it_is_as_good_as_every_pair_of_points() -> None:
     """One class: the optimum mixes two points at most, so that all pairs and shares can be tried."""
     rng = np.random.default_rng(3)

@@ -57,6 +57,7 @@ def thought(heard: Heard) -> Thought:
     return heard.outcome.thought
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PolicyName if name is not PolicyName.AUTO])
 def test_every_policy_serves_through_the_real_loop(chain: Chain, name: PolicyName) -> None:
     policy = made(name)

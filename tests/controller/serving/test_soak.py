@@ -16,6 +16,8 @@ from tests.support.exllama_stub import check_pages, open_exllama
 from tests.support.history_model import HistoryModel, HistoryOracle
 from tests.support.serving_bench import FORM, Bench
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_hundred_requests_leave_nothing_behind(random_model: Path, tokenizer: ChatTokenizer) -> None:
     policy = Fickle(np.random.default_rng(4))

@@ -51,6 +51,7 @@ def check(bench: Bench, sequence: int, heard: Heard) -> None:
             assert checkpoint.thought_tokens <= len(thought) + outcome.thought.withdrawn_tokens
 
 
+@pytest.mark.slow
 @search(12)
 @given(
     limits=st.sampled_from([Limits(threshold=threshold) for threshold in (None, 1e-9, 0.1, 0.3, 2.0)])

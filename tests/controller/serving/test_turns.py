@@ -63,6 +63,7 @@ def test_a_thought_that_has_not_begun_may_be_ended_too(chain: Chain) -> None:
     assert (heard.reasoning, heard.content) == ("~", "XY")
 
 
+@pytest.mark.slow
 def test_a_thought_is_cut_in_time_for_its_answer(chain: Chain) -> None:
     bench = chain(ENDLESS)
     bench.ask(budget=3)  # by now it is known what a step and an answer take

@@ -341,6 +341,7 @@ def play(engine: Any, operations: list[Operation]) -> None:
         TALLY["cancelled"] += schedule.cancelled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @search(6)
 @given(operations=schedules(st.integers(1, 40), new=60))

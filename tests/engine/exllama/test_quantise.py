@@ -12,6 +12,7 @@ from engine.base import CorruptModelError, EngineError
 from engine.exllama.quantise import ConversionProgress, Job, finished, follow, stage_of
 
 
+@pytest.mark.slow
 def test_stages_are_read_as_the_converter_writes_them() -> None:
     """By the package's own function, in a process where it can be imported without CUDA."""
     script = (

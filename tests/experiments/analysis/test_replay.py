@@ -76,6 +76,7 @@ def test_a_solve_that_many_decisions_follow_from_counts_once(one: Situation, ent
     assert (none.solves, none.solve_median_ms, none.solve_p99_ms) == (0, None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 7])
 def test_any_log_can_be_drawn(tmp_path: Path, one: Situation, entries: list[Entry], count: int) -> None:
     """One of a single decision, and one in which nothing was solved or came."""
@@ -153,6 +154,7 @@ def test_the_made_profile_has_what_the_tests_lean_on() -> None:
     assert len(made_profile(certified_to=0).points()) == 1
 
 
+@pytest.mark.slow
 def test_the_live_controller_s_log_can_be_looked_at(tmp_path: Path, one: Situation) -> None:
     """Its decisions, as it records them, while requests come ever faster."""
     file = tmp_path / "decisions.jsonl"

@@ -116,6 +116,7 @@ def test_scores_are_compared_as_served() -> None:
     assert grid([one], {}, (0.85,), (), spec).right[0, 1, 0] == np.True_  # .9² = .81
 
 
+@pytest.mark.slow
 def test_replayed_points_are_what_serving_really_does(tmp_path: Path) -> None:
     """Accuracy and every token, on the bundled model: up to what batches of other sizes change in the last digits."""
     directory = bundled_model()

@@ -21,6 +21,8 @@ from models.reasoner import bundled_model
 from models.reasoner.tasks import FAMILIES, held_out
 from tests.support.live_server import save_confident_model
 
+pytestmark = pytest.mark.slow
+
 FORMAT = """\
 landing: "</think>\\n\\n"
 answer_reserve: 8

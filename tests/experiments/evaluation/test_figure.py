@@ -33,6 +33,7 @@ def of_many_splits() -> list[EvaluationRecord]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [unprobed, all_wrong, of_many_splits])
 def test_any_records_can_be_drawn_and_told(tmp_path: Path, make: Callable[[], list[EvaluationRecord]]) -> None:
     records = make()

@@ -178,6 +178,7 @@ def assert_alike(ours: Sequence[RequestRecord], real: Sequence[RequestRecord]) -
         assert one == replace(other, **times)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_simulated_service_does_what_torch_does_with_every_request(recorded: Recorded, name: str) -> None:
     arrivals, questions = asked(recorded, 11)
@@ -186,6 +187,7 @@ def test_a_simulated_service_does_what_torch_does_with_every_request(recorded: R
     assert_alike(simulated(recorded, arrivals, questions, policy), real)
 
 
+@pytest.mark.slow
 def test_limits_that_move_act_on_running_thoughts_as_they_do_with_torch(recorded: Recorded, tmp_path: Path) -> None:
     """Budgets fall below thoughts that run, so these are closed anywhere: what follows there is recorded afterwards."""
     ladder = (Limits(threshold=0.999), Limits(threshold=0.8, budget=120), Limits(budget=40))

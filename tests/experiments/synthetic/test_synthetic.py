@@ -24,6 +24,8 @@ from experiments.trials.setting import Setting
 from experiments.trials.simulated import simulation
 from models.files.strict_yaml import ConfigError
 
+pytestmark = pytest.mark.slow
+
 CURVES = tuple(Curve)
 TEXT = """\
 backend: simulated

@@ -52,6 +52,7 @@ def analysed(profile: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return out, result
 
 
+@pytest.mark.slow
 def test_all_files_are_written(analysed: tuple[Path, Result]) -> None:
     out, result = analysed
     names = {f"{name}.png" for name in (*FIGURES, "replay")}
@@ -86,6 +87,7 @@ def test_the_terminal_tells_what_matters(analysed: tuple[Path, Result]) -> None:
         assert part in analysed[1].output
 
 
+@pytest.mark.slow
 def test_without_out_there_are_only_tables(profile: Path) -> None:
     before = sorted(profile.parent.iterdir())
     result = analyze("--profile", profile, "--rate", "300", "--uncertified")
@@ -95,6 +97,7 @@ def test_without_out_there_are_only_tables(profile: Path) -> None:
     assert sorted(profile.parent.iterdir()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("certified_to", [0, 7])
 def test_any_profile_can_be_drawn(tmp_path: Path, certified_to: int) -> None:
     """One with the full thought alone, and one at a rate beyond all that can be borne."""

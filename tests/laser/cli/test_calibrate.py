@@ -20,6 +20,8 @@ from models.profile.certificate import certify
 from models.profile.profile import Profile, identify, read_profile
 from models.reasoner import bundled_model
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("-n", "14", "--epsilon", "0.5", "--delta", "0.1", "--max-tokens", "320")
 DEADLINE_S = 120.0
 

@@ -23,6 +23,8 @@ from laser.cli.terminal.feed import Connection, Look
 from tests.support.live_server import LiveServer, wait_until
 from tests.support.statuses import made_status
 
+pytestmark = pytest.mark.slow
+
 TRAFFIC = DemoTraffic(rate=2.0, total_s=60.0, seed=3)
 
 

@@ -16,6 +16,8 @@ from laser.cli.main import main
 from models.reasoner import bundled_model
 from models.reasoner.tasks import FAMILIES, SPLITS
 
+pytestmark = pytest.mark.slow
+
 
 def evaluate(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])

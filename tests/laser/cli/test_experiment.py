@@ -26,6 +26,8 @@ from laser.cli.main import main
 from laser.server_process import ServerError, serving
 from tests.support.live_server import LiveServer, save_confident_model, save_random_model
 
+pytestmark = pytest.mark.slow
+
 DEADLINE_S = 120.0
 EXPERIMENT = """\
 backend: live

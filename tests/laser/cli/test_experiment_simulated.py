@@ -24,6 +24,8 @@ from models.reasoner import bundled_model
 from tests.support.calibrations import COUNT, SEED, save_calibration
 from tests.support.live_server import wait_until
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENT = """\
 backend: simulated
 profile: profile.json

@@ -38,6 +38,7 @@ finally:
     assert done.stdout.endswith("imported: []\n")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="tells what is missing without CUDA")
 @pytest.mark.parametrize("command", [("serve", "--engine", "exllama", "--port", "0"), ("quantize", ".", "out")])
 def test_what_needs_a_gpu_says_so_in_one_line(command: tuple[str, ...]) -> None:
@@ -53,6 +54,7 @@ def test_an_unknown_command_is_told_the_known_ones() -> None:
     assert "serve" in done.stderr.split("'sreve'")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_a_served_model_answers_until_a_signal_ends_it_cleanly(random_model: Path, number: signal.Signals) -> None:
     with serving("--model", random_model, "--name", "tiny") as (process, ready):
@@ -71,6 +73,7 @@ def test_a_served_model_answers_until_a_signal_ends_it_cleanly(random_model: Pat
         assert "Traceback" not in process.stderr.read()
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_server_though_a_client_still_reads(random_model: Path) -> None:
     with serving("--model", random_model) as (process, ready):
         url = ready.split(" ready at ")[1].split(" ")[0]
@@ -134,6 +137,7 @@ def test_the_reason_is_told_for_every_way_a_thought_can_end() -> None:
     assert why("stop", {}) == "the server does not say why it stopped"
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_told_before_the_model_is_loaded(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -232,6 +236,7 @@ def test_a_config_file_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     assert "cannot be read" in CliRunner().invoke(main, ["serve", "--config", str(tmp_path / "none.yaml")]).stderr
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_there_is_told_by_a_process_too(tmp_path: Path) -> None:
     done = laser("serve", "--port", "0", "--model", tmp_path / "none")
     assert (done.returncode, done.stderr) == (1, f"Error: {tmp_path / 'none'}: is not a directory\n")

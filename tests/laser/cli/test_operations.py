@@ -19,6 +19,8 @@ from laser.cli.main import main
 from tests.support.live_server import WAIT_S, chat, wait_until
 from tests.support.processes import errors, laser, serving, url_of
 
+pytestmark = pytest.mark.slow
+
 
 def status(url: str, path: str) -> int:
     return httpx.get(url + path, trust_env=False).status_code

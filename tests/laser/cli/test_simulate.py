@@ -98,6 +98,7 @@ def test_what_cannot_be_simulated_is_told(profile: Path, options: tuple[str, ...
     assert "Traceback" not in result.output
 
 
+@pytest.mark.slow
 def test_the_bundled_model_is_simulated_without_a_calibration() -> None:
     result = simulate("--rate", 6, "--duration", 20, "--policy", "fixed", "--threshold", 0.9)
     assert result.exit_code == 0, result.output

@@ -285,6 +285,7 @@ def read_until(end: int, text: str, limit_s: float = 3 * WAIT_S) -> str:
     return shown.decode(errors="replace")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["q", "ctrl-c", "sigterm"])
 def test_in_a_terminal_it_lives_until_it_is_told_to_end_and_leaves_all_as_it_was(
     confident: LiveServer, how: str

@@ -47,6 +47,7 @@ def profiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Profile]:
     return directory, profile
 
 
+@pytest.mark.slow
 def test_a_profiled_model_is_served_load_aware_and_a_burst_moves_its_limits(
     profiled: tuple[Path, Profile], tmp_path: Path
 ) -> None:

@@ -124,7 +124,7 @@ def test_a_client_that_leaves_while_it_is_being_taken_is_not_waited_for(
         with asking(server, max_tokens=ENDLESS):
             assert engine.hangs.wait(WAIT_S)
             with asking(server):
-                time.sleep(0.2)  # until it waits for the engine's thread, which is in a step
+                wait_until(lambda: server.service.arriving == 1)  # for the engine's thread, which is in a step
         gone = 'laser_http_responses_total{path="/v1/chat/completions",status="499"} 2.0'
         wait_until(lambda: gone in httpx.get(f"{server.url}/metrics", trust_env=False).text)
     finally:
@@ -132,19 +132,22 @@ def test_a_client_that_leaves_while_it_is_being_taken_is_not_waited_for(
     server.wait_for_load(running=0, waiting=0, cells_reserved=0)
 
 
+@pytest.mark.slow
 def test_a_step_that_hangs_does_not_keep_the_server_from_stopping(endless_model: Path) -> None:
     sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS))
     engine = FragileEngine(sound.engine)
-    engine.goes_on.clear()
-    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=400)
+    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=ENDLESS)
 
     async def run() -> None:
         thread = EngineThread(_around(sound, engine).loop, stop_s=0.2)
         thread.start()
         running = await thread.submit(request)
+        engine.goes_on.clear()
+        while not engine.hangs.is_set():
+            await asyncio.sleep(0.01)
         asked = asyncio.create_task(thread.submit(request))  # nobody hears of it any more
-        await asyncio.sleep(0.1)
-        async with asyncio.timeout(5.0):
+        await asyncio.sleep(0)
+        async with asyncio.timeout(WAIT_S):
             await thread.stop()
             await thread.stop()
             for failing in (running.take(), asked):
@@ -158,7 +161,7 @@ def test_a_step_that_hangs_does_not_keep_the_server_from_stopping(endless_model:
 def test_a_step_that_hangs_is_told_and_nobody_is_sent_into_it(endless_model: Path) -> None:
     sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS))
     engine = FragileEngine(sound.engine)
-    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=400)
+    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=ENDLESS)
 
     async def run() -> None:
         thread = EngineThread(_around(sound, engine).loop, stall_s=0.2)
@@ -170,9 +173,9 @@ def test_a_step_that_hangs_is_told_and_nobody_is_sent_into_it(endless_model: Pat
         with pytest.raises(EngineFailure, match=r"a step of the engine has taken more than 0\.2 s"):
             await thread.submit(request)
         engine.goes_on.set()
-        while not running.complete:
-            await running.take()
-        assert thread.alive
+        assert await running.take()
+        while not thread.alive:  # until the step that hung is over
+            await asyncio.sleep(0.01)
         await thread.stop()
 
     asyncio.run(run())
@@ -187,7 +190,7 @@ async def read(ticket: Ticket) -> None:
 def test_a_step_that_hangs_for_ever_is_given_up(endless_model: Path) -> None:
     sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS))
     engine = FragileEngine(sound.engine)
-    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=400)
+    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=ENDLESS)
 
     async def run() -> None:
         thread = EngineThread(_around(sound, engine).loop, stall_s=0.1, stop_s=0.1)
@@ -211,7 +214,7 @@ def test_a_step_that_hangs_for_ever_is_given_up(endless_model: Path) -> None:
 def test_a_thread_that_fails_breaks_the_engine(endless_model: Path) -> None:
     sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS))
     engine = FragileEngine(sound.engine)
-    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=400)
+    request = ReasoningRequest(prompt=sound.chat.prompt([{"role": "user", "content": "x"}]), max_tokens=ENDLESS)
 
     async def run() -> None:
         thread = EngineThread(_around(sound, engine).loop)
@@ -234,6 +237,7 @@ def test_a_thread_that_fails_breaks_the_engine(endless_model: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_no_more_than_may_wait_stand_before_a_step_that_hangs(endless_model: Path) -> None:
     sound = deploy(ServeConfig(model=endless_model, cells=ENDLESS_CELLS, max_waiting=2))
     engine = FragileEngine(sound.engine)
@@ -242,8 +246,9 @@ def test_no_more_than_may_wait_stand_before_a_step_that_hangs(endless_model: Pat
         service = Service(_around(sound, engine))
         service.start()
         asked = ChatRequest.model_validate(chat(max_tokens=4))
+        endless = ChatRequest.model_validate(chat(max_tokens=ENDLESS))
+        running = await service.submit(endless, Completion, prefix="chatcmpl-")
         engine.goes_on.clear()
-        running = await service.submit(asked, Completion, prefix="chatcmpl-")
         while not engine.hangs.is_set():
             await asyncio.sleep(0.01)
         before_it = [

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from laser.server.config import ServeConfig
 from laser.server.connection import MOST_HEAD, PatientProtocol
-from tests.support.live_server import ENDLESS_CELLS, WAIT_S, LiveServer, chat, running
+from tests.support.live_server import ENDLESS, ENDLESS_CELLS, WAIT_S, LiveServer, chat, running
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 
@@ -80,6 +80,7 @@ def test_a_refusal_of_rubbish_has_openais_shape(brisk: LiveServer) -> None:
     assert json.loads(body)["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [b"", b"GET /hea", HEAD, b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\nGET /hea"])
 def test_a_connection_on_which_no_request_comes_is_closed(brisk: LiveServer, sent: bytes) -> None:
     with connect(brisk) as connection:
@@ -195,10 +196,10 @@ def test_clients_that_vanish_at_every_stage_leave_nothing(brisk: LiveServer) -> 
                 received += len(connection.recv(min(read - received, 256)))
 
 
-ENDLESS = {"header": b"GET /health HTTP/1.1\r\nx-much: ", "url": b"GET /health?"}
+HEADS = {"header": b"GET /health HTTP/1.1\r\nx-much: ", "url": b"GET /health?"}
 
 
-@pytest.mark.parametrize("begin", ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize("begin", HEADS.values(), ids=HEADS)
 def test_a_head_without_end_is_refused(brisk: LiveServer, begin: bytes) -> None:
     with connect(brisk) as connection:
         connection.sendall(begin)

@@ -163,6 +163,7 @@ def test_the_published_keys_open_nothing() -> None:
         KeyRing(Path("configs/keys.yaml"), lambda: 0.0)
 
 
+@pytest.mark.slow
 def test_ask_brings_a_key(locked: LiveServer) -> None:
     def asked(*options: str, **env: str) -> Result:
         return CliRunner().invoke(main, ["ask", "--url", locked.url, *options, "What is 1 + 1?"], env=env)

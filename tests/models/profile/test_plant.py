@@ -60,6 +60,7 @@ def test_the_mean_number_in_the_system_agrees_with_a_simulation(
     assert plant.in_system(demand) == pytest.approx(measured.in_system, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.78])
 @pytest.mark.parametrize(
     ("step_time", "max_batch", "error", "miss"),

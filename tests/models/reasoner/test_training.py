@@ -26,6 +26,8 @@ from models.reasoner.traces import EXIT
 from models.reasoner.training import CHECKPOINT, Progress, TrainingConfig, learning_rate, train
 from models.thinking import read_format
 
+pytestmark = pytest.mark.slow
+
 TINY = TrainingConfig(
     seed=7,
     rows=1,

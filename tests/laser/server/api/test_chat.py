@@ -107,6 +107,7 @@ def test_the_sdk_reads_thought_answer_and_usage_of_a_stream(confident: LiveServe
     assert laser["exit_reason"] == "confidence"
 
 
+@pytest.mark.slow
 def test_32_clients_at_once_all_complete(server: LiveServer) -> None:
     async def ask_all() -> list[Any]:
         async with openai.AsyncOpenAI(
@@ -143,6 +144,7 @@ def test_a_reply_alone_and_one_in_a_crowd_are_the_same(server: LiveServer) -> No
     assert together == alone
 
 
+@pytest.mark.slow
 def test_a_seed_reproduces_and_another_one_differs(server: LiveServer) -> None:
     def text(**body: Any) -> str:
         message = server.post(temperature=2.0, max_tokens=120, **body).json()["choices"][0]["message"]
@@ -154,6 +156,7 @@ def test_a_seed_reproduces_and_another_one_differs(server: LiveServer) -> None:
     assert text(seed=-(10**30)) == text(seed=-(10**30))
 
 
+@pytest.mark.slow
 def test_no_answer_is_empty_however_short(server: LiveServer) -> None:
     for max_tokens in range(1, 41):
         reply = server.post(max_tokens=max_tokens).json()
@@ -179,6 +182,7 @@ def test_thinking_can_be_switched_off(confident: LiveServer, off: dict[str, Any]
     assert reply["usage"]["completion_tokens_details"]["reasoning_tokens"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["thinking_token_budget", "reasoning_budget", "thinking_budget"])
 def test_a_client_s_thinking_budget_holds(confident: LiveServer, name: str) -> None:
     reply = confident.post(max_tokens=300, **{name: 6}).json()
@@ -229,6 +233,7 @@ def test_content_may_be_a_list_of_text_parts(server: LiveServer) -> None:
     assert listed.json()["choices"] == plain.json()["choices"]
 
 
+@pytest.mark.slow
 def test_any_script_is_read_and_written_whole(server: LiveServer) -> None:
     question = [
         {"role": "system", "content": "Ты помощник."},

@@ -55,6 +55,7 @@ def test_a_prompt_that_ends_inside_a_thought_is_thought_about(confident: LiveSer
     assert reply["choices"][0]["reasoning"].startswith("the")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "off",
     [{"reasoning_effort": "none"}, {"reasoning": {"enabled": False}}, {"enable_thinking": False}, {"think": False}],
@@ -208,6 +209,7 @@ def test_a_running_thought_is_ended_by_a_control_call(narrow: LiveServer) -> Non
     assert (gone.status_code, gone.json()["error"]["param"]) == (404, "id")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["header", "body"])
 def test_a_deadline_cuts_the_thought_in_time(narrow: LiveServer, by: str) -> None:
     narrow.post(max_tokens=60)  # so that the server knows its pace
@@ -280,6 +282,7 @@ def test_text_becomes_tokens_and_tokens_become_text(server: LiveServer) -> None:
     assert "must lie in 0…" in post(server, "/detokenize", tokens=[10**9]).json()["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_long_text_keeps_nobody_waiting(server: LiveServer) -> None:
     """Tokenized beside the event loop, which answers others meanwhile."""
     told: list[int] = []
@@ -354,6 +357,7 @@ def test_openapi_tells_of_errors_and_streams_as_they_are(server: LiveServer) -> 
     assert "422" not in json.dumps(schema)
 
 
+@pytest.mark.slow
 def test_many_ask_for_metrics_while_requests_come_and_go(server: LiveServer) -> None:
     statuses: list[int] = []
     askers = [

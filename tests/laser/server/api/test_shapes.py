@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -22,6 +23,7 @@ json_values = st.recursive(
 bodies = st.dictionaries(st.sampled_from(sorted(ChatRequest.model_fields)), json_values, max_size=4)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(body=bodies, greeted=st.booleans())
 def test_any_body_is_understood_or_refused_in_one_sentence(body: dict[str, Any], greeted: bool) -> None:

@@ -18,6 +18,8 @@ from selenium.webdriver.common.keys import Keys
 from laser.server.config import ServeConfig
 from tests.support.live_server import LiveServer, running, wait_until
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 60.0
 SECRET = "a-key-for-the-page"
 
