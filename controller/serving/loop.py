@@ -8,7 +8,6 @@ thought that has reached its budget.
 from __future__ import annotations
 
 import logging
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,12 +16,16 @@ from itertools import count
 from controller.policy import LoadObserver, Policy
 from controller.serving.active import ActiveRequest
 from controller.serving.admission import Admission, AdmissionLimits, QueueState
+from controller.serving.deadlines import Deadlines
+from controller.serving.engine_requests import EngineRequests
 from controller.serving.fair_queue import Claim
 from controller.serving.pace import Pace
+from controller.serving.queue_display import QueueDisplay
 from controller.serving.repetition import LoopDetection
 from controller.serving.reply import Reply
 from controller.serving.request import ExitReason, ProbeObserver, ReasoningRequest, RequestId, Sink
 from controller.serving.status import EndedRequest, LoopStatus
+from controller.serving.step_report import StepReport
 from controller.serving.thought import ThoughtControl
 from engine.base import (
     CapacityError,
@@ -43,8 +46,6 @@ from models.tokenizer import Decoder
 
 log = logging.getLogger(__name__)
 
-SHOW_S = 0.1  # between two updates of the queue's status while the queue moves …
-REFRESH_S = 1.0  # … and while it does not
 ENDED = 256  # recently ended requests that the status keeps
 
 
@@ -72,7 +73,7 @@ class ServingLoop:
         self._clock = clock
         self._ids = count(1)
         self._requests: dict[RequestId, ActiveRequest] = {}  # all requests that wait or run
-        self._running: dict[SequenceId, ActiveRequest] = {}  # the requests that the engine has
+        self._in_engine = EngineRequests(engine)
         self._pace = Pace()
         self._thoughts = ThoughtControl(
             engine=engine,
@@ -85,17 +86,14 @@ class ServingLoop:
             loops=loops,
         )
         self._admission: Admission[ActiveRequest] = Admission(admission or AdmissionLimits(), self._pace)
-        self._queue = QueueState()
-        self._load = engine.load()
-        self._queue_moved = False
-        self._shown_s = -math.inf
-        self._soonest_s = math.inf  # no later than the first deadline of the waiting requests
+        self._display = QueueDisplay(engine, self._admission)
+        self._deadlines = Deadlines()
         self._steps = 0  # of the engine
         self._ticked_s: float | None = None  # when the last step began; None: the engine has been idle since
         self._arrived = self._finished = 0
         self._ended: deque[EndedRequest] = deque(maxlen=ENDED)
         self._observer = observer
-        self._pure_step: tuple[float, int, float] | None = None  # the last step's, see _pure_decode_step
+        self._report = None if observer is None else StepReport(observer)
 
     @property
     def observed(self) -> bool:
@@ -110,12 +108,12 @@ class ServingLoop:
     @property
     def queue(self) -> QueueState:
         """The queue's status at its last update. May be read from any thread."""
-        return self._queue
+        return self._display.queue
 
     @property
     def load(self) -> EngineLoad:
         """The engine's load at the last update of the queue's status. May be read from any thread."""
-        return self._load
+        return self._display.load
 
     @property
     def room(self) -> int:
@@ -129,7 +127,7 @@ class ServingLoop:
 
     def status(self) -> LoopStatus:
         """Returns the requests that wait, run or have ended recently, and the load."""
-        now, load, queue = self._clock(), self._engine.load(), self._queue
+        now, load, queue = self._clock(), self._engine.load(), self.queue
         return LoopStatus(
             at_s=now,
             load=replace(load, waiting=len(self._requests) - load.running),
@@ -180,8 +178,7 @@ class ServingLoop:
             claim=claim,
         )
         self._requests[active.id] = active
-        if active.deadline_s is not None:
-            self._soonest_s = min(self._soonest_s, active.deadline_s)
+        self._deadlines.add(active)
         self._admission.push(active, claim)
         self._admit(now)
         return active.id
@@ -192,7 +189,7 @@ class ServingLoop:
             self._observer.arrived(None)
         self._arrived += 1
         self._admission.turned_away += 1
-        self._queue_moved = True
+        self._display.changed()
 
     def cancel(self, request: RequestId) -> None:
         """Drops a request and frees its memory at once; its sink receives nothing more."""
@@ -210,7 +207,7 @@ class ServingLoop:
 
     def fail_running(self, error: str) -> None:
         """Ends every request that the engine has with an error: the engine has failed. Queued requests stay queued."""
-        for active in list(self._running.values()):
+        for active in list(self._in_engine):
             self._fail(active, error)
 
     def fail_all(self, error: str) -> None:
@@ -221,8 +218,8 @@ class ServingLoop:
     def tick(self) -> None:
         """Runs one engine step and makes the decisions that follow. A failure in one request ends only that request."""
         now = self._clock()
-        if self._observer is not None:
-            self._notify_observer(self._observer, now)
+        if self._report is not None:
+            self._report.begin(now, len(self._requests))
         if self._ticked_s is not None:
             self._pace.stepped(now - self._ticked_s)
         self._ticked_s = now
@@ -230,8 +227,8 @@ class ServingLoop:
         self._admit(now)
         events = self._engine.step()
         self._steps += 1
-        if self._observer is not None:
-            self._pure_step = self._pure_decode_step(events, now)
+        if self._report is not None:
+            self._report.end(events, self._in_engine, now)
         for event in events:
             try:
                 self._on_event(event, now)
@@ -242,7 +239,7 @@ class ServingLoop:
                 self._after_step(sequence, now)
             except Exception as error:
                 self._broken(sequence, error)
-        self._show_queue(now)
+        self._display.update(now, lambda: self._in_engine.ages(self._steps))
 
     def idle(self) -> None:
         """Tells the observer that time has passed while nothing ran."""
@@ -253,41 +250,25 @@ class ServingLoop:
 
     def _make_way(self, claim: Claim, cells: int, patience_s: float | None) -> None:
         """Raises Overloaded if a new request must be turned away; in a full queue, may end a waiting one instead."""
-        ages, held_up = self._in_engine()
-        self._queue_moved = True
-        way = self._admission.check(claim, ages, held_up=len(held_up), fits=self._fits(cells), patience_s=patience_s)
+        ages, held_up = self._in_engine.ages(self._steps)
+        self._display.changed()
+        fits = self._in_engine.fits(cells)
+        way = self._admission.check(claim, ages, held_up=len(held_up), fits=fits, patience_s=patience_s)
         if way is not None:
             active, refusal = way
             self._end(active, FinishReason.ERROR, str(refusal), retry_after_s=refusal.retry_after_s)
 
     def _admit(self, now: float) -> None:
         """Hands queued requests to the engine in turn, as long as it has room."""
-        while (active := self._admission.next(len(self._running), lambda head: self._fits(head.cells))) is not None:
-            self._queue_moved = True
+        had = self._in_engine
+        while (active := self._admission.next(len(had), lambda head: had.fits(head.cells))) is not None:
+            self._display.changed()
             active.begun, active.begun_step = True, self._steps
             try:
                 self._begin(active, now)
             except Exception as error:
                 log.exception("request %d could not be begun", active.id)
                 self._fail(active, f"{type(error).__name__}: {error}")
-
-    def _fits(self, cells: int) -> bool:
-        """Whether the engine has room to start a request of `cells` cells now, or has no request waiting in it.
-
-        An engine that allocates memory as sequences grow can start more requests than could all reach their full
-        length. So one request may always wait in the engine, so that no memory lies idle.
-        """
-        load = self._engine.load()
-        due = sum(active.cells for active in self._running.values() if active.started_s is None)
-        return not load.waiting or load.cells_reserved + due + cells <= load.cells_total
-
-    def _in_engine(self) -> tuple[list[int], list[ActiveRequest]]:
-        """Returns the running requests' ages, in steps, and the held-up ones: those not started within one step."""
-        held_up = [
-            active for active in self._running.values() if active.started_s is None and active.begun_step < self._steps
-        ]
-        ages = [self._steps - active.begun_step for active in self._running.values() if active not in held_up]
-        return ages, held_up
 
     def _begin(self, active: ActiveRequest, now: float) -> None:
         request = active.request
@@ -300,7 +281,7 @@ class ServingLoop:
                 active.exit_reason = why
                 landing = active.landing
                 active.prompt_tokens += len(landing)
-        active.sequence = self._engine.submit(
+        sequence = self._engine.submit(
             Request(
                 prompt=request.prompt + landing,
                 max_new_tokens=request.max_tokens,
@@ -310,87 +291,52 @@ class ServingLoop:
                 probe_room=self._thoughts.probe_room if request.thinking else 0,
             )
         )
-        self._running[active.sequence] = active
+        self._in_engine.add(sequence, active)
         self._thoughts.show_landing(active, landing)
 
     def _expire(self, now: float) -> None:
         """Ends requests whose deadline has passed while they waited: no client would read their replies."""
-        if now < self._soonest_s:
-            return
-        waiting = [active for active in self._requests.values() if active.started_s is None]
-        for active in waiting:
-            if active.deadline_s is not None and active.deadline_s <= now:
-                waited = f"the deadline has passed after {now - active.submitted_s:.1f} s in the queue"
-                self._end(active, FinishReason.ERROR, waited, expired=True)
-        deadlines = (active.deadline_s for active in waiting if active.id in self._requests)
-        self._soonest_s = min((by_s for by_s in deadlines if by_s is not None), default=math.inf)
-
-    def _show_queue(self, now: float) -> None:
-        age_s = now - self._shown_s
-        moved = self._queue_moved and (age_s >= SHOW_S or not len(self._admission))
-        if moved or age_s >= REFRESH_S:
-            self._shown_s, self._queue_moved = now, False
-            ages, held_up = self._in_engine()
-            self._queue = self._admission.state(ages, lambda active: active.request.name, held_up)
-            self._load = self._engine.load()
+        for active in self._deadlines.passed(now, self._requests.values()):
+            waited = f"the deadline has passed after {now - active.submitted_s:.1f} s in the queue"
+            self._end(active, FinishReason.ERROR, waited, expired=True)
 
     def _drop(self, active: ActiveRequest) -> None:
         """Removes a request from the queue or the engine."""
         del self._requests[active.id]
-        self._queue_moved = True
+        self._display.changed()
         if active.begun:
             self._admission.settle(active.claim, active.cost)
         else:
             self._admission.remove(lambda other: other is active)
-        if active.sequence is not None:
-            self._running.pop(active.sequence, None)
-            self._engine.cancel(active.sequence)
+        self._in_engine.cancel(active)
         self._on_idle()
 
     def _on_idle(self) -> None:
-        if not self._running:
-            self._pure_step = self._ticked_s = None  # nothing is decoded until the next request
+        if not len(self._in_engine):
+            self._ticked_s = None
+            if self._report is not None:
+                self._report.forget()
         if not self._requests:
-            self._queue = replace(self._queue, running=0, turns=(), drain_s=0.0)
-            self._load = self._engine.load()
+            self._display.clear()
 
     # --- events of a step -------------------------------------------------------------------------------------------
-
-    def _notify_observer(self, observer: LoadObserver, now: float) -> None:
-        """Reports the tick and the last step if it only decoded; the step's time includes the loop's own work."""
-        if self._pure_step is not None:
-            began, batch, context = self._pure_step
-            observer.stepped(batch, context, now - began)
-        observer.tick(now, len(self._requests))
-
-    def _pure_decode_step(self, events: list[Event], now: float) -> tuple[float, int, float] | None:
-        """Returns start, batch and mean context of a step that only decoded one token a sequence; None: any other."""
-        batch, context = 0, 0
-        for active in self._running.values():
-            if active.started_s is not None:
-                if active.probe is not None or not active.tokens:
-                    return None  # the sequence's first token comes in the same step as its last chunk of prefill
-                batch += 1
-                context += active.prompt_tokens + active.tokens
-        if not batch or len(events) != batch or not all(map(_is_one_token, events)):
-            return None
-        return now, batch, context / batch
 
     def _broken(self, sequence: SequenceId, error: Exception) -> None:
         """Fails the request of one sequence, for which handling the step raised `error`; the others go on."""
         log.exception("sequence %d failed", sequence)
-        if sequence in self._running:
-            self._fail(self._running[sequence], f"{type(error).__name__}: {error}")
+        active = self._in_engine.get(sequence)
+        if active is not None:
+            self._fail(active, f"{type(error).__name__}: {error}")
 
     def _on_event(self, event: Event, now: float) -> None:
         """Handles one event of the step."""
-        active = self._running.get(event.sequence)
+        active = self._in_engine.get(event.sequence)
         if active is None:
             return  # ended by an earlier event of this step
         match event:
             case Started():
                 active.started_s, active.begun_step = now, self._steps - 1
-                self._queue_moved = True
+                self._display.changed()
             case Tokens():
                 if active.first_token_s is None:
                     active.first_token_s = self._clock()
@@ -401,7 +347,7 @@ class ServingLoop:
                 self._end(active, event.reason)
 
     def _after_step(self, sequence: SequenceId, now: float) -> None:
-        active = self._running.get(sequence)
+        active = self._in_engine.get(sequence)
         if active is not None:
             self._thoughts.after_step(active, sequence, now)
 
@@ -452,7 +398,3 @@ class ServingLoop:
         self._finished += 1
         self._ended.append(EndedRequest.of(active.id, now, active.request.difficulty, outcome))
         active.sink(outcome)
-
-
-def _is_one_token(event: Event) -> bool:
-    return type(event) is Tokens and len(event.tokens) == 1 and not event.forced

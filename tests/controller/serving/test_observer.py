@@ -13,7 +13,7 @@ Chain = Callable[..., Bench]
 
 @dataclass
 class Notes:
-    """A observer that writes down all it hears."""
+    """An observer that writes down all it hears."""
 
     came: list[str | None] = field(default_factory=list)
     ended: list[tuple[str | None, int]] = field(default_factory=list)

@@ -69,7 +69,7 @@ class TimedTorch(EngineWrapper):
 
 @dataclass(slots=True)
 class Moving:
-    """Limits that change with the tick after each request that ends: a observer that is a policy, without a clock."""
+    """Limits that change with the tick after each request that ends: an observer that is a policy, without a clock."""
 
     ladder: tuple[Limits, ...]
     ended: int = 0

@@ -1,0 +1,55 @@
+"""The requests that the engine has: which they are, how old they are, and whether another would fit beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.serving.active import ActiveRequest
+from engine.base import Engine, SequenceId
+
+
+class EngineRequests:
+    """Requests that were handed to the engine and have not ended, by their sequence."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._by_sequence: dict[SequenceId, ActiveRequest] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_sequence)
+
+    def __iter__(self) -> Iterator[ActiveRequest]:
+        return iter(self._by_sequence.values())
+
+    def get(self, sequence: SequenceId) -> ActiveRequest | None:
+        """The request of a sequence; None: it has ended."""
+        return self._by_sequence.get(sequence)
+
+    def add(self, sequence: SequenceId, active: ActiveRequest) -> None:
+        """Takes note of a request that the engine now has as `sequence`."""
+        active.sequence = sequence
+        self._by_sequence[sequence] = active
+
+    def cancel(self, active: ActiveRequest) -> None:
+        """Frees what the engine holds of a request, if anything."""
+        if active.sequence is not None:
+            self._by_sequence.pop(active.sequence, None)
+            self._engine.cancel(active.sequence)
+
+    def fits(self, cells: int) -> bool:
+        """Whether the engine has room to start a request of `cells` cells now, or has no request waiting in it.
+
+        An engine that allocates memory as sequences grow can start more requests than could all reach their full
+        length. So one request may always wait in the engine, so that no memory lies idle.
+        """
+        load = self._engine.load()
+        due = sum(active.cells for active in self if active.started_s is None)
+        return not load.waiting or load.cells_reserved + due + cells <= load.cells_total
+
+    def ages(self, steps: int) -> tuple[list[int], list[ActiveRequest]]:
+        """Returns the running requests' ages, in steps, and the held-up ones: those not started within one step.
+
+        `steps` is the number of steps that the engine has made.
+        """
+        held_up = [active for active in self if active.started_s is None and active.begun_step < steps]
+        return [steps - active.begun_step for active in self if active not in held_up], held_up
