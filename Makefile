@@ -47,21 +47,21 @@ serve: $(RUNTIME)
 	@exec $(BIN)/laser serve $(ARGS)
 
 test: $(DEVELOPMENT)
-	@echo "==> Running the quick tests"
+	@echo "==> $$(date -u +%T) Running the quick tests"
 	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
 
 slow: $(DEVELOPMENT)
-	@echo "==> Running the slow tests"
+	@echo "==> $$(date -u +%T) Running the slow tests"
 	@$(BIN)/python -m pytest -n $(JOBS) -m slow $(ARGS)
 
 lint: $(DEVELOPMENT)
-	@echo "==> Checking style and the import contracts"
+	@echo "==> $$(date -u +%T) Checking style and the import contracts"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
 
 types: $(DEVELOPMENT)
-	@echo "==> Checking types"
+	@echo "==> $$(date -u +%T) Checking types"
 	@$(BIN)/mypy
 
 check: test slow lint types

@@ -14,6 +14,7 @@ from engine.registry import EngineSettings, open_engine
 from laser.server.config import ServeConfig
 from laser.server.policy_choice import ChosenPolicy, choose_policy
 from models.chat_model import ChatModel, load_chat_model
+from models.reasoner import bundled_model
 
 BUNDLED_NAME = "laser-reasoner"
 
@@ -37,8 +38,6 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     the directory cannot be served. Each message is one line that names the file.
     """
     import torch
-
-    from models.reasoner import bundled_model
 
     torch.set_num_threads(config.threads)
     directory = config.model if config.model is not None else bundled_model()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from controller.policies import PolicyName
 from controller.policies.registry import PolicySpec, make_policy
 from controller.policy import LoadObserver, Policy
+from controller.solver_thread import SolverThread
 from laser.server.config import ServeConfig
 from models.chat_model import ChatModel
 from models.profile.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
@@ -117,7 +118,6 @@ def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], N
     from controller.decision_log import DecisionLog
     from controller.planning.planner import Planner
     from controller.settings import SettingsFile
-    from controller.solver_thread import SolverThread
 
     settings = SettingsFile(config.controller, len(profile.classes))
     solver = SolverThread(Planner(profile.tables(), clock=time.perf_counter))

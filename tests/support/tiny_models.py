@@ -232,13 +232,12 @@ def save_chain(
     hidden = -(-vocabulary // 4) * 4
     config = transformers.Qwen2Config(
         **{**_GROUPED, "vocab_size": vocabulary, "hidden_size": hidden, "num_hidden_layers": 1, "intermediate_size": 4},
+        head_dim=8,
         tie_word_embeddings=False,
         rms_norm_eps=0.0,
     )
     if positions is not None:
         config.max_position_embeddings = positions
-    if (hidden // 4) % 2:
-        raise ValueError(f"vocabulary is {vocabulary}, needs an even head size")
     table = torch.full((vocabulary, vocabulary), 1.0 / vocabulary)
     if eager is not None:
         table[:] = 0.1 / (vocabulary - 1)

@@ -11,6 +11,7 @@ from laser.server.api.shape import event_data
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.schema import Status
+from laser.server.engine_thread import EngineFailure
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +86,6 @@ class Monitor:
             await asyncio.sleep(self._every_s)
 
     async def _look(self) -> None:
-        from laser.server.engine_thread import EngineFailure
-
         try:
             async with asyncio.timeout(self._patience_s):
                 status = await self._loop_status()

@@ -1,4 +1,4 @@
-"""The dashboard's routes: the page and its two files, the status as JSON and as events."""
+"""The dashboard's routes: the page, its style and its script, the status as JSON and as events."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from laser.server.dashboard.monitor import Monitor
 from laser.server.dashboard.schema import Status
 
 PAGE = {
-    "/": ("index.html", "text/html"),
-    "/dashboard.css": ("dashboard.css", "text/css"),
-    "/dashboard.js": ("dashboard.js", "text/javascript"),
+    "/": (("index.html",), "text/html"),
+    "/dashboard.css": (("dashboard.css",), "text/css"),
+    "/dashboard.js": (("dashboard.js", "charts.js", "chat.js"), "text/javascript"),
 }
-"""Each path, its file and the file's media type."""
+"""Each path, the files that are served as one there, and their media type. The gate asks for no key there."""
 
 HEADERS = {
     "cache-control": "no-cache",
@@ -33,8 +33,9 @@ HEADERS = {
 def dashboard(monitor: Monitor) -> APIRouter:
     """Returns the routes that serve the page and a monitor's status."""
     router = APIRouter()
-    for path, (name, kind) in PAGE.items():
-        data = (files("laser.server.dashboard") / "page" / name).read_bytes()
+    page = files("laser.server.dashboard") / "page"
+    for path, (names, kind) in PAGE.items():
+        data = b"\n".join((page / name).read_bytes() for name in names)
         router.add_api_route(path, partial(_file, data, kind), include_in_schema=False, response_class=Response)
 
     @router.get("/laser/status", response_model=Status)
