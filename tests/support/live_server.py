@@ -158,5 +158,9 @@ def save_confident_model(directory: Path, positions: int | None = None) -> Path:
 
 
 def save_endless_model(directory: Path) -> Path:
-    """The same, with room for replies of `ENDLESS` tokens: unprobed, its thought ends only when somebody ends it."""
+    """The same, with room for replies of `ENDLESS` tokens: unprobed, its thought ends only when somebody ends it.
+
+    Its landing asks for the answer, which is 7 and then ends.
+    """
+    (directory / "laser.yaml").write_text('landing: "</think>\\n\\n\\\\boxed{"\n', encoding="utf-8")
     return save_confident_model(directory, positions=ENDLESS_CELLS)

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from laser.cli.main import main
-from tests.support.live_server import WAIT_S, chat, wait_until
+from tests.support.live_server import ENDLESS, ENDLESS_CELLS, WAIT_S, chat, wait_until
 from tests.support.processes import errors, laser, serving, url_of
 
 pytestmark = pytest.mark.slow
@@ -32,12 +32,18 @@ def stream(url: str, **body: Any) -> Any:
     )
 
 
-def test_a_draining_server_ends_what_it_has_begun_and_takes_no_more(random_model: Path) -> None:
-    with serving("--model", random_model, "--max-batch", "1", "--no-loop-detection") as (process, ready):
+def unprobed(model: Path, *options: str) -> Any:
+    """A `laser serve` whose thoughts nothing but a request ends."""
+    sizes = ("--cells", str(ENDLESS_CELLS), "--idle-s", "600")  # a test reads its stream when it has seen all else
+    return serving("--model", model, *sizes, "--no-loop-detection", "--no-early-exit", *options)
+
+
+def test_a_draining_server_ends_what_it_has_begun_and_takes_no_more(endless_model: Path) -> None:
+    with unprobed(endless_model, "--max-batch", "1", "--drain-s", str(WAIT_S)) as (process, ready):
         url = url_of(ready)
-        with stream(url, max_tokens=1500) as running, stream(url, max_tokens=30) as waiting:
+        with stream(url, max_tokens=ENDLESS) as running, stream(url, max_tokens=30) as waiting:
             lines = running.iter_lines()
-            next(lines)
+            name = json.loads(next(lines).removeprefix("data: "))["id"]
             process.send_signal(signal.SIGTERM)
             wait_until(lambda: status(url, "/ready") == 503)
             assert status(url, "/health") == 200
@@ -46,36 +52,39 @@ def test_a_draining_server_ends_what_it_has_begun_and_takes_no_more(random_model
             refused = httpx.post(f"{url}/v1/chat/completions", json=chat(), trust_env=False)
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
             assert "retry-after" in refused.headers
+            control = {"id": name, "action": "reasoning_end"}  # the thought would go on for minutes
+            ended = httpx.post(f"{url}/v1/chat/completions/control", json=control, trust_env=False, timeout=WAIT_S)
+            assert ended.json()["ended"]
             for rest in (list(lines), list(waiting.iter_lines())):
                 assert rest[-2] == "data: [DONE]"
                 assert json.loads(rest[-4].removeprefix("data: "))["choices"][0]["finish_reason"]
-        assert process.wait(20) == 0
+        assert process.wait(WAIT_S) == 0
         assert "Traceback" not in errors(process)
 
 
-def test_a_drain_that_takes_too_long_ends_with_an_error_for_what_runs(random_model: Path) -> None:
-    options = ("--model", random_model, "--no-loop-detection", "--no-early-exit", "--drain-s", "0.2")
-    with serving(*options) as (process, ready), stream(url_of(ready), max_tokens=3500) as response:
+def test_a_drain_that_takes_too_long_ends_with_an_error_for_what_runs(endless_model: Path) -> None:
+    serves = unprobed(endless_model, "--drain-s", "0.2")
+    with serves as (process, ready), stream(url_of(ready), max_tokens=ENDLESS) as response:
         lines = response.iter_lines()
         next(lines)
         process.send_signal(signal.SIGTERM)
         rest = list(lines)
         assert "the server is shutting down" in rest[-4]
         assert rest[-2] == "data: [DONE]"
-        assert process.wait(20) == 0
+        assert process.wait(WAIT_S) == 0
         assert "replies under way have not ended within 0.2 s" in errors(process)
 
 
-def test_a_killed_server_comes_back_on_the_same_port(random_model: Path) -> None:
-    with serving("--model", random_model) as (process, ready), stream(url_of(ready), max_tokens=3000) as response:
+def test_a_killed_server_comes_back_on_the_same_port(endless_model: Path) -> None:
+    with unprobed(endless_model) as (process, ready), stream(url_of(ready), max_tokens=ENDLESS) as response:
         lines = response.iter_lines()
         next(lines)
         process.kill()
-        process.wait(20)
+        process.wait(WAIT_S)
         with pytest.raises(httpx.TransportError):
             list(lines)
     port = url_of(ready).rsplit(":", 1)[1]
-    with serving("--model", random_model, "--port", port, "--log-format", "json") as (process, again):
+    with serving("--model", endless_model, "--port", port, "--log-format", "json") as (process, again):
         assert url_of(again) == url_of(ready)
         reply = httpx.post(f"{url_of(again)}/v1/chat/completions", json=chat(), trust_env=False, timeout=WAIT_S)
         assert reply.json()["choices"][0]["message"]["content"]
@@ -83,7 +92,7 @@ def test_a_killed_server_comes_back_on_the_same_port(random_model: Path) -> None
             connection.sendall(b"HELO there\r\n\r\n")
             assert b" 400 " in connection.recv(1024)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(WAIT_S) == 0
         records = [json.loads(line) for line in errors(process).splitlines()]
     assert "Invalid HTTP request received." in {record["message"] for record in records}
     (answered,) = [record for record in records if record["message"].startswith("POST")]

@@ -102,16 +102,19 @@ def test_all_else_needs_a_key(locked: LiveServer, path: str) -> None:
     assert httpx.get(locked.url + path, trust_env=False).status_code == 401
 
 
-def test_a_running_thought_is_its_owners_and_the_admins_to_end(locked: LiveServer) -> None:
+@pytest.mark.parametrize("key", [ROOT, ALICE], ids=["the admin", "the owner"])
+def test_a_running_thought_is_its_owners_and_the_admins_to_end(locked: LiveServer, key: str) -> None:
     url, path = f"{locked.url}/v1/chat/completions", "/v1/chat/completions/control"
     body, headers = chat(stream=True, max_tokens=ENDLESS), {"authorization": f"Bearer {ALICE}"}
     with httpx.stream("POST", url, json=body, headers=headers, trust_env=False, timeout=WAIT_S) as response:
-        lines = response.iter_lines()
+        lines = (line for line in response.iter_lines() if line)
         name = json.loads(next(lines).removeprefix("data: "))["id"]
+        assert "reasoning" in next(lines)  # the thought has begun
         refused = ask(locked, BOB, path, id=name, action="reasoning_end")
         assert (refused.status_code, refused.json()["error"]["type"]) == (403, "permission_error")
-        assert ask(locked, ROOT, path, id=name, action="reasoning_end").status_code == 200
-        assert ask(locked, ALICE, path, id=name, action="reasoning_end").status_code == 200
+        ended = ask(locked, key, path, id=name, action="reasoning_end")
+        assert (ended.status_code, ended.json()["ended"]) == (200, True)
+        assert list(lines)[-1] == "data: [DONE]"
 
 
 def test_keys_change_while_serving_and_a_bad_file_changes_nothing(keys: Path, caplog: pytest.LogCaptureFixture) -> None:
