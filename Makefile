@@ -80,7 +80,7 @@ wheel: $(DEVELOPMENT)
 constraints: $(ENVIRONMENT)
 	@echo "==> Renewing constraints.txt"
 	@$(PIP) install --quiet uv
-	@echo 'torch==$(TORCH)' | $(BIN)/$(COMPILE) --constraints - --extra exllama --extra otel --group dev pyproject.toml > $(VENV)/pins
+	@echo 'torch==$(TORCH)' | $(BIN)/$(COMPILE) --constraints - --extra exllama --extra experiments --extra otel --group dev pyproject.toml > $(VENV)/pins
 	@grep -v -E '^(cuda|nvidia|triton)' $(VENV)/pins > constraints.txt
 
 clean:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import Protocol
 
 from controller.estimation.estimator import EstimatorSettings
 from controller.planning.objective import ObjectiveSettings
+from models.files.checks import at_least, positive
 from models.files.strict_yaml import ConfigError, read
+from models.files.watched import WatchedFile
 
 
 class PriceSource(StrEnum):
@@ -37,14 +38,10 @@ class ControllerSettings:
     estimator: EstimatorSettings = field(default_factory=EstimatorSettings)
 
     def __post_init__(self) -> None:
-        for name in ("inner_s", "outer_s", "change", "soonest_s", "deadline_s", "stale_s", "gap_s"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
-                raise ValueError(f"{name} is {value}, must be finite and above 0")
+        positive(self, "inner_s", "outer_s", "change", "soonest_s", "deadline_s", "stale_s", "gap_s")
         if self.gap_s <= self.inner_s:
             raise ValueError(f"gap_s is {self.gap_s}, must be above inner_s, {self.inner_s}")
-        if self.rows < 2:
-            raise ValueError(f"rows is {self.rows}, must be at least 2")
+        at_least(self, 2, "rows")
 
     def check_classes(self, count: int) -> None:
         """Raises ValueError if a per-class setting is given but does not have `count` entries."""
@@ -92,45 +89,30 @@ class SettingsFile:
 
         `classes`: the number of entries that a per-class setting must have.
         """
-        self._path = path
         self._classes = classes
-        self._seen = self._stamp()
-        self.error: str | None = None
-        self.settings = self._read()
+        self._defaults = ControllerSettings()
+        self._file = None if path is None else WatchedFile(path, self._read)
+
+    @property
+    def settings(self) -> ControllerSettings:
+        return self._defaults if self._file is None else self._file.content
+
+    @property
+    def error(self) -> str | None:
+        """The message in one line and without the file's directory, because clients see it."""
+        if self._file is None or self._file.error is None:
+            return None
+        return " ".join(str(self._file.error).split()).replace(str(self._file.path), self._file.path.name)
 
     def refresh(self) -> bool:
         """Reads the file again if it has changed; returns whether settings are new. Sets `error`, never raises."""
-        stamp = self._stamp()
-        if stamp == self._seen:
-            return False
-        self._seen = stamp
-        try:
-            settings = self._read()
-        except ConfigError as error:
-            self.error = self._told(error)
-            return False
-        self.error = None
-        changed, self.settings = settings != self.settings, settings
-        return changed
+        former = self.settings
+        return self._file is not None and self._file.refresh() and self.settings != former
 
-    def _told(self, error: ConfigError) -> str:
-        """Returns the message in one line and without the file's directory, because clients see it."""
-        said = " ".join(str(error).split())
-        return said if self._path is None else said.replace(str(self._path), self._path.name)
-
-    def _stamp(self) -> tuple[int, int] | None:
-        try:
-            stat = self._path.stat() if self._path is not None else None
-        except OSError:
-            return None
-        return None if stat is None else (stat.st_mtime_ns, stat.st_size)
-
-    def _read(self) -> ControllerSettings:
-        if self._path is None:
-            return ControllerSettings()
-        settings = read(self._path, ControllerSettings)
+    def _read(self, path: Path) -> ControllerSettings:
+        settings = read(path, ControllerSettings)
         try:
             settings.check_classes(self._classes)
         except ValueError as error:
-            raise ConfigError(f"{self._path}: {error}") from error
+            raise ConfigError(f"{path}: {error}") from error
         return settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,10 +36,10 @@ def proportion(truths: Sequence[bool] | Truths) -> Proportion:
 
 def interval(right: int, count: int) -> tuple[float, float]:
     """Returns Wilson's 95 % interval of a proportion."""
-    z, share = 1.959964, right / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    from scipy.stats import binomtest
+
+    found = binomtest(right, count).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(found.low), float(found.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +89,9 @@ def auroc(scores: Numbers, right: Truths) -> float | None:
     """Returns P(a right answer's score exceeds a wrong answer's), ties counting half; None: only one kind exists."""
     if right.all() or not right.any():
         return None
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # mean rank of each tie
-    wins = ranks[right].sum() - right.sum() * (right.sum() + 1) / 2  # Mann-Whitney U
+    from scipy.stats import mannwhitneyu
+
+    wins = mannwhitneyu(scores[right], scores[~right], method="asymptotic").statistic  # the p-value is not used
     return float(wins / (right.sum() * (~right).sum()))
 
 

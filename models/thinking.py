@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
+from models.files.checks import at_least
 from models.files.strict_yaml import ConfigError, read
 from models.score import Score
 from models.tokenizer import Vocabulary
@@ -36,8 +37,7 @@ class ProbeFormat:
     def __post_init__(self) -> None:
         if not all(self.stops):
             raise ValueError("stops has an empty text, each must have at least 1 character")
-        if self.max_answer_tokens < 1:
-            raise ValueError(f"max_answer_tokens is {self.max_answer_tokens}, must be at least 1")
+        at_least(self, 1, "max_answer_tokens")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +51,7 @@ class TransitionFormat:
     def __post_init__(self) -> None:
         if not all(self.words):
             raise ValueError("words has an empty text, each must have at least 1 character")
-        if self.min_gap < 1:
-            raise ValueError(f"min_gap is {self.min_gap}, must be at least 1")
+        at_least(self, 1, "min_gap")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +72,7 @@ class ThinkingFormat:
     conclusions: tuple[str, ...] = ()  # phrases by which a thought first states its result; only evaluation uses them
 
     def __post_init__(self) -> None:
-        if self.answer_reserve < 1:
-            raise ValueError(f"answer_reserve is {self.answer_reserve}, must be at least 1")
+        at_least(self, 1, "answer_reserve")
         for name, text in (("landing", self.landing), ("probe.suffix", self.probe.suffix)):
             if self.close not in text:
                 raise ValueError(f"{name} is {text!r}, must contain the closing marker {self.close!r}")

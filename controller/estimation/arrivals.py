@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from filterpy.kalman import IMMEstimator, KalmanFilter
 
+from models.files.checks import positive
+
 Array = npt.NDArray[np.float64]
 
 
@@ -36,10 +38,7 @@ class ArrivalSettings:
     longest_s: float = 8.0  # … or counting has lasted this long
 
     def __post_init__(self) -> None:
-        for name in ("initial_rate", "min_rate", "slow", "fast", "dwell_s", "longest_s"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
-                raise ValueError(f"{name} is {value}, must be finite and above 0")
+        positive(self, "initial_rate", "min_rate", "slow", "fast", "dwell_s", "longest_s")
         if self.slow > self.fast:
             raise ValueError(f"slow is {self.slow}, must be at most fast, {self.fast}")
 

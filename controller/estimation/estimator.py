@@ -16,6 +16,7 @@ from filterpy.kalman import KalmanFilter
 from controller.estimation.arrivals import ArrivalRate, ArrivalSettings, WindowedRate
 from controller.estimation.step_time import StepTimeFilter, StepTimeSettings, softened
 from controller.load import Load
+from models.files.checks import not_negative, positive
 from models.profile.plant import StepTime
 
 Array = npt.NDArray[np.float64]
@@ -39,14 +40,8 @@ class EstimatorSettings:
     most_work: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("mix_s", "mix_prior", "length_spread", "work_spread", "outlier"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
-                raise ValueError(f"{name} is {value}, must be finite and above 0")
-        if self.window_s is not None and not (math.isfinite(self.window_s) and self.window_s > 0.0):
-            raise ValueError(f"window_s is {self.window_s}, must be finite and above 0")
-        if not (math.isfinite(self.work_drift) and self.work_drift >= 0.0):
-            raise ValueError(f"work_drift is {self.work_drift}, must be finite and at least 0")
+        positive(self, "mix_s", "mix_prior", "length_spread", "work_spread", "outlier", "window_s")
+        not_negative(self, "work_drift")
         if not 0.0 < self.least_work < 1.0 < self.most_work < math.inf:
             raise ValueError(
                 f"least_work and most_work are {self.least_work} and {self.most_work}, must be finite, above 0, "

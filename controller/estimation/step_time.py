@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from filterpy.kalman import KalmanFilter
 
+from models.files.checks import not_negative, positive
 from models.profile.plant import StepTime
 
 Array = npt.NDArray[np.float64]
@@ -27,12 +28,8 @@ class StepTimeSettings:
     outlier: float = 3.0  # standard deviations; a step further off moves the estimate no more than one at this
 
     def __post_init__(self) -> None:
-        for name in ("initial_spread", "noise", "outlier"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
-                raise ValueError(f"{name} is {value}, must be finite and above 0")
-        if not (math.isfinite(self.drift) and self.drift >= 0.0):
-            raise ValueError(f"drift is {self.drift}, must be finite and at least 0")
+        positive(self, "initial_spread", "noise", "outlier")
+        not_negative(self, "drift")
 
 
 def softened(R: float, *, S: float, y: float, sigmas: float) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from models.files.checks import at_least, not_negative
+
 # Per duration of a full reply (`reply_s`: thought to its natural end, alone on the engine).
 WAIT_WORTH = 0.025  # correct answers that one user's waiting for one such duration costs
 THRESHOLD_WAY = 0.6  # confidence by which a class's mean threshold may move in one such duration
@@ -33,19 +35,15 @@ class ObjectiveSettings:
     tangents: int = 24  # number of tangents of N(D)
 
     def __post_init__(self) -> None:
-        for name in (
-            "latency_weight", "shed_penalty", "stickiness", "threshold_rate", "capacity_penalty", "floor_penalty",
+        not_negative(
+            self, "latency_weight", "shed_penalty", "stickiness", "threshold_rate", "capacity_penalty", "floor_penalty",
             "threshold_penalty", "order_penalty",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0.0):
-                raise ValueError(f"{name} is {value}, must be finite and at least 0")
+        )  # fmt: skip
         if not 0.0 < self.max_load < 1.0:
             raise ValueError(f"max_load is {self.max_load}, must be above 0 and below 1")
         if not (math.isfinite(self.min_rate) and self.min_rate > 0.0):
             raise ValueError(f"min_rate is {self.min_rate} requests/s, must be finite and above 0")
-        if self.tangents < 2:
-            raise ValueError(f"tangents is {self.tangents}, must be at least 2")
+        at_least(self, 2, "tangents")
         for floor in self.accuracy_floors:
             if not 0.0 <= floor <= 1.0:
                 raise ValueError(f"accuracy_floors has {floor}, must be between 0 and 1")

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from controller.serving.fair_queue import Claim, FairQueue
 from controller.serving.pace import Pace
+from models.files.checks import at_least
 
 T = TypeVar("T")
 
@@ -28,10 +29,8 @@ class AdmissionLimits:
     max_wait_s: float | None = None  # expected wait of a new request
 
     def __post_init__(self) -> None:
-        if self.slots is not None and self.slots < 1:
-            raise ValueError(f"slots is {self.slots}, must be at least 1")
-        if self.max_waiting is not None and self.max_waiting < 0:
-            raise ValueError(f"max_waiting is {self.max_waiting}, must be at least 0")
+        at_least(self, 1, "slots")
+        at_least(self, 0, "max_waiting")
         if self.max_wait_s is not None and not self.max_wait_s > 0.0:
             raise ValueError(f"max_wait_s is {self.max_wait_s}, must be above 0")
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate, count
 from typing import Generic, TypeVar
 
+from models.files.checks import positive
+
 T = TypeVar("T")
 
 
@@ -31,10 +33,7 @@ class Claim:
     cost: float = 1.0  # expected tokens, charged when the request's turn comes
 
     def __post_init__(self) -> None:
-        for name in ("weight", "cost"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
-                raise ValueError(f"{name} is {value}, must be finite and above 0")
+        positive(self, "weight", "cost")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from models.files.checks import at_least
 from models.profile.plant import StepTime
 from models.profile.profile import Profile
 
@@ -51,9 +52,7 @@ class Machine:
     cells: int = CELLS  # tokens of KV cache, shared by all sequences
 
     def __post_init__(self) -> None:
-        for name in ("max_batch", "prefill_chunk", "cells"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        at_least(self, 1, "max_batch", "prefill_chunk", "cells")
         for name in ("probe_row_s", "prefill_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0.0):

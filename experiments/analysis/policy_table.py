@@ -6,20 +6,15 @@ of requests beyond the last row uses the last row.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from bisect import bisect_left
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from controller.policy import Limits
-from models.files.replacement import replacing
-
-FORMAT = "laser-policy-table"
-VERSION = 1
+from models.files.envelope import Envelope, Head
 
 Thresholds = tuple[tuple[tuple[float | None, ...], ...], ...]
 Budgets = tuple[tuple[tuple[int | None, ...], ...], ...]
@@ -72,12 +67,18 @@ class PolicyTable:
         return Limits(threshold=self.thresholds[place][row][d], budget=self.budgets[place][row][d])
 
 
+_FILE = Envelope(
+    head=Head(format="laser-policy-table", version=1),
+    key="table",
+    into=PolicyTable,
+    made_by="laser analyze",
+    error=PolicyTableError,
+)
+
+
 def write_policy_table(path: Path, table: PolicyTable) -> None:
     """Writes the table to a file, whole or not at all."""
-    payload = asdict(table)
-    said = {"format": FORMAT, "version": VERSION, "sha256": _checksum(payload), "table": payload}
-    with replacing(path) as draft:
-        draft.write_text(json.dumps(said, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    _FILE.write(path, table)
 
 
 def read_policy_table(path: Path, weights_sha256: str | None = None) -> PolicyTable:
@@ -85,27 +86,7 @@ def read_policy_table(path: Path, weights_sha256: str | None = None) -> PolicyTa
 
     `weights_sha256` None: a table of any model.
     """
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PolicyTableError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise PolicyTableError(f"{path}: is not JSON, or only a part of it: {error}") from error
-    if not isinstance(said, dict) or (said.get("format"), said.get("version")) != (FORMAT, VERSION):
-        raise PolicyTableError(f"{path}: is no {FORMAT} of version {VERSION}; run `laser analyze` again")
-    if said.get("sha256") != _checksum(said.get("table")):
-        raise PolicyTableError(f"{path}: sha256 is not that of its contents: it was damaged or edited")
-    try:
-        payload = said["table"]
-        table = PolicyTable(
-            weights_sha256=payload["weights_sha256"],
-            classes=tuple(payload["classes"]),
-            rates=tuple(payload["rates"]),
-            thresholds=_tuples(payload["thresholds"]),
-            budgets=_tuples(payload["budgets"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise PolicyTableError(f"{path}: {error}") from error
+    table = _FILE.read(path)
     if weights_sha256 not in (None, table.weights_sha256):
         raise PolicyTableError(
             f"{path}: is of a model with weights_sha256 {table.weights_sha256}, must be {weights_sha256}; run "
@@ -116,11 +97,3 @@ def read_policy_table(path: Path, weights_sha256: str | None = None) -> PolicyTa
 
 def _entries(table: tuple[tuple[tuple[Any, ...], ...], ...]) -> list[Any]:
     return [entry for row in table for columns in row for entry in columns]
-
-
-def _tuples(table: Any) -> Any:
-    return tuple(tuple(tuple(columns) for columns in row) for row in table)
-
-
-def _checksum(payload: object) -> str:
-    return hashlib.sha256(json.dumps(payload, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
@@ -52,25 +51,20 @@ def decode_steps(engine: Engine, prompts: Prompts, clock: Clock, steps: int = ST
 
 
 def fit(timed: Sequence[TimedBatch]) -> Fit:
-    """Fits least squares of relative errors under a, c, g ≥ 0. Raises CapacityError if fewer than 3 points were timed.
+    """Fits least squares of relative errors under a, c, g ≥ 0.
 
-    With three unknowns the best non-negative solution is found by trying all subsets of unknowns that may exceed 0.
+    Raises CapacityError if fewer than 3 points were timed.
     """
+    from scipy.optimize import nnls
+
     if len(timed) < 3:
         raise CapacityError(f"{len(timed)} batches fit the engine to tell a, c and g from, must be at least 3")
     seconds = np.array([one.seconds for one in timed])
     x = np.array([[1.0, one.batch, one.batch * one.context] for one in timed]) / seconds[:, None]
-    best, least = np.zeros(3), float(len(timed))  # with all zeros every relative error is 1
-    for size in (1, 2, 3):
-        for chosen in combinations(range(3), size):
-            scale = np.abs(x[:, chosen]).max(axis=0)  # a and g differ by orders of magnitude
-            found = np.zeros(3)
-            found[list(chosen)] = np.linalg.lstsq(x[:, chosen] / scale, np.ones(len(timed)), rcond=None)[0] / scale
-            error = float(np.square(x @ found - 1.0).sum())
-            if found.min() >= 0.0 and error < least:
-                best, least = found, error
-    a, c, g = (float(value) for value in best)
-    return Fit(step_time=StepTime(a=a, c=c, g=g), error=float(np.sqrt(least / len(timed))))
+    scale = x.max(axis=0)  # a and g differ by orders of magnitude
+    found, distance = nnls(x / scale, np.ones(len(timed)))
+    a, c, g = (float(value) for value in found / scale)
+    return Fit(step_time=StepTime(a=a, c=c, g=g), error=float(distance / np.sqrt(len(timed))))
 
 
 def probe_seconds(

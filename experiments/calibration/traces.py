@@ -15,16 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from controller.serving.loop import ServingLoop
 from controller.serving.request import ReasoningRequest
 from experiments.evaluation.evaluation import Asked, EvaluationRecord, answering, evaluate_stream
 from experiments.question import Question
 from models.chat_model import ChatModel
+from models.files.envelope import Head, StrictJson
 
-FORMAT = "laser-records"
-VERSION = 1
+HEAD = Head(format="laser-records", version=1)
 
 
 class TraceError(ValueError):
@@ -71,6 +71,24 @@ def trace(number: int, prompt: tuple[int, ...], record: EvaluationRecord) -> Tho
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """A line of a log: one of the two."""
+
+    trace: ThoughtTrace | None = None
+    closing: ClosedReply | None = None
+
+    def __post_init__(self) -> None:
+        if (self.trace is None) == (self.closing is None):
+            raise ValueError("the line must have either trace or closing")
+
+    @property
+    def piece(self) -> ThoughtTrace | ClosedReply:
+        found = self.closing if self.trace is None else self.trace
+        assert found is not None, "an empty line"
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationLog:
     """The contents of a log."""
 
@@ -102,16 +120,16 @@ def read_records(path: Path) -> CalibrationLog:
     header: Mapping[str, object] = {}
     traces: dict[int, ThoughtTrace] = {}
     closings: dict[tuple[int, int], ClosedReply] = {}
+    decode = StrictJson(_Line, "line")
     for number, line in enumerate(whole.split(b"\n"), 1):
         try:
-            said = json.loads(line)
             if number == 1:
-                header = dict(said)
-                if (header.get("format"), header.get("version")) != (FORMAT, VERSION):
-                    raise ValueError(f"format and version are not {FORMAT} and {VERSION}")
+                header = json.loads(line)
+                if not HEAD.opens(header):
+                    raise ValueError(f"format and version are not {HEAD.format} and {HEAD.version}")
                 continue
-            piece = _piece(said)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            piece = decode(line).piece
+        except ValueError as error:
             raise TraceError(f"{path}:{number}: is no record of a calibration: {error}") from error
         if isinstance(piece, ThoughtTrace):
             traces[piece.number] = piece
@@ -138,7 +156,7 @@ class TraceLog:
         self.path = path
         self.traces: dict[int, ThoughtTrace] = {}
         self.closings: dict[tuple[int, int], ClosedReply] = {}
-        self._header = {"format": FORMAT, "version": VERSION, **header}
+        self._header = {**asdict(HEAD), **header}
         try:
             self._file: BinaryIO = path.open("a+b", buffering=0)
         except OSError as error:
@@ -187,16 +205,16 @@ class TraceLog:
             self._file.truncate(0)
             self._append(self._header)
             return
+        decode = StrictJson(_Line, "line")
         for number, line in enumerate(whole.split(b"\n"), 1):
             try:
-                said = json.loads(line)
                 if number == 1:
-                    self._check(said)
+                    self._check(json.loads(line))
                 else:
-                    self._keep(_piece(said))
+                    self._keep(decode(line).piece)
             except TraceError:
                 raise
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except (ValueError, AttributeError) as error:
                 raise TraceError(f"{self.path}:{number}: is no record of a calibration: {error}") from error
         self._file.truncate(len(whole) + 1)
 
@@ -211,15 +229,6 @@ class TraceLog:
 
 def _line(said: Mapping[str, object]) -> bytes:
     return json.dumps(said, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-
-
-def _piece(said: Mapping[str, Any]) -> ThoughtTrace | ClosedReply:
-    if "closing" in said:
-        return ClosedReply(**said["closing"])
-    fields = dict(said["trace"])
-    fields["prompt"], fields["thought"] = tuple(fields["prompt"]), tuple(fields["thought"])
-    fields["probes"] = tuple(Asked(**{**one, "log_probs": tuple(one["log_probs"])}) for one in fields["probes"])
-    return ThoughtTrace(**fields)
 
 
 def record_thoughts(

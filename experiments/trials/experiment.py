@@ -16,6 +16,7 @@ from controller.settings import ControllerSettings
 from experiments.calibration.traces import records_of
 from experiments.synthetic.curves import Synthetic
 from experiments.workloads import AnyWorkload
+from models.files.checks import at_least, not_negative, positive
 from models.files.strict_yaml import read
 from models.profile.difficulty import CLASSES
 from models.profile.profile import FILE_NAME
@@ -158,15 +159,11 @@ class Experiment:
                 raise ValueError(f"{what} has {twice[0]!r} twice, names must differ")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds are {list(self.seeds)}, must be at least one, differ, and be at least 0")
-        if not (math.isfinite(self.duration_s) and self.duration_s > 0.0):
-            raise ValueError(f"duration_s is {self.duration_s}, must be finite and above 0")
+        positive(self, "duration_s")
         if not 0.0 <= self.warmup_s < self.duration_s:
             raise ValueError(f"warmup_s is {self.warmup_s}, must be at least 0 and below duration_s, {self.duration_s}")
-        for name in ("questions", "max_tokens", "max_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
-        if self.latency_weight is not None and not (math.isfinite(self.latency_weight) and self.latency_weight >= 0.0):
-            raise ValueError(f"latency_weight is {self.latency_weight}, must be finite and at least 0")
+        at_least(self, 1, "questions", "max_tokens", "max_batch")
+        not_negative(self, "latency_weight")
         for name in ("baseline", "full_thought"):
             if getattr(self, name) not in self.policy_names:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(self.policy_names)}")

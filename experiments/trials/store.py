@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from experiments.request_record import RequestRecord
+from models.files.envelope import Head, StrictJson
 
-FORMAT = "laser-trial"
-VERSION = 1
+HEAD = Head(format="laser-trial", version=1)
 DRAFT = ".draft"
 
 
@@ -72,7 +72,7 @@ class Store:
         """Writes a trial, which is complete when the block ends without an error; `origin`: machine, date, versions."""
         path = self._path(slug)
         draft = path.with_name(path.name + DRAFT)
-        header = {"format": FORMAT, "version": VERSION, "trial": description, "origin": origin}
+        header = {**asdict(HEAD), "trial": description, "origin": origin}
         with draft.open("w", encoding="utf-8") as file:
             file.write(_line(header))
             yield RunningTrial(file)
@@ -89,12 +89,13 @@ class Store:
         path = self._path(slug)
         self._check(path, _header(path), description)
         records = []
+        decode = StrictJson(RequestRecord, "line")
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 if number > 1:
                     try:
-                        records.append(RequestRecord(**json.loads(line)))
-                    except (ValueError, TypeError) as error:
+                        records.append(decode(line))
+                    except ValueError as error:
                         raise StoreError(f"{path}:{number}: is no request of a trial: {error}") from error
         return sorted(records, key=lambda record: record.number)
 
@@ -129,8 +130,8 @@ def _header(path: Path) -> dict[str, Any]:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise StoreError(f"{path}:1: is no header of a trial: {error}") from error
-    if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (FORMAT, VERSION):
-        raise StoreError(f"{path}:1: is no header of a {FORMAT} of version {VERSION}")
+    if not HEAD.opens(header):
+        raise StoreError(f"{path}:1: is no header of a {HEAD.format} of version {HEAD.version}")
     return header
 
 

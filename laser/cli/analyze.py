@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from laser.cli.extras import needs
+
 Rates = tuple[float, ...]
 
 
@@ -40,6 +42,12 @@ def _mix(context: click.Context, option: click.Parameter, said: str | None) -> d
     return mix
 
 
+def _drawable(context: click.Context, option: click.Parameter, directory: Path | None) -> Path | None:
+    if directory is not None:
+        needs("matplotlib")
+    return directory
+
+
 @click.command("analyze")
 @click.option("--profile", "profile_file", type=click.Path(path_type=Path), help="[default: the bundled model's]")
 @click.option("--rate", callback=_rates, metavar="R", help="The arrival rate to look at closely, requests/s.")
@@ -71,6 +79,7 @@ def _mix(context: click.Context, option: click.Parameter, said: str | None) -> d
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
+    callback=_drawable,
     help="Directory for analysis.json, policy_table.json and the figures; made where it is missing.",
 )
 @click.pass_context

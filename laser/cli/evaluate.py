@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from laser.cli.extras import needs
 from laser.cli.options import asking, engine_options, engine_settings
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ def _writable(context: click.Context, option: click.Parameter, path: Path | None
     return path
 
 
+def _drawable(context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None:
+        needs("matplotlib")
+    return _writable(context, option, path)
+
+
 OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 
@@ -55,7 +62,7 @@ OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
     help="Also answer with full thought sampled at this temperature.",
 )
 @click.option("--json", "figures_file", type=OUT, callback=_writable, help="Write all figures here.")
-@click.option("--plot", "plot_file", type=OUT, callback=_writable, help="Draw the figures here, as PNG.")
+@click.option("--plot", "plot_file", type=OUT, callback=_drawable, help="Draw the figures here, as PNG.")
 @click.option("--records", "records_file", type=OUT, callback=_writable, help="Write each question's probes here.")
 @click.pass_context
 def command(

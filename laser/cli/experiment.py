@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from laser.cli.extras import needs
+
 if TYPE_CHECKING:
     from experiments.trials.setting import Setting
 
@@ -80,6 +82,7 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
 @OUT
 def tell(file: Path, out: Path | None) -> None:
     """Tell what is complete of the experiment in FILE: report.md, .html, .json and .png beside the results."""
+    needs("matplotlib")
     from experiments.trials.findings import findings
     from experiments.trials.plots import draw
     from experiments.trials.report import FIGURE, report, write
@@ -117,6 +120,7 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
     Writes controller.yaml for `laser serve --controller`, and tuning.json with all that was tried. May be killed and
     started again: what was tried is kept in tuning.journal.
     """
+    needs("optuna")
     from concurrent.futures import BrokenExecutor
 
     from experiments.provenance import cores

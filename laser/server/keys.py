@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from laser.server.api.errors import Unauthorized
-from models.files.strict_yaml import ConfigError, read
+from models.files.strict_yaml import read
+from models.files.watched import WatchedFile
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class Caller:
 
 
 ANYBODY = Caller(admin=True)  # every caller, if no keys are needed
+Callers = tuple[tuple[str, Caller], ...]  # with the digests of their secrets
 
 
 class KeyRing:
@@ -91,53 +93,41 @@ class KeyRing:
 
     def __init__(self, path: Path | None, clock: Callable[[], float]) -> None:
         """`path` None: no key is needed. Raises ConfigError if the file is invalid now."""
-        self._path = path
         self._clock = clock
         self._looked_s = clock()
-        self._seen = self._stamp()
-        self._keys = () if path is None else self._read(path)
+        self._file = None if path is None else WatchedFile(path, _callers)
 
     def caller(self, authorization: str | None) -> Caller:
         """Returns the sender by the `Authorization` header. Raises Unauthorized if the key is missing or unknown."""
-        if self._path is None:
+        if self._file is None:
             return ANYBODY
-        self._refresh(self._path)
+        self._refresh(self._file)
         scheme, _, secret = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             raise Unauthorized("a key is needed: send the header `Authorization: Bearer <key>`")
         given, found = _digest(secret.strip()), None
-        for digest, caller in self._keys:  # compares all: the time does not reveal which one matched
+        for digest, caller in self._file.content:  # compares all: the time does not reveal which one matched
             if hmac.compare_digest(given, digest):
                 found = caller
         if found is None:
             raise Unauthorized("the key is not known here")
         return found
 
-    def _refresh(self, path: Path) -> None:
+    def _refresh(self, file: WatchedFile[Callers]) -> None:
         if self._clock() - self._looked_s < LOOK_S:
             return
         self._looked_s = self._clock()
-        stamp = self._stamp()
-        if stamp == self._seen:
+        if not file.refresh():
             return
-        self._seen = stamp
-        try:
-            self._keys = self._read(path)
-        except ConfigError as error:
-            log.error("the former keys stay in force: %s", error)
+        if file.error is not None:
+            log.error("the former keys stay in force: %s", file.error)
         else:
-            log.info("%d keys are in force", len(self._keys))
+            log.info("%d keys are in force", len(file.content))
 
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            stat = self._path.stat() if self._path is not None else None
-        except OSError:
-            return None
-        return None if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
-    def _read(self, path: Path) -> tuple[tuple[str, Caller], ...]:
-        file = read(path, KeyFile)
-        return tuple((key.digest, Caller(name=key.name, weight=key.weight, admin=key.admin)) for key in file.keys)
+def _callers(path: Path) -> Callers:
+    keys = read(path, KeyFile).keys
+    return tuple((key.digest, Caller(name=key.name, weight=key.weight, admin=key.admin)) for key in keys)
 
 
 def _digest(secret: str) -> str:

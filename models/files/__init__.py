@@ -1,1 +1,1 @@
-"""File helpers: a strict YAML reader, and files that are replaced whole or not at all."""
+"""File helpers: YAML and JSON that are read strictly, files that are watched or replaced whole, checks of settings."""

@@ -14,14 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
-
-_HALVINGS = 60  # of an interval of length 1: beyond the resolution of a double
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,20 +71,12 @@ def fewest_questions(epsilon: float, delta: float, columns: int) -> int:
     return math.ceil(math.log(delta / columns) / math.log1p(-epsilon) - 1e-9)
 
 
-@lru_cache(maxsize=16_384)
 def upper_bound(harmed: int, count: int, delta: float) -> float:
     """The Clopper-Pearson upper bound: the risk p with P(Bin(count, p) ≤ harmed) = δ; 1 if all are harmed."""
+    from scipy.special import betainccinv
+
     if not 0 <= harmed <= count or count < 1:
         raise ValueError(f"{harmed} of {count} are harmed, must be between 0 and the count, which must be at least 1")
     if harmed == count:
         return 1.0
-    k = np.arange(harmed + 1)
-    log_ways = math.lgamma(count + 1) - np.array([math.lgamma(i + 1) + math.lgamma(count - i + 1) for i in k])
-    low, high = harmed / count, 1.0
-    for _ in range(_HALVINGS):
-        p = (low + high) / 2.0
-        if p in (low, high):
-            break
-        at_most = float(np.exp(log_ways + k * math.log(p) + (count - k) * math.log1p(-p)).sum())
-        low, high = (p, high) if at_most > delta else (low, p)
-    return high
+    return float(betainccinv(harmed + 1, count - harmed, delta))  # the beta distribution's upper quantile at δ

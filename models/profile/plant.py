@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from models.files.checks import at_least, not_negative
+
 Array = npt.NDArray[np.float64]
 
 
@@ -86,12 +88,8 @@ class Plant:
     _rates: Array = field(init=False, repr=False, compare=False)  # R(1) … R(max_batch)
 
     def __post_init__(self) -> None:
-        if self.max_batch < 1:
-            raise ValueError(f"max_batch is {self.max_batch}, must be at least 1")
-        for name in ("context", "cv2"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0.0):
-                raise ValueError(f"{name} is {value}, must be finite and at least 0")
+        at_least(self, 1, "max_batch")
+        not_negative(self, "context", "cv2")
         batch = np.arange(1, self.max_batch + 1)
         step_time = self.step_time
         object.__setattr__(self, "_rates", batch / (step_time.a + (step_time.c + step_time.g * self.context) * batch))

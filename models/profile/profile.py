@@ -7,12 +7,8 @@ of `counts` is the number of questions behind each of its table entries. A profi
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import math
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -21,15 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from models.files.replacement import replacing
+from models.files.envelope import Envelope, Head, sha256_of
 from models.profile.certificate import Certificate
 from models.profile.difficulty import Difficulty
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import OperatingPoint, OperatingTables
 from models.thinking import ThinkingFormat
 
-FORMAT = "laser-profile"
-VERSION = 1
 FILE_NAME = "profile.json"  # beside the model's weights
 NEVER = 1.01  # the threshold of operating points that never probe
 
@@ -158,6 +152,15 @@ class Profile:
         )
 
 
+_FILE = Envelope(
+    head=Head(format="laser-profile", version=1),
+    key="profile",
+    into=Profile,
+    made_by="laser calibrate",
+    error=ProfileError,
+)
+
+
 def identify(directory: Path, thinking: ThinkingFormat, name: str | None = None) -> ModelIdentity:
     """The identity of the model in a directory; `name` None: the directory's name."""
     weights = hashlib.sha256()
@@ -175,24 +178,17 @@ def thinking_sha256(thinking: ThinkingFormat) -> str:
     """The hash that identifies a thinking format."""
     said = asdict(thinking)
     del said["conclusions"]  # serving does not use them
-    return hashlib.sha256(_canonical(said)).hexdigest()
+    return sha256_of(said)
 
 
 def write_profile(path: Path, profile: Profile) -> None:
     """Write the profile to `path`, whole or not at all."""
-    payload = asdict(profile)
-    text = json.dumps(
-        {"format": FORMAT, "version": VERSION, "sha256": _checksum(payload), "profile": payload},
-        ensure_ascii=False,
-        allow_nan=False,
-    )
-    with replacing(path) as draft:
-        draft.write_text(text + "\n", encoding="utf-8")
+    _FILE.write(path, profile)
 
 
 def checksum(profile: Profile) -> str:
     """The sha256 that the profile's file states for its contents."""
-    return _checksum(asdict(profile))
+    return sha256_of(asdict(profile))
 
 
 def read_profile(path: Path, model: ModelIdentity | None = None) -> Profile:
@@ -200,32 +196,7 @@ def read_profile(path: Path, model: ModelIdentity | None = None) -> Profile:
 
     Raises ProfileError if the file is unusable, or if the profile is not of `model` (None: any model).
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ProfileError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
-    try:
-        said = json.loads(text)
-    except ValueError as error:
-        raise ProfileError(f"{path}: is not JSON, or only a part of it: {error}") from error
-    if not isinstance(said, dict) or said.get("format") != FORMAT:
-        told = said.get("format") if isinstance(said, dict) else type(said).__name__
-        raise ProfileError(f"{path}: format is {told!r}, must be {FORMAT!r}")
-    if said.get("version") != VERSION:
-        raise ProfileError(
-            f"{path}: version is {said.get('version')!r}, must be {VERSION}; run `laser calibrate` again"
-        )
-    checksum = _checksum(said.get("profile"))
-    if said.get("sha256") != checksum:
-        raise ProfileError(
-            f"{path}: sha256 is {said.get('sha256')!r}, that of its contents is {checksum!r}: it was damaged or edited"
-        )
-    try:
-        profile: Profile = _build(Profile, said["profile"], "profile")
-    except ValueError as error:
-        raise ProfileError(f"{path}: {error}") from error
+    profile = _FILE.read(path)
     if model is not None:
         for name in ("weights_sha256", "thinking_sha256"):
             theirs, ours = getattr(profile.model, name), getattr(model, name)
@@ -235,14 +206,6 @@ def read_profile(path: Path, model: ModelIdentity | None = None) -> Profile:
                     f"{model.name!r}; run `laser calibrate` again"
                 )
     return profile
-
-
-def _canonical(payload: object) -> bytes:
-    return json.dumps(payload, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _checksum(payload: object) -> str:
-    return hashlib.sha256(_canonical(payload)).hexdigest()
 
 
 def _shape(table: Any) -> tuple[int, ...]:
@@ -260,26 +223,3 @@ def _check_falling(name: str, ladder: tuple[float | None, ...]) -> None:
 
 def _else(value: float | None, default: float) -> float:
     return default if value is None else value
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """Converts a JSON value to its declared type. Raises ValueError, naming the place, if it does not fit."""
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _build(inner[0], value, where)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        hints = typing.get_type_hints(kind)
-        if not isinstance(value, dict) or value.keys() != hints.keys():
-            told = ", ".join(sorted(value)) if isinstance(value, dict) else repr(value)[:40]
-            raise ValueError(f"{where} is {told}, must have {', '.join(hints)}")
-        return kind(**{name: _build(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})
-    if origin is tuple:
-        if not isinstance(value, list) or (Ellipsis not in inner and len(value) != len(inner)):
-            raise ValueError(f"{where} is {repr(value)[:40]}, must be a list of the right length")
-        return tuple(_build(inner[0], item, f"{where}[{place}]") for place, item in enumerate(value))
-    if kind is float and type(value) is int:
-        return float(value)
-    expected = dict if origin is not None else kind
-    if type(value) is not expected:
-        raise ValueError(f"{where} is {repr(value)[:40]}, must be of type {expected.__name__}")
-    return value

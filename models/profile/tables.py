@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from models.files.checks import positive
+
 Array = npt.NDArray[np.float64]
 
 
@@ -20,8 +22,7 @@ class OperatingPoint:
     budget: float  # thinking tokens
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.threshold) and self.threshold > 0.0):
-            raise ValueError(f"threshold is {self.threshold}, must be finite and above 0")
+        positive(self, "threshold")
         if not (math.isfinite(self.budget) and self.budget >= 0.0):
             raise ValueError(f"budget is {self.budget} tokens, must be finite and at least 0")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -73,8 +74,9 @@ def test_the_interval_of_a_proportion_is_wilsons() -> None:
 def test_wilsons_interval_solves_its_own_equation(case: tuple[int, int]) -> None:
     right, count = case
     share = right / count
+    z = NormalDist().inv_cdf(0.975)
     for end in interval(right, count):
-        assert (share - end) ** 2 == pytest.approx(1.959964**2 * end * (1 - end) / count, abs=1e-12)
+        assert (share - end) ** 2 == pytest.approx(z**2 * end * (1 - end) / count, abs=1e-12)
 
 
 def test_a_proportion_of_nothing_is_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from itertools import count
+from itertools import combinations, count
 
 import numpy as np
 import pytest
@@ -32,8 +32,8 @@ def steady() -> Callable[[], float]:
     return lambda: float(next(ticks))
 
 
-def timed(step: StepTime, noise: float = 0.0) -> list[TimedBatch]:
-    rng = np.random.default_rng(0)
+def timed(step: StepTime, noise: float = 0.0, seed: int = 0) -> list[TimedBatch]:
+    rng = np.random.default_rng(seed)
     return [
         TimedBatch(batch=b, context=k, seconds=step.seconds(b, k) * float(np.exp(noise * rng.standard_normal())))
         for b in (1, 2, 4, 8, 16)
@@ -54,6 +54,31 @@ def test_noisy_steps_give_nearly_the_plant_and_their_noise() -> None:
     found = fit(timed(true, noise=0.05))
     assert found.error == pytest.approx(0.05, rel=0.4)
     assert found.step_time.seconds(8, 300.0) == pytest.approx(true.seconds(8, 300.0), rel=0.05)
+
+
+def least_squares(points: list[TimedBatch]) -> tuple[float, float, float]:
+    """The best a, c, g ≥ 0 of all solutions in which some of them are 0."""
+    x = np.array([[1.0, one.batch, one.batch * one.context] for one in points])
+    x /= np.array([[one.seconds] for one in points])
+    best, least = np.zeros(3), float(len(points))
+    for size in (1, 2, 3):
+        for chosen in combinations(range(3), size):
+            scale = x[:, chosen].max(axis=0)
+            found = np.zeros(3)
+            found[list(chosen)] = np.linalg.lstsq(x[:, chosen] / scale, np.ones(len(points)), rcond=None)[0] / scale
+            error = float(np.square(x @ found - 1.0).sum())
+            if found.min() >= 0.0 and error < least:
+                best, least = found, error
+    return best[0], best[1], best[2]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_fit_is_the_best_of_all_subsets_of_unknowns(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    step = StepTime(a=10 ** rng.uniform(-5, -1), c=10 ** rng.uniform(-7, -3), g=10 ** rng.uniform(-10, -6))
+    points = timed(step, noise=float(rng.choice([0.01, 0.1, 0.5])), seed=seed)
+    found = fit(points).step_time
+    assert (found.a, found.c, found.g) == pytest.approx(least_squares(points), rel=1e-9, abs=1e-15)
 
 
 def test_nothing_is_ever_negative() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, binomtest
+from scipy.stats import binomtest
 
 from models.profile.certificate import certify, fewest_questions, upper_bound
 
@@ -27,11 +27,32 @@ def test_the_bound_is_that_of_published_tables(harmed: int, count: int, delta: f
     assert upper_bound(harmed, count, delta) == pytest.approx(published, abs=5e-5)
 
 
+def bisected(harmed: int, count: int, delta: float) -> float:
+    """The bound from its definition: the p at which the sum of the binomial probabilities of 0 … harmed is δ."""
+    k = np.arange(harmed + 1)
+    log_ways = math.lgamma(count + 1) - np.array([math.lgamma(i + 1) + math.lgamma(count - i + 1) for i in k])
+    low, high = harmed / count, 1.0
+    for _ in range(60):
+        p = (low + high) / 2.0
+        if p in (low, high):
+            break
+        at_most = float(np.exp(log_ways + k * math.log(p) + (count - k) * math.log1p(-p)).sum())
+        low, high = (p, high) if at_most > delta else (low, p)
+    return high
+
+
 @given(st.integers(1, 3000), st.floats(0.0, 1.0), st.floats(1e-6, 0.5))
-def test_the_bound_is_the_quantile_of_a_beta_distribution(count: int, share: float, delta: float) -> None:
+def test_the_bound_solves_its_own_definition(count: int, share: float, delta: float) -> None:
     harmed = int(share * count)
-    expected = 1.0 if harmed == count else float(beta.ppf(1.0 - delta, harmed + 1, count - harmed))
-    assert upper_bound(harmed, count, delta) == pytest.approx(expected, abs=1e-8)
+    expected = 1.0 if harmed == count else bisected(harmed, count, delta)
+    assert upper_bound(harmed, count, delta) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 59, 300, 600, 3000])
+def test_the_bound_is_the_bisected_one_from_the_first_harmed_to_the_last_but_one(count: int) -> None:
+    for harmed in sorted({0, min(1, count - 1), count // 10, count // 2, count - 1}):
+        for delta in (1e-6, 0.001, 0.05 / 7, 0.05, 0.5):
+            assert upper_bound(harmed, count, delta) == pytest.approx(bisected(harmed, count, delta), abs=1e-9)
 
 
 @pytest.mark.parametrize(("harmed", "count"), [(0, 59), (2, 120), (7, 300)])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from models.files.envelope import sha256_of
 from models.profile.plant import StepTime
 from models.profile.profile import NEVER, ProfileError, identify, read_profile, write_profile
 from models.thinking import ProbeFormat, ThinkingFormat
@@ -32,11 +33,10 @@ def edited(path: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
 
 def resealed(path: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
     """Edit the contents under a checksum that fits."""
-    from models.profile.profile import _checksum
 
     def change(said: dict[str, Any]) -> None:
         edit(said["profile"])
-        said["sha256"] = _checksum(said["profile"])
+        said["sha256"] = sha256_of(said["profile"])
 
     return edited(path, change)
 
