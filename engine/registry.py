@@ -80,7 +80,7 @@ def chosen(directory: Path) -> str:
 
 def _imported(place: str) -> type[EngineOptions]:
     module, _, name = place.partition(":")
-    found = getattr(import_module(module), name)
+    found: type = getattr(import_module(module), name)
     if not issubclass(found, EngineOptions):
         raise TypeError(f"{place} is no EngineOptions")
     return found
