@@ -11,6 +11,7 @@ Errors
     ├── CorruptModelError       the model's files are missing or damaged
     ├── EngineUnavailableError  this machine lacks what the engine needs
     ├── EngineBrokenError       the engine can serve no call any more; only a new process can
+    ├── UnsupportedError        the engine lacks what the call needs, see `Engine.capabilities`
     ├── CapacityError           the request can never fit, or the call would overrun what was reserved for it
     ├── TokenError              the model does not have the token id
     └── SequenceError           the sequence or probe is unknown, or is not in a state that allows the call
@@ -51,6 +52,10 @@ class CapacityError(EngineError):
 
 class EngineBrokenError(EngineError):
     """The engine can serve no call any more; only a new process can."""
+
+
+class UnsupportedError(EngineError):
+    """The engine lacks what the call needs; see `Engine.capabilities`."""
 
 
 class TokenError(EngineError):
@@ -207,8 +212,40 @@ class EngineLoad:
     cells_total: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an engine can do beyond what all engines do; what it cannot is refused by name."""
+
+    engine: str  # the engine's name in messages
+    sampling: bool = True  # temperatures above 0
+    log_probabilities: bool = True  # those of `Probed` are the model's own
+    trim: bool = True  # a probe may fork before the newest token: `back` above 0
+    masks: bool = False  # a caller may say which tokens a row can give
+    hidden_states: bool = False  # a caller may read a layer's output at a place
+    batch_invariant: bool = False  # a row's logits are the same to the last bit whatever is beside it
+    drafts: bool = False  # several tokens are proposed and checked in one pass
+
+    def need(self, name: str, why: str) -> None:
+        """Raises UnsupportedError, which tells `why` the capability `name` is needed, if the engine lacks it."""
+        if not getattr(self, name):
+            raise UnsupportedError(f"{why}: the {self.engine} engine has no {NAMES.get(name, name)}")
+
+
+NAMES = {
+    "log_probabilities": "log probabilities",
+    "masks": "token masks",
+    "hidden_states": "hidden states",
+    "batch_invariant": "batch invariance",
+}
+"""How messages call the capabilities whose name is not a word."""
+
+
 class Engine(Protocol):
     """Decodes many sequences in one continuous batch. All calls come from one thread."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine can do beyond what all engines do."""
 
     @property
     def max_tokens(self) -> int:

@@ -1,12 +1,25 @@
-"""A probe's trial answer while it is decoded; the torch and ExLlamaV2 engines share it."""
+"""A probe's trial answer while it is decoded; engines that decode share it, whatever they compute with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-import torch
+from typing import Protocol
 
 from engine.base import Probed, ProbeId, ProbeSpec, SequenceId
+
+
+class Readout(Protocol):
+    """What a probe may ask of the distribution of its next token, raw softmax; answers are numbers."""
+
+    @property
+    def best(self) -> int:
+        """The likeliest token."""
+
+    def log_prob(self) -> float:
+        """The likeliest token's log probability."""
+
+    def gap(self, token: int) -> float:
+        """log p(likeliest) − log p(`token`)."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -29,16 +42,17 @@ class Probe:
         start = len(self.spec.suffix)
         return tuple(self.path[start : start + len(self.log_probs)])
 
-    def extend(self, logits: torch.Tensor, best: int) -> None:
-        """Append `best`, the argmax of the raw `logits` (vocabulary,), to the answer; it may end the probe."""
+    def extend(self, readout: Readout) -> None:
+        """Append the likeliest token to the answer; it may end the probe."""
+        best = readout.best
         watched = self.spec.watched
         if watched is not None and len(self.path) == len(self.spec.suffix):
-            self.gap = float(logits[best] - logits[watched])  # a difference of log p: the softmax's normaliser cancels
+            self.gap = readout.gap(watched)
         self.path.append(best)
         if best in self.spec.answer_stops:
             self.terminator, self.ended = best, True
         else:
-            self.log_probs.append(float(logits[best] - logits.logsumexp(dim=-1)))
+            self.log_probs.append(readout.log_prob())
             whole = len(self.log_probs) == self.spec.max_answer_tokens
             self.gave_up = self.spec.hopeless(self.log_probs)
             self.ended = whole or self.gave_up

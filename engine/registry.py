@@ -1,91 +1,86 @@
-"""Opens an engine for a model directory: the engine asked for, or the best that this machine and model allow."""
+"""Every engine by its kind, and the choice of the best that this machine and model allow.
+
+A new engine is a package with its options, and one line in `ENGINES`.
+"""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
+from typing import Any, ClassVar
 
-from engine.base import CapacityError, Engine, EngineError, EngineUnavailableError
+from engine.base import EngineError, EngineUnavailableError
 from engine.exllama.config import CacheType as CacheType  # options are named by the registry alone
-from engine.exllama.config import ExLlamaConfig
+from engine.options import EngineOptions, Opened
 from engine.torch.config import Runner as Runner
 
 log = logging.getLogger(__name__)
 
-
-class EngineKind(StrEnum):
-    """Which engine decodes; naming one does not load torch."""
-
-    AUTO = "auto"  # ExLlamaV2 if it can serve the model, else torch
-    TORCH = "torch"  # any CPU
-    EXLLAMA = "exllama"  # ExLlamaV2, on a CUDA GPU
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
-    """The engine settings that a user may choose."""
-
-    kind: EngineKind = EngineKind.AUTO
-    runner: Runner = Runner.AUTO  # for the torch engine
-    cells: int = 65_536  # KV cache, tokens
-    max_batch: int = 32  # sequences decoded at once
-    cache: CacheType = CacheType.FP16  # for the ExLlamaV2 engine
+ENGINES: dict[str, str] = {
+    "torch": "engine.torch.options:TorchOptions",
+    "exllama": "engine.exllama.options:ExLlamaOptions",
+}
+"""Each engine's kind, and the module and class of its options, which are imported when they are needed."""
+AUTO = "auto"
+FIRST, ELSE = "exllama", "torch"
+"""What `auto` tries, and what it takes where the first cannot serve the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """An engine with its model loaded."""
+class AutoOptions(EngineOptions):
+    """Opens ExLlamaV2 if it can serve the model on this machine, else torch; each takes the options that it has."""
 
-    kind: EngineKind  # never auto
-    engine: Engine
-    vocabulary: int
+    kind: ClassVar[str] = AUTO
 
+    runner: Runner = Runner.AUTO  # torch's
+    cache_type: CacheType = CacheType.FP16  # exllama's
 
-def open_engine(directory: Path, settings: EngineSettings) -> Opened:
-    """Load a model. Raises EngineError if it cannot be served with these settings."""
-    kind = chosen(directory) if settings.kind is EngineKind.AUTO else settings.kind
-    if kind is EngineKind.EXLLAMA:
-        try:
-            return _exllama(directory, settings)
-        except EngineUnavailableError as error:  # ExLlamaV2's extension could not be built
-            if settings.kind is EngineKind.EXLLAMA:
-                raise
-            log.warning("the engine is torch, not ExLlamaV2: %s", error)
-    return _torch(directory, settings)
+    def open(self, directory: Path) -> Opened:
+        if chosen(directory) == FIRST:
+            try:
+                return engine_options(FIRST, self.changed).open(directory)
+            except EngineUnavailableError as error:  # ExLlamaV2's extension could not be built
+                log.warning("the engine is torch, not ExLlamaV2: %s", error)
+        return engine_options(ELSE, self.changed).open(directory)
 
 
-def chosen(directory: Path) -> EngineKind:
-    """Returns EXLLAMA if ExLlamaV2 can serve the model on this machine, else TORCH; the log says why not."""
-    from engine.exllama.load import check_machine, check_model
+def kinds() -> tuple[str, ...]:
+    """Returns every kind that a user may name; imports no engine."""
+    return AUTO, *ENGINES
 
+
+def options_by_kind() -> dict[str, type[EngineOptions]]:
+    """Returns the class of every kind's options."""
+    return {AUTO: AutoOptions, **{kind: _imported(place) for kind, place in ENGINES.items()}}
+
+
+def engine_options(kind: str, values: dict[str, Any]) -> EngineOptions:
+    """Returns the options of an engine, with those of `values` that it has. Raises ValueError for an unknown kind."""
+    if kind not in kinds():
+        raise ValueError(f"engine is {kind!r}, must be one of {', '.join(kinds())}")
+    return options_by_kind()[kind]().with_values(values)
+
+
+def open_engine(directory: Path, options: EngineOptions) -> Opened:
+    """Load a model. Raises EngineError if it cannot be served with these options."""
+    return options.open(directory)
+
+
+def chosen(directory: Path) -> str:
+    """Returns what `auto` takes: exllama if ExLlamaV2 can serve the model on this machine, else torch, and logs why."""
     try:
-        check_machine()
-        check_model(directory)
+        engine_options(FIRST, {}).check(directory)
     except EngineError as error:
         log.info("the engine is torch, not ExLlamaV2: %s", error)
-        return EngineKind.TORCH
-    return EngineKind.EXLLAMA
+        return ELSE
+    return FIRST
 
 
-def _exllama(directory: Path, settings: EngineSettings) -> Opened:
-    from engine.exllama.load import load_exllama
-
-    config = ExLlamaConfig(cells=settings.cells, max_batch=settings.max_batch, cache=settings.cache)
-    loaded = load_exllama(directory, config)
-    from engine.exllama.engine import ExLlamaEngine  # only now, since it imports exllamav2 and its extension
-
-    return Opened(kind=EngineKind.EXLLAMA, engine=ExLlamaEngine(loaded, config), vocabulary=loaded.vocabulary)
-
-
-def _torch(directory: Path, settings: EngineSettings) -> Opened:
-    from engine.torch.engine import TorchEngine, TorchEngineConfig
-    from engine.torch.load import load_model
-
-    model = load_model(directory, settings.runner)
-    try:
-        engine = TorchEngine(model, TorchEngineConfig(cells=settings.cells, max_batch=settings.max_batch))
-    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError when it cannot allocate
-        raise CapacityError(f"cells is {settings.cells}, for which there is no memory: {error}") from error
-    return Opened(kind=EngineKind.TORCH, engine=engine, vocabulary=model.shape.vocabulary)
+def _imported(place: str) -> type[EngineOptions]:
+    module, _, name = place.partition(":")
+    found: type = getattr(import_module(module), name)
+    if not issubclass(found, EngineOptions):
+        raise TypeError(f"{place} is no EngineOptions")
+    return found

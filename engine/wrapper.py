@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.base import Engine, EngineLoad, Event, ProbeId, ProbeSpec, Request, SequenceId
+from engine.base import Capabilities, Engine, EngineLoad, Event, ProbeId, ProbeSpec, Request, SequenceId
 
 
 class EngineWrapper:
@@ -12,6 +12,10 @@ class EngineWrapper:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.engine.capabilities
 
     @property
     def max_tokens(self) -> int:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from engine.exllama.config import CacheType, ExLlamaConfig
-from engine.registry import EngineKind
+from engine.registry import engine_options
 from laser.server.config import ServeConfig
 from models.reasoner import bundled_model
 from tests.support.engine_requests import request, spec
@@ -85,11 +85,11 @@ def test_every_cache_type_serves_probes_and_leaves_nothing(kind: CacheType) -> N
 
 def test_early_exit_answers_over_http_as_the_torch_engine_does() -> None:
     answers = {}
-    for kind in (EngineKind.TORCH, EngineKind.EXLLAMA):
-        with running(ServeConfig(engine=kind, cells=16_384, threshold=0.9)) as server:
+    for kind in ("torch", "exllama"):
+        with running(ServeConfig(engine=engine_options(kind, {}), cells=16_384, threshold=0.9)) as server:
             reply = server.post(messages=[{"role": "user", "content": QUESTION}], max_tokens=512).json()
         answers[kind] = reply["choices"][0]["message"]["content"]
         assert reply["laser"]["exit_reason"] == "confidence"
         assert reply["laser"]["probes"] > 0
-    assert "26" in answers[EngineKind.EXLLAMA]
-    assert answers[EngineKind.EXLLAMA] == answers[EngineKind.TORCH]
+    assert "26" in answers["exllama"]
+    assert answers["exllama"] == answers["torch"]

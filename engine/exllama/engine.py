@@ -10,24 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import count
 
-from engine.base import (
-    EngineBrokenError,
-    EngineLoad,
-    Event,
-    Finished,
-    FinishReason,
-    ProbeId,
-    ProbeSpec,
-    Request,
-    SequenceError,
-    SequenceId,
-    Started,
-    Tokens,
-)
-from engine.checks import check_adoption, check_fork, check_request, check_room, check_tokens
+from engine.base import Capabilities, EngineBrokenError, Event, ProbeId, ProbeSpec, Request, Started, Tokens
+from engine.base_engine import BaseEngine
 from engine.exllama.config import ExLlamaConfig, ProbeWay
 from engine.exllama.generator import Generator
 from engine.exllama.load import ExLlamaModel
@@ -36,18 +21,16 @@ from engine.exllama.sequence import LeasedProbe, LeasedSequence, probe_lease
 log = logging.getLogger(__name__)
 
 
-class ExLlamaEngine:
+class ExLlamaEngine(BaseEngine[LeasedSequence]):
     """Implements `engine.base.Engine`. After an exception in `step` the engine is empty and usable again.
 
     After an EngineBrokenError it is not: a CUDA failure lasts as long as the process.
     """
 
     def __init__(self, loaded: ExLlamaModel, config: ExLlamaConfig | None = None) -> None:
+        super().__init__(loaded.vocabulary)
         self._loaded = loaded
         self._config = config or ExLlamaConfig()
-        self._ids = count(1)
-        self._waiting: dict[SequenceId, Request] = {}  # in order of arrival
-        self._running: dict[SequenceId, LeasedSequence] = {}  # in order of arrival
         self._generator = self._new_generator()
 
     def _new_generator(self) -> Generator:
@@ -70,28 +53,29 @@ class ExLlamaEngine:
         # A probe starts and ends inside pages of its own: rounded up, prompt, reply and probe need two more pages.
         return min(max(0, int(self._generator.max_pages) - 2) * self._page, self._loaded.max_positions)
 
-    def submit(self, request: Request) -> SequenceId:
-        check_request(request, max_tokens=self.max_tokens, vocabulary=self._loaded.vocabulary)
-        sequence = SequenceId(next(self._ids))
-        self._waiting[sequence] = request
-        return sequence
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(engine="exllama")
 
-    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
-        state = self._decoding(sequence)
-        if state.probe is not None and state.probe.ended:
-            self._lapse(state)
-        check_fork(state, spec, back=back, vocabulary=self._loaded.vocabulary)
-        probe = ProbeId(next(self._ids))
-        state.probe = LeasedProbe(id=probe, spec=spec, fork_at=len(state.tokens) - back, path=list(spec.suffix))
-        return probe
+    def _is_decoding(self, state: LeasedSequence) -> bool:
+        return state.decoding
 
-    def adopt(self, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
-        state = self._probed(probe)
-        if state is None or state.probe is None or not state.probe.ended:
-            raise SequenceError(f"probe {probe} is unknown, still running, or has lapsed")
-        after = state.probe.fork_at - len(state.request.prompt)
-        vocabulary = self._loaded.vocabulary
-        check_adoption(state, state.probe.path, keep, then, after=after, vocabulary=vocabulary)
+    def _start_probe(self, state: LeasedSequence, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> None:
+        state.probe = LeasedProbe(id=probe, spec=spec, fork_at=fork_at, path=list(spec.suffix))
+
+    def _has_answer(self, state: LeasedSequence) -> bool:
+        return state.probe is not None and state.probe.ended
+
+    def _probe_rows(self, state: LeasedSequence) -> int:
+        return 0 if state.probe is None else state.probe.rows
+
+    def _lapse(self, state: LeasedSequence) -> None:
+        if state.probe is not None and state.probe.lease is not None:
+            self._generator.cancel(state.probe.lease)
+        state.probe = None
+
+    def _adopt(self, state: LeasedSequence, keep: int, then: Sequence[int]) -> None:
+        assert state.probe is not None
         kept = [*state.probe.path[:keep], *then]
         state.tokens[state.probe.fork_at :] = kept
         state.unannounced = kept
@@ -100,45 +84,17 @@ class ExLlamaEngine:
         state.replaced.append(state.probe.lease)
         state.probe = None
 
-    def drop(self, probe: ProbeId) -> int:
-        state = self._probed(probe)
-        if state is None or state.probe is None:
-            return 0
-        rows = state.probe.rows
-        self._lapse(state)
-        return rows
-
-    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
-        state = self._decoding(sequence)
-        check_tokens(tokens, "what is forced", self._loaded.vocabulary)
-        check_room(state, state.new_tokens + len(tokens))
-        self._lapse(state)
+    def _append(self, state: LeasedSequence, tokens: Sequence[int]) -> None:
         state.tokens.extend(tokens)
         state.unannounced.extend(tokens)
         state.stale = True
 
-    def arm_stops(self, sequence: SequenceId) -> None:
-        if sequence in self._running:
-            self._running[sequence].stops_armed = True
-        elif sequence in self._waiting:
-            self._waiting[sequence] = replace(self._waiting[sequence], stops_armed=True)
-
-    def cancel(self, sequence: SequenceId) -> None:
-        state = self._running.pop(sequence, None)
-        if state is None:
-            self._waiting.pop(sequence, None)
-            return
+    def _release(self, state: LeasedSequence) -> None:
         for lease in state.leases:
             self._generator.cancel(lease)
 
-    def load(self) -> EngineLoad:
-        return EngineLoad(
-            running=len(self._running),
-            waiting=len(self._waiting),
-            probing=sum(state.probe is not None and not state.probe.ended for state in self._running.values()),
-            cells_reserved=self._generator.held_pages * self._page,
-            cells_total=self._generator.max_pages * self._page,
-        )
+    def _cells(self) -> tuple[int, int]:
+        return self._generator.held_pages * self._page, self._generator.max_pages * self._page
 
     def step(self) -> list[Event]:
         """See `engine.base.Engine.step`. An exception ends every sequence; the next step finds an empty engine."""
@@ -169,16 +125,6 @@ class ExLlamaEngine:
         self._running.clear()
         broken, self._generator = self._generator, self._new_generator()
         broken.close()
-
-    def _settle(self, events: list[Event]) -> None:
-        """Lapse ended probes that were not adopted; report the tokens forced or adopted since the last step."""
-        for state in list(self._running.values()):
-            if state.probe is not None and state.probe.ended:
-                self._lapse(state)
-            if state.unannounced:
-                events.append(Tokens(sequence=state.id, tokens=tuple(state.unannounced), forced=True))
-                state.unannounced = []
-                self._finish_if_full(state, events)
 
     def _renew(self) -> None:
         """Replace spent and stale leases; a sequence pauses if pages are short or an older sequence is paused."""
@@ -268,31 +214,3 @@ class ExLlamaEngine:
                 probe.rows = probe.lease.rows
                 if probe.ended:
                     events.append(probe.verdict(state.id))
-
-    def _finish_if_full(self, state: LeasedSequence, events: list[Event], sampled: int | None = None) -> bool:
-        """End the sequence, and return True, if it has just sampled a stop token or has reached `max_new_tokens`."""
-        if sampled is not None and sampled in state.request.stop_tokens:
-            reason = FinishReason.STOP
-        elif state.new_tokens >= state.request.max_new_tokens:
-            reason = FinishReason.LENGTH
-        else:
-            return False
-        self.cancel(state.id)
-        events.append(Finished(sequence=state.id, reason=reason))
-        return True
-
-    def _lapse(self, state: LeasedSequence) -> None:
-        if state.probe is not None and state.probe.lease is not None:
-            self._generator.cancel(state.probe.lease)
-        state.probe = None
-
-    def _probed(self, probe: ProbeId) -> LeasedSequence | None:
-        return next((s for s in self._running.values() if s.probe is not None and s.probe.id == probe), None)
-
-    def _decoding(self, sequence: SequenceId) -> LeasedSequence:
-        state = self._running.get(sequence)
-        if state is None or not state.decoding:
-            raise SequenceError(
-                f"sequence {sequence} is not decoding: it is unknown, waiting, in prefill, or has ended"
-            )
-        return state

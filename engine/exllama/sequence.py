@@ -9,6 +9,7 @@ import torch
 from engine.base import Request, SequenceId
 from engine.exllama.generator import Choose, Lease
 from engine.probe import Probe
+from engine.readout import LogitsReadout
 from engine.sampling import draw
 
 
@@ -82,7 +83,7 @@ def _answer(probe: Probe) -> Choose:
 
     def choose(logits: torch.Tensor) -> int:
         best = int(logits.argmax())
-        probe.extend(logits, best)
+        probe.extend(LogitsReadout(logits, best))
         return best
 
     return choose

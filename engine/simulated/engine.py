@@ -9,31 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from itertools import count
 
-from engine.base import (
-    EngineError,
-    EngineLoad,
-    Event,
-    Finished,
-    FinishReason,
-    ProbeId,
-    ProbeSpec,
-    Request,
-    SequenceError,
-    SequenceId,
-    Started,
-    Tokens,
-)
-from engine.checks import check_adoption, check_fork, check_request, check_room, check_tokens
+from engine.base import Capabilities, Event, ProbeId, ProbeSpec, SequenceId, Started, Tokens
+from engine.base_engine import BaseEngine
 from engine.simulated.calendar import Calendar
 from engine.simulated.machine import Machine, Stepped, VirtualClock, passes_within
 from engine.simulated.model import Course, SimulatedModel
 from engine.simulated.sequence import SimulatedProbe, SimulatedSequence, drawn
 
 
-class SimulatedEngine:
+class SimulatedEngine(BaseEngine[SimulatedSequence]):
     """Implements `engine.base.Engine`; decoding is greedy.
 
     To look at a sequence is to report its tokens, so that the caller can act. The engine looks at a sequence at its
@@ -41,6 +26,8 @@ class SimulatedEngine:
     looks at a sequence as soon as its class's budget is spent, or is lowered below the sequence's new tokens.
     `stepped` is called for each pass that only decoded: a step covers many passes, so the loop cannot time them.
     """
+
+    NOT_DECODING = "it is unknown, waiting, in prefill, has ended, or has tokens that were not told of"
 
     def __init__(
         self,
@@ -53,6 +40,7 @@ class SimulatedEngine:
         pulse_s: float = math.inf,  # longest step, so that an observer sees time pass
         stepped: Stepped | None = None,  # None: nothing is called
     ) -> None:
+        super().__init__(model.vocabulary)
         self._model = model
         self._machine = machine
         self._clock = clock
@@ -62,11 +50,8 @@ class SimulatedEngine:
         self._budgets: dict[str | None, int | None] = {}
         self._pulse_s = pulse_s
         self._stepped = stepped
-        self._ids = count(1)
-        self._waiting: dict[SequenceId, Request] = {}  # in order of arrival
-        self._running: dict[SequenceId, SimulatedSequence] = {}
         self._prefilling: dict[SequenceId, SimulatedSequence] = {}
-        self._probed: dict[ProbeId, SimulatedSequence] = {}
+        self._by_probe: dict[ProbeId, SimulatedSequence] = {}
         self._undecided: list[SimulatedSequence] = []  # sequences whose probes ended in the last step
         self._steered: list[SimulatedSequence] = []  # sequences with tokens forced or adopted since the last step
         self._calendar = Calendar()
@@ -80,74 +65,22 @@ class SimulatedEngine:
     def max_tokens(self) -> int:
         return min(self._machine.cells, self._model.max_tokens)
 
-    def submit(self, request: Request) -> SequenceId:
-        check_request(request, max_tokens=self.max_tokens, vocabulary=self._model.vocabulary)
-        if request.sampling.temperature > 0.0:
-            raise EngineError(f"temperature is {request.sampling.temperature}, must be 0: nothing is drawn here")
-        sequence = SequenceId(next(self._ids))
-        self._waiting[sequence] = request
-        return sequence
-
-    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
-        state = self._decoding(sequence)
-        if state.probe is not None and state.probe.due <= self._passed:
-            self._lapse(state)
-        check_fork(state, spec, back=back, vocabulary=self._model.vocabulary)
-        fork_at = len(state.said) - back
-        trial = self._model.answer(state.request.prompt, state.said[:fork_at], spec)
-        tokens, gave_up = drawn(trial, spec)
-        probe = SimulatedProbe(
-            id=ProbeId(next(self._ids)),
-            spec=spec,
-            trial=trial,
-            fork_at=fork_at,
-            forked=self._passed,
-            drawn=tokens,
-            gave_up=gave_up,
-        )
-        state.probe = probe
-        self._probed[probe.id] = state
-        self._probing += 1
-        self._extra_s += self._suffix_s(probe)
-        self._enter(state)
-        return probe.id
-
-    def adopt(self, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
-        state = self._probed.get(probe)
-        if state is None or state.probe is None or state.probe.due > self._passed:
-            raise SequenceError(f"probe {probe} is unknown, still running, or has lapsed")
-        path, fork_at = state.probe.path, state.probe.fork_at
-        check_adoption(state, path, keep, then, after=fork_at, vocabulary=self._model.vocabulary)
-        self._lapse(state)
-        self._extra_s += len(then) * self._machine.prefill_s
-        self._steer(state, fork_at, (*path[:keep], *then))
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(engine="simulated", sampling=False, batch_invariant=True)
 
     def drop(self, probe: ProbeId) -> int:
-        state = self._probed.get(probe)
-        if state is None or state.probe is None:
-            return 0
-        rows = state.probe.rows(self._passed)
-        self._lapse(state)
-        self._enter(state)
+        state = self._probed(probe)
+        rows = super().drop(probe)
+        if state is not None:
+            self._enter(state)
         return rows
 
-    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
-        state = self._decoding(sequence)
-        check_tokens(tokens, "what is forced", self._model.vocabulary)
-        check_room(state, state.new_tokens + len(tokens))
-        self._lapse(state)
-        self._extra_s += len(tokens) * self._machine.prefill_s
-        self._steer(state, len(state.said), tuple(tokens))
-
     def arm_stops(self, sequence: SequenceId) -> None:
-        if sequence in self._waiting:
-            self._waiting[sequence] = replace(self._waiting[sequence], stops_armed=True)
-            return
         state = self._running.get(sequence)
-        if state is None or state.armed:
-            return
-        state.armed = True
-        if state.course.until_armed:
+        follows = state is not None and not state.stops_armed and state.course.until_armed
+        super().arm_stops(sequence)
+        if state is not None and follows:
             untold = state.untold(self._passed)
             rest = self._follow(state, [*state.said, *untold])
             looks = tuple(len(untold) + look for look in rest.looks)
@@ -158,25 +91,75 @@ class SimulatedEngine:
             )
             self._enter(state)
 
-    def cancel(self, sequence: SequenceId) -> None:
-        self._waiting.pop(sequence, None)
-        state = self._running.pop(sequence, None)
-        if state is None:
+    def _is_decoding(self, state: SimulatedSequence) -> bool:
+        return bool(state.said) and not state.unannounced and not state.untold(self._passed)
+
+    def _start_probe(self, state: SimulatedSequence, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> None:
+        trial = self._model.answer(state.request.prompt, state.said[: fork_at - len(state.request.prompt)], spec)
+        tokens, gave_up = drawn(trial, spec)
+        state.probe = SimulatedProbe(
+            id=probe,
+            spec=spec,
+            trial=trial,
+            fork_at=fork_at,
+            forked=self._passed,
+            drawn=tokens,
+            gave_up=gave_up,
+        )
+        self._by_probe[probe] = state
+        self._probing += 1
+        self._extra_s += self._suffix_s(state.probe)
+        self._enter(state)
+
+    def _has_answer(self, state: SimulatedSequence) -> bool:
+        return state.probe is not None and state.probe.due <= self._passed
+
+    def _probe_rows(self, state: SimulatedSequence) -> int:
+        return 0 if state.probe is None else state.probe.rows(self._passed)
+
+    def _lapse(self, state: SimulatedSequence) -> None:
+        probe, state.probe = state.probe, None
+        if probe is None:
             return
-        self._calendar.forget(sequence)
+        del self._by_probe[probe.id]
+        if probe.due > self._passed:
+            self._probing -= 1
+            if probe.forked == self._passed:
+                self._extra_s -= self._suffix_s(probe)
+
+    def _adopt(self, state: SimulatedSequence, keep: int, then: Sequence[int]) -> None:
+        assert state.probe is not None
+        path, at = state.probe.path, state.probe.fork_at - len(state.request.prompt)
+        self._lapse(state)
+        self._extra_s += len(then) * self._machine.prefill_s
+        self._steer(state, at, (*path[:keep], *then))
+
+    def _append(self, state: SimulatedSequence, tokens: Sequence[int]) -> None:
+        self._extra_s += len(tokens) * self._machine.prefill_s
+        self._steer(state, len(state.said), tuple(tokens))
+
+    def _release(self, state: SimulatedSequence) -> None:
+        self._calendar.forget(state.id)
         self._lapse(state)
         self._reserved -= state.cells
-        if self._prefilling.pop(sequence, None) is None:
+        if self._prefilling.pop(state.id, None) is None:
             self._cached -= len(state.request.prompt) + self._passed - state.zero
 
-    def load(self) -> EngineLoad:
-        return EngineLoad(
-            running=len(self._running),
-            waiting=len(self._waiting),
-            probing=self._probing,
-            cells_reserved=self._reserved,
-            cells_total=self._machine.cells,
-        )
+    def _cells(self) -> tuple[int, int]:
+        return self._reserved, self._machine.cells
+
+    def _probes_running(self) -> int:
+        return self._probing
+
+    def _probed(self, probe: ProbeId) -> SimulatedSequence | None:
+        return self._by_probe.get(probe)
+
+    def _unsettled(self) -> list[SimulatedSequence]:
+        """Those whose probe has ended, or that were steered, since the last step."""
+        found = {state.id: state for state in (*self._undecided, *self._steered) if state.id in self._running}
+        self._undecided.clear()
+        self._steered.clear()
+        return [found[sequence] for sequence in sorted(found)]
 
     def step(self) -> list[Event]:
         events: list[Event] = []
@@ -191,20 +174,6 @@ class SimulatedEngine:
             self._tell(events)
         return events
 
-    def _settle(self, events: list[Event]) -> None:
-        """Lapse ended probes that were not adopted; report the tokens forced or adopted since the last step."""
-        for state in self._undecided:
-            if state.probe is not None and state.probe.due <= self._passed:
-                self._lapse(state)
-        self._undecided.clear()
-        for state in sorted(self._steered, key=lambda state: state.id):
-            if state.id in self._running:
-                events.append(Tokens(sequence=state.id, tokens=state.forced, forced=True))
-                state.forced = ()
-                if len(state.said) >= state.request.max_new_tokens:
-                    self._finish(state, FinishReason.LENGTH, events)
-        self._steered.clear()
-
     def _admit(self, events: list[Event]) -> None:
         while self._waiting and len(self._running) < self._machine.max_batch:
             sequence, request = next(iter(self._waiting.items()))
@@ -212,7 +181,7 @@ class SimulatedEngine:
                 id=sequence,
                 request=request,
                 difficulty=self._classes.get(request.prompt),
-                armed=request.stops_armed,
+                stops_armed=request.stops_armed,
                 prefill=len(request.prompt),
             )
             if self._reserved + state.cells > self._machine.cells:
@@ -291,19 +260,11 @@ class SimulatedEngine:
             if tokens:
                 state.said.extend(tokens)
                 events.append(Tokens(sequence=sequence, tokens=tokens))
-            if tokens and tokens[-1] in state.request.stop_tokens:
-                self._finish(state, FinishReason.STOP, events)
-            elif len(state.said) >= state.request.max_new_tokens:
-                self._finish(state, FinishReason.LENGTH, events)
-            else:
+            if not self._finish_if_full(state, events, tokens[-1] if tokens else None):
                 if answered is not None:
                     self._undecided.append(state)
                     events.append(answered.probed(sequence))
                 self._enter(state)
-
-    def _finish(self, state: SimulatedSequence, reason: FinishReason, events: list[Event]) -> None:
-        self.cancel(state.id)
-        events.append(Finished(sequence=state.id, reason=reason))
 
     def _follow(self, state: SimulatedSequence, said: Sequence[int]) -> Course:
         request = state.request
@@ -311,7 +272,7 @@ class SimulatedEngine:
             request.prompt,
             said,
             stops=request.stop_tokens,
-            armed=state.armed,
+            armed=state.stops_armed,
             most=request.max_new_tokens - len(said),
         )
 
@@ -323,20 +284,9 @@ class SimulatedEngine:
         state.start, state.looked = len(state.said), 0
         state.zero = self._passed - state.start
         state.course = self._follow(state, state.said)
-        state.forced, state.steered = tokens, True
+        state.unannounced, state.steered = list(tokens), True
         self._steered.append(state)
         self._enter(state, at=self._passed + 1)  # a longer step would report `tokens` too late
-
-    def _lapse(self, state: SimulatedSequence) -> None:
-        """End the sequence's probe, if there is one."""
-        probe, state.probe = state.probe, None
-        if probe is None:
-            return
-        del self._probed[probe.id]
-        if probe.due > self._passed:
-            self._probing -= 1
-            if probe.forked == self._passed:
-                self._extra_s -= self._suffix_s(probe)
 
     def _enter(self, state: SimulatedSequence, at: int | None = None) -> None:
         """Look at a sequence after pass `at`; None: after the next pass in which there is something to report."""
@@ -346,12 +296,3 @@ class SimulatedEngine:
     def _suffix_s(self, probe: SimulatedProbe) -> float:
         """Seconds that the suffix takes beyond the one row that each pass computes for a probe."""
         return (len(probe.spec.suffix) - 1) * self._machine.probe_row_s
-
-    def _decoding(self, sequence: SequenceId) -> SimulatedSequence:
-        state = self._running.get(sequence)
-        if state is None or not state.said or state.forced or state.untold(self._passed):
-            raise SequenceError(
-                f"sequence {sequence} is not decoding: it is unknown, waiting, in prefill, has ended, or has tokens "
-                "that were not told of"
-            )
-        return state

@@ -15,7 +15,7 @@ class SimulatedProbe:
     id: ProbeId
     spec: ProbeSpec
     trial: TrialAnswer
-    fork_at: int  # new tokens of its sequence that the probe continues
+    fork_at: int  # tokens of its sequence, prompt included, that the probe continues
     forked: int  # the pass after which it was forked
     drawn: int  # answer tokens until it ends, the terminator included
     gave_up: bool
@@ -66,14 +66,14 @@ class SimulatedSequence:
     id: SequenceId
     request: Request
     difficulty: str | None  # None: the prompt has no class
-    armed: bool
+    stops_armed: bool
     prefill: int  # prompt tokens still to be computed; 0: the sequence decodes
     course: Course = field(default_factory=lambda: Course(tokens=()))
     start: int = 0  # new tokens before the course
     looked: int = 0  # number of the course's looks that are past
     zero: int = 0
     said: list[int] = field(default_factory=list)
-    forced: tuple[int, ...] = ()  # the last tokens of `said`, still to be reported
+    unannounced: list[int] = field(default_factory=list)  # the last tokens of `said`, still to be reported
     steered: bool = False  # tokens were forced or adopted: no budget closes its thought any more
     probe: SimulatedProbe | None = None
 

@@ -7,25 +7,13 @@ sequences at once: a prefill chunk, a decoded token, forced tokens or a probe, w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import dataclass
 
 import torch
 
-from engine.base import (
-    EngineLoad,
-    Event,
-    Finished,
-    FinishReason,
-    ProbeId,
-    ProbeSpec,
-    Request,
-    SequenceError,
-    SequenceId,
-    Started,
-    Tokens,
-)
-from engine.checks import check_adoption, check_fork, check_request, check_room, check_tokens
+from engine.base import Capabilities, Event, ProbeId, ProbeSpec, Request, Started, Tokens
+from engine.base_engine import BaseEngine
+from engine.readout import LogitsReadout
 from engine.sampling import draw
 from engine.torch.arena import KVArena
 from engine.torch.packed import PackedBatch, PackedModel, Segment
@@ -56,10 +44,11 @@ class _Rows:
     samples: bool  # whether the sequence's last row gives its next token
 
 
-class TorchEngine:
+class TorchEngine(BaseEngine[SequenceState]):
     """Implements `engine.base.Engine`."""
 
     def __init__(self, model: PackedModel, config: TorchEngineConfig | None = None) -> None:
+        super().__init__(model.shape.vocabulary)
         self._model = model
         self._config = config or TorchEngineConfig()
         shape = model.shape
@@ -67,75 +56,42 @@ class TorchEngine:
             layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim, cells=self._config.cells
         )
         self._groups = shape.heads // shape.kv_heads
-        self._ids = count(1)
-        self._waiting: dict[SequenceId, Request] = {}  # in order of arrival
-        self._running: dict[SequenceId, SequenceState] = {}
 
     @property
     def max_tokens(self) -> int:
         return min(self._config.cells, self._model.shape.max_positions)
 
-    def submit(self, request: Request) -> SequenceId:
-        check_request(request, max_tokens=self.max_tokens, vocabulary=self._model.shape.vocabulary)
-        sequence = SequenceId(next(self._ids))
-        self._waiting[sequence] = request
-        return sequence
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(engine="torch", batch_invariant=True)
 
-    def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
-        state = self._decoding(sequence)
-        if state.probe is not None and state.probe.ended:
-            state.lapse(self._arena)
-        check_fork(state, spec, back=back, vocabulary=self._model.shape.vocabulary)
-        probe = ProbeId(next(self._ids))
-        state.fork(probe, spec, len(state.tokens) - back)
-        return probe
+    def _is_decoding(self, state: SequenceState) -> bool:
+        return state.decoding
 
-    def adopt(self, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
-        state = self._probed(probe)
-        if state is None or state.probe is None or not state.probe.ended:
-            raise SequenceError(f"probe {probe} is unknown, still running, or has lapsed")
-        after = state.probe.fork_at - len(state.request.prompt)
-        vocabulary = self._model.shape.vocabulary
-        check_adoption(state, state.probe.path, keep, then, after=after, vocabulary=vocabulary)
+    def _start_probe(self, state: SequenceState, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> None:
+        state.fork(probe, spec, fork_at)
+
+    def _has_answer(self, state: SequenceState) -> bool:
+        return state.probe is not None and state.probe.ended
+
+    def _probe_rows(self, state: SequenceState) -> int:
+        return 0 if state.probe is None else state.probe.rows
+
+    def _lapse(self, state: SequenceState) -> None:
+        state.lapse(self._arena)
+
+    def _adopt(self, state: SequenceState, keep: int, then: Sequence[int]) -> None:
         state.adopt(self._arena, keep, then)
 
-    def drop(self, probe: ProbeId) -> int:
-        state = self._probed(probe)
-        if state is None or state.probe is None:
-            return 0
-        rows = state.probe.rows
-        state.lapse(self._arena)
-        return rows
-
-    def force(self, sequence: SequenceId, tokens: Sequence[int]) -> None:
-        state = self._decoding(sequence)
-        check_tokens(tokens, "what is forced", self._model.shape.vocabulary)
-        check_room(state, state.new_tokens + len(tokens))
-        state.lapse(self._arena)
+    def _append(self, state: SequenceState, tokens: Sequence[int]) -> None:
         state.tokens.extend(tokens)
         state.unannounced.extend(tokens)
 
-    def arm_stops(self, sequence: SequenceId) -> None:
-        if sequence in self._running:
-            self._running[sequence].stops_armed = True
-        elif sequence in self._waiting:
-            self._waiting[sequence] = replace(self._waiting[sequence], stops_armed=True)
+    def _release(self, state: SequenceState) -> None:
+        self._arena.release(state.extent)
 
-    def cancel(self, sequence: SequenceId) -> None:
-        state = self._running.pop(sequence, None)
-        if state is not None:
-            self._arena.release(state.extent)
-        else:
-            self._waiting.pop(sequence, None)
-
-    def load(self) -> EngineLoad:
-        return EngineLoad(
-            running=len(self._running),
-            waiting=len(self._waiting),
-            probing=sum(state.probe is not None and not state.probe.ended for state in self._running.values()),
-            cells_reserved=self._arena.reserved,
-            cells_total=self._arena.cells,
-        )
+    def _cells(self) -> tuple[int, int]:
+        return self._arena.reserved, self._arena.cells
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
@@ -148,20 +104,10 @@ class TorchEngine:
             self._advance(plan, logits, events)
         return events
 
-    def _settle(self, events: list[Event]) -> None:
-        """Lapse ended probes that were not adopted; report the tokens forced or adopted since the last step."""
-        for state in list(self._running.values()):
-            if state.probe is not None and state.probe.ended:
-                state.lapse(self._arena)
-            if state.unannounced:
-                events.append(Tokens(sequence=state.id, tokens=tuple(state.unannounced), forced=True))
-                state.unannounced = []
-                self._finish_if_full(state, events)
-
     def _admit(self, events: list[Event]) -> None:
         while self._waiting and len(self._running) < self._config.max_batch:
             sequence, request = next(iter(self._waiting.items()))
-            extent = self._arena.reserve(_cells(request))
+            extent = self._arena.reserve(_need(request))
             if extent is None:
                 return
             del self._waiting[sequence]
@@ -257,31 +203,8 @@ class TorchEngine:
     def _advance_probe(self, probe: ProbeState, rows: int, logits: torch.Tensor, best: int) -> None:
         probe.computed += rows
         probe.rows += rows
-        probe.extend(logits, best)
-
-    def _finish_if_full(self, state: SequenceState, events: list[Event], sampled: int | None = None) -> bool:
-        """End the sequence, and return True, if it has just sampled a stop token or has reached `max_new_tokens`."""
-        if sampled is not None and sampled in state.request.stop_tokens:
-            reason = FinishReason.STOP
-        elif state.new_tokens >= state.request.max_new_tokens:
-            reason = FinishReason.LENGTH
-        else:
-            return False
-        self.cancel(state.id)
-        events.append(Finished(sequence=state.id, reason=reason))
-        return True
-
-    def _probed(self, probe: ProbeId) -> SequenceState | None:
-        return next((s for s in self._running.values() if s.probe is not None and s.probe.id == probe), None)
-
-    def _decoding(self, sequence: SequenceId) -> SequenceState:
-        state = self._running.get(sequence)
-        if state is None or not state.decoding:
-            raise SequenceError(
-                f"sequence {sequence} is not decoding: it is unknown, waiting, in prefill, or has ended"
-            )
-        return state
+        probe.extend(LogitsReadout(logits, best))
 
 
-def _cells(request: Request) -> int:
+def _need(request: Request) -> int:
     return len(request.prompt) + request.max_new_tokens + request.probe_room

@@ -51,7 +51,7 @@ def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) 
     said: dict[str, Any] = {
         **described(policy.spec),
         "shortest_first": policy.shortest_first,
-        "max_batch": experiment.max_batch,
+        "engine": {"kind": "auto", "max_batch": experiment.max_batch},
         "port": 0,
         "max_waiting": EVERYBODY,
         "loop_detection": False,  # only policies close thoughts, as in simulation

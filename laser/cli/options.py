@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.registry import CacheType, EngineKind, EngineSettings, Runner
+from engine.options import EngineOptions
+from engine.registry import AUTO, CacheType, Runner, kinds
+from engine.registry import engine_options as options_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,8 +52,8 @@ _OPTIONS = (
     click.option(
         "--engine",
         "kind",
-        type=click.Choice([kind.value for kind in EngineKind]),
-        default=EngineKind.AUTO,
+        type=click.Choice(kinds()),
+        default=AUTO,
         show_default=True,
         help="What decodes; auto: exllama if it can serve the model here, else torch.",
     ),
@@ -81,9 +83,9 @@ def engine_options(command: Command) -> Command:
     return command
 
 
-def engine_settings(kind: str, runner: str, cells: int, cache: str) -> EngineSettings:
-    """Returns the EngineSettings for the parameters that `engine_options` adds."""
-    return EngineSettings(kind=EngineKind(kind), runner=Runner(runner), cells=cells, cache=CacheType(cache))
+def engine_settings(kind: str, runner: str, cells: int, cache: str) -> EngineOptions:
+    """Returns the EngineOptions for the parameters that `engine_options` adds; an engine takes those it has."""
+    return options_of(kind, {"runner": Runner(runner), "cells": cells, "cache_type": CacheType(cache)})
 
 
 DEFAULT_URL = "http://127.0.0.1:8000"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.policies import PolicyName
+from engine.registry import kinds
 from laser.server.telemetry.logs import set_up
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ GRACE_S = 5  # s for connections to close after all replies have ended
 @click.option("--default-max-tokens", type=int, help="Reply length for requests that name none. [default: 2048]")
 @click.option(
     "--engine",
-    type=click.Choice(["auto", "torch", "exllama"]),
+    type=click.Choice(kinds()),
     help="What decodes. [default: auto: exllama if it can serve the model here, else torch]",
 )
 @click.option("--cache-type", type=click.Choice(["fp16", "q8", "q6", "q4"]), help="exllama's cache. [default: fp16]")
@@ -93,6 +94,7 @@ def command(config_file: Path | None, **flags: Any) -> None:
     warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
     config = _configuration(config_file, flags)
     set_up(config.log_format)
+    _log_deprecations(config_file)
     _guard(config)
     listener = _listen(config.host, config.port)
     with listener:
@@ -107,6 +109,13 @@ def _configuration(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
         return load_config(file, flags)
     except ConfigError as error:
         raise click.ClickException(_line(error)) from error
+
+
+def _log_deprecations(file: Path | None) -> None:
+    from laser.server.config import deprecations
+
+    for line in deprecations(file):
+        log.warning(line)
 
 
 def _guard(config: ServeConfig) -> None:

@@ -6,22 +6,21 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from controller.policies import PolicyName
 from controller.policies.registry import PolicySpec
-from engine.registry import CacheType, EngineKind, Runner
+from engine.options import EngineOptions
+from engine.registry import AutoOptions, CacheType, Runner, engine_options, options_by_kind
 from laser.server.api.reasoning import EffortShares
 from laser.server.telemetry.logs import LogFormat
-from models.files.strict_yaml import ConfigError, read
+from models.files.strict_yaml import ByKind, ConfigError, given_keys, read
 from models.score import Score
 
 LEAST: dict[str, int] = {
     "port": 0,
     "budget": 0,
     "max_budget": 0,
-    "max_batch": 1,
-    "cells": 1,
     "default_max_tokens": 1,
     "threads": 1,
     "max_waiting": 0,
@@ -32,11 +31,13 @@ ABOVE_0 = ("max_wait_s", "drain_s", "idle_s")
 CHOICES: dict[str, type[StrEnum]] = {
     "policy": PolicyName,
     "score": Score,
-    "engine": EngineKind,
     "runner": Runner,
     "cache_type": CacheType,
     "log_format": LogFormat,
 }
+
+ENGINE_KEYS = ("runner", "cache_type", "max_batch", "cells")
+"""Flags of `laser serve` that set the engine's options; as keys of a file they are an old form, for one release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +67,11 @@ class ServeConfig:
     max_budget: int | None = None  # the most thinking tokens of any request; None: unlimited
     effort: EffortShares = field(default_factory=EffortShares)  # the budgets that `reasoning_effort` stands for
     loop_detection: bool = True  # close thoughts that repeat themselves word for word
-    engine: EngineKind = EngineKind.AUTO
-    runner: Runner = Runner.AUTO  # the torch engine's
-    cache_type: CacheType = CacheType.FP16  # the ExLlamaV2 engine's
-    max_batch: int = 32  # sequences decoded at once
-    cells: int = 65536  # KV cache, tokens
+    engine: Annotated[EngineOptions, ByKind(options_by_kind)] = field(default_factory=AutoOptions)
+    runner: Runner | None = None  # of these four, one that is not None wins over the engine's option of its name
+    cache_type: CacheType | None = None
+    max_batch: int | None = None
+    cells: int | None = None
     threads: int = 1  # of the engine's arithmetic; several slow down sharply once another process is busy
     max_waiting: int = 128  # requests that may wait in the queue; beyond: 429 with Retry-After
     max_wait_s: float | None = None  # the longest wait a new request may expect; beyond: 429; None: unlimited
@@ -101,8 +102,15 @@ class ServeConfig:
             raise ValueError(f"threshold is {self.threshold}, must lie in (0, 1]")
         if self.slo_s is not None and not 0.0 < self.slo_s < math.inf:
             raise ValueError(f"slo_s is {self.slo_s}, must be finite and above 0")
+        _ = self.engine_options  # raises ValueError for an option out of range
         if self.policy is not PolicyName.AUTO:
             self.spec(self.policy)  # raises ValueError for settings that the policy does not use
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """The engine's options, the flags among them."""
+        values = {name: getattr(self, name) for name in ENGINE_KEYS}
+        return self.engine.with_values({name: value for name, value in values.items() if value is not None})
 
     def spec(self, policy: PolicyName) -> PolicySpec:
         """Returns `policy` with this configuration's settings. Raises ValueError if a setting does not apply to it."""
@@ -126,11 +134,32 @@ def load_config(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
     unknown = set(flags) - known
     assert not unknown, f"flags without a config key: {unknown}"
     config = ServeConfig() if file is None else read(file, ServeConfig)
+    for name in _old_keys(file):
+        if file is not None and name in given_keys(file, "engine"):
+            raise ConfigError(f"{file}: `{name}` and `engine.{name}` are both given, must be one of them")
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     for name, kind in CHOICES.items():
         if name in given:
             given[name] = kind(given[name])
     try:
+        if given.get("engine", config.engine.kind) != config.engine.kind:
+            given["engine"] = engine_options(given["engine"], config.engine.changed)
+        else:
+            given.pop("engine", None)
         return replace(config, **given)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def deprecations(file: Path | None) -> list[str]:
+    """Returns a line for each old form that a configuration file uses; `file` None: there is no file."""
+    old = _old_keys(file)
+    if not old:
+        return []
+    new = ", ".join(f"{name}: …" for name in old)
+    return [f"{file}: {', '.join(old)}: the next release reads them as `engine: {{kind: …, {new}}}` only"]
+
+
+def _old_keys(file: Path | None) -> list[str]:
+    given = frozenset[str]() if file is None else given_keys(file)
+    return [name for name in ENGINE_KEYS if name in given]

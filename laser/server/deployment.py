@@ -10,7 +10,7 @@ from controller.serving.admission import AdmissionLimits
 from controller.serving.loop import ServingLoop
 from controller.serving.repetition import LoopDetection
 from engine.base import CapacityError, CorruptModelError, Engine
-from engine.registry import EngineSettings, open_engine
+from engine.registry import open_engine
 from laser.server.config import ServeConfig
 from laser.server.policy_choice import ChosenPolicy, choose_policy
 from models.chat_model import ChatModel, load_chat_model
@@ -45,16 +45,8 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     if not directory.is_dir():
         raise CorruptModelError(f"{directory}: is not a directory")
     chat = load_chat_model(directory, config.thinking)
-    opened = open_engine(
-        directory,
-        EngineSettings(
-            kind=config.engine,
-            runner=config.runner,
-            cells=config.cells,
-            max_batch=config.max_batch,
-            cache=config.cache_type,
-        ),
-    )
+    options = config.engine_options
+    opened = open_engine(directory, options)
     engine = wrap(opened.engine)
     chosen = choose_policy(config, directory, chat)
     loop = ServingLoop(
@@ -66,7 +58,9 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
         clock=time.monotonic,
         score=config.score or chat.thinking.format.probe.score,
         observer=chosen.observer,
-        admission=AdmissionLimits(slots=config.max_batch, max_waiting=config.max_waiting, max_wait_s=config.max_wait_s),
+        admission=AdmissionLimits(
+            slots=options.max_batch, max_waiting=config.max_waiting, max_wait_s=config.max_wait_s
+        ),
         loops=LoopDetection() if config.loop_detection else None,
     )
     unknown = [token for token in chat.thinking.ids | chat.stop_tokens if token >= opened.vocabulary]

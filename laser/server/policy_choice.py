@@ -83,7 +83,10 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         spec = PolicySpec(policy=PolicyName.NONE if config.budget is None else PolicyName.BUDGET, budget=config.budget)
     ends: list[Callable[[], None]] = []
     made = make_policy(
-        spec, profile, max_batch=config.max_batch, controller=lambda usable: _controller(config, usable, ends)
+        spec,
+        profile,
+        max_batch=config.engine_options.max_batch,
+        controller=lambda usable: _controller(config, usable, ends),
     )
     return ChosenPolicy(
         name=name,
@@ -130,7 +133,7 @@ def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], N
         profile,
         settings=settings,
         solver=solver,
-        max_batch=config.max_batch,
+        max_batch=config.engine_options.max_batch,
         sink=sink,
         complaints=(lambda: None) if sink is None else sink.complaint,
     )

@@ -206,7 +206,7 @@ class Service:
     def _check_door(self, caller: Caller) -> None:
         """Raises Busy if as many requests are arriving as can run and wait, and this key has its share or more."""
         come = self._arriving.total()
-        limit = self.config.max_batch + max(AT_THE_DOOR, self.config.max_waiting)
+        limit = self.config.engine_options.max_batch + max(AT_THE_DOOR, self.config.max_waiting)
         share = limit / len(self._arriving | Counter({caller.name: 1}))
         if come >= limit and self._arriving[caller.name] >= share:
             self.metrics.turned_away()

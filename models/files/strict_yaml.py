@@ -1,7 +1,8 @@
 """One strict reader of YAML files: every key must be known, every value of its declared type.
 
 Config lives beside the class it configures: `read(path, SomeDataclass)` builds that frozen dataclass, nested ones
-included. Where a union of dataclasses is declared, the key `kind` picks one by its class attribute of that name.
+included. Where a union of dataclasses is declared, the key `kind` picks one by its class attribute of that name; where
+`Annotated[Base, ByKind(kinds)]` is declared, it picks one of `kinds()`, and a plain word is that kind at its defaults.
 Anything unexpected raises ConfigError with file, line, key and the expected value.
 """
 
@@ -11,9 +12,10 @@ import dataclasses
 import difflib
 import types
 import typing
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 
@@ -24,8 +26,28 @@ class ConfigError(ValueError):
     """A configuration file that cannot be used; the message names file, line and key."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ByKind:
+    """Annotates a field whose dataclass is one of `kinds()`, by kind."""
+
+    kinds: Callable[[], Mapping[str, type]]
+
+
 def read(path: Path, into: type[T]) -> T:
     """Returns a dataclass `into` filled from the YAML file at `path`; keys left out keep the class's defaults."""
+    return typing.cast(T, _Reader(path).build(into, _composed(path), key=""))
+
+
+def given_keys(path: Path, under: str | None = None) -> frozenset[str]:
+    """Returns the keys that a YAML file gives a value but null: at the top, or in the mapping of its key `under`."""
+    node: yaml.Node | None = _composed(path)
+    if under is not None and isinstance(node, yaml.MappingNode):
+        node = next((value for name, value in node.value if name.value == under), None)
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return frozenset(str(name.value) for name, value in pairs if not value.tag.endswith(":null"))
+
+
+def _composed(path: Path) -> yaml.Node:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -38,10 +60,7 @@ def read(path: Path, into: type[T]) -> T:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{line}: is not YAML: {getattr(error, 'problem', error)}") from error
-    reader = _Reader(path)
-    if root is None:
-        root = yaml.MappingNode("tag:yaml.org,2002:map", [], None, None)
-    return typing.cast(T, reader.build(into, root, key=""))
+    return root if root is not None else yaml.MappingNode("tag:yaml.org,2002:map", [], None, None)
 
 
 class _Reader:
@@ -54,6 +73,8 @@ class _Reader:
 
     def build(self, kind: Any, node: yaml.Node, *, key: str) -> Any:
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+        if origin is Annotated and isinstance(arguments[1], ByKind):
+            return self._one_of(dict(arguments[1].kinds()), node, key, word=True)
         if origin in (types.UnionType, typing.Union):
             if node.tag.endswith(":null") and type(None) in arguments:
                 return None
@@ -69,8 +90,15 @@ class _Reader:
             return tuple(self.build(arguments[0], item, key=f"{key}[{i}]") for i, item in enumerate(node.value))
         return self._scalar(kind, node, key)
 
-    def _one_of(self, kinds: dict[str, type], node: yaml.Node, key: str) -> Any:
-        """Builds the dataclass that the mapping's key `kind` names from the mapping's other keys."""
+    def _one_of(self, kinds: dict[str, type], node: yaml.Node, key: str, *, word: bool = False) -> Any:
+        """Builds the dataclass that the mapping's key `kind` names from the mapping's other keys.
+
+        `word`: a plain word is allowed, too, and names a kind at its defaults.
+        """
+        if word and isinstance(node, yaml.ScalarNode):
+            if node.value not in kinds:
+                raise self.fail(node, f"`{key}` is {_shown(node)}, must be one of {', '.join(kinds)}")
+            return self._dataclass(kinds[node.value], yaml.MappingNode(node.tag, [], node.start_mark), key)
         if not isinstance(node, yaml.MappingNode):
             raise self.fail(node, f"`{key or 'the file'}` must be a mapping of keys to values")
         pairs = [pair for pair in node.value if pair[0].value == "kind"]
@@ -89,7 +117,7 @@ class _Reader:
         if not isinstance(node, yaml.MappingNode):
             raise self.fail(node, f"`{key or 'the file'}` must be a mapping of keys to values")
         fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
-        hints = typing.get_type_hints(kind)
+        hints = typing.get_type_hints(kind, include_extras=True)
         values: dict[str, Any] = {}
         for name_node, value_node in node.value:
             name = str(name_node.value)

@@ -18,7 +18,9 @@ from engine.base import (
     Started,
     TokenError,
     Tokens,
+    UnsupportedError,
 )
+from engine.wrapper import EngineWrapper
 from tests.support.engine_requests import ROOM, decode, request, spec
 from tests.support.engines import EngineUnderTest, finish, open_, probed
 from tests.support.ledger import Ledger
@@ -152,9 +154,7 @@ def test_a_hole_left_between_two_sequences_is_closed_for_one_that_needs_it(teste
 
 @pytest.mark.slow
 def test_a_draw_depends_on_seed_and_position_alone(tested: EngineUnderTest) -> None:
-    tested.must_draw()
-    if not tested.batch_invariant:
-        pytest.skip("logits are rounded by what is beside them")
+    tested.must_have("sampling", "batch_invariant")
     sampled = [request(4 + i, 20, seed=i, sampling=Sampling(temperature=1.0, seed=i)) for i in range(6)]
     alone = [decode(open_(tested), one_)[0] for one_ in sampled]
     assert decode(open_(tested), *sampled) == alone
@@ -163,7 +163,7 @@ def test_a_draw_depends_on_seed_and_position_alone(tested: EngineUnderTest) -> N
 
 
 def test_another_seed_draws_other_tokens(one: EngineUnderTest) -> None:
-    one.must_draw()
+    one.must_have("sampling")
     base = request(4, 20)
     drawn = decode(open_(one), *(replace(base, sampling=Sampling(temperature=1.0, seed=i)) for i in range(8)))
     assert len(set(drawn)) == 8
@@ -206,15 +206,25 @@ def test_first_tokens_are_distributed_as_the_oracle_says(exact: EngineUnderTest,
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 2**200])
 def test_any_integer_is_a_seed(one: EngineUnderTest, seed: int) -> None:
-    one.must_draw()
+    one.must_have("sampling")
     (drawn,) = decode(open_(one), request(sampling=Sampling(temperature=1.0, seed=seed)))
     assert len(drawn) == 8
 
 
 def test_a_vanishing_temperature_is_greedy(one: EngineUnderTest) -> None:
-    one.must_draw()
+    one.must_have("sampling")
     greedy = decode(open_(one), request())
     assert decode(open_(one), request(sampling=Sampling(temperature=1e-310))) == greedy
+
+
+def test_what_an_engine_lacks_is_refused_by_name(one: EngineUnderTest) -> None:
+    engine, has = open_(one), one.capabilities
+    with pytest.raises(UnsupportedError, match=f"^x: the {has.engine} engine has no token masks$"):
+        replace(has, masks=False).need("masks", "x")
+    if not has.sampling:
+        with pytest.raises(UnsupportedError, match=r"temperature is 0\.5, must be 0: .* has no sampling"):
+            engine.submit(request(sampling=Sampling(temperature=0.5)))
+    assert EngineWrapper(engine).capabilities == engine.capabilities
 
 
 # --- stops
@@ -226,7 +236,7 @@ def test_stop_tokens_cannot_be_sampled_until_they_are_armed(tested: EngineUnderT
     armed = replace(base, stop_tokens=frozenset({first}))
     assert decode(open_(tested), armed) == [(first,)]
     ledger = Ledger(open_(tested))
-    for sampling in (Sampling(), Sampling(temperature=1.0 if tested.draws else 0.0)):
+    for sampling in (Sampling(), Sampling(temperature=1.0 if tested.capabilities.sampling else 0.0)):
         ledger.submit(replace(armed, stops_armed=False, sampling=sampling))
     for _ in range(4):
         ledger.step()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 
 from engine.base import (
+    Capabilities,
     Engine,
     Probed,
     ProbeSpec,
     SequenceId,
+    UnsupportedError,
 )
 from engine.simulated.engine import SimulatedEngine
 from engine.simulated.machine import Machine, VirtualClock
@@ -23,7 +26,7 @@ from tests.support.ledger import Ledger
 from tests.support.tiny_models import VOCABULARY, Oracle
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class EngineUnderTest:
     """One engine on one model: how to open a fresh instance of given sizes, and what is true of its model."""
 
@@ -32,13 +35,20 @@ class EngineUnderTest:
     vocabulary: int = VOCABULARY
     # of a probe, by its suffix's tokens and its steps: here the suffix at once, then the answer token by token
     rows_after: Callable[[int, int], int] = lambda suffix, steps: suffix + steps - 1
-    batch_invariant: bool = True  # whether a row's logits are the same to the last bit whatever is beside it
-    draws: bool = True  # whether it samples at temperatures above 0
+    digests: bool = False  # the model's logits are digests, so they are batch invariant whatever engine decodes them
 
-    def must_draw(self) -> None:
-        """Skip a test of sampling where there is none."""
-        if not self.draws:
-            pytest.skip("a simulated model says one thing only")
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        found = self.open(512, 8, 16).capabilities
+        return replace(found, batch_invariant=True) if self.digests else found
+
+    def must_have(self, *names: str) -> None:
+        """Skip a test of what the engine lacks."""
+        try:
+            for name in names:
+                self.capabilities.need(name, "not tested")
+        except UnsupportedError as error:
+            pytest.skip(str(error))
 
 
 def engine_under_test(
@@ -68,7 +78,7 @@ def exllama_engine(way: str) -> EngineUnderTest:
             cells=cells, max_batch=max_batch, prefill_chunk=prefill_chunk, lease_pages=2, way=ProbeWay(way), page=8
         )
 
-    return EngineUnderTest(open=open_, oracle=HistoryOracle(), rows_after=rows_of(way))
+    return EngineUnderTest(open=open_, oracle=HistoryOracle(), rows_after=rows_of(way), digests=True)
 
 
 def rows_of(way: str) -> Callable[[int, int], int]:
@@ -106,7 +116,7 @@ def gpu_engine(way: str) -> EngineUnderTest:
         config = ExLlamaConfig(cells=32 * cells, max_batch=max_batch, prefill_chunk=prefill_chunk, way=ProbeWay(way))
         return ExLlamaEngine(load_exllama(directory, config), config)
 
-    return EngineUnderTest(open=open_, oracle=HalfPrecision(directory), rows_after=rows_of(way), batch_invariant=False)
+    return EngineUnderTest(open=open_, oracle=HalfPrecision(directory), rows_after=rows_of(way))
 
 
 def torch_engine(
@@ -169,7 +179,7 @@ def simulated_engine(oracle: Oracle) -> EngineUnderTest:
         )
         return SimulatedEngine(OracleModel(oracle=oracle), machine, VirtualClock())
 
-    return EngineUnderTest(open=open_, oracle=oracle, draws=False)
+    return EngineUnderTest(open=open_, oracle=oracle)
 
 
 def open_(tested: EngineUnderTest, cells: int = 512, batch: int = 8, chunk: int = 16) -> Engine:

@@ -24,7 +24,7 @@ from engine.exllama.load import (
     gpu_bytes,
     weights_bytes,
 )
-from engine.registry import EngineKind, EngineSettings, chosen, open_engine
+from engine.registry import AutoOptions, chosen, engine_options, open_engine
 from engine.torch.engine import TorchEngine
 from tests.support.history_model import HistoryModel, import_exllamav2
 from tests.support.tiny_models import ARCHITECTURES, damage, save_model
@@ -57,12 +57,12 @@ def test_without_a_gpu_the_engine_says_what_it_needs() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="tells what is chosen without CUDA")
 def test_the_best_engine_without_a_gpu_is_torch(tmp_path: Path) -> None:
     directory = fitting(tmp_path)
-    assert chosen(directory) is EngineKind.TORCH
-    opened = open_engine(directory, EngineSettings(cells=256))
-    assert (opened.kind, opened.vocabulary) == (EngineKind.TORCH, 128)
+    assert chosen(directory) == "torch"
+    opened = open_engine(directory, AutoOptions(cells=256))
+    assert (opened.kind, opened.vocabulary) == ("torch", 128)
     assert isinstance(opened.engine, TorchEngine)
     with pytest.raises(EngineUnavailableError):
-        open_engine(directory, EngineSettings(kind=EngineKind.EXLLAMA))
+        open_engine(directory, engine_options("exllama", {}))
 
 
 # --- the model

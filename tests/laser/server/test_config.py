@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.exllama.config import CacheType
-from engine.registry import EngineKind
+from engine.exllama.options import ExLlamaOptions
+from engine.registry import AutoOptions
 from engine.torch.config import Runner
-from laser.server.config import ServeConfig, load_config
+from engine.torch.options import TorchOptions
+from laser.server.config import ServeConfig, deprecations, load_config
 from models.files.strict_yaml import ConfigError
 
 
@@ -30,9 +33,47 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path)
 
 def test_engine_and_cache_are_chosen_by_name(tmp_path: Path) -> None:
     config = load_config(written(tmp_path, "engine: exllama\ncache_type: q6\n"), {"engine": "torch"})
-    assert (config.engine, config.cache_type) == (EngineKind.TORCH, CacheType.Q6)
+    assert (config.engine.kind, config.cache_type) == ("torch", CacheType.Q6)
     with pytest.raises(ConfigError, match=r"serve\.yaml:1: .*cache_type.*q5.*fp16, q8, q6, q4"):
         load_config(written(tmp_path, "cache_type: q5\n"), {})
+
+
+def test_an_engine_s_options_stand_under_its_kind(tmp_path: Path) -> None:
+    file = written(tmp_path, "engine: {kind: exllama, cache_type: q8, cells: 512, max_batch: 4}\n")
+    options = ExLlamaOptions(cache_type=CacheType.Q8, cells=512, max_batch=4)
+    assert load_config(file, {}).engine_options == options
+    assert load_config(file, {"cells": 256}).engine_options == replace(options, cells=256)
+    assert load_config(file, {"engine": "exllama"}).engine_options == options
+    assert load_config(file, {"engine": "torch"}).engine_options == TorchOptions(cells=512, max_batch=4)
+    assert load_config(None, {"engine": "torch", "cache_type": "q4"}).engine_options == TorchOptions()
+    assert ServeConfig().engine_options == AutoOptions()
+    assert deprecations(file) == deprecations(None) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("engine: vllm", r"serve\.yaml:1: `engine` is 'vllm', must be one of auto, torch, exllama"),
+        ("engine: {kind: vllm}", r"serve\.yaml:1: `engine\.kind` is 'vllm', must be one of auto, torch, exllama"),
+        ("engine: {cells: 5}", r"serve\.yaml:1: `engine\.kind` is missing, must be one of auto, torch, exllama"),
+        (
+            "engine: {kind: torch, cache_type: q8}",
+            r"unknown key `engine\.cache_type`; known keys: cells, max_b",
+        ),
+        ("engine: {kind: torch, max_batch: 0}", r"serve\.yaml:1: `engine`: max_batch is 0, must be at least 1"),
+        ("cells: 5\nengine: {kind: auto, cells: 6}", r"serve\.yaml: `cells` and `engine\.cells` are both given"),
+    ],
+)
+def test_an_engine_s_options_are_read_strictly(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_config(written(tmp_path, text), {})
+
+
+def test_the_old_keys_of_an_engine_s_options_hold_and_are_told_of(tmp_path: Path) -> None:
+    file = written(tmp_path, "engine: {kind: torch, max_batch: 3}\ncells: 99\nrunner: bare\ncache_type: null\n")
+    assert load_config(file, {}).engine_options == TorchOptions(cells=99, max_batch=3, runner=Runner.BARE)
+    (line,) = deprecations(file)
+    assert line.endswith("runner, cells: the next release reads them as `engine: {kind: …, runner: …, cells: …}` only")
 
 
 def test_a_misspelt_key_is_named_with_file_and_line(tmp_path: Path) -> None:
