@@ -52,19 +52,15 @@ class SolverResult:
 
 def saturating_profile() -> OperatingTables:
     """Returns 3 classes of 25 points whose accuracy saturates with the thought's tokens, later for harder classes."""
-    points = tuple(
-        OperatingPoint(threshold=threshold, budget=budget)
-        for threshold in (0.6, 0.7, 0.8, 0.9, 0.97)
-        for budget in (256, 512, 1024, 2048, 4096)
-    )
+    settings = [(theta, budget) for theta in (0.6, 0.7, 0.8, 0.9, 0.97) for budget in (256, 512, 1024, 2048, 4096)]
     tokens, accuracy = [], []
     for natural, best in ((500, 0.97), (1200, 0.88), (2600, 0.70)):
-        thought = np.array([min(p.budget, natural * (0.25 + 2.0 * max(p.threshold - 0.6, 0.0))) for p in points])
+        thought = np.array([min(budget, natural * (0.25 + 2.0 * max(theta - 0.6, 0.0))) for theta, budget in settings])
         tokens.append(60 + thought)
         accuracy.append(best * (1.0 - np.exp(-3.0 * thought / natural)))
     return OperatingTables(
         classes=("easy", "medium", "hard"),
-        points=points,
+        points=tuple(OperatingPoint(threshold=theta, budget=budget) for theta, budget in settings),
         tokens=np.array(tokens),
         accuracy=np.array(accuracy),
         shed_tokens=5.0,

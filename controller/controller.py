@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from controller.decision_log import record
+from controller.decision_record import DecisionRecord
 from controller.estimation.estimator import LoadEstimate, LoadEstimator
 from controller.planning import bisection as fallback
 from controller.planning.decision import Decision
@@ -25,10 +24,11 @@ from controller.planning.plan import Plan, Solver, SolveRequest
 from controller.policy import Limits
 from controller.selection import Held, cheapest, choose, move
 from controller.settings import ControllerSettings, PriceSource, SettingsSource
-from controller.status import ControllerStatus, DecisionSource, Solves
+from controller.status import ControllerStatus, DecisionBasis, DecisionSource, LookUp, Solves
 from models.profile.certificate import Certificate
 from models.profile.plant import Plant
-from models.profile.profile import NEVER, Profile
+from models.profile.profile import Profile
+from models.profile.tables import OperatingPoint, PointId
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Controller:
         settings: SettingsSource,
         solver: Solver,
         max_batch: int | None = None,
-        sink: Callable[[Mapping[str, Any]], None] | None = None,
+        sink: Callable[[DecisionRecord], None] | None = None,
         complaints: Callable[[], str | None] = lambda: None,
     ) -> None:
         """`max_batch`: the engine's; None: the profile's. `complaints`: returns what is wrong with the sink, or None.
@@ -53,10 +53,7 @@ class Controller:
         `sink`: receives each recorded decision; None: none is recorded.
         """
         self._profile = profile
-        self._tables = profile.tables()
-        self._certified = frozenset(
-            (profile.thresholds[i], profile.budgets[j]) for i, j in profile.points(certified_only=True)
-        )
+        self._tables = profile.tables()  # of certified points alone
         self._plant = profile.plant_model()
         if max_batch is not None:
             self._plant = replace(self._plant, max_batch=max_batch)
@@ -77,21 +74,23 @@ class Controller:
         self._waiting_since: float | None = None  # the oldest unanswered request; None: none is unanswered
         self._solves = Solves()
         self._stand_in: tuple[float, Decision] | None = None  # the last price bisection; None: one is due
-        self._failure: str | None = None
-        safe = cheapest(self._tables)
+        self._failure: str | None = None  # of the last tick; None: it did not fail
+        self._unbisected: str | None = None  # why this look-up's price bisection failed; None: it did not
         self._held: Held | None = None
-        self._points = safe
         self._limits: dict[str | None, Limits] = {}
+        safe = cheapest(self._tables)
         self._hand_out(safe)
         self._status = self._seen(
-            self._estimator.estimate,
-            0,
-            DecisionSource.SAFE_POINT,
-            safe,
-            price=None,
-            slo_steps=None,
-            decision=None,
-            problems=(),
+            LookUp(
+                in_system=0,
+                elapsed_s=0.0,
+                estimate=self._estimator.estimate,
+                objective=self._objective,
+                basis=DecisionBasis(source=DecisionSource.SAFE_POINT),
+                slo_steps=None,
+                before=None,
+                held=move(self._tables, self._objective, target=safe, before=None, elapsed_s=0.0),
+            )
         )
 
     # --- Policy -----------------------------------------------------------------------------------------------------
@@ -152,7 +151,9 @@ class Controller:
                 limits=self._named(safe),
                 target=self._named(safe),
                 price=None,
-                problems=(failure, *self._problems(self._file.settings)),
+                slo_steps=None,
+                decision=None,
+                problems=(failure, *self._problems()),
             )
 
     # --- status -----------------------------------------------------------------------------------------------------
@@ -163,9 +164,9 @@ class Controller:
         return self._status
 
     @property
-    def certified(self) -> frozenset[tuple[float | None, int | None]]:
-        """The thresholds and budgets that may be handed out."""
-        return self._certified
+    def certified(self) -> tuple[OperatingPoint, ...]:
+        """The points that may be handed out."""
+        return self._tables.points
 
     @property
     def certificate(self) -> Certificate:
@@ -175,6 +176,7 @@ class Controller:
     # --- inner loop -------------------------------------------------------------------------------------------------
 
     def _look(self, elapsed: float, in_system: int) -> None:
+        self._unbisected = None
         if self._file.refresh():
             self._resettle()
         settings = self._file.settings
@@ -188,51 +190,37 @@ class Controller:
         estimate = self._estimator.estimate
         self._ask(estimate, settings)
 
-        source, price, decision = self._choose_source(estimate, settings, in_system)
-        before, floors = self._held, True
-        steps = self._steps(estimate, in_system)
-        if price is None:
+        basis = self._basis(estimate, settings, in_system)
+        before, steps = self._held, self._steps(estimate, in_system)
+        if basis.price is None:
             target = cheapest(self._tables)
         else:
-            # Floors apply only if the planned mixture meets all of them: in an overload all are dropped together.
-            floors = decision is None or not bool(np.any(decision.slack.floor > 0.0))
             target = choose(
                 self._tables,
                 self._objective,
-                price=price,
+                price=basis.price,
                 work_ratio=estimate.work_ratio,
                 before=None if before is None else before.target,
-                floors=floors,
+                floors=basis.floors,
                 steps=steps,
             )
         held = move(self._tables, self._objective, target=target, before=before, elapsed_s=elapsed)
         self._held = held
         self._hand_out(held.points)
         self._failure = None
-        problems = self._problems(settings)
-        self._status = self._seen(
-            estimate,
-            in_system,
-            source,
-            held.target,
-            price=price,
+        look = LookUp(
+            in_system=in_system,
+            elapsed_s=elapsed,
+            estimate=estimate,
+            objective=self._objective,
+            basis=basis,
             slo_steps=steps,
-            decision=decision,
-            problems=problems,
+            before=before,
+            held=held,
         )
+        self._status = self._seen(look)
         if self._sink is not None and (in_system or before is None or held != before):
-            self._sink(
-                record(
-                    self._status,
-                    tables=self._tables,
-                    before=before,
-                    held=held,
-                    elapsed_s=elapsed,
-                    floors=floors,
-                    plan=self._plan,
-                    objective=self._objective,
-                )
-            )
+            self._sink(DecisionRecord.of(look, self._status, self._tables))
 
     def _take(self) -> None:
         """Takes the solver's answer, if there is one: a new plan, or a failure to report."""
@@ -273,24 +261,26 @@ class Controller:
         if self._waiting_since is None:
             self._waiting_since = self._time
 
-    def _choose_source(
-        self, estimate: LoadEstimate, settings: ControllerSettings, in_system: int
-    ) -> tuple[DecisionSource, float | None, Decision | None]:
-        """Returns the decision source, its token price (None: safe point) and the planned decision (None: likewise)."""
+    def _basis(self, estimate: LoadEstimate, settings: ControllerSettings, in_system: int) -> DecisionBasis:
+        """Returns the price from the last plan, else from the price bisection, else the safe point."""
         plan = self._plan
         if plan is not None and self._time - plan.request.time_s <= settings.stale_s:
+            planned = plan.decision
             if settings.price is PriceSource.JOINT_PROGRAM:
-                return DecisionSource.JOINT_PROGRAM, plan.decision.prices.token, plan.decision
-            return DecisionSource.POLICY_MAP, plan.price(in_system), plan.decision
+                return DecisionBasis(source=DecisionSource.JOINT_PROGRAM, price=planned.prices.token, planned=planned)
+            return DecisionBasis(
+                source=DecisionSource.POLICY_MAP, price=plan.price(in_system), planned=planned, request=plan.request
+            )
         if self._stand_in is None or self._time - self._stand_in[0] >= min(settings.outer_s, settings.deadline_s):
             try:
                 plant = replace(self._plant, step_time=estimate.step_time)
                 decision = fallback.decide(self._tables, self._objective, estimate.load, plant)
                 self._stand_in = self._time, decision
             except (ValueError, ArithmeticError) as error:
-                self._failure = f"price bisection failed: {error}"
-                return DecisionSource.SAFE_POINT, None, None
-        return DecisionSource.PRICE_BISECTION, self._stand_in[1].prices.token, self._stand_in[1]
+                self._unbisected = f"price bisection failed: {error}"
+                return DecisionBasis(source=DecisionSource.SAFE_POINT)
+        planned = self._stand_in[1]
+        return DecisionBasis(source=DecisionSource.PRICE_BISECTION, price=planned.prices.token, planned=planned)
 
     def _steps(self, estimate: LoadEstimate, in_system: int) -> tuple[float, ...] | None:
         """Returns the decode steps that each class's SLO leaves a request that arrives now; None: there is no SLO."""
@@ -318,24 +308,19 @@ class Controller:
     def _place(self, difficulty: str | None) -> int:
         return self._index.get(difficulty, len(self._index) - 1) if difficulty is not None else len(self._index) - 1
 
-    def _named(self, points: tuple[int, ...]) -> tuple[Limits, ...]:
-        """Returns points as limits. Only this method makes limits; it asserts that each point is certified."""
-        limits = []
-        for k in points:
-            point = self._tables.points[k]
-            threshold = None if point.threshold == NEVER else point.threshold
-            budget = None if point.budget == self._profile.max_tokens else int(point.budget)
-            assert (threshold, budget) in self._certified, f"({threshold}, {budget}) is not certified"
-            limits.append(Limits(threshold=threshold, budget=budget))
-        return tuple(limits)
+    def _named(self, points: tuple[PointId, ...]) -> tuple[Limits, ...]:
+        """Returns points as limits. Only this method makes limits, of the tables' points, which are all certified."""
+        named = [self._tables.points[k] for k in points]
+        return tuple(Limits(threshold=point.threshold, budget=point.budget) for point in named)
 
-    def _hand_out(self, points: tuple[int, ...]) -> None:
+    def _hand_out(self, points: tuple[PointId, ...]) -> None:
         named = self._named(points)
         self._points = points
         self._limits = {**dict(zip(self._profile.classes, named, strict=True)), None: named[-1]}
 
-    def _problems(self, settings: ControllerSettings) -> tuple[str, ...]:
-        """Returns everything that is wrong now, in words."""
+    def _problems(self) -> tuple[str, ...]:
+        """Returns everything that is wrong now, in words, but for a failure of the controller itself."""
+        settings = self._file.settings
         waiting = None if self._waiting_since is None else self._time - self._waiting_since
         said = [self._file.error and f"settings: {self._file.error}; the former ones stay", self._complaints()]
         if self._solves.error is not None:
@@ -344,35 +329,24 @@ class Controller:
             said.append(f"the solver has not answered for {waiting:.1f} s")
         if self._plan is not None and self._time - self._plan.request.time_s > settings.stale_s:
             said.append(f"the policy map is older than {settings.stale_s:g} s")
-        if self._failure is not None and not self._failure.startswith("the controller"):
-            said.append(self._failure)
+        if self._unbisected is not None:
+            said.append(self._unbisected)
         return tuple(each for each in said if each)
 
-    def _seen(
-        self,
-        estimate: LoadEstimate,
-        in_system: int,
-        source: DecisionSource,
-        target: tuple[int, ...],
-        *,
-        price: float | None,
-        slo_steps: tuple[float, ...] | None,
-        decision: Decision | None,
-        problems: tuple[str, ...],
-    ) -> ControllerStatus:
+    def _seen(self, look: LookUp) -> ControllerStatus:
         since, plan = self._waiting_since, self._plan
         return ControllerStatus(
             time_s=self._time,
             classes=self._profile.classes,
-            in_system=in_system,
-            estimate=estimate,
-            source=source,
-            limits=self._named(self._points),
-            target=self._named(target),
-            price=price,
-            slo_s=self._objective.slo_s,
-            slo_steps=slo_steps,
-            decision=decision,
+            in_system=look.in_system,
+            estimate=look.estimate,
+            source=look.basis.source,
+            limits=self._named(look.held.points),
+            target=self._named(look.held.target),
+            price=look.basis.price,
+            slo_s=look.objective.slo_s,
+            slo_steps=look.slo_steps,
+            decision=look.basis.planned,
             solves=replace(
                 self._solves,
                 waiting_s=None if since is None else self._time - since,
@@ -380,7 +354,7 @@ class Controller:
             ),
             rejected=self._estimator.rejected,
             jumps=self._jumps,
-            problems=problems,
+            problems=self._problems(),
         )
 
 

@@ -18,18 +18,18 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.planning.objective import Objective
-from models.profile.tables import OperatingTables, prune_hull
+from models.profile.tables import OperatingTables, PointId, prune_hull
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """The points in force. Entries are by class; points are indices into the tables' points."""
+    """The points in force. Entries are by class."""
 
-    target: tuple[int, ...]  # the points that were chosen
-    threshold_now: tuple[float, ...]  # thresholds on their rate-limited way to the target's
-    points: tuple[int, ...]  # the points handed out: the target's budget, the threshold nearest to `threshold_now`
+    target: tuple[PointId, ...]  # the points that were chosen
+    threshold_now: tuple[float, ...]  # thresholds, as numbers, on their rate-limited way to the target's
+    points: tuple[PointId, ...]  # the points handed out: the target's budget, the threshold nearest to `threshold_now`
 
 
 def choose(
@@ -38,10 +38,10 @@ def choose(
     *,
     price: float,
     work_ratio: Array,
-    before: tuple[int, ...] | None = None,
+    before: tuple[PointId, ...] | None = None,
     floors: bool = True,
     steps: Sequence[float] | None = None,
-) -> tuple[int, ...]:
+) -> tuple[PointId, ...]:
     """Returns the best point of each class at this price; the target `before` stays unless another gains `stickiness`.
 
     With `floors`, points below a class's accuracy floor are left out if the class has others. `steps`: decode steps
@@ -61,7 +61,7 @@ def choose(
             kept = int(np.flatnonzero(hull == before[d])[0])
             if worth[best] - worth[kept] < objective.stickiness:
                 best = kept
-        chosen.append(int(hull[best]))
+        chosen.append(PointId(int(hull[best])))
     return tuple(chosen)
 
 
@@ -72,24 +72,23 @@ def _enough(points: npt.NDArray[np.intp], of: Array, least: float) -> npt.NDArra
 
 
 def move(
-    tables: OperatingTables, objective: Objective, *, target: tuple[int, ...], before: Held | None, elapsed_s: float
+    tables: OperatingTables, objective: Objective, *, target: tuple[PointId, ...], before: Held | None, elapsed_s: float
 ) -> Held:
     """Moves towards `target`: budgets change at once, thresholds by at most `threshold_rate` per second.
 
     `before` None: the target is in force at once.
     """
     if before is None:
-        return Held(target=target, threshold_now=tuple(tables.points[k].threshold for k in target), points=target)
+        return Held(target=target, threshold_now=tuple(tables.thresholds[list(target)].tolist()), points=target)
     reach = objective.threshold_rate * elapsed_s
     thresholds, points = [], []
     for k, now in zip(target, before.threshold_now, strict=True):
-        wanted = tables.points[k]
-        thresholds.append(now + min(max(wanted.threshold - now, -reach), reach))
-        same = [j for j, point in enumerate(tables.points) if point.budget == wanted.budget]
-        points.append(min(same, key=lambda j: abs(tables.points[j].threshold - thresholds[-1])))
+        thresholds.append(now + min(max(float(tables.thresholds[k]) - now, -reach), reach))
+        same = [PointId(j) for j, point in enumerate(tables.points) if point.budget == tables.points[k].budget]
+        points.append(min(same, key=lambda j: abs(float(tables.thresholds[j]) - thresholds[-1])))
     return Held(target=target, threshold_now=tuple(thresholds), points=tuple(points))
 
 
-def cheapest(tables: OperatingTables) -> tuple[int, ...]:
+def cheapest(tables: OperatingTables) -> tuple[PointId, ...]:
     """Returns the point with the fewest tokens on each class's hull."""
-    return tuple(int(prune_hull(*pair)[0]) for pair in zip(tables.tokens, tables.accuracy, strict=True))
+    return tuple(PointId(int(prune_hull(*pair)[0])) for pair in zip(tables.tokens, tables.accuracy, strict=True))

@@ -1,4 +1,4 @@
-"""The controller's status: one immutable value, replaced at every look-up."""
+"""The controller's look-ups, and its status: one immutable value, replaced at every look-up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from enum import StrEnum
 
 from controller.estimation.estimator import LoadEstimate
 from controller.planning.decision import Decision
+from controller.planning.objective import Objective
+from controller.planning.plan import SolveRequest
 from controller.policy import Limits
+from controller.selection import Held
 
 
 class DecisionSource(StrEnum):
@@ -17,6 +20,35 @@ class DecisionSource(StrEnum):
     JOINT_PROGRAM = "joint program"  # the joint program's price, if the settings ask for it instead of the map's
     PRICE_BISECTION = "price bisection"  # on the tables, if there is no plan or it is too old
     SAFE_POINT = "safe point"  # each class's cheapest certified point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DecisionBasis:
+    """What a look-up decides from."""
+
+    source: DecisionSource
+    price: float | None = None  # of a token, correct answers; None: safe point
+    planned: Decision | None = None  # the decision planned for the mean over time; None: safe point
+    request: SolveRequest | None = None  # what the policy map was solved for; None: the price is not a map's
+
+    @property
+    def floors(self) -> bool:
+        """Whether accuracy floors apply: if the plan meets all of them; in an overload all are dropped together."""
+        return self.planned is None or not bool((self.planned.slack.floor > 0.0).any())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LookUp:
+    """One look-up: what was known, and what came into force."""
+
+    in_system: int
+    elapsed_s: float  # since the look-up before
+    estimate: LoadEstimate
+    objective: Objective
+    basis: DecisionBasis
+    slo_steps: tuple[float, ...] | None  # decode steps that each class's SLO leaves a request now; None: no SLO
+    before: Held | None  # what was in force; None: this is the first look-up
+    held: Held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,11 @@ def softened(R: float, *, S: float, y: float, sigmas: float) -> float:
 
 
 class StepTimeFilter:
-    """Estimates a, c and g of the serving engine, from pure decode steps only."""
+    """Estimates a, c and g of the serving engine, from pure decode steps only.
+
+    `controller.serving.pace.Pace` also times steps, and knows no more than their mean. Planning asks what a step would
+    take with another batch, and how sure that is; queue waits must be foretold without a profile. So there are two.
+    """
 
     def __init__(self, settings: StepTimeSettings) -> None:
         self._settings = settings

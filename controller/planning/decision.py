@@ -36,8 +36,8 @@ class Slack:
 class Decision:
     """The advised mixture, by class in the profile's order, and its expected results."""
 
-    threshold: Array  # mean over the served mixture
-    budget: Array  # mean over the served mixture, thinking tokens
+    threshold: Array  # mean over the served mixture, of the tables' numbers
+    budget: Array  # mean over the served mixture, thinking tokens, likewise
     shed: Array  # share of requests to turn away
     mixture: Array  # [class, point]: shares of the profile's points; with `shed` they sum to 1
     accuracy: Array  # of the served requests
@@ -67,7 +67,7 @@ def served(tables: OperatingTables, mixture: Array) -> MixtureMeans:
     cheapest = [prune_hull(tables.tokens[d], tables.accuracy[d])[0] for d in range(len(tables.classes))]
     of_served = np.where(share > 0.0, mixture / np.where(share > 0.0, share, 1.0), np.eye(mixture.shape[1])[cheapest])
     return MixtureMeans(
-        threshold=of_served @ np.array([point.threshold for point in tables.points]),
-        budget=of_served @ np.array([point.budget for point in tables.points]),
+        threshold=of_served @ tables.thresholds,
+        budget=of_served @ tables.budgets,
         accuracy=(of_served * tables.accuracy).sum(axis=1),
     )

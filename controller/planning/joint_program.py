@@ -59,12 +59,12 @@ class Optimizer:
         for d in range(len(tables.classes)):
             hull = prune_hull(tables.tokens[d], tables.accuracy[d])
             for k in (-1, *hull):
-                point = tables.points[hull[0] if k < 0 else k]
+                point = hull[0] if k < 0 else k
                 columns.append((d, int(k)))
                 tokens.append(tables.shed_tokens if k < 0 else tables.tokens[d, k])
                 accuracy.append(-objective.shed_penalty if k < 0 else tables.accuracy[d, k])
-                thresholds.append(point.threshold)
-                budgets.append(point.budget)
+                thresholds.append(tables.thresholds[point])
+                budgets.append(tables.budgets[point])
         self._class, self._point = np.array(columns).T
         self._tokens, self._accuracy = np.array(tokens), np.array(accuracy)
         self._thresholds, self._budgets = np.array(thresholds), np.array(budgets)

@@ -68,8 +68,7 @@ class PolicyMap:
     classes: tuple[str, ...]
     price: Array  # correct answers that a token costs the others, by row
     level: npt.NDArray[np.intp]  # of the ladder, by row
-    threshold: Array  # [row, class]
-    budget: Array  # [row, class], thinking tokens
+    points: npt.NDArray[np.intp]  # [row, class]: places in the tables' points
     value: float  # of the program, correct answers per request
     in_system: float  # mean number of requests
     turned_away: float  # share of requests that arrive in the last row; large if the table has too few rows
@@ -142,13 +141,11 @@ class PolicyMapper:
         shares = np.maximum(np.asarray(self._y.value, dtype=np.float64), 0.0).sum(axis=1)
         price = self._prices(value, levels, decoded, waiting, usual=int(shares.argmax()))
         level = (levels.accuracy - price[:, None] * levels.tokens).argmax(axis=1)
-        points = levels.points[level]
         return PolicyMap(
             classes=self.tables.classes,
             price=price,
             level=level,
-            threshold=np.array([point.threshold for point in self.tables.points])[points],
-            budget=np.array([point.budget for point in self.tables.points])[points],
+            points=levels.points[level],
             value=value,
             in_system=float(shares @ n),
             turned_away=float(shares[-1]),

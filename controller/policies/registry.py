@@ -129,7 +129,7 @@ def profile_of(spec: PolicySpec, profile: Profile | None) -> Profile:
 
 
 def _unbudgeted(profile: Profile) -> list[float]:
-    thresholds = [profile.thresholds[i] for i, j in profile.points() if j == 0]
+    thresholds = [point.threshold for point in profile.points() if point.budget is None]
     known = [threshold for threshold in thresholds if threshold is not None]
     if not known:
         raise ProfileError("policy is paper, but the profile certifies no threshold without a budget")

@@ -17,6 +17,11 @@ FIRST_LENGTH = 512  # steps; assumed at most until a request has ended
 class Pace:
     """Moving means of recent measurements. Pure; None: nothing measured yet.
 
+    The house has two clocks of one machine. This one times whole steps with everything around them, probes and prefill
+    included, under whatever policy serves and without a profile: it tells waiting clients when their turn comes. The
+    controller's, `StepTimeFilter` with `Plant.steps_within`, tells how a step's time would change with the batch: it
+    plans for loads that are not there yet.
+
     A request's time is its number of steps, which depends on its thought, times the time of a step, which depends on
     the machine and the batch: so a slower machine shows long before the next request has ended.
     """

@@ -9,17 +9,24 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from controller.decision_record import DecisionRecord
 from experiments.analysis import checks, maps, sweep
 from experiments.analysis.capacity import Capacity, capacity
 from experiments.analysis.checks import Checks
-from experiments.analysis.fronts import Fronts, fronts
-from experiments.analysis.log import Entry
+from experiments.analysis.fronts import Front, Fronts, fronts
 from experiments.analysis.maps import Mapped, policy_maps
 from experiments.analysis.misspecification import Misspecification, misspecification
 from experiments.analysis.replay import LogReplay, replay
 from experiments.analysis.situation import Situation
 from experiments.analysis.sweep import RateSweep
 from models.files.replacement import replacing
+from models.profile.tables import OperatingPoint
+
+OF_A_DECISION = (
+    "time_s", "rate", "mix", "work_ratio", "step_time", "threshold", "budget", "accuracy", "shed", "demand",
+    "in_system", "rung", "failed", "solve_s", "solve",
+)  # fmt: skip
+"""The keys of a logged decision that are written with an analysis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +42,14 @@ class Analysis:
     replay: LogReplay | None  # of the decision log; None: no log was given
 
 
-def effort(one: Situation, log: Sequence[Entry] | None) -> int:
+def effort(one: Situation, log: Sequence[DecisionRecord] | None) -> int:
     """Returns how many times `analyse` calls `advance`."""
     solves = maps.RATES + sweep.RATES + len(one.rates)
     return solves + len(checks.LOADS) + checks.RATES + 2 + (log is not None)
 
 
 def analyse(
-    one: Situation, log: Sequence[Entry] | None, *, clock: Callable[[], float], advance: Callable[[], None]
+    one: Situation, log: Sequence[DecisionRecord] | None, *, clock: Callable[[], float], advance: Callable[[], None]
 ) -> Analysis:
     """Computes all parts of the analysis; `log` None: no replay. Raises SolverError if a program cannot be solved."""
     bears = capacity(one)
@@ -62,6 +69,12 @@ def write_json(path: Path, one: Situation, found: Analysis, options: Mapping[str
     """Writes all figures with their provenance as JSON, except the policy table, which has its own file."""
     told = asdict(found)
     del told["maps"]["table"]
+    for name in ("constant", "threshold", "joint"):
+        front: Front = getattr(found.fronts, name)
+        told["fronts"][name]["settings"] = [[_numbers(one, point) for point in row] for row in front.settings]
+    if found.replay is not None:
+        logged = [record.to_json() for record in found.replay.entries]
+        told["replay"]["entries"] = [{name: one[name] for name in OF_A_DECISION} for one in logged]
     said = {
         "provenance": {
             "model": asdict(one.measured.model),
@@ -74,7 +87,7 @@ def write_json(path: Path, one: Situation, found: Analysis, options: Mapping[str
             "classes": one.tables.classes,
             "mix": one.mix.tolist(),
             "rates": one.rates,
-            "points": [asdict(point) for point in one.tables.points],
+            "points": [_numbers(one, point) for point in one.tables.points],
             "objective": asdict(one.objective),
             "plant": {
                 "step_time": asdict(one.plant.step_time),
@@ -87,6 +100,11 @@ def write_json(path: Path, one: Situation, found: Analysis, options: Mapping[str
     }
     with replacing(path) as draft:
         draft.write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _numbers(one: Situation, point: OperatingPoint) -> dict[str, float]:
+    threshold, budget = one.tables.numbers(point)
+    return {"threshold": threshold, "budget": budget}
 
 
 def _plain(value: object) -> object:

@@ -64,7 +64,7 @@ class Fronts:
 
 def fronts(one: Situation) -> Fronts:
     """Computes the fronts over the points in use, and all measured fixed points, in use or not."""
-    unbound = [k for k, point in enumerate(one.tables.points) if point.budget >= one.measured.max_tokens]
+    unbound = [k for k, point in enumerate(one.tables.points) if point.budget is None]
     found = {
         "constant": _constant(one),
         "threshold": _front(one, one.tables.at(unbound)),
@@ -121,7 +121,6 @@ def _fixed(one: Situation) -> list[Fixed]:
     measured = one.measured
     rows: list[tuple[float | None, int]] = [(None, 0)]
     rows += [(theta, measured.thresholds.index(theta)) for theta in FIXED if theta in measured.thresholds]
-    used = {(point.threshold, point.budget) for point in one.tables.points}
     found = []
     for theta, i in rows:
         tokens = float(one.mix @ np.array(measured.tokens)[:, i, 0])
@@ -131,7 +130,7 @@ def _fixed(one: Situation) -> list[Fixed]:
                 tokens=tokens,
                 accuracy=float(one.mix @ np.array(measured.accuracy)[:, i, 0]),
                 latency_s=tuple(latency_at(one, tokens, rate) for rate in one.rates),
-                usable=theta is None or (theta, float(measured.max_tokens)) in used,
+                usable=theta is None or OperatingPoint(threshold=theta, budget=None) in one.tables.points,
             )
         )
     return found

@@ -32,18 +32,14 @@ def policy_maps(
     for rate in rates:
         found.append(mapper.solve(one.load(rate), one.plant))
         advance()
-    longest = one.measured.max_tokens
+    limits = [[[one.tables.points[k] for k in row] for row in at.points.tolist()] for at in found]
     return Mapped(
         table=PolicyTable(
             weights_sha256=one.measured.model.weights_sha256,
             classes=one.tables.classes,
             rates=tuple(rates),
-            thresholds=tuple(
-                tuple(tuple(None if t > 1.0 else float(t) for t in row) for row in at.threshold) for at in found
-            ),
-            budgets=tuple(
-                tuple(tuple(None if b >= longest else int(b) for b in row) for row in at.budget) for at in found
-            ),
+            thresholds=tuple(tuple(tuple(point.threshold for point in row) for row in at) for at in limits),
+            budgets=tuple(tuple(tuple(point.budget for point in row) for row in at) for at in limits),
         ),
         in_system=tuple(at.in_system for at in found),
         turned_away=tuple(at.turned_away for at in found),

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from controller.decision_record import DecisionRecord
 from controller.load import Load
 from controller.planning.bisection import decide
-from experiments.analysis.log import Entry
 from experiments.analysis.situation import Situation
-from models.profile.plant import Plant, StepTime
+from models.profile.plant import Plant
 from models.profile.tables import prune_hull
 
 Array = npt.NDArray[np.float64]
@@ -51,10 +51,10 @@ class LogReplay:
     solve_p99_ms: float | None  # None: the log has no solve
     movement: tuple[float, ...]  # of each class's threshold, confidence per minute
     policies: tuple[PolicyComparison, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[DecisionRecord, ...]
 
 
-def replay(one: Situation, entries: Sequence[Entry], advance: Callable[[], None]) -> LogReplay:
+def replay(one: Situation, entries: Sequence[DecisionRecord], advance: Callable[[], None]) -> LogReplay:
     """Computes a log's figures; `entries` are in order of time."""
     minutes = (entries[-1].time_s - entries[0].time_s) / 60.0
     thresholds = np.minimum(np.array([entry.threshold for entry in entries]), 1.0)  # at 1: never closed
@@ -76,12 +76,12 @@ def replay(one: Situation, entries: Sequence[Entry], advance: Callable[[], None]
     return found
 
 
-def solves(entries: Sequence[Entry]) -> list[float]:
+def solves(entries: Sequence[DecisionRecord]) -> list[float]:
     """Returns the seconds of each solve, once per solve even if several decisions share it."""
     return list({entry.solve: entry.solve_s for entry in entries if entry.solve is not None}.values())
 
 
-def compare(one: Situation, entries: Sequence[Entry]) -> list[PolicyComparison]:
+def compare(one: Situation, entries: Sequence[DecisionRecord]) -> list[PolicyComparison]:
     """Compares the log's decisions with full thought and with policies tuned in hindsight to the log's accuracy."""
     until = np.array([entry.time_s for entry in entries])
     usual = float(np.median(np.diff(until))) if len(until) > 1 else 1.0
@@ -94,7 +94,7 @@ def compare(one: Situation, entries: Sequence[Entry]) -> list[PolicyComparison]:
     moments = [_Moment(one, entries[place], float(requests[place])) for place in places]
     own = _compared("the log", moments, [moment.own() for moment in moments])
     tables = one.tables
-    unbound = [k for k, point in enumerate(tables.points) if point.budget >= one.measured.max_tokens]
+    unbound = [k for k, point in enumerate(tables.points) if point.budget is None]
     found = [
         own,
         _compared("full thought", moments, [moment.point(np.eye(len(tables.points))[0]) for moment in moments]),
@@ -120,10 +120,9 @@ class _Met:
 class _Moment:
     """The load and plant of one logged decision."""
 
-    def __init__(self, one: Situation, entry: Entry, requests: float) -> None:
-        a, c, g = entry.step_time
+    def __init__(self, one: Situation, entry: DecisionRecord, requests: float) -> None:
         self.one, self.entry, self.requests = one, entry, requests
-        self.plant: Plant = replace(one.plant, step_time=StepTime(a=a, c=c, g=g))
+        self.plant: Plant = replace(one.plant, step_time=entry.step_time)
         self.load = Load(rate=entry.rate, mix=np.array(entry.mix), work_ratio=np.array(entry.work_ratio))
 
     def own(self) -> _Met:

@@ -40,14 +40,15 @@ def _situation(one: Situation) -> list[str]:
 
 def _corners(measured: Profile) -> str:
     """Describes the laxest certified threshold under each budget that has certified points."""
-    lowest: dict[int, int] = {}
-    for i, j in measured.points():
-        lowest[j] = max(i, lowest.get(j, 0))
+    lowest: dict[int | None, float | None] = {}
+    for point in measured.points():  # thresholds fall
+        lowest[point.budget] = point.threshold
     said = []
-    for j, i in sorted(lowest.items()):
-        budget, threshold = measured.budgets[j], measured.thresholds[i]
-        allowed = "full thought" if threshold is None else f"thresholds to {threshold:g}"
-        said.append(allowed if budget is None else f"from {budget} tokens {allowed}")
+    for budget in measured.budgets:
+        if budget in lowest:
+            threshold = lowest[budget]
+            allowed = "full thought" if threshold is None else f"thresholds to {threshold:g}"
+            said.append(allowed if budget is None else f"from {budget} tokens {allowed}")
     return ", ".join(said)
 
 

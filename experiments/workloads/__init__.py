@@ -1,6 +1,5 @@
 """Workloads, i.e. arrival times of requests: generated from a seed, or recorded by a production service."""
 
-from experiments.workloads.lengths import Lengths, read_lengths
 from experiments.workloads.modulated import Diurnal, FlashCrowd, Mmpp, Step
 from experiments.workloads.reading import AnyWorkload, read_workload
 from experiments.workloads.recorded import Rates, Trace
@@ -12,7 +11,6 @@ __all__ = [
     "Diurnal",
     "FlashCrowd",
     "Gamma",
-    "Lengths",
     "Mmpp",
     "Poisson",
     "Rates",
@@ -21,6 +19,5 @@ __all__ = [
     "Trace",
     "Workload",
     "WorkloadError",
-    "read_lengths",
     "read_workload",
 ]

@@ -102,11 +102,12 @@ def command(
     """
     import time
 
+    from controller.decision_log import LogError
     from controller.planning.solving import SolverError
     from controller.policies.restricted import within_risk
     from controller.settings import ControllerSettings
     from experiments.analysis.analysis import analyse, effort, write_json
-    from experiments.analysis.log import LogError, read_log
+    from experiments.analysis.log import read_log
     from experiments.analysis.policy_table import write_policy_table
     from experiments.analysis.situation import situation
     from experiments.analysis.tables import tables

@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "Measure a model's answers, and what early exit costs and saves.",
     "calibrate": "Measure a model's profile: what early exit may do, and what it costs.",
     "analyze": "Work out what a profile implies: fronts, policy map, prices, capacity.",
+    "replay": "Decide again what a decision log holds, and compare.",
     "simulate": "Simulate serving a load, from a calibration.",
     "experiment": "Run a grid of workloads, policies and seeds, live or simulated, and tell it.",
     "train": "Train the bundled model from a seed.",

@@ -10,7 +10,6 @@ from controller.policies import PolicyName
 from controller.policy import Limits
 from controller.status import ControllerStatus
 from laser.server.policy_choice import ChosenPolicy
-from models.profile.profile import NEVER
 
 
 class Estimated(BaseModel):
@@ -111,9 +110,8 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
         limits = {"any": _limits(chosen.policy.limits(None))}
         return ControllerReport(policy=chosen.name, note=chosen.note, limits=limits)
     state = controller.status
-    thresholds = [NEVER if threshold is None else threshold for threshold, _ in controller.certified]
-    budgets = [budget for _, budget in controller.certified if budget is not None]
-    lowest = min(thresholds)
+    thresholds = [point.threshold for point in controller.certified if point.threshold is not None]
+    budgets = [point.budget for point in controller.certified if point.budget is not None]
     return ControllerReport(
         policy=chosen.name,
         note=chosen.note,
@@ -122,7 +120,7 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
         certified=CertifiedReport(
             risk=controller.certificate.epsilon,
             confidence=1.0 - controller.certificate.delta,
-            lowest_threshold=None if lowest == NEVER else lowest,
+            lowest_threshold=min(thresholds, default=None),
             smallest_budget=min(budgets, default=None),
         ),
         slo_s=_floats(state, list(state.slo_s)) if state.slo_s else None,

@@ -109,7 +109,8 @@ class Plant:
         """Decode steps that the last of `n` requests in the system gets within `seconds`.
 
         The request first waits until the requests that exceed `max_batch`, of `tokens` tokens each, are decoded at
-        `capacity`; then it runs in a batch of min(n, max_batch).
+        `capacity`; then it runs in a batch of min(n, max_batch). This is the planner's clock: it is about any n, to
+        choose points that keep an SLO. What a queued client is told comes from `controller.serving.pace.Pace`.
         """
         waiting = max(0, n - self.max_batch) * tokens / self.capacity
         return max(0.0, seconds - waiting) * self.rate(max(n, 1)) / min(max(n, 1), self.max_batch)

@@ -25,7 +25,6 @@ from models.profile.tables import OperatingPoint, OperatingTables
 from models.thinking import ThinkingFormat
 
 FILE_NAME = "profile.json"  # beside the model's weights
-NEVER = 1.01  # the threshold of operating points that never probe
 
 Threshold = float | None  # None: never probed, never closed by confidence
 Budget = int | None  # thought tokens; None: no budget
@@ -99,30 +98,29 @@ class Profile:
         _check_falling("thresholds", self.thresholds)
         _check_falling("budgets", self.budgets)
 
-    def points(self, *, certified_only: bool = True) -> list[tuple[int, int]]:
-        """The points in use, as indices (threshold, budget); the full thought comes first."""
-        table = self.certificate.certified
-        return [(i, j) for i, row in enumerate(table) for j, safe in enumerate(row) if safe or not certified_only]
+    def points(self, *, certified_only: bool = True) -> tuple[OperatingPoint, ...]:
+        """The points in use, in the order of the tables; the full thought comes first."""
+        return tuple(
+            OperatingPoint(threshold=self.thresholds[i], budget=self.budgets[j])
+            for i, j in self._places(certified_only)
+        )
 
     def tables(self, *, certified_only: bool = True) -> OperatingTables:
-        """The tables W and Q at `points`, as the optimiser takes them.
-
-        A threshold of NEVER stands for no probing, a budget of `max_tokens` for no budget.
-        """
-        points = self.points(certified_only=certified_only)
-        rows, columns = [i for i, _ in points], [j for _, j in points]
+        """The tables W and Q at `points`, as the optimiser takes them."""
+        rows, columns = zip(*self._places(certified_only), strict=True)
         return OperatingTables(
             classes=self.classes,
-            points=tuple(
-                OperatingPoint(
-                    threshold=_else(self.thresholds[i], NEVER), budget=_else(self.budgets[j], self.max_tokens)
-                )
-                for i, j in points
-            ),
+            points=self.points(certified_only=certified_only),
             tokens=np.array(self.tokens)[:, rows, columns],
             accuracy=np.array(self.accuracy)[:, rows, columns],
             p95_steps=np.array(self.p95_steps)[:, rows, columns],
+            longest=self.max_tokens,
         )
+
+    def _places(self, certified_only: bool) -> list[tuple[int, int]]:
+        """The points in use, as places in the tables: [threshold, budget]."""
+        table = self.certificate.certified
+        return [(i, j) for i, row in enumerate(table) for j, safe in enumerate(row) if safe or not certified_only]
 
     @property
     def full_thought_tokens(self) -> float:
@@ -219,7 +217,3 @@ def _check_falling(name: str, ladder: tuple[float | None, ...]) -> None:
     steps = [math.inf if step is None else step for step in ladder]
     if not steps or steps[0] != math.inf or any(b >= a for a, b in pairwise(steps)):
         raise ValueError(f"{name} are {ladder}, must begin with None and fall")
-
-
-def _else(value: float | None, default: float) -> float:
-    return default if value is None else value

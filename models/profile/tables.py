@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NewType
 
 import numpy as np
 import numpy.typing as npt
@@ -13,23 +14,33 @@ from models.files.checks import positive
 
 Array = npt.NDArray[np.float64]
 
+PointId = NewType("PointId", int)
+"""An operating point, as its place in the points of its OperatingTables."""
+
+NEVER = 1.01  # stands for the threshold of a point that never probes, where a number must
+"""Inside, None is never. Arithmetic, files and metrics get this number from OperatingTables, or write it themselves."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingPoint:
-    """One setting of early exit. A threshold above 1 never exits early."""
+    """One setting of early exit."""
 
-    threshold: float  # confidence at which a thought is closed
-    budget: float  # thinking tokens
+    threshold: float | None  # confidence at which a thought is closed; None: it is never probed
+    budget: int | None  # thinking tokens; None: no budget
 
     def __post_init__(self) -> None:
         positive(self, "threshold")
-        if not (math.isfinite(self.budget) and self.budget >= 0.0):
+        if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 0):
             raise ValueError(f"budget is {self.budget} tokens, must be finite and at least 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OperatingTables:
-    """Tables W and Q, [class, point]; the class is the difficulty predicted when a request arrives."""
+    """Tables W and Q, [class, point]; the class is the difficulty predicted when a request arrives.
+
+    Means over mixtures and rate limits need numbers, so `thresholds` and `budgets` hold every point's as numbers:
+    NEVER for no probing, `longest` for no budget. They are converted here, once; points themselves keep None.
+    """
 
     classes: tuple[str, ...]  # easiest first
     points: tuple[OperatingPoint, ...]
@@ -37,6 +48,9 @@ class OperatingTables:
     accuracy: Array  # Q: share of correct answers
     shed_tokens: float = 0.0  # tokens that a shed request costs nonetheless
     p95_steps: Array | None = None  # 95th percentile of a request's decode steps; None: unknown, no SLO can be kept
+    longest: int | None = None  # tokens of the longest thought, as which no budget counts; None: all points have one
+    thresholds: Array = field(init=False)  # by point, as numbers
+    budgets: Array = field(init=False)  # by point, as numbers
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.points))
@@ -66,6 +80,17 @@ class OperatingTables:
                 f"shed_tokens is {self.shed_tokens}, must be at least 0 and below the cheapest point's "
                 f"{self.tokens.min()}"
             )
+        numbers = np.array([self.numbers(point) for point in self.points], dtype=np.float64).T
+        numbers.setflags(write=False)
+        object.__setattr__(self, "thresholds", numbers[0])
+        object.__setattr__(self, "budgets", numbers[1])
+
+    def numbers(self, point: OperatingPoint) -> tuple[float, float]:
+        """Returns threshold and budget as numbers. Raises ValueError for no budget if there is no `longest` thought."""
+        budget = self.longest if point.budget is None else point.budget
+        if budget is None:
+            raise ValueError(f"longest is {self.longest}, must be the tokens of a thought for points without a budget")
+        return NEVER if point.threshold is None else point.threshold, budget
 
     def at(self, points: Sequence[int]) -> OperatingTables:
         """The tables restricted to the points with these indices."""
@@ -77,6 +102,7 @@ class OperatingTables:
             accuracy=self.accuracy[:, columns],
             shed_tokens=self.shed_tokens,
             p95_steps=None if self.p95_steps is None else self.p95_steps[:, columns],
+            longest=self.longest,
         )
 
 

@@ -76,7 +76,7 @@ def test_a_throwing_solver_leaves_the_last_map_until_it_is_stale() -> None:
     assert driven.status.problems == ()
 
 
-def test_a_failure_inside_the_controller_holds_the_safe_point_until_it_can_decide_again() -> None:
+def test_a_failure_inside_the_controller_holds_the_safe_point_until_it_can_decide_again(tmp_path: Path) -> None:
     class Refusing(AtOnce):
         refuses = True
 
@@ -86,13 +86,43 @@ def test_a_failure_inside_the_controller_holds_the_safe_point_until_it_can_decid
             super().ask(situation)
 
     solver = Refusing()
-    driven = Driven(solver)
+    solver.refuses = False
+    file = tmp_path / "controller.yaml"
+    file.write_text("objective:\n  slo_s: [2.0, 4.0, 8.0]\n")
+    driven = Driven(solver, file)
     driven.run(5.0, rate=1.0, in_system=3)
+    assert driven.status.decision is not None
+    assert driven.status.slo_steps is not None
+    solver.refuses = True
+    driven.run(10.0, rate=1.0, in_system=3)
     assert driven.status.source is DecisionSource.SAFE_POINT
     assert "the controller failed: OSError: no threads left" in driven.status.problems
+    assert (driven.status.price, driven.status.decision, driven.status.slo_steps) == (None, None, None)
     solver.refuses = False
     driven.run(10.0, rate=1.0, in_system=3)
     assert driven.status.source is DecisionSource.POLICY_MAP
+    assert driven.status.problems == ()
+
+
+class Silent(AtOnce):
+    """A solver that never answers."""
+
+    def answer(self) -> Plan | Exception | None:
+        return None
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of the demand that overflows
+def test_a_failed_price_bisection_is_reported_until_it_succeeds(tmp_path: Path) -> None:
+    file = tmp_path / "controller.yaml"
+    file.write_text("objective:\n  min_rate: 1.0e+307\n")  # the demand that is planned for is infinite
+    driven = Driven(Silent(), file)
+    driven.tick(3)
+    assert driven.status.source is DecisionSource.SAFE_POINT
+    assert [problem for problem in driven.status.problems if problem.startswith("price bisection failed: demand is")]
+    assert driven.status.decision is None
+    file.write_text("objective:\n  min_rate: 0.01\n")
+    driven.tick(3)
+    assert driven.status.source is DecisionSource.PRICE_BISECTION
     assert driven.status.problems == ()
 
 

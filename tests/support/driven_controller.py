@@ -15,6 +15,7 @@ from controller.planning.plan import Plan, Solver, SolveRequest
 from controller.planning.planner import Planner
 from controller.settings import SettingsFile
 from controller.status import ControllerStatus
+from models.profile.tables import OperatingPoint
 from tests.support.analysis_profile import CLASSES, made_profile
 
 PROFILE = made_profile(certified_to=5)  # 0.5 and 0.65 are not certified
@@ -84,5 +85,5 @@ class Driven:
     def check(self) -> None:
         for name in (*CLASSES, None):
             limits = self.controller.limits(name)
-            assert (limits.threshold, limits.budget) in self.controller.certified
+            assert OperatingPoint(threshold=limits.threshold, budget=limits.budget) in self.controller.certified
         assert math.isfinite(self.status.estimate.rate)

@@ -15,7 +15,7 @@ def random_profile(rng: np.random.Generator) -> OperatingTables:
     """Tables that are neither monotone nor concave."""
     classes, count = int(rng.integers(1, 4)), int(rng.integers(3, 13))
     points = tuple(
-        OperatingPoint(threshold=float(rng.uniform(0.5, 1.0)), budget=float(rng.uniform(50, 4000)))
+        OperatingPoint(threshold=float(rng.uniform(0.5, 1.0)), budget=round(rng.uniform(50, 4000)))
         for _ in range(count)
     )
     return OperatingTables(

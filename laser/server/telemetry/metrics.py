@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from controller.serving.request import Outcome
 from engine.base import FinishReason
 from laser.server.deployment import Deployment
-from models.profile.profile import NEVER
+from models.profile.tables import NEVER
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
 LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)

@@ -159,8 +159,7 @@ def test_every_decision_stays_within_the_table() -> None:
     tables = saturating_profile()
     program = optimizer(tables, Objective())
     decision: Decision | None = None
-    thresholds = [point.threshold for point in tables.points]
-    budgets = [point.budget for point in tables.points]
+    thresholds, budgets = tables.thresholds, tables.budgets
     hulls = [prune_hull(*tables) for tables in zip(tables.tokens, tables.accuracy, strict=True)]
     for _ in range(60):
         load = Load(
@@ -199,7 +198,7 @@ def test_more_load_degrades_first_and_sheds_last() -> None:
     tables = saturating_profile()
     program = optimizer(tables, Objective())
     shed, tokens = [], []
-    cheapest = min(point.budget for point in tables.points)
+    cheapest = tables.budgets.min()
     for rate in np.geomspace(0.05, 60.0, 40):
         decision = program.solve(even_load(float(rate)), GPU)
         assert decision.load <= program.objective.max_load + 1e-6

@@ -149,7 +149,9 @@ def test_an_ablation_leaves_the_controller_one_lever(
 ) -> None:
     policy = made(name).policy
     assert isinstance(policy, Controller)
-    assert policy.certified == {(threshold, budget) for threshold in thresholds for budget in budgets}
+    assert {(point.threshold, point.budget) for point in policy.certified} == {
+        (threshold, budget) for threshold in thresholds for budget in budgets
+    }
     for now in range(200):
         policy.tick(float(now), 0 if now < 100 else 500)
         assert all(limits.threshold in thresholds and limits.budget in budgets for limits in policy.status.limits)
@@ -214,7 +216,7 @@ def test_a_stricter_risk_certifies_less_and_a_laxer_one_more() -> None:
         spec = PolicySpec(policy=PolicyName.LOAD_AWARE, risk=risk)
         policy = make_policy(spec, profile, max_batch=8, controller=controller).policy
         assert isinstance(policy, Controller)
-        lowest.append(min(1.0 if threshold is None else threshold for threshold, _ in policy.certified))
+        lowest.append(min(1.0 if point.threshold is None else point.threshold for point in policy.certified))
         assert policy.certificate.epsilon == (risk or 0.05)
     assert lowest == [1.0, 0.97, 0.97, 0.9]
 

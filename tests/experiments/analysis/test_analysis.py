@@ -102,7 +102,7 @@ def test_uncertified_points_are_marked_but_not_used() -> None:
     assert {fixed.name: fixed.usable for fixed in found.fixed} == {
         "full thought": True, "fixed 0.90": False, "fixed 0.95": True, "fixed 0.97": True,
     }  # fmt: skip
-    assert min(point.threshold for setting in found.joint.settings for point in setting) == 0.95
+    assert min(point.threshold or 1.0 for setting in found.joint.settings for point in setting) == 0.95
 
 
 def test_full_thought_alone_can_be_analysed() -> None:
@@ -190,14 +190,14 @@ def test_moving_slowly_costs_only_after_a_surge(one: Situation) -> None:
 def test_the_table_is_the_map(one: Situation) -> None:
     table = maps.policy_maps(one, [3.0, 9.0, 15.0], still, nothing).table
     mapper = PolicyMapper(one.tables, one.objective, rows=table.rows, clock=still)
-    for rate in table.rates:
+    for place, rate in enumerate(table.rates):
         direct = mapper.solve(one.load(rate), one.plant)
         for n in (1, 7, 16, 32, 100):
             row = direct.row(n)
-            for d, name in enumerate(table.classes):
-                limits = table.limits(rate, n, name)
-                assert direct.threshold[row, d] == (limits.threshold or pytest.approx(1.01))
-                assert direct.budget[row, d] == (limits.budget or one.measured.max_tokens)
+            for d in range(len(table.classes)):
+                point = one.tables.points[direct.points[row, d]]
+                assert table.thresholds[place][min(row, table.rows - 1)][d] == point.threshold
+                assert table.budgets[place][min(row, table.rows - 1)][d] == point.budget
 
 
 # Checks

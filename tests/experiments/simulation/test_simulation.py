@@ -241,7 +241,7 @@ def test_the_real_controller_runs_in_virtual_time(recorded: Recorded) -> None:
     assert state.solves.solved >= DURATION_S / 5.0 - 1
     assert state.jumps == 0
     assert 0.5 < state.estimate.rate < 4.0  # believed at first: 0.2
-    certified = {threshold for threshold, _ in controller.certified}
+    certified = {point.threshold for point in controller.certified}
     assert {record.threshold for record in records} <= certified
     again, same = controlled(recorded, profiled_machine(PROFILE))
     assert same == records

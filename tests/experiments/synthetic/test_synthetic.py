@@ -120,7 +120,7 @@ def test_a_full_batch_fits_the_cells_beside_the_weights(curve: Curve) -> None:
 def test_the_certificate_holds_overconfident_exits_back() -> None:
     def laxest(curve: Curve) -> float:
         profile = made(curve).profile
-        return min(profile.thresholds[i] or 1.0 for i, j in profile.points() if j == 0)
+        return min(point.threshold or 1.0 for point in profile.points() if point.budget is None)
 
     assert laxest(Curve.OPTIMISTIC) <= 0.9
     assert laxest(Curve.PESSIMISTIC) >= 0.97

@@ -1,4 +1,4 @@
-"""Recorded arrivals and lengths: Azure's and ServeGen's files, JSON Lines, and what is wrong with others."""
+"""Recorded arrivals: Azure's and ServeGen's files, JSON Lines, and what is wrong with others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.workloads import Rates, Trace, WorkloadError, read_lengths
+from experiments.workloads import Rates, Trace, WorkloadError
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:15:46.6805900,374,44
@@ -17,7 +17,6 @@ AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:15:56.6805900,91,16
 """
 RATES = "time_s,rate_per_s,mean_client_cv\n0,2.0,1.0\n600,6.0,3.0\n1200,4.0,1.5\n"
-LENGTHS = "input_tokens,output_tokens,reasoning_tokens\n20595,1077,649\n212,1834,608\n9,5,5\n"
 
 
 def write(directory: Path, name: str, text: str) -> Path:
@@ -120,26 +119,3 @@ def test_a_day_of_rates_can_be_shortened_and_scaled(tmp_path: Path) -> None:
 def test_a_bad_table_of_rates_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(WorkloadError, match=said):
         Rates(path=write(tmp_path, "rates.csv", text)).arrivals(10.0, rng())
-
-
-def test_lengths_part_output_into_thought_and_answer(tmp_path: Path) -> None:
-    lengths = read_lengths(write(tmp_path, "lengths.csv", LENGTHS))
-    assert lengths.prompt.tolist() == [20595, 212, 9]
-    assert lengths.thought.tolist() == [649, 608, 5]
-    assert lengths.answer.tolist() == [428, 1226, 0]
-    drawn = lengths.draw(1_000, rng())
-    assert set(zip(drawn.prompt.tolist(), drawn.answer.tolist(), strict=True)) == {(20595, 428), (212, 1226), (9, 0)}
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("input_tokens,output_tokens\n1,2\n", "has no 'reasoning_tokens'"),
-        ("input_tokens,output_tokens,reasoning_tokens\n1,2,3\n", "2 output and 3 reasoning tokens"),
-        ("input_tokens,output_tokens,reasoning_tokens\n1.5,2,1\n", "must have whole numbers of tokens"),
-        ("input_tokens,output_tokens,reasoning_tokens\n", "has no lengths"),
-    ],
-)
-def test_bad_lengths_are_refused(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(WorkloadError, match=said):
-        read_lengths(write(tmp_path, "lengths.csv", text))

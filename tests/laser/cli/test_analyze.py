@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from experiments.analysis.policy_table import read_policy_table
 from laser.cli.main import main
 from models.profile.profile import write_profile
 from tests.support.analysis_profile import made_profile
+from tests.support.decision_records import logged
 
 FIGURES = ("fronts", "policy_map", "policy_cuts", "prices", "capacity", "checks", "wrong_beliefs")
 
@@ -28,11 +28,11 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-ENTRY = {
+ENTRY = logged(0) | {
     "time_s": 0.0, "rate": 5.0, "mix": [0.4, 0.35, 0.25], "work_ratio": [1.0, 1.1, 1.0],
     "step_time": [4e-3, 3e-4, 2e-7],
     "threshold": [1.01, 0.97, 0.9], "budget": [640, 640, 400], "accuracy": [0.96, 0.89, 0.72], "shed": [0.0, 0.0, 0.0],
-    "demand": 900.0, "in_system": 6.0, "rung": "optimiser", "failed": False, "solve_s": 0.004,
+    "demand": 900.0, "in_system": 6.0, "rung": "joint program", "failed": False, "solve": 1, "solve_s": 0.004,
 }  # fmt: skip
 
 
@@ -72,14 +72,21 @@ def test_the_json_tells_all_six(analysed: tuple[Path, Result]) -> None:
     assert said["situation"]["objective"]["latency_weight"] == 0.002
     assert said["provenance"]["options"]["profile_file"] == "profile.json"  # no paths of this machine
     assert said["replay"]["failures"] == 1
+    assert set(said["replay"]["entries"][0]) == {
+        "time_s", "rate", "mix", "work_ratio", "step_time", "threshold", "budget", "accuracy", "shed", "demand",
+        "in_system", "rung", "failed", "solve_s", "solve",
+    }  # fmt: skip
+    assert said["replay"]["entries"][0]["step_time"] == [4e-3, 3e-4, 2e-7]
+    assert said["situation"]["points"][0] == {"threshold": 1.01, "budget": 640}  # never, and no budget
+    assert said["fronts"]["joint"]["settings"][-1][2] in said["situation"]["points"]
 
 
 def test_the_policy_table_can_be_served_by(analysed: tuple[Path, Result], profile: Path) -> None:
-    table = read_policy_table(analysed[0] / "policy_table.json", "ab" * 32)
-    assert table.classes == ("easy", "medium", "hard")
-    assert table.limits(table.rates[0], 1, "hard").threshold is None
-    busiest = table.limits(1e6, 10_000, "hard")
-    assert (busiest.threshold or 1.01, busiest.budget) in {(1.01, 90), (0.8, 90)}  # the cheapest
+    table = json.loads((analysed[0] / "policy_table.json").read_text("utf-8"))["table"]
+    assert table["weights_sha256"] == "ab" * 32
+    assert table["classes"] == ["easy", "medium", "hard"]
+    assert table["thresholds"][0][0][2] is None
+    assert (table["thresholds"][-1][-1][2], table["budgets"][-1][-1][2]) in {(None, 90), (0.8, 90)}  # the cheapest
 
 
 def test_the_terminal_tells_what_matters(analysed: tuple[Path, Result]) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from benchmarks.burst import Traffic, draw, drive_and_watch, summary
-from controller.replay import read_decisions, replay
+from controller.decision_log import read_decisions
+from controller.replay import replay
 from laser.server.config import PolicyName, ServeConfig, load_config
 from laser.server.deployment import deploy
 from models.chat_model import load_chat_model
@@ -73,7 +74,7 @@ def test_a_profiled_model_is_served_load_aware_and_a_burst_moves_its_limits(
         assert told["difficulty"] == "easy"
     assert calm["policy"] == "load-aware"
     assert calm["problems"] == []
-    certified = {(profile.thresholds[i], profile.budgets[j]) for i, j in profile.points()}
+    certified = {(point.threshold, point.budget) for point in profile.points()}
     places = [place for one in run.samples for place in one.controller["limits"].values()]
     assert {(place["threshold"], place["budget"]) for place in places} <= certified
     budgets = [one.controller["limits"]["hard"]["budget"] or 640 for one in run.samples]
@@ -85,7 +86,7 @@ def test_a_profiled_model_is_served_load_aware_and_a_burst_moves_its_limits(
     picture = tmp_path / "burst.png"
     draw(picture, run, traffic)
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert replay(profile, read_decisions(log)).same
+    assert replay(profile, read_decisions(log, len(profile.classes))).same
 
 
 @pytest.mark.parametrize(

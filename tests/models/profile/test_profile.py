@@ -12,7 +12,8 @@ import pytest
 
 from models.files.envelope import sha256_of
 from models.profile.plant import StepTime
-from models.profile.profile import NEVER, ProfileError, identify, read_profile, write_profile
+from models.profile.profile import ProfileError, identify, read_profile, write_profile
+from models.profile.tables import NEVER
 from models.thinking import ProbeFormat, ThinkingFormat
 from tests.support.model_profile import MODEL, PROFILE
 
@@ -129,9 +130,11 @@ def test_a_model_is_told_by_its_weights_and_its_way_of_thinking(tmp_path: Path) 
 
 
 def test_the_optimiser_gets_the_certified_points_alone() -> None:
-    assert PROFILE.points() == [(0, 0), (1, 0), (2, 0)]
     planned = PROFILE.tables()
-    assert [(point.threshold, point.budget) for point in planned.points] == [(NEVER, 640), (0.95, 640), (0.8, 640)]
+    assert PROFILE.points() == planned.points
+    assert [(point.threshold, point.budget) for point in planned.points] == [(None, None), (0.95, None), (0.8, None)]
+    assert planned.thresholds.tolist() == [NEVER, 0.95, 0.8]
+    assert planned.budgets.tolist() == [640.0, 640.0, 640.0]
     assert planned.tokens.tolist() == [[row[0] for row in rows] for rows in PROFILE.tokens]
     assert planned.accuracy.tolist() == [[row[0] for row in rows] for rows in PROFILE.accuracy]
     assert len(PROFILE.tables(certified_only=False).points) == 6

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from models.profile.tables import OperatingPoint, OperatingTables, prune_hull
+from models.profile.tables import NEVER, OperatingPoint, OperatingTables, prune_hull
 
 tokens = st.floats(1, 1000).map(lambda value: round(value, 3))  # the oracle tells no smaller differences apart
 points = st.lists(st.tuples(tokens, st.floats(0, 1)), min_size=1, max_size=12)
@@ -50,6 +50,7 @@ ONE = (OperatingPoint(threshold=0.9, budget=100),)
         ({"tokens": [[np.nan]]}, "tokens has an entry that is not finite"),
         ({"tokens": [[0.0]]}, "tokens has an entry of 0.0, must be above 0"),
         ({"accuracy": [[1.5]]}, "accuracy goes from 1.5 to 1.5, must stay between 0 and 1"),
+        ({"points": (OperatingPoint(threshold=0.9, budget=None),)}, "longest is None, must be the tokens of a thought"),
         ({"shed_tokens": 9.0}, "shed_tokens is 9.0, must be at least 0 and below the cheapest point's 9.0"),
     ],
 )
@@ -60,8 +61,20 @@ def test_a_profile_that_cannot_be_is_refused(change: dict[str, object], words: s
 
 
 @pytest.mark.parametrize(
-    ("threshold", "budget", "words"), [(0.0, 1.0, "threshold is 0.0"), (0.9, float("inf"), "budget is inf tokens")]
+    ("threshold", "budget", "words"), [(0.0, 1, "threshold is 0.0"), (0.9, -1, "budget is -1 tokens")]
 )
-def test_a_point_that_cannot_be_is_refused(threshold: float, budget: float, words: str) -> None:
+def test_a_point_that_cannot_be_is_refused(threshold: float, budget: int, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         OperatingPoint(threshold=threshold, budget=budget)
+
+
+def test_never_is_none_in_a_point_and_a_number_in_the_arrays() -> None:
+    tables = OperatingTables(
+        classes=("a",),
+        points=(OperatingPoint(threshold=None, budget=None), OperatingPoint(threshold=0.9, budget=100)),
+        tokens=np.array([[9.0, 5.0]]),
+        accuracy=np.array([[0.5, 0.4]]),
+        longest=640,
+    )
+    assert (tables.thresholds.tolist(), tables.budgets.tolist()) == ([NEVER, 0.9], [640.0, 100.0])
+    assert tables.at([0]).budgets.tolist() == [640.0]

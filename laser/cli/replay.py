@@ -1,0 +1,96 @@
+"""`laser replay`: decides again what a decision log holds, and says what comes out otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from controller.replay import ChangedDecision, Replayed
+    from models.profile.profile import Profile
+    from models.profile.tables import PointId
+
+SHOWN = 20  # changed decisions that are listed, at most
+
+
+@click.command("replay")
+@click.argument("log_file", metavar="LOG", type=click.Path(path_type=Path))
+@click.option("--profile", "profile_file", type=click.Path(path_type=Path), help="[default: the bundled model's]")
+@click.option(
+    "--policy",
+    type=click.Choice(("load-aware", "thresholds-only", "budgets-only")),
+    default="load-aware",
+    show_default=True,
+    help="What served, as of `laser serve --policy`.",
+)
+@click.option(
+    "--risk",
+    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    help="What was certified, as of `laser serve --risk`. [default: as calibrated]",
+)
+@click.pass_context
+def command(context: click.Context, log_file: Path, profile_file: Path | None, policy: str, risk: float | None) -> None:
+    """Decide again what a decision log holds.
+
+    LOG is what `laser serve --decision-log` wrote. Every policy map is solved again and every decision is taken again
+    from its recorded inputs. The exit status is 1 if anything comes out otherwise.
+    """
+    from controller.decision_log import LogError, read_decisions
+    from controller.planning.solving import SolverError
+    from controller.replay import replay
+    from models.profile.profile import ProfileError
+
+    try:
+        profile = _profile(profile_file, policy, risk)
+        records = list(read_decisions(log_file, len(profile.classes)))
+        with click.progressbar(records, label="Replay          ") as bar:
+            found = replay(profile, bar)
+    except (ProfileError, LogError, SolverError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("\n".join(_told(profile, found)))
+    context.exit(0 if found.same else 1)
+
+
+def _profile(file: Path | None, policy: str, risk: float | None) -> Profile:
+    from controller.policies.restricted import budgets_only, thresholds_only, within_risk
+    from models.profile.profile import FILE_NAME, read_profile
+    from models.reasoner import bundled_model
+
+    profile = read_profile(file or bundled_model() / FILE_NAME)
+    if risk is not None:
+        profile = within_risk(profile, risk)
+    restrict = {"thresholds-only": thresholds_only, "budgets-only": budgets_only}.get(policy)
+    return profile if restrict is None else restrict(profile)
+
+
+def _told(profile: Profile, found: Replayed) -> list[str]:
+    from controller.replay import NEAR
+
+    return [
+        f"{found.decisions} decisions, {found.solves} policy maps solved again",
+        f"Prices differ by {found.price_error:.2g} of themselves at most; up to {NEAR:g} they count as equal",
+        f"{len(found.changed) or 'No'} decisions come out otherwise",
+        *(_line(profile, one) for one in found.changed[:SHOWN]),
+        *(["  …"] if len(found.changed) > SHOWN else []),
+    ]
+
+
+def _line(profile: Profile, one: ChangedDecision) -> str:
+    then, now = one.record.held.points, one.now.points
+    moves = [
+        f"{name} {_limits(profile, a)} → {_limits(profile, b)}"
+        for name, a, b in zip(profile.classes, then, now, strict=True)
+        if a != b
+    ]
+    said = ", ".join(moves) or "on the way to other thresholds"
+    return f"  {one.number}, at {one.record.time_s:.1f} s, {one.record.rung}: {said}"
+
+
+def _limits(profile: Profile, k: PointId) -> str:
+    points = profile.points()
+    if not 0 <= k < len(points):
+        return f"point {k}, of which there is none"
+    threshold = "never" if points[k].threshold is None else f"{points[k].threshold:g}"
+    return f"{threshold}/{'none' if points[k].budget is None else points[k].budget}"
