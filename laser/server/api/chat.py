@@ -150,7 +150,7 @@ class Completion(Chunks):
     NOTHING: ClassVar[dict[str, str]] = {}
 
     def whole(self, reasoning: str, content: str, outcome: Outcome) -> ChatCompletion:
-        thought = reasoning if self.identity.show_reasoning and outcome.thought is not None else None
+        thought = reasoning if self.identity.show_reasoning and outcome.thought.exit_reason is not None else None
         message = ReplyMessage(content=content, reasoning=thought, reasoning_content=thought)
         return ChatCompletion(
             id=self.identity.id,

@@ -118,7 +118,7 @@ class TextShape(Chunks):
     NOTHING: ClassVar[dict[str, str]] = {"text": ""}
 
     def whole(self, reasoning: str, content: str, outcome: Outcome) -> TextCompletion:
-        thought = reasoning if self.identity.show_reasoning and outcome.thought is not None else None
+        thought = reasoning if self.identity.show_reasoning and outcome.thought.exit_reason is not None else None
         return TextCompletion(
             id=self.identity.id,
             created=self.identity.created,

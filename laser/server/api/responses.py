@@ -276,7 +276,6 @@ class ResponsesShape:
 
     def _ended(self, output: list[ReasoningItem | MessageItem], outcome: Outcome) -> Response:
         cut = finish_word(outcome) == "length"
-        thought = outcome.thought
         return self._response().model_copy(
             update={
                 "status": "incomplete" if cut else "completed",
@@ -286,7 +285,7 @@ class ResponsesShape:
                     input_tokens=outcome.prompt_tokens,
                     input_tokens_details=InputDetails(),
                     output_tokens=outcome.completion_tokens,
-                    output_tokens_details=OutputDetails(reasoning_tokens=thought.tokens if thought else 0),
+                    output_tokens_details=OutputDetails(reasoning_tokens=outcome.thought.tokens),
                     total_tokens=outcome.prompt_tokens + outcome.completion_tokens,
                 ),
                 "laser": details(self._identity, outcome),

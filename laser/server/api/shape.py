@@ -72,9 +72,7 @@ def usage(outcome: Outcome) -> Usage:
         prompt_tokens=outcome.prompt_tokens,
         completion_tokens=outcome.completion_tokens,
         total_tokens=outcome.prompt_tokens + outcome.completion_tokens,
-        completion_tokens_details=TokenDetails(
-            reasoning_tokens=thought.tokens if thought else 0, probe_tokens=thought.probe_rows if thought else 0
-        ),
+        completion_tokens_details=TokenDetails(reasoning_tokens=thought.tokens, probe_tokens=thought.probe_rows),
     )
 
 
@@ -97,23 +95,23 @@ def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
     """Returns the `laser` object of a reply: how its thought went, and its times."""
     thought = outcome.thought
     return LaserDetails(
-        exit_reason=thought.exit_reason.value if thought else None,
-        threshold=thought.threshold if thought else None,
+        exit_reason=thought.exit_reason,
+        threshold=thought.threshold,
         confidence=_rounded(thought),
         difficulty=identity.difficulty,
-        budget=thought.budget if thought else None,
-        reasoning_tokens=thought.tokens if thought else 0,
-        probes=thought.probes if thought else 0,
-        probe_tokens=thought.probe_rows if thought else 0,
-        withdrawn_tokens=thought.withdrawn_tokens if thought else 0,
+        budget=thought.budget,
+        reasoning_tokens=thought.tokens,
+        probes=thought.probes,
+        probe_tokens=thought.probe_rows,
+        withdrawn_tokens=thought.withdrawn_tokens,
         queue_ms=round(outcome.queue_s * 1e3, 3),
         ttft_ms=None if outcome.ttft_s is None else round(outcome.ttft_s * 1e3, 3),
         total_ms=round(outcome.total_s * 1e3, 3),
     )
 
 
-def _rounded(thought: Thought | None) -> float | None:
-    return None if thought is None or thought.confidence is None else round(thought.confidence, 6)
+def _rounded(thought: Thought) -> float | None:
+    return None if thought.confidence is None else round(thought.confidence, 6)
 
 
 class TokenDetails(BaseModel):
