@@ -106,7 +106,7 @@ def _add_replies(app: FastAPI, service: Service, ping_s: float) -> None:
         slo = read_slo(request.headers)
         submission = await unless_gone(
             request.receive,
-            service.submit(asked, shape, prefix=prefix, caller=state.caller, slo=slo, told=state.told),
+            service.submit(asked, shape, prefix=prefix, caller=state.caller, slo=slo, log=state.log),
         )
         if submission is None:
             return Response(status_code=GONE)
@@ -226,5 +226,5 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
         failure = ServerFailure(f"the server failed: {type(error).__name__}")
-        headers = {"x-request-id": request.state.request_id}  # this response bypasses the gate
+        headers = {"x-request-id": request.state.log.request_id}  # this response bypasses the gate
         return JSONResponse(failure.body(), status_code=failure.status, headers=headers)
