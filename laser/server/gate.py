@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from laser.server.api.errors import ApiError, BadRequest, Forbidden, TooLarge
+from laser.server.api.surfaces import error_body
 from laser.server.keys import KeyRing
 from laser.server.telemetry.logs import FIELDS
 from laser.server.telemetry.request_log import RequestLog
@@ -99,7 +100,8 @@ class Gate:
             await self._app(scope, _after(body, receive), answer)
         except ApiError as error:
             headers_out = {**error.headers, "connection": "close"}  # the rest of its body is not read
-            await JSONResponse(error.body(), status_code=error.status, headers=headers_out)(scope, receive, answer)
+            body_out = error_body(scope["path"], error)
+            await JSONResponse(body_out, status_code=error.status, headers=headers_out)(scope, receive, answer)
         except Exception:
             status = 500
             raise

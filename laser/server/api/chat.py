@@ -13,7 +13,7 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.base import Fields, encodable
 from laser.server.api.fields import Count, GenerationFields, StreamOptions
-from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Usage, details, event, finish_word, usage
+from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, event, finish_word, usage
 from models.chat_model import ChatModel
 
 TEXT_PARTS = ("text", "input_text", "output_text")
@@ -182,3 +182,14 @@ class Completion(Chunks):
 
     def _choice(self, said: dict[str, str]) -> dict[str, Any]:
         return {"delta": said}
+
+
+CHAT = Surface(
+    path="/v1/chat/completions",
+    name="chat_completions",
+    description="Answer a chat, whole or as a stream of server-sent events.",
+    request=ChatRequest,
+    reply=ChatCompletion,
+    shape=Completion,
+    prefix="chatcmpl-",
+)

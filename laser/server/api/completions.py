@@ -15,7 +15,7 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.base import encodable, integer
 from laser.server.api.fields import Count, GenerationFields, StreamOptions
-from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Usage, details, finish_word, usage
+from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, finish_word, usage
 from models.chat_model import ChatModel
 from models.tokenizer import TokenizerError
 
@@ -141,3 +141,14 @@ class TextShape(Chunks):
 
     def _choice(self, said: dict[str, str]) -> dict[str, Any]:
         return dict(said)
+
+
+COMPLETIONS = Surface(
+    path="/v1/completions",
+    name="completions",
+    description="Continue a text, whole or as a stream of server-sent events.",
+    request=TextRequest,
+    reply=TextCompletion,
+    shape=TextShape,
+    prefix="cmpl-",
+)

@@ -1,9 +1,10 @@
-"""How endpoints encode a reply for a client: whole, or as the events of a stream."""
+"""What an API surface is, and how it encodes a reply for a client: whole, or as the events of a stream."""
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -12,7 +13,8 @@ from pydantic import BaseModel
 from controller.serving.reply import Delta
 from controller.serving.request import Checkpoint, Outcome, Thought
 from engine.base import FinishReason
-from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ServerFailure
+from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ErrorReply, ServerFailure, openai_body
+from laser.server.api.fields import GenerationFields
 
 DONE = b"data: [DONE]\n\n"
 LINE_ENDS = "\x85\u2028\u2029"  # no line ends in JSON and event streams, but many clients split lines there
@@ -50,6 +52,21 @@ class ReplyShape(Protocol):
 
     def failure(self, error: ApiError) -> bytes:
         """Returns the last events of a stream that `error` ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """An endpoint that replies: what it reads, what it sends, and how it says that something was wrong."""
+
+    path: str
+    name: str  # of the operation in /openapi.json
+    description: str
+    request: type[GenerationFields]
+    reply: type[BaseModel]  # the whole reply
+    shape: Callable[[ReplyHeader], ReplyShape]
+    prefix: str  # of the replies' ids
+    error_body: Callable[[ApiError], dict[str, Any]] = openai_body  # an error's JSON, unless a stream has begun
+    error_model: type[BaseModel] = ErrorReply  # the same, for /openapi.json
 
 
 def event(data: dict[str, Any], name: str | None = None) -> bytes:
@@ -171,7 +188,7 @@ class Chunks(ABC):
         return end + DONE
 
     def failure(self, error: ApiError) -> bytes:
-        return event(error.body()) + DONE
+        return event(openai_body(error)) + DONE
 
     def _chunk(self, said: dict[str, str], finish: FinishWord | None = None, **more: Any) -> bytes:
         choice = {"index": 0, **self._choice(said), "logprobs": None, "finish_reason": finish}
