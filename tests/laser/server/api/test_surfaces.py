@@ -78,13 +78,15 @@ def test_a_head_too_large_is_refused_in_the_words_of_its_surface(toy: LiveServer
 
 
 def test_a_wrong_method_is_refused_in_the_words_of_its_surface(toy: LiveServer) -> None:
-    reply = httpx.get(f"{toy.url}{TOY.path}", headers={"authorization": f"Bearer {KEY}"}, trust_env=False)
+    reply = httpx.get(
+        f"{toy.url}{TOY.path}", headers={"authorization": f"Bearer {KEY}"}, trust_env=False, timeout=WAIT_S
+    )
     assert reply.json() == {"wrong": f"{TOY.path} does not take GET, only POST", "status": 405}
 
 
 def test_a_new_surface_is_described(toy: LiveServer) -> None:
     url, headers = f"{toy.url}/openapi.json", {"authorization": f"Bearer {KEY}"}
-    schema = httpx.get(url, headers=headers, trust_env=False).json()
+    schema = httpx.get(url, headers=headers, trust_env=False, timeout=WAIT_S).json()
     (operation,) = schema["paths"][TOY.path].values()
     assert (operation["summary"], operation["description"]) == ("Ask", "Answer a question.")
     body = operation["requestBody"]["content"]["application/json"]["schema"]
