@@ -183,7 +183,8 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
     start = time.monotonic()
     soak = run(loop, make, requests=options.requests, outstanding=options.outstanding, rng=rng, sample=sample)
-    thoughts = [c.outcome.thought for c in soak.clients.values() if c.outcome is not None and c.outcome.thought]
+    outcomes = [client.outcome for client in soak.clients.values() if client.outcome is not None]
+    thoughts = [outcome.thought for outcome in outcomes if outcome.thought.exit_reason is not None]
     exits = Counter(str(thought.exit_reason) for thought in thoughts)
     summary = {
         "requests": len(soak.clients),

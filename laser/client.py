@@ -1,10 +1,11 @@
-"""A streaming client of the chat API, for `laser ask`."""
+"""A streaming client of the chat API, for `laser ask` and for the traffic of experiments and of the demonstration."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import httpx
@@ -14,6 +15,15 @@ CONNECT_S = 5.0  # s for a server to accept a connection
 
 class AskError(Exception):
     """No complete answer was received; the message says why and what to do."""
+
+
+class ReplyError(Exception):
+    """The server refused the request, or its reply reports an error or breaks off."""
+
+    def __init__(self, message: str, response: httpx.Response | None = None) -> None:
+        """`response`: the refusal, whose body has been read; None: the reply had begun."""
+        super().__init__(message)
+        self.response = response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,37 +42,81 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """The reply is complete; `laser` is the `laser` object of its last chunk, empty with other servers."""
+    """The reply is complete."""
 
-    finish_reason: str
-    laser: dict[str, Any]
+    finish_reason: str | None = None  # None: the server does not say
+    laser: Mapping[str, Any] = field(default_factory=dict)  # the reply's `laser` object; empty with other servers
+    usage: Mapping[str, Any] = field(default_factory=dict)  # the reply's `usage`; empty unless it was asked for
 
 
 Piece: TypeAlias = ThoughtPiece | Answer | End
 
 
-def ask(url: str, question: str, key: str | None = None) -> Iterator[Piece]:
-    """Sends one question to the server at `url` and yields the pieces of its reply as they arrive.
+async def ask(url: str, question: str, key: str | None = None) -> AsyncGenerator[Piece, None]:
+    """Sends one question to the server at `url` and yields the pieces of its reply as they arrive, an End last.
 
     `key` None: no key is sent. Raises AskError if there is no connection, an error, or no complete reply.
     """
     base = address(url)
-    body = {"messages": [{"role": "user", "content": question}], "stream": True}
     timeout = httpx.Timeout(60.0, connect=CONNECT_S)  # s; the server pings more often
     try:
         # a proxy from the environment would keep us from a server on this machine or the local network
-        with (
-            httpx.Client(headers=authorization(key), timeout=timeout, trust_env=False) as client,
-            client.stream("POST", f"{base}/v1/chat/completions", json=body) as response,
+        async with (
+            httpx.AsyncClient(base_url=base, headers=authorization(key), timeout=timeout, trust_env=False) as client,
+            aclosing(stream(client, {"messages": [{"role": "user", "content": question}]})) as pieces,
         ):
-            if response.status_code != 200:
-                response.read()
-                if response.status_code == 401:
-                    raise AskError(refused(response, base, key))
-                raise AskError(f"{base} answered {response.status_code}: {said(response)}")
-            yield from _pieces(response.iter_lines(), base)
+            async for piece in pieces:
+                yield piece
+    except ReplyError as error:
+        if error.response is None:
+            raise AskError(f"{base} failed: {error}") from error
+        if error.response.status_code == 401:
+            raise AskError(refused(error.response, base, key)) from error
+        raise AskError(f"{base} answered {error}") from error
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise AskError(unreachable(error, base)) from error
+
+
+async def stream(client: httpx.AsyncClient, body: Mapping[str, Any]) -> AsyncGenerator[Piece, None]:
+    """Sends a chat request and yields the pieces of its streamed reply as they arrive, an End last.
+
+    `client` has the server's address as its base URL; `body` is the request without `stream`. Raises ReplyError, and
+    httpx.HTTPError if there is no connection.
+    """
+    end = End()
+    async with client.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as response:
+        if response.status_code != 200:
+            await response.aread()
+            raise ReplyError(f"{response.status_code}: {said(response)}", response)
+        async for line in response.aiter_lines():
+            if not line.startswith("data:"):
+                continue
+            data = line.removeprefix("data:").strip()
+            if data == "[DONE]":
+                yield end
+                return
+            chunk = _chunk(data)
+            for choice in chunk.get("choices", ()):
+                delta = choice.get("delta", {})
+                thought = delta.get("reasoning") or delta.get("reasoning_content")
+                if thought:
+                    yield ThoughtPiece(text=thought)
+                if delta.get("content"):
+                    yield Answer(text=delta["content"])
+                end = replace(end, finish_reason=choice.get("finish_reason") or end.finish_reason)
+            end = replace(end, laser=chunk.get("laser") or end.laser, usage=chunk.get("usage") or end.usage)
+    raise ReplyError("the stream broke off before its end")
+
+
+def _chunk(data: str) -> dict[str, Any]:
+    """Returns an event's JSON. Raises ReplyError if it is none, or an error."""
+    try:
+        chunk: dict[str, Any] = json.loads(data)
+    except ValueError as error:
+        raise ReplyError(f"an event is not JSON: {data[:80]!r}") from error
+    if "error" in chunk:
+        raise ReplyError(str(chunk["error"].get("message")))
+    return chunk
 
 
 def address(url: str) -> str:
@@ -93,31 +147,6 @@ def unreachable(error: httpx.RequestError | httpx.InvalidURL, base: str) -> str:
             return f"no server answers at {base}; start one with `laser serve`"
         case _:
             return f"the connection to {base} broke off: {str(error) or type(error).__name__}"
-
-
-def _pieces(lines: Iterator[str], base: str) -> Iterator[Piece]:
-    for line in lines:
-        if not line.startswith("data:"):
-            continue
-        data = line.removeprefix("data:").strip()
-        if data == "[DONE]":
-            return
-        try:
-            chunk = json.loads(data)
-        except ValueError as error:
-            raise AskError(f"{base} sent an event that is not JSON: {data[:80]!r}") from error
-        if "error" in chunk:
-            raise AskError(f"{base} failed: {chunk['error'].get('message')}")
-        for choice in chunk.get("choices", ()):
-            delta = choice.get("delta", {})
-            thought = delta.get("reasoning") or delta.get("reasoning_content")
-            if thought:
-                yield ThoughtPiece(text=thought)
-            if delta.get("content"):
-                yield Answer(text=delta["content"])
-            if choice.get("finish_reason"):
-                yield End(finish_reason=choice["finish_reason"], laser=chunk.get("laser") or {})
-    raise AskError(f"the connection to {base} broke off before the reply was complete")
 
 
 def said(response: httpx.Response) -> str:

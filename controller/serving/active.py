@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from controller.policy import Limits
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Channel, Reply
-from controller.serving.request import ExitReason, Outcome, ProbeObserver, ReasoningRequest, RequestId, Sink, Thought
+from controller.serving.request import (
+    NO_THOUGHT,
+    ExitReason,
+    Outcome,
+    ProbeObserver,
+    ReasoningRequest,
+    RequestId,
+    Sink,
+    Thought,
+)
 from controller.serving.status import RunningRequest, Stage
 from engine.base import FinishReason, ProbeId, SequenceId
 
@@ -109,7 +118,7 @@ class ActiveRequest:
         retry_after_s: float | None,
     ) -> Outcome:
         """Returns the outcome of the request, which ends now. For the parameters see Outcome."""
-        thought = None
+        thought = NO_THOUGHT
         if self.request.thinking and self.exit_reason is not None:
             thought = Thought(
                 exit_reason=self.exit_reason,

@@ -66,12 +66,9 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thought:
-    """How a thought ended, and its cost.
+    """How a thought ended, and its cost."""
 
-    The token rows decoded for a reply are its completion tokens plus `withdrawn_tokens` plus `probe_rows`.
-    """
-
-    exit_reason: ExitReason
+    exit_reason: ExitReason | None  # None: there was no thought, or it did not end; see NO_THOUGHT
     threshold: float | None  # in force when the thought ended; None: none was
     budget: int | None  # in force when the thought ended, tokens; None: none was
     confidence: float | None  # of the last trial answer; None: there was none
@@ -86,6 +83,11 @@ class Thought:
         return len(self.ids)
 
 
+NO_THOUGHT = Thought(
+    exit_reason=None, threshold=None, budget=None, confidence=None, ids=(), withdrawn_tokens=0, probes=0, probe_rows=0
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How a request ended. Times start at its submission."""
@@ -93,13 +95,18 @@ class Outcome:
     finish_reason: FinishReason
     prompt_tokens: int  # prefilled tokens, with those that opened or closed the thought in the model's place
     completion_tokens: int  # all tokens of the reply: thought, markers, answer
-    thought: Thought | None  # None: thinking was off, or the thought did not end
+    thought: Thought  # NO_THOUGHT: thinking was off, or the thought did not end
     queue_s: float  # until its prefill began, or until it ended in the queue
     total_s: float
     ttft_s: float | None = None  # until the first token of the reply; None: there was none
     expired: bool = False  # the deadline passed before the request could begin
     retry_after_s: float | None = None  # gave way in a full queue and may be sent again after this; None: did not
     error: str | None = None  # why the request failed; None: it did not
+
+    @property
+    def rows(self) -> int:
+        """Token rows decoded for the reply: its tokens, the withdrawn ones, and those of probes."""
+        return self.completion_tokens + self.thought.withdrawn_tokens + self.thought.probe_rows
 
 
 Sink: TypeAlias = Callable[[Delta | Outcome], None]

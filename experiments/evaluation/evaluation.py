@@ -197,17 +197,18 @@ class _Recorder:
         if outcome.finish_reason is FinishReason.ERROR:
             raise EngineError(f"question {self.question.text[:60]!r} has failed: {outcome.error}")
         thought = outcome.thought
+        unended = thought.exit_reason is None
         return EvaluationRecord(
             question=self.question,
             reply=self.reply,
             right=self.question.grade(self.reply),
             tokens=outcome.completion_tokens,
-            thought_tokens=thought.tokens if thought else outcome.completion_tokens,
-            rows=outcome.completion_tokens + (thought.withdrawn_tokens + thought.probe_rows if thought else 0),
+            thought_tokens=outcome.completion_tokens if unended else thought.tokens,
+            rows=outcome.rows,
             ended=outcome.finish_reason is FinishReason.STOP,
-            exit_reason=thought.exit_reason if thought else None,
-            transitions=thought.probes if thought else len(self.probes),
+            exit_reason=thought.exit_reason,
+            transitions=len(self.probes) if unended else thought.probes,
             probes=tuple(self.probes),
             first_answer=self.first_answer,
-            thought=thought.ids if thought else (),
+            thought=thought.ids,
         )

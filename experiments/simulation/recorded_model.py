@@ -77,16 +77,14 @@ class RecordedThought:
             return TrialAnswer(answer=(), log_probs=(), terminator=self._terminator)
         return self._trials[place]
 
-    def right(self, thought: Thought | None) -> bool:
-        """Whether the reply after this thought is right; None: the reply has no thought."""
-        if thought is None:
-            return self.closed(0)[1]
+    def right(self, thought: Thought) -> bool:
+        """Whether the reply after this thought is right."""
         match thought.exit_reason:
             case ExitReason.NATURAL:
                 return self._trace.right
             case ExitReason.CONFIDENCE | ExitReason.CONSISTENCY:
                 return self._right_before(thought.tokens)
-            case _:  # cut at its length by a budget, a deadline or the like
+            case _:  # cut at its length by a budget, a deadline or the like, or there was none
                 return self.closed(thought.tokens)[1]
 
     def closed(self, at: int) -> tuple[int, bool]:

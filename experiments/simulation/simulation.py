@@ -165,7 +165,6 @@ class _Listener:
     def _record(self, outcome: Outcome) -> RequestRecord:
         thought, question = outcome.thought, self.question
         failed = outcome.finish_reason is FinishReason.ERROR
-        beside = thought.withdrawn_tokens + thought.probe_rows if thought else 0
         return RequestRecord(
             number=self.number,
             question=question.number,
@@ -176,14 +175,14 @@ class _Listener:
             queue_s=self.submitted_s - self.at_s + outcome.queue_s,
             first_answer_s=None if self.answered_s is None else self.answered_s - self.at_s,
             latency_s=self.clock() - self.at_s,
-            thought_tokens=thought.tokens if thought else 0,
+            thought_tokens=thought.tokens,
             completion_tokens=outcome.completion_tokens,
-            rows=outcome.completion_tokens + beside,
-            probes=thought.probes if thought else 0,
-            probe_rows=thought.probe_rows if thought else 0,
-            exit_reason=thought.exit_reason.value if thought else None,
-            threshold=thought.threshold if thought else None,
-            budget=thought.budget if thought else None,
+            rows=outcome.rows,
+            probes=thought.probes,
+            probe_rows=thought.probe_rows,
+            exit_reason=thought.exit_reason,
+            threshold=thought.threshold,
+            budget=thought.budget,
             right=None if failed else self.thought.right(thought),
             error=outcome.error,
         )

@@ -7,21 +7,26 @@ so that a slow client cannot flatter the server.
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
-import yaml
+from pydantic import ValidationError
 
+from engine.registry import AutoOptions
 from experiments.question import Question
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Experiment, NamedPolicy
-from experiments.trials.trial import Requests, described
+from experiments.trials.trial import Requests
+from laser.client import Answer, End, ReplyError, stream
+from laser.server.api.shape import LaserDetails, Usage
+from laser.server.config import ServeConfig
 from laser.server_process import ServerError, serving
+from models.files.strict_yaml import written
 
 TIMEOUT_S = 600.0  # without a byte from the server, which pings far more often
 EVERYBODY = 1_000_000  # requests that may wait: a policy that turned requests away would look faster
@@ -48,23 +53,44 @@ async def run_live(
 
 def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) -> Path:
     """Writes the file of `laser serve --config` for a policy and returns its path."""
-    said: dict[str, Any] = {
-        **described(policy.spec),
-        "shortest_first": policy.shortest_first,
-        "engine": {"kind": "auto", "max_batch": experiment.max_batch},
-        "port": 0,
-        "max_waiting": EVERYBODY,
-        "loop_detection": False,  # only policies close thoughts, as in simulation
-    }
-    if experiment.model is not None:
-        said["model"] = str(experiment.model.resolve())
-    if policy.policy.has_controller:
-        settings = directory / "controller.yaml"
-        settings.write_text(yaml.safe_dump(described(policy.controller)), encoding="utf-8")
-        said["controller"] = str(settings)
-    config = directory / "serve.yaml"
-    config.write_text(yaml.safe_dump(said), encoding="utf-8")
-    return config
+    spec = policy.spec
+    config = ServeConfig(
+        model=None if experiment.model is None else experiment.model.resolve(),
+        policy=spec.policy,
+        controller=directory / "controller.yaml" if spec.policy.has_controller else None,
+        threshold=spec.threshold,
+        budget=spec.budget,
+        agree=spec.agree,
+        margin=spec.margin,
+        every=spec.every,
+        risk=spec.risk,
+        shortest_first=policy.shortest_first,
+        engine=AutoOptions(max_batch=experiment.max_batch),
+        port=0,
+        max_waiting=EVERYBODY,
+        loop_detection=False,  # only policies close thoughts, as in simulation
+    )
+    if config.controller is not None:
+        config.controller.write_text(written(policy.controller), encoding="utf-8")
+    file = directory / "serve.yaml"
+    file.write_text(written(config), encoding="utf-8")
+    return file
+
+
+NO_DETAILS = LaserDetails(
+    exit_reason=None, threshold=None, confidence=None, difficulty=None, budget=None, reasoning_tokens=0, probes=0,
+    probe_tokens=0, withdrawn_tokens=0, queue_ms=0.0, ttft_ms=None, total_ms=0.0,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reply:
+    """A complete reply; the defaults are a reply that failed."""
+
+    content: str = ""
+    first_answer: float | None = None  # time of the first text of the answer; None: no text
+    laser: LaserDetails = field(default_factory=lambda: NO_DETAILS)
+    completion_tokens: int = 0
 
 
 async def drive(
@@ -110,92 +136,63 @@ async def _one(
     max_tokens: int,
     took: Took,
 ) -> None:
-    laser: dict[str, Any] = {}
-    completion_tokens, first_answer_s, error, right = 0, None, None, None
+    reply, error, right = _Reply(), None, None
     try:
         reply = await _ask(client, question, max_tokens)
         ended = time.monotonic()
-        laser, completion_tokens = reply.laser, reply.completion_tokens
-        first_answer_s = None if reply.first_answer is None else reply.first_answer - due
         right = question.grade(reply.content)
     except (httpx.HTTPError, ReplyError) as failure:
         ended, error = time.monotonic(), f"{type(failure).__name__}: {failure}"
+    laser = reply.laser
     took(
         RequestRecord(
             number=number,
             question=place,
             benchmark=question.benchmark,
             split=question.split,
-            difficulty=laser.get("difficulty"),
+            difficulty=laser.difficulty,
             at_s=at_s,
-            queue_s=laser.get("queue_ms", 0.0) / 1e3,
-            first_answer_s=first_answer_s,
+            queue_s=laser.queue_ms / 1e3,
+            first_answer_s=None if reply.first_answer is None else reply.first_answer - due,
             latency_s=ended - due,
-            thought_tokens=laser.get("reasoning_tokens", 0),
-            completion_tokens=completion_tokens,
-            rows=completion_tokens + laser.get("probe_tokens", 0) + laser.get("withdrawn_tokens", 0),
-            probes=laser.get("probes", 0),
-            probe_rows=laser.get("probe_tokens", 0),
-            exit_reason=laser.get("exit_reason"),
-            threshold=laser.get("threshold"),
-            budget=laser.get("budget"),
+            thought_tokens=laser.reasoning_tokens,
+            completion_tokens=reply.completion_tokens,
+            rows=reply.completion_tokens + laser.probe_tokens + laser.withdrawn_tokens,
+            probes=laser.probes,
+            probe_rows=laser.probe_tokens,
+            exit_reason=laser.exit_reason,
+            threshold=laser.threshold,
+            budget=laser.budget,
             right=right,
             error=error,
         )
     )
 
 
-class ReplyError(Exception):
-    """The reply reports an error or breaks off."""
-
-
-class _Reply:
-    """A streamed reply, collected chunk by chunk."""
-
-    def __init__(self) -> None:
-        self.content = ""
-        self.first_answer: float | None = None  # time of the first text of the answer; None: no text yet
-        self.laser: dict[str, Any] = {}
-        self.completion_tokens = 0
-
-    def take(self, chunk: dict[str, Any]) -> None:
-        if "error" in chunk:
-            raise ReplyError(str(chunk["error"].get("message")))
-        for choice in chunk["choices"]:
-            text = choice["delta"].get("content")
-            if text:
-                if self.first_answer is None:
-                    self.first_answer = time.monotonic()
-                self.content += text
-        self.laser = chunk.get("laser") or self.laser
-        if chunk.get("usage"):
-            self.completion_tokens = chunk["usage"]["completion_tokens"]
-
-
 async def _ask(client: httpx.AsyncClient, question: Question, max_tokens: int) -> _Reply:
+    """Returns the reply to a question. Raises ReplyError, and httpx.HTTPError if there is no connection."""
     body = {
         "messages": [{"role": "user", "content": question.text}],
         "max_tokens": max_tokens,
         "temperature": 0.0,
-        "stream": True,
         "stream_options": {"include_usage": True},
         "include_reasoning": False,  # only their counts are needed, and the client shares the machine
     }
-    reply = _Reply()
-    async with client.stream("POST", "/v1/chat/completions", json=body) as response:
-        if response.is_error:
-            raise ReplyError(f"{response.status_code}: {(await response.aread())[:200].decode(errors='replace')}")
-        async for line in response.aiter_lines():
-            if line == "data: [DONE]":
-                return reply
-            if line.startswith("data: "):
-                reply.take(_chunk(line.removeprefix("data: ")))
-    raise ReplyError("the stream broke off before its end")
-
-
-def _chunk(text: str) -> dict[str, Any]:
+    content, first_answer, end = "", None, End()
+    async with aclosing(stream(client, body)) as pieces:
+        async for piece in pieces:
+            match piece:
+                case Answer(text=text):
+                    first_answer = time.monotonic() if first_answer is None else first_answer
+                    content += text
+                case End():
+                    end = piece
     try:
-        said: dict[str, Any] = json.loads(text)
-    except ValueError as error:
-        raise ReplyError(f"a chunk is not JSON: {text[:200]!r}") from error
-    return said
+        return _Reply(
+            content=content,
+            first_answer=first_answer,
+            laser=LaserDetails.model_validate(end.laser) if end.laser else NO_DETAILS,
+            completion_tokens=Usage.model_validate(end.usage).completion_tokens if end.usage else 0,
+        )
+    except ValidationError as error:
+        raise ReplyError(f"the reply's end cannot be read: {error}") from error

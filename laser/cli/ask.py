@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -18,11 +20,21 @@ def command(question: str, url: str, key: str | None) -> None:
 
     Prints the thought (dimmed), the answer, and one line that says why the thinking stopped.
     """
+    from laser.client import AskError
+
+    try:
+        asyncio.run(_show(question, url, key))
+    except AskError as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def _show(question: str, url: str, key: str | None) -> None:
+    """Prints a reply as it arrives. Raises AskError."""
     from laser.client import Answer, AskError, End, ThoughtPiece, ask
 
     last: type | None = None
     try:
-        for piece in ask(url, question, key):
+        async for piece in ask(url, question, key):
             if last is not None and type(piece) is not last:
                 click.echo("\n")
             last = type(piece)
@@ -33,13 +45,13 @@ def command(question: str, url: str, key: str | None) -> None:
                     click.echo(text, nl=False)
                 case End():
                     click.secho(why(piece.finish_reason, piece.laser), fg="cyan")
-    except AskError as error:
+    except AskError:
         if last is not None:
             click.echo()
-        raise click.ClickException(str(error)) from error
+        raise
 
 
-def why(finish_reason: str, laser: dict[str, Any]) -> str:
+def why(finish_reason: str | None, laser: Mapping[str, Any]) -> str:
     """Returns one line: why the thinking stopped, the number of probes and their token rows, and the total time."""
     if not laser:
         return "the server does not say why it stopped"
@@ -54,7 +66,7 @@ def why(finish_reason: str, laser: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _exit(laser: dict[str, Any]) -> str:
+def _exit(laser: Mapping[str, Any]) -> str:
     tokens = laser.get("reasoning_tokens")
     after = f"after {tokens} token{'s' * (tokens != 1)}"
     match laser.get("exit_reason"):

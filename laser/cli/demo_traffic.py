@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
+from controller.planning.objective import ObjectiveSettings
+from controller.policies import PolicyName
+from controller.settings import ControllerSettings
 from experiments.evaluation.questions import bundled_questions
 from experiments.question import Question
 from experiments.request_record import RequestRecord
@@ -18,12 +19,14 @@ from experiments.trials.live import drive
 from experiments.trials.trial import QUESTION_SEEDS, Requests
 from experiments.workloads import Step
 from laser.cli.terminal.feed import Look
+from laser.server.config import ServeConfig
+from models.files.strict_yaml import written
 
 SHARE = 0.3  # calm rate over the capacity for full thoughts
 FACTOR = 5.0  # burst rate over calm rate
 MAX_TOKENS = 640  # of a reply
 QUESTIONS = 100  # drawn from each bundled benchmark
-CONTROLLER = {"objective": {"slo_s": [2.0, 3.0, 4.0]}}  # by class; everything else is the server's default
+CONTROLLER = ControllerSettings(objective=ObjectiveSettings(slo_s=(2.0, 3.0, 4.0)))  # s, by class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +69,10 @@ class DemoTraffic:
 def server_config(directory: Path, port: int) -> Path:
     """Writes the demonstration's file for `laser serve --config`, and controller.yaml beside it; returns its path."""
     controller = directory / "controller.yaml"
-    controller.write_text(yaml.safe_dump(CONTROLLER), encoding="utf-8")
+    controller.write_text(written(CONTROLLER), encoding="utf-8")
     config = directory / "serve.yaml"
-    said: dict[str, Any] = {"policy": "load-aware", "controller": str(controller), "port": port}
-    config.write_text(yaml.safe_dump(said), encoding="utf-8")
+    said = ServeConfig(policy=PolicyName.LOAD_AWARE, controller=controller, port=port)
+    config.write_text(written(said), encoding="utf-8")
     return config
 
 

@@ -1,4 +1,4 @@
-"""The HTTP API: OpenAI's endpoints over one service, behind a gate.
+"""The HTTP API: the surfaces and reports over one service, behind a gate.
 
 Every reply runs in a race with the client's disconnect: a client that goes away, even before the first token, frees
 its request.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
@@ -19,11 +19,10 @@ from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
-from laser.server.api.chat import ChatCompletion, ChatRequest, Completion
-from laser.server.api.completions import TextCompletion, TextRequest, TextShape
-from laser.server.api.errors import ApiError, ServerFailure, UnknownModel, error_body, validation_error
+from laser.server.api import surfaces
+from laser.server.api.errors import ApiError, HttpError, ServerFailure, UnknownModel, validation_error
 from laser.server.api.fields import GenerationFields, read_slo
-from laser.server.api.openapi import FAILURES, STREAMED, describe
+from laser.server.api.openapi import STREAMED, describe, failures
 from laser.server.api.reports import (
     Controlled,
     ControlRequest,
@@ -38,9 +37,7 @@ from laser.server.api.reports import (
     Tokens,
     Version,
 )
-from laser.server.api.responses import Response as ResponsesReply
-from laser.server.api.responses import ResponsesRequest, ResponsesShape
-from laser.server.api.shape import ReplyHeader, ReplyShape
+from laser.server.api.shape import Surface
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.routes import dashboard
 from laser.server.delivery import EventStream, unless_gone, whole
@@ -69,7 +66,7 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
     config = service.config
     app = FastAPI(
         title="LASER", version=service.version.version, lifespan=lifespan, docs_url=None, redoc_url=None,
-        responses=FAILURES, telemetry=TELEMETRY,
+        responses=failures(), telemetry=TELEMETRY,
     )  # fmt: skip
     app.add_middleware(
         Gate,
@@ -92,21 +89,21 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
         )
     describe(app, service.vocabulary)
     _add_error_handlers(app)
-    _add_replies(app, service, ping_s)
+    for surface in surfaces.SURFACES:
+        _add_surface(app, service, surface, ping_s)
+    _add_tools(app, service)
     _add_reports(app, service)
     app.include_router(dashboard(service.monitor))
     return app
 
 
-def _add_replies(app: FastAPI, service: Service, ping_s: float) -> None:
-    async def reply(
-        asked: GenerationFields, shape: Callable[[ReplyHeader], ReplyShape], prefix: str, request: Request
-    ) -> Response:
+def _add_surface(app: FastAPI, service: Service, surface: Surface, ping_s: float) -> None:
+    async def reply(asked: GenerationFields, request: Request) -> Response:
         state = request.state
         slo = read_slo(request.headers)
         submission = await unless_gone(
             request.receive,
-            service.submit(asked, shape, prefix=prefix, caller=state.caller, slo=slo, told=state.told),
+            service.submit(asked, surface.shape, prefix=surface.prefix, caller=state.caller, slo=slo, log=state.log),
         )
         if submission is None:
             return Response(status_code=GONE)
@@ -117,21 +114,14 @@ def _add_replies(app: FastAPI, service: Service, ping_s: float) -> None:
             return Response(status_code=GONE)
         return Response(made.model_dump_json(), media_type="application/json")
 
-    @app.post("/v1/chat/completions", response_model=ChatCompletion, responses=STREAMED)
-    async def chat_completions(chat: ChatRequest, request: Request) -> Response:
-        """Answer a chat, whole or as a stream of server-sent events."""
-        return await reply(chat, Completion, "chatcmpl-", request)
+    reply.__annotations__["asked"] = surface.request  # where FastAPI reads what the body is
+    app.add_api_route(
+        surface.path, reply, methods=["POST"], name=surface.name, description=surface.description,
+        response_model=surface.reply, responses=failures(surface.error_model) | STREAMED,
+    )  # fmt: skip
 
-    @app.post("/v1/completions", response_model=TextCompletion, responses=STREAMED)
-    async def completions(text: TextRequest, request: Request) -> Response:
-        """Continue a text, whole or as a stream of server-sent events."""
-        return await reply(text, TextShape, "cmpl-", request)
 
-    @app.post("/v1/responses", response_model=ResponsesReply, responses=STREAMED)
-    async def responses(asked: ResponsesRequest, request: Request) -> Response:
-        """Reply in items, whole or as a stream of typed events."""
-        return await reply(asked, ResponsesShape, "resp_", request)
-
+def _add_tools(app: FastAPI, service: Service) -> None:
     @app.post("/v1/chat/completions/control")
     async def control(asked: ControlRequest, request: Request) -> Controlled:
         """End the thought of a running reply; its answer follows."""
@@ -201,30 +191,30 @@ def _add_reports(app: FastAPI, service: Service) -> None:
 
 
 def _add_error_handlers(app: FastAPI) -> None:
+    def answer(request: Request, error: ApiError, headers: dict[str, str]) -> Response:
+        body = surfaces.error_body(request.url.path, error)
+        return JSONResponse(body, status_code=error.status, headers=headers)
+
     @app.exception_handler(ApiError)
-    async def api_error(_request: Request, error: ApiError) -> Response:
-        return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
+    async def api_error(request: Request, error: ApiError) -> Response:
+        return answer(request, error, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        kind = request.headers.get("content-type", "")
-        problem = validation_error(error.errors(), content_type=kind)
-        return JSONResponse(problem.body(), status_code=problem.status)
+        problem = validation_error(error.errors(), content_type=request.headers.get("content-type", ""))
+        return answer(request, problem, problem.headers)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        path, method = request.url.path, request.method
+        path, method, headers = request.url.path, request.method, error.headers or {}
         message = {
             404: f"there is no {path} here; see /openapi.json for what there is",
-            405: f"{path} does not take {method}, only {(error.headers or {}).get('Allow', 'other methods')}",
+            405: f"{path} does not take {method}, only {headers.get('Allow', 'other methods')}",
         }.get(error.status_code, str(error.detail))
-        kind = "invalid_request_error" if error.status_code < 500 else "server_error"
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-        body = error_body(message, type=kind, code=code)
-        return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+        problem = HttpError(message, status=error.status_code, headers=headers)
+        return answer(request, problem, problem.headers)
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
         failure = ServerFailure(f"the server failed: {type(error).__name__}")
-        headers = {"x-request-id": request.state.request_id}  # this response bypasses the gate
-        return JSONResponse(failure.body(), status_code=failure.status, headers=headers)
+        return answer(request, failure, {"x-request-id": request.state.log.request_id})  # it bypasses the gate

@@ -11,6 +11,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from laser.server.api.errors import ApiError, BadRequest, HeadTooLarge
+from laser.server.api.surfaces import error_body
 
 MOST_HEAD = 65536  # bytes of a request line and its headers
 
@@ -23,6 +24,7 @@ class PatientProtocol(HttpToolsProtocol):
     uvicorn itself applies this timeout only between two requests.
     """
 
+    url = b""  # of the newest request, as far as it has come
     _silence: asyncio.TimerHandle | None = None  # runs until a request's head is complete; None: no head is due
     _head = 0  # bytes of the head so far, or of data after a body that is no further head
     _refusal: ApiError | None = None  # why the head is refused; None: it is not
@@ -94,7 +96,8 @@ class PatientProtocol(HttpToolsProtocol):
         self._refuse(self._refusal or BadRequest("this is no HTTP request that can be read"))
 
     def _refuse(self, error: ApiError) -> None:
-        body = json.dumps(error.body()).encode()
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        body = json.dumps(error_body(path, error)).encode()
         status = HTTPStatus(error.status)
         self.transport.write(
             f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"

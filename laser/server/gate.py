@@ -13,15 +13,16 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from laser.server.api.errors import ApiError, BadRequest, Forbidden, TooLarge
+from laser.server.api.surfaces import error_body
 from laser.server.keys import KeyRing
 from laser.server.telemetry.logs import FIELDS
+from laser.server.telemetry.request_log import RequestLog
 from laser.server.telemetry.tracing import trace
 
 log = logging.getLogger("laser.gate")  # the name that operators filter by
@@ -45,7 +46,7 @@ class GateSettings:
 
 
 class Gate:
-    """ASGI middleware. The application finds `caller` and `request_id` in `scope["state"]`, and adds to its `told`."""
+    """ASGI middleware. The application finds `caller` and `log`, a RequestLog, in `scope["state"]`."""
 
     def __init__(
         self,
@@ -70,8 +71,8 @@ class Gate:
         began, headers = self._clock(), Headers(scope=scope)
         given = headers.get("x-request-id", "")
         name = given if ID.fullmatch(given) else uuid.uuid4().hex
-        told: dict[str, Any] = {}
-        scope.setdefault("state", {}).update(request_id=name, told=told)
+        noted = RequestLog(request_id=name)
+        scope.setdefault("state", {}).update(log=noted)
         method, status = scope["method"], 499
         if method == "HEAD" and scope["path"] != ENDLESS:
             scope = {**scope, "method": "GET"}  # uvicorn leaves out the body
@@ -82,7 +83,7 @@ class Gate:
                 status = message["status"]
                 MutableHeaders(scope=message)["x-request-id"] = name
             elif not message.get("more_body", False):
-                trace(name, told)  # the span ends with the response
+                trace(noted)  # the span ends with the response
             await send(message)
 
         try:
@@ -90,24 +91,25 @@ class Gate:
             caller = self._keys.caller(headers.get("authorization")) if scope["path"] not in OPEN else None
             scope["state"]["caller"] = caller
             if caller is not None and caller.name:
-                told["key"] = caller.name
+                noted.key = caller.name
             body = await self._body(headers, receive, self._settings.max_body if caller is not None else SMALL)
             if body is None:
                 return  # the client has gone
             if self._settings.log_bodies and body:
-                told["body"] = body.decode("utf-8", "replace")
+                noted.body = body.decode("utf-8", "replace")
             await self._app(scope, _after(body, receive), answer)
         except ApiError as error:
             headers_out = {**error.headers, "connection": "close"}  # the rest of its body is not read
-            await JSONResponse(error.body(), status_code=error.status, headers=headers_out)(scope, receive, answer)
+            body_out = error_body(scope["path"], error)
+            await JSONResponse(body_out, status_code=error.status, headers=headers_out)(scope, receive, answer)
         except Exception:
             status = 500
             raise
         finally:
-            trace(name, told)
+            trace(noted)
             route = getattr(scope.get("route"), "path", "other")
             self._answered(route, status)
-            fields = {"request_id": name, "ms": round((self._clock() - began) * 1e3, 1), **told}
+            fields = {"request_id": name, "ms": round((self._clock() - began) * 1e3, 1), **noted.fields}
             level = logging.INFO if method == "POST" or status >= 400 else logging.DEBUG  # scrapes are frequent
             log.log(level, "%s %s %d", method, scope["path"], status, extra={FIELDS: fields})
 

@@ -9,11 +9,10 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from controller.serving.admission import Overloaded
 from controller.serving.fair_queue import Claim
-from controller.serving.request import Outcome, ReasoningRequest
+from controller.serving.request import ReasoningRequest
 from engine.base import CapacityError, EngineError, Sampling
 from laser.server.api.errors import (
     BadRequest,
@@ -47,8 +46,9 @@ from laser.server.dashboard.monitor import Monitor
 from laser.server.deployment import Deployment
 from laser.server.engine_thread import EngineFailure, EngineThread
 from laser.server.keys import ANYBODY, Caller
-from laser.server.submission import ABANDONED, Submission
+from laser.server.submission import Submission
 from laser.server.telemetry.metrics import Metrics, gauges, watch_lag
+from laser.server.telemetry.request_log import RequestLog
 from models.tokenizer import TokenizerError
 
 SEEDS = 2**63
@@ -185,19 +185,18 @@ class Service:
         prefix: str,
         caller: Caller = ANYBODY,
         slo: Slo | None = None,
-        told: dict[str, Any] | None = None,
+        log: RequestLog | None = None,
     ) -> Submission:
         """Queues a request for a reply of this shape, whose id begins with `prefix`. Raises ApiError on refusal.
 
-        `slo` None: no SLOs. `told`, the request's log fields, gets the reply's id and, at its end, how it ended; None:
-        they are not logged.
+        `slo` None: no SLOs. `log` gets the reply's id and, at its end, how it ended; None: the request is not logged.
         """
         if self._draining:
             raise Unavailable("the server is shutting down")
         self._check_door(caller)
         self._arriving[caller.name] += 1  # before the first await, so that a drain waits for the request
         try:
-            return await self._submit(request, shape, prefix, caller, slo or Slo(), {} if told is None else told)
+            return await self._submit(request, shape, prefix, caller, slo or Slo(), log or RequestLog())
         finally:
             self._arriving[caller.name] -= 1
             self._arriving += Counter()  # drops keys whose count is 0
@@ -221,7 +220,7 @@ class Service:
         prefix: str,
         caller: Caller,
         slo: Slo,
-        told: dict[str, Any],
+        log: RequestLog,
     ) -> Submission:
         if request.model is not None and request.model != self.model_id:
             raise UnknownModel(request.model, [self.model_id])
@@ -247,17 +246,18 @@ class Service:
             show_reasoning=request.policy.expose,
             show_usage=request.wants_usage,
         )
-        told["reply"] = name
+        log.reply = name
         submission = Submission(
             identity=identity,
             caller=caller,
             shape=shape(identity),
             ticket=ticket,
-            ended=self._ended,
+            ended=self.metrics.ended,
+            abandoned=self.metrics.abandoned,
             closed=self._closed,
             turn_of=lambda name: self._deployment.loop.queue.turn(name),
             pause_s=lambda: len(self._running) / WRITES,
-            told=told,
+            log=log,
         )
         self._running[name] = submission
         return submission
@@ -298,12 +298,8 @@ class Service:
         text = tokenizer.decode(request.tokens)
         return Text(prompt=text, content=text)
 
-    def _ended(self, outcome: Outcome) -> None:
-        self.metrics.ended(outcome)
-
-    def _closed(self, submission: Submission) -> None:
-        if self._running.pop(submission.identity.id, None) and submission.told["finish_reason"] == ABANDONED:
-            self.metrics.abandoned()
+    def _closed(self, name: str) -> None:
+        self._running.pop(name, None)
         self._wake_drain()
 
     def _wake_drain(self) -> None:

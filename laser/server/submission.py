@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from controller.serving.admission import Turn
 from controller.serving.request import Outcome
@@ -13,8 +12,7 @@ from laser.server.api.errors import ServerFailure
 from laser.server.api.shape import ReplyHeader, ReplyShape
 from laser.server.engine_thread import EngineFailure, Item, Ticket
 from laser.server.keys import Caller
-
-ABANDONED = "abandoned"  # the client has gone
+from laser.server.telemetry.request_log import ABANDONED, RequestLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,20 +24,21 @@ class Submission:
     shape: ReplyShape
     ticket: Ticket
     ended: Callable[[Outcome], None]
-    closed: Callable[[Submission], None]
+    closed: Callable[[str], None]  # gets the reply's id
     turn_of: Callable[[str], Turn | None]
+    abandoned: Callable[[], None] = lambda: None  # called if the client goes before the reply's end
     pause_s: Callable[[], float] = lambda: 0.0
-    told: dict[str, Any] = field(default_factory=dict)  # the request's log fields
+    log: RequestLog = field(default_factory=RequestLog)
 
     async def take(self) -> list[Item]:
         """Returns the items since the last call; the last of all is the outcome. Raises ServerFailure."""
         try:
             items = await self.ticket.take()
         except EngineFailure as error:
-            self.told["finish_reason"] = FinishReason.ERROR.value
+            self.log.finish_reason = FinishReason.ERROR.value
             raise ServerFailure(str(error)) from error
         if isinstance(items[-1], Outcome):
-            self.told.update(_account(items[-1]))
+            self.log.ended(items[-1])
             self.ended(items[-1])
         return items
 
@@ -55,19 +54,7 @@ class Submission:
     def close(self) -> None:
         """Cancels the request if it still runs; a reply whose outcome was not taken counts as abandoned."""
         self.ticket.cancel()
-        self.told.setdefault("finish_reason", ABANDONED)
-        self.closed(self)
-
-
-def _account(outcome: Outcome) -> dict[str, Any]:
-    """Returns log fields: how a reply ended and what it cost, without any text."""
-    thought = outcome.thought
-    return {
-        "finish_reason": outcome.finish_reason.value,
-        "exit_reason": thought.exit_reason.value if thought else None,
-        "prompt_tokens": outcome.prompt_tokens,
-        "completion_tokens": outcome.completion_tokens,
-        "reasoning_tokens": thought.tokens if thought else 0,
-        "probes": thought.probes if thought else 0,
-        "queue_ms": round(outcome.queue_s * 1e3, 1),
-    }
+        if self.log.finish_reason is None:
+            self.log.finish_reason = ABANDONED
+            self.abandoned()
+        self.closed(self.identity.id)

@@ -3,7 +3,8 @@
 Config lives beside the class it configures: `read(path, SomeDataclass)` builds that frozen dataclass, nested ones
 included. Where a union of dataclasses is declared, the key `kind` picks one by its class attribute of that name; where
 `Annotated[Base, ByKind(kinds)]` is declared, it picks one of `kinds()`, and a plain word is that kind at its defaults.
-Anything unexpected raises ConfigError with file, line, key and the expected value.
+Anything unexpected raises ConfigError with file, line, key and the expected value. `written` is
+the way back.
 """
 
 from __future__ import annotations
@@ -61,6 +62,32 @@ def _composed(path: Path) -> yaml.Node:
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{line}: is not YAML: {getattr(error, 'problem', error)}") from error
     return root if root is not None else yaml.MappingNode("tag:yaml.org,2002:map", [], None, None)
+
+
+def written(value: Any) -> str:
+    """Returns a configuration dataclass as the YAML that `read` reads back; fields at their defaults are left out."""
+    return yaml.safe_dump(_plain(value), allow_unicode=True, sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value of a configuration in YAML's own types; paths become absolute."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = {"kind": value.kind} if hasattr(value, "kind") else {}
+        given = {
+            field.name: getattr(value, field.name) for field in dataclasses.fields(value) if _differs(value, field)
+        }
+        return kind | {name: _plain(each) for name, each in given.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, Path):
+        return str(value.absolute())
+    return value.value if isinstance(value, Enum) else value
+
+
+def _differs(value: Any, field: dataclasses.Field[Any]) -> bool:
+    """Returns whether a field of a dataclass is required or has another value than its default."""
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return bool(getattr(value, field.name) != default)
 
 
 class _Reader:

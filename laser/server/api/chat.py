@@ -13,7 +13,7 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.base import Fields, encodable
 from laser.server.api.fields import Count, GenerationFields, StreamOptions
-from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Usage, details, event, finish_word, usage
+from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, event, finish_word, usage
 from models.chat_model import ChatModel
 
 TEXT_PARTS = ("text", "input_text", "output_text")
@@ -150,7 +150,7 @@ class Completion(Chunks):
     NOTHING: ClassVar[dict[str, str]] = {}
 
     def whole(self, reasoning: str, content: str, outcome: Outcome) -> ChatCompletion:
-        thought = reasoning if self.identity.show_reasoning and outcome.thought is not None else None
+        thought = reasoning if self.identity.show_reasoning and outcome.thought.exit_reason is not None else None
         message = ReplyMessage(content=content, reasoning=thought, reasoning_content=thought)
         return ChatCompletion(
             id=self.identity.id,
@@ -182,3 +182,14 @@ class Completion(Chunks):
 
     def _choice(self, said: dict[str, str]) -> dict[str, Any]:
         return {"delta": said}
+
+
+CHAT = Surface(
+    path="/v1/chat/completions",
+    name="chat_completions",
+    description="Answer a chat, whole or as a stream of server-sent events.",
+    request=ChatRequest,
+    reply=ChatCompletion,
+    shape=Completion,
+    prefix="chatcmpl-",
+)

@@ -15,7 +15,7 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.base import encodable, integer
 from laser.server.api.fields import Count, GenerationFields, StreamOptions
-from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Usage, details, finish_word, usage
+from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, finish_word, usage
 from models.chat_model import ChatModel
 from models.tokenizer import TokenizerError
 
@@ -118,7 +118,7 @@ class TextShape(Chunks):
     NOTHING: ClassVar[dict[str, str]] = {"text": ""}
 
     def whole(self, reasoning: str, content: str, outcome: Outcome) -> TextCompletion:
-        thought = reasoning if self.identity.show_reasoning and outcome.thought is not None else None
+        thought = reasoning if self.identity.show_reasoning and outcome.thought.exit_reason is not None else None
         return TextCompletion(
             id=self.identity.id,
             created=self.identity.created,
@@ -141,3 +141,14 @@ class TextShape(Chunks):
 
     def _choice(self, said: dict[str, str]) -> dict[str, Any]:
         return dict(said)
+
+
+COMPLETIONS = Surface(
+    path="/v1/completions",
+    name="completions",
+    description="Continue a text, whole or as a stream of server-sent events.",
+    request=TextRequest,
+    reply=TextCompletion,
+    shape=TextShape,
+    prefix="cmpl-",
+)

@@ -1,4 +1,4 @@
-"""Errors of the HTTP API, in OpenAI's error format.
+"""Errors of the HTTP API, and OpenAI's format for them. A surface may have a format of its own.
 
 ApiError
 ├── BadRequest          400  the request itself is wrong
@@ -9,6 +9,7 @@ ApiError
 ├── Forbidden           403  the key may not do this
 ├── UnknownModel        404  the server serves another model
 ├── UnknownReply        404  no reply with this id is in progress
+├── HttpError           4xx  the web framework refuses path, method or body
 ├── Busy                429  too many requests wait already; says when to retry
 ├── ServerFailure       500  the request was valid, the server failed
 ├── Unavailable         503  the server is shutting down, or its engine is broken
@@ -34,10 +35,6 @@ class ApiError(Exception):
         super().__init__(message)
         self.param = param
         self.code = code
-
-    def body(self) -> dict[str, Any]:
-        """The response's JSON."""
-        return error_body(str(self), type=self.type, param=self.param, code=self.code)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -120,6 +117,20 @@ class UnknownReply(ApiError):
         super().__init__(f"no reply {name!r} is being made here", param="id", code="not_found")
 
 
+class HttpError(ApiError):
+    """The web framework refuses the path, the method or the body."""
+
+    def __init__(self, message: str, *, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(message, code={404: "not_found", 405: "method_not_allowed"}.get(status))
+        self.status = status
+        self.type = "invalid_request_error" if status < 500 else "server_error"
+        self._headers = dict(headers)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self._headers
+
+
 class Busy(ApiError):
     """Too many requests wait already."""
 
@@ -170,10 +181,10 @@ def retry_after(seconds: float) -> dict[str, str]:
     return {"retry-after": str(max(1, math.ceil(seconds))), "retry-after-ms": str(max(1, math.ceil(seconds * 1e3)))}
 
 
-def error_body(message: str, *, type: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
-    """Returns an error in OpenAI's format; escapes characters that UTF-8 cannot encode."""
-    readable = message.encode("utf-8", "backslashreplace").decode("utf-8")
-    return {"error": {"message": readable, "type": type, "param": param, "code": code}}
+def openai_body(error: ApiError) -> dict[str, Any]:
+    """Returns an error's JSON in OpenAI's format; escapes characters that UTF-8 cannot encode."""
+    readable = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
+    return {"error": {"message": readable, "type": error.type, "param": error.param, "code": error.code}}
 
 
 def validation_error(errors: Sequence[Mapping[str, Any]], *, content_type: str) -> BadRequest:

@@ -6,24 +6,27 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from laser.server.api.errors import ErrorReply
 
-FAILURES: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorReply, "description": said}
-    for status, said in (
-        (400, "The request is wrong; the message names the value and the limit."),
-        (401, "A key is needed."),
-        (403, "The key may not do this."),
-        (404, "There is no such thing here."),
-        (413, "The body has too many bytes."),
-        (429, "Too many wait already; Retry-After says when to come back."),
-        (500, "The server failed."),
-        (503, "The server is about to end."),
-        (504, "The request's own deadline has passed while it waited."),
-    )
+STATUSES = {
+    400: "The request is wrong; the message names the value and the limit.",
+    401: "A key is needed.",
+    403: "The key may not do this.",
+    404: "There is no such thing here.",
+    413: "The body has too many bytes.",
+    429: "Too many wait already; Retry-After says when to come back.",
+    500: "The server failed.",
+    503: "The server is about to end.",
+    504: "The request's own deadline has passed while it waited.",
 }
 STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+
+
+def failures(model: type[BaseModel] = ErrorReply) -> dict[int | str, dict[str, Any]]:
+    """Returns the descriptions of the error responses, whose JSON is a `model`."""
+    return {status: {"model": model, "description": said} for status, said in STATUSES.items()}
 
 
 def describe(app: FastAPI, vocabulary: int) -> None:

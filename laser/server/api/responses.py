@@ -16,7 +16,7 @@ from laser.server.api.base import Fields, encodable
 from laser.server.api.chat import Message, certain_bytes
 from laser.server.api.errors import ApiError, Busy
 from laser.server.api.fields import Count, GenerationFields
-from laser.server.api.shape import LaserDetails, ReplyHeader, details, event, finish_word
+from laser.server.api.shape import LaserDetails, ReplyHeader, Surface, details, event, finish_word
 from models.chat_model import ChatModel
 
 A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
@@ -276,7 +276,6 @@ class ResponsesShape:
 
     def _ended(self, output: list[ReasoningItem | MessageItem], outcome: Outcome) -> Response:
         cut = finish_word(outcome) == "length"
-        thought = outcome.thought
         return self._response().model_copy(
             update={
                 "status": "incomplete" if cut else "completed",
@@ -286,7 +285,7 @@ class ResponsesShape:
                     input_tokens=outcome.prompt_tokens,
                     input_tokens_details=InputDetails(),
                     output_tokens=outcome.completion_tokens,
-                    output_tokens_details=OutputDetails(reasoning_tokens=thought.tokens if thought else 0),
+                    output_tokens_details=OutputDetails(reasoning_tokens=outcome.thought.tokens),
                     total_tokens=outcome.prompt_tokens + outcome.completion_tokens,
                 ),
                 "laser": details(self._identity, outcome),
@@ -296,6 +295,17 @@ class ResponsesShape:
     def _event(self, kind: str, **data: Any) -> bytes:
         self._events += 1
         return event({"type": kind, "sequence_number": self._events - 1, **data}, name=kind)
+
+
+RESPONSES = Surface(
+    path="/v1/responses",
+    name="responses",
+    description="Reply in items, whole or as a stream of typed events.",
+    request=ResponsesRequest,
+    reply=Response,
+    shape=ResponsesShape,
+    prefix="resp_",
+)
 
 
 def _kind(channel: Channel) -> str:

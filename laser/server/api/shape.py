@@ -1,9 +1,10 @@
-"""How endpoints encode a reply for a client: whole, or as the events of a stream."""
+"""What an API surface is, and how it encodes a reply for a client: whole, or as the events of a stream."""
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -12,7 +13,8 @@ from pydantic import BaseModel
 from controller.serving.reply import Delta
 from controller.serving.request import Checkpoint, Outcome, Thought
 from engine.base import FinishReason
-from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ServerFailure
+from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ErrorReply, ServerFailure, openai_body
+from laser.server.api.fields import GenerationFields
 
 DONE = b"data: [DONE]\n\n"
 LINE_ENDS = "\x85\u2028\u2029"  # no line ends in JSON and event streams, but many clients split lines there
@@ -52,6 +54,21 @@ class ReplyShape(Protocol):
         """Returns the last events of a stream that `error` ends."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """An endpoint that replies: what it reads, what it sends, and how it says that something was wrong."""
+
+    path: str
+    name: str  # of the operation in /openapi.json
+    description: str
+    request: type[GenerationFields]
+    reply: type[BaseModel]  # the whole reply
+    shape: Callable[[ReplyHeader], ReplyShape]
+    prefix: str  # of the replies' ids
+    error_body: Callable[[ApiError], dict[str, Any]] = openai_body  # an error's JSON, unless a stream has begun
+    error_model: type[BaseModel] = ErrorReply  # the same, for /openapi.json
+
+
 def event(data: dict[str, Any], name: str | None = None) -> bytes:
     """Encodes one server-sent event; `name` None: an event without a name."""
     head = b"" if name is None else b"event: " + name.encode() + b"\n"
@@ -72,9 +89,7 @@ def usage(outcome: Outcome) -> Usage:
         prompt_tokens=outcome.prompt_tokens,
         completion_tokens=outcome.completion_tokens,
         total_tokens=outcome.prompt_tokens + outcome.completion_tokens,
-        completion_tokens_details=TokenDetails(
-            reasoning_tokens=thought.tokens if thought else 0, probe_tokens=thought.probe_rows if thought else 0
-        ),
+        completion_tokens_details=TokenDetails(reasoning_tokens=thought.tokens, probe_tokens=thought.probe_rows),
     )
 
 
@@ -97,23 +112,23 @@ def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
     """Returns the `laser` object of a reply: how its thought went, and its times."""
     thought = outcome.thought
     return LaserDetails(
-        exit_reason=thought.exit_reason.value if thought else None,
-        threshold=thought.threshold if thought else None,
+        exit_reason=thought.exit_reason,
+        threshold=thought.threshold,
         confidence=_rounded(thought),
         difficulty=identity.difficulty,
-        budget=thought.budget if thought else None,
-        reasoning_tokens=thought.tokens if thought else 0,
-        probes=thought.probes if thought else 0,
-        probe_tokens=thought.probe_rows if thought else 0,
-        withdrawn_tokens=thought.withdrawn_tokens if thought else 0,
+        budget=thought.budget,
+        reasoning_tokens=thought.tokens,
+        probes=thought.probes,
+        probe_tokens=thought.probe_rows,
+        withdrawn_tokens=thought.withdrawn_tokens,
         queue_ms=round(outcome.queue_s * 1e3, 3),
         ttft_ms=None if outcome.ttft_s is None else round(outcome.ttft_s * 1e3, 3),
         total_ms=round(outcome.total_s * 1e3, 3),
     )
 
 
-def _rounded(thought: Thought | None) -> float | None:
-    return None if thought is None or thought.confidence is None else round(thought.confidence, 6)
+def _rounded(thought: Thought) -> float | None:
+    return None if thought.confidence is None else round(thought.confidence, 6)
 
 
 class TokenDetails(BaseModel):
@@ -173,7 +188,7 @@ class Chunks(ABC):
         return end + DONE
 
     def failure(self, error: ApiError) -> bytes:
-        return event(error.body()) + DONE
+        return event(openai_body(error)) + DONE
 
     def _chunk(self, said: dict[str, str], finish: FinishWord | None = None, **more: Any) -> bytes:
         choice = {"index": 0, **self._choice(said), "logprobs": None, "finish_reason": finish}

@@ -84,16 +84,15 @@ class Metrics:
     def ended(self, outcome: Outcome) -> None:
         """Records a reply that has ended."""
         thought = outcome.thought
-        self._replies.labels(outcome.finish_reason.value, thought.exit_reason.value if thought else "none").inc()
+        self._replies.labels(outcome.finish_reason.value, thought.exit_reason or "none").inc()
         if outcome.retry_after_s is not None:
             self.turned_away()
-        reasoning = thought.tokens if thought else 0
         for kind, tokens in (
             ("prompt", outcome.prompt_tokens),
-            ("reasoning", reasoning),
-            ("answer", outcome.completion_tokens - reasoning),
-            ("withdrawn", thought.withdrawn_tokens if thought else 0),
-            ("probe", thought.probe_rows if thought else 0),
+            ("reasoning", thought.tokens),
+            ("answer", outcome.completion_tokens - thought.tokens),
+            ("withdrawn", thought.withdrawn_tokens),
+            ("probe", thought.probe_rows),
         ):
             self._rows.labels(kind).inc(max(0, tokens))
         if outcome.finish_reason is FinishReason.ERROR:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from opentelemetry.trace import get_current_span
+
+from laser.server.telemetry.request_log import RequestLog
 
 # Attributes by the semantic conventions for generative AI, if these have a name; never the text of prompt or reply.
 NAMES = {
@@ -21,17 +21,18 @@ NAMES = {
 }
 
 
-def trace(request_id: str, told: Mapping[str, Any]) -> None:
+def trace(noted: RequestLog) -> None:
     """Sets the request's id and log fields as attributes of the current span, if there is one."""
     span = get_current_span()
     if not span.is_recording():
         return
-    span.set_attribute("laser.request_id", request_id)
-    if "finish_reason" in told:
-        span.set_attribute("gen_ai.response.finish_reasons", [told["finish_reason"]])
+    span.set_attribute("laser.request_id", noted.request_id)
+    if noted.finish_reason is not None:
+        span.set_attribute("gen_ai.response.finish_reasons", [noted.finish_reason])
+    fields = noted.fields
     for name, attribute in NAMES.items():
-        if told.get(name) is not None:
-            span.set_attribute(attribute, told[name])
+        if fields.get(name) is not None:
+            span.set_attribute(attribute, fields[name])
 
 
 def name_service() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from controller.policy import FixedPolicy, Limits
-from controller.serving.request import ExitReason, ReasoningRequest
+from controller.serving.request import NO_THOUGHT, ExitReason, ReasoningRequest
 from engine.base import CapacityError, FinishReason, Sampling
 from models.thinking import Keep
 from tests.support.serving_bench import ANSWER, BRIEF, END, ENDLESS, FORMAT, SURE, UNSURE, Bench, Heard
@@ -33,7 +33,6 @@ def test_a_thought_may_end_by_itself(chain: Chain) -> None:
     heard = chain(BRIEF).ask()
     assert (heard.reasoning, heard.content) == ("abc", "XY")
     thought = heard.outcome.thought
-    assert thought is not None
     assert (thought.exit_reason, thought.tokens, thought.probes) == (ExitReason.NATURAL, 3, 0)
     assert heard.outcome.finish_reason is FinishReason.STOP
     assert heard.outcome.completion_tokens == 7  # a b c </think> X Y <|im_end|>
@@ -47,7 +46,6 @@ def test_a_budget_closes_a_thought_at_exactly_the_budget(chain: Chain, budget: i
     assert heard.reasoning == (expected + "~").strip()
     assert heard.content == "XY"
     thought = heard.outcome.thought
-    assert thought is not None
     assert (thought.exit_reason, thought.budget) == (ExitReason.BUDGET, budget)
     assert thought.tokens == budget  # the landing's ~ is shown too, but was not thought
 
@@ -56,7 +54,6 @@ def test_a_budget_of_nothing_closes_the_thought_in_the_prompt(chain: Chain) -> N
     heard = chain(ENDLESS).ask(budget=0)
     assert heard.content == "XY"
     assert "a" not in heard.reasoning
-    assert heard.outcome.thought is not None
     assert heard.outcome.thought.exit_reason is ExitReason.BUDGET
     assert heard.outcome.completion_tokens == 3
 
@@ -70,7 +67,7 @@ def test_the_clients_budget_replaces_the_policys(chain: Chain) -> None:
 def test_thinking_can_be_switched_off(chain: Chain) -> None:
     heard = chain({**ENDLESS, "?": "X"}).ask(thinking=False)
     assert (heard.reasoning, heard.content) == ("", "XY")
-    assert heard.outcome.thought is None
+    assert heard.outcome.thought is NO_THOUGHT
 
 
 def test_a_prompt_that_has_begun_the_thought_is_not_opened_again(chain: Chain) -> None:
@@ -82,7 +79,6 @@ def test_a_confident_thought_is_closed_at_the_first_transition(chain: Chain) -> 
     heard = chain(ENDLESS, policy=SURE).ask()
     assert (heard.reasoning, heard.content) == ("ab.\n\n~", "{7}")
     thought = heard.outcome.thought
-    assert thought is not None
     assert (thought.exit_reason, thought.threshold, thought.probes) == (ExitReason.CONFIDENCE, 0.85, 1)
     assert thought.confidence == pytest.approx(0.9, rel=1e-4)
     assert thought.tokens == 3  # the suffix's ~ is shown too
@@ -105,7 +101,6 @@ def test_a_closed_thought_replies_as_if_the_suffix_had_been_forced_there(chain: 
 def test_keeping_only_the_close_lets_the_model_answer_in_its_own_words(chain: Chain) -> None:
     heard = chain(ENDLESS, policy=SURE, form=replace(FORMAT, keep=Keep.CLOSE)).ask()
     assert (heard.reasoning, heard.content) == ("ab.\n\n~", "XY")
-    assert heard.outcome.thought is not None
     assert heard.outcome.thought.exit_reason is ExitReason.CONFIDENCE
 
 
@@ -113,7 +108,6 @@ def test_an_unsure_thought_goes_on_to_its_budget(chain: Chain) -> None:
     bench = chain(ENDLESS, policy=FixedPolicy(Limits(threshold=0.95, budget=20)))
     heard = bench.ask()
     thought = heard.outcome.thought
-    assert thought is not None
     assert (thought.exit_reason, thought.tokens, thought.withdrawn_tokens) == (ExitReason.BUDGET, 20, 0)
     assert thought.probes > 1
     assert thought.probe_rows >= 3 * thought.probes  # each cost at least its suffix
@@ -122,7 +116,6 @@ def test_an_unsure_thought_goes_on_to_its_budget(chain: Chain) -> None:
 
 def test_a_threshold_beyond_certainty_probes_but_never_closes(chain: Chain) -> None:
     heard = chain(ENDLESS, policy=FixedPolicy(Limits(threshold=1.01, budget=20))).ask()
-    assert heard.outcome.thought is not None
     assert heard.outcome.thought.exit_reason is ExitReason.BUDGET
     assert {checkpoint.gave_up for checkpoint in heard.checkpoints} == {False}
     assert heard.checkpoints[0].confidence == pytest.approx(0.9, rel=1e-4)
@@ -138,7 +131,6 @@ def test_a_watcher_is_told_how_probable_the_answer_is_as_a_whole(chain: Chain) -
 
 def test_a_client_may_have_its_thought_left_alone(chain: Chain) -> None:
     heard = chain(ENDLESS, policy=FixedPolicy(Limits(threshold=0.1, budget=9))).ask(early_exit=False)
-    assert heard.outcome.thought is not None
     assert (heard.outcome.thought.exit_reason, heard.outcome.thought.probes) == (ExitReason.BUDGET, 0)
 
 
@@ -157,7 +149,6 @@ def test_a_cue_word_is_withdrawn_with_what_followed_it(chain: Chain) -> None:
     bench.run()
     assert heard.reasoning == "a~"
     assert bench.kept(sequence)[0] == bench.tokenizer.encode("a~")
-    assert heard.outcome.thought is not None
     assert heard.outcome.thought.withdrawn_tokens >= 2
 
 
@@ -165,30 +156,25 @@ def test_a_thought_that_closes_itself_while_probed_stays_as_it_was(chain: Chain)
     script = {"\n": "a", "a": ".\n\n", ".\n\n": "c", "c": "</think>", **ANSWER}
     heard = chain(script, policy=SURE).ask()
     assert (heard.reasoning, heard.content) == ("a.\n\nc", "XY")
-    assert heard.outcome.thought is not None
     assert heard.outcome.thought.exit_reason is ExitReason.NATURAL
 
 
 def test_a_probe_that_a_spent_budget_stops_is_paid_for(chain: Chain) -> None:
     heard = chain(ENDLESS, policy=FixedPolicy(Limits(threshold=0.85, budget=4))).ask()
-    assert heard.outcome.thought is not None
     assert (heard.outcome.thought.probes, heard.checkpoints) == (1, [])
     assert heard.outcome.thought.probe_rows >= 3
 
 
 def test_a_verdict_in_the_step_that_spends_the_budget_still_counts(chain: Chain) -> None:
     sure = chain(ENDLESS, policy=SURE).ask()
-    assert sure.outcome.thought is not None
     budget = sure.outcome.thought.tokens + sure.outcome.thought.withdrawn_tokens
     heard = chain(ENDLESS, policy=FixedPolicy(Limits(threshold=0.85, budget=budget))).ask()
-    assert heard.outcome.thought is not None
     assert (heard.outcome.thought.exit_reason, heard.content) == (ExitReason.CONFIDENCE, "{7}")
 
 
 def test_a_budget_spent_while_probed_closes_the_thought(chain: Chain) -> None:
     heard = chain(ENDLESS, policy=FixedPolicy(Limits(threshold=0.85, budget=4))).ask()
     assert heard.reasoning == "ab.\n\na~"
-    assert heard.outcome.thought is not None
     assert heard.outcome.thought.exit_reason is ExitReason.BUDGET
 
 
@@ -203,7 +189,6 @@ def test_a_new_budget_acts_on_running_thoughts(chain: Chain) -> None:
     policy.now = Limits(budget=5)
     bench.run()
     assert heard.reasoning == "ab.\n\n" * 3 + "~"  # closed with the very next token, the ninth
-    assert heard.outcome.thought is not None
     assert (heard.outcome.thought.exit_reason, heard.outcome.thought.budget) == (ExitReason.BUDGET, 5)
 
 
@@ -214,7 +199,6 @@ def test_a_new_threshold_acts_on_running_thoughts(chain: Chain) -> None:
     bench.tick(8)
     policy.now = Limits(threshold=0.85)
     bench.run()
-    assert heard.outcome.thought is not None
     assert (heard.outcome.thought.exit_reason, heard.outcome.thought.threshold) == (ExitReason.CONFIDENCE, 0.85)
     assert heard.content == "{7}"
 
@@ -227,7 +211,6 @@ def test_a_threshold_raised_while_a_probe_runs_holds_for_its_verdict(chain: Chai
         bench.tick()
     policy.now = Limits(threshold=0.95, budget=12)
     bench.run()
-    assert heard.outcome.thought is not None
     assert heard.outcome.thought.exit_reason is ExitReason.BUDGET
 
 
@@ -288,7 +271,6 @@ def test_rows_behind_a_stop_string_in_an_adopted_answer_are_its_probes(chain: Ch
     answer = {**ENDLESS, "{": {"7": 1.0}, "7": {"8": 1.0}, "8": {"}": 1.0}}
     heard = chain(answer, policy=SURE).ask(stop=("7",))
     thought = heard.outcome.thought
-    assert thought is not None
     assert heard.content == "{"
     beyond_the_thought = heard.outcome.completion_tokens - thought.tokens + thought.probe_rows
     # the answer's last token has a row of its own: the probe has sampled it, the next step decodes it

@@ -26,7 +26,6 @@ def policy(margin: float, budget: int | None = None) -> FixedPolicy:
 
 
 def thought(heard: Heard) -> Thought:
-    assert heard.outcome.thought is not None
     return heard.outcome.thought
 
 

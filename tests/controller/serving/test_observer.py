@@ -45,7 +45,6 @@ def test_the_rows_of_probes_and_withdrawn_tokens_count_as_work(chain: Chain) -> 
     notes = Notes()
     heard = chain({**ENDLESS, **ANSWER}, policy=SURE, observer=notes).ask()
     thought = heard.outcome.thought
-    assert thought is not None
     assert thought.probe_rows + thought.withdrawn_tokens > 0
     assert notes.ended == [(None, heard.outcome.completion_tokens + thought.probe_rows + thought.withdrawn_tokens)]
 

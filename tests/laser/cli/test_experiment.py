@@ -230,7 +230,9 @@ def test_a_request_that_fails_when_served_is_recorded_with_its_error() -> None:
     async def failing() -> list[RequestRecord]:
         """A server that answers once, then breaks off, refuses, and sends an error in mid-stream."""
         count = 0
-        end = 'data: {"choices": [], "usage": {"completion_tokens": 3}}\n\ndata: [DONE]\n\n'
+        details = {"reasoning_tokens": 0, "probe_tokens": 0}
+        usage = {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4, "completion_tokens_details": details}
+        end = f"data: {json.dumps({'choices': [], 'usage': usage})}\n\ndata: [DONE]\n\n"
         bodies = [end, 'data: {"choices": []}\n\n', None, 'data: {"error": {"message": "out of luck"}}\n\n', end]
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

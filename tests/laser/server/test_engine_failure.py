@@ -20,7 +20,7 @@ from starlette.types import Message
 from controller.policy import FixedPolicy
 from controller.serving.loop import ServingLoop
 from controller.serving.reply import Channel, Delta
-from controller.serving.request import Outcome, ReasoningRequest
+from controller.serving.request import NO_THOUGHT, Outcome, ReasoningRequest
 from engine.base import Engine, EngineBrokenError, Event, FinishReason
 from engine.wrapper import EngineWrapper
 from laser.cli.serve import _listen, _run
@@ -336,7 +336,7 @@ def test_a_stream_says_all_before_the_error_that_ends_it() -> None:
         ticket.receive(Delta(channel=Channel.CONTENT, text="forty-two"))
         ticket.receive(
             Outcome(
-                finish_reason=FinishReason.ERROR, prompt_tokens=1, completion_tokens=1, thought=None, queue_s=0.0,
+                finish_reason=FinishReason.ERROR, prompt_tokens=1, completion_tokens=1, thought=NO_THOUGHT, queue_s=0.0,
                 total_s=0.0, error="the arena has burst",
             )
         )  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.files.strict_yaml import ConfigError, read
+from models.files.strict_yaml import ConfigError, read, written
 
 
 class Colour(StrEnum):
@@ -55,6 +55,18 @@ def test_values_of_every_kind_arrive_in_their_types(tmp_path: Path) -> None:
         inner=Inner(threshold=1.0, budget=None, words=("Wait", "Hmm")),
         steps=(Inner(budget=3), Inner(threshold=0.5)),
     )
+
+
+def test_what_is_written_is_read_back_as_the_same(tmp_path: Path) -> None:
+    config = Outer(
+        name="ä: b",
+        colour=Colour.BLUE,
+        weights=tmp_path / "deep/file",
+        inner=Inner(threshold=1e-5, budget=None, words=("Wait", "no")),
+        steps=(Inner(budget=3), Inner()),
+    )
+    assert read(write(tmp_path, written(config)), Outer) == config
+    assert written(Outer(name="a", colour=Colour.BLUE)) == "name: a\ncolour: blue\n"  # without what is at its default
 
 
 def test_keys_left_out_keep_their_defaults(tmp_path: Path) -> None:

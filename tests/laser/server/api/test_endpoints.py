@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from controller.serving.reply import Channel, Delta
-from controller.serving.request import Outcome
+from controller.serving.request import NO_THOUGHT, Outcome
 from engine.base import FinishReason
 from laser.server.api.responses import ResponsesShape
 from laser.server.api.shape import ReplyHeader
@@ -258,7 +258,12 @@ def test_a_clients_own_words_have_room_where_the_reply_has_no_limit(confident: L
 def test_a_streamed_response_has_its_message_though_it_is_empty() -> None:
     shape = ResponsesShape(ReplyHeader(id="resp_x", created=0, model="x"))
     outcome = Outcome(
-        finish_reason=FinishReason.STOP, prompt_tokens=1, completion_tokens=2, thought=None, queue_s=0.0, total_s=0.0
+        finish_reason=FinishReason.STOP,
+        prompt_tokens=1,
+        completion_tokens=2,
+        thought=NO_THOUGHT,
+        queue_s=0.0,
+        total_s=0.0,
     )
     streamed = shape.piece(Delta(channel=Channel.REASONING, text="hm")) + shape.closing(outcome)
     told = [json.loads(line[6:]) for line in streamed.decode().splitlines() if line.startswith("data: ")]
