@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from controller.decision_log import old
+from models.errors import LaserError
 from models.profile.plant import StepTime
 
 
-class LogError(ValueError):
+class LogError(LaserError, ValueError):
     """The log cannot be used; the message names the file, the line and the fault."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.policy import Limits
+from models.errors import LaserError
 from models.files.replacement import replacing
 
 FORMAT = "laser-policy-table"
@@ -25,7 +26,7 @@ Thresholds = tuple[tuple[tuple[float | None, ...], ...], ...]
 Budgets = tuple[tuple[tuple[int | None, ...], ...], ...]
 
 
-class PolicyTableError(ValueError):
+class PolicyTableError(LaserError, ValueError):
     """The table cannot be used; the message names the file, the value found and the value needed."""
 
 

@@ -22,12 +22,13 @@ from controller.serving.request import ReasoningRequest
 from experiments.evaluation.evaluation import Asked, EvaluationRecord, answering, evaluate_stream
 from experiments.question import Question
 from models.chat_model import ChatModel
+from models.errors import LaserError
 
 FORMAT = "laser-records"
 VERSION = 1
 
 
-class TraceError(ValueError):
+class TraceError(LaserError, ValueError):
     """The log cannot be used; the message names the file, the line and the fault."""
 
 

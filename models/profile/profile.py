@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from models.errors import LaserError
 from models.files.replacement import replacing
 from models.profile.certificate import Certificate
 from models.profile.difficulty import Difficulty
@@ -38,7 +39,7 @@ Budget = int | None  # thought tokens; None: no budget
 Table = tuple[tuple[tuple[float, ...], ...], ...]  # [class, threshold, budget]
 
 
-class ProfileError(ValueError):
+class ProfileError(LaserError, ValueError):
     """A profile that cannot be used; the message names the file, the value found and the value expected."""
 
 
