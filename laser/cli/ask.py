@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from laser.cli.messages import errors_in_one_line
 from laser.cli.options import key_option, url_option
 
 
@@ -21,22 +22,23 @@ def command(question: str, url: str, key: str | None) -> None:
     from laser.client import Answer, AskError, End, ThoughtPiece, ask
 
     last: type | None = None
-    try:
-        for piece in ask(url, question, key):
-            if last is not None and type(piece) is not last:
-                click.echo("\n")
-            last = type(piece)
-            match piece:
-                case ThoughtPiece(text=text):
-                    click.secho(text, dim=True, nl=False)
-                case Answer(text=text):
-                    click.echo(text, nl=False)
-                case End():
-                    click.secho(why(piece.finish_reason, piece.laser), fg="cyan")
-    except AskError as error:
-        if last is not None:
-            click.echo()
-        raise click.ClickException(str(error)) from error
+    with errors_in_one_line():
+        try:
+            for piece in ask(url, question, key):
+                if last is not None and type(piece) is not last:
+                    click.echo("\n")
+                last = type(piece)
+                match piece:
+                    case ThoughtPiece(text=text):
+                        click.secho(text, dim=True, nl=False)
+                    case Answer(text=text):
+                        click.echo(text, nl=False)
+                    case End():
+                        click.secho(why(piece.finish_reason, piece.laser), fg="cyan")
+        except AskError:
+            if last is not None:
+                click.echo()
+            raise
 
 
 def why(finish_reason: str, laser: dict[str, Any]) -> str:
