@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-Advance = Callable[[int], object]  # told how many pieces more are done
+Advance = Callable[[int], None]  # told how many pieces more are done
 
 
 class Reporter(Protocol):

@@ -24,7 +24,7 @@ class ProgressBars:
     """An `experiments.progress.Reporter` that draws bars in the terminal."""
 
     @contextmanager
-    def stage(self, label: str, total: int) -> Iterator[Callable[[int], object]]:
+    def stage(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
         with click.progressbar(length=total, label=f"{label:<16}") as bar:
             yield bar.update
 
