@@ -161,16 +161,16 @@ def serve(model: Path | None, faults: float, seed: int) -> None:
 
     import uvicorn
 
-    from laser.cli.serve import _listen
     from laser.server.app import create_app
     from laser.server.config import ServeConfig
     from laser.server.deployment import deploy
+    from laser.server.run import listen
     from laser.server.service import Service
 
     logging.disable(logging.CRITICAL)
     rng = random.Random(seed)
     deployment = deploy(ServeConfig(model=model), lambda engine: Faulty(engine, faults, rng))
-    with _listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0) as listener:
         print(f"it is ready at http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
         uvicorn.Server(uvicorn.Config(create_app(Service(deployment)), log_level="error")).run(sockets=[listener])
 

@@ -17,13 +17,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from controller.decision_record import DecisionRecord
+from models.errors import LaserError
 
 log = logging.getLogger(__name__)
 
 WAITING = 1000  # decisions on the queue, at most
 
 
-class LogError(ValueError):
+class LogError(LaserError, ValueError):
     """The log cannot be used; the message names the file, the line and the fault."""
 
 

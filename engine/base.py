@@ -24,13 +24,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType, Protocol, TypeAlias
 
+from models.errors import LaserError
 from models.score import Score
 
 SequenceId = NewType("SequenceId", int)
 ProbeId = NewType("ProbeId", int)
 
 
-class EngineError(Exception):
+class EngineError(LaserError):
     """Base class of the errors that engines raise."""
 
 

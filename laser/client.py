@@ -10,10 +10,12 @@ from typing import Any, TypeAlias
 
 import httpx
 
+from models.errors import LaserError
+
 CONNECT_S = 5.0  # s for a server to accept a connection
 
 
-class AskError(Exception):
+class AskError(LaserError):
     """No complete answer was received; the message says why and what to do."""
 
 

@@ -12,10 +12,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.errors import LaserError
+
 END_S = 20.0  # s for a server to end after SIGTERM, before it is killed
 
 
-class ServerError(RuntimeError):
+class ServerError(LaserError, RuntimeError):
     """The server did not start, or ended while it was needed; the message has the last line of its log."""
 
 

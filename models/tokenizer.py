@@ -9,10 +9,12 @@ from typing import Any, Protocol
 
 from tokenizers import Tokenizer
 
+from models.errors import LaserError
+
 LONG = 20_000  # characters or tokens; longer inputs go as batches, the only calls that let other threads run
 
 
-class TokenizerError(ValueError):
+class TokenizerError(LaserError, ValueError):
     """The tokenizer's files are missing or unusable, or the messages do not fit its chat template."""
 
 

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("laser", "experiments", "controller", "engine", "models")
 MOST_MODULES = 15  # in one folder
 MOST_LINES = 400
+MOST_COMMAND_LINES = 30  # of a command's body: what a command does is a function, which others can call, too
 
 # What is slow to import, or not installed everywhere: a function may import these, and modules that begin with them.
 HEAVY = frozenset({
@@ -62,6 +63,23 @@ def test_no_two_public_classes_share_a_name() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found[node.name, api].append(str(file))
     assert {name: files for (name, _), files in found.items() if len(files) > 1} == {}
+
+
+def test_a_command_only_reads_options_and_prints() -> None:
+    bodies = {}
+    for file in sources("laser"):
+        for node in ast.walk(parsed(file)):
+            if isinstance(node, ast.FunctionDef) and any(is_click_command(one) for one in node.decorator_list):
+                told = node.body[ast.get_docstring(node) is not None :]
+                bodies[f"{file}: {node.name}"] = told[-1].end_lineno - told[0].lineno + 1 if told else 0  # type: ignore[operator]
+    assert len(bodies) > 10
+    assert {name: lines for name, lines in bodies.items() if lines > MOST_COMMAND_LINES} == {}
+
+
+def is_click_command(decorator: ast.expr) -> bool:
+    """Whether a decorator is `@click.command(…)`, `@click.group(…)` or a group's `@group.command(…)`."""
+    call = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return isinstance(call, ast.Attribute) and call.attr in ("command", "group")
 
 
 def test_functions_import_only_what_is_heavy() -> None:

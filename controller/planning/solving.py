@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import cvxpy as cp
 
+from models.errors import LaserError
+
 # The second is tried if the first fails: HiGHS through SciPy, because HiGHS's own interface prints a banner each time.
 SOLVERS = (cp.CLARABEL, cp.SCIPY)
 
 
-class SolverError(RuntimeError):
+class SolverError(LaserError, RuntimeError):
     """No solver found an optimum; the message contains each solver's report."""
 
 

@@ -16,6 +16,7 @@ from experiments.calibration.step_times import Clock, batches, decode_steps, fit
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.sweeps import THRESHOLDS
 from experiments.provenance import Provenance
+from models.errors import LaserError
 from models.profile.certificate import Certificate, certify, fewest_questions
 from models.profile.difficulty import CLASSES, FEWEST, learn
 from models.profile.plant import mean_context
@@ -26,7 +27,7 @@ PERCENTILES = (10, 25, 50, 75, 90, 97)  # of the pilot's thought lengths: the bu
 PROBED = 8  # sequences that are probed at once to measure the cost of a probe
 
 
-class ShortOfData(ValueError):
+class ShortOfData(LaserError, ValueError):
     """There are too few questions; the message names the number needed."""
 
 

@@ -22,12 +22,13 @@ from controller.serving.request import ReasoningRequest
 from experiments.evaluation.evaluation import Asked, EvaluationRecord, answering, evaluate_stream
 from experiments.question import Question
 from models.chat_model import ChatModel
+from models.errors import LaserError
 from models.files.envelope import Head, StrictJson
 
 HEAD = Head(format="laser-records", version=1)
 
 
-class TraceError(ValueError):
+class TraceError(LaserError, ValueError):
     """The log cannot be used; the message names the file, the line and the fault."""
 
 

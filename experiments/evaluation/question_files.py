@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from experiments.question import Question
+from models.errors import LaserError
 
 
-class QuestionError(ValueError):
+class QuestionError(LaserError, ValueError):
     """The file of questions cannot be used; the message names the file, the line and the key."""
 
 

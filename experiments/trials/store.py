@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from experiments.request_record import RequestRecord
+from models.errors import LaserError
 from models.files.envelope import Head, StrictJson
 
 HEAD = Head(format="laser-trial", version=1)
 DRAFT = ".draft"
 
 
-class StoreError(ValueError):
+class StoreError(LaserError, ValueError):
     """The directory of results cannot be used; the message names the file and the fault."""
 
 

@@ -8,12 +8,14 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from models.errors import LaserError
+
 Times: TypeAlias = npt.NDArray[np.float64]
 
 MOST = 10_000_000  # arrivals in one draw: rejects a rate in the wrong unit before it fills the memory
 
 
-class WorkloadError(ValueError):
+class WorkloadError(LaserError, ValueError):
     """A workload's parameter or file is invalid; the message names the value and the limit."""
 
 

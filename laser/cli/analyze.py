@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from laser.cli.extras import needs
+from laser.cli.messages import errors_in_one_line
+
+if TYPE_CHECKING:
+    from experiments.analysis.situation import Situation
+    from models.profile.profile import Profile
 
 Rates = tuple[float, ...]
 
@@ -102,41 +108,16 @@ def command(
     """
     import time
 
-    from controller.decision_log import LogError
-    from controller.planning.solving import SolverError
-    from controller.policies.restricted import within_risk
-    from controller.settings import ControllerSettings
     from experiments.analysis.analysis import analyse, effort, write_json
     from experiments.analysis.log import read_log
     from experiments.analysis.policy_table import write_policy_table
-    from experiments.analysis.situation import situation
     from experiments.analysis.tables import tables
-    from models.files.strict_yaml import ConfigError, read
-    from models.profile.profile import FILE_NAME, ProfileError, read_profile
-    from models.reasoner import bundled_model
 
     if rate is not None and rates is not None:
         raise click.UsageError("--rate and --rates say the same, give one of them")
-    try:
-        file = profile_file or bundled_model() / FILE_NAME
-        if not file.exists():
-            raise click.ClickException(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
-        measured = read_profile(file)
-        if risk is not None:
-            measured = within_risk(measured, risk)
-        unknown = sorted(set(mix or ()) - set(measured.classes))
-        if unknown:
-            raise click.BadParameter(
-                f"there is no class {unknown[0]!r}, there are {', '.join(measured.classes)}", param_hint="'--mix'"
-            )
-        settings = ControllerSettings() if controller_file is None else read(controller_file, ControllerSettings)
-        one = situation(
-            measured,
-            settings.objective.at(measured.reply_s),
-            mix=None if mix is None else [mix.get(name, 0.0) for name in measured.classes],
-            rates=rate or rates,
-            certified_only=not uncertified,
-        )
+    with errors_in_one_line(ValueError):
+        measured = _profile(profile_file, risk)
+        one = _situation(measured, controller_file, mix, rate or rates, certified_only=not uncertified)
         log = None if log_file is None else read_log(log_file, measured.classes)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)  # fails now rather than after all the solving
@@ -151,5 +132,42 @@ def command(
             figures = draw(out, one, found)
             click.echo(f"\nFigures: {', '.join(file.name for file in figures)}")
             click.echo(f"Files: {out / 'analysis.json'}, {out / 'policy_table.json'}")
-    except (ProfileError, ConfigError, LogError, SolverError, OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+
+
+def _profile(file: Path | None, risk: float | None) -> Profile:
+    from controller.policies.restricted import within_risk
+    from models.profile.profile import FILE_NAME, ProfileError, read_profile
+    from models.reasoner import bundled_model
+
+    file = file or bundled_model() / FILE_NAME
+    if not file.exists():
+        raise ProfileError(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
+    measured = read_profile(file)
+    return measured if risk is None else within_risk(measured, risk)
+
+
+def _situation(
+    measured: Profile,
+    controller_file: Path | None,
+    mix: dict[str, float] | None,
+    rates: Rates | None,
+    *,
+    certified_only: bool,
+) -> Situation:
+    from controller.settings import ControllerSettings
+    from experiments.analysis.situation import situation
+    from models.files.strict_yaml import read
+
+    unknown = sorted(set(mix or ()) - set(measured.classes))
+    if unknown:
+        raise click.BadParameter(
+            f"there is no class {unknown[0]!r}, there are {', '.join(measured.classes)}", param_hint="'--mix'"
+        )
+    settings = ControllerSettings() if controller_file is None else read(controller_file, ControllerSettings)
+    return situation(
+        measured,
+        settings.objective.at(measured.reply_s),
+        mix=None if mix is None else [mix.get(name, 0.0) for name in measured.classes],
+        rates=rates,
+        certified_only=certified_only,
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from laser.cli.messages import errors_in_one_line
 from laser.cli.options import key_option, url_option
 
 
@@ -20,12 +21,8 @@ def command(question: str, url: str, key: str | None) -> None:
 
     Prints the thought (dimmed), the answer, and one line that says why the thinking stopped.
     """
-    from laser.client import AskError
-
-    try:
+    with errors_in_one_line():
         asyncio.run(_show(question, url, key))
-    except AskError as error:
-        raise click.ClickException(str(error)) from error
 
 
 async def _show(question: str, url: str, key: str | None) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from laser.cli.messages import errors_in_one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -39,20 +41,16 @@ def command(seconds: float, seed: int, port: int) -> None:
 
     from laser.cli.demo_traffic import SHARE, Demo, DemoTraffic
     from laser.cli.terminal.demo_summary import failures, table
-    from laser.cli.terminal.feed import FeedError
     from laser.cli.top import replace_unknown_characters
-    from laser.server_process import ServerError
-    from models.profile.profile import FILE_NAME, ProfileError, read_profile
+    from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
 
     replace_unknown_characters()
     console = Console(highlight=False)
-    try:
+    with errors_in_one_line():
         rate = SHARE * read_profile(bundled_model() / FILE_NAME).full_thought_rate
         demo = Demo(DemoTraffic(rate=rate, total_s=seconds, seed=seed))
         asyncio.run(_run(demo, port, console))
-    except (ServerError, FeedError, ProfileError, FileNotFoundError) as error:
-        raise click.ClickException(str(error)) from error
     said = failures(demo)
     console.print(f"Measured in this run (seed {seed}); requests count to the phase in which they came:")
     console.print(table(demo))

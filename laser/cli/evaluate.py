@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from laser.cli.extras import needs
+from laser.cli.messages import ProgressBars, errors_in_one_line
 from laser.cli.options import asking, engine_options, engine_settings
 
 if TYPE_CHECKING:
-    from experiments.evaluation.evaluation import EvaluationRecord
+    from experiments.evaluation.run import EvaluatedModel
 
 Budgets = tuple[int, ...] | None  # None: percentiles of the full thoughts' lengths
 
@@ -89,70 +89,40 @@ def command(
     Greedy; probe tokens are counted; one pass tells of all thresholds. Budgets are really served, each in a pass of its
     own, and so are --served and --temperature.
     """
-    import numpy as np
+    from experiments.evaluation.run import EvaluationSettings, evaluate_model
+    from experiments.evaluation.summary import summary
+
+    with errors_in_one_line():
+        settings = EvaluationSettings(
+            model=model,
+            thinking=thinking,
+            files=files,
+            count=count,
+            seed=seed,
+            max_tokens=max_tokens,
+            engine=engine_settings(kind, runner, cells, cache),
+            budgets=budgets,
+            served=served,
+            temperature=temperature,
+        )
+        found = evaluate_model(settings, reporter=ProgressBars())
+        click.echo(f"\n{summary(found.figures)}")
+        _write(found, context.params)
+
+
+def _write(found: EvaluatedModel, options: dict[str, Any]) -> None:
+    """Writes the files that the options name."""
     import torch
 
-    from controller.policy import Limits
-    from engine.base import EngineError
-    from engine.registry import open_engine
-    from experiments.evaluation import sweeps
-    from experiments.evaluation.evaluation import FULL_THOUGHT, evaluate, evaluation_loop
-    from experiments.evaluation.question_files import QuestionError, file_questions
-    from experiments.evaluation.questions import bundled_questions
-    from experiments.evaluation.report import evaluation, write_json, write_records
-    from experiments.evaluation.summary import summary
+    from experiments.evaluation.report import write_json, write_records
     from experiments.provenance import provenance
-    from models.chat_model import load_chat_model
-    from models.files.strict_yaml import ConfigError
-    from models.reasoner import bundled_model
-    from models.tokenizer import TokenizerError
 
-    torch.set_num_threads(1)
-    rng = np.random.default_rng(seed)
-    try:
-        directory = model or bundled_model()
-        questions = file_questions(files, count, seed) if files else bundled_questions(count, seed)
-        chat = load_chat_model(directory, thinking)
-        engine = open_engine(directory, engine_settings(kind, runner, cells, cache)).engine
+    if options["records_file"] is not None:
+        write_records(options["records_file"], found.records)
+    if options["figures_file"] is not None:
+        origin = provenance(found.directory, threads=torch.get_num_threads(), options=options)
+        write_json(options["figures_file"], found.figures, origin)
+    if options["plot_file"] is not None:
+        from experiments.evaluation.figure import draw
 
-        def answers(label: str, limits: Limits, heat: float = 0.0) -> list[EvaluationRecord]:
-            loop = evaluation_loop(engine, chat, limits)
-            with click.progressbar(length=len(questions), label=f"{label:<16}") as bar:
-                return evaluate(
-                    loop,
-                    chat,
-                    questions,
-                    max_tokens=max_tokens,
-                    temperature=heat,
-                    seed=seed,
-                    on_answer=partial(bar.update, 1),
-                )
-
-        full = answers("Full thought", FULL_THOUGHT)
-        compared = partial(sweeps.served, full, rng=rng)
-        passes = [
-            compared(answers(f"Budget {budget}", Limits(budget=budget)), budget=budget)
-            for budget in (sweeps.default_budgets(full) if budgets is None else budgets)
-        ]
-        if served is not None:
-            passes.append(compared(answers(f"Threshold {served:.2f}", Limits(threshold=served)), threshold=served))
-        if temperature is not None:
-            sampled = answers(f"Temperature {temperature:.2f}", Limits(), temperature)
-            passes.append(compared(sampled, temperature=temperature))
-    except (EngineError, TokenizerError, ConfigError, QuestionError, FileNotFoundError) as error:
-        raise click.ClickException(str(error)) from error
-    score = chat.thinking.format.probe.score
-    figures = evaluation(full, passes, np.random.default_rng(seed), score)  # independent of earlier draws
-    click.echo(f"\n{summary(figures)}")
-    try:
-        if records_file is not None:
-            write_records(records_file, full)
-        if figures_file is not None:
-            origin = provenance(directory, threads=torch.get_num_threads(), options=context.params)
-            write_json(figures_file, figures, origin)
-        if plot_file is not None:
-            from experiments.evaluation.figure import draw
-
-            draw(plot_file, figures)
-    except OSError as error:
-        raise click.ClickException(str(error)) from error
+        draw(options["plot_file"], found.figures)

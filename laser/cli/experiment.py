@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from laser.cli.extras import needs
+from laser.cli.messages import errors_in_one_line
 
 if TYPE_CHECKING:
+    from experiments.trials.experiment import NamedPolicy
     from experiments.trials.setting import Setting
 
 
@@ -59,9 +61,8 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
     from experiments.provenance import cores
     from experiments.trials.running import counts, run_missing, slowed
     from experiments.trials.store import Store
-    from laser.server_process import ServerError
 
-    try:
+    with errors_in_one_line(BrokenExecutor, ValueError):
         setting = _setting(file)
         store = Store(out or _results(file))
         with store.locked():
@@ -72,8 +73,6 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
             with click.progressbar(length=total, label=f"{len(setting.trials)} trials") as bar:
                 bar.update(done)
                 run_missing(setting, store, jobs=jobs or cores(), advance=partial(bar.update), again=anew)
-    except (ServerError, BrokenExecutor, OSError, ValueError) as error:  # Config-, Store- and ProfileError: ValueErrors
-        raise click.ClickException(str(error)) from error
     click.echo(f"Results: {out or _results(file)}; `laser experiment report {file}` tells them")
 
 
@@ -89,7 +88,7 @@ def tell(file: Path, out: Path | None) -> None:
     from experiments.trials.store import Store
 
     directory = out or _results(file)
-    try:
+    with errors_in_one_line(ValueError):
         if not directory.is_dir():
             raise click.ClickException(f"{directory} does not exist; `laser experiment run {file}` makes it")
         found = findings(_setting(file), Store(directory))
@@ -100,8 +99,6 @@ def tell(file: Path, out: Path | None) -> None:
             )
         draw(directory / FIGURE, found)
         written = write(directory, report(file.stem, found), found)
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
     click.echo(f"{found.complete} of {found.trials} trials: {', '.join(str(each) for each in written)}")
 
 
@@ -129,14 +126,9 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
     from experiments.trials.tuning import summary, tune, write
 
     directory = out or _results(file)
-    try:
+    with errors_in_one_line(BrokenExecutor, ValueError):
         setting = _setting(file)
-        policy = next((one for one in setting.experiment.policies if one.name == name), None)
-        if policy is None:
-            raise click.BadParameter(
-                f"there is no policy {name!r}, there are {', '.join(setting.experiment.policy_names)}",
-                param_hint="'--policy'",
-            )
+        policy = _policy(setting, name)
         with (
             Store(directory).locked(),
             workers(jobs or cores()) as pool,
@@ -152,8 +144,6 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
                 advance=bar.update,
             )
         written = write(directory, found)
-    except (BrokenExecutor, OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
     click.echo(f"\n{summary(found)}\n\nFiles: {', '.join(str(each) for each in written)}")
 
 
@@ -169,6 +159,16 @@ def _setting(file: Path) -> Setting:
     if setting.experiment.synthetic is not None:
         click.echo(f"{setting.experiment.synthetic.name}: made from published figures")
     return setting
+
+
+def _policy(setting: Setting, name: str) -> NamedPolicy:
+    for one in setting.experiment.policies:
+        if one.name == name:
+            return one
+    raise click.BadParameter(
+        f"there is no policy {name!r}, there are {', '.join(setting.experiment.policy_names)}",
+        param_hint="'--policy'",
+    )
 
 
 def _results(file: Path) -> Path:

@@ -60,7 +60,7 @@ _OPTIONS = (
     click.option(
         "--runner",
         type=click.Choice([runner.value for runner in Runner]),
-        default=Runner.AUTO,
+        default=Runner.AUTO.value,
         show_default=True,
         help="torch's forward pass.",
     ),
@@ -69,7 +69,7 @@ _OPTIONS = (
         "--cache-type",
         "cache",
         type=click.Choice([cache.value for cache in CacheType]),
-        default=CacheType.FP16,
+        default=CacheType.FP16.value,
         show_default=True,
         help="exllama's cache.",
     ),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from laser.cli.messages import errors_in_one_line
+
 
 @click.command("quantize")
 @click.argument("model", type=click.Path(file_okay=False, path_type=Path))
@@ -28,17 +30,16 @@ def command(model: Path, out_dir: Path, bits: float, head_bits: str, work: Path 
 
     An interrupted run continues where it stopped when the same command is given again.
     """
-    from engine.base import EngineError
     from engine.exllama.quantise import quantise
 
     work = out_dir.with_name(f"{out_dir.name}.work") if work is None else work
-    try:
-        with click.progressbar(length=1000, label="quantising", item_show_func=lambda name: name or "") as bar:
-            for stage in quantise(model, out_dir, work, bits=bits, head_bits=int(head_bits)):
-                done = round(1000 * stage.done)
-                if done < bar.pos:  # the next stage has begun
-                    bar.pos = 0
-                bar.update(done - bar.pos, stage.name)
-    except (EngineError, OSError) as error:
-        raise click.ClickException(" ".join(str(error).split())) from error
+    with (
+        errors_in_one_line(),
+        click.progressbar(length=1000, label="quantising", item_show_func=lambda name: name or "") as bar,
+    ):
+        for stage in quantise(model, out_dir, work, bits=bits, head_bits=int(head_bits)):
+            done = round(1000 * stage.done)
+            if done < bar.pos:  # the next stage has begun
+                bar.pos = 0
+            bar.update(done - bar.pos, stage.name)
     click.echo(f"the model is in {out_dir}; serve it with `laser serve --engine exllama --model {out_dir}`")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
-import math
-import signal
-import socket
 import time
 import warnings
-from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from controller.policies import PolicyName
 from engine.registry import kinds
+from laser.cli.messages import errors_in_one_line
+from laser.cli.options import DEFAULT_URL
 from laser.server.telemetry.logs import set_up
 
 if TYPE_CHECKING:
@@ -26,8 +22,6 @@ if TYPE_CHECKING:
     from laser.server.service import Service
 
 log = logging.getLogger(__name__)
-
-GRACE_S = 5  # s for connections to close after all replies have ended
 
 
 @click.command("serve")
@@ -90,25 +84,22 @@ GRACE_S = 5  # s for connections to close after all replies have ended
 @click.option("--log-bodies/--no-log-bodies", default=None, help="Log what people say, too. [default: off]")
 def command(config_file: Path | None, **flags: Any) -> None:
     """Serve a model over HTTP, compatible with OpenAI's chat completions."""
+    from laser.server.config import load_config
+    from laser.server.deployment import deploy
+    from laser.server.run import listen, run
+    from laser.server.service import Service
+
     # After an inaccurate solution the next solver is tried, so users need no warning.
     warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
-    config = _configuration(config_file, flags)
-    set_up(config.log_format)
-    _log_deprecations(config_file)
-    _guard(config)
-    listener = _listen(config.host, config.port)
-    with listener:
-        _run(_service(config), listener)
-
-
-def _configuration(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
-    from laser.server.config import load_config
-    from models.files.strict_yaml import ConfigError
-
-    try:
-        return load_config(file, flags)
-    except ConfigError as error:
-        raise click.ClickException(_line(error)) from error
+    with errors_in_one_line():
+        config = load_config(config_file, flags)
+        set_up(config.log_format)
+        _log_deprecations(config_file)
+        _guard(config)
+        with listen(config.host, config.port) as listener:
+            with errors_in_one_line(ValueError):
+                service = Service(deploy(config))
+            run(service, listener, ready=lambda url: click.echo(_invitation(service, url)))
 
 
 def _log_deprecations(file: Path | None) -> None:
@@ -119,17 +110,13 @@ def _log_deprecations(file: Path | None) -> None:
 
 
 def _guard(config: ServeConfig) -> None:
-    """Raises ClickException if the keys are bad, or other machines can reach a server without keys or --public.
+    """Raises ConfigError if the keys are bad, ClickException if others can reach a server without keys or --public.
 
     It runs before the model is loaded.
     """
     from laser.server.keys import KeyRing
-    from models.files.strict_yaml import ConfigError
 
-    try:
-        KeyRing(config.keys, time.monotonic)
-    except ConfigError as error:
-        raise click.ClickException(_line(error)) from error
+    KeyRing(config.keys, time.monotonic)
     if config.keys is None and not config.public and not _is_this_machine(config.host):
         raise click.ClickException(
             f"host is {config.host}, which other machines can reach, but there are no keys: give --keys, or --public "
@@ -144,136 +131,9 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Returns the bound socket. Raises ClickException, before the model is loaded, if it cannot be bound."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise click.ClickException(f"host {host!r} cannot be used: {error.strerror}") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise click.ClickException(
-            f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port"
-        ) from error
-    return listener
-
-
-def _service(config: ServeConfig) -> Service:
-    from engine.base import EngineError
-    from laser.server.deployment import deploy
-    from laser.server.service import Service
-
-    try:
-        return Service(deploy(config))
-    except (EngineError, OSError, ValueError) as error:  # TokenizerError and ConfigError are ValueErrors
-        raise click.ClickException(_line(error)) from error
-
-
-def _run(service: Service, listener: socket.socket) -> None:
-    import uvicorn
-
-    from laser.server.app import create_app
-    from laser.server.connection import PatientProtocol
-    from laser.server.telemetry.tracing import name_service
-
-    class Server(uvicorn.Server):
-        """Drains at the first signal, ends at the second.
-
-        Draining refuses new requests and ends the server once the last reply is complete, or after drain_s. The
-        server also ends if the engine is broken, so that a supervisor can start a new process.
-        """
-
-        draining = False
-        failure: str | None = None
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            self.events = asyncio.get_running_loop()
-            self.watching = self.events.create_task(self.watch())
-            if self.started:
-                url = _url(listener)
-                example = "Given 37, 82, 51, 92, what is the largest number?"
-                hint = "try" if service.config.keys is None else "with your key in LASER_KEY, try"
-                click.echo(f'{service.model_id} is ready at {url} — {hint}: laser ask{_flag(url)} "{example}"')
-
-        async def watch(self) -> None:
-            self.failure = await service.broken()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(GRACE_S):
-                    await service.drain()  # waiting clients get their error first
-            self.should_exit = True
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            if self.draining or not self.started:
-                super().handle_exit(sig, frame)
-            else:
-                self.draining = True
-                self.events.call_soon_threadsafe(self.begin_to_drain, sig, frame)
-
-        def begin_to_drain(self, sig: int, frame: FrameType | None) -> None:
-            self.task = self.events.create_task(self.drain(sig, frame))
-
-        async def drain(self, sig: int, frame: FrameType | None) -> None:
-            limit_s = service.config.drain_s
-            log.info("the server takes no more requests; those under way have %g s", limit_s)
-            try:
-                async with asyncio.timeout(limit_s):
-                    await service.drain()
-            except TimeoutError:
-                log.warning("replies under way have not ended within %g s; they get an error", limit_s)
-                await service.stop()
-            super().handle_exit(sig, frame)
-
-    # uvicorn raises the signal again after a clean shutdown, which must not count as a failure
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    name_service()
-    _allow_connections()
-    settings = uvicorn.Config(
-        create_app(service),
-        http=PatientProtocol,
-        log_config=None,  # all loggers keep the format of `set_up`
-        log_level="warning",
-        access_log=False,
-        ws="none",
-        lifespan="on",
-        timeout_keep_alive=math.ceil(service.config.idle_s),
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    server = Server(settings)
-    server.run(sockets=[listener])
-    if server.failure is not None:
-        raise click.ClickException(server.failure)
-    if not server.started:
-        raise click.ClickException("the server could not be started")
-
-
-def _allow_connections() -> None:
-    """Raises this process's limit on open files, connections among them, to the hard limit."""
-    try:
-        import resource
-    except ImportError:  # not a Unix
-        return
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # some systems refuse their own hard limit
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}"
-
-
-def _flag(url: str) -> str:
-    from laser.cli.options import DEFAULT_URL
-
-    return "" if url == DEFAULT_URL else f" --url {url}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _invitation(service: Service, url: str) -> str:
+    """The line that says where the server is, and what to try."""
+    example = "Given 37, 82, 51, 92, what is the largest number?"
+    hint = "try" if service.config.keys is None else "with your key in LASER_KEY, try"
+    where = "" if url == DEFAULT_URL else f" --url {url}"
+    return f'{service.model_id} is ready at {url} — {hint}: laser ask{where} "{example}"'

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from controller.policies import PolicyName
+from laser.cli.messages import ProgressBars, errors_in_one_line
+
+if TYPE_CHECKING:
+    from controller.policies.registry import PolicySpec
+    from experiments.simulation.run import SimulatedLoad
+    from experiments.workloads import Workload
 
 UNKNOWN = (PolicyName.AUTO, PolicyName.MARGIN, PolicyName.NO_THINKING)  # a server resolves AUTO; rest not recorded
 POLICIES = [name.value for name in PolicyName if name not in UNKNOWN]
@@ -90,97 +97,62 @@ def command(
     The serving loop, the policy and the controller are the real ones; the machine has the profile's step times, and the
     model says what calibration has recorded. All figures are simulated.
     """
-    import time
-    from dataclasses import replace
+    from experiments.simulation.run import SimulationSettings, simulate_load
+    from experiments.simulation.summary import summary
 
-    import numpy as np
+    with errors_in_one_line():
+        workload = _workload(workload_file, rate, cv)
+        spec = _spec(policy, threshold=threshold, budget=budget, risk=risk)
+        if out is not None and not out.parent.is_dir():  # fails now rather than after the simulation
+            raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
+        settings = SimulationSettings(
+            workload=workload,
+            duration_s=duration,
+            seed=seed,
+            policy=spec,
+            controller=controller_file,
+            solve_delay_s=solve_delay,
+            prefill_s=None if prefill_us is None else prefill_us * 1e-6,
+            max_batch=max_batch,
+            model=model,
+            thinking=thinking,
+            profile=profile_file,
+            records=records,
+            files=files,
+        )
+        found = simulate_load(settings, reporter=ProgressBars())
+        click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, in {found.cpu_s:.1f} s of CPU time")
+        click.echo(f"\n{summary(found.records)}")
+        _write(found, context.params)
 
-    from controller.policies.registry import PolicySpec, make_policy
-    from controller.settings import SettingsFile
-    from engine.simulated.machine import VirtualClock, profiled_machine
-    from experiments.calibration.traces import TraceError, read_records, records_of
-    from experiments.evaluation.question_files import QuestionError, file_questions
-    from experiments.evaluation.questions import bundled_questions, calibrated_questions
-    from experiments.provenance import provenance
-    from experiments.simulation.recording import recording
-    from experiments.simulation.simulation import check_budget, punctual_controller, simulate
-    from experiments.simulation.summary import summary, write_json
-    from experiments.workloads import Gamma, Poisson, Workload, WorkloadError, read_workload
-    from models.chat_model import load_chat_model
-    from models.files.strict_yaml import ConfigError
-    from models.profile.profile import FILE_NAME, ProfileError, identify, read_profile
-    from models.reasoner import bundled_model
-    from models.tokenizer import TokenizerError
 
-    if (workload_file is None) == (rate is None):
+def _workload(file: Path | None, rate: float | None, cv: float | None) -> Workload:
+    from experiments.workloads import Gamma, Poisson, read_workload
+
+    if (file is None) == (rate is None):
         raise click.UsageError("give either --workload or --rate")
-    if cv is not None and rate is None:
+    if rate is not None:
+        return Poisson(rate=rate) if cv is None else Gamma(rate=rate, cv=cv)
+    assert file is not None, "checked above"
+    if cv is not None:
         raise click.UsageError("--cv goes with --rate")
+    return read_workload(file)
+
+
+def _spec(policy: str, **settings: Any) -> PolicySpec:
+    from controller.policies.registry import PolicySpec
+
     try:
-        spec = PolicySpec(policy=PolicyName(policy), threshold=threshold, budget=budget, risk=risk)
+        return PolicySpec(policy=PolicyName(policy), **settings)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    if out is not None and not out.parent.is_dir():  # fails now rather than after the simulation
-        raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
-    try:
-        directory = model or bundled_model()
-        chat = load_chat_model(directory, thinking)
-        file = profile_file or directory / FILE_NAME
-        if not file.exists():
-            raise click.ClickException(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
-        profile = read_profile(file, identify(directory, chat.thinking.format))
-        check_budget(budget, profile)
-        count, drawn = calibrated_questions(profile)
-        questions = file_questions(files, count, drawn) if files else bundled_questions(count, drawn)
-        known = recording(chat, profile, read_records(records or records_of(file)), questions, files)
-        workload: Workload
-        if workload_file is not None:
-            workload = read_workload(workload_file)
-        else:
-            assert rate is not None, "checked above"
-            workload = Poisson(rate=rate) if cv is None else Gamma(rate=rate, cv=cv)
-        machine = profiled_machine(profile, prefill_s=None if prefill_us is None else prefill_us * 1e-6)
-        if max_batch is not None:
-            machine = replace(machine, max_batch=max_batch)
-        clock = VirtualClock()
-        made = make_policy(
-            spec,
-            profile,
-            max_batch=machine.max_batch,
-            controller=lambda usable: punctual_controller(
-                usable,
-                SettingsFile(controller_file, len(usable.classes)),
-                clock=clock,
-                max_batch=machine.max_batch,
-                delay_s=solve_delay,
-            ),
-        )
-        rng = np.random.default_rng(seed)
-        arrivals = workload.arrivals(duration, rng)
-        if not arrivals.size:
-            raise WorkloadError(f"no request arrives within {duration:g} s, must be at least 1")
-        asked = rng.integers(len(known.questions), size=arrivals.size).tolist()
-        started = time.process_time()
-        with click.progressbar(length=arrivals.size, label="Requests        ") as bar:
-            found = simulate(
-                known,
-                arrivals,
-                asked,
-                machine=machine,
-                clock=clock,
-                policy=made.policy,
-                observer=made.observer,
-                on_done=lambda: bar.update(1),
-            )
-        took = time.process_time() - started
-        click.echo(
-            f"\nSimulated, {policy}, {arrivals.size / duration:.2f} requests/s, in {took:.1f} s of CPU time"
-            f"\n\n{summary(found)}"
-        )
-        if out is not None:
-            write_json(out, found, provenance(directory, threads=1, options=context.params))
-            click.echo(f"\nRequests: {out}")
-    except (
-        ProfileError, ConfigError, QuestionError, TokenizerError, TraceError, WorkloadError, OSError
-    ) as error:  # fmt: skip
-        raise click.ClickException(str(error)) from error
+
+
+def _write(found: SimulatedLoad, options: dict[str, Any]) -> None:
+    """Writes the file that the options name."""
+    from experiments.provenance import provenance
+    from experiments.simulation.summary import write_json
+
+    if options["out"] is not None:
+        write_json(options["out"], found.records, provenance(found.directory, threads=1, options=options))
+        click.echo(f"\nRequests: {options['out']}")

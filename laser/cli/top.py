@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 import click
 
+from laser.cli.messages import errors_in_one_line
 from laser.cli.options import key_option, url_option
 
 
@@ -19,7 +20,7 @@ def command(url: str, key: str | None, once: bool) -> None:
     """Show what a running server does: load, limits, running thoughts, why the last ones stopped. q ends it."""
     from rich.console import Console
 
-    from laser.cli.terminal.feed import Connection, Feed, FeedError, Look
+    from laser.cli.terminal.feed import Connection, Feed, Look
     from laser.cli.terminal.frame import Frame
     from laser.cli.terminal.screen import show
 
@@ -30,14 +31,12 @@ def command(url: str, key: str | None, once: bool) -> None:
         async with aclosing(feed.looks()) as looks:
             await show(looks, console, feed.base)
 
-    try:
+    with errors_in_one_line():
         if once or not console.is_terminal:
             look = Look(status=asyncio.run(feed.status()), connection=Connection.ONCE)
             console.print(Frame(look=look, url=feed.base))
         else:
             asyncio.run(live())
-    except FeedError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def replace_unknown_characters() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from laser.cli.messages import errors_in_one_line
+
 
 @click.command("train")
 @click.argument("out_dir", type=click.Path(file_okay=False, path_type=Path))
@@ -27,14 +29,14 @@ def command(out_dir: Path, seed: int | None, start: Path | None, threads: int) -
 
     config = TrainingConfig() if start is None else REFINEMENT
     config = replace(config, threads=threads, seed=config.seed if seed is None else seed)
-    try:
-        with click.progressbar(length=config.steps, label="training", item_show_func=lambda state: state or "") as bar:
+    with (
+        errors_in_one_line(ValueError),
+        click.progressbar(length=config.steps, label="training", item_show_func=lambda state: state or "") as bar,
+    ):
 
-            def show(progress: Progress) -> None:
-                state = f"{progress.stage}, loss {progress.loss:.3f}, {progress.slot_rate:,.0f} slots/s"
-                bar.update(progress.step - bar.pos, state)
+        def show(progress: Progress) -> None:
+            state = f"{progress.stage}, loss {progress.loss:.3f}, {progress.slot_rate:,.0f} slots/s"
+            bar.update(progress.step - bar.pos, state)
 
-            train(out_dir, config=config, on_progress=show, start=start)
-    except (OSError, ValueError) as error:
-        raise click.ClickException(" ".join(str(error).split())) from error
+        train(out_dir, config=config, on_progress=show, start=start)
     click.echo(f"the model is in {out_dir}; serve it with `laser serve --model {out_dir}`")

@@ -20,10 +20,12 @@ from typing import Annotated, Any, TypeVar
 
 import yaml
 
+from models.errors import LaserError
+
 T = TypeVar("T")
 
 
-class ConfigError(ValueError):
+class ConfigError(LaserError, ValueError):
     """A configuration file that cannot be used; the message names file, line and key."""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from models.errors import LaserError
 from models.files.envelope import Envelope, Head, sha256_of
 from models.profile.certificate import Certificate
 from models.profile.difficulty import Difficulty
@@ -31,7 +32,7 @@ Budget = int | None  # thought tokens; None: no budget
 Table = tuple[tuple[tuple[float, ...], ...], ...]  # [class, threshold, budget]
 
 
-class ProfileError(ValueError):
+class ProfileError(LaserError, ValueError):
     """A profile that cannot be used; the message names the file, the value found and the value expected."""
 
 

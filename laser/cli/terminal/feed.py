@@ -14,13 +14,14 @@ from pydantic import ValidationError
 
 from laser.client import CONNECT_S, address, authorization, refused, said, unreachable
 from laser.server.dashboard.schema import Status
+from models.errors import LaserError
 
 EVERY_S = 1.0  # s between two polls of the status while the event stream is down
 SILENCE_S = 10.0  # s without an event after which the stream counts as down; events come once a second
 TRIES_S = (1.0, 2.0, 5.0, 10.0)  # s before each further attempt to reopen the event stream; the last one repeats
 
 
-class FeedError(Exception):
+class FeedError(LaserError):
     """The server cannot be followed; the message says why and what to do."""
 
 

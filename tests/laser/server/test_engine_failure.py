@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import click
 import httpx
 import pytest
 from starlette.types import Message
@@ -23,7 +22,6 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import NO_THOUGHT, Outcome, ReasoningRequest
 from engine.base import Engine, EngineBrokenError, Event, FinishReason
 from engine.wrapper import EngineWrapper
-from laser.cli.serve import _listen, _run
 from laser.server.api.chat import ChatRequest, Completion
 from laser.server.api.errors import Busy, Unavailable
 from laser.server.api.shape import ReplyHeader
@@ -32,6 +30,7 @@ from laser.server.delivery import EventStream
 from laser.server.deployment import Deployment, deploy
 from laser.server.engine_thread import EngineFailure, EngineThread, Ticket
 from laser.server.keys import ANYBODY, Caller
+from laser.server.run import ServingError, listen, run
 from laser.server.service import AT_THE_DOOR, Service
 from laser.server.submission import Submission
 from tests.support.live_server import (
@@ -281,7 +280,7 @@ def test_a_server_whose_engine_is_broken_ends_so_that_another_can_begin(endless_
     engine.broken.set()
     statuses: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    with _listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/chat/completions"
 
         def ask() -> None:
@@ -296,8 +295,8 @@ def test_a_server_whose_engine_is_broken_ends_so_that_another_can_begin(endless_
         client = threading.Thread(target=ask)
         client.start()
         try:
-            with pytest.raises(click.ClickException, match="the engine is broken: the arena is gone"):
-                _run(Service(_around(sound, engine)), listener)
+            with pytest.raises(ServingError, match="the engine is broken: the arena is gone"):
+                run(Service(_around(sound, engine)), listener, ready=lambda url: None)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -1,0 +1,151 @@
+"""Calibrates a model: records thoughts, times steps, and writes the profile that serving needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from controller.serving.thought import probe_spec
+from engine.base import Engine
+from engine.registry import open_engine
+from experiments.calibration import profile as profiling
+from experiments.calibration.traces import (
+    TraceLog,
+    missing_closings,
+    questions_sha256,
+    record_closings,
+    record_thoughts,
+)
+from experiments.evaluation.evaluation import evaluation_loop
+from experiments.evaluation.examination import Examination
+from experiments.progress import Reporter, Silent
+from experiments.provenance import provenance
+from experiments.question import Question
+from laser.server.deployment import BUNDLED_NAME
+from models.chat_model import ChatModel, load_chat_model
+from models.files.strict_yaml import ConfigError
+from models.profile.profile import FILE_NAME, ModelIdentity, Profile, identify, write_profile
+from models.score import Score
+from models.thinking import Keep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationSettings(Examination):
+    """Which model is calibrated on which questions, to which levels, and where the profile is written."""
+
+    seed: int = 2  # draws the questions: others than an evaluation's
+    score: Score | None = None  # how confidence is told; None: the thinking format's
+    levels: profiling.Levels = field(default_factory=profiling.Levels)
+    budgets: tuple[int, ...] | None = None  # thought tokens; None: percentiles of 48 full thoughts
+    out: Path | None = None  # the profile; None: profile.json beside the model
+
+    def __post_init__(self) -> None:
+        Examination.__post_init__(self)  # a slotted dataclass has no super() without arguments
+        if self.budgets is not None and min(self.budgets, default=1) < 1:
+            raise ValueError(f"a budget is {min(self.budgets)}, must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """A measured profile, and where it and its records are."""
+
+    profile: Profile
+    path: Path
+    records: Path
+
+
+def calibrate(
+    settings: CalibrationSettings | None = None,
+    *,
+    reporter: Reporter | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Calibrated:
+    """Measures a model's profile and writes it; records of earlier runs beside it are used and added to.
+
+    `settings` None: the defaults; `reporter` None: nobody is told of the progress. `options` is what the profile's
+    provenance states (None: the settings); its `count` and `seed` are needed to simulate. Torch is set to one thread.
+
+    Raises ShortOfData if the questions are too few, and another LaserError or an OSError if the model, the questions,
+    the thinking format or the records cannot be used; what can be checked is checked before anything is decoded.
+
+    >>> from pathlib import Path
+    >>> from experiments.calibration.profile import Levels
+    >>> from experiments.calibration.run import CalibrationSettings, calibrate
+    >>> rough = Levels(epsilon=0.5, delta=0.1)
+    >>> found = calibrate(CalibrationSettings(count=8, levels=rough, budgets=(60, 150), out=Path("profile.json")))
+    >>> found.profile.budgets
+    (None, 150, 60)
+    """
+    settings = CalibrationSettings() if settings is None else settings
+    reporter = Silent() if reporter is None else reporter
+    torch.set_num_threads(1)
+    directory = settings.directory
+    path = settings.out or directory / FILE_NAME
+    if not path.parent.is_dir():  # fails now rather than after all the decoding
+        raise FileNotFoundError(f"there is no directory {str(path.parent)!r} for the profile")
+    questions = settings.questions()
+    profiling.check_count(len(questions), settings.levels, settings.budgets)
+    chat = load_chat_model(directory, settings.thinking)
+    if chat.thinking.format.keep is not Keep.ANSWER:
+        raise ConfigError("the thinking format has keep: close, must be answer: exits are judged by trial answers")
+    engine = open_engine(directory, settings.engine).engine
+    identity = identify(directory, chat.thinking.format, None if settings.model else BUNDLED_NAME)
+    pilot = [] if settings.budgets is not None else profiling.pilot(len(questions), settings.seed)
+    with TraceLog(path.with_name(f"{path.name}.records.jsonl"), _header(settings, identity, questions)) as log:
+        budgets = _record(settings, chat, engine, questions, log, pilot, reporter)
+    reporter.note("Step times")
+    spec = probe_spec(chat.thinking, chat.stop_tokens, settings.score)
+    traces = [log.traces[number] for number in sorted(log.traces)]
+    plant, probe = profiling.measured_plant(
+        engine, traces, spec, max_batch=settings.engine.max_batch, clock=time.perf_counter
+    )
+    stated = asdict(settings) if options is None else options
+    found = profiling.profile(
+        model=identity,
+        traces=log.traces,
+        closings=log.closings,
+        budgets=budgets,
+        unseen=[number for number in range(len(questions)) if number not in pilot],
+        spec=spec,
+        levels=settings.levels,
+        max_tokens=settings.max_tokens,
+        plant=plant,
+        probe=probe,
+        origin=provenance(directory, threads=torch.get_num_threads(), options=stated),
+    )
+    write_profile(path, found)
+    return Calibrated(profile=found, path=path, records=log.path)
+
+
+def _header(settings: CalibrationSettings, model: ModelIdentity, questions: Sequence[Question]) -> dict[str, object]:
+    """What the records must be of, for a run to go on from them."""
+    return {
+        "weights_sha256": model.weights_sha256,
+        "thinking_sha256": model.thinking_sha256,
+        "questions_sha256": questions_sha256(questions, settings.files),
+        "max_tokens": settings.max_tokens,
+    }
+
+
+def _record(
+    settings: CalibrationSettings,
+    chat: ChatModel,
+    engine: Engine,
+    questions: Sequence[Question],
+    log: TraceLog,
+    pilot: Sequence[int],
+    reporter: Reporter,
+) -> tuple[int, ...]:
+    """Decodes the thoughts and closings that the log lacks; returns the budgets, which the pilot may choose."""
+    loop = evaluation_loop(engine, chat)
+    with reporter.stage("Full thoughts", len(questions)) as advance:
+        advance(len(log.traces))
+        record_thoughts(loop, chat, questions, log, max_tokens=settings.max_tokens, on_done=lambda: advance(1))
+    budgets = profiling.chosen_budgets(log.traces, pilot) if settings.budgets is None else settings.budgets
+    with reporter.stage("Budgets", len(missing_closings(log, budgets))) as advance:
+        record_closings(loop, chat, questions, log, budgets, max_tokens=settings.max_tokens, on_done=lambda: advance(1))
+    return budgets

@@ -1,0 +1,107 @@
+"""Evaluates a model: full thoughts with every probe, and passes that are really served under limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from controller.policy import Limits
+from engine.registry import open_engine
+from experiments.evaluation import sweeps
+from experiments.evaluation.evaluation import FULL_THOUGHT, EvaluationRecord, evaluate, evaluation_loop
+from experiments.evaluation.examination import Examination
+from experiments.evaluation.report import Evaluation, evaluation
+from experiments.progress import Reporter, Silent
+from models.chat_model import load_chat_model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSettings(Examination):
+    """Which model is evaluated on which questions, and what is really served besides the full thoughts."""
+
+    budgets: tuple[int, ...] | None = None  # thought tokens, a pass each; None: percentiles of the full thoughts
+    served: float | None = None  # threshold of one more pass; None: no such pass
+    temperature: float | None = None  # of one more pass with full thoughts; None: no such pass
+
+    def __post_init__(self) -> None:
+        Examination.__post_init__(self)  # a slotted dataclass has no super() without arguments
+        if min(self.budgets or (0,)) < 0:
+            raise ValueError(f"a budget is {min(self.budgets or (0,))}, must be at least 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedModel:
+    """A model's figures, and the records of the full thoughts that they come from."""
+
+    directory: Path
+    figures: Evaluation
+    records: tuple[EvaluationRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pass:
+    """A way to serve the questions; see `sweeps.served`."""
+
+    label: str
+    limits: Limits
+    threshold: float | None = None
+    budget: int | None = None
+    temperature: float = 0.0
+
+
+def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Reporter | None = None) -> EvaluatedModel:
+    """Answers questions with full thought, probing at every transition point, and tells what early exit would change.
+
+    `settings` None: the defaults; `reporter` None: nobody is told of the progress. Decoding is greedy but for the pass
+    with a temperature. Torch is set to one thread. Raises a LaserError or a FileNotFoundError if the model, the
+    questions or the thinking format cannot be used.
+
+    >>> from experiments.evaluation.run import EvaluationSettings, evaluate_model
+    >>> found = evaluate_model(EvaluationSettings(count=2, budgets=(40,)))
+    >>> len(found.records), [one.budget for one in found.figures.served]
+    (8, [40])
+    """
+    settings = EvaluationSettings() if settings is None else settings
+    reporter = Silent() if reporter is None else reporter
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(settings.seed)
+    directory, questions = settings.directory, settings.questions()
+    chat = load_chat_model(directory, settings.thinking)
+    engine = open_engine(directory, settings.engine).engine
+
+    def answers(one: _Pass) -> list[EvaluationRecord]:
+        with reporter.stage(one.label, len(questions)) as advance:
+            return evaluate(
+                evaluation_loop(engine, chat, one.limits),
+                chat,
+                questions,
+                max_tokens=settings.max_tokens,
+                temperature=one.temperature,
+                seed=settings.seed,
+                on_answer=partial(advance, 1),
+            )
+
+    full = answers(_Pass(label="Full thought", limits=FULL_THOUGHT))
+    passes = [
+        sweeps.served(full, answers(one), rng, threshold=one.threshold, budget=one.budget, temperature=one.temperature)
+        for one in _passes(settings, full)
+    ]
+    score = chat.thinking.format.probe.score
+    figures = evaluation(full, passes, np.random.default_rng(settings.seed), score)  # independent of earlier draws
+    return EvaluatedModel(directory=directory, figures=figures, records=tuple(full))
+
+
+def _passes(settings: EvaluationSettings, full: Sequence[EvaluationRecord]) -> Iterator[_Pass]:
+    for budget in sweeps.default_budgets(full) if settings.budgets is None else settings.budgets:
+        yield _Pass(label=f"Budget {budget}", limits=Limits(budget=budget), budget=budget)
+    if settings.served is not None:
+        limits = Limits(threshold=settings.served)
+        yield _Pass(label=f"Threshold {settings.served:.2f}", limits=limits, threshold=settings.served)
+    if settings.temperature is not None:
+        label = f"Temperature {settings.temperature:.2f}"
+        yield _Pass(label=label, limits=Limits(), temperature=settings.temperature)

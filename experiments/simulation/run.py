@@ -1,0 +1,128 @@
+"""Simulates a load on a calibrated model: the real serving loop and policies in virtual time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from controller.policies import PolicyName
+from controller.policies.registry import Made, PolicySpec, make_policy
+from controller.settings import SettingsFile
+from engine.simulated.machine import Machine, VirtualClock, profiled_machine
+from experiments.calibration.traces import read_records, records_of
+from experiments.evaluation.examination import chosen_questions
+from experiments.evaluation.questions import calibrated_questions
+from experiments.progress import Reporter, Silent
+from experiments.request_record import RequestRecord
+from experiments.simulation.recording import Recording, recording
+from experiments.simulation.simulation import SOLVE_S, check_budget, punctual_controller, simulate
+from experiments.workloads import Workload, WorkloadError
+from models.chat_model import load_chat_model
+from models.profile.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
+from models.reasoner import bundled_model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationSettings:
+    """Which load is served, under which policy, from which calibration."""
+
+    workload: Workload  # when requests arrive
+    duration_s: float = 600.0  # virtual seconds in which they arrive
+    seed: int = 0  # of arrivals and questions
+    policy: PolicySpec = field(default_factory=lambda: PolicySpec(policy=PolicyName.LOAD_AWARE))
+    controller: Path | None = None  # the controller's settings, YAML; None: the defaults
+    solve_delay_s: float = SOLVE_S  # virtual seconds that the controller waits for a solution
+    prefill_s: float | None = None  # what a prompt's token takes; None: what a probe's row does
+    max_batch: int | None = None  # sequences decoded at once; None: the profile's
+    model: Path | None = None  # a model's directory; None: the bundled one
+    thinking: Path | None = None  # thinking format; None: the model's own
+    profile: Path | None = None  # None: the model's
+    records: Path | None = None  # what the calibration recorded; None: the file beside the profile
+    files: tuple[Path, ...] = ()  # that the calibration's questions are from; (): the bundled benchmarks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedLoad:
+    """How a load was served. All figures are simulated."""
+
+    directory: Path  # the model's
+    records: tuple[RequestRecord, ...]  # in order of arrival
+    rate: float  # requests/s that arrived
+    cpu_s: float  # that the simulation itself took
+
+
+def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = None) -> SimulatedLoad:
+    """Serves a load in virtual time: the machine has the profile's step times, the model says what was recorded.
+
+    `reporter` None: nobody is told of the progress. Raises a LaserError or an OSError if the model, its profile, its
+    records, the questions or the controller's settings cannot be used, and WorkloadError if no request arrives.
+
+    >>> from controller.policies.registry import PolicyName, PolicySpec
+    >>> from experiments.simulation.run import SimulationSettings, simulate_load
+    >>> from experiments.workloads import Poisson
+    >>> fixed = PolicySpec(policy=PolicyName.FIXED, threshold=0.9)
+    >>> found = simulate_load(SimulationSettings(workload=Poisson(rate=2.0), duration_s=60.0, policy=fixed))
+    >>> all(one.latency_s > 0.0 for one in found.records)
+    True
+    """
+    reporter = Silent() if reporter is None else reporter
+    directory = settings.model or bundled_model()
+    profile, known = _calibration(settings, directory)
+    machine = profiled_machine(profile, prefill_s=settings.prefill_s)
+    if settings.max_batch is not None:
+        machine = replace(machine, max_batch=settings.max_batch)
+    clock = VirtualClock()
+    made = _policy(settings, profile, machine, clock)
+    rng = np.random.default_rng(settings.seed)
+    arrivals = settings.workload.arrivals(settings.duration_s, rng)
+    if not arrivals.size:
+        raise WorkloadError(f"no request arrives within {settings.duration_s:g} s, must be at least 1")
+    asked = rng.integers(len(known.questions), size=arrivals.size).tolist()
+    started = time.process_time()
+    with reporter.stage("Requests", arrivals.size) as advance:
+        records = simulate(
+            known,
+            arrivals,
+            asked,
+            machine=machine,
+            clock=clock,
+            policy=made.policy,
+            observer=made.observer,
+            on_done=lambda: advance(1),
+        )
+    return SimulatedLoad(
+        directory=directory,
+        records=tuple(records),
+        rate=arrivals.size / settings.duration_s,
+        cpu_s=time.process_time() - started,
+    )
+
+
+def _calibration(settings: SimulationSettings, directory: Path) -> tuple[Profile, Recording]:
+    chat = load_chat_model(directory, settings.thinking)
+    file = settings.profile or directory / FILE_NAME
+    if not file.exists():
+        raise ProfileError(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
+    profile = read_profile(file, identify(directory, chat.thinking.format))
+    check_budget(settings.policy.budget, profile)
+    questions = chosen_questions(settings.files, *calibrated_questions(profile))
+    records = read_records(settings.records or records_of(file))
+    return profile, recording(chat, profile, records, questions, settings.files)
+
+
+def _policy(settings: SimulationSettings, profile: Profile, machine: Machine, clock: VirtualClock) -> Made:
+    return make_policy(
+        settings.policy,
+        profile,
+        max_batch=machine.max_batch,
+        controller=lambda usable: punctual_controller(
+            usable,
+            SettingsFile(settings.controller, len(usable.classes)),
+            clock=clock,
+            max_batch=machine.max_batch,
+            delay_s=settings.solve_delay_s,
+        ),
+    )

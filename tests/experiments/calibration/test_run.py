@@ -1,0 +1,204 @@
+"""Calibrating the bundled model: its profile, killed and resumed runs, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments.calibration.profile import Levels, ShortOfData
+from experiments.calibration.run import Calibrated, CalibrationSettings, calibrate
+from experiments.calibration.summary import summary
+from experiments.calibration.traces import TraceError
+from models.chat_model import load_chat_model
+from models.files.strict_yaml import ConfigError
+from models.profile.certificate import certify
+from models.profile.profile import Profile, identify, read_profile
+from models.reasoner import bundled_model
+from models.score import Score
+from tests.support.examples import run_example
+
+pytestmark = pytest.mark.slow
+
+QUICK = ("-n", "14", "--epsilon", "0.5", "--delta", "0.1", "--max-tokens", "320")
+DEADLINE_S = 120.0
+
+
+def settings(path: Path, **changes: Any) -> CalibrationSettings:
+    """What QUICK says to the command line."""
+    quick = CalibrationSettings(count=14, levels=Levels(epsilon=0.5, delta=0.1), max_tokens=320, out=path)
+    return replace(quick, **changes)
+
+
+def records(profile: Path) -> Path:
+    return profile.with_name(f"{profile.name}.records.jsonl")
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Calibrated:
+    """The bundled model on 14 questions of each benchmark."""
+    return calibrate(settings(tmp_path_factory.mktemp("calibrated") / "profile.json"))
+
+
+@pytest.fixture
+def profile(calibrated: Calibrated) -> Profile:
+    return read_profile(calibrated.path)
+
+
+def measured(path: Path) -> dict[str, object]:
+    """What two runs must agree on: all but what clocks and dates say."""
+    found = read_profile(path)
+    return {name: getattr(found, name) for name in Profile.__slots__ if name not in ("plant", "probe", "provenance")}
+
+
+def test_the_profile_is_of_the_model_it_was_measured_on(calibrated: Calibrated) -> None:
+    path, directory = calibrated.path, bundled_model()
+    found = read_profile(path, identify(directory, load_chat_model(directory).thinking.format))
+    assert found.model.name == "laser-reasoner"
+    assert found.provenance["options"]["count"] == 14
+    assert sorted(one.name for one in path.parent.iterdir()) == ["profile.json", "profile.json.records.jsonl"]
+    assert calibrated.records == records(path)
+    assert calibrated.profile == found
+
+
+def test_tables_hang_together(profile: Profile) -> None:
+    tokens, square, accuracy = np.array(profile.tokens), np.array(profile.square), np.array(profile.accuracy)
+    assert sum(profile.counts) == 56
+    assert profile.thresholds[0] is profile.budgets[0] is None
+    assert len(profile.budgets) > 3
+    assert ((accuracy >= 0.0) & (accuracy <= 1.0)).all()
+    assert (square >= np.square(tokens) * (1 - 1e-9)).all()
+    assert (np.array(profile.p95_steps) > 0).all()
+    assert (np.diff(tokens[:, 0, :], axis=1) <= 0).all()  # shorter budgets cost less where nothing is probed
+    assert sum(map(sum, profile.confusion)) == 56
+    assert profile.plant.step_time.seconds(8, 100.0) > 0.0
+    assert profile.probe.rows > 5.0
+    assert profile.tables().tokens.shape == (3, len(profile.points()))
+    assert profile.plant_model().capacity > 0.0
+
+
+def test_tables_agree_with_the_records(calibrated: Calibrated, profile: Profile) -> None:
+    traces = [
+        json.loads(line)["trace"] for line in records(calibrated.path).read_text().splitlines() if '"trace"' in line
+    ]
+    weights = np.array(profile.counts) / 56
+    full = weights @ np.array(profile.tokens)[:, 0, 0], weights @ np.array(profile.accuracy)[:, 0, 0]
+    assert full[0] == pytest.approx(np.mean([one["tokens"] for one in traces]))
+    assert full[1] == pytest.approx(np.mean([one["right"] for one in traces]))
+
+
+def test_questions_that_chose_the_budgets_do_not_certify_them(profile: Profile) -> None:
+    assert profile.certificate.count == 56 - 48
+    assert profile.certificate == certify(profile.certificate.harmed, 8, epsilon=0.5, delta=0.1)
+
+
+def test_a_prompt_gets_its_class_from_the_profile(profile: Profile) -> None:
+    chat = load_chat_model(bundled_model())
+    told = profile.difficulty.classify(chat.prompt([{"role": "user", "content": "What is 12 + 30?"}]))
+    assert told in profile.classes
+
+
+def test_the_summary_tells_what_may_be_used(profile: Profile) -> None:
+    for part in ("told easy", "Certified on 8 questions", "Step: ", "token rows"):
+        assert part in summary(profile)
+
+
+def test_other_levels_and_budgets_need_no_thought_decoded_again(calibrated: Calibrated, tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    before = records(calibrated.path).read_bytes()
+    records(path).write_bytes(before)
+    levels = Levels(epsilon=0.5, delta=0.2)
+    calibrate(settings(path, levels=levels, budgets=(150, 60), score=Score.JOINT))
+    added = records(path).read_bytes().removeprefix(before)
+    assert b'"closing"' in added
+    assert b'"trace"' not in added
+    found = read_profile(path)
+    assert (found.budgets, found.score, found.certificate.delta) == ((None, 150, 60), "joint", 0.2)
+    assert found.certificate.count == 56  # no question was needed to choose budgets
+
+
+def test_a_killed_run_goes_on_to_the_same_profile(calibrated: Calibrated, tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    command = [sys.executable, "-m", "laser", "calibrate", *QUICK, "--out", str(path)]
+    lines_then = []
+    for least in (12, 70):  # once among the thoughts, once among the budgets
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
+            for seen in _growing(records(path), running):
+                if seen > least:
+                    break
+            running.send_signal(signal.SIGKILL)
+        lines_then.append(records(path).read_bytes().rpartition(b"\n")[0])
+        assert not path.exists()  # whole or not at all
+    calibrate(settings(path))
+    now = records(path).read_bytes()
+    assert all(now.startswith(then) for then in lines_then)
+    pieces = now.splitlines()[1:]
+    assert len({_key(line) for line in pieces}) == len(pieces)  # nothing twice
+    assert measured(path) == measured(calibrated.path)
+
+
+def _growing(path: Path, running: subprocess.Popen[bytes]) -> Iterator[int]:
+    """How many lines a file has, again and again while it is written."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        assert running.poll() is None, running.stderr and running.stderr.read()
+        yield path.read_bytes().count(b"\n") if path.exists() else 0
+        time.sleep(0.01)
+    raise AssertionError(f"{path} has not grown within {DEADLINE_S} s")
+
+
+def _key(line: bytes) -> tuple[int, int | None]:
+    piece = json.loads(line)
+    one = piece.get("trace") or piece["closing"]
+    return one["number"], one.get("budget")
+
+
+def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: Path) -> None:
+    few = CalibrationSettings(count=10, out=tmp_path / "p.json")
+    with pytest.raises(ShortOfData, match="there are 40 questions, must be at least 211") as refused:
+        calibrate(few)
+    assert "takes 163 for 7 budgets, besides 48 that choose the budgets" in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ShortOfData, match="there are 40 questions, must be at least 122"):
+        calibrate(replace(few, budgets=(100,)))
+
+
+def test_a_format_whose_exits_answer_anew_is_refused(tmp_path: Path) -> None:
+    form = tmp_path / "form.yaml"
+    form.write_text("keep: close\n")
+    with pytest.raises(ConfigError, match="has keep: close, must be answer"):
+        calibrate(settings(tmp_path / "profile.json", thinking=form))
+
+
+def test_records_of_other_questions_are_not_mixed_in(calibrated: Calibrated) -> None:
+    before = records(calibrated.path).read_bytes()
+    with pytest.raises(TraceError, match="was begun with questions_sha256"):
+        calibrate(settings(calibrated.path, seed=9))
+    assert records(calibrated.path).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"count": 0}, "count is 0, must be at least 1"),
+        ({"seed": -1}, "seed is -1, must be at least 0"),
+        ({"budgets": (40, 0)}, "a budget is 0, must be at least 1"),
+    ],
+)
+def test_numbers_out_of_range_are_told(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        settings(Path("profile.json"), **changes)
+
+
+def test_the_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_example(calibrate)

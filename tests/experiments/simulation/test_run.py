@@ -1,0 +1,109 @@
+"""Simulating a load, from a calibration to records: every policy serves, and what cannot be simulated is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from controller.policies import PolicyName
+from controller.policies.registry import PolicySpec
+from experiments.progress import Advance, Silent
+from experiments.simulation.run import SimulatedLoad, SimulationSettings, simulate_load
+from experiments.simulation.summary import summary
+from experiments.workloads import Gamma, Poisson, Workload, WorkloadError
+from models.profile.profile import ProfileError, read_profile, write_profile
+from tests.support.calibrations import save_calibration
+from tests.support.examples import run_example
+
+FIXED = PolicySpec(policy=PolicyName.FIXED)
+TWO = Poisson(rate=2.0)
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A profile, with records beside it."""
+    return save_calibration(tmp_path_factory.mktemp("profiles"))
+
+
+def served(profile: Path, spec: PolicySpec, workload: Workload = TWO, duration_s: float = 20.0) -> SimulatedLoad:
+    return simulate_load(SimulationSettings(workload=workload, duration_s=duration_s, policy=spec, profile=profile))
+
+
+def test_a_load_is_served_in_virtual_time(profile: Path) -> None:
+    found = served(profile, FIXED, duration_s=50.0)
+    assert len(found.records) > 50
+    assert found.rate == len(found.records) / 50.0
+    assert [record.number for record in found.records] == list(range(len(found.records)))
+    assert all(record.right and record.probes == 3 for record in found.records)
+    for record in found.records:
+        assert record.first_answer_s is not None
+        assert 0.0 <= record.queue_s < record.first_answer_s <= record.latency_s
+    assert served(profile, FIXED, duration_s=50.0).records == found.records
+
+
+@pytest.mark.parametrize(
+    ("spec", "workload", "said"),
+    [
+        (PolicySpec(policy=PolicyName.NONE), TWO, "natural 100.0%"),
+        (PolicySpec(policy=PolicyName.BUDGET, budget=90), TWO, "budget 100.0%"),
+        (PolicySpec(policy=PolicyName.PAPER), TWO, "confidence"),
+        (PolicySpec(policy=PolicyName.LOAD_AWARE), TWO, "confidence"),
+        (PolicySpec(policy=PolicyName.FIXED, threshold=0.999), Gamma(rate=2.0, cv=4.0), "natural 100.0%"),
+    ],
+)
+def test_every_policy_serves(profile: Path, spec: PolicySpec, workload: Workload, said: str) -> None:
+    assert said in summary(served(profile, spec, workload).records)
+
+
+@pytest.mark.slow
+def test_the_bundled_model_is_simulated_without_a_calibration() -> None:
+    spec = PolicySpec(policy=PolicyName.FIXED, threshold=0.9)
+    found = simulate_load(SimulationSettings(workload=Poisson(rate=6.0), duration_s=20.0, policy=spec))
+    assert "thoughts ended: confidence" in summary(found.records)
+
+
+def test_the_reporter_is_told_of_every_request(profile: Path) -> None:
+    class Counting(Silent):
+        def __init__(self) -> None:
+            self.done = 0
+            self.stages: list[tuple[str, int]] = []
+
+        @contextmanager
+        def stage(self, label: str, total: int) -> Iterator[Advance]:
+            self.stages.append((label, total))
+            yield self.add
+
+        def add(self, more: int) -> None:
+            self.done += more
+
+    counting = Counting()
+    settings = SimulationSettings(workload=TWO, duration_s=10.0, policy=FIXED, profile=profile)
+    found = simulate_load(settings, reporter=counting)
+    assert counting.stages == [("Requests", len(found.records))]
+    assert counting.done == len(found.records)
+
+
+def test_a_load_without_a_request_is_told(profile: Path) -> None:
+    with pytest.raises(WorkloadError, match="no request arrives within 1 s, must be at least 1"):
+        served(profile, FIXED, Poisson(rate=1e-9), duration_s=1.0)
+
+
+def test_a_missing_profile_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match="`laser calibrate` makes one"):
+        served(tmp_path / "none.json", FIXED)
+
+
+def test_a_profile_that_does_not_say_which_questions_were_asked_is_refused(profile: Path, tmp_path: Path) -> None:
+    file = tmp_path / "profile.json"
+    write_profile(file, replace(read_profile(profile), provenance={"options": {"count": 2}}))
+    with pytest.raises(ProfileError, match=r"provenance\.options\.seed is None, must be a whole number"):
+        served(file, FIXED)
+
+
+@pytest.mark.slow
+def test_the_example_works() -> None:
+    run_example(simulate_load)
