@@ -49,7 +49,7 @@ async def run_live(
 def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) -> Path:
     """Writes the file of `laser serve --config` for a policy and returns its path."""
     said: dict[str, Any] = {
-        **described(policy.spec),
+        "policy": {**described(policy.policy), "kind": policy.kind},
         "shortest_first": policy.shortest_first,
         "max_batch": experiment.max_batch,
         "port": 0,
@@ -58,7 +58,7 @@ def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) 
     }
     if experiment.model is not None:
         said["model"] = str(experiment.model.resolve())
-    if policy.policy.has_controller:
+    if policy.has_controller:
         settings = directory / "controller.yaml"
         settings.write_text(yaml.safe_dump(described(policy.controller)), encoding="utf-8")
         said["controller"] = str(settings)

@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.policies import PolicyName
+from laser.cli.options import policy_option
 from laser.server.telemetry.logs import set_up
 
 if TYPE_CHECKING:
@@ -35,11 +36,7 @@ GRACE_S = 5  # s for connections to close after all replies have ended
 @click.option("--name", help="The model's name for clients. [default: the directory's]")
 @click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0: any free one. [default: 8000]")
-@click.option(
-    "--policy",
-    type=click.Choice([name.value for name in PolicyName]),
-    help="Who closes thoughts. [default: auto: load-aware if the model has a profile, else fixed]",
-)
+@policy_option("Who closes thoughts. [default: auto]")
 @click.option("--controller", type=click.Path(path_type=Path), help="Load-aware settings, YAML; reread on change.")
 @click.option("--decision-log", type=click.Path(path_type=Path), help="Record of load-aware decisions, JSON Lines.")
 @click.option("--threshold", type=float, help="Confidence at which a thought is closed. [default: 0.9 if fixed]")
@@ -91,20 +88,23 @@ def command(config_file: Path | None, **flags: Any) -> None:
     """Serve a model over HTTP, compatible with OpenAI's chat completions."""
     # After an inaccurate solution the next solver is tried, so users need no warning.
     warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
-    config = _configuration(config_file, flags)
+    notes: list[str] = []
+    config = _configuration(config_file, flags, notes.append)
     set_up(config.log_format)
+    for note in notes:
+        log.warning("%s", note)
     _guard(config)
     listener = _listen(config.host, config.port)
     with listener:
         _run(_service(config), listener)
 
 
-def _configuration(file: Path | None, flags: dict[str, Any]) -> ServeConfig:
+def _configuration(file: Path | None, flags: dict[str, Any], deprecated: Callable[[str], None]) -> ServeConfig:
     from laser.server.config import load_config
     from models.files.strict_yaml import ConfigError
 
     try:
-        return load_config(file, flags)
+        return load_config(file, flags, deprecated)
     except ConfigError as error:
         raise click.ClickException(_line(error)) from error
 

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import click
 
-from controller.policies import PolicyName
-
-UNKNOWN = (PolicyName.AUTO, PolicyName.MARGIN, PolicyName.NO_THINKING)  # a server resolves AUTO; rest not recorded
-POLICIES = [name.value for name in PolicyName if name not in UNKNOWN]
+from controller.policies.definition import is_recorded
+from laser.cli.options import policy_option
 
 
 @click.command("simulate")
@@ -37,7 +35,7 @@ POLICIES = [name.value for name in PolicyName if name not in UNKNOWN]
     "--duration", default=600.0, show_default=True, type=click.FloatRange(0.0, min_open=True), help="Virtual seconds."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of arrivals and questions.")
-@click.option("--policy", type=click.Choice(POLICIES), default="load-aware", show_default=True)
+@policy_option("Who closes thoughts.", usable=is_recorded, default="load-aware")
 @click.option("--threshold", type=click.FloatRange(0.0, min_open=True), help="Of --policy fixed. [default: 0.9]")
 @click.option("--budget", type=click.IntRange(0), help="Of --policy fixed or budget, thought tokens.")
 @click.option(
@@ -76,6 +74,7 @@ def command(
     duration: float,
     seed: int,
     policy: str,
+    assignments: tuple[str, ...],
     threshold: float | None,
     budget: int | None,
     risk: float | None,
@@ -95,7 +94,10 @@ def command(
 
     import numpy as np
 
-    from controller.policies.registry import PolicySpec, make_policy
+    from controller.policies.auto import Auto
+    from controller.policies.definition import PolicyContext, constant_limits
+    from controller.policies.registry import from_options
+    from controller.policy import Limits
     from controller.settings import SettingsFile
     from engine.simulated.machine import VirtualClock, profiled_machine
     from experiments.calibration.traces import TraceError, read_records, records_of
@@ -117,7 +119,12 @@ def command(
     if cv is not None and rate is None:
         raise click.UsageError("--cv goes with --rate")
     try:
-        spec = PolicySpec(policy=PolicyName(policy), threshold=threshold, budget=budget, risk=risk)
+        flags = {"threshold": threshold, "budget": budget, "risk": risk}
+        given = {name: value for name, value in flags.items() if value is not None}
+        settings = from_options(Auto(), policy, given, assignments)
+        limits = constant_limits(settings) or Limits()
+        if limits.every is not None:
+            raise ValueError(f"every is {limits.every}, but probes were recorded at transition points alone")
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if out is not None and not out.parent.is_dir():  # fails now rather than after the simulation
@@ -129,7 +136,7 @@ def command(
         if not file.exists():
             raise click.ClickException(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
         profile = read_profile(file, identify(directory, chat.thinking.format))
-        check_budget(budget, profile)
+        check_budget(limits.budget, profile)
         count, drawn = calibrated_questions(profile)
         questions = file_questions(files, count, drawn) if files else bundled_questions(count, drawn)
         known = recording(chat, profile, read_records(records or records_of(file)), questions, files)
@@ -143,17 +150,18 @@ def command(
         if max_batch is not None:
             machine = replace(machine, max_batch=max_batch)
         clock = VirtualClock()
-        made = make_policy(
-            spec,
-            profile,
-            max_batch=machine.max_batch,
-            controller=lambda usable: punctual_controller(
-                usable,
-                SettingsFile(controller_file, len(usable.classes)),
-                clock=clock,
+        made = settings.make(
+            PolicyContext(
+                profile=profile,
                 max_batch=machine.max_batch,
-                delay_s=solve_delay,
-            ),
+                controller=lambda usable: punctual_controller(
+                    usable,
+                    SettingsFile(controller_file, len(usable.classes)),
+                    clock=clock,
+                    max_batch=machine.max_batch,
+                    delay_s=solve_delay,
+                ),
+            )
         )
         rng = np.random.default_rng(seed)
         arrivals = workload.arrivals(duration, rng)
