@@ -20,7 +20,8 @@ from typing import Any
 import httpx
 
 from benchmarks.support import report
-from controller.policies import PolicyName
+from controller.policies.none import FullThought
+from controller.policies.registry import kind_of
 from controller.serving.reply import Delta
 from controller.serving.request import Outcome, ReasoningRequest
 from engine.base import Sampling
@@ -85,7 +86,15 @@ async def served(
     config: ServeConfig, questions: Sequence[Question], streams: int, seconds: float
 ) -> tuple[float, dict[float, int]]:
     """Returns the tokens/s over HTTP, and by limit, s, the number of event-loop calls that were at most this late."""
-    arguments = ["serve", "--port", "0", "--policy", str(config.policy), "--max-batch", str(config.max_batch)]
+    arguments = [
+        "serve",
+        "--port",
+        "0",
+        "--policy",
+        kind_of(config.policy),
+        "--max-batch",
+        str(config.engine_options.max_batch),
+    ]
     arguments += ["--threads", str(config.threads)]
     arguments += [] if config.model is None else ["--model", str(config.model)]
     numbers = count()
@@ -147,7 +156,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     ran = report.circumstances("benchmarks.streams", options.seed)
-    config = ServeConfig(model=options.model, policy=PolicyName.NONE, max_batch=options.streams, threads=1)
+    config = ServeConfig(model=options.model, policy=FullThought(), max_batch=options.streams, threads=1)
     questions = bundled_questions(100, seed=options.seed)
     turns: list[dict[str, Any]] = []
     late: dict[float, int] = {}

@@ -18,12 +18,13 @@ from engine.torch.config import Runner as Runner
 
 log = logging.getLogger(__name__)
 
+AUTO = "auto"
 ENGINES: dict[str, str] = {
+    AUTO: "engine.registry:AutoOptions",
     "torch": "engine.torch.options:TorchOptions",
     "exllama": "engine.exllama.options:ExLlamaOptions",
 }
 """Each engine's kind, and the module and class of its options, which are imported when they are needed."""
-AUTO = "auto"
 FIRST, ELSE = "exllama", "torch"
 """What `auto` tries, and what it takes where the first cannot serve the model."""
 
@@ -48,19 +49,19 @@ class AutoOptions(EngineOptions):
 
 def kinds() -> tuple[str, ...]:
     """Returns every kind that a user may name; imports no engine."""
-    return AUTO, *ENGINES
+    return tuple(ENGINES)
 
 
-def options_by_kind() -> dict[str, type[EngineOptions]]:
-    """Returns the class of every kind's options."""
-    return {AUTO: AutoOptions, **{kind: _imported(place) for kind, place in ENGINES.items()}}
+def options_of(kind: str) -> type[EngineOptions]:
+    """Returns the class of an engine's options. Raises ValueError for an unknown kind."""
+    if kind not in kinds():
+        raise ValueError(f"engine is {kind!r}, must be one of {', '.join(kinds())}")
+    return _imported(ENGINES[kind])
 
 
 def engine_options(kind: str, values: dict[str, Any]) -> EngineOptions:
     """Returns the options of an engine, with those of `values` that it has. Raises ValueError for an unknown kind."""
-    if kind not in kinds():
-        raise ValueError(f"engine is {kind!r}, must be one of {', '.join(kinds())}")
-    return options_by_kind()[kind]().with_values(values)
+    return options_of(kind)().with_values(values)
 
 
 def open_engine(directory: Path, options: EngineOptions) -> Opened:

@@ -37,7 +37,7 @@ def test_a_model_family_s_thinking_format_loads(file: Path) -> None:
 def test_an_experiment_loads_and_compares_with_what_it_should(file: Path) -> None:
     experiment = read_experiment(file)
     assert experiment.baseline == "fixed .95"
-    assert any(one.name == experiment.full_thought and one.policy == "none" for one in experiment.policies)
+    assert any(one.name == experiment.full_thought and one.kind == "none" for one in experiment.policies)
     for one in experiment.policies:
-        if one.policy.has_controller:  # it is to want what it is judged by
+        if one.has_controller:  # it is to want what it is judged by
             assert one.controller.objective.latency_weight == experiment.latency_weight

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from controller.policies.auto import Auto
 from engine.exllama.config import CacheType, ExLlamaConfig
 from engine.registry import engine_options
 from laser.server.config import ServeConfig
@@ -86,7 +87,7 @@ def test_every_cache_type_serves_probes_and_leaves_nothing(kind: CacheType) -> N
 def test_early_exit_answers_over_http_as_the_torch_engine_does() -> None:
     answers = {}
     for kind in ("torch", "exllama"):
-        with running(ServeConfig(engine=engine_options(kind, {}), cells=16_384, threshold=0.9)) as server:
+        with running(ServeConfig(engine=engine_options(kind, {}), cells=16_384, policy=Auto(threshold=0.9))) as server:
             reply = server.post(messages=[{"role": "user", "content": QUESTION}], max_tokens=512).json()
         answers[kind] = reply["choices"][0]["message"]["content"]
         assert reply["laser"]["exit_reason"] == "confidence"

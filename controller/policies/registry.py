@@ -1,136 +1,137 @@
-"""Builds every policy from its name and settings, for servers, experiments and simulations alike."""
+"""Every policy by its kind, and its settings as files and command lines state them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import difflib
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Annotated, Any, TypeAlias, cast, get_type_hints
 
-from controller.controller import Controller
-from controller.policies import PolicyName
-from controller.policies.load_rule import LoadRule, LoadRuleSettings
-from controller.policies.load_table import LoadTable, spread
-from controller.policies.restricted import budgets_only, thresholds_only, within_risk
-from controller.policy import FixedPolicy, Limits, LoadObserver, Policy
-from models.profile.profile import Profile, ProfileError
+from controller.policies.definition import PolicySettings
+from models.files.strict_yaml import Kinds, parse
 
-DEFAULT_THRESHOLD = 0.9
-DEFAULT_AGREE = 3  # Dynasor's middle setting, if probes run every 64 tokens
-DEFAULT_MARGIN = 6.0  # saves the bundled model two fifths of its tokens and costs it one to two points of accuracy
-
-_CONTROLLERS = {
-    PolicyName.LOAD_AWARE: lambda profile: profile,
-    PolicyName.THRESHOLDS_ONLY: thresholds_only,
-    PolicyName.BUDGETS_ONLY: budgets_only,
+POLICIES: dict[str, str] = {
+    "auto": "controller.policies.auto:Auto",
+    "load-aware": "controller.policies.load_aware:LoadAware",
+    "thresholds-only": "controller.policies.load_aware:ThresholdsOnly",
+    "budgets-only": "controller.policies.load_aware:BudgetsOnly",
+    "fixed": "controller.policies.fixed:FixedThreshold",
+    "budget": "controller.policies.budget:FixedBudget",
+    "consistency": "controller.policies.consistency:Agreement",
+    "margin": "controller.policies.margin:ClosingMargin",
+    "paper": "controller.policies.paper:Paper",
+    "load-table": "controller.policies.static_table:StaticTable",
+    "no-thinking": "controller.policies.none:NoThinking",
+    "none": "controller.policies.none:FullThought",
 }
+"""Each kind's class, as module:Name; imported when the kind is first used."""
+
+FLAT = ("threshold", "budget", "agree", "margin", "every", "risk")
+"""The settings that files once stated beside `policy`, and that have flags of their own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicySpec:
-    """A policy and its settings. Raises ValueError for a setting that the policy does not use."""
+def find(kind: str) -> type[PolicySettings]:
+    """Returns the class of a kind, or a user's own class by `module:Name`.
 
-    policy: PolicyName
-    threshold: float | None = None  # None: the policy's default, 0.9 if fixed
-    budget: int | None = None  # thinking tokens; None: this spec sets no budget
-    agree: int | None = None  # probes; None: the policy's default, 3 if consistency
-    margin: float | None = None  # of log p; None: the policy's default, 6 if margin
-    every: int | None = None  # tokens from one probe to the next; None: at transition points
-    risk: float | None = None  # certified P(the full thought is right and an exit wrong); None: the profile's
-
-    def __post_init__(self) -> None:
-        for name, known in _USES.items():
-            value = getattr(self, name)
-            if value is not None and self.policy not in known:
-                raise ValueError(f"{name} is {value}, but policy is {self.policy}, which has none")
-        if self.threshold is not None and not 0.0 < self.threshold <= 1.0:
-            raise ValueError(f"threshold is {self.threshold}, must lie in (0, 1]")
-        if self.risk is not None and not 0.0 < self.risk < 1.0:
-            raise ValueError(f"risk is {self.risk}, must be above 0 and below 1")
-        if self.policy is PolicyName.BUDGET and self.budget is None:
-            raise ValueError("policy is budget, which needs one: say how many tokens with budget")
-        if self.policy is PolicyName.AUTO:
-            raise ValueError("policy is auto, which only a server can resolve: name the policy")
-        Limits(budget=self.budget, agree=self.agree, margin=self.margin, every=self.every)  # raises if invalid
-
-    @property
-    def limits(self) -> Limits | None:
-        """The limits of a policy that never changes them; None: the policy adapts to the load."""
-        match self.policy:
-            case PolicyName.FIXED:
-                threshold = DEFAULT_THRESHOLD if self.threshold is None else self.threshold
-                return Limits(threshold=threshold, budget=self.budget, every=self.every)
-            case PolicyName.BUDGET:
-                return Limits(budget=self.budget)
-            case PolicyName.CONSISTENCY:
-                agree = DEFAULT_AGREE if self.agree is None else self.agree
-                return Limits(threshold=self.threshold, budget=self.budget, agree=agree, every=self.every)
-            case PolicyName.MARGIN:
-                margin = DEFAULT_MARGIN if self.margin is None else self.margin
-                return Limits(budget=self.budget, margin=margin, every=self.every)
-            case PolicyName.NO_THINKING:
-                return Limits(budget=0)
-            case PolicyName.NONE:
-                return Limits()
-        return None
-
-
-_USES = {
-    "threshold": {PolicyName.FIXED, PolicyName.CONSISTENCY},
-    "budget": {PolicyName.FIXED, PolicyName.BUDGET, PolicyName.CONSISTENCY, PolicyName.MARGIN},
-    "agree": {PolicyName.CONSISTENCY},
-    "margin": {PolicyName.MARGIN},
-    "every": {PolicyName.FIXED, PolicyName.CONSISTENCY, PolicyName.MARGIN},
-    "risk": {*_CONTROLLERS, PolicyName.PAPER},
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """A policy, and the observer that the serving loop must notify for it."""
-
-    policy: Policy
-    observer: LoadObserver | None = None  # None: the policy needs no observer
-
-
-def make_policy(
-    spec: PolicySpec, profile: Profile | None, *, max_batch: int, controller: Callable[[Profile], Controller]
-) -> Made:
-    """Returns the policy that `spec` describes; `controller` builds a Controller from a profile.
-
-    `profile` None: the model has none. Raises ProfileError if the policy needs a profile and there is none, or if the
-    profile lacks something that the policy needs.
+    Raises ValueError if there is no such kind, or if the module or its class cannot be used.
     """
-    if (limits := spec.limits) is not None:
-        return Made(policy=FixedPolicy(limits))
-    basis = profile_of(spec, profile)
-    adaptive: Controller | LoadRule | LoadTable
-    if spec.policy in _CONTROLLERS:
-        adaptive = controller(basis)
-    elif spec.policy is PolicyName.PAPER:
-        adaptive = LoadRule(_unbudgeted(basis), LoadRuleSettings(scale=max_batch / 2.0))
-    else:
-        adaptive = LoadTable(spread(basis.budgets, max_batch))
-    return Made(policy=adaptive, observer=adaptive)
+    module, _, name = POLICIES.get(kind, kind).partition(":")
+    if not (module and name) or module.startswith("."):
+        raise ValueError(f"policy is {kind!r}, must be one of {', '.join(POLICIES)}, or module:Name")
+    try:
+        home = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise ValueError(f"policy is {kind}, whose module cannot be imported: {error}") from error
+        raise ValueError(
+            f"policy is {kind}, but there is no module {module!r}: it must be installed or on PYTHONPATH"
+        ) from error
+    except (ImportError, SyntaxError) as error:
+        raise ValueError(f"policy is {kind}, whose module cannot be imported: {error}") from error
+    found = getattr(home, name, None)
+    if found is None:
+        raise ValueError(f"policy is {kind}, but module {module!r} has no {name!r}")
+    if not (isinstance(found, type) and is_dataclass(found) and found.__dataclass_params__.frozen):  # type: ignore[attr-defined]  # typeshed does not know it
+        raise ValueError(f"policy is {kind}, which must be a frozen dataclass, its fields the policy's settings")
+    if not callable(getattr(found, "make", None)):
+        raise ValueError(f"policy is {kind}, which has no method `make`: it must return the policy")
+    return cast("type[PolicySettings]", found)
 
 
-def profile_of(spec: PolicySpec, profile: Profile | None) -> Profile:
-    """Returns the model's profile as the policy uses it: certified at `spec.risk`, and restricted to its points.
+def kind_of(policy: PolicySettings) -> str:
+    """Returns the kind of a policy; of a user's own, `module:Name`."""
+    own = type(policy)
+    place = f"{own.__module__}:{own.__qualname__}"
+    kind = str(getattr(own, "kind", place))
+    return kind if POLICIES.get(kind) == place else place
 
-    Raises ProfileError if `profile` is None, has too few questions for the risk, or certifies no threshold without a
-    budget although the policy is paper.
+
+KINDS = Kinds(field="policy", names=POLICIES, find=find, kind_of=kind_of, flat=FLAT, default="auto")
+
+AnyPolicy: TypeAlias = Annotated[PolicySettings, KINDS]
+"""As the type of a field, it makes models.files.strict_yaml accept any policy there."""
+
+
+def summaries() -> dict[str, str]:
+    """Returns what each policy does, in one line, by kind. Imports all policies."""
+    docs = {kind: (find(kind).__doc__ or "").strip() for kind in POLICIES}
+    return {kind: doc.partition("\n")[0].rstrip(".") for kind, doc in docs.items()}
+
+
+def stated(policy: PolicySettings) -> dict[str, Any]:
+    """Returns the settings that differ from the policy's defaults."""
+    found: Any = policy
+    values = {field: getattr(policy, field.name) for field in fields(found)}
+    return {
+        field.name: value
+        for field, value in values.items()
+        if value != (field.default if field.default_factory is MISSING else field.default_factory())
+    }
+
+
+def changed(policy: PolicySettings, kind: str | None, settings: Mapping[str, Any]) -> PolicySettings:
+    """Returns the policy with other settings, and as another kind if `kind` is not None.
+
+    Settings that differ from the policy's defaults are kept. Raises ValueError for an unknown kind, for a setting that
+    the kind does not have, and for an invalid setting.
     """
-    if profile is None:
-        raise ProfileError(f"policy is {spec.policy}, which needs a profile, and there is none")
-    if spec.risk is not None:
-        profile = within_risk(profile, spec.risk)
-    if spec.policy is PolicyName.PAPER:
-        _unbudgeted(profile)
-    restrict = _CONTROLLERS.get(spec.policy)
-    return profile if restrict is None else restrict(profile)
+    own: Any = type(policy) if kind is None else find(kind)
+    kind = kind or kind_of(policy)
+    given = stated(policy) | dict(settings)
+    known = {field.name: field for field in fields(own) if field.init}
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(f"{name} is {value}, but policy is {kind}, which has none")
+    for name, field in known.items():
+        if name not in given and field.default is MISSING and field.default_factory is MISSING:
+            raise ValueError(f"policy is {kind}, which needs the setting {name}")
+    found: PolicySettings = own(**given)
+    return found
 
 
-def _unbudgeted(profile: Profile) -> list[float]:
-    thresholds = [point.threshold for point in profile.points() if point.budget is None]
-    known = [threshold for threshold in thresholds if threshold is not None]
-    if not known:
-        raise ProfileError("policy is paper, but the profile certifies no threshold without a budget")
-    return known
+def from_options(
+    policy: PolicySettings, kind: str | None, flags: Mapping[str, Any], assignments: Sequence[str]
+) -> PolicySettings:
+    """Returns the policy as a command line changes it: `--policy`, the flags of `FLAT`, and `--set name=value`.
+
+    `kind` None: not given. Raises ValueError for an unknown name, with the nearest known one, and where `changed` does.
+    """
+    own: Any = type(policy) if kind is None else find(kind)
+    hints = get_type_hints(own, include_extras=True)
+    known = [field.name for field in fields(own) if field.init]
+    settings: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"--set is {assignment!r}, must be NAME=VALUE")
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known) or 'none'}"
+            raise ValueError(f"policy {kind or kind_of(policy)} has no setting {name!r}; {hint}")
+        if name in settings:
+            raise ValueError(f"--set {name} is given twice, must be given once")
+        if name in flags:
+            raise ValueError(f"--{name} and --set {name} are given, must be one of them")
+        settings[name] = parse(text, hints[name], key=name)
+    return changed(policy, kind, {**flags, **settings})

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.registry import EngineSettings
+from engine.options import EngineOptions
+from engine.registry import AutoOptions
 from experiments.evaluation.question_files import file_questions
 from experiments.evaluation.questions import bundled_questions
 from experiments.question import Question
@@ -23,7 +24,7 @@ class Examination:
     count: int = 200  # questions per benchmark
     seed: int = 1  # draws the questions
     max_tokens: int = 768  # of a reply
-    engine: EngineSettings = field(default_factory=EngineSettings)
+    engine: EngineOptions = field(default_factory=AutoOptions)
 
     def __post_init__(self) -> None:
         for name, value, least in (

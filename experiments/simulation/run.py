@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from controller.policies import PolicyName
-from controller.policies.registry import Made, PolicySpec, make_policy
+from controller.policies.definition import Made, PolicyContext, PolicySettings, constant_limits
+from controller.policies.load_aware import LoadAware
+from controller.policy import Limits
 from controller.settings import SettingsFile
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.calibration.traces import read_records, records_of
@@ -32,7 +33,7 @@ class SimulationSettings:
     workload: Workload  # when requests arrive
     duration_s: float = 600.0  # virtual seconds in which they arrive
     seed: int = 0  # of arrivals and questions
-    policy: PolicySpec = field(default_factory=lambda: PolicySpec(policy=PolicyName.LOAD_AWARE))
+    policy: PolicySettings = field(default_factory=LoadAware)
     controller: Path | None = None  # the controller's settings, YAML; None: the defaults
     solve_delay_s: float = SOLVE_S  # virtual seconds that the controller waits for a solution
     prefill_s: float | None = None  # what a prompt's token takes; None: what a probe's row does
@@ -60,10 +61,10 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
     `reporter` None: nobody is told of the progress. Raises a LaserError or an OSError if the model, its profile, its
     records, the questions or the controller's settings cannot be used, and WorkloadError if no request arrives.
 
-    >>> from controller.policies.registry import PolicyName, PolicySpec
+    >>> from controller.policies.fixed import FixedThreshold
     >>> from experiments.simulation.run import SimulationSettings, simulate_load
     >>> from experiments.workloads import Poisson
-    >>> fixed = PolicySpec(policy=PolicyName.FIXED, threshold=0.9)
+    >>> fixed = FixedThreshold(threshold=0.9)
     >>> found = simulate_load(SimulationSettings(workload=Poisson(rate=2.0), duration_s=60.0, policy=fixed))
     >>> all(one.latency_s > 0.0 for one in found.records)
     True
@@ -107,16 +108,15 @@ def _calibration(settings: SimulationSettings, directory: Path) -> tuple[Profile
     if not file.exists():
         raise ProfileError(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
     profile = read_profile(file, identify(directory, chat.thinking.format))
-    check_budget(settings.policy.budget, profile)
+    check_budget((constant_limits(settings.policy) or Limits()).budget, profile)
     questions = chosen_questions(settings.files, *calibrated_questions(profile))
     records = read_records(settings.records or records_of(file))
     return profile, recording(chat, profile, records, questions, settings.files)
 
 
 def _policy(settings: SimulationSettings, profile: Profile, machine: Machine, clock: VirtualClock) -> Made:
-    return make_policy(
-        settings.policy,
-        profile,
+    context = PolicyContext(
+        profile=profile,
         max_batch=machine.max_batch,
         controller=lambda usable: punctual_controller(
             usable,
@@ -126,3 +126,4 @@ def _policy(settings: SimulationSettings, profile: Profile, machine: Machine, cl
             delay_s=settings.solve_delay_s,
         ),
     )
+    return settings.policy.make(context)

@@ -10,8 +10,12 @@ from enum import StrEnum
 from itertools import product
 from pathlib import Path
 
-from controller.policies import PolicyName
-from controller.policies.registry import PolicySpec
+from controller.policies.auto import Auto
+from controller.policies.budget import FixedBudget
+from controller.policies.definition import constant_limits, has_controller, is_recorded, needs_profile
+from controller.policies.fixed import FixedThreshold
+from controller.policies.registry import AnyPolicy, kind_of
+from controller.policy import Limits
 from controller.settings import ControllerSettings
 from experiments.calibration.traces import records_of
 from experiments.synthetic.curves import Synthetic
@@ -21,8 +25,6 @@ from models.files.strict_yaml import read
 from models.profile.difficulty import CLASSES
 from models.profile.profile import FILE_NAME
 from models.reasoner import bundled_model
-
-CONSTANT = (PolicyName.NONE, PolicyName.NO_THINKING, PolicyName.FIXED, PolicyName.BUDGET)  # threshold and budget
 
 
 class Backend(StrEnum):
@@ -52,39 +54,49 @@ class NamedPolicy:
     """A policy with its settings and the name that reports use."""
 
     name: str
-    policy: PolicyName
-    threshold: float | None = None  # None: the policy's default, if it has one
-    budget: int | None = None  # thinking tokens; None: no fixed budget
-    agree: int | None = None  # probes with equal answers; None: the policy's default, if it has one
-    margin: float | None = None  # of log p; None: the policy's default, if it has one
-    every: int | None = None  # tokens between probes; None: probes at transition points
-    risk: float | None = None  # certified risk; None: the profile's
+    policy: AnyPolicy  # a kind, or a mapping of `kind` and its settings
     shortest_first: bool = False  # admit by predicted length instead of arrival
     oracle: bool = False  # a probe's confidence is 1 if its answer is right, else next to 0; simulated only
     controller: ControllerSettings = field(default_factory=ControllerSettings)  # for the load-aware policies
 
     def __post_init__(self) -> None:
-        if self.oracle and self.policy is not PolicyName.FIXED:
-            raise ValueError(f"oracle is set and policy is {self.policy}, must be fixed")
-        _ = self.spec  # raises ValueError for invalid settings
+        if isinstance(self.policy, Auto):
+            raise ValueError("policy is auto, which only a server can resolve: name the policy")
+        if self.oracle and not isinstance(self.policy, FixedThreshold):
+            raise ValueError(f"oracle is set and policy is {self.kind}, must be fixed")
 
     @property
-    def spec(self) -> PolicySpec:
-        """The policy and its settings, without the experiment's extras."""
-        return PolicySpec(
-            policy=self.policy,
-            threshold=self.threshold,
-            budget=self.budget,
-            agree=self.agree,
-            margin=self.margin,
-            every=self.every,
-            risk=self.risk,
-        )
+    def kind(self) -> str:
+        """The policy's kind; of a user's own, `module:Name`."""
+        return kind_of(self.policy)
+
+    @property
+    def limits(self) -> Limits | None:
+        """The limits of a policy that never changes them; None: the policy may change them."""
+        return constant_limits(self.policy)
+
+    @property
+    def needs_profile(self) -> bool:
+        """Whether the policy needs the model's calibrated profile."""
+        return needs_profile(self.policy)
+
+    @property
+    def has_controller(self) -> bool:
+        """Whether the policy is the load-aware controller, with all of its operating points or some."""
+        return has_controller(self.policy)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the policy can be simulated from what calibration records."""
+        return is_recorded(self.policy)
 
     @property
     def constant(self) -> bool:
         """Whether the policy applies one threshold and one budget to every request at all times."""
-        return self.policy in CONSTANT and not self.shortest_first and not self.oracle and self.every is None
+        limits = self.limits
+        if limits is None or self.shortest_first or self.oracle:
+            return False
+        return limits.agree is None and limits.margin is None and limits.every is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,14 +197,14 @@ class Experiment:
                     f"{slug(*pair)}-{self.seeds[0]}.jsonl: rename one"
                 )
         for one in self.policies:
-            if self.backend is Backend.SIMULATED and one.policy in (PolicyName.MARGIN, PolicyName.NO_THINKING):
+            if self.backend is Backend.SIMULATED and not one.recorded:
                 raise ValueError(
-                    f"policy {one.name!r} is {one.policy}, of which nothing was recorded: backend must be live"
+                    f"policy {one.name!r} is {one.kind}, of which nothing was recorded: backend must be live"
                 )
-            if self.backend is Backend.SIMULATED and one.every is not None:
+            if self.backend is Backend.SIMULATED and one.limits is not None and one.limits.every is not None:
                 raise ValueError(
-                    f"policy {one.name!r} has every {one.every}, but probes were recorded at transition points alone: "
-                    "backend must be live"
+                    f"policy {one.name!r} has every {one.limits.every}, but probes were recorded at transition points "
+                    "alone: backend must be live"
                 )
         if self.backend is Backend.LIVE:
             for name in ("profile", "records", "synthetic"):
@@ -230,8 +242,8 @@ class Experiment:
         """The named policies, and the hindsight's policies that are not among them."""
         if self.hindsight is None:
             return self.policies
-        named = {one.spec for one in self.policies if one.constant}
-        return self.policies + tuple(one for one in self.hindsight.policies() if one.spec not in named)
+        named = {one.limits for one in self.policies if one.constant}
+        return self.policies + tuple(one for one in self.hindsight.policies() if one.limits not in named)
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -246,6 +258,6 @@ def slug(workload: str, policy: str) -> str:
 
 def _constant(threshold: float | None, budget: int | None) -> NamedPolicy:
     if threshold is None:
-        return NamedPolicy(name=f"budget {budget}", policy=PolicyName.BUDGET, budget=budget)
+        return NamedPolicy(name=f"budget {budget}", policy=FixedBudget(budget=budget))
     name = f"threshold {threshold:g}" + (f", budget {budget}" if budget is not None else "")
-    return NamedPolicy(name=name, policy=PolicyName.FIXED, threshold=threshold, budget=budget)
+    return NamedPolicy(name=name, policy=FixedThreshold(threshold=threshold, budget=budget))

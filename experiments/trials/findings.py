@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.policies import PolicyName
 from experiments.request_record import RequestRecord
 from experiments.statistics import Difference, difference
 from experiments.trials.experiment import Backend, Experiment, NamedPolicy
@@ -122,7 +121,7 @@ def _workload(
     seconds = (experiment.duration_s - experiment.warmup_s) * len(experiment.seeds)
     outcomes = {policy: outcome(_all(of), slo, seconds=seconds, latency_weight=weight) for policy, of in runs.items()}
     constants = [one for one in experiment.all_policies if one.constant]
-    thresholds = [one for one in constants if one.budget is None and one.policy is not PolicyName.NO_THINKING]
+    thresholds = [one for one in constants if one.limits is not None and one.limits.budget is None]
     best_threshold = best(thresholds, outcomes)
     best_constant = best(constants, outcomes)
     references = dict.fromkeys(

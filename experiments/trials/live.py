@@ -53,17 +53,10 @@ async def run_live(
 
 def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) -> Path:
     """Writes the file of `laser serve --config` for a policy and returns its path."""
-    spec = policy.spec
     config = ServeConfig(
         model=None if experiment.model is None else experiment.model.resolve(),
-        policy=spec.policy,
-        controller=directory / "controller.yaml" if spec.policy.has_controller else None,
-        threshold=spec.threshold,
-        budget=spec.budget,
-        agree=spec.agree,
-        margin=spec.margin,
-        every=spec.every,
-        risk=spec.risk,
+        policy=policy.policy,
+        controller=directory / "controller.yaml" if policy.has_controller else None,
         shortest_first=policy.shortest_first,
         engine=AutoOptions(max_batch=experiment.max_batch),
         port=0,

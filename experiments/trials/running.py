@@ -18,7 +18,7 @@ from multiprocessing.connection import wait
 from statistics import median
 from typing import Any
 
-from controller.policies import PolicyName
+from controller.policy import Limits
 from experiments.provenance import commit, cores, processor
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Backend, Experiment
@@ -47,7 +47,7 @@ def slowed(setting: Setting, store: Store, share: float) -> list[Trial]:
     speeds = {
         trial: relative_speed(store.read(trial.slug, description), plant)
         for trial in setting.trials
-        if trial.policy.policy is not PolicyName.NO_THINKING
+        if (trial.policy.limits or Limits()).budget != 0
         and store.has(trial.slug, description := setting.describe(trial))
     }
     return [

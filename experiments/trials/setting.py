@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from controller.planning.objective import Objective, ObjectiveSettings
-from controller.policies.registry import profile_of
+from controller.policies.definition import PolicyContext
+from controller.policy import Limits, QueueLengthObserver
 from experiments.evaluation.questions import bundled_questions
 from experiments.question import Question
 from experiments.synthetic.reasoner import reasoner
@@ -102,14 +103,14 @@ class Setting:
     def check(self) -> None:
         """Raises ValueError now for settings that would fail a trial hours later."""
         for policy in self.experiment.all_policies:
-            if self.profile is None and (policy.policy.needs_profile or policy.shortest_first):
+            if self.profile is None and (policy.needs_profile or policy.shortest_first):
                 raise ProfileError(
                     f"policy {policy.name!r} needs a profile: {self.directory / FILE_NAME} does not exist; "
                     "`laser calibrate` measures it"
                 )
             try:
-                if self.profile is not None and policy.policy.needs_profile:
-                    profile_of(policy.spec, self.profile)
+                policy.policy.make(self._context)
+                if self.profile is not None and policy.needs_profile:
                     policy.controller.check_classes(len(self.profile.classes))
             except ValueError as error:  # ProfileError is one
                 raise ValueError(f"policy {policy.name!r}: {error}") from error
@@ -120,6 +121,12 @@ class Setting:
                     f"workload {trial.workload.name!r} with seed {trial.seed} brings {len(times)} requests, none of "
                     f"them after the warm-up of {self.experiment.warmup_s:g} s: at least one must count"
                 )
+
+    @property
+    def _context(self) -> PolicyContext:
+        """What policies are made from; instead of the controller, a policy without limits."""
+        max_batch = self.experiment.max_batch
+        return PolicyContext(profile=self.profile, max_batch=max_batch, controller=lambda _: _Idle())
 
     def requests(self, trial: Trial) -> Requests:
         """Returns the trial's requests."""
@@ -132,6 +139,16 @@ class Setting:
         return len(self.questions(seed))
 
 
+class _Idle(QueueLengthObserver):
+    """A policy without limits, and its observer."""
+
+    def limits(self, difficulty: str | None) -> Limits:
+        return Limits()
+
+    def tick(self, now: float, in_system: int) -> None:
+        pass
+
+
 def _workload(workload: NamedWorkload) -> dict[str, Any]:
     """Describes a workload, with a hash of its file of arrivals if it has one."""
     said: dict[str, Any] = described(workload)
@@ -142,7 +159,7 @@ def _workload(workload: NamedWorkload) -> dict[str, Any]:
 def _policy(policy: NamedPolicy) -> dict[str, Any]:
     """Describes a policy, without controller settings if the policy has no controller."""
     said: dict[str, Any] = described(policy)
-    return said if policy.policy.has_controller else {name: said[name] for name in said if name != "controller"}
+    return said if policy.has_controller else {name: said[name] for name in said if name != "controller"}
 
 
 @cache

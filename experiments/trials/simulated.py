@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from controller.policies.registry import make_policy
+from controller.policies.definition import PolicyContext
 from controller.settings import FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.calibration.traces import ThoughtTrace, TraceError, read_records
@@ -39,13 +39,14 @@ class Simulation:
     def play(self, trial: Trial) -> list[RequestRecord]:
         """Serves the trial's requests and returns their records."""
         clock = VirtualClock()
-        made = make_policy(
-            trial.policy.spec,
-            self.profile,
-            max_batch=self.machine.max_batch,
-            controller=lambda profile: punctual_controller(
-                profile, FixedSettings(trial.policy.controller), clock=clock, max_batch=self.machine.max_batch
-            ),
+        made = trial.policy.policy.make(
+            PolicyContext(
+                profile=self.profile,
+                max_batch=self.machine.max_batch,
+                controller=lambda profile: punctual_controller(
+                    profile, FixedSettings(trial.policy.controller), clock=clock, max_batch=self.machine.max_batch
+                ),
+            )
         )
         asked = requests(self.experiment, trial, pool=len(self.recorded.questions))
         recorded = self.oracle if trial.policy.oracle else self.recorded
@@ -78,7 +79,9 @@ def simulation(experiment: Experiment) -> Simulation:
             f"max_batch is {experiment.max_batch}, must be at most {known.most}: more do not fit the machine's memory"
         )
     for policy in experiment.all_policies:
-        check_budget(policy.budget, known.profile, f"policy {policy.name!r} has budget")
+        check_budget(
+            None if policy.limits is None else policy.limits.budget, known.profile, f"policy {policy.name!r} has budget"
+        )
     oracle = None
     if any(policy.oracle for policy in experiment.policies):
         oracle = known.recording({number: _seen_by_oracle(one) for number, one in known.traces.items()})

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from controller.policies.registry import FLAT
 from experiments.trials.experiment import Experiment, NamedPolicy, NamedWorkload, RateUnit, slug
 
 QUESTION_SEEDS = 10_000  # added to a trial's seed: avoids the questions of calibration and evaluation
@@ -80,6 +81,8 @@ def requests(experiment: Experiment, trial: Trial, pool: int) -> Requests:
 
 def described(value: Any) -> Any:
     """Returns a configuration as JSON; paths keep only the file name, because the directory does not affect results."""
+    if isinstance(value, NamedPolicy):
+        return _named(value)
     if is_dataclass(value) and not isinstance(value, type):
         kind = {"kind": value.kind} if hasattr(value, "kind") else {}
         return kind | {field.name: described(getattr(value, field.name)) for field in fields(value)}
@@ -88,3 +91,17 @@ def described(value: Any) -> Any:
     if isinstance(value, Path):
         return value.name
     return value.value if isinstance(value, Enum) else value
+
+
+def _named(policy: NamedPolicy) -> dict[str, Any]:
+    """Returns a named policy as stored trials describe it: its kind as `policy`, settings beside it, others null."""
+    settings = {name: value for name, value in described(policy.policy).items() if name != "kind"}
+    return {
+        "name": policy.name,
+        "policy": policy.kind,
+        **dict.fromkeys(FLAT),
+        **settings,
+        "shortest_first": policy.shortest_first,
+        "oracle": policy.oracle,
+        "controller": described(policy.controller),
+    }

@@ -96,8 +96,8 @@ def tune(
     experiment = setting.experiment
     if experiment.backend is not Backend.SIMULATED:
         raise ValueError(f"backend is {experiment.backend}, must be simulated: live, each setting would take hours")
-    if not policy.policy.has_controller:
-        raise ValueError(f"policy {policy.name!r} is {policy.policy}, which has no controller to tune")
+    if not policy.has_controller:
+        raise ValueError(f"policy {policy.name!r} is {policy.kind}, which has no controller to tune")
     both = sorted({*training} & {*experiment.seeds})
     if both:
         raise ValueError(f"seed {both[0]} is for training and for reporting, must be for one of them")

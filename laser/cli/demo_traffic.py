@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from controller.planning.objective import ObjectiveSettings
-from controller.policies import PolicyName
+from controller.policies.load_aware import LoadAware
 from controller.settings import ControllerSettings
 from experiments.evaluation.questions import bundled_questions
 from experiments.question import Question
@@ -71,7 +71,7 @@ def server_config(directory: Path, port: int) -> Path:
     controller = directory / "controller.yaml"
     controller.write_text(written(CONTROLLER), encoding="utf-8")
     config = directory / "serve.yaml"
-    said = ServeConfig(policy=PolicyName.LOAD_AWARE, controller=controller, port=port)
+    said = ServeConfig(policy=LoadAware(), controller=controller, port=port)
     config.write_text(written(said), encoding="utf-8")
     return config
 

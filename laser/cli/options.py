@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from controller.policies.definition import PolicySettings
+from controller.policies.registry import POLICIES, find, summaries
 from engine.options import EngineOptions
 from engine.registry import AUTO, CacheType, Runner, kinds
 from engine.registry import engine_options as options_of
@@ -107,3 +109,56 @@ key_option = click.option(
     callback=_visible,
     help="Bearer key, where the server wants one.",
 )
+
+
+class PolicyKind(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.5
+    """A policy's kind, or module:Name; `usable` tells the kinds that a command can use."""
+
+    name = "KIND"
+
+    def __init__(self, usable: Callable[[type[PolicySettings]], bool]) -> None:
+        self._usable = usable
+
+    def kinds(self) -> list[str]:
+        """Returns the kinds that the command can use. Imports all policies."""
+        return [kind for kind in POLICIES if self._usable(find(kind))]
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            usable = self._usable(find(value))
+        except ValueError as error:
+            if ":" in value:
+                self.fail(str(error), param, ctx)
+            usable = False
+        if not usable:
+            self.fail(f"{value!r} is not one of {', '.join(map(repr, self.kinds()))}, nor module:Name.", param, ctx)
+        return value
+
+
+class _PolicyOption(click.Option):
+    """Lists the policies in its help, which imports them only when it is shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        if record is None or not isinstance(self.type, PolicyKind):
+            return record
+        told = summaries()
+        lines = [f"{kind}: {told[kind]}." for kind in self.type.kinds()]
+        return record[0], "\n".join([record[1], "", "\b", *lines, "module:Name: a policy of your own."])
+
+
+def policy_option(
+    text: str, *, usable: Callable[[type[PolicySettings]], bool] = lambda _: True, default: str | None = None
+) -> Callable[[Command], Command]:
+    """Returns the options --policy and --set of a command, as the parameters `policy` and `assignments`."""
+    policy = click.option(
+        "--policy", cls=_PolicyOption, type=PolicyKind(usable), default=default, show_default=True, help=text
+    )
+    setting = click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A setting of the policy, e.g. threshold=.95; repeatable.",
+    )
+    return lambda command: policy(setting(command))

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.policies import PolicyName
 from engine.registry import kinds
 from laser.cli.messages import errors_in_one_line
-from laser.cli.options import DEFAULT_URL
+from laser.cli.options import DEFAULT_URL, policy_option
 from laser.server.telemetry.logs import set_up
 
 if TYPE_CHECKING:
@@ -30,11 +29,7 @@ log = logging.getLogger(__name__)
 @click.option("--name", help="The model's name for clients. [default: the directory's]")
 @click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0: any free one. [default: 8000]")
-@click.option(
-    "--policy",
-    type=click.Choice([name.value for name in PolicyName]),
-    help="Who closes thoughts. [default: auto: load-aware if the model has a profile, else fixed]",
-)
+@policy_option("Who closes thoughts. [default: auto]")
 @click.option("--controller", type=click.Path(path_type=Path), help="Load-aware settings, YAML; reread on change.")
 @click.option("--decision-log", type=click.Path(path_type=Path), help="Record of load-aware decisions, JSON Lines.")
 @click.option("--threshold", type=float, help="Confidence at which a thought is closed. [default: 0.9 if fixed]")
@@ -91,22 +86,17 @@ def command(config_file: Path | None, **flags: Any) -> None:
 
     # After an inaccurate solution the next solver is tried, so users need no warning.
     warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+    notes: list[str] = []
     with errors_in_one_line():
-        config = load_config(config_file, flags)
+        config = load_config(config_file, flags, notes.append)
         set_up(config.log_format)
-        _log_deprecations(config_file)
+        for note in notes:
+            log.warning("%s", note)
         _guard(config)
         with listen(config.host, config.port) as listener:
             with errors_in_one_line(ValueError):
                 service = Service(deploy(config))
             run(service, listener, ready=lambda url: click.echo(_invitation(service, url)))
-
-
-def _log_deprecations(file: Path | None) -> None:
-    from laser.server.config import deprecations
-
-    for line in deprecations(file):
-        log.warning(line)
 
 
 def _guard(config: ServeConfig) -> None:

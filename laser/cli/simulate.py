@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.policies import PolicyName
+from controller.policies.definition import is_recorded
 from laser.cli.messages import ProgressBars, errors_in_one_line
+from laser.cli.options import policy_option
 
 if TYPE_CHECKING:
-    from controller.policies.registry import PolicySpec
+    from controller.policies.definition import PolicySettings
     from experiments.simulation.run import SimulatedLoad
     from experiments.workloads import Workload
-
-UNKNOWN = (PolicyName.AUTO, PolicyName.MARGIN, PolicyName.NO_THINKING)  # a server resolves AUTO; rest not recorded
-POLICIES = [name.value for name in PolicyName if name not in UNKNOWN]
 
 
 @click.command("simulate")
@@ -44,7 +42,7 @@ POLICIES = [name.value for name in PolicyName if name not in UNKNOWN]
     "--duration", default=600.0, show_default=True, type=click.FloatRange(0.0, min_open=True), help="Virtual seconds."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of arrivals and questions.")
-@click.option("--policy", type=click.Choice(POLICIES), default="load-aware", show_default=True)
+@policy_option("Who closes thoughts.", usable=is_recorded, default="load-aware")
 @click.option("--threshold", type=click.FloatRange(0.0, min_open=True), help="Of --policy fixed. [default: 0.9]")
 @click.option("--budget", type=click.IntRange(0), help="Of --policy fixed or budget, thought tokens.")
 @click.option(
@@ -83,6 +81,7 @@ def command(
     duration: float,
     seed: int,
     policy: str,
+    assignments: tuple[str, ...],
     threshold: float | None,
     budget: int | None,
     risk: float | None,
@@ -102,14 +101,14 @@ def command(
 
     with errors_in_one_line():
         workload = _workload(workload_file, rate, cv)
-        spec = _spec(policy, threshold=threshold, budget=budget, risk=risk)
+        chosen = _policy(policy, assignments, threshold=threshold, budget=budget, risk=risk)
         if out is not None and not out.parent.is_dir():  # fails now rather than after the simulation
             raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
         settings = SimulationSettings(
             workload=workload,
             duration_s=duration,
             seed=seed,
-            policy=spec,
+            policy=chosen,
             controller=controller_file,
             solve_delay_s=solve_delay,
             prefill_s=None if prefill_us is None else prefill_us * 1e-6,
@@ -139,13 +138,22 @@ def _workload(file: Path | None, rate: float | None, cv: float | None) -> Worklo
     return read_workload(file)
 
 
-def _spec(policy: str, **settings: Any) -> PolicySpec:
-    from controller.policies.registry import PolicySpec
+def _policy(kind: str, assignments: tuple[str, ...], **flags: Any) -> PolicySettings:
+    """Raises UsageError for settings that the policy does not have, or that calibration has not recorded."""
+    from controller.policies.auto import Auto
+    from controller.policies.definition import constant_limits
+    from controller.policies.registry import from_options
+    from controller.policy import Limits
 
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return PolicySpec(policy=PolicyName(policy), **settings)
+        policy = from_options(Auto(), kind, given, assignments)
+        limits = constant_limits(policy) or Limits()
+        if limits.every is not None:
+            raise ValueError(f"every is {limits.every}, but probes were recorded at transition points alone")
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    return policy
 
 
 def _write(found: SimulatedLoad, options: dict[str, Any]) -> None:

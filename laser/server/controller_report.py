@@ -6,7 +6,6 @@ import math
 
 from pydantic import BaseModel
 
-from controller.policies import PolicyName
 from controller.policy import Limits
 from controller.status import ControllerStatus
 from laser.server.policy_choice import ChosenPolicy
@@ -85,7 +84,7 @@ class SolverReport(BaseModel):
 class ControllerReport(BaseModel):
     """Who decides, and all that the load-aware policy knows; the rest is null for other policies."""
 
-    policy: PolicyName
+    policy: str  # its kind; of a user's own, module:Name
     note: str | None
     limits: dict[str, LimitsReport]  # by class; `any`: the same for all classes
     target: dict[str, LimitsReport] | None = None  # to which the rate limit lets thresholds move

@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.policies import PolicyName
-from controller.policies.registry import PolicySpec, make_policy
+from controller.policies.auto import Auto
+from controller.policies.budget import FixedBudget
+from controller.policies.definition import PolicyContext, PolicySettings, needs_profile
+from controller.policies.fixed import FixedThreshold
+from controller.policies.load_aware import LoadAware
+from controller.policies.none import FullThought
+from controller.policies.registry import changed, kind_of
 from controller.policy import LoadObserver, Policy
 from controller.solver_thread import SolverThread
 from laser.server.config import ServeConfig
@@ -27,7 +32,7 @@ log = logging.getLogger(__name__)
 class ChosenPolicy:
     """The policy that serves."""
 
-    name: PolicyName  # never auto
+    name: str  # its kind, never auto
     policy: Policy
     observer: LoadObserver | None = None  # None: the policy needs none
     profile: Profile | None = None  # the model's; None: there is none
@@ -64,30 +69,29 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
     Raises ConfigError if the controller settings are invalid, ProfileError if a profile is needed and there is none.
     """
     profile, missing = _profile(config, directory, chat)
-    name, note = config.policy, None
-    if name is PolicyName.AUTO:
-        given = config.threshold is not None or config.budget is not None or not config.early_exit
+    policy, note = config.policy, None
+    if isinstance(policy, Auto):
+        given = policy.threshold is not None or policy.budget is not None or not config.early_exit
         if given:
-            name, note = PolicyName.FIXED, "threshold, budget or early_exit are given"
-        elif profile is None and config.risk is None:
-            name, note = PolicyName.FIXED, missing
+            kind, note = FixedThreshold.kind, "threshold, budget or early_exit are given"
+        elif profile is None and policy.risk is None:
+            kind, note = FixedThreshold.kind, missing
         else:
-            name = PolicyName.LOAD_AWARE
+            kind = LoadAware.kind
+        policy = changed(policy, kind, {})
         if profile is None and not given:
             log.info("the policy is fixed, not load-aware: %s", note)
-    if profile is None and (name.needs_profile or config.shortest_first):
-        what = f"policy is {name}" if name.needs_profile else "shortest_first is set"
+    name = kind_of(policy)
+    if profile is None and (needs_profile(policy) or config.shortest_first):
+        what = f"policy is {name}" if needs_profile(policy) else "shortest_first is set"
         raise ProfileError(f"{what}, which needs a profile: {missing}")
-    spec = config.spec(name)
-    if name is PolicyName.FIXED and not config.early_exit:
-        spec = PolicySpec(policy=PolicyName.NONE if config.budget is None else PolicyName.BUDGET, budget=config.budget)
     ends: list[Callable[[], None]] = []
-    made = make_policy(
-        spec,
-        profile,
+    context = PolicyContext(
+        profile=profile,
         max_batch=config.engine_options.max_batch,
         controller=lambda usable: _controller(config, usable, ends),
     )
+    made = (policy if config.early_exit else _without_probes(policy)).make(context)
     return ChosenPolicy(
         name=name,
         policy=made.policy,
@@ -97,6 +101,13 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         note=note and note.replace(str(directory / FILE_NAME), FILE_NAME),  # clients do not see the path
         ends=tuple(ends),
     )
+
+
+def _without_probes(policy: PolicySettings) -> PolicySettings:
+    """Returns what `early_exit: false` leaves of a policy: of a fixed threshold its budget, of others all."""
+    if not isinstance(policy, FixedThreshold):
+        return policy
+    return FullThought() if policy.budget is None else FixedBudget(budget=policy.budget)
 
 
 def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Profile | None, str | None]:

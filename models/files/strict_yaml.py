@@ -2,21 +2,21 @@
 
 Config lives beside the class it configures: `read(path, SomeDataclass)` builds that frozen dataclass, nested ones
 included. Where a union of dataclasses is declared, the key `kind` picks one by its class attribute of that name; where
-`Annotated[Base, ByKind(kinds)]` is declared, it picks one of `kinds()`, and a plain word is that kind at its defaults.
-Anything unexpected raises ConfigError with file, line, key and the expected value. `written` is
-the way back.
+a type is annotated with `Kinds`, `kind` picks one from a registry that stays open. Anything unexpected raises
+ConfigError with file, line, key and the expected value. `written` is the way back.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
@@ -24,21 +24,45 @@ from models.errors import LaserError
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Kinds:
+    """An annotation that makes a field accept dataclasses of a registry: a kind's name, or a mapping with its `kind`.
+
+    Keys in `flat` may stand beside the field instead of in its mapping; they are read as if they stood in it, unless
+    they are null, and are deprecated.
+    """
+
+    field: str  # the name of the field, where `flat` is not empty
+    names: Collection[str]  # the registry's kinds
+    find: Callable[[str], type]  # returns a kind's dataclass; raises ValueError
+    kind_of: Callable[[Any], str] = lambda value: value.kind
+    own: bool = True  # whether a user's own class is accepted, as module:Name
+    flat: tuple[str, ...] = ()
+    default: str = ""  # the kind, where only keys of `flat` are given
+
+    def may_be(self, kind: str) -> bool:
+        """Whether `kind` is in the registry, or may name a user's own class."""
+        return kind in self.names or (self.own and ":" in kind)
+
 
 class ConfigError(LaserError, ValueError):
     """A configuration file that cannot be used; the message names file, line and key."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ByKind:
-    """Annotates a field whose dataclass is one of `kinds()`, by kind."""
+def read(path: Path, into: type[T], deprecated: Callable[[str], None] = log.warning) -> T:
+    """Returns a dataclass `into` filled from the YAML file at `path`; keys left out keep the class's defaults.
 
-    kinds: Callable[[], Mapping[str, type]]
-
-
-def read(path: Path, into: type[T]) -> T:
-    """Returns a dataclass `into` filled from the YAML file at `path`; keys left out keep the class's defaults."""
-    return typing.cast(T, _Reader(path).build(into, _composed(path), key=""))
+    Calls `deprecated` with one line if the file uses keys that will go.
+    """
+    reader = _Reader(path)
+    built = typing.cast(T, reader.build(into, _composed(path), key=""))
+    for field, names in reader.flat.items():
+        keys = ", ".join(f"`{name}`" for name in names)
+        deprecated(f"{path}: {keys} beside `{field}` will go: write `{field}: {{kind: …, {next(iter(names))}: …}}`")
+    return built
 
 
 def given_keys(path: Path, under: str | None = None) -> frozenset[str]:
@@ -71,14 +95,17 @@ def written(value: Any) -> str:
     return yaml.safe_dump(_plain(value), allow_unicode=True, sort_keys=False)
 
 
-def _plain(value: Any) -> Any:
-    """Returns a value of a configuration in YAML's own types; paths become absolute."""
+def _plain(value: Any, kinds: Kinds | None = None) -> Any:
+    """Returns a value of a configuration in YAML's own types; paths become absolute. `kinds`: of the value's field."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kind = {"kind": value.kind} if hasattr(value, "kind") else {}
+        hints = typing.get_type_hints(type(value), include_extras=True)
         given = {
-            field.name: getattr(value, field.name) for field in dataclasses.fields(value) if _differs(value, field)
+            field.name: _plain(getattr(value, field.name), _kinds(hints[field.name]))
+            for field in dataclasses.fields(value)
+            if _differs(value, field)
         }
-        return kind | {name: _plain(each) for name, each in given.items()}
+        kind = kinds.kind_of(value) if kinds is not None else getattr(value, "kind", None)
+        return given if kind is None else {"kind": kind, **given}
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     if isinstance(value, Path):
@@ -92,18 +119,29 @@ def _differs(value: Any, field: dataclasses.Field[Any]) -> bool:
     return bool(getattr(value, field.name) != default)
 
 
+def parse(text: str, into: Any, *, key: str) -> Any:
+    """Returns the value of type `into` that `text` stands for in a YAML file. Raises ConfigError, which names `key`."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"`{key}` is {text!r}, which is not YAML: {getattr(error, 'problem', error)}") from error
+    return _Reader(None).build(into, node or yaml.ScalarNode("tag:yaml.org,2002:null", ""), key=key)
+
+
 class _Reader:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
+        """`path` None: the text is in no file."""
         self._path = path
+        self.flat: dict[str, dict[str, None]] = {}  # the deprecated keys that were read, by their field
 
     def fail(self, node: yaml.Node, message: str) -> ConfigError:
+        if self._path is None:
+            return ConfigError(message)
         line = f":{node.start_mark.line + 1}" if node.start_mark else ""
         return ConfigError(f"{self._path}{line}: {message}")
 
     def build(self, kind: Any, node: yaml.Node, *, key: str) -> Any:
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-        if origin is Annotated and isinstance(arguments[1], ByKind):
-            return self._one_of(dict(arguments[1].kinds()), node, key, word=True)
         if origin in (types.UnionType, typing.Union):
             if node.tag.endswith(":null") and type(None) in arguments:
                 return None
@@ -111,6 +149,9 @@ class _Reader:
             if len(inner) > 1:
                 return self._one_of({option.kind: option for option in inner}, node, key)
             return self.build(inner[0], node, key=key)
+        if origin is typing.Annotated:
+            kinds = _kinds(kind)
+            return self.build(arguments[0], node, key=key) if kinds is None else self._of_kind(kinds, node, key)
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             return self._dataclass(kind, node, key)
         if origin is tuple:
@@ -119,39 +160,90 @@ class _Reader:
             return tuple(self.build(arguments[0], item, key=f"{key}[{i}]") for i, item in enumerate(node.value))
         return self._scalar(kind, node, key)
 
-    def _one_of(self, kinds: dict[str, type], node: yaml.Node, key: str, *, word: bool = False) -> Any:
-        """Builds the dataclass that the mapping's key `kind` names from the mapping's other keys.
+    def _one_of(self, kinds: dict[str, type], node: yaml.Node, key: str) -> Any:
+        """Builds the dataclass that the mapping's key `kind` names from the mapping's other keys."""
+        said, rest = self._split(node, key, kinds)
+        if not isinstance(said, yaml.ScalarNode) or said.value not in kinds:
+            raise self.fail(said, f"`{_join(key, 'kind')}` is {_shown(said)}, must be one of {', '.join(kinds)}")
+        return self._dataclass(kinds[said.value], rest, key)
 
-        `word`: a plain word is allowed, too, and names a kind at its defaults.
-        """
-        if word and isinstance(node, yaml.ScalarNode):
-            if node.value not in kinds:
-                raise self.fail(node, f"`{key}` is {_shown(node)}, must be one of {', '.join(kinds)}")
-            return self._dataclass(kinds[node.value], yaml.MappingNode(node.tag, [], node.start_mark), key)
+    def _of_kind(self, kinds: Kinds, node: yaml.Node, key: str) -> Any:
+        """Builds the registry's dataclass that the node, or its key `kind`, names."""
+        if isinstance(node, yaml.ScalarNode):
+            said: yaml.Node = node
+            rest, where = yaml.MappingNode("tag:yaml.org,2002:map", [], node.start_mark, node.end_mark), key
+        else:
+            (said, rest), where = self._split(node, key, kinds.names), _join(key, "kind")
+        if not isinstance(said, yaml.ScalarNode) or not kinds.may_be(said.value):
+            known = ", ".join(kinds.names) + (", or module:Name" if kinds.own else "")
+            raise self.fail(said, f"`{where}` is {_shown(said)}, must be one of {known}")
+        return self._dataclass(self._found(kinds, said, where), rest, key)
+
+    def _found(self, kinds: Kinds, said: yaml.ScalarNode, where: str) -> type:
+        try:
+            return kinds.find(said.value)
+        except ValueError as error:
+            raise self.fail(said, f"`{where}`: {error}") from error
+
+    def _split(self, node: yaml.Node, key: str, kinds: Collection[str]) -> tuple[yaml.Node, yaml.MappingNode]:
+        """Returns the value of the mapping's key `kind`, and the mapping without it."""
         if not isinstance(node, yaml.MappingNode):
             raise self.fail(node, f"`{key or 'the file'}` must be a mapping of keys to values")
         pairs = [pair for pair in node.value if pair[0].value == "kind"]
         if not pairs:
             raise self.fail(node, f"`{_join(key, 'kind')}` is missing, must be one of {', '.join(kinds)}")
-        said = pairs[0][1]
         if len(pairs) > 1:
             raise self.fail(pairs[1][0], f"`{_join(key, 'kind')}` is given twice")
-        if not isinstance(said, yaml.ScalarNode) or said.value not in kinds:
-            raise self.fail(said, f"`{_join(key, 'kind')}` is {_shown(said)}, must be one of {', '.join(kinds)}")
         others = [pair for pair in node.value if pair is not pairs[0]]
-        rest = yaml.MappingNode(node.tag, others, node.start_mark, node.end_mark)
-        return self._dataclass(kinds[said.value], rest, key)
+        return pairs[0][1], yaml.MappingNode(node.tag, others, node.start_mark, node.end_mark)
+
+    def _folded(self, kinds: Kinds, node: yaml.MappingNode, key: str) -> yaml.MappingNode:
+        """Returns the mapping with the keys of `kinds.flat` moved into the mapping of the field."""
+        flat = [pair for pair in node.value if pair[0].value in kinds.flat]
+        if not flat:
+            return node
+        self.flat.setdefault(kinds.field, {}).update(dict.fromkeys(pair[0].value for pair in flat))
+        own = next((pair for pair in node.value if pair[0].value == kinds.field), None)
+        place = flat[0][0] if own is None else own[0]
+        value = yaml.ScalarNode("tag:yaml.org,2002:str", kinds.default) if own is None else own[1]
+        if isinstance(value, yaml.ScalarNode):
+            name = yaml.ScalarNode("tag:yaml.org,2002:str", "kind", place.start_mark, place.end_mark)
+            value = yaml.MappingNode("tag:yaml.org,2002:map", [(name, value)], place.start_mark, place.end_mark)
+        if not isinstance(value, yaml.MappingNode):
+            raise self.fail(value, f"`{_join(key, kinds.field)}` must be a kind or a mapping of keys to values")
+        moved = [pair for pair in flat if not pair[1].tag.endswith(":null")]
+        inside = {pair[0].value for pair in value.value}
+        said = next((pair[1] for pair in value.value if pair[0].value == "kind"), None)
+        for name_node, setting in moved:
+            name = name_node.value
+            if name in inside:
+                told = f"`{_join(key, name)}` and `{_join(_join(key, kinds.field), name)}` are given"
+                raise self.fail(name_node, f"{told}, must be one of them")
+            if isinstance(said, yaml.ScalarNode) and kinds.may_be(said.value):
+                found: Any = self._found(kinds, said, _join(key, kinds.field))
+                if name not in {field.name for field in dataclasses.fields(found)}:
+                    told = f"{name} is {setting.value}, but {kinds.field} is {said.value}, which has none"
+                    raise self.fail(name_node, f"`{key}`: {told}" if key else told)
+        value = yaml.MappingNode(value.tag, [*value.value, *moved], value.start_mark, value.end_mark)
+        others = [pair for pair in node.value if pair not in flat and pair is not own]
+        field = yaml.ScalarNode("tag:yaml.org,2002:str", kinds.field, place.start_mark, place.end_mark)
+        return yaml.MappingNode(node.tag, [*others, (field, value)], node.start_mark, node.end_mark)
 
     def _dataclass(self, kind: type, node: yaml.Node, key: str) -> Any:
         if not isinstance(node, yaml.MappingNode):
             raise self.fail(node, f"`{key or 'the file'}` must be a mapping of keys to values")
         fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
         hints = typing.get_type_hints(kind, include_extras=True)
+        known = list(fields)
+        for name in fields:
+            if (kinds := _kinds(hints[name])) is not None and kinds.flat:
+                node = self._folded(kinds, node, key)
+                known += kinds.flat
         values: dict[str, Any] = {}
         for name_node, value_node in node.value:
             name = str(name_node.value)
             if name not in fields:
-                close = difflib.get_close_matches(name, fields, n=1)
+                close = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean `{close[0]}`?" if close else f"; known keys: {', '.join(fields)}"
                 raise self.fail(name_node, f"unknown key `{_join(key, name)}`{hint}")
             if name in values:
@@ -177,7 +269,7 @@ class _Reader:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         if kind is Path and isinstance(value, str):
-            return self._path.parent / value
+            return Path(value) if self._path is None else self._path.parent / value
         if type(value) is not kind:
             name = getattr(kind, "__name__", str(kind))
             raise self.fail(node, f"`{key}` is {_shown(node)}, must be of type {name}")
@@ -188,6 +280,11 @@ class _Reader:
             return yaml.SafeLoader("").construct_object(node)
         except (ValueError, yaml.YAMLError) as error:  # 2024-13-45 looks like a date; !secret is no known tag
             raise self.fail(node, f"`{key}` is {node.value!r}, which is no valid {node.tag}") from error
+
+
+def _kinds(hint: Any) -> Kinds | None:
+    """Returns the Kinds that a type is annotated with; None: with none."""
+    return next((each for each in typing.get_args(hint)[1:] if isinstance(each, Kinds)), None)
 
 
 def _shown(node: yaml.Node) -> str:

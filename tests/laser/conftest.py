@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from laser.server.config import PolicyName, ServeConfig
+from controller.policies.fixed import FixedThreshold
+from laser.server.config import ServeConfig
 from tests.support.live_server import (
     ENDLESS_CELLS,
     LiveServer,
@@ -37,7 +38,7 @@ def model(random_model: Path) -> Path:
 @pytest.fixture(scope="session")
 def server(model: Path) -> Iterator[LiveServer]:
     """The bundled model's server."""
-    with running(ServeConfig(model=model, name="little", policy=PolicyName.FIXED)) as live:
+    with running(ServeConfig(model=model, name="little", policy=FixedThreshold())) as live:
         yield live
 
 

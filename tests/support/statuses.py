@@ -5,14 +5,11 @@ from __future__ import annotations
 from controller.serving.request import ExitReason
 from controller.serving.status import EndedRequest, LoopStatus
 from engine.base import EngineLoad, FinishReason
-from laser.server.config import PolicyName
 from laser.server.controller_report import ControllerReport, LimitsReport
 from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.schema import Status
 
-CONTROLLER = ControllerReport(
-    policy=PolicyName.FIXED, note=None, limits={"any": LimitsReport(threshold=0.9, budget=None)}
-)
+CONTROLLER = ControllerReport(policy="fixed", note=None, limits={"any": LimitsReport(threshold=0.9, budget=None)})
 
 
 def ended(

@@ -10,8 +10,9 @@ import pytest
 
 from controller.controller import Controller
 from controller.planning.planner import Planner
-from controller.policies import PolicyName
-from controller.policies.registry import Made, PolicySpec, make_policy
+from controller.policies.auto import Auto
+from controller.policies.definition import Made, PolicyContext, needs_profile
+from controller.policies.registry import POLICIES, changed, find, kind_of
 from controller.policy import FixedPolicy, Limits
 from controller.serving.admission import AdmissionLimits
 from controller.serving.fair_queue import Claim
@@ -27,19 +28,13 @@ from tests.support.serving_bench import ENDLESS, Bench, Heard
 Chain = Callable[..., Bench]
 
 PROFILE = made_profile(certified_to=5)
-SPECS = {
-    PolicyName.LOAD_AWARE: {},
-    PolicyName.THRESHOLDS_ONLY: {},
-    PolicyName.BUDGETS_ONLY: {},
-    PolicyName.FIXED: {"threshold": 0.85},
-    PolicyName.BUDGET: {"budget": 12},
-    PolicyName.CONSISTENCY: {"agree": 2, "every": 4},
-    PolicyName.MARGIN: {"margin": 12.0},
-    PolicyName.PAPER: {},
-    PolicyName.LOAD_TABLE: {},
-    PolicyName.NO_THINKING: {},
-    PolicyName.NONE: {},
+SETTINGS: dict[str, dict[str, object]] = {
+    "fixed": {"threshold": 0.85},
+    "budget": {"budget": 12},
+    "consistency": {"agree": 2, "every": 4},
+    "margin": {"margin": 12.0},
 }
+KINDS = [kind for kind in POLICIES if kind != "auto"]
 
 
 def controller(profile: Profile) -> Controller:
@@ -47,9 +42,10 @@ def controller(profile: Profile) -> Controller:
     return Controller(profile, settings=FixedSettings(ControllerSettings()), solver=AtOnce(planner), max_batch=8)
 
 
-def made(name: PolicyName, **settings: object) -> Made:
-    spec = PolicySpec(policy=name, **{**SPECS[name], **settings})  # type: ignore[arg-type]
-    return make_policy(spec, PROFILE, max_batch=8, controller=controller)
+def made(kind: str, profile: Profile | None = PROFILE, **settings: object) -> Made:
+    policy = changed(Auto(), kind, {**SETTINGS.get(kind, {}), **settings})
+    assert kind_of(policy) == kind
+    return policy.make(PolicyContext(profile=profile, max_batch=8, controller=controller))
 
 
 def thought(heard: Heard) -> Thought:
@@ -57,17 +53,17 @@ def thought(heard: Heard) -> Thought:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in PolicyName if name is not PolicyName.AUTO])
-def test_every_policy_serves_through_the_real_loop(chain: Chain, name: PolicyName) -> None:
+@pytest.mark.parametrize("name", KINDS)
+def test_every_policy_serves_through_the_real_loop(chain: Chain, name: str) -> None:
     policy = made(name)
     bench = chain(ENDLESS, policy=policy.policy, observer=policy.observer)
     replies = [bench.submit(max_tokens=90, difficulty=("easy", "hard", None)[number % 3])[1] for number in range(12)]
     bench.run()
     reasons = {thought(heard).exit_reason for heard in replies}
     expected = {
-        PolicyName.CONSISTENCY: {ExitReason.CONSISTENCY},
-        PolicyName.MARGIN: {ExitReason.MARGIN},
-        PolicyName.FIXED: {ExitReason.CONFIDENCE},
+        "consistency": {ExitReason.CONSISTENCY},
+        "margin": {ExitReason.MARGIN},
+        "fixed": {ExitReason.CONFIDENCE},
     }.get(name)
     if expected is None:
         # what thinks till it is stopped is closed by its budget, or by confidence where the policy asks for it
@@ -75,9 +71,9 @@ def test_every_policy_serves_through_the_real_loop(chain: Chain, name: PolicyNam
     else:
         assert reasons == expected
     assert all(heard.content for heard in replies)
-    if name is PolicyName.NO_THINKING:
+    if name == "no-thinking":
         assert all(thought(heard).tokens == 0 for heard in replies)
-    if name in (PolicyName.BUDGETS_ONLY, PolicyName.BUDGET, PolicyName.LOAD_TABLE, PolicyName.NONE):
+    if name in ("budgets-only", "budget", "load-table", "none"):
         assert all(thought(heard).probes == 0 for heard in replies)
 
 
@@ -127,7 +123,7 @@ def test_the_shortest_expected_thought_is_admitted_first(chain: Chain) -> None:
 
 
 def test_the_load_table_shortens_budgets_as_requests_pile_up() -> None:
-    policy = made(PolicyName.LOAD_TABLE)
+    policy = made("load-table")
     assert policy.observer is not None
     budgets = []
     for now, in_system in enumerate((0, 1, 2, 4, 5, 7, 100, 0)):
@@ -139,12 +135,12 @@ def test_the_load_table_shortens_budgets_as_requests_pile_up() -> None:
 @pytest.mark.parametrize(
     ("name", "thresholds", "budgets"),
     [
-        (PolicyName.THRESHOLDS_ONLY, {None, 0.97, 0.95, 0.9, 0.8}, {None}),
-        (PolicyName.BUDGETS_ONLY, {None}, {None, 400, 250, 160, 90}),
+        ("thresholds-only", {None, 0.97, 0.95, 0.9, 0.8}, {None}),
+        ("budgets-only", {None}, {None, 400, 250, 160, 90}),
     ],
 )
 def test_an_ablation_leaves_the_controller_one_lever(
-    name: PolicyName, thresholds: set[float | None], budgets: set[int | None]
+    name: str, thresholds: set[float | None], budgets: set[int | None]
 ) -> None:
     policy = made(name).policy
     assert isinstance(policy, Controller)
@@ -177,34 +173,38 @@ def test_the_joint_program_s_price_does_not_know_the_number_in_the_system() -> N
     assert by_program == by_program[:1] * 3
 
 
-@pytest.mark.parametrize("name", [name for name in PolicyName if name.needs_profile])
-def test_a_policy_that_needs_a_profile_says_so(name: PolicyName) -> None:
+@pytest.mark.parametrize("name", [kind for kind in KINDS if needs_profile(find(kind))])
+def test_a_policy_that_needs_a_profile_says_so(name: str) -> None:
     with pytest.raises(ProfileError, match=f"policy is {name}, which needs a profile"):
-        make_policy(PolicySpec(policy=name), None, max_batch=8, controller=controller)
+        made(name, profile=None)
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("kind", "settings", "told"),
     [
-        ({"policy": PolicyName.AUTO}, "policy is auto, which only a server can resolve"),
-        ({"policy": PolicyName.BUDGET}, "policy is budget, which needs one"),
-        ({"policy": PolicyName.NONE, "threshold": 0.9}, r"threshold is 0\.9, but policy is none, which has none"),
-        ({"policy": PolicyName.FIXED, "agree": 3}, "agree is 3, but policy is fixed, which has none"),
-        ({"policy": PolicyName.FIXED, "threshold": 1.5}, r"threshold is 1\.5, must lie in \(0, 1\]"),
-        ({"policy": PolicyName.FIXED, "risk": 0.1}, r"risk is 0\.1, but policy is fixed, which has none"),
-        ({"policy": PolicyName.LOAD_AWARE, "risk": 1.0}, r"risk is 1\.0, must be above 0 and below 1"),
-        ({"policy": PolicyName.CONSISTENCY, "agree": 1}, "agree is 1, must be at least 2"),
-        ({"policy": PolicyName.CONSISTENCY, "every": 0}, "every is 0, must be at least 1"),
-        ({"policy": PolicyName.MARGIN, "margin": -0.1}, r"margin is -0\.1, must be finite and at least 0"),
-        ({"policy": PolicyName.MARGIN, "margin": float("nan")}, "margin is nan, must be finite"),
-        ({"policy": PolicyName.MARGIN, "margin": float("inf")}, "margin is inf, must be finite"),
-        ({"policy": PolicyName.MARGIN, "threshold": 0.9}, r"threshold is 0\.9, but policy is margin, which has none"),
-        ({"policy": PolicyName.FIXED, "margin": 2.0}, r"margin is 2\.0, but policy is fixed, which has none"),
+        ("budget", {}, "policy is budget, which needs one"),
+        ("none", {"threshold": 0.9}, r"threshold is 0\.9, but policy is none, which has none"),
+        ("fixed", {"agree": 3}, "agree is 3, but policy is fixed, which has none"),
+        ("fixed", {"threshold": 1.5}, r"threshold is 1\.5, must lie in \(0, 1\]"),
+        ("fixed", {"risk": 0.1}, r"risk is 0\.1, but policy is fixed, which has none"),
+        ("load-aware", {"risk": 1.0}, r"risk is 1\.0, must be above 0 and below 1"),
+        ("consistency", {"agree": 1}, "agree is 1, must be at least 2"),
+        ("consistency", {"every": 0}, "every is 0, must be at least 1"),
+        ("margin", {"margin": -0.1}, r"margin is -0\.1, must be finite and at least 0"),
+        ("margin", {"margin": float("nan")}, "margin is nan, must be finite"),
+        ("margin", {"margin": float("inf")}, "margin is inf, must be finite"),
+        ("margin", {"threshold": 0.9}, r"threshold is 0\.9, but policy is margin, which has none"),
+        ("fixed", {"margin": 2.0}, r"margin is 2\.0, but policy is fixed, which has none"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings: dict[str, object], told: str) -> None:
+def test_settings_that_cannot_be_are_refused(kind: str, settings: dict[str, object], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        PolicySpec(**settings)  # type: ignore[arg-type]
+        changed(Auto(), kind, settings)
+
+
+def test_a_server_s_choice_is_no_policy_by_itself() -> None:
+    with pytest.raises(ValueError, match="policy is auto, which only a server can resolve"):
+        made("auto")
 
 
 def test_a_stricter_risk_certifies_less_and_a_laxer_one_more() -> None:
@@ -212,8 +212,7 @@ def test_a_stricter_risk_certifies_less_and_a_laxer_one_more() -> None:
     profile = replace(PROFILE, certificate=certify(harmed, 600, epsilon=0.05, delta=0.05))
     lowest = []
     for risk in (0.01, 0.05, None, 0.1):
-        spec = PolicySpec(policy=PolicyName.LOAD_AWARE, risk=risk)
-        policy = make_policy(spec, profile, max_batch=8, controller=controller).policy
+        policy = made("load-aware", profile, risk=risk).policy
         assert isinstance(policy, Controller)
         lowest.append(min(1.0 if point.threshold is None else point.threshold for point in policy.certified))
         assert policy.certificate.epsilon == (risk or 0.05)
@@ -221,6 +220,5 @@ def test_a_stricter_risk_certifies_less_and_a_laxer_one_more() -> None:
 
 
 def test_a_risk_that_the_profile_cannot_certify_is_refused() -> None:
-    spec = PolicySpec(policy=PolicyName.LOAD_AWARE, risk=0.005)
     with pytest.raises(ProfileError, match=r"risk is 0.005, for which the profile is too small: 600 .* at least 919"):
-        make_policy(spec, PROFILE, max_batch=8, controller=controller)
+        made("load-aware", risk=0.005)

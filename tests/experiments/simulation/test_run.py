@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from controller.policies import PolicyName
-from controller.policies.registry import PolicySpec
+from controller.policies.budget import FixedBudget
+from controller.policies.definition import PolicySettings
+from controller.policies.fixed import FixedThreshold
+from controller.policies.load_aware import LoadAware
+from controller.policies.none import FullThought
+from controller.policies.paper import Paper
 from experiments.progress import Advance, Silent
 from experiments.simulation.run import SimulatedLoad, SimulationSettings, simulate_load
 from experiments.simulation.summary import summary
@@ -19,7 +23,7 @@ from models.profile.profile import ProfileError, read_profile, write_profile
 from tests.support.calibrations import save_calibration
 from tests.support.examples import run_example
 
-FIXED = PolicySpec(policy=PolicyName.FIXED)
+FIXED = FixedThreshold()
 TWO = Poisson(rate=2.0)
 
 
@@ -29,8 +33,8 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_calibration(tmp_path_factory.mktemp("profiles"))
 
 
-def served(profile: Path, spec: PolicySpec, workload: Workload = TWO, duration_s: float = 20.0) -> SimulatedLoad:
-    return simulate_load(SimulationSettings(workload=workload, duration_s=duration_s, policy=spec, profile=profile))
+def served(profile: Path, policy: PolicySettings, workload: Workload = TWO, duration_s: float = 20.0) -> SimulatedLoad:
+    return simulate_load(SimulationSettings(workload=workload, duration_s=duration_s, policy=policy, profile=profile))
 
 
 def test_a_load_is_served_in_virtual_time(profile: Path) -> None:
@@ -48,20 +52,20 @@ def test_a_load_is_served_in_virtual_time(profile: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "workload", "said"),
     [
-        (PolicySpec(policy=PolicyName.NONE), TWO, "natural 100.0%"),
-        (PolicySpec(policy=PolicyName.BUDGET, budget=90), TWO, "budget 100.0%"),
-        (PolicySpec(policy=PolicyName.PAPER), TWO, "confidence"),
-        (PolicySpec(policy=PolicyName.LOAD_AWARE), TWO, "confidence"),
-        (PolicySpec(policy=PolicyName.FIXED, threshold=0.999), Gamma(rate=2.0, cv=4.0), "natural 100.0%"),
+        (FullThought(), TWO, "natural 100.0%"),
+        (FixedBudget(budget=90), TWO, "budget 100.0%"),
+        (Paper(), TWO, "confidence"),
+        (LoadAware(), TWO, "confidence"),
+        (FixedThreshold(threshold=0.999), Gamma(rate=2.0, cv=4.0), "natural 100.0%"),
     ],
 )
-def test_every_policy_serves(profile: Path, spec: PolicySpec, workload: Workload, said: str) -> None:
-    assert said in summary(served(profile, spec, workload).records)
+def test_every_policy_serves(profile: Path, policy: PolicySettings, workload: Workload, said: str) -> None:
+    assert said in summary(served(profile, policy, workload).records)
 
 
 @pytest.mark.slow
 def test_the_bundled_model_is_simulated_without_a_calibration() -> None:
-    spec = PolicySpec(policy=PolicyName.FIXED, threshold=0.9)
+    spec = FixedThreshold(threshold=0.9)
     found = simulate_load(SimulationSettings(workload=Poisson(rate=6.0), duration_s=20.0, policy=spec))
     assert "thoughts ended: confidence" in summary(found.records)
 

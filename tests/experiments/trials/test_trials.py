@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controller.policies import PolicyName
+from controller.policies.fixed import FixedThreshold
 from controller.policy import Limits
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import (
@@ -24,13 +24,17 @@ from experiments.trials.experiment import (
     read_experiment,
 )
 from experiments.trials.findings import best
+from experiments.trials.live import server_config
 from experiments.trials.outcome import outcome
 from experiments.trials.paired import paired
 from experiments.trials.store import Store, StoreError
-from experiments.trials.trial import requests, scaled, trials
+from experiments.trials.trial import described, requests, scaled, trials
 from experiments.workloads import Mmpp, Poisson, Trace
+from laser.server.config import load_config
 from models.files.strict_yaml import ConfigError
+from tests.support.toy_policy import Halving
 
+OWN = "tests.support.toy_policy:Halving"
 SLO = ClassSlo(easy=1.0, medium=2.0, hard=3.0)
 TEXT = """\
 backend: live
@@ -88,7 +92,7 @@ def record(number: int, latency_s: float = 1.0, *, right: bool | None = True, **
 def test_a_file_names_workloads_policies_and_seeds(tmp_path: Path) -> None:
     found = read_experiment(written(tmp_path))
     assert found.workloads[1].arrivals == Mmpp(rate=4.0, burst=8.0, calm_s=9.0, burst_s=3.0)
-    assert found.policies[1].spec.threshold == 0.95
+    assert found.policies[1].policy == FixedThreshold(threshold=0.95)
     assert found.policies[2].controller.outer_s == 2.0
     assert (found.backend, found.rates, found.warmup_s) == (Backend.LIVE, RateUnit.REQUESTS, 0.0)
 
@@ -103,11 +107,15 @@ def test_a_file_names_workloads_policies_and_seeds(tmp_path: Path) -> None:
         ("calm_s: 9", "clam_s: 9", r"yaml:8: unknown key `workloads\[1\]\.arrivals\.clam_s`; did you mean `calm_s`"),
         ("policy: none", "policy: never", r"yaml:10: `policies\[0\]\.policy` is 'never', must be one of auto, load-a"),
         ("policy: none", "policy: auto", r"yaml:10: `policies\[0\]`: policy is auto, which only a server can resolve"),
-        ("threshold: 0.95", "threshold: 1.5", r"yaml:11: `policies\[1\]`: threshold is 1\.5, must lie in \(0, 1\]"),
+        (
+            "threshold: 0.95",
+            "threshold: 1.5",
+            r"yaml:11: `policies\[1\]\.policy`: threshold is 1\.5, must lie in \(0, 1\]",
+        ),
         (
             "policy: fixed, threshold: 0.95",
             "policy: margin, margin: -1",
-            r"yaml:11: `policies\[1\]`: margin is -1\.0, must be finite and at least 0",
+            r"yaml:11: `policies\[1\]\.policy`: margin is -1\.0, must be finite and at least 0",
         ),
         ("threshold: 0.95", "oracle: true", "yaml:1: policy 'sure' is an oracle, which backend live cannot have"),
         ("outer_s: 2", "outer: 2", r"yaml:12: unknown key `policies\[2\]\.controller\.outer`; did you mean `outer_s`?"),
@@ -140,10 +148,33 @@ def test_what_cannot_be_is_told_with_file_line_and_key(tmp_path: Path, old: str,
 
 def test_a_margin_cannot_be_simulated_since_none_was_recorded(tmp_path: Path) -> None:
     margin = TEXT.replace("policy: fixed, threshold: 0.95", "policy: margin, margin: 2")
-    assert read_experiment(written(tmp_path, margin)).policies[1].spec.limits == Limits(margin=2.0)
+    assert read_experiment(written(tmp_path, margin)).policies[1].limits == Limits(margin=2.0)
     simulated = margin.replace("backend: live", "backend: simulated\nrecords: some.jsonl")
     with pytest.raises(ConfigError, match="yaml:1: policy 'sure' is margin, of which nothing was recorded"):
         read_experiment(written(tmp_path, simulated))
+
+
+def test_a_policy_s_settings_stand_in_its_mapping_or_beside_it_and_are_described_alike(tmp_path: Path) -> None:
+    flat = read_experiment(written(tmp_path)).policies[1]
+    nested = TEXT.replace("policy: fixed, threshold: 0.95", "policy: {kind: fixed, threshold: 0.95}")
+    assert read_experiment(written(tmp_path, nested)).policies[1] == flat
+    told = described(flat)
+    del told["controller"]
+    assert told == {
+        "name": "sure", "policy": "fixed", "threshold": 0.95, "budget": None, "agree": None, "margin": None,
+        "every": None, "risk": None, "shortest_first": False, "oracle": False,
+    }  # fmt: skip
+
+
+def test_an_own_policy_takes_part_and_reaches_the_server_under_its_name(tmp_path: Path) -> None:
+    own = TEXT.replace("policy: fixed, threshold: 0.95", f"policy: {{kind: '{OWN}', above: 2}}")
+    experiment = read_experiment(written(tmp_path, own))
+    policy = experiment.policies[1]
+    assert policy.policy == Halving(above=2.0)
+    assert (policy.kind, policy.constant, policy.needs_profile) == (OWN, False, False)
+    assert {"policy": OWN, "budget": 40, "above": 2.0}.items() <= described(policy).items()
+    config = load_config(server_config(experiment, policy, tmp_path), {})
+    assert config.policy == policy.policy
 
 
 # --- trials
@@ -197,12 +228,13 @@ def test_hindsight_runs_every_constant_setting_once(tmp_path: Path) -> None:
     experiment = read_experiment(written(tmp_path))
     wide = dataclasses.replace(experiment, hindsight=Hindsight(thresholds=(0.95, 0.8), budgets=(100,)))
     added = wide.all_policies[len(experiment.policies) :]
-    assert {(one.threshold, one.budget) for one in added} == {(None, 100), (0.8, None), (0.8, 100), (0.95, 100)}
+    limits = [one.limits for one in added if one.limits is not None]
+    assert {(one.threshold, one.budget) for one in limits} == {(None, 100), (0.8, None), (0.8, 100), (0.95, 100)}
     assert all(one.constant for one in added)  # 0.95 alone is named already
 
 
 def test_the_best_constant_in_hindsight_has_the_highest_utility() -> None:
-    candidates = [NamedPolicy(name=str(t), policy=PolicyName.FIXED, threshold=t) for t in (0.5, 0.8, 0.9)]
+    candidates = [NamedPolicy(name=str(t), policy=FixedThreshold(threshold=t)) for t in (0.5, 0.8, 0.9)]
 
     def came_to(share: float, latency_s: float):  # type: ignore[no-untyped-def]
         records = [record(n, latency_s, right=n < 100 * share) for n in range(100)]

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from controller.policies.auto import Auto
+from controller.policies.consistency import Agreement
+from controller.policies.fixed import FixedThreshold
+from controller.policies.margin import ClosingMargin
 from engine.exllama.config import CacheType
 from engine.exllama.options import ExLlamaOptions
 from engine.registry import AutoOptions
@@ -26,7 +30,7 @@ def written(directory: Path, text: str) -> Path:
 def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
     file = written(tmp_path, "threshold: 0.5\nport: 9000\nmodel: here\nrunner: bare\n")
     config = load_config(file, {"port": 9001, "threshold": None, "early_exit": None})
-    assert config == ServeConfig(threshold=0.5, port=9001, model=tmp_path / "here", runner=Runner.BARE)
+    assert config == ServeConfig(policy=Auto(threshold=0.5), port=9001, model=tmp_path / "here", runner=Runner.BARE)
     assert load_config(file, {"runner": "transformers"}).runner is Runner.TRANSFORMERS
     assert load_config(None, {}) == ServeConfig()
 
@@ -103,4 +107,58 @@ def test_a_value_out_of_range_is_named_with_its_limit(tmp_path: Path, flags: dic
         load_config(None, flags)
     text = "".join(f"{name}: {'.nan' if value != value else value}\n" for name, value in flags.items())
     with pytest.raises(ConfigError, match=rf"serve\.yaml:\d+: .*{told}"):
+        load_config(written(tmp_path, text), {})
+
+
+def test_a_policy_is_a_kind_or_a_mapping_with_its_settings(tmp_path: Path) -> None:
+    told: list[str] = []
+    file = written(tmp_path, "policy: {kind: fixed, threshold: 0.95}\n")
+    assert load_config(file, {}, told.append).policy == FixedThreshold(threshold=0.95)
+    assert load_config(file, {"budget": 300}, told.append).policy == FixedThreshold(threshold=0.95, budget=300)
+    assert load_config(file, {"assignments": ("threshold=.8",)}).policy == FixedThreshold(threshold=0.8)
+    assert load_config(file, {"policy": "consistency"}).policy == Agreement(threshold=0.95)
+    assert load_config(written(tmp_path, "policy: margin\n"), {}, told.append).policy == ClosingMargin()
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("policy: fixed\nthreshold: 0.95\n", FixedThreshold(threshold=0.95)),
+        ("threshold: 0.95\nbudget: null\n", Auto(threshold=0.95)),
+        ("every: 16\npolicy: consistency\nagree: 2\n", Agreement(agree=2, every=16)),
+        ("policy: {kind: fixed, threshold: 0.95}\nbudget: 300\n", FixedThreshold(threshold=0.95, budget=300)),
+        ("risk: null\n", Auto()),
+    ],
+)
+def test_settings_beside_the_policy_are_still_read_with_a_word_of_warning(
+    tmp_path: Path, text: str, policy: object
+) -> None:
+    told: list[str] = []
+    assert load_config(written(tmp_path, text), {}, told.append).policy == policy
+    assert len(told) == 1
+    assert "beside `policy` will go: write `policy: {kind: …" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "policy: {kind: fixed, threshold: 0.95}\nthreshold: 0.9\n",
+            r"yaml:2: `threshold` and `policy\.threshold` are given, must be one of them",
+        ),
+        ("policy: none\nthreshold: 0.9\n", r"yaml:2: threshold is 0\.9, but policy is none, which has none"),
+        ("policy: fixed\nthreshold: high\n", r"yaml:2: `policy\.threshold` is 'high', must be of type float"),
+        ("policy: fixed\nthreshold: 0.9\nthreshold: 0.8\n", r"yaml:3: `policy\.threshold` is given twice"),
+        ("policy: [fixed]\nthreshold: 0.9\n", "yaml:1: `policy` must be a kind or a mapping"),
+        ("policy: [fixed]\n", "yaml:1: `policy` must be a mapping"),
+        ("policy: {threshold: 0.9}\n", r"yaml:1: `policy\.kind` is missing, must be one of auto"),
+        ("policy: fxied\n", "yaml:1: `policy` is 'fxied', must be one of auto"),
+        ("policy: null\n", "yaml:1: `policy` is 'null', must be one of auto"),
+        ("policy: {kind: fixed, treshold: 0.9}\n", r"yaml:1: unknown key `policy\.treshold`; did you mean `threshold`"),
+        ("policy: budget\n", "yaml:1: `policy`: policy is budget, which needs one"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_told_with_file_line_and_key(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
         load_config(written(tmp_path, text), {})

@@ -14,8 +14,11 @@ import pytest
 
 from benchmarks.burst import Traffic, draw, drive_and_watch, summary
 from controller.decision_log import read_decisions
+from controller.policies.load_aware import LoadAware
+from controller.policies.none import FullThought
+from controller.policies.paper import Paper
 from controller.replay import replay
-from laser.server.config import PolicyName, ServeConfig, load_config
+from laser.server.config import ServeConfig, load_config
 from laser.server.deployment import deploy
 from models.chat_model import load_chat_model
 from models.files.strict_yaml import ConfigError
@@ -24,6 +27,7 @@ from tests.support.analysis_profile import made_profile
 from tests.support.live_server import LiveServer, running, save_random_model, wait_until
 
 PATH = "/laser/controller"
+OWN = "tests.support.toy_policy:Halving"
 
 
 def seen(server: LiveServer) -> dict[str, object]:
@@ -94,24 +98,25 @@ def test_a_profiled_model_is_served_load_aware_and_a_burst_moves_its_limits(
     [
         ({"threshold": 0.8}, "fixed", {"threshold": 0.8, "budget": None}),
         ({"early_exit": False}, "fixed", {"threshold": None, "budget": None}),
-        ({"policy": PolicyName.FIXED}, "fixed", {"threshold": 0.9, "budget": None}),
-        ({"policy": PolicyName.BUDGET, "budget": 100}, "budget", {"threshold": None, "budget": 100}),
-        ({"policy": PolicyName.NONE}, "none", {"threshold": None, "budget": None}),
-        ({"policy": PolicyName.PAPER}, "paper", {"threshold": 0.97, "budget": None}),
-        ({"policy": PolicyName.NO_THINKING}, "no-thinking", {"threshold": None, "budget": 0}),
-        ({"policy": PolicyName.LOAD_TABLE}, "load-table", {"threshold": None, "budget": None}),
+        ({"policy": "fixed"}, "fixed", {"threshold": 0.9, "budget": None}),
+        ({"policy": "budget", "budget": 100}, "budget", {"threshold": None, "budget": 100}),
+        ({"policy": "none"}, "none", {"threshold": None, "budget": None}),
+        ({"policy": "paper"}, "paper", {"threshold": 0.97, "budget": None}),
+        ({"policy": "no-thinking"}, "no-thinking", {"threshold": None, "budget": 0}),
+        ({"policy": "load-table"}, "load-table", {"threshold": None, "budget": None}),
         (
-            {"policy": PolicyName.CONSISTENCY, "every": 32},
+            {"policy": "consistency", "every": 32},
             "consistency",
             {"threshold": None, "budget": None, "agree": 3, "every": 32},
         ),
-        ({"policy": PolicyName.MARGIN}, "margin", {"threshold": None, "budget": None, "margin": 6.0}),
+        ({"policy": "margin"}, "margin", {"threshold": None, "budget": None, "margin": 6.0}),
+        ({"policy": OWN, "assignments": ("above=2",)}, OWN, {"threshold": None, "budget": 40}),
     ],
 )
 def test_other_policies_say_who_they_are(
     profiled: tuple[Path, Profile], options: dict[str, object], policy: str, limits: dict[str, object]
 ) -> None:
-    with running(ServeConfig(model=profiled[0], **options)) as server:  # type: ignore[arg-type]
+    with running(load_config(None, {"model": profiled[0], **options})) as server:
         told = seen(server)
     assert told["policy"] == policy
     assert told["limits"] == {"any": {"agree": None, "margin": None, "every": None, **limits}}
@@ -126,8 +131,8 @@ def test_without_a_profile_the_policy_is_fixed_and_says_why(random_model: Path) 
     assert str(told["note"]).startswith("profile.json does not exist")
 
 
-@pytest.mark.parametrize("policy", [PolicyName.LOAD_AWARE, PolicyName.PAPER])
-def test_a_policy_that_needs_a_profile_says_so(random_model: Path, policy: PolicyName) -> None:
+@pytest.mark.parametrize("policy", [LoadAware(), Paper()])
+def test_a_policy_that_needs_a_profile_says_so(random_model: Path, policy: LoadAware | Paper) -> None:
     with pytest.raises(ProfileError, match="needs a profile"):
         deploy(ServeConfig(model=random_model, policy=policy))
 
@@ -140,12 +145,12 @@ def test_a_profile_of_another_model_is_not_used(
     said = json.loads((profiled[0] / FILE_NAME).read_text())
     (tmp_path / FILE_NAME).write_text(json.dumps({**said, "sha256": "0" * 64}))
     deployment = deploy(ServeConfig(model=tmp_path))
-    assert deployment.chosen.name is PolicyName.FIXED
+    assert deployment.chosen.name == "fixed"
     assert "it was damaged or edited" in str(deployment.chosen.note)
 
 
 def test_a_prompt_s_class_is_told_in_the_reply(profiled: tuple[Path, Profile]) -> None:
-    with running(ServeConfig(model=profiled[0], policy=PolicyName.NONE)) as server:
+    with running(ServeConfig(model=profiled[0], policy=FullThought())) as server:
         assert server.post(max_tokens=8).json()["laser"]["difficulty"] in profiled[1].classes
 
 

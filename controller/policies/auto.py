@@ -1,0 +1,32 @@
+"""Policy `auto`: a server's choice between load-aware and fixed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from controller.policies.definition import Made, PolicyContext, check_risk, check_threshold
+from controller.policy import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auto:
+    """Is load-aware if the model has a profile and neither threshold nor budget is given, else fixed."""
+
+    kind: ClassVar[str] = "auto"
+    recorded: ClassVar[bool] = False
+
+    # each is the setting of the policy that is chosen; None: that policy's default
+    threshold: float | None = None
+    budget: int | None = None
+    every: int | None = None
+    risk: float | None = None
+
+    def __post_init__(self) -> None:
+        check_threshold(self.threshold)
+        check_risk(self.risk)
+        Limits(budget=self.budget, every=self.every)  # raises ValueError for invalid settings
+
+    def make(self, context: PolicyContext) -> Made:
+        """Raises ValueError: `laser.server.policy_choice` chooses the policy to make."""
+        raise ValueError("policy is auto, which only a server can resolve: name the policy")
