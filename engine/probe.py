@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from engine.base import Probed, ProbeId, ProbeSpec, SequenceId
+from engine.readings import read
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -19,7 +20,7 @@ class Probe:
     path: list[int]
     rows: int = 0  # token rows that the probe has cost
     log_probs: list[float] = field(default_factory=list)
-    gap: float | None = None  # see `engine.base.Probed`; None: not yet known, or no token is watched
+    readings: dict[str, float] = field(default_factory=dict)  # see `engine.base.Probed`; empty before the first token
     terminator: int | None = None  # None: none decoded
     gave_up: bool = False
     ended: bool = False
@@ -31,9 +32,8 @@ class Probe:
 
     def extend(self, logits: torch.Tensor, best: int) -> None:
         """Append `best`, the argmax of the raw `logits` (vocabulary,), to the answer; it may end the probe."""
-        watched = self.spec.watched
-        if watched is not None and len(self.path) == len(self.spec.suffix):
-            self.gap = float(logits[best] - logits[watched])  # a difference of log p: the softmax's normaliser cancels
+        if self.spec.read and len(self.path) == len(self.spec.suffix):
+            self.readings = read(logits, best, self.spec)
         self.path.append(best)
         if best in self.spec.answer_stops:
             self.terminator, self.ended = best, True
@@ -54,5 +54,5 @@ class Probe:
             confidence=self.spec.score.confidence(self.log_probs),
             gave_up=self.gave_up,
             rows=self.rows,
-            gap=self.gap,
+            readings=self.readings,
         )

@@ -15,7 +15,7 @@ RequestId = NewType("RequestId", int)
 
 
 class ExitReason(StrEnum):
-    """Why a thought ended."""
+    """Why a thought ended, as far as the house knows. Another exit signal gives its own `reason`, a str like these."""
 
     NATURAL = "natural"  # the model closed the thought
     CONFIDENCE = "confidence"  # a probe's confidence reached the threshold
@@ -71,7 +71,7 @@ class Thought:
     The token rows decoded for a reply are its completion tokens plus `withdrawn_tokens` plus `probe_rows`.
     """
 
-    exit_reason: ExitReason
+    exit_reason: str  # an ExitReason, or the reason of another exit signal
     threshold: float | None  # in force when the thought ended; None: none was
     budget: int | None  # in force when the thought ended, tokens; None: none was
     confidence: float | None  # of the last trial answer; None: there was none

@@ -64,7 +64,7 @@ def _account(outcome: Outcome) -> dict[str, Any]:
     thought = outcome.thought
     return {
         "finish_reason": outcome.finish_reason.value,
-        "exit_reason": thought.exit_reason.value if thought else None,
+        "exit_reason": str(thought.exit_reason) if thought else None,
         "prompt_tokens": outcome.prompt_tokens,
         "completion_tokens": outcome.completion_tokens,
         "reasoning_tokens": thought.tokens if thought else 0,

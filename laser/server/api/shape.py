@@ -97,7 +97,7 @@ def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
     """Returns the `laser` object of a reply: how its thought went, and its times."""
     thought = outcome.thought
     return LaserDetails(
-        exit_reason=thought.exit_reason.value if thought else None,
+        exit_reason=str(thought.exit_reason) if thought else None,
         threshold=thought.threshold if thought else None,
         confidence=_rounded(thought),
         difficulty=identity.difficulty,

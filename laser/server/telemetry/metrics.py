@@ -84,7 +84,7 @@ class Metrics:
     def ended(self, outcome: Outcome) -> None:
         """Records a reply that has ended."""
         thought = outcome.thought
-        self._replies.labels(outcome.finish_reason.value, thought.exit_reason.value if thought else "none").inc()
+        self._replies.labels(outcome.finish_reason.value, str(thought.exit_reason) if thought else "none").inc()
         if outcome.retry_after_s is not None:
             self.turned_away()
         reasoning = thought.tokens if thought else 0
