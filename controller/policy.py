@@ -7,16 +7,20 @@ affects requests that are already running.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+SPELLED = {"confidence": "threshold", "consistency": "agree", "margin": "margin"}  # signals that are fields of Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The limits of a thought. A thought without threshold, agree and margin is not probed.
+    """The limits of a thought. A thought without threshold, agree, margin and exits is not probed.
 
-    A thought with both a threshold and agree is closed by whichever is reached first. Probes of a thought with a margin
-    give no trial answer: they only measure how far the thought is from closing itself.
+    Each of these four is the level of an exit signal (see `controller/serving/signals/`), and the thought is closed by
+    whichever signal is met first. Probes of a thought with a margin give no trial answer: they only measure how far the
+    thought is from closing itself.
 
     In each of `threshold`, `budget`, `agree` and `margin` None means: no such limit.
     """
@@ -25,6 +29,7 @@ class Limits:
     budget: int | None = None  # thinking tokens
     agree: int | None = None  # consecutive probes with the same answer at which a thought is closed
     margin: float | None = None  # log p(likeliest token) − log p(the closing marker) up to which a thought is closed
+    exits: Mapping[str, float] = field(default_factory=dict, hash=False)  # levels of other signals, by name
     every: int | None = None  # tokens from one probe to the next, at any place; None: probe at transition points
 
     def __post_init__(self) -> None:
@@ -44,11 +49,26 @@ class Limits:
                     )
         if self.every is not None and self.every < 1:
             raise ValueError(f"every is {self.every}, must be at least 1")
+        for name, level in self.exits.items():
+            if name in SPELLED:
+                raise ValueError(f"exits has {name} at {level}, which must be given as {SPELLED[name]}")
+            if not math.isfinite(level):
+                raise ValueError(f"exits has {name} at {level}, must be finite")
 
     @property
     def probing(self) -> bool:
         """Whether running thoughts are probed."""
-        return self.threshold is not None or self.agree is not None or self.margin is not None
+        return self.threshold is not None or self.agree is not None or self.margin is not None or bool(self.exits)
+
+    @property
+    def signals(self) -> dict[str, float]:
+        """The levels of all exit signals, by the signal's name."""
+        own = ((name, getattr(self, spelling)) for name, spelling in SPELLED.items())
+        return {**{name: level for name, level in own if level is not None}, **self.exits}
+
+    def unprobed(self) -> Limits:
+        """Returns the limits without any signal."""
+        return replace(self, threshold=None, agree=None, margin=None, exits={})
 
 
 class Policy(Protocol):

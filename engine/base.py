@@ -19,8 +19,8 @@ Errors
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType, Protocol, TypeAlias
 
@@ -29,6 +29,9 @@ from models.score import Score
 
 SequenceId = NewType("SequenceId", int)
 ProbeId = NewType("ProbeId", int)
+
+MARGIN = "margin"  # raw log p(likeliest) − log p(ProbeSpec.watched) for the answer's first token
+READINGS = frozenset({MARGIN})  # all that a probe can read besides its answer, by name
 
 
 class EngineError(LaserError):
@@ -116,6 +119,8 @@ class ProbeSpec:
     The answer ends before a token of `answer_stops` (its terminator) or at `max_answer_tokens`. The probe gives up as
     soon as its confidence can no longer reach `give_up_below`: this never changes on which side of that threshold the
     confidence falls. To learn what follows the fork itself, fork with `back` one larger and the last token as suffix.
+
+    `read` names what else the probe measures, of READINGS; `Probed.readings` has the values.
     """
 
     suffix: tuple[int, ...]
@@ -123,13 +128,17 @@ class ProbeSpec:
     answer_stops: frozenset[int]
     score: Score = Score.GEOMETRIC_MEAN
     give_up_below: float = 0.0
-    watched: int | None = None  # token that `Probed.gap` compares with the answer's first one; None: no gap
+    read: frozenset[str] = frozenset()
+    watched: int | None = None  # token that the reading MARGIN compares with the likeliest; None: MARGIN is not read
 
     def __post_init__(self) -> None:
         if not self.suffix:
             raise ValueError("the probe's suffix has 0 tokens, needs at least 1")
         if self.max_answer_tokens < 1:
             raise ValueError(f"max_answer_tokens is {self.max_answer_tokens}, must be at least 1")
+        check_readings(self.read)
+        if (MARGIN in self.read) != (self.watched is not None):
+            raise ValueError(f"watched is {self.watched} and read has {_listed(self.read)}: {MARGIN} reads a token")
 
     @property
     def room(self) -> int:
@@ -147,6 +156,16 @@ class ProbeSpec:
         if not self.give_up_below > 0.0:
             return None
         return next((m for m in range(1, len(log_probs) + 1) if self.hopeless(log_probs[:m])), None)
+
+
+def check_readings(read: frozenset[str]) -> None:
+    """Raises ValueError if no probe can read one of these."""
+    if not read <= READINGS:
+        raise ValueError(f"read has {_listed(read - READINGS)}, must be of {_listed(READINGS)}")
+
+
+def _listed(names: frozenset[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +199,7 @@ class Probed:
     confidence: float
     gave_up: bool
     rows: int
-    gap: float | None = None  # raw log p(likeliest) − log p(watched) for the answer's first token; None: none watched
+    readings: Mapping[str, float] = field(default_factory=dict)  # what `ProbeSpec.read` asked for, by name
 
 
 class FinishReason(StrEnum):

@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from engine.base import Probed, ProbeId, ProbeSpec, SequenceId
-
-
-class Readout(Protocol):
-    """What a probe may ask of the distribution of its next token, raw softmax; answers are numbers."""
-
-    @property
-    def best(self) -> int:
-        """The likeliest token."""
-
-    def log_prob(self) -> float:
-        """The likeliest token's log probability."""
-
-    def gap(self, token: int) -> float:
-        """log p(likeliest) − log p(`token`)."""
+from engine.readings import Readout, read
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -32,7 +18,7 @@ class Probe:
     path: list[int]
     rows: int = 0  # token rows that the probe has cost
     log_probs: list[float] = field(default_factory=list)
-    gap: float | None = None  # see `engine.base.Probed`; None: not yet known, or no token is watched
+    readings: dict[str, float] = field(default_factory=dict)  # see `engine.base.Probed`; empty before the first token
     terminator: int | None = None  # None: none decoded
     gave_up: bool = False
     ended: bool = False
@@ -45,9 +31,8 @@ class Probe:
     def extend(self, readout: Readout) -> None:
         """Append the likeliest token to the answer; it may end the probe."""
         best = readout.best
-        watched = self.spec.watched
-        if watched is not None and len(self.path) == len(self.spec.suffix):
-            self.gap = readout.gap(watched)
+        if self.spec.read and len(self.path) == len(self.spec.suffix):
+            self.readings = read(readout, self.spec)
         self.path.append(best)
         if best in self.spec.answer_stops:
             self.terminator, self.ended = best, True
@@ -68,5 +53,5 @@ class Probe:
             confidence=self.spec.score.confidence(self.log_probs),
             gave_up=self.gave_up,
             rows=self.rows,
-            gap=self.gap,
+            readings=self.readings,
         )

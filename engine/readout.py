@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LogitsReadout:
-    """Implements `engine.probe.Readout` over the raw `logits` (vocabulary,), whose argmax is `best`."""
+    """Implements `engine.readings.Readout` over the raw `logits` (vocabulary,), whose argmax is `best`."""
 
     logits: torch.Tensor
     best: int

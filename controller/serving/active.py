@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from controller.policy import Limits
 from controller.serving.fair_queue import Claim
-from controller.serving.reply import Channel, Reply
+from controller.serving.reply import Reply
 from controller.serving.request import (
     NO_THOUGHT,
     ExitReason,
@@ -17,13 +18,15 @@ from controller.serving.request import (
     Sink,
     Thought,
 )
+from controller.serving.signals.base import Asks
+from controller.serving.signals.exit_rule import ExitRule
 from controller.serving.status import RunningRequest, Stage
-from engine.base import FinishReason, ProbeId, SequenceId
+from engine.base import FinishReason, Probed, ProbeId, SequenceId
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ActiveRequest:
-    """A request between submission and outcome.
+    """A request between submission and outcome. Others read its state and change it by its methods alone.
 
     Thought tokens are released to the reply once no probe can withdraw them any more. Times are on the loop's clock.
     """
@@ -40,35 +43,44 @@ class ActiveRequest:
     prompt_tokens: int
     cells: int  # KV cache cells (tokens) that the request may need, those of a probe included
     claim: Claim  # for the fair queue, with the tokens charged in advance
+
+    # its phase
     sequence: SequenceId | None = None  # None: the engine does not have the request
     begun: bool = False  # the request has left the queue for the engine
-    begun_step: int = 0  # the loop's step count when the request was handed over and, later, when it started
-    exit_reason: ExitReason | None = None  # why the thought is over or being closed; None: it goes on
-    in_force: Limits = field(default_factory=Limits)
-    policy_limits: Limits | None = None  # the policy's limits that `in_force` was derived from; None: not derived yet
-    ending: ExitReason | None = None  # reason to close the thought as soon as possible; None: no such request
+    begun_step: int = 0  # the loop's step count when it was handed over, then when it started
     started_s: float | None = None  # when its prefill began; None: not yet
     first_token_s: float | None = None  # None: no token yet
+    thinking: bool = field(init=False)  # the next token belongs to the thought
+    ending: bool = False  # the thought is to be closed as soon as possible
+    exit_reason: str | None = None  # why the thought is over or being closed; None: it goes on
+    armed: bool = False  # stop tokens may be sampled
+
+    # its limits
+    in_force: Limits = field(default_factory=Limits)
+    rule: ExitRule = field(default_factory=ExitRule)  # the signals of `in_force`
+    _policy: Limits | None = None  # those that `in_force` was derived from; None: not yet
+
+    # what was decoded
     tokens: int = 0  # of the reply
     answer_tokens: int = 0
-    recited: int = 0  # leading answer tokens that belong to the forced closing, in which no stop string counts
+    withdrawn: int = 0  # tokens decoded beside a probe that was then adopted
     thought: list[int] = field(default_factory=list)
-    thought_end: int | None = None  # length of the thought before its forced closing; None: no closing was forced
-    released: int = 0  # thought tokens passed to the reply
+    _recited: int = 0  # leading answer tokens of the closing, in which no stop string counts
+    _thought_end: int | None = None  # the thought's length before its closing; None: not forced
+    _released: int = 0  # thought tokens passed to the reply
+
+    # its probes
     probe: ProbeId | None = None  # None: no probe is running
+    asked: Asks = Asks.TRIAL_ANSWER  # what the last probe decodes
     fork_at: int = 0  # thought tokens kept if the running probe is adopted
     last_probe_at: int = 0  # thought tokens before the place of the last probe
     confidence: float | None = None  # of the last trial answer; None: none yet
-    answers: list[tuple[int, ...]] = field(default_factory=list)  # trial answers of its probes
     probes: int = 0
     probe_rows: int = 0
-    withdrawn: int = 0  # tokens decoded beside a probe that was then adopted
-    armed: bool = False  # stop tokens may be sampled
+    _ended: dict[Asks, list[Probed]] = field(default_factory=lambda: {asks: [] for asks in Asks})
 
-    @property
-    def thinking(self) -> bool:
-        """Whether the next token belongs to the thought."""
-        return self.reply.channel is Channel.REASONING
+    def __post_init__(self) -> None:
+        self.thinking = self.request.thinking
 
     @property
     def stage(self) -> Stage:
@@ -91,6 +103,146 @@ class ActiveRequest:
     def cost(self) -> int:
         """Tokens computed for the request, its prompt included; 0 before it has started."""
         return 0 if self.started_s is None else self.prompt_tokens + self.rows
+
+    # --- phases -----------------------------------------------------------------------------------------------------
+
+    def begin(self, step: int) -> None:
+        """The request leaves the queue, after the loop's step `step`."""
+        self.begun, self.begun_step = True, step
+
+    def enter(self, sequence: SequenceId) -> None:
+        """The engine has the request, as `sequence`."""
+        self.sequence = sequence
+
+    def start(self, now: float, step: int) -> None:
+        """Its prefill has begun, in the loop's step `step`."""
+        self.started_s, self.begun_step = now, step
+
+    def speak(self, now: float) -> None:
+        """The first token of the reply has come."""
+        self.first_token_s = now
+
+    def end_thought(self) -> bool:
+        """Has the thought closed as soon as possible; returns False if it is not running."""
+        if not self.thinking or self.exit_reason is not None:
+            return False
+        self.ending = True
+        return True
+
+    def obey(self, policy: Limits, rule: Callable[[Limits], ExitRule]) -> Limits:
+        """Derives the limits in force from the policy's limits, the request's own settings and the budget cap.
+
+        `rule` returns the signals of limits.
+        """
+        if policy is not self._policy and policy != self._policy:  # by value; mostly it is the same object anyway
+            wanted, own = policy if self.request.early_exit else policy.unprobed(), self.request.budget
+            budget = policy.budget if own is None else own
+            budget = self.budget_cap if budget is None else min(budget, self.budget_cap)
+            self.rule, self.in_force = rule(wanted), replace(wanted, budget=budget)
+            self._policy = policy
+        return self.in_force
+
+    # --- the thought ------------------------------------------------------------------------------------------------
+
+    def think(self, tokens: Sequence[int]) -> None:
+        """Tokens of the thought have come."""
+        self.thought.extend(tokens)
+        self.tokens += len(tokens)
+
+    def skip_thought(self, reason: str) -> None:
+        """The landing is to close the thought in the prompt."""
+        self.exit_reason = reason
+        self.prompt_tokens += len(self.landing)
+
+    def show_landing(self, close: int) -> None:
+        """Adds the landing that closed the thought in the prompt to the reply; `close` is the closing marker in it."""
+        end = self.landing.index(close)
+        self.reply.push(*self.landing[:end])
+        self._turn_to_answer()
+        self.reply.recite(*self.landing[end + 1 :])
+
+    def cut_thought(self, reason: str, *, recited: int) -> None:
+        """The landing is forced to close the thought here; `recited` of its tokens follow the closing marker."""
+        self.exit_reason = reason
+        self._thought_end = len(self.thought)
+        self._recited = recited
+
+    def close_thought(self) -> None:
+        """The closing marker has come, sampled or forced. No probe may be running."""
+        self.tokens += 1
+        self.exit_reason = self.exit_reason or ExitReason.NATURAL
+        self.release(len(self.thought))
+        self._turn_to_answer()
+
+    def release(self, end: int) -> None:
+        """Passes the thought's tokens before `end` to the reply: no probe can withdraw them."""
+        if self._released < end:
+            self.reply.push(*self.thought[self._released : end])
+            self._released = end
+
+    def _turn_to_answer(self) -> None:
+        self.thinking = False
+        self.reply.close_thought()
+
+    # --- probes -----------------------------------------------------------------------------------------------------
+
+    def ask(self, probe: ProbeId, asked: Asks, *, at: int, fork_at: int) -> None:
+        """A probe has been forked, for the place after `at` thought tokens, from `fork_at` of them."""
+        self.probe, self.asked, self.last_probe_at, self.fork_at = probe, asked, at, fork_at
+        self.probes += 1
+
+    def note_probe(self, probed: Probed) -> Sequence[Probed]:
+        """The running probe has ended. Returns all probes of its kind that have, oldest first."""
+        self.probe = None
+        self.probe_rows += probed.rows
+        if self.asked is Asks.TRIAL_ANSWER:
+            self.confidence = probed.confidence
+        ended = self._ended[self.asked]
+        ended.append(probed)
+        return ended
+
+    def drop_probe(self, rows: int) -> None:
+        """The running probe was stopped and has cost `rows` token rows."""
+        self.probe = None
+        self.probe_rows += rows
+
+    @property
+    def beyond(self) -> int:
+        """Tokens that the thought has decoded beside the last probe."""
+        return len(self.thought) - self.fork_at
+
+    def adopt(self, reason: str, *, kept_rows: int, recited: int) -> None:
+        """The probe that has just ended closes the thought: what was decoded beside it is withdrawn.
+
+        `kept_rows` of the probe's rows become the reply's; `recited` tokens follow the closing marker.
+        """
+        self.exit_reason = reason
+        self.withdrawn += self.beyond
+        self.tokens -= self.beyond
+        del self.thought[self.fork_at :]
+        self._thought_end = self.last_probe_at
+        self.probe_rows -= kept_rows
+        self._recited = recited
+
+    # --- the answer -------------------------------------------------------------------------------------------------
+
+    def answer(self, token: int, *, visible: bool) -> None:
+        """A token of the answer has come; `visible`: it has text."""
+        self.tokens += 1
+        self.answer_tokens += 1
+        if visible:
+            say = self.reply.recite if self.answer_tokens <= self._recited else self.reply.push
+            say(token)
+
+    def arm(self) -> None:
+        """The model may end the answer from now on."""
+        self.armed = True
+
+    def leave_unsaid(self, tokens: int) -> None:
+        """A stop string has ended the answer before `tokens` more of an adopted probe: they stay the probe's rows."""
+        self.probe_rows += tokens
+
+    # --- reports ----------------------------------------------------------------------------------------------------
 
     def running(self, now: float) -> RunningRequest:
         """Returns the request's entry in the loop's status."""
@@ -125,7 +277,7 @@ class ActiveRequest:
                 threshold=self.in_force.threshold,
                 budget=self.in_force.budget,
                 confidence=self.confidence,
-                ids=tuple(self.thought[: self.thought_end]),
+                ids=tuple(self.thought[: self._thought_end]),
                 withdrawn_tokens=self.withdrawn,
                 probes=self.probes,
                 probe_rows=self.probe_rows,

@@ -27,7 +27,7 @@ class EngineRequests:
 
     def add(self, sequence: SequenceId, active: ActiveRequest) -> None:
         """Takes note of a request that the engine now has as `sequence`."""
-        active.sequence = sequence
+        active.enter(sequence)
         self._by_sequence[sequence] = active
 
     def cancel(self, active: ActiveRequest) -> None:

@@ -23,7 +23,7 @@ from controller.serving.pace import Pace
 from controller.serving.queue_display import QueueDisplay
 from controller.serving.repetition import LoopDetection
 from controller.serving.reply import Reply
-from controller.serving.request import ExitReason, ProbeObserver, ReasoningRequest, RequestId, Sink
+from controller.serving.request import ProbeObserver, ReasoningRequest, RequestId, Sink
 from controller.serving.status import EndedRequest, LoopStatus
 from controller.serving.step_report import StepReport
 from controller.serving.thought import ThoughtControl
@@ -200,10 +200,7 @@ class ServingLoop:
     def end_thought(self, request: RequestId) -> bool:
         """Has a request's thought closed as soon as possible; returns False if it has no running thought."""
         active = self._requests.get(request)
-        if active is None or not active.thinking or active.exit_reason is not None:
-            return False
-        active.ending = ExitReason.REQUESTED
-        return True
+        return active is not None and active.end_thought()
 
     def fail_running(self, error: str) -> None:
         """Ends every request that the engine has with an error: the engine has failed. Queued requests stay queued."""
@@ -263,7 +260,7 @@ class ServingLoop:
         had = self._in_engine
         while (active := self._admission.next(len(had), lambda head: had.fits(head.cells))) is not None:
             self._display.changed()
-            active.begun, active.begun_step = True, self._steps
+            active.begin(self._steps)
             try:
                 self._begin(active, now)
             except Exception as error:
@@ -272,15 +269,14 @@ class ServingLoop:
 
     def _begin(self, active: ActiveRequest, now: float) -> None:
         request = active.request
-        landing: tuple[int, ...] = ()
+        landing: tuple[int, ...] = ()  # in the prompt
         self._pace.began(request.max_tokens)
         if request.thinking:
             self._thoughts.apply_limits(active)
             why = self._thoughts.close_reason(active, now)
             if why is not None:  # no thought at all: the landing closes it in the prompt
-                active.exit_reason = why
+                active.skip_thought(why)
                 landing = active.landing
-                active.prompt_tokens += len(landing)
         sequence = self._engine.submit(
             Request(
                 prompt=request.prompt + landing,
@@ -292,7 +288,8 @@ class ServingLoop:
             )
         )
         self._in_engine.add(sequence, active)
-        self._thoughts.show_landing(active, landing)
+        if landing:
+            active.show_landing(self._thinking.close_id)
 
     def _expire(self, now: float) -> None:
         """Ends requests whose deadline has passed while they waited: no client would read their replies."""
@@ -335,11 +332,11 @@ class ServingLoop:
             return  # ended by an earlier event of this step
         match event:
             case Started():
-                active.started_s, active.begun_step = now, self._steps - 1
+                active.start(now, self._steps - 1)
                 self._display.changed()
             case Tokens():
                 if active.first_token_s is None:
-                    active.first_token_s = self._clock()
+                    active.speak(self._clock())
                 self._on_tokens(active, event)
             case Probed():
                 self._thoughts.on_probe(active, event)
@@ -356,14 +353,10 @@ class ServingLoop:
         if active.thinking:
             tokens = self._thoughts.take_thought(active, tokens)
         for place, token in enumerate(tokens, start=1):
-            active.tokens += 1
-            active.answer_tokens += 1
-            if token not in self._stop_tokens:
-                say = active.reply.recite if active.answer_tokens <= active.recited else active.reply.push
-                say(token)
+            active.answer(token, visible=token not in self._stop_tokens)
             if active.reply.stopped:
                 if event.forced:
-                    active.probe_rows += len(tokens) - place  # a probe decoded them; no part of the reply
+                    active.leave_unsaid(len(tokens) - place)
                 self._end(active, FinishReason.STOP)
                 return
             if active.reply.answered and not active.armed:

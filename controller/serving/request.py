@@ -15,7 +15,7 @@ RequestId = NewType("RequestId", int)
 
 
 class ExitReason(StrEnum):
-    """Why a thought ended."""
+    """Why a thought ended, as far as the house knows. Another exit signal gives its own `reason`, a str like these."""
 
     NATURAL = "natural"  # the model closed the thought
     CONFIDENCE = "confidence"  # a probe's confidence reached the threshold
@@ -68,7 +68,7 @@ class Checkpoint:
 class Thought:
     """How a thought ended, and its cost."""
 
-    exit_reason: ExitReason | None  # None: there was no thought, or it did not end; see NO_THOUGHT
+    exit_reason: str | None  # an ExitReason, or another exit signal's; None: no thought, or it did not end (NO_THOUGHT)
     threshold: float | None  # in force when the thought ended; None: none was
     budget: int | None  # in force when the thought ended, tokens; None: none was
     confidence: float | None  # of the last trial answer; None: there was none

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from controller.serving.request import ExitReason, Outcome
+from controller.serving.request import Outcome
 from engine.base import EngineLoad, FinishReason
 
 
@@ -42,7 +42,7 @@ class EndedRequest:
     at_s: float  # on the loop's clock
     difficulty: str | None  # None: unknown
     finish_reason: FinishReason
-    exit_reason: ExitReason | None  # None: there was no thought, or it never ended
+    exit_reason: str | None  # as in Thought; None: there was no thought, or it never ended
     confidence: float | None  # of the last trial answer; None: there was none
     threshold: float | None  # in force when the thought ended; None: none was
     budget: int | None  # in force when the thought ended, thinking tokens; None: none was

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import lru_cache
 
 from controller.policy import Limits, Policy
 from controller.serving.active import ActiveRequest
 from controller.serving.pace import Pace
 from controller.serving.repetition import LoopDetection
 from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
+from controller.serving.signals.base import Asks
+from controller.serving.signals.exit_rule import ExitRule
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
 from models.score import Score
 from models.thinking import Keep, ThinkingTokens
 from models.tokenizer import Decoder
+
+RULES = 64  # exit rules that are kept, so that thoughts under the same limits share one
 
 
 def probe_spec(thinking: ThinkingTokens, stop_tokens: frozenset[int], score: Score | None = None) -> ProbeSpec:
@@ -24,11 +28,6 @@ def probe_spec(thinking: ThinkingTokens, stop_tokens: frozenset[int], score: Sco
         answer_stops=thinking.probe_stops | stop_tokens,
         score=score or thinking.format.probe.score,
     )
-
-
-def _margin_spec(last: int, close: int) -> ProbeSpec:
-    """Returns a probe that decodes the `last` token before a place again, to measure the margin of `close` there."""
-    return ProbeSpec(suffix=(last,), max_answer_tokens=1, answer_stops=frozenset(), watched=close)
 
 
 class ThoughtControl:
@@ -54,6 +53,8 @@ class ThoughtControl:
         self._pace = pace
         self._loops = loops
         self._probe = probe_spec(thinking, stop_tokens, score)
+        self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
+        self._rule(policy.limits(None))  # raises ValueError now, not with each request, if a signal cannot be made
 
     @property
     def probe_room(self) -> int:
@@ -61,20 +62,8 @@ class ThoughtControl:
         return self._probe.room
 
     def apply_limits(self, active: ActiveRequest) -> Limits:
-        """Derives the limits in force from the policy's limits, the request's own settings and the budget cap."""
-        request = active.request
-        policy = self._policy.limits(request.difficulty)
-        if policy is not active.policy_limits:
-            active.policy_limits = policy
-            budget = policy.budget if request.budget is None else request.budget
-            active.in_force = replace(
-                policy,
-                threshold=policy.threshold if request.early_exit else None,
-                agree=policy.agree if request.early_exit else None,
-                margin=policy.margin if request.early_exit else None,
-                budget=active.budget_cap if budget is None else min(budget, active.budget_cap),
-            )
-        return active.in_force
+        """Derives the limits in force from the policy's present limits."""
+        return active.obey(self._policy.limits(active.request.difficulty), self._rule)
 
     def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
         """Returns what max_tokens leaves for the thought after its closing and the answer, at most max_budget."""
@@ -85,69 +74,53 @@ class ThoughtControl:
         """Adds the tokens that belong to the thought, and returns the tokens after the closing marker."""
         close = self._thinking.close_id
         end = tokens.index(close) if close in tokens else len(tokens)
-        active.thought.extend(tokens[:end])
-        active.tokens += min(end + 1, len(tokens))
+        active.think(tokens[:end])
         if end < len(tokens):
-            self._on_close(active)
+            self._drop_probe(active)
+            active.close_thought()
         return tokens[end + 1 :]
 
     def arm(self, active: ActiveRequest, sequence: SequenceId) -> None:
         """Lets the model end the answer, which has begun."""
-        active.armed = True
+        active.arm()
         self._engine.arm_stops(sequence)
-
-    def show_landing(self, active: ActiveRequest, landing: Sequence[int]) -> None:
-        """Adds to the reply the landing that closed the thought in the prompt, as if it had been decoded."""
-        if landing:
-            end = landing.index(self._thinking.close_id)
-            active.reply.push(*landing[:end])
-            active.reply.close_thought()
-            active.reply.recite(*landing[end + 1 :])
 
     def on_probe(self, active: ActiveRequest, event: Probed) -> None:
         """Passes a probe's trial answer to the observer, and adopts the probe if its result closes the thought."""
         if event.probe != active.probe:
             return  # the thought has ended in this same step, and the probe was dropped
-        active.probe = None
-        active.probe_rows += event.rows
-        beyond = len(active.thought) - active.fork_at
-        if event.gap is None:
-            self._note_trial(active, event, beyond)
-        limits = self.apply_limits(active)
-        active.exit_reason = _verdict(limits, event, active.answers)
-        if active.exit_reason is None:
+        probes = active.note_probe(event)
+        tried = active.asked is Asks.TRIAL_ANSWER
+        if tried and active.observe is not None:
+            active.observe(self._checkpoint(active, event))
+        self.apply_limits(active)
+        why = active.rule.verdict(active.asked, probes)
+        if why is None:
             return
-        active.withdrawn += beyond
-        active.tokens -= beyond
-        del active.thought[active.fork_at :]
-        active.thought_end = active.last_probe_at
-        if event.gap is not None:  # the probe's first token, decoded again, belongs to the thought
+        then: tuple[int, ...] = ()
+        if tried:
+            keep = self._kept(event)
+            recited = self._beyond_close(self._thinking.probe_suffix[:keep])
+        else:  # the probe's first token, decoded again, belongs to the thought
             keep, then = 1, active.landing
-        else:
-            keep, then = self._kept(event), ()
-        active.probe_rows -= min(keep, event.rows)
+            recited = self._beyond_close(then)
         self._engine.adopt(event.probe, keep=keep, then=then)
-        active.recited = self._beyond_close(self._thinking.probe_suffix[:keep] if event.gap is None else then)
-        if event.gap is None and self._thinking.format.keep is Keep.ANSWER:
+        active.adopt(why, kept_rows=min(keep, event.rows), recited=recited)
+        if tried and self._thinking.format.keep is Keep.ANSWER:
             self.arm(active, event.sequence)  # the reply has its answer: the next sampled token may end it
 
-    def _note_trial(self, active: ActiveRequest, event: Probed, beyond: int) -> None:
-        """Records a trial answer and passes it to the observer."""
-        active.confidence = event.confidence
-        active.answers.append(event.answer)
-        if active.observe is not None:
-            active.observe(
-                Checkpoint(
-                    thought_tokens=active.fork_at,
-                    beyond=beyond,
-                    answer=self._tokenizer.decode(event.answer),
-                    confidence=event.confidence,
-                    joint=Score.JOINT.confidence(event.log_probs),
-                    log_probs=event.log_probs,
-                    gave_up=event.gave_up,
-                    rows=event.rows,
-                )
-            )
+    def _checkpoint(self, active: ActiveRequest, event: Probed) -> Checkpoint:
+        """Returns the report of a trial answer that has just ended."""
+        return Checkpoint(
+            thought_tokens=active.fork_at,
+            beyond=active.beyond,
+            answer=self._tokenizer.decode(event.answer),
+            confidence=event.confidence,
+            joint=Score.JOINT.confidence(event.log_probs),
+            log_probs=event.log_probs,
+            gave_up=event.gave_up,
+            rows=event.rows,
+        )
 
     def _kept(self, probed: Probed) -> int:
         """Returns how many tokens of a probe's path become part of the reply."""
@@ -168,87 +141,48 @@ class ThoughtControl:
             limits = self.apply_limits(active)
             why = self.close_reason(active, now)
             if why is not None:
-                active.exit_reason = why
-                active.thought_end = len(active.thought)
                 self._drop_probe(active)
                 self._engine.force(sequence, active.landing)
-                active.recited = self._beyond_close(active.landing)
+                active.cut_thought(why, recited=self._beyond_close(active.landing))
             elif limits.probing and active.probe is None:
-                self._maybe_probe(active, sequence, limits)
+                self._maybe_probe(active, sequence, limits.every)
         self._release(active)
 
     def close_reason(self, active: ActiveRequest, now: float) -> ExitReason | None:
         """Returns why the thought is to be closed now; None: it may go on."""
         if active.in_force.budget is not None and len(active.thought) >= active.in_force.budget:
             return ExitReason.BUDGET
-        if active.ending is not None:
-            return active.ending
+        if active.ending:
+            return ExitReason.REQUESTED
         if active.deadline_s is not None and now + self._pace.answer_s(active.answer_room) >= active.deadline_s:
             return ExitReason.DEADLINE
         if self._loops is not None and self._loops.due(len(active.thought)) and self._loops.found(active.thought):
             return ExitReason.LOOP
         return None
 
-    def _maybe_probe(self, active: ActiveRequest, sequence: SequenceId, limits: Limits) -> None:
-        """Forks a probe every `limits.every` tokens, or else at a transition point far enough from the last probe."""
-        back = 0 if limits.every is not None else self._thinking.transition(active.thought)
+    def _maybe_probe(self, active: ActiveRequest, sequence: SequenceId, every: int | None) -> None:
+        """Forks a probe every `every` tokens, or else at a transition point far enough from the last probe."""
+        back = 0 if every is not None else self._thinking.transition(active.thought)
         if back is None:
             return
-        fork_at = len(active.thought) - back
-        if fork_at - active.last_probe_at < (limits.every or self._thinking.format.transitions.min_gap):
+        at = len(active.thought) - back
+        if at - active.last_probe_at < (every or self._thinking.format.transitions.min_gap):
             return
-        active.last_probe_at = fork_at
-        if limits.margin is not None:  # forks one token earlier: the probe decodes that token again, then reads the gap
-            fork_at, back = fork_at - 1, back + 1
-            spec = _margin_spec(active.thought[fork_at], self._thinking.close_id)
-        else:
-            spec = replace(self._probe, give_up_below=_give_up_below(limits))
-        active.probe = self._engine.fork(sequence, spec, back=back)
-        active.fork_at = fork_at
-        active.probes += 1
-
-    def _on_close(self, active: ActiveRequest) -> None:
-        """Ends the thought at its closing marker, sampled or forced."""
-        active.exit_reason = active.exit_reason or ExitReason.NATURAL
-        self._drop_probe(active)
-        self._release(active)
-        active.reply.close_thought()
+        asks = active.rule.asks
+        again = asks is Asks.NEXT_TOKEN  # such a probe forks one token earlier, and decodes that token again
+        spec = active.rule.spec(self._probe, active.thought[at - 1], self._thinking.close_id)
+        probe = self._engine.fork(sequence, spec, back=back + again)
+        active.ask(probe, asks, at=at, fork_at=at - again)
 
     def _drop_probe(self, active: ActiveRequest) -> None:
         if active.probe is not None:
-            active.probe_rows += self._engine.drop(active.probe)
-            active.probe = None
+            active.drop_probe(self._engine.drop(active.probe))
 
     def _release(self, active: ActiveRequest) -> None:
         """Releases tokens that no probe can withdraw: those before a running probe's fork or a possible cue word."""
         if active.probe is not None:
-            end = active.fork_at
+            active.release(active.fork_at)
         elif active.exit_reason is None:
-            end = len(active.thought) - self._thinking.lookback
+            active.release(len(active.thought) - self._thinking.lookback)
         else:
-            end = len(active.thought)
-        if active.released < end:
-            active.reply.push(*active.thought[active.released : end])
-            active.released = end
-
-
-def _verdict(limits: Limits, probed: Probed, answers: Sequence[tuple[int, ...]]) -> ExitReason | None:
-    """Returns why a probe's result closes its thought, or None; `answers`: all its trial answers, this probe's last."""
-    if probed.gap is not None:
-        return ExitReason.MARGIN if limits.margin is not None and probed.gap <= limits.margin else None
-    if limits.threshold is not None and not probed.gave_up and probed.confidence >= limits.threshold:
-        return ExitReason.CONFIDENCE
-    if (
-        limits.agree is not None
-        and probed.answer
-        and tuple(answers[-limits.agree :]) == (probed.answer,) * limits.agree
-    ):
-        return ExitReason.CONSISTENCY
-    return None
-
-
-def _give_up_below(limits: Limits) -> float:
-    """Returns a probe's `give_up_below`: the threshold, or 0 (never) if unsure answers count too, as for `agree`."""
-    if limits.threshold is None or limits.threshold > 1.0 or limits.agree is not None:
-        return 0.0
-    return limits.threshold
+            active.release(len(active.thought))

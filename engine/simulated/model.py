@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.base import ProbeSpec
@@ -25,7 +25,7 @@ class TrialAnswer:
     answer: tuple[int, ...]
     log_probs: tuple[float, ...]  # of the answer's tokens
     terminator: int | None  # None: it ends without one
-    gap: float | None = None  # see `engine.base.Probed`; None: no token was watched
+    readings: Mapping[str, float] = field(default_factory=dict)  # see `engine.base.Probed`
 
 
 class SimulatedModel(Protocol):

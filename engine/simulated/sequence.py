@@ -47,7 +47,7 @@ class SimulatedProbe:
             confidence=self.spec.score.confidence(log_probs),
             gave_up=self.gave_up,
             rows=self.rows(self.due),
-            gap=self.trial.gap,
+            readings=self.trial.readings,
         )
 
 

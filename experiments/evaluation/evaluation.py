@@ -50,7 +50,7 @@ class EvaluationRecord:
     thought_tokens: int
     rows: int  # all token rows decoded for the question: reply, withdrawn tokens, probes
     ended: bool  # whether the reply ended by itself, not by the token limit
-    exit_reason: ExitReason | None  # why the thought ended, a budget set by max_tokens included; None: it never ended
+    exit_reason: str | None  # why the thought ended, a budget set by max_tokens included; None: it never ended
     transitions: int  # number of probes begun
     probes: tuple[Asked, ...]  # that ended; the probe at the last transition may have been dropped
     first_answer: int | None  # index of the first probe after the thought stated a result; None: there is none
@@ -59,7 +59,7 @@ class EvaluationRecord:
     @property
     def natural(self) -> bool:
         """Whether the model itself closed the thought."""
-        return self.exit_reason is ExitReason.NATURAL
+        return self.exit_reason == ExitReason.NATURAL
 
     @property
     def verified_from(self) -> Asked | None:

@@ -65,10 +65,11 @@ class RecordedThought:
     def answer(self, fork_at: int, spec: ProbeSpec) -> TrialAnswer:
         """Returns the trial answer of a probe forked after `fork_at` thought tokens.
 
-        Raises EngineError if the probe watches a token: only answers were recorded.
+        Raises EngineError if the probe reads anything else: only answers were recorded.
         """
-        if spec.watched is not None:
-            raise EngineError(f"the probe watches token {spec.watched}, must watch none: answers alone were recorded")
+        if spec.read:
+            named = ", ".join(sorted(spec.read))
+            raise EngineError(f"the probe reads {named}, must read nothing besides: answers alone were recorded")
         place = bisect_right(self._forks, fork_at) - 1
         if place == len(self._forks) - 1 and self._dropped and (place < 0 or self._forks[place] < fork_at):
             unknown = spec.max_answer_tokens
@@ -82,10 +83,12 @@ class RecordedThought:
         match thought.exit_reason:
             case ExitReason.NATURAL:
                 return self._trace.right
-            case ExitReason.CONFIDENCE | ExitReason.CONSISTENCY:
-                return self._right_before(thought.tokens)
-            case _:  # cut at its length by a budget, a deadline or the like, or there was none
+            case None:  # there was no thought
+                return self.closed(0)[1]
+            case ExitReason.BUDGET | ExitReason.DEADLINE | ExitReason.LOOP | ExitReason.REQUESTED:  # cut at its length
                 return self.closed(thought.tokens)[1]
+            case _:  # a signal has closed it, with a trial answer: no other probes were recorded
+                return self._right_before(thought.tokens)
 
     def closed(self, at: int) -> tuple[int, bool]:
         """Returns the tokens after a landing forced at `at` thought tokens, and whether the answer is right."""

@@ -83,5 +83,7 @@ def _exit(laser: Mapping[str, Any]) -> str:
             return f"stopped thinking: somebody asked for the answer {after}"
         case "natural":
             return f"thought to its end {after}"
+        case str(other):
+            return f"stopped thinking: {other} {after}"
         case _:
             return "did not think"

@@ -37,6 +37,7 @@ class LimitsReport(BaseModel):
     budget: int | None
     agree: int | None = None  # probes in a row with the same answer that also close it; null: off
     margin: float | None = None  # of log p, to the closing marker, that closes it; null: off
+    exits: dict[str, float] = {}  # levels of other exit signals, by name
     every: int | None = None  # tokens from one probe to the next; null: at transition points
 
 
@@ -150,6 +151,7 @@ def _limits(limits: Limits) -> LimitsReport:
         budget=limits.budget,
         agree=limits.agree,
         margin=limits.margin,
+        exits=dict(limits.exits),
         every=limits.every,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from engine.base import (
+    MARGIN,
     CapacityError,
     FinishReason,
     Probed,
@@ -89,13 +90,13 @@ def test_a_probe_tells_how_far_a_token_was_from_being_drawn(tested: EngineUnderT
         reread = spec(suffix=1, answer=1, watched=likeliest if watched is None else watched)
         ledger.fork(sequence, replace(reread, suffix=before[-1:]), back=back + 1)
         answer = probed(ledger)
-        assert answer.gap is not None
+        margin = answer.readings[MARGIN]
         if watched is None:
-            assert answer.gap == pytest.approx(0.0, abs=tested.oracle.LOG_PROB)
+            assert margin == pytest.approx(0.0, abs=tested.oracle.LOG_PROB)
         else:
             exact = tested.oracle.log_probs(before, [likeliest]) - tested.oracle.log_probs(before, [watched])
-            assert answer.gap == pytest.approx(float(exact[0]), abs=2 * tested.oracle.LOG_PROB)
-            assert answer.gap > 0.1, "the two are too much alike to tell anything"
+            assert margin == pytest.approx(float(exact[0]), abs=2 * tested.oracle.LOG_PROB)
+            assert margin > 0.1, "the two are too much alike to tell anything"
         assert answer.rows <= 2  # or the newest token again, too
         finish(ledger, tested)
 
@@ -107,11 +108,11 @@ def test_the_gap_is_that_of_the_answer_s_first_place_alone(tested: EngineUnderTe
     gaps = []
     for stops in (frozenset[int](), frozenset({first})):  # whether or not the answer ends there
         ledger.fork(sequence, replace(asked, answer_stops=stops))
-        gaps.append(probed(ledger).gap)
+        gaps.append(probed(ledger).readings[MARGIN])
         ledger, sequence = decoding(tested)
     assert gaps[0] == pytest.approx(gaps[1], abs=tested.oracle.LOG_PROB)
     ledger.fork(sequence, spec())
-    assert probed(ledger).gap is None
+    assert probed(ledger).readings == {}
     finish(ledger, tested)
 
 

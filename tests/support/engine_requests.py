@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 
-from engine.base import Engine, ProbeSpec, Request
+from engine.base import MARGIN, Engine, ProbeSpec, Request
 from tests.support.ledger import Ledger
 from tests.support.tiny_models import VOCABULARY
 
@@ -42,10 +42,10 @@ def request(prompt: int = 5, new: int = 8, *, seed: int = 0, **options: Any) -> 
 
 
 def spec(suffix: int = 3, answer: int = 4, *, seed: int = 0, **options: Any) -> ProbeSpec:
-    """A probe with a random suffix of so many tokens, and no terminator unless told."""
-    return ProbeSpec(
-        **{"suffix": tokens(suffix, seed), "max_answer_tokens": answer, "answer_stops": frozenset(), **options}
-    )
+    """A probe with a random suffix of so many tokens, no terminator unless told, and the margin of what is watched."""
+    read = frozenset() if options.get("watched") is None else frozenset({MARGIN})
+    asked = {"suffix": tokens(suffix, seed), "max_answer_tokens": answer, "answer_stops": frozenset(), "read": read}
+    return ProbeSpec(**{**asked, **options})
 
 
 def decode(engine: Engine, *requests: Request) -> list[tuple[int, ...]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.base import (
+    MARGIN,
     Capabilities,
     Engine,
     Probed,
@@ -165,7 +166,7 @@ class OracleModel:
             answer=tuple(answer),
             log_probs=tuple(self.oracle.log_probs(context, answer).tolist()),
             terminator=terminator,
-            gap=None if spec.watched is None else self.oracle.gap(context, spec.watched),
+            readings={} if spec.watched is None else {MARGIN: self.oracle.gap(context, spec.watched)},
         )
 
 

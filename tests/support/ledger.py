@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from engine.base import (
+    MARGIN,
     Engine,
     Event,
     Finished,
@@ -235,10 +236,9 @@ def _verify_answer(asked: Asked, answer: Probed, oracle: Oracle) -> None:
         assert answer.terminator in spec.answer_stops
     exact = oracle.log_probs(context, answer.answer)
     np.testing.assert_allclose(answer.log_probs, exact, atol=oracle.LOG_PROB)
-    if spec.watched is None:
-        assert answer.gap is None
-    else:
-        np.testing.assert_allclose(answer.gap, oracle.gap(context, spec.watched), atol=oracle.LOG_PROB)
+    assert set(answer.readings) == spec.read
+    if spec.watched is not None:
+        np.testing.assert_allclose(answer.readings[MARGIN], oracle.gap(context, spec.watched), atol=oracle.LOG_PROB)
     np.testing.assert_allclose(answer.confidence, spec.score.confidence(answer.log_probs), rtol=1e-9)
     fewest = 1 if oracle.FOUND_BY_CONTENT else len(spec.suffix)
     assert fewest <= answer.rows <= spec.room

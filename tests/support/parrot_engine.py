@@ -32,7 +32,7 @@ class ParrotOptions(EngineOptions):
 
 @dataclass(frozen=True, slots=True)
 class Sure:
-    """Implements `engine.probe.Readout`: half sure of `best`, and nothing else comes near."""
+    """Implements `engine.readings.Readout`: half sure of `best`, and nothing else comes near."""
 
     best: int
 

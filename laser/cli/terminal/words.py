@@ -74,6 +74,8 @@ def why_ended(one: EndedRequest) -> str:
             return "it went round in circles"
         case ExitReason.REQUESTED:
             return "ended on request"
+        case str(other):
+            return clean(other)
     return "cut off at max_tokens" if one.finish_reason is FinishReason.LENGTH else "did not think"
 
 
@@ -115,6 +117,8 @@ def _rule(limits: Collection[LimitsReport]) -> str:
             return "Thoughts are closed once their probes agree"
         if any(each.margin is not None for each in limits):
             return "Thoughts are closed once they are nearly at their end"
+        if names := sorted({clean(name) for each in limits for name in each.exits}):
+            return f"Thoughts are closed once {' or '.join(names)} says so"
         return "Thoughts are not probed now"
     low, high = threshold(bounds[0]), threshold(bounds[-1])
     sure = f"{low} sure" if low == high else f"{low} to {high} sure, by class"

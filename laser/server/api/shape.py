@@ -112,7 +112,7 @@ def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
     """Returns the `laser` object of a reply: how its thought went, and its times."""
     thought = outcome.thought
     return LaserDetails(
-        exit_reason=thought.exit_reason,
+        exit_reason=None if thought.exit_reason is None else str(thought.exit_reason),
         threshold=thought.threshold,
         confidence=_rounded(thought),
         difficulty=identity.difficulty,

@@ -38,7 +38,7 @@ def latency(ended: Sequence[EndedRequest], slo_s: Mapping[str, float]) -> Latenc
         mean_thought_tokens=float(np.mean([each.thought_tokens for each in served])) if served else None,
         within_slo=kept / judged if judged else None,
         slo=by_class,
-        exits=dict(Counter(each.exit_reason.value for each in ended if each.exit_reason is not None)),
+        exits=dict(Counter(str(each.exit_reason) for each in ended if each.exit_reason is not None)),
     )
 
 

@@ -84,7 +84,7 @@ class Metrics:
     def ended(self, outcome: Outcome) -> None:
         """Records a reply that has ended."""
         thought = outcome.thought
-        self._replies.labels(outcome.finish_reason.value, thought.exit_reason or "none").inc()
+        self._replies.labels(outcome.finish_reason.value, str(thought.exit_reason or "none")).inc()
         if outcome.retry_after_s is not None:
             self.turned_away()
         for kind, tokens in (

@@ -37,7 +37,7 @@ def _account(outcome: Outcome) -> dict[str, Any]:
     """Returns log fields: why a reply's thought ended and what the reply cost, without any text."""
     thought = outcome.thought
     return {
-        "exit_reason": None if thought.exit_reason is None else thought.exit_reason.value,
+        "exit_reason": None if thought.exit_reason is None else str(thought.exit_reason),
         "prompt_tokens": outcome.prompt_tokens,
         "completion_tokens": outcome.completion_tokens,
         "reasoning_tokens": thought.tokens,

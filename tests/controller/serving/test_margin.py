@@ -10,7 +10,7 @@ import pytest
 
 from controller.policy import FixedPolicy, Limits
 from controller.serving.request import ExitReason, Thought
-from engine.base import Sampling
+from engine.base import MARGIN, Sampling
 from models.thinking import Keep
 from tests.support.serving_bench import ANSWER, END, ENDLESS, FORMAT, Bench, Heard
 from tests.support.tiny_models import Oracle
@@ -36,7 +36,7 @@ def test_a_thought_within_the_margin_is_closed_where_it_was_probed(chain: Chain)
     found = thought(heard)
     assert (found.exit_reason, found.tokens, found.probes) == (ExitReason.MARGIN, 3, 1)
     (probed,) = bench.engine.answers()
-    assert probed.gap == pytest.approx(GAP, abs=1e-5)
+    assert probed.readings[MARGIN] == pytest.approx(GAP, abs=1e-5)
     bench.engine.ledger.verify(Oracle(bench.directory))
 
 

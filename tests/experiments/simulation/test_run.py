@@ -50,7 +50,7 @@ def test_a_load_is_served_in_virtual_time(profile: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "workload", "said"),
+    ("policy", "workload", "said"),
     [
         (FullThought(), TWO, "natural 100.0%"),
         (FixedBudget(budget=90), TWO, "budget 100.0%"),

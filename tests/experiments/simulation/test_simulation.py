@@ -17,7 +17,7 @@ from controller.policies.load_rule import LoadRule, LoadRuleSettings
 from controller.policy import FixedPolicy, Limits, Policy
 from controller.serving.loop import ServingLoop
 from controller.settings import SettingsFile
-from engine.base import EngineError, Event, ProbeSpec
+from engine.base import MARGIN, EngineError, Event, ProbeSpec
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from engine.torch.engine import TorchEngine, TorchEngineConfig
 from engine.wrapper import EngineWrapper
@@ -361,9 +361,11 @@ def test_a_punctual_solver_answers_after_its_delay_and_forgets_all_but_the_lates
 def test_a_margin_is_refused_since_none_was_recorded(recorded: Recorded) -> None:
     known = recorded.recording
     spec = ProbeSpec(
-        suffix=(1,), max_answer_tokens=1, answer_stops=frozenset(), watched=recorded.chat.thinking.close_id
+        suffix=(1,),
+        max_answer_tokens=1,
+        answer_stops=frozenset(),
+        read=frozenset({MARGIN}),
+        watched=recorded.chat.thinking.close_id,
     )
-    with pytest.raises(
-        EngineError, match=f"watches token {spec.watched}, must watch none: answers alone were recorded"
-    ):
+    with pytest.raises(EngineError, match="reads margin, must read nothing besides: answers alone were recorded"):
         known.model.answer(known.questions[0].prompt, (1,), spec)

@@ -119,7 +119,7 @@ def test_other_policies_say_who_they_are(
     with running(load_config(None, {"model": profiled[0], **options})) as server:
         told = seen(server)
     assert told["policy"] == policy
-    assert told["limits"] == {"any": {"agree": None, "margin": None, "every": None, **limits}}
+    assert told["limits"] == {"any": {"agree": None, "margin": None, "exits": {}, "every": None, **limits}}
     assert told["rung"] is None
 
 

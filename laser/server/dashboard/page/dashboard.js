@@ -153,6 +153,8 @@ function rule(limits) {
   if (!bounds.length) {
     if (limits.some((each) => each.agree !== null)) return "Thoughts are closed once their probes agree";
     if (limits.some((each) => each.margin !== null)) return "Thoughts are closed once they are nearly at their end";
+    const names = [...new Set(limits.flatMap((each) => Object.keys(each.exits ?? {})))].sort();
+    if (names.length) return `Thoughts are closed once ${names.join(" or ")} says so`;
     return "Thoughts are not probed now";
   }
   const [low, high] = [bounds[0].toFixed(2), bounds.at(-1).toFixed(2)];

@@ -163,7 +163,7 @@ def test_a_stream_tells_of_its_probes_and_the_record_why_its_thought_stopped(con
     assert probes[-1]["confidence"] >= 0.9
     wait_until(lambda: status(confident).latency.requests > before)
     last = status(confident).ended[-1]
-    assert last.exit_reason is ExitReason.CONFIDENCE
+    assert last.exit_reason == ExitReason.CONFIDENCE
     assert last.probes == len(probes)
 
 

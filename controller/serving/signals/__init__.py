@@ -1,0 +1,1 @@
+"""Exit signals: each tells from a thought's probes whether the thought may be closed."""

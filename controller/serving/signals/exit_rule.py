@@ -1,0 +1,64 @@
+"""The exit signals in force for a thought as one rule: they share each probe, and the first that is met closes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from controller.policy import Limits
+from controller.serving.signals.base import Asks, Signal, make_signal
+from engine.base import MARGIN, Probed, ProbeSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRule:
+    """Signals that read the same kind of probe. Raises ValueError if two read different kinds."""
+
+    signals: tuple[Signal, ...] = ()
+
+    def __post_init__(self) -> None:
+        for signal in self.signals[1:]:
+            first = self.signals[0]
+            if signal.asks is not first.asks:
+                raise ValueError(
+                    f"signal {first.reason} asks for the {first.asks} and {signal.reason} for the {signal.asks}, "
+                    f"must be one kind of probe"
+                )
+
+    @classmethod
+    def of(cls, limits: Limits) -> ExitRule:
+        """Returns the signals that `limits` name, each at its level. Raises the errors of `make_signal`."""
+        return cls(tuple(make_signal(name, level) for name, level in limits.signals.items()))
+
+    @property
+    def asks(self) -> Asks:
+        """The kind of probe that the signals read. There must be a signal."""
+        return self.signals[0].asks
+
+    @property
+    def give_up_below(self) -> float:
+        """The confidence that a probe must reach to meet any signal; 0: unsure answers may meet one too."""
+        return min((signal.give_up_below for signal in self.signals), default=0.0)
+
+    def spec(self, trial: ProbeSpec, last: int, close: int) -> ProbeSpec:
+        """Returns the probe that all signals read.
+
+        `trial` is the thinking format's trial answer, `last` the thought's last token, `close` its closing marker.
+        """
+        read = frozenset[str]().union(*(signal.read for signal in self.signals))
+        watched = close if MARGIN in read else None
+        if self.asks is Asks.NEXT_TOKEN:
+            return ProbeSpec(suffix=(last,), max_answer_tokens=1, answer_stops=frozenset(), read=read, watched=watched)
+        return replace(trial, give_up_below=self.give_up_below, read=read, watched=watched)
+
+    def verdict(self, asked: Asks, probes: Sequence[Probed]) -> str | None:
+        """Returns the reason of the first signal that is met; None: the thought goes on.
+
+        `probes` are the thought's probes of the kind `asked`, the new one last. A signal that came into force while the
+        new probe ran, and for which it read nothing, waits for the next.
+        """
+        for signal in self.signals:
+            known = signal.asks is asked and signal.read <= probes[-1].readings.keys()
+            if known and signal.closes(probes):
+                return signal.reason
+        return None
