@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from laser.cli.extras import needs
-from laser.cli.messages import errors_in_one_line
+from laser.cli.common.extras import needs
+from laser.cli.common.messages import errors_in_one_line
 
 if TYPE_CHECKING:
     from experiments.analysis.situation import Situation

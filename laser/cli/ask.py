@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from laser.cli.messages import errors_in_one_line
-from laser.cli.options import key_option, url_option
+from laser.cli.common.messages import errors_in_one_line
+from laser.cli.common.options import key_option, url_option
 
 
 @click.command("ask")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from laser.cli.messages import ProgressBars, errors_in_one_line
-from laser.cli.options import asking, engine_options, engine_settings
+from laser.cli.common.messages import ProgressBars, errors_in_one_line
+from laser.cli.common.options import asking, engine_options, engine_settings
 
 SCORES = ("geometric_mean", "joint")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from laser.cli.messages import errors_in_one_line
+from laser.cli.common.messages import errors_in_one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from laser.cli.extras import needs
-from laser.cli.messages import ProgressBars, errors_in_one_line
-from laser.cli.options import asking, engine_options, engine_settings
+from laser.cli.common.extras import needs
+from laser.cli.common.messages import ProgressBars, errors_in_one_line
+from laser.cli.common.options import asking, engine_options, engine_settings
 
 if TYPE_CHECKING:
     from experiments.evaluation.run import EvaluatedModel

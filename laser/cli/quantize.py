@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from laser.cli.messages import errors_in_one_line
+from laser.cli.common.messages import errors_in_one_line
 
 
 @click.command("quantize")

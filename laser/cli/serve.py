@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.registry import kinds
-from laser.cli.messages import errors_in_one_line
-from laser.cli.options import DEFAULT_URL, policy_option
+from laser.cli.common.messages import errors_in_one_line
+from laser.cli.common.options import DEFAULT_URL, policy_option
 from laser.server.telemetry.logs import set_up
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.policies.definition import is_recorded
-from laser.cli.messages import ProgressBars, errors_in_one_line
-from laser.cli.options import policy_option
+from laser.cli.common.messages import ProgressBars, errors_in_one_line
+from laser.cli.common.options import policy_option
 
 if TYPE_CHECKING:
     from controller.policies.definition import PolicySettings

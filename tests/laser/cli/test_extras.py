@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from laser.cli.extras import EXPERIMENTS, needs
+from laser.cli.common.extras import EXPERIMENTS, needs
 from laser.cli.main import main
 
 ROOT = Path(__file__).parents[3]

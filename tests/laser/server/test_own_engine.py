@@ -51,7 +51,7 @@ def test_what_it_lacks_is_refused_by_name(random_model: Path) -> None:
 @pytest.mark.parametrize("command", ["serve", "evaluate"])
 def test_help_lists_it(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     assert kinds() == ("auto", "torch", "exllama", "parrot")
-    for module in ("laser.cli.options", f"laser.cli.{command}"):  # they read the registry when they are imported
+    for module in ("laser.cli.common.options", f"laser.cli.{command}"):  # they read the registry when they are imported
         importlib.import_module(module)
         monkeypatch.delitem(sys.modules, module)  # and put back
     assert "[auto|torch|exllama|parrot]" in CliRunner().invoke(main, [command, "--help"]).output

@@ -1,0 +1,1 @@
+"""What several commands share: options, messages, and what they need beyond the plain install."""
