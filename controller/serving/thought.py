@@ -97,8 +97,9 @@ class ThoughtControl:
         why = active.rule.verdict(active.asked, probes)
         if why is None:
             return
+        then: tuple[int, ...] = ()
         if tried:
-            keep, then = self._kept(event), ()
+            keep = self._kept(event)
             recited = self._beyond_close(self._thinking.probe_suffix[:keep])
         else:  # the probe's first token, decoded again, belongs to the thought
             keep, then = 1, active.landing

@@ -181,7 +181,7 @@ class _Listener:
             rows=outcome.completion_tokens + beside,
             probes=thought.probes if thought else 0,
             probe_rows=thought.probe_rows if thought else 0,
-            exit_reason=thought.exit_reason.value if thought else None,
+            exit_reason=str(thought.exit_reason) if thought else None,
             threshold=thought.threshold if thought else None,
             budget=thought.budget if thought else None,
             right=None if failed else self.thought.right(thought),

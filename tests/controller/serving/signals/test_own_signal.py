@@ -66,7 +66,7 @@ def test_one_file_and_one_line_are_a_signal(
 
 
 def test_a_probe_gives_up_below_a_signal_s_own_bound(chain: Chain, sustained: str) -> None:
-    heard = chain(ENDLESS, policy=FixedPolicy(Limits(exits={sustained: 0.95}, budget=20))).ask()
+    heard = chain(ENDLESS, policy=FixedPolicy(Limits(exits={sustained: 0.97}, budget=20))).ask()
     assert heard.outcome.thought is not None
     assert heard.outcome.thought.exit_reason == "budget"
     assert {checkpoint.gave_up for checkpoint in heard.checkpoints} == {True}
