@@ -180,7 +180,7 @@ class _Listener:
             rows=outcome.rows,
             probes=thought.probes,
             probe_rows=thought.probe_rows,
-            exit_reason=thought.exit_reason,
+            exit_reason=None if thought.exit_reason is None else str(thought.exit_reason),
             threshold=thought.threshold,
             budget=thought.budget,
             right=None if failed else self.thought.right(thought),
