@@ -100,7 +100,7 @@ def test_the_fuller_the_system_the_dearer_a_token_and_the_shorter_the_thoughts()
     table = mapped(1.2)
     assert np.all(np.diff(table.price) > -1e-9)
     assert np.all(np.diff(table.level) <= 0)
-    assert np.all(np.diff(table.budget, axis=0) <= 0)
+    assert np.all(np.diff(saturating_profile().budgets[table.points], axis=0) <= 0)
     assert table.level[0] > table.level[-1] + 5
     assert 0.0 < table.turned_away < 1e-3
 
