@@ -8,7 +8,9 @@ would be imported in their place, so importing `laser` refuses that with an Impo
 from __future__ import annotations
 
 import importlib.util
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 _SIBLINGS = ("models", "engine", "controller", "experiments")
 
@@ -30,3 +32,34 @@ def _refuse_collisions(root: Path) -> None:
 
 
 _refuse_collisions(Path(__file__).resolve().parent.parent)
+
+from models.faces import lazy  # noqa: E402 (only now is it known to be ours)
+
+if TYPE_CHECKING:
+    from laser.client import ask as ask
+    from laser.server.app import create_app as create_app
+    from laser.server.config import ServeConfig as ServeConfig
+    from laser.server.config import load_config as load_config
+    from laser.server.deployment import deploy as deploy
+    from laser.server.run import listen as listen
+    from laser.server.run import run as run
+    from laser.server.service import Service as Service
+
+try:
+    __version__ = version("laser-serving")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0+unknown"
+
+__getattr__, __all__ = lazy(
+    __name__,
+    {
+        "ServeConfig": "laser.server.config",
+        "Service": "laser.server.service",
+        "ask": "laser.client",
+        "create_app": "laser.server.app",
+        "deploy": "laser.server.deployment",
+        "listen": "laser.server.run",
+        "load_config": "laser.server.config",
+        "run": "laser.server.run",
+    },
+)

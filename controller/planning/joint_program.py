@@ -33,7 +33,20 @@ Array = npt.NDArray[np.float64]
 
 
 class Optimizer:
-    """The program for one profile's tables, compiled once. For one thread at a time."""
+    """The program for one profile's tables, compiled once. For one thread at a time.
+
+    >>> import time
+    >>> import numpy as np
+    >>> from controller.load import Load
+    >>> from controller.planning.joint_program import Optimizer
+    >>> from controller.planning.objective import Objective
+    >>> from models import bundled_model, read_profile
+    >>> profile = read_profile(bundled_model() / "profile.json")
+    >>> program = Optimizer(profile.tables(), Objective(latency_weight=0.01), clock=time.perf_counter)
+    >>> load = Load(rate=2.0, mix=np.array([0.4, 0.3, 0.3]), work_ratio=np.ones(3))
+    >>> program.solve(load, profile.plant_model()).status
+    'optimal'
+    """
 
     def __init__(
         self,
@@ -43,6 +56,8 @@ class Optimizer:
         clock: Callable[[], float],
         solvers: tuple[str, ...] = SOLVERS,
     ) -> None:
+        if not isinstance(tables, OperatingTables):  # a Profile is what many have at hand
+            raise TypeError(f"tables is a {type(tables).__name__}, must be OperatingTables: Profile.tables()")
         floors = objective.accuracy_floors
         if floors and len(floors) != len(tables.classes):
             raise ValueError(f"accuracy_floors has {len(floors)} entries, must have {len(tables.classes)} or none")

@@ -20,6 +20,7 @@ POLICIES: dict[str, str] = {
     "budget": "controller.policies.budget:FixedBudget",
     "consistency": "controller.policies.consistency:Agreement",
     "margin": "controller.policies.margin:ClosingMargin",
+    "signal": "controller.policies.signal:SignalPolicy",
     "paper": "controller.policies.paper:Paper",
     "load-table": "controller.policies.static_table:StaticTable",
     "no-thinking": "controller.policies.none:NoThinking",

@@ -20,6 +20,8 @@ from controller.planning.solving import SolverError
 from models.files import strict_yaml
 from models.profile.plant import Plant
 from models.profile.tables import OperatingTables, prune_hull
+from tests.support.analysis_profile import made_profile
+from tests.support.examples import run_example
 from tests.support.random_profiles import CLASSES, GPU, random_plant, random_profile
 
 
@@ -181,6 +183,15 @@ def test_without_load_every_class_gets_its_most_accurate_point() -> None:
     assert decision.accuracy == pytest.approx(tables.accuracy.max(axis=1), abs=1e-6)
     assert decision.demand == decision.in_system == 0.0
     assert decision.shed.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_its_docstring_shows_how_it_is_used() -> None:
+    run_example(Optimizer)
+
+
+def test_a_profile_in_place_of_its_tables_is_refused_in_words() -> None:
+    with pytest.raises(TypeError, match=r"tables is a Profile, must be OperatingTables: Profile\.tables\(\)"):
+        Optimizer(made_profile(), Objective(), clock=lambda: 0.0)  # type: ignore[arg-type]
 
 
 def test_a_class_that_never_comes_is_decided_like_the_others() -> None:

@@ -29,6 +29,7 @@ Chain = Callable[..., Bench]
 
 PROFILE = made_profile(certified_to=5)
 SETTINGS: dict[str, dict[str, object]] = {
+    "signal": {"signal": "tests.support.toy_signal:HalfSure", "level": 0.8},
     "fixed": {"threshold": 0.85},
     "budget": {"budget": 12},
     "consistency": {"agree": 2, "every": 4},
@@ -64,6 +65,7 @@ def test_every_policy_serves_through_the_real_loop(chain: Chain, name: str) -> N
         "consistency": {ExitReason.CONSISTENCY},
         "margin": {ExitReason.MARGIN},
         "fixed": {ExitReason.CONFIDENCE},
+        "signal": {"half sure"},
     }.get(name)
     if expected is None:
         # what thinks till it is stopped is closed by its budget, or by confidence where the policy asks for it

@@ -12,12 +12,13 @@ from controller.policies.auto import Auto
 from controller.policies.consistency import Agreement
 from controller.policies.fixed import FixedThreshold
 from controller.policies.margin import ClosingMargin
+from controller.policies.signal import SignalPolicy
 from engine.exllama.config import CacheType
 from engine.exllama.options import ExLlamaOptions
 from engine.registry import AutoOptions
 from engine.torch.config import Runner
 from engine.torch.options import TorchOptions
-from laser.server.config import ServeConfig, deprecations, load_config
+from laser.server.config import ServeConfig, load_config
 from models.files.strict_yaml import ConfigError
 
 
@@ -51,7 +52,9 @@ def test_an_engine_s_options_stand_under_its_kind(tmp_path: Path) -> None:
     assert load_config(file, {"engine": "torch"}).engine_options == TorchOptions(cells=512, max_batch=4)
     assert load_config(None, {"engine": "torch", "cache_type": "q4"}).engine_options == TorchOptions()
     assert ServeConfig().engine_options == AutoOptions()
-    assert deprecations(file) == deprecations(None) == []
+    told: list[str] = []
+    load_config(file, {}, told.append)
+    assert told == []
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,9 @@ def test_an_engine_s_options_are_read_strictly(tmp_path: Path, text: str, told: 
 def test_the_old_keys_of_an_engine_s_options_hold_and_are_told_of(tmp_path: Path) -> None:
     file = written(tmp_path, "engine: {kind: torch, max_batch: 3}\ncells: 99\nrunner: bare\ncache_type: null\n")
     assert load_config(file, {}).engine_options == TorchOptions(cells=99, max_batch=3, runner=Runner.BARE)
-    (line,) = deprecations(file)
+    told: list[str] = []
+    load_config(file, {}, told.append)
+    (line,) = told
     assert line.endswith("runner, cells: the next release reads them as `engine: {kind: …, runner: …, cells: …}` only")
 
 
@@ -162,3 +167,9 @@ def test_settings_beside_the_policy_are_still_read_with_a_word_of_warning(
 def test_a_policy_that_cannot_be_is_told_with_file_line_and_key(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         load_config(written(tmp_path, text), {})
+
+
+def test_a_signal_of_one_s_own_is_named_in_the_file(tmp_path: Path) -> None:
+    text = 'policy: {kind: signal, signal: "tests.support.toy_signal:HalfSure", level: 0.8, budget: 40}\n'
+    policy = load_config(written(tmp_path, text), {}).policy
+    assert policy == SignalPolicy(signal="tests.support.toy_signal:HalfSure", level=0.8, budget=40)

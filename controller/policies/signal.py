@@ -1,0 +1,33 @@
+"""Policy `signal`: one exit signal, built in or a user's own, whatever the load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from controller.policies.definition import Made, PolicyContext, constant
+from controller.policy import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalPolicy:
+    """Closes thoughts by one exit signal, one's own by module:Name, and at a budget if given."""
+
+    kind: ClassVar[str] = "signal"
+    recorded: ClassVar[bool] = False
+
+    signal: str  # its name in controller.serving.signals, or module:Name
+    level: float  # at which it closes a thought
+    budget: int | None = None  # thinking tokens; None: no budget
+    every: int | None = None  # tokens from one probe to the next; None: at transition points
+
+    def __post_init__(self) -> None:
+        _ = self.limits  # raises ValueError for invalid settings
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of every thought."""
+        return Limits(budget=self.budget, exits={self.signal: self.level}, every=self.every)
+
+    def make(self, context: PolicyContext) -> Made:
+        return constant(self.limits)
