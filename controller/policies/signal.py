@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from controller.policies.definition import Made, PolicyContext, constant
-from controller.policy import Limits
+from controller.policy import SPELLED, Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,11 @@ class SignalPolicy:
     @property
     def limits(self) -> Limits:
         """The limits of every thought."""
-        return Limits(budget=self.budget, exits={self.signal: self.level}, every=self.every)
+        level = int(self.level) if self.signal == "consistency" and self.level == int(self.level) else self.level
+        own: dict[str, Any] = (
+            {SPELLED[self.signal]: level} if self.signal in SPELLED else {"exits": {self.signal: level}}
+        )
+        return Limits(budget=self.budget, every=self.every, **own)
 
     def make(self, context: PolicyContext) -> Made:
         return constant(self.limits)

@@ -23,7 +23,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@click.command("serve")
+class ServeCommand(click.Command):
+    """Lists in its help what is open to additions: exit signals and API surfaces, read when the help is shown."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from controller.serving.signals.base import SIGNALS
+        from laser.server.api.surfaces import SURFACES
+
+        super().format_epilog(ctx, formatter)
+        with formatter.section("Exit signals of --policy signal"):
+            formatter.write_text(f"{', '.join(SIGNALS)}, or module:Class")
+        with formatter.section("Replies at"):
+            formatter.write_text(", ".join(surface.path for surface in SURFACES))
+
+
+@click.command("serve", cls=ServeCommand)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file; flags win over it.")
 @click.option("--model", type=click.Path(path_type=Path), help="Model directory. [default: the bundled model]")
 @click.option("--name", help="The model's name for clients. [default: the directory's]")

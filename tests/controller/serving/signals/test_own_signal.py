@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from click.testing import CliRunner
 
+from controller.policies.signal import SignalPolicy
 from controller.policy import FixedPolicy, Limits
 from controller.serving.signals.base import SIGNALS, Asks
 from engine.base import MARGIN, Probed
+from laser.cli.main import main
 from laser.cli.terminal.words import why_ended
+from laser.server.api import surfaces
 from tests.support.serving_bench import ENDLESS, Bench
 from tests.support.tiny_models import Oracle
+from tests.support.toy_surface import TOY
 
 ROOT = Path(__file__).parents[4]
 GUIDE = ROOT / "docs" / "signals.md"
@@ -149,3 +154,24 @@ def run(folder: Path, *command: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_help_lists_a_signal_and_a_surface_that_were_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIGNALS, "sustained", "sustained:Sustained")
+    monkeypatch.setattr(surfaces, "SURFACES", (*surfaces.SURFACES, TOY))
+    told = " ".join(CliRunner().invoke(main, ["serve", "--help"]).output.split())
+    assert "confidence, consistency, margin, sustained, or module:Class" in told
+    assert f"/v1/responses, {TOY.path}" in told
+
+
+@pytest.mark.parametrize(
+    ("signal", "level", "limits"),
+    [
+        ("confidence", 0.9, Limits(threshold=0.9, budget=9)),
+        ("consistency", 3.0, Limits(agree=3, budget=9)),
+        ("margin", 6.0, Limits(margin=6.0, budget=9)),
+        ("sustained:Sustained", 0.8, Limits(exits={"sustained:Sustained": 0.8}, budget=9)),
+    ],
+)
+def test_the_policy_signal_takes_any_of_them(signal: str, level: float, limits: Limits) -> None:
+    assert SignalPolicy(signal=signal, level=level, budget=9).limits == limits
