@@ -153,6 +153,7 @@ def test_prices_that_are_not_numbers_are_a_failed_solve() -> None:
     assert "the solver failed: a price is not finite" in driven.status.problems
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump", [3600.0, -3600.0, math.nan, math.inf], ids=["forward", "back", "nan", "inf"])
 def test_a_jump_of_the_clock_is_counted_and_tells_nothing_of_the_load(jump: float) -> None:
     driven = Driven()
@@ -171,6 +172,7 @@ def test_a_jump_of_the_clock_is_counted_and_tells_nothing_of_the_load(jump: floa
     assert driven.status.source is DecisionSource.POLICY_MAP
 
 
+@pytest.mark.slow
 def test_a_class_that_never_comes_has_limits_all_the_same() -> None:
     driven = Driven()
     driven.run(120.0, rate=2.0, in_system=5, classes=("easy",))
@@ -179,6 +181,7 @@ def test_a_class_that_never_comes_has_limits_all_the_same() -> None:
     assert driven.status.estimate.mix[2] < 0.1
 
 
+@pytest.mark.slow
 def test_without_any_load_every_class_has_its_most_accurate_point() -> None:
     driven = Driven()
     driven.run(300.0, rate=0.0, in_system=0)
@@ -189,6 +192,7 @@ def test_without_any_load_every_class_has_its_most_accurate_point() -> None:
     assert all(QUALITY.accuracy[d, k] > QUALITY.accuracy[d].max() - 0.02 for d, k in enumerate(points))
 
 
+@pytest.mark.slow
 def test_a_tenfold_overload_goes_to_the_cheapest_points_and_back() -> None:
     driven = Driven()
     driven.run(20.0, rate=0.3 * FULL_RATE, in_system=3)

@@ -116,6 +116,7 @@ def test_the_gap_is_that_of_the_answer_s_first_place_alone(tested: EngineUnderTe
     finish(ledger, tested)
 
 
+@pytest.mark.slow
 def test_sequences_probed_together_all_answer_in_one_step(tested: EngineUnderTest) -> None:
     ledger = Ledger(open_(tested))
     sequences = [ledger.submit(request(4, 30, seed=i)) for i in range(5)]

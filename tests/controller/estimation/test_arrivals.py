@@ -78,6 +78,7 @@ def test_seconds_in_which_nobody_counted_are_no_seconds_without_arrivals() -> No
     assert counted.rate == pytest.approx(before, rel=0.3)
 
 
+@pytest.mark.slow
 def test_what_was_not_watched_grows_uncertain() -> None:
     watched, unwatched = settled(2.0, seed=1), settled(2.0, seed=1)
     for _ in range(300):
@@ -87,6 +88,7 @@ def test_what_was_not_watched_grows_uncertain() -> None:
     assert unwatched.rate > watched.rate
 
 
+@pytest.mark.slow
 def test_silence_lowers_the_rate_to_its_floor_and_no_further() -> None:
     arrivals = settled(0.0, seconds=40_000, dt=5.0, initial=1.0)
     assert 0.005 <= arrivals.rate < 0.02

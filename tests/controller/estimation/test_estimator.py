@@ -30,6 +30,7 @@ def same(one: LoadEstimate, other: LoadEstimate) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_rate_and_mix_are_learnt_from_arrivals() -> None:
     learning = estimator(arrivals=ArrivalSettings(initial_rate=1.0))
     rng = np.random.default_rng(0)

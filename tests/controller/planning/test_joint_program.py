@@ -361,6 +361,7 @@ def test_an_objective_is_read_from_a_file(tmp_path: Path) -> None:
     assert strict_yaml.read(path, Objective) == Objective(latency_weight=0.002, accuracy_floors=(0.9, 0.7, 0.5))
 
 
+@pytest.mark.slow
 def test_a_thousandfold_range_of_loads_and_plants_is_always_solved() -> None:
     rng = np.random.default_rng(1)
     for _ in range(12):

@@ -350,6 +350,7 @@ def test_any_schedule_under_page_pressure_changes_no_token(way: ProbeWay, operat
     play(open_(cells=136, max_batch=4, prefill_chunk=8, lease_pages=1, max_probes=3, way=way), operations)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @search(2)
 @given(operations=schedules(st.one_of(st.integers(1, 600), st.integers(250, 258), st.integers(506, 514)), new=60))

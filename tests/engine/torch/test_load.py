@@ -44,6 +44,7 @@ def check(directory: Path, runner: Runner) -> None:
     ledger.verify(Oracle(directory))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize(
     ("architecture", "overrides"),

@@ -157,6 +157,7 @@ def test_headroom_ends_where_shedding_begins(one: Situation) -> None:
 # Prices
 
 
+@pytest.mark.slow
 def test_prices_are_what_one_unit_more_would_change() -> None:
     floors = (0.955, 0.86, 0.68)
     one = situation(made_profile(), replace(PLAIN, accuracy_floors=floors))

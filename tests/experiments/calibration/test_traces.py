@@ -68,6 +68,7 @@ def test_packed_records_are_read_where_there_are_no_others(tmp_path: Path) -> No
         read_records(packed)
 
 
+@pytest.mark.slow
 def test_a_half_written_line_is_forgotten_wherever_it_was_cut(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with TraceLog(path, HEADER) as log:

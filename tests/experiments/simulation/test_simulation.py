@@ -233,6 +233,7 @@ def controlled(recorded: Recorded, machine: Machine, *, delay_s: float = 0.2) ->
     return controller, records
 
 
+@pytest.mark.slow
 def test_the_real_controller_runs_in_virtual_time(recorded: Recorded) -> None:
     """It looks up at its cadence, its solves come back, it learns the load, and every limit in force is certified."""
     controller, records = controlled(recorded, profiled_machine(PROFILE))

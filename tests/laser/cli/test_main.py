@@ -86,12 +86,14 @@ def test_a_signal_ends_the_server_though_a_client_still_reads(random_model: Path
         assert process.wait(20) == 0
 
 
+@pytest.mark.slow
 def test_ask_says_what_to_do_when_no_server_answers() -> None:
     done = laser("ask", "--url", "http://127.0.0.1:9", "hello")
     assert done.returncode == 1
     assert done.stderr == "Error: no server answers at http://127.0.0.1:9; start one with `laser serve`\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://[", ""])
 def test_ask_refuses_what_is_not_an_address(url: str) -> None:
     done = laser("ask", "--url", url, "hello")

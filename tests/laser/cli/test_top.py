@@ -305,6 +305,7 @@ def test_in_a_terminal_it_lives_until_it_is_told_to_end_and_leaves_all_as_it_was
         assert termios.tcgetattr(its) == before
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_leaves_the_terminal_alone() -> None:
     with terminal("top", "--url", "http://127.0.0.1:9") as (process, ours, _):
         shown = read_until(ours, "start one with")

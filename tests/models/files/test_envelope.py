@@ -122,6 +122,7 @@ def test_the_profile_that_ships_is_read_and_written_byte_for_byte(tmp_path: Path
     assert checksum(profile) == json.loads(ours.read_bytes())["sha256"]
 
 
+@pytest.mark.slow
 def test_the_records_that_ship_are_read_to_the_last_token() -> None:
     packed = records_of(bundled_model() / FILE_NAME)
     known = read_records(packed)

@@ -96,6 +96,7 @@ def test_the_slope_is_the_derivative(plant: Plant, load: float) -> None:
     assert plant.slope(demand) == pytest.approx(difference, rel=1e-3)
 
 
+@pytest.mark.slow
 @given(plants)
 @settings(deadline=None, max_examples=40)
 def test_no_line_ever_exceeds_n(plant: Plant) -> None:

@@ -99,6 +99,7 @@ def test_words_questions_have_the_answer_that_following_the_story_gives(seed: in
         assert problem.answer == (owner if value > bound else rival)
 
 
+@pytest.mark.slow
 def test_three_in_ten_arith_and_words_end_in_a_comparison_that_its_bound_does_not_give_away() -> None:
     rng = np.random.default_rng(3)
     for family in ("arith", "words"):
