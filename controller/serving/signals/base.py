@@ -65,6 +65,8 @@ def make_signal(name: str, level: float) -> Signal:
         signal = made(level)
     except TypeError as error:
         raise ValueError(f"signal {name} cannot be made from its level {level:g}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"signal {name}: {error}") from error
     lacks = [part for part in ("reason", "asks", "read", "give_up_below", "closes") if not hasattr(signal, part)]
     if lacks:
         raise ValueError(f"signal {name} has no {', no '.join(lacks)}, must be a Signal (docs/signals.md)")
