@@ -149,7 +149,7 @@ def test_a_step_that_hangs_does_not_keep_the_server_from_stopping(endless_model:
         async with asyncio.timeout(WAIT_S):
             await thread.stop()
             await thread.stop()
-            for failing in (running.take(), asked):
+            for failing in (read(running), asked):
                 with pytest.raises(EngineFailure, match="the server is shutting down"):
                     await failing
         engine.goes_on.set()
