@@ -24,43 +24,29 @@ class LoadAware:
         check_risk(self.risk)
 
     def make(self, context: PolicyContext) -> Made:
-        return _controlled(context, context.certified(self.kind, self.risk))
+        controller = context.controller(self._usable(context.certified(self.kind, self.risk)))
+        return Made(policy=controller, observer=controller)
+
+    def _usable(self, profile: Profile) -> Profile:
+        """Returns the profile with the operating points that the controller may use."""
+        return profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ThresholdsOnly:
+class ThresholdsOnly(LoadAware):
     """As load-aware, but without budgets."""
 
     kind: ClassVar[str] = "thresholds-only"
-    needs_profile: ClassVar[bool] = True
-    has_controller: ClassVar[bool] = True
 
-    risk: float | None = None  # as LoadAware's
-
-    def __post_init__(self) -> None:
-        check_risk(self.risk)
-
-    def make(self, context: PolicyContext) -> Made:
-        return _controlled(context, thresholds_only(context.certified(self.kind, self.risk)))
+    def _usable(self, profile: Profile) -> Profile:
+        return thresholds_only(profile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetsOnly:
+class BudgetsOnly(LoadAware):
     """As load-aware, but without probes."""
 
     kind: ClassVar[str] = "budgets-only"
-    needs_profile: ClassVar[bool] = True
-    has_controller: ClassVar[bool] = True
 
-    risk: float | None = None  # as LoadAware's
-
-    def __post_init__(self) -> None:
-        check_risk(self.risk)
-
-    def make(self, context: PolicyContext) -> Made:
-        return _controlled(context, budgets_only(context.certified(self.kind, self.risk)))
-
-
-def _controlled(context: PolicyContext, usable: Profile) -> Made:
-    controller = context.controller(usable)
-    return Made(policy=controller, observer=controller)
+    def _usable(self, profile: Profile) -> Profile:
+        return budgets_only(profile)

@@ -143,9 +143,10 @@ def load_config(
 
 def _check_engine_keys(file: Path, deprecated: Callable[[str], None]) -> None:
     """Calls `deprecated` if the file has engine options at its top; raises ConfigError if one is given twice."""
-    old = [name for name in ENGINE_KEYS if name in given_keys(file)]
+    top, inside = given_keys(file), given_keys(file, "engine")
+    old = [name for name in ENGINE_KEYS if name in top]
     for name in old:
-        if name in given_keys(file, "engine"):
+        if name in inside:
             raise ConfigError(f"{file}: `{name}` and `engine.{name}` are both given, must be one of them")
     if old:
         new = ", ".join(f"{name}: …" for name in old)
