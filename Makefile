@@ -5,7 +5,7 @@
 #   make slow      install, then run the slow tests           (processes, servers, training, long simulations)
 #   make lint      style and the import contracts
 #   make types     mypy, strict
-#   make check     all of these: what CI runs
+#   make check     all of these
 #   make nightly   long schedules, fuzzing, soaks and clients' own test suites: by hand, NIGHTS=3 for three times as long
 #   make wheel     build the wheel and the source archive into dist/
 #   make constraints   renew the pins in constraints.txt; afterwards run `make check`

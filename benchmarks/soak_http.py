@@ -155,7 +155,7 @@ async def settle(client: httpx.AsyncClient, soak: HttpSoak) -> None:
     soak.faults.append(f"the server still holds something: {queue}, {usage} of its cells")
 
 
-def serve(model: Path | None, faults: float, seed: int) -> None:
+def serve(model: Path | None, faults: float, seed: int, ready_fd: int) -> None:
     """Runs a server with the faulty engine."""
     import logging
 
@@ -171,7 +171,8 @@ def serve(model: Path | None, faults: float, seed: int) -> None:
     rng = random.Random(seed)
     deployment = deploy(ServeConfig(model=model), lambda engine: Faulty(engine, faults, rng))
     with listen("127.0.0.1", 0) as listener:
-        print(f"it is ready at http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+        with open(ready_fd, "w", encoding="utf-8") as ready:
+            ready.write(f"http://127.0.0.1:{listener.getsockname()[1]}\n")
         uvicorn.Server(uvicorn.Config(create_app(Service(deployment)), log_level="error")).run(sockets=[listener])
 
 
@@ -185,13 +186,13 @@ def main() -> None:
     parser.add_argument("--faults", type=float, default=1e-3, help="share of engine steps that fail")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file for the results")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)  # given: this process is the server
     options = parser.parse_args()
-    if options.serve:
-        serve(options.model, options.faults, options.seed)
+    if options.ready_fd is not None:
+        serve(options.model, options.faults, options.seed, options.ready_fd)
         return
     ran = report.circumstances("benchmarks.soak_http", options.seed)
-    arguments = ["--serve", "--faults", str(options.faults), "--seed", str(options.seed)]
+    arguments = ["--faults", str(options.faults), "--seed", str(options.seed)]
     arguments += [] if options.model is None else ["--model", str(options.model)]
 
     async def soak_it() -> HttpSoak:

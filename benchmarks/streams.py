@@ -53,7 +53,11 @@ class WarmTokens:
 
     @property
     def rate(self) -> float:
-        """Tokens/s after the warm-up."""
+        """Tokens/s after the warm-up. Ends the benchmark if no reply ended then."""
+        if self._tokens == 0:
+            raise SystemExit(
+                f"no reply ended within the counted {1.0 - WARM:.0%} of {self._seconds:g} s: give more --seconds"
+            )
         return self._tokens / (self._seconds * (1.0 - WARM))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +14,7 @@ from engine.base import EngineError, EngineUnavailableError
 from engine.exllama.config import CacheType as CacheType  # options are named by the registry alone
 from engine.options import EngineOptions, Opened
 from engine.torch.config import Runner as Runner
+from models.plugins import load_named
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,7 @@ def chosen(directory: Path) -> str:
 
 
 def _imported(place: str) -> type[EngineOptions]:
-    module, _, name = place.partition(":")
-    found: type = getattr(import_module(module), name)
-    if not issubclass(found, EngineOptions):
+    found = load_named(place)
+    if not (isinstance(found, type) and issubclass(found, EngineOptions)):
         raise TypeError(f"{place} is no EngineOptions")
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -35,24 +34,35 @@ async def serving(
 ) -> AsyncIterator[ServerProcess]:
     """Starts `python -m module` with `arguments`, and ends it when the block ends; its stderr goes to `log`.
 
+    The module writes its address, a line, to the descriptor that `--ready-fd` names, once it answers requests.
     `log` None: stderr is discarded. Raises ServerError if the server does not start, or ended during the block.
     """
-    with (log or Path(os.devnull)).open("wb") as errors:
-        server = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "laser.tethered", module, *arguments,
-            stdin=asyncio.subprocess.PIPE,  # closes with this process: the server does not outlive it
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+    read_end, write_end = os.pipe()
+    with open(read_end, encoding="utf-8") as ready, (log or Path(os.devnull)).open("wb") as errors:
+        try:
+            server = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "laser.tethered", module, *arguments, "--ready-fd", str(write_end),
+                stdin=asyncio.subprocess.PIPE,  # closes with this process: the server does not outlive it
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=(write_end,),
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )  # fmt: skip
+        finally:
+            os.close(write_end)  # the server's copy remains, so that its end closes the pipe
+        async with _ending(server):
+            url = (await asyncio.to_thread(ready.readline)).strip()
+            if not url:
+                raise ServerError(f"{module} serve did not start: {_last_words(log)}")
+            yield ServerProcess(url=url, pid=server.pid)
+            if server.returncode is not None:
+                raise ServerError(f"{module} serve has ended with {server.returncode}: {_last_words(log)}")
+
+
+@asynccontextmanager
+async def _ending(server: asyncio.subprocess.Process) -> AsyncIterator[None]:
     try:
-        assert server.stdout is not None
-        ready = re.search(r"is ready at (http://\S+)", (await server.stdout.readline()).decode())
-        if ready is None:
-            raise ServerError(f"{module} serve did not start: {_last_words(log)}")
-        yield ServerProcess(url=ready[1], pid=server.pid)
-        if server.returncode is not None:
-            raise ServerError(f"{module} serve has ended with {server.returncode}: {_last_words(log)}")
+        yield
     finally:
         if server.returncode is None:
             server.send_signal(signal.SIGTERM)

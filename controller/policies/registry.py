@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, TypeAlias, cast, get_type_hints
 
 from controller.policies.definition import PolicySettings
 from models.files.strict_yaml import Kinds, parse
+from models.plugins import is_place, load_named
 
 POLICIES: dict[str, str] = {
     "auto": "controller.policies.auto:Auto",
@@ -37,22 +37,12 @@ def find(kind: str) -> type[PolicySettings]:
 
     Raises ValueError if there is no such kind, or if the module or its class cannot be used.
     """
-    module, _, name = POLICIES.get(kind, kind).partition(":")
-    if not (module and name) or module.startswith("."):
+    if kind not in POLICIES and not is_place(kind):
         raise ValueError(f"policy is {kind!r}, must be one of {', '.join(POLICIES)}, or module:Name")
     try:
-        home = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise ValueError(f"policy is {kind}, whose module cannot be imported: {error}") from error
-        raise ValueError(
-            f"policy is {kind}, but there is no module {module!r}: it must be installed or on PYTHONPATH"
-        ) from error
-    except (ImportError, SyntaxError) as error:
-        raise ValueError(f"policy is {kind}, whose module cannot be imported: {error}") from error
-    found = getattr(home, name, None)
-    if found is None:
-        raise ValueError(f"policy is {kind}, but module {module!r} has no {name!r}")
+        found = load_named(POLICIES.get(kind, kind))
+    except ValueError as error:
+        raise ValueError(f"policy is {kind}, but {error}") from error
     if not (isinstance(found, type) and is_dataclass(found) and found.__dataclass_params__.frozen):  # type: ignore[attr-defined]  # typeshed does not know it
         raise ValueError(f"policy is {kind}, which must be a frozen dataclass, its fields the policy's settings")
     if not callable(getattr(found, "make", None)):

@@ -27,6 +27,10 @@ class ExitReason(StrEnum):
     REQUESTED = "requested"  # a call to `end_thought` asked for the answer now
 
 
+CUTS = frozenset({ExitReason.BUDGET, ExitReason.LOOP, ExitReason.DEADLINE, ExitReason.REQUESTED})
+"""The stop rules' reasons: the loop cut the thought with the landing, and no probe was asked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningRequest:
     """One chat turn to answer. `max_tokens` bounds thought and answer together.

@@ -12,7 +12,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 
-from controller.serving.request import ExitReason, Thought
+from controller.serving.request import CUTS, ExitReason, Thought
 from engine.base import EngineError, ProbeSpec
 from engine.simulated.model import Course, TrialAnswer
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
@@ -80,15 +80,13 @@ class RecordedThought:
 
     def right(self, thought: Thought) -> bool:
         """Whether the reply after this thought is right."""
-        match thought.exit_reason:
-            case ExitReason.NATURAL:
-                return self._trace.right
-            case None:  # there was no thought
-                return self.closed(0)[1]
-            case ExitReason.BUDGET | ExitReason.DEADLINE | ExitReason.LOOP | ExitReason.REQUESTED:  # cut at its length
-                return self.closed(thought.tokens)[1]
-            case _:  # a signal has closed it, with a trial answer: no other probes were recorded
-                return self._right_before(thought.tokens)
+        if thought.exit_reason is None:  # there was no thought
+            return self.closed(0)[1]
+        if thought.exit_reason == ExitReason.NATURAL:
+            return self._trace.right
+        if thought.exit_reason in CUTS:
+            return self.closed(thought.tokens)[1]
+        return self._right_before(thought.tokens)  # by a signal, with a trial answer: no other probes were recorded
 
     def closed(self, at: int) -> tuple[int, bool]:
         """Returns the tokens after a landing forced at `at` thought tokens, and whether the answer is right."""

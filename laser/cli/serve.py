@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import time
 import warnings
 from pathlib import Path
@@ -35,6 +36,16 @@ class ServeCommand(click.Command):
             formatter.write_text(f"{', '.join(SIGNALS)}, or module:Class")
         with formatter.section("Replies at"):
             formatter.write_text(", ".join(surface.path for surface in SURFACES))
+
+
+def _writable(ctx: click.Context, param: click.Parameter, descriptor: int | None) -> int | None:
+    """Returns the descriptor. Raises BadParameter if it is not open."""
+    try:
+        if descriptor is not None:
+            os.fstat(descriptor)
+    except (OSError, OverflowError) as error:
+        raise click.BadParameter(f"{descriptor} is no open descriptor: {error}", ctx, param) from error
+    return descriptor
 
 
 @click.command("serve", cls=ServeCommand)
@@ -91,7 +102,13 @@ class ServeCommand(click.Command):
 @click.option("--vllm-metrics/--no-vllm-metrics", default=None, help="Metrics by vLLM's names, too. [default: off]")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Of the log on stderr. [default: text]")
 @click.option("--log-bodies/--no-log-bodies", default=None, help="Log what people say, too. [default: off]")
-def command(config_file: Path | None, **flags: Any) -> None:
+@click.option(
+    "--ready-fd",
+    type=int,
+    callback=_writable,
+    help="Descriptor that gets the address, a line, once requests are answered.",
+)
+def command(config_file: Path | None, ready_fd: int | None, **flags: Any) -> None:
     """Serve a model over HTTP, compatible with OpenAI's chat completions."""
     from laser.server.config import load_config
     from laser.server.deployment import deploy
@@ -110,7 +127,15 @@ def command(config_file: Path | None, **flags: Any) -> None:
         with listen(config.host, config.port) as listener:
             with errors_in_one_line(ValueError):
                 service = Service(deploy(config))
-            run(service, listener, ready=lambda url: click.echo(_invitation(service, url)))
+            run(service, listener, ready=lambda url: _tell(service, url, ready_fd))
+
+
+def _tell(service: Service, url: str, ready_fd: int | None) -> None:
+    """Says where the server is: to its user, and to the process that started it, if that process asked."""
+    click.echo(_invitation(service, url))
+    if ready_fd is not None:
+        with open(ready_fd, "w", encoding="utf-8") as ready:
+            ready.write(f"{url}\n")
 
 
 def _guard(config: ServeConfig) -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol, cast
 
-from controller.serving.request import ExitReason
+from controller.serving.request import CUTS, ExitReason
 from engine.base import Probed, check_readings
+from models.plugins import is_place, load_named
 
 SIGNALS: dict[str, str] = {  # by name; a class is imported when its signal is first asked for
     "confidence": "controller.serving.signals.confidence:Confidence",
     "consistency": "controller.serving.signals.consistency:Consistency",
     "margin": "controller.serving.signals.margin:Margin",
 }
-STOPS = frozenset(
-    {ExitReason.NATURAL, ExitReason.BUDGET, ExitReason.LOOP, ExitReason.DEADLINE, ExitReason.REQUESTED}
-)  # reasons that no signal gives
+STOPS = CUTS | {ExitReason.NATURAL}  # reasons that no signal gives
 
 
 class Asks(StrEnum):
@@ -74,17 +72,13 @@ def make_signal(name: str, level: float) -> Signal:
     return cast(Signal, signal)
 
 
-def _load(name: str, path: str) -> object:
-    module, colon, attribute = path.partition(":")
-    if not (module and colon and attribute) or module.startswith("."):
+def _load(name: str, place: str) -> object:
+    if not is_place(place):
         raise ValueError(f"signal {name} is unknown, must be one of {', '.join(SIGNALS)} or module:Class")
     try:
-        loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"signal {name}: there is no module {error.name}") from error
-    if not hasattr(loaded, attribute):
-        raise ValueError(f"signal {name}: module {module} has no {attribute}")
-    return getattr(loaded, attribute)
+        return load_named(place)
+    except ValueError as error:
+        raise ValueError(f"signal {name}: {error}") from error
 
 
 def _check(name: str, signal: Signal) -> None:

@@ -109,9 +109,9 @@ def test_a_module_that_cannot_be_imported_says_why(tmp_path: Path, monkeypatch: 
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "needy_policy.py").write_text("import nowhere_at_all\n")
     (tmp_path / "odd_policy.py").write_text("def\n")
-    with pytest.raises(ValueError, match="whose module cannot be imported: No module named 'nowhere_at_all'"):
+    with pytest.raises(ValueError, match="module 'needy_policy' cannot be imported: No module named 'nowhere_at_all'"):
         find("needy_policy:Any")
-    with pytest.raises(ValueError, match="whose module cannot be imported: invalid syntax"):
+    with pytest.raises(ValueError, match="module 'odd_policy' cannot be imported: invalid syntax"):
         find("odd_policy:Any")
 
 

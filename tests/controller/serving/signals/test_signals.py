@@ -189,8 +189,8 @@ def test_a_class_of_one_s_own_is_found_by_module_and_name(own: ModuleType) -> No
         ("entropy", f"entropy is unknown, must be one of {', '.join(SIGNALS)} or module:Class"),
         ("own_signals:", "own_signals: is unknown, must be one of"),
         (".own_signals:Toy", "is unknown, must be one of"),
-        ("no_such_module:Toy", "signal no_such_module:Toy: there is no module no_such_module"),
-        ("own_signals:Toy", "signal own_signals:Toy: module own_signals has no Toy"),
+        ("no_such_module:Toy", "signal no_such_module:Toy: there is no module 'no_such_module'"),
+        ("own_signals:Toy", "signal own_signals:Toy: module 'own_signals' has no 'Toy'"),
     ],
 )
 def test_a_signal_that_is_not_there_is_named(own: ModuleType, name: str, message: str) -> None:
