@@ -17,13 +17,14 @@ _PLAIN = (OSError, RuntimeError, ValueError)  # their messages tell enough witho
 def told(what: str, error: type[Exception]) -> Iterator[None]:
     """Raises `error` for whatever the block raises: `what`, and the first LONGEST characters of the message.
 
-    A LaserError passes as it is. transformers logs and warns nothing within the block. A panic of
+    A LaserError passes as it is. transformers logs nothing and draws no bars within the block. A panic of
     tokenizers' own code is no Exception; it is told like one.
     """
     from transformers.utils import logging
 
-    before = logging.get_verbosity()
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -36,6 +37,8 @@ def told(what: str, error: type[Exception]) -> Iterator[None]:
         raise error(f"{what}: {in_one_line(problem)}") from problem
     finally:
         logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def in_one_line(problem: BaseException) -> str:

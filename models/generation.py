@@ -91,7 +91,8 @@ _SAMPLING = ("temperature", "top_k", "top_p")
 _READ = frozenset({"do_sample", "eos_token_id"})
 _HARMLESS = frozenset({  # they change no reply of this server
     "pad_token_id", "bos_token_id", "decoder_start_token_id", "transformers_version", "_from_model_config",
-    "_commit_hash", "_original_object_hash", "use_cache", "cache_implementation", "cache_config", "output_attentions", "output_scores",
+    "_commit_hash", "_original_object_hash", "use_cache",
+    "cache_implementation", "cache_config", "output_attentions", "output_scores",
     "output_hidden_states", "output_logits", "return_dict_in_generate", "return_legacy_cache", "low_memory",
     "compile_config", "disable_compile", "use_model_defaults", "num_assistant_tokens", "num_assistant_tokens_schedule",
     "assistant_confidence_threshold", "assistant_early_exit", "assistant_lookbehind", "target_lookbehind",
@@ -150,8 +151,7 @@ def _end_tokens(path: Path, said: Mapping[str, Any], vocabulary: int | None) -> 
         whole = isinstance(token, int) and not isinstance(token, bool)
         if not whole or token < 0 or (vocabulary is not None and token >= vocabulary):
             raise TokenizerError(
-                f"{path}: cannot be used: eos_token_id holds {shown(token)}, "
-                f"each must be a whole number {limit}"
+                f"{path}: cannot be used: eos_token_id holds {shown(token)}, each must be a whole number {limit}"
             )
     return set(listed)
 

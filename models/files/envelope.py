@@ -96,7 +96,7 @@ class Envelope(Generic[T]):
 
     def read(self, path: Path) -> T:
         """Returns what the file holds. Raises `error` if it is missing, damaged, of another format or version."""
-        said = read_json(path, self.error)
+        said = read_json(path, self.error, marked=True)
         if not isinstance(said, dict) or said.get("format") != self.head.format:
             told = said.get("format") if isinstance(said, dict) else type(said).__name__
             raise self.error(f"{path}: format is {shown(told)}, must be {self.head.format!r}")

@@ -22,13 +22,13 @@ def read_object(path: Path, error: type[Exception], *, most_bytes: int = MOST_BY
     return said
 
 
-def read_json(path: Path, error: type[Exception], *, most_bytes: int = MOST_BYTES) -> Any:
-    """Returns the JSON value in a file.
+def read_json(path: Path, error: type[Exception], *, most_bytes: int = MOST_BYTES, marked: bool = False) -> Any:
+    """Returns the JSON value in a file; `marked`: a byte order mark may stand before it.
 
     Raises `error` if the file cannot be read, has more than `most_bytes` bytes, is no UTF-8 or no JSON, or is nested
     deeper than DEEPEST.
     """
-    text = read_text(path, error, most_bytes=most_bytes)
+    text = read_text(path, error, most_bytes=most_bytes, marked=marked)
     if not text.strip():
         raise error(f"{path}: is not JSON, or only a part of it: it is empty")
     try:
@@ -43,8 +43,12 @@ def read_json(path: Path, error: type[Exception], *, most_bytes: int = MOST_BYTE
     return said
 
 
-def read_text(path: Path, error: type[Exception], *, most_bytes: int = MOST_BYTES) -> str:
-    """Returns the text of a file. Raises `error` if the file cannot be read, is too large or is no plain UTF-8."""
+def read_text(path: Path, error: type[Exception], *, most_bytes: int = MOST_BYTES, marked: bool = False) -> str:
+    """Returns the text of a file without the byte order mark that it may begin with if it may be `marked`.
+
+    Raises `error` if the file cannot be read, is too large or is no UTF-8. The libraries that read model directories
+    take no such mark.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(most_bytes + 1)
@@ -52,7 +56,9 @@ def read_text(path: Path, error: type[Exception], *, most_bytes: int = MOST_BYTE
         raise error(f"{path}: cannot be read: {problem.strerror}") from problem
     if len(raw) > most_bytes:
         raise error(f"{path}: has more than {most_bytes} bytes, the most that is read")
-    if raw.startswith(_BOM):
+    if marked:
+        raw = raw.removeprefix(_BOM)
+    elif raw.startswith(_BOM):
         raise error(f"{path}: begins with a byte order mark, must be UTF-8 without one")
     try:
         return raw.decode()
