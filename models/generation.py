@@ -42,9 +42,9 @@ class Range:
     neutral: tuple[float, ...] = ()  # the values that change nothing
 
     def __str__(self) -> str:
-        kind = "a whole number" if self.whole else "a number"
-        low = f"above {self.least:g}" if self.above else f"at least {self.least:g}"
-        return f"{kind} {low}" + ("" if math.isinf(self.most) else f" and at most {self.most:g}")
+        kind, form = ("a whole number", ".0f") if self.whole else ("a number", "g")
+        low = f"{'above' if self.above else 'at least'} {self.least:{form}}"
+        return f"{kind} {low}" + ("" if math.isinf(self.most) else f" and at most {self.most:{form}}")
 
     def check(self, name: str, value: object) -> None:
         """Raises ValueError unless `value` lies in the range."""
@@ -97,7 +97,7 @@ _HARMLESS = frozenset({  # they change no reply of this server
     "compile_config", "disable_compile", "use_model_defaults", "num_assistant_tokens", "num_assistant_tokens_schedule",
     "assistant_confidence_threshold", "assistant_early_exit", "assistant_lookbehind", "target_lookbehind",
     "prompt_lookup_num_tokens", "max_matching_ngram_size", "is_assistant", "prefill_chunk_size", "early_stopping",
-    "remove_invalid_values", "renormalize_logits", "token_healing", "continuous_batching_config", "model_type",
+    "remove_invalid_values", "renormalize_logits", "continuous_batching_config", "model_type",
 })  # fmt: skip
 
 
