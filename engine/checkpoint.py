@@ -1,12 +1,31 @@
-"""Reads a model directory for any engine: its configuration and the paths of its weights files."""
+"""Reads a model directory's configuration for any engine, and refuses what no engine here decodes correctly."""
 
 from __future__ import annotations
 
-import json
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from engine.base import CorruptModelError, UnsupportedModelError
+from models.directory import there
+from models.files.json_file import read_object, shown
+from models.foreign import told
+
+MOST: dict[str, int] = {
+    "vocab_size": 1 << 24,
+    "hidden_size": 1 << 20,
+    "intermediate_size": 1 << 24,
+    "num_hidden_layers": 10_000,
+    "num_attention_heads": 1 << 16,
+    "num_key_value_heads": 1 << 16,
+    "head_dim": 1 << 16,
+    "max_position_embeddings": 1 << 24,
+}
+"""The dimensions that engines read of a configuration, and the most that each may be."""
+QUANTISATIONS = "quantization_config", "compression_config"
+ADAPTER = "adapter_config.json"
+_EPSILONS = "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon"
 
 
 def read_config(directory: Path, quantised: frozenset[str] = frozenset()) -> Any:
@@ -17,23 +36,17 @@ def read_config(directory: Path, quantised: frozenset[str] = frozenset()) -> Any
     """
     from transformers import AutoConfig
 
-    if not (directory / "config.json").is_file():
+    path = directory / "config.json"
+    if not there(path, CorruptModelError):
         raise CorruptModelError(f"{directory}: config.json is missing; a model directory is needed")
-    try:
-        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptModelError(f"{directory}/config.json cannot be used: {error}") from error
-    if getattr(config, "quantization_config", None) is not None:
-        method = config.quantization_config.get("quant_method", "unknown")
-        if method not in quantised:
-            known = f"only plain weights{''.join(f' and {name}' for name in sorted(quantised))} are supported"
-            raise UnsupportedModelError(f"{directory}: the weights are quantised ({method}), {known}")
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") == "longrope":
-        raise UnsupportedModelError(
-            f"{directory}: the model's rotary embedding is longrope, which changes with a sequence's length; "
-            "sequences of many lengths share a batch here"
-        )
+    said = read_object(path, CorruptModelError)
+    _check_plain(directory, said, quantised)
+    with told(f"{path} cannot be used", CorruptModelError):
+        config: Any = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    _check_architecture(path, config)
+    _check_numbers(path, config)
+    for rope in _rotaries(config):
+        _check_rope(path, rope)
     windowed = "sliding_attention" in (getattr(config, "layer_types", None) or ())
     if windowed or getattr(config, "sliding_window", None):  # None and 0: no window
         raise UnsupportedModelError(
@@ -43,18 +56,110 @@ def read_config(directory: Path, quantised: frozenset[str] = frozenset()) -> Any
     return config
 
 
-def weights_files(directory: Path) -> list[Path]:
-    """Returns the safetensors files of a model's weights. Raises CorruptModelError if one is missing."""
-    index = directory / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
-            raise CorruptModelError(f"{index} cannot be read: {error}") from error
-    else:
-        names = ["model.safetensors"]
-    files = [directory / name for name in names]
-    for file in files:
-        if not file.is_file():
-            raise CorruptModelError(f"{file} is missing")
-    return files
+def architecture_of(config: Any) -> str:
+    """Returns the one architecture that a configuration of `read_config` names."""
+    name: str = config.architectures[0]
+    return name
+
+
+def _check_plain(directory: Path, said: Mapping[str, Any], quantised: frozenset[str]) -> None:
+    """Raises an error if the directory holds an adapter, or weights that are quantised by a method not in `quantised`.
+
+    Older files say `compression_config`; files of several models have one for each.
+    """
+    if there(directory / ADAPTER, CorruptModelError):
+        raise UnsupportedModelError(f"{directory}: {ADAPTER} names an adapter, which must be merged into the weights")
+    parts = [said, *(part for part in said.values() if isinstance(part, dict))]
+    for part, name in ((part, name) for part in parts for name in QUANTISATIONS):
+        settings = part.get(name)
+        if settings is None:
+            continue
+        if not isinstance(settings, dict):
+            raise CorruptModelError(f"{directory}/config.json: {name} is {shown(settings)}, must be an object")
+        method = settings.get("quant_method") or settings.get("quant_algo") or "unknown"
+        if part is not said or name != QUANTISATIONS[0] or not isinstance(method, str) or method not in quantised:
+            known = f"only plain weights{''.join(f' and {name}' for name in sorted(quantised))} are supported"
+            shortly = method[:40] if isinstance(method, str) else shown(method)
+            raise UnsupportedModelError(f"{directory}: {name} says that the weights are quantised ({shortly}), {known}")
+
+
+def _check_architecture(path: Path, config: Any) -> None:
+    """Raises an error unless the configuration names one architecture, the one that transformers runs for its type."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    listed = config.architectures
+    if not (isinstance(listed, list) and len(listed) == 1 and isinstance(listed[0], str)):
+        raise CorruptModelError(f"{path}: architectures is {shown(listed)}, must name one architecture")
+    kind, name = str(config.model_type), listed[0]
+    known: Any = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
+    if known is None:
+        raise UnsupportedModelError(
+            f"{path}: {shown(name)[1:-1]} of model_type {kind} is no causal language model that transformers knows"
+        )
+    names = (known,) if isinstance(known, str) else tuple(known)
+    if name.lower() not in {each.lower() for each in names}:  # the first Llamas say LLaMAForCausalLM
+        raise UnsupportedModelError(
+            f"{path}: architectures is {shown(name)}, must be {' or '.join(names)} for model_type {kind}"
+        )
+
+
+def _check_numbers(path: Path, config: Any) -> None:
+    """Raises CorruptModelError unless the dimensions that engines read are whole numbers in range and fit together.
+
+    What a configuration leaves out, and what some families list layer by layer, passes.
+    """
+    for name, most in MOST.items():
+        value = getattr(config, name, None)
+        if value is None or isinstance(value, (list, tuple)):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise CorruptModelError(f"{path}: {name} is {shown(value)}, must be a whole number in 1…{most}")
+    for name in _EPSILONS:
+        value = getattr(config, name, None)
+        if value is not None and not (_is_number(value) and 0.0 <= value <= 1.0):
+            raise CorruptModelError(f"{path}: {name} is {shown(value)}, must be a number in 0…1")
+    heads, groups = getattr(config, "num_attention_heads", None), getattr(config, "num_key_value_heads", None)
+    if isinstance(heads, int) and isinstance(groups, int) and heads % groups:
+        raise CorruptModelError(f"{path}: num_attention_heads is {heads}, must be a multiple of the {groups} for keys")
+    hidden, own = getattr(config, "hidden_size", None), getattr(config, "head_dim", None)
+    if isinstance(heads, int) and isinstance(hidden, int) and own is None and hidden % heads:
+        raise CorruptModelError(f"{path}: hidden_size is {hidden}, must be a multiple of num_attention_heads, {heads}")
+
+
+def _rotaries(config: Any) -> Iterator[Mapping[str, Any]]:
+    """Yields the settings of each rotary embedding; some families have one for each type of layer."""
+    rope = getattr(config, "rope_parameters", None)
+    if isinstance(rope, Mapping) and rope:
+        inner = [part for part in rope.values() if isinstance(part, Mapping)]
+        yield from (inner if inner and "rope_type" not in rope else [rope])
+
+
+def _check_rope(path: Path, rope: Mapping[str, Any]) -> None:
+    """Raises an error if a rotary embedding is of a kind that is unknown or not served, or holds what is no number."""
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    kind = rope.get("rope_type", "default")
+    if kind == "longrope":
+        raise UnsupportedModelError(
+            f"{path.parent}: the model's rotary embedding is longrope, which changes with a sequence's length; "
+            "sequences of many lengths share a batch here"
+        )
+    known = sorted({"default", *ROPE_INIT_FUNCTIONS} - {"longrope"})
+    if not isinstance(kind, str) or kind not in known:
+        raise UnsupportedModelError(f"{path}: rope_type is {shown(kind)}, must be one of {', '.join(known)}")
+    for name, value in rope.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise CorruptModelError(f"{path}: {name} of its rotary embedding is {value}, must be finite")
+    for name in ("rope_theta", "factor", "partial_rotary_factor", "original_max_position_embeddings"):
+        value = rope.get(name)
+        if value is not None and not (_is_number(value) and value > 0):
+            raise CorruptModelError(f"{path}: {name} of its rotary embedding is {shown(value)}, must be above 0")
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond any float
+        return False

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from tokenizers import Tokenizer
 
 from models.errors import LaserError
+from models.foreign import told
 
 LONG = 20_000  # characters or tokens; longer inputs go as batches, the only calls that let other threads run
 
@@ -57,10 +58,8 @@ class ChatTokenizer:
 
         if not (directory / "tokenizer.json").is_file():
             raise TokenizerError(f"{directory}: tokenizer.json is missing")
-        try:
+        with told(f"{directory}: the tokenizer cannot be loaded", TokenizerError):
             self._auto: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError, KeyError) as error:
-            raise TokenizerError(f"{directory}: the tokenizer cannot be loaded: {error}") from error
         self._fast: Tokenizer = self._auto.backend_tokenizer
 
     def encode(self, text: str) -> list[int]:

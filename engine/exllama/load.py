@@ -15,9 +15,12 @@ from typing import Any
 import torch
 
 from engine.base import CapacityError, CorruptModelError, EngineUnavailableError, UnsupportedModelError
-from engine.checkpoint import read_config, weights_files
+from engine.checkpoint import architecture_of, read_config
 from engine.exllama.config import CacheType, ExLlamaConfig
 from engine.exllama.paged_attention import flash_attention
+from engine.exllama.weights import check_weights
+from engine.weights import stored_tensors
+from models.foreign import in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +61,12 @@ def check_machine() -> None:
 def check_model(directory: Path) -> Any:
     """Returns the model's configuration as transformers reads it.
 
-    Raises UnsupportedModelError if ExLlamaV2 does not serve the model here, CorruptModelError if config.json is
-    missing or unusable.
+    Raises UnsupportedModelError if ExLlamaV2 does not serve the model here or has no use for a tensor of its weights,
+    CorruptModelError if config.json is missing or unusable or a tensor is missing.
     """
     config = read_config(directory, QUANTISED)
-    architecture = (config.architectures or ["unknown"])[0]
-    if architecture not in ARCHITECTURES or len(config.architectures) != 1:
+    architecture = architecture_of(config)
+    if architecture not in ARCHITECTURES:
         raise UnsupportedModelError(
             f"{directory}: architecture {architecture} is not served by ExLlamaV2 here, which knows "
             f"{', '.join(ARCHITECTURES)}: choose the torch engine"
@@ -78,6 +81,7 @@ def check_model(directory: Path) -> Any:
             raise UnsupportedModelError(
                 f"{directory}: {name} is {value}, must be a multiple of {multiple} for ExLlamaV2"
             )
+    check_weights(directory, config)
     return config
 
 
@@ -94,21 +98,8 @@ def weights_bytes(directory: Path) -> int:
 
     Raises CorruptModelError if a file is missing or damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
-    total = 0
-    for file in weights_files(directory):
-        try:
-            with safe_open(file, "pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 - a handle, not a dict
-                    part = tensors.get_slice(name)
-                    count = 1
-                    for size in part.get_shape():
-                        count *= size
-                    total += count * _WIDTHS.get(part.get_dtype(), 2)
-        except (SafetensorError, OSError) as error:
-            raise CorruptModelError(f"{file} is damaged: {error}") from error
-    return total
+    stored = stored_tensors(directory)
+    return sum(tensor.values * _WIDTHS.get(tensor.dtype, 2) for tensor in stored.values())
 
 
 _WIDTHS = {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1}
@@ -217,7 +208,7 @@ def configured(directory: Path, config: Any, settings: ExLlamaConfig) -> Any:
     try:
         exl = ExLlamaV2Config(str(directory))
     except (AssertionError, ValueError, TypeError, KeyError, OSError) as error:
-        raise CorruptModelError(f"{directory}: ExLlamaV2 cannot read it: {error}") from error
+        raise CorruptModelError(f"{directory}: ExLlamaV2 cannot read it: {in_one_line(error)}") from error
     exl.max_input_len = -(-max(settings.prefill_chunk, settings.max_rows) // PAGE) * PAGE
     exl.max_attention_size = exl.max_input_len**2
     put_right(exl, directory, config)

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch.nn.functional import rms_norm, silu
 
-from engine.base import CorruptModelError
+from engine.base import UnsupportedModelError
 from engine.torch.arena import KVArena
 from engine.torch.attention import attend
 from engine.torch.packed import ModelShape, PackedBatch
+from engine.weights import EMBEDDING, HEAD, head_width
 
 ARCHITECTURES = frozenset({"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
 
@@ -44,22 +45,20 @@ class BareModel:
     """A decoder of rotary, grouped-query attention and gated-SiLU layers, read from a checkpoint's named tensors."""
 
     def __init__(self, config: Any, weights: Mapping[str, torch.Tensor]) -> None:
-        """`config` is transformers' configuration. Raises CorruptModelError where weights do not fit it."""
-        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        """`config` is transformers' configuration; `weights` are those that `engine.weights.parameters` lists."""
         self._shape = ModelShape(
             layers=config.num_hidden_layers,
             heads=config.num_attention_heads,
             kv_heads=config.num_key_value_heads,
-            head_dim=head_dim,
+            head_dim=head_width(config),
             vocabulary=config.vocab_size,
             max_positions=config.max_position_embeddings,
         )
         take = _Taker(weights)
-        hidden = config.hidden_size
-        embedding = take("model.embed_tokens.weight", config.vocab_size, hidden)
+        embedding = take(EMBEDDING if EMBEDDING in weights else HEAD)  # of a tied pair a file may hold either
         self._layers = [self._layer(take, config, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
-        self._norm = take("model.norm.weight", hidden)
-        head = embedding if config.tie_word_embeddings else take("lm_head.weight", config.vocab_size, hidden)
+        self._norm = take("model.norm.weight")
+        head = embedding if config.tie_word_embeddings else take(HEAD)
         self._head = head.t().contiguous()  # (hidden, vocabulary)
         self._embedding = self._head.t() if config.tie_word_embeddings else embedding
         self._epsilon = config.rms_norm_eps
@@ -102,47 +101,34 @@ class BareModel:
         return rms_norm(x, weight.shape, weight, self._epsilon)
 
     def _layer(self, take: _Taker, config: Any, prefix: str) -> _Layer:
-        shape, hidden, inner = self._shape, config.hidden_size, config.intermediate_size
-        queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
         attention, mlp = prefix + "self_attn.", prefix + "mlp."
-        # which parts there are follows from the architecture, never from what the file happens to hold
-        qwen2, qwen3 = config.model_type == "qwen2", config.model_type == "qwen3"
-        in_bias = qwen2 or config.attention_bias
-        out_bias = not qwen2 and config.attention_bias
-        mlp_bias = getattr(config, "mlp_bias", False)
-        query_key_value = {attention + "q_proj": queries, attention + "k_proj": keys, attention + "v_proj": keys}
+        qwen3 = config.model_type == "qwen3"
         return _Layer(
-            attention_norm=take(prefix + "input_layernorm.weight", hidden),
-            qkv=take.linear(query_key_value, hidden, bias=in_bias),
-            query_norm=take(attention + "q_norm.weight", shape.head_dim) if qwen3 else None,
-            key_norm=take(attention + "k_norm.weight", shape.head_dim) if qwen3 else None,
-            out=take.linear({attention + "o_proj": hidden}, queries, bias=out_bias),
-            mlp_norm=take(prefix + "post_attention_layernorm.weight", hidden),
-            gate_up=take.linear({mlp + "gate_proj": inner, mlp + "up_proj": inner}, hidden, bias=mlp_bias),
-            down=take.linear({mlp + "down_proj": hidden}, inner, bias=mlp_bias),
+            attention_norm=take(prefix + "input_layernorm.weight"),
+            qkv=take.linear(attention + "q_proj", attention + "k_proj", attention + "v_proj"),
+            query_norm=take(attention + "q_norm.weight") if qwen3 else None,
+            key_norm=take(attention + "k_norm.weight") if qwen3 else None,
+            out=take.linear(attention + "o_proj"),
+            mlp_norm=take(prefix + "post_attention_layernorm.weight"),
+            gate_up=take.linear(mlp + "gate_proj", mlp + "up_proj"),
+            down=take.linear(mlp + "down_proj"),
         )
 
 
 class _Taker:
-    """Takes tensors out of a checkpoint by name, in float32 and of the shape expected."""
+    """Takes tensors out of a checkpoint by name, in float32."""
 
     def __init__(self, weights: Mapping[str, torch.Tensor]) -> None:
         self._weights = weights
 
-    def __call__(self, name: str, *shape: int) -> torch.Tensor:
-        tensor = self._weights.get(name)
-        if tensor is None:
-            raise CorruptModelError(f"the weights lack the tensor {name}")
-        if tuple(tensor.shape) != shape:
-            raise CorruptModelError(
-                f"the tensor {name} is of shape {tuple(tensor.shape)}, config.json asks for {shape}"
-            )
-        return tensor.to(torch.float32)
+    def __call__(self, name: str) -> torch.Tensor:
+        return self._weights[name].to(torch.float32)
 
-    def linear(self, outputs: Mapping[str, int], inputs: int, *, bias: bool) -> _Linear:
-        """Projections of the same input as one; `outputs` gives each one's name and width."""
-        weight = torch.cat([self(f"{name}.weight", width, inputs) for name, width in outputs.items()])
-        biases = torch.cat([self(f"{name}.bias", width) for name, width in outputs.items()]) if bias else None
+    def linear(self, *names: str) -> _Linear:
+        """Projections of the same input as one; they have biases if the checkpoint has, see `parameters`."""
+        weight = torch.cat([self(f"{name}.weight") for name in names])
+        biased = f"{names[0]}.bias" in self._weights
+        biases = torch.cat([self(f"{name}.bias") for name in names]) if biased else None
         return _Linear(weight.t().contiguous(), biases)
 
 
@@ -152,10 +138,17 @@ def _half_turn(x: torch.Tensor) -> torch.Tensor:
 
 
 def _rotary_tables(config: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos and sin of every position, (max_positions, head_dim) each, with the model's RoPE scaling applied."""
+    """cos and sin of every position, (max_positions, head_dim) each, with the model's RoPE scaling applied.
+
+    Raises UnsupportedModelError if they do not turn whole heads, or are not finite.
+    """
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
     rotary = LlamaRotaryEmbedding(config)
     positions = torch.arange(config.max_position_embeddings)
     cos, sin = rotary(torch.zeros(1, dtype=torch.float32), positions[None])
+    if cos.shape[-1] != head_width(config) or not bool(cos.isfinite().all() and sin.isfinite().all()):
+        raise UnsupportedModelError(
+            f"the rotary embedding turns {cos.shape[-1]} of {head_width(config)} values, or none"
+        )
     return cos[0].contiguous(), sin[0].contiguous()

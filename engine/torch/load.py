@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from engine.base import CorruptModelError, UnsupportedModelError
-from engine.checkpoint import read_config, weights_files
+from engine.checkpoint import architecture_of, read_config
 from engine.torch.bare_model import ARCHITECTURES, BareModel
 from engine.torch.config import Runner
 from engine.torch.packed import PackedModel
 from engine.torch.transformers_model import TransformersModel
+from engine.weights import StoredTensor, check_parameters, check_plain, check_tied, stored_tensors, weights_files
+from models.foreign import told
 
 
 def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
@@ -21,32 +25,40 @@ def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
     cannot decode it correctly.
     """
     config = read_config(directory)
-    architecture = (config.architectures or ["unknown"])[0]
+    architecture = architecture_of(config)
     bare = architecture in ARCHITECTURES and getattr(config, "hidden_act", "silu") == "silu"
     if runner is Runner.BARE and not bare:
         raise UnsupportedModelError(
             f"{directory}: architecture {architecture} has no bare runner, it knows {', '.join(sorted(ARCHITECTURES))}"
         )
-    files = weights_files(directory)
+    stored = stored_tensors(directory)
     if bare and runner is not Runner.TRANSFORMERS:
-        try:
-            return BareModel(config, {name: tensor for file in files for name, tensor in _read(file).items()})
-        except CorruptModelError as error:
-            raise CorruptModelError(f"{directory}: {error}") from error
-    for file in files:
+        return _bare(directory, config, stored)
+    for file in weights_files(directory):
         _read(file)  # only to check it
-    return TransformersModel(directory, config)
+    return TransformersModel(directory, config, stored)
+
+
+def _bare(directory: Path, config: Any, stored: Mapping[str, StoredTensor]) -> BareModel:
+    """Returns the bare model, if it has a use for every tensor that is stored."""
+    check_plain(directory, stored)
+    check_parameters(directory, config, stored)
+    check_tied(directory, config, stored)
+    weights = {name: tensor for file in weights_files(directory) for name, tensor in _read(file).items()}
+    try:
+        with told(f"{directory}: the model cannot be loaded", CorruptModelError):
+            return BareModel(config, weights)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{directory}: {error}") from error
 
 
 def _read(file: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    with told(f"{file} is damaged", CorruptModelError):
         weights = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise CorruptModelError(f"{file} is damaged: {error}") from error
     for name, tensor in weights.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        plain = tensor.dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+        if plain and not tensor.isfinite().all():
             raise CorruptModelError(f"{file} is damaged: {name} holds values that are not finite")
     return weights

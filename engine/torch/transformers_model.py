@@ -5,6 +5,8 @@ The generic path of the torch engine: it runs transformers' own code for everyth
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from engine.base import CorruptModelError, UnsupportedModelError
 from engine.torch.arena import KVArena
 from engine.torch.attention import attend
 from engine.torch.packed import ModelShape, PackedBatch, Segment
+from engine.weights import StoredTensor, check_layers, check_names, check_plain, listed
+from models.foreign import told
 
 _ATTENTION = "laser_arena"
 
@@ -21,34 +25,23 @@ _ATTENTION = "laser_arena"
 class TransformersModel:
     """A transformers model whose attention reads and writes the arena."""
 
-    def __init__(self, directory: Path, config: Any) -> None:
-        """Load the model of `directory`. Raises UnsupportedModelError if packed decoding would change its logits."""
-        from transformers import AttentionInterface, AutoModelForCausalLM
+    def __init__(self, directory: Path, config: Any, stored: Mapping[str, StoredTensor]) -> None:
+        """Loads the model of `directory`, whose tensors are `stored`.
+
+        Raises CorruptModelError if they are not those of the configuration, UnsupportedModelError if a tensor has no
+        use or packed decoding would change the model's logits.
+        """
+        from transformers import AttentionInterface
         from transformers.masking_utils import AttentionMaskInterface
 
         AttentionInterface.register(_ATTENTION, _attention)
         AttentionMaskInterface.register(_ATTENTION, _no_mask)
-        name = (config.architectures or ["the model"])[0]
-        if type(config) not in AutoModelForCausalLM._model_mapping:
-            raise UnsupportedModelError(f"{directory}: {name} is no causal language model that transformers knows")
         for dimension in ("num_hidden_layers", "num_attention_heads", "max_position_embeddings"):
             if not hasattr(config, dimension):
-                raise UnsupportedModelError(f"{directory}: the configuration of {name} has no {dimension}")
-        try:
-            loaded: Any = AutoModelForCausalLM.from_pretrained(  # in evaluation mode
-                directory,
-                config=config,
-                dtype=torch.float32,
-                attn_implementation="eager",
-                local_files_only=True,
-                trust_remote_code=False,
-                ignore_mismatched_sizes=True,  # _check_complete raises for them
-                output_loading_info=True,
-            )
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise CorruptModelError(f"{directory}: the model cannot be loaded: {error}") from error
-        self._model: Any = loaded[0]
-        _check_complete(directory, loaded[1])
+                raise UnsupportedModelError(
+                    f"{directory}: the configuration of {config.architectures[0]} has no {dimension}"
+                )
+        self._model = _loaded(directory, config, stored)
         heads = config.num_attention_heads
         kv_heads = getattr(config, "num_key_value_heads", None) or heads
         self._shape = ModelShape(
@@ -117,14 +110,65 @@ class TransformersModel:
             )
 
 
-def _check_complete(directory: Path, report: dict[str, Any]) -> None:
-    """Raises CorruptModelError if transformers has initialised a tensor itself: it was missing or of another shape."""
-    for tensor, found, wanted in report["mismatched_keys"]:
+def _loaded(directory: Path, config: Any, stored: Mapping[str, StoredTensor]) -> Any:
+    """Returns the model in evaluation mode, if it has a use for every tensor that is stored."""
+    from transformers import AutoModelForCausalLM
+
+    check_layers(directory, config, stored)
+    with told(f"{directory}: the model cannot be loaded", CorruptModelError):
+        with torch.device("meta"):
+            outline: Any = AutoModelForCausalLM.from_config(config)
+        _check_outline(directory, outline, stored)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            directory,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation="eager",
+            local_files_only=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # _check_report raises for them
+            output_loading_info=True,
+        )
+    model, report = loaded
+    _check_report(directory, config, report)
+    apart = set(outline.all_tied_weights_keys) - set(model.all_tied_weights_keys)
+    if apart:  # transformers unties weights that differ in the files
+        raise CorruptModelError(
+            f"{directory}: config.json ties {listed(apart)} to the embedding, from which the weights differ"
+        )
+    return model
+
+
+def _check_outline(directory: Path, outline: Any, stored: Mapping[str, StoredTensor]) -> None:
+    """Raises an error if the weights are far smaller than the model's outline, or hold codes in place of weights."""
+    wanted = sum(parameter.numel() for parameter in outline.parameters())
+    values = sum(tensor.values for tensor in stored.values())
+    if wanted > 2 * values:  # a model of half its layers is told by its missing tensors
+        raise CorruptModelError(f"{directory}: config.json asks for {wanted} values, the weights hold {values}")
+    ignored = [re.compile(each) for each in outline._keys_to_ignore_on_load_unexpected or ()]
+    buffers = {name for name, _ in outline.named_buffers()}
+    used = {
+        name: tensor
+        for name, tensor in stored.items()
+        if name not in buffers and not any(pattern.search(name) for pattern in ignored)
+    }
+    check_plain(directory, used)
+
+
+def _check_report(directory: Path, config: Any, report: dict[str, Any]) -> None:
+    """Raises an error if transformers has made up a tensor, that was missing or of another shape, or has left one out.
+
+    What a class of transformers says may be missing or left over, it knows not to matter; the report leaves it out.
+    """
+    for tensor, found, wanted in sorted(report["mismatched_keys"]):
         raise CorruptModelError(
             f"{directory}: the tensor {tensor} is of shape {tuple(found)}, config.json asks for {tuple(wanted)}"
         )
-    if report["missing_keys"]:
-        raise CorruptModelError(f"{directory}: the weights lack the tensor {min(report['missing_keys'])}")
+    check_names(directory, config.architectures[0], missing=report["missing_keys"], others=report["unexpected_keys"])
+    if report["error_msgs"]:
+        raise CorruptModelError(
+            f"{directory}: the model cannot be loaded: {' '.join(map(str, report['error_msgs']))[:300]}"
+        )
 
 
 def _attention(

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeGuard, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from models.files.json_file import read_json, shown
 from models.files.replacement import replacing
 
 T = TypeVar("T")
@@ -95,26 +96,20 @@ class Envelope(Generic[T]):
 
     def read(self, path: Path) -> T:
         """Returns what the file holds. Raises `error` if it is missing, damaged, of another format or version."""
-        try:
-            said = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise self.error(f"{path}: cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise self.error(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
-        except ValueError as error:
-            raise self.error(f"{path}: is not JSON, or only a part of it: {error}") from error
+        said = read_json(path, self.error, marked=True)
         if not isinstance(said, dict) or said.get("format") != self.head.format:
             told = said.get("format") if isinstance(said, dict) else type(said).__name__
-            raise self.error(f"{path}: format is {told!r}, must be {self.head.format!r}")
+            raise self.error(f"{path}: format is {shown(told)}, must be {self.head.format!r}")
         if not self.head.opens(said):
             raise self.error(
-                f"{path}: version is {said.get('version')!r}, must be {self.head.version}; run `{self.made_by}` again"
+                f"{path}: version is {shown(said.get('version'))}, must be {self.head.version}; run "
+                f"`{self.made_by}` again"
             )
         checksum = sha256_of(said.get(self.key))
         if said.get("sha256") != checksum:
             raise self.error(
-                f"{path}: sha256 is {said.get('sha256')!r}, that of its contents is {checksum!r}: it was damaged or "
-                "edited"
+                f"{path}: sha256 is {str(said.get('sha256'))[:64]!r}, that of its contents is {checksum!r}: it was "
+                "damaged or edited"
             )
         try:
             return StrictJson(self.into, self.key)(json.dumps(said.get(self.key)))

@@ -87,6 +87,8 @@ def _composed(path: Path) -> yaml.Node:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{line}: is not YAML: {getattr(error, 'problem', error)}") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: is not YAML: it is nested too deep") from None
     return root if root is not None else yaml.MappingNode("tag:yaml.org,2002:map", [], None, None)
 
 
@@ -278,7 +280,11 @@ class _Reader:
     def _plain(self, node: yaml.ScalarNode, key: str) -> Any:
         try:
             return yaml.SafeLoader("").construct_object(node)
-        except (ValueError, yaml.YAMLError) as error:  # 2024-13-45 looks like a date; !secret is no known tag
+        except (
+            ValueError,
+            LookupError,
+            yaml.YAMLError,
+        ) as error:  # 2024-13-45 looks like a date; !secret is no known tag
             raise self.fail(node, f"`{key}` is {node.value!r}, which is no valid {node.tag}") from error
 
 

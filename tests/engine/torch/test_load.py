@@ -254,7 +254,9 @@ def test_weights_that_are_not_finite_are_refused(model: Path, runner: Runner) ->
 @pytest.mark.parametrize("index", ["{", "{}", '{"weight_map": {"a": "absent.safetensors"}}'])
 def test_a_damaged_index_is_named(model: Path, runner: Runner, index: str) -> None:
     (model / "model.safetensors.index.json").write_text(index)
-    with pytest.raises(CorruptModelError, match=r"index\.json cannot be read|absent\.safetensors is missing"):
+    with pytest.raises(
+        CorruptModelError, match=r"index\.json: (is not JSON|weight_map is null)|absent\.safetensors is missing"
+    ):
         load_model(model, runner)
 
 

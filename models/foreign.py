@@ -1,0 +1,52 @@
+"""Calls of other people's loaders: whatever they raise becomes one line of ours, and what they log is kept back."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from models.errors import LaserError
+
+LONGEST = 300  # characters of a foreign message
+
+_PLAIN = (OSError, RuntimeError, ValueError)  # their messages tell enough without the error's name
+
+
+@contextmanager
+def told(what: str, error: type[Exception]) -> Iterator[None]:
+    """Raises `error` for whatever the block raises: `what`, and the first LONGEST characters of the message.
+
+    A LaserError passes as it is. transformers logs nothing and draws no bars within the block. A panic of
+    tokenizers' own code is no Exception; it is told like one.
+    """
+    from transformers.utils import logging
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except LaserError:
+        raise
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as problem:  # loaders raise whatever their authors and the files' contents make them
+        raise error(f"{what}: {in_one_line(problem)}") from problem
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def in_one_line(problem: BaseException) -> str:
+    """Returns the message of an error in one printable line of at most LONGEST characters."""
+    try:
+        said = " ".join(str(problem).split()).encode("utf-8", "backslashreplace").decode()
+    except (RecursionError, ValueError):
+        said = ""
+    name = type(problem).__name__
+    text = name if not said else said if isinstance(problem, _PLAIN) else f"{name}: {said}"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
