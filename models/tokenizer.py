@@ -85,9 +85,10 @@ class ChatTokenizer:
         otherwise = difference(self._fast, file)
         if otherwise is None:
             return None
+        name = type(self._auto).__name__
         return (
-            f"{file}: the tokens are those of transformers' {type(self._auto).__name__}, which the configuration names, "
-            f"not the file's ({otherwise}); tokenizer_class: TokenizersBackend in tokenizer_config.json gives the file's"
+            f"{file}: the tokens are those of transformers' {name}, which the configuration names, not the file's "
+            f"({otherwise}); tokenizer_class: TokenizersBackend in tokenizer_config.json gives the file's"
         )
 
     def encode(self, text: str) -> list[int]:
