@@ -163,7 +163,7 @@ def main() -> None:
     def make(rng: np.random.Generator) -> ReasoningRequest:
         question = " ".join(rng.choice(QUESTION.split(), int(rng.integers(3, 40))))
         return ReasoningRequest(
-            prompt=tuple(chat.tokenizer.render([{"role": "user", "content": question}])),
+            prompt=chat.prompt([{"role": "user", "content": question}]),
             max_tokens=int(rng.integers(1, options.max_tokens + 1)),
             thinking=bool(rng.random() < 0.9),
             sampling=Sampling(temperature=float(rng.choice([0.0, 0.8])), seed=int(rng.integers(0, 2**31))),

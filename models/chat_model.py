@@ -9,8 +9,19 @@ from typing import Any
 
 from models.directory import check_directory
 from models.generation import GenerationDefaults, read_generation_defaults
-from models.thinking import ThinkingTokens, read_format
+from models.prompts.habits import Habits, learn
+from models.prompts.history import begun_thought, with_thought_apart
+from models.prompts.template import Chat
+from models.thinking import ThinkingTokens, ThoughtState, read_format
 from models.tokenizer import ChatTokenizer, TokenizerError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """Tokens that a reply goes on from."""
+
+    tokens: tuple[int, ...]
+    thinking: bool  # they end inside an open thought
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,30 +31,137 @@ class ChatModel:
     tokenizer: ChatTokenizer
     thinking: ThinkingTokens
     defaults: GenerationDefaults
+    habits: Habits  # of the chat template
+    trust_markers: bool = False  # markers that messages spell become control tokens
+    rows: int | None = None  # tokens that the model has a row for; None: not known
 
     def prompt(self, messages: Sequence[Mapping[str, Any]], *, thinking: bool = True) -> tuple[int, ...]:
         """Returns a chat as prompt tokens that end inside an open thought, or behind an empty one without `thinking`.
 
+        Where the chat template closes the thought itself, they end behind that one.
         Raises TokenizerError if the chat template rejects the messages.
         """
-        rendered = self.tokenizer.render(messages, enable_thinking=thinking)
-        return self.thinking.prompt(rendered, thinking=thinking)
+        return self.begin(messages, thinking=thinking).tokens
+
+    def question(self, text: str) -> tuple[int, ...]:
+        """Returns a question as prompt tokens that end inside an open thought.
+
+        Raises TokenizerError if the chat template begins none.
+        """
+        prompt = self.begin([{"role": "user", "content": text}])
+        if not prompt.thinking:
+            raise TokenizerError(f"the chat template leaves no open thought after {text[:40]!r}: none can be measured")
+        return prompt.tokens
+
+    def begin(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        thinking: bool | None = True,
+        options: Mapping[str, Any] | None = None,
+        continued: bool = False,
+        header: bool = True,
+    ) -> Prompt:
+        """Returns a chat as the prompt of a reply; the rendered chat says whether the reply begins with a thought.
+
+        `thinking` sets the switches that templates know, before `options`, the template's variables; None: nobody has
+        said. `continued`: the reply goes on with the last message. `header`: see `Chat`.
+        Raises TokenizerError if the chat template rejects the messages, or the model lacks a token.
+        """
+        variables = {**_switches(thinking), **(options or {})}
+        chat, then = self._chat(messages, variables, continued=continued, header=header)
+        tokens = tuple(self.tokenizer.render(chat, trusted=self.trust_markers, then=then))
+        state = self.thinking.state(tokens, self.turns)
+        if state is ThoughtState.OPEN and thinking is False:
+            tokens, state = tokens + self.thinking.closing, ThoughtState.CLOSED
+        elif state is ThoughtState.NOT_BEGUN and header and not continued and not self._template_decides(thinking):
+            tokens += self.thinking.opening if thinking is not False else self.thinking.opening + self.thinking.closing
+            state = ThoughtState.CLOSED if thinking is False else ThoughtState.OPEN
+        self.check(tokens)
+        return Prompt(tokens=tokens, thinking=state is ThoughtState.OPEN)
+
+    def raw(self, prompt: str | Sequence[int]) -> Prompt:
+        """Returns a text or tokens without a chat template as the prompt of a reply; markers in them count.
+
+        Raises TokenizerError if the model lacks a token.
+        """
+        tokens = tuple(self.tokenizer.encode_prompt(prompt) if isinstance(prompt, str) else prompt)
+        self.check(tokens)
+        return Prompt(tokens=tokens, thinking=self.thinking.state(tokens, self.turns) is ThoughtState.OPEN)
+
+    def check(self, tokens: Sequence[int]) -> None:
+        """Raises TokenizerError if the model has no row for a token."""
+        highest, limit = max(tokens, default=0), self.rows
+        if limit is not None and highest >= limit:
+            text = self.tokenizer.texts[highest] if highest < len(self.tokenizer.texts) else ""
+            raise TokenizerError(f"the prompt has token {highest} ({text!r}), must lie in 0…{limit - 1}")
 
     @property
     def stop_tokens(self) -> frozenset[int]:
         """The tokens that end a reply."""
         return self.tokenizer.eos_ids | self.defaults.stop_tokens
 
+    @property
+    def needed(self) -> frozenset[int]:
+        """Every token without which the model cannot be served."""
+        return self.thinking.ids | self.stop_tokens | self.turns
 
-def load_chat_model(directory: Path, thinking_format: Path | None = None) -> ChatModel:
+    @property
+    def turns(self) -> frozenset[int]:
+        """The control tokens between the turns of a chat."""
+        return self.stop_tokens | self.habits.turns
+
+    def _template_decides(self, thinking: bool | None) -> bool:
+        """Whether a chat template that has written no marker means no thought by that."""
+        return self.habits.opens or (thinking is False and self.habits.switches)
+
+    def _chat(
+        self, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any], *, continued: bool, header: bool
+    ) -> tuple[Chat, tuple[str, ...]]:
+        """Returns what is to be rendered, and the texts that follow it: a thought that the last message has begun."""
+        form = self.thinking.format
+        kept = messages[:-1] if continued else messages
+        chat = [with_thought_apart(message, form.open, form.close) for message in kept]
+        if not continued:
+            return Chat(messages=chat, options=options, header=header), ()
+        begun = begun_thought(messages[-1], form.open, form.close)
+        if begun is None:
+            return Chat(messages=[*chat, messages[-1]], options=options, continued=True), ()
+        before = Chat(messages=chat, options=options)
+        tokens = self.tokenizer.render(before, trusted=self.trust_markers)
+        state = self.thinking.state(tokens, self.turns)
+        if state is ThoughtState.CLOSED:
+            raise TokenizerError("the last message begins a thought, but the chat template closes the thought itself")
+        if state is ThoughtState.NOT_BEGUN:
+            return before, begun
+        first = begun[1] if tokens[-1] == self.thinking.open_id else begun[1].removeprefix("\n")
+        return before, (first, *begun[2:])
+
+
+def _switches(thinking: bool | None) -> dict[str, bool]:
+    """Returns the variables by which templates know whether to think; without a word of the client, the usual one."""
+    return {"enable_thinking": True} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
+
+
+def load_chat_model(directory: Path, thinking_format: Path | None = None, *, trust_markers: bool = False) -> ChatModel:
     """Read a model directory. Raises TokenizerError or ConfigError naming the file at fault.
 
     `thinking_format` is the file of the thinking format; None: see `models.thinking.read_format`.
     """
     check_directory(directory, TokenizerError)
     tokenizer = ChatTokenizer(directory)
+    thinking = ThinkingTokens(read_format(directory, thinking_format), tokenizer)
+
+    def rendered(chat: Chat) -> list[int] | None:
+        try:
+            return tokenizer.render(chat)
+        except TokenizerError:
+            return None  # not every template takes a system's message; without any template, requests are told
+
     return ChatModel(
         tokenizer=tokenizer,
-        thinking=ThinkingTokens(read_format(directory, thinking_format), tokenizer),
+        thinking=thinking,
+        habits=learn(rendered, tokenizer.markers.ids, thinking.open_id, thinking.close_id),
         defaults=read_generation_defaults(directory),
+        trust_markers=trust_markers,
     )

@@ -7,6 +7,7 @@ One YAML file per model family (`laser.yaml` in a model's directory, or configs/
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -23,6 +24,14 @@ class Keep(StrEnum):
 
     ANSWER = "answer"  # the closing marker and the trial answer: nothing is decoded twice
     CLOSE = "close"  # only the closing marker; the model then writes its answer in its own words
+
+
+class ThoughtState(StrEnum):
+    """What a prompt says of the thought of the reply."""
+
+    NOT_BEGUN = "not begun"
+    OPEN = "open"  # begun and not closed: the model goes on inside it
+    CLOSED = "closed"  # the reply has no thought
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,18 +143,31 @@ class ThinkingTokens:
         """Every token that may be forced or searched for."""
         return frozenset((*self.opening, *self.landing, *self.probe_suffix, *self.closing))
 
+    def state(self, prompt: Sequence[int], turns: AbstractSet[int] = frozenset()) -> ThoughtState:
+        """What a prompt's last turn says of its thought; a token of `turns` begins or ends a turn."""
+        for token in reversed(prompt):
+            if token == self.open_id:
+                return ThoughtState.OPEN
+            if token == self.close_id:
+                return ThoughtState.CLOSED
+            if token in turns:
+                break
+        return ThoughtState.NOT_BEGUN
+
     def prompt(self, rendered: Sequence[int], *, thinking: bool) -> tuple[int, ...]:
-        """Completes a rendered chat to end inside an open thought or, without `thinking`, behind an empty one."""
-        tokens = tuple(rendered)
-        if thinking:
-            return tokens if self.leaves_open(tokens) else tokens + self.opening
-        if self._last_visible(tokens) == self.close_id:
+        """Completes a rendered chat to end inside an open thought or, without `thinking`, behind an empty one.
+
+        A thought that the chat has closed stays closed.
+        """
+        tokens, state = tuple(rendered), self.state(rendered)
+        if state is ThoughtState.CLOSED:
             return tokens
-        return (tokens if self.leaves_open(tokens) else tokens + self.opening) + self.closing
+        opened = tokens if state is ThoughtState.OPEN else tokens + self.opening
+        return opened if thinking else opened + self.closing
 
     def leaves_open(self, prompt: Sequence[int]) -> bool:
-        """Whether the prompt ends with the opening marker, so that the model goes on inside a thought."""
-        return self._last_visible(prompt) == self.open_id
+        """Whether the model goes on inside a thought: its last opening marker has no closing one after it."""
+        return self.state(prompt) is ThoughtState.OPEN
 
     def transition(self, thought: Sequence[int]) -> int | None:
         """The number of tokens from a transition point to the end of `thought`; None: its last token reveals no point.
@@ -169,9 +191,6 @@ class ThinkingTokens:
             if not inside_a_word:
                 return len(ids) + 1
         return None
-
-    def _last_visible(self, tokens: Sequence[int]) -> int | None:
-        return next((token for token in reversed(tokens) if self._text(token).strip()), None)
 
     def _ends_paragraph(self, thought: Sequence[int]) -> bool:
         if thought[-1] in self._paragraph_ends:

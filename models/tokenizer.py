@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,8 +12,19 @@ from tokenizers import Tokenizer
 
 from models.errors import LaserError
 from models.foreign import told
+from models.prompts.agreement import difference
+from models.prompts.markers import Markers, changed, texts_of
+from models.prompts.template import RESERVED, Chat, ChatTemplate
 
 LONG = 20_000  # characters or tokens; longer inputs go as batches, the only calls that let other threads run
+
+
+SAMPLES = tuple(
+    Chat(messages=[*before, {"role": "user", "content": "?"}], header=header)
+    for before in ((), ({"role": "user", "content": "?"}, {"role": "assistant", "content": "?"}))
+    for header in (True, False)
+)
+"""Chats without markers, by which a template is known."""
 
 
 class TokenizerError(LaserError, ValueError):
@@ -61,13 +73,49 @@ class ChatTokenizer:
         with told(f"{directory}: the tokenizer cannot be loaded", TokenizerError):
             self._auto: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         self._fast: Tokenizer = self._auto.backend_tokenizer
+        self._fast.no_truncation()  # transformers' call cuts and pads only where it is asked to
+        self._fast.no_padding()
+        self._directory = directory
+
+    @property
+    def note(self) -> str | None:
+        """What may surprise of these tokens: transformers splits text otherwise than the file; None: nothing."""
+        file = self._directory / "tokenizer.json"
+        otherwise = difference(self._fast, file)
+        if otherwise is None:
+            return None
+        name = type(self._auto).__name__
+        return (
+            f"{file}: the tokens are those of transformers' {name}, which the configuration names, not the file's "
+            f"({otherwise}); tokenizer_class: TokenizersBackend in tokenizer_config.json gives the file's"
+        )
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; markers such as `</think>` become their special tokens."""
+        return self._ids(self._fast, text)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of what somebody has written; markers in it are plain text.
+
+        Raises TokenizerError if this tokenizer cannot encode a marker as text.
+        """
+        if not self.markers.spelled_in(text):
+            return self._ids(self._fast, text)
+        return self._apart(text)
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Token ids of a raw prompt, as transformers' call gives them: with the BOS that the tokenizer adds.
+
+        A BOS that the text itself begins with is not doubled.
+        """
+        ids, bos = self._ids(self._fast, text, special=True), self._auto.bos_token_id
+        return ids[1:] if bos is not None and ids[:2] == [bos, bos] else ids
+
+    def _ids(self, tokenizer: Tokenizer, text: str, *, special: bool = False) -> list[int]:
         if len(text) > LONG:
-            (encoding,) = self._fast.encode_batch([text], add_special_tokens=False)
+            (encoding,) = tokenizer.encode_batch([text], add_special_tokens=special)
         else:
-            encoding = self._fast.encode(text, add_special_tokens=False)
+            encoding = tokenizer.encode(text, add_special_tokens=special)
         return list(encoding.ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -77,18 +125,94 @@ class ChatTokenizer:
             return text
         return self._fast.decode(list(tokens), skip_special_tokens=False)
 
-    def render(self, messages: Sequence[Mapping[str, Any]], **template_options: Any) -> list[int]:
-        """Returns a chat's prompt tokens, up to where the assistant's reply begins.
+    def render(self, chat: Chat, *, trusted: bool = False, then: Sequence[str] = ()) -> list[int]:
+        """Returns a chat's prompt tokens.
 
-        Raises TokenizerError if the chat template rejects the messages.
+        The tokens are those of transformers' own call, but markers that messages or options spell are plain text,
+        unless `trusted`. `then` follows the chat: markers, each a text of its own, and texts.
+        Raises TokenizerError if the chat template rejects the messages, or if it cannot be told which markers are the
+        template's own.
         """
-        try:
-            text = self._auto.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=True, **template_options
+        reserved = sorted(RESERVED & set(chat.options))
+        if reserved:
+            raise TokenizerError(
+                f"chat_template_kwargs has {reserved[0]!r}, which is no variable of the template's own"
             )
+        text = self._rendered(chat)
+        written = (*texts_of(chat.messages), *texts_of(chat.options), *then)
+        if trusted or not any(map(self.markers.may_arise_from, written)):
+            return self.encode(text + "".join(then))
+        hidden = self._hidden(chat, text) + "".join(map(self.markers.hidden, then))
+        if not self.markers.spelled_in(hidden):
+            return self.encode(self.markers.show(hidden))
+        return self._apart(hidden)
+
+    def _rendered(self, chat: Chat) -> str:
+        try:
+            return self.template.render(chat)
         except Exception as error:  # jinja raises whatever the template's author chose
             raise TokenizerError(f"the chat template rejects these messages: {error}") from error
-        return self.encode(text)
+
+    def _hidden(self, chat: Chat, text: str) -> str:
+        """Returns the rendered `text` with hidden spellings in place of the template's own markers."""
+        if self._literal:
+            try:
+                hidden = self.template.hidden(chat)
+            except Exception:
+                hidden = ""
+            if self.markers.show(hidden) == text:
+                return hidden
+        return self._set_aside(chat, text)
+
+    def _set_aside(self, chat: Chat, text: str) -> str:
+        """Renders with blanks in place of the markers that messages spell, and puts these back behind the render."""
+        spelled: list[str] = []
+
+        def blank(marker: str) -> str:
+            spelled.append(marker)
+            return f"{self.markers.blank}{len(spelled) - 1}{self.markers.blank}"
+
+        def put_back(rendered: str) -> str:
+            for place, marker in enumerate(spelled):
+                rendered = rendered.replace(f"{self.markers.blank}{place}{self.markers.blank}", marker)
+            return rendered
+
+        def set_aside(value: Any) -> Any:
+            return changed(value, lambda each: self.markers.replace(each, blank))
+
+        aside = replace(chat, messages=set_aside(chat.messages), options=set_aside(chat.options))
+        rendered = self._rendered(aside)
+        if put_back(rendered) != text:
+            raise TokenizerError(
+                "the messages spell a marker that the chat template looks for, so it cannot be told from the "
+                "template's own: leave it out, or let the server trust markers"
+            )
+        return put_back(self.markers.hide(rendered))
+
+    def _apart(self, hidden: str) -> list[int]:
+        """Encodes a text whose markers are hidden; those that are spelled out are plain text."""
+        copy = self.markers.copy
+        if copy is None:
+            raise TokenizerError("a text spells a marker, which this model's tokenizer cannot encode as text")
+        return self._ids(copy, hidden)
+
+    @cached_property
+    def markers(self) -> Markers:
+        """The tokenizer's control tokens."""
+        return Markers(self._fast)
+
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """The model's chat template."""
+        return ChatTemplate(self._auto, self.markers)
+
+    @cached_property
+    def _literal(self) -> bool:
+        """Whether the template writes each of its markers in one piece, so that these can be hidden in its source."""
+        try:
+            return not any(self.markers.spelled_in(self.template.hidden(chat)) for chat in SAMPLES)
+        except Exception:
+            return True
 
     @cached_property
     def texts(self) -> tuple[str, ...]:

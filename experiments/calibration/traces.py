@@ -245,7 +245,7 @@ def record_thoughts(
     missing = [number for number in range(len(questions)) if number not in log.traces]
     for place, record in evaluate_stream(loop, model, [questions[number] for number in missing], max_tokens=max_tokens):
         number = missing[place]
-        prompt = model.prompt([{"role": "user", "content": questions[number].text}])
+        prompt = model.question(questions[number].text)
         log.add(trace(number, prompt, record))
         on_done()
 

@@ -120,7 +120,7 @@ def evaluate_stream(
     for number, question in enumerate(questions):
         drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         request = ReasoningRequest(
-            prompt=model.prompt([{"role": "user", "content": question.text}]),
+            prompt=model.question(question.text),
             max_tokens=max_tokens,
             sampling=Sampling(temperature=temperature, seed=drawn),
         )

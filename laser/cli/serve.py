@@ -71,6 +71,7 @@ def _writable(ctx: click.Context, param: click.Parameter, descriptor: int | None
 @click.option("--risk", type=float, help="Certified risk that load-aware stays within. [default: the profile's]")
 @click.option("--shortest-first/--first-come", default=None, help="Who starts first. [default: first-come]")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
+@click.option("--trust-markers/--no-trust-markers", default=None, help="Markers in messages count. [default: off]")
 @click.option(
     "--slo-s", type=float, help="Seconds a reply should take; SLOs of the controller come first. [default: none]"
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.serving.admission import AdmissionLimits
 from controller.serving.loop import ServingLoop
@@ -15,6 +16,8 @@ from laser.server.config import ServeConfig
 from laser.server.policy_choice import ChosenPolicy, choose_policy
 from models.chat_model import ChatModel, load_chat_model
 from models.reasoner import bundled_model
+
+log = logging.getLogger(__name__)
 
 BUNDLED_NAME = "laser-reasoner"
 
@@ -44,9 +47,12 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     own_name = directory.resolve().name if config.model is not None else BUNDLED_NAME
     if not directory.is_dir():
         raise CorruptModelError(f"{directory}: is not a directory")
-    chat = load_chat_model(directory, config.thinking)
+    chat = load_chat_model(directory, config.thinking, trust_markers=config.trust_markers)
+    if chat.tokenizer.note is not None:
+        log.warning("%s", chat.tokenizer.note)
     options = config.engine_options
     opened = open_engine(directory, options)
+    chat = replace(chat, rows=opened.vocabulary)
     engine = wrap(opened.engine)
     chosen = choose_policy(config, directory, chat)
     loop = ServingLoop(
@@ -63,10 +69,11 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
         ),
         loops=LoopDetection() if config.loop_detection else None,
     )
-    unknown = [token for token in chat.thinking.ids | chat.stop_tokens if token >= opened.vocabulary]
+    unknown = [token for token in chat.needed if token >= opened.vocabulary]
     if unknown:
+        text = "".join(chat.tokenizer.texts[min(unknown) : min(unknown) + 1])
         raise CorruptModelError(
-            f"{directory}: the tokenizer's token {min(unknown)} is needed, the model has {opened.vocabulary}"
+            f"{directory}: the tokenizer's token {min(unknown)} ({text!r}) is needed, the model has {opened.vocabulary}"
         )
     shortest = len(chat.prompt([{"role": "user", "content": "?"}]))
     if loop.room <= shortest:

@@ -275,16 +275,17 @@ class Service:
     def tokenize(self, request: TokenizeRequest) -> Tokens:
         """Returns the tokens of a text or of a rendered chat. Raises BadRequest unless exactly one is given."""
         chat = self._deployment.chat
-        text = request.prompt if request.prompt is not None else request.content
         given = [each for each in (request.prompt, request.content, request.messages) if each is not None]
         if len(given) != 1:
             raise BadRequest(f"{len(given)} of prompt, content and messages are given, must be 1", param="prompt")
         try:
-            tokens = (
-                chat.tokenizer.encode(text)
-                if text is not None
-                else list(chat.prompt([message.for_template for message in request.messages or ()]))
-            )
+            if request.prompt is not None:
+                tokens = list(chat.tokenizer.encode_prompt(request.prompt))
+            elif request.content is not None:
+                tokens = chat.tokenizer.encode(request.content)
+            else:
+                messages = [message.for_template for message in request.messages or ()]
+                tokens = list(chat.begin(messages, thinking=None).tokens)
         except TokenizerError as error:
             raise BadRequest(str(error), param="messages") from error
         return Tokens(count=len(tokens), max_model_len=self._room, tokens=tokens)
@@ -352,10 +353,10 @@ class Service:
         Raises BadRequest if the message has the closing marker.
         """
         param, thinking = "reasoning_budget_message", self._deployment.chat.thinking
-        tokens = tuple(self._deployment.chat.tokenizer.encode(message))
-        if thinking.close_id in tokens:
+        if thinking.format.close in message:
             message = f"{param} has the closing marker {thinking.format.close!r}, which follows it anyway"
             raise BadRequest(message, param=param)
+        tokens = tuple(self._deployment.chat.tokenizer.encode_text(message))
         return (*tokens, *thinking.closing)
 
     def _max_tokens(self, request: GenerationFields, prompt: int, both: int) -> int:

@@ -84,7 +84,7 @@ def test_paragraphs_and_words_can_be_switched_off(tokenizer: ChatTokenizer) -> N
     [
         ("a", False),
         ("<think>", True),
-        ("say <think> and go on", False),
+        ("say <think> and go on", True),
         ("<think>a</think>b", False),
         ("<think>a</think><think>", True),
     ],

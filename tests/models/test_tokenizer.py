@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.prompts.template import Chat
 from models.tokenizer import ChatTokenizer, TokenizerError
 
 
@@ -20,7 +21,7 @@ def test_markers_are_single_tokens(tokenizer: ChatTokenizer) -> None:
 
 
 def test_a_chat_renders_up_to_the_reply(tokenizer: ChatTokenizer) -> None:
-    prompt = tokenizer.render([{"role": "user", "content": "hi"}])
+    prompt = tokenizer.render(Chat(messages=[{"role": "user", "content": "hi"}]))
     assert tokenizer.decode(prompt) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -89,7 +90,7 @@ def test_messages_that_the_template_rejects_are_an_error(tokenizer_directory: Pa
     shutil.copytree(tokenizer_directory, directory)
     (directory / "chat_template.jinja").write_text("{{ raise_exception('only users may speak') }}")
     with pytest.raises(TokenizerError, match="only users may speak"):
-        ChatTokenizer(directory).render([{"role": "system", "content": "x"}])
+        ChatTokenizer(directory).render(Chat(messages=[{"role": "system", "content": "x"}]))
 
 
 def test_a_tokenizer_without_a_chat_template_says_so(tokenizer_directory: Path, tmp_path: Path) -> None:
@@ -97,4 +98,4 @@ def test_a_tokenizer_without_a_chat_template_says_so(tokenizer_directory: Path, 
     shutil.copytree(tokenizer_directory, directory)
     (directory / "chat_template.jinja").unlink()
     with pytest.raises(TokenizerError, match="template"):
-        ChatTokenizer(directory).render([{"role": "user", "content": "x"}])
+        ChatTokenizer(directory).render(Chat(messages=[{"role": "user", "content": "x"}]))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
-from laser.server.api.base import Fields, encodable
+from laser.server.api.base import Fields, Switch, encodable
 from laser.server.api.fields import Count, GenerationFields, StreamOptions
 from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, event, finish_word, usage
 from models.chat_model import ChatModel
@@ -49,12 +49,14 @@ ASSISTANT: JsonDict = {"properties": {"role": {"const": "assistant"}}}
 
 
 class Message(Fields):
-    """One message of a chat; an assistant's earlier thoughts are left out, as models are trained to expect."""
+    """One message of a chat; the chat template says which of an assistant's earlier thoughts the model reads again."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [ASSISTANT, SAYS_SOMETHING]})
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content = Field(default=None, validate_default=True)
+    reasoning_content: Annotated[str, BeforeValidator(encodable)] | None = None  # an assistant's earlier thought
+    reasoning: Annotated[str, BeforeValidator(encodable)] | None = None  # the same by its other name
 
     @field_validator("content")
     @classmethod
@@ -66,7 +68,9 @@ class Message(Fields):
     @property
     def for_template(self) -> dict[str, str]:
         """The message as chat templates expect it: `developer` becomes `system`, null becomes an empty text."""
-        return {"role": "system" if self.role == "developer" else self.role, "content": self.content or ""}
+        message = {"role": "system" if self.role == "developer" else self.role, "content": self.content or ""}
+        thought = self.reasoning if self.reasoning_content is None else self.reasoning_content
+        return message if thought is None or self.role != "assistant" else {**message, "reasoning_content": thought}
 
 
 def certain_bytes(messages: Sequence[Message]) -> int:
@@ -81,6 +85,19 @@ class ChatRequest(GenerationFields):
     stream_options: StreamOptions | None = None
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
+    continue_final_message: Switch | None = None  # true: the reply goes on with the assistant's last message
+    add_generation_prompt: Switch | None = None  # false: the prompt ends without the beginning of a reply
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if not self.continue_final_message:
+            return self
+        if self.add_generation_prompt:
+            raise ValueError("continue_final_message and add_generation_prompt are true, must not be both")
+        last = self.messages[-1].role
+        if last != "assistant":
+            raise ValueError(f"continue_final_message is true, but the last message is of role {last!r}")
+        return self
 
     @property
     def limit(self) -> int | None:
@@ -108,8 +125,14 @@ class ChatRequest(GenerationFields):
         return certain_bytes(self.messages)
 
     def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
-        thinking = self.policy.enabled
-        return chat.prompt([message.for_template for message in self.messages], thinking=thinking), thinking
+        prompt = chat.begin(
+            [message.for_template for message in self.messages],
+            thinking=self.wants_thought,
+            options=self.template_variables,
+            continued=bool(self.continue_final_message),
+            header=self.add_generation_prompt is not False,
+        )
+        return prompt.tokens, prompt.thinking
 
 
 class ReplyMessage(BaseModel):

@@ -1,6 +1,7 @@
 """OpenAI's older completions API: a bare prompt, no chat template.
 
-If the prompt ends inside an open thought, LASER controls that thought as usual: `text` is then the answer, and
+The prompt is encoded as the model's tokenizer encodes a text, with the BOS that it adds, and markers in it count. If
+the prompt ends inside an open thought, LASER controls that thought as usual: `text` is then the answer, and
 `reasoning` the thought. Any other prompt is simply continued.
 """
 
@@ -79,13 +80,14 @@ class TextRequest(GenerationFields):
 
     def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
         if isinstance(self.prompt, str):
-            tokens = tuple(chat.tokenizer.encode(self.prompt))
+            prompt = chat.raw(self.prompt)
         else:
-            tokens, known = self.prompt, len(chat.tokenizer.texts)
-            for outermost in (min(tokens), max(tokens)):
+            known = len(chat.tokenizer.texts)
+            for outermost in (min(self.prompt), max(self.prompt)):
                 if not 0 <= outermost < known:
                     raise TokenizerError(f"prompt has token {outermost}, must lie in 0…{known - 1}")
-        return tokens, chat.thinking.leaves_open(tokens)
+            prompt = chat.raw(self.prompt)
+        return prompt.tokens, prompt.thinking
 
 
 class TextChoice(BaseModel):

@@ -8,7 +8,7 @@
 | `thinking_token_budget`, `include_reasoning` | vLLM |
 | `reasoning_budget`, `reasoning_budget_tokens`, `thinking_budget_tokens`, `reasoning_budget_message` | llama.cpp |
 | `thinking_budget` | TabbyAPI, Qwen |
-| `chat_template_kwargs: {enable_thinking, thinking}` | Qwen, DeepSeek |
+| `chat_template_kwargs: {enable_thinking, thinking, …}`, all of it given to the chat template | Qwen, DeepSeek |
 | `enable_thinking` | DashScope, SiliconFlow |
 | `think`: true, false, or an effort | Ollama |
 
@@ -20,11 +20,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from laser.server.api.base import INTEGER, Fields, Switch, encodable
+from models.prompts.markers import texts_of
 
 T = TypeVar("T")
 
@@ -104,10 +105,24 @@ class ThinkingOptions(Fields):
 
 
 class TemplateOptions(Fields):
-    """The chat template's options that a request may set."""
+    """The chat template's variables that a request may set; of two LASER reads the meaning, too."""
+
+    model_config = ConfigDict(extra="allow")
 
     enable_thinking: Switch | None = None
     thinking: Switch | None = None
+
+    @model_validator(mode="after")
+    def _whole_characters(self) -> Self:
+        for text in texts_of(self.model_extra or {}):
+            encodable(text)
+        return self
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The variables as the template gets them; a switch that is null is not given."""
+        given = {"enable_thinking": self.enable_thinking, "thinking": self.thinking}
+        return {name: value for name, value in given.items() if value is not None} | (self.model_extra or {})
 
 
 def _object(switch: object) -> object:
@@ -145,36 +160,57 @@ class ReasoningFields(Fields):
     include_reasoning: Switch | None = None
 
     @property
-    def policy(self) -> ReasoningPolicy:
-        """All reasoning fields merged into one policy."""
+    def template_variables(self) -> dict[str, Any]:
+        """The chat template's variables that the client sets."""
+        return {} if self.chat_template_kwargs is None else self.chat_template_kwargs.variables
+
+    @property
+    def wants_thought(self) -> bool | None:
+        """Whether the client wants a thought; None: it has said nothing of it."""
         reasoning, thinking = self.reasoning or ReasoningOptions(), self.thinking or ThinkingOptions()
         template = self.chat_template_kwargs or TemplateOptions()
-        effort = _first(self.reasoning_effort, reasoning.effort, self.think if isinstance(self.think, str) else None)
-        given = [
-            self.thinking_token_budget,
-            self.reasoning_budget_tokens,
-            self.thinking_budget_tokens,
-            self.reasoning_budget,
-            self.thinking_budget,
-            reasoning.max_tokens,
-            thinking.budget_tokens,
-        ]
-        number = next((budget for budget in given if budget is not None and budget >= 0), None)
-        enabled = _first(
+        effort, number = self._effort, self._number
+        return _first(
             template.enable_thinking,
             template.thinking,
             self.enable_thinking,
             None if thinking.type is None else thinking.type != "disabled",
             reasoning.enabled,
             None if self.think is None else self.think is not False,
-            effort != Effort.NONE or number is not None,
+            None if effort is None and number is None else effort != Effort.NONE or number is not None,
         )
+
+    @property
+    def policy(self) -> ReasoningPolicy:
+        """All reasoning fields merged into one policy."""
+        effort, hidden = self._effort, self.reasoning is not None and self.reasoning.exclude
         return ReasoningPolicy(
-            enabled=bool(enabled),
-            effort=None if effort is None or -1 in given else Effort(effort),
-            max_tokens=number,
+            enabled=self.wants_thought is not False,
+            effort=None if effort is None or -1 in self._budgets else Effort(effort),
+            max_tokens=self._number,
             message=self.reasoning_budget_message or None,
-            expose=self.include_reasoning is not False and not reasoning.exclude,
+            expose=self.include_reasoning is not False and not hidden,
+        )
+
+    @property
+    def _effort(self) -> str | None:
+        word = self.think if isinstance(self.think, str) else None
+        return _first(self.reasoning_effort, None if self.reasoning is None else self.reasoning.effort, word)
+
+    @property
+    def _number(self) -> int | None:
+        return next((budget for budget in self._budgets if budget is not None and budget >= 0), None)
+
+    @property
+    def _budgets(self) -> tuple[int | None, ...]:
+        return (
+            self.thinking_token_budget,
+            self.reasoning_budget_tokens,
+            self.thinking_budget_tokens,
+            self.reasoning_budget,
+            self.thinking_budget,
+            None if self.reasoning is None else self.reasoning.max_tokens,
+            None if self.thinking is None else self.thinking.budget_tokens,
         )
 
 

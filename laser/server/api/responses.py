@@ -92,7 +92,8 @@ class ResponsesRequest(GenerationFields):
         messages = [message.for_template for message in self.input]
         if self.instructions:
             messages.insert(0, {"role": "system", "content": self.instructions})
-        return chat.prompt(messages, thinking=self.policy.enabled), self.policy.enabled
+        prompt = chat.begin(messages, thinking=self.wants_thought, options=self.template_variables)
+        return prompt.tokens, prompt.thinking
 
 
 class ReasoningText(BaseModel):
