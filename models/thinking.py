@@ -134,6 +134,18 @@ class ThinkingTokens:
         """Every token that may be forced or searched for."""
         return frozenset((*self.opening, *self.landing, *self.probe_suffix, *self.closing))
 
+    @cached_property
+    def markers(self) -> frozenset[int]:
+        """Every token whose text has the opening or the closing marker."""
+        marks = self.format.open, self.format.close
+        spelled = (i for i, text in enumerate(self._texts) if any(mark in text for mark in marks))
+        return frozenset((self.open_id, self.close_id, *spelled))
+
+    def closed(self, prompt: Sequence[int], ends: frozenset[int]) -> bool:
+        """Whether a thought of the prompt's last turn is closed; a token of `ends` begins a new turn."""
+        marks = {self.open_id, self.close_id, *ends}
+        return next((token for token in reversed(prompt) if token in marks), None) == self.close_id
+
     def prompt(self, rendered: Sequence[int], *, thinking: bool) -> tuple[int, ...]:
         """Completes a rendered chat to end inside an open thought or, without `thinking`, behind an empty one."""
         tokens = tuple(rendered)
