@@ -356,7 +356,7 @@ class Service:
         if thinking.close_id in tokens:
             message = f"{param} has the closing marker {thinking.format.close!r}, which follows it anyway"
             raise BadRequest(message, param=param)
-        return (*tokens, *thinking.closing)
+        return (*tokens, *thinking.after_words)
 
     def _max_tokens(self, request: GenerationFields, prompt: int, both: int) -> int:
         """Returns the reply's token limit. Raises ContextTooLong if prompt and reply exceed `both` tokens together."""
