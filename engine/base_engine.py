@@ -25,7 +25,16 @@ from engine.base import (
     SequenceId,
     Tokens,
 )
-from engine.checks import DecodingSequence, Named, check_adoption, check_ban, check_fork, check_request, check_room, check_tokens
+from engine.checks import (
+    DecodingSequence,
+    Named,
+    check_adoption,
+    check_ban,
+    check_fork,
+    check_request,
+    check_room,
+    check_tokens,
+)
 
 
 class RunningProbe(Named, Protocol):

@@ -58,7 +58,8 @@ def draw(
         kept = _nucleus(weights, sampling.top_p)
         ids, weights = ids[kept], weights[kept]
     cumulative = np.cumsum(weights)
-    return int(ids[np.searchsorted(cumulative, _uniform(sampling.seed, position, again) * cumulative[-1], side="right")])
+    at = _uniform(sampling.seed, position, again) * cumulative[-1]
+    return int(ids[np.searchsorted(cumulative, at, side="right")])
 
 
 def _nucleus(weights: npt.NDArray[np.float64], top_p: float) -> npt.NDArray[np.intp]:

@@ -116,9 +116,9 @@ class ThinkingTokens:
             if marker not in ids:
                 raise ConfigError(f"{name} does not keep its marker {texts[marker]!r} as one token in this vocabulary")
         # closes a thought behind words of a client's: the answer begins as behind the landing
-        self.after_words = self.closing[: self.closing.index(self.close_id)] + self.landing[
-            self.landing.index(self.close_id) :
-        ]
+        self.after_words = (
+            self.closing[: self.closing.index(self.close_id)] + self.landing[self.landing.index(self.close_id) :]
+        )
         self._texts = texts
         spellings = (space + word for word in form.transitions.words for space in ("", " "))
         words = [tuple(tokenizer.encode(spelling)) for spelling in spellings]

@@ -79,9 +79,7 @@ class Ledger:
     def submit(self, request: Request) -> SequenceId:
         sequence = self.engine.submit(request)
         assert sequence not in self.accounts, "a sequence id was given twice"
-        self.accounts[sequence] = Account(
-            request=request, armed=request.stops_armed, banned=request.banned
-        )
+        self.accounts[sequence] = Account(request=request, armed=request.stops_armed, banned=request.banned)
         return sequence
 
     def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:

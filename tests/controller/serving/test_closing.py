@@ -71,7 +71,8 @@ def by_margin(chain: Chain, **how: object) -> Heard:
 
 
 def by_loop(chain: Chain, **how: object) -> Heard:
-    return chain(WANTS_MORE, loops=LoopDetection(times=3, least=12, window=40, every=4)).ask(**{"max_tokens": 200, **how})
+    loops = LoopDetection(times=3, least=12, window=40, every=4)
+    return chain(WANTS_MORE, loops=loops).ask(**{"max_tokens": 200, **how})
 
 
 def in_the_template(chain: Chain, **how: object) -> Heard:
