@@ -2,7 +2,7 @@
 
     submit → step → events (Started, Tokens, Probed, Finished)     a sequence's life
     fork → Probed → adopt · drop                                   get a running sequence's trial answer, maybe keep it
-    force · arm_stops · cancel · load                              steer it
+    force · arm_stops · ban · cancel · load                        steer it
 
 Errors
 
@@ -93,7 +93,8 @@ class Request:
     """One sequence to decode.
 
     `max_new_tokens` counts sampled, forced and adopted tokens alike. While `stops_armed` is False, stop tokens cannot
-    be sampled; `Engine.arm_stops` allows them. `probe_room` is the largest allowed `ProbeSpec.room`, tokens.
+    be sampled; `Engine.arm_stops` allows them. `banned` tokens cannot be sampled either; `Engine.ban` changes them.
+    `probe_room` is the largest allowed `ProbeSpec.room`, tokens.
     """
 
     prompt: tuple[int, ...]
@@ -101,6 +102,7 @@ class Request:
     sampling: Sampling = Sampling()
     stop_tokens: frozenset[int] = frozenset()
     stops_armed: bool = True
+    banned: frozenset[int] = frozenset()
     probe_room: int = 0
 
     def __post_init__(self) -> None:
@@ -182,6 +184,7 @@ class Tokens:
     sequence: SequenceId
     tokens: tuple[int, ...]
     forced: bool = False  # not sampled by the sequence itself: forced or adopted
+    averted: int = 0  # of `tokens`, those in whose place the model chose a banned token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +243,7 @@ class Capabilities:
     sampling: bool = True  # temperatures above 0
     log_probabilities: bool = True  # those of `Probed` are the model's own
     trim: bool = True  # a probe may fork before the newest token: `back` above 0
-    masks: bool = False  # a caller may say which tokens a row can give
+    masks: bool = False  # a caller may ban tokens: `Request.banned` and `Engine.ban`
     hidden_states: bool = False  # a caller may read a layer's output at a place
     batch_invariant: bool = False  # a row's logits are the same to the last bit whatever is beside it
     drafts: bool = False  # several tokens are proposed and checked in one pass
@@ -304,6 +307,14 @@ class Engine(Protocol):
 
     def arm_stops(self, sequence: SequenceId) -> None:
         """Allow the sequence's stop tokens to be sampled from now on. Unknown or ended sequences are ignored."""
+
+    def ban(self, sequence: SequenceId, tokens: frozenset[int]) -> None:
+        """Let the sequence sample none of `tokens` from now on, in place of those banned before.
+
+        Probes and what is forced or adopted are not banned, and log probabilities stay those of all tokens. Unknown
+        or ended sequences are ignored. Raises TokenError if the model lacks a token or none is left to sample,
+        UnsupportedError if the engine has no `masks`.
+        """
 
     def cancel(self, sequence: SequenceId) -> None:
         """End a sequence at once, without an event, and free its memory. Unknown or ended sequences are ignored."""

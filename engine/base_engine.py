@@ -25,7 +25,16 @@ from engine.base import (
     SequenceId,
     Tokens,
 )
-from engine.checks import DecodingSequence, Named, check_adoption, check_fork, check_request, check_room, check_tokens
+from engine.checks import (
+    DecodingSequence,
+    Named,
+    check_adoption,
+    check_ban,
+    check_fork,
+    check_request,
+    check_room,
+    check_tokens,
+)
 
 
 class RunningProbe(Named, Protocol):
@@ -41,6 +50,7 @@ class RunningSequence(DecodingSequence, Protocol):
     """The part of an admitted sequence that is the same for all engines."""
 
     stops_armed: bool
+    banned: frozenset[int]
     unannounced: list[int]  # forced or adopted tokens that are still to be reported
 
     @property
@@ -112,6 +122,7 @@ class BaseEngine(ABC, Generic[S]):
         check_request(request, max_tokens=self.max_tokens, vocabulary=self._vocabulary)
         if request.sampling.temperature > 0.0:
             self.capabilities.need("sampling", f"temperature is {request.sampling.temperature}, must be 0")
+        self._check_ban(request.banned, request)
         sequence = SequenceId(next(self._ids))
         self._waiting[sequence] = request
         return sequence
@@ -155,6 +166,20 @@ class BaseEngine(ABC, Generic[S]):
             self._running[sequence].stops_armed = True
         elif sequence in self._waiting:
             self._waiting[sequence] = replace(self._waiting[sequence], stops_armed=True)
+
+    def ban(self, sequence: SequenceId, tokens: frozenset[int]) -> None:
+        if sequence in self._running:
+            state = self._running[sequence]
+            self._check_ban(tokens, state.request)
+            state.banned = tokens
+        elif sequence in self._waiting:
+            self._check_ban(tokens, self._waiting[sequence])
+            self._waiting[sequence] = replace(self._waiting[sequence], banned=tokens)
+
+    def _check_ban(self, tokens: frozenset[int], request: Request) -> None:
+        if tokens:
+            self.capabilities.need("masks", f"{len(tokens)} tokens are banned, must be 0")
+            check_ban(tokens, request, self._vocabulary)
 
     def cancel(self, sequence: SequenceId) -> None:
         self._waiting.pop(sequence, None)

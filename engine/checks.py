@@ -77,6 +77,14 @@ def check_tokens(tokens: Sequence[int], what: str, vocabulary: int) -> None:
         raise TokenError(f"{what} has token {token}, must lie in 0…{vocabulary - 1}")
 
 
+def check_ban(tokens: frozenset[int], request: Request, vocabulary: int) -> None:
+    """Raises TokenError if the model lacks one of `tokens`, or could sample nothing besides them and the stops."""
+    check_tokens(tuple(tokens), "what is banned", vocabulary)
+    left = vocabulary - len(tokens | request.stop_tokens)
+    if left < 1:
+        raise TokenError(f"{len(tokens)} tokens are banned, which leaves 0 of {vocabulary} to sample, must leave 1")
+
+
 def check_room(state: DecodingSequence, new_tokens: int) -> None:
     """Raises CapacityError if `new_tokens` exceeds the sequence's `max_new_tokens`."""
     limit = state.request.max_new_tokens

@@ -42,6 +42,9 @@ class EngineWrapper:
     def arm_stops(self, sequence: SequenceId) -> None:
         self.engine.arm_stops(sequence)
 
+    def ban(self, sequence: SequenceId, tokens: frozenset[int]) -> None:
+        self.engine.ban(sequence, tokens)
+
     def cancel(self, sequence: SequenceId) -> None:
         self.engine.cancel(sequence)
 

@@ -115,14 +115,19 @@ class ThinkingTokens:
         )
         if not self.probe_stops:
             raise ConfigError(f"no token of the vocabulary contains a probe stop: {form.probe.stops}")
+        self.closing = tuple(tokenizer.encode(f"\n{form.close}\n\n"))
         for name, ids, marker in (
             ("opening", self.opening, self.open_id),
+            ("the closing of an empty thought", self.closing, self.close_id),
             ("landing", self.landing, self.close_id),
             ("probe.suffix", self.probe_suffix, self.close_id),
         ):
             if marker not in ids:
                 raise ConfigError(f"{name} does not keep its marker {texts[marker]!r} as one token in this vocabulary")
-        self.closing = tuple(tokenizer.encode(f"\n{form.close}\n\n"))
+        # closes a thought behind words of a client's: the answer begins as behind the landing
+        self.after_words = (
+            self.closing[: self.closing.index(self.close_id)] + self.landing[self.landing.index(self.close_id) :]
+        )
         self._texts = texts
         spellings = (space + word for word in form.transitions.words for space in ("", " "))
         words = [tuple(tokenizer.encode(spelling)) for spelling in spellings]
@@ -153,6 +158,13 @@ class ThinkingTokens:
             if token in turns:
                 break
         return ThoughtState.NOT_BEGUN
+
+    @cached_property
+    def markers(self) -> frozenset[int]:
+        """Every token whose text has the opening or the closing marker."""
+        marks = self.format.open, self.format.close
+        spelled = (i for i, text in enumerate(self._texts) if any(mark in text for mark in marks))
+        return frozenset((self.open_id, self.close_id, *spelled))
 
     def prompt(self, rendered: Sequence[int], *, thinking: bool) -> tuple[int, ...]:
         """Completes a rendered chat to end inside an open thought or, without `thinking`, behind an empty one.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from controller.serving.request import ExitReason, Outcome, Thought
+from controller.serving.request import NO_THOUGHT, ExitReason, Outcome, Thought
 from engine.base import FinishReason
 from laser.cli.main import main
 from laser.server.config import ServeConfig
@@ -42,6 +43,21 @@ def test_every_metric_on_the_grafana_page_is_one_that_the_server_has() -> None:
     told = set(re.findall(r"laser_\w+", metrics.text().decode() + gauges))
     assert asked
     assert asked <= told
+
+
+def test_the_counter_of_averted_markers_begins_at_zero_for_each_way_of_closing() -> None:
+    def told(metrics: Metrics) -> dict[str, float]:
+        lines = re.findall(r'laser_averted_markers_total\{close="(\w+)"\} (\S+)', metrics.text().decode())
+        return {close: float(value) for close, value in lines}
+
+    metrics = Metrics("m", list)
+    assert told(metrics) == {"model": 0.0, "forced": 0.0, "prompt": 0.0}
+    natural = replace(outcome().thought, exit_reason=ExitReason.NATURAL)
+    metrics.ended(outcome())
+    metrics.ended(replace(outcome(), averted=2))
+    metrics.ended(replace(outcome(), averted=1, thought=natural))
+    metrics.ended(replace(outcome(), averted=4, thought=NO_THOUGHT))
+    assert told(metrics) == {"model": 1.0, "forced": 2.0, "prompt": 4.0}
 
 
 def test_the_vllm_names_are_there_by_a_switch_only() -> None:

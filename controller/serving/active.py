@@ -54,6 +54,7 @@ class ActiveRequest:
     ending: bool = False  # the thought is to be closed as soon as possible
     exit_reason: str | None = None  # why the thought is over or being closed; None: it goes on
     armed: bool = False  # stop tokens may be sampled
+    sealed: bool = False  # the thought is over or being closed, so the model may write no marker of thinking any more
 
     # its limits
     in_force: Limits = field(default_factory=Limits)
@@ -64,6 +65,7 @@ class ActiveRequest:
     tokens: int = 0  # of the reply
     answer_tokens: int = 0
     withdrawn: int = 0  # tokens decoded beside a probe that was then adopted
+    averted: int = 0  # tokens in whose place the model chose a marker of thinking, which is kept out of the answer
     thought: list[int] = field(default_factory=list)
     _recited: int = 0  # leading answer tokens of the closing, in which no stop string counts
     _thought_end: int | None = None  # the thought's length before its closing; None: not forced
@@ -234,6 +236,14 @@ class ActiveRequest:
             say = self.reply.recite if self.answer_tokens <= self._recited else self.reply.push
             say(token)
 
+    def seal(self) -> None:
+        """The model may write no marker of thinking from now on."""
+        self.sealed = True
+
+    def avert(self, tokens: int) -> None:
+        """The model has chosen `tokens` markers that were kept out of the answer."""
+        self.averted += tokens
+
     def arm(self) -> None:
         """The model may end the answer from now on."""
         self.armed = True
@@ -290,6 +300,7 @@ class ActiveRequest:
             queue_s=(self.started_s if self.started_s is not None else now) - self.submitted_s,
             total_s=now - self.submitted_s,
             ttft_s=None if self.first_token_s is None else self.first_token_s - self.submitted_s,
+            averted=self.averted,
             expired=expired,
             retry_after_s=retry_after_s,
             error=error,

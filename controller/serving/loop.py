@@ -284,6 +284,7 @@ class ServingLoop:
                 sampling=request.sampling,
                 stop_tokens=self._stop_tokens,
                 stops_armed=False,
+                banned=self._thoughts.bans(active),
                 probe_room=self._thoughts.probe_room if request.thinking else 0,
             )
         )
@@ -350,10 +351,11 @@ class ServingLoop:
 
     def _on_tokens(self, active: ActiveRequest, event: Tokens) -> None:
         tokens = event.tokens
+        active.avert(event.averted)
         if active.thinking:
             tokens = self._thoughts.take_thought(active, tokens)
         for place, token in enumerate(tokens, start=1):
-            active.answer(token, visible=token not in self._stop_tokens)
+            active.answer(token, visible=not self._thoughts.hidden(active, token))
             if active.reply.stopped:
                 if event.forced:
                     active.leave_unsaid(len(tokens) - place)

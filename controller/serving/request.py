@@ -31,6 +31,14 @@ CUTS = frozenset({ExitReason.BUDGET, ExitReason.LOOP, ExitReason.DEADLINE, ExitR
 """The stop rules' reasons: the loop cut the thought with the landing, and no probe was asked."""
 
 
+class Close(StrEnum):
+    """Who closed a thought."""
+
+    MODEL = "model"  # the model itself
+    FORCED = "forced"  # the loop, for any other ExitReason
+    PROMPT = "prompt"  # nobody: thinking was off, or the thought did not end
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningRequest:
     """One chat turn to answer. `max_tokens` bounds thought and answer together.
@@ -103,9 +111,21 @@ class Outcome:
     queue_s: float  # until its prefill began, or until it ended in the queue
     total_s: float
     ttft_s: float | None = None  # until the first token of the reply; None: there was none
+    averted: int = 0  # markers of thinking that the model chose behind the closed thought, kept out of the answer
     expired: bool = False  # the deadline passed before the request could begin
     retry_after_s: float | None = None  # gave way in a full queue and may be sent again after this; None: did not
     error: str | None = None  # why the request failed; None: it did not
+
+    @property
+    def close(self) -> Close:
+        """Who closed the thought."""
+        match self.thought.exit_reason:
+            case None:
+                return Close.PROMPT
+            case ExitReason.NATURAL:
+                return Close.MODEL
+            case _:
+                return Close.FORCED
 
     @property
     def rows(self) -> int:

@@ -14,7 +14,7 @@ from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
 from models.score import Score
-from models.thinking import Keep, ThinkingTokens
+from models.thinking import Keep, ThinkingTokens, ThoughtState
 from models.tokenizer import Decoder
 
 RULES = 64  # exit rules that are kept, so that thoughts under the same limits share one
@@ -52,6 +52,7 @@ class ThoughtControl:
         self._stop_tokens = stop_tokens
         self._pace = pace
         self._loops = loops
+        self._masks = engine.capabilities.masks
         self._probe = probe_spec(thinking, stop_tokens, score)
         self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
         self._rule(policy.limits(None))  # raises ValueError now, not with each request, if a signal cannot be made
@@ -78,12 +79,35 @@ class ThoughtControl:
         if end < len(tokens):
             self._drop_probe(active)
             active.close_thought()
+            self._seal(active)
         return tokens[end + 1 :]
 
     def arm(self, active: ActiveRequest, sequence: SequenceId) -> None:
         """Lets the model end the answer, which has begun."""
         active.arm()
         self._engine.arm_stops(sequence)
+
+    def bans(self, active: ActiveRequest) -> frozenset[int]:
+        """The tokens that a request may not sample from its beginning: markers, if its prompt has a closed thought."""
+        skipped = active.request.thinking and active.exit_reason is not None  # the landing stands in the prompt
+        prompt = self._thinking.state(active.request.prompt, self._stop_tokens)
+        if skipped or (not active.request.thinking and prompt is ThoughtState.CLOSED):
+            active.seal()
+        return self._thinking.markers if active.sealed and self._masks else frozenset()
+
+    def hidden(self, active: ActiveRequest, token: int) -> bool:
+        """Whether a token of the answer has no text: it ends the reply, or is a marker behind a closed thought."""
+        if active.sealed and token in self._thinking.markers:
+            active.avert(1)  # by an engine that cannot ban it
+            return True
+        return token in self._stop_tokens
+
+    def _seal(self, active: ActiveRequest) -> None:
+        """Bans the markers for the rest of the reply: the thought is closed, or what closes it is on its way."""
+        if not active.sealed:
+            active.seal()
+            if self._masks and active.sequence is not None:
+                self._engine.ban(active.sequence, self._thinking.markers)
 
     def on_probe(self, active: ActiveRequest, event: Probed) -> None:
         """Passes a probe's trial answer to the observer, and adopts the probe if its result closes the thought."""
@@ -106,6 +130,7 @@ class ThoughtControl:
             recited = self._beyond_close(then)
         self._engine.adopt(event.probe, keep=keep, then=then)
         active.adopt(why, kept_rows=min(keep, event.rows), recited=recited)
+        self._seal(active)
         if tried and self._thinking.format.keep is Keep.ANSWER:
             self.arm(active, event.sequence)  # the reply has its answer: the next sampled token may end it
 
@@ -144,6 +169,7 @@ class ThoughtControl:
                 self._drop_probe(active)
                 self._engine.force(sequence, active.landing)
                 active.cut_thought(why, recited=self._beyond_close(active.landing))
+                self._seal(active)
             elif limits.probing and active.probe is None:
                 self._maybe_probe(active, sequence, limits.every)
         self._release(active)

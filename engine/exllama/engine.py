@@ -55,7 +55,7 @@ class ExLlamaEngine(BaseEngine[LeasedSequence]):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(engine="exllama")
+        return Capabilities(engine="exllama", masks=True)
 
     def _is_decoding(self, state: LeasedSequence) -> bool:
         return state.decoding
@@ -154,7 +154,11 @@ class ExLlamaEngine(BaseEngine[LeasedSequence]):
             if paused or late or len(self._running) >= self._config.max_batch:
                 return
             state = LeasedSequence(
-                id=sequence, request=request, tokens=list(request.prompt), stops_armed=request.stops_armed
+                id=sequence,
+                request=request,
+                tokens=list(request.prompt),
+                stops_armed=request.stops_armed,
+                banned=request.banned,
             )
             if not self._lease(state, keep_free=self._kept_free(request)):
                 return
@@ -206,7 +210,7 @@ class ExLlamaEngine(BaseEngine[LeasedSequence]):
             token, state.drawn = state.drawn, None
             if token is not None:
                 state.tokens.append(token)
-                events.append(Tokens(sequence=state.id, tokens=(token,)))
+                events.append(Tokens(sequence=state.id, tokens=(token,), averted=int(state.averted)))
                 if self._finish_if_full(state, events, token):
                     continue
             probe = state.probe

@@ -10,7 +10,7 @@ from engine.base import Request, SequenceId
 from engine.exllama.generator import Choose, Lease
 from engine.probe import Probe
 from engine.readout import LogitsReadout
-from engine.sampling import draw
+from engine.sampling import choose
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -28,12 +28,14 @@ class LeasedSequence:
     request: Request
     tokens: list[int]
     stops_armed: bool
+    banned: frozenset[int]
     lease: Lease | None = None  # None: paused
     stale: bool = False  # the lease decodes other tokens than `tokens`
     replaced: list[Lease] = field(default_factory=list)  # old leases, kept until the next lease has found their pages
     probe: LeasedProbe | None = None  # None: not being probed
     unannounced: list[int] = field(default_factory=list)  # forced or adopted tokens that are still to be reported
     drawn: int | None = None  # the token sampled in this step; None: none
+    averted: bool = False  # whether the model chose a banned token in the place of `drawn`
 
     @property
     def new_tokens(self) -> int:
@@ -60,11 +62,11 @@ class LeasedSequence:
         return Lease(self.tokens, room=room, choose=self._choose, last=last)
 
     def _choose(self, logits: torch.Tensor) -> int:
-        sampling, stops = self.request.sampling, self.request.stop_tokens
-        barred = frozenset() if self.stops_armed else stops
-        best = int(logits.argmax())
-        greedy = sampling.temperature == 0.0 and best not in barred
-        self.drawn = best if greedy else draw(logits.numpy(), sampling, len(self.tokens), barred)
+        request, best, place = self.request, int(logits.argmax()), len(self.tokens)
+        stops = frozenset() if self.stops_armed else request.stop_tokens
+        self.drawn, self.averted = choose(
+            logits.numpy(), best, request.sampling, place, stops=stops, banned=self.banned
+        )
         return self.drawn
 
 

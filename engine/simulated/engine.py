@@ -19,7 +19,7 @@ from engine.simulated.sequence import SimulatedProbe, SimulatedSequence, drawn
 
 
 class SimulatedEngine(BaseEngine[SimulatedSequence]):
-    """Implements `engine.base.Engine`; decoding is greedy.
+    """Implements `engine.base.Engine`; decoding is greedy. No token counts as averted: a course tells none.
 
     To look at a sequence is to report its tokens, so that the caller can act. The engine looks at a sequence at its
     `Course.looks`. `budget` returns the budget of a difficulty class in tokens (None: unlimited); the engine also
@@ -67,7 +67,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(engine="simulated", sampling=False, batch_invariant=True)
+        return Capabilities(engine="simulated", sampling=False, masks=True, batch_invariant=True)
 
     def drop(self, probe: ProbeId) -> int:
         state = self._probed(probe)
@@ -81,15 +81,26 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         follows = state is not None and not state.stops_armed and state.course.until_armed
         super().arm_stops(sequence)
         if state is not None and follows:
-            untold = state.untold(self._passed)
-            rest = self._follow(state, [*state.said, *untold])
-            looks = tuple(len(untold) + look for look in rest.looks)
-            state.course, state.start, state.looked = (
-                Course(tokens=untold + rest.tokens, looks=looks),
-                len(state.said),
-                0,
-            )
-            self._enter(state)
+            self._follow_anew(state)
+
+    def ban(self, sequence: SequenceId, tokens: frozenset[int]) -> None:
+        state = self._running.get(sequence)
+        lifted = state is not None and bool(state.banned - tokens)
+        super().ban(sequence, tokens)
+        if state is not None and (lifted or not tokens.isdisjoint(state.rest(self._passed))):
+            self._follow_anew(state)
+
+    def _follow_anew(self, state: SimulatedSequence) -> None:
+        """Replace what is left of a sequence's course."""
+        untold = state.untold(self._passed)
+        rest = self._follow(state, [*state.said, *untold])
+        looks = tuple(len(untold) + look for look in rest.looks)
+        state.course, state.start, state.looked = (
+            Course(tokens=untold + rest.tokens, looks=looks),
+            len(state.said),
+            0,
+        )
+        self._enter(state)
 
     def _is_decoding(self, state: SimulatedSequence) -> bool:
         return bool(state.said) and not state.unannounced and not state.untold(self._passed)
@@ -182,6 +193,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
                 request=request,
                 difficulty=self._classes.get(request.prompt),
                 stops_armed=request.stops_armed,
+                banned=request.banned,
                 prefill=len(request.prompt),
             )
             if self._reserved + state.cells > self._machine.cells:
@@ -273,6 +285,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
             said,
             stops=request.stop_tokens,
             armed=state.stops_armed,
+            banned=state.banned,
             most=request.max_new_tokens - len(said),
         )
 

@@ -40,11 +40,18 @@ class SimulatedModel(Protocol):
         """The number of token ids."""
 
     def follow(
-        self, prompt: tuple[int, ...], said: Sequence[int], *, stops: frozenset[int], armed: bool, most: int
+        self,
+        prompt: tuple[int, ...],
+        said: Sequence[int],
+        *,
+        stops: frozenset[int],
+        armed: bool,
+        banned: frozenset[int],
+        most: int,
     ) -> Course:
         """The course after a prompt and the new tokens `said`, at most `most` tokens.
 
-        It ends with the first of `stops` if `armed`, else it contains none of them.
+        It ends with the first of `stops` if `armed`, else it contains none of them. It contains none of `banned`.
         """
 
     def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> TrialAnswer:

@@ -67,6 +67,7 @@ class SimulatedSequence:
     request: Request
     difficulty: str | None  # None: the prompt has no class
     stops_armed: bool
+    banned: frozenset[int]
     prefill: int  # prompt tokens still to be computed; 0: the sequence decodes
     course: Course = field(default_factory=lambda: Course(tokens=()))
     start: int = 0  # new tokens before the course
@@ -90,6 +91,10 @@ class SimulatedSequence:
     def untold(self, passed: int) -> tuple[int, ...]:
         """The tokens that the sequence has after pass `passed` and that are not yet reported."""
         return self.course.tokens[len(self.said) - self.start : passed - self.zero - self.start]
+
+    def rest(self, passed: int) -> tuple[int, ...]:
+        """The course's tokens after pass `passed`."""
+        return self.course.tokens[passed - self.zero - self.start :]
 
     def due(self, passed: int, budget: int | None) -> int:
         """The pass after which the engine looks at the sequence next: an end, a look, a spent budget, a probe's answer.

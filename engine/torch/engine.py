@@ -14,7 +14,7 @@ import torch
 from engine.base import Capabilities, Event, ProbeId, ProbeSpec, Request, Started, Tokens
 from engine.base_engine import BaseEngine
 from engine.readout import LogitsReadout
-from engine.sampling import draw
+from engine.sampling import choose
 from engine.torch.arena import KVArena
 from engine.torch.packed import PackedBatch, PackedModel, Segment
 from engine.torch.sequence import ProbeState, SequenceState
@@ -63,7 +63,7 @@ class TorchEngine(BaseEngine[SequenceState]):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(engine="torch", batch_invariant=True)
+        return Capabilities(engine="torch", masks=True, batch_invariant=True)
 
     def _is_decoding(self, state: SequenceState) -> bool:
         return state.decoding
@@ -117,6 +117,7 @@ class TorchEngine(BaseEngine[SequenceState]):
                 extent=extent,
                 tokens=list(request.prompt),
                 stops_armed=request.stops_armed,
+                banned=request.banned,
             )
             events.append(Started(sequence=sequence))
 
@@ -182,10 +183,10 @@ class TorchEngine(BaseEngine[SequenceState]):
             state, probe = rows.state, rows.state.probe
             state.computed += rows.own
             if rows.samples:
-                token = self._next_token(state, logits[row], next(best))
+                token, averted = self._next_token(state, logits[row], next(best))
                 row += 1
                 state.tokens.append(token)
-                events.append(Tokens(sequence=state.id, tokens=(token,)))
+                events.append(Tokens(sequence=state.id, tokens=(token,), averted=int(averted)))
             if rows.probe and probe is not None:
                 self._advance_probe(probe, rows.probe, logits[row], next(best))
                 row += 1
@@ -193,12 +194,10 @@ class TorchEngine(BaseEngine[SequenceState]):
             if rows.samples and not finished and probe is not None and probe.ended:
                 events.append(probe.verdict(state.id))
 
-    def _next_token(self, state: SequenceState, logits: torch.Tensor, best: int) -> int:
-        sampling, stops = state.request.sampling, state.request.stop_tokens
-        masked = not state.stops_armed and bool(stops)
-        if sampling.temperature == 0.0 and not (masked and best in stops):
-            return best
-        return draw(logits.numpy(), sampling, len(state.tokens), stops if masked else frozenset())
+    def _next_token(self, state: SequenceState, logits: torch.Tensor, best: int) -> tuple[int, bool]:
+        request, place = state.request, len(state.tokens)
+        stops = frozenset() if state.stops_armed else request.stop_tokens
+        return choose(logits.numpy(), best, request.sampling, place, stops=stops, banned=state.banned)
 
     def _advance_probe(self, probe: ProbeState, rows: int, logits: torch.Tensor, best: int) -> None:
         probe.computed += rows

@@ -38,6 +38,7 @@ class SequenceState:
     tokens: list[int]
     computed: int = 0
     stops_armed: bool
+    banned: frozenset[int]
     probe: ProbeState | None = None
     unannounced: list[int] = field(default_factory=list)  # forced or adopted tokens that are still to be reported
 

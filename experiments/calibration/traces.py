@@ -280,9 +280,9 @@ def record_closings(
     for number, budget in missing:
         one = log.traces[number]
         request = ReasoningRequest(
-            prompt=one.prompt + one.thought[:budget] + landing,
+            prompt=one.prompt + one.thought[:budget],
             max_tokens=max_tokens - budget - len(landing),
-            thinking=False,
+            budget=0,  # the landing closes the thought in the prompt, and what follows the closing marker is answer
         )
         asked.append((questions[number], request))
     for place, record in answering(loop, model, asked):

@@ -156,7 +156,14 @@ class RecordedModel:
         self._by_prompt = {trace.prompt: self.thoughts[number] for number, trace in traces.items()}
 
     def follow(
-        self, prompt: tuple[int, ...], said: Sequence[int], *, stops: frozenset[int], armed: bool, most: int
+        self,
+        prompt: tuple[int, ...],
+        said: Sequence[int],
+        *,
+        stops: frozenset[int],
+        armed: bool,
+        banned: frozenset[int],
+        most: int,
     ) -> Course:
         thought = self._by_prompt.get(prompt)
         if thought is not None:

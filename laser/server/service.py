@@ -357,7 +357,7 @@ class Service:
             message = f"{param} has the closing marker {thinking.format.close!r}, which follows it anyway"
             raise BadRequest(message, param=param)
         tokens = tuple(self._deployment.chat.tokenizer.encode_text(message))
-        return (*tokens, *thinking.closing)
+        return (*tokens, *thinking.after_words)
 
     def _max_tokens(self, request: GenerationFields, prompt: int, both: int) -> int:
         """Returns the reply's token limit. Raises ContextTooLong if prompt and reply exceed `both` tokens together."""

@@ -277,3 +277,124 @@ def test_arming_the_stops_of_what_is_gone_is_ignored(one: EngineUnderTest) -> No
     engine.step()
     engine.arm_stops(sequence)
     engine.arm_stops(SequenceId(999))
+
+
+# --- bans
+
+
+def test_banned_tokens_are_not_sampled_from_the_beginning(tested: EngineUnderTest) -> None:
+    tested.must_have("masks")
+    base = request(6, 20)
+    banned = frozenset(tested.oracle.generate(base.prompt, 3))
+    ledger = Ledger(open_(tested))
+    greedy = ledger.submit(replace(base, banned=banned))
+    drawn = [
+        ledger.submit(replace(base, banned=banned, sampling=Sampling(temperature=1.0, seed=seed)))
+        for seed in range(4 if tested.capabilities.sampling else 0)
+    ]
+    ledger.run()
+    for sequence in (greedy, *drawn):
+        assert banned.isdisjoint(ledger.accounts[sequence].tokens)
+    tested.oracle.assert_continues(base.prompt, ledger.accounts[greedy].tokens, barred=banned)
+
+
+def test_a_ban_holds_from_the_next_token_on_and_can_be_changed_and_lifted(tested: EngineUnderTest) -> None:
+    tested.must_have("masks")
+    base = request(6, 24)
+    whole = tested.oracle.generate(base.prompt, 24)
+    ledger = Ledger(open_(tested))
+    sequence = ledger.submit(base)
+    account = ledger.accounts[sequence]
+    while len(account.tokens) < 4:
+        ledger.step()
+    bans = frozenset(whole[4:7]), frozenset(whole[:4]), frozenset[int]()
+    for banned in bans:
+        ledger.ban(sequence, banned)
+        for _ in range(6):
+            ledger.step()
+    finish(ledger, tested)  # with the oracle's own suppression at each place
+    assert set(account.banned_at) == {frozenset[int](), *bans}
+
+
+def test_a_ban_reaches_a_waiting_sequence_and_not_one_that_is_gone(one: EngineUnderTest) -> None:
+    one.must_have("masks")
+    base = request(6, 5)
+    first = frozenset(one.oracle.generate(base.prompt, 1))
+    ledger = Ledger(open_(one))
+    sequence = ledger.submit(base)
+    ledger.ban(sequence, first)
+    ledger.run()
+    assert first.isdisjoint(ledger.accounts[sequence].tokens)
+    ledger.engine.ban(sequence, first)
+    ledger.engine.ban(SequenceId(999), first)
+
+
+def test_what_is_forced_and_what_a_probe_says_is_not_banned(tested: EngineUnderTest) -> None:
+    tested.must_have("masks")
+    base, asked = request(6, 30), spec(3, 4)
+    ledger = Ledger(open_(tested))
+    sequence = ledger.submit(base)
+    account = ledger.accounts[sequence]
+    for _ in range(4):
+        ledger.step()
+    answer = tested.oracle.generate((*account.context, *asked.suffix), 4)
+    ledger.ban(sequence, frozenset((*answer, *asked.suffix)))
+    ledger.fork(sequence, asked)
+    said = probed(ledger)
+    assert said.answer == tuple(answer)  # with its own log probabilities, which finish() checks
+    ledger.adopt(sequence, said.probe, keep=7, then=asked.suffix)
+    finish(ledger, tested)
+    assert account.tokens[:14][-10:] == [*asked.suffix, *answer, *asked.suffix]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_choice_that_a_ban_changes_is_told(one: EngineUnderTest, temperature: float) -> None:
+    """Each sampled token stands as without the ban, or stands in a banned one's place and is told as averted."""
+    one.must_have("masks", "sampling")
+    base = request(6, 1)
+    for seed in range(12):
+        sampling = Sampling(temperature=temperature, seed=seed)
+        ((free,),) = decode(open_(one), replace(base, sampling=sampling))
+        for banned in (frozenset({free}), frozenset({free + 1 if free + 1 < VOCABULARY else 0})):
+            ledger = Ledger(open_(one))
+            sequence = ledger.submit(replace(base, sampling=sampling, banned=banned))
+            ledger.run()
+            account = ledger.accounts[sequence]
+            assert account.averted == (free in banned)
+            assert (account.tokens == [free]) == (free not in banned)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling", [Sampling(temperature=1.0), Sampling(temperature=1.5)])
+def test_under_a_ban_the_other_tokens_keep_their_proportions(exact: EngineUnderTest, sampling: Sampling) -> None:
+    base, draws = request(6, 1), 3000
+    p = np.exp(exact.oracle.logits(base.prompt)[-1] / sampling.temperature)
+    banned = frozenset(np.argsort(-p)[:3].tolist())
+    drawn = decode(
+        open_(exact, cells=2048, batch=64, chunk=512),
+        *(replace(base, banned=banned, sampling=replace(sampling, seed=i)) for i in range(draws)),
+    )
+    p[list(banned)] = 0.0
+    p /= p.sum()
+    seen = np.bincount([tokens_[0] for tokens_ in drawn], minlength=len(p))
+    often = p * draws >= 5
+    expected = np.append(p[often], p[~often].sum()) * draws
+    observed = np.append(seen[often], seen[~often].sum())
+    chi_square = ((observed - expected) ** 2 / np.maximum(expected, 1e-9))[expected > 0].sum()
+    freedom = int((expected > 0).sum()) - 1
+    assert chi_square < freedom + 4.0 * (2.0 * freedom) ** 0.5  # mean + 4 standard deviations
+
+
+def test_a_ban_that_cannot_be_is_refused_with_the_value_and_the_limit(one: EngineUnderTest) -> None:
+    one.must_have("masks")
+    engine, last = open_(one), one.vocabulary - 1
+    sequence = engine.submit(request())
+    for banned in (frozenset({last + 1}), frozenset({-1})):
+        with pytest.raises(TokenError, match=rf"^what is banned has token {min(banned)}, must lie in 0…{last}$"):
+            engine.ban(sequence, banned)
+    for step in (engine.step, lambda: None):  # while it waits, and while it runs
+        with pytest.raises(TokenError, match=r"tokens are banned, which leaves 0 of \d+ to sample, must leave 1$"):
+            engine.ban(sequence, frozenset(range(one.vocabulary)))
+        step()
+    with pytest.raises(TokenError, match=r"leaves 0 of"):
+        engine.submit(request(banned=frozenset(range(1, one.vocabulary)), stop_tokens=frozenset({0})))

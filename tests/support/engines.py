@@ -144,7 +144,14 @@ class OracleModel:
     vocabulary: int = VOCABULARY
 
     def follow(
-        self, prompt: tuple[int, ...], said: Sequence[int], *, stops: frozenset[int], armed: bool, most: int
+        self,
+        prompt: tuple[int, ...],
+        said: Sequence[int],
+        *,
+        stops: frozenset[int],
+        armed: bool,
+        banned: frozenset[int],
+        most: int,
     ) -> Course:
         if most == 0:
             return Course(tokens=())
@@ -152,7 +159,7 @@ class OracleModel:
             (*prompt, *said),
             most,
             stops=stops if armed else frozenset(),
-            barred=frozenset() if armed else stops,
+            barred=banned if armed else banned | stops,
         )
         return Course(tokens=tuple(tokens), looks=tuple(range(1, most + 1)), until_armed=not armed)
 

@@ -46,6 +46,9 @@ class Account:
     sampled: list[bool] = field(default_factory=list)  # False: forced or adopted
     armed_at: list[bool] = field(default_factory=list)  # whether stops were armed when the token came
     armed: bool
+    banned_at: list[frozenset[int]] = field(default_factory=list)  # what was banned when the token came
+    banned: frozenset[int]
+    averted: int = 0  # tokens in whose place a banned one was chosen
     due: deque[int] = field(default_factory=deque)  # forced or adopted, their events still to come
     probe: ProbeId | None = None
     finished: FinishReason | None = None
@@ -76,7 +79,7 @@ class Ledger:
     def submit(self, request: Request) -> SequenceId:
         sequence = self.engine.submit(request)
         assert sequence not in self.accounts, "a sequence id was given twice"
-        self.accounts[sequence] = Account(request=request, armed=request.stops_armed)
+        self.accounts[sequence] = Account(request=request, armed=request.stops_armed, banned=request.banned)
         return sequence
 
     def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
@@ -94,7 +97,7 @@ class Ledger:
     def adopt(self, sequence: SequenceId, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
         self.engine.adopt(probe, keep=keep, then=then)
         account, asked = self.accounts[sequence], self.asked[probe]
-        for column in (account.tokens, account.sampled, account.armed_at):
+        for column in (account.tokens, account.sampled, account.armed_at, account.banned_at):
             del column[asked.fork_at :]
         account.due.extend((*path(asked)[:keep], *then))
         account.probe = None
@@ -114,6 +117,10 @@ class Ledger:
     def arm(self, sequence: SequenceId) -> None:
         self.engine.arm_stops(sequence)
         self.accounts[sequence].armed = True
+
+    def ban(self, sequence: SequenceId, tokens: frozenset[int]) -> None:
+        self.engine.ban(sequence, tokens)
+        self.accounts[sequence].banned = tokens
 
     def cancel(self, sequence: SequenceId) -> None:
         self.engine.cancel(sequence)
@@ -135,16 +142,19 @@ class Ledger:
                 case Started():
                     assert not account.started
                     account.started = True
-                case Tokens(tokens=tokens, forced=forced):
+                case Tokens(tokens=tokens, forced=forced, averted=averted):
                     assert account.started
                     assert tokens, "no token has come"
                     assert forced == bool(account.due), "forced tokens come before sampled ones"
+                    assert 0 <= averted <= (0 if forced or not account.banned else len(tokens))
+                    account.averted += averted
                     for token in tokens:
                         if forced:
                             assert token == account.due.popleft()
                         account.tokens.append(token)
                         account.sampled.append(not forced)
                         account.armed_at.append(account.armed)
+                        account.banned_at.append(account.banned)
                 case Probed(probe=probe):
                     assert account.probe == probe, "a probe that was dropped has answered"
                     assert self.asked[probe].answer is None
@@ -192,16 +202,16 @@ def _verify_tokens(account: Account, oracle: Oracle) -> None:
     stops, start = account.request.stop_tokens, 0
     while start < len(account.tokens):
         end = start + 1
-        kind = (account.sampled[start], account.armed_at[start])
-        while end < len(account.tokens) and (account.sampled[end], account.armed_at[end]) == kind:
+        kinds = list(zip(account.sampled, account.armed_at, account.banned_at, strict=True))
+        while end < len(account.tokens) and kinds[end] == kinds[start]:
             end += 1
-        sampled, armed = kind
+        sampled, armed, banned = kinds[start]
         if sampled:
             oracle.assert_continues(
                 (*account.request.prompt, *account.tokens[:start]),
                 account.tokens[start:end],
                 stops=stops if armed else frozenset(),
-                barred=frozenset() if armed else stops,
+                barred=banned if armed else banned | stops,
             )
         start = end
 

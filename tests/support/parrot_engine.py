@@ -50,6 +50,7 @@ class ParrotSequence:
     id: SequenceId
     request: Request
     stops_armed: bool
+    banned: frozenset[int] = frozenset()
     tokens: list[int] = field(default_factory=list)  # new ones
     unannounced: list[int] = field(default_factory=list)
     probe: Probe | None = None

@@ -54,7 +54,13 @@ class Arm:
     which: int
 
 
-Operation: TypeAlias = Submit | Steps | Fork | Force | Cancel | Drop | Arm
+@dataclass(frozen=True, slots=True)
+class Ban:
+    which: int
+    tokens: frozenset[int]
+
+
+Operation: TypeAlias = Submit | Steps | Fork | Force | Cancel | Drop | Arm | Ban
 
 WHICH = st.integers(0, 30)
 SEEDS = st.integers(0, 1_000)
@@ -87,7 +93,10 @@ FORK = st.builds(
     st.sampled_from([0, 0, 1, 3]),
 )
 FORCE = st.builds(lambda which, count, seed: Force(which, tokens(count, seed)), WHICH, st.integers(1, 5), SEEDS)
-OTHERS = (FORK, FORK, FORK, FORK, FORK, FORCE, *(st.builds(kind, WHICH) for kind in (Cancel, Drop, Arm)))
+BAN = st.builds(
+    lambda which, count, seed: Ban(which, frozenset(tokens(count, seed))), WHICH, st.sampled_from([0, 2, 20]), SEEDS
+)
+OTHERS = (FORK, FORK, FORK, FORK, FORK, FORCE, BAN, *(st.builds(kind, WHICH) for kind in (Cancel, Drop, Arm)))
 
 
 def schedules(prompts: st.SearchStrategy[int], *, new: int = 30) -> st.SearchStrategy[list[Operation]]:
@@ -147,7 +156,7 @@ class Schedule:
                 self.ledger.adopt(answer.sequence, answer.probe, keep=keep, then=wanted.then)
                 self.adopted += 1
 
-    def _steer(self, operation: Fork | Force | Cancel | Drop | Arm) -> None:
+    def _steer(self, operation: Fork | Force | Cancel | Drop | Arm | Ban) -> None:
         accounts = self.ledger.accounts
         live = [sequence for sequence, account in accounts.items() if not account.over]
         if isinstance(operation, Fork | Force):
@@ -172,3 +181,5 @@ class Schedule:
                 self.ledger.drop(account.probe)
             case Arm():
                 self.ledger.arm(sequence)
+            case Ban(tokens=banned) if self.ledger.engine.capabilities.masks:
+                self.ledger.ban(sequence, banned)

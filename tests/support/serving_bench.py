@@ -14,6 +14,7 @@ from controller.serving.repetition import LoopDetection
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest, RequestId
 from engine.base import (
+    Capabilities,
     Engine,
     EngineLoad,
     Event,
@@ -78,6 +79,10 @@ class RecordingEngine:
         self._parents: dict[ProbeId, SequenceId] = {}
 
     @property
+    def capabilities(self) -> Capabilities:
+        return self._engine.capabilities
+
+    @property
     def max_tokens(self) -> int:
         return self._engine.max_tokens
 
@@ -105,6 +110,9 @@ class RecordingEngine:
 
     def arm_stops(self, sequence: SequenceId) -> None:
         self.ledger.arm(sequence)
+
+    def ban(self, sequence: SequenceId, tokens: frozenset[int]) -> None:
+        self.ledger.ban(sequence, tokens)
 
     def cancel(self, sequence: SequenceId) -> None:
         self.ledger.cancel(sequence)

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from controller.serving.request import Outcome
+from controller.serving.request import Close, Outcome
 from engine.base import FinishReason
 from laser.server.deployment import Deployment
 from models.profile.tables import NEVER
@@ -53,6 +53,14 @@ class Metrics:
             ("kind",),
             registry=self._registry,
         )
+        self._averted = Counter(
+            "laser_averted_markers",
+            "Markers of thinking that the model chose behind a closed thought, by who closed it.",
+            ("close",),
+            registry=self._registry,
+        )
+        for close in Close:
+            self._averted.labels(close.value)  # a series that begins at 0
         self._model = model
         self._vllm = _VllmCounters(self._registry) if vllm else None
         self._lag = Histogram(
@@ -87,6 +95,7 @@ class Metrics:
         self._replies.labels(outcome.finish_reason.value, str(thought.exit_reason or "none")).inc()
         if outcome.retry_after_s is not None:
             self.turned_away()
+        self._averted.labels(outcome.close.value).inc(outcome.averted)
         for kind, tokens in (
             ("prompt", outcome.prompt_tokens),
             ("reasoning", thought.tokens),

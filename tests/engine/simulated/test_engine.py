@@ -27,7 +27,14 @@ class Counting:
     vocabulary: int = 100_000
 
     def follow(
-        self, prompt: tuple[int, ...], said: Sequence[int], *, stops: frozenset[int], armed: bool, most: int
+        self,
+        prompt: tuple[int, ...],
+        said: Sequence[int],
+        *,
+        stops: frozenset[int],
+        armed: bool,
+        banned: frozenset[int],
+        most: int,
     ) -> Course:
         return Course(tokens=tuple(range(1 + len(said), 1 + len(said) + most)))
 
