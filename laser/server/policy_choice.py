@@ -76,6 +76,9 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
             kind, note = FixedThreshold.kind, "threshold, budget or early_exit are given"
         elif profile is None and policy.risk is None:
             kind, note = FixedThreshold.kind, missing
+        elif profile is not None and policy.risk is None and profile.refused is not None:
+            kind, note = FullThought.kind, f"the profile certifies nothing: {profile.refused}"
+            log.warning("thoughts are not shortened: %s", note)
         else:
             kind = LoadAware.kind
         policy = changed(policy, kind, {})
