@@ -44,8 +44,7 @@ class Mathematician:
             said = None
             try:
                 assert process.stdin is not None
-                process.stdin.write(json.dumps([answer, gold]).encode() + b"\n")
-                process.stdin.flush()
+                process.stdin.write(json.dumps([answer, gold]).encode() + b"\n")  # fits an empty pipe
                 said = _line(process, self._limit_s)
             except BrokenPipeError:
                 pass  # it has ended, or was killed
@@ -64,6 +63,7 @@ class Mathematician:
             stdin=subprocess.PIPE,  # closes with this process, which ends the worker
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            bufsize=0,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         self._process, self._end = process, weakref.finalize(self, _kill, process)

@@ -81,7 +81,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
             log.warning("thoughts are not shortened: %s", note)
         else:
             kind = LoadAware.kind
-        policy = changed(policy, kind, {})
+        policy = FullThought() if kind == FullThought.kind else changed(policy, kind, {})
         if profile is None and not given:
             log.info("the policy is fixed, not load-aware: %s", note)
     name = kind_of(policy)
