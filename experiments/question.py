@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from experiments.grading.grade import Grade
+
+Graded = Grade | bool  # a plain truth value: graded exactly
+
+
+def _same_text(answer: str, other: str) -> Graded:
+    return answer.split() == other.split()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -13,5 +21,6 @@ class Question:
     text: str
     benchmark: str
     split: str | None  # of the benchmark, such as a level of difficulty; None: the benchmark has no splits
-    grade: Callable[[str], bool]  # whether a whole reply is right
-    grade_boxed: Callable[[str], bool]  # whether a bare answer is right, as a probe decodes it
+    grade: Callable[[str], Graded]  # whether a whole reply is right
+    grade_boxed: Callable[[str], Graded]  # whether a bare answer is right, as a probe decodes it
+    same: Callable[[str, str], Graded] = _same_text  # whether an answer is the same as another, right or wrong

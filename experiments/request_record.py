@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from experiments.grading.grade import GradedBy
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
@@ -28,3 +30,4 @@ class RequestRecord:
     budget: int | None  # in force when the thought ended, tokens; None: there was none
     right: bool | None  # whether the reply is right; None: the request failed
     error: str | None  # None: the request succeeded
+    graded_by: GradedBy | None = None  # None: no reply was graded, or a recording told whether it is right

@@ -34,12 +34,15 @@ class PolicyContext:
     def certified(self, kind: str, risk: float | None = None) -> Profile:
         """Returns the model's profile, certified at `risk`; None: at the calibration's.
 
-        Raises ProfileError, which names the policy's kind, if there is no profile, or if the profile has too few
-        questions for the risk.
+        Raises ProfileError, which names the policy's kind, if there is no profile, if the profile has too few questions
+        for the risk, or if its certificate is one of nothing.
         """
         if self.profile is None:
             raise ProfileError(f"policy is {kind}, which needs a profile, and there is none")
-        return self.profile if risk is None else within_risk(self.profile, risk)
+        found = self.profile if risk is None else within_risk(self.profile, risk)
+        if found.refused is not None:
+            raise ProfileError(f"policy is {kind}, but the profile certifies nothing: {found.refused}")
+        return found
 
 
 class PolicySettings(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from models.profile.certificate import certify
+from models.profile.certificate import Certificate, certify
 from models.profile.profile import Profile, ProfileError
 
 
@@ -27,9 +27,13 @@ def within_risk(profile: Profile, risk: float) -> Profile:
     """
     given = profile.certificate
     try:
-        return replace(profile, certificate=certify(given.harmed, given.count, epsilon=risk, delta=given.delta))
+        return replace(profile, certificate=_again(given, risk))
     except ValueError as error:
         raise ProfileError(f"risk is {risk:g}, for which the profile is too small: {error}") from error
+
+
+def _again(given: Certificate, risk: float) -> Certificate:
+    return certify(given.harmed, given.count, epsilon=risk, delta=given.delta, evidence=given.evidence)
 
 
 def _restricted(profile: Profile, kept: Callable[[int, int], bool]) -> Profile:

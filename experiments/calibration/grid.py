@@ -6,7 +6,7 @@ the first probe whose confidence reaches the threshold, at the budget, or by its
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +35,7 @@ class Grid:
     tokens: Counts  # token rows decoded: reply, withdrawn tokens, probes
     steps: Counts  # sequential decode steps: probes run beside them, the budget's landing counts token by token
     harmed: Truths  # the full thought is right, and some exit within the corner is wrong
+    differing: Truths | None  # some exit within the corner answers otherwise than the full thought; None: not recorded
 
 
 def grid(
@@ -52,6 +53,7 @@ def grid(
     columns: tuple[Budget, ...] = (None, *sorted(budgets, reverse=True))
     shape = (len(traces), len(rows), len(columns))
     right, harmed = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+    differing, compared = np.zeros(shape, dtype=np.bool_), _compared(traces, closings, budgets)
     tokens, steps = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     specs = [None if threshold is None else replace(spec, give_up_below=threshold) for threshold in rows]
     for n, one in enumerate(traces):
@@ -61,8 +63,28 @@ def grid(
                 end = _end(one, asked, closings, budget)
                 right[n, i, j], tokens[n, i, j], steps[n, i, j] = end
         if one.right:
-            harmed[n] = _wrong_within(one, closings, rows, columns, spec.score)
-    return Grid(thresholds=rows, budgets=columns, right=right, tokens=tokens, steps=steps, harmed=harmed)
+            harmed[n] = _within(one, closings, rows, columns, spec.score, lambda exit: not exit.right)
+        if compared:
+            differing[n] = _within(one, closings, rows, columns, spec.score, lambda exit: not exit.same)
+    return Grid(
+        thresholds=rows,
+        budgets=columns,
+        right=right,
+        tokens=tokens,
+        steps=steps,
+        harmed=harmed,
+        differing=differing if compared else None,
+    )
+
+
+def _compared(
+    traces: Sequence[ThoughtTrace], closings: Mapping[tuple[int, int], ClosedReply], budgets: Sequence[int]
+) -> bool:
+    """Whether every exit's answer was compared with the full thought's."""
+    reached = (closings[one.number, budget] for one in traces for budget in budgets if budget <= len(one.thought))
+    return all(probe.same is not None for one in traces for probe in one.probes) and all(
+        closing.same is not None for closing in reached
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,24 +135,30 @@ def _end(
     return one.right, one.tokens + spent, one.tokens
 
 
-def _wrong_within(
+def _within(
     one: ThoughtTrace,
     closings: Mapping[tuple[int, int], ClosedReply],
     thresholds: Sequence[Threshold],
     budgets: Sequence[Budget],
     score: Score,
+    counts: Callable[[Asked | ClosedReply], bool],
 ) -> Truths:
-    """Returns [threshold, budget]: whether some exit there, or at a stricter threshold or longer budget, is wrong.
+    """Returns [threshold, budget]: whether some exit there, or at a stricter threshold or longer budget, `counts`.
 
     While limits move, any probe that reaches the corner's threshold may end the thought, even if earlier probes were
     surer, and so may any budget that the thought reaches. A budget that is lowered below a running thought's length
     closes the thought between two budgets; such closings were not recorded and are not covered.
     """
-    surest = max((score_of(probe, score) for probe in one.probes if not probe.right), default=-1.0)
+    surest = max((score_of(probe, score) for probe in one.probes if counts(probe)), default=-1.0)
     by_threshold = np.array([threshold is not None and surest >= threshold for threshold in thresholds])
-    by_budget = np.array([_wrong_at(one, closings, budget) for budget in budgets])
+    by_budget = np.array([_counts_at(one, closings, budget, counts) for budget in budgets])
     return by_threshold[:, None] | np.logical_or.accumulate(by_budget)[None, :]
 
 
-def _wrong_at(one: ThoughtTrace, closings: Mapping[tuple[int, int], ClosedReply], budget: Budget) -> bool:
-    return budget is not None and budget <= len(one.thought) and not closings[one.number, budget].right
+def _counts_at(
+    one: ThoughtTrace,
+    closings: Mapping[tuple[int, int], ClosedReply],
+    budget: Budget,
+    counts: Callable[[Asked | ClosedReply], bool],
+) -> bool:
+    return budget is not None and budget <= len(one.thought) and counts(closings[one.number, budget])

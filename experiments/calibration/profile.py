@@ -17,7 +17,7 @@ from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.sweeps import THRESHOLDS
 from experiments.provenance import Provenance
 from models.errors import LaserError
-from models.profile.certificate import Certificate, certify, fewest_questions
+from models.profile.certificate import Certificate, certify, evidence, fewest_questions
 from models.profile.difficulty import CLASSES, FEWEST, learn
 from models.profile.plant import mean_context
 from models.profile.profile import MeasuredPlant, ModelIdentity, ProbeCost, Profile, Table
@@ -142,7 +142,7 @@ def profile(
         square=_by_class(np.square(tokens), member),
         accuracy=_by_class(replayed.right.astype(np.float64), member),
         p95_steps=_p95(replayed, member),
-        certificate=_certificate(replayed, [one.number for one in ordered], unseen, levels),
+        certificate=_certificate(replayed, ordered, unseen, levels),
         plant=plant,
         probe=probe,
         difficulty=learned.difficulty,
@@ -152,10 +152,16 @@ def profile(
     )
 
 
-def _certificate(replayed: Grid, numbers: Sequence[int], unseen: Sequence[int], levels: Levels) -> Certificate:
-    counted = np.isin(numbers, unseen)
+def _certificate(replayed: Grid, traces: Sequence[ThoughtTrace], unseen: Sequence[int], levels: Levels) -> Certificate:
+    counted = np.isin([one.number for one in traces], unseen)
+    count = int(counted.sum())
+    mine = [one for one, counts in zip(traces, counted, strict=True) if counts]
+    differing = None if replayed.differing is None else replayed.differing[counted].sum(axis=0)
+    seen = evidence(
+        sum(one.right for one in mine), sum(one.ended for one in mine), differing, count=count, delta=levels.delta
+    )
     harmed = replayed.harmed[counted].sum(axis=0)
-    return certify(harmed, int(counted.sum()), epsilon=levels.epsilon, delta=levels.delta)
+    return certify(harmed, count, epsilon=levels.epsilon, delta=levels.delta, evidence=seen)
 
 
 def _members(values: npt.NDArray[np.float64], mine: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

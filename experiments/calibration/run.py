@@ -15,6 +15,7 @@ from engine.registry import open_engine
 from experiments.calibration import profile as profiling
 from experiments.calibration.traces import (
     TraceLog,
+    graded,
     missing_closings,
     questions_sha256,
     record_closings,
@@ -22,6 +23,7 @@ from experiments.calibration.traces import (
 )
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.examination import Examination
+from experiments.grading.grade import GradeCounts
 from experiments.progress import Reporter, Silent
 from experiments.provenance import provenance
 from experiments.question import Question
@@ -56,6 +58,7 @@ class Calibrated:
     profile: Profile
     path: Path
     records: Path
+    grading: GradeCounts  # of all recorded answers
 
 
 def calibrate(
@@ -118,7 +121,7 @@ def calibrate(
         origin=provenance(directory, threads=torch.get_num_threads(), options=stated),
     )
     write_profile(path, found)
-    return Calibrated(profile=found, path=path, records=log.path)
+    return Calibrated(profile=found, path=path, records=log.path, grading=graded(log.traces, log.closings))
 
 
 def _header(settings: CalibrationSettings, model: ModelIdentity, questions: Sequence[Question]) -> dict[str, object]:

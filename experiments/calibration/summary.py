@@ -28,6 +28,7 @@ def summary(profile: Profile) -> str:
             "",
             f"Certified on {certificate.count} questions, risk at most {certificate.epsilon:g} at confidence "
             f"{1 - certificate.delta:g}: {certified_range(profile)}",
+            *_evidence(profile),
             "",
             f"Step: {1e3 * step.a:.2f} ms + ({1e6 * step.c:.0f} us + {1e9 * step.g:.0f} ns per cached token) per "
             f"sequence, to {plant.error:.0%}; up to {plant.max_batch} sequences, mean context {plant.context:.0f}",
@@ -36,8 +37,23 @@ def summary(profile: Profile) -> str:
     )
 
 
+def _evidence(profile: Profile) -> list[str]:
+    """Tells why a certificate is refused, and how often exits answer otherwise, which the risk tells in part only."""
+    if profile.refused is not None:
+        return [f"NOT CERTIFIED: {profile.refused}. `laser serve` will not shorten thoughts by this profile."]
+    bound = profile.certificate.differing
+    if bound is None:
+        return ["Exits that answer otherwise than the full thought: not recorded; without its records it is measured"]
+    return [
+        f"Certified exits that answer otherwise than the full thought, rightly or wrongly: for at most {bound:.1%} of "
+        "the questions, at the same confidence"
+    ]
+
+
 def certified_range(profile: Profile) -> str:
     """Describes the certified thresholds and budgets: each corner that no other corner covers."""
+    if profile.refused is not None:
+        return "none but the full thought"
     table = profile.certificate.certified
     corners = []
     for j in range(len(profile.budgets)):

@@ -19,7 +19,9 @@ from typing import BinaryIO
 
 from controller.serving.loop import ServingLoop
 from controller.serving.request import ReasoningRequest
-from experiments.evaluation.evaluation import Asked, EvaluationRecord, answering, evaluate_stream
+from experiments.evaluation.evaluation import Asked, EvaluationRecord, answering, evaluate_stream, same_answer
+from experiments.grading.exact import last_answer
+from experiments.grading.grade import Grade, GradeCounts, GradedBy, grade_counts
 from experiments.question import Question
 from models.chat_model import ChatModel
 from models.errors import LaserError
@@ -43,6 +45,14 @@ class ThoughtTrace:
     tokens: int  # of the whole reply
     rows: int  # token rows of reply and probes
     probes: tuple[Asked, ...]
+    graded_by: GradedBy = GradedBy.EXACT
+    natural: bool | None = None  # whether the model itself closed the thought; None: not recorded
+    answer: str | None = None  # of the reply; None: not recorded
+
+    @property
+    def ended(self) -> bool:
+        """Whether the thought ended by itself; where that was not recorded, whether it ended at all."""
+        return bool(self.thought) if self.natural is None else self.natural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +63,8 @@ class ClosedReply:
     budget: int  # thought tokens
     right: bool
     tokens: int  # of the landing and the answer
+    graded_by: GradedBy = GradedBy.EXACT
+    same: bool | None = None  # whether the full thought gives the same answer; None: not compared
 
 
 Budgets = Sequence[int]
@@ -68,6 +80,9 @@ def trace(number: int, prompt: tuple[int, ...], record: EvaluationRecord) -> Tho
         tokens=record.tokens,
         rows=record.rows,
         probes=record.probes,
+        graded_by=record.graded_by,
+        natural=record.natural,
+        answer=last_answer(record.reply),
     )
 
 
@@ -144,6 +159,12 @@ def questions_sha256(questions: Sequence[Question], files: Sequence[Path] = ()) 
     texts = [(question.benchmark, question.text) for question in questions]
     answers = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     return hashlib.sha256(json.dumps([texts, answers]).encode()).hexdigest()
+
+
+def graded(traces: Mapping[int, ThoughtTrace], closings: Mapping[tuple[int, int], ClosedReply]) -> GradeCounts:
+    """Counts all recorded answers by who decided whether they are right."""
+    probes = [probe for one in traces.values() for probe in one.probes]
+    return grade_counts(Grade(one.right, one.graded_by) for one in (*traces.values(), *probes, *closings.values()))
 
 
 class TraceLog:
@@ -287,5 +308,17 @@ def record_closings(
         asked.append((questions[number], request))
     for place, record in answering(loop, model, asked):
         number, budget = missing[place]
-        log.add(ClosedReply(number=number, budget=budget, right=record.right, tokens=len(landing) + record.tokens))
+        one = log.traces[number]
+        log.add(
+            ClosedReply(
+                number=number,
+                budget=budget,
+                right=record.right,
+                tokens=len(landing) + record.tokens,
+                graded_by=record.graded_by,
+                same=None
+                if one.answer is None
+                else same_answer(questions[number], record.right, last_answer(record.reply), one.right, one.answer),
+            )
+        )
         on_done()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -20,6 +20,8 @@ from controller.serving.loop import ServingLoop
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, ExitReason, Outcome, ReasoningRequest
 from engine.base import CapacityError, Engine, EngineError, FinishReason, Sampling
+from experiments.grading.exact import last_answer
+from experiments.grading.grade import Grade, GradedBy, as_grade
 from experiments.question import Question
 from models.chat_model import ChatModel
 from models.score import Score
@@ -37,6 +39,8 @@ class Asked:
     right: bool
     rows: int  # token rows of the probe: its suffix and trial answer
     log_probs: tuple[float, ...] = ()  # of the answer's tokens
+    graded_by: GradedBy = GradedBy.EXACT
+    same: bool | None = None  # whether the full thought gives the same answer; None: not compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +59,19 @@ class EvaluationRecord:
     probes: tuple[Asked, ...]  # that ended; the probe at the last transition may have been dropped
     first_answer: int | None  # index of the first probe after the thought stated a result; None: there is none
     thought: tuple[int, ...] = ()  # token ids; empty if it never ended
+    graded_by: GradedBy = GradedBy.EXACT
 
     @property
     def natural(self) -> bool:
         """Whether the model itself closed the thought."""
         return self.exit_reason == ExitReason.NATURAL
+
+    @property
+    def grades(self) -> Iterator[Grade]:
+        """The grades of the reply and of the probes' answers."""
+        yield Grade(self.right, self.graded_by)
+        for probe in self.probes:
+            yield Grade(probe.right, probe.graded_by)
 
     @property
     def verified_from(self) -> Asked | None:
@@ -152,6 +164,13 @@ def answering(
             yield number, recorders[number].finished()
 
 
+def same_answer(question: Question, right: bool, answer: str, full_right: bool, full: str) -> bool:
+    """Whether an exit's answer is the full thought's: both are right, or both wrong in the same way."""
+    if right or full_right:
+        return right and full_right
+    return as_grade(question.same(answer, full)).right if full.strip() else not answer.strip()
+
+
 @dataclass(slots=True)
 class _Recorder:
     """Receives one question's reply and probes from the loop, and grades them."""
@@ -178,6 +197,7 @@ class _Recorder:
         # the loop releases the thought only up to a running probe's fork, so `self.thought` is what the probe has seen
         if self.first_answer is None and any(text in self.thought for text in self.conclusions):
             self.first_answer = len(self.probes)
+        grade = as_grade(self.question.grade_boxed(seen.answer))
         self.probes.append(
             Asked(
                 thought_tokens=seen.thought_tokens,
@@ -185,9 +205,10 @@ class _Recorder:
                 answer=seen.answer,
                 confidence=Score.GEOMETRIC_MEAN.confidence(seen.log_probs),
                 joint=seen.joint,
-                right=self.question.grade_boxed(seen.answer),
+                right=grade.right,
                 rows=seen.rows,
                 log_probs=seen.log_probs,
+                graded_by=grade.by,
             )
         )
 
@@ -198,17 +219,23 @@ class _Recorder:
             raise EngineError(f"question {self.question.text[:60]!r} has failed: {outcome.error}")
         thought = outcome.thought
         unended = thought.exit_reason is None
+        grade = as_grade(self.question.grade(self.reply))
+        answer = last_answer(self.reply)
         return EvaluationRecord(
             question=self.question,
             reply=self.reply,
-            right=self.question.grade(self.reply),
+            right=grade.right,
             tokens=outcome.completion_tokens,
             thought_tokens=outcome.completion_tokens if unended else thought.tokens,
             rows=outcome.rows,
             ended=outcome.finish_reason is FinishReason.STOP,
             exit_reason=thought.exit_reason,
             transitions=len(self.probes) if unended else thought.probes,
-            probes=tuple(self.probes),
+            probes=tuple(
+                replace(probe, same=same_answer(self.question, probe.right, probe.answer, grade.right, answer))
+                for probe in self.probes
+            ),
             first_answer=self.first_answer,
             thought=thought.ids,
+            graded_by=grade.by,
         )

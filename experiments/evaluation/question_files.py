@@ -1,21 +1,20 @@
 """Reads questions from JSON Lines with `question` and `answer`, optionally `split` and `benchmark`; GSM8K's files fit.
 
-A reply is right if its last `\\boxed{…}` equals the answer. If it has no box and the answer is a number, the reply's
-last number must equal the answer. Numbers compare as numbers, texts without case and surrounding white space.
+A reply is right if its last `\\boxed{…}` that is not empty is the answer. If it has no box and the answer is a number,
+the reply's last number must be the answer. `experiments.grading` tells what is the same.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments.grading.grader import Grader
 from experiments.question import Question
 from models.errors import LaserError
 
@@ -24,14 +23,16 @@ class QuestionError(LaserError, ValueError):
     """The file of questions cannot be used; the message names the file, the line and the key."""
 
 
-def file_questions(paths: Iterable[Path], count: int, seed: int) -> list[Question]:
+def file_questions(paths: Iterable[Path], count: int, seed: int, grader: Grader | None = None) -> list[Question]:
     """Returns the questions of all files; of a benchmark with more than `count`, a seeded sample in file order.
 
-    A question's benchmark is the one in its line, else its file's name without the ending. Raises QuestionError.
+    A question's benchmark is the one in its line, else its file's name without the ending. `grader` None: a new one.
+    Raises QuestionError.
     """
+    grader = Grader() if grader is None else grader
     benchmarks: dict[str, list[Question]] = {}
     for path in paths:
-        for question in read_questions(path):
+        for question in read_questions(path, grader):
             benchmarks.setdefault(question.benchmark, []).append(question)
     chosen: list[Question] = []
     for number, found in enumerate(benchmarks.values()):
@@ -41,21 +42,22 @@ def file_questions(paths: Iterable[Path], count: int, seed: int) -> list[Questio
     return chosen
 
 
-def read_questions(path: Path) -> list[Question]:
+def read_questions(path: Path, grader: Grader | None = None) -> list[Question]:
     """Returns all questions of one file. Raises QuestionError if the file is unreadable, malformed or empty."""
+    grader = Grader() if grader is None else grader
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise QuestionError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise QuestionError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
-    questions = list(_questions(path, text))
+    questions = list(_questions(path, text, grader))
     if not questions:
         raise QuestionError(f"{path}: has no questions")
     return questions
 
 
-def _questions(path: Path, text: str) -> Iterator[Question]:
+def _questions(path: Path, text: str, grader: Grader) -> Iterator[Question]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -73,8 +75,9 @@ def _questions(path: Path, text: str) -> Iterator[Question]:
             text=_text(found, "question", where),
             benchmark=_text(found, "benchmark", where) if "benchmark" in found else path.stem,
             split=_text(found, "split", where) if found.get("split") is not None else None,
-            grade=partial(is_right, gold=gold),
-            grade_boxed=partial(is_same, gold=gold),
+            grade=partial(grader.right, gold=gold),
+            grade_boxed=partial(grader.same, gold=gold),
+            same=grader.same,
         )
 
 
@@ -93,52 +96,9 @@ def _text(found: dict[str, Any], key: str, where: str) -> str:
 
 def is_right(reply: str, gold: str) -> bool:
     """Whether the last box of a reply is `gold` or, if there is no box and `gold` is a number, its last number is."""
-    boxed = last_boxed(reply)
-    if boxed is not None:
-        return is_same(boxed, gold)
-    if _number(gold) is None:
-        return False
-    numbers = _NUMBERS.findall(_plain(reply))
-    return bool(numbers) and is_same(numbers[-1], gold)
+    return Grader().right(reply, gold).right
 
 
 def is_same(answer: str, gold: str) -> bool:
-    """Whether two answers are the same number or, if `gold` is no number, the same text."""
-    number = _number(gold)
-    return _word(answer) == _word(gold) if number is None else _number(answer) == number
-
-
-def last_boxed(text: str) -> str | None:
-    """Returns the content of the last complete `\\boxed{…}`, with nested braces; None: there is none."""
-    for start in reversed([found.end() for found in re.finditer(r"\\boxed\s*\{", text)]):
-        depth = 1
-        for place in range(start, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[place], 0)
-            if depth == 0:
-                return text[start:place].strip()
-    return None
-
-
-_SIGN = r"(?:(?<![\w)])[-+])?"  # excludes the minus of a subtraction
-_GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])"
-_NUMBERS = re.compile(rf"{_SIGN}(?:(?:{_GROUPED}|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?|\.[0-9]+)")
-_ONE_NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:/([0-9]*[1-9][0-9]*))?")
-_LONGEST = 400  # characters of a number; repetitive models write longer digit strings
-
-
-def _plain(text: str) -> str:
-    """Removes LaTeX and typography around numbers: \\$ \\, {,} − and the like."""
-    text = text.replace("−", "-").replace("{,}", ",")
-    return re.sub(r"\\[,;:! ]|\\?[$%]", "", text)
-
-
-def _number(text: str) -> Fraction | None:
-    bare = re.sub(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))", "", re.sub(r"\s", "", _plain(text))).rstrip(".")
-    found = _ONE_NUMBER.fullmatch(bare)
-    if found is None or len(bare) > _LONGEST:
-        return None
-    return Fraction(found[1]) / Fraction(found[2] or 1)
-
-
-def _word(text: str) -> str:
-    return " ".join(text.split()).rstrip(".").casefold()
+    """Whether an answer is `gold`: the same number, choice, measure, text, or the same to math-verify."""
+    return Grader().same(answer, gold).right

@@ -6,6 +6,9 @@ from functools import partial
 
 import numpy as np
 
+from experiments.grading.exact import last_boxed
+from experiments.grading.grade import Grade
+from experiments.grading.grader import Grader
 from experiments.question import Question
 from models.profile.profile import Profile, ProfileError
 from models.reasoner.tasks import FAMILIES, Problem, generate, grade
@@ -13,7 +16,8 @@ from models.reasoner.tasks import FAMILIES, Problem, generate, grade
 
 def bundled_questions(count: int, seed: int) -> list[Question]:
     """Returns `count` distinct questions of each bundled benchmark, from the part held out from training."""
-    return [_question(problem) for family in FAMILIES for problem in _distinct(family, count, seed)]
+    grader = Grader()
+    return [_question(problem, grader) for family in FAMILIES for problem in _distinct(family, count, seed)]
 
 
 def calibrated_questions(profile: Profile) -> tuple[int, int]:
@@ -39,15 +43,24 @@ def _distinct(family: str, count: int, seed: int) -> list[Problem]:
     return list(found.values())
 
 
-def _question(problem: Problem) -> Question:
+def _question(problem: Problem, grader: Grader) -> Question:
     return Question(
         text=problem.question,
         benchmark=problem.family,
         split=problem.split,
-        grade=partial(grade, problem=problem),
-        grade_boxed=partial(_grade_boxed, problem=problem),
+        grade=partial(_grade, problem=problem, grader=grader),
+        grade_boxed=partial(_grade_boxed, problem=problem, grader=grader),
+        same=grader.same,
     )
 
 
-def _grade_boxed(answer: str, *, problem: Problem) -> bool:
-    return grade(f"\\boxed{{{answer}}}", problem)
+def _grade(reply: str, *, problem: Problem, grader: Grader) -> Grade:
+    """Grades by the benchmark's own rule first; other spellings of the answer are other models'."""
+    if grade(reply, problem):
+        return Grade(True)
+    boxed = last_boxed(reply)
+    return Grade(False) if boxed is None else grader.same(boxed, problem.answer)
+
+
+def _grade_boxed(answer: str, *, problem: Problem, grader: Grader) -> Grade:
+    return _grade(f"\\boxed{{{answer}}}", problem=problem, grader=grader)

@@ -13,6 +13,7 @@ from experiments.evaluation.breakdown import Breakdown, breakdown
 from experiments.evaluation.evaluation import EvaluationRecord
 from experiments.evaluation.reliability import Calibrations, calibrations
 from experiments.evaluation.sweeps import SCORES, ServedPass, ThresholdSweep, threshold_sweep
+from experiments.grading.grade import GradeCounts, grade_counts
 from experiments.provenance import Provenance
 from models.files.replacement import replacing
 from models.score import Score
@@ -27,6 +28,7 @@ class Evaluation:
     score: Score  # whose thresholds are reported first
     thresholds: dict[Score, ThresholdSweep]  # replayed from the full thoughts' probes
     served: tuple[ServedPass, ...]  # passes actually served with a budget, a threshold or a temperature
+    grading: GradeCounts  # of the full thoughts' replies and probes
 
     @property
     def budgets(self) -> tuple[ServedPass, ...]:
@@ -50,6 +52,7 @@ def evaluation(
         score=score if score in SCORES else Score.GEOMETRIC_MEAN,
         thresholds={score: threshold_sweep(records, score, rng) for score in SCORES},
         served=tuple(passes),
+        grading=grade_counts(grade for one in records for grade in one.grades),
     )
 
 
@@ -70,6 +73,7 @@ def write_records(path: Path, records: Sequence[EvaluationRecord]) -> None:
                 "question": one.question.text,
                 "reply": one.reply,
                 "right": one.right,
+                "graded_by": one.graded_by,
                 "tokens": one.tokens,
                 "thought_tokens": one.thought_tokens,
                 "rows": one.rows,

@@ -29,6 +29,7 @@ def summary(figures: Evaluation) -> str:
     ]
     if figures.served:
         lines += ["", *_served(figures.served)]
+    lines += ["", f"answers and probes {figures.grading}"]
     return "\n".join(lines)
 
 

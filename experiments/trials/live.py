@@ -18,6 +18,7 @@ import httpx
 from pydantic import ValidationError
 
 from engine.registry import AutoOptions
+from experiments.grading.grade import Grade, as_grade
 from experiments.question import Question
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Experiment, NamedPolicy
@@ -129,11 +130,11 @@ async def _one(
     max_tokens: int,
     took: Took,
 ) -> None:
-    reply, error, right = _Reply(), None, None
+    reply, error, grade = _Reply(), None, None
     try:
         reply = await _ask(client, question, max_tokens)
         ended = time.monotonic()
-        right = question.grade(reply.content)
+        grade = await asyncio.to_thread(_graded, question, reply.content)  # other requests are due meanwhile
     except (httpx.HTTPError, ReplyError) as failure:
         ended, error = time.monotonic(), f"{type(failure).__name__}: {failure}"
     laser = reply.laser
@@ -156,10 +157,15 @@ async def _one(
             exit_reason=laser.exit_reason,
             threshold=laser.threshold,
             budget=laser.budget,
-            right=right,
+            right=None if grade is None else grade.right,
             error=error,
+            graded_by=None if grade is None else grade.by,
         )
     )
+
+
+def _graded(question: Question, reply: str) -> Grade:
+    return as_grade(question.grade(reply))
 
 
 async def _ask(client: httpx.AsyncClient, question: Question, max_tokens: int) -> _Reply:

@@ -98,4 +98,5 @@ def command(
             out=out,
         )
         found = calibrate(settings, reporter=ProgressBars(), options=context.params)
-    click.echo(f"\n{summary(found.profile)}\n\nProfile: {found.path}\nRecords: {found.records}")
+    click.echo(f"\n{summary(found.profile)}\nAnswers and probes {found.grading}")
+    click.echo(f"\nProfile: {found.path}\nRecords: {found.records}")

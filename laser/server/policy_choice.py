@@ -76,9 +76,12 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
             kind, note = FixedThreshold.kind, "threshold, budget or early_exit are given"
         elif profile is None and policy.risk is None:
             kind, note = FixedThreshold.kind, missing
+        elif profile is not None and policy.risk is None and profile.refused is not None:
+            kind, note = FullThought.kind, f"the profile certifies nothing: {profile.refused}"
+            log.warning("thoughts are not shortened: %s", note)
         else:
             kind = LoadAware.kind
-        policy = changed(policy, kind, {})
+        policy = FullThought() if kind == FullThought.kind else changed(policy, kind, {})
         if profile is None and not given:
             log.info("the policy is fixed, not load-aware: %s", note)
     name = kind_of(policy)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeGuard, TypeVar
@@ -86,10 +86,11 @@ class Envelope(Generic[T]):
     into: type[T]
     made_by: str  # the command that makes such a file anew
     error: type[ValueError]  # raised for files that cannot be used; its message names the file
+    said: Callable[[T], dict[str, Any]] = asdict  # type: ignore[assignment]  # T is a dataclass; no bound says so
 
     def write(self, path: Path, payload: T) -> None:
         """Writes the file, whole or not at all."""
-        said = asdict(payload)  # type: ignore[call-overload]  # T is a dataclass; no bound says so
+        said = self.said(payload)
         sealed = {**asdict(self.head), "sha256": sha256_of(said), self.key: said}
         with replacing(path) as draft:
             draft.write_text(json.dumps(sealed, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -7,6 +7,9 @@ while a thought runs: the risk stays certified. This holds for questions distrib
 
 Learn-then-Test (Angelopoulos et al., 2021): in each column of budgets the thresholds are tested from strict to lax and
 the first failure ends the column (fixed-sequence testing, which needs no correction); columns share δ (Bonferroni).
+
+Where the full thought is hardly ever right, the risk is small whatever the exits answer; where it hardly ever ends, it
+is compared with a thought that was cut. Such a certificate is refused: it allows the full thought alone.
 """
 
 from __future__ import annotations
@@ -19,6 +22,52 @@ import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
+Bounds = tuple[tuple[float, ...], ...]  # [threshold, budget]
+
+RIGHT_FLOOR = 0.05  # of full thoughts; below, a loss of most right answers is within any risk worth the name
+ENDED_FLOOR = 0.5  # of full thoughts; below, what exits are compared with is mostly no full thought
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What else the calibration questions show of full thoughts and exits."""
+
+    right: int  # questions with the full thought right
+    ended: int  # questions with a full thought that the model ended itself
+    differing: tuple[tuple[int, ...], ...] | None  # questions with some exit within the corner that answers otherwise
+    differing_bounds: Bounds | None  # upper bounds of that share, as of the risk; both None: answers are not recorded
+
+
+def evidence(
+    right: int, ended: int, differing: Sequence[Sequence[int]] | Counts | None, count: int, delta: float
+) -> Evidence:
+    """Returns the evidence of `count` questions, with upper bounds at the column's share of `delta`."""
+    if differing is None:
+        return Evidence(right=right, ended=ended, differing=None, differing_bounds=None)
+    table = np.asarray(differing, dtype=np.int64)
+    bounds = _bounds(table, count, delta)
+    return Evidence(
+        right=right,
+        ended=ended,
+        differing=tuple(tuple(row) for row in table.tolist()),
+        differing_bounds=tuple(tuple(row) for row in bounds.tolist()),
+    )
+
+
+def refusal(right: float, ended: float, epsilon: float) -> str | None:
+    """Returns why a certificate would be one of nothing, by shares of full thoughts; None: it would not."""
+    if right < RIGHT_FLOOR or right <= epsilon:
+        # exits that are always wrong have the risk P(the full thought is right): at or below ε, anything is certified
+        return (
+            f"the full thought is right for {right:.1%} of the questions, must be for at least {RIGHT_FLOOR:.0%} and "
+            f"more than the risk of {epsilon:g}: exits that are always wrong would be certified, too"
+        )
+    if ended < ENDED_FLOOR:
+        return (
+            f"{ended:.1%} of the full thoughts end by themselves, at least {ENDED_FLOOR:.0%} must: exits would be "
+            "compared with thoughts that the length limit cut"
+        )
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +80,35 @@ class Certificate:
     harmed: tuple[tuple[int, ...], ...]  # questions with the full thought right and some exit within the corner wrong
     bounds: tuple[tuple[float, ...], ...]  # upper bounds of the risk: Clopper-Pearson at the column's share of δ
     certified: tuple[tuple[bool, ...], ...]
+    evidence: Evidence | None = None  # None: calibrated before it was kept
+
+    @property
+    def refused(self) -> str | None:
+        """Why only the full thought is certified, whatever the bounds; None: the bounds decide."""
+        if self.evidence is None:
+            return None
+        return refusal(self.evidence.right / self.count, self.evidence.ended / self.count, self.epsilon)
+
+    @property
+    def differing(self) -> float | None:
+        """Upper bound of the share of questions with a certified exit that answers otherwise; None: not recorded."""
+        if self.evidence is None or self.evidence.differing_bounds is None:
+            return None
+        return float(np.max(np.array(self.evidence.differing_bounds)[np.array(self.certified)]))
 
 
-def certify(harmed: Sequence[Sequence[int]] | Counts, count: int, *, epsilon: float, delta: float) -> Certificate:
+def certify(
+    harmed: Sequence[Sequence[int]] | Counts,
+    count: int,
+    *,
+    epsilon: float,
+    delta: float,
+    evidence: Evidence | None = None,
+) -> Certificate:
     """Test all corners of a table [threshold, budget], strictest first on both axes.
 
-    If a corner is certified, so are all corners within it. Raises ValueError if `count` is below `fewest_questions`:
+    If a corner is certified, so are all corners within it. If the `evidence` shows that the certificate would be one of
+    nothing, only the full thought is certified. Raises ValueError if `count` is below `fewest_questions`:
     then not even a corner without a single harmed question could be certified.
     """
     table = np.asarray(harmed, dtype=np.int64)
@@ -47,10 +119,12 @@ def certify(harmed: Sequence[Sequence[int]] | Counts, count: int, *, epsilon: fl
             f"{count} questions to certify a risk of at most {epsilon:g} at confidence {1.0 - delta:g} for {columns} "
             f"budgets, must be at least {needed}"
         )
-    bounds = np.array([[upper_bound(int(k), count, delta / columns) for k in row] for row in table])
-    bounds[0, 0] = 0.0  # the full thought is compared with itself
+    bounds = _bounds(table, count, delta)
     passed = np.logical_and.accumulate(bounds <= epsilon, axis=0)  # fixed sequence: the first failure ends a column
     certified = np.logical_and.accumulate(passed, axis=1)  # all corners within a corner must have passed too
+    if evidence is not None and refusal(evidence.right / count, evidence.ended / count, epsilon) is not None:
+        certified[:] = False
+        certified[0, 0] = True
     return Certificate(
         epsilon=epsilon,
         delta=delta,
@@ -58,7 +132,15 @@ def certify(harmed: Sequence[Sequence[int]] | Counts, count: int, *, epsilon: fl
         harmed=tuple(tuple(row) for row in table.tolist()),
         bounds=tuple(tuple(row) for row in bounds.tolist()),
         certified=tuple(tuple(row) for row in certified.tolist()),
+        evidence=evidence,
     )
+
+
+def _bounds(table: Counts, count: int, delta: float) -> npt.NDArray[np.float64]:
+    columns = table.shape[1]
+    bounds = np.array([[upper_bound(int(k), count, delta / columns) for k in row] for row in table])
+    bounds[0, 0] = 0.0  # the full thought is compared with itself
+    return bounds
 
 
 def fewest_questions(epsilon: float, delta: float, columns: int) -> int:

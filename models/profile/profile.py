@@ -19,7 +19,7 @@ import numpy as np
 
 from models.errors import LaserError
 from models.files.envelope import Envelope, Head, sha256_of
-from models.profile.certificate import Certificate
+from models.profile.certificate import Certificate, refusal
 from models.profile.difficulty import Difficulty
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import OperatingPoint, OperatingTables
@@ -120,8 +120,21 @@ class Profile:
 
     def _places(self, certified_only: bool) -> list[tuple[int, int]]:
         """The points in use, as places in the tables: [threshold, budget]."""
+        if certified_only and self.refused is not None:
+            return [(0, 0)]
         table = self.certificate.certified
         return [(i, j) for i, row in enumerate(table) for j, safe in enumerate(row) if safe or not certified_only]
+
+    @property
+    def refused(self) -> str | None:
+        """Why the certificate is one of nothing, so that only the full thought is served by it; None: it is not.
+
+        Of a profile that was calibrated before evidence was kept, the table of accuracy tells.
+        """
+        if self.certificate.evidence is not None:
+            return self.certificate.refused
+        right = float(np.average(np.array(self.accuracy)[:, 0, 0], weights=self.counts))
+        return refusal(right, 1.0, self.certificate.epsilon)
 
     @property
     def full_thought_tokens(self) -> float:
@@ -151,11 +164,20 @@ class Profile:
         )
 
 
+def _said(profile: Profile) -> dict[str, Any]:
+    """What a profile's file holds; without evidence there is no such key, as in the files of earlier releases."""
+    said = asdict(profile)
+    if profile.certificate.evidence is None:
+        del said["certificate"]["evidence"]
+    return said
+
+
 _FILE = Envelope(
     head=Head(format="laser-profile", version=1),
     key="profile",
     into=Profile,
     made_by="laser calibrate",
+    said=_said,
     error=ProfileError,
 )
 
@@ -187,7 +209,7 @@ def write_profile(path: Path, profile: Profile) -> None:
 
 def checksum(profile: Profile) -> str:
     """The sha256 that the profile's file states for its contents."""
-    return sha256_of(asdict(profile))
+    return sha256_of(_said(profile))
 
 
 def read_profile(path: Path, model: ModelIdentity | None = None) -> Profile:

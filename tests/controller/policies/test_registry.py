@@ -19,7 +19,7 @@ from controller.serving.fair_queue import Claim
 from controller.serving.request import ExitReason, Thought
 from controller.settings import ControllerSettings, FixedSettings, PriceSource
 from controller.status import DecisionSource
-from models.profile.certificate import certify
+from models.profile.certificate import certify, evidence
 from models.profile.profile import Profile, ProfileError
 from tests.support.analysis_profile import made_profile
 from tests.support.driven_controller import AtOnce
@@ -224,3 +224,22 @@ def test_a_stricter_risk_certifies_less_and_a_laxer_one_more() -> None:
 def test_a_risk_that_the_profile_cannot_certify_is_refused() -> None:
     with pytest.raises(ProfileError, match=r"risk is 0.005, for which the profile is too small: 600 .* at least 919"):
         made("load-aware", risk=0.005)
+
+
+@pytest.mark.parametrize("kind", ["load-aware", "thresholds-only", "budgets-only", "paper", "load-table"])
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_certificate_of_nothing_makes_no_policy(kind: str, earlier: bool) -> None:
+    given = PROFILE.certificate
+    seen = evidence(0, given.count, None, given.count, given.delta)
+    worthless = replace(
+        PROFILE, certificate=certify(given.harmed, given.count, epsilon=0.05, delta=0.05, evidence=seen)
+    )
+    if earlier:  # without evidence the table of accuracy tells
+        nothing = tuple(tuple((0.0,) * len(row) for row in rows) for rows in PROFILE.accuracy)
+        worthless = replace(PROFILE, accuracy=nothing)
+    told = rf"policy is {kind}, but the profile certifies nothing: the full thought is right for 0\.0% of the questions"
+    with pytest.raises(ProfileError, match=told):
+        made(kind, worthless)
+    if kind != "load-table":
+        with pytest.raises(ProfileError, match=told):
+            made(kind, worthless, risk=0.04)

@@ -23,7 +23,7 @@ from models.score import Score
 SPEC = ProbeSpec(suffix=(1, 2, 3), max_answer_tokens=4, answer_stops=frozenset({9}))
 
 
-def asked(at: int, confidence: float, *, right: bool, beyond: int = 3) -> Asked:
+def asked(at: int, confidence: float, *, right: bool, beyond: int = 3, same: bool | None = None) -> Asked:
     """A probe whose answer of two tokens is told, so 5 rows."""
     log = (float(np.log(confidence)),) * 2
     return Asked(
@@ -35,6 +35,7 @@ def asked(at: int, confidence: float, *, right: bool, beyond: int = 3) -> Asked:
         right=right,
         rows=5,
         log_probs=log,
+        same=same,
     )
 
 
@@ -145,3 +146,26 @@ def test_replayed_points_are_what_serving_really_does(tmp_path: Path) -> None:
         assert (right != told.right[point]).mean() <= 0.1
         assert tokens.mean() == pytest.approx(told.tokens[point].mean(), rel=0.02)
         assert (tokens == told.tokens[point]).mean() >= 0.9
+
+
+def test_exits_that_answer_otherwise_are_told_by_corner_even_where_nothing_was_right() -> None:
+    one = thought(
+        asked(20, 0.5, right=False, same=False), asked(40, 0.9, right=False, same=True), right=False, length=100
+    )
+    found = grid([one], {}, (0.95, 0.8, 0.4), (), SPEC)
+    assert found.differing is not None
+    assert found.differing[0, :, 0].tolist() == [False, False, False, True]
+    assert not found.harmed.any()
+    closing = {(0, 50): ClosedReply(number=0, budget=50, right=False, tokens=8, same=False)}
+    closed = grid([one], closing, (0.95,), (50,), SPEC).differing
+    assert closed is not None
+    assert closed[0].tolist() == [[False, True], [False, True]]
+
+
+@pytest.mark.parametrize("probe", [True, False])
+def test_where_an_answer_was_not_compared_nothing_is_told_of_differing(probe: bool) -> None:
+    one = thought(asked(20, 0.9, right=True, same=None if probe else True))
+    closing = {(0, 50): ClosedReply(number=0, budget=50, right=True, tokens=8, same=True if probe else None)}
+    assert grid([one], closing, (0.8,), (50,), SPEC).differing is None
+    unreached = {(0, 500): ClosedReply(number=0, budget=500, right=True, tokens=8)}
+    assert grid([thought(asked(20, 0.9, right=True, same=True))], unreached, (0.8,), (500,), SPEC).differing is not None

@@ -98,7 +98,23 @@ def test_tables_agree_with_the_records(calibrated: Calibrated, profile: Profile)
 
 def test_questions_that_chose_the_budgets_do_not_certify_them(profile: Profile) -> None:
     assert profile.certificate.count == 56 - 48
-    assert profile.certificate == certify(profile.certificate.harmed, 8, epsilon=0.5, delta=0.1)
+    found = profile.certificate
+    assert found == certify(found.harmed, 8, epsilon=0.5, delta=0.1, evidence=found.evidence)
+
+
+def test_what_else_was_seen_of_exits_is_kept(calibrated: Calibrated, profile: Profile) -> None:
+    seen = profile.certificate.evidence
+    assert seen is not None
+    assert 0 < seen.right <= seen.ended <= 8
+    assert seen.differing is not None
+    assert (np.array(seen.differing) >= np.array(profile.certificate.harmed)).all()  # harm is one way to differ
+    assert np.array(seen.differing).max() > 0
+    assert profile.refused is None
+    lines = [json.loads(line) for line in records(calibrated.path).read_text().splitlines()[1:]]
+    probes = [probe for line in lines if "trace" in line for probe in line["trace"]["probes"]]
+    assert {probe["graded_by"] for probe in probes} == {"exact"}
+    assert {probe["same"] for probe in probes} == {True, False}
+    assert calibrated.grading.exact == len(lines) + len(probes)
 
 
 def test_a_prompt_gets_its_class_from_the_profile(profile: Profile) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.calibration.summary import certified_range, summary
+from models.profile.certificate import certify, evidence, upper_bound
 from tests.support.model_profile import PROFILE
 
 
@@ -33,3 +34,21 @@ def test_the_summary_names_classes_range_and_plant() -> None:
     assert "risk at most 0.1 at confidence 0.95: thresholds down to 0.80 without a budget" in told
     assert "1.00 ms + (100 us + 100 ns per cached token) per sequence, to 5%; up to 32 sequences" in told
     assert "7.5 token rows, 0.80 ms" in told
+
+
+def test_a_refused_certificate_is_told_and_certifies_nothing() -> None:
+    given = PROFILE.certificate
+    seen = evidence(2, 90, None, given.count, given.delta)
+    refused = certify(given.harmed, given.count, epsilon=given.epsilon, delta=given.delta, evidence=seen)
+    told = summary(replace(PROFILE, certificate=refused))
+    assert "confidence 0.95: none but the full thought\nNOT CERTIFIED: the full thought is right for 2.0% of" in told
+
+
+def test_the_share_of_exits_that_answer_otherwise_is_told() -> None:
+    given = PROFILE.certificate
+    seen = evidence(90, 95, [[0, 40], [1, 40], [5, 50]], given.count, given.delta)
+    certificate = certify(given.harmed, given.count, epsilon=given.epsilon, delta=given.delta, evidence=seen)
+    bound = upper_bound(5, given.count, given.delta / 2)  # at the laxest certified corner: 0.8 without a budget
+    told = summary(replace(PROFILE, certificate=certificate))
+    assert f"answer otherwise than the full thought, rightly or wrongly: for at most {bound:.1%} of" in told
+    assert "answer otherwise than the full thought: not recorded" in summary(PROFILE)

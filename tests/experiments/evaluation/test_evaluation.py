@@ -12,9 +12,12 @@ from controller.serving.request import ExitReason
 from engine.base import CapacityError
 from engine.torch.engine import TorchEngine, TorchEngineConfig
 from engine.torch.load import load_model
-from experiments.evaluation.evaluation import EvaluationRecord, evaluate, evaluation_loop
+from experiments.evaluation.evaluation import EvaluationRecord, evaluate, evaluation_loop, same_answer
 from experiments.evaluation.questions import bundled_questions
+from experiments.evaluation.report import evaluation
+from experiments.evaluation.summary import summary
 from experiments.evaluation.sweeps import exit_point, replay
+from experiments.grading.grade import Grade, GradeCounts, GradedBy
 from experiments.question import Question
 from models.chat_model import ChatModel, load_chat_model
 from models.reasoner import bundled_model
@@ -148,3 +151,38 @@ def test_a_margin_closes_thoughts_of_the_bundled_model_and_the_answers_still_com
         assert "\\boxed{" in one.reply
         closed = one.exit_reason is ExitReason.MARGIN
         assert one.rows == one.tokens + one.transitions + closed  # two are withdrawn, one row is the reply's
+
+
+@pytest.mark.parametrize(
+    ("right", "answer", "full_right", "full", "same"),
+    [
+        (True, "1/2", True, "0.5", True),
+        (True, "1/2", False, "0.4", False),
+        (False, "0.4", True, "1/2", False),
+        (False, "4 km", False, "4 kilometers", True),
+        (False, "4", False, "5", False),
+        (False, "4", False, "", False),  # the full thought has no answer
+        (False, " ", False, "", True),
+    ],
+)
+def test_exits_answer_as_the_full_thought_if_both_are_right_or_wrong_in_the_same_way(
+    right: bool, answer: str, full_right: bool, full: str, same: bool
+) -> None:
+    (question, *_) = bundled_questions(1, seed=1)
+    assert same_answer(question, right, answer, full_right, full) is same
+
+
+def test_a_question_s_grader_says_who_decided_and_the_record_keeps_it(confident: Path, tmp_path: Path) -> None:
+    def grade(_: str) -> Grade:
+        return Grade(False, GradedBy.UNDECIDED)
+
+    chat = chat_with(confident, tmp_path)
+    question = Question(text="Say 7.", benchmark="any", split=None, grade=grade, grade_boxed=grade)
+    loop = evaluation_loop(TorchEngine(load_model(confident)), chat)
+    (record,) = evaluate(loop, chat, [question], max_tokens=60)
+    assert record.probes
+    assert {grade.by for grade in record.grades} == {GradedBy.UNDECIDED}
+    figures = evaluation([record], [], np.random.default_rng(0))
+    count = 1 + len(record.probes)
+    assert figures.grading == GradeCounts(exact=0, math_verify=0, undecided=count, overruled=0)
+    assert f"answers and probes graded by: exact 0, math-verify 0, undecided {count}" in summary(figures)

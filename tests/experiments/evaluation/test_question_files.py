@@ -12,9 +12,9 @@ from experiments.evaluation.question_files import (
     file_questions,
     is_right,
     is_same,
-    last_boxed,
     read_questions,
 )
+from experiments.grading.exact import last_boxed
 
 
 def write(path: Path, *lines: object) -> Path:

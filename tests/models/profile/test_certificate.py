@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from models.profile.certificate import certify, fewest_questions, upper_bound
+from models.profile.certificate import certify, evidence, fewest_questions, upper_bound
 
 
 @pytest.mark.parametrize(
@@ -122,3 +123,50 @@ def test_clear_safety_is_recognised() -> None:
     for _ in range(50):
         harmed = (rng.random(400)[:, None, None] < risk).sum(axis=0)
         assert all(map(all, certify(harmed, 400, epsilon=0.05, delta=0.05).certified))
+
+
+@pytest.mark.parametrize(
+    ("right", "ended", "epsilon", "told"),
+    [
+        (0, 300, 0.03, "the full thought is right for 0.0% of the questions, must be for at least 5%"),
+        (14, 300, 0.03, "the full thought is right for 4.7% of"),
+        (
+            30,
+            300,
+            0.1,
+            "the full thought is right for 10.0% of the questions, must be for .* more than the risk of 0.1",
+        ),
+        (200, 0, 0.03, "0.0% of the full thoughts end by themselves, at least 50% must"),
+        (200, 149, 0.03, "49.7% of the full thoughts end"),
+        (15, 300, 0.03, None),
+        (31, 300, 0.1, None),
+        (200, 150, 0.03, None),
+    ],
+)
+def test_a_certificate_of_nothing_is_refused(right: int, ended: int, epsilon: float, told: str | None) -> None:
+    harmless = [[0, 0, 0], [0, 0, 0]]
+    seen = evidence(right, ended, None, 300, 0.05)
+    found = certify(harmless, 300, epsilon=epsilon, delta=0.05, evidence=seen)
+    if told is None:
+        assert found.refused is None
+        assert all(map(all, found.certified))
+    else:
+        assert re.match(told, found.refused or "")
+        assert found.certified == ((True, False, False), (False, False, False))
+
+
+@given(st.integers(0, 300), st.sampled_from([0.03, 0.1, 0.5]))
+def test_exits_that_are_always_wrong_are_never_certified(right: int, epsilon: float) -> None:
+    harmed = [[0, right], [right, right]]  # each question that was right is harmed
+    seen = evidence(right, 300, None, 300, 0.05)
+    found = certify(harmed, 300, epsilon=epsilon, delta=0.05, evidence=seen)
+    assert found.certified == ((True, False), (False, False))
+
+
+def test_the_share_of_exits_that_answer_otherwise_is_bounded_as_the_risk_is() -> None:
+    seen = evidence(200, 300, [[0, 9], [3, 20]], 300, 0.05)
+    found = certify([[0, 0], [0, 60]], 300, epsilon=0.05, delta=0.05, evidence=seen)
+    assert seen.differing_bounds is not None
+    assert seen.differing_bounds[0] == (0.0, upper_bound(9, 300, 0.025))
+    assert found.differing == upper_bound(9, 300, 0.025)  # the largest of the certified corners, without the last
+    assert certify([[0, 0], [0, 0]], 300, epsilon=0.05, delta=0.05).differing is None

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from models.files.envelope import sha256_of
+from models.profile.certificate import evidence
 from models.profile.plant import StepTime
-from models.profile.profile import ProfileError, identify, read_profile, write_profile
-from models.profile.tables import NEVER
+from models.profile.profile import ProfileError, checksum, identify, read_profile, write_profile
+from models.profile.tables import NEVER, OperatingPoint
 from models.thinking import ProbeFormat, ThinkingFormat
-from tests.support.model_profile import MODEL, PROFILE
+from tests.support.model_profile import MODEL, PROFILE, table
 
 
 @pytest.fixture
@@ -146,3 +147,31 @@ def test_the_queue_knows_the_spread_of_full_thoughts() -> None:
     square = 0.6 * PROFILE.square[0][0][0] + 0.4 * PROFILE.square[1][0][0]
     assert queue.cv2 == pytest.approx(square / mean**2 - 1.0)
     assert (queue.max_batch, queue.context, queue.step_time) == (32, 150.0, StepTime(a=1e-3, c=1e-4, g=1e-7))
+
+
+SEEN = evidence(90, 95, [[0, 40], [1, 40], [5, 50]], 100, 0.05)
+
+
+def test_evidence_is_read_as_it_was_written(tmp_path: Path) -> None:
+    profile = replace(PROFILE, certificate=replace(PROFILE.certificate, evidence=SEEN))
+    write_profile(tmp_path / "profile.json", profile)
+    assert read_profile(tmp_path / "profile.json") == profile
+    assert checksum(profile) == json.loads((tmp_path / "profile.json").read_text())["sha256"]
+
+
+def test_a_profile_of_an_earlier_release_has_no_evidence_and_keeps_its_checksum(written: Path) -> None:
+    said = json.loads(written.read_text())
+    assert "evidence" not in said["profile"]["certificate"]
+    found = read_profile(written)
+    assert found.certificate.evidence is None
+    assert checksum(found) == said["sha256"]
+    assert found.refused is None
+
+
+@pytest.mark.parametrize("right", [0.0, 0.04, 0.1])
+def test_a_profile_of_an_earlier_release_that_is_hardly_ever_right_certifies_nothing(right: float) -> None:
+    found = replace(PROFILE, accuracy=table(right, right))
+    assert f"the full thought is right for {right:.1%} of" in (found.refused or "")  # the risk is 0.1
+    assert found.points() == (OperatingPoint(threshold=None, budget=None),)
+    assert len(found.points(certified_only=False)) == 6
+    assert found.tables().accuracy.shape == (2, 1)
