@@ -74,7 +74,8 @@ def findings(setting: Setting, store: Store) -> Findings:
         records = store.read(trial.slug, described)
         if setting.live_plant is not None:
             speed = relative_speed(records, setting.live_plant)
-            speeds.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(speed)
+            if speed is not None:
+                speeds.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(speed)
         runs.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(counted(records, experiment))
         origin = store.origin(trial.slug)
         origins.setdefault(

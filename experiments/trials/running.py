@@ -45,10 +45,11 @@ def slowed(setting: Setting, store: Store, share: float) -> list[Trial]:
     if plant is None:
         return []
     speeds = {
-        trial: relative_speed(store.read(trial.slug, description), plant)
+        trial: speed
         for trial in setting.trials
         if (trial.policy.limits or Limits()).budget != 0
         and store.has(trial.slug, description := setting.describe(trial))
+        and (speed := relative_speed(store.read(trial.slug, description), plant)) is not None
     }
     return [
         trial

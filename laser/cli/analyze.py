@@ -129,8 +129,7 @@ def command(
 
             write_json(out / "analysis.json", one, found, context.params)
             write_policy_table(out / "policy_table.json", found.maps.table)
-            figures = draw(out, one, found)
-            click.echo(f"\nFigures: {', '.join(file.name for file in figures)}")
+            click.echo(f"\nFigures: {', '.join(file.name for file in draw(out, one, found))}")
             click.echo(f"Files: {out / 'analysis.json'}, {out / 'policy_table.json'}")
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import unicodedata
 
-LONGEST = 200  # characters of a name
-UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # Unicode's categories of what is no visible text
+LONGEST = 80  # characters of a name
+UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # Unicode's categories of what is no visible text
 
 
 def positive(settings: object, *names: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeGuard, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from models.files.replacement import replacing
+from models.files.text import decode_json, read_text
 
 T = TypeVar("T")
 
@@ -96,11 +97,9 @@ class Envelope(Generic[T]):
     def read(self, path: Path) -> T:
         """Returns what the file holds. Raises `error` if it is missing, damaged, of another format or version."""
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise self.error(f"{path}: cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise self.error(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
+            said = decode_json(read_text(path, self.error))
+        except self.error:
+            raise
         except ValueError as error:
             raise self.error(f"{path}: is not JSON, or only a part of it: {error}") from error
         if not isinstance(said, dict) or said.get("format") != self.head.format:

@@ -37,11 +37,10 @@ def replacing(path: Path) -> Iterator[Path]:
     is `path` itself, and nothing is replaced. Raises WriteError if the file cannot be written.
     """
     with told_of(path):
-        mode = _mode(path)
-        if (mode is not None and not stat.S_ISREG(mode)) or str(path.absolute()).startswith(DESCRIPTORS):
+        target, mode = file_behind(path), _mode(path)
+        if target is None:
             yield path
             return
-        target = Path(os.path.realpath(path))
         handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
         os.close(handle)
         draft = Path(name)
@@ -51,6 +50,14 @@ def replacing(path: Path) -> Iterator[Path]:
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
+
+
+def file_behind(path: Path) -> Path | None:
+    """Returns the regular file that `path` leads to over all links, which may be missing; None: it is none."""
+    mode = _mode(path)
+    if (mode is not None and not stat.S_ISREG(mode)) or str(path.absolute()).startswith(DESCRIPTORS):
+        return None
+    return Path(os.path.realpath(path))
 
 
 def _mode(path: Path) -> int | None:
