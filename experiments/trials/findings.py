@@ -78,9 +78,8 @@ def findings(setting: Setting, store: Store) -> Findings:
                 speeds.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(speed)
         runs.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(counted(records, experiment))
         origin = store.origin(trial.slug)
-        origins.setdefault(
-            f"{origin['date'][:10]} {origin['processor']} {origin['versions']} {origin.get('commit')}", origin
-        )
+        told = [origin.get(name) for name in ("processor", "versions", "commit")]
+        origins.setdefault(f"{str(origin.get('date'))[:10]} {told}", origin)
     whole = {
         workload: {name: tuple(by_seed) for name, by_seed in policies.items() if _whole(by_seed, experiment)}
         for workload, policies in runs.items()

@@ -116,14 +116,14 @@ def _facts(one: Experiment, found: Findings) -> Iterable[tuple[str, str]]:
     if one.backend is Backend.SIMULATED:
         yield "repeated", "questions come again and answer alike, so Wilson's intervals are too narrow"
     for origin in found.origins:
-        versions = origin["versions"]
-        assert isinstance(versions, dict)
-        said = ", ".join(f"{name} {number}" for name, number in versions.items())
-        commit = origin.get("commit", "unknown")
-        yield (
-            "ran on",
-            f"{origin['processor']}, {origin['cores']} cores, from {origin['date']}; commit {commit}; {said}",
+        versions = origin.get("versions")
+        said = ", ".join(
+            f"{name} {number}" for name, number in (versions if isinstance(versions, dict) else {}).items()
         )
+        processor, cores, date, commit = (
+            origin.get(name, "unknown") for name in ("processor", "cores", "date", "commit")
+        )
+        yield "ran on", f"{processor}, {cores} cores, from {date}; commit {commit}; {said}"
 
 
 def _overview(found: Findings) -> Iterable[Section]:

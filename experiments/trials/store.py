@@ -23,7 +23,6 @@ from models.files.text import decode_json
 
 HEAD = Head(format="laser-trial", version=1)
 DRAFT = ".draft"
-ORIGIN = ("date", "processor", "cores", "versions")  # what a report says of the origin
 
 
 class StoreError(LaserError, ValueError):
@@ -141,8 +140,6 @@ def _header(path: Path) -> dict[str, Any]:
     for part in ("trial", "origin"):
         if not isinstance(header.get(part), dict):
             raise StoreError(f"{path}:1: `{part}` is {_said(header.get(part))[:40]}, must be an object")
-    if missing := [name for name in ORIGIN if name not in header["origin"]]:
-        raise StoreError(f"{path}:1: `origin.{missing[0]}` is missing")
     return header
 
 

@@ -20,12 +20,12 @@ class WriteError(LaserError, OSError):
 
 @contextmanager
 def told_of(path: Path) -> Iterator[None]:
-    """Raises WriteError, which names `path`, for an OSError in the block: a full disk's error names no file."""
+    """Raises WriteError, which names `path`, for an OSError in the block that names no file: a full disk's does not."""
     try:
         yield
-    except WriteError:
-        raise
     except OSError as error:
+        if isinstance(error, WriteError) or error.filename is not None:
+            raise
         raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
@@ -41,15 +41,23 @@ def replacing(path: Path) -> Iterator[Path]:
         if target is None:
             yield path
             return
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
-        os.close(handle)
-        draft = Path(name)
+        draft = _draft(path, target)
         try:
             yield draft
             draft.chmod(0o666 & ~_umask() if mode is None else stat.S_IMODE(mode))
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
+
+
+def _draft(path: Path, target: Path) -> Path:
+    """Makes an empty file beside `target`. Raises WriteError, which names `path`."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be written: {error.strerror}") from error
+    os.close(handle)
+    return Path(name)
 
 
 def file_behind(path: Path) -> Path | None:

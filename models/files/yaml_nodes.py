@@ -19,6 +19,7 @@ from models.files.text import read_text
 
 MOST = 4_000_000  # characters of a file
 SHOWN = 80  # characters of a value that an error shows
+DEEPEST = 50  # brackets within brackets
 
 _TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -46,6 +47,11 @@ def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = _resolvers()
+
+    def fetch_flow_collection_start(self, kind: Any) -> None:
+        if self.flow_level >= DEEPEST:  # each level makes PyYAML's scanner slower at every token
+            raise yaml.scanner.ScannerError(None, None, "it is nested too deep", self.get_mark())
+        super().fetch_flow_collection_start(kind)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -82,7 +88,7 @@ def compose_text(text: str, told: Callable[[str, int | None], ConfigError]) -> y
         root = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        why = str(getattr(error, "problem", None) or error)[:200]
+        why = " ".join(str(getattr(error, "problem", None) or error).split())[:200]
         raise told(why, mark.line + 1 if mark else None) from error
     except RecursionError as error:
         raise told("it is nested too deep", None) from error
