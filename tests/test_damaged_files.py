@@ -160,8 +160,9 @@ def test_every_reader_reads_a_good_file(tmp_path: Path) -> None:
         "workload": "\ufeffkind: poisson\nrate: 1e1\n",
         "thinking": "\ufeffanswer_reserve: 100\n",
         "experiment": (
-            "\ufeffbackend: live\nseeds: [1]\nduration_s: 1e1\nworkloads: [{name: w, arrivals: {kind: poisson, rate: 1}}]"
-            "\npolicies: [{name: p, policy: none}]\nbaseline: p\nfull_thought: p\nslo_s: {easy: 1, medium: 2, hard: 3}\n"
+            "\ufeffbackend: live\nseeds: [1]\nduration_s: 1e1\nbaseline: p\nfull_thought: p\n"
+            "workloads: [{name: w, arrivals: {kind: poisson, rate: 1}}]\npolicies: [{name: p, policy: none}]\n"
+            "slo_s: {easy: 1, medium: 2, hard: 3}\n"
         ),
     }
     for name, text in good.items():

@@ -18,6 +18,7 @@ from experiments.evaluation.question_files import (
     last_boxed,
     read_questions,
 )
+from experiments.question import Question
 from tests.support.engine_requests import search
 
 
@@ -114,12 +115,13 @@ LINE = st.dictionaries(st.sampled_from(["question", "answer", "split", "benchmar
 def test_any_lines_are_questions_or_one_clear_error(tmp_path: Path, lines: list[bytes]) -> None:
     file = tmp_path / "a.jsonl"
     file.write_bytes(b"\n".join(lines))
+    questions, told = list[Question](), str(file)
     try:
         questions = read_questions(file)
     except QuestionError as refused:
-        assert str(refused).startswith(str(file))
-    else:
-        assert all(question.text.strip() and question.benchmark for question in questions)
+        told = str(refused)
+    assert told.startswith(str(file))
+    assert all(question.text.strip() and question.benchmark for question in questions)
 
 
 def test_a_sample_is_seeded_distinct_and_in_the_file_s_order(tmp_path: Path) -> None:

@@ -105,10 +105,7 @@ def test_every_command_of_the_documents_is_taken(line: str) -> None:
         found = command.get_command(click.Context(command), arguments[0])
         assert found is not None, line
         command, arguments = found, arguments[1:]
-    try:
-        command.make_context(line, arguments)
-    except click.exceptions.Exit as ended:  # --help and --version
-        assert ended.exit_code == 0
+    assert command.make_context(line, arguments).params is not None
 
 
 def test_the_documents_show_commands() -> None:

@@ -27,7 +27,8 @@ def ring(directory: Path, text: str) -> KeyRing:
 @pytest.mark.parametrize(
     "spelled",
     [
-        "|\n    abcdefghij\n", ">\n    abcdefghij\n", "' abcdefghij '", '"abcdefghij\\n"', '"\\tabcdefghij"', "abcdefghij  ",
+        "|\n    abcdefghij\n", ">\n    abcdefghij\n", "' abcdefghij '", '"abcdefghij\\n"', '"\\tabcdefghij"',
+        "abcdefghij  ",
     ],
 )  # fmt: skip
 def test_blanks_around_a_key_are_no_part_of_it(tmp_path: Path, spelled: str) -> None:

@@ -22,7 +22,7 @@ def test_a_file_is_replaced_whole_or_not_at_all_and_keeps_its_mode(tmp_path: Pat
     file = tmp_path / "file"
     write(file, "old")
     file.chmod(0o640)
-    with pytest.raises(KeyError), replacing(file) as draft:
+    with pytest.raises(KeyError), replacing(file) as draft:  # noqa: PT012
         draft.write_text("half", encoding="utf-8")
         raise KeyError
     assert file.read_text() == "old"

@@ -91,10 +91,13 @@ def test_nonsense_is_one_clear_error_in_little_time(tmp_path: Path, damage: byte
 def test_any_bytes_are_settings_or_one_clear_error(tmp_path: Path, damage: bytes) -> None:
     file = tmp_path / "settings.yaml"
     file.write_bytes(damage)
+    found, told = Settings(), str(file)
     try:
-        assert isinstance(read(file, Settings), Settings)
+        found = read(file, Settings)
     except ConfigError as refused:
-        assert str(refused).startswith(str(file))
+        told = str(refused)
+    assert told.startswith(str(file))
+    assert isinstance(found, Settings)
 
 
 def test_many_values_by_few_words_are_refused(tmp_path: Path) -> None:
