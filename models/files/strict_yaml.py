@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-MOST_VALUES = 500_000  # that a file may stand for
+MOST_VALUES = 200_000  # that a file may stand for
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -137,6 +137,16 @@ def test_bytes_that_are_no_text_are_refused_in_one_line(arguments: list[bytes]) 
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("variable", [b"LASER_URL", b"LASER_KEY"])
+def test_bytes_in_the_environment_that_are_no_text_are_refused_in_one_line(variable: bytes) -> None:
+    line = [sys.executable, "-m", "laser", "ask", "hello"]
+    environment = {os.fsencode(name): os.fsencode(value) for name, value in ENVIRONMENT.items()} | {variable: b"\xe9"}
+    done = subprocess.run(line, capture_output=True, env=environment, timeout=60, check=False)  # type: ignore[arg-type]  # bytes are taken, too
+    assert done.returncode == 2
+    assert b"must be visible" in done.stderr.splitlines()[-1]
+    assert b"Traceback" not in done.stderr
+
+
 def test_a_terminal_that_lacks_letters_shows_escapes() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "laser", "calibrate", "--help"], capture_output=True, check=False, timeout=60,

@@ -105,13 +105,12 @@ def test_many_values_by_few_words_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("names: &a [x, x]\n")
     assert read(file, Settings).names == ("x", "x")
-    many = ", ".join(["*a"] * 1_500)
-    file.write_text("".join((f"- &a {{names: [{'x, ' * 999}x]}}\n", f"- [{many}]\n")))
+    many = ", ".join(["*a"] * 500)
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Many:
         all: tuple[Settings, ...]
 
     file.write_text(f"all: [&a {{names: [{'x, ' * 999}x]}}, {many}]\n")
-    with pytest.raises(ConfigError, match="stands for more than 500000 values"):
+    with pytest.raises(ConfigError, match="stands for more than 200000 values"):
         read(file, Many)
