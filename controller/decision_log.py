@@ -1,23 +1,25 @@
 """Decisions as JSON Lines, in files of bounded size and number; a full or missing disk never stops serving.
 
 The engine's thread only puts a decision on a queue; another thread writes it to the file. A decision that does not fit
-on the queue is counted as lost. `read_decisions` reads the files back.
+on the queue is counted as lost. After a crash in the middle of a line, the next decision begins on a line of its own.
+`read_decisions` reads the files back.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 from controller.decision_record import DecisionRecord
 from models.errors import LaserError
+from models.files.appended import append_line
+from models.files.replacement import file_behind
+from models.files.text import decode_json
 
 log = logging.getLogger(__name__)
 
@@ -79,21 +81,22 @@ class DecisionLog:
                 self._error = None
 
     def _write(self, line: bytes) -> None:
+        regular = file_behind(self.path)
+        if regular is None:  # a device or a pipe
+            with self.path.open("ab", buffering=0) as file:
+                file.write(line)
+            return
         try:
-            size = self.path.stat().st_size
+            size = regular.stat().st_size
         except FileNotFoundError:
             size = 0
         if size and size + len(line) > self._max_bytes:
-            self._rotate()
-        with self.path.open("ab", buffering=0) as file:
-            end = file.seek(0, os.SEEK_END)
-            written = file.write(line)
-            if written < len(line):  # the disk has just become full; half a line would spoil the next line
-                file.truncate(end)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._rotate(regular)
+        with regular.open("a+b", buffering=0) as file:
+            append_line(file, line)
 
-    def _rotate(self) -> None:
-        names = [self.path, *(old(self.path, number) for number in range(1, self._keep + 1))]
+    def _rotate(self, path: Path) -> None:
+        names = [path, *(old(path, number) for number in range(1, self._keep + 1))]
         for newer, older in reversed(list(pairwise(names))):
             if newer.exists():
                 newer.replace(older)
@@ -104,30 +107,40 @@ def old(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}")
 
 
-def read_decisions(path: Path, classes: int) -> Iterator[DecisionRecord]:
-    """Yields the decisions of a log and its older files, oldest first; leaves out a last line that was cut off.
+def read_decisions(path: Path, classes: int, told: Callable[[str], None] = log.warning) -> Iterator[DecisionRecord]:
+    """Yields the decisions of a log and its older files, oldest first.
 
-    `classes`: the number of difficulty classes of the profile that decided. Raises LogError if a file cannot be read,
-    or if a line is no decision.
+    A line that a crash has torn is no JSON; it is left out, and `told` gets its file and number. `classes`: the number
+    of difficulty classes of the profile that decided. Raises LogError if a file cannot be read, if a line is JSON but
+    no decision, or if a file has lines and all of them are torn.
     """
+    path = file_behind(path) or path
     files = [path]
     while (older := old(path, len(files))).exists():
         files.append(older)
     for file in reversed(files):
-        for number, line in enumerate(_lines(file), start=1):
+        torn, found = 0, 0
+        for number, line in _lines(file):
             try:
-                record = DecisionRecord.from_json(json.loads(line), classes)
-            except (ValueError, TypeError) as error:
-                if not line.endswith("\n"):
-                    break
+                said = decode_json(line)
+            except ValueError:
+                told(f"{file}:{number}: was cut off, and is left out")
+                torn = torn or number
+                continue
+            try:
+                record = DecisionRecord.from_json(said, classes)
+            except (ValueError, TypeError, ArithmeticError) as error:
                 raise LogError(f"{file}:{number}: {error}") from error
+            found += 1
             yield record
+        if torn and not found:
+            raise LogError(f"{file}:{torn}: is no decision, and no line of the file is one")
 
 
-def _lines(file: Path) -> list[str]:
+def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """Yields the numbers and contents of a file's lines that are not empty."""
     try:
-        return file.read_text(encoding="utf-8").splitlines(keepends=True)
+        with file.open("rb") as lines:
+            yield from ((number, line) for number, line in enumerate(lines, 1) if line.strip())
     except OSError as error:
         raise LogError(f"{file}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise LogError(f"{file}: is not UTF-8: {error.reason} at byte {error.start}") from error

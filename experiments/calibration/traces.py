@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import lzma
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,12 @@ from experiments.grading.grade import Grade, GradeCounts, GradedBy, grade_counts
 from experiments.question import Question
 from models.chat_model import ChatModel
 from models.errors import LaserError
+from models.files.appended import append_line
 from models.files.envelope import Head, StrictJson
+from models.files.replacement import told_of
+from models.files.text import decode_json
+
+log = logging.getLogger(__name__)
 
 HEAD = Head(format="laser-records", version=1)
 
@@ -140,7 +146,7 @@ def read_records(path: Path) -> CalibrationLog:
     for number, line in enumerate(whole.split(b"\n"), 1):
         try:
             if number == 1:
-                header = json.loads(line)
+                header = decode_json(line)
                 if not HEAD.opens(header):
                     raise ValueError(f"format and version are not {HEAD.format} and {HEAD.version}")
                 continue
@@ -204,8 +210,9 @@ class TraceLog:
         self._keep(piece)
 
     def _append(self, line: Mapping[str, object]) -> None:
-        self._file.write(_line(line))
-        os.fsync(self._file.fileno())
+        with told_of(self.path):
+            append_line(self._file, _line(line))
+            os.fsync(self._file.fileno())
 
     def _keep(self, piece: ThoughtTrace | ClosedReply) -> None:
         if isinstance(piece, ThoughtTrace):
@@ -220,7 +227,9 @@ class TraceLog:
             raise TraceError(f"{self.path}: another run is writing it") from error
         self._file.seek(0)
         found = self._file.read()
-        whole = found.rpartition(b"\n")[0]  # a line without its end was being written when the run was killed
+        whole, _, torn = found.rpartition(b"\n")  # a line without its end was being written when the run was killed
+        if whole and torn:
+            log.warning("%s:%d: was cut off, and is dropped", self.path, whole.count(b"\n") + 2)
         if not whole:
             if not _line(self._header).startswith(found):
                 raise TraceError(f"{self.path}:1: is no record of a calibration: remove it or write elsewhere")
@@ -231,7 +240,7 @@ class TraceLog:
         for number, line in enumerate(whole.split(b"\n"), 1):
             try:
                 if number == 1:
-                    self._check(json.loads(line))
+                    self._check(decode_json(line))
                 else:
                     self._keep(decode(line).piece)
             except TraceError:

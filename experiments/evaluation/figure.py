@@ -16,6 +16,7 @@ from experiments.evaluation.breakdown import Breakdown
 from experiments.evaluation.reliability import Calibration
 from experiments.evaluation.report import Evaluation
 from experiments.evaluation.summary import SCORE_NAMES
+from experiments.figures import label as named
 from experiments.statistics import Proportion
 from models.files.replacement import replacing
 from models.score import Score
@@ -133,7 +134,7 @@ def _lengths(axes: Axes, found: Breakdown) -> None:
         shares = np.array(thought.histogram) / group.accuracy.count
         edges = np.arange(len(shares) + 1) * thought.bin_width
         axes.stairs(shares, edges, color=colour, fill=True, alpha=0.3)
-        label = f"{split}: mean {thought.mean:.0f}, {group.accuracy.count} thoughts"
+        label = f"{named(split)}: mean {thought.mean:.0f}, {group.accuracy.count} thoughts"
         axes.stairs(shares, edges, color=colour, linewidth=1.8, label=label)
         axes.axvline(thought.mean, color=colour, linewidth=1, linestyle=":")
     axes.set_ylim(0, axes.get_ylim()[1] * 1.12)
@@ -154,7 +155,7 @@ def _accuracies(axes: Axes, found: Breakdown) -> None:
     for row, (name, benchmark) in enumerate(found.benchmarks.items()):
         of = benchmark.all.accuracy
         axes.errorbar(of.share, row, xerr=_error(of), fmt="o", markersize=8, color=FULL, capsize=4, linewidth=2)
-        labels.append(f"{name}\n{of.share:.1%} of {of.count}")
+        labels.append(f"{named(name)}\n{of.share:.1%} of {of.count}")
         splits = list(found.splits)
         for split, group in benchmark.splits.items():
             number = splits.index(split)
@@ -168,7 +169,7 @@ def _accuracies(axes: Axes, found: Breakdown) -> None:
                 capsize=2,
                 linewidth=1.2,
                 color=colours[split],
-                label=None if split in shown else split,
+                label=None if split in shown else named(split),
             )
             shown.add(split)
     axes.set_yticks(range(len(labels)), labels)

@@ -1,5 +1,7 @@
 """Reads questions from JSON Lines with `question` and `answer`, optionally `split` and `benchmark`; GSM8K's files fit.
 
+The files are UTF-8, plain or in gzip.
+
 A reply is right if its last `\\boxed{…}` that is not empty is the answer. If it has no box and the answer is a number,
 the reply's last number must be the answer. `experiments.grading` tells what is the same.
 """
@@ -17,6 +19,7 @@ import numpy as np
 from experiments.grading.grader import Grader
 from experiments.question import Question
 from models.errors import LaserError
+from models.files.text import decode_json, read_text, unpacked
 
 
 class QuestionError(LaserError, ValueError):
@@ -45,13 +48,7 @@ def file_questions(paths: Iterable[Path], count: int, seed: int, grader: Grader 
 def read_questions(path: Path, grader: Grader | None = None) -> list[Question]:
     """Returns all questions of one file. Raises QuestionError if the file is unreadable, malformed or empty."""
     grader = Grader() if grader is None else grader
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise QuestionError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise QuestionError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
-    questions = list(_questions(path, text, grader))
+    questions = list(_questions(path, read_text(path, QuestionError), grader))
     if not questions:
         raise QuestionError(f"{path}: has no questions")
     return questions
@@ -63,7 +60,7 @@ def _questions(path: Path, text: str, grader: Grader) -> Iterator[Question]:
             continue
         where = f"{path}:{number}"
         try:
-            found = json.loads(line)
+            found = decode_json(line)
         except ValueError as error:
             raise QuestionError(f"{where}: is not JSON: {error}") from error
         if not isinstance(found, dict):
@@ -73,8 +70,8 @@ def _questions(path: Path, text: str, grader: Grader) -> Iterator[Question]:
             raise QuestionError(f"{where}: `answer` has nothing after its last ####")
         yield Question(
             text=_text(found, "question", where),
-            benchmark=_text(found, "benchmark", where) if "benchmark" in found else path.stem,
-            split=_text(found, "split", where) if found.get("split") is not None else None,
+            benchmark=_name(found, "benchmark", where) if "benchmark" in found else unpacked(path).stem,
+            split=_name(found, "split", where) if found.get("split") is not None else None,
             grade=partial(grader.right, gold=gold),
             grade_boxed=partial(grader.same, gold=gold),
             same=grader.same,
@@ -91,6 +88,14 @@ def _text(found: dict[str, Any], key: str, where: str) -> str:
         raise QuestionError(f"{where}: `{key}` is empty")
     if any("\ud800" <= character <= "\udfff" for character in value):  # JSON can write one, UTF-8 cannot
         raise QuestionError(f"{where}: `{key}` has half a surrogate pair")
+    return value
+
+
+def _name(found: dict[str, Any], key: str, where: str) -> str:
+    """Returns a text that tables and figures show."""
+    value = _text(found, key, where)
+    if not value.isprintable():
+        raise QuestionError(f"{where}: `{key}` is {value[:40]!r}, must be one line of visible text")
     return value
 
 

@@ -55,7 +55,7 @@ def table(rows: list[Told]) -> str:
     )
     return "\n".join(
         (
-            f"{head}{'net':>8}",
+            head,
             *(
                 f"{one.benchmark:<{width}}{one.tokens:>12.0f}{one.full:>10.1%}{one.early:>12.1%}{one.saved:>8.0%}"
                 f"{one.net:>8.0%}"

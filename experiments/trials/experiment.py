@@ -20,7 +20,7 @@ from controller.settings import ControllerSettings
 from experiments.calibration.traces import records_of
 from experiments.synthetic.curves import Synthetic
 from experiments.workloads import AnyWorkload
-from models.files.checks import at_least, not_negative, positive
+from models.files.checks import at_least, not_negative, one_line, positive
 from models.files.strict_yaml import read
 from models.profile.difficulty import CLASSES
 from models.profile.profile import FILE_NAME
@@ -48,6 +48,9 @@ class NamedWorkload:
     name: str
     arrivals: AnyWorkload
 
+    def __post_init__(self) -> None:
+        one_line(self, "name")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedPolicy:
@@ -60,6 +63,7 @@ class NamedPolicy:
     controller: ControllerSettings = field(default_factory=ControllerSettings)  # for the load-aware policies
 
     def __post_init__(self) -> None:
+        one_line(self, "name")
         if isinstance(self.policy, Auto):
             raise ValueError("policy is auto, which only a server can resolve: name the policy")
         if self.oracle and not isinstance(self.policy, FixedThreshold):

@@ -74,12 +74,12 @@ def findings(setting: Setting, store: Store) -> Findings:
         records = store.read(trial.slug, described)
         if setting.live_plant is not None:
             speed = relative_speed(records, setting.live_plant)
-            speeds.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(speed)
+            if speed is not None:
+                speeds.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(speed)
         runs.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(counted(records, experiment))
         origin = store.origin(trial.slug)
-        origins.setdefault(
-            f"{origin['date'][:10]} {origin['processor']} {origin['versions']} {origin.get('commit')}", origin
-        )
+        told = [origin.get(name) for name in ("processor", "versions", "commit")]
+        origins.setdefault(f"{str(origin.get('date'))[:10]} {told}", origin)
     whole = {
         workload: {name: tuple(by_seed) for name, by_seed in policies.items() if _whole(by_seed, experiment)}
         for workload, policies in runs.items()

@@ -32,13 +32,13 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """The changes of a policy against another one."""
+    """The changes of a policy against another one; None: no request was served under both, which tells no change."""
 
-    latency: Estimate  # of the mean, relative: -0.2 is 20 % less
+    latency: Estimate | None  # of the mean, relative: -0.2 is 20 % less
     in_time: Estimate  # SLO attainment, points
     accuracy: Estimate  # points
-    tokens: Estimate  # of the mean, relative
-    utility: Estimate  # points: accuracy, less latency_weight for each second of latency
+    tokens: Estimate | None  # of the mean, relative
+    utility: Estimate | None  # points: accuracy, less latency_weight for each second of latency
 
 
 def paired(
@@ -65,12 +65,22 @@ def paired(
     changes = np.array(gained)
     rights = np.concatenate(([changes.mean()], resampled_means(changes, questions, rng)))
     figures = _changes(np.concatenate((whole[None], sums)), rights, latency_weight)
-    low, high = np.nanpercentile(figures[1:], [2.5, 97.5], axis=0)
-    found = [
-        Estimate(value=float(v), low=float(a), high=float(b)) for v, a, b in zip(figures[0], low, high, strict=True)
-    ]
-    latency, timely, accuracy, tokens, utility = found
+    latency, timely, accuracy, tokens, utility = (_estimate(column) for column in figures.T)
+    assert timely is not None, "every request is in time or not"
+    assert accuracy is not None, "every request is right or not"
     return Paired(latency=latency, in_time=timely, accuracy=accuracy, tokens=tokens, utility=utility)
+
+
+def _estimate(values: Array) -> Estimate | None:
+    """Returns a figure, the first of `values`, with the interval of the others, its resamples; None: it is no number.
+
+    Resamples without served requests are left out.
+    """
+    resampled = values[1:][np.isfinite(values[1:])]
+    if not np.isfinite(values[0]) or not resampled.size:
+        return None
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Estimate(value=float(values[0]), low=float(low), high=float(high))
 
 
 _COLUMNS = 8  # count, both served; then latency, in time and rows, each before and now

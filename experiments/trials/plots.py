@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, PercentFormatter
 
+from experiments.figures import label
 from experiments.trials.findings import Findings, WorkloadFound
 from models.files.replacement import replacing
 
@@ -35,7 +36,9 @@ def draw(path: Path, found: Findings) -> None:
 
 
 def _tradeoff(axes: Axes, of: WorkloadFound, named: dict[str, int]) -> None:
-    axes.set(title=f"{of.name}: what does latency buy?", xlabel="mean latency, s", ylabel="accuracy, 95 % interval")
+    axes.set(
+        title=f"{label(of.name)}: what does latency buy?", xlabel="mean latency, s", ylabel="accuracy, 95 % interval"
+    )
     for name, one in of.policies.items():
         accuracy, mean = one.outcome.accuracy, one.outcome.latency.mean
         if name not in named:
@@ -44,7 +47,7 @@ def _tradeoff(axes: Axes, of: WorkloadFound, named: dict[str, int]) -> None:
         error = [[max(0.0, accuracy.share - accuracy.low)], [max(0.0, accuracy.high - accuracy.share)]]
         axes.errorbar(
             mean, accuracy.share, error, fmt=MARKERS[named[name] % len(MARKERS)], color=_colour(named[name]),
-            markersize=7, linewidth=1, capsize=2, label=name, zorder=2,
+            markersize=7, linewidth=1, capsize=2, label=label(name), zorder=2,
         )  # fmt: skip
     if set(of.policies) - set(named):
         axes.plot([], [], ".", color=CANDIDATE, label="other constant settings")
@@ -55,7 +58,7 @@ def _tradeoff(axes: Axes, of: WorkloadFound, named: dict[str, int]) -> None:
 
 
 def _latencies(axes: Axes, of: WorkloadFound, named: dict[str, int]) -> None:
-    axes.set(title=f"{of.name}: requests that end within …", xlabel="latency, s", ylabel="share of requests")
+    axes.set(title=f"{label(of.name)}: requests that end within …", xlabel="latency, s", ylabel="share of requests")
     for name, place in named.items():
         if name in of.runs:
             latencies = np.sort([one.latency_s for run in of.runs[name] for one in run if one.error is None])

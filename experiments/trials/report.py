@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,9 +60,12 @@ def report(name: str, found: Findings) -> Report:
     )
 
 
-def write(directory: Path, made: Report, found: Findings) -> list[Path]:
-    """Writes report.md, report.html and report.json; the figure must already exist. Returns the paths of all four."""
-    picture = base64.b64encode((directory / FIGURE).read_bytes()).decode()
+def write(directory: Path, made: Report, found: Findings, *, missing: str | None = None) -> list[Path]:
+    """Writes report.md, report.html and report.json, and returns the paths of all files.
+
+    The figure must already exist, unless `missing` says why there is none.
+    """
+    picture = None if missing else base64.b64encode((directory / FIGURE).read_bytes()).decode()
     environment = Environment(
         loader=PackageLoader("experiments.trials"),
         autoescape=select_autoescape(["html"]),
@@ -70,15 +74,23 @@ def write(directory: Path, made: Report, found: Findings) -> list[Path]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["md"] = markdown
+    shared = {"report": made, "figure": FIGURE, "picture": picture, "missing": missing}
     texts = {
-        "report.md": environment.get_template("report.md").render(report=made, figure=FIGURE),
-        "report.html": environment.get_template("report.html").render(report=made, picture=picture),
+        "report.md": environment.get_template("report.md").render(shared),
+        "report.html": environment.get_template("report.html").render(shared),
         "report.json": json.dumps(_plain(found), ensure_ascii=False, allow_nan=False, indent=1) + "\n",
     }
     for file, text in texts.items():
         with replacing(directory / file) as draft:
             draft.write_text(text, encoding="utf-8")
-    return [directory / file for file in (*texts, FIGURE)]
+    return [directory / file for file in (*texts, *([] if missing else [FIGURE]))]
+
+
+def markdown(text: str) -> str:
+    """Returns a text as Markdown shows it letter by letter, in one line."""
+    escaped = re.sub(r"[\\`*_<>|~$&#]|(?<=\])\(", lambda found: f"\\{found[0]}", text)
+    return " ".join(escaped.split())
 
 
 _BACKENDS = {Backend.LIVE: "measured on a live server", Backend.SIMULATED: "simulated"}
@@ -104,14 +116,14 @@ def _facts(one: Experiment, found: Findings) -> Iterable[tuple[str, str]]:
     if one.backend is Backend.SIMULATED:
         yield "repeated", "questions come again and answer alike, so Wilson's intervals are too narrow"
     for origin in found.origins:
-        versions = origin["versions"]
-        assert isinstance(versions, dict)
-        said = ", ".join(f"{name} {number}" for name, number in versions.items())
-        commit = origin.get("commit", "unknown")
-        yield (
-            "ran on",
-            f"{origin['processor']}, {origin['cores']} cores, from {origin['date']}; commit {commit}; {said}",
+        versions = origin.get("versions")
+        said = ", ".join(
+            f"{name} {number}" for name, number in (versions if isinstance(versions, dict) else {}).items()
         )
+        processor, cores, date, commit = (
+            origin.get(name, "unknown") for name in ("processor", "cores", "date", "commit")
+        )
+        yield "ran on", f"{processor}, {cores} cores, from {date}; commit {commit}; {said}"
 
 
 def _overview(found: Findings) -> Iterable[Section]:
@@ -255,11 +267,15 @@ def _lost(of: Difference) -> str:
     return f"{of.points_lost:+.1f} [{of.low:+.1f}, {of.high:+.1f}]"
 
 
-def _points(of: Estimate, digits: int = 1) -> str:
+def _points(of: Estimate | None, digits: int = 1) -> str:
+    if of is None:
+        return "–"
     return f"{of.value:+.{digits}f} [{of.low:+.{digits}f}, {of.high:+.{digits}f}]"
 
 
-def _percent(of: Estimate) -> str:
+def _percent(of: Estimate | None) -> str:
+    if of is None:
+        return "–"
     return _points(Estimate(value=100 * of.value, low=100 * of.low, high=100 * of.high))
 
 

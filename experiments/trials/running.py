@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from statistics import median
 from typing import Any
@@ -45,10 +45,11 @@ def slowed(setting: Setting, store: Store, share: float) -> list[Trial]:
     if plant is None:
         return []
     speeds = {
-        trial: relative_speed(store.read(trial.slug, description), plant)
+        trial: speed
         for trial in setting.trials
         if (trial.policy.limits or Limits()).budget != 0
         and store.has(trial.slug, description := setting.describe(trial))
+        and (speed := relative_speed(store.read(trial.slug, description), plant)) is not None
     }
     return [
         trial
@@ -114,10 +115,17 @@ def _play(experiment: Experiment, trial: Trial) -> list[RequestRecord]:
 
 @contextmanager
 def workers(jobs: int) -> Iterator[Executor]:
-    """Yields a pool of processes for simulated trials; if the block fails, trials that have not begun are cancelled."""
+    """Yields a pool of processes for simulated trials; if the block fails, trials that have not begun are cancelled.
+
+    If a signal ends it, trials that have begun are ended too.
+    """
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
     try:
         yield pool
+    except (KeyboardInterrupt, SystemExit):
+        for child in active_children():
+            child.terminate()  # a draft never counts
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

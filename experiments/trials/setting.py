@@ -152,6 +152,8 @@ class _Idle(QueueLengthObserver):
 def _workload(workload: NamedWorkload) -> dict[str, Any]:
     """Describes a workload, with a hash of its file of arrivals if it has one."""
     said: dict[str, Any] = described(workload)
+    if said["arrivals"].get("unit", ...) is None:  # stored trials from before `unit` was there have none
+        del said["arrivals"]["unit"]
     path: Path | None = getattr(workload.arrivals, "path", None)
     return said if path is None else said | {"file_sha256": _sha256(path)}
 

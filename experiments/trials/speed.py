@@ -11,17 +11,19 @@ from experiments.request_record import RequestRecord
 from models.profile.plant import Plant
 
 
-def relative_speed(records: Sequence[RequestRecord], plant: Plant) -> float:
+def relative_speed(records: Sequence[RequestRecord], plant: Plant) -> float | None:
     """Returns the tokens decoded over those that the plant decodes in the same time with as many running requests.
 
     Probe rows count as additional sequences, spread evenly. Prompt tokens are left out, so 1 is never quite reached.
-    Raises ValueError if no request was served.
+    None: no reply row was decoded, which tells no speed. Raises ValueError if no request was served.
     """
     served = [one for one in records if one.error is None]
     if not served:
         raise ValueError(f"{len(records)} requests have been made, and none was served")
     probes = sum(one.probe_rows for one in served)
     tokens = sum(one.rows for one in served) - probes
+    if tokens < 1:
+        return None
     step = replace(plant.step_time, a=plant.step_time.a / (1.0 + probes / tokens))
     probing = replace(plant, step_time=step)
     begins = np.array([one.at_s + one.queue_s for one in served])
@@ -31,4 +33,5 @@ def relative_speed(records: Sequence[RequestRecord], plant: Plant) -> float:
     running = np.cumsum(np.concatenate((np.ones_like(begins), -np.ones_like(ends)))[order])[:-1]
     rates = np.array([probing.rate(n) for n in range(plant.max_batch + 1)]) / (1.0 + probes / tokens)
     places = np.clip(running, 0, plant.max_batch).astype(int)
-    return float(tokens / (np.diff(times[order]) @ rates[places]))
+    decodable = float(np.diff(times[order]) @ rates[places])
+    return tokens / decodable if decodable > 0.0 else None

@@ -18,6 +18,8 @@ from typing import Any, TextIO
 from experiments.request_record import RequestRecord
 from models.errors import LaserError
 from models.files.envelope import Head, StrictJson
+from models.files.replacement import told_of
+from models.files.text import decode_json
 
 HEAD = Head(format="laser-trial", version=1)
 DRAFT = ".draft"
@@ -30,13 +32,15 @@ class StoreError(LaserError, ValueError):
 class RunningTrial:
     """Writes the records of a running trial as its requests end."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, path: Path) -> None:
         self._file = file
+        self._path = path
 
     def add(self, record: RequestRecord) -> None:
-        """Writes one request's line and flushes it, so that readers see it at once."""
-        self._file.write(_line(asdict(record)))
-        self._file.flush()
+        """Writes one request's line and flushes it, so that readers see it at once. Raises WriteError."""
+        with told_of(self._path):
+            self._file.write(_line(asdict(record)))
+            self._file.flush()
 
 
 class Store:
@@ -74,9 +78,9 @@ class Store:
         path = self._path(slug)
         draft = path.with_name(path.name + DRAFT)
         header = {**asdict(HEAD), "trial": description, "origin": origin}
-        with draft.open("w", encoding="utf-8") as file:
+        with told_of(draft), draft.open("w", encoding="utf-8") as file:
             file.write(_line(header))
-            yield RunningTrial(file)
+            yield RunningTrial(file, draft)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -91,7 +95,7 @@ class Store:
         self._check(path, _header(path), description)
         records = []
         decode = StrictJson(RequestRecord, "line")
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if number > 1:
                     try:
@@ -125,14 +129,17 @@ def _given(value: Any) -> Any:
 
 def _header(path: Path) -> dict[str, Any]:
     try:
-        with path.open(encoding="utf-8") as file:
-            header = json.loads(file.readline())
+        with path.open("rb") as file:
+            header = decode_json(file.readline())
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise StoreError(f"{path}:1: is no header of a trial: {error}") from error
     if not HEAD.opens(header):
         raise StoreError(f"{path}:1: is no header of a {HEAD.format} of version {HEAD.version}")
+    for part in ("trial", "origin"):
+        if not isinstance(header.get(part), dict):
+            raise StoreError(f"{path}:1: `{part}` is {_said(header.get(part))[:40]}, must be an object")
     return header
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -26,11 +26,17 @@ from controller.settings import ControllerSettings
 from experiments.trials.experiment import Backend, NamedPolicy
 from experiments.trials.findings import asked, counted
 from experiments.trials.outcome import outcome
-from experiments.trials.paired import Paired, paired
+from experiments.trials.paired import Estimate, Paired, paired
 from experiments.trials.running import Play
 from experiments.trials.setting import Setting
+from experiments.trials.store import StoreError
 from experiments.trials.trial import Trial, described, scaled
-from models.files.replacement import replacing
+from models.files.appended import drop_torn_line
+from models.files.replacement import replacing, told_of
+from models.files.text import decode_json
+from models.files.yaml_nodes import dumped
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +97,8 @@ def tune(
     """Tries `attempts` settings of a load-aware policy, counting those that the journal already holds.
 
     Calls `advance` with the number of settings tried. Raises ValueError if the experiment is live, if the policy has no
-    controller or there is no profile, if seeds overlap, or if a setting cannot be searched.
+    controller or there is no profile, if seeds overlap, or if a setting cannot be searched, and StoreError if the
+    journal is damaged. Nobody else may use the journal meanwhile.
     """
     experiment = setting.experiment
     if experiment.backend is not Backend.SIMULATED:
@@ -122,9 +129,10 @@ def tune(
         return utility
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    mend(journal)
     study = optuna.create_study(
         study_name=_name(setting, policy, training),
-        storage=JournalStorage(JournalFileBackend(str(journal))),
+        storage=JournalStorage(_Journal(journal)),
         load_if_exists=True,
         direction="maximize",
     )
@@ -143,6 +151,41 @@ def tune(
         best=best,
         held_out=_held_out(setting, policy, found, play),
     )
+
+
+class _Journal(JournalFileBackend):
+    """The journal on the disk; if it cannot be written, the error names it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with told_of(path):
+            super().__init__(str(path))
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        with told_of(self._path):
+            super().append_logs(logs)
+
+
+def mend(journal: Path) -> None:
+    """Drops the line that a killed search has torn, and the lock that it has left; tells the line in the log.
+
+    Raises StoreError, which names the line, if any other line is damaged.
+    """
+    if not journal.exists():
+        return
+    with told_of(journal):
+        journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
+        if torn := drop_torn_line(journal):
+            log.warning("%s:%d: was cut off, and is dropped", journal, torn)
+        lines = journal.read_bytes().split(b"\n")
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            if not isinstance(decode_json(line), dict):
+                raise ValueError("must be an object")
+        except ValueError as error:
+            raise StoreError(
+                f"{journal}:{number}: is no line of a tuning's journal: {error}; remove the file to begin anew"
+            ) from error
 
 
 def _name(setting: Setting, policy: NamedPolicy, training: Sequence[int]) -> str:
@@ -166,7 +209,7 @@ def write(directory: Path, found: Tuned) -> list[Path]:
         "tried": [asdict(one) for one in found.tried],
     }
     texts = {
-        "controller.yaml": yaml.safe_dump(described(found.settings), sort_keys=False),
+        "controller.yaml": dumped(described(found.settings)),
         "tuning.json": json.dumps(said, allow_nan=False, indent=1) + "\n",
     }
     for name, text in texts.items():
@@ -189,12 +232,13 @@ def summary(found: Tuned) -> str:
         f"{'workload':<32}{'utility, points':>26}{'mean latency %':>26}{'accuracy, points':>26}",
     ]
     for workload, change in found.held_out.items():
-        latency = [100 * value for value in (change.latency.value, change.latency.low, change.latency.high)]
-        cells = [(change.utility.value, change.utility.low, change.utility.high), latency]
-        cells.append((change.accuracy.value, change.accuracy.low, change.accuracy.high))
-        told = "".join(f"{f'{value:+.2f} [{low:+.2f}, {high:+.2f}]':>26}" for value, low, high in cells)
-        lines.append(f"{workload:<32}{told}")
+        cells = (_cell(change.utility), _cell(change.latency, 100.0), _cell(change.accuracy))
+        lines.append(f"{workload:<32}" + "".join(f"{cell:>26}" for cell in cells))
     return "\n".join(lines)
+
+
+def _cell(of: Estimate | None, scale: float = 1.0) -> str:
+    return "–" if of is None else f"{scale * of.value:+.2f} [{scale * of.low:+.2f}, {scale * of.high:+.2f}]"
 
 
 def with_values(policy: NamedPolicy, values: dict[str, float]) -> NamedPolicy:

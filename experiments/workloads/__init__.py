@@ -2,7 +2,7 @@
 
 from experiments.workloads.modulated import Diurnal, FlashCrowd, Mmpp, Step
 from experiments.workloads.reading import AnyWorkload, read_workload
-from experiments.workloads.recorded import Rates, Trace
+from experiments.workloads.recorded import Rates, TimeUnit, Trace
 from experiments.workloads.renewal import Gamma, Poisson
 from experiments.workloads.workload import Times, Workload, WorkloadError
 
@@ -15,6 +15,7 @@ __all__ = [
     "Poisson",
     "Rates",
     "Step",
+    "TimeUnit",
     "Times",
     "Trace",
     "Workload",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +15,25 @@ import numpy as np
 
 from experiments.workloads.renewal import gamma_renewals
 from experiments.workloads.workload import Times, WorkloadError, check, check_duration
+from models.files.text import decode_json, reading, unpacked
 
+
+class TimeUnit(StrEnum):
+    """The unit of the numbers that stand for times in a file."""
+
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+    MICROSECONDS = "us"
+    NANOSECONDS = "ns"
+
+    @property
+    def seconds(self) -> float:
+        return {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}[self.value]
+
+
+LEAST_RATE, MOST_RATE = 0.02, 1_000.0  # requests/s, the mean of a trace whose unit is taken to be seconds
+LONGEST_INTERVAL_S = 86_400.0  # of a table of rates whose unit is taken to be seconds, the median
+LATEST_S = 1e11  # a time is at most so far from 0: the year 5138, where times count from 1970
 RATE_COLUMNS = ("time_s", "rate_per_s", "mean_client_cv")  # of ServeGen's rates
 
 
@@ -24,14 +42,16 @@ class Trace:
     """The arrivals in a file: CSV with a header, as Azure's traces, or JSON Lines.
 
     The arrivals begin at a random request, and start again from the first after the last. To change the rate, time is
-    stretched: the gaps keep their order and their coefficient of variation.
+    stretched: the gaps keep their order and their coefficient of variation. Numbers are seconds unless `unit` says
+    otherwise; if it says nothing and neither does `rate`, numbers that mean an implausible rate are refused.
     """
 
     kind: ClassVar[str] = "trace"
 
     path: Path
     rate: float | None = None  # requests/s, the mean over the file; None: as recorded
-    field: str = "timestamp"  # column or key of the time, in upper or lower case: seconds, or a date and time
+    field: str = "timestamp"  # column or key of the time, in upper or lower case: a number, or a date and time
+    unit: TimeUnit | None = None  # of numbers; None: not stated, seconds
 
     def __post_init__(self) -> None:
         if self.rate is not None:
@@ -52,17 +72,27 @@ class Trace:
         return np.asarray(times[times < duration_s])
 
     def _times(self) -> Times:
-        times = []
+        """Returns the sorted times in seconds. Raises WorkloadError if the file is invalid, or its unit implausible."""
+        times, numbers = [], False
         for number, row in rows(self.path):
             said = next((value for key, value in row.items() if key.lower() == self.field.lower()), None)
             if said is None:
                 if tuple(row) == RATE_COLUMNS:
                     raise WorkloadError(f"{self.path}: is a table of rates, must have kind {Rates.kind}")
                 raise WorkloadError(f"{self.path}:{number}: has no {self.field!r}, but {', '.join(map(repr, row))}")
-            times.append(_seconds(said, f"{self.path}:{number}: {self.field}"))
+            where = f"{self.path}:{number}: {self.field}"
+            moment = _moment(said)
+            numbers = numbers or moment is None
+            times.append(_seconds(said, self.unit, where) if moment is None else moment)
         ordered = np.sort(np.array(times))
         if ordered.size < 2 or ordered[0] == ordered[-1]:
             raise WorkloadError(f"{self.path}: has {np.unique(ordered).size} different times, must have at least 2")
+        rate = (ordered.size - 1) / float(ordered[-1] - ordered[0])
+        if numbers and self.unit is None and self.rate is None and not LEAST_RATE <= rate <= MOST_RATE:
+            raise WorkloadError(
+                f"{self.path}: read as seconds, {self.field} gives {rate:.3g} requests/s, and {LEAST_RATE:g} to "
+                f"{MOST_RATE:g} are plausible: state `unit:`, one of {', '.join(TimeUnit)}"
+            )
         return ordered
 
 
@@ -78,6 +108,7 @@ class Rates:
     path: Path
     rate: float | None = None  # requests/s, the mean over the day; None: as recorded
     period_s: float | None = None  # length that the day is scaled to; None: as recorded
+    unit: TimeUnit | None = None  # of time_s, for files that do not keep to their header; None: not stated, seconds
 
     def __post_init__(self) -> None:
         for name in ("rate", "period_s"):
@@ -111,7 +142,8 @@ class Rates:
             where = f"{self.path}:{number}"
             if missing := [name for name in RATE_COLUMNS if name not in row]:
                 raise WorkloadError(f"{where}: has no {missing[0]!r}, but {', '.join(map(repr, row))}")
-            start, rate, cv = (_number(row[name], f"{where}: {name}") for name in RATE_COLUMNS)
+            start = _seconds(row["time_s"], self.unit, f"{where}: time_s", dates=False)
+            rate, cv = (_number(row[name], f"{where}: {name}") for name in RATE_COLUMNS[1:])
             check(f"{where}: rate_per_s", rate, least=0.0)
             check(f"{where}: mean_client_cv", cv, above=0.0)
             if found and start <= found[-1][0]:
@@ -119,7 +151,14 @@ class Rates:
             found.append((start, rate, cv))
         if len(found) < 2 or not any(rate for _, rate, _ in found):
             raise WorkloadError(f"{self.path}: has {len(found)} rates, must have at least 2, and one above 0")
-        return np.array(found)
+        table = np.array(found)
+        between = float(np.median(np.diff(table[:, 0])))
+        if self.unit is None and self.period_s is None and between > LONGEST_INTERVAL_S:
+            raise WorkloadError(
+                f"{self.path}: read as seconds, time_s has {between:g} s from row to row, and at most "
+                f"{LONGEST_INTERVAL_S:g} s are plausible: state `unit:`, one of {', '.join(TimeUnit)}"
+            )
+        return table
 
 
 def check_file(path: Path) -> None:
@@ -131,50 +170,74 @@ def check_file(path: Path) -> None:
 def rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yields the rows of a CSV file with a header, or of a JSON Lines file, with their line numbers.
 
-    Raises WorkloadError if the file cannot be read or parsed.
+    The file may be packed with gzip. Raises WorkloadError if it cannot be read or parsed.
     """
+    with reading(path, WorkloadError) as file:
+        yield from _csv(path, file) if unpacked(path).suffix.lower() == ".csv" else _json_lines(path, file)
+
+
+def _csv(path: Path, file: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    reader = csv.DictReader(file)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            if path.suffix.lower() == ".csv":
-                reader = csv.DictReader(file)
-                for row in reader:
-                    if None in row or None in row.values():
-                        raise WorkloadError(
-                            f"{path}:{reader.line_num}: must have {len(reader.fieldnames or ())} values, as its header"
-                        )
-                    yield reader.line_num, row
-                return
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    said = json.loads(line)
-                    if not isinstance(said, dict):
-                        raise WorkloadError(f"{path}:{number}: is {line.strip()[:40]!r}, must be an object")
-                    yield number, said
-    except OSError as error:
-        raise WorkloadError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise WorkloadError(f"{path}: is not CSV in UTF-8: {error}") from error
-    except json.JSONDecodeError as error:
-        raise WorkloadError(f"{path}:{number}: is not JSON: {error}") from error
+        names = reader.fieldnames or ()
+        if twice := next((name for name in names if list(names).count(name) > 1), None):
+            raise WorkloadError(f"{path}:1: has the column {twice!r} twice, must have it once")
+        for row in reader:
+            if None in row or None in row.values():
+                raise WorkloadError(f"{path}:{reader.line_num}: must have {len(names)} values, as its header")
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise WorkloadError(f"{path}:{reader.line_num}: is not CSV: {error}") from error
+
+
+def _json_lines(path: Path, file: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            said = decode_json(line)
+        except ValueError as error:
+            raise WorkloadError(f"{path}:{number}: is not JSON: {error}") from error
+        if not isinstance(said, dict):
+            raise WorkloadError(f"{path}:{number}: is {line.strip()[:40]!r}, must be an object")
+        yield number, said
 
 
 def _number(said: Any, where: str) -> float:
     try:
+        if isinstance(said, bool):
+            raise TypeError
         value = float(said)
     except (TypeError, ValueError):
-        raise WorkloadError(f"{where} is {said!r}, must be a number") from None
+        raise WorkloadError(f"{where} is {repr(said)[:40]}, must be a number") from None
+    except OverflowError:
+        value = math.inf
     if not math.isfinite(value):
-        raise WorkloadError(f"{where} is {said!r}, must be finite")
+        raise WorkloadError(f"{where} is {repr(said)[:40]}, must be finite")
     return value
 
 
-def _seconds(said: Any, where: str) -> float:
-    """Parses a time in seconds, or a date and time (without a zone: UTC). Raises WorkloadError if it is neither."""
+def _moment(said: Any) -> float | None:
+    """Returns a date and time (without a zone: UTC) in seconds since 1970; None: it is none."""
     try:
-        return _number(said, where)
+        if str(said).strip().isdigit():  # 20240101 is a number rather than a date
+            return None
+        moment = datetime.fromisoformat(said)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _seconds(said: Any, unit: TimeUnit | None, where: str, *, dates: bool = True) -> float:
+    """Returns a number of some unit in seconds. Raises WorkloadError if it is no number or out of range."""
+    try:
+        value = _number(said, where)
     except WorkloadError:
-        try:
-            moment = datetime.fromisoformat(said)
-        except (TypeError, ValueError):
-            raise WorkloadError(f"{where} is {said!r}, must be seconds or a date and time") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if not dates:
+            raise
+        raise WorkloadError(f"{where} is {repr(said)[:40]}, must be seconds or a date and time") from None
+    seconds = value * (unit or TimeUnit.SECONDS).seconds
+    if abs(seconds) > LATEST_S:
+        hint = f": state `unit:`, one of {', '.join(TimeUnit)}, if they are no seconds" if unit is None else ""
+        raise WorkloadError(f"{where} is {repr(said)[:40]}, must be at most {LATEST_S:g} s from 0{hint}")
+    return seconds

@@ -126,12 +126,12 @@ def command(
         click.echo(f"\n{tables(one, found)}")
         if out is not None:
             from experiments.analysis.plots.gallery import draw
+            from experiments.figures import drawn
 
             write_json(out / "analysis.json", one, found, context.params)
             write_policy_table(out / "policy_table.json", found.maps.table)
-            figures = draw(out, one, found)
-            click.echo(f"\nFigures: {', '.join(file.name for file in figures)}")
-            click.echo(f"Files: {out / 'analysis.json'}, {out / 'policy_table.json'}")
+            click.echo(f"\nFiles: {out / 'analysis.json'}, {out / 'policy_table.json'}")
+            drawn(lambda: click.echo(f"Figures: {', '.join(file.name for file in draw(out, one, found))}"))
 
 
 def _profile(file: Path | None, risk: float | None) -> Profile:

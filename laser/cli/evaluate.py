@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,5 +125,6 @@ def _write(found: EvaluatedModel, options: dict[str, Any]) -> None:
         write_json(options["figures_file"], found.figures, origin)
     if options["plot_file"] is not None:
         from experiments.evaluation.figure import draw
+        from experiments.figures import drawn
 
-        draw(options["plot_file"], found.figures)
+        drawn(partial(draw, options["plot_file"], found.figures))

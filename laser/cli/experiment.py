@@ -13,6 +13,7 @@ from laser.cli.common.messages import errors_in_one_line
 
 if TYPE_CHECKING:
     from experiments.trials.experiment import NamedPolicy
+    from experiments.trials.findings import Findings
     from experiments.trials.setting import Setting
 
 
@@ -83,8 +84,7 @@ def tell(file: Path, out: Path | None) -> None:
     """Tell what is complete of the experiment in FILE: report.md, .html, .json and .png beside the results."""
     needs("matplotlib")
     from experiments.trials.findings import findings
-    from experiments.trials.plots import draw
-    from experiments.trials.report import FIGURE, report, write
+    from experiments.trials.report import report, write
     from experiments.trials.store import Store
 
     directory = out or _results(file)
@@ -97,9 +97,23 @@ def tell(file: Path, out: Path | None) -> None:
                 f"{directory} has no policy with all its seeds yet: {found.complete} of {found.trials} trials are "
                 "complete"
             )
-        draw(directory / FIGURE, found)
-        written = write(directory, report(file.stem, found), found)
+        missing = _figure(directory, found)
+        written = write(directory, report(file.stem, found), found, missing=missing)
     click.echo(f"{found.complete} of {found.trials} trials: {', '.join(str(each) for each in written)}")
+
+
+def _figure(directory: Path, found: Findings) -> str | None:
+    """Draws the report's figure; returns why there is none, and tells it; None: there is one."""
+    from experiments.figures import FigureError, drawn
+    from experiments.trials.plots import draw
+    from experiments.trials.report import FIGURE
+
+    try:
+        drawn(partial(draw, directory / FIGURE, found))
+    except FigureError as error:
+        click.echo(str(error), err=True)
+        return str(error)
+    return None
 
 
 @command.command("tune")

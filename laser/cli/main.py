@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import Any, NoReturn
 
 import click
 
@@ -24,8 +31,42 @@ COMMANDS = {
 """Each command's name, which is also its module in laser.cli, and its line in `laser --help`."""
 
 
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Lets a SIGTERM in the block end it as an exception does, so that temporary files and folders are removed.
+
+    A command may handle the signal by itself. Where another handler is in force already, it stays.
+    """
+    mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if mine:
+        signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        if mine and signal.getsignal(signal.SIGTERM) is _end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
 class LazyGroup(click.Group):
     """A click group that imports a command's module when the command is called, not before."""
+
+    def main(self, args: Any = None, *arguments: Any, **named: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):  # what a terminal's encoding lacks is shown as an escape
+            if getattr(stream, "errors", None) == "strict":
+                getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+        with ending_in_order():
+            return super().main(args, *arguments, **named)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for argument in args:
+            if any("\udc80" <= character <= "\udcff" for character in argument):
+                shown = argument[:80].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+                raise click.UsageError(f"an argument is not UTF-8: {shown}", ctx)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

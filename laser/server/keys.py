@@ -4,6 +4,8 @@ keys:
   - {name: alice, key: sk-…, weight: 2}
   - {name: batch, sha256: 9f86d0…, weight: 0.5}
   - {name: operator, key: sk-…, admin: true}
+
+No error shows anything that the file holds but numbers: any text in it may be a secret in the wrong place.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import hmac
 import logging
 import math
 import re
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from laser.server.api.errors import Unauthorized
+from models.files.checks import one_line
 from models.files.strict_yaml import read
 from models.files.watched import WatchedFile
 
@@ -25,6 +29,8 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 1.0  # between two checks of the file
 LEAST = 8  # characters of a key
+VISIBLE = re.compile("[!-~]+")  # what clients can send in a header, and servers read alike
+SECRET = re.compile("sk[-_].*|[0-9a-fA-F]{32,}")  # what is a secret or its hash, and no name
 EXAMPLE = "change-me"  # prefix of the keys in configs/keys.yaml, which is published
 
 
@@ -33,29 +39,37 @@ class ApiKey:
     """One key; the file has either the secret or its SHA-256."""
 
     name: str
-    key: str | None = None  # the secret; None: sha256 is given
-    sha256: str | None = None  # of the secret, hexadecimal; None: key is given
+    key: str | None = field(default=None, repr=False)  # the secret, blanks around it aside; None: sha256 is given
+    sha256: str | None = field(default=None, repr=False)  # of the secret, hexadecimal; None: key is given
     weight: float = 1.0  # relative share of the server while several keys compete
     admin: bool = False  # may end the thoughts of other keys' requests
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise ValueError("name is empty, must have at least 1 character")
+        one_line(self, "name")
+        if SECRET.fullmatch(self.name):
+            raise ValueError("name looks like a secret, and names are shown in logs and metrics: must be another")
         if (self.key is None) == (self.sha256 is None):
-            raise ValueError(f"{self.name!r} must have either key or sha256")
-        if self.key is not None and len(self.key) < LEAST:
-            raise ValueError(f"the key of {self.name!r} has {len(self.key)} characters, must be at least {LEAST}")
-        if self.key is not None and self.key.startswith(EXAMPLE):
-            raise ValueError(f"the key of {self.name!r} is an example that everybody knows, must be one of your own")
-        if self.sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", self.sha256):
-            raise ValueError(f"sha256 of {self.name!r} must be 64 hexadecimal digits")
+            raise ValueError("must have either key or sha256")
+        if self.key is not None:
+            _check_secret(self.key.strip())
+        if self.sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", self.sha256.strip()):
+            raise ValueError("sha256 must be 64 hexadecimal digits")
         if not (math.isfinite(self.weight) and self.weight > 0.0):
-            raise ValueError(f"weight of {self.name!r} is {self.weight}, must be finite and above 0")
+            raise ValueError(f"weight is {self.weight}, must be finite and above 0")
 
     @property
     def digest(self) -> str:
         """The secret's SHA-256."""
-        return _digest(self.key) if self.key is not None else str(self.sha256).lower()
+        return _digest(self.key.strip()) if self.key is not None else str(self.sha256).strip().lower()
+
+
+def _check_secret(key: str) -> None:
+    if len(key) < LEAST:
+        raise ValueError(f"key has {len(key)} characters, must be at least {LEAST}")
+    if not VISIBLE.fullmatch(key):
+        raise ValueError("key has a blank, a line end or a letter that is not ASCII, which clients cannot send")
+    if key.startswith(EXAMPLE):
+        raise ValueError("key is an example that everybody knows, must be one of your own")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +79,18 @@ class KeyFile:
     keys: tuple[ApiKey, ...]
 
     def __post_init__(self) -> None:
-        names, digests = [key.name for key in self.keys], [key.digest for key in self.keys]
         if not self.keys:
             raise ValueError("keys has 0 entries, must have at least 1")
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"there are {names.count(twice)} keys named {twice!r}, may be 1")
-        if len(set(digests)) < len(digests):
-            raise ValueError("two keys are the same")
+        digests: dict[str, int] = {}
+        for place, key in enumerate(self.keys):
+            if digests.setdefault(key.digest, place) != place:
+                raise ValueError(f"keys[{digests[key.digest]}] and keys[{place}] are the same key, must differ")
+        names: dict[str, int] = {}
+        for place, key in enumerate(self.keys):
+            if names.setdefault(key.name, place) != place:
+                raise ValueError(f"keys[{names[key.name]}] and keys[{place}] have the same name, must differ")
+            if _digest(key.name) in digests:
+                raise ValueError(f"the name of keys[{place}] is a secret of this file, must be another")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +106,25 @@ ANYBODY = Caller(admin=True)  # every caller, if no keys are needed
 Callers = tuple[tuple[str, Caller], ...]  # with the digests of their secrets
 
 
+def on_a_thread(work: Callable[[], None]) -> None:
+    """Does the work on a thread of its own, which does not keep the process alive."""
+    threading.Thread(target=work, name="keys", daemon=True).start()
+
+
 class KeyRing:
     """The keys in force. If the file becomes invalid, the former keys stay."""
 
-    def __init__(self, path: Path | None, clock: Callable[[], float]) -> None:
-        """`path` None: no key is needed. Raises ConfigError if the file is invalid now."""
+    def __init__(
+        self, path: Path | None, clock: Callable[[], float], start: Callable[[Callable[[], None]], None] = on_a_thread
+    ) -> None:
+        """`path` None: no key is needed. `start` begins the reading of a changed file; the former keys stay until then.
+
+        Raises ConfigError if the file is invalid now.
+        """
         self._clock = clock
+        self._start = start
         self._looked_s = clock()
+        self._reading = False
         self._file = None if path is None else WatchedFile(path, _callers)
 
     def caller(self, authorization: str | None) -> Caller:
@@ -114,11 +144,18 @@ class KeyRing:
         return found
 
     def _refresh(self, file: WatchedFile[Callers]) -> None:
-        if self._clock() - self._looked_s < LOOK_S:
+        if self._reading or self._clock() - self._looked_s < LOOK_S:
             return
         self._looked_s = self._clock()
-        if not file.refresh():
-            return
+        if file.has_changed:
+            self._reading = True
+            self._start(lambda: self._read(file))
+
+    def _read(self, file: WatchedFile[Callers]) -> None:
+        try:
+            file.refresh()
+        finally:
+            self._reading = False
         if file.error is not None:
             log.error("the former keys stay in force: %s", file.error)
         else:
@@ -126,7 +163,7 @@ class KeyRing:
 
 
 def _callers(path: Path) -> Callers:
-    keys = read(path, KeyFile).keys
+    keys = read(path, KeyFile, secret=True).keys
     return tuple((key.digest, Caller(name=key.name, weight=key.weight, admin=key.admin)) for key in keys)
 
 

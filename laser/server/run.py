@@ -16,7 +16,7 @@ import uvicorn
 from laser.server.app import create_app
 from laser.server.connection import PatientProtocol
 from laser.server.service import Service
-from laser.server.telemetry.tracing import name_service
+from laser.server.telemetry.tracing import end_within, name_service
 from models.errors import LaserError
 
 try:
@@ -102,6 +102,17 @@ class DrainingServer(uvicorn.Server):
         self._watching = self._events.create_task(self._watch())
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        exports_s = min(GRACE_S, self._service.config.drain_s)
+        end_within(exports_s + (GRACE_S if self.server_state.connections else 0), self._status)
+        await super().shutdown(sockets)
+
+    def _status(self) -> int:
+        """Returns the exit status, after the log has told why it is not 0."""
+        if self.failure is not None:
+            log.error("%s", self.failure)
+        return int(self.failure is not None)
 
     async def _watch(self) -> None:
         self.failure = await self._service.broken()

@@ -6,6 +6,10 @@ A field that is None is not given, and passes.
 from __future__ import annotations
 
 import math
+import unicodedata
+
+LONGEST = 80  # characters of a name
+UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # Unicode's categories of what is no visible text
 
 
 def positive(settings: object, *names: str) -> None:
@@ -22,6 +26,23 @@ def not_negative(settings: object, *names: str) -> None:
         value = getattr(settings, name)
         if value is not None and not (math.isfinite(value) and value >= 0.0):
             raise ValueError(f"{name} is {value}, must be finite and at least 0")
+
+
+def one_line(settings: object, *names: str) -> None:
+    """Raises ValueError unless each of these texts is one line of visible text, of at most LONGEST characters.
+
+    The message does not show the text: it may be a secret in the wrong place.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        if not value.strip():
+            raise ValueError(f"{name} is empty, must have at least 1 character")
+        if len(value) > LONGEST:
+            raise ValueError(f"{name} has {len(value)} characters, must have at most {LONGEST}")
+        if any(unicodedata.category(each) in UNSEEN for each in value):
+            raise ValueError(f"{name} has a line end or another control character, must be one line of visible text")
 
 
 def at_least(settings: object, least: int, *names: str) -> None:

@@ -3,7 +3,8 @@
 Config lives beside the class it configures: `read(path, SomeDataclass)` builds that frozen dataclass, nested ones
 included. Where a union of dataclasses is declared, the key `kind` picks one by its class attribute of that name; where
 a type is annotated with `Kinds`, `kind` picks one from a registry that stays open. Anything unexpected raises
-ConfigError with file, line, key and the expected value. `written` is the way back.
+ConfigError with file, line, key and the expected value. `written` is the way back. How numbers are spelled, and what
+is no YAML at all: `models/files/yaml_nodes.py`.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from typing import Any, TypeVar
 
 import yaml
 
-from models.errors import LaserError
+from models.files.yaml_nodes import SHOWN, compose_file, compose_text, dumped, plain_value, shown
+from models.files.yaml_nodes import ConfigError as ConfigError
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+MOST_VALUES = 200_000  # that a file may stand for
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,17 +52,14 @@ class Kinds:
         return kind in self.names or (self.own and ":" in kind)
 
 
-class ConfigError(LaserError, ValueError):
-    """A configuration file that cannot be used; the message names file, line and key."""
-
-
-def read(path: Path, into: type[T], deprecated: Callable[[str], None] = log.warning) -> T:
+def read(path: Path, into: type[T], deprecated: Callable[[str], None] = log.warning, *, secret: bool = False) -> T:
     """Returns a dataclass `into` filled from the YAML file at `path`; keys left out keep the class's defaults.
 
-    Calls `deprecated` with one line if the file uses keys that will go.
+    Calls `deprecated` with one line if the file uses keys that will go. `secret`: no error shows anything that the file
+    holds, because any of it may be a secret in the wrong place.
     """
-    reader = _Reader(path)
-    built = typing.cast(T, reader.build(into, _composed(path), key=""))
+    reader = _Reader(path, secret=secret)
+    built = typing.cast(T, reader.build(into, compose_file(path, secret=secret), key=""))
     for field, names in reader.flat.items():
         keys = ", ".join(f"`{name}`" for name in names)
         deprecated(f"{path}: {keys} beside `{field}` will go: write `{field}: {{kind: …, {next(iter(names))}: …}}`")
@@ -67,34 +68,16 @@ def read(path: Path, into: type[T], deprecated: Callable[[str], None] = log.warn
 
 def given_keys(path: Path, under: str | None = None) -> frozenset[str]:
     """Returns the keys that a YAML file gives a value but null: at the top, or in the mapping of its key `under`."""
-    node: yaml.Node | None = _composed(path)
+    node: yaml.Node | None = compose_file(path)
     if under is not None and isinstance(node, yaml.MappingNode):
         node = next((value for name, value in node.value if name.value == under), None)
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
     return frozenset(str(name.value) for name, value in pairs if not value.tag.endswith(":null"))
 
 
-def _composed(path: Path) -> yaml.Node:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: is not YAML: {getattr(error, 'problem', error)}") from error
-    except RecursionError:
-        raise ConfigError(f"{path}: is not YAML: it is nested too deep") from None
-    return root if root is not None else yaml.MappingNode("tag:yaml.org,2002:map", [], None, None)
-
-
 def written(value: Any) -> str:
     """Returns a configuration dataclass as the YAML that `read` reads back; fields at their defaults are left out."""
-    return yaml.safe_dump(_plain(value), allow_unicode=True, sort_keys=False)
+    return dumped(_plain(value))
 
 
 def _plain(value: Any, kinds: Kinds | None = None) -> Any:
@@ -123,17 +106,16 @@ def _differs(value: Any, field: dataclasses.Field[Any]) -> bool:
 
 def parse(text: str, into: Any, *, key: str) -> Any:
     """Returns the value of type `into` that `text` stands for in a YAML file. Raises ConfigError, which names `key`."""
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"`{key}` is {text!r}, which is not YAML: {getattr(error, 'problem', error)}") from error
+    node = compose_text(text, lambda why, _: ConfigError(f"`{key}` is {text[:SHOWN]!r}, which is not YAML: {why}"))
     return _Reader(None).build(into, node or yaml.ScalarNode("tag:yaml.org,2002:null", ""), key=key)
 
 
 class _Reader:
-    def __init__(self, path: Path | None) -> None:
-        """`path` None: the text is in no file."""
+    def __init__(self, path: Path | None, *, secret: bool = False) -> None:
+        """`path` None: the text is in no file. `secret`: errors show nothing of the text."""
         self._path = path
+        self._secret = secret
+        self._values = 0  # that have been built
         self.flat: dict[str, dict[str, None]] = {}  # the deprecated keys that were read, by their field
 
     def fail(self, node: yaml.Node, message: str) -> ConfigError:
@@ -142,7 +124,13 @@ class _Reader:
         line = f":{node.start_mark.line + 1}" if node.start_mark else ""
         return ConfigError(f"{self._path}{line}: {message}")
 
+    def _shown(self, node: yaml.Node) -> str:
+        return "a value that is not shown" if self._secret and isinstance(node, yaml.ScalarNode) else shown(node)
+
     def build(self, kind: Any, node: yaml.Node, *, key: str) -> Any:
+        self._values += 1
+        if self._values > MOST_VALUES:  # aliases of aliases
+            raise self.fail(node, f"`{key}`: the file stands for more than {MOST_VALUES} values, must be at most that")
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
         if origin in (types.UnionType, typing.Union):
             if node.tag.endswith(":null") and type(None) in arguments:
@@ -166,7 +154,7 @@ class _Reader:
         """Builds the dataclass that the mapping's key `kind` names from the mapping's other keys."""
         said, rest = self._split(node, key, kinds)
         if not isinstance(said, yaml.ScalarNode) or said.value not in kinds:
-            raise self.fail(said, f"`{_join(key, 'kind')}` is {_shown(said)}, must be one of {', '.join(kinds)}")
+            raise self.fail(said, f"`{_join(key, 'kind')}` is {self._shown(said)}, must be one of {', '.join(kinds)}")
         return self._dataclass(kinds[said.value], rest, key)
 
     def _of_kind(self, kinds: Kinds, node: yaml.Node, key: str) -> Any:
@@ -178,7 +166,7 @@ class _Reader:
             (said, rest), where = self._split(node, key, kinds.names), _join(key, "kind")
         if not isinstance(said, yaml.ScalarNode) or not kinds.may_be(said.value):
             known = ", ".join(kinds.names) + (", or module:Name" if kinds.own else "")
-            raise self.fail(said, f"`{where}` is {_shown(said)}, must be one of {known}")
+            raise self.fail(said, f"`{where}` is {self._shown(said)}, must be one of {known}")
         return self._dataclass(self._found(kinds, said, where), rest, key)
 
     def _found(self, kinds: Kinds, said: yaml.ScalarNode, where: str) -> type:
@@ -247,7 +235,8 @@ class _Reader:
             if name not in fields:
                 close = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean `{close[0]}`?" if close else f"; known keys: {', '.join(fields)}"
-                raise self.fail(name_node, f"unknown key `{_join(key, name)}`{hint}")
+                said = f"in `{key or 'the file'}`, not shown" if self._secret else f"`{_join(key, name[:SHOWN])}`"
+                raise self.fail(name_node, f"unknown key {said}{hint}")
             if name in values:
                 raise self.fail(name_node, f"`{_join(key, name)}` is given twice")
             values[name] = self.build(hints[name], value_node, key=_join(key, name))
@@ -257,7 +246,7 @@ class _Reader:
                 raise self.fail(node, f"`{_join(key, name)}` is missing")
         try:
             return kind(**values)
-        except ValueError as error:
+        except (ValueError, ArithmeticError) as error:
             raise self.fail(node, f"`{key}`: {error}" if key else str(error)) from error
 
     def _scalar(self, kind: Any, node: yaml.Node, key: str) -> Any:
@@ -267,36 +256,32 @@ class _Reader:
                 return kind(value)
             except ValueError:
                 allowed = ", ".join(str(member.value) for member in kind)
-                raise self.fail(node, f"`{key}` is {value!r}, must be one of {allowed}") from None
+                raise self.fail(node, f"`{key}` is {self._shown(node)}, must be one of {allowed}") from None
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
+            value = self._float(value, node, key)
         if kind is Path and isinstance(value, str):
             return Path(value) if self._path is None else self._path.parent / value
         if type(value) is not kind:
             name = getattr(kind, "__name__", str(kind))
-            raise self.fail(node, f"`{key}` is {_shown(node)}, must be of type {name}")
+            raise self.fail(node, f"`{key}` is {self._shown(node)}, must be of type {name}")
         return value
+
+    def _float(self, value: int, node: yaml.Node, key: str) -> float:
+        try:
+            return float(value)
+        except OverflowError:
+            raise self.fail(node, f"`{key}` is {self._shown(node)}, which is too large a number") from None
 
     def _plain(self, node: yaml.ScalarNode, key: str) -> Any:
         try:
-            return yaml.SafeLoader("").construct_object(node)
-        except (
-            ValueError,
-            LookupError,
-            yaml.YAMLError,
-        ) as error:  # 2024-13-45 looks like a date; !secret is no known tag
-            raise self.fail(node, f"`{key}` is {node.value!r}, which is no valid {node.tag}") from error
+            return plain_value(node)
+        except ValueError as error:  # 2024-13-45 looks like a date; !secret is no known tag
+            raise self.fail(node, f"`{key}` is {self._shown(node)}, {error}") from error
 
 
 def _kinds(hint: Any) -> Kinds | None:
     """Returns the Kinds that a type is annotated with; None: with none."""
     return next((each for each in typing.get_args(hint)[1:] if isinstance(each, Kinds)), None)
-
-
-def _shown(node: yaml.Node) -> str:
-    if isinstance(node, yaml.ScalarNode):
-        return repr(node.value)
-    return "a mapping" if isinstance(node, yaml.MappingNode) else "a sequence"
 
 
 def _join(prefix: str, name: str) -> str:

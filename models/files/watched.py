@@ -22,6 +22,11 @@ class WatchedFile(Generic[T]):
         self.error: ConfigError | None = None  # why the file's newest content was rejected; None: it was not
         self.content = read(path)
 
+    @property
+    def has_changed(self) -> bool:
+        """Whether `refresh` would read the file."""
+        return self._stamp() != self._seen
+
     def refresh(self) -> bool:
         """Reads the file again if it has changed; returns whether it has. Sets `error`, never raises it."""
         stamp = self._stamp()

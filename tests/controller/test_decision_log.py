@@ -107,14 +107,65 @@ def test_a_decision_that_a_full_disk_has_cut_off_is_taken_back(tmp_path: Path) -
     assert times(log.path) == [0.0, 2.0]
 
 
-def test_a_last_line_that_was_cut_off_is_left_out_and_any_other_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("damage", "line", "left"),
+    [
+        (lambda whole: whole[:-20], 2, [0]),
+        (lambda whole: whole.replace("}\n", "\n", 1), 1, [1]),
+        (
+            lambda whole: whole.replace("}\n", "}", 1),
+            1,
+            [],
+        ),  # a torn line and a whole one, as older versions wrote them
+        (lambda whole: whole[:300] + "\n" + whole, 1, [0, 1]),
+        (lambda whole: whole.replace("\n", "\n\0\0\0\n", 1), 2, [0, 1]),
+        (lambda whole: whole.replace("\n", "\n\n", 1), None, [0, 1]),
+    ],
+)
+def test_a_line_that_was_cut_off_is_left_out_and_told_by_its_number(
+    tmp_path: Path, damage: Callable[[str], str], line: int | None, left: list[int]
+) -> None:
+    file, told = tmp_path / "decisions.jsonl", list[str]()
+    records = list(read_decisions(LOGGED, CLASSES))
+    file.write_text(damage(LOGGED.read_text("utf-8")))
+    if left:
+        assert list(read_decisions(file, CLASSES, told.append)) == [records[place] for place in left]
+    else:
+        with pytest.raises(LogError, match=r"decisions\.jsonl:1: is no decision, and no line of the file is one"):
+            list(read_decisions(file, CLASSES, told.append))
+    assert told == ([] if line is None else [f"{file}:{line}: was cut off, and is left out"])
+
+
+def test_a_line_that_is_json_but_no_decision_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "decisions.jsonl"
-    whole = LOGGED.read_text("utf-8")
-    file.write_text(whole[:-20])
-    assert times(file) == [0.0]
-    file.write_text(whole.replace("}\n", "\n", 1))
-    with pytest.raises(LogError, match=r"decisions\.jsonl:1"):
+    file.write_text(f'{LOGGED.read_text("utf-8")}{{"time_s": 1.0}}\n')
+    with pytest.raises(LogError, match=r"decisions\.jsonl:3: rate is missing"):
         times(file)
+
+
+def test_after_a_crash_in_mid_line_the_log_goes_on_on_a_line_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "decisions.jsonl"
+    file.write_text(LOGGED.read_text("utf-8")[:-20])
+    log = DecisionLog(file)
+    log(bisected(time_s=7.0))
+    log.close()
+    told: list[str] = []
+    assert [one.time_s for one in read_decisions(file, CLASSES, told.append)] == [0.0, 7.0]
+    assert told == [f"{file}:2: was cut off, and is left out"]
+
+
+def test_a_log_behind_a_link_turns_over_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link, real = tmp_path / "link", tmp_path / "there" / "decisions.jsonl"
+    link.symlink_to(real)
+    log = DecisionLog(link, max_bytes=12_000, keep=2)
+    for number in range(30):
+        log(bisected(time_s=float(number)))
+    log.close()
+    assert link.is_symlink()
+    assert {file.name for file in real.parent.iterdir()} >= {"decisions.jsonl", "decisions.jsonl.1"}
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith("link")] == ["link"]
+    assert times(link)[-1] == 29.0
 
 
 def test_a_log_from_before_is_read_and_written_again_as_it_was(tmp_path: Path) -> None:

@@ -99,8 +99,20 @@ def _visible(_ctx: click.Context, _parameter: click.Parameter, key: str | None) 
     return key
 
 
+def _readable(_ctx: click.Context, _parameter: click.Parameter, url: str) -> str:
+    if not url.isprintable():  # bytes of the environment that are no UTF-8 are not, either
+        raise click.BadParameter("must be visible characters in UTF-8")
+    return url
+
+
 url_option = click.option(
-    "--url", default=DEFAULT_URL, envvar="LASER_URL", show_default=True, show_envvar=True, help="The server's address."
+    "--url",
+    default=DEFAULT_URL,
+    envvar="LASER_URL",
+    show_default=True,
+    show_envvar=True,
+    callback=_readable,
+    help="The server's address.",
 )
 key_option = click.option(
     "--key",

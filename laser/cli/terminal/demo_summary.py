@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from experiments.request_record import RequestRecord
 from laser.cli.demo_traffic import Demo, Phase
@@ -27,7 +28,7 @@ def table(demo: Demo) -> Table:
         records, thresholds = demo.measured(phase)
         columns.append([*_numbers(records), *(_reached(thresholds.get(name, [])) for name in classes)])
     for row in zip(*columns, strict=True):
-        found.add_row(*row)
+        found.add_row(*map(Text, row))
     return found
 
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+import threading
+from collections.abc import Callable
 
 from opentelemetry.trace import get_current_span
 
 from laser.server.telemetry.request_log import RequestLog
+
+log = logging.getLogger(__name__)
+
+COLLECTORS = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+)  # fmt: skip
+"""The variables of the environment that name a collector."""
 
 # Attributes by the semantic conventions for generative AI, if these have a name; never the text of prompt or reply.
 NAMES = {
@@ -33,6 +45,23 @@ def trace(noted: RequestLog) -> None:
     for name, attribute in NAMES.items():
         if fields.get(name) is not None:
             span.set_attribute(attribute, fields[name])
+
+
+def end_within(limit_s: float, status: Callable[[], int]) -> None:
+    """Ends the process with `status()` after `limit_s`, if exporters still wait for their collector then.
+
+    They would wait for as long as the collector makes them: each tries several times, and a collector may answer never.
+    """
+    if any(os.environ.get(name) for name in COLLECTORS):
+        threading.Thread(target=_end, args=(limit_s, status), name="end of exports", daemon=True).start()
+
+
+def _end(limit_s: float, status: Callable[[], int]) -> None:
+    threading.Event().wait(limit_s)  # the process ends before, unless an exporter holds it
+    log.warning("the collector has not taken the last spans and metrics within %g s: they are lost", limit_s)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status())
 
 
 def name_service() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from experiments.evaluation.question_files import (
     QuestionError,
@@ -15,6 +18,8 @@ from experiments.evaluation.question_files import (
     read_questions,
 )
 from experiments.grading.exact import last_boxed
+from experiments.question import Question
+from tests.support.engine_requests import search
 
 
 def write(path: Path, *lines: object) -> Path:
@@ -73,6 +78,50 @@ def test_an_unusable_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "latin.jsonl").write_bytes(b'{"question": "\xe9"}')
     with pytest.raises(QuestionError, match=r"latin\.jsonl: is not UTF-8: .* at byte 14"):
         read_questions(tmp_path / "latin.jsonl")
+
+
+@pytest.mark.parametrize("name", ["gsm8k.jsonl", "gsm8k.jsonl.gz"])
+def test_a_file_with_a_mark_or_in_gzip_is_read_under_the_same_name(tmp_path: Path, name: str) -> None:
+    content = '{"question": "Größe?", "answer": "1"}\n'.encode("utf-8-sig")
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    (question,) = read_questions(tmp_path / name)
+    assert (question.text, question.benchmark) == ("Größe?", "gsm8k")
+
+
+@pytest.mark.parametrize(("encoding", "told"), [("utf-16", "it is UTF-16"), ("latin-1", "if it is Latin-1")])
+def test_other_encodings_are_named(tmp_path: Path, encoding: str, told: str) -> None:
+    (tmp_path / "a.jsonl").write_bytes('{"question": "Größe?", "answer": "1"}\n'.encode(encoding))
+    with pytest.raises(QuestionError, match=rf"a\.jsonl: is not UTF-8: .*{told}"):
+        read_questions(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize("key", ["benchmark", "split"])
+@pytest.mark.parametrize("name", ["two\nlines", "bell\a", "\u202eright to left"])
+def test_a_name_that_no_table_can_show_is_refused(tmp_path: Path, key: str, name: str) -> None:
+    with pytest.raises(QuestionError, match=rf"a\.jsonl:1: `{key}` is '.*', must be one line of visible text"):
+        read_questions(write(tmp_path / "a.jsonl", {"question": "?", "answer": "1", key: name}))
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
+    max_leaves=5,
+)
+LINE = st.dictionaries(st.sampled_from(["question", "answer", "split", "benchmark"]), st.one_of(st.text(), JSON))
+
+
+@given(lines=st.lists(st.one_of(LINE, JSON).map(json.dumps).map(str.encode) | st.binary(), max_size=5))
+@search(150)
+def test_any_lines_are_questions_or_one_clear_error(tmp_path: Path, lines: list[bytes]) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b"\n".join(lines))
+    questions, told = list[Question](), str(file)
+    try:
+        questions = read_questions(file)
+    except QuestionError as refused:
+        told = str(refused)
+    assert told.startswith(str(file))
+    assert all(question.text.strip() and question.benchmark for question in questions)
 
 
 def test_a_sample_is_seeded_distinct_and_in_the_file_s_order(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from experiments.workloads import Rates, Trace, WorkloadError
+from experiments.workloads import Rates, TimeUnit, Trace, WorkloadError, read_workload
+from tests.support.engine_requests import search
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:15:46.6805900,374,44
@@ -119,3 +123,145 @@ def test_a_day_of_rates_can_be_shortened_and_scaled(tmp_path: Path) -> None:
 def test_a_bad_table_of_rates_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(WorkloadError, match=said):
         Rates(path=write(tmp_path, "rates.csv", text)).arrivals(10.0, rng())
+
+
+# --- units of time, encodings, and numbers out of range
+
+
+def lines_of(times: list[object], key: str = "timestamp") -> str:
+    return "".join(json.dumps({key: each}) + "\n" for each in times)
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)])
+def test_the_unit_of_numbers_may_be_stated(tmp_path: Path, unit: str, scale: float) -> None:
+    whole = [round(at / scale) for at in (0.0, 1.0, 4.0, 5.0)]
+    file = tmp_path / "workload.yaml"
+    file.write_text(f"kind: trace\npath: a.jsonl\nunit: {unit}\n")
+    write(tmp_path, "a.jsonl", lines_of([*whole]))
+    gaps = np.diff(read_workload(file).arrivals(60.0, rng()))
+    assert set(gaps.round(3)) == {1.0, 3.0, 1.667}
+
+
+MILLISECONDS = [250 * number for number in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("times", "rate"),
+    [
+        (MILLISECONDS, "0.004"),
+        ([1_700_000_000 + each for each in MILLISECONDS], "0.004"),
+        ([each * 1_000 for each in MILLISECONDS], "4e-06"),
+        ([each / 1e6 for each in MILLISECONDS], "4e\\+03"),
+        ([str(each) for each in MILLISECONDS], "0.004"),
+    ],
+)
+def test_numbers_that_are_hardly_seconds_are_refused_until_their_unit_is_stated(
+    tmp_path: Path, times: list[object], rate: str
+) -> None:
+    file = write(tmp_path, "a.jsonl", lines_of(times))
+    with pytest.raises(
+        WorkloadError,
+        match=rf"a\.jsonl: read as seconds, timestamp gives {rate} requests/s, and 0\.02 to 1000 are plausible: state "
+        r"`unit:`, one of s, ms, us, ns",
+    ):
+        Trace(path=file).arrivals(10.0, rng())
+    assert Trace(path=file, unit=TimeUnit.SECONDS).arrivals(500.0, rng()).size >= 0
+    assert Trace(path=file, rate=5.0).arrivals(100.0, rng()).size > 300  # which needs no unit
+
+
+@pytest.mark.parametrize("first", [1_700_000_000_000, 1_700_000_000_000_000, 1_700_000_000_000_000_000])
+def test_times_since_1970_in_a_smaller_unit_are_refused_by_line(tmp_path: Path, first: int) -> None:
+    file = write(tmp_path, "a.jsonl", lines_of([first + number for number in range(9)]))
+    with pytest.raises(
+        WorkloadError, match=r"a\.jsonl:1: timestamp is 17.*, must be at most 1e\+11 s from 0: state `unit"
+    ):
+        Trace(path=file).arrivals(10.0, rng())
+
+
+def test_dates_need_no_unit_however_rare_they_are(tmp_path: Path) -> None:
+    file = write(tmp_path, "a.csv", "timestamp\n2024-01-01\n2024-01-02\n2024-01-04\n")
+    assert set(np.diff(Trace(path=file).arrivals(1e6, rng())).round()) == {86_400.0, 172_800.0, 129_600.0}
+
+
+def test_a_table_of_rates_in_milliseconds_is_refused_until_that_is_stated(tmp_path: Path) -> None:
+    file = write(tmp_path, "r.csv", "time_s,rate_per_s,mean_client_cv\n0,2,1\n600000,6,1\n1200000,4,1\n")
+    with pytest.raises(WorkloadError, match=r"r\.csv: read as seconds, time_s has 600000 s from row to row, and at"):
+        Rates(path=file).arrivals(10.0, rng())
+    assert Rates(path=file, unit=TimeUnit.MILLISECONDS).arrivals(600.0, rng()).size > 500
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.CSV.GZ"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_csv_with_a_mark_or_in_gzip_is_read(tmp_path: Path, name: str, encoding: str) -> None:
+    content = "timestamp,x\n0,1\n1,1\n3,1\n".encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.lower().endswith("gz") else content)
+    assert set(np.diff(Trace(path=tmp_path / name).arrivals(60.0, rng())).round(6)) == {1.0, 2.0, 1.5}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_json_lines_with_a_mark_or_in_gzip_are_read(tmp_path: Path, name: str) -> None:
+    content = '{"timestamp":0}\n{"timestamp":2}\n'.encode("utf-8-sig")
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    assert set(np.diff(Trace(path=tmp_path / name).arrivals(60.0, rng())).round(6)) == {2.0}
+
+
+@pytest.mark.parametrize(("encoding", "told"), [("utf-16", "it is UTF-16"), ("latin-1", "if it is Latin-1")])
+def test_other_encodings_are_named(tmp_path: Path, encoding: str, told: str) -> None:
+    (tmp_path / "a.csv").write_bytes("timestamp,Größe\n0,1\n1,1\n".encode(encoding))
+    with pytest.raises(WorkloadError, match=rf"a\.csv: is not UTF-8: .*{told}"):
+        Trace(path=tmp_path / "a.csv").arrivals(60.0, rng())
+
+
+@pytest.mark.parametrize(
+    "said", ["1e300", "-1e300", "1e12", "9" * 400, "true", '"1e999"', '"nan"', "[1]", '"9e99"', "{}"]
+)
+def test_a_time_out_of_range_is_refused_by_line(tmp_path: Path, said: str) -> None:
+    file = write(tmp_path, "a.jsonl", f'{{"timestamp": 0}}\n{{"timestamp": {said}}}\n')
+    with pytest.raises(WorkloadError, match=r"a\.jsonl:2: timestamp is ") as refused:
+        Trace(path=file).arrivals(10.0, rng())
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("row", ["1e999,1,1", "0,1e999,1", "0,1,1e999", "1e300,1,1", "0,nan,1", "0,1,inf"])
+def test_a_rate_out_of_range_is_refused_by_line(tmp_path: Path, row: str) -> None:
+    file = write(tmp_path, "r.csv", f"time_s,rate_per_s,mean_client_cv\n{row}\n")
+    with pytest.raises(WorkloadError, match=r"r\.csv:2: (time_s|rate_per_s|mean_client_cv) is "):
+        Rates(path=file).arrivals(10.0, rng())
+
+
+def test_a_column_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WorkloadError, match=r"a\.csv:1: has the column 'timestamp' twice"):
+        Trace(path=write(tmp_path, "a.csv", "timestamp,timestamp\n1,2\n")).arrivals(10.0, rng())
+
+
+@given(content=st.one_of(st.binary(), st.text('0123456789.,-+:eE{}[]"timestamp \n\r\ufeff').map(str.encode)))
+@search(150)
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_any_bytes_are_a_trace_or_one_clear_error(tmp_path: Path, name: str, content: bytes) -> None:
+    for made, start in ((content, b""), (content, b"timestamp\n0\n1\n"), (content, b'{"timestamp": 0}\n')):
+        (tmp_path / name).write_bytes(start + made)
+        times, told = np.zeros(0), "a."
+        try:
+            times = Trace(path=tmp_path / name).arrivals(10.0, rng())
+        except WorkloadError as refused:
+            told = str(refused)
+        assert "a." in told or "bring" in told
+        assert ((times >= 0.0) & (times < 10.0)).all()
+
+
+ROW = st.fixed_dictionaries({"timestamp": st.one_of(st.integers(), st.floats(), st.text(), st.datetimes().map(str))})
+
+
+@given(rows=st.lists(ROW, max_size=8), unit=st.sampled_from([None, *TimeUnit]), rate=st.sampled_from([None, 3.0]))
+@search(150)
+def test_any_times_are_a_trace_or_one_clear_error(
+    tmp_path: Path, rows: list[dict[str, object]], unit: TimeUnit | None, rate: float | None
+) -> None:
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    times, told = np.zeros(0), "a."
+    try:
+        times = Trace(path=tmp_path / "a.jsonl", unit=unit, rate=rate).arrivals(10.0, rng())
+    except WorkloadError as refused:
+        told = str(refused)
+    assert "a." in told or "bring" in told
+    assert ((times >= 0.0) & (times < 10.0)).all()

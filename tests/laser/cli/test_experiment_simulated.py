@@ -100,6 +100,20 @@ def test_workers_end_with_a_run_that_is_killed(file: Path, tmp_path: Path) -> No
     assert len(list(out.glob("*.jsonl"))) == TRIALS
 
 
+def test_a_run_that_is_ended_ends_its_workers_at_once(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ended"
+    command = [sys.executable, "-m", "laser", "experiment", "run", str(file), "--out", str(out), "--jobs", "2"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            wait_until(lambda: len(list(out.glob("*.jsonl"))) > 0, timeout_s=60)
+            process.terminate()
+            assert process.wait(20) == 128 + signal.SIGTERM
+            wait_until(lambda: not members(process.pid), timeout_s=20)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 def members(group: int) -> list[int]:
     """The processes of a group that live."""
     found = []

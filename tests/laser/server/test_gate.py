@@ -119,7 +119,7 @@ def test_a_running_thought_is_its_owners_and_the_admins_to_end(locked: LiveServe
 
 def test_keys_change_while_serving_and_a_bad_file_changes_nothing(keys: Path, caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
-    ring = KeyRing(keys, lambda: now)
+    ring = KeyRing(keys, lambda: now, start=lambda work: work())
     assert ring.caller(f"Bearer {ALICE}").weight == 2.0
     keys.write_text(KEYS.replace(ALICE, "sk-alice-9999"))
     assert ring.caller(f"bearer {ALICE}").name == "alice"  # not looked at again yet
@@ -131,7 +131,7 @@ def test_keys_change_while_serving_and_a_bad_file_changes_nothing(keys: Path, ca
     now = 4.0
     assert ring.caller("Bearer sk-alice-9999").name == "alice"
     assert "the former keys stay in force" in caplog.text
-    assert "unknown key `keys[0].nam`" in caplog.text
+    assert "unknown key in `keys[0]`, not shown; did you mean `name`?" in caplog.text
     keys.unlink()
     now = 6.0
     assert ring.caller(f"Bearer {BOB}").name == "bob"
@@ -142,13 +142,19 @@ def test_keys_change_while_serving_and_a_bad_file_changes_nothing(keys: Path, ca
     [
         ("keys: []", "keys has 0 entries, must have at least 1"),
         ("", "`keys` is missing"),
-        ("keys: [{name: a}]", "'a' must have either key or sha256"),
-        ("keys: [{name: a, key: short}]", "the key of 'a' has 5 characters, must be at least 8"),
-        ("keys: [{name: a, sha256: abc}]", "sha256 of 'a' must be 64 hexadecimal digits"),
-        ("keys: [{name: a, key: change-me-too}]", "the key of 'a' is an example that everybody knows"),
-        ("keys: [{name: a, key: aaaaaaaa, weight: 0}]", "weight of 'a' is 0.0, must be finite and above 0"),
-        ("keys: [{name: a, key: aaaaaaaa}, {name: a, key: bbbbbbbb}]", "there are 2 keys named 'a', may be 1"),
-        ("keys: [{name: a, key: aaaaaaaa}, {name: b, key: aaaaaaaa}]", "two keys are the same"),
+        ("keys: [{name: a}]", "`keys[0]`: must have either key or sha256"),
+        ("keys: [{name: a, key: short}]", "`keys[0]`: key has 5 characters, must be at least 8"),
+        ("keys: [{name: a, sha256: abc}]", "`keys[0]`: sha256 must be 64 hexadecimal digits"),
+        ("keys: [{name: a, key: change-me-too}]", "`keys[0]`: key is an example that everybody knows"),
+        ("keys: [{name: a, key: aaaaaaaa, weight: 0}]", "`keys[0]`: weight is 0.0, must be finite and above 0"),
+        (
+            "keys: [{name: a, key: aaaaaaaa}, {name: a, key: bbbbbbbb}]",
+            "keys[0] and keys[1] have the same name, must differ",
+        ),
+        (
+            "keys: [{name: a, key: aaaaaaaa}, {name: b, key: aaaaaaaa}]",
+            "keys[0] and keys[1] are the same key, must differ",
+        ),
     ],
 )
 def test_a_key_file_that_cannot_be_is_refused(tmp_path: Path, text: str, told: str) -> None:
@@ -162,7 +168,7 @@ def test_a_key_file_that_cannot_be_is_refused(tmp_path: Path, text: str, told: s
 
 
 def test_the_published_keys_open_nothing() -> None:
-    with pytest.raises(ConfigError, match="the key of 'app' is an example that everybody knows"):
+    with pytest.raises(ConfigError, match=r"`keys\[0\]`: key is an example that everybody knows"):
         KeyRing(Path("configs/keys.yaml"), lambda: 0.0)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import signal
+import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -95,3 +97,67 @@ def test_a_collector_is_told_of_every_reply_and_of_nothing_that_was_said(random_
     measured = [ExportMetricsServiceRequest.FromString(body) for body in bodies["/v1/metrics"]]
     assert "http.server.request.duration" in str(measured)
     assert not any(SECRET.encode() in body for path in bodies for body in bodies[path])
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """An address at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """An address that takes connections and never answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(16)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def trickling() -> Iterator[str]:
+    """An address that answers with a byte now and then, so that no single read takes long."""
+
+    class Trickle(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            with suppress(OSError):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while True:
+                    self.wfile.write(b"x")
+                    time.sleep(0.5)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Trickle) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join(WAIT_S)
+
+
+@pytest.mark.parametrize("collector", [refusing, silent, trickling])
+def test_a_signal_ends_the_server_soon_whatever_the_collector_does(
+    random_model: Path, collector: Callable[[], AbstractContextManager[str]]
+) -> None:
+    with collector() as address:
+        options = ("--model", random_model, "--max-batch", "1", "--drain-s", "4")
+        with serving(*options, OTEL_EXPORTER_OTLP_ENDPOINT=address) as (process, ready):
+            with httpx.Client(base_url=url_of(ready), trust_env=False, timeout=WAIT_S) as client:
+                asked = chat(messages=[{"role": "user", "content": SECRET}])
+                assert client.post("/v1/chat/completions", json=asked).status_code == 200
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            status = process.wait(WAIT_S)
+            took_s = time.monotonic() - began
+            told = errors(process)
+    assert status == 0, told
+    assert took_s < 4.0 + 3.0, told  # drain, and what a busy machine takes
+    assert "Traceback" not in told
+    assert "the collector has not taken the last spans and metrics within 4 s: they are lost" in told
