@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from models.errors import LaserError
 
-LONG = 20_000  # characters or tokens; longer inputs go as batches, the only calls that let other threads run
+LONG = 2_000  # characters or tokens; longer inputs go as batches, the only calls that let other threads run
 
 
 class TokenizerError(LaserError, ValueError):
