@@ -75,7 +75,7 @@ class Service:
     ) -> None:
         self._deployment = deployment
         self.config = deployment.config
-        self._thread = EngineThread(deployment.loop)
+        self._thread = EngineThread(deployment.loop, left=lambda outcome: self.metrics.left(outcome))
         self._room = deployment.loop.room
         encode = deployment.chat.tokenizer.encode
         composed = COMPOSED if any(encode(one) == encode(other) for one, other in SAME) else 1

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from laser.server.api.errors import ApiError, Busy, ServerFailure
 from laser.server.intake.bounds import TextBounds
 from laser.server.intake.framing import HEAD, Assembly, frame
-from laser.server.intake.reading import LARGE, read, structure
+from laser.server.intake.reading import is_plain, read
 from laser.server.intake.turns import Turns
 from laser.server.keys import Caller
 
@@ -49,10 +49,8 @@ class BodyReader:
 
     async def read(self, raw: bytes, model: type[M], caller: Caller) -> M:
         """Returns what a body asks for. Raises ApiError: the body is wrong, too many wait, or it takes too long."""
-        if len(raw) <= LARGE:
-            found = structure(raw)
-            if found.plain:
-                return read(raw, model, self._bounds, found)
+        if is_plain(raw):
+            return read(raw, model, self._bounds)
         async with self._turns.turn(caller, len(raw)):
             return await self._apart(raw, model)
 

@@ -32,10 +32,9 @@ class Structure:
     commas: int
     depth: int  # 0: neither object nor list
 
-    @property
-    def plain(self) -> bool:
-        """Whether it is read within milliseconds."""
-        return self.openings <= PLAIN_OPENINGS and self.commas <= PLAIN_COMMAS
+    def plain(self, times: int = 1) -> bool:
+        """Whether it is read within milliseconds, or within so many `times` that."""
+        return self.openings <= times * PLAIN_OPENINGS and self.commas <= times * PLAIN_COMMAS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ MOST_STRUCTURE = MostStructure()
 def structure(raw: bytes) -> Structure:
     """Measures a document in a time linear in its length, without a Python step for each byte. Texts do not count."""
     counted = _counts(raw)
-    if counted.plain and counted.openings <= MOST_STRUCTURE.depth:
+    if counted.plain() and counted.openings <= MOST_STRUCTURE.depth:
         return counted  # an upper bound will do, since texts may only add to it
     bare = _TEXT.sub(b"", raw)
     counted = _counts(bare)
@@ -75,17 +74,19 @@ def structure(raw: bytes) -> Structure:
     return Structure(openings=counted.openings, commas=counted.commas, depth=depth)
 
 
+def is_plain(raw: bytes) -> bool:
+    """Whether a body is read within milliseconds, found out in as few."""
+    return len(raw) <= LARGE and _counts(raw).plain(8) and structure(raw).plain()
+
+
 def _counts(raw: bytes) -> Structure:
     openings = raw.count(b"[") + raw.count(b"{")
     return Structure(openings=openings, commas=raw.count(b","), depth=min(openings, MOST_STRUCTURE.depth))
 
 
-def read(raw: bytes, model: type[M], bounds: TextBounds, found: Structure | None = None) -> M:
-    """Returns what a body asks for. Raises BadRequest, naming the value and the limit, if it cannot be read.
-
-    `found` None: its structure has not been measured yet.
-    """
-    MOST_STRUCTURE.check(structure(raw) if found is None else found)
+def read(raw: bytes, model: type[M], bounds: TextBounds) -> M:
+    """Returns what a body asks for. Raises BadRequest, naming the value and the limit, if it cannot be read."""
+    MOST_STRUCTURE.check(structure(raw))
     said = _parsed(raw)
     if not isinstance(said, dict):
         raise BadRequest("the body must be a JSON object")
