@@ -250,7 +250,7 @@ def validation_error(errors: Sequence[Mapping[str, Any]], *, content_type: str) 
         "greater_than": f"{param} is {value}, must be above {context.get('gt')}",
         "less_than_equal": f"{param} is {value}, must be at most {context.get('le')}",
         "literal_error": f"{param} is {value}, must be one of {context.get('expected')}",
-        "value_error": f"{param}: {context.get('error')}",
+        "value_error": f"{param}: {clipped(str(context.get('error')), 3 * SHOWN)}",
         "too_short": f"{param} has {context.get('actual_length')} entries, needs {context.get('min_length')} or more",
         "too_long": f"{param} has {context.get('actual_length')} entries, must be at most {context.get('max_length')}",
     }.get(kind)
