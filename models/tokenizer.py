@@ -16,7 +16,7 @@ from models.prompts.agreement import difference
 from models.prompts.markers import Markers, changed, texts_of
 from models.prompts.template import RESERVED, Chat, ChatTemplate
 
-LONG = 20_000  # characters or tokens; longer inputs go as batches, the only calls that let other threads run
+LONG = 2_000  # characters or tokens; longer inputs go as batches, the only calls that let other threads run
 
 
 SAMPLES = tuple(

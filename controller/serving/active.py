@@ -305,3 +305,15 @@ class ActiveRequest:
             retry_after_s=retry_after_s,
             error=error,
         )
+
+    def left(self, now: float) -> Outcome:
+        """Returns what has become of the request, whose client leaves it now: the thought so far, and what it cost."""
+        so_far = self.outcome(FinishReason.ERROR, now, error="left", expired=False, retry_after_s=None)
+        thought = replace(
+            so_far.thought,
+            ids=tuple(self.thought[: self._thought_end]),
+            withdrawn_tokens=self.withdrawn,
+            probes=self.probes,
+            probe_rows=self.probe_rows,
+        )
+        return replace(so_far, thought=thought, prompt_tokens=self.prompt_tokens if self.started_s is not None else 0)

@@ -23,7 +23,7 @@ from controller.serving.pace import Pace
 from controller.serving.queue_display import QueueDisplay
 from controller.serving.repetition import LoopDetection
 from controller.serving.reply import Reply
-from controller.serving.request import ProbeObserver, ReasoningRequest, RequestId, Sink
+from controller.serving.request import Outcome, ProbeObserver, ReasoningRequest, RequestId, Sink
 from controller.serving.status import EndedRequest, LoopStatus
 from controller.serving.step_report import StepReport
 from controller.serving.thought import ThoughtControl
@@ -191,11 +191,13 @@ class ServingLoop:
         self._admission.turned_away += 1
         self._display.changed()
 
-    def cancel(self, request: RequestId) -> None:
-        """Drops a request and frees its memory at once; its sink receives nothing more."""
+    def cancel(self, request: RequestId) -> Outcome | None:
+        """Drops a request and frees its memory at once; its sink gets nothing more. Returns what it has cost so far."""
         active = self._requests.get(request)
-        if active is not None:
-            self._drop(active)
+        if active is None:
+            return None
+        self._drop(active)
+        return active.left(self._clock())
 
     def end_thought(self, request: RequestId) -> bool:
         """Has a request's thought closed as soon as possible; returns False if it has no running thought."""

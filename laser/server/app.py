@@ -6,21 +6,19 @@ its request.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, Response
 from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from laser.server.api import surfaces
-from laser.server.api.errors import ApiError, HttpError, ServerFailure, UnknownModel, validation_error
+from laser.server.api.errors import ApiError, HttpError, ServerFailure, UnknownModel, clipped, validation_error
 from laser.server.api.fields import GenerationFields, read_slo
 from laser.server.api.openapi import STREAMED, describe, failures
 from laser.server.api.reports import (
@@ -38,10 +36,13 @@ from laser.server.api.reports import (
     Version,
 )
 from laser.server.api.shape import Surface
+from laser.server.connection import REFUSED
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.routes import dashboard
 from laser.server.delivery import EventStream, unless_gone, whole
-from laser.server.gate import LOCAL, Gate, GateSettings
+from laser.server.entrance import LOCAL, Entrance, KnownPages, host_name, refusals
+from laser.server.gate import Gate, GateSettings
+from laser.server.intake.route import BodyRoute
 from laser.server.keys import KeyRing
 from laser.server.service import Service
 
@@ -58,9 +59,9 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
     """
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, object]]:
         service.start()
-        yield
+        yield {REFUSED: refusals(service.metrics.answered)}
         await service.stop()
 
     config = service.config
@@ -68,25 +69,17 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
         title="LASER", version=service.version.version, lifespan=lifespan, docs_url=None, redoc_url=None,
         responses=failures(), telemetry=TELEMETRY,
     )  # fmt: skip
+    app.state.reader = service.reader
+    app.router.route_class = BodyRoute
+    settings = GateSettings(max_body=config.max_body, body_s=config.idle_s, log_bodies=config.log_bodies)
     app.add_middleware(
-        Gate,
-        keys=KeyRing(config.keys, time.monotonic),
-        settings=GateSettings(
-            max_body=config.max_body,
-            body_s=config.idle_s,
-            log_bodies=config.log_bodies,
-            hosts=None if config.keys is not None or config.public else LOCAL | {config.host, *config.allow_host},
-        ),
-        answered=service.metrics.answered,
-    )
+        Gate, keys=KeyRing(config.keys, time.monotonic), settings=settings
+    )  # the last added is outermost
     if config.allow_origin:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=config.allow_origin,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["x-request-id", "retry-after", "retry-after-ms"],
-        )
+        app.add_middleware(KnownPages, origins=config.allow_origin)
+    names = frozenset(map(host_name, (*LOCAL, config.host, *config.allow_host)))
+    open_to_all = config.keys is not None or config.public
+    app.add_middleware(Entrance, hosts=None if open_to_all else names, answered=service.metrics.answered)
     describe(app, service.vocabulary)
     _add_error_handlers(app)
     for surface in surfaces.SURFACES:
@@ -103,8 +96,13 @@ def _add_surface(app: FastAPI, service: Service, surface: Surface, ping_s: float
         slo = read_slo(request.headers)
         submission = await unless_gone(
             request.receive,
-            service.submit(asked, surface.shape, prefix=surface.prefix, caller=state.caller, slo=slo, log=state.log),
-        )
+            service.submit(
+                asked, surface.shape, prefix=surface.prefix, caller=state.caller, slo=slo, log=state.log,
+                size=state.size,
+            ),
+        )  # fmt: skip
+        if state.hold is not None:
+            state.hold.release()
         if submission is None:
             return Response(status_code=GONE)
         if asked.stream:
@@ -127,18 +125,16 @@ def _add_tools(app: FastAPI, service: Service) -> None:
         """End the thought of a running reply; its answer follows."""
         return await service.control(asked, request.state.caller)
 
-    # both run on a thread, since they may process and encode megabytes
-
     @app.post("/tokenize", response_model=Tokens)
-    async def tokenize(asked: TokenizeRequest) -> Response:
+    async def tokenize(asked: TokenizeRequest, request: Request) -> Response:
         """The tokens of a text or of a chat."""
-        made = await asyncio.to_thread(lambda: service.tokenize(asked).model_dump_json())
+        made = await service.tokenize(asked, request.state.caller, request.state.size)
         return Response(made, media_type="application/json")
 
     @app.post("/detokenize", response_model=Text)
-    async def detokenize(asked: DetokenizeRequest) -> Response:
+    async def detokenize(asked: DetokenizeRequest, request: Request) -> Response:
         """The text of tokens."""
-        made = await asyncio.to_thread(lambda: service.detokenize(asked).model_dump_json())
+        made = await service.detokenize(asked, request.state.caller, request.state.size)
         return Response(made, media_type="application/json")
 
 
@@ -208,8 +204,8 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def http_error(request: Request, error: HTTPException) -> Response:
         path, method, headers = request.url.path, request.method, error.headers or {}
         message = {
-            404: f"there is no {path} here; see /openapi.json for what there is",
-            405: f"{path} does not take {method}, only {headers.get('Allow', 'other methods')}",
+            404: f"there is no {clipped(path)} here; see /openapi.json for what there is",
+            405: f"{clipped(path)} does not take {method}, only {headers.get('Allow', 'other methods')}",
         }.get(error.status_code, str(error.detail))
         problem = HttpError(message, status=error.status_code, headers=headers)
         return answer(request, problem, problem.headers)

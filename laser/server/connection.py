@@ -1,9 +1,15 @@
-"""An HTTP connection that limits how long it waits for a request's head, and for the client to read."""
+"""An HTTP connection that limits how long it waits for a client, and answers clients that have said all they will say.
+
+A client that has closed its sending side may still read. It gets its answer, unless it proves to have gone: a client
+that reads nothing more resets the connection when it is sent something.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import select
+import socket
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -12,10 +18,21 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from laser.server.api.errors import ApiError, BadRequest, HeadTooLarge
 from laser.server.api.surfaces import error_body
+from laser.server.gate import request_id
 
 MOST_HEAD = 65536  # bytes of a request line and its headers
+MOST_UNREAD = 64 * 1024 * 1024  # bytes that a refused client may still send while it reads its answer
+LINGER_S = 10.0  # within which it must have sent them
+LOOK_S = 0.25  # between two looks at a client that has closed its sending side, or whose data is not read
+PROBE_S = 2.0  # between two attempts to send something to a client that has closed its sending side
+OLD_S = 1.0  # for which a client that speaks HTTP/1.0 waits then: it can be sent nothing before its answer
+
+REFUSED = "refused"  # in the application's state: called with path, status and id of what the protocol refuses
 
 _BODIES = (b"content-length", b"transfer-encoding")
+_GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"  # every client must skip it
+_COMMENT = b"8\r\n: ping\n\n\r\n"  # in a stream of events, every one of which is written whole
+_LEFT = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -31,12 +48,22 @@ class PatientProtocol(HttpToolsProtocol):
     _only_head = False  # whether the data just received belongs to a head only
     _answered: RequestResponseCycle | None = None  # in progress; uvicorn reports a disconnect to the newest cycle only
     _stall: asyncio.TimerHandle | None = None  # runs while the client does not read
+    _looking: asyncio.TimerHandle | None = None  # runs while the client may leave unnoticed
+    _said_all: float | None = None  # when the client closed its sending side; None: it has not
+    _ended = False  # whether all that it sent before has been read
+    _probed = 0.0  # when the client was last sent something to see whether it reads
+    _unread: int | None = None  # bytes dropped since the last answer; None: the connection is not about to close
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         super().connection_made(transport)
         self._silence = self._later(self.transport.close)
 
     def data_received(self, data: bytes) -> None:
+        if self._unread is not None:
+            self._drop(len(data))
+            return
+        if self._refusal is not None:
+            return  # the refusal follows the answers before it
         self._only_head = True
         if self._silence is None and (self.cycle is None or self.cycle.response_complete):
             self._silence = self._later(self.transport.close)  # blank lines, too, cancel uvicorn's own timer
@@ -61,6 +88,9 @@ class PatientProtocol(HttpToolsProtocol):
             self._refusal = HeadTooLarge(MOST_HEAD)
             raise self._refusal  # the parser turns it into its own error
         super().on_headers_complete()
+        self.cycle.transport = _Answering(self, self.cycle)  # type: ignore[assignment] # what a cycle uses of one
+        if self.pipeline:
+            self._look_later()  # nothing is read while requests wait behind one, not even the client's end
 
     def on_body(self, body: bytes) -> None:
         self._beyond_head()
@@ -85,29 +115,154 @@ class PatientProtocol(HttpToolsProtocol):
         self._answered = cycle
         super()._start_asgi_task(cycle, app)
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_progress is not None or self.transport.is_closing() or self._unread is not None:
+            return
+        if self._refusal is not None:
+            self._send_refusal(self._refusal)
+        elif self._ended:
+            self.transport.close()
+
+    @property
+    def _in_progress(self) -> RequestResponseCycle | None:
+        answered = self._answered
+        return None if answered is None or answered.response_complete else answered
+
+    # --- clients that leave -----------------------------------------------------------------------------------------
+
+    def eof_received(self) -> bool:  # type: ignore[override] # True keeps the connection open for the answer
+        if self._unread is not None or self._in_progress is None or self.cycle.more_body:
+            return False  # nothing is due, or the request will never be complete
+        self._silence = _cancelled(self._silence)
+        self._said_all, self._ended = self.loop.time(), True
+        self._look()
+        return True
+
+    def _look_later(self) -> None:
+        if self._looking is None:
+            self._looking = self.loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """Ends the connection if its client has gone, and looks again soon if an answer is still due."""
+        self._looking = _cancelled(self._looking)
+        cycle, now = self._in_progress, self.loop.time()
+        if cycle is None or self.transport.is_closing():
+            return
+        if self._said_all is None and _has_closed(self.transport):
+            self._said_all = now
+        if self._said_all is None:
+            if self.pipeline:
+                self._look_later()
+            return
+        old = cycle.scope["http_version"] == "1.0" and not cycle.response_started
+        if _is_reset(self.transport) or (old and now >= self._said_all + OLD_S):
+            self.transport.abort()
+            return
+        if not old and now >= self._probed + PROBE_S:
+            self._probed = now
+            if not cycle.response_started:
+                self.transport.write(_GO_ON)
+            elif cycle.chunked_encoding and cycle.scope["method"] != "HEAD":
+                self.transport.write(_COMMENT)
+        self._look_later()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._silence, self._stall = _cancelled(self._silence), _cancelled(self._stall)
+        self._looking = _cancelled(self._looking)
         if self._answered is not None and not self._answered.response_complete:
             self._answered.disconnected = True
             self._answered.message_event.set()
         super().connection_lost(exc)
 
+    # --- refusals ---------------------------------------------------------------------------------------------------
+
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._refusal or BadRequest("this is no HTTP request that can be read"))
 
     def _refuse(self, error: ApiError) -> None:
+        self._refusal = error
+        broken = self.cycle if self.cycle is not None and self.cycle.more_body else None  # refused in its body
+        if broken is not None and broken is self._in_progress and not broken.response_started:
+            broken.disconnected = True
+            broken.message_event.set()
+            self._send_refusal(error)
+            return
+        if self.pipeline and self.pipeline[0][0] is broken:
+            self.pipeline.popleft()
+        if self._in_progress is None:
+            self._send_refusal(error)  # else once the requests before it are answered
+
+    def _send_refusal(self, error: ApiError) -> None:
+        if self._unread is not None:
+            return
         path = self.url.partition(b"?")[0].decode("latin-1")
-        body = json.dumps(error_body(path, error)).encode()
-        status = HTTPStatus(error.status)
+        given = dict(self.headers or ()).get(b"x-request-id", b"").decode("latin-1")
+        name, body, status = request_id(given), json.dumps(error_body(path, error)).encode(), HTTPStatus(error.status)
         self.transport.write(
             f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"
-            f"content-length: {len(body)}\r\n\r\n".encode()
+            f"x-request-id: {name}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
             + body
         )
-        self.transport.close()
+        self.app_state.get(REFUSED, _nobody)(path, status.value, name)
+        self.linger()
+
+    def finish(self, cycle: RequestResponseCycle) -> None:
+        """Closes the connection after a cycle's answer; a client that still sends its body gets to read the answer."""
+        if cycle is self.cycle and cycle.more_body and self._said_all is None:
+            self.linger()
+        else:
+            self.transport.close()
+
+    def linger(self) -> None:
+        """Sends what is written and the connection's end, then drops what the client still sends, up to a limit.
+
+        A close at once would reset the connection, and the client might lose what it has not read.
+        """
+        if self._unread is not None or self.transport.is_closing():
+            return
+        self._unread, self._silence = 0, _cancelled(self._silence)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._silence = self.loop.call_later(min(LINGER_S, self.timeout_keep_alive), self.transport.close)
+
+    def _drop(self, size: int) -> None:
+        assert self._unread is not None
+        self._unread += size
+        if self._unread > MOST_UNREAD:
+            self.transport.abort()
 
     def _later(self, end: Callable[[], Any]) -> asyncio.TimerHandle:
         return self.loop.call_later(self.timeout_keep_alive, end)
+
+
+class _Answering:
+    """A connection's transport as one cycle uses it: its end is the end of an answer."""
+
+    def __init__(self, connection: PatientProtocol, cycle: RequestResponseCycle) -> None:
+        self._connection, self._cycle = connection, cycle
+        self.write, self.is_closing = connection.transport.write, connection.transport.is_closing
+
+    def close(self) -> None:
+        self._connection.finish(self._cycle)
+
+
+def _has_closed(transport: asyncio.Transport) -> bool:
+    """Whether the client has closed its sending side, though what it sent before is not read; False if unknown."""
+    if not hasattr(select, "poll"):
+        return False
+    watched = select.poll()
+    watched.register(transport.get_extra_info("socket").fileno(), _LEFT)
+    return bool(watched.poll(0))
+
+
+def _is_reset(transport: asyncio.Transport) -> bool:
+    return bool(transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+
+def _nobody(path: str, status: int, name: str) -> None:
+    """Takes word of a refusal where no application has asked for it."""
 
 
 def _cancelled(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:

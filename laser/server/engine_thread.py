@@ -44,7 +44,12 @@ class EngineFailure(Exception):
 class Ticket:
     """One request's reply, read on the event loop. Created by `EngineThread.submit`."""
 
-    def __init__(self, cancel: Callable[[Ticket], None]) -> None:
+    def __init__(
+        self, cancel: Callable[[Ticket], None], left: Callable[[Outcome], None] = lambda outcome: None
+    ) -> None:
+        """`left` gets the outcome of a reply that nobody waits for."""
+        self._left = left
+        self._alone = False  # whether nobody waits for the reply any more
         self.request: RequestId | None = None  # for the engine thread only; None: not submitted yet
         self._cancel = cancel
         self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -80,6 +85,11 @@ class Ticket:
 
     def cancel(self) -> None:
         """Frees the request before the engine's next step; does nothing if the request has ended."""
+        self._alone = True
+        items, self._items = self._items, []
+        for outcome in items:
+            if isinstance(outcome, Outcome):
+                self._left(outcome)
         if not self._over:
             self._over = True
             self._cancel(self)
@@ -97,6 +107,8 @@ class Ticket:
             return
         if isinstance(item, Exception):
             self._failure = EngineFailure(str(item))
+        elif self._alone and isinstance(item, Outcome):
+            self._left(item)
         else:
             self._items.append(item)
         if isinstance(item, Outcome | Exception):
@@ -108,11 +120,17 @@ class Ticket:
 class EngineThread:
     """Runs a serving loop on its own thread, for the event loop that started it."""
 
-    def __init__(self, loop: ServingLoop, *, stop_s: float = STOP_S, stall_s: float = STALL_S) -> None:
-        """`stop_s`: how long `stop` waits for the current step. `stall_s`: a longer step counts as hanging."""
-        self._loop = loop
-        self._stop_s = stop_s
-        self._stall_s = stall_s
+    def __init__(
+        self,
+        loop: ServingLoop,
+        *,
+        stop_s: float = STOP_S,
+        stall_s: float = STALL_S,
+        left: Callable[[Outcome], None] = lambda outcome: None,
+    ) -> None:
+        """`stop` waits `stop_s` for a step; one of `stall_s` hangs. `left` gets the outcomes of abandoned replies."""
+        self._loop, self._told_left = loop, left
+        self._stop_s, self._stall_s = stop_s, stall_s
         self._step_since: float | None = None
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._outbox: list[tuple[Ticket, Item | Exception | None]] = []
@@ -204,7 +222,7 @@ class EngineThread:
         EngineFailure if the thread stops or has failed.
         """
         self._check_alive()
-        ticket = Ticket(self._cancel)
+        ticket = Ticket(self._cancel, self._told_left)
         self._asked.add(ticket)
         self._inbox.put(partial(self._submit, ticket, request, probes))
         try:
@@ -315,7 +333,9 @@ class EngineThread:
             return  # the request was refused, or has ended meanwhile
         self._tickets.discard(ticket)
         try:
-            self._loop.cancel(ticket.request)
+            outcome = self._loop.cancel(ticket.request)
+            if outcome is not None:
+                self._post(partial(self._told_left, outcome))
         except Exception:
             log.exception("a request could not be cancelled")
 

@@ -1,38 +1,35 @@
-"""The gate before the application: gives every request an id, checks its key and its size, and logs it.
+"""The gate before the application: checks a request's key and its size, and reads its body.
 
 The gate reads a request's whole body before the application starts, so that a slow sender does not occupy the
-application.
+application. Large bodies are counted: their number is limited, and shared between keys.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
-import time
 import uuid
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from laser.server.api.errors import ApiError, BadRequest, Forbidden, TooLarge
+from laser.server.api.errors import ApiError, BadRequest, Busy, EncodedBody, TooLarge
 from laser.server.api.surfaces import error_body
+from laser.server.intake.reading import LARGE
 from laser.server.keys import KeyRing
-from laser.server.telemetry.logs import FIELDS
-from laser.server.telemetry.request_log import RequestLog
-from laser.server.telemetry.tracing import trace
-
-log = logging.getLogger("laser.gate")  # the name that operators filter by
 
 OPEN = frozenset({"/", "/dashboard.css", "/dashboard.js", "/health", "/ready", "/version"})  # need no key
-ENDLESS = "/laser/events"  # a HEAD served as a GET would never end
 SMALL = 4096  # bytes of a body on paths that need no key
-LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
-PORT = re.compile(r":\d*$")
+DIGITS = 19  # of a Content-Length: those of 2⁶³
 ID = re.compile(r"[!-~]{1,128}")  # visible ASCII
+
+
+def request_id(given: str) -> str:
+    """Returns the id that a request brings, or a new one if it brings none that can be shown."""
+    return given if ID.fullmatch(given) else uuid.uuid4().hex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,92 +39,83 @@ class GateSettings:
     max_body: int = 4 * 1024 * 1024  # bytes
     body_s: float = 30.0  # within which a body must have arrived
     log_bodies: bool = False  # also log bodies, which hold what people say
-    hosts: frozenset[str] | None = None  # names allowed in the Host header; None: any
+    most_large: int = 16  # large bodies at once that are received or not yet prepared for the engine
+
+
+class LargeBodies:
+    """Counts the large bodies that are in memory, by key; each key may have its share of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: Counter[str] = Counter()
+
+    def take(self, key: str) -> BodyHold:
+        """Counts one more. Raises Busy if there are as many as may be, and this key has its share or more."""
+        held = self._held.total()
+        if held >= self._most and self._held[key] >= self._most / len(self._held | Counter({key: 1})):
+            raise Busy(f"{held} large bodies are being read, may be {self._most} at once", 1.0)
+        self._held[key] += 1
+        return BodyHold(self._held, key)
+
+
+class BodyHold:
+    """One large body's place among those in memory."""
+
+    def __init__(self, held: Counter[str], key: str) -> None:
+        self._held, self._key = held, key
+        self._over = False
+
+    def release(self) -> None:
+        """Gives the place back, once."""
+        if not self._over:
+            self._over = True
+            self._held[self._key] -= 1
+            self._held += Counter()  # drops keys whose count is 0
 
 
 class Gate:
-    """ASGI middleware. The application finds `caller` and `log`, a RequestLog, in `scope["state"]`."""
+    """ASGI middleware behind the entrance. The application finds `caller` and `hold` in `scope["state"]`.
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        keys: KeyRing,
-        settings: GateSettings,
-        answered: Callable[[str, int], None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """`answered` is called for every response, with the route's path and the status."""
+    `hold` is the large body's place; None: the body is small. The application gives the place back early.
+    """
+
+    def __init__(self, app: ASGIApp, *, keys: KeyRing, settings: GateSettings) -> None:
         self._app = app
         self._keys = keys
         self._settings = settings
-        self._answered = answered
-        self._clock = clock
+        self._large = LargeBodies(settings.most_large)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, headers = self._clock(), Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        name = given if ID.fullmatch(given) else uuid.uuid4().hex
-        noted = RequestLog(request_id=name)
-        scope.setdefault("state", {}).update(log=noted)
-        method, status = scope["method"], 499
-        if method == "HEAD" and scope["path"] != ENDLESS:
-            scope = {**scope, "method": "GET"}  # uvicorn leaves out the body
-
-        async def answer(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = name
-            elif not message.get("more_body", False):
-                trace(noted)  # the span ends with the response
-            await send(message)
-
+        headers, state = Headers(scope=scope), scope["state"]
+        state["hold"] = None
         try:
-            self._check_host(headers.get("host", ""))
             caller = self._keys.caller(headers.get("authorization")) if scope["path"] not in OPEN else None
-            scope["state"]["caller"] = caller
+            state["caller"] = caller
             if caller is not None and caller.name:
-                noted.key = caller.name
-            body = await self._body(headers, receive, self._settings.max_body if caller is not None else SMALL)
+                state["log"].key = caller.name
+            body = await self._body(headers, receive, scope, self._settings.max_body if caller is not None else SMALL)
             if body is None:
                 return  # the client has gone
             if self._settings.log_bodies and body:
-                noted.body = body.decode("utf-8", "replace")
-            await self._app(scope, _after(body, receive), answer)
+                state["log"].body = body.decode("utf-8", "replace")
+            replay = _after(body, receive)
+            del body  # the application drops it once it has read it
+            await self._app(scope, replay, send)
         except ApiError as error:
             headers_out = {**error.headers, "connection": "close"}  # the rest of its body is not read
             body_out = error_body(scope["path"], error)
-            await JSONResponse(body_out, status_code=error.status, headers=headers_out)(scope, receive, answer)
-        except Exception:
-            status = 500
-            raise
+            await JSONResponse(body_out, status_code=error.status, headers=headers_out)(scope, receive, send)
         finally:
-            trace(noted)
-            route = getattr(scope.get("route"), "path", "other")
-            self._answered(route, status)
-            fields = {"request_id": name, "ms": round((self._clock() - began) * 1e3, 1), **noted.fields}
-            level = logging.INFO if method == "POST" or status >= 400 else logging.DEBUG  # scrapes are frequent
-            log.log(level, "%s %s %d", method, scope["path"], status, extra={FIELDS: fields})
+            if state["hold"] is not None:
+                state["hold"].release()
 
-    def _check_host(self, given: str) -> None:
-        """Raises Forbidden if the Host is no name of the server: a web page can make its own name resolve to it."""
-        hosts, name = self._settings.hosts, PORT.sub("", given).lower()
-        if hosts is not None and name and name not in hosts:
-            raise Forbidden(
-                f"the Host is {name!r}, must be {' or '.join(sorted(hosts))} where no key is needed; "
-                "--allow-host adds others"
-            )
-
-    async def _body(self, headers: Headers, receive: Receive, limit: int) -> bytes | None:
+    async def _body(self, headers: Headers, receive: Receive, scope: Scope, limit: int) -> bytes | None:
         """Returns the whole body; None: the client has gone. Raises ApiError if the body is too large or too slow."""
-        stated = headers.get("content-length", "0")
-        if stated.isdecimal() and int(stated) > limit:
-            raise TooLarge(limit)
-        parts, size = [], 0
+        _check_head(headers, limit)
+        parts, size, state = [], 0, scope["state"]
         try:
             async with asyncio.timeout(self._settings.body_s):
                 while True:
@@ -138,6 +126,8 @@ class Gate:
                     size += len(part)
                     if size > limit:
                         raise TooLarge(limit)
+                    if size > LARGE and state["hold"] is None:
+                        state["hold"] = self._large.take("" if state["caller"] is None else state["caller"].name)
                     parts.append(part)
                     if not message.get("more_body", False):
                         return b"".join(parts)
@@ -145,15 +135,25 @@ class Gate:
             raise BadRequest(f"the body has not come within {self._settings.body_s:g} s") from error
 
 
+def _check_head(headers: Headers, limit: int) -> None:
+    """Raises ApiError if the head says that the body is too large, or is not sent as it is."""
+    for encoding in headers.getlist("content-encoding"):
+        if encoding.strip().lower() not in ("", "identity"):
+            raise EncodedBody(encoding)
+    stated = headers.get("content-length", "0")
+    if not (stated.isascii() and stated.isdigit()) or len(stated) > DIGITS:
+        raise BadRequest(f"the Content-Length has {len(stated)} characters, must be at most {DIGITS} digits")
+    if int(stated) > limit:
+        raise TooLarge(limit)
+
+
 def _after(body: bytes, receive: Receive) -> Receive:
     """Returns the application's `receive`: first the body in one piece, then what `receive` brings."""
-    given = False
+    held: list[bytes] = [body]
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        if held:
+            return {"type": "http.request", "body": held.pop(), "more_body": False}
+        return await receive()
 
     return replay

@@ -26,6 +26,7 @@ except ImportError:  # not a Unix
 
 log = logging.getLogger(__name__)
 
+BACKLOG = 2048  # connections that may wait
 GRACE_S = 5  # s for connections to close after all replies have ended
 
 
@@ -34,7 +35,7 @@ class ServingError(LaserError):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Returns the bound socket. Raises ServingError if it cannot be bound."""
+    """Returns a socket that listens; clients wait until it is served. Raises ServingError if another one listens."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -43,6 +44,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(BACKLOG)  # at once: two servers may bind one address, and only one may listen
     except OSError as error:
         listener.close()
         raise ServingError(

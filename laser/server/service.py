@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from controller.serving.admission import Overloaded
@@ -23,6 +24,8 @@ from laser.server.api.errors import (
     Unavailable,
     UnknownModel,
     UnknownReply,
+    clipped,
+    shown,
 )
 from laser.server.api.fields import GenerationFields, Slo
 from laser.server.api.reports import (
@@ -33,9 +36,7 @@ from laser.server.api.reports import (
     ModelCard,
     QueueReport,
     Ready,
-    Text,
     TokenizeRequest,
-    Tokens,
     TurnReport,
     Version,
 )
@@ -45,6 +46,10 @@ from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.monitor import Monitor
 from laser.server.deployment import Deployment
 from laser.server.engine_thread import EngineFailure, EngineThread
+from laser.server.intake.bounds import APART, TextBounds, prompt_texts
+from laser.server.intake.encoding import EncodingPool, check_length
+from laser.server.intake.reader import BodyReader
+from laser.server.intake.tokenizing import detokenize, tokenize
 from laser.server.keys import ANYBODY, Caller
 from laser.server.submission import Submission
 from laser.server.telemetry.metrics import Metrics, gauges, watch_lag
@@ -54,11 +59,12 @@ from models.tokenizer import TokenizerError
 SEEDS = 2**63
 WRITES = 500.0  # per second, over all streams: each write takes interpreter time from the engine
 AT_THE_DOOR = 32  # requests beyond max_batch that may always be on their way to the engine, however small max_waiting
-COMPOSED = 3  # bytes of a text that a tokenizer's normalisation may merge into one: Hangul, by NFC
+COMPOSED = 3  # bytes of a text that a tokenizer's normalisation may merge into one: Hangul, by NFC, or wide letters
+SAME = (("\u1100\u1161", "\uac00"), ("\uff21", "A"), ("a  b", "a b"))  # texts that a normalisation makes the same
 
 
 class Service:
-    """Serves one deployed model. Its methods run on the event loop; only `tokenize` and `detokenize` may block it."""
+    """Serves one deployed model. Its methods run on the event loop."""
 
     def __init__(
         self,
@@ -69,9 +75,14 @@ class Service:
     ) -> None:
         self._deployment = deployment
         self.config = deployment.config
-        self._thread = EngineThread(deployment.loop)
+        self._thread = EngineThread(deployment.loop, left=lambda outcome: self.metrics.left(outcome))
         self._room = deployment.loop.room
-        self._longest = max(len(text.encode()) for text in deployment.chat.tokenizer.texts)  # bytes of a token
+        encode = deployment.chat.tokenizer.encode
+        composed = COMPOSED if any(encode(one) == encode(other) for one, other in SAME) else 1
+        longest = max(len(text.encode()) for text in deployment.chat.tokenizer.texts)  # bytes of a token
+        self._token_bytes = longest * composed
+        self._encoding = EncodingPool()
+        self.reader = BodyReader(TextBounds(tokens=self._room, token_bytes=self._token_bytes))
         self._rng = rng or random.Random()
         self._now = now
         self._started = int(now())
@@ -172,6 +183,8 @@ class Service:
         self.monitor.close()
         if self._lag is not None:
             self._lag.cancel()
+        self._encoding.close()
+        await self.reader.close()
         await self._thread.stop()
         await asyncio.to_thread(self._deployment.chosen.close)
 
@@ -186,17 +199,19 @@ class Service:
         caller: Caller = ANYBODY,
         slo: Slo | None = None,
         log: RequestLog | None = None,
+        size: int = 0,
     ) -> Submission:
         """Queues a request for a reply of this shape, whose id begins with `prefix`. Raises ApiError on refusal.
 
         `slo` None: no SLOs. `log` gets the reply's id and, at its end, how it ended; None: the request is not logged.
+        `size`: bytes of the request's body, which decide where its prompt is encoded.
         """
         if self._draining:
             raise Unavailable("the server is shutting down")
         self._check_door(caller)
         self._arriving[caller.name] += 1  # before the first await, so that a drain waits for the request
         try:
-            return await self._submit(request, shape, prefix, caller, slo or Slo(), log or RequestLog())
+            return await self._submit(request, shape, prefix, caller, slo or Slo(), log or RequestLog(), size)
         finally:
             self._arriving[caller.name] -= 1
             self._arriving += Counter()  # drops keys whose count is 0
@@ -221,12 +236,14 @@ class Service:
         caller: Caller,
         slo: Slo,
         log: RequestLog,
+        size: int,
     ) -> Submission:
         if request.model is not None and request.model != self.model_id:
             raise UnknownModel(request.model, [self.model_id])
         seed = request.seed if request.seed is not None else self._rng.getrandbits(63)
         name = f"{prefix}{uuid.uuid4().hex}"
-        reasoning = await asyncio.to_thread(self._reasoning_request, request, seed % SEEDS, name, caller, slo)
+        make = partial(self._reasoning_request, request, seed % SEEDS, name, caller, slo)
+        reasoning = await self._encoding.run(make, caller, size)
         try:
             ticket = await self._thread.submit(reasoning, probes=request.wants_probes)
         except CapacityError as error:
@@ -268,36 +285,19 @@ class Service:
         if submission is None:
             raise UnknownReply(request.id)
         if not caller.admin and caller.name != submission.caller.name:
-            raise Forbidden(f"{request.id!r} belongs to another key; that key, or an admin's, may end its thought")
+            raise Forbidden(f"{shown(request.id)} belongs to another key; that key, or an admin's, may end its thought")
         ended = await self._thread.end_thought(submission.ticket)
         return Controlled(id=request.id, action=request.action, ended=ended)
 
-    def tokenize(self, request: TokenizeRequest) -> Tokens:
-        """Returns the tokens of a text or of a rendered chat. Raises BadRequest unless exactly one is given."""
+    async def tokenize(self, request: TokenizeRequest, caller: Caller, size: int) -> str:
+        """Returns a report's JSON: the tokens of a text or a chat. `size`: bytes of the request's body."""
         chat = self._deployment.chat
-        given = [each for each in (request.prompt, request.content, request.messages) if each is not None]
-        if len(given) != 1:
-            raise BadRequest(f"{len(given)} of prompt, content and messages are given, must be 1", param="prompt")
-        try:
-            if request.prompt is not None:
-                tokens = list(chat.tokenizer.encode_prompt(request.prompt))
-            elif request.content is not None:
-                tokens = chat.tokenizer.encode(request.content)
-            else:
-                messages = [message.for_template for message in request.messages or ()]
-                tokens = list(chat.begin(messages, thinking=None).tokens)
-        except TokenizerError as error:
-            raise BadRequest(str(error), param="messages") from error
-        return Tokens(count=len(tokens), max_model_len=self._room, tokens=tokens)
+        return await self._encoding.run(lambda: tokenize(chat, request, self._room).model_dump_json(), caller, size)
 
-    def detokenize(self, request: DetokenizeRequest) -> Text:
-        """Returns the text of tokens. Raises BadRequest if the model does not know a token."""
-        tokenizer = self._deployment.chat.tokenizer
-        highest = max(request.tokens, default=0)
-        if highest >= self.vocabulary:
-            raise BadRequest(f"tokens has {highest}, must lie in 0…{self.vocabulary - 1}", param="tokens")
-        text = tokenizer.decode(request.tokens)
-        return Text(prompt=text, content=text)
+    async def detokenize(self, request: DetokenizeRequest, caller: Caller, size: int) -> str:
+        """Returns a report's JSON: the text of tokens. `size`: bytes of the request's body."""
+        chat = self._deployment.chat
+        return await self._encoding.run(lambda: detokenize(chat, request).model_dump_json(), caller, size)
 
     def _closed(self, name: str) -> None:
         self._running.pop(name, None)
@@ -313,7 +313,7 @@ class Service:
         policy = request.policy
         prompt, thinking = self._prompt(request)
         landing = None if policy.message is None else self._landing(policy.message)
-        max_tokens = self._max_tokens(request, len(prompt), self._deployment.loop.room_for(landing))
+        max_tokens = self._max_tokens(request, len(prompt), landing)
         stated_ms = None if request.laser is None else request.laser.deadline_ms
         unprobed = request.laser is not None and request.laser.early_exit is False
         return ReasoningRequest(
@@ -339,37 +339,44 @@ class Service:
         )
 
     def _prompt(self, request: GenerationFields) -> tuple[tuple[int, ...], bool]:
-        least = request.certain_bytes // (self._longest * COMPOSED)
-        if least >= self._room:  # refuse without encoding megabytes
-            raise self._too_long(f"at least {least}", request, self._room)
+        check_length(prompt_texts(request), self._deployment.chat.tokenizer.encode, self._room - 1)
         try:
             return request.prompt_tokens(self._deployment.chat)
         except TokenizerError as error:
-            raise BadRequest(str(error), param=request.prompt_name) from error
+            raise BadRequest(clipped(str(error), 200), param=request.prompt_name) from error
 
     def _landing(self, message: str) -> tuple[int, ...]:
         """Returns the tokens that close a thought with the client's message.
 
         Raises BadRequest if the message has the closing marker.
         """
-        param, thinking = "reasoning_budget_message", self._deployment.chat.thinking
+        param, thinking = APART, self._deployment.chat.thinking
+        check_length({param: message}, self._deployment.chat.tokenizer.encode, self._room - 1)
         if thinking.format.close in message:
             message = f"{param} has the closing marker {thinking.format.close!r}, which follows it anyway"
             raise BadRequest(message, param=param)
         tokens = tuple(self._deployment.chat.tokenizer.encode_text(message))
         return (*tokens, *thinking.after_words)
 
-    def _max_tokens(self, request: GenerationFields, prompt: int, both: int) -> int:
-        """Returns the reply's token limit. Raises ContextTooLong if prompt and reply exceed `both` tokens together."""
+    def _max_tokens(self, request: GenerationFields, prompt: int, landing: tuple[int, ...] | None) -> int:
+        """Returns the reply's token limit. Raises ContextTooLong if prompt and reply do not fit together."""
+        both = self._deployment.loop.room_for(landing)
         room = both - prompt
+        spare = self._room - prompt - (request.limit or 1)  # without a message of the client's
+        if landing is not None and 0 <= spare < self._room - both:
+            raise ContextTooLong(
+                f"{APART} has {len(landing)} tokens with the closing, must be at most "
+                f"{len(landing) - (self._room - both) + spare} beside this prompt and this {request.limit_name}",
+                param=APART,
+            )
         if room < 1:
             raise self._too_long(str(prompt), request, both)
         if request.limit is None:
             return min(self.config.default_max_tokens, room)
         if request.limit > room:
             raise ContextTooLong(
-                f"{request.limit_name} is {request.limit}, must be at most {room}: the prompt has {prompt} of the "
-                f"{both} tokens that prompt and reply may have together",
+                f"{request.limit_name} is {shown(request.limit)}, must be at most {room}: the prompt has {prompt} of "
+                f"the {both} tokens that prompt and reply may have together",
                 param=request.limit_name,
             )
         return request.limit

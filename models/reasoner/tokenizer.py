@@ -15,8 +15,11 @@ PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 THINK, CLOSE = "<think>", "</think>"
 VOCABULARY = 640  # a multiple of 32
 
-SPLIT_PATTERN = r"\n+|\*\*[A-Za-z ]+\*\*|\\[A-Za-z]+|[{}]| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}{}\\]+|\\| +(?=\S)|\s"
-"""The pieces across which BPE must not merge: newlines stand alone, digits are single, `\\boxed` and `{` are apart."""
+SPLIT_PATTERN = r"\n+|\*\*[A-Za-z ]+\*\*|\\[A-Za-z]+|[{}]| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}{}\\]+|\\|(?<! ) ++(?=\S)|\s"
+"""The pieces across which BPE must not merge: newlines stand alone, digits are single, `\\boxed` and `{` are apart.
+
+A run of blanks is looked at once: where it cannot match as a whole, no part of it is tried again.
+"""
 
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}

@@ -12,6 +12,7 @@ from pydantic.config import JsonDict
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.base import Fields, Switch, encodable
+from laser.server.api.errors import shown
 from laser.server.api.fields import Count, GenerationFields, StreamOptions
 from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, event, finish_word, usage
 from models.chat_model import ChatModel
@@ -31,7 +32,7 @@ def _text(content: object) -> object:
     for number, part in enumerate(content):
         kind = part.get("type") if isinstance(part, dict) else type(part).__name__
         if kind not in TEXT_PARTS or not isinstance(part.get("text"), str):
-            raise ValueError(f"part {number} is of type {kind!r}, must be 'text': this model reads text only")
+            raise ValueError(f"part {number} is of type {shown(kind)}, must be 'text': this model reads text only")
         texts.append(str(encodable(part["text"])))
     return "\n".join(texts)
 

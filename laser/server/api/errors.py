@@ -4,6 +4,7 @@ ApiError
 ├── BadRequest          400  the request itself is wrong
 │   ├── ContextTooLong  400  prompt and reply do not fit the model's context
 │   ├── TooLarge        413  the body has too many bytes
+│   ├── EncodedBody     415  the body is compressed
 │   └── HeadTooLarge    431  the request line and the headers have too many bytes
 ├── Unauthorized        401  the key is missing or unknown
 ├── Forbidden           403  the key may not do this
@@ -20,9 +21,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from reprlib import Repr
 from typing import Any
 
 from pydantic import BaseModel
+
+SHOWN = 80  # characters of a client's value that an error repeats
+MOST_WORDS = 600  # characters of a message, whatever is in it
+
+_SHORT = Repr()
+_SHORT.maxlevel = 4
+_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxfrozenset = SHOWN
+_SHORT.maxlong = _SHORT.maxother = 4 * SHOWN
+
+
+def shown(value: object, most: int = SHOWN) -> str:
+    """Returns a client's value as errors repeat it: its `repr`, cut to `most` characters."""
+    if isinstance(value, str | bytes):
+        value, whole = value[: most + 1], value
+        return clipped(repr(value), most) if len(whole) <= most else f"{repr(value)[:most]}…"
+    return clipped(_SHORT.repr(value), most)
+
+
+def clipped(text: str, most: int = SHOWN) -> str:
+    """Returns a text cut to `most` characters, and a mark of the cut."""
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 class ApiError(Exception):
@@ -32,14 +55,24 @@ class ApiError(Exception):
     type = "server_error"
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
+        super().__init__(clipped(message, MOST_WORDS))
+        self.param = None if param is None else clipped(param)
         self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:  # errors come from another process, too
+        return _restored, (type(self), str(self), self.__dict__)
 
     @property
     def headers(self) -> dict[str, str]:
         """The response's additional headers."""
         return {}
+
+
+def _restored(kind: type[ApiError], message: str, state: dict[str, Any]) -> ApiError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, message)
+    error.__dict__.update(state)
+    return error
 
 
 class BadRequest(ApiError):
@@ -63,6 +96,20 @@ class TooLarge(BadRequest):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the body must have at most {limit} bytes", code="request_too_large")
+
+
+class EncodedBody(BadRequest):
+    """The body is compressed."""
+
+    status = 415
+
+    def __init__(self, encoding: str) -> None:
+        message = f"the Content-Encoding is {shown(encoding)}, must be 'identity' or left out: send the body as it is"
+        super().__init__(message, code="unsupported_content_encoding")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"accept-encoding": "identity"}
 
 
 class HeadTooLarge(BadRequest):
@@ -103,7 +150,7 @@ class UnknownModel(ApiError):
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         known_names = ", ".join(repr(each) for each in known)
-        message = f"the model {name!r} does not exist here; known: {known_names}"
+        message = f"the model {shown(name)} does not exist here; known: {known_names}"
         super().__init__(message, param="model", code="model_not_found")
 
 
@@ -114,7 +161,7 @@ class UnknownReply(ApiError):
     type = "invalid_request_error"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"no reply {name!r} is being made here", param="id", code="not_found")
+        super().__init__(f"no reply {shown(name)} is being made here", param="id", code="not_found")
 
 
 class HttpError(ApiError):
@@ -191,29 +238,30 @@ def validation_error(errors: Sequence[Mapping[str, Any]], *, content_type: str) 
     """Turns pydantic's first error about a request into one sentence that names field, value and limit."""
     first = errors[0]
     kind, context = first["type"], first.get("ctx") or {}
-    param = ".".join(str(part) for part in first["loc"] if part != "body") or None
+    param = ".".join(clipped(str(part)) for part in first["loc"] if part != "body") or None
     if kind == "json_invalid":
         return BadRequest(f"the body is not JSON: {context.get('error', first['msg'])}", code="invalid_json")
     if param is None:
-        if "json" not in content_type:
-            return BadRequest(f"the Content-Type is {content_type!r}, must be 'application/json'")
-        return BadRequest("the body must be a JSON object")
-    shown = _shown(first.get("input"))
+        return no_object(content_type)
+    value = shown(first.get("input"))
     sentence = {
         "missing": f"{param} is missing",
-        "greater_than_equal": f"{param} is {shown}, must be at least {context.get('ge')}",
-        "greater_than": f"{param} is {shown}, must be above {context.get('gt')}",
-        "less_than_equal": f"{param} is {shown}, must be at most {context.get('le')}",
-        "literal_error": f"{param} is {shown}, must be one of {context.get('expected')}",
-        "value_error": f"{param}: {context.get('error')}",
+        "greater_than_equal": f"{param} is {value}, must be at least {context.get('ge')}",
+        "greater_than": f"{param} is {value}, must be above {context.get('gt')}",
+        "less_than_equal": f"{param} is {value}, must be at most {context.get('le')}",
+        "literal_error": f"{param} is {value}, must be one of {context.get('expected')}",
+        "value_error": f"{param}: {clipped(str(context.get('error')), 3 * SHOWN)}",
         "too_short": f"{param} has {context.get('actual_length')} entries, needs {context.get('min_length')} or more",
+        "too_long": f"{param} has {context.get('actual_length')} entries, must be at most {context.get('max_length')}",
     }.get(kind)
-    return BadRequest(sentence or f"{param} is {shown}: {first['msg'][:1].lower()}{first['msg'][1:]}", param=param)
+    return BadRequest(sentence or f"{param} is {value}: {first['msg'][:1].lower()}{first['msg'][1:]}", param=param)
 
 
-def _shown(value: object, limit: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[:limit]}…"
+def no_object(content_type: str) -> BadRequest:
+    """Returns the error for a body that is no JSON object, or does not claim to be JSON."""
+    if "json" not in content_type:
+        return BadRequest(f"the Content-Type is {shown(content_type)}, must be 'application/json'")
+    return BadRequest("the body must be a JSON object")
 
 
 class ErrorDetails(BaseModel):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from laser.server.api.base import INTEGER, Fields, Switch, encodable
-from laser.server.api.errors import BadRequest
+from laser.server.api.errors import BadRequest, shown
 from laser.server.api.reasoning import ReasoningFields
 from models.chat_model import ChatModel
 from models.profile.difficulty import CLASSES
@@ -42,14 +42,14 @@ def _stops(stop: object) -> object:
 
 def _one(n: object) -> object:
     if n not in (None, 1) or isinstance(n, bool):
-        raise ValueError(f"is {n!r}, must be 1: one answer is made per request")
+        raise ValueError(f"is {shown(n)}, must be 1: one answer is made per request")
     return n
 
 
 def _class(difficulty: object) -> object:
     """Returns the name of a difficulty class, or None. Raises ValueError if there is no such class."""
     if difficulty is not None and difficulty not in CLASSES:
-        raise ValueError(f"is {difficulty!r}, must be one of {', '.join(map(repr, CLASSES))}")
+        raise ValueError(f"is {shown(difficulty)}, must be one of {', '.join(map(repr, CLASSES))}")
     return difficulty
 
 
@@ -178,5 +178,5 @@ def _seconds(headers: Mapping[str, str], name: str) -> float | None:
     except ValueError:
         milliseconds = 0.0
     if not 0.0 < milliseconds <= MOST_MS:
-        raise BadRequest(f"{name} is {given!r}, must be a number above 0 and at most {MOST_MS}", param=name)
+        raise BadRequest(f"{name} is {shown(given)}, must be a number above 0 and at most {MOST_MS}", param=name)
     return milliseconds / 1e3

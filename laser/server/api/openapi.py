@@ -16,6 +16,7 @@ STATUSES = {
     403: "The key may not do this.",
     404: "There is no such thing here.",
     413: "The body has too many bytes.",
+    415: "The body is compressed.",
     429: "Too many wait already; Retry-After says when to come back.",
     500: "The server failed.",
     503: "The server is about to end.",

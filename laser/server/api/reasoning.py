@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from laser.server.api.base import INTEGER, Fields, Switch, encodable
+from laser.server.api.errors import shown
 from models.prompts.markers import texts_of
 
 T = TypeVar("T")
@@ -136,7 +137,7 @@ ThinkWord = Literal["low", "medium", "high"]
 
 def _think(given: object) -> object:
     if given is not None and not isinstance(given, bool) and given not in get_args(ThinkWord):
-        raise ValueError(f"is {given!r}, must be true, false, {', '.join(map(repr, get_args(ThinkWord)))}")
+        raise ValueError(f"is {shown(given)}, must be true, false, {', '.join(map(repr, get_args(ThinkWord)))}")
     return given
 
 

@@ -14,7 +14,7 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.base import Fields, encodable
 from laser.server.api.chat import Message, certain_bytes
-from laser.server.api.errors import ApiError, Busy
+from laser.server.api.errors import ApiError, Busy, shown
 from laser.server.api.fields import Count, GenerationFields
 from laser.server.api.shape import LaserDetails, ReplyHeader, Surface, details, event, finish_word
 from models.chat_model import ChatModel
@@ -35,7 +35,7 @@ def _messages(given: object) -> object:
         if kind in SKIPPED:
             continue
         if kind != "message":
-            raise ValueError(f"item {number} is of type {kind!r}, must be 'message': there are no tools here")
+            raise ValueError(f"item {number} is of type {shown(kind)}, must be 'message': there are no tools here")
         messages.append(item)
     if not messages:
         raise ValueError("has 0 messages, needs 1 or more")
@@ -44,7 +44,7 @@ def _messages(given: object) -> object:
 
 def _nothing(given: object) -> object:
     if given is not None:
-        raise ValueError(f"is {given!r}, must be null: responses are not stored here, send the whole conversation")
+        raise ValueError(f"is {shown(given)}, must be null: responses are not stored here, send the whole conversation")
     return None
 
 

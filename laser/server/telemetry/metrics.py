@@ -49,7 +49,7 @@ class Metrics:
         )
         self._rows = Counter(
             "laser_token_rows",
-            "Tokens: of prompts, of thoughts and answers, withdrawn, and probe rows.",
+            "Tokens: of prompts, of thoughts and answers, withdrawn, and probe rows; abandoned replies count, too.",
             ("kind",),
             registry=self._registry,
         )
@@ -89,12 +89,12 @@ class Metrics:
         """Counts a reply whose client has gone before the reply was complete."""
         self._gone.inc()
 
-    def ended(self, outcome: Outcome) -> None:
-        """Records a reply that has ended."""
+    def left(self, outcome: Outcome) -> None:
+        """Records what a reply has cost whose client has gone."""
+        self._count_rows(outcome)
+
+    def _count_rows(self, outcome: Outcome) -> None:
         thought = outcome.thought
-        self._replies.labels(outcome.finish_reason.value, str(thought.exit_reason or "none")).inc()
-        if outcome.retry_after_s is not None:
-            self.turned_away()
         self._averted.labels(outcome.close.value).inc(outcome.averted)
         for kind, tokens in (
             ("prompt", outcome.prompt_tokens),
@@ -104,6 +104,14 @@ class Metrics:
             ("probe", thought.probe_rows),
         ):
             self._rows.labels(kind).inc(max(0, tokens))
+
+    def ended(self, outcome: Outcome) -> None:
+        """Records a reply that has ended."""
+        thought = outcome.thought
+        self._replies.labels(outcome.finish_reason.value, str(thought.exit_reason or "none")).inc()
+        if outcome.retry_after_s is not None:
+            self.turned_away()
+        self._count_rows(outcome)
         if outcome.finish_reason is FinishReason.ERROR:
             return
         self._observe(self._queue, outcome.queue_s)

@@ -1,0 +1,133 @@
+"""Encodes texts beside the event loop: short ones on a thread of their own, long ones on another, each in fair turns.
+
+A long text is first encoded in growing beginnings. If a beginning has too many tokens, or the time of the next one
+would be out of bounds, the text is refused. So no text holds the thread for long, whatever tokenizer the model has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from laser.server.api.errors import BadRequest, ContextTooLong, Unavailable
+from laser.server.intake.turns import Turns
+from laser.server.keys import Caller
+
+SHORT = 16_384  # characters that are encoded at once: whatever the tokenizer, they take it little time
+GROWTH = 4  # of a beginning over the one before
+SLACK = 8  # tokens that a cut may add
+ENCODE_S = 20.0  # expected for a whole text, at most
+WAITING_SHORT = 512  # the service's door lets fewer in
+WAITING_LONG = 32
+
+T = TypeVar("T")
+
+
+class EncodingPool:
+    """Two threads for what is done with texts. Neither is needed by requests that are under way."""
+
+    def __init__(self) -> None:
+        self._lanes = tuple(
+            (Turns(what, slots=1, waiting=waiting), _Thread(what))
+            for what, waiting in (("short texts", WAITING_SHORT), ("long texts", WAITING_LONG))
+        )
+        self._closed = False
+
+    async def run(self, work: Callable[[], T], caller: Caller, size: int) -> T:
+        """Returns what `work` returns, which handles texts of `size` bytes together. Raises Busy if too many wait."""
+        turns, thread = self._lanes[size > SHORT]
+        end = await turns.take(caller, size)
+        if self._closed:
+            end()
+            raise Unavailable("the server is shutting down")
+        done = asyncio.ensure_future(thread.run(work))
+
+        def over(task: asyncio.Future[T]) -> None:  # also if the caller has gone: the thread goes on
+            end()
+            _ = task.cancelled() or task.exception()  # nobody else may be there to see it
+
+        done.add_done_callback(over)
+        return await asyncio.shield(done)
+
+    def close(self) -> None:
+        """Ends the threads once they have done what they are at; nobody waits for them."""
+        self._closed = True
+        for _, thread in self._lanes:
+            thread.end()
+
+
+class _Thread:
+    """A thread that does one thing after another, and never keeps the process from ending."""
+
+    def __init__(self, name: str) -> None:
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+
+        def do() -> None:
+            try:
+                made = work()
+            except BaseException as error:
+                _post(loop, done, done.set_exception, error)
+            else:
+                _post(loop, done, done.set_result, made)
+
+        self._inbox.put(do)
+        return await done
+
+    def end(self) -> None:
+        self._inbox.put(None)
+
+    def _serve(self) -> None:
+        while (task := self._inbox.get()) is not None:
+            task()
+
+
+def _post(loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any], tell: Callable[[Any], None], value: Any) -> None:
+    def settle() -> None:
+        if not done.done():
+            tell(value)
+
+    with suppress(RuntimeError):  # the event loop has closed: nobody is left to receive it
+        loop.call_soon_threadsafe(settle)
+
+
+def check_length(
+    texts: dict[str, str],
+    encode: Callable[[str], Sequence[int]],
+    most: int,
+    *,
+    encode_s: float = ENCODE_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Raises ContextTooLong or BadRequest, naming the longest field, if texts have more than `most` tokens together.
+
+    Also if their tokenizer would take more than `encode_s` for them. Texts of at most SHORT characters always pass.
+    """
+    together = "\n".join(texts.values())
+    size, before_s = SHORT, 0.0
+    while size < len(together):
+        began = clock()
+        tokens = len(encode(together[:size])) - SLACK
+        took_s = clock() - began
+        longest = max(texts, key=lambda name: len(texts[name]))
+        if tokens > most:
+            message = f"the prompt has at least {tokens} tokens, must be at most {most}: {longest} is too long"
+            raise ContextTooLong(message, param=longest)
+        growth = GROWTH if before_s == 0.0 else max(GROWTH, took_s / before_s)
+        if took_s * min(growth, GROWTH**2) > encode_s:
+            raise BadRequest(
+                f"{longest} has {len(texts[longest])} characters, for which this model's tokenizer would take more "
+                f"than {encode_s:g} s",
+                param=longest,
+            )
+        size, before_s = size * GROWTH, took_s

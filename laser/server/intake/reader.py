@@ -1,0 +1,127 @@
+"""Reads bodies for the event loop: small ones at once, large ones in a process of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pickle
+import sys
+from asyncio.subprocess import PIPE, Process
+from contextlib import suppress
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from laser.server.api.errors import ApiError, Busy, ServerFailure
+from laser.server.intake.bounds import TextBounds
+from laser.server.intake.framing import HEAD, Assembly, frame
+from laser.server.intake.reading import is_plain, read
+from laser.server.intake.turns import Turns
+from laser.server.keys import Caller
+
+log = logging.getLogger(__name__)
+
+MODULE = "laser.server.intake.worker"
+READ_S = 20.0  # s for one body, the start of the process among them
+END_S = 1.0  # s for the process to end by itself
+WAITING = 64  # bodies that may wait for the process; the gate lets fewer large ones in
+PART = 256 * 1024  # bytes written at once
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class BodyReader:
+    """Reads bodies within bounds. The process is started for the first large body, and again if it has ended."""
+
+    def __init__(self, bounds: TextBounds, *, read_s: float = READ_S) -> None:
+        """`read_s`: the longest that one body may take before the process is killed."""
+        self._bounds = bounds
+        self._read_s = read_s
+        self._turns = Turns("large bodies", slots=1, waiting=WAITING)
+        self._process: Process | None = None
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None: it does not run."""
+        return None if self._process is None or self._process.returncode is not None else self._process.pid
+
+    async def read(self, raw: bytes, model: type[M], caller: Caller) -> M:
+        """Returns what a body asks for. Raises ApiError: the body is wrong, too many wait, or it takes too long."""
+        if is_plain(raw):
+            return read(raw, model, self._bounds)
+        async with self._turns.turn(caller, len(raw)):
+            return await self._apart(raw, model)
+
+    async def _apart(self, raw: bytes, model: type[M]) -> M:
+        task = pickle.dumps((model, self._bounds))
+        for _ in range(2):  # the process may have ended since the last body
+            try:
+                async with asyncio.timeout(self._read_s):
+                    return await self._ask(await self._running(), task, raw)
+            except TimeoutError as error:
+                await self._end()
+                raise Busy(f"the body could not be read within {self._read_s:g} s", 1.0) from error
+            except (OSError, asyncio.IncompleteReadError):
+                log.warning("the process that reads large bodies has ended; another one is started")
+                await self._end()
+            except asyncio.CancelledError:  # the client has gone: the process may be in the midst of its body
+                await self._end()
+                raise
+        raise ServerFailure("the process that reads large bodies has ended twice")
+
+    async def _ask(self, process: Process, task: bytes, raw: bytes) -> M:  # type: ignore[type-var] # as its caller's
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(frame(task) + HEAD.pack(len(raw)))
+        for start in range(0, len(raw), PART):
+            process.stdin.write(raw[start : start + PART])
+            await process.stdin.drain()
+        assembly = Assembly(await _frame(process.stdout))
+        while piece := await _frame(process.stdout):
+            assembly.add(piece)
+            await asyncio.sleep(0)  # others come between two pieces
+        made = assembly.whole()
+        if isinstance(made, ApiError):
+            raise made
+        return made  # type: ignore[no-any-return]
+
+    async def _running(self) -> Process:
+        if self._closed:
+            raise OSError("the server is shutting down")
+        if self._process is None or self._process.returncode is not None:
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", MODULE, stdin=PIPE, stdout=PIPE, env=environment
+            )
+        return self._process
+
+    async def close(self) -> None:
+        """Ends the process: by itself, or within END_S by force."""
+        self._closed = True
+        process = self._process
+        if process is not None and process.returncode is None and process.stdin is not None:
+            process.stdin.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(END_S):
+                    await process.wait()
+        await self._end()
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+        transport = process._transport  # type: ignore[attr-defined] # its pipes stay open else
+        transport.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await process.wait()
+
+
+async def _frame(source: asyncio.StreamReader) -> bytes:
+    (size,) = HEAD.unpack(await source.readexactly(HEAD.size))
+    return await source.readexactly(size)

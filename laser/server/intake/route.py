@@ -1,0 +1,46 @@
+"""The routes of endpoints: a body is read within bounds before its endpoint is called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from laser.server.api.errors import no_object
+from laser.server.intake.reader import BodyReader
+
+
+class BodyRoute(APIRoute):
+    """A route whose endpoint may take `asked`, what the body says, and the request; FastAPI describes both."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        endpoint, asks = self.endpoint, inspect.signature(self.endpoint, eval_str=True).parameters.get("asked")
+        if asks is None:
+            return super().get_route_handler()
+        model = asks.annotation
+
+        async def handle(request: Request) -> Response:
+            reader: BodyReader = request.app.state.reader
+            content_type = request.headers.get("content-type", "")
+            raw = (await request.receive())["body"]
+            if not raw or not _is_json(content_type):
+                raise no_object(content_type)
+            request.state.size = len(raw)
+            asked = await reader.read(raw, model, request.state.caller)
+            del raw
+            made = await endpoint(asked, request)
+            if isinstance(made, BaseModel):
+                return JSONResponse(made.model_dump())
+            return made  # type: ignore[no-any-return]
+
+        return handle
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
