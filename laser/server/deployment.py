@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from laser.server.config import ServeConfig
 from laser.server.policy_choice import ChosenPolicy, choose_policy
 from models.chat_model import ChatModel, load_chat_model
 from models.reasoner import bundled_model
+from models.unused_settings import told, unused_settings
+
+log = logging.getLogger(__name__)
 
 BUNDLED_NAME = "laser-reasoner"
 
@@ -45,6 +49,8 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     if not directory.is_dir():
         raise CorruptModelError(f"{directory}: is not a directory")
     chat = load_chat_model(directory, config.thinking)
+    if unused := unused_settings(directory):
+        log.warning("%s/generation_config.json has settings that are not used: %s", directory.name, told(unused))
     options = config.engine_options
     opened = open_engine(directory, options)
     engine = wrap(opened.engine)

@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
+from laser.server.api import dialects
 from laser.server.api.base import Fields, encodable
 from laser.server.api.fields import Count, GenerationFields, StreamOptions
 from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, event, finish_word, usage
@@ -39,6 +40,8 @@ def _text(content: object) -> object:
 class TextPart(Fields):
     """A part of a message."""
 
+    place: ClassVar[str] = "messages.content"
+
     type: Literal["text", "input_text", "output_text"]
     text: str
 
@@ -52,6 +55,7 @@ class Message(Fields):
     """One message of a chat; an assistant's earlier thoughts are left out, as models are trained to expect."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [ASSISTANT, SAYS_SOMETHING]})
+    place: ClassVar[str] = "messages"
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content = Field(default=None, validate_default=True)
@@ -75,7 +79,9 @@ def certain_bytes(messages: Sequence[Message]) -> int:
 
 
 class ChatRequest(GenerationFields):
-    """A chat to answer. Every field but `messages` may be left out or null; unknown fields are ignored."""
+    """A chat to answer. Every field but `messages` may be left out or null."""
+
+    endpoint: ClassVar[str] = dialects.CHAT
 
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
     stream_options: StreamOptions | None = None

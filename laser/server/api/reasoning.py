@@ -20,9 +20,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from laser.server.api.base import INTEGER, Fields, Switch, encodable
 
@@ -90,6 +90,8 @@ EffortWord = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 class ReasoningOptions(Fields):
     """OpenAI's and OpenRouter's object."""
 
+    place: ClassVar[str] = "reasoning"
+
     effort: EffortWord | None = None
     enabled: Switch | None = None
     max_tokens: Budget | None = None
@@ -99,12 +101,16 @@ class ReasoningOptions(Fields):
 class ThinkingOptions(Fields):
     """Anthropic's object."""
 
+    place: ClassVar[str] = "thinking"
+
     type: Literal["enabled", "disabled", "adaptive"] | None = None
     budget_tokens: Budget | None = None
 
 
 class TemplateOptions(Fields):
-    """The chat template's options that a request may set."""
+    """The chat template's options; any other than these two are its own variables."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     enable_thinking: Switch | None = None
     thinking: Switch | None = None
@@ -143,6 +149,11 @@ class ReasoningFields(Fields):
         bool | ThinkWord | None, BeforeValidator(_think, json_schema_input_type=Switch | ThinkWord | None)
     ] = None
     include_reasoning: Switch | None = None
+
+    @property
+    def template_kwargs(self) -> dict[str, Any]:
+        """The chat template's variables that the request sets, null ones too, as the client has written them."""
+        return {} if self.chat_template_kwargs is None else self.chat_template_kwargs.model_dump(exclude_unset=True)
 
     @property
     def policy(self) -> ReasoningPolicy:
