@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,8 @@ from controller.planning.objective import ObjectiveSettings
 from models.files.checks import at_least, positive
 from models.files.strict_yaml import ConfigError, read
 from models.files.watched import WatchedFile
+
+log = logging.getLogger(__name__)
 
 
 class PriceSource(StrEnum):
@@ -106,8 +109,14 @@ class SettingsFile:
 
     def refresh(self) -> bool:
         """Reads the file again if it has changed; returns whether settings are new. Sets `error`, never raises."""
-        former = self.settings
-        return self._file is not None and self._file.refresh() and self.settings != former
+        former, complaint = self.settings, self.error
+        if self._file is None or not self._file.refresh():
+            return False
+        if self._file.error is not None:
+            log.error("the former controller settings stay in force: %s", self._file.error)
+        elif complaint is not None and self.settings == former:
+            log.info("%s can be read again; its settings are those in force", self._file.path)
+        return self.settings != former
 
     def _read(self, path: Path) -> ControllerSettings:
         settings = read(path, ControllerSettings)

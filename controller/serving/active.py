@@ -66,6 +66,8 @@ class ActiveRequest:
     answer_tokens: int = 0
     withdrawn: int = 0  # tokens decoded beside a probe that was then adopted
     averted: int = 0  # tokens in whose place the model chose a marker of thinking, which is kept out of the answer
+    put_in: int = 0  # of `tokens`, once they have come: the server's words that close the thought
+    put_before: int = 0  # of `prompt_tokens`: the same, where they close it in the prompt
     thought: list[int] = field(default_factory=list)
     _recited: int = 0  # leading answer tokens of the closing, in which no stop string counts
     _thought_end: int | None = None  # the thought's length before its closing; None: not forced
@@ -154,7 +156,8 @@ class ActiveRequest:
     def skip_thought(self, reason: str) -> None:
         """The landing is to close the thought in the prompt."""
         self.exit_reason = reason
-        self.prompt_tokens += len(self.landing)
+        self.put_before = len(self.landing)
+        self.prompt_tokens += self.put_before
 
     def show_landing(self, close: int) -> None:
         """Adds the landing that closed the thought in the prompt to the reply; `close` is the closing marker in it."""
@@ -168,6 +171,7 @@ class ActiveRequest:
         self.exit_reason = reason
         self._thought_end = len(self.thought)
         self._recited = recited
+        self.put_in = len(self.landing)
 
     def close_thought(self) -> None:
         """The closing marker has come, sampled or forced. No probe may be running."""
@@ -213,12 +217,14 @@ class ActiveRequest:
         """Tokens that the thought has decoded beside the last probe."""
         return len(self.thought) - self.fork_at
 
-    def adopt(self, reason: str, *, kept_rows: int, recited: int) -> None:
+    def adopt(self, reason: str, *, kept_rows: int, recited: int, put_in: int) -> None:
         """The probe that has just ended closes the thought: what was decoded beside it is withdrawn.
 
-        `kept_rows` of the probe's rows become the reply's; `recited` tokens follow the closing marker.
+        `kept_rows` of the probe's rows become the reply's; `recited` tokens follow the closing marker; `put_in` of the
+        tokens that come now are the server's.
         """
         self.exit_reason = reason
+        self.put_in = put_in
         self.withdrawn += self.beyond
         self.tokens -= self.beyond
         del self.thought[self.fork_at :]
@@ -296,6 +302,8 @@ class ActiveRequest:
             finish_reason=reason,
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.tokens,
+            put_in=min(self.put_in, self.tokens),
+            put_before=self.put_before,
             thought=thought,
             queue_s=(self.started_s if self.started_s is not None else now) - self.submitted_s,
             total_s=now - self.submitted_s,

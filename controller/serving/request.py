@@ -110,6 +110,8 @@ class Outcome:
     thought: Thought  # NO_THOUGHT: thinking was off, or the thought did not end
     queue_s: float  # until its prefill began, or until it ended in the queue
     total_s: float
+    put_in: int = 0  # of completion_tokens: words of the server's, which closed the thought or asked for the answer
+    put_before: int = 0  # of prompt_tokens: the landing, where it closed the thought in the prompt
     ttft_s: float | None = None  # until the first token of the reply; None: there was none
     averted: int = 0  # markers of thinking that the model chose behind the closed thought, kept out of the answer
     expired: bool = False  # the deadline passed before the request could begin
@@ -126,6 +128,16 @@ class Outcome:
                 return Close.MODEL
             case _:
                 return Close.FORCED
+
+    @property
+    def sent_tokens(self) -> int:
+        """Tokens of what the client sent, in the model's chat template."""
+        return self.prompt_tokens - self.put_before
+
+    @property
+    def decoded_tokens(self) -> int:
+        """Tokens that the model decoded for the reply, without those that were withdrawn or that probes cost."""
+        return self.completion_tokens - self.put_in
 
     @property
     def rows(self) -> int:

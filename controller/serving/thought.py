@@ -124,12 +124,14 @@ class ThoughtControl:
         then: tuple[int, ...] = ()
         if tried:
             keep = self._kept(event)
+            put_in = min(keep, len(self._thinking.probe_suffix))
             recited = self._beyond_close(self._thinking.probe_suffix[:keep])
         else:  # the probe's first token, decoded again, belongs to the thought
             keep, then = 1, active.landing
+            put_in = len(then)
             recited = self._beyond_close(then)
         self._engine.adopt(event.probe, keep=keep, then=then)
-        active.adopt(why, kept_rows=min(keep, event.rows), recited=recited)
+        active.adopt(why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in)
         self._seal(active)
         if tried and self._thinking.format.keep is Keep.ANSWER:
             self.arm(active, event.sequence)  # the reply has its answer: the next sampled token may end it

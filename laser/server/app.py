@@ -45,6 +45,7 @@ from laser.server.gate import Gate, GateSettings
 from laser.server.intake.route import BodyRoute
 from laser.server.keys import KeyRing
 from laser.server.service import Service
+from laser.server.telemetry.ignored import IgnoredFields
 
 PROBED = frozenset({"/health", "/ready", "/metrics"})  # polled every few seconds
 # Spans and metrics of requests, if OTEL_EXPORTER_OTLP_ENDPOINT names a collector; the gate adds the replies' outcomes.
@@ -82,15 +83,16 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
     app.add_middleware(Entrance, hosts=None if open_to_all else names, answered=service.metrics.answered)
     describe(app, service.vocabulary)
     _add_error_handlers(app)
+    ignored = IgnoredFields()
     for surface in surfaces.SURFACES:
-        _add_surface(app, service, surface, ping_s)
+        _add_surface(app, service, surface, ping_s, ignored)
     _add_tools(app, service)
     _add_reports(app, service)
     app.include_router(dashboard(service.monitor))
     return app
 
 
-def _add_surface(app: FastAPI, service: Service, surface: Surface, ping_s: float) -> None:
+def _add_surface(app: FastAPI, service: Service, surface: Surface, ping_s: float, ignored: IgnoredFields) -> None:
     async def reply(asked: GenerationFields, request: Request) -> Response:
         state = request.state
         slo = read_slo(request.headers)
@@ -105,12 +107,13 @@ def _add_surface(app: FastAPI, service: Service, surface: Surface, ping_s: float
             state.hold.release()
         if submission is None:
             return Response(status_code=GONE)
+        headers = ignored.headers(asked.unread)
         if asked.stream:
-            return EventStream(submission, ping_s)
+            return EventStream(submission, ping_s, headers)
         made = await whole(submission, request.receive)
         if made is None:
             return Response(status_code=GONE)
-        return Response(made.model_dump_json(), media_type="application/json")
+        return Response(made.model_dump_json(), media_type="application/json", headers=headers)
 
     reply.__annotations__["asked"] = surface.request  # where FastAPI reads what the body is
     app.add_api_route(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from itertools import groupby
 from typing import Any, TypeVar
@@ -30,11 +30,11 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, submission: Submission, ping_s: float) -> None:
-        """`ping_s`: the longest silence, s."""
+    def __init__(self, submission: Submission, ping_s: float, headers: Mapping[str, str]) -> None:
+        """`ping_s`: the longest silence, s. `headers`: of this reply alone."""
         self.status_code = 200
         self.background = None
-        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no"})
+        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no", **headers})
         self._events = _events(submission, ping_s)
         self._submission = submission
 

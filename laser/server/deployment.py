@@ -50,6 +50,9 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     chat = load_chat_model(directory, config.thinking, trust_markers=config.trust_markers)
     if chat.tokenizer.note is not None:
         log.warning("%s", chat.tokenizer.note)
+    if chat.defaults.unused:
+        unused = ", ".join(chat.defaults.unused)
+        log.warning("%s/generation_config.json has settings that are not used: %s", directory.name, unused)
     options = config.engine_options
     opened = open_engine(directory, options)
     chat = replace(chat, rows=opened.vocabulary)

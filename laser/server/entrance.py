@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from laser.server.api.errors import Forbidden, shown
 from laser.server.api.surfaces import error_body
 from laser.server.gate import request_id
+from laser.server.telemetry.ignored import HEADER
 from laser.server.telemetry.logs import FIELDS
 from laser.server.telemetry.request_log import RequestLog
 from laser.server.telemetry.tracing import trace
@@ -109,7 +110,7 @@ class KnownPages(CORSMiddleware):
             allow_origins=[origin_name(each) for each in origins],
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["x-request-id", "retry-after", "retry-after-ms"],
+            expose_headers=["x-request-id", "retry-after", "retry-after-ms", HEADER],
         )
 
     def is_allowed_origin(self, origin: str) -> bool:

@@ -1,10 +1,26 @@
-"""Building blocks of request models: a tolerant base model, JSON integers, text that a tokenizer can encode."""
+"""Building blocks of request models: their base, JSON integers, text that a tokenizer can encode."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from laser.server.api.dialects import PLACES, Refused, Treatment, treatments
+from laser.server.api.unread import unread, unread_inside
 
 
 def encodable(text: object) -> object:
@@ -18,9 +34,56 @@ def encodable(text: object) -> object:
 
 
 class Fields(BaseModel):
-    """A part of a request: unknown fields are ignored, since clients send what other servers know."""
+    """A part of a request. Names that it does not have are looked at by the RequestBody it is part of."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+    place: ClassVar[str] = ""  # in a request, of `laser.server.api.dialects`; "": no names but the fields are known
+
+    @classmethod
+    def known(cls) -> Mapping[str, Treatment]:
+        """The fields that clients may send, and what is done with each."""
+        return PLACES.get(cls.place, {})
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        told = handler(schema)
+        refused = {name: each for name, each in cls.known().items() if isinstance(each, Refused)}
+        fields = handler.resolve_ref_schema(told).setdefault("properties", {})
+        for name, treatment in refused.items():
+            fields[name] = {"enum": [None, *treatment.usual], "description": "Not done here."}
+        return told
+
+
+class RequestBody(Fields):
+    """A request. What changes the reply is read or refused; the names of all else that nobody reads are kept."""
+
+    endpoint: ClassVar[str] = ""  # in `laser.server.api.dialects`; "": an endpoint of somebody's own
+    _unread: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The names of the request's fields that were ignored."""
+        return self._unread
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _nothing_in_silence(cls, body: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(body, dict):
+            return handler(body)
+        found = unread(body, cls.endpoint, _own(cls))  # first: a field that is missing may have been misspelt
+        made = handler(body)
+        unread_inside(body, _own(cls), found)
+        made._unread = tuple(found)
+        return made
+
+    @classmethod
+    def known(cls) -> Mapping[str, Treatment]:
+        return treatments(cls.endpoint, _own(cls))
+
+
+@cache
+def _own(request: type[RequestBody]) -> frozenset[str]:
+    return frozenset(request.model_fields)
 
 
 def integer(number: object) -> object:

@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
+from laser.server.api import dialects
 from laser.server.api.base import Fields, Switch, encodable
 from laser.server.api.errors import shown
 from laser.server.api.fields import Count, GenerationFields, StreamOptions
@@ -40,6 +41,8 @@ def _text(content: object) -> object:
 class TextPart(Fields):
     """A part of a message."""
 
+    place: ClassVar[str] = "messages.content"
+
     type: Literal["text", "input_text", "output_text"]
     text: str
 
@@ -53,6 +56,7 @@ class Message(Fields):
     """One message of a chat; the chat template says which of an assistant's earlier thoughts the model reads again."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [ASSISTANT, SAYS_SOMETHING]})
+    place: ClassVar[str] = "messages"
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content = Field(default=None, validate_default=True)
@@ -80,7 +84,9 @@ def certain_bytes(messages: Sequence[Message]) -> int:
 
 
 class ChatRequest(GenerationFields):
-    """A chat to answer. Every field but `messages` may be left out or null; unknown fields are ignored."""
+    """A chat to answer. Every field but `messages` may be left out or null."""
+
+    endpoint: ClassVar[str] = dialects.CHAT
 
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
     stream_options: StreamOptions | None = None

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
+from laser.server.api import dialects
 from laser.server.api.base import encodable, integer
 from laser.server.api.fields import Count, GenerationFields, StreamOptions
 from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, finish_word, usage
@@ -53,6 +54,8 @@ Prompt = Text | TokenIds | Annotated[list[Text | TokenIds], Field(min_length=1, 
 
 class TextRequest(GenerationFields):
     """A text to continue."""
+
+    endpoint: ClassVar[str] = dialects.COMPLETIONS
 
     prompt: Annotated[str | tuple[int, ...], BeforeValidator(_prompt, json_schema_input_type=Prompt)]
     stream_options: StreamOptions | None = None

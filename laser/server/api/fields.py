@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from laser.server.api.base import INTEGER, Fields, Switch, encodable
+from laser.server.api.base import INTEGER, Fields, RequestBody, Switch, encodable
 from laser.server.api.errors import BadRequest, shown
 from laser.server.api.reasoning import ReasoningFields
 from models.chat_model import ChatModel
@@ -23,7 +23,8 @@ Stops = Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None
 Class = Annotated[str, Field(json_schema_extra={"enum": list(CLASSES)})]
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
-TIERS: dict[str, Priority] = {"priority": "high", "flex": "low"}  # OpenAI's service tiers; all others: normal
+Tier = Literal["auto", "default", "flex", "scale", "priority", "fast"]  # OpenAI's service tiers
+TIERS: dict[Tier, Priority] = {"priority": "high", "fast": "high", "flex": "low"}  # all others: normal
 
 
 def _stops(stop: object) -> object:
@@ -70,10 +71,12 @@ class LaserOptions(Fields):
 class StreamOptions(Fields):
     """What a stream carries besides the reply."""
 
+    place: ClassVar[str] = "stream_options"
+
     include_usage: Switch | None = None
 
 
-class GenerationFields(ReasoningFields, ABC):
+class GenerationFields(ReasoningFields, RequestBody, ABC):
     """A request for one reply."""
 
     # null: the served model, no stream, the model's own temperature, top_p and top_k, a random seed, priority normal
@@ -85,7 +88,7 @@ class GenerationFields(ReasoningFields, ABC):
     seed: Annotated[int, Field(strict=True), INTEGER] | None = None
     stop: Annotated[tuple[str, ...], BeforeValidator(_stops, json_schema_input_type=Stops)] = ()
     n: Annotated[int | None, BeforeValidator(_one, json_schema_input_type=Literal[1] | None)] = None
-    service_tier: str | None = None
+    service_tier: Tier | None = None
     laser: LaserOptions | None = None
 
     @property

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
@@ -92,6 +92,8 @@ EffortWord = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 class ReasoningOptions(Fields):
     """OpenAI's and OpenRouter's object."""
 
+    place: ClassVar[str] = "reasoning"
+
     effort: EffortWord | None = None
     enabled: Switch | None = None
     max_tokens: Budget | None = None
@@ -101,6 +103,8 @@ class ReasoningOptions(Fields):
 class ThinkingOptions(Fields):
     """Anthropic's object."""
 
+    place: ClassVar[str] = "thinking"
+
     type: Literal["enabled", "disabled", "adaptive"] | None = None
     budget_tokens: Budget | None = None
 
@@ -108,7 +112,7 @@ class ThinkingOptions(Fields):
 class TemplateOptions(Fields):
     """The chat template's variables that a request may set; of two LASER reads the meaning, too."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     enable_thinking: Switch | None = None
     thinking: Switch | None = None

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from laser.server.api.base import Fields, encodable, integer
+from laser.server.api import dialects
+from laser.server.api.base import RequestBody, encodable, integer
 from laser.server.api.chat import Message
 
 
-class ControlRequest(Fields):
+class ControlRequest(RequestBody):
     """What is to be done with a running reply."""
+
+    endpoint: ClassVar[str] = dialects.CONTROL
 
     id: str
     action: Literal["reasoning_end"]
 
 
-class TokenizeRequest(Fields):
+class TokenizeRequest(RequestBody):
     """A text, or a chat as it would be rendered, to be turned into tokens."""
+
+    endpoint: ClassVar[str] = dialects.TOKENIZE
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -41,8 +46,10 @@ def _integers(tokens: object) -> object:
     return tokens
 
 
-class DetokenizeRequest(Fields):
+class DetokenizeRequest(RequestBody):
     """Tokens to be turned into text."""
+
+    endpoint: ClassVar[str] = dialects.DETOKENIZE
 
     tokens: Annotated[
         tuple[Annotated[int, Field(ge=0, strict=True)], ...], Field(max_length=1_000_000), BeforeValidator(_integers)

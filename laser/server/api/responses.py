@@ -6,12 +6,13 @@ whose content is the thought itself.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
+from laser.server.api import dialects
 from laser.server.api.base import Fields, encodable
 from laser.server.api.chat import Message, certain_bytes
 from laser.server.api.errors import ApiError, Busy, shown
@@ -20,7 +21,7 @@ from laser.server.api.shape import LaserDetails, ReplyHeader, Surface, details, 
 from models.chat_model import ChatModel
 
 A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
-SKIPPED = ("reasoning", "item_reference")  # types of input items that do not go into the prompt
+SKIPPED = ("reasoning",)  # types of input items that do not go into the prompt
 
 
 def _messages(given: object) -> object:
@@ -34,6 +35,8 @@ def _messages(given: object) -> object:
         kind = item.get("type", "message") if isinstance(item, dict) else type(item).__name__
         if kind in SKIPPED:
             continue
+        if kind == "item_reference":
+            raise ValueError(f"item {number} is an item_reference: nothing is stored here, send the whole conversation")
         if kind != "message":
             raise ValueError(f"item {number} is of type {shown(kind)}, must be 'message': there are no tools here")
         messages.append(item)
@@ -51,25 +54,36 @@ def _nothing(given: object) -> object:
 class MessageItemParam(Message):
     """A message among the items of an input."""
 
+    place: ClassVar[str] = "input"
+
     type: Literal["message"] = "message"
 
 
 class ReasoningItemParam(Fields):
     """An earlier thought, which is not read again."""
 
-    type: Literal["reasoning", "item_reference"]
+    type: Literal["reasoning"]
 
 
 Items = Annotated[list[MessageItemParam | ReasoningItemParam], Field(min_length=1, json_schema_extra=A_MESSAGE)]
 Input = str | Items
 
 
+class TextOptions(Fields):
+    """How the answer is to look: as text."""
+
+    place: ClassVar[str] = "text"
+
+
 class ResponsesRequest(GenerationFields):
-    """What to reply to. Every field but `input` may be left out or null; unknown fields are ignored."""
+    """What to reply to. Every field but `input` may be left out or null."""
+
+    endpoint: ClassVar[str] = dialects.RESPONSES
 
     input: Annotated[tuple[Message, ...], BeforeValidator(_messages, json_schema_input_type=Input)]
     instructions: Annotated[str, BeforeValidator(encodable)] | None = None
     max_output_tokens: Count | None = None
+    text: TextOptions | None = None
     previous_response_id: Annotated[None, BeforeValidator(_nothing)] = None
 
     @property
@@ -283,11 +297,11 @@ class ResponsesShape:
                 "incomplete_details": Incomplete(reason="max_output_tokens") if cut else None,
                 "output": output,
                 "usage": ResponsesUsage(
-                    input_tokens=outcome.prompt_tokens,
+                    input_tokens=outcome.sent_tokens,
                     input_tokens_details=InputDetails(),
-                    output_tokens=outcome.completion_tokens,
+                    output_tokens=outcome.decoded_tokens,
                     output_tokens_details=OutputDetails(reasoning_tokens=outcome.thought.tokens),
-                    total_tokens=outcome.prompt_tokens + outcome.completion_tokens,
+                    total_tokens=outcome.sent_tokens + outcome.decoded_tokens,
                 ),
                 "laser": details(self._identity, outcome),
             }

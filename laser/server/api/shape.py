@@ -83,12 +83,12 @@ def event_data(text: str) -> bytes:
 
 
 def usage(outcome: Outcome) -> Usage:
-    """Returns what a reply has cost, in tokens."""
+    """Returns what the client has sent and the model has decoded for it, in tokens; words of the server are neither."""
     thought = outcome.thought
     return Usage(
-        prompt_tokens=outcome.prompt_tokens,
-        completion_tokens=outcome.completion_tokens,
-        total_tokens=outcome.prompt_tokens + outcome.completion_tokens,
+        prompt_tokens=outcome.sent_tokens,
+        completion_tokens=outcome.decoded_tokens,
+        total_tokens=outcome.sent_tokens + outcome.decoded_tokens,
         completion_tokens_details=TokenDetails(reasoning_tokens=thought.tokens, probe_tokens=thought.probe_rows),
     )
 
@@ -121,6 +121,7 @@ def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
         probes=thought.probes,
         probe_tokens=thought.probe_rows,
         withdrawn_tokens=thought.withdrawn_tokens,
+        forced_tokens=outcome.put_in + outcome.put_before,
         queue_ms=round(outcome.queue_s * 1e3, 3),
         ttft_ms=None if outcome.ttft_s is None else round(outcome.ttft_s * 1e3, 3),
         total_ms=round(outcome.total_s * 1e3, 3),
@@ -139,7 +140,7 @@ class TokenDetails(BaseModel):
 
 
 class Usage(BaseModel):
-    """What a reply has cost, in tokens."""
+    """What the client has sent and the model has decoded for it, in tokens."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -159,6 +160,7 @@ class LaserDetails(BaseModel):
     probes: int
     probe_tokens: int
     withdrawn_tokens: int
+    forced_tokens: int
     queue_ms: float
     ttft_ms: float | None
     total_ms: float

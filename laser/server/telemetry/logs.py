@@ -10,7 +10,8 @@ from enum import StrEnum
 from typing import Any
 
 FIELDS = "fields"  # a record's attribute for what is logged besides its message
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # control characters and line ends
+# Control characters, line ends, what turns the direction of writing, and halves of characters, which no file takes
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class LogFormat(StrEnum):
@@ -33,7 +34,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             said["exception"] = self.formatException(record.exc_info)
-        return json.dumps(said, ensure_ascii=False, default=str)
+        return CONTROL.sub(_json_escaped, json.dumps(said, ensure_ascii=False, default=str))
 
 
 class TextFormatter(logging.Formatter):
@@ -46,9 +47,17 @@ class TextFormatter(logging.Formatter):
         fields = "".join(f" {name}={value}" for name, value in getattr(record, FIELDS, {}).items())
         return CONTROL.sub(_escaped, super().formatMessage(record) + fields)
 
+    def formatException(self, ei: Any) -> str:
+        """Returns a traceback whose lines are set in, so that no text of a client begins a line of the log."""
+        return "\n".join("  " + CONTROL.sub(_escaped, line) for line in super().formatException(ei).split("\n"))
+
 
 def _escaped(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
+
+
+def _json_escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def set_up(form: LogFormat) -> None:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from controller.serving.request import Close, Outcome
+from controller.serving.request import Close, ExitReason, Outcome
 from engine.base import FinishReason
+from laser.server.api.openapi import STATUSES
+from laser.server.api.surfaces import SURFACES
 from laser.server.deployment import Deployment
 from models.profile.tables import NEVER
 
-SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
+SECONDS = (
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0,
+    640.0, 1280.0, 2560.0, 5120.0, 7200.0,
+)  # fmt: skip
+KINDS = ("prompt", "reasoning", "answer", "forced", "withdrawn", "probe")  # of tokens
 LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -49,7 +56,7 @@ class Metrics:
         )
         self._rows = Counter(
             "laser_token_rows",
-            "Tokens: of prompts, of thoughts and answers, withdrawn, and probe rows; abandoned replies count, too.",
+            "Tokens: of prompts, thoughts, answers, forced by the server, withdrawn, probe rows; abandoned replies', too.",
             ("kind",),
             registry=self._registry,
         )
@@ -72,6 +79,7 @@ class Metrics:
             "tpot_seconds", "inter_token_latency_seconds", "For a further token, mean of a reply.", TOKEN_SECONDS
         )
         self._total = self._histograms("e2e_seconds", "e2e_request_latency_seconds", "Until the last token.")
+        self._begin_at_zero()
 
     def answered(self, path: str, status: int) -> None:
         """Counts an HTTP response."""
@@ -96,13 +104,15 @@ class Metrics:
     def _count_rows(self, outcome: Outcome) -> None:
         thought = outcome.thought
         self._averted.labels(outcome.close.value).inc(outcome.averted)
-        for kind, tokens in (
-            ("prompt", outcome.prompt_tokens),
-            ("reasoning", thought.tokens),
-            ("answer", outcome.completion_tokens - thought.tokens),
-            ("withdrawn", thought.withdrawn_tokens),
-            ("probe", thought.probe_rows),
-        ):
+        counts = (
+            outcome.sent_tokens,
+            thought.tokens,
+            outcome.decoded_tokens - thought.tokens,
+            outcome.put_in + outcome.put_before,
+            thought.withdrawn_tokens,
+            thought.probe_rows,
+        )
+        for kind, tokens in zip(KINDS, counts, strict=True):
             self._rows.labels(kind).inc(max(0, tokens))
 
     def ended(self, outcome: Outcome) -> None:
@@ -122,13 +132,30 @@ class Metrics:
                 further = outcome.completion_tokens - 1
                 self._observe(self._tpot, max(0.0, outcome.total_s - outcome.ttft_s) / further)
         if self._vllm is not None:
-            self._vllm.prompt.labels(self._model).inc(outcome.prompt_tokens)
-            self._vllm.generated.labels(self._model).inc(outcome.completion_tokens)
+            self._vllm.prompt.labels(self._model).inc(outcome.sent_tokens)
+            self._vllm.generated.labels(self._model).inc(outcome.decoded_tokens)
             self._vllm.success.labels(self._model, outcome.finish_reason.value).inc()
 
     def text(self) -> bytes:
         """Returns all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def _begin_at_zero(self) -> None:
+        """Creates what the known values of labels stand for, so that even the first event is seen as an increase."""
+        for path, status in product((surface.path for surface in SURFACES), (200, *STATUSES, 499)):
+            self._answers.labels(path, str(status))
+        for finish, why in product(FinishReason, ("none", *ExitReason)):
+            self._replies.labels(finish.value, str(why))
+        for kind in KINDS:
+            self._rows.labels(kind)
+        if self._vllm is not None:
+            self._vllm.prompt.labels(self._model)
+            self._vllm.generated.labels(self._model)
+            for finish in FinishReason:
+                self._vllm.success.labels(self._model, finish.value)
+        for _, *aliases in (self._queue, self._ttft, self._tpot, self._total):
+            for alias in aliases:
+                alias.labels(self._model)
 
     def _histograms(self, own: str, vllm: str, help: str, buckets: tuple[float, ...] = SECONDS) -> list[Histogram]:
         """Creates a histogram under LASER's name and, if enabled, one under vLLM's name."""

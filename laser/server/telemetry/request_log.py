@@ -38,8 +38,8 @@ def _account(outcome: Outcome) -> dict[str, Any]:
     thought = outcome.thought
     return {
         "exit_reason": None if thought.exit_reason is None else str(thought.exit_reason),
-        "prompt_tokens": outcome.prompt_tokens,
-        "completion_tokens": outcome.completion_tokens,
+        "prompt_tokens": outcome.sent_tokens,
+        "completion_tokens": outcome.decoded_tokens,
         "reasoning_tokens": thought.tokens,
         "probes": thought.probes,
         "queue_ms": round(outcome.queue_s * 1e3, 1),

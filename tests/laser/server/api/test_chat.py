@@ -206,9 +206,11 @@ def test_thoughts_can_be_left_out_of_the_reply(confident: LiveServer) -> None:
     assert "\\boxed{7}" in joined(parts, "content")
 
 
-def test_unknown_and_null_fields_are_ignored(server: LiveServer) -> None:
-    odd = {"ignore_eos": True, "continuous_usage_stats": {}, "user": "x", "temperature": None, "stop": None, "n": None}
-    assert server.post(**odd).status_code == 200
+def test_fields_that_change_nothing_are_ignored_and_those_that_nobody_knows_are_told(server: LiveServer) -> None:
+    odd = {"ignore_eos": False, "my_own_field": {}, "user": "x", "temperature": None, "stop": None, "n": None}
+    reply = server.post(**odd)
+    assert reply.status_code == 200
+    assert reply.headers["x-laser-ignored"] == "my_own_field"
 
 
 @pytest.mark.parametrize("stated", ["easy", "medium", "hard"])
