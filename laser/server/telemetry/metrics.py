@@ -56,7 +56,7 @@ class Metrics:
         )
         self._rows = Counter(
             "laser_token_rows",
-            "Tokens: of prompts, thoughts, answers, forced by the server, withdrawn, probe rows; abandoned replies', too.",
+            "Tokens: of prompts, thoughts, answers, forced, withdrawn, and of probes; abandoned replies count, too.",
             ("kind",),
             registry=self._registry,
         )
