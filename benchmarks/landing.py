@@ -134,7 +134,7 @@ class Landings:
             budget=budget,
             closes=len(closed),
             averted=sum(one.ended.averted > 0 for one in closed),
-            right=sum(one.question.grade(one.answer) for one in closed),
+            right=sum(bool(one.question.grade(one.answer)) for one in closed),
             tokens=sum(one.ended.completion_tokens for one in closed),
             cut=sum(one.ended.finish_reason is not FinishReason.STOP for one in closed),
         )

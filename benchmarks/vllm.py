@@ -112,7 +112,14 @@ class LengthsModel:
     vocabulary: int = 1
 
     def follow(
-        self, prompt: tuple[int, ...], said: Sequence[int], *, stops: frozenset[int], armed: bool, most: int
+        self,
+        prompt: tuple[int, ...],
+        said: Sequence[int],
+        *,
+        stops: frozenset[int],
+        armed: bool,
+        banned: frozenset[int],
+        most: int,
     ) -> Course:
         return Course(tokens=(0,) * most, looks=(1,))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from models.errors import LaserError
 
@@ -20,7 +21,9 @@ def told(what: str, error: type[Exception]) -> Iterator[None]:
     A LaserError passes as it is. transformers logs nothing and draws no bars within the block. A panic of
     tokenizers' own code is no Exception; it is told like one.
     """
-    from transformers.utils import logging
+    from transformers.utils import logging as imported
+
+    logging: Any = imported
 
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)

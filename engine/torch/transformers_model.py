@@ -114,10 +114,11 @@ def _loaded(directory: Path, config: Any, stored: Mapping[str, StoredTensor]) ->
     """Returns the model in evaluation mode, if it has a use for every tensor that is stored."""
     from transformers import AutoModelForCausalLM
 
+    make: Any = AutoModelForCausalLM
     check_layers(directory, config, stored)
     with told(f"{directory}: the model cannot be loaded", CorruptModelError):
         with torch.device("meta"):
-            outline: Any = AutoModelForCausalLM.from_config(config)
+            outline: Any = make.from_config(config)
         _check_outline(directory, outline, stored)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             directory,

@@ -170,7 +170,8 @@ def questions_sha256(questions: Sequence[Question], files: Sequence[Path] = ()) 
 def graded(traces: Mapping[int, ThoughtTrace], closings: Mapping[tuple[int, int], ClosedReply]) -> GradeCounts:
     """Counts all recorded answers by who decided whether they are right."""
     probes = [probe for one in traces.values() for probe in one.probes]
-    return grade_counts(Grade(one.right, one.graded_by) for one in (*traces.values(), *probes, *closings.values()))
+    answers: list[ThoughtTrace | Asked | ClosedReply] = [*traces.values(), *probes, *closings.values()]
+    return grade_counts(Grade(one.right, one.graded_by) for one in answers)
 
 
 class TraceLog:

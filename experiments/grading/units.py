@@ -120,7 +120,7 @@ def _spelt(unit: str) -> str | None:
     unit = re.sub(r"\^\{\s*(-?[0-9]+)\s*\}", r"^\1", re.sub(rf"({_SIGN})", r"\1 ", unit))
     unit = re.sub(r"\bper\b|\ba(?=\s+(?:hour|day|week|month|year|minute|second)\b)", "/", unit)
     unit = re.sub(r"\b(square|sq|cubic)\.?\s+(?!units?\b)([A-Za-z]+)", _powered, unit, flags=re.IGNORECASE)
-    parts = []
+    parts: list[str] = []
     for part in re.findall(r"/|[^\s/*]+", re.sub(r"\\cdot(?![A-Za-z])", " ", unit)):
         name, _, power = part.partition("^") if part[0] != "^" else (part, "", "")
         name = name.rstrip(".").lower()

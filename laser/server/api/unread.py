@@ -13,7 +13,7 @@ from laser.server.api.dialects import PLACES, Indifferent, Read, Refused, Treatm
 
 MOST = 32  # names that no API knows, in one request
 LEAST = 4  # characters of a name that may be a slip of another: `m` is no slip of `n`
-OFF = (None, False, 0, "", {}, [])
+OFF: tuple[object, ...] = (None, False, 0, "", {}, [])
 Place = tuple[str | int, ...]
 
 

@@ -71,7 +71,7 @@ class BodyReader:
                 raise
         raise ServerFailure("the process that reads large bodies has ended twice")
 
-    async def _ask(self, process: Process, task: bytes, raw: bytes) -> M:  # type: ignore[type-var] # as its caller's
+    async def _ask(self, process: Process, task: bytes, raw: bytes) -> M:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(frame(task) + HEAD.pack(len(raw)))
