@@ -105,7 +105,8 @@ def test_questions_that_chose_the_budgets_do_not_certify_them(profile: Profile) 
 def test_what_else_was_seen_of_exits_is_kept(calibrated: Calibrated, profile: Profile) -> None:
     seen = profile.certificate.evidence
     assert seen is not None
-    assert 0 < seen.right <= seen.ended <= 8
+    assert 0 < seen.right <= 8
+    assert 0 < seen.ended < 8  # the short max_tokens cuts some thoughts
     assert seen.differing is not None
     assert (np.array(seen.differing) >= np.array(profile.certificate.harmed)).all()  # harm is one way to differ
     assert np.array(seen.differing).max() > 0
@@ -114,6 +115,7 @@ def test_what_else_was_seen_of_exits_is_kept(calibrated: Calibrated, profile: Pr
     probes = [probe for line in lines if "trace" in line for probe in line["trace"]["probes"]]
     assert {probe["graded_by"] for probe in probes} == {"exact"}
     assert {probe["same"] for probe in probes} == {True, False}
+    assert {line["trace"]["natural"] for line in lines if "trace" in line} == {True, False}
     assert calibrated.grading.exact == len(lines) + len(probes)
 
 
