@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import random
-import socket
 import sys
 import time
 from collections import Counter
@@ -23,12 +22,10 @@ from typing import Any
 
 import httpx
 import numpy as np
-import uvicorn
 
-from laser.server.app import create_app
 from laser.server.config import ServeConfig
-from laser.server.connection import PatientProtocol
 from laser.server.deployment import deploy
+from laser.server.run import DrainingServer, listen
 from laser.server.service import Service
 
 MIB = 1024 * 1024
@@ -141,21 +138,16 @@ def _children(parent: int) -> list[int]:
 async def served() -> AsyncIterator[str]:
     """Serves the bundled model in this process, and gives its address."""
     service = Service(deploy(ServeConfig(default_max_tokens=64)))
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(service), http=PatientProtocol, log_level="error", ws="none", lifespan="on",
-            timeout_keep_alive=30, timeout_graceful_shutdown=5,
-        )
-    )  # fmt: skip
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await serving
+    ready = asyncio.Event()
+    with listen("127.0.0.1", 0) as listener:
+        server = DrainingServer(service, ready=ready.set)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        await ready.wait()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving
 
 
 async def send(url: str, attack: str, at_once: int, rounds: int, seed: int) -> Counter[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import signal
@@ -100,6 +101,8 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what a model and its libraries hold stays: looking through it again holds all threads for long
         self._events = asyncio.get_running_loop()
         self._watching = self._events.create_task(self._watch())
         if self.started:

@@ -130,4 +130,5 @@ def check_length(
                 f"than {encode_s:g} s",
                 param=longest,
             )
-        size, before_s = size * GROWTH, took_s
+        # no longer than it takes to have too many tokens, if they come on like this
+        size, before_s = max(size + SHORT, min(size * GROWTH, int(1.1 * size * most / max(1, tokens)))), took_s

@@ -9,7 +9,7 @@ from laser.server.intake.encoding import check_length
 from models.chat_model import ChatModel
 from models.tokenizer import TokenizerError
 
-TOLD = 4  # times the context: the most tokens that are told
+TOLD = 8  # times the context: the most tokens that are told
 
 
 def tokenize(chat: ChatModel, request: TokenizeRequest, room: int) -> Tokens:

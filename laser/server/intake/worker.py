@@ -24,6 +24,8 @@ from laser.server.intake.reading import read
 def main() -> None:
     """Reads bodies until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, meant for the server, which drains first
+    if hasattr(os, "nice"):
+        os.nice(10)  # whoever sends large bodies waits, not those who get replies
     gc.disable()  # a body makes no cycles, and a collection would look at all of it
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whoever prints shall not disturb the frames
