@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
 from controller.serving.reply import Channel, Delta
@@ -95,16 +95,20 @@ class ChatRequest(GenerationFields):
     continue_final_message: Switch | None = None  # true: the reply goes on with the assistant's last message
     add_generation_prompt: Switch | None = None  # false: the prompt ends without the beginning of a reply
 
-    @model_validator(mode="after")
-    def _one_end(self) -> Self:
-        if not self.continue_final_message:
-            return self
-        if self.add_generation_prompt:
-            raise ValueError("continue_final_message and add_generation_prompt are true, must not be both")
-        last = self.messages[-1].role
-        if last != "assistant":
-            raise ValueError(f"continue_final_message is true, but the last message is of role {last!r}")
-        return self
+    @field_validator("continue_final_message")
+    @classmethod
+    def _continues_an_assistant(cls, continued: bool | None, others: ValidationInfo) -> bool | None:
+        messages = others.data.get("messages")
+        if continued and messages and messages[-1].role != "assistant":
+            raise ValueError(f"is true, but the last message is of role {messages[-1].role!r}")
+        return continued
+
+    @field_validator("add_generation_prompt")
+    @classmethod
+    def _begins_no_other_reply(cls, header: bool | None, others: ValidationInfo) -> bool | None:
+        if header and others.data.get("continue_final_message"):
+            raise ValueError("is true, must not be beside continue_final_message")
+        return header
 
     @property
     def limit(self) -> int | None:

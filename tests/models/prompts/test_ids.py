@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from models.chat_model import ChatModel, load_chat_model
+from models.prompts.agreement import TEXTS
 from models.prompts.template import Chat
 from models.tokenizer import ChatTokenizer, TokenizerError
 from tests.models.prompts.conftest import theirs
@@ -62,7 +63,7 @@ def test_a_class_that_the_configuration_names_is_followed_and_told(tmp_path: Pat
     tokenizer = ChatTokenizer(tmp_path)
     assert tokenizer.render(Chat(messages=CHATS[0])) == theirs(tmp_path, CHATS[0])
     told = tokenizer.note
-    assert (told is None) == (tokenizer.encode(QUESTION) == _of_the_file(tmp_path, QUESTION))
+    assert (told is None) == all(tokenizer.encode(text) == _of_the_file(tmp_path, text) for text in TEXTS)
 
 
 def test_a_model_type_that_stands_for_another_class_is_followed_and_told(tmp_path: Path) -> None:
@@ -81,18 +82,23 @@ def _of_the_file(directory: Path, text: str) -> list[int]:
     return ids
 
 
-@pytest.mark.parametrize("added", [None, {"add_bos_token": True}, {"add_bos_token": False}], ids=str)
-def test_a_raw_prompt_gets_the_bos_that_the_tokenizer_adds(tmp_path: Path, added: dict[str, bool] | None) -> None:
+@pytest.mark.parametrize("added", [False, True])
+def test_a_raw_prompt_gets_the_bos_that_the_tokenizer_adds(tmp_path: Path, added: bool) -> None:
     from transformers import AutoTokenizer
 
-    configure(save_templated(tmp_path, TEMPLATES["llama3"]), **(added or {}))
-    chat = load_chat_model(tmp_path)
+    chat = load_chat_model(save_templated(tmp_path, TEMPLATES["llama3"]))
+    if added:
+        text, bos = {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "<s>", "type_id": 0}}
+        known = {"<s>": {"id": "<s>", "ids": chat.tokenizer.encode("<s>"), "tokens": ["<s>"]}}
+        adds = {"type": "TemplateProcessing", "single": [bos, text], "pair": [bos, text, text], "special_tokens": known}
+        rebuild(tmp_path, post_processor=adds)
+        chat = load_chat_model(tmp_path)
     auto = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
     assert list(chat.raw("3 + 4 = ").tokens) == auto("3 + 4 = ")["input_ids"]
-    (bos,) = chat.tokenizer.encode("<s>")
-    assert (chat.raw("3 + 4 = ").tokens[0] == bos) is bool(added and added["add_bos_token"])
-    assert chat.raw("<s>3 + 4 = ").tokens.count(bos) == 1
-    assert chat.prompt(CHATS[0]).count(bos) == 1  # the template writes one, none is added
+    (begin,) = chat.tokenizer.encode("<s>")
+    assert (chat.raw("3 + 4 = ").tokens[0] == begin) is added
+    assert chat.raw("<s>3 + 4 = ").tokens.count(begin) == 1
+    assert chat.prompt(CHATS[0]).count(begin) == 1  # the template writes one, none is added
 
 
 @pytest.mark.parametrize("name", ["tokenize", "messages", "chat_template", "continue_final_message"])

@@ -12,7 +12,7 @@ from models.chat_model import ChatModel, load_chat_model
 from models.tokenizer import TokenizerError
 from tests.support.templates import CHATML, TEMPLATES, save_templated
 
-HEAD = CHATML.removesuffix("{% endif %}")
+HEAD = CHATML.removesuffix("\n{% endif %}") + "{{ '\\n' }}"  # the blocks that follow strip a bare line end
 HI: list[dict[str, Any]] = [{"role": "user", "content": "hi"}]
 SLASH: list[dict[str, Any]] = [{"role": "user", "content": "hi /no_think"}]
 BY_SYSTEM: list[dict[str, Any]] = [{"role": "system", "content": "Be brief. /no_think"}, *HI]
