@@ -86,7 +86,7 @@ def test_the_template_gets_its_variables(
         ({"chat_template_kwargs": {"thinking": "no"}}, "chat_template_kwargs.thinking"),
         ({"continue_final_message": True}, "the last message is of role 'user'"),
         (
-            {"continue_final_message": True, "add_generation_prompt": True},
+            {"messages": BEGUN, "continue_final_message": True, "add_generation_prompt": True},
             "add_generation_prompt: is true, must not be beside continue_final_message",
         ),
     ],
