@@ -83,7 +83,7 @@ def test_the_vllm_names_are_there_by_a_switch_only() -> None:
 def test_the_example_keys_can_be_read_once_they_are_no_example(tmp_path: Path) -> None:
     example = (ROOT / "configs" / "keys.yaml").read_text(encoding="utf-8")
     (tmp_path / "keys.yaml").write_text(example.replace("key: change-me", "key: my-own"), encoding="utf-8")
-    with pytest.raises(ConfigError, match="sha256 of 'batch' must be 64 hexadecimal digits"):
+    with pytest.raises(ConfigError, match=r"`keys\[1\]`: sha256 must be 64 hexadecimal digits"):
         read(tmp_path / "keys.yaml", KeyFile)  # nobody may use what is published
     own = example.replace("key: change-me", "key: my-own").replace("sha256: change-me", f"sha256: {'0a' * 32}")
     (tmp_path / "keys.yaml").write_text(own, encoding="utf-8")

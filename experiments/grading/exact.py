@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from experiments.grading.numbers import NUMBERS, number, plain, rounds_to
 from experiments.grading.tidy import LONGEST, tidied
-from experiments.grading.units import Measured, measured
+from experiments.grading.units import Quantity, measured
 
 _CHOICE = re.compile(r"\(?([A-J])\)?")  # what a question's answer is, if it is a choice
 _CHOSEN = re.compile(
@@ -132,7 +132,7 @@ def _unnamed(a: str, g: str) -> tuple[str, str]:
     return a, g
 
 
-def _measures(a: Measured, g: Measured) -> bool | None:
+def _measures(a: Quantity, g: Quantity) -> bool | None:
     if a.unit is not None and g.unit is not None and a.unit != g.unit:
         return False
     if g.letter and a.unit is None:
@@ -147,7 +147,7 @@ def _measures(a: Measured, g: Measured) -> bool | None:
     return None if _is_mathematics(a.value, g.value) else False
 
 
-def _equal(a: Measured, mine: Fraction, g: Measured, theirs: Fraction) -> bool:
+def _equal(a: Quantity, mine: Fraction, g: Quantity, theirs: Fraction) -> bool:
     percent = [mine / 100] if _percent(a) and not _percent(g) else []
     wanted = [theirs / 100] if _percent(g) and not _percent(a) else []
     if mine == theirs or theirs in percent or mine in wanted:
@@ -155,7 +155,7 @@ def _equal(a: Measured, mine: Fraction, g: Measured, theirs: Fraction) -> bool:
     return rounds_to(a.value, theirs) or rounds_to(g.value, mine)
 
 
-def _percent(one: Measured) -> bool:
+def _percent(one: Quantity) -> bool:
     return one.unit == "%" or "%" in one.value
 
 

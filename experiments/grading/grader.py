@@ -8,7 +8,7 @@ from experiments.grading.exact import answers, compared, mathematics
 from experiments.grading.grade import Grade, GradedBy
 from experiments.grading.mathematician import Mathematician
 
-LIMIT_S = 2.0  # s an answer
+LIMIT_S = 2.0  # s of CPU time an answer
 REMEMBERED = 20_000  # pairs
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from models.errors import LaserError
 
 START_S = 120.0  # s to load sympy, on a machine that does other work
+BUSY = 15.0  # times its CPU time that an answer may take on such a machine
 _WORKER = Path(__file__).with_name("worker.py")
 
 
@@ -26,7 +27,7 @@ class Mathematician:
     """Asks math-verify, one pair at a time, from any thread."""
 
     def __init__(self, limit_s: float) -> None:
-        """`limit_s`: s an answer; without a verdict by then the process is killed."""
+        """`limit_s`: s of CPU time an answer; without a verdict by then the process ends."""
         self._limit_s = limit_s
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None  # None: nobody has asked since the last one ended
@@ -45,7 +46,7 @@ class Mathematician:
             try:
                 assert process.stdin is not None
                 process.stdin.write(json.dumps([answer, gold]).encode() + b"\n")  # fits an empty pipe
-                said = _line(process, self._limit_s)
+                said = _line(process, BUSY * self._limit_s)
             except BrokenPipeError:
                 pass  # it has ended, or was killed
             if said is None:
@@ -59,7 +60,7 @@ class Mathematician:
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-P", str(_WORKER), str(self._limit_s + 1.0)],
+            [sys.executable, "-P", str(_WORKER), str(self._limit_s)],
             stdin=subprocess.PIPE,  # closes with this process, which ends the worker
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

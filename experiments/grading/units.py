@@ -76,7 +76,7 @@ _PRICED = re.compile(r"(?P<sign>[-+]?)\s*(?P<unit>[$€£¥])\s*(?P<value>[0-9.\
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Quantity:
     """An answer without its unit."""
 
     value: str
@@ -84,22 +84,22 @@ class Measured:
     letter: bool = False  # whether the unit is a letter right behind the value, which may be a variable
 
 
-def measured(text: str) -> Measured:
+def measured(text: str) -> Quantity:
     """Returns a tidied answer's value and unit; an answer whose end is no unit is all value."""
     if (priced := _PRICED.fullmatch(text)) is not None:
         behind = measured(priced["value"])
         if behind.unit is None:
-            return Measured(priced["sign"] + behind.value, priced["unit"])
-        return Measured(priced["sign"] + behind.value, f"{priced['unit']} {behind.unit}".replace("$ $", "$"))
+            return Quantity(priced["sign"] + behind.value, priced["unit"])
+        return Quantity(priced["sign"] + behind.value, f"{priced['unit']} {behind.unit}".replace("$ $", "$"))
     found = _MEASURED.fullmatch(text)
     if found is None or not found["unit"].strip():
-        return Measured(text)
+        return Quantity(text)
     unit = found["unit"].strip()
     words = re.findall(_WORD, unit)
     if not _is_unit(words, apart=bool(found["gap"]), rest=re.sub(_WORD, "", unit).strip()):
-        return Measured(text)
+        return Quantity(text)
     letter = len(unit) == 1 and unit.isalpha() and not found["gap"]
-    return Measured(found["value"].strip(), _spelt(unit), letter)
+    return Quantity(found["value"].strip(), _spelt(unit), letter)
 
 
 def _is_unit(words: list[str], *, apart: bool, rest: str) -> bool:

@@ -17,7 +17,7 @@ MEMORY = 4 << 30  # bytes of address space: powers of powers ask for more
 
 
 def main() -> None:
-    """Answers pairs until stdin ends. `argv[1]`: s after which a pair ends this process, whatever holds it."""
+    """Answers pairs until stdin ends. `argv[1]`: CPU time, s, after which a pair ends this process."""
     limit_s = float(sys.argv[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when this process ends
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -32,12 +32,12 @@ def main() -> None:
         return
     _say("ready")
     for line in sys.stdin:
-        signal.setitimer(signal.ITIMER_REAL, limit_s)  # its default action ends a process without the interpreter
+        signal.setitimer(signal.ITIMER_PROF, limit_s)  # its default action ends a process without the interpreter
         try:
             verdict: bool | str = _same(*json.loads(line))
         except Exception as error:
             verdict = f"{type(error).__name__}"
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
         _say(verdict)
 
 

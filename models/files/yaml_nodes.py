@@ -127,7 +127,9 @@ def plain_value(node: yaml.ScalarNode) -> Any:
     except Exception as error:  # PyYAML's constructors raise KeyError, IndexError, AttributeError and others
         if isinstance(error, OverflowError):
             raise ValueError("which is too large a number") from error
-        raise ValueError(f"which is no valid {tag[:SHOWN]}") from error
+        if not tag.startswith(_TAG):  # the tag is the file's own words, which may be a secret
+            raise ValueError("which has a tag of its own, must have none") from error
+        raise ValueError(f"which is no valid {tag.removeprefix(_TAG)}") from error
     if isinstance(value, str):
         if any("\ud800" <= character <= "\udfff" for character in value):  # an escape can write one, UTF-8 cannot
             raise ValueError("which has half a surrogate pair")

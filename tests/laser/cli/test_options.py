@@ -150,7 +150,7 @@ def test_bytes_in_the_environment_that_are_no_text_are_refused_in_one_line(varia
 def test_a_terminal_that_lacks_letters_shows_escapes() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "laser", "calibrate", "--help"], capture_output=True, check=False, timeout=60,
-        env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"},
+        env=ENVIRONMENT | {"PYTHONIOENCODING": "latin-1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert rb"N,N,\u2026" in done.stdout

@@ -175,7 +175,7 @@ def test_a_client_that_only_listens_gets_its_answer(server: LiveServer, path: st
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/responses", "/tokenize"])
 def test_a_client_that_only_listens_gets_its_reply(narrow: LiveServer, path: str) -> None:
-    body = chat(max_tokens=200) if path == CHAT else {"prompt": "x", "input": "x"}
+    body = chat(max_tokens=200) if path == CHAT else {"input" if path.endswith("responses") else "prompt": "x"}
     with connected(narrow) as connection:
         connection.sendall(request(path, **body))
         connection.shutdown(socket.SHUT_WR)

@@ -344,7 +344,7 @@ def test_a_stream_says_all_before_the_error_that_ends_it() -> None:
             identity=identity, caller=ANYBODY, shape=Completion(identity), ticket=ticket, ended=lambda _: None,
             closed=lambda _: None, turn_of=lambda _: None,
         )  # fmt: skip
-        await EventStream(submission, ping_s=1.0)({"type": "http"}, receive, send)
+        await EventStream(submission, ping_s=1.0, headers={})({"type": "http"}, receive, send)
 
     asyncio.run(run())
     text = b"".join(sent).decode()
