@@ -20,9 +20,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from laser.server.api.base import INTEGER, Fields, Switch, encodable
 
@@ -108,9 +108,7 @@ class ThinkingOptions(Fields):
 
 
 class TemplateOptions(Fields):
-    """The chat template's options; any other than these two are its own variables."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    """The chat template's options that a request may set."""
 
     enable_thinking: Switch | None = None
     thinking: Switch | None = None
@@ -149,11 +147,6 @@ class ReasoningFields(Fields):
         bool | ThinkWord | None, BeforeValidator(_think, json_schema_input_type=Switch | ThinkWord | None)
     ] = None
     include_reasoning: Switch | None = None
-
-    @property
-    def template_kwargs(self) -> dict[str, Any]:
-        """The chat template's variables that the request sets, null ones too, as the client has written them."""
-        return {} if self.chat_template_kwargs is None else self.chat_template_kwargs.model_dump(exclude_unset=True)
 
     @property
     def policy(self) -> ReasoningPolicy:
