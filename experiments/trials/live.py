@@ -138,6 +138,7 @@ async def _one(
     except (httpx.HTTPError, ReplyError) as failure:
         ended, error = time.monotonic(), f"{type(failure).__name__}: {failure}"
     laser = reply.laser
+    completion_tokens = reply.completion_tokens + laser.forced_tokens  # as in simulated records
     took(
         RequestRecord(
             number=number,
@@ -150,8 +151,8 @@ async def _one(
             first_answer_s=None if reply.first_answer is None else reply.first_answer - due,
             latency_s=ended - due,
             thought_tokens=laser.reasoning_tokens,
-            completion_tokens=reply.completion_tokens,
-            rows=reply.completion_tokens + laser.probe_tokens + laser.withdrawn_tokens,
+            completion_tokens=completion_tokens,
+            rows=completion_tokens + laser.probe_tokens + laser.withdrawn_tokens,
             probes=laser.probes,
             probe_rows=laser.probe_tokens,
             exit_reason=laser.exit_reason,

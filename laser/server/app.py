@@ -86,7 +86,7 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
     ignored = IgnoredFields()
     for surface in surfaces.SURFACES:
         _add_surface(app, service, surface, ping_s, ignored)
-    _add_tools(app, service)
+    _add_tools(app, service, ignored)
     _add_reports(app, service)
     app.include_router(dashboard(service.monitor))
     return app
@@ -122,23 +122,24 @@ def _add_surface(app: FastAPI, service: Service, surface: Surface, ping_s: float
     )  # fmt: skip
 
 
-def _add_tools(app: FastAPI, service: Service) -> None:
-    @app.post("/v1/chat/completions/control")
-    async def control(asked: ControlRequest, request: Request) -> Controlled:
+def _add_tools(app: FastAPI, service: Service, ignored: IgnoredFields) -> None:
+    @app.post("/v1/chat/completions/control", response_model=Controlled)
+    async def control(asked: ControlRequest, request: Request) -> Response:
         """End the thought of a running reply; its answer follows."""
-        return await service.control(asked, request.state.caller)
+        made = await service.control(asked, request.state.caller)
+        return JSONResponse(made.model_dump(), headers=ignored.headers(asked.unread))
 
     @app.post("/tokenize", response_model=Tokens)
     async def tokenize(asked: TokenizeRequest, request: Request) -> Response:
         """The tokens of a text or of a chat."""
         made = await service.tokenize(asked, request.state.caller, request.state.size)
-        return Response(made, media_type="application/json")
+        return Response(made, media_type="application/json", headers=ignored.headers(asked.unread))
 
     @app.post("/detokenize", response_model=Text)
     async def detokenize(asked: DetokenizeRequest, request: Request) -> Response:
         """The text of tokens."""
         made = await service.detokenize(asked, request.state.caller, request.state.size)
-        return Response(made, media_type="application/json")
+        return Response(made, media_type="application/json", headers=ignored.headers(asked.unread))
 
 
 def _add_reports(app: FastAPI, service: Service) -> None:

@@ -30,11 +30,11 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, submission: Submission, ping_s: float, headers: Mapping[str, str]) -> None:
-        """`ping_s`: the longest silence, s. `headers`: of this reply alone."""
+    def __init__(self, submission: Submission, ping_s: float, headers: Mapping[str, str] | None = None) -> None:
+        """`ping_s`: the longest silence, s. `headers`: of this reply alone; None: it has none."""
         self.status_code = 200
         self.background = None
-        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no", **headers})
+        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no", **(headers or {})})
         self._events = _events(submission, ping_s)
         self._submission = submission
 

@@ -121,7 +121,7 @@ def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
         probes=thought.probes,
         probe_tokens=thought.probe_rows,
         withdrawn_tokens=thought.withdrawn_tokens,
-        forced_tokens=outcome.put_in + outcome.put_before,
+        forced_tokens=outcome.put_in,
         queue_ms=round(outcome.queue_s * 1e3, 3),
         ttft_ms=None if outcome.ttft_s is None else round(outcome.ttft_s * 1e3, 3),
         total_ms=round(outcome.total_s * 1e3, 3),

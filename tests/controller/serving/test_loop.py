@@ -35,7 +35,7 @@ def test_a_thought_may_end_by_itself(chain: Chain) -> None:
     thought = heard.outcome.thought
     assert (thought.exit_reason, thought.tokens, thought.probes) == (ExitReason.NATURAL, 3, 0)
     assert heard.outcome.finish_reason is FinishReason.STOP
-    assert heard.outcome.completion_tokens == 7  # a b c </think> X Y <|im_end|>
+    assert heard.outcome.completion_tokens == heard.outcome.decoded_tokens == 7  # a b c </think> X Y <|im_end|>
 
 
 @pytest.mark.parametrize("budget", range(1, 12))
@@ -48,6 +48,8 @@ def test_a_budget_closes_a_thought_at_exactly_the_budget(chain: Chain, budget: i
     thought = heard.outcome.thought
     assert (thought.exit_reason, thought.budget) == (ExitReason.BUDGET, budget)
     assert thought.tokens == budget  # the landing's ~ is shown too, but was not thought
+    assert heard.outcome.decoded_tokens == budget + len(["X", "Y", "<|im_end|>"])
+    assert heard.outcome.rows == heard.outcome.completion_tokens == heard.outcome.decoded_tokens + heard.outcome.put_in
 
 
 def test_a_budget_of_nothing_closes_the_thought_in_the_prompt(chain: Chain) -> None:
@@ -55,7 +57,8 @@ def test_a_budget_of_nothing_closes_the_thought_in_the_prompt(chain: Chain) -> N
     assert heard.content == "XY"
     assert "a" not in heard.reasoning
     assert heard.outcome.thought.exit_reason is ExitReason.BUDGET
-    assert heard.outcome.completion_tokens == 3
+    assert heard.outcome.completion_tokens == heard.outcome.decoded_tokens == 3
+    assert heard.outcome.sent_tokens == chain(ENDLESS).ask().outcome.prompt_tokens < heard.outcome.prompt_tokens
 
 
 def test_the_clients_budget_replaces_the_policys(chain: Chain) -> None:
@@ -85,6 +88,7 @@ def test_a_confident_thought_is_closed_at_the_first_transition(chain: Chain) -> 
     assert thought.withdrawn_tokens > 0  # decoded on while the probe ran
     assert thought.probe_rows == 0  # its rows are the reply's now
     assert heard.outcome.completion_tokens == len("ab¶~") + len(["</think>", "{", "7", "}", END])
+    assert heard.outcome.decoded_tokens == len("ab¶") + len(["7", "}", END])  # the suffix is the loop's
     (checkpoint,) = heard.checkpoints
     assert (checkpoint.thought_tokens, checkpoint.answer) == (3, "7")
 

@@ -43,6 +43,9 @@ def test_a_thought_within_the_margin_is_closed_where_it_was_probed(chain: Chain)
 def test_its_rows_are_counted(chain: Chain) -> None:
     heard = chain(WAVERING, policy=policy(GAP + 1e-4)).ask()
     assert heard.outcome.completion_tokens == len("ab¶~") + len(["</think>", "X", "Y", END])
+    assert heard.outcome.decoded_tokens == len("ab¶") + len(
+        ["X", "Y", END]
+    )  # the landing's ~ and </think> are the loop's
     # what was decoded beside the probe, and the token before it, in whose place the reply has the probe's row
     assert (thought(heard).withdrawn_tokens, thought(heard).probe_rows) == (2, 0)
 

@@ -1,0 +1,59 @@
+"""Metrics tell of long replies, and count from 0 what is known to come."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.serving.request import NO_THOUGHT, ExitReason, Outcome
+from engine.base import FinishReason
+from laser.server.api.surfaces import SURFACES
+from laser.server.telemetry.metrics import KINDS, SECONDS, Metrics
+
+
+def lines(metrics: Metrics) -> list[str]:
+    return metrics.text().decode().splitlines()
+
+
+def test_known_labels_begin_at_0() -> None:
+    told = lines(Metrics("m", list, vllm=True))
+    for surface in SURFACES:
+        for status in (200, 400, 429, 500, 503):
+            assert f'laser_http_responses_total{{path="{surface.path}",status="{status}"}} 0.0' in told
+    for finish in FinishReason:
+        for why in ("none", *ExitReason):
+            assert f'laser_replies_total{{exit_reason="{why}",finish_reason="{finish}"}} 0.0' in told
+        assert f'vllm:request_success_total{{finished_reason="{finish}",model_name="m"}} 0.0' in told
+    for kind in KINDS:
+        assert f'laser_token_rows_total{{kind="{kind}"}} 0.0' in told
+    assert 'vllm:prompt_tokens_total{model_name="m"} 0.0' in told
+    assert 'vllm:e2e_request_latency_seconds_count{model_name="m"} 0.0' in told
+    assert "laser_replies_abandoned_total 0.0" in told
+
+
+@pytest.mark.parametrize("name", ["queue", "ttft", "e2e"])
+def test_a_reply_of_nearly_two_hours_has_a_bucket(name: str) -> None:
+    assert max(SECONDS) == 7200
+    metrics = Metrics("m", list)
+    metrics.ended(
+        Outcome(
+            finish_reason=FinishReason.STOP, prompt_tokens=1, completion_tokens=2, thought=NO_THOUGHT,
+            queue_s=7000.0, total_s=7000.0, ttft_s=7000.0,
+        )
+    )  # fmt: skip
+    told = lines(metrics)
+    assert f'laser_{name}_seconds_bucket{{le="5120.0"}} 0.0' in told
+    assert f'laser_{name}_seconds_bucket{{le="7200.0"}} 1.0' in told
+
+
+def test_words_of_the_server_are_a_kind_of_their_own() -> None:
+    metrics = Metrics("m", list, vllm=True)
+    outcome = Outcome(
+        finish_reason=FinishReason.STOP, prompt_tokens=10, completion_tokens=20, thought=NO_THOUGHT, queue_s=0.0,
+        total_s=1.0, put_in=5, put_before=3,
+    )  # fmt: skip
+    metrics.ended(outcome)
+    told = lines(metrics)
+    for kind, tokens in (("prompt", 7), ("reasoning", 0), ("answer", 15), ("forced", 8), ("withdrawn", 0)):
+        assert f'laser_token_rows_total{{kind="{kind}"}} {tokens}.0' in told
+    assert 'vllm:prompt_tokens_total{model_name="m"} 7.0' in told
+    assert 'vllm:generation_tokens_total{model_name="m"} 15.0' in told
