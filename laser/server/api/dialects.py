@@ -65,7 +65,7 @@ READ: Mapping[str, str] = {
         model stream temperature top_p top_k seed stop n service_tier laser reasoning_effort reasoning thinking
         thinking_token_budget reasoning_budget_tokens thinking_budget_tokens reasoning_budget thinking_budget
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
-        messages stream_options max_tokens max_completion_tokens
+        messages stream_options max_tokens max_completion_tokens continue_final_message add_generation_prompt
         """,
     "completions": """
         model stream temperature top_p top_k seed stop n service_tier laser reasoning_effort reasoning thinking
@@ -282,8 +282,8 @@ OF_PROMPTS = """
 MESSAGE: Mapping[str, Treatment] = {
     "role": Read.READ,
     "content": Read.READ,
-    # an earlier thought, which is left out as models are trained to expect
-    **_each("reasoning reasoning_content reasoning_details thinking", Indifferent.UNSAID),
+    **_each("reasoning reasoning_content", Read.READ),  # an earlier thought, which the chat template may leave out
+    **_each("reasoning_details thinking", Indifferent.UNSAID),
     **_each("id status phase annotations cache_control", Indifferent.UNSAID),
     "tool_call_id": Indifferent.UNSAID,  # results follow their calls
     "name": _refused("", instead="write it into the content"),

@@ -140,7 +140,10 @@ def _refused_table() -> Iterator[str]:
     for place, fields in places.items():
         for name, treatment in fields.items():
             if isinstance(treatment, Refused):
-                by_usual.setdefault(_values(treatment), []).append(f"`{place}{name}`")
+                readers = [endpoint for endpoint in REPLIES if not place and name in READ[endpoint].split()]
+                where = [str(endpoint) for endpoint in REPLIES if readers and endpoint not in readers]
+                shown = f"`{place}{name}`" + (f" of {' and '.join(where)}" if where else "")
+                by_usual.setdefault(_values(treatment), []).append(shown)
     for endpoint in REPLIES:
         for name, treatment in HERE[endpoint].items():
             if isinstance(treatment, Refused):
