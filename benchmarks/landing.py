@@ -158,6 +158,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7, help="of the held-out questions and of draws")
     parser.add_argument("--landing", action="append", help=r"a landing, \n for a new line; may be given again")
     parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS, help="thinking tokens")
+    parser.add_argument("--temperatures", type=float, nargs="+", default=(0.0, 1.0))
     parser.add_argument("--without-bans", action="store_true", help="let the model write the markers")
     parser.add_argument("--out", type=Path, help="write the results as JSON")
     arguments = parser.parse_args()
@@ -167,12 +168,12 @@ def main() -> None:
     questions = bundled_questions(arguments.questions, arguments.seed)
     bench = Landings(questions, arguments.seed, banned=not arguments.without_bans)
     results = []
-    for temperature in (0.0, 1.0):
+    for temperature in arguments.temperatures:
         thoughts = bench.thoughts(temperature)
         for landing in landings:
             found = [bench.close(thoughts, landing, budget, temperature) for budget in arguments.budgets]
             results += found
-            click.echo(line(f"T={temperature:.0f} {landing!r}", found))
+            click.echo(line(f"T={temperature:g} {landing!r}", found))
             for one in found:
                 click.echo(line(f"    budget {one.budget}", [one]))
     if arguments.out is not None:
