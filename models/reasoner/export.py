@@ -21,7 +21,7 @@ AGREEMENT = 0.999  # share of tokens at which half precision must choose the sam
 
 THINKING_FORMAT = """\
 # How this model writes its thoughts; read by `laser` beside the weights.
-landing: "</think>\\n\\n"
+landing: "</think>\\n\\n**Final Answer**\\n\\\\boxed{"
 answer_reserve: 16
 conclusions: ["So the result is"]
 probe:
