@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.files.json_file import read_object, read_text
+from models.files.json_file import read_object, read_plain
 
 MOST_BYTES = {
     "config.json": 16 << 20,
@@ -26,7 +26,7 @@ def check_directory(directory: Path, error: type[Exception]) -> None:
         if there(directory / name, error):
             read_object(directory / name, error, most_bytes=most_bytes)
     if there(directory / TEMPLATE, error):
-        read_text(directory / TEMPLATE, error, most_bytes=4 << 20)
+        read_plain(directory / TEMPLATE, error, most_bytes=4 << 20)
     for name in ELSE:
         there(directory / name, error)
 

@@ -28,7 +28,7 @@ def read_json(path: Path, error: type[Exception], *, most_bytes: int = MOST_BYTE
     Raises `error` if the file cannot be read, has more than `most_bytes` bytes, is no UTF-8 or no JSON, or is nested
     deeper than DEEPEST.
     """
-    text = read_text(path, error, most_bytes=most_bytes, marked=marked)
+    text = read_plain(path, error, most_bytes=most_bytes, marked=marked)
     if not text.strip():
         raise error(f"{path}: is not JSON, or only a part of it: it is empty")
     try:
@@ -43,11 +43,11 @@ def read_json(path: Path, error: type[Exception], *, most_bytes: int = MOST_BYTE
     return said
 
 
-def read_text(path: Path, error: type[Exception], *, most_bytes: int = MOST_BYTES, marked: bool = False) -> str:
+def read_plain(path: Path, error: type[Exception], *, most_bytes: int = MOST_BYTES, marked: bool = False) -> str:
     """Returns the text of a file without the byte order mark that it may begin with if it may be `marked`.
 
-    Raises `error` if the file cannot be read, is too large or is no UTF-8. The libraries that read model directories
-    take no such mark.
+    Raises `error` if the file cannot be read, is too large or is no UTF-8. Other libraries read the same files, and
+    take neither such a mark nor gzip: `models.files.text` is for files that LASER alone reads.
     """
     try:
         with path.open("rb") as file:

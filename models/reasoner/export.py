@@ -49,7 +49,7 @@ def export(network: Network, tokenizer: "PreTrainedTokenizerFast", encoder: Enco
     # stored in half precision, computed in single: a CPU is slow in half precision
     config = network.shape.huggingface(eos=encoder.end, pad=encoder.pad, dtype="float32")
     _write(out / "config.json", config)
-    generation = {"do_sample": False, "eos_token_id": encoder.end, "pad_token_id": encoder.pad, "max_new_tokens": 768}
+    generation = {"do_sample": False, "eos_token_id": encoder.end, "pad_token_id": encoder.pad}
     _write(out / "generation_config.json", generation)
     (out / "laser.yaml").write_text(THINKING_FORMAT, encoding="utf-8")
 
