@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from models.files.json_file import read_object, read_plain
+from models.files.json_file import read_object, read_plain, shown
 
+TOKENIZER = "tokenizer.json"
 MOST_BYTES = {
     "config.json": 16 << 20,
     "generation_config.json": 4 << 20,
     "tokenizer_config.json": 64 << 20,
     "special_tokens_map.json": 16 << 20,
     "added_tokens.json": 16 << 20,
-    "tokenizer.json": 512 << 20,  # the largest that are public have 35 MB
+    TOKENIZER: 512 << 20,  # the largest that are public have 35 MB
     "chat_template.json": 4 << 20,
 }
 """The JSON objects that libraries read of a model directory besides the weights' index, and the most bytes of each."""
+MOST_TOKENS = 1 << 24  # of a vocabulary; a table has a row for every id up to the highest
 TEMPLATE = "chat_template.jinja"
 ELSE = "laser.yaml", "profile.json"  # read by readers of their own, where they are files
 
@@ -24,11 +28,24 @@ def check_directory(directory: Path, error: type[Exception]) -> None:
     """Raises `error`, naming the file, if a file that is read of a model directory is there and cannot be read."""
     for name, most_bytes in MOST_BYTES.items():
         if there(directory / name, error):
-            read_object(directory / name, error, most_bytes=most_bytes)
+            said = read_object(directory / name, error, most_bytes=most_bytes)
+            if name == TOKENIZER:
+                _check_ids(directory / name, said, error)
     if there(directory / TEMPLATE, error):
         read_plain(directory / TEMPLATE, error, most_bytes=4 << 20)
     for name in ELSE:
         there(directory / name, error)
+
+
+def _check_ids(path: Path, said: Mapping[str, Any], error: type[Exception]) -> None:
+    """Raises `error` for an id of a token that no vocabulary reaches; what is no id at all, tokenizers tells."""
+    model, added = said.get("model"), said.get("added_tokens")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else []
+    ids += [token.get("id") for token in added if isinstance(token, dict)] if isinstance(added, list) else []
+    highest = max((each for each in ids if isinstance(each, int)), default=0)
+    if highest >= MOST_TOKENS:
+        raise error(f"{path}: a token has the id {shown(highest)}, must be below {MOST_TOKENS}")
 
 
 def there(path: Path, error: type[Exception]) -> bool:

@@ -139,6 +139,18 @@ def test_a_template_that_is_no_text_is_told_in_one_line(model: Path) -> None:
     assert "chat_template.jinja: is not UTF-8: invalid start byte at byte 14" in served(model)
 
 
+@pytest.mark.parametrize("where", ["vocab", "added_tokens"])
+def test_an_id_beyond_any_vocabulary_is_told_in_one_line(model: Path, where: str) -> None:
+    """A table of all ids up to it would not fit into any memory."""
+    said = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
+    if where == "vocab":
+        said["model"]["vocab"]["a strange token"] = 4_000_000_000
+    else:
+        said["added_tokens"].append({**said["added_tokens"][0], "content": "<|strange|>", "id": 4_000_000_000})
+    (model / "tokenizer.json").write_text(json.dumps(said), encoding="utf-8")
+    assert "tokenizer.json: a token has the id 4000000000, must be below 16777216" in served(model)
+
+
 def test_weights_that_were_cut_are_told_in_one_line(model: Path) -> None:
     whole = (model / "model.safetensors").read_bytes()
     for share in (0, 4, 8, 100, len(whole) // 2, len(whole) - 1):
