@@ -20,6 +20,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 DIST ?= dist
 NIGHTS ?= 1
+FUZZED := tests/models/prompts tests/models/files tests/laser/server/test_request_fuzz.py tests/laser/server/intake \
+	tests/experiments/workloads tests/experiments/evaluation/test_question_files.py tests/laser/cli/test_damaged_models.py
 JOBS ?= $(shell cores=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1); echo $$((cores < 4 ? cores : 4)))
 
 # The first interpreter that is new enough; `python3` first, since wheels are most likely at hand for the system's own.
@@ -69,6 +71,8 @@ check: test slow lint types
 nightly: $(DEVELOPMENT)
 	@echo "==> $$(date -u +%F): long schedules on every engine"
 	@LASER_FUZZ=$$((100 * $(NIGHTS))) $(BIN)/python -m pytest -n $(JOBS) tests/engine tests/controller -k "schedule or soak" $(ARGS)
+	@echo "==> $$(date -u +%F): every parser under damaged and invented inputs"
+	@LASER_FUZZ=$$((5000 * $(NIGHTS))) $(BIN)/python -m pytest -n $(JOBS) --timeout 0 $(FUZZED) $(ARGS)
 	@echo "==> $$(date -u +%F): the engine under cancellations, and the server under faults"
 	@$(BIN)/python -m benchmarks.soak
 	@$(BIN)/python -m benchmarks.soak_http
