@@ -48,8 +48,9 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     if not directory.is_dir():
         raise CorruptModelError(f"{directory}: is not a directory")
     chat = load_chat_model(directory, config.thinking, trust_markers=config.trust_markers)
-    if chat.tokenizer.note is not None:
-        log.warning("%s", chat.tokenizer.note)
+    note = chat.tokenizer.note  # reads the file again
+    if note is not None:
+        log.warning("%s", note)
     if chat.defaults.unused:
         unused = ", ".join(chat.defaults.unused)
         log.warning("%s/generation_config.json has settings that are not used: %s", directory.name, unused)

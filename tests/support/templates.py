@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from models.reasoner import bundled_model
 from tests.support.tiny_models import save_tokenizer
@@ -143,3 +144,14 @@ def rebuild(directory: Path, **sections: object) -> None:
     """Overwrites sections of the directory's tokenizer.json."""
     file = directory / "tokenizer.json"
     file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **sections}, ensure_ascii=False), "utf-8")
+
+
+def theirs(directory: Path, messages: list[dict[str, Any]], **options: Any) -> list[int]:
+    """The ids of transformers' own call."""
+    from transformers import AutoTokenizer
+
+    auto = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    ids: list[int] = auto.apply_chat_template(
+        messages, tokenize=True, return_dict=False, **{"add_generation_prompt": True, **options}
+    )
+    return ids

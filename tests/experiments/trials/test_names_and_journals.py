@@ -36,7 +36,7 @@ NAMES = [
     "price $\\frac$",
     "<b>bold</b>",
     "*star* `tick`",
-    "[a](b)",
+    "[c](d)",
     "50 % & more",
     "# 1",
 ]

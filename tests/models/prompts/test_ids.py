@@ -13,8 +13,7 @@ from models.chat_model import ChatModel, load_chat_model
 from models.prompts.agreement import TEXTS
 from models.prompts.template import Chat
 from models.tokenizer import ChatTokenizer, TokenizerError
-from tests.models.prompts.conftest import theirs
-from tests.support.templates import TEMPLATES, configure, rebuild, save_templated
+from tests.support.templates import TEMPLATES, configure, rebuild, save_templated, theirs
 
 QUESTION = "Given 37, 82, 51, 92, what is the largest number? " * 3
 CHATS: list[list[dict[str, Any]]] = [
