@@ -32,7 +32,7 @@ from tests.experiments.trials.test_trials import SLO, TEXT, record
 NAMES = [
     "full $5 to $10",
     "_full",
-    "c|d",
+    "a|b",
     "price $\\frac$",
     "<b>bold</b>",
     "*star* `tick`",
