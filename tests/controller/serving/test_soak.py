@@ -52,7 +52,7 @@ def test_a_hundred_requests_leave_nothing_behind_on_pages(tokenizer: ChatTokeniz
     engine = open_exllama(
         cells=600, page=8, max_batch=6, lease_pages=2, max_probes=3, model=HistoryModel(432), way=ProbeWay(way)
     )
-    policy = Fickle(np.random.default_rng(9))
+    policy = Fickle(np.random.default_rng(10))
     bench = Bench(tmp_path, tokenizer, policy=policy, form=FORM, engine=engine)
 
     def make(rng: np.random.Generator) -> ReasoningRequest:
