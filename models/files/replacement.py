@@ -12,12 +12,7 @@ from pathlib import Path
 
 from models.errors import LaserError
 
-DESCRIPTORS = (
-    "/dev/fd/",
-    "/dev/std",
-    "/proc/",
-)  # whose links name open files: a new file in their place would reach nobody
-
+DESCRIPTORS = ("/dev/fd/", "/dev/std", "/proc/")  # links to open files: a new file in their place would reach nobody
 DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})  # errors of writing to a disk
 
 
