@@ -84,7 +84,9 @@ class PatientProtocol(HttpToolsProtocol):
                 self.parser.feed_data(data)
                 return
             except httptools.HttpParserError:
-                self.send_400_response("")
+                said = "Invalid HTTP request received."
+                self.logger.warning(said)
+                self.send_400_response(said)
                 return
             except httptools.HttpParserUpgrade as upgrade:  # the parser has ended the message at its head
                 if not self._ignored:
@@ -93,6 +95,8 @@ class PatientProtocol(HttpToolsProtocol):
                 (end,) = upgrade.args
                 self._ignored = False
                 data = self._without_upgrade() + data[end:]
+                self.parser = httptools.HttpRequestParser(self)  # the old one may have closed with that message
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
 
     def _without_upgrade(self) -> bytes:
         """Returns the head that was just read, without what asks for another protocol (RFC 9110, 7.8)."""
