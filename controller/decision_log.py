@@ -112,20 +112,23 @@ def read_decisions(path: Path, classes: int, told: Callable[[str], None] = log.w
 
     A line that a crash has torn is no JSON; it is left out, and `told` gets its file and number. `classes`: the number
     of difficulty classes of the profile that decided. Raises LogError if a file cannot be read, if a line is JSON but
-    no decision, or if a file has lines and all of them are torn.
+    no decision, or if the log has lines and all of them are torn.
     """
-    path = file_behind(path) or path
+    try:
+        path = file_behind(path) or path
+    except OSError as error:
+        raise LogError(f"{path}: cannot be read: {error.strerror}") from error
     files = [path]
     while (older := old(path, len(files))).exists():
         files.append(older)
+    torn, found = "", 0
     for file in reversed(files):
-        torn, found = 0, 0
         for number, line in _lines(file):
             try:
                 said = decode_json(line)
             except ValueError:
                 told(f"{file}:{number}: was cut off, and is left out")
-                torn = torn or number
+                torn = torn or f"{file}:{number}"
                 continue
             try:
                 record = DecisionRecord.from_json(said, classes)
@@ -133,8 +136,8 @@ def read_decisions(path: Path, classes: int, told: Callable[[str], None] = log.w
                 raise LogError(f"{file}:{number}: {error}") from error
             found += 1
             yield record
-        if torn and not found:
-            raise LogError(f"{file}:{torn}: is no decision, and no line of the file is one")
+    if torn and not found:
+        raise LogError(f"{torn}: is no decision, and no line of the log is one")
 
 
 def _lines(file: Path) -> Iterator[tuple[int, bytes]]:

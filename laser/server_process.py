@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,9 @@ async def serving(
     The module writes its address, a line, to the descriptor that `--ready-fd` names, once it answers requests.
     `log` None: stderr is discarded. Raises ServerError if the server does not start, or ended during the block.
     """
-    read_end, write_end = os.pipe()
-    with open(read_end, encoding="utf-8") as ready, (log or Path(os.devnull)).open("wb") as errors:
+    with (log or Path(os.devnull)).open("wb") as errors, ExitStack() as pipe:
+        read_end, write_end = os.pipe()  # after the file, which may not open
+        ready = pipe.enter_context(open(read_end, encoding="utf-8"))
         try:
             server = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "laser.tethered", module, *arguments, "--ready-fd", str(write_end),

@@ -97,13 +97,3 @@ def _name(found: dict[str, Any], key: str, where: str) -> str:
     if not value.isprintable():
         raise QuestionError(f"{where}: `{key}` is {value[:40]!r}, must be one line of visible text")
     return value
-
-
-def is_right(reply: str, gold: str) -> bool:
-    """Whether the last box of a reply is `gold` or, if there is no box and `gold` is a number, its last number is."""
-    return Grader().right(reply, gold).right
-
-
-def is_same(answer: str, gold: str) -> bool:
-    """Whether an answer is `gold`: the same number, choice, measure, text, or the same to math-verify."""
-    return Grader().same(answer, gold).right

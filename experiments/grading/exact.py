@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from experiments.grading.numbers import NUMBERS, number, plain, rounds_to
 from experiments.grading.tidy import LONGEST, tidied
-from experiments.grading.units import Quantity, measured
+from experiments.grading.units import Quantity, is_measure, measured
 
 _CHOICE = re.compile(r"\(?([A-J])\)?")  # what a question's answer is, if it is a choice
 _CHOSEN = re.compile(
@@ -24,8 +24,7 @@ def compared(answer: str, gold: str) -> bool | None:
     """Returns whether an answer is `gold`, as numbers or texts; None: both are mathematics that must be understood."""
     if not answer.strip() or len(answer) > LONGEST or len(gold) > LONGEST:
         return bool(answer.strip()) and _word(answer) == _word(gold)
-    wanted = number(gold)
-    if number(answer) == wanted if wanted is not None else _word(answer) == _word(gold):
+    if number(gold) is None and _word(answer) == _word(gold):
         return True
     a, g = tidied(answer), tidied(gold)
     if (choice := _CHOICE.fullmatch(g)) is not None:
@@ -39,7 +38,7 @@ def compared(answer: str, gold: str) -> bool | None:
 def mathematics(answer: str, gold: str) -> tuple[str, str]:
     """Returns what math-verify is asked of two answers that `compared` cannot tell apart: their values."""
     a, g = _unnamed(tidied(answer), tidied(gold))
-    return measured(a).value, measured(g).value
+    return _cased(measured(a).value, measured(g).value)
 
 
 def answers(reply: str, gold: str) -> str | None:
@@ -59,7 +58,8 @@ def answers(reply: str, gold: str) -> str | None:
     if value.unit is None or value.unit in ("$", "%"):
         return found[-1][0]
     behind = re.match(r"\s*(?:°|[A-Za-z]+(?:/[A-Za-z]+)?)?", plain(reply)[found[-1].end() :])
-    return found[-1][0] + (behind[0] if behind else "")
+    word = behind[0].strip() if behind else ""
+    return f"{found[-1][0]} {word}" if word == "°" or (word != "in" and is_measure(word)) else found[-1][0]
 
 
 def last_boxed(text: str) -> str | None:
@@ -67,13 +67,16 @@ def last_boxed(text: str) -> str | None:
 
     An empty text: all boxes are empty. None: there is no box.
     """
-    found = None
-    for start in reversed([found.end() for found in re.finditer(r"\\boxed\s*\{", text)]):
-        inside = _inside(text, start)
-        if inside:
-            return inside
-        found = inside if found is None else found
-    return found
+    opened: list[int | None] = []  # where the content of each open brace begins; None: it is no box's
+    seen, best, content = False, -1, ""
+    for found in re.finditer(r"(\\boxed\s*)?\{|\}", text):
+        if found[0] != "}":
+            opened.append(found.end() if found[1] else None)
+        elif opened and (start := opened.pop()) is not None:
+            seen = True
+            if start > best and (inside := text[start : found.start()].strip()):
+                best, content = start, inside
+    return content if seen else None
 
 
 def last_answer(reply: str) -> str:
@@ -83,15 +86,6 @@ def last_answer(reply: str) -> str:
         return boxed
     numbers = NUMBERS.findall(plain(reply))
     return numbers[-1] if numbers else reply.strip()
-
-
-def _inside(text: str, start: int) -> str | None:
-    depth = 1
-    for place in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if depth == 0:
-            return text[start:place].strip()
-    return None
 
 
 def _side_by_side(reply: str) -> str | None:
@@ -105,7 +99,25 @@ def _side_by_side(reply: str) -> str | None:
 
 
 def _word(text: str) -> str:
-    return " ".join(text.split()).rstrip(".").casefold()
+    """Folds white space, and the case of what is no mathematics: R is not r."""
+    text = " ".join(text.split()).rstrip(".")
+    if re.search(r"[\\0-9^_=+*/()-]", text) is None:
+        return text.casefold()
+    return re.sub(r"(?<![\\A-Za-z])[A-Za-z]{4,}", lambda found: found[0].lower(), text)
+
+
+def _cased(a: str, g: str) -> tuple[str, str]:
+    """Renames capitals that stand beside their small letters: math-verify takes R for r."""
+    token = r"\\[A-Za-z]+|[A-Za-z]"
+    tokens = set(re.findall(token, f"{a} {g}"))
+    used = {one.lower() for one in tokens}
+    free = (letter for letter in "uvwyzpqrstkmnabcgh" if letter not in used)
+    names = {one: next(free, one) for one in sorted(tokens) if one != one.lower() and one.lower() in tokens}
+
+    def renamed(text: str) -> str:
+        return re.sub(token, lambda found: names.get(found[0], found[0]), text)
+
+    return renamed(a), renamed(g)
 
 
 def _chosen(text: str) -> str | None:
@@ -135,7 +147,7 @@ def _unnamed(a: str, g: str) -> tuple[str, str]:
 def _measures(a: Quantity, g: Quantity) -> bool | None:
     if a.unit is not None and g.unit is not None and a.unit != g.unit:
         return False
-    if g.letter and a.unit is None:
+    if a.letter != g.letter and (a.unit is None or g.unit is None):
         return False  # `3m` may be three times m
     mine, theirs = number(a.value), number(g.value)
     if mine is not None and theirs is not None:
@@ -148,9 +160,11 @@ def _measures(a: Quantity, g: Quantity) -> bool | None:
 
 
 def _equal(a: Quantity, mine: Fraction, g: Quantity, theirs: Fraction) -> bool:
-    percent = [mine / 100] if _percent(a) and not _percent(g) else []
-    wanted = [theirs / 100] if _percent(g) and not _percent(a) else []
-    if mine == theirs or theirs in percent or mine in wanted:
+    """Whether two numbers are equal. Beside a percentage a bare number is a share, from 1 on a percentage too."""
+    if _percent(a) != _percent(g):
+        share, percent = (theirs, mine) if _percent(a) else (mine, theirs)
+        return share == percent / 100 or (share == percent and not 0 < abs(share) < 1)  # 0.5% is not 0.5
+    if mine == theirs:
         return True
     return rounds_to(a.value, theirs) or rounds_to(g.value, mine)
 

@@ -49,8 +49,9 @@ class Mathematician:
                 said = _line(process, BUSY * self._limit_s)
             except BrokenPipeError:
                 pass  # it has ended, or was killed
-            if said is None:
-                self._stop()
+            finally:
+                if said is None:  # after an interrupt, too: a verdict that comes late would be the next question's
+                    self._stop()
             return said if isinstance(said, bool) else None
 
     def close(self) -> None:
@@ -68,9 +69,13 @@ class Mathematician:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         self._process, self._end = process, weakref.finalize(self, _kill, process)
-        said = _line(process, START_S)
+        said = None
+        try:
+            said = _line(process, START_S)
+        finally:
+            if said != "ready":
+                self._stop()
         if said != "ready":
-            self._stop()
             raise GradingError(said if isinstance(said, str) else f"math-verify did not start within {START_S:g} s")
         return process
 

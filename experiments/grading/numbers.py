@@ -12,6 +12,7 @@ NUMBERS = re.compile(  # in a reply; the sign is not the minus of a subtraction
 )
 _DECIMAL = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
 _ONE_NUMBER = re.compile(rf"([+-]?{_DECIMAL})(?:[eE]([+-]?[0-9]{{1,2}}))?(?:/([0-9]*[1-9][0-9]*))?")
+_SCIENTIFIC = re.compile(rf"([+-]?{_DECIMAL})\\(?:times|cdot)10\^(?:\{{([+-]?[0-9]{{1,3}})\}}|([0-9]))")
 _FRACTION = re.compile(r"([+-]?)\\frac\{([+-]?[0-9]+)\}\{([0-9]*[1-9][0-9]*)\}")
 _MIXED = re.compile(r"([+-]?)([0-9]+)(?:\s+([0-9]+)/([0-9]*[1-9][0-9]*)|\s*\\frac\{([0-9]+)\}\{([0-9]*[1-9][0-9]*)\})")
 _BLANKS = re.compile(r"(?<![0-9.])\s+|\s+(?![0-9.])|(?<=[0-9])\s+(?=[0-9]{3}(?![0-9]))")  # 70 000, but not 1 2
@@ -36,6 +37,8 @@ def number(text: str) -> Fraction | None:
     bare = re.sub(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))", "", _BLANKS.sub("", text))
     if (fraction := _FRACTION.fullmatch(bare)) is not None:
         return Fraction(f"{fraction[1]}1") * Fraction(int(fraction[2]), int(fraction[3]))
+    if (scientific := _SCIENTIFIC.fullmatch(bare)) is not None:
+        return Fraction(scientific[1]) * Fraction(10) ** int(scientific[2] or scientific[3])
     found = _ONE_NUMBER.fullmatch(bare)
     return None if found is None else Fraction(found[1]) * Fraction(10) ** int(found[2] or 0) / Fraction(found[3] or 1)
 
@@ -46,7 +49,10 @@ def rounds_to(said: str, value: Fraction) -> bool:
     if found is None or len((found[1] + found[2]).lstrip("0")) < _SURE or _ends(value):
         return False
     shown = number(said)
-    return shown is not None and abs(shown - value) < Fraction(1, 10 ** len(found[2]))
+    if shown is None or shown * value < 0:
+        return False
+    unit, off = Fraction(1, 10 ** len(found[2])), abs(value) - abs(shown)
+    return abs(off) <= unit / 2 or 0 <= off < unit
 
 
 def _ends(value: Fraction) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from experiments.grading.numbers import number
+
 _NAMES = {
     "%": "percent percentage pct",
     "degree": "degrees deg ^\\circ ^{\\circ} \\degree",
@@ -49,19 +51,29 @@ _NAMES = {
     "k": "kelvin",
     "hz": "hertz",
     "pa": "pascal",
+    "kpa": "kilopascal",
+    "kwh": "kilowatt-hour",
+    "rpm": "",
     "mol": "mole",
     "am": "a.m",
     "pm": "p.m",
 }
 _KNOWN = {name: unit for unit, names in _NAMES.items() for name in (unit, *names.split())}
-_EMPTY = frozenset({"unit", "units", "square", "cubic", "of", "the", "total", "each", "a", "an", "only"})
-_NOT = frozenset(  # words after a number that change it, or begin another
+_LETTERS = frozenset("mgtlshLJNWVK")  # units of one letter, in their case: n is no newton, k no kelvin
+_COUNTED = frozenset({"men", "cup", "egg", "pie", "box", "bag", "cat", "dog", "car", "pen", "kid", "boy", "pts"})
+_EMPTY = frozenset({"unit", "units", "square", "sq", "cubic", "of", "the", "total", "each", "a", "an", "only"})
+_SCALES = frozenset(
+    f"{scale}{plural}"
+    for scale in ("hundred", "thousand", "million", "billion", "trillion", "dozen")
+    for plural in ("", "s")
+)
+_NOT = _SCALES | frozenset(  # words after a number that change it, or begin another
     word
     for words in (
         "or and not nor to than minus plus times over by less more most least if mod modulo base versus vs",
         "squared cubed half third quarter tenth hundredth thousandth halves thirds quarters tenths hundredths",
-        "thousandths sqrt root hundred thousand million billion trillion dozen hundreds thousands millions",
-        "billions dozens factorial",
+        "thousandths sqrt root factorial",
+        "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp lim gcd lcm det arg abs",
     )
     for word in words.split()
 )
@@ -81,7 +93,7 @@ class Quantity:
 
     value: str
     unit: str | None = None  # in one spelling; None: it has none, or one that says nothing
-    letter: bool = False  # whether the unit is a letter right behind the value, which may be a variable
+    letter: bool = False  # whether the unit is one letter, or a product of letters, that may be variables
 
 
 def measured(text: str) -> Quantity:
@@ -94,25 +106,48 @@ def measured(text: str) -> Quantity:
     found = _MEASURED.fullmatch(text)
     if found is None or not found["unit"].strip():
         return Quantity(text)
-    unit = found["unit"].strip()
-    words = re.findall(_WORD, unit)
-    if not _is_unit(words, apart=bool(found["gap"]), rest=re.sub(_WORD, "", unit).strip()):
+    unit, value = found["unit"].strip(), found["value"].strip()
+    bare = re.sub(rf"{_SIGN}|\\cdot", " ", unit)
+    names = [re.sub(r"\^.*", "", word).rstrip(".") for word in re.findall(_WORD, bare)]
+    signed = re.search(_SIGN, unit) is not None
+    if not _is_unit(names, apart=bool(found["gap"]), signed=signed, joined=re.sub(_WORD, "", bare)):
         return Quantity(text)
-    letter = len(unit) == 1 and unit.isalpha() and not found["gap"]
-    return Quantity(found["value"].strip(), _spelt(unit), letter)
+    letter = (
+        bool(names)
+        and not signed
+        and all(len(name) == 1 for name in names)
+        and (not found["gap"] or number(value) is None)  # 3 m is a length, 3m and 2\pi m need not be
+    )
+    return Quantity(value, _spelt(unit), letter)
 
 
-def _is_unit(words: list[str], *, apart: bool, rest: str) -> bool:
-    names = [re.sub(r"\^.*", "", word).rstrip(".").lower() for word in words]
-    if any(name in _NOT for name in names):
+def is_measure(name: str) -> bool:
+    """Whether a word, or words around `/`, is a unit of measurement or a power of ten that belongs to a number."""
+    return all(_known(part) or part.lower() in _SCALES for part in name.split("/"))
+
+
+def _is_unit(names: list[str], *, apart: bool, signed: bool, joined: str) -> bool:
+    """Whether names behind a value are its unit. `apart`: behind a gap; `joined`: what stands between the names."""
+    lower = [name.lower() for name in names]
+    if any(name in _NOT for name in lower) or lower == ["a"]:
         return False
-    if len(names) != 1:  # none but a sign, or a phrase
-        return apart or bool(rest) or all(name in _KNOWN for name in names)
-    return _known(names[0]) or bool(rest) or (apart and len(names[0]) > 2)
+    if "-" in joined and any(len(name) == 1 for name in names):
+        return False  # a difference
+    degrees = signed or lower[:1] in (["degree"], ["degrees"])
+    return all(
+        _known(name)
+        or name.lower() in _EMPTY
+        or name.lower() == "per"
+        or (degrees and name.lower() in ("c", "f"))
+        or (apart and (len(name) > 3 or name.lower() in _COUNTED))
+        for name in names
+    )
 
 
 def _known(name: str) -> bool:
-    return name in _KNOWN or name.removesuffix("s") in _KNOWN
+    if len(name) == 1:
+        return name in _LETTERS
+    return name.lower() in _KNOWN or name.lower().removesuffix("s") in _KNOWN
 
 
 def _spelt(unit: str) -> str | None:
@@ -123,12 +158,13 @@ def _spelt(unit: str) -> str | None:
     parts: list[str] = []
     for part in re.findall(r"/|[^\s/*]+", re.sub(r"\\cdot(?![A-Za-z])", " ", unit)):
         name, _, power = part.partition("^") if part[0] != "^" else (part, "", "")
-        name = name.rstrip(".").lower()
-        known = _KNOWN.get(name) or _KNOWN.get(name.removesuffix("s")) or re.sub(r"(?<=[a-z]{2}[^s])s$", "", name)
+        said, name = name.rstrip("."), name.rstrip(".").lower()
+        other = re.sub(r"(?<=[a-z]{2}[^s])s$", "", name) if len(name) > 3 else said  # the case of mW and MW tells
+        known = _KNOWN.get(name) or _KNOWN.get(name.removesuffix("s")) or other
         if name not in _EMPTY and (name != "in" or not parts):  # an inch stands alone
             parts.append(f"{known}^{power}" if power else known)
-    said = re.sub(r" ?/ ?", "/", " ".join(parts)).strip("/ ")
-    return _TEMPERATURES.get(said, said) or None
+    whole = re.sub(r" ?/ ?", "/", " ".join(parts)).strip("/ ")
+    return _TEMPERATURES.get(whole, whole) or None
 
 
 def _powered(found: re.Match[str]) -> str:

@@ -12,7 +12,9 @@ import resource
 import signal
 import sys
 import warnings
+from typing import Any
 
+SMALL, NEAR = 1e-4, 1e-6  # numbers that are compared in proportion, and how near is the same
 MEMORY = 4 << 30  # bytes of address space: powers of powers ask for more
 
 
@@ -49,9 +51,23 @@ def _same(answer: str, gold: str) -> bool:
         parse(f"\\boxed{{{text}}}", config, fallback_mode="no_fallback", parsing_timeout=None)
         for text in (answer, gold)
     )
-    return bool(found and wanted) and bool(
-        verify(wanted, found, timeout_seconds=None, allow_set_relation_comp=True, raise_on_error=True)
+    return (
+        bool(found and wanted)
+        and bool(verify(wanted, found, timeout_seconds=None, allow_set_relation_comp=True, raise_on_error=True))
+        and _near(found[0], wanted[0])
     )
+
+
+def _near(found: Any, wanted: Any) -> bool:
+    """Whether small numbers are near in proportion: math-verify rounds to six decimals, and 10^-19 to nothing."""
+    from sympy import simplify
+
+    if not (getattr(found, "is_number", False) and getattr(wanted, "is_number", False)):
+        return True
+    mine, theirs = abs(found.evalf()), abs(wanted.evalf())
+    if min(mine, theirs) >= SMALL:
+        return True
+    return bool(abs((found - wanted).evalf()) <= NEAR * max(mine, theirs)) or simplify(found - wanted) == 0
 
 
 def _say(said: bool | str) -> None:

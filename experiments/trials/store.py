@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -78,11 +78,17 @@ class Store:
         path = self._path(slug)
         draft = path.with_name(path.name + DRAFT)
         header = {**asdict(HEAD), "trial": description, "origin": origin}
-        with told_of(draft), draft.open("w", encoding="utf-8") as file:
-            file.write(_line(header))
+        file = draft.open("w", encoding="utf-8")
+        try:
+            with told_of(draft):
+                file.write(_line(header))
             yield RunningTrial(file, draft)
-            file.flush()
-            os.fsync(file.fileno())
+            with told_of(draft):
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            with suppress(OSError):  # what a full disk left in the buffer; that has been told
+                file.close()
         draft.replace(path)
         _sync(self._directory)
 

@@ -32,7 +32,8 @@ class TimeUnit(StrEnum):
 
 
 LEAST_RATE, MOST_RATE = 0.02, 1_000.0  # requests/s, the mean of a trace whose unit is taken to be seconds
-LONGEST_INTERVAL_S = 86_400.0  # of a table of rates whose unit is taken to be seconds, the median
+MANY, WHOLE_RATE = 100, 1.0  # so many whole numbers with fewer requests/s may be milliseconds just as well
+LONGEST_INTERVAL_S = 3_600.0  # of a table of rates whose unit is taken to be seconds, the median
 LATEST_S = 1e11  # a time is at most so far from 0: the year 5138, where times count from 1970
 RATE_COLUMNS = ("time_s", "rate_per_s", "mean_client_cv")  # of ServeGen's rates
 
@@ -43,7 +44,8 @@ class Trace:
 
     The arrivals begin at a random request, and start again from the first after the last. To change the rate, time is
     stretched: the gaps keep their order and their coefficient of variation. Numbers are seconds unless `unit` says
-    otherwise; if it says nothing and neither does `rate`, numbers that mean an implausible rate are refused.
+    otherwise; if it says nothing and neither does `rate`, numbers that mean an implausible rate are refused, and
+    many whole ones of a low rate.
     """
 
     kind: ClassVar[str] = "trace"
@@ -73,7 +75,7 @@ class Trace:
 
     def _times(self) -> Times:
         """Returns the sorted times in seconds. Raises WorkloadError if the file is invalid, or its unit implausible."""
-        times, numbers = [], False
+        times, numbers, whole = [], False, True
         for number, row in rows(self.path):
             said = next((value for key, value in row.items() if key.lower() == self.field.lower()), None)
             if said is None:
@@ -84,6 +86,7 @@ class Trace:
             moment = _moment(said)
             numbers = numbers or moment is None
             times.append(_seconds(said, self.unit, where) if moment is None else moment)
+            whole = whole and moment is None and times[-1].is_integer()
         ordered = np.sort(np.array(times))
         if ordered.size < 2 or ordered[0] == ordered[-1]:
             raise WorkloadError(f"{self.path}: has {np.unique(ordered).size} different times, must have at least 2")
@@ -92,6 +95,11 @@ class Trace:
             raise WorkloadError(
                 f"{self.path}: read as seconds, {self.field} gives {rate:.3g} requests/s, and {LEAST_RATE:g} to "
                 f"{MOST_RATE:g} are plausible: state `unit:`, one of {', '.join(TimeUnit)}"
+            )
+        if whole and self.unit is None and self.rate is None and ordered.size >= MANY and rate < WHOLE_RATE:
+            raise WorkloadError(
+                f"{self.path}: {self.field} has {ordered.size} whole numbers that give {rate:.3g} requests/s as "
+                f"seconds, and may be milliseconds: state `unit:`, one of {', '.join(TimeUnit)}"
             )
         return ordered
 

@@ -7,7 +7,7 @@ its request.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
@@ -39,7 +39,7 @@ from laser.server.api.shape import Surface
 from laser.server.connection import REFUSED
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.routes import dashboard
-from laser.server.delivery import EventStream, unless_gone, whole
+from laser.server.delivery import GONE, EventStream, unless_gone, whole
 from laser.server.entrance import LOCAL, Entrance, KnownPages, host_name, refusals
 from laser.server.gate import Gate, GateSettings
 from laser.server.intake.route import BodyRoute
@@ -48,14 +48,14 @@ from laser.server.service import Service
 from laser.server.telemetry.ignored import IgnoredFields
 
 PROBED = frozenset({"/health", "/ready", "/metrics"})  # polled every few seconds
-# Spans and metrics of requests, if OTEL_EXPORTER_OTLP_ENDPOINT names a collector; the gate adds the replies' outcomes.
+# Spans and metrics of requests, if OTEL_EXPORTER_OTLP_ENDPOINT names a collector; the entrance adds replies' outcomes.
 TELEMETRY = TelemetryConfig(auto_configure=True, operation_spans=False, exclude=lambda scope: scope["path"] in PROBED)
-GONE = 499  # the client has gone; nobody reads the response
 
 
-def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
+def create_app(service: Service, *, ping_s: float = 15.0, stopped: Callable[[], None] = lambda: None) -> FastAPI:
     """Returns the ASGI application, which starts and stops the service. `ping_s`: the longest silence of a stream, s.
 
+    `stopped` is called once the service has stopped; exporters of telemetry may wait for their collector behind it.
     Raises ConfigError if the keys cannot be read.
     """
 
@@ -64,6 +64,7 @@ def create_app(service: Service, *, ping_s: float = 15.0) -> FastAPI:
         service.start()
         yield {REFUSED: refusals(service.metrics.answered)}
         await service.stop()
+        stopped()
 
     config = service.config
     app = FastAPI(
@@ -132,13 +133,19 @@ def _add_tools(app: FastAPI, service: Service, ignored: IgnoredFields) -> None:
     @app.post("/tokenize", response_model=Tokens)
     async def tokenize(asked: TokenizeRequest, request: Request) -> Response:
         """The tokens of a text or of a chat."""
-        made = await service.tokenize(asked, request.state.caller, request.state.size)
+        work = service.tokenize(asked, request.state.caller, request.state.size)
+        made = await unless_gone(request.receive, work)
+        if made is None:
+            return Response(status_code=GONE)
         return Response(made, media_type="application/json", headers=ignored.headers(asked.unread))
 
     @app.post("/detokenize", response_model=Text)
     async def detokenize(asked: DetokenizeRequest, request: Request) -> Response:
         """The text of tokens."""
-        made = await service.detokenize(asked, request.state.caller, request.state.size)
+        work = service.detokenize(asked, request.state.caller, request.state.size)
+        made = await unless_gone(request.receive, work)
+        if made is None:
+            return Response(status_code=GONE)
         return Response(made, media_type="application/json", headers=ignored.headers(asked.unread))
 
 
@@ -217,4 +224,4 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
         failure = ServerFailure(f"the server failed: {type(error).__name__}")
-        return answer(request, failure, {"x-request-id": request.state.log.request_id})  # it bypasses the gate
+        return answer(request, failure, {"x-request-id": request.state.log.request_id})  # it bypasses the entrance

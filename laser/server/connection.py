@@ -14,6 +14,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from laser.server.api.errors import ApiError, BadRequest, HeadTooLarge
@@ -30,6 +31,7 @@ OLD_S = 1.0  # for which a client that speaks HTTP/1.0 waits then: it can be sen
 REFUSED = "refused"  # in the application's state: called with path, status and id of what the protocol refuses
 
 _BODIES = (b"content-length", b"transfer-encoding")
+_UPGRADING = (b"upgrade", b"http2-settings")
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"  # every client must skip it
 _COMMENT = b"8\r\n: ping\n\n\r\n"  # in a stream of events, every one of which is written whole
 _LEFT = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
@@ -44,6 +46,7 @@ class PatientProtocol(HttpToolsProtocol):
     url = b""  # of the newest request, as far as it has come
     _silence: asyncio.TimerHandle | None = None  # runs until a request's head is complete; None: no head is due
     _head = 0  # bytes of the head so far, or of data after a body that is no further head
+    _ignored = False  # whether the head just read asks for another protocol, which is ignored
     _refusal: ApiError | None = None  # why the head is refused; None: it is not
     _only_head = False  # whether the data just received belongs to a head only
     _answered: RequestResponseCycle | None = None  # in progress; uvicorn reports a disconnect to the newest cycle only
@@ -67,11 +70,45 @@ class PatientProtocol(HttpToolsProtocol):
         self._only_head = True
         if self._silence is None and (self.cycle is None or self.cycle.response_complete):
             self._silence = self._later(self.transport.close)  # blank lines, too, cancel uvicorn's own timer
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if self._only_head and not self.transport.is_closing():
             self._head += len(data)  # the parser buffers all of it, and reports a header only once it is complete
             if self._head > MOST_HEAD:
                 self._refuse(HeadTooLarge(MOST_HEAD))
+
+    def _feed(self, data: bytes) -> None:
+        """Parses data as uvicorn does, but goes on behind the head of a request whose Upgrade is ignored."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserError:
+                said = "Invalid HTTP request received."
+                self.logger.warning(said)
+                self.send_400_response(said)
+                return
+            except httptools.HttpParserUpgrade as upgrade:  # the parser has ended the message at its head
+                if not self._ignored:
+                    self._unsupported_upgrade_warning()
+                    return
+                (end,) = upgrade.args
+                self._ignored = False
+                data = self._without_upgrade() + data[end:]
+                self.parser = httptools.HttpRequestParser(self)  # the old one may have closed with that message
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+
+    def _without_upgrade(self) -> bytes:
+        """Returns the head that was just read, without what asks for another protocol (RFC 9110, 7.8)."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        for name, value in self.headers:
+            if name == b"connection":
+                options = [each.strip() for each in value.split(b",")]
+                value = b", ".join(each for each in options if each and each.lower() not in _UPGRADING)
+            if (value or name != b"connection") and name not in _UPGRADING:
+                lines.append(b"%b: %b" % (name, value))
+        return b"\r\n".join((*lines, b"", b""))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -79,6 +116,10 @@ class PatientProtocol(HttpToolsProtocol):
             self._silence = self._later(self.transport.close)
 
     def on_headers_complete(self) -> None:
+        wanted = [value.strip().lower() for name, value in self.headers if name == b"upgrade"]
+        if self.parser.should_upgrade() and wanted == [b"h2c"] and self.parser.get_method() != b"CONNECT":
+            self._ignored = True  # the head comes again without its Upgrade
+            return
         self._silence = _cancelled(self._silence)
         self._beyond_head()
         if self.parser.should_upgrade() and any(name in _BODIES for name, _ in self.headers):
@@ -97,6 +138,8 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._ignored:
+            return
         self._beyond_head()
         super().on_message_complete()
 

@@ -21,6 +21,7 @@ from laser.server.submission import Submission
 
 T = TypeVar("T")
 
+GONE = 499  # a status: the client has gone, and nobody reads the response
 PING = b": ping\n\n"
 QUEUE_S = 2.0  # between two comments on the place in the queue
 

@@ -83,7 +83,7 @@ class DrainingServer(uvicorn.Server):
         """`ready` is called once requests are answered."""
         super().__init__(
             uvicorn.Config(
-                create_app(service),
+                create_app(service, stopped=self._stopped),
                 http=PatientProtocol,
                 log_config=None,  # all loggers keep the format of `set_up`
                 log_level="warning",
@@ -109,9 +109,12 @@ class DrainingServer(uvicorn.Server):
             self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        exports_s = min(GRACE_S, self._service.config.drain_s)
-        end_within(exports_s + (GRACE_S if self.server_state.connections else 0), self._status)
         await super().shutdown(sockets)
+        self._stopped()  # also after a second signal, which lets nothing stop
+
+    def _stopped(self) -> None:
+        """Bounds what still may wait, which are exporters only."""
+        end_within(min(GRACE_S, self._service.config.drain_s), self._status)
 
     def _status(self) -> int:
         """Returns the exit status, after the log has told why it is not 0."""

@@ -46,8 +46,8 @@ from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.monitor import Monitor
 from laser.server.deployment import Deployment
 from laser.server.engine_thread import EngineFailure, EngineThread
-from laser.server.intake.bounds import APART, TextBounds, prompt_texts
-from laser.server.intake.encoding import EncodingPool, check_length
+from laser.server.intake.bounds import APART, TextBounds
+from laser.server.intake.encoding import EncodingPool, check_length, check_prompt
 from laser.server.intake.reader import BodyReader
 from laser.server.intake.tokenizing import detokenize, tokenize
 from laser.server.keys import ANYBODY, Caller
@@ -81,7 +81,9 @@ class Service:
         composed = COMPOSED if any(encode(one) == encode(other) for one, other in SAME) else 1
         longest = max(len(text.encode()) for text in deployment.chat.tokenizer.texts)  # bytes of a token
         self._token_bytes = longest * composed
-        self._encoding = EncodingPool()
+        # that are accepted at the door and not yet taken by the engine's thread
+        self._most_arriving = self.config.engine_options.max_batch + max(AT_THE_DOOR, self.config.max_waiting)
+        self._encoding = EncodingPool(waiting=self._most_arriving)
         self.reader = BodyReader(TextBounds(tokens=self._room, token_bytes=self._token_bytes))
         self._rng = rng or random.Random()
         self._now = now
@@ -220,10 +222,9 @@ class Service:
     def _check_door(self, caller: Caller) -> None:
         """Raises Busy if as many requests are arriving as can run and wait, and this key has its share or more."""
         come = self._arriving.total()
-        limit = self.config.engine_options.max_batch + max(AT_THE_DOOR, self.config.max_waiting)
+        limit = self._most_arriving
         share = limit / len(self._arriving | Counter({caller.name: 1}))
         if come >= limit and self._arriving[caller.name] >= share:
-            self.metrics.turned_away()
             self._thread.turned_away()
             message = f"{come} requests have come at once and are not yet taken"
             raise Busy(message, max(1.0, self._deployment.loop.queue.drain_s))
@@ -240,7 +241,7 @@ class Service:
     ) -> Submission:
         if request.model is not None and request.model != self.model_id:
             raise UnknownModel(request.model, [self.model_id])
-        seed = request.seed if request.seed is not None else self._rng.getrandbits(63)
+        seed = self._rng.getrandbits(63) if request.seed is None or request.seed == -1 else request.seed
         name = f"{prefix}{uuid.uuid4().hex}"
         make = partial(self._reasoning_request, request, seed % SEEDS, name, caller, slo)
         reasoning = await self._encoding.run(make, caller, size)
@@ -251,7 +252,6 @@ class Service:
         except EngineError as error:
             raise BadRequest(str(error)) from error
         except Overloaded as error:
-            self.metrics.turned_away()
             raise Busy(str(error), error.retry_after_s) from error
         except EngineFailure as error:
             raise (ServerFailure if self._thread.alive else Unavailable)(str(error)) from error
@@ -269,7 +269,7 @@ class Service:
             caller=caller,
             shape=shape(identity),
             ticket=ticket,
-            ended=self.metrics.ended,
+            ended=partial(self.metrics.ended, streamed=bool(request.stream)),
             abandoned=self.metrics.abandoned,
             closed=self._closed,
             turn_of=lambda name: self._deployment.loop.queue.turn(name),
@@ -297,7 +297,7 @@ class Service:
     async def detokenize(self, request: DetokenizeRequest, caller: Caller, size: int) -> str:
         """Returns a report's JSON: the text of tokens. `size`: bytes of the request's body."""
         chat = self._deployment.chat
-        return await self._encoding.run(lambda: detokenize(chat, request).model_dump_json(), caller, size)
+        return await self._encoding.run(lambda: detokenize(chat, request, self._room).model_dump_json(), caller, size)
 
     def _closed(self, name: str) -> None:
         self._running.pop(name, None)
@@ -339,7 +339,7 @@ class Service:
         )
 
     def _prompt(self, request: GenerationFields) -> tuple[tuple[int, ...], bool]:
-        check_length(prompt_texts(request), self._deployment.chat.tokenizer.encode, self._room - 1)
+        check_prompt(request, self._deployment.chat.tokenizer.encode, self._room - 1)
         try:
             return request.prompt_tokens(self._deployment.chat)
         except TokenizerError as error:

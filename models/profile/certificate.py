@@ -35,17 +35,18 @@ class Evidence:
     right: int  # questions with the full thought right
     ended: int  # questions with a full thought that the model ended itself
     differing: tuple[tuple[int, ...], ...] | None  # questions with some exit within the corner that answers otherwise
-    differing_bounds: Bounds | None  # upper bounds of that share, as of the risk; both None: answers are not recorded
+    differing_bounds: Bounds | None  # upper bounds of that share, of all corners at once, so that they hold for corners
+    # that the same questions selected, too; both None: answers are not recorded
 
 
 def evidence(
     right: int, ended: int, differing: Sequence[Sequence[int]] | Counts | None, count: int, delta: float
 ) -> Evidence:
-    """Returns the evidence of `count` questions, with upper bounds at the column's share of `delta`."""
+    """Returns the evidence of `count` questions, with upper bounds that share `delta` over all corners (Bonferroni)."""
     if differing is None:
         return Evidence(right=right, ended=ended, differing=None, differing_bounds=None)
     table = np.asarray(differing, dtype=np.int64)
-    bounds = _bounds(table, count, delta)
+    bounds = _bounds(table, count, delta / len(table))  # no order of tests as the thresholds of the risk have it
     return Evidence(
         right=right,
         ended=ended,

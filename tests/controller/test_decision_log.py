@@ -131,7 +131,7 @@ def test_a_line_that_was_cut_off_is_left_out_and_told_by_its_number(
     if left:
         assert list(read_decisions(file, CLASSES, told.append)) == [records[place] for place in left]
     else:
-        with pytest.raises(LogError, match=r"decisions\.jsonl:1: is no decision, and no line of the file is one"):
+        with pytest.raises(LogError, match=r"decisions\.jsonl:1: is no decision, and no line of the log is one"):
             list(read_decisions(file, CLASSES, told.append))
     assert told == ([] if line is None else [f"{file}:{line}: was cut off, and is left out"])
 
@@ -152,6 +152,22 @@ def test_after_a_crash_in_mid_line_the_log_goes_on_on_a_line_of_its_own(tmp_path
     told: list[str] = []
     assert [one.time_s for one in read_decisions(file, CLASSES, told.append)] == [0.0, 7.0]
     assert told == [f"{file}:2: was cut off, and is left out"]
+
+
+def test_a_crash_in_the_first_line_of_a_new_file_costs_that_line_alone(tmp_path: Path) -> None:
+    file, whole = tmp_path / "decisions.jsonl", LOGGED.read_text("utf-8")
+    file.write_text(whole[:300])
+    (tmp_path / "decisions.jsonl.1").write_text(whole)
+    told: list[str] = []
+    assert list(read_decisions(file, CLASSES, told.append)) == list(read_decisions(LOGGED, CLASSES))
+    assert told == [f"{file}:1: was cut off, and is left out"]
+
+
+def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "decisions.jsonl"
+    file.symlink_to(file)
+    with pytest.raises(LogError, match=r"decisions\.jsonl: cannot be read: Too many levels of symbolic links"):
+        times(file)
 
 
 def test_a_log_behind_a_link_turns_over_behind_it(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,7 +13,7 @@ from controller.serving.request import Checkpoint, Outcome
 from laser.server.api import dialects
 from laser.server.api.base import Fields, Switch, encodable
 from laser.server.api.errors import shown
-from laser.server.api.fields import Count, GenerationFields, StreamOptions
+from laser.server.api.fields import GenerationFields, Limit, StreamOptions
 from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, event, finish_word, usage
 from models.chat_model import ChatModel
 
@@ -78,20 +77,15 @@ class Message(Fields):
         return message if thought is None or self.role != "assistant" else {**message, "reasoning_content": thought}
 
 
-def certain_bytes(messages: Sequence[Message]) -> int:
-    """Returns a lower bound on the prompt's bytes: templates trim messages and leave out earlier thoughts."""
-    return sum(len((each.content or "").strip().encode()) for each in messages if each.role != "assistant")
-
-
 class ChatRequest(GenerationFields):
     """A chat to answer. Every field but `messages` may be left out or null."""
 
     endpoint: ClassVar[str] = dialects.CHAT
 
-    messages: Annotated[tuple[Message, ...], Field(min_length=1)]
+    messages: Annotated[tuple[Message, ...], Field(min_length=1, fail_fast=True)]
     stream_options: StreamOptions | None = None
-    max_tokens: Count | None = None
-    max_completion_tokens: Count | None = None
+    max_tokens: Limit = None
+    max_completion_tokens: Limit = None
     continue_final_message: Switch | None = None  # true: the reply goes on with the assistant's last message
     add_generation_prompt: Switch | None = None  # false: the prompt ends without the beginning of a reply
 
@@ -130,10 +124,6 @@ class ChatRequest(GenerationFields):
     @property
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
-
-    @property
-    def certain_bytes(self) -> int:
-        return certain_bytes(self.messages)
 
     def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
         prompt = chat.begin(

@@ -16,7 +16,7 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api import dialects
 from laser.server.api.base import encodable, integer
-from laser.server.api.fields import Count, GenerationFields, StreamOptions
+from laser.server.api.fields import GenerationFields, Limit, StreamOptions
 from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, finish_word, usage
 from models.chat_model import ChatModel
 from models.tokenizer import TokenizerError
@@ -59,7 +59,7 @@ class TextRequest(GenerationFields):
 
     prompt: Annotated[str | tuple[int, ...], BeforeValidator(_prompt, json_schema_input_type=Prompt)]
     stream_options: StreamOptions | None = None
-    max_tokens: Count | None = DEFAULT_TOKENS
+    max_tokens: Limit = DEFAULT_TOKENS
 
     @property
     def limit(self) -> int | None:
@@ -76,10 +76,6 @@ class TextRequest(GenerationFields):
     @property
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
-
-    @property
-    def certain_bytes(self) -> int:
-        return len(self.prompt.encode()) if isinstance(self.prompt, str) else 0
 
     def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
         if isinstance(self.prompt, str):

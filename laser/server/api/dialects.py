@@ -286,7 +286,7 @@ MESSAGE: Mapping[str, Treatment] = {
     **_each("reasoning_details thinking", Indifferent.UNSAID),
     **_each("id status phase annotations cache_control", Indifferent.UNSAID),
     "tool_call_id": Indifferent.UNSAID,  # results follow their calls
-    "name": _refused("", instead="write it into the content"),
+    "name": Indifferent.TOLD,  # AutoGen sends it by default; templates do not read it
     "tool_calls": _refused([]),
     "tool_name": _refused(""),
     "function_call": _refused(),

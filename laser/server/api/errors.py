@@ -257,9 +257,15 @@ def validation_error(errors: Sequence[Mapping[str, Any]], *, content_type: str) 
     return BadRequest(sentence or f"{param} is {value}: {first['msg'][:1].lower()}{first['msg'][1:]}", param=param)
 
 
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type says that the body is JSON."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
 def no_object(content_type: str) -> BadRequest:
     """Returns the error for a body that is no JSON object, or does not claim to be JSON."""
-    if "json" not in content_type:
+    if not is_json(content_type):
         return BadRequest(f"the Content-Type is {shown(content_type)}, must be 'application/json'")
     return BadRequest("the body must be a JSON object")
 

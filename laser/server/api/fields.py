@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from laser.server.api.base import INTEGER, Fields, RequestBody, Switch, encodable
+from laser.server.api.base import INTEGER, Fields, RequestBody, Switch, encodable, integer
 from laser.server.api.errors import BadRequest, shown
 from laser.server.api.reasoning import ReasoningFields
 from models.chat_model import ChatModel
@@ -17,7 +17,6 @@ from models.profile.difficulty import CLASSES
 
 MAX_STOPS = 4
 
-Count = Annotated[int, Field(ge=1, strict=True), INTEGER]
 Stop = Annotated[str, Field(min_length=1)]
 Stops = Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None
 Class = Annotated[str, Field(json_schema_extra={"enum": list(CLASSES)})]
@@ -25,6 +24,16 @@ Priority = Literal["high", "normal", "low"]
 PRIORITIES: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
 Tier = Literal["auto", "default", "flex", "scale", "priority", "fast"]  # OpenAI's service tiers
 TIERS: dict[Tier, Priority] = {"priority": "high", "fast": "high", "flex": "low"}  # all others: normal
+
+
+def _limit(given: object) -> object:
+    """Returns a token limit; None for -1, with which other servers' clients say that they set none."""
+    number = integer(given)
+    return None if number == -1 and not isinstance(number, bool) else number
+
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Limit = Annotated[Count | None, BeforeValidator(_limit, json_schema_input_type=Literal[-1] | Count | None)]
 
 
 def _stops(stop: object) -> object:
@@ -115,11 +124,6 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
     def wants_probes(self) -> bool:
         """Whether the stream also reports the probes of its thought."""
         return False
-
-    @property
-    def certain_bytes(self) -> int:
-        """A lower bound on the bytes of the prompt's text."""
-        return 0
 
     @abstractmethod
     def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:

@@ -36,7 +36,7 @@ class TokenizeRequest(RequestBody):
 
     prompt: Annotated[str, BeforeValidator(encodable)] | None = None
     content: Annotated[str, BeforeValidator(encodable)] | None = None  # llama.cpp's name for `prompt`
-    messages: Annotated[tuple[Message, ...], Field(min_length=1)] | None = None
+    messages: Annotated[tuple[Message, ...], Field(min_length=1, fail_fast=True)] | None = None
 
 
 def _integers(tokens: object) -> object:
@@ -52,7 +52,9 @@ class DetokenizeRequest(RequestBody):
     endpoint: ClassVar[str] = dialects.DETOKENIZE
 
     tokens: Annotated[
-        tuple[Annotated[int, Field(ge=0, strict=True)], ...], Field(max_length=1_000_000), BeforeValidator(_integers)
+        tuple[Annotated[int, Field(ge=0, strict=True)], ...],
+        Field(max_length=1_000_000, fail_fast=True),  # a list of errors may be as long
+        BeforeValidator(_integers),
     ]
 
 

@@ -14,9 +14,9 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api import dialects
 from laser.server.api.base import Fields, encodable
-from laser.server.api.chat import Message, certain_bytes
+from laser.server.api.chat import Message
 from laser.server.api.errors import ApiError, Busy, shown
-from laser.server.api.fields import Count, GenerationFields
+from laser.server.api.fields import GenerationFields, Limit
 from laser.server.api.shape import LaserDetails, ReplyHeader, Surface, details, event, finish_word
 from models.chat_model import ChatModel
 
@@ -80,9 +80,11 @@ class ResponsesRequest(GenerationFields):
 
     endpoint: ClassVar[str] = dialects.RESPONSES
 
-    input: Annotated[tuple[Message, ...], BeforeValidator(_messages, json_schema_input_type=Input)]
+    input: Annotated[
+        tuple[Message, ...], Field(fail_fast=True), BeforeValidator(_messages, json_schema_input_type=Input)
+    ]
     instructions: Annotated[str, BeforeValidator(encodable)] | None = None
-    max_output_tokens: Count | None = None
+    max_output_tokens: Limit = None
     text: TextOptions | None = None
     previous_response_id: Annotated[None, BeforeValidator(_nothing)] = None
 
@@ -97,10 +99,6 @@ class ResponsesRequest(GenerationFields):
     @property
     def prompt_name(self) -> str:
         return "input"
-
-    @property
-    def certain_bytes(self) -> int:
-        return certain_bytes(self.input)
 
     def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
         messages = [message.for_template for message in self.input]

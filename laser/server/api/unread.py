@@ -77,13 +77,13 @@ def _look(
             if not any(value is off or (value == off and type(value) is type(off)) for off in OFF):
                 found[said] = None
             continue
+        if said in found:
+            continue
         meant = slip_of(str(name), known)
         if meant is not None:
             raise _refusal((*place, name), value, f"there is no such field; did you mean {meant}?")
-        if said not in found and len(found) >= MOST:
-            raise _refusal(
-                (*place, name[:LEAST]), value, f"no API knows it, nor {MOST} before it; must be at most {MOST}"
-            )
+        if len(found) >= MOST:
+            raise _refusal((*place, name), value, f"no API knows it, nor {MOST} before it; must be at most {MOST}")
         found[said] = None
 
 

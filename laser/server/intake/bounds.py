@@ -7,10 +7,15 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from laser.server.api.chat import Message
 from laser.server.api.errors import BadRequest, ContextTooLong, clipped
 
 BRIEF = {"stop": 1024, "model": 1024, "service_tier": 1024, "id": 1024}  # bytes of texts that are no prompt's
 APART = "reasoning_budget_message"  # no prompt's, and as long as one
+BARE = ("prompt", "content")  # fields that are encoded as they are
+CHATS = ("messages", "input")
+PRINTED = ("user", "tool")  # roles whose every message is in the prompt
+SYSTEM = ("system", "developer")
 MOST_VALUES = 10_000  # in one field, or in one entry of a field that is a list
 
 
@@ -82,6 +87,27 @@ def prompt_texts(request: BaseModel) -> dict[str, str]:
         for name, value in fields(request)
         if name not in BRIEF and name != APART
     }
+    return {name: text for name, text in found.items() if text}
+
+
+def certain_texts(request: BaseModel) -> dict[str, str]:
+    """Returns the texts by field that every chat template prints: no assistant's turns, whose thoughts it may drop.
+
+    Of several system messages a template may print one only, so they are left out.
+    """
+    found: dict[str, str] = {}
+    instructions = getattr(request, "instructions", None)
+    for name, value in fields(request):
+        if name in BARE and isinstance(value, str):
+            found[name] = value
+        elif name in CHATS and isinstance(value, tuple):
+            messages = [each for each in value if isinstance(each, Message)]
+            systems = [each for each in messages if each.role in SYSTEM]
+            kept = SYSTEM if len(systems) + bool(instructions) == 1 else ()
+            told = [each.content.strip() for each in messages if each.content and each.role in (*PRINTED, *kept)]
+            found[name] = "\n".join(told)
+            if instructions and not systems:
+                found["instructions"] = instructions.strip()
     return {name: text for name, text in found.items() if text}
 
 

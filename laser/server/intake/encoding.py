@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
+
 from laser.server.api.errors import BadRequest, ContextTooLong, Unavailable
+from laser.server.intake.bounds import certain_texts, prompt_texts
 from laser.server.intake.turns import Turns
 from laser.server.keys import Caller
 
@@ -22,8 +26,6 @@ SHORT = 16_384  # characters that are encoded at once: whatever the tokenizer, t
 GROWTH = 4  # of a beginning over the one before
 SLACK = 8  # tokens that a cut may add
 ENCODE_S = 20.0  # expected for a whole text, at most
-WAITING_SHORT = 512  # the service's door lets fewer in
-WAITING_LONG = 32
 
 T = TypeVar("T")
 
@@ -31,10 +33,10 @@ T = TypeVar("T")
 class EncodingPool:
     """Two threads for what is done with texts. Neither is needed by requests that are under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, waiting: int) -> None:
+        """`waiting`: the most that may wait for each thread."""
         self._lanes = tuple(
-            (Turns(what, slots=1, waiting=waiting), _Thread(what))
-            for what, waiting in (("short texts", WAITING_SHORT), ("long texts", WAITING_LONG))
+            (Turns(what, slots=1, waiting=waiting), _Thread(what)) for what in ("short texts", "long texts")
         )
         self._closed = False
 
@@ -45,7 +47,7 @@ class EncodingPool:
         if self._closed:
             end()
             raise Unavailable("the server is shutting down")
-        done = asyncio.ensure_future(thread.run(work))
+        done = thread.put(work)
 
         def over(task: asyncio.Future[T]) -> None:  # also if the caller has gone: the thread goes on
             end()
@@ -69,7 +71,8 @@ class _Thread:
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
-    async def run(self, work: Callable[[], T]) -> T:
+    def put(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Has `work` done behind what was put before; returns what will be its result."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
@@ -82,14 +85,18 @@ class _Thread:
                 _post(loop, done, done.set_result, made)
 
         self._inbox.put(do)
-        return await done
+        return done
 
     def end(self) -> None:
         self._inbox.put(None)
 
     def _serve(self) -> None:
-        while (task := self._inbox.get()) is not None:
+        while True:
+            task = self._inbox.get()
+            if task is None:
+                return
             task()
+            del task  # it holds a request, while the next one may be long in coming
 
 
 def _post(loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any], tell: Callable[[Any], None], value: Any) -> None:
@@ -99,6 +106,23 @@ def _post(loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any], tell: Call
 
     with suppress(RuntimeError):  # the event loop has closed: nobody is left to receive it
         loop.call_soon_threadsafe(settle)
+
+
+def check_prompt(
+    request: BaseModel,
+    encode: Callable[[str], Sequence[int]],
+    most: int,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Raises ContextTooLong or BadRequest, naming the longest field, if a prompt has more than `most` tokens for sure.
+
+    Also if its tokenizer would take too long for all texts of the request, those among them that its template drops.
+    """
+    certain, all_texts = certain_texts(request), prompt_texts(request)
+    check_length(certain, encode, most, clock=clock)
+    if sum(map(len, all_texts.values())) > sum(map(len, certain.values())) + SHORT:
+        check_length(all_texts, encode, sys.maxsize, clock=clock)
 
 
 def check_length(

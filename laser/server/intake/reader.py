@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from laser.server.api.errors import ApiError, Busy, ServerFailure
+from laser.server.api.errors import ApiError, Busy, ServerFailure, Unavailable
 from laser.server.intake.bounds import TextBounds
 from laser.server.intake.framing import HEAD, Assembly, frame
 from laser.server.intake.reading import is_plain, read
@@ -51,8 +51,15 @@ class BodyReader:
         """Returns what a body asks for. Raises ApiError: the body is wrong, too many wait, or it takes too long."""
         if is_plain(raw):
             return read(raw, model, self._bounds)
-        async with self._turns.turn(caller, len(raw)):
-            return await self._apart(raw, model)
+        end = await self._turns.take(caller, len(raw))
+        done = asyncio.ensure_future(self._apart(raw, model))
+
+        def over(task: asyncio.Future[M]) -> None:  # also if the client has gone: the process reads the body to its end
+            end()
+            _ = task.cancelled() or task.exception()  # nobody else may be there to see it
+
+        done.add_done_callback(over)
+        return await asyncio.shield(done)
 
     async def _apart(self, raw: bytes, model: type[M]) -> M:
         task = pickle.dumps((model, self._bounds))
@@ -64,9 +71,11 @@ class BodyReader:
                 await self._end()
                 raise Busy(f"the body could not be read within {self._read_s:g} s", 1.0) from error
             except (OSError, asyncio.IncompleteReadError):
+                if self._closed:
+                    raise Unavailable("the server is shutting down") from None
                 log.warning("the process that reads large bodies has ended; another one is started")
                 await self._end()
-            except asyncio.CancelledError:  # the client has gone: the process may be in the midst of its body
+            except asyncio.CancelledError:  # the event loop ends: the process may be in the midst of its body
                 await self._end()
                 raise
         raise ServerFailure("the process that reads large bodies has ended twice")
@@ -89,11 +98,11 @@ class BodyReader:
 
     async def _running(self) -> Process:
         if self._closed:
-            raise OSError("the server is shutting down")
+            raise Unavailable("the server is shutting down")
         if self._process is None or self._process.returncode is not None:
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", MODULE, stdin=PIPE, stdout=PIPE, env=environment
+                sys.executable, "-P", "-m", MODULE, stdin=PIPE, stdout=PIPE, env=environment
             )
         return self._process
 

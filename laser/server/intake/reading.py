@@ -93,7 +93,7 @@ def read(raw: bytes, model: type[M], bounds: TextBounds) -> M:
     try:
         asked = model.model_validate(said)
     except ValidationError as error:
-        raise validation_error(error.errors(include_url=False), content_type="json") from None
+        raise validation_error(error.errors(include_url=False), content_type="application/json") from None
     bounds.check(asked)
     return asked
 

@@ -11,7 +11,8 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from laser.server.api.errors import no_object
+from laser.server.api.errors import is_json, no_object
+from laser.server.delivery import GONE, unless_gone
 from laser.server.intake.reader import BodyReader
 
 
@@ -28,19 +29,16 @@ class BodyRoute(APIRoute):
             reader: BodyReader = request.app.state.reader
             content_type = request.headers.get("content-type", "")
             raw = (await request.receive())["body"]
-            if not raw or not _is_json(content_type):
+            if not raw or not is_json(content_type):
                 raise no_object(content_type)
             request.state.size = len(raw)
-            asked = await reader.read(raw, model, request.state.caller)
+            asked = await unless_gone(request.receive, reader.read(raw, model, request.state.caller))
             del raw
+            if asked is None:
+                return Response(status_code=GONE)
             made = await endpoint(asked, request)
             if isinstance(made, BaseModel):
                 return JSONResponse(made.model_dump())
             return made  # type: ignore[no-any-return]
 
         return handle
-
-
-def _is_json(content_type: str) -> bool:
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))

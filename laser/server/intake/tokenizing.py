@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from laser.server.api.errors import BadRequest, clipped, shown
 from laser.server.api.reports import DetokenizeRequest, Text, TokenizeRequest, Tokens
-from laser.server.intake.bounds import prompt_texts
-from laser.server.intake.encoding import check_length
+from laser.server.intake.encoding import check_prompt
 from models.chat_model import ChatModel
 from models.tokenizer import TokenizerError
 
-TOLD = 8  # times the context: the most tokens that are told
+TOLD = 8  # times the context: the most tokens that are told, or turned into text
+MOST_TEXT = 1 << 24  # characters of the text that tokens are turned into
 
 
 def tokenize(chat: ChatModel, request: TokenizeRequest, room: int) -> Tokens:
@@ -20,7 +20,7 @@ def tokenize(chat: ChatModel, request: TokenizeRequest, room: int) -> Tokens:
     given = [each for each in (request.prompt, request.content, request.messages) if each is not None]
     if len(given) != 1:
         raise BadRequest(f"{len(given)} of prompt, content and messages are given, must be 1", param="prompt")
-    check_length(prompt_texts(request), chat.tokenizer.encode, TOLD * room)
+    check_prompt(request, chat.tokenizer.encode, TOLD * room)
     try:
         if request.prompt is not None:
             tokens = list(chat.tokenizer.encode_prompt(request.prompt))
@@ -34,10 +34,19 @@ def tokenize(chat: ChatModel, request: TokenizeRequest, room: int) -> Tokens:
     return Tokens(count=len(tokens), max_model_len=room, tokens=tokens)
 
 
-def detokenize(chat: ChatModel, request: DetokenizeRequest) -> Text:
-    """Returns the text of tokens. Raises BadRequest if the model does not know a token."""
-    highest, known = max(request.tokens, default=0), len(chat.tokenizer.texts)
+def detokenize(chat: ChatModel, request: DetokenizeRequest, room: int) -> Text:
+    """Returns the text of tokens. Raises BadRequest if the model does not know a token, or the text is too long.
+
+    `room`: the most tokens that prompt and reply may have together.
+    """
+    if len(request.tokens) > TOLD * room:
+        raise BadRequest(f"tokens has {len(request.tokens)} entries, must be at most {TOLD * room}", param="tokens")
+    highest, texts = max(request.tokens, default=0), chat.tokenizer.texts
+    known = len(texts)
     if highest >= known:
         raise BadRequest(f"tokens has {shown(highest)}, must lie in 0…{known - 1}", param="tokens")
+    size = sum(len(texts[token]) for token in request.tokens)
+    if size > MOST_TEXT:
+        raise BadRequest(f"tokens has {size} characters of text, must be at most {MOST_TEXT}", param="tokens")
     text = chat.tokenizer.decode(request.tokens)
     return Text(prompt=text, content=text)

@@ -52,7 +52,7 @@ class Metrics:
         )
         self._gone = Counter("laser_replies_abandoned", "Replies whose client has gone.", registry=self._registry)
         self._turned_away = Counter(
-            "laser_turned_away", "Requests sent away from a full queue.", registry=self._registry
+            "laser_turned_away", "Requests answered 429, and streams that ended so.", registry=self._registry
         )
         self._rows = Counter(
             "laser_token_rows",
@@ -84,14 +84,12 @@ class Metrics:
     def answered(self, path: str, status: int) -> None:
         """Counts an HTTP response."""
         self._answers.labels(path, str(status)).inc()
+        if status == 429:
+            self._turned_away.inc()
 
     def lagged(self, seconds: float) -> None:
         """Records that the event loop made a call `seconds` late."""
         self._lag.observe(seconds)
-
-    def turned_away(self) -> None:
-        """Counts a request that was answered with 429, or whose stream ended as busy."""
-        self._turned_away.inc()
 
     def abandoned(self) -> None:
         """Counts a reply whose client has gone before the reply was complete."""
@@ -115,12 +113,12 @@ class Metrics:
         for kind, tokens in zip(KINDS, counts, strict=True):
             self._rows.labels(kind).inc(max(0, tokens))
 
-    def ended(self, outcome: Outcome) -> None:
-        """Records a reply that has ended."""
+    def ended(self, outcome: Outcome, *, streamed: bool = False) -> None:
+        """Records a reply that has ended. `streamed`: it has a status already, and it is 200."""
         thought = outcome.thought
         self._replies.labels(outcome.finish_reason.value, str(thought.exit_reason or "none")).inc()
-        if outcome.retry_after_s is not None:
-            self.turned_away()
+        if streamed and outcome.retry_after_s is not None:
+            self._turned_away.inc()
         self._count_rows(outcome)
         if outcome.finish_reason is FinishReason.ERROR:
             return

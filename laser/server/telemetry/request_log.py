@@ -12,9 +12,9 @@ ABANDONED = "abandoned"  # a finish reason: the client has gone
 
 @dataclass(slots=True, kw_only=True)
 class RequestLog:
-    """What gate and application note of one request until its log line is written."""
+    """What entrance, gate and application note of one request until its log line is written."""
 
-    request_id: str = ""  # "": the request did not come through the gate
+    request_id: str = ""  # "": the request did not come through the entrance
     key: str | None = None  # the name of its key; None: it needs none
     body: str | None = None  # None: bodies are not logged
     reply: str | None = None  # the reply's id; None: no reply was begun

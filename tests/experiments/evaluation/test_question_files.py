@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from experiments.evaluation.question_files import (
     QuestionError,
     file_questions,
-    is_right,
-    is_same,
     read_questions,
 )
 from experiments.grading.exact import last_boxed
+from experiments.grading.grader import Grader
 from experiments.question import Question
 from tests.support.engine_requests import search
 
@@ -155,7 +154,7 @@ def test_a_sample_is_seeded_distinct_and_in_the_file_s_order(tmp_path: Path) -> 
     ],
 )
 def test_answers_that_are_the_same(answer: str, gold: str) -> None:
-    assert is_same(answer, gold)
+    assert Grader().same(answer, gold).right
 
 
 @pytest.mark.parametrize(
@@ -172,7 +171,7 @@ def test_answers_that_are_the_same(answer: str, gold: str) -> None:
     ],
 )
 def test_answers_that_are_not_the_same(answer: str, gold: str) -> None:
-    assert not is_same(answer, gold)
+    assert not Grader().same(answer, gold).right
 
 
 @pytest.mark.parametrize(
@@ -194,7 +193,7 @@ def test_answers_that_are_not_the_same(answer: str, gold: str) -> None:
     ],
 )
 def test_a_reply_is_graded_by_its_last_box_else_its_last_number(reply: str, gold: str, right: bool) -> None:
-    assert is_right(reply, gold) is right
+    assert Grader().right(reply, gold).right is right
 
 
 def test_a_trial_answer_is_graded_as_boxed_text_however_it_was_cut(tmp_path: Path) -> None:

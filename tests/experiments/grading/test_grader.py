@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from experiments.grading import mathematician
+from experiments.grading.exact import last_boxed
 from experiments.grading.grade import Grade, GradedBy, grade_counts
 from experiments.grading.grader import Grader
 from experiments.grading.mathematician import GradingError
@@ -47,9 +49,23 @@ RIGHT = {
         ("18", r"\$18"),
         ("$18", "18 dollars"),
         ("2/3", r"\frac{2}{3}\text{ of the cake}"),
+        ("5 apples", "5 Apples"),
+        ("5 N", "5 newtons"),
+        ("20", "20°C"),
+        ("12", "12 sq. ft."),
+        ("12", "12 men"),
+        ("3 m", "3m"),
+        (r"\pi r^2 \text{ cm}", r"\pi r^2"),
     ],
     "degrees": [("45", r"45^\circ"), ("45", "45°"), (r"45^{\circ}", "45 degrees")],
-    "percent": [("10", r"10\%"), ("10", r"10 \text{ percent}"), ("0.5", r"50\%"), ("50%", "0.5")],
+    "percent": [
+        ("10", r"10\%"),
+        ("10", r"10 \text{ percent}"),
+        ("0.5", r"50\%"),
+        ("50%", "0.5"),
+        ("50%", "50"),
+        ("0.5%", "0.005"),
+    ],
     "an assignment": [("18", "x = 18"), ("x=18", "18"), ("x^2", "f(x)=x^2"), ("(1,2)", "x=1, y=2")],
     "a fraction": [
         ("1/2", r"\frac{1}{2}"),
@@ -66,6 +82,9 @@ RIGHT = {
         ("1000", r"1{,}000"),
         ("70000", "70 000"),
         ("300000", r"3\times 10^5"),
+        (r"1.6\times 10^{-19}", r"1.60 \times 10^{-19} \text{ J}"),
+        (r"1.6\cdot 10^{-19}", "1.6×10^{-19}"),
+        (r"\sqrt{2} \times 10^{-9}", r"\frac{2}{\sqrt{2}} \times 10^{-9}"),
     ],
     "a choice": [
         ("A", r"\text{A}"),
@@ -94,12 +113,23 @@ RIGHT = {
         (r"\frac{\pi}{2}", "π/2"),
         ("(x+1)^2", "x^2+2x+1"),
     ],
-    "a word": [("Paris", r"\text{Paris}"), ("yes", "Yes."), ("New York", r"\text{new  york}")],
+    "a word": [
+        ("Paris", r"\text{Paris}"),
+        ("yes", "Yes."),
+        ("New York", r"\text{new  york}"),
+        ("October 5", "october 5"),
+    ],
 }
 
 WRONG = {
     "another number": [("1/2", "2"), ("3", "-3"), ("1/3", "0.33"), ("12", "1,2"), ("12", "1 2"), ("11/2", "1 1/2")],
-    "too small to be rounded": [("0.0000001", "0.0000002"), ("1/10000000", "0.0000002")],
+    "too small to be rounded": [
+        ("0.0000001", "0.0000002"),
+        ("1/10000000", "0.0000002"),
+        (r"1.6\times 10^{-19}", r"3.2\times 10^{-19}"),
+        (r"\sqrt{2}\times 10^{-19}", r"\sqrt{3}\times 10^{-19}"),
+    ],
+    "neither rounded nor cut": [("700001/7", "100000.2"), ("1/3", "0.333334")],
     "another unit": [
         ("3 km", "3 m"),
         ("3 m", "3 km"),
@@ -117,8 +147,35 @@ WRONG = {
         ("4", "3 or 4"),
         ("5", "5!"),
     ],
-    "a variable": [("2", "2x"), ("3m", "3"), ("x=3", "y=3"), ("x+1", "x-1")],
-    "percent of nothing": [("50", "0.5")],
+    "a variable": [
+        ("2", "2x"),
+        ("3m", "3"),
+        ("x=3", "y=3"),
+        ("x+1", "x-1"),
+        (r"2\pi n", r"2\pi"),
+        (r"2\pi", r"2\pi k"),
+        (r"\frac{\pi}{2}+\pi k", r"\frac{\pi}{2}+\pi"),
+        ("2x-y", "2"),
+        ("2x/y", "2"),
+        ("2a*b", "2"),
+        ("2 a", "2"),
+        ("3 x^2 y^3", "3"),
+        ("2 x y", "2"),
+        ("6 xyz", "6"),
+        ("3 sin x", "3"),
+        ("2 ln x", "2"),
+        ("3", "3n"),
+        ("3", "3k"),
+        ("x^2+2", "x^2+2n"),
+        ("(x+1)", "(x+1)h"),
+    ],
+    "another case": [
+        (r"\pi(R^2-r^2)", r"\pi(r^2-R^2)"),
+        ("n-N", "N-n"),
+        (r"\delta", r"\Delta"),
+        ("5 mW", "5 MW"),
+    ],
+    "percent of nothing": [("50", "0.5"), ("0.5", "0.5%"), ("0.5%", "0.5"), ("5%", "$5"), ("$5", "5%")],
     "another choice": [("A", "B"), ("A", "A or B"), ("A", "(A) or (B)"), ("A", "An apple"), ("A", "A, B")],
     "another order, another bracket": [
         ("(1,2)", "(2,1)"),
@@ -156,6 +213,8 @@ def test_an_answer_that_looks_alike_stays_wrong(grader: Grader, gold: str, answe
         ("1,2", r"The roots are \boxed{1} and \boxed{2}."),
         ("5 km", "They walk 5 km."),
         (r"\frac12", "The answer is 1/2"),
+        ("3 km", "It takes 3 in total."),
+        ("3 hours", "It takes 3 when it rains."),
     ],
 )
 def test_a_reply_s_answer_is_found(grader: Grader, gold: str, reply: str) -> None:
@@ -164,7 +223,13 @@ def test_a_reply_s_answer_is_found(grader: Grader, gold: str, reply: str) -> Non
 
 @pytest.mark.parametrize(
     ("gold", "reply"),
-    [("5 km", "They walk 5 m."), ("2", r"\boxed{1} and \boxed{3}"), ("18", r"18 \boxed{}"), ("(1,2)", "it is (1,2)")],
+    [
+        ("5 km", "They walk 5 m."),
+        ("2", r"\boxed{1} and \boxed{3}"),
+        ("18", r"18 \boxed{}"),
+        ("(1,2)", "it is (1,2)"),
+        ("5 km", "5 million"),
+    ],
 )
 def test_what_a_reply_does_not_answer_is_wrong(grader: Grader, gold: str, reply: str) -> None:
     assert not grader.right(reply, gold).right
@@ -214,6 +279,32 @@ def test_a_process_that_was_killed_between_two_answers_costs_one_verdict_at_most
     assert not one.same("x+2", "2+y").right
     assert one.same("x+3", "3+x").right
     one.close()
+
+
+def test_an_interrupt_while_an_answer_is_awaited_leaves_no_late_verdict() -> None:
+    one = Grader(limit_s=20.0)
+    one.same("x+1", "1+x")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mathematician, "_line", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            one.same("x+2", "2+x")
+        assert one.mathematician.pid is None
+        with pytest.raises(KeyboardInterrupt):  # while the process starts
+            one.same("x+2", "2+x")
+    assert one.mathematician.pid is None
+    assert not one.same("x+3", "4+x").right
+    one.close()
+
+
+def interrupted(process: subprocess.Popen[bytes], within_s: float) -> object:
+    raise KeyboardInterrupt
+
+
+def test_a_reply_of_unclosed_boxes_is_read_in_one_pass() -> None:
+    began = time.monotonic()
+    assert last_boxed(r"\boxed{" * 10_000) is None
+    assert last_boxed(r"\boxed{" * 10_000 + "7" + "}" * 10_000) == "7"
+    assert time.monotonic() - began < 5.0
 
 
 def test_any_thread_may_grade() -> None:

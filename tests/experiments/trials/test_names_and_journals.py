@@ -216,6 +216,11 @@ def test_a_trial_that_finds_the_disk_full_names_its_file(tmp_path: Path) -> None
     assert not store.has("a-1", {})
 
 
+def test_an_error_of_a_live_run_is_told_as_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionResetError, match="by the server"), Store(tmp_path).writing("a-1", {}, {}):
+        raise ConnectionResetError(104, "reset by the server")
+
+
 def _fill(store: Store) -> None:
     with store.writing("a-1", {}, {}) as draft:
         for number in range(100):

@@ -169,6 +169,15 @@ def test_numbers_that_are_hardly_seconds_are_refused_until_their_unit_is_stated(
     assert Trace(path=file, rate=5.0).arrivals(100.0, rng()).size > 300  # which needs no unit
 
 
+def test_many_whole_numbers_that_may_be_milliseconds_are_refused_until_their_unit_is_stated(tmp_path: Path) -> None:
+    file = write(tmp_path, "a.jsonl", lines_of([40 * number for number in range(200)]))
+    with pytest.raises(WorkloadError, match=r"200 whole numbers that give 0\.025 requests/s as seconds, and may be"):
+        Trace(path=file).arrivals(10.0, rng())
+    assert Trace(path=file, unit=TimeUnit.MILLISECONDS).arrivals(10.0, rng()).size > 200
+    few = write(tmp_path, "b.jsonl", lines_of([40 * number for number in range(99)]))
+    assert Trace(path=few).arrivals(100.0, rng()).size > 1
+
+
 @pytest.mark.parametrize("first", [1_700_000_000_000, 1_700_000_000_000_000, 1_700_000_000_000_000_000])
 def test_times_since_1970_in_a_smaller_unit_are_refused_by_line(tmp_path: Path, first: int) -> None:
     file = write(tmp_path, "a.jsonl", lines_of([first + number for number in range(9)]))
@@ -184,8 +193,8 @@ def test_dates_need_no_unit_however_rare_they_are(tmp_path: Path) -> None:
 
 
 def test_a_table_of_rates_in_milliseconds_is_refused_until_that_is_stated(tmp_path: Path) -> None:
-    file = write(tmp_path, "r.csv", "time_s,rate_per_s,mean_client_cv\n0,2,1\n600000,6,1\n1200000,4,1\n")
-    with pytest.raises(WorkloadError, match=r"r\.csv: read as seconds, time_s has 600000 s from row to row, and at"):
+    file = write(tmp_path, "r.csv", "time_s,rate_per_s,mean_client_cv\n0,2,1\n60000,6,1\n120000,4,1\n")
+    with pytest.raises(WorkloadError, match=r"r\.csv: read as seconds, time_s has 60000 s from row to row, and at"):
         Rates(path=file).arrivals(10.0, rng())
     assert Rates(path=file, unit=TimeUnit.MILLISECONDS).arrivals(600.0, rng()).size > 500
 

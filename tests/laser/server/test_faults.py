@@ -98,10 +98,42 @@ def test_blank_lines_keep_no_connection_open(brisk: LiveServer) -> None:
     assert received.startswith(b"HTTP/1.1 200")
 
 
-def test_a_body_behind_an_upgrade_is_refused_in_words(brisk: LiveServer) -> None:
-    """As the Java client asks for HTTP/2."""
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+HEALTH = b"GET /health HTTP/1.1\r\nhost: localhost\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_wish_for_http_2_is_ignored(brisk: LiveServer, size: int, chunked: bool) -> None:
+    """As Java's client utters it with every request."""
+    body = json.dumps(chat(max_tokens=4)).encode()
+    if chunked:
+        sent = HEAD + H2C + b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    else:
+        sent = HEAD + H2C + b"content-length: %d\r\n\r\n%b" % (len(body), body)
+    sent += (HEALTH + H2C + b"\r\n") * 2 + HEALTH + H2C.replace(b"Upgrade, ", b"Upgrade, close, ") + b"\r\n"
     with connect(brisk) as connection:
-        upgrade = b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAAB\r\n"
+        for start in range(0, len(sent), size):
+            connection.sendall(sent[start : start + size])
+        received = rest(connection)
+    assert received.count(b"HTTP/1.1 200 OK") == 4
+    assert b"chat.completion" in received
+
+
+def test_a_head_that_wishes_for_http_2_is_bounded_and_read_strictly(brisk: LiveServer) -> None:
+    for more, status in (
+        (b"x: " + b"y" * MOST_HEAD + b"\r\n\r\n", b" 431 "),
+        (b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}", b" 400 "),
+        (b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", b" 400 "),
+    ):
+        with connect(brisk) as connection:
+            connection.sendall(HEAD + H2C + more)
+            assert status in rest(connection).splitlines()[0]
+
+
+def test_a_body_behind_another_upgrade_is_refused_in_words(brisk: LiveServer) -> None:
+    with connect(brisk) as connection:
+        upgrade = b"connection: upgrade\r\nupgrade: websocket\r\n"
         connection.sendall(HEAD + upgrade + b"content-length: 2\r\n\r\n{}")
         received = rest(connection)
     assert b" 400 " in received.splitlines()[0]

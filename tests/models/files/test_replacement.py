@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import stat
@@ -81,6 +82,22 @@ def test_a_device_stays_one(tmp_path: Path) -> None:
 def test_where_open_files_are_named_nothing_is_replaced() -> None:
     for name in ("/dev/null", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
         assert file_behind(Path(name)) is None
+
+
+def test_a_file_in_shared_memory_is_replaced_as_any_other() -> None:
+    assert file_behind(Path("/dev/shm/laser-none")) == Path(os.path.realpath("/dev/shm/laser-none"))
+
+
+def test_an_error_of_the_block_that_is_no_disk_s_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionRefusedError), replacing(tmp_path / "file"):
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_links_in_a_circle_are_told_with_the_file(tmp_path: Path) -> None:
+    (tmp_path / "file").symlink_to("file")
+    with pytest.raises(WriteError, match=r"file: cannot be written: Too many levels of symbolic links$"):
+        write(tmp_path / "file")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full here")

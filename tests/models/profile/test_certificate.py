@@ -163,10 +163,10 @@ def test_exits_that_are_always_wrong_are_never_certified(right: int, epsilon: fl
     assert found.certified == ((True, False), (False, False))
 
 
-def test_the_share_of_exits_that_answer_otherwise_is_bounded_as_the_risk_is() -> None:
+def test_the_share_of_exits_that_answer_otherwise_is_bounded_at_all_corners_at_once() -> None:
     seen = evidence(200, 300, [[0, 9], [3, 20]], 300, 0.05)
     found = certify([[0, 0], [0, 60]], 300, epsilon=0.05, delta=0.05, evidence=seen)
     assert seen.differing_bounds is not None
-    assert seen.differing_bounds[0] == (0.0, upper_bound(9, 300, 0.025))
-    assert found.differing == upper_bound(9, 300, 0.025)  # the largest of the certified corners, without the last
+    assert seen.differing_bounds[0] == (0.0, upper_bound(9, 300, 0.0125))
+    assert found.differing == upper_bound(9, 300, 0.0125)  # the largest of the certified corners, without the last
     assert certify([[0, 0], [0, 0]], 300, epsilon=0.05, delta=0.05).differing is None

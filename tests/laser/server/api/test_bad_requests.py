@@ -9,6 +9,7 @@ import httpx
 import openai
 import pytest
 
+from laser.server.api.chat import ChatRequest
 from tests.support.live_server import WAIT_S, LiveServer, chat
 
 IMAGE = [{"type": "image_url", "image_url": {"url": "data:,"}}]
@@ -105,6 +106,24 @@ def test_a_prompt_that_is_certainly_too_long_is_refused_unread(server: LiveServe
     assert error["message"].startswith("the prompt has at least ")
 
 
+def test_a_chat_that_fits_without_what_its_template_drops_is_answered(server: LiveServer) -> None:
+    thought = "0 " * 70_000
+    before = {"role": "assistant", "content": "7", "reasoning": thought, "reasoning_content": thought}
+    assert server.post(messages=[*user("x"), before, *user("y")], max_tokens=4).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_a_limit_of_minus_one_is_none(server: LiveServer, field: str) -> None:
+    assert ChatRequest.model_validate({"messages": user("x"), field: -1}).limit is None
+    assert server.post(**{field: -1, "laser": {"deadline_ms": 1000}}).status_code == 200
+
+
+def test_a_seed_of_minus_one_is_a_random_one(server: LiveServer) -> None:
+    body = {"seed": -1, "temperature": 2.0, "max_tokens": 40}
+    said = {server.post(**body).json()["choices"][0]["message"]["content"] for _ in range(4)}
+    assert len(said) > 1
+
+
 @pytest.mark.parametrize("field", INTEGERS)
 @pytest.mark.parametrize("value", [10**400, -(10**400), 10**18], ids=["huge", "minus-huge", "int64"])
 def test_no_integer_is_too_large_to_be_refused(server: LiveServer, field: str, value: int) -> None:
@@ -191,6 +210,6 @@ def test_a_wrong_path_or_method_is_told_in_the_same_shape(
 def test_the_sdk_raises_its_own_errors(server: LiveServer) -> None:
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0) as client:
         with pytest.raises(openai.BadRequestError, match="must be at least 1"):
-            client.chat.completions.create(model="little", messages=user("x"), max_tokens=-1)
+            client.chat.completions.create(model="little", messages=user("x"), max_tokens=0)
         with pytest.raises(openai.NotFoundError, match="does not exist"):
             client.chat.completions.create(model="other", messages=user("x"))

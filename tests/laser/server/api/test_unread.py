@@ -92,7 +92,6 @@ def test_fields_without_effect_may_have_any_value(endpoint: str) -> None:
     ("body", "param"),
     [
         ({"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}]}, "messages.0.tool_calls"),
-        ({"messages": [*HELLO, {"role": "user", "content": "x", "name": "ann"}]}, "messages.1.name"),
         ({"messages": [{"role": "assistant", "content": "x", "audio": {"id": "a"}}]}, "messages.0.audio"),
         ({"messages": [{"role": "assistant", "content": "x", "prefix": True}]}, "messages.0.prefix"),
         ({"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]}, "messages.0.images"),
@@ -123,7 +122,6 @@ def test_what_is_inside_a_field_is_refused_by_name_too(body: dict[str, Any], par
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"include": ["message.output_text.logprobs"]}, "include"),
         ({"max_tokens": 5}, "max_tokens"),
-        ({"input": [{"role": "user", "content": "x", "name": "ann"}]}, "input.0.name"),
         ({"input": [*HELLO, {"type": "item_reference", "id": "msg_1"}, *HELLO]}, "input"),
         ({"input": [*HELLO, {"type": "function_call_output", "call_id": "1", "output": ""}]}, "input"),
     ],
@@ -258,6 +256,27 @@ def test_no_known_name_is_a_slip_of_another_that_is_known() -> None:
 def test_short_and_far_names_are_ignored_and_kept() -> None:
     body = ChatRequest.model_validate({**MINIMAL[CHAT], "m": 1, "x": 2, "my_own_field": 3, "reasoning": {"other": 4}})
     assert body.unread == ("m", "x", "my_own_field", "reasoning.other")
+
+
+def test_a_name_of_whoever_speaks_is_named_as_ignored() -> None:
+    """AutoGen sends one with every message."""
+    said = {"role": "user", "content": "x", "name": "ann"}
+    assert ChatRequest.model_validate({"messages": [said, said]}).unread == ("messages.name",)
+    assert BODIES[RESPONSES].model_validate({"input": [said]}).unread == ("input.name",)
+
+
+def test_the_name_that_is_too_many_is_told_whole() -> None:
+    told = refusal(CHAT, **{f"nobody_knows_{number:03}_this": 1 for number in range(MOST + 1)})
+    assert told is not None
+    assert told[0] == f"nobody_knows_{MOST:03}_this"
+
+
+def test_a_name_in_every_message_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("laser.server.api.unread.slip_of", lambda name, known: asked.append(name))
+    messages = [{"role": "user", "content": "x", "of_nobody": number} for number in range(50)]
+    assert ChatRequest.model_validate({"messages": messages}).unread == ("messages.of_nobody",)
+    assert asked == ["of_nobody"]
 
 
 def test_too_many_names_that_no_api_knows_are_refused_quickly() -> None:

@@ -6,14 +6,16 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import psutil
 import pytest
 
 from laser.server.api.chat import ChatRequest
-from laser.server.api.errors import BadRequest, Busy
+from laser.server.api.errors import BadRequest, Busy, Unavailable
 from laser.server.intake.bounds import TextBounds
 from laser.server.intake.reader import BodyReader
 from laser.server.intake.reading import LARGE
@@ -146,6 +148,62 @@ def test_closing_is_bounded_though_the_process_hangs() -> None:
             async with asyncio.timeout(5.0):
                 await made.close()
             assert gone(pid)
+
+    run(test)
+
+
+def test_a_body_that_comes_as_the_server_ends_is_told_so() -> None:
+    async def test() -> None:
+        async with reader() as made:
+            await made.close()
+            with pytest.raises(Unavailable, match="shutting down"):
+                await made.read(body(), ChatRequest, ANYBODY)
+
+    run(test)
+
+
+@pytest.mark.slow
+def test_a_body_under_way_as_the_server_ends_is_told_so() -> None:
+    async def test() -> None:
+        async with reader() as made:
+            await made.read(body(), ChatRequest, ANYBODY)
+            assert made.pid is not None
+            os.kill(made.pid, signal.SIGSTOP)
+            reading = asyncio.create_task(made.read(body(), ChatRequest, ANYBODY))
+            await asyncio.sleep(0.2)
+            await made.close()
+            with pytest.raises(Unavailable, match="shutting down"):
+                await reading
+
+    run(test)
+
+
+@pytest.mark.slow
+def test_a_client_that_goes_leaves_the_process_at_its_work_and_the_next_one_gets_its_turn() -> None:
+    async def test() -> None:
+        async with reader() as made:
+            await made.read(body(), ChatRequest, ANYBODY)
+            first = made.pid
+            reading = asyncio.create_task(made.read(body(9000), ChatRequest, ANYBODY))
+            await asyncio.sleep(0.01)
+            reading.cancel()
+            assert len((await made.read(body(), ChatRequest, ANYBODY)).messages) == 3000
+            assert made.pid == first
+
+    run(test)
+
+
+@pytest.mark.slow
+def test_the_process_imports_nothing_from_where_the_server_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pickle.py").write_text("raise RuntimeError('not this one')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+
+    async def test() -> None:
+        async with reader() as made:
+            assert len((await made.read(body(), ChatRequest, ANYBODY)).messages) == 3000
 
     run(test)
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from laser.server.api.chat import ChatRequest
 from laser.server.api.completions import TextRequest
-from laser.server.api.errors import ApiError, BadRequest, Busy, ContextTooLong, TooLarge, shown
+from laser.server.api.errors import ApiError, BadRequest, Busy, ContextTooLong, TooLarge, no_object, shown
 from laser.server.api.reports import DetokenizeRequest, TokenizeRequest
 from laser.server.api.responses import ResponsesRequest
 from laser.server.intake.bounds import TextBounds
@@ -185,6 +186,26 @@ def test_a_request_comes_whole_from_its_pieces(count: int) -> None:
     for piece in others:
         assembly.add(piece)
     assert assembly.whole() == asked
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        (DetokenizeRequest, {"tokens": ["x"] * 100_000}),
+        (ChatRequest, {"messages": [{"role": "nobody"}] * 1000}),
+        (ResponsesRequest, {"input": [{"role": "nobody"}] * 1000}),
+        (TokenizeRequest, {"messages": [{"role": "nobody"}] * 1000}),
+    ],
+)
+def test_one_error_of_a_long_list_is_enough(model: type[Any], body: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        model.model_validate(body)
+    assert refusal.value.error_count() <= 3  # of one entry, and that the rest is not there
+
+
+@pytest.mark.parametrize("kind", ["text/json", "", "text/plain"])
+def test_a_content_type_that_is_not_taken_is_told(kind: str) -> None:
+    assert "must be 'application/json'" in str(no_object(kind))
 
 
 def test_a_long_list_of_numbers_is_read() -> None:

@@ -45,6 +45,19 @@ def test_a_reply_of_nearly_two_hours_has_a_bucket(name: str) -> None:
     assert f'laser_{name}_seconds_bucket{{le="7200.0"}} 1.0' in told
 
 
+def test_every_429_and_every_stream_that_ends_so_counts_once() -> None:
+    metrics = Metrics("m", list)
+    gave_way = Outcome(
+        finish_reason=FinishReason.ERROR, prompt_tokens=1, completion_tokens=0, thought=NO_THOUGHT, queue_s=1.0,
+        total_s=1.0, retry_after_s=2.0,
+    )  # fmt: skip
+    metrics.answered("/tokenize", 429)
+    metrics.ended(gave_way, streamed=True)
+    metrics.ended(gave_way)  # its status, 429, comes through `answered`
+    metrics.answered("/v1/completions", 200)
+    assert "laser_turned_away_total 2.0" in lines(metrics)
+
+
 def test_words_of_the_server_are_a_kind_of_their_own() -> None:
     metrics = Metrics("m", list, vllm=True)
     outcome = Outcome(
