@@ -19,6 +19,7 @@ from laser.server.api.base import encodable, integer
 from laser.server.api.fields import Count, GenerationFields, StreamOptions
 from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, finish_word, usage
 from models.chat_model import ChatModel
+from models.chat_model import Prompt as Begun
 from models.tokenizer import TokenizerError
 
 DEFAULT_TOKENS = 16  # OpenAI's default
@@ -81,7 +82,7 @@ class TextRequest(GenerationFields):
     def certain_bytes(self) -> int:
         return len(self.prompt.encode()) if isinstance(self.prompt, str) else 0
 
-    def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
+    def prompt_tokens(self, chat: ChatModel) -> Begun:
         if isinstance(self.prompt, str):
             prompt = chat.raw(self.prompt)
         else:
@@ -90,7 +91,7 @@ class TextRequest(GenerationFields):
                 if not 0 <= outermost < known:
                     raise TokenizerError(f"prompt has token {outermost}, must lie in 0…{known - 1}")
             prompt = chat.raw(self.prompt)
-        return prompt.tokens, prompt.thinking
+        return prompt
 
 
 class TextChoice(BaseModel):

@@ -76,11 +76,11 @@ def by_loop(chain: Chain, **how: object) -> Heard:
 
 
 def in_the_template(chain: Chain, **how: object) -> Heard:
-    return chain(WANTS_MORE).ask("?<think>\n\n</think>", thinking=False, **how)
+    return chain(WANTS_MORE).ask("?<think>\n\n</think>", thinking=False, closed=True, **how)
 
 
 def in_a_raw_prompt(chain: Chain, **how: object) -> Heard:
-    return chain(WANTS_MORE).ask("?<think>ab</think>X", thinking=False, **how)
+    return chain(WANTS_MORE).ask("?<think>ab</think>X", thinking=False, closed=True, **how)
 
 
 FORCED = [
