@@ -40,7 +40,7 @@ class Markers:
         self.blank = f"{frame}{chr(_PRIVATE + 2 * _DIGITS)}"  # a further spelling that nobody can guess
         self._spelled = _any_of(self._hidden)
         ends = {text.strip()[at] for text in self._hidden for at in (0, -1)}
-        self._edges = _any_of((*self._hidden, *(end for end in ends if not end.isalnum())))
+        self._edges = _any_of((*self._hidden, *(end for end in ends if not f"a{end}".isidentifier())))
         self._frames = re.compile(f"{frame}[{chr(_PRIVATE + _DIGITS)}-{chr(_PRIVATE + 2 * _DIGITS - 1)}]{{2}}")
         self._joined = "\0".join(self._hidden)
         self._longest = max(map(len, self._hidden), default=0)
