@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models.directory import check_directory
+from models.foreign import told
 from models.generation import GenerationDefaults, read_generation_defaults
 from models.prompts.habits import Habits, learn
 from models.prompts.history import begun_thought, with_thought_apart
@@ -22,6 +23,7 @@ class Prompt:
 
     tokens: tuple[int, ...]
     thinking: bool  # they end inside an open thought
+    closed: bool = False  # they end behind a thought of the reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class ChatModel:
             tokens += self.thinking.opening if thinking is not False else self.thinking.opening + self.thinking.closing
             state = ThoughtState.CLOSED if thinking is False else ThoughtState.OPEN
         self.check(tokens)
-        return Prompt(tokens=tokens, thinking=state is ThoughtState.OPEN)
+        return _ending(tokens, state)
 
     def raw(self, prompt: str | Sequence[int]) -> Prompt:
         """Returns a text or tokens without a chat template as the prompt of a reply; markers in them count.
@@ -87,7 +89,7 @@ class ChatModel:
         """
         tokens = tuple(self.tokenizer.encode_prompt(prompt) if isinstance(prompt, str) else prompt)
         self.check(tokens)
-        return Prompt(tokens=tokens, thinking=self.thinking.state(tokens, self.turns) is ThoughtState.OPEN)
+        return _ending(tokens, self.thinking.state(tokens, self.turns))
 
     def check(self, tokens: Sequence[int]) -> None:
         """Raises TokenizerError if the model has no row for a token."""
@@ -121,7 +123,8 @@ class ChatModel:
         """Returns what is to be rendered, and the texts that follow it: a thought that the last message has begun."""
         form = self.thinking.format
         kept = messages[:-1] if continued else messages
-        chat = [with_thought_apart(message, form.open, form.close) for message in kept]
+        apart = self.tokenizer.template.reads_thoughts
+        chat = [with_thought_apart(each, form.open, form.close) if apart else dict(each) for each in kept]
         if not continued:
             return Chat(messages=chat, options=options, header=header), ()
         begun = begun_thought(messages[-1], form.open, form.close)
@@ -138,6 +141,10 @@ class ChatModel:
         return before, (first, *begun[2:])
 
 
+def _ending(tokens: tuple[int, ...], state: ThoughtState) -> Prompt:
+    return Prompt(tokens=tokens, thinking=state is ThoughtState.OPEN, closed=state is ThoughtState.CLOSED)
+
+
 def _switches(thinking: bool | None) -> dict[str, bool]:
     """Returns the variables by which templates know whether to think; without a word of the client, the usual one."""
     return {"enable_thinking": True} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
@@ -150,7 +157,7 @@ def load_chat_model(directory: Path, thinking_format: Path | None = None, *, tru
     """
     check_directory(directory, TokenizerError)
     tokenizer = ChatTokenizer(directory)
-    thinking = ThinkingTokens(read_format(directory, thinking_format), tokenizer)
+    form = read_format(directory, thinking_format)
 
     def rendered(chat: Chat) -> list[int] | None:
         try:
@@ -158,10 +165,16 @@ def load_chat_model(directory: Path, thinking_format: Path | None = None, *, tru
         except TokenizerError:
             return None  # not every template takes a system's message; without any template, requests are told
 
+    with told(f"{directory}: the tokenizer cannot be used", TokenizerError):
+        thinking = ThinkingTokens(form, tokenizer)
+        if not trust_markers:
+            tokenizer.name((thinking.open_id, thinking.close_id))
+            _ = tokenizer.markers.copy  # made now, not for the first client
+        habits = learn(rendered, tokenizer.markers.ids, thinking.open_id, thinking.close_id)
     return ChatModel(
         tokenizer=tokenizer,
         thinking=thinking,
-        habits=learn(rendered, tokenizer.markers.ids, thinking.open_id, thinking.close_id),
+        habits=habits,
         defaults=read_generation_defaults(directory),
         trust_markers=trust_markers,
     )

@@ -24,8 +24,10 @@ def load_named(place: str) -> object:
         if error.name is not None and f"{module}.".startswith(f"{error.name}."):
             raise ValueError(f"there is no module {module!r}: it must be installed or on PYTHONPATH") from error
         raise ValueError(f"module {module!r} cannot be imported: {error}") from error
-    except (ImportError, SyntaxError) as error:
-        raise ValueError(f"module {module!r} cannot be imported: {error}") from error
+    except Exception as error:  # a module may raise whatever its author's code does
+        kept = isinstance(error, ImportError | SyntaxError)
+        name_of = "" if kept else f"{type(error).__name__}: "
+        raise ValueError(f"module {module!r} cannot be imported: {name_of}{error}") from error
     if not hasattr(home, name):
         raise ValueError(f"module {module!r} has no {name!r}")
     found: object = getattr(home, name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +14,29 @@ from tokenizers import Tokenizer
 from models.errors import LaserError
 from models.foreign import told
 from models.prompts.agreement import difference
+from models.prompts.history import Marker
 from models.prompts.markers import Markers, changed, texts_of
 from models.prompts.template import RESERVED, Chat, ChatTemplate
 
+_UNTOLD = (
+    "the messages spell a marker that the chat template looks for, or a part of one, so it cannot be told from the "
+    "template's own: leave it out, or let the server trust markers"
+)
 LONG = 2_000  # characters or tokens; longer inputs go as batches, the only calls that let other threads run
 
-
-SAMPLES = tuple(
-    Chat(messages=[*before, {"role": "user", "content": "?"}], header=header)
-    for before in ((), ({"role": "user", "content": "?"}, {"role": "assistant", "content": "?"}))
+ASKED = {"role": "user", "content": "?"}
+SAID = {"role": "assistant", "content": "?"}
+CALLED = {**SAID, "tool_calls": [{"id": "0", "type": "function", "function": {"name": "f", "arguments": {"x": 1}}}]}
+SAMPLES: tuple[Chat, ...] = tuple(
+    Chat(messages=messages, header=header)
+    for messages in (
+        (ASKED,),
+        (ASKED, SAID, ASKED),
+        ({"role": "system", "content": "?"}, ASKED),
+        (ASKED, {**SAID, "reasoning_content": "?"}, ASKED),
+        (ASKED, {**SAID, "reasoning_content": "?"}),
+        (ASKED, CALLED, {"role": "tool", "content": "?", "tool_call_id": "0", "name": "f"}),
+    )
     for header in (True, False)
 )
 """Chats without markers, by which a template is known."""
@@ -76,12 +91,14 @@ class ChatTokenizer:
         self._fast.no_truncation()  # transformers' call cuts and pads only where it is asked to
         self._fast.no_padding()
         self._directory = directory
+        self._named: frozenset[int] = frozenset()
 
     @property
     def note(self) -> str | None:
         """What may surprise of these tokens: transformers splits text otherwise than the file; None: nothing."""
         file = self._directory / "tokenizer.json"
-        otherwise = difference(self._fast, file)
+        with told(f"{file}: the tokenizer cannot be used", TokenizerError):
+            otherwise = difference(self._fast, file)
         if otherwise is None:
             return None
         name = type(self._auto).__name__
@@ -129,7 +146,7 @@ class ChatTokenizer:
         """Returns a chat's prompt tokens.
 
         The tokens are those of transformers' own call, but markers that messages or options spell are plain text,
-        unless `trusted`. `then` follows the chat: markers, each a text of its own, and texts.
+        unless `trusted`. `then` follows the chat: texts, of which each `Marker` is the server's.
         Raises TokenizerError if the chat template rejects the messages, or if it cannot be told which markers are the
         template's own.
         """
@@ -139,10 +156,10 @@ class ChatTokenizer:
                 f"chat_template_kwargs has {reserved[0]!r}, which is no variable of the template's own"
             )
         text = self._rendered(chat)
-        written = (*texts_of(chat.messages), *texts_of(chat.options), *then)
-        if trusted or not any(map(self.markers.may_arise_from, written)):
+        if trusted:
             return self.encode(text + "".join(then))
-        hidden = self._hidden(chat, text) + "".join(map(self.markers.hidden, then))
+        ours = (self.markers.hidden(each) if isinstance(each, Marker) else each for each in then)
+        hidden = self._hidden(chat, text) + "".join(ours)
         if not self.markers.spelled_in(hidden):
             return self.encode(self.markers.show(hidden))
         return self._apart(hidden)
@@ -165,28 +182,30 @@ class ChatTokenizer:
         return self._set_aside(chat, text)
 
     def _set_aside(self, chat: Chat, text: str) -> str:
-        """Renders with blanks in place of the markers that messages spell, and puts these back behind the render."""
-        spelled: list[str] = []
+        """Renders with blanks in place of what markers are made of in messages, and puts it back behind the render."""
+        for each in (*texts_of(chat.messages), *texts_of(chat.options)):
+            rest = self.markers.replace_edges(each, lambda _: self.markers.blank)
+            if not each.isalnum() and self.markers.may_arise_from(rest):  # one word may be a role, in brackets
+                raise TokenizerError(_UNTOLD)
+        places: dict[str, int] = {}
 
-        def blank(marker: str) -> str:
-            spelled.append(marker)
-            return f"{self.markers.blank}{len(spelled) - 1}{self.markers.blank}"
+        def blank(part: str) -> str:
+            return f"{self.markers.blank}{places.setdefault(part, len(places))}{self.markers.blank}"
 
         def put_back(rendered: str) -> str:
-            for place, marker in enumerate(spelled):
-                rendered = rendered.replace(f"{self.markers.blank}{place}{self.markers.blank}", marker)
-            return rendered
+            parts, frame = tuple(places), re.escape(self.markers.blank)
+            return re.sub(rf"{frame}(\d+){frame}", lambda found: parts[int(found[1])], rendered)
 
         def set_aside(value: Any) -> Any:
-            return changed(value, lambda each: self.markers.replace(each, blank))
+            return changed(value, lambda each: self.markers.replace_edges(each, blank))
 
         aside = replace(chat, messages=set_aside(chat.messages), options=set_aside(chat.options))
-        rendered = self._rendered(aside)
+        try:
+            rendered = self._rendered(aside)
+        except TokenizerError:  # whose message may show the blanks, which nobody may know
+            raise TokenizerError(_UNTOLD) from None
         if put_back(rendered) != text:
-            raise TokenizerError(
-                "the messages spell a marker that the chat template looks for, so it cannot be told from the "
-                "template's own: leave it out, or let the server trust markers"
-            )
+            raise TokenizerError(_UNTOLD)
         return put_back(self.markers.hide(rendered))
 
     def _apart(self, hidden: str) -> list[int]:
@@ -199,7 +218,21 @@ class ChatTokenizer:
     @cached_property
     def markers(self) -> Markers:
         """The tokenizer's control tokens."""
-        return Markers(self._fast)
+        return Markers(self._fast, self._named)
+
+    def name(self, markers: Iterable[int]) -> None:
+        """Makes control tokens of the added tokens `markers`, whatever they look like.
+
+        Raises TokenizerError for a token that is none of those that the tokenizer adds to its vocabulary.
+        """
+        self._named = frozenset(markers)
+        for each in ("markers", "template", "_literal"):
+            self.__dict__.pop(each, None)
+        for each in self._named - self.markers.ids:
+            raise TokenizerError(
+                f"{self._directory}: marker {self.texts[each]!r} is an ordinary token, must be an added one to be told "
+                "from the same text in a message; or let the server trust markers"
+            )
 
     @cached_property
     def template(self) -> ChatTemplate:
@@ -209,10 +242,14 @@ class ChatTokenizer:
     @cached_property
     def _literal(self) -> bool:
         """Whether the template writes each of its markers in one piece, so that these can be hidden in its source."""
-        try:
-            return not any(self.markers.spelled_in(self.template.hidden(chat)) for chat in SAMPLES)
-        except Exception:
-            return True
+
+        def hidden(chat: Chat) -> str:
+            try:
+                return self.template.hidden(chat)
+            except Exception:  # not every template takes every chat
+                return ""
+
+        return not any(self.markers.spelled_in(hidden(chat)) for chat in SAMPLES)
 
     @cached_property
     def texts(self) -> tuple[str, ...]:

@@ -65,6 +65,7 @@ class ServingLoop:
         observer: LoadObserver | None = None,  # None: the load is not reported
         admission: AdmissionLimits | None = None,  # None: no limits
         loops: LoopDetection | None = None,  # None: looping thoughts are not closed
+        rows: int | None = None,  # tokens that the model has a row for; None: all of the tokenizer's
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
@@ -84,6 +85,7 @@ class ServingLoop:
             score=score,
             pace=self._pace,
             loops=loops,
+            rows=rows,
         )
         self._admission: Admission[ActiveRequest] = Admission(admission or AdmissionLimits(), self._pace)
         self._display = QueueDisplay(engine, self._admission)

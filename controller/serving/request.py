@@ -49,6 +49,7 @@ class ReasoningRequest:
     prompt: tuple[int, ...]
     max_tokens: int
     thinking: bool = True
+    closed: bool = False  # the prompt has the reply's thought, closed: none may be begun behind it
     sampling: Sampling = Sampling()
     stop: tuple[str, ...] = ()
     budget: int | None = None  # the client's own thinking budget, tokens, in place of the policy's; None: the policy's

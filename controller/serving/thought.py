@@ -14,7 +14,7 @@ from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
 from models.score import Score
-from models.thinking import Keep, ThinkingTokens, ThoughtState
+from models.thinking import Keep, ThinkingTokens
 from models.tokenizer import Decoder
 
 RULES = 64  # exit rules that are kept, so that thoughts under the same limits share one
@@ -44,6 +44,7 @@ class ThoughtControl:
         score: Score | None,  # None: the thinking format's
         pace: Pace,
         loops: LoopDetection | None,  # None: looping thoughts are not closed
+        rows: int | None = None,  # tokens that the model has a row for; None: all of the tokenizer's
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
@@ -52,6 +53,7 @@ class ThoughtControl:
         self._stop_tokens = stop_tokens
         self._pace = pace
         self._loops = loops
+        self._banned = frozenset(token for token in thinking.markers if rows is None or token < rows)
         self._masks = engine.capabilities.masks
         self._probe = probe_spec(thinking, stop_tokens, score)
         self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
@@ -90,10 +92,9 @@ class ThoughtControl:
     def bans(self, active: ActiveRequest) -> frozenset[int]:
         """The tokens that a request may not sample from its beginning: markers, if its prompt has a closed thought."""
         skipped = active.request.thinking and active.exit_reason is not None  # the landing stands in the prompt
-        prompt = self._thinking.state(active.request.prompt, self._stop_tokens)
-        if skipped or (not active.request.thinking and prompt is ThoughtState.CLOSED):
+        if skipped or (not active.request.thinking and active.request.closed):
             active.seal()
-        return self._thinking.markers if active.sealed and self._masks else frozenset()
+        return self._banned if active.sealed and self._masks else frozenset()
 
     def hidden(self, active: ActiveRequest, token: int) -> bool:
         """Whether a token of the answer has no text: it ends the reply, or is a marker behind a closed thought."""
@@ -107,7 +108,7 @@ class ThoughtControl:
         if not active.sealed:
             active.seal()
             if self._masks and active.sequence is not None:
-                self._engine.ban(active.sequence, self._thinking.markers)
+                self._engine.ban(active.sequence, self._banned)
 
     def on_probe(self, active: ActiveRequest, event: Probed) -> None:
         """Passes a probe's trial answer to the observer, and adopts the probe if its result closes the thought."""

@@ -25,6 +25,8 @@ PARTS = {
     "gptq": ("qweight", "qzeros", "scales", "g_idx"),
 }
 """The tensors that stand for a quantised matrix `X.weight`, as X.part, by method."""
+NEEDED = {"exl2": ("q_weight", "q_scale", "q_scale_max", "q_groups"), "gptq": ("qweight", "qzeros", "scales")}
+"""Those of the tensors without which a quantised matrix cannot be read."""
 
 
 def check_weights(directory: Path, config: Any) -> None:
@@ -50,6 +52,9 @@ def check_weights(directory: Path, config: Any) -> None:
         if not (parameter in wanted or parameter == HEAD or is_buffer(name) or _is_nothing(name, stored, parts))
     ]  # the head of a tied model is quantised by itself
     missing = wanted - set(stands_for.values())
+    quantised = {name.rpartition(".")[0] for name, parameter in stands_for.items() if parameter != name}
+    needed = NEEDED[quantisation["quant_method"]]
+    missing |= {f"{matrix}.{part}" for matrix in quantised for part in needed} - set(stored)
     check_names(directory, config.architectures[0], missing=missing, others=others)
 
 

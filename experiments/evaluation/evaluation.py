@@ -91,6 +91,7 @@ def evaluation_loop(engine: Engine, model: ChatModel, limits: Limits = FULL_THOU
         policy=FixedPolicy(limits),
         stop_tokens=model.stop_tokens,
         clock=time.monotonic,
+        rows=model.rows,
     )
 
 

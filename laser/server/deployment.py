@@ -72,6 +72,7 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
             slots=options.max_batch, max_waiting=config.max_waiting, max_wait_s=config.max_wait_s
         ),
         loops=LoopDetection() if config.loop_detection else None,
+        rows=opened.vocabulary,
     )
     unknown = [token for token in chat.needed if token >= opened.vocabulary]
     if unknown:

@@ -54,6 +54,7 @@ from laser.server.keys import ANYBODY, Caller
 from laser.server.submission import Submission
 from laser.server.telemetry.metrics import Metrics, gauges, watch_lag
 from laser.server.telemetry.request_log import RequestLog
+from models.chat_model import Prompt
 from models.tokenizer import TokenizerError
 
 SEEDS = 2**63
@@ -311,7 +312,8 @@ class Service:
         self, request: GenerationFields, seed: int, name: str, caller: Caller, slo: Slo
     ) -> ReasoningRequest:
         policy = request.policy
-        prompt, thinking = self._prompt(request)
+        begun = self._prompt(request)
+        prompt = begun.tokens
         landing = None if policy.message is None else self._landing(policy.message)
         max_tokens = self._max_tokens(request, len(prompt), landing)
         stated_ms = None if request.laser is None else request.laser.deadline_ms
@@ -319,7 +321,8 @@ class Service:
         return ReasoningRequest(
             prompt=prompt,
             max_tokens=max_tokens,
-            thinking=thinking,
+            thinking=begun.thinking,
+            closed=begun.closed,
             early_exit=not unprobed,
             sampling=self._sampling(request, seed),
             stop=request.stop,
@@ -338,7 +341,7 @@ class Service:
             ),
         )
 
-    def _prompt(self, request: GenerationFields) -> tuple[tuple[int, ...], bool]:
+    def _prompt(self, request: GenerationFields) -> Prompt:
         check_prompt(request, self._deployment.chat.tokenizer.encode, self._room - 1)
         try:
             return request.prompt_tokens(self._deployment.chat)

@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 
+class Marker(str):
+    """A marker that the server writes, by which it is told from a client's text that spells the same."""
+
+    __slots__ = ()
+
+
 def with_thought_apart(message: Mapping[str, Any], opening: str, closing: str) -> dict[str, Any]:
     """Returns a message whose thought stands in `reasoning_content`.
 
@@ -22,16 +28,16 @@ def with_thought_apart(message: Mapping[str, Any], opening: str, closing: str) -
 
 
 def begun_thought(message: Mapping[str, Any], opening: str, closing: str) -> tuple[str, ...] | None:
-    """Returns the thought that a message begins, as the texts of a prompt, each marker a text of its own.
+    """Returns the thought that a message begins, as the texts of a prompt, each marker a `Marker`.
 
     The thought is what follows the opening marker at the head of the content, or stands in `reasoning_content`. After
     its closing marker comes the answer. None: the message begins no thought.
     """
     content, thought = message.get("content") or "", message.get("reasoning_content")
     if thought:
-        return (opening, f"\n{thought}", *(("\n", closing, f"\n\n{content}") if content else ()))
+        return (Marker(opening), f"\n{thought}", *(("\n", Marker(closing), f"\n\n{content}") if content else ()))
     head, found, body = content.partition(opening)
     if not found or head.strip():
         return None
     thought, closed, answer = body.partition(closing)
-    return (opening, thought, *((closing, answer) if closed else ()))
+    return (Marker(opening), thought, *((Marker(closing), answer) if closed else ()))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Any
 
@@ -20,17 +21,17 @@ _DIGITS = 4096
 
 
 class Markers:
-    """The control tokens of a tokenizer: every special token, and added ones in brackets, such as `<think>`.
+    """The control tokens of a tokenizer: every special token, added ones in brackets, such as `<think>`, and `named`.
 
     Other added tokens, such as runs of blanks, are ordinary text.
     """
 
-    def __init__(self, fast: Tokenizer) -> None:
+    def __init__(self, fast: Tokenizer, named: AbstractSet[int] = frozenset()) -> None:
         self._fast = fast
         controls = {
             number: token
             for number, token in fast.get_added_tokens_decoder().items()
-            if _controls(token) and not (token.special and fast.encode_special_tokens)
+            if (number in named or _controls(token)) and not (token.special and fast.encode_special_tokens)
         }
         frame = "".join(chr(_PRIVATE + secrets.randbelow(_DIGITS)) for _ in range(8))  # nobody can guess it
         self.ids = frozenset(controls)
@@ -38,6 +39,8 @@ class Markers:
         self._shown = {hidden: content for content, hidden in self._hidden.items()}
         self.blank = f"{frame}{chr(_PRIVATE + 2 * _DIGITS)}"  # a further spelling that nobody can guess
         self._spelled = _any_of(self._hidden)
+        ends = {text.strip()[at] for text in self._hidden for at in (0, -1)}
+        self._edges = _any_of((*self._hidden, *(end for end in ends if not f"a{end}".isidentifier())))
         self._frames = re.compile(f"{frame}[{chr(_PRIVATE + _DIGITS)}-{chr(_PRIVATE + 2 * _DIGITS - 1)}]{{2}}")
         self._joined = "\0".join(self._hidden)
         self._longest = max(map(len, self._hidden), default=0)
@@ -61,6 +64,13 @@ class Markers:
     def replace(self, text: str, change: Callable[[str], str]) -> str:
         """Returns `text` with `change(marker)` in place of each marker."""
         return self._spelled.sub(lambda found: change(found[0]), text)
+
+    def replace_edges(self, text: str, change: Callable[[str], str]) -> str:
+        """Returns `text` with `change(part)` in place of each marker, and of each bracket that begins or ends one.
+
+        Without these no marker of the usual form can arise from the text, whatever is made of it.
+        """
+        return self._edges.sub(lambda found: change(found[0]), text)
 
     def spelled_in(self, text: str) -> bool:
         """Whether `text` spells a marker, letter by letter or as the tokenizer normalises it."""
@@ -95,8 +105,11 @@ class Markers:
         if model.get("unk_token") is not None:
             model["unk_token"] = self.hidden(model["unk_token"])
         if model.get("merges"):  # no text may be merged into a control token
-            model["merges"] = [merge for merge in model["merges"] if _product(merge) not in self._hidden]
-        made = Tokenizer.from_str(json.dumps(said, ensure_ascii=False))
+            model["merges"] = [merge for merge in model["merges"] if self._hidden.keys().isdisjoint(_texts(merge))]
+        try:
+            made = Tokenizer.from_str(json.dumps(said, ensure_ascii=False))
+        except Exception:  # tokenizers raises nothing narrower: this model cannot do without a marker's spelling
+            return None
         made.encode_special_tokens = self._fast.encode_special_tokens
         same = all(made.token_to_id(new) == self._fast.token_to_id(old) for old, new in self._hidden.items())
         return made if same else None
@@ -121,11 +134,11 @@ def texts_of(value: object) -> Iterator[str]:
 
 
 def changed(value: Any, change: Callable[[str], str]) -> Any:
-    """Returns a value of JSON with `change(text)` in place of each text that is no key."""
+    """Returns a value of JSON with `change(text)` in place of each text, keys of objects included."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
-        return {key: changed(each, change) for key, each in value.items()}
+        return {changed(key, change): changed(each, change) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [changed(each, change) for each in value]
     return value
@@ -133,9 +146,9 @@ def changed(value: Any, change: Callable[[str], str]) -> Any:
 
 def _controls(token: AddedToken) -> bool:
     text = token.content
-    if token.single_word or not text.strip():
+    if not text.strip():
         return False
-    return bool(token.special or (_WRAPPED.fullmatch(text) and any(map(str.isalnum, text))))
+    return bool(token.special or (not token.single_word and _WRAPPED.fullmatch(text) and any(map(str.isalnum, text))))
 
 
 def _digits(number: int) -> str:
@@ -143,10 +156,30 @@ def _digits(number: int) -> str:
     return chr(_PRIVATE + _DIGITS + high) + chr(_PRIVATE + _DIGITS + low)
 
 
-def _any_of(texts: Any) -> re.Pattern[str]:
-    longest_first = sorted(filter(None, texts), key=lambda text: (-len(text), text))
-    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    """Returns the pattern of the longest of `texts` at a place, as a tree: thousands take no longer than one."""
+    tree: dict[str, Any] = {}
+    for text in filter(None, texts):
+        node = tree
+        for character in text:
+            node = node.setdefault(character, {})
+        node[""] = {}
+    return re.compile(_pattern(tree) if tree else r"(?!)")
 
 
-def _product(merge: Any) -> str:
-    return "".join(merge.split(" ") if isinstance(merge, str) else merge)
+def _pattern(tree: Mapping[str, Any]) -> str:
+    """Returns the pattern of what a tree of characters holds; the key "" is the end of a text."""
+    chain = ""
+    while len(tree) == 1:
+        ((character, tree),) = tree.items()
+        chain += re.escape(character)
+    if not tree:
+        return chain
+    branches = "|".join(re.escape(each) + _pattern(rest) for each, rest in tree.items() if each)
+    return f"{chain}(?:{branches}){'?' if '' in tree else ''}"
+
+
+def _texts(merge: Any) -> tuple[str, ...]:
+    """Returns the two parts of a merge, and what they become."""
+    parts = tuple(merge.split(" ") if isinstance(merge, str) else merge)
+    return (*parts, "".join(parts))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +21,7 @@ from jinja2.visitor import NodeTransformer
 from models.prompts.marked import Marked, replace
 from models.prompts.markers import Markers
 
+_THOUGHT = re.compile(r"""reasoning_content|\.thinking\b|["']thinking["']""")  # see `_with_thinking`
 RESERVED = frozenset(
     (
         *("add_generation_prompt", "chat_template", "continue_final_message", "conversation", "documents"),
@@ -45,6 +48,14 @@ class ChatTemplate:
     def __init__(self, auto: Any, markers: Markers) -> None:
         self._auto = auto
         self._markers = markers
+
+    @property
+    def reads_thoughts(self) -> bool:
+        """Whether the template reads the thought of a message, so that it need not stand in the content."""
+        try:
+            return _THOUGHT.search(self._auto.get_chat_template()) is not None
+        except ValueError:
+            return False  # there is no template
 
     def render(self, chat: Chat) -> str:
         """Returns what transformers renders. Raises whatever the template's author chose."""
@@ -111,7 +122,7 @@ class _Hiding(NodeTransformer):
     def visit_Const(self, node: nodes.Const) -> nodes.Expr:
         if not isinstance(node.value, str) or not self._markers.spelled_in(node.value):
             return node
-        name = f"laser_text_{len(self.named)}"
+        name = f"laser_{secrets.token_hex(8)}_{len(self.named)}"  # no variable of a client's may hide it
         self.named[name] = node.value
         return nodes.Name(name, "load", lineno=node.lineno, environment=node.environment)
 

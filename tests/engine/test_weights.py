@@ -24,6 +24,7 @@ from tests.support.tiny_models import damage, save_model
 
 Weights = dict[str, torch.Tensor]
 Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
+MATRIX = Q_PROJ.removesuffix(".weight")
 
 
 def load(directory: Path, by: str) -> Any:
@@ -296,6 +297,8 @@ def test_quantised_parts_stand_for_their_matrices(model: Callable[..., Path]) ->
     [
         (lambda weights: gptq(weights, bias=1.0), r"down_proj\.bias, .*, which Qwen3ForCausalLM has no use for"),
         (lambda weights: (gptq(weights), weights.pop("model.norm.weight")), r"lack the tensor model\.norm\.weight"),
+        (lambda weights: (gptq(weights), weights.pop(f"{MATRIX}.qweight")), r"lack the tensor .*q_proj\.qweight"),
+        (lambda weights: (gptq(weights), weights.pop(f"{MATRIX}.scales")), r"lack the tensor .*q_proj\.scales"),
         (lambda weights: (gptq(weights), weights.update({"x": torch.ones(2)})), "hold the tensor x"),
     ],
 )

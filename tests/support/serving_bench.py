@@ -140,6 +140,7 @@ class Bench:
         observer: LoadObserver | None = None,
         admission: AdmissionLimits | None = None,
         loops: LoopDetection | None = None,
+        rows: int | None = None,
         engine: Engine | None = None,  # None: the torch engine on the model in the directory
     ) -> None:
         from engine.torch.engine import TorchEngine, TorchEngineConfig
@@ -163,6 +164,7 @@ class Bench:
             observer=observer,
             admission=admission,
             loops=loops,
+            rows=rows,
         )
 
     def queue(self, prompt: str = "?", **options: Any) -> tuple[RequestId, Heard]:

@@ -12,7 +12,7 @@ from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.errors import ApiError
 from laser.server.api.fields import Count, GenerationFields
 from laser.server.api.shape import ReplyHeader, Surface, event, finish_word
-from models.chat_model import ChatModel
+from models.chat_model import ChatModel, Prompt
 
 
 class ToyQuestion(GenerationFields):
@@ -33,9 +33,8 @@ class ToyQuestion(GenerationFields):
     def prompt_name(self) -> str:
         return "question"
 
-    def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
-        thinking = self.policy.enabled
-        return chat.prompt([{"role": "user", "content": self.question}], thinking=thinking), thinking
+    def prompt_tokens(self, chat: ChatModel) -> Prompt:
+        return chat.begin([{"role": "user", "content": self.question}], thinking=self.policy.enabled)
 
 
 class ToyAnswer(BaseModel):

@@ -15,7 +15,7 @@ from laser.server.api.base import Fields, Switch, encodable
 from laser.server.api.errors import shown
 from laser.server.api.fields import GenerationFields, Limit, StreamOptions
 from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, event, finish_word, usage
-from models.chat_model import ChatModel
+from models.chat_model import ChatModel, Prompt
 
 TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -125,15 +125,14 @@ class ChatRequest(GenerationFields):
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
-    def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
-        prompt = chat.begin(
+    def prompt_tokens(self, chat: ChatModel) -> Prompt:
+        return chat.begin(
             [message.for_template for message in self.messages],
             thinking=self.wants_thought,
             options=self.template_variables,
             continued=bool(self.continue_final_message),
             header=self.add_generation_prompt is not False,
         )
-        return prompt.tokens, prompt.thinking
 
 
 class ReplyMessage(BaseModel):

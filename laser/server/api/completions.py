@@ -19,6 +19,7 @@ from laser.server.api.base import encodable, integer
 from laser.server.api.fields import GenerationFields, Limit, StreamOptions
 from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, finish_word, usage
 from models.chat_model import ChatModel
+from models.chat_model import Prompt as Begun
 from models.tokenizer import TokenizerError
 
 DEFAULT_TOKENS = 16  # OpenAI's default
@@ -77,7 +78,7 @@ class TextRequest(GenerationFields):
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
-    def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
+    def prompt_tokens(self, chat: ChatModel) -> Begun:
         if isinstance(self.prompt, str):
             prompt = chat.raw(self.prompt)
         else:
@@ -86,7 +87,7 @@ class TextRequest(GenerationFields):
                 if not 0 <= outermost < known:
                     raise TokenizerError(f"prompt has token {outermost}, must lie in 0…{known - 1}")
             prompt = chat.raw(self.prompt)
-        return prompt.tokens, prompt.thinking
+        return prompt
 
 
 class TextChoice(BaseModel):

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from laser.server.api.base import INTEGER, Fields, RequestBody, Switch, encodable, integer
 from laser.server.api.errors import BadRequest, shown
 from laser.server.api.reasoning import ReasoningFields
-from models.chat_model import ChatModel
+from models.chat_model import ChatModel, Prompt
 from models.profile.difficulty import CLASSES
 
 MAX_STOPS = 4
@@ -126,8 +126,8 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
         return False
 
     @abstractmethod
-    def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
-        """Returns the prompt's tokens, and whether they end inside an open thought.
+    def prompt_tokens(self, chat: ChatModel) -> Prompt:
+        """Returns the prompt's tokens, and what they say of the thought of the reply.
 
         Raises TokenizerError if the prompt cannot be rendered.
         """

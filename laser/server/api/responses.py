@@ -18,7 +18,7 @@ from laser.server.api.chat import Message
 from laser.server.api.errors import ApiError, Busy, shown
 from laser.server.api.fields import GenerationFields, Limit
 from laser.server.api.shape import LaserDetails, ReplyHeader, Surface, details, event, finish_word
-from models.chat_model import ChatModel
+from models.chat_model import ChatModel, Prompt
 
 A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
 SKIPPED = ("reasoning",)  # types of input items that do not go into the prompt
@@ -100,12 +100,11 @@ class ResponsesRequest(GenerationFields):
     def prompt_name(self) -> str:
         return "input"
 
-    def prompt_tokens(self, chat: ChatModel) -> tuple[tuple[int, ...], bool]:
+    def prompt_tokens(self, chat: ChatModel) -> Prompt:
         messages = [message.for_template for message in self.input]
         if self.instructions:
             messages.insert(0, {"role": "system", "content": self.instructions})
-        prompt = chat.begin(messages, thinking=self.wants_thought, options=self.template_variables)
-        return prompt.tokens, prompt.thinking
+        return chat.begin(messages, thinking=self.wants_thought, options=self.template_variables)
 
 
 class ReasoningText(BaseModel):

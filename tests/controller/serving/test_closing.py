@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from controller.policy import FixedPolicy, Limits
 from controller.serving.repetition import LoopDetection
@@ -18,8 +20,9 @@ from experiments.evaluation.evaluation import evaluation_loop
 from models.chat_model import load_chat_model
 from models.reasoner import bundled_model
 from models.thinking import Keep
+from models.tokenizer import ChatTokenizer
 from tests.support.serving_bench import BRIEF, END, ENDLESS, FORMAT, SURE, Bench, Heard
-from tests.support.tiny_models import Oracle
+from tests.support.tiny_models import Oracle, save_tokenizer
 
 Chain = Callable[..., Bench]
 
@@ -76,11 +79,11 @@ def by_loop(chain: Chain, **how: object) -> Heard:
 
 
 def in_the_template(chain: Chain, **how: object) -> Heard:
-    return chain(WANTS_MORE).ask("?<think>\n\n</think>", thinking=False, **how)
+    return chain(WANTS_MORE).ask("?<think>\n\n</think>", thinking=False, closed=True, **how)
 
 
 def in_a_raw_prompt(chain: Chain, **how: object) -> Heard:
-    return chain(WANTS_MORE).ask("?<think>ab</think>X", thinking=False, **how)
+    return chain(WANTS_MORE).ask("?<think>ab</think>X", thinking=False, closed=True, **how)
 
 
 FORCED = [
@@ -148,6 +151,23 @@ def test_a_raw_prompt_whose_last_turn_has_no_thought_bans_nothing(chain: Chain, 
     script = {**ENDLESS, "X": "<think>", "<think>": "b", "b": END}
     heard = chain(script).ask(prompt, thinking=False)
     assert (heard.content, heard.outcome.averted) == ("<think>b", 0)
+
+
+def test_a_closing_marker_of_an_earlier_turn_bans_nothing(chain: Chain) -> None:
+    """Who has made the prompt says whose the thought in it is."""
+    script = {**ENDLESS, "X": "<think>", "<think>": "b", "b": END}
+    heard = chain(script).ask("?<think>ab</think>X", thinking=False, closed=False)
+    assert (heard.content, heard.outcome.averted) == ("<think>b", 0)
+
+
+def test_a_marker_without_a_row_is_not_banned(chain: Chain, tmp_path: Path) -> None:
+    bench = chain(WANTS_MORE)
+    auto = AutoTokenizer.from_pretrained(save_tokenizer(tmp_path), local_files_only=True)
+    auto.add_tokens([*(f"filler{number}" for number in range(10)), "</think>again"])
+    auto.save_pretrained(tmp_path)
+    more = Bench(bench.directory, ChatTokenizer(tmp_path), policy=SPENT, rows=432)
+    assert max(more.thinking.markers) >= 432
+    assert more.ask().content == more.ask("?<think>ab</think>", thinking=False, closed=True).content == "XY"
 
 
 def test_an_engine_that_cannot_ban_has_its_markers_left_out_and_counted(chain: Chain) -> None:

@@ -140,11 +140,19 @@ def test_an_assistant_s_leading_thought_is_moved_into_its_field(content: str, th
         assert with_thought_apart(kept, "<think>", "</think>") == kept
 
 
-@pytest.mark.parametrize("name", ["bundled", "deepseek", "qwen3"])
+@pytest.mark.parametrize("name", ["bundled", "qwen3"])
 def test_a_leading_thought_gives_what_the_template_made_of_it(model: Callable[[str], ChatModel], name: str) -> None:
     chat = model(name)
     inside = [REAL[0], {"role": "assistant", "content": "<think>\nhm\n</think>\n\nYes."}, REAL[2]]
     assert chat.prompt(inside) == chat.prompt(REAL)
+
+
+def test_a_template_that_reads_no_thought_gets_it_in_the_content(model: Callable[[str], ChatModel]) -> None:
+    """R1's cuts it off itself, and keeps the blank line behind it."""
+    chat = model("deepseek")
+    answer = {"role": "assistant", "content": "\n\nYes."}
+    inside = {"role": "assistant", "content": "<think>\nhm\n</think>\n\nYes."}
+    assert chat.prompt([REAL[0], inside, REAL[2]]) == chat.prompt([REAL[0], answer, REAL[2]])
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,28 @@ def test_a_raw_prompt_that_ends_inside_a_thought_goes_on_with_it(
 
 
 @pytest.mark.parametrize(
+    ("name", "prompt", "closed"),
+    [
+        ("chatml", "<think>a</think>b", True),
+        ("chatml", "<think>a", False),
+        ("chatml", "3 + 4 = ", False),
+        ("chatml", "<think>a</think>b<|im_end|>\n<|im_start|>assistant\n", False),
+        ("mistral", "[INST] hi [/INST]<think>a</think>b", True),
+        ("mistral", "[INST] hi [/INST]<think>a</think>b[INST] again [/INST]", False),  # no stop token between the turns
+    ],
+)
+def test_a_prompt_is_closed_only_behind_the_reply_s_own_thought(
+    model: Callable[[str], ChatModel], name: str, prompt: str, closed: bool
+) -> None:
+    assert model(name).raw(prompt).closed is closed
+
+
+def test_a_chat_without_a_thought_is_closed(model: Callable[[str], ChatModel]) -> None:
+    assert model("chatml").begin(HI, thinking=False).closed
+    assert not model("chatml").begin(HI).closed
+
+
+@pytest.mark.parametrize(
     ("name", "last", "end", "thinking"),
     [
         ("bundled", {"content": "**Final Answer**\n\\boxed{9"}, "assistant\n**Final Answer**\n\\boxed{9", False),
