@@ -226,8 +226,8 @@ class ChatTokenizer:
         Raises TokenizerError for a token that is none of those that the tokenizer adds to its vocabulary.
         """
         self._named = frozenset(markers)
-        for each in ("markers", "template", "_literal"):
-            self.__dict__.pop(each, None)
+        for cached in ("markers", "template", "_literal"):
+            self.__dict__.pop(cached, None)
         for each in self._named - self.markers.ids:
             raise TokenizerError(
                 f"{self._directory}: marker {self.texts[each]!r} is an ordinary token, must be an added one to be told "
