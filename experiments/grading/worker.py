@@ -60,14 +60,12 @@ def _same(answer: str, gold: str) -> bool:
 
 def _near(found: Any, wanted: Any) -> bool:
     """Whether small numbers are near in proportion: math-verify rounds to six decimals, and 10^-19 to nothing."""
-    from sympy import simplify
-
     if not (getattr(found, "is_number", False) and getattr(wanted, "is_number", False)):
         return True
     mine, theirs = abs(found.evalf()), abs(wanted.evalf())
     if min(mine, theirs) >= SMALL:
         return True
-    return bool(abs((found - wanted).evalf()) <= NEAR * max(mine, theirs)) or simplify(found - wanted) == 0
+    return bool(abs((found - wanted).evalf()) <= NEAR * max(mine, theirs) or (found - wanted).equals(0))
 
 
 def _say(said: bool | str) -> None:
