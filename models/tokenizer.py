@@ -228,9 +228,9 @@ class ChatTokenizer:
         self._named = frozenset(markers)
         for each in ("markers", "template", "_literal"):
             self.__dict__.pop(each, None)
-        for marker in self._named - self.markers.ids:
+        for one in self._named - self.markers.ids:
             raise TokenizerError(
-                f"{self._directory}: marker {self.texts[marker]!r} is an ordinary token, must be an added one to be told "
+                f"{self._directory}: marker {self.texts[one]!r} is an ordinary token, must be an added one to be told "
                 "from the same text in a message; or let the server trust markers"
             )
 
