@@ -226,11 +226,11 @@ class ChatTokenizer:
         Raises TokenizerError for a token that is none of those that the tokenizer adds to its vocabulary.
         """
         self._named = frozenset(markers)
-        for cached in ("markers", "template", "_literal"):
-            self.__dict__.pop(cached, None)
-        for each in self._named - self.markers.ids:
+        for each in ("markers", "template", "_literal"):
+            self.__dict__.pop(each, None)
+        for one in self._named - self.markers.ids:
             raise TokenizerError(
-                f"{self._directory}: marker {self.texts[each]!r} is an ordinary token, must be an added one to be told "
+                f"{self._directory}: marker {self.texts[one]!r} is an ordinary token, must be an added one to be told "
                 "from the same text in a message; or let the server trust markers"
             )
 
