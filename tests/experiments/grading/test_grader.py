@@ -242,6 +242,7 @@ def test_exact_comparisons_need_no_process() -> None:
     assert one.mathematician.pid is None
 
 
+@pytest.mark.slow
 def test_an_answer_that_takes_too_long_is_undecided_and_never_right_and_the_next_one_is_graded() -> None:
     one = Grader(limit_s=0.5)
     assert one.same("x+1", "1+x") == Grade(True, GradedBy.MATH_VERIFY)
@@ -257,6 +258,7 @@ def test_an_answer_that_takes_too_long_is_undecided_and_never_right_and_the_next
     assert Grader(limit_s=20.0).same("x+2", "2+x") == Grade(True, GradedBy.MATH_VERIFY)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_meanwhile_leaves_its_answer_undecided() -> None:
     one = Grader(limit_s=60.0)
     one.same("x+1", "1+x")
@@ -269,6 +271,7 @@ def test_a_process_that_is_killed_meanwhile_leaves_its_answer_undecided() -> Non
     one.close()
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_between_two_answers_costs_one_verdict_at_most() -> None:
     one = Grader(limit_s=20.0)
     one.same("x+1", "1+x")
@@ -281,6 +284,7 @@ def test_a_process_that_was_killed_between_two_answers_costs_one_verdict_at_most
     one.close()
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_an_answer_is_awaited_leaves_no_late_verdict() -> None:
     one = Grader(limit_s=20.0)
     one.same("x+1", "1+x")
@@ -315,6 +319,7 @@ def test_any_thread_may_grade() -> None:
     one.close()
 
 
+@pytest.mark.slow
 def test_a_copy_asks_a_process_of_its_own() -> None:
     one = Grader(limit_s=20.0)
     one.same("x+1", "1+x")
@@ -333,6 +338,7 @@ def test_a_long_answer_is_not_read_as_mathematics() -> None:
     assert one.mathematician.pid is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("busy", [False, True])
 def test_the_process_ends_with_its_parent(busy: bool) -> None:
     program = (

@@ -62,6 +62,7 @@ def test_all_files_are_written(analysed: tuple[Path, Result]) -> None:
         assert name in result.output
 
 
+@pytest.mark.slow
 def test_the_json_tells_all_six(analysed: tuple[Path, Result]) -> None:
     said = json.loads((analysed[0] / "analysis.json").read_text("utf-8"))
     assert set(said) == {

@@ -18,8 +18,8 @@ from models.profile.profile import FILE_NAME, ProfileError, identify, read_profi
 from models.reasoner import bundled_model
 
 
-@pytest.fixture
-def worthless(tmp_path: Path) -> Path:
+@pytest.fixture(params=["told by evidence", "told by the table, as in older files"])
+def worthless(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """The bundled model with a profile whose full thoughts are never right."""
     for file in bundled_model().iterdir():
         if file.name != FILE_NAME:
@@ -27,7 +27,11 @@ def worthless(tmp_path: Path) -> Path:
     ours = read_profile(bundled_model() / FILE_NAME)
     nothing = tuple(tuple((0.0,) * len(row) for row in rows) for rows in ours.accuracy)
     identity = identify(tmp_path, load_chat_model(tmp_path).thinking.format)
-    write_profile(tmp_path / FILE_NAME, replace(ours, model=identity, accuracy=nothing))
+    shown = ours.certificate.evidence
+    assert shown is not None
+    kept = replace(shown, right=0) if request.param == "told by evidence" else None
+    certificate = replace(ours.certificate, evidence=kept)
+    write_profile(tmp_path / FILE_NAME, replace(ours, model=identity, accuracy=nothing, certificate=certificate))
     return tmp_path
 
 

@@ -100,6 +100,7 @@ def test_any_bytes_are_settings_or_one_clear_error(tmp_path: Path, damage: bytes
     assert isinstance(found, Settings)
 
 
+@pytest.mark.slow
 def test_many_values_by_few_words_are_refused(tmp_path: Path) -> None:
     """An alias may stand for a list of aliases, but no more values than any honest file has."""
     file = tmp_path / "settings.yaml"

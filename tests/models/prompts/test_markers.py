@@ -231,6 +231,7 @@ def test_a_chat_once_found_makes_no_control_tokens(
     no_text_is_a_control_token(model(name), messages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEMPLATES)
 @search(30)
 @given(messages=MESSAGES)

@@ -53,6 +53,7 @@ def test_the_bundled_questions_have_the_ids_that_they_had(present: Tokenizer, fo
         assert ids(present, text) == ids(former, text)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join) | st.text(max_size=60))
 @search(1000)
 def test_any_text_has_the_ids_that_it_had(present: Tokenizer, former: Tokenizer, text: str) -> None:

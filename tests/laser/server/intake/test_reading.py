@@ -49,6 +49,7 @@ def openings(value: Any) -> int:
     return 0
 
 
+@pytest.mark.slow
 @given(JSON, st.booleans())
 @search(200)
 def test_a_structure_is_measured_as_it_is(value: Any, ascii_only: bool) -> None:
