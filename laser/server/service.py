@@ -49,7 +49,7 @@ from laser.server.engine_thread import EngineFailure, EngineThread
 from laser.server.intake.bounds import APART, TextBounds, prompt_texts
 from laser.server.intake.encoding import EncodingPool, check_length
 from laser.server.intake.reader import BodyReader
-from laser.server.intake.tokenizing import detokenize, tokenize
+from laser.server.intake.tokenizing import TOLD_BOUNDS, detokenize, tokenize
 from laser.server.keys import ANYBODY, Caller
 from laser.server.submission import Submission
 from laser.server.telemetry.metrics import Metrics, gauges, watch_lag
@@ -80,9 +80,8 @@ class Service:
         encode = deployment.chat.tokenizer.encode
         composed = COMPOSED if any(encode(one) == encode(other) for one, other in SAME) else 1
         longest = max(len(text.encode()) for text in deployment.chat.tokenizer.texts)  # bytes of a token
-        self._token_bytes = longest * composed
         self._encoding = EncodingPool()
-        self.reader = BodyReader(TextBounds(tokens=self._room, token_bytes=self._token_bytes))
+        self.reader = BodyReader(TextBounds(tokens=self._room, token_bytes=longest * composed), TOLD_BOUNDS)
         self._rng = rng or random.Random()
         self._now = now
         self._started = int(now())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from laser.server.api.errors import BadRequest, clipped, shown
 from laser.server.api.reports import DetokenizeRequest, Text, TokenizeRequest, Tokens
-from laser.server.intake.bounds import prompt_texts
+from laser.server.intake.bounds import TextBounds, prompt_texts
 from laser.server.intake.encoding import check_length
 from models.chat_model import ChatModel
 from models.tokenizer import TokenizerError
 
-TOLD = 8  # times the context: the most tokens that are told
+TOLD = 524_288  # tokens at most, however long the context is
+TOLD_BOUNDS = TextBounds(tokens=TOLD, token_bytes=4, certain=False)
 
 
 def tokenize(chat: ChatModel, request: TokenizeRequest, room: int) -> Tokens:
@@ -21,7 +22,7 @@ def tokenize(chat: ChatModel, request: TokenizeRequest, room: int) -> Tokens:
     given = [each for each in (request.prompt, request.content, request.messages) if each is not None]
     if len(given) != 1:
         raise BadRequest(f"{len(given)} of prompt, content and messages are given, must be 1", param="prompt")
-    check_length(prompt_texts(request), chat.tokenizer.encode, TOLD * room)
+    check_length(prompt_texts(request), chat.tokenizer.encode, TOLD)
     try:
         tokens = (
             chat.tokenizer.encode(text)
