@@ -231,6 +231,7 @@ class PatientProtocol(HttpToolsProtocol):
             broken.message_event.set()
             self._send_refusal(error)
             return
+        self._silence = _cancelled(self._silence)
         if self.pipeline and self.pipeline[0][0] is broken:
             self.pipeline.popleft()
         if self._in_progress is None:

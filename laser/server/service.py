@@ -49,7 +49,7 @@ from laser.server.engine_thread import EngineFailure, EngineThread
 from laser.server.intake.bounds import APART, TextBounds
 from laser.server.intake.encoding import EncodingPool, check_length, check_prompt
 from laser.server.intake.reader import BodyReader
-from laser.server.intake.tokenizing import detokenize, tokenize
+from laser.server.intake.tokenizing import TOLD_BOUNDS, detokenize, tokenize
 from laser.server.keys import ANYBODY, Caller
 from laser.server.submission import Submission
 from laser.server.telemetry.metrics import Metrics, gauges, watch_lag
@@ -81,11 +81,10 @@ class Service:
         encode = deployment.chat.tokenizer.encode
         composed = COMPOSED if any(encode(one) == encode(other) for one, other in SAME) else 1
         longest = max(len(text.encode()) for text in deployment.chat.tokenizer.texts)  # bytes of a token
-        self._token_bytes = longest * composed
         # that are accepted at the door and not yet taken by the engine's thread
         self._most_arriving = self.config.engine_options.max_batch + max(AT_THE_DOOR, self.config.max_waiting)
         self._encoding = EncodingPool(waiting=self._most_arriving)
-        self.reader = BodyReader(TextBounds(tokens=self._room, token_bytes=self._token_bytes))
+        self.reader = BodyReader(TextBounds(tokens=self._room, token_bytes=longest * composed), TOLD_BOUNDS)
         self._rng = rng or random.Random()
         self._now = now
         self._started = int(now())
@@ -298,7 +297,7 @@ class Service:
     async def detokenize(self, request: DetokenizeRequest, caller: Caller, size: int) -> str:
         """Returns a report's JSON: the text of tokens. `size`: bytes of the request's body."""
         chat = self._deployment.chat
-        return await self._encoding.run(lambda: detokenize(chat, request, self._room).model_dump_json(), caller, size)
+        return await self._encoding.run(lambda: detokenize(chat, request).model_dump_json(), caller, size)
 
     def _closed(self, name: str) -> None:
         self._running.pop(name, None)

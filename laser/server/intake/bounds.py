@@ -25,6 +25,7 @@ class TextBounds:
 
     tokens: int  # of prompt and reply together
     token_bytes: int  # at most, of one token
+    certain: bool = True  # False: a text of more bytes may have fewer tokens, and is refused for its length alone
 
     @property
     def most_bytes(self) -> int:
@@ -50,7 +51,9 @@ class TextBounds:
             longest = max(together, key=lambda name: together[name])
             raise self._too_long(sum(together.values()), f"with {longest} it", longest)
 
-    def _too_long(self, size: int, what: str, param: str) -> ContextTooLong:
+    def _too_long(self, size: int, what: str, param: str) -> BadRequest:
+        if not self.certain:
+            return BadRequest(f"{what} has {size} bytes, must be at most {self.most_bytes}", param=param)
         return ContextTooLong(
             f"the prompt has at least {size // self.token_bytes} tokens, must be at most {self.tokens - 1}: "
             f"{what} has {size} bytes, may have {self.most_bytes}",

@@ -14,6 +14,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from laser.server.api.errors import ApiError, Busy, ServerFailure, Unavailable
+from laser.server.api.fields import GenerationFields
 from laser.server.intake.bounds import TextBounds
 from laser.server.intake.framing import HEAD, Assembly, frame
 from laser.server.intake.reading import is_plain, read
@@ -34,9 +35,10 @@ M = TypeVar("M", bound=BaseModel)
 class BodyReader:
     """Reads bodies within bounds. The process is started for the first large body, and again if it has ended."""
 
-    def __init__(self, bounds: TextBounds, *, read_s: float = READ_S) -> None:
-        """`read_s`: the longest that one body may take before the process is killed."""
+    def __init__(self, bounds: TextBounds, others: TextBounds | None = None, *, read_s: float = READ_S) -> None:
+        """`others`: of requests for no reply; None: the same. `read_s`: for one body, before the process is killed."""
         self._bounds = bounds
+        self._others = others or bounds
         self._read_s = read_s
         self._turns = Turns("large bodies", slots=1, waiting=WAITING)
         self._process: Process | None = None
@@ -49,10 +51,11 @@ class BodyReader:
 
     async def read(self, raw: bytes, model: type[M], caller: Caller) -> M:
         """Returns what a body asks for. Raises ApiError: the body is wrong, too many wait, or it takes too long."""
+        bounds = self._bounds if issubclass(model, GenerationFields) else self._others
         if is_plain(raw):
-            return read(raw, model, self._bounds)
+            return read(raw, model, bounds)
         end = await self._turns.take(caller, len(raw))
-        done = asyncio.ensure_future(self._apart(raw, model))
+        done = asyncio.ensure_future(self._apart(raw, model, bounds))
 
         def over(task: asyncio.Future[M]) -> None:  # also if the client has gone: the process reads the body to its end
             end()
@@ -61,8 +64,8 @@ class BodyReader:
         done.add_done_callback(over)
         return await asyncio.shield(done)
 
-    async def _apart(self, raw: bytes, model: type[M]) -> M:
-        task = pickle.dumps((model, self._bounds))
+    async def _apart(self, raw: bytes, model: type[M], bounds: TextBounds) -> M:
+        task = pickle.dumps((model, bounds))
         for _ in range(2):  # the process may have ended since the last body
             try:
                 async with asyncio.timeout(self._read_s):

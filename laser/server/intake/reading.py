@@ -41,7 +41,7 @@ class Structure:
 class MostStructure:
     """The most that a body may hold."""
 
-    openings: int = 65_536
+    openings: int = 16_384  # the objects of more messages would hold up the collector
     values: int = 1_048_576
     depth: int = 64
 

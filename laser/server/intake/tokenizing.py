@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from laser.server.api.errors import BadRequest, clipped, shown
 from laser.server.api.reports import DetokenizeRequest, Text, TokenizeRequest, Tokens
+from laser.server.intake.bounds import TextBounds
 from laser.server.intake.encoding import check_prompt
 from models.chat_model import ChatModel
 from models.tokenizer import TokenizerError
 
-TOLD = 8  # times the context: the most tokens that are told, or turned into text
+TOLD = 524_288  # tokens at most that are told, or turned into text, however long the context is
+TOLD_BOUNDS = TextBounds(tokens=TOLD, token_bytes=4, certain=False)
 MOST_TEXT = 1 << 24  # characters of the text that tokens are turned into
 
 
@@ -20,7 +22,7 @@ def tokenize(chat: ChatModel, request: TokenizeRequest, room: int) -> Tokens:
     given = [each for each in (request.prompt, request.content, request.messages) if each is not None]
     if len(given) != 1:
         raise BadRequest(f"{len(given)} of prompt, content and messages are given, must be 1", param="prompt")
-    check_prompt(request, chat.tokenizer.encode, TOLD * room)
+    check_prompt(request, chat.tokenizer.encode, TOLD)
     try:
         if request.prompt is not None:
             tokens = list(chat.tokenizer.encode_prompt(request.prompt))
@@ -34,13 +36,10 @@ def tokenize(chat: ChatModel, request: TokenizeRequest, room: int) -> Tokens:
     return Tokens(count=len(tokens), max_model_len=room, tokens=tokens)
 
 
-def detokenize(chat: ChatModel, request: DetokenizeRequest, room: int) -> Text:
-    """Returns the text of tokens. Raises BadRequest if the model does not know a token, or the text is too long.
-
-    `room`: the most tokens that prompt and reply may have together.
-    """
-    if len(request.tokens) > TOLD * room:
-        raise BadRequest(f"tokens has {len(request.tokens)} entries, must be at most {TOLD * room}", param="tokens")
+def detokenize(chat: ChatModel, request: DetokenizeRequest) -> Text:
+    """Returns the text of tokens. Raises BadRequest if the model does not know a token, or the text is too long."""
+    if len(request.tokens) > TOLD:
+        raise BadRequest(f"tokens has {len(request.tokens)} entries, must be at most {TOLD}", param="tokens")
     highest, texts = max(request.tokens, default=0), chat.tokenizer.texts
     known = len(texts)
     if highest >= known:

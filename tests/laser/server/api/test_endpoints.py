@@ -289,18 +289,17 @@ def test_text_becomes_tokens_and_tokens_become_text(server: LiveServer) -> None:
 
 @pytest.mark.slow
 def test_a_long_text_keeps_nobody_waiting(server: LiveServer) -> None:
-    """It is looked at beside the event loop, which answers others meanwhile, and refused for its length."""
-    told: list[httpx.Response] = []
+    """Tokenized beside the event loop, which answers others meanwhile."""
+    told: list[int] = []
     text = f"{QUESTION} " * (1_000_000 // len(QUESTION))
     began = time.monotonic()
-    tokenizing = threading.Thread(target=lambda: told.append(post(server, "/tokenize", prompt=text)))
+    tokenizing = threading.Thread(target=lambda: told.append(post(server, "/tokenize", prompt=text).json()["count"]))
     tokenizing.start()
     answers = 0
     while not told and time.monotonic() - began < WAIT_S:
         answers += httpx.get(f"{server.url}/health", trust_env=False).status_code == 200
     tokenizing.join()
-    assert told[0].status_code == 400
-    assert "prompt has 1062500 bytes, may have" in told[0].json()["error"]["message"]
+    assert told[0] > 30_000
     assert answers > 0
 
 

@@ -20,6 +20,7 @@ from laser.server.api.responses import ResponsesRequest
 from laser.server.intake.bounds import TextBounds
 from laser.server.intake.framing import PIECE, Assembly, pieces
 from laser.server.intake.reading import read, structure
+from laser.server.intake.tokenizing import TOLD_BOUNDS
 from tests.support.engine_requests import search
 
 BOUNDS = TextBounds(tokens=100, token_bytes=10)
@@ -63,7 +64,7 @@ def test_a_structure_is_measured_as_it_is(value: Any, ascii_only: bool) -> None:
     [
         (b"[" * 65 + b"]" * 65, "has 65 levels of objects and lists, must be at most 64"),
         (b'{"a":' * 65 + b"1" + b"}" * 65, "has 65 levels"),
-        (b"[" * 100_000, "has 100000 objects and lists, must be at most 65536"),
+        (b"[" * 100_000, "has 100000 objects and lists, must be at most 16384"),
         (b"[" + b"{}," * 70_000 + b"{}]", "has 70002 objects and lists"),
         (b"[" + b"0," * 1_100_000 + b"0]", "has 1100001 values, must be at most 1048576"),
     ],
@@ -212,3 +213,10 @@ def test_a_content_type_that_is_not_taken_is_told(kind: str) -> None:
 def test_a_long_list_of_numbers_is_read() -> None:
     raw = json.dumps({"tokens": [5] * 20_000}).encode()
     assert len(read(raw, DetokenizeRequest, WIDE).tokens) == 20_000
+
+
+def test_a_text_to_be_tokens_may_be_longer_than_the_context_and_is_bounded_all_the_same() -> None:
+    read(json.dumps({"prompt": "x" * 1_062_500}).encode(), TokenizeRequest, TOLD_BOUNDS)
+    with pytest.raises(BadRequest, match="content has 2097153 bytes, must be at most 2097152") as refusal:
+        read(json.dumps({"content": "x" * 2_097_153}).encode(), TokenizeRequest, TOLD_BOUNDS)
+    assert refusal.value.param == "content"

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
-
 import pytest
 
 from laser.server.api.errors import BadRequest
 from laser.server.api.reports import DetokenizeRequest
-from laser.server.intake.tokenizing import MOST_TEXT, TOLD, detokenize
+from laser.server.intake.tokenizing import TOLD, detokenize
+from models.chat_model import load_chat_model
+from models.reasoner import bundled_model
 
 
-@pytest.mark.parametrize("count", [TOLD * 100 + 1, MOST_TEXT // 5 + 1])
-def test_a_text_of_tokens_is_bounded(count: int) -> None:
-    decoded: list[int] = []
-    tokenizer = SimpleNamespace(texts=["x" * 5, "y"], decode=decoded.extend)
-    chat, room = cast(Any, SimpleNamespace(tokenizer=tokenizer)), 100 if count < 1000 else count
-    asked = DetokenizeRequest.model_construct(tokens=(0,) * count)
-    with pytest.raises(BadRequest, match="must be at most") as refusal:
-        detokenize(chat, asked, room)
+def test_a_text_of_tokens_is_bounded() -> None:
+    chat = load_chat_model(bundled_model())
+    asked = DetokenizeRequest(tokens=(5,) * (TOLD + 1))
+    with pytest.raises(BadRequest, match=f"tokens has {TOLD + 1} entries, must be at most {TOLD}") as refusal:
+        detokenize(chat, asked)
     assert refusal.value.param == "tokens"
-    assert not decoded
+    assert detokenize(chat, DetokenizeRequest(tokens=(5,) * 100)).prompt == chat.tokenizer.decode([5] * 100)
