@@ -22,7 +22,7 @@ from benchmarks.support import report
 from engine.base import Finished, ProbeSpec, Request, SequenceId, Tokens
 from engine.simulated.engine import SimulatedEngine
 from engine.simulated.machine import Machine, VirtualClock
-from engine.simulated.model import Course, TrialAnswer
+from engine.simulated.model import Course, CourseRules, TrialAnswer
 from models.profile.plant import StepTime
 
 Array = npt.NDArray[np.float64]
@@ -111,17 +111,8 @@ class LengthsModel:
     max_tokens: int = 1 << 30
     vocabulary: int = 1
 
-    def follow(
-        self,
-        prompt: tuple[int, ...],
-        said: Sequence[int],
-        *,
-        stops: frozenset[int],
-        armed: bool,
-        banned: frozenset[int],
-        most: int,
-    ) -> Course:
-        return Course(tokens=(0,) * most, looks=(1,))
+    def follow(self, prompt: tuple[int, ...], said: Sequence[int], rules: CourseRules) -> Course:
+        return Course(tokens=(0,) * rules.most, looks=(1,))
 
     def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> TrialAnswer:
         raise AssertionError("nobody probes here")

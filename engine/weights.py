@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.base import CorruptModelError, UnsupportedModelError
+from engine.checkpoint import architecture_of
 from models.directory import there
 from models.files.json_file import named, read_object, shown
 from models.foreign import told
@@ -40,7 +41,11 @@ class StoredTensor:
 
 def weights_files(directory: Path) -> list[Path]:
     """Returns the safetensors files of a model's weights. Raises CorruptModelError if one is missing."""
-    indexed = _index(directory)
+    return _files(directory, _index(directory))
+
+
+def _files(directory: Path, indexed: Mapping[str, str]) -> list[Path]:
+    """Returns the weights files of a directory whose index is `indexed`; empty: it has none."""
     names = sorted(set(indexed.values())) if indexed else [ONE_FILE]
     files = [directory / name for name in names]
     for file in files:
@@ -64,8 +69,8 @@ def stored_tensors(directory: Path) -> dict[str, StoredTensor]:
     """
     from safetensors import safe_open
 
-    found: dict[str, StoredTensor] = {}
-    for file in weights_files(directory):
+    indexed, found = _index(directory), dict[str, StoredTensor]()
+    for file in _files(directory, indexed):
         with told(f"{file} is damaged", CorruptModelError), safe_open(file, "pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118 - a handle, not a dict
                 part = tensors.get_slice(name)
@@ -74,7 +79,7 @@ def stored_tensors(directory: Path) -> dict[str, StoredTensor]:
                 found[name] = StoredTensor(file=file, dtype=part.get_dtype(), shape=tuple(part.get_shape()))
     if not found:
         raise CorruptModelError(f"{directory}: the weights hold no tensor")
-    wrong = [name for name, file in _index(directory).items() if name not in found or found[name].file.name != file]
+    wrong = [name for name, file in indexed.items() if name not in found or found[name].file.name != file]
     if wrong:
         raise CorruptModelError(f"{directory}/{INDEX}: places {listed(wrong)} in files that do not hold it")
     return found
@@ -155,7 +160,7 @@ def check_parameters(directory: Path, config: Any, stored: Mapping[str, StoredTe
             wanted[HEAD] = wanted[EMBEDDING]
     others = [name for name in stored if name not in wanted and not is_buffer(name)]
     check_names(
-        directory, config.architectures[0], missing=[name for name in wanted if name not in stored], others=others
+        directory, architecture_of(config), missing=[name for name in wanted if name not in stored], others=others
     )
     for name, shape in wanted.items():
         if stored[name].shape != shape:

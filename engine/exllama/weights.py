@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.base import CorruptModelError
+from engine.checkpoint import architecture_of
 from engine.weights import (
     HEAD,
     StoredTensor,
@@ -55,7 +56,7 @@ def check_weights(directory: Path, config: Any) -> None:
     quantised = {name.rpartition(".")[0] for name, parameter in stands_for.items() if parameter != name}
     needed = NEEDED[quantisation["quant_method"]]
     missing |= {f"{matrix}.{part}" for matrix in quantised for part in needed} - set(stored)
-    check_names(directory, config.architectures[0], missing=missing, others=others)
+    check_names(directory, architecture_of(config), missing=missing, others=others)
 
 
 def _parameter(name: str, parts: tuple[str, ...]) -> str:

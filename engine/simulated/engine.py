@@ -14,7 +14,7 @@ from engine.base import Capabilities, Event, ProbeId, ProbeSpec, SequenceId, Sta
 from engine.base_engine import BaseEngine
 from engine.simulated.calendar import Calendar
 from engine.simulated.machine import Machine, Stepped, VirtualClock, passes_within
-from engine.simulated.model import Course, SimulatedModel
+from engine.simulated.model import Course, CourseRules, SimulatedModel
 from engine.simulated.sequence import SimulatedProbe, SimulatedSequence, drawn
 
 
@@ -280,14 +280,13 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
 
     def _follow(self, state: SimulatedSequence, said: Sequence[int]) -> Course:
         request = state.request
-        return self._model.follow(
-            request.prompt,
-            said,
+        rules = CourseRules(
             stops=request.stop_tokens,
             armed=state.stops_armed,
             banned=state.banned,
             most=request.max_new_tokens - len(said),
         )
+        return self._model.follow(request.prompt, said, rules)
 
     def _steer(self, state: SimulatedSequence, at: int, tokens: tuple[int, ...]) -> None:
         """Continue with `tokens` after the first `at` new tokens; the next pass draws the token after them."""

@@ -19,6 +19,16 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CourseRules:
+    """What bounds a course."""
+
+    stops: frozenset[int]
+    armed: bool  # the course ends with the first of `stops`; False: it contains none of them
+    banned: frozenset[int]  # it contains none of these
+    most: int  # tokens of the course
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialAnswer:
     """A whole trial answer, as it is decoded if the probe does not give up."""
 
@@ -39,20 +49,8 @@ class SimulatedModel(Protocol):
     def vocabulary(self) -> int:
         """The number of token ids."""
 
-    def follow(
-        self,
-        prompt: tuple[int, ...],
-        said: Sequence[int],
-        *,
-        stops: frozenset[int],
-        armed: bool,
-        banned: frozenset[int],
-        most: int,
-    ) -> Course:
-        """The course after a prompt and the new tokens `said`, at most `most` tokens.
-
-        It ends with the first of `stops` if `armed`, else it contains none of them. It contains none of `banned`.
-        """
+    def follow(self, prompt: tuple[int, ...], said: Sequence[int], rules: CourseRules) -> Course:
+        """The course after a prompt and the new tokens `said`."""
 
     def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> TrialAnswer:
         """The trial answer of a probe after a prompt and the new tokens `said`."""

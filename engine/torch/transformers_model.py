@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from engine.base import CorruptModelError, UnsupportedModelError
+from engine.checkpoint import architecture_of
 from engine.torch.arena import KVArena
 from engine.torch.attention import attend
 from engine.torch.packed import ModelShape, PackedBatch, Segment
@@ -39,7 +40,7 @@ class TransformersModel:
         for dimension in ("num_hidden_layers", "num_attention_heads", "max_position_embeddings"):
             if not hasattr(config, dimension):
                 raise UnsupportedModelError(
-                    f"{directory}: the configuration of {config.architectures[0]} has no {dimension}"
+                    f"{directory}: the configuration of {architecture_of(config)} has no {dimension}"
                 )
         self._model = _loaded(directory, config, stored)
         heads = config.num_attention_heads
@@ -73,7 +74,7 @@ class TransformersModel:
     @torch.inference_mode()
     def _check(self) -> None:
         """Raises UnsupportedModelError if packed decoding, in two pieces, changes the logits of the model itself."""
-        name = self._model.config.architectures[0]
+        name = architecture_of(self._model.config)
         tokens = torch.arange(1, 25) % self._shape.vocabulary
         arena = KVArena(
             layers=self._shape.layers, kv_heads=self._shape.kv_heads, head_dim=self._shape.head_dim, cells=len(tokens)
@@ -165,7 +166,7 @@ def _check_report(directory: Path, config: Any, report: dict[str, Any]) -> None:
         raise CorruptModelError(
             f"{directory}: the tensor {tensor} is of shape {tuple(found)}, config.json asks for {tuple(wanted)}"
         )
-    check_names(directory, config.architectures[0], missing=report["missing_keys"], others=report["unexpected_keys"])
+    check_names(directory, architecture_of(config), missing=report["missing_keys"], others=report["unexpected_keys"])
     if report["error_msgs"]:
         raise CorruptModelError(
             f"{directory}: the model cannot be loaded: {' '.join(map(str, report['error_msgs']))[:300]}"

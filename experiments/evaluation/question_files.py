@@ -19,7 +19,7 @@ import numpy as np
 from experiments.grading.grader import Grader
 from experiments.question import Question
 from models.errors import LaserError
-from models.files.text import decode_json, read_text, unpacked
+from models.files.text import json_objects, read_text, unpacked
 
 
 class QuestionError(LaserError, ValueError):
@@ -55,16 +55,9 @@ def read_questions(path: Path, grader: Grader | None = None) -> list[Question]:
 
 
 def _questions(path: Path, text: str, grader: Grader) -> Iterator[Question]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
+    wanted = "an object with `question` and `answer`"
+    for number, found in json_objects(path, text.split("\n"), QuestionError, wanted):
         where = f"{path}:{number}"
-        try:
-            found = decode_json(line)
-        except ValueError as error:
-            raise QuestionError(f"{where}: is not JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise QuestionError(f"{where}: is {line.strip()[:40]!r}, must be an object with `question` and `answer`")
         gold = _text(found, "answer", where).rpartition("####")[2].strip()
         if not gold:
             raise QuestionError(f"{where}: `answer` has nothing after its last ####")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from controller.serving.request import CUTS, ExitReason, Thought
 from engine.base import EngineError, ProbeSpec
-from engine.simulated.model import Course, TrialAnswer
+from engine.simulated.model import Course, CourseRules, TrialAnswer
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.evaluation import Asked
 from models.thinking import ThinkingTokens
@@ -155,16 +155,7 @@ class RecordedModel:
         }
         self._by_prompt = {trace.prompt: self.thoughts[number] for number, trace in traces.items()}
 
-    def follow(
-        self,
-        prompt: tuple[int, ...],
-        said: Sequence[int],
-        *,
-        stops: frozenset[int],
-        armed: bool,
-        banned: frozenset[int],
-        most: int,
-    ) -> Course:
+    def follow(self, prompt: tuple[int, ...], said: Sequence[int], rules: CourseRules) -> Course:
         thought = self._by_prompt.get(prompt)
         if thought is not None:
             return thought.follow(said)

@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.workloads.renewal import gamma_renewals
 from experiments.workloads.workload import Times, WorkloadError, check, check_duration
-from models.files.text import decode_json, reading, unpacked
+from models.files.text import json_objects, reading, unpacked
 
 
 class TimeUnit(StrEnum):
@@ -181,7 +181,9 @@ def rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     The file may be packed with gzip. Raises WorkloadError if it cannot be read or parsed.
     """
     with reading(path, WorkloadError) as file:
-        yield from _csv(path, file) if unpacked(path).suffix.lower() == ".csv" else _json_lines(path, file)
+        yield from (
+            _csv(path, file) if unpacked(path).suffix.lower() == ".csv" else json_objects(path, file, WorkloadError)
+        )
 
 
 def _csv(path: Path, file: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -196,19 +198,6 @@ def _csv(path: Path, file: Iterator[str]) -> Iterator[tuple[int, Mapping[str, An
             yield reader.line_num, row
     except csv.Error as error:
         raise WorkloadError(f"{path}:{reader.line_num}: is not CSV: {error}") from error
-
-
-def _json_lines(path: Path, file: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            said = decode_json(line)
-        except ValueError as error:
-            raise WorkloadError(f"{path}:{number}: is not JSON: {error}") from error
-        if not isinstance(said, dict):
-            raise WorkloadError(f"{path}:{number}: is {line.strip()[:40]!r}, must be an object")
-        yield number, said
 
 
 def _number(said: Any, where: str) -> float:

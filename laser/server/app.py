@@ -7,8 +7,9 @@ its request.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -134,19 +135,21 @@ def _add_tools(app: FastAPI, service: Service, ignored: IgnoredFields) -> None:
     async def tokenize(asked: TokenizeRequest, request: Request) -> Response:
         """The tokens of a text or of a chat."""
         work = service.tokenize(asked, request.state.caller, request.state.size)
-        made = await unless_gone(request.receive, work)
-        if made is None:
-            return Response(status_code=GONE)
-        return Response(made, media_type="application/json", headers=ignored.headers(asked.unread))
+        return await _report(work, request, ignored.headers(asked.unread))
 
     @app.post("/detokenize", response_model=Text)
     async def detokenize(asked: DetokenizeRequest, request: Request) -> Response:
         """The text of tokens."""
         work = service.detokenize(asked, request.state.caller, request.state.size)
-        made = await unless_gone(request.receive, work)
-        if made is None:
-            return Response(status_code=GONE)
-        return Response(made, media_type="application/json", headers=ignored.headers(asked.unread))
+        return await _report(work, request, ignored.headers(asked.unread))
+
+
+async def _report(work: Coroutine[Any, Any, str], request: Request, headers: dict[str, str]) -> Response:
+    """Sends the JSON that `work` makes, unless the client has gone."""
+    made = await unless_gone(request.receive, work)
+    if made is None:
+        return Response(status_code=GONE)
+    return Response(made, media_type="application/json", headers=headers)
 
 
 def _add_reports(app: FastAPI, service: Service) -> None:

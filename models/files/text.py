@@ -10,7 +10,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -73,6 +73,25 @@ def decode_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("is nested too deep") from None
+
+
+def json_objects(
+    path: Path, lines: Iterable[str], error: type[Exception], wanted: str = "an object"
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields the numbers and objects of JSON Lines; empty lines are passed over.
+
+    Raises `error`, which names the file and the line, for a line that is not JSON, or is not what is `wanted`.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            said = decode_json(line)
+        except ValueError as fault:
+            raise error(f"{path}:{number}: is not JSON: {fault}") from fault
+        if not isinstance(said, dict):
+            raise error(f"{path}:{number}: is {line.strip()[:40]!r}, must be {wanted}")
+        yield number, said
 
 
 def unpacked(path: Path) -> Path:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -123,10 +123,7 @@ def certify(
     bounds = _bounds(table, count, delta)
     passed = np.logical_and.accumulate(bounds <= epsilon, axis=0)  # fixed sequence: the first failure ends a column
     certified = np.logical_and.accumulate(passed, axis=1)  # all corners within a corner must have passed too
-    if evidence is not None and refusal(evidence.right / count, evidence.ended / count, epsilon) is not None:
-        certified[:] = False
-        certified[0, 0] = True
-    return Certificate(
+    found = Certificate(
         epsilon=epsilon,
         delta=delta,
         count=count,
@@ -135,6 +132,11 @@ def certify(
         certified=tuple(tuple(row) for row in certified.tolist()),
         evidence=evidence,
     )
+    if found.refused is None:
+        return found
+    only = np.zeros_like(certified)
+    only[0, 0] = True  # the full thought
+    return replace(found, certified=tuple(tuple(row) for row in only.tolist()))
 
 
 def _bounds(table: Counts, count: int, delta: float) -> npt.NDArray[np.float64]:

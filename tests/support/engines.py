@@ -20,7 +20,7 @@ from engine.base import (
 )
 from engine.simulated.engine import SimulatedEngine
 from engine.simulated.machine import Machine, VirtualClock
-from engine.simulated.model import Course, TrialAnswer
+from engine.simulated.model import Course, CourseRules, TrialAnswer
 from models.profile.plant import StepTime
 from tests.support.engine_requests import request
 from tests.support.ledger import Ledger
@@ -143,25 +143,16 @@ class OracleModel:
     max_tokens: int = 512
     vocabulary: int = VOCABULARY
 
-    def follow(
-        self,
-        prompt: tuple[int, ...],
-        said: Sequence[int],
-        *,
-        stops: frozenset[int],
-        armed: bool,
-        banned: frozenset[int],
-        most: int,
-    ) -> Course:
-        if most == 0:
+    def follow(self, prompt: tuple[int, ...], said: Sequence[int], rules: CourseRules) -> Course:
+        if rules.most == 0:
             return Course(tokens=())
         tokens = self.oracle.generate(
             (*prompt, *said),
-            most,
-            stops=stops if armed else frozenset(),
-            barred=banned if armed else banned | stops,
+            rules.most,
+            stops=rules.stops if rules.armed else frozenset(),
+            barred=rules.banned if rules.armed else rules.banned | rules.stops,
         )
-        return Course(tokens=tuple(tokens), looks=tuple(range(1, most + 1)), until_armed=not armed)
+        return Course(tokens=tuple(tokens), looks=tuple(range(1, rules.most + 1)), until_armed=not rules.armed)
 
     def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> TrialAnswer:
         context = (*prompt, *said, *spec.suffix)

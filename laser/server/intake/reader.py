@@ -17,7 +17,7 @@ from laser.server.api.errors import ApiError, Busy, ServerFailure, Unavailable
 from laser.server.api.fields import GenerationFields
 from laser.server.intake.bounds import TextBounds
 from laser.server.intake.framing import HEAD, Assembly, frame
-from laser.server.intake.reading import is_plain, read
+from laser.server.intake.reading import plain_structure, read
 from laser.server.intake.turns import Turns
 from laser.server.keys import Caller
 
@@ -52,8 +52,9 @@ class BodyReader:
     async def read(self, raw: bytes, model: type[M], caller: Caller) -> M:
         """Returns what a body asks for. Raises ApiError: the body is wrong, too many wait, or it takes too long."""
         bounds = self._bounds if issubclass(model, GenerationFields) else self._others
-        if is_plain(raw):
-            return read(raw, model, bounds)
+        measured = plain_structure(raw)
+        if measured is not None:
+            return read(raw, model, bounds, measured)
         end = await self._turns.take(caller, len(raw))
         done = asyncio.ensure_future(self._apart(raw, model, bounds))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.base import EngineError, Finished, ProbeSpec, Request, Sampling, Tokens
 from engine.simulated.engine import SimulatedEngine
 from engine.simulated.machine import Machine, VirtualClock, passes_within
-from engine.simulated.model import Course, TrialAnswer
+from engine.simulated.model import Course, CourseRules, TrialAnswer
 from experiments.analysis import token_simulation
 from models.profile.plant import StepTime
 
@@ -26,17 +26,8 @@ class Counting:
     max_tokens: int = 100_000
     vocabulary: int = 100_000
 
-    def follow(
-        self,
-        prompt: tuple[int, ...],
-        said: Sequence[int],
-        *,
-        stops: frozenset[int],
-        armed: bool,
-        banned: frozenset[int],
-        most: int,
-    ) -> Course:
-        return Course(tokens=tuple(range(1 + len(said), 1 + len(said) + most)))
+    def follow(self, prompt: tuple[int, ...], said: Sequence[int], rules: CourseRules) -> Course:
+        return Course(tokens=tuple(range(1 + len(said), 1 + len(said) + rules.most)))
 
     def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> TrialAnswer:
         return TrialAnswer(answer=(7, 7), log_probs=(-0.1, -0.1), terminator=9)
