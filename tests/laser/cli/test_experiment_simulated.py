@@ -61,6 +61,8 @@ full_thought: full
 slo_s: {easy: 2, medium: 3, hard: 4}
 """
 TRIALS = 2 * 2 * (13 + 3)
+FEW = ("full", "sure", "LASER")  # policies of the shorter experiment
+FEW_TRIALS = 2 * 2 * len(FEW)
 
 
 def experiment(*arguments: str | Path) -> Result:
@@ -83,9 +85,21 @@ def out(file: Path) -> Path:
     return directory
 
 
-def test_workers_end_with_a_run_that_is_killed(file: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def few(file: Path) -> Path:
+    """The experiment with FEW policies and no constants in hindsight."""
+    kept = tuple(f"  - {{name: {name}," for name in FEW)
+    lines = [
+        line
+        for line in EXPERIMENT.splitlines()
+        if "hindsight" not in line and (line.startswith(kept) or "policy: " not in line)
+    ]
+    return written(file.with_name("few.yaml"), "\n".join(lines))
+
+
+def test_workers_end_with_a_run_that_is_killed(few: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "laser", "experiment", "run", str(file), "--out", str(out), "--jobs", "2"]
+    command = [sys.executable, "-m", "laser", "experiment", "run", str(few), "--out", str(out), "--jobs", "2"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             wait_until(lambda: len(list(out.glob("*.jsonl"))) > 0, timeout_s=60)
@@ -96,13 +110,13 @@ def test_workers_end_with_a_run_that_is_killed(file: Path, tmp_path: Path) -> No
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-    assert experiment("run", file, "--out", out, "--jobs", 2).exit_code == 0
-    assert len(list(out.glob("*.jsonl"))) == TRIALS
+    assert experiment("run", few, "--out", out, "--jobs", 2).exit_code == 0
+    assert len(list(out.glob("*.jsonl"))) == FEW_TRIALS
 
 
-def test_a_run_that_is_ended_ends_its_workers_at_once(file: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_ended_ends_its_workers_at_once(few: Path, tmp_path: Path) -> None:
     out = tmp_path / "ended"
-    command = [sys.executable, "-m", "laser", "experiment", "run", str(file), "--out", str(out), "--jobs", "2"]
+    command = [sys.executable, "-m", "laser", "experiment", "run", str(few), "--out", str(out), "--jobs", "2"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             wait_until(lambda: len(list(out.glob("*.jsonl"))) > 0, timeout_s=60)
@@ -205,14 +219,8 @@ def test_the_report_names_the_best_constant_settings_in_hindsight(file: Path, ou
         assert f"## {heading}\n" in markdown
 
 
-def test_the_search_for_settings_reports_on_seeds_that_it_has_not_seen(file: Path, tmp_path: Path) -> None:
-    policies = [line for line in EXPERIMENT.splitlines() if line.startswith("  - {name: ")]
-    others = [
-        line for line in policies if not line.startswith(("  - {name: full", "  - {name: sure,", "  - {name: LASER"))
-    ]
-    few = "\n".join(line for line in EXPERIMENT.splitlines() if line not in others and "hindsight" not in line)
-    small = written(file.with_name("few.yaml"), few)
-    search = ("tune", small, "--policy", "LASER", "--training", "11", "--jobs", "1", "--out", tmp_path)
+def test_the_search_for_settings_reports_on_seeds_that_it_has_not_seen(few: Path, tmp_path: Path) -> None:
+    search = ("tune", few, "--policy", "LASER", "--training", "11", "--jobs", "1", "--out", tmp_path)
     assert experiment(*search, "--attempts", "1").exit_code == 0
     (first,) = json.loads((tmp_path / "tuning.json").read_text(encoding="utf-8"))["tried"]
     result = experiment(*search, "--attempts", "2")

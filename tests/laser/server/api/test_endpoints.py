@@ -291,7 +291,7 @@ def test_text_becomes_tokens_and_tokens_become_text(server: LiveServer) -> None:
 def test_a_long_text_keeps_nobody_waiting(server: LiveServer) -> None:
     """Tokenized beside the event loop, which answers others meanwhile."""
     told: list[int] = []
-    text = f"{QUESTION} " * (500_000 // len(QUESTION))
+    text = f"{QUESTION} " * (100_000 // len(QUESTION))
     began = time.monotonic()
     tokenizing = threading.Thread(target=lambda: told.append(post(server, "/tokenize", prompt=text).json()["count"]))
     tokenizing.start()
@@ -299,7 +299,7 @@ def test_a_long_text_keeps_nobody_waiting(server: LiveServer) -> None:
     while not told and time.monotonic() - began < WAIT_S:
         answers += httpx.get(f"{server.url}/health", trust_env=False).status_code == 200
     tokenizing.join()
-    assert told[0] > 30_000
+    assert told[0] > 6_000
     assert answers > 0
 
 
