@@ -1,7 +1,8 @@
 """Attacks a server with bodies that cost more to read than to send, and measures what other clients feel of it.
 
 The server runs in this process, so that its event loop can be sampled every millisecond; the attackers are another
-process. Each attack is sent in rounds of several at once, while one client goes on asking small questions.
+process. Each attack is sent in rounds of several at once, while one client goes on asking small questions. A process
+that does nothing samples an event loop of its own: its lag is the machine's, which has few cores for all of them.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class Felt:
     """What was measured during one attack."""
 
     lags_s: list[float] = field(default_factory=list)
+    idle_s: list[float] = field(default_factory=list)  # the worst lag of each quarter of a second without a server
     waits_s: list[float] = field(default_factory=list)  # of the small questions
     resident: list[int] = field(default_factory=list)  # bytes, of the server and its children
 
@@ -166,14 +168,25 @@ async def send(url: str, attack: str, at_once: int, rounds: int, seed: int) -> C
 async def ask(url: str, watch: Watch) -> None:
     """One client that asks small questions, and notes how long they take."""
     body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 16, "reasoning_effort": "none"}
+    async for wait_s in _told("--attacker", url, "--ask", json.dumps(body)):
+        watch.felt.waits_s.append(wait_s)
+
+
+async def idle(watch: Watch) -> None:
+    """A process without a server, and how late its event loop is."""
+    async for lag_s in _told("--attacker", "", "--idle"):
+        watch.felt.idle_s.append(lag_s)
+
+
+async def _told(*arguments: str) -> AsyncIterator[float]:
+    """Yields the numbers that this module prints with `arguments` in a process of its own."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.attack", "--attacker", url, "--ask", json.dumps(body),
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        sys.executable, "-m", "benchmarks.attack", *arguments, stdout=asyncio.subprocess.PIPE
+    )
     assert process.stdout is not None
     try:
         async for line in process.stdout:
-            watch.felt.waits_s.append(float(line))
+            yield float(line)
     finally:
         process.kill()
         await process.wait()
@@ -190,17 +203,29 @@ async def asking(url: str, body: str) -> None:
             await asyncio.sleep(0.05)
 
 
+async def idling() -> None:
+    """Samples the lag of an event loop that does nothing else, and prints the worst of each quarter of a second."""
+    loop = asyncio.get_running_loop()
+    while True:
+        worst, until = 0.0, loop.time() + 0.25
+        while loop.time() < until:
+            due = loop.time() + EVERY_S
+            await asyncio.sleep(EVERY_S)
+            worst = max(worst, loop.time() - due)
+        print(worst, flush=True)
+
+
 async def measure(at_once: int, rounds: int, seed: int, chosen: list[str]) -> None:
     """Runs the attacks one after another, and prints a table."""
     async with served() as url:
         watch = Watch(url)
-        tasks = [asyncio.create_task(each) for each in (watch.lag(), watch.memory(), ask(url, watch))]
+        tasks = [asyncio.create_task(each) for each in (watch.lag(), watch.memory(), ask(url, watch), idle(watch))]
         try:
             await asyncio.sleep(5.0)  # the first questions, and imports that they need
             watch.felt = Felt()
             await asyncio.sleep(10.0)
-            print("| attack | answers | worst lag, ms | 99.9 % | question, worst s | memory, MiB | after |")
-            print("|---|---|---|---|---|---|---|")
+            columns = ("attack", "answers", "lag, ms", "99.9 %", "idle process", "question, s", "MiB", "after")
+            print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
             start = resident()
             tell("none", Counter(), watch.felt, start)
             for attack in chosen:
@@ -223,10 +248,11 @@ def tell(attack: str, told: Counter[str], felt: Felt, start: int) -> None:
     """Prints one row. `start`: resident bytes before all attacks."""
     answers = ", ".join(f"{count} × {status}" for status, count in sorted(told.items()))
     lags = np.array(felt.lags_s) * 1e3
+    idle_ms, wait_s = (max(each, default=float("nan")) for each in (felt.idle_s, felt.waits_s))
+    most, after = ((each - start) / MIB for each in (max(felt.resident), felt.resident[-1]))
     print(
-        f"| {attack} | {answers} | {lags.max():.0f} | {np.quantile(lags, 0.999):.0f} "
-        f"| {max(felt.waits_s, default=float('nan')):.2f} | {(max(felt.resident) - start) / MIB:+.0f} "
-        f"| {(felt.resident[-1] - start) / MIB:+.0f} |",
+        f"| {attack} | {answers} | {lags.max():.0f} | {np.quantile(lags, 0.999):.0f} | {idle_ms * 1e3:.0f} "
+        f"| {wait_s:.2f} | {most:+.0f} | {after:+.0f} |",
         flush=True,
     )
 
@@ -240,8 +266,11 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(ATTACKS), help="an attack; may be given several times")
     parser.add_argument("--attacker", metavar="URL", help=argparse.SUPPRESS)
     parser.add_argument("--ask", help=argparse.SUPPRESS)
+    parser.add_argument("--idle", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.ask is not None:
+    if options.idle:
+        asyncio.run(idling())
+    elif options.ask is not None:
         asyncio.run(asking(options.attacker, options.ask))
     elif options.attacker is not None:
         told = asyncio.run(send(options.attacker, options.only[0], options.at_once, options.rounds, options.seed))

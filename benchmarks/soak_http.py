@@ -137,6 +137,8 @@ async def run(served: ServerProcess, *, requests: int, clients: int, vanishing: 
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=served.url, trust_env=False, timeout=120.0, limits=limits) as client:
         await asyncio.gather(*(keep_asking(client) for _ in range(clients)))
+    # the server closes connections that were idle meanwhile, perhaps just as one is used again
+    async with httpx.AsyncClient(base_url=served.url, trust_env=False, timeout=120.0) as client:
         await settle(client, soak)
     if soak.growth > GROWTH:
         soak.faults.append(f"memory grew by {soak.growth:.1f} MiB after the warm-up, may be {GROWTH}")

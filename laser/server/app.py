@@ -105,6 +105,7 @@ def _add_surface(app: FastAPI, service: Service, surface: Surface, ping_s: float
                 size=state.size,
             ),
         )  # fmt: skip
+        state.release()
         if state.hold is not None:
             state.hold.release()
         if submission is None:

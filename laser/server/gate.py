@@ -10,6 +10,7 @@ import asyncio
 import re
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from laser.server.api.errors import ApiError, BadRequest, Busy, EncodedBody, TooLarge
 from laser.server.api.surfaces import error_body
+from laser.server.intake.memory import Tidy
 from laser.server.intake.reading import LARGE
 from laser.server.keys import KeyRing
 
@@ -48,6 +50,7 @@ class LargeBodies:
     def __init__(self, most: int) -> None:
         self._most = most
         self._held: Counter[str] = Counter()
+        self._tidy = Tidy()
 
     def take(self, key: str) -> BodyHold:
         """Counts one more. Raises Busy if there are as many as may be, and this key has its share or more."""
@@ -55,22 +58,28 @@ class LargeBodies:
         if held >= self._most and self._held[key] >= self._most / len(self._held | Counter({key: 1})):
             raise Busy(f"{held} large bodies are being read, may be {self._most} at once", 1.0)
         self._held[key] += 1
-        return BodyHold(self._held, key)
+        return BodyHold(lambda: self._release(key))
+
+    def _release(self, key: str) -> None:
+        self._held[key] -= 1
+        self._held += Counter()  # drops keys whose count is 0
+        if not self._held:
+            self._tidy.soon()
 
 
 class BodyHold:
     """One large body's place among those in memory."""
 
-    def __init__(self, held: Counter[str], key: str) -> None:
-        self._held, self._key = held, key
+    def __init__(self, give: Callable[[], None]) -> None:
+        """`give` gives the place back."""
+        self._give = give
         self._over = False
 
     def release(self) -> None:
         """Gives the place back, once."""
         if not self._over:
             self._over = True
-            self._held[self._key] -= 1
-            self._held += Counter()  # drops keys whose count is 0
+            self._give()
 
 
 class Gate:

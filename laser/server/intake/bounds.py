@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import BaseModel
@@ -45,11 +45,24 @@ class TextBounds:
                     continue
                 if size > most:
                     raise self._too_long(size, path, name)
+        if self.certain:
+            self._count_messages(request)
         # not what a template may drop, such as earlier thoughts
         together = {name: len(text.encode("utf-8", "surrogatepass")) for name, text in certain_texts(request).items()}
         if sum(together.values()) > self.most_bytes:
             longest = max(together, key=lambda name: together[name])
             raise self._too_long(sum(together.values()), f"with {longest} it", longest)
+
+    def _count_messages(self, request: BaseModel) -> None:
+        for name in CHATS:
+            messages = getattr(request, name, None)
+            if isinstance(messages, tuple) and len(messages) > self.tokens:
+                count = sum(_printed(each, PRINTED) is not None for each in messages)
+                if count > self.tokens:
+                    message = (
+                        f"the prompt has at least {count} tokens, one a message, must be at most {self.tokens - 1}"
+                    )
+                    raise ContextTooLong(message, param=name)
 
     def _too_long(self, size: int, what: str, param: str) -> BadRequest:
         if not self.certain:
@@ -107,11 +120,17 @@ def certain_texts(request: BaseModel) -> dict[str, str]:
             messages = [each for each in value if isinstance(each, Message)]
             systems = [each for each in messages if each.role in SYSTEM]
             kept = SYSTEM if len(systems) + bool(instructions) == 1 else ()
-            told = [each.content.strip() for each in messages if each.content and each.role in (*PRINTED, *kept)]
-            found[name] = "\n".join(told)
+            found[name] = "\n".join(filter(None, (_printed(each, (*PRINTED, *kept)) for each in messages)))
             if instructions and not systems:
                 found["instructions"] = instructions.strip()
     return {name: text for name, text in found.items() if text}
+
+
+def _printed(message: object, roles: Collection[str]) -> str | None:
+    """Returns what every template prints of a message; None: nothing for sure."""
+    if not isinstance(message, Message) or message.role not in roles:
+        return None
+    return (message.content or "").strip() or None
 
 
 def _count(name: str, value: object) -> None:

@@ -18,7 +18,7 @@ from laser.server.api.fields import GenerationFields
 from laser.server.intake.bounds import TextBounds
 from laser.server.intake.framing import HEAD, Assembly, frame
 from laser.server.intake.reading import plain_structure, read
-from laser.server.intake.turns import Turns
+from laser.server.intake.turns import Release, Turns
 from laser.server.keys import Caller
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,12 @@ class BodyReader:
         """The process's id; None: it does not run."""
         return None if self._process is None or self._process.returncode is not None else self._process.pid
 
-    async def read(self, raw: bytes, model: type[M], caller: Caller) -> M:
-        """Returns what a body asks for. Raises ApiError: the body is wrong, too many wait, or it takes too long."""
+    async def read(self, raw: bytes, model: type[M], caller: Caller, release: Release | None = None) -> M:
+        """Returns what a body asks for. Raises ApiError: the body is wrong, too many wait, or it takes too long.
+
+        The next large body is read when `release` is called, so that the objects of one are in memory: Python's
+        collector holds up the event loop for as long as it looks at them. None: when this one has been read.
+        """
         bounds = self._bounds if issubclass(model, GenerationFields) else self._others
         measured = plain_structure(raw)
         if measured is not None:
@@ -59,8 +63,11 @@ class BodyReader:
         done = asyncio.ensure_future(self._apart(raw, model, bounds))
 
         def over(task: asyncio.Future[M]) -> None:  # also if the client has gone: the process reads the body to its end
-            end()
-            _ = task.cancelled() or task.exception()  # nobody else may be there to see it
+            failed = task.cancelled() or task.exception() is not None  # nobody else may be there to see it
+            if failed or release is None:
+                end()
+            else:
+                release.add(end)
 
         done.add_done_callback(over)
         return await asyncio.shield(done)

@@ -14,10 +14,14 @@ from pydantic import BaseModel
 from laser.server.api.errors import is_json, no_object
 from laser.server.delivery import GONE, unless_gone
 from laser.server.intake.reader import BodyReader
+from laser.server.intake.turns import Release
 
 
 class BodyRoute(APIRoute):
-    """A route whose endpoint may take `asked`, what the body says, and the request; FastAPI describes both."""
+    """A route whose endpoint may take `asked`, what the body says, and the request; FastAPI describes both.
+
+    The endpoint may call `request.state.release` once it needs `asked` no more; it is called for it at its end.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         endpoint, asks = self.endpoint, inspect.signature(self.endpoint, eval_str=True).parameters.get("asked")
@@ -32,11 +36,15 @@ class BodyRoute(APIRoute):
             if not raw or not is_json(content_type):
                 raise no_object(content_type)
             request.state.size = len(raw)
-            asked = await unless_gone(request.receive, reader.read(raw, model, request.state.caller))
-            del raw
-            if asked is None:
-                return Response(status_code=GONE)
-            made = await endpoint(asked, request)
+            release = request.state.release = Release()
+            try:
+                asked = await unless_gone(request.receive, reader.read(raw, model, request.state.caller, release))
+                del raw
+                if asked is None:
+                    return Response(status_code=GONE)
+                made = await endpoint(asked, request)
+            finally:
+                release()
             if isinstance(made, BaseModel):
                 return JSONResponse(made.model_dump())
             return made  # type: ignore[no-any-return]

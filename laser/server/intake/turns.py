@@ -17,6 +17,26 @@ SMOOTH = 0.2  # of the newest time in the mean
 Waiter: TypeAlias = "tuple[Claim, asyncio.Future[None]]"
 
 
+class Release:
+    """Gives back, once, what a request holds while it is prepared."""
+
+    def __init__(self) -> None:
+        self._held: list[Callable[[], None]] = []
+        self._over = False
+
+    def add(self, give: Callable[[], None]) -> None:
+        """Has `give` called at the release; at once if that has been."""
+        if self._over:
+            give()
+        else:
+            self._held.append(give)
+
+    def __call__(self) -> None:
+        self._over = True
+        while self._held:
+            self._held.pop()()
+
+
 class Turns:
     """Gives turns to callers in a fair order."""
 

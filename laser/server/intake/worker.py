@@ -6,7 +6,6 @@ request in pieces, or the error, each pickled, then an empty frame. When the ser
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import pickle
@@ -18,6 +17,7 @@ from typing import BinaryIO
 
 from laser.server.api.errors import ApiError, ServerFailure
 from laser.server.intake.framing import HEAD, frame, pieces
+from laser.server.intake.memory import give_back
 from laser.server.intake.reading import read
 
 
@@ -36,7 +36,8 @@ def main() -> None:
             sink.write(frame(b""))
             sink.flush()
             del body
-            _give_back()
+            gc.collect()
+            give_back()
 
 
 def _answer(task: bytes, body: bytes) -> Iterator[bytes]:
@@ -58,13 +59,6 @@ def _frame(source: BinaryIO) -> bytes | None:
     (size,) = HEAD.unpack(head)
     data = source.read(size)
     return data if len(data) == size else None
-
-
-def _give_back() -> None:
-    """Returns freed memory to the system, where the C library can."""
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from laser.server.api.errors import BadRequest, Busy, Unavailable
 from laser.server.intake.bounds import TextBounds
 from laser.server.intake.reader import BodyReader
 from laser.server.intake.reading import LARGE
-from laser.server.intake.turns import Turns
+from laser.server.intake.turns import Release, Turns
 from laser.server.keys import ANYBODY, Caller
 
 WIDE = TextBounds(tokens=1 << 20, token_bytes=10)
@@ -75,6 +75,27 @@ def test_a_large_body_is_read_in_a_process_that_stays_and_ends_with_the_reader()
             long = json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
             assert (await made.read(long, ChatRequest, ANYBODY)).messages[0].content == text
         assert gone(pid)
+
+    run(test)
+
+
+@pytest.mark.slow
+def test_the_next_large_body_is_read_when_the_one_before_is_needed_no_more() -> None:
+    async def test() -> None:
+        async with reader() as made:
+            kept, failed = Release(), Release()
+            await made.read(body(), ChatRequest, ANYBODY, kept)
+            later = asyncio.create_task(made.read(body(max_tokens=0), ChatRequest, ANYBODY, failed))
+            assert (await made.read(body(3), ChatRequest, ANYBODY)).messages  # a small one does not wait
+            assert not later.done()
+            kept()
+            kept()
+            with pytest.raises(BadRequest):
+                await later
+            gone = Release()
+            gone()  # the client goes while its body is read
+            for _ in range(2):
+                assert (await made.read(body(), ChatRequest, ANYBODY, gone)).messages
 
     run(test)
 

@@ -111,6 +111,12 @@ def test_measuring_takes_a_time_linear_in_the_length(unit: bytes, start: bytes) 
             "messages.0.content has 1202 bytes",
         ),
         (ChatRequest, chat(*[{"role": "user", "content": "x" * 300}] * 4), "messages", "with messages it has 12"),
+        (ChatRequest, chat(*[{"role": "user", "content": "x"}] * 101), "messages", "at least 101 tokens, one"),
+        (ChatRequest, chat(*[{"role": "tool", "content": "x"}] * 101), "messages", "at least 101 tokens, one"),
+        (
+            ResponsesRequest, json.dumps({"input": [{"role": "user", "content": "x"}] * 101}).encode(), "input",
+            "at least 101 tokens, one a message, must be at most 99",
+        ),
         (ChatRequest, chat({"role": "user", "content": "é" * 501}), "messages", "has 1002 bytes, may have 1000"),
         (ResponsesRequest, json.dumps({"input": LONG}).encode(), "input", "input.0.content has 1001 bytes"),
         (ResponsesRequest, json.dumps({"input": "x", "instructions": LONG}).encode(), "instructions", "instructions"),
@@ -131,6 +137,11 @@ def test_every_text_is_bounded_and_the_field_at_fault_is_named(
         read(raw, model, BOUNDS)
     assert refusal.value.param == param
     assert told in str(refusal.value)
+
+
+def test_messages_that_a_template_may_drop_are_not_counted() -> None:
+    silent = [{"role": "assistant", "content": "x"}, {"role": "user", "content": " "}] * 60
+    assert len(read(chat(*silent), ChatRequest, BOUNDS).messages) == 120
 
 
 @pytest.mark.parametrize(
