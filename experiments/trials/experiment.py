@@ -225,7 +225,7 @@ class Experiment:
                 check()
             except ValueError as error:
                 yield str(error)
-        if not 0.0 <= self.warmup_s < self.duration_s:
+        if self.duration_s > 0.0 and not 0.0 <= self.warmup_s < self.duration_s:
             yield f"warmup_s is {self.warmup_s}, must be at least 0 and below duration_s, {self.duration_s}"
         if not self.full_thought and self.policies:
             yield "full_thought is not given, and no one of policies is `none`: add {name: full thought, policy: none}"
@@ -260,7 +260,8 @@ class Experiment:
         live = self.backend is Backend.LIVE
         for name in ("profile", "records", "synthetic") if live else ("threads",):
             if getattr(self, name) is not None:
-                yield f"{name} is {getattr(self, name)}, but backend is {self.backend}: must not be given"
+                reads = ", which reads the profile beside the model" if name == "profile" else ""
+                yield f"{name} is {getattr(self, name)}, but backend is {self.backend}{reads}: must not be given"
         if not live and (self.engine.kind != AUTO or self.engine.changed):
             yield f"engine is {self.engine.kind}, but backend is simulated, which decodes nothing: must not be given"
         if not live and self.questions.count is not None:

@@ -115,8 +115,10 @@ class Setting:
             for name, trial in by_name.items()
             if (said := too_short(trial.workload.arrivals, one.duration_s)) is not None
         ]
-        most = max(len(self.requests(trial)) for trial in by_name.values())
-        if one.questions.files and most > (pool := self._pool(one.seeds[0])):
+        if not one.questions.files:
+            return tuple(short)
+        most, pool = max(len(self.requests(trial)) for trial in by_name.values()), self._pool(one.seeds[0])
+        if most > pool:
             short.append(f"{pool} questions for up to {most} requests: they come round, {most / pool:.1f} times in all")
         return tuple(short)
 
