@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -23,7 +23,6 @@ from controller.settings import ControllerSettings
 from engine.registry import AUTO, AutoOptions
 from experiments.calibration.traces import records_of
 from experiments.synthetic.curves import Synthetic
-from experiments.trials.defaults import full_thought, safe_constant
 from experiments.workloads import AnyWorkload
 from laser.server.config import AnyEngine
 from models.errors import Faults
@@ -33,6 +32,8 @@ from models.files.strict_yaml import read
 from models.profile.difficulty import CLASSES
 from models.profile.profile import FILE_NAME
 from models.reasoner import bundled_model
+
+SAFE = 0.95  # the threshold of a constant that is taken to be safe
 
 
 class Backend(StrEnum):
@@ -175,7 +176,7 @@ class Experiment:
     seeds: tuple[int, ...]
     duration_s: float  # in which requests arrive; a run ends with its last reply
     backend: Backend = Backend.AUTO
-    slo_s: ClassSlo | None = None  # None: by the profile, see experiments.trials.defaults
+    slo_s: ClassSlo | None = None  # None: by the profile, see `Setting.slo`
     baseline: str = ""  # the policy that the others are compared with; "": of fixed thresholds the one nearest .95
     full_thought: str = ""  # the policy that accuracy losses are measured against; "": the one that is `none`
     rates: RateUnit = RateUnit.REQUESTS
@@ -198,9 +199,9 @@ class Experiment:
             live = self.model is not None and self.profile is None and self.records is None
             object.__setattr__(self, "backend", Backend.LIVE if live else Backend.SIMULATED)
         if not self.full_thought:
-            object.__setattr__(self, "full_thought", full_thought(self.policies) or "")
+            object.__setattr__(self, "full_thought", _full_thought(self.policies))
         if not self.baseline:
-            object.__setattr__(self, "baseline", safe_constant(self.policies) or self.full_thought)
+            object.__setattr__(self, "baseline", _safe_constant(self.policies) or self.full_thought)
         faults = [*self._faults(), *self._clashes(), *self._of_backend()]
         if faults:
             raise Faults(*faults)
@@ -320,6 +321,21 @@ def read_experiment(path: Path) -> Experiment:
 def slug(workload: str, policy: str) -> str:
     """Returns both names as the stem of a file name."""
     return re.sub(r"[^a-z0-9.]+", "-", f"{workload} {policy}".lower()).strip("-")
+
+
+def _full_thought(policies: Sequence[NamedPolicy]) -> str:
+    """Returns the name of the first policy that leaves thoughts alone; empty: there is none."""
+    return next((one.name for one in policies if one.kind == "none" and not one.shortest_first), "")
+
+
+def _safe_constant(policies: Sequence[NamedPolicy]) -> str:
+    """Returns the name of the constant threshold nearest to SAFE, the stricter of two; empty: there is none."""
+    found = [
+        (abs(one.limits.threshold - SAFE), -one.limits.threshold, one.name)
+        for one in policies
+        if one.constant and one.limits is not None and one.limits.threshold is not None and one.limits.budget is None
+    ]
+    return min(found)[2] if found else ""
 
 
 def _constant(threshold: float | None, budget: int | None) -> NamedPolicy:

@@ -17,7 +17,6 @@ from engine.registry import AutoOptions
 from experiments.evaluation.examination import chosen_questions
 from experiments.question import Question
 from experiments.synthetic.reasoner import reasoner
-from experiments.trials.defaults import NO_PROFILE_SLO_S, reply_seconds
 from experiments.trials.experiment import Backend, ClassSlo, Experiment, NamedPolicy, NamedWorkload
 from experiments.trials.simulated import simulation
 from experiments.trials.trial import QUESTION_SEEDS, Requests, Trial, described, requests, trials
@@ -29,6 +28,8 @@ from models.profile.plant import Plant
 from models.profile.profile import FILE_NAME, ModelIdentity, Profile, checksum, identify, read_profile
 
 PER_BENCHMARK = 200  # questions of live trials, where the experiment does not say
+REPLIES = 5.0  # an SLO, in mean replies with full thought that have the engine to themselves
+NO_PROFILE_SLO_S = 10.0  # what people wait for without turning to something else (Nielsen, Usability Engineering, 1993)
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,15 @@ class Setting:
 
     @cached_property
     def slo(self) -> ClassSlo:
-        """The latency SLO: set by the experiment, else by the profile, else NO_PROFILE_SLO_S for all."""
+        """The latency SLO: set by the experiment, else of each class REPLIES replies by the profile, else the constant."""
         if self.experiment.slo_s is not None:
             return self.experiment.slo_s
         if self.profile is None:
             return ClassSlo(**dict.fromkeys(CLASSES, NO_PROFILE_SLO_S))
-        said = reply_seconds(self.profile)
-        return ClassSlo(**{name: said.get(name, max(said.values())) for name in CLASSES})
+        alone = self.profile.plant_model().rate(1)
+        tokens = {name: table[0][0] for name, table in zip(self.profile.classes, self.profile.tokens, strict=True)}
+        most = max(tokens.values())
+        return ClassSlo(**{name: float(f"{REPLIES * tokens.get(name, most) / alone:.2g}") for name in CLASSES})
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import json
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 
 from controller.settings import ControllerSettings
 from engine.registry import engine_options
-from experiments.trials.defaults import reply_seconds, safe_constant
 from experiments.trials.experiment import Backend, ClassSlo, QuestionSource, read_experiment
 from experiments.trials.findings import asked, findings
 from experiments.trials.live import server_config
@@ -24,7 +22,6 @@ from experiments.trials.tuning import Tried, Tuned, Worth, summary
 from laser.server.config import load_config
 from models.errors import Faults
 from models.files.strict_yaml import ConfigError
-from models.profile.profile import read_profile
 from models.reasoner import bundled_model
 from tests.experiments.trials.test_trials import record
 
@@ -60,7 +57,6 @@ def asking(directory: Path, count: int = 6) -> Path:
 def test_what_a_file_leaves_out_has_defaults(tmp_path: Path) -> None:
     found = read_experiment(written(tmp_path))
     assert (found.backend, found.baseline, found.full_thought) == (Backend.SIMULATED, "sure", "full")
-    assert Setting(found).slo == ClassSlo(**reply_seconds(read_profile(bundled_model() / "profile.json")))
     assert found.questions == QuestionSource()
 
 
@@ -80,21 +76,21 @@ def test_a_model_of_one_s_own_is_served_live_unless_it_is_recorded(tmp_path: Pat
 
 
 def test_the_baseline_is_the_constant_threshold_nearest_to_the_safe_one(tmp_path: Path) -> None:
-    policies = read_experiment(written(tmp_path)).policies
-    assert safe_constant(policies) == "sure"  # .97 is nearer to .95 than .9 is
-    assert safe_constant(policies[:1]) is None
+    found = read_experiment(written(tmp_path))  # .97 is nearer to .95 than .9 is
+    stricter = "  - {name: strict, policy: {kind: fixed, threshold: 0.99, budget: 9}}\n"  # no threshold alone
+    other = read_experiment(written(tmp_path, SHORTEST + stricter))
     alone = read_experiment(written(tmp_path, "\n".join(SHORTEST.splitlines()[:6])))
-    assert (alone.baseline, alone.full_thought) == ("full", "full")
+    assert [one.baseline for one in (found, other, alone)] == ["sure", "sure", "full"]
 
 
 def test_the_slo_follows_the_profile_and_is_a_constant_without_one(tmp_path: Path) -> None:
-    profile = read_profile(bundled_model() / "profile.json")
-    slo = reply_seconds(profile)
-    assert slo["easy"] < slo["medium"] < slo["hard"]
-    slower = dataclasses.replace(
-        profile.plant, step_time=dataclasses.replace(profile.plant.step_time, a=2 * profile.plant.step_time.a)
-    )
-    assert reply_seconds(dataclasses.replace(profile, plant=slower))["hard"] > 1.5 * slo["hard"]
+    setting = Setting(read_experiment(written(tmp_path)))
+    profile, slo = setting.profile, setting.slo
+    assert profile is not None
+    assert slo.easy < slo.medium < slo.hard
+    assert slo.medium == pytest.approx(5.0 * profile.tokens[1][0][0] / profile.plant_model().rate(1), rel=0.05)
+    given = Setting(read_experiment(written(tmp_path, SHORTEST + "slo_s: {easy: 1, medium: 2, hard: 3}\n")))
+    assert given.slo == ClassSlo(easy=1.0, medium=2.0, hard=3.0)
     setting = Setting(read_experiment(written(tmp_path, f"model: {own_model(tmp_path)}\n{SHORTEST}")))
     assert setting.slo == ClassSlo(easy=10.0, medium=10.0, hard=10.0)
 
