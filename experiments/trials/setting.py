@@ -84,7 +84,7 @@ class Setting:
 
     @cached_property
     def slo(self) -> ClassSlo:
-        """The latency SLO: set by the experiment, else of each class REPLIES replies by the profile, else the constant."""
+        """The SLO: the experiment's, by the profile REPLIES replies of each class, else NO_PROFILE_SLO_S."""
         if self.experiment.slo_s is not None:
             return self.experiment.slo_s
         if self.profile is None:
