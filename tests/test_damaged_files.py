@@ -93,7 +93,11 @@ def test_a_damaged_yaml_file_is_named(tmp_path: Path, read: Callable[[Path], obj
 @pytest.mark.parametrize(
     ("reader", "text", "told"),
     [
-        ("keys", "keys:\n  - {name: a, key: short}\n  - {name: b, kee: x, weight: -1}\n", ["2:15", "3:15", "3:23"]),
+        (
+            "keys",
+            "keys:\n  - {name: a, key: short}\n  - {name: b, key: long-enough, amdin: true, weight: -1}\n",
+            ["2:15", "3:33", "3:46"],
+        ),
         ("settings", "outer_s: -1\nobjective: {max_load: 2}\nchange: x\n", ["2:13", "3:9", "1:1"]),
         ("serve", "port: 99999\npolicy: {kind: fixed, threshold: 2}\nthreads: 0\n", ["2:23", "3:1", "1:1"]),
         ("experiment", "seeds: []\nduration_s: -1\nworkloads: []\npolicies: []\n", ["3:1", "4:1", "1:1", "2:1"]),

@@ -166,6 +166,8 @@ class Setting:
         faults = [*self._unfit_policies()]
         try:
             found = self.trials
+            for seed in self.experiment.seeds:
+                self._pool(seed)
         except ValueError as error:
             raise Faults(*faults, *faults_of(error)) from error
         for trial in {(one.workload.name, one.seed): one for one in found}.values():

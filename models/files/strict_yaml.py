@@ -306,6 +306,7 @@ class _Reader:
         names = [field.name for field in dataclasses.fields(kind)]
         missing = sorted(required - found.given - found.meant, key=names.index)
         found.faults += [str(self.fail(node, f"`{_join(key, name)}` is missing")) for name in missing]
+        found.doubtful |= found.meant - found.given
         while required <= found.values.keys():
             try:
                 built = kind(**found.values)
