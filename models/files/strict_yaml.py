@@ -24,8 +24,8 @@ from typing import Any, TypeVar
 import yaml
 
 from models.files.nearest import meant
-from models.files.yaml_faults import Partly, bounded, complaints
-from models.files.yaml_nodes import SHOWN, compose_file, compose_text, dumped, place, plain_value, shown
+from models.files.yaml_faults import FoundFields, Partly, bounded, complaints
+from models.files.yaml_nodes import SHOWN, compose_file, compose_text, dumped, place, plain_value, shown, spelled_out
 from models.files.yaml_nodes import ConfigError as ConfigError
 
 T = TypeVar("T")
@@ -115,18 +115,6 @@ def parse(text: str, into: Any, *, key: str) -> Any:
     """Returns the value of type `into` that `text` stands for in a YAML file. Raises ConfigError, which names `key`."""
     node = compose_text(text, lambda why, _: ConfigError(f"`{key}` is {text[:SHOWN]!r}, which is not YAML: {why}"))
     return _Reader(None).build(into, node or yaml.ScalarNode("tag:yaml.org,2002:null", ""), key=key)
-
-
-@dataclasses.dataclass(slots=True)
-class _Found:
-    """What is found of a dataclass while its mapping is read."""
-
-    values: dict[str, Any] = dataclasses.field(default_factory=dict)  # by field
-    given: set[str] = dataclasses.field(default_factory=set)  # fields that the mapping gives
-    faults: list[str] = dataclasses.field(default_factory=list)
-    doubtful: set[str] = dataclasses.field(default_factory=set)  # names that a fault is told of
-    meant: set[str] = dataclasses.field(default_factory=set)  # fields that misspelled keys are like: not missing
-    listed: bool = False  # whether a fault lists the known keys
 
 
 class _Reader:
@@ -259,7 +247,7 @@ class _Reader:
         return yaml.MappingNode(node.tag, [*others, (field, value)], node.start_mark, node.end_mark)
 
     def _dataclass(self, kind: type, node: yaml.Node, key: str) -> Any:
-        node = _spelled_out(kind, node)
+        node = spelled_out(node, getattr(kind, "SHORT", {}))
         if not isinstance(node, yaml.MappingNode):
             raise self.fail(node, f"`{key or 'the file'}` must be a mapping of keys to values")
         fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
@@ -269,7 +257,7 @@ class _Reader:
             if (kinds := _kinds(hints[name])) is not None and kinds.flat:
                 node = self._folded(kinds, node, key)
                 known += kinds.flat
-        found = _Found()
+        found = FoundFields()
         for name_node, value_node in node.value:
             name = str(name_node.value)
             try:
@@ -288,7 +276,7 @@ class _Reader:
         return self._made(kind, {name for name, field in fields.items() if _is_required(field)}, node, key, found)
 
     def _unknown(
-        self, name: yaml.Node, key: str, known: Collection[str], fields: Collection[str], found: _Found
+        self, name: yaml.Node, key: str, known: Collection[str], fields: Collection[str], found: FoundFields
     ) -> ConfigError:
         """Returns the fault of a key that no field has; the known ones are listed for the first such key alone."""
         close = meant(name.value, known)
@@ -298,7 +286,7 @@ class _Reader:
         said = f"in `{key or 'the file'}`, not shown" if self._secret else f"`{_join(key, name.value[:SHOWN])}`"
         return self.fail(name, f"unknown key {said}{hint}")
 
-    def _made(self, kind: type, required: set[str], node: yaml.MappingNode, key: str, found: _Found) -> Any:
+    def _made(self, kind: type, required: set[str], node: yaml.MappingNode, key: str, found: FoundFields) -> Any:
         """Makes the dataclass of the values found, to hear its own complaints too; raises all faults if there are any.
 
         A value that the dataclass complains of is left out, so that it may tell what else is wrong.
@@ -353,18 +341,6 @@ class _Reader:
             return plain_value(node)
         except ValueError as error:  # 2024-13-45 looks like a date; !secret is no known tag
             raise self.fail(node, f"`{key}` is {self._shown(node)}, {error}") from error
-
-
-def _spelled_out(kind: Any, node: yaml.Node) -> yaml.Node:
-    """Returns the mapping that a shorter form of a dataclass stands for; any other node as it is."""
-    tag = node.tag.rpartition(":")[2]
-    name = getattr(kind, "SHORT", {}).get(tag)
-    if name is None:
-        return node
-    if tag == "str":  # stands for a list of one
-        node = yaml.SequenceNode("tag:yaml.org,2002:seq", [node], node.start_mark, node.end_mark)
-    field = yaml.ScalarNode("tag:yaml.org,2002:str", name, node.start_mark, node.end_mark)
-    return yaml.MappingNode("tag:yaml.org,2002:map", [(field, node)], node.start_mark, node.end_mark)
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,18 @@ class Partly(ConfigError):
     def __init__(self, faults: Iterable[str], rest: tuple[Any, ...]) -> None:
         super().__init__(*faults)
         self.rest = rest
+
+
+@dataclass(slots=True)
+class FoundFields:
+    """What is found of a dataclass while its mapping is read."""
+
+    values: dict[str, Any] = field(default_factory=dict)  # by field
+    given: set[str] = field(default_factory=set)  # fields that the mapping gives
+    faults: list[str] = field(default_factory=list)
+    doubtful: set[str] = field(default_factory=set)  # names that a fault is told of
+    meant: set[str] = field(default_factory=set)  # fields that misspelled keys are like: not missing
+    listed: bool = False  # whether a fault lists the known keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

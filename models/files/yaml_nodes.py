@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,17 @@ def _float(text: str) -> float:
     if math.isinf(value) and "inf" not in text.lower():
         raise OverflowError
     return value
+
+
+def spelled_out(node: yaml.Node, short: Mapping[str, str]) -> yaml.Node:
+    """Returns the mapping that a shorter form stands for: `short` has the key of each kind of value; others stay."""
+    kind = node.tag.removeprefix(_TAG)
+    if kind not in short:
+        return node
+    if kind == "str":  # stands for a list of one
+        node = yaml.SequenceNode(f"{_TAG}seq", [node], node.start_mark, node.end_mark)
+    key = yaml.ScalarNode(f"{_TAG}str", short[kind], node.start_mark, node.end_mark)
+    return yaml.MappingNode(f"{_TAG}map", [(key, node)], node.start_mark, node.end_mark)
 
 
 def shown(node: yaml.Node) -> str:
