@@ -77,10 +77,9 @@ def _refused(read: Callable[[Path], object], file: Path) -> str:
     with pytest.raises((LaserError, ValueError)) as refused:
         read(file)
     assert isinstance(refused.value, LaserError)
-    told = " ".join(str(refused.value).split())
-    assert str(file) in told
-    assert len(told) < 700
-    return told
+    assert len(refused.value.lines) < 22
+    assert all(str(file) in line and len(line) < 700 for line in refused.value.lines)
+    return " ".join(str(refused.value).split())
 
 
 @pytest.mark.parametrize("damage", YAML_DAMAGES.values(), ids=YAML_DAMAGES)
@@ -89,6 +88,32 @@ def test_a_damaged_yaml_file_is_named(tmp_path: Path, read: Callable[[Path], obj
     file = tmp_path / "file.yaml"
     file.write_bytes(damage)
     _refused(read, file)
+
+
+@pytest.mark.parametrize(
+    ("reader", "text", "told"),
+    [
+        (
+            "keys",
+            "keys:\n  - {name: a, key: short}\n  - {name: b, key: long-enough, amdin: true, weight: -1}\n",
+            ["2:15", "3:33", "3:46"],
+        ),
+        ("settings", "outer_s: -1\nobjective: {max_load: 2}\nchange: x\n", ["2:13", "3:9", "1:1"]),
+        ("serve", "port: 99999\npolicy: {kind: fixed, threshold: 2}\nthreads: 0\n", ["2:23", "3:1", "1:1"]),
+        ("experiment", "seeds: []\nduration_s: -1\nworkloads: []\npolicies: []\n", ["3:1", "4:1", "1:1", "2:1"]),
+        ("workload", "kind: step\nrate: x\nfactr: 2\nuntil_s: y\n", ["2:7", "3:1", "4:10"]),
+        ("thinking", "opne: a\nanswer_reserve: 0\nprobe: {max_answer_tokens: 0}\n", ["1:1", "3:9", "2:1"]),
+    ],
+)
+def test_all_faults_of_a_yaml_file_are_told_with_their_places(
+    tmp_path: Path, reader: str, text: str, told: list[str]
+) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_text(text)
+    with pytest.raises(LaserError) as refused:
+        YAML_READERS[reader](file)
+    places = [line.removeprefix(f"{file}:").partition(": ")[0] for line in refused.value.lines]
+    assert places[: len(told)] == told
 
 
 @pytest.mark.parametrize("damage", JSON_DAMAGES)

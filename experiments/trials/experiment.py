@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import ClassVar
 
 from controller.policies.auto import Auto
 from controller.policies.budget import FixedBudget
@@ -17,19 +20,26 @@ from controller.policies.fixed import FixedThreshold
 from controller.policies.registry import AnyPolicy, kind_of
 from controller.policy import Limits
 from controller.settings import ControllerSettings
+from engine.registry import AUTO, AutoOptions
 from experiments.calibration.traces import records_of
 from experiments.synthetic.curves import Synthetic
 from experiments.workloads import AnyWorkload
+from laser.server.config import AnyEngine
+from models.errors import Faults
 from models.files.checks import at_least, not_negative, one_line, positive
+from models.files.nearest import meant
 from models.files.strict_yaml import read
 from models.profile.difficulty import CLASSES
 from models.profile.profile import FILE_NAME
 from models.reasoner import bundled_model
 
+SAFE = 0.95  # the threshold of a constant that is taken to be safe
+
 
 class Backend(StrEnum):
     """The backend that serves the requests."""
 
+    AUTO = "auto"  # live if a model is named and no profile or records, else simulated; an Experiment never stays so
     LIVE = "live"  # `laser serve` on this machine, over HTTP
     SIMULATED = "simulated"  # the same loop and policies over recorded thoughts, on a virtual clock
 
@@ -123,6 +133,22 @@ class Hindsight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionSource:
+    """Which questions are asked: those of the bundled benchmarks, or those in files.
+
+    In YAML a number stands for `count`, a file or a list of files for `files`.
+    """
+
+    SHORT: ClassVar[dict[str, str]] = {"int": "count", "str": "files", "seq": "files"}
+
+    files: tuple[Path, ...] = ()  # JSON Lines, as `laser calibrate --questions` takes them; (): the bundled benchmarks
+    count: int | None = None  # of each benchmark, drawn anew for each seed; None: 200; live only
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "count")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClassSlo:
     """The latency SLO, seconds from arrival to end, by difficulty class."""
 
@@ -145,78 +171,115 @@ class ClassSlo:
 class Experiment:
     """A grid of workloads × policies × seeds; all policies get the same requests for one workload and seed."""
 
-    backend: Backend
     workloads: tuple[NamedWorkload, ...]
     policies: tuple[NamedPolicy, ...]
     seeds: tuple[int, ...]
     duration_s: float  # in which requests arrive; a run ends with its last reply
-    slo_s: ClassSlo
-    baseline: str  # the policy that the others are compared with
-    full_thought: str  # the policy that accuracy losses are measured against
+    backend: Backend = Backend.AUTO
+    slo_s: ClassSlo | None = None  # None: by the profile, see `Setting.slo`
+    baseline: str = ""  # the policy that the others are compared with; "": of fixed thresholds the one nearest .95
+    full_thought: str = ""  # the policy that accuracy losses are measured against; "": the one that is `none`
     rates: RateUnit = RateUnit.REQUESTS
     warmup_s: float = 0.0  # requests that arrive earlier are served but not counted
     hindsight: Hindsight | None = None  # None: no constant settings besides `policies`
-    questions: int = 200  # of each benchmark, drawn anew for each seed; live only
+    questions: QuestionSource = field(default_factory=QuestionSource)
     max_tokens: int = 768  # of a reply; in simulation it must equal the calibration's
     max_batch: int = 32  # sequences decoded at once
     latency_weight: float | None = None  # correct answers that one second of waiting costs in reports; None: default
     model: Path | None = None  # the model's directory; None: the bundled model
+    thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
+    engine: AnyEngine = field(default_factory=AutoOptions)  # what decodes, and its options; live only
+    threads: int | None = None  # of the engine's arithmetic; None: as `laser serve`; live only
     profile: Path | None = None  # None: the model's own; simulated only
     records: Path | None = None  # of `laser calibrate`; None: those beside the profile; simulated only
     synthetic: Synthetic | None = None  # a synthetic reasoner; None: the one of `model`, `profile` and `records`
 
     def __post_init__(self) -> None:
+        if self.backend is Backend.AUTO:
+            live = self.model is not None and self.profile is None and self.records is None
+            object.__setattr__(self, "backend", Backend.LIVE if live else Backend.SIMULATED)
+        if not self.full_thought:
+            object.__setattr__(self, "full_thought", _full_thought(self.policies))
+        if not self.baseline:
+            object.__setattr__(self, "baseline", _safe_constant(self.policies) or self.full_thought)
+        faults = [*self._faults(), *self._clashes(), *self._of_backend()]
+        if faults:
+            raise Faults(*faults)
+
+    def _faults(self) -> Iterator[str]:
+        """What is wrong with single keys."""
         run = [one.name for one in self.all_policies]
         for what, names in (("workloads", self.workload_names), ("policies", run)):
             if not names:
-                raise ValueError(f"{what} is empty, must have at least one entry")
-            twice = [name for name, times in Counter(names).items() if times > 1]
-            if twice:
-                raise ValueError(f"{what} has {twice[0]!r} twice, names must differ")
+                yield f"{what} is empty, must have at least one entry"
+            for name, times in Counter(names).items():
+                if times > 1:
+                    yield f"{what} has {name!r} twice, names must differ"
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds are {list(self.seeds)}, must be at least one, differ, and be at least 0")
-        positive(self, "duration_s")
-        if not 0.0 <= self.warmup_s < self.duration_s:
-            raise ValueError(f"warmup_s is {self.warmup_s}, must be at least 0 and below duration_s, {self.duration_s}")
-        at_least(self, 1, "questions", "max_tokens", "max_batch")
-        not_negative(self, "latency_weight")
+            yield f"seeds are {list(self.seeds)}, must be at least one, differ, and be at least 0"
+        for check in (
+            partial(positive, self, "duration_s"),
+            *(partial(at_least, self, 1, name) for name in ("max_tokens", "max_batch", "threads")),
+            partial(not_negative, self, "latency_weight"),
+        ):
+            try:
+                check()
+            except ValueError as error:
+                yield str(error)
+        if self.duration_s > 0.0 and not 0.0 <= self.warmup_s < self.duration_s:
+            yield f"warmup_s is {self.warmup_s}, must be at least 0 and below duration_s, {self.duration_s}"
+        if not self.full_thought and self.policies:
+            yield "full_thought is not given, and no one of policies is `none`: add {name: full thought, policy: none}"
         for name in ("baseline", "full_thought"):
-            if getattr(self, name) not in self.policy_names:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, must be one of {', '.join(self.policy_names)}")
-        for name in ("model", "profile", "records"):
+            said = getattr(self, name)
+            if said and said not in self.policy_names:
+                known = ", ".join(self.policy_names)
+                yield f"{name} is {said!r}, must be one of the policies {known}{meant(said, self.policy_names)}"
+        if "max_batch" in self.engine.changed:
+            yield "engine has max_batch, which an experiment states beside it: must be `max_batch` alone"
+
+    def _clashes(self) -> Iterator[str]:
+        """What cannot stand together."""
+        for name in ("model", "thinking", "profile", "records"):
             if self.synthetic is not None and getattr(self, name) is not None:
-                raise ValueError(f"{name} is {getattr(self, name)}, but synthetic is given: must not be")
+                yield f"{name} is {getattr(self, name)}, but synthetic is given: must not be"
         if self.rates is RateUnit.CAPACITY:
             for workload in self.workloads:
                 if workload.arrivals.rate is None:
-                    raise ValueError(
-                        f"workload {workload.name!r} has no rate, but rates are shares of the capacity: give it one"
-                    )
+                    yield f"workload {workload.name!r} has no rate, but rates are shares of the capacity: give it one"
         files: dict[str, tuple[str, str]] = {}
-        for pair in product(self.workload_names, run):
+        for pair in product(dict.fromkeys(self.workload_names), dict.fromkeys(one.name for one in self.all_policies)):
             other = files.setdefault(slug(*pair), pair)
             if other != pair:
-                raise ValueError(
+                yield (
                     f"{pair[0]!r} with {pair[1]!r} and {other[0]!r} with {other[1]!r} would both be written to "
-                    f"{slug(*pair)}-{self.seeds[0]}.jsonl: rename one"
+                    f"{slug(*pair)}-{next(iter(self.seeds), 0)}.jsonl: rename one"
                 )
+
+    def _of_backend(self) -> Iterator[str]:
+        """What the backend cannot have."""
+        live = self.backend is Backend.LIVE
+        for name in ("profile", "records", "synthetic") if live else ("threads",):
+            if getattr(self, name) is not None:
+                reads = ", which reads the profile beside the model" if name == "profile" else ""
+                yield f"{name} is {getattr(self, name)}, but backend is {self.backend}{reads}: must not be given"
+        if not live and (self.engine.kind != AUTO or self.engine.changed):
+            yield f"engine is {self.engine.kind}, but backend is simulated, which decodes nothing: must not be given"
+        if not live and self.questions.count is not None:
+            yield (
+                f"questions has the count {self.questions.count}, but backend is simulated, which asks those of the "
+                "calibration: must not be given"
+            )
         for one in self.policies:
-            if self.backend is Backend.SIMULATED and not one.recorded:
-                raise ValueError(
-                    f"policy {one.name!r} is {one.kind}, of which nothing was recorded: backend must be live"
-                )
-            if self.backend is Backend.SIMULATED and one.limits is not None and one.limits.every is not None:
-                raise ValueError(
+            if live and one.oracle:
+                yield f"policy {one.name!r} is an oracle, which backend live cannot have"
+            if not live and not one.recorded:
+                yield f"policy {one.name!r} is {one.kind}, of which nothing was recorded: backend must be live"
+            if not live and one.limits is not None and one.limits.every is not None:
+                yield (
                     f"policy {one.name!r} has every {one.limits.every}, but probes were recorded at transition points "
                     "alone: backend must be live"
                 )
-        if self.backend is Backend.LIVE:
-            for name in ("profile", "records", "synthetic"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"{name} is {getattr(self, name)}, but backend is live: must not be given")
-            for one in self.policies:
-                if one.oracle:
-                    raise ValueError(f"policy {one.name!r} is an oracle, which backend live cannot have")
 
     @property
     def directory(self) -> Path:
@@ -258,6 +321,21 @@ def read_experiment(path: Path) -> Experiment:
 def slug(workload: str, policy: str) -> str:
     """Returns both names as the stem of a file name."""
     return re.sub(r"[^a-z0-9.]+", "-", f"{workload} {policy}".lower()).strip("-")
+
+
+def _full_thought(policies: Sequence[NamedPolicy]) -> str:
+    """Returns the name of the first policy that leaves thoughts alone; empty: there is none."""
+    return next((one.name for one in policies if one.kind == "none" and not one.shortest_first), "")
+
+
+def _safe_constant(policies: Sequence[NamedPolicy]) -> str:
+    """Returns the name of the constant threshold nearest to SAFE, the stricter of two; empty: there is none."""
+    found = [
+        (abs(one.limits.threshold - SAFE), -one.limits.threshold, one.name)
+        for one in policies
+        if one.constant and one.limits is not None and one.limits.threshold is not None and one.limits.budget is None
+    ]
+    return min(found)[2] if found else ""
 
 
 def _constant(threshold: float | None, budget: int | None) -> NamedPolicy:

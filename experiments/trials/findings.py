@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,12 +10,13 @@ import numpy as np
 
 from experiments.request_record import RequestRecord
 from experiments.statistics import Difference, difference
-from experiments.trials.experiment import Backend, Experiment, NamedPolicy
+from experiments.trials.experiment import ClassSlo, Experiment, NamedPolicy
 from experiments.trials.outcome import PolicyOutcome, outcome
 from experiments.trials.paired import Paired, paired
 from experiments.trials.setting import Setting
 from experiments.trials.speed import relative_speed
 from experiments.trials.store import Store
+from experiments.workloads import lasting_s
 
 Runs = tuple[tuple[RequestRecord, ...], ...]  # by seed, in order of arrival, without the warm-up's requests
 
@@ -50,10 +52,12 @@ class Findings:
 
     experiment: Experiment
     latency_weight: float  # correct answers that one second of one user's waiting costs
+    slo: ClassSlo
     workloads: tuple[WorkloadFound, ...]
     complete: int  # number of complete trials
     trials: int  # number of all trials
-    origins: tuple[dict[str, object], ...]  # distinct machines, dates and versions that ran trials
+    origins: tuple[dict[str, object], ...]  # distinct machines, dates, versions and engines that ran trials
+    notes: tuple[str, ...] = ()  # what comes again, or ends early
 
 
 def findings(setting: Setting, store: Store) -> Findings:
@@ -78,7 +82,7 @@ def findings(setting: Setting, store: Store) -> Findings:
                 speeds.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(speed)
         runs.setdefault(trial.workload.name, {}).setdefault(trial.policy.name, []).append(counted(records, experiment))
         origin = store.origin(trial.slug)
-        told = [origin.get(name) for name in ("processor", "versions", "commit")]
+        told = [origin.get(name) for name in ("processor", "versions", "commit", "served")]
         origins.setdefault(f"{str(origin.get('date'))[:10]} {told}", origin)
     whole = {
         workload: {name: tuple(by_seed) for name, by_seed in policies.items() if _whole(by_seed, experiment)}
@@ -87,14 +91,16 @@ def findings(setting: Setting, store: Store) -> Findings:
     return Findings(
         experiment=experiment,
         latency_weight=setting.latency_weight,
+        slo=setting.slo,
         workloads=tuple(
-            _workload(experiment, name, whole[name], setting.latency_weight, speeds.get(name, {}))
+            _workload(setting, name, whole[name], speeds.get(name, {}))
             for name in experiment.workload_names
             if whole.get(name)
         ),
         complete=complete,
         trials=len(setting.trials),
         origins=tuple(origins.values()),
+        notes=setting.notes,
     )
 
 
@@ -114,11 +120,14 @@ def _whole(by_seed: Sequence[Sequence[RequestRecord]], experiment: Experiment) -
 
 
 def _workload(
-    experiment: Experiment, name: str, runs: Mapping[str, Runs], weight: float, speeds: Mapping[str, list[float]]
+    setting: Setting, name: str, runs: Mapping[str, Runs], speeds: Mapping[str, list[float]]
 ) -> WorkloadFound:
-    slo, some = experiment.slo_s, next(iter(runs.values()))
-    questions = asked(some, experiment)
-    seconds = (experiment.duration_s - experiment.warmup_s) * len(experiment.seeds)
+    experiment, slo, weight, some = setting.experiment, setting.slo, setting.latency_weight, next(iter(runs.values()))
+    questions = asked(some, [setting.texts(seed) for seed in experiment.seeds])
+    seconds = math.fsum(
+        lasting_s(one.workload.arrivals, experiment.duration_s) - experiment.warmup_s
+        for one in {one.seed: one for one in setting.trials if one.workload.name == name}.values()
+    )
     outcomes = {policy: outcome(_all(of), slo, seconds=seconds, latency_weight=weight) for policy, of in runs.items()}
     constants = [one for one in experiment.all_policies if one.constant]
     thresholds = [one for one in constants if one.limits is not None and one.limits.budget is None]
@@ -163,13 +172,15 @@ def _workload(
     )
 
 
-def asked(runs: Runs, experiment: Experiment) -> list[int]:
-    """Returns each request's question, seed by seed: live seeds draw different questions, simulated seeds the same."""
-    live = experiment.backend is Backend.LIVE
-    places: dict[tuple[int, int], int] = {}
+def asked(runs: Runs, texts: Sequence[Sequence[str] | None]) -> list[int]:
+    """Returns a number for each request's question, seed by seed, the same wherever the question is the same.
+
+    `texts`: by seed, those of the questions; None: a question's number tells it, the same for all such seeds.
+    """
+    places: dict[int | str, int] = {}
     return [
-        places.setdefault((seed if live else 0, one.question), len(places))
-        for seed, records in enumerate(runs)
+        places.setdefault(one.question if known is None else known[one.question], len(places))
+        for known, records in zip(texts, runs, strict=True)
         for one in records
     ]
 

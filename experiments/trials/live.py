@@ -11,13 +11,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
 from pydantic import ValidationError
 
-from engine.registry import AutoOptions
 from experiments.grading.grade import Grade, as_grade
 from experiments.question import Question
 from experiments.request_record import RequestRecord
@@ -59,11 +58,14 @@ def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) 
         policy=policy.policy,
         controller=directory / "controller.yaml" if policy.has_controller else None,
         shortest_first=policy.shortest_first,
-        engine=AutoOptions(max_batch=experiment.max_batch),
+        thinking=None if experiment.thinking is None else experiment.thinking.resolve(),
+        engine=replace(experiment.engine, max_batch=experiment.max_batch),
         port=0,
         max_waiting=EVERYBODY,
         loop_detection=False,  # only policies close thoughts, as in simulation
     )
+    if experiment.threads is not None:
+        config = replace(config, threads=experiment.threads)
     if config.controller is not None:
         config.controller.write_text(written(policy.controller), encoding="utf-8")
     file = directory / "serve.yaml"

@@ -97,12 +97,16 @@ _BACKENDS = {Backend.LIVE: "measured on a live server", Backend.SIMULATED: "simu
 
 
 def _facts(one: Experiment, found: Findings) -> Iterable[tuple[str, str]]:
-    slo = one.slo_s
+    slo = found.slo
     if one.synthetic is not None:
         yield "synthetic", f"{one.synthetic.name}: made from published figures, nothing here was measured on a model"
+    for said in {str(origin.get("served")): origin.get("served") for origin in found.origins}.values():
+        if isinstance(said, dict):  # trials of earlier releases do not say
+            yield from ((name, str(said[name])) for name in ("model", "engine", "profile") if name in said)
     yield "trials", f"{found.complete} of {found.trials} complete; seeds {', '.join(map(str, one.seeds))}"
     counted = f"; those of the first {one.warmup_s:g} s are not counted" if one.warmup_s else ""
     yield "requests", f"arrive within {one.duration_s:g} s of each trial{counted}"
+    yield from (("note", note) for note in found.notes)
     yield "in time", f"within {slo.easy:g} s (easy), {slo.medium:g} s (medium), {slo.hard:g} s (hard) of arrival"
     yield "utility", f"accuracy less {found.latency_weight:.2g} for each second of mean latency, in points"
     yield (

@@ -19,6 +19,8 @@ from statistics import median
 from typing import Any
 
 from controller.policy import Limits
+from engine.registry import AUTO, chosen
+from engine.registry import FIRST as GPU_ENGINE
 from experiments.provenance import commit, cores, processor
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Backend, Experiment
@@ -28,6 +30,8 @@ from experiments.trials.simulated import simulation
 from experiments.trials.speed import relative_speed
 from experiments.trials.store import Store
 from experiments.trials.trial import Trial
+from laser.server.config import ServeConfig
+from laser.server.deployment import BUNDLED_NAME
 from laser.server_process import ServerError
 
 Advance = Callable[[int], None]
@@ -76,7 +80,7 @@ def run_missing(setting: Setting, store: Store, *, jobs: int, advance: Advance, 
 
 
 def _run_live(setting: Setting, store: Store, trial: Trial, advance: Advance) -> None:
-    with store.writing(trial.slug, setting.describe(trial), circumstances()) as draft:
+    with store.writing(trial.slug, setting.describe(trial), circumstances(setting)) as draft:
         errors: list[str | None] = []
 
         def took(record: RequestRecord) -> None:
@@ -92,7 +96,7 @@ def _run_live(setting: Setting, store: Store, trial: Trial, advance: Advance) ->
 
 def _run_simulated(setting: Setting, store: Store, trial: Trial) -> int:
     """Runs a trial in a worker process and returns its number of requests."""
-    origin = circumstances()
+    origin = circumstances(setting)
     records = simulation(setting.experiment).play(trial)
     with store.writing(trial.slug, setting.describe(trial), origin) as draft:
         for record in records:
@@ -159,8 +163,8 @@ def _settled(setting: Setting, store: Store, trial: Trial, again: Collection[Tri
     return trial not in again and store.has(trial.slug, setting.describe(trial))
 
 
-def circumstances() -> dict[str, Any]:
-    """Returns the machine, date and versions with which a trial begins."""
+def circumstances(setting: Setting) -> dict[str, Any]:
+    """Returns the machine, date, versions, model and engine with which a trial begins."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": processor(),
@@ -169,4 +173,30 @@ def circumstances() -> dict[str, Any]:
         "python": platform.python_version(),
         "commit": commit(),
         "versions": {name: version(name) for name in ("laser-serving", "torch", "numpy")},
+        "served": served(setting),
     }
+
+
+def served(setting: Setting) -> dict[str, str]:
+    """Returns what is served and by what, in words: model, engine and profile."""
+    experiment, profile = setting.experiment, setting.profile
+    made = {} if profile is None else profile.provenance
+    where = f"{made.get('processor', 'an unknown machine')}, {_threads(made.get('threads'))}"
+    measured = "none" if profile is None else f"measured {str(made.get('date', 'at an unknown date'))[:10]} on {where}"
+    if experiment.synthetic is not None:
+        name = experiment.synthetic.name
+        return {"model": name, "engine": "simulated, with published step times", "profile": "made, not measured"}
+    own = experiment.directory.resolve().name if experiment.model is not None else f"{BUNDLED_NAME}, the bundled one"
+    said = {"model": f"{own}; weights {setting.identity.weights_sha256[:8]}", "profile": measured}
+    if experiment.backend is Backend.SIMULATED:
+        kind = (made.get("options") or {}).get("kind", "unknown")
+        return {**said, "engine": f"simulated, with the step times of engine {kind} on {where}"}
+    kind = chosen(setting.directory) if experiment.engine.kind == AUTO else experiment.engine.kind
+    device = "the GPU" if kind == GPU_ENGINE else "the CPU"
+    options = "".join(f", {name} {value}" for name, value in experiment.engine.changed.items())
+    threads = _threads(experiment.threads or ServeConfig().threads)
+    return {**said, "engine": f"{kind} on {device}, {threads}, at most {experiment.max_batch} at once{options}"}
+
+
+def _threads(count: object) -> str:
+    return f"{count or 'unknown'} thread{'' if count == 1 else 's'}"

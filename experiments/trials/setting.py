@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,15 +12,24 @@ from typing import Any
 from controller.planning.objective import Objective, ObjectiveSettings
 from controller.policies.definition import PolicyContext
 from controller.policy import Limits, QueueLengthObserver
-from experiments.evaluation.questions import bundled_questions
+from engine.base import CorruptModelError
+from engine.registry import AutoOptions
+from experiments.evaluation.examination import chosen_questions
 from experiments.question import Question
 from experiments.synthetic.reasoner import reasoner
-from experiments.trials.experiment import Backend, Experiment, NamedPolicy, NamedWorkload
+from experiments.trials.experiment import Backend, ClassSlo, Experiment, NamedPolicy, NamedWorkload
 from experiments.trials.simulated import simulation
 from experiments.trials.trial import QUESTION_SEEDS, Requests, Trial, described, requests, trials
+from experiments.workloads import too_short
 from models.chat_model import load_chat_model
+from models.errors import Faults, faults_of
+from models.profile.difficulty import CLASSES
 from models.profile.plant import Plant
-from models.profile.profile import FILE_NAME, Profile, ProfileError, checksum, identify, read_profile
+from models.profile.profile import FILE_NAME, ModelIdentity, Profile, checksum, identify, read_profile
+
+PER_BENCHMARK = 200  # questions of live trials, where the experiment does not say
+REPLIES = 5.0  # an SLO, in mean replies with full thought that have the engine to themselves
+NO_PROFILE_SLO_S = 10.0  # what people wait for without turning to something else (Nielsen, Usability Engineering, 1993)
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,14 @@ class Setting:
         path = self.experiment.profile_file
         if not path.exists() and self.experiment.profile is None:
             return None
-        return read_profile(path, identify(self.directory, load_chat_model(self.directory).thinking.format))
+        return read_profile(path, self.identity)
+
+    @cached_property
+    def identity(self) -> ModelIdentity:
+        """The model and its thinking format. Raises an error if the directory holds no model that can be served."""
+        if not self.directory.is_dir():
+            raise CorruptModelError(f"{self.directory}: is not a directory")
+        return identify(self.directory, load_chat_model(self.directory, self.experiment.thinking).thinking.format)
 
     @cached_property
     def capacity(self) -> float | None:
@@ -66,13 +83,47 @@ class Setting:
         )
 
     @cached_property
+    def slo(self) -> ClassSlo:
+        """The SLO: the experiment's, by the profile REPLIES replies of each class, else NO_PROFILE_SLO_S."""
+        if self.experiment.slo_s is not None:
+            return self.experiment.slo_s
+        if self.profile is None:
+            return ClassSlo(**dict.fromkeys(CLASSES, NO_PROFILE_SLO_S))
+        alone = self.profile.plant_model().rate(1)
+        tokens = {name: table[0][0] for name, table in zip(self.profile.classes, self.profile.tokens, strict=True)}
+        most = max(tokens.values())
+        return ClassSlo(**{name: float(f"{REPLIES * tokens.get(name, most) / alone:.2g}") for name in CLASSES})
+
+    @cached_property
     def trials(self) -> tuple[Trial, ...]:
         """All cells of the grid. Raises ValueError if rates are shares of the capacity and there is no profile."""
         return tuple(trials(self.experiment, self.capacity))
 
     def questions(self, seed: int) -> list[Question]:
-        """Returns the questions of live trials with this seed."""
-        return _questions(self.experiment.questions, QUESTION_SEEDS + seed)
+        """Returns the questions of live trials with this seed. Raises QuestionError if a file cannot be used."""
+        source = self.experiment.questions
+        return _questions(source.files, source.count or PER_BENCHMARK, QUESTION_SEEDS + seed)
+
+    def texts(self, seed: int) -> list[str] | None:
+        """Returns the questions' texts of live trials with this seed; None: simulated, all seeds ask the same ones."""
+        live = self.experiment.backend is Backend.LIVE
+        return [question.text for question in self.questions(seed)] if live else None
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What comes again, or ends early, because a file has less than the experiment asks for."""
+        one, by_name = self.experiment, {trial.workload.name: trial for trial in self.trials}
+        short = [
+            f"workload {name!r}: {said}"
+            for name, trial in by_name.items()
+            if (said := too_short(trial.workload.arrivals, one.duration_s)) is not None
+        ]
+        if not one.questions.files:
+            return tuple(short)
+        most, pool = max(len(self.requests(trial)) for trial in by_name.values()), self._pool(one.seeds[0])
+        if most > pool:
+            short.append(f"{pool} questions for up to {most} requests: they come round, {most / pool:.1f} times in all")
+        return tuple(short)
 
     def describe(self, trial: Trial) -> dict[str, Any]:
         """Returns all inputs that determine a trial's outcome, as JSON."""
@@ -83,7 +134,10 @@ class Setting:
             "policy": _policy(trial.policy),
             "seed": trial.seed,
             "duration_s": one.duration_s,
-            "questions": one.questions,
+            "questions": one.questions.count or PER_BENCHMARK,
+            "question_files": [f"{file.name} {_sha256(file)}" for file in one.questions.files] or None,
+            "engine": None if one.engine == AutoOptions() else described(one.engine),
+            "threads": one.threads,
             "max_tokens": one.max_tokens,
             "max_batch": one.max_batch,
             **self._identity,
@@ -94,33 +148,59 @@ class Setting:
         if self.experiment.synthetic is not None:
             made = reasoner(self.experiment.synthetic).profile
             return {"synthetic_sha256": made.model.weights_sha256, "profile_sha256": checksum(made)}
-        identity = identify(self.directory, load_chat_model(self.directory).thinking.format)
         profile = None if self.profile is None else _sha256(self.experiment.profile_file)
         simulated = self.experiment.backend is Backend.SIMULATED
         records = _sha256(self.experiment.records_file) if simulated else None
-        return {"weights_sha256": identity.weights_sha256, "profile_sha256": profile, "records_sha256": records}
+        named = self.experiment.thinking is not None
+        return {
+            "weights_sha256": self.identity.weights_sha256,
+            "thinking_sha256": self.identity.thinking_sha256 if named else None,
+            "profile_sha256": profile,
+            "records_sha256": records,
+        }
 
     def check(self) -> None:
-        """Raises ValueError now for settings that would fail a trial hours later."""
-        for policy in self.experiment.all_policies:
-            if self.profile is None and (policy.needs_profile or policy.shortest_first):
-                raise ProfileError(
-                    f"policy {policy.name!r} needs a profile: {self.directory / FILE_NAME} does not exist; "
-                    "`laser calibrate` measures it"
+        """Raises Faults now, all of them at once, for settings that would fail a trial hours later."""
+        if self.experiment.synthetic is None:
+            _ = self.identity  # raises an error if there is no such model
+        faults = [*self._unfit_policies()]
+        try:
+            found = self.trials
+            for seed in self.experiment.seeds:
+                self._pool(seed)
+        except ValueError as error:
+            raise Faults(*faults, *faults_of(error)) from error
+        for trial in {(one.workload.name, one.seed): one for one in found}.values():
+            try:
+                times = self.requests(trial).times
+            except ValueError as error:
+                faults += faults_of(error)
+                continue
+            if not (times >= self.experiment.warmup_s).any():
+                faults.append(
+                    f"workload {trial.workload.name!r} with seed {trial.seed} brings {len(times)} requests, none of "
+                    f"them after the warm-up of {self.experiment.warmup_s:g} s: at least one must count"
                 )
+        if faults:
+            raise Faults(*dict.fromkeys(faults))
+
+    def _unfit_policies(self) -> Iterator[str]:
+        """Why policies cannot serve this model."""
+        policies = self.experiment.all_policies
+        if self.profile is None and (lacking := [one for one in policies if one.needs_profile or one.shortest_first]):
+            names = ", ".join(repr(one.name) for one in lacking)
+            yield (
+                f"{'policies' if len(lacking) > 1 else 'policy'} {names} need{'s' if len(lacking) == 1 else ''} a "
+                f"profile: {self.directory / FILE_NAME} does not exist; `laser calibrate` measures it"
+            )
+            policies = tuple(one for one in policies if one not in lacking)
+        for policy in policies:
             try:
                 policy.policy.make(self._context)
                 if self.profile is not None and policy.needs_profile:
                     policy.controller.check_classes(len(self.profile.classes))
             except ValueError as error:  # ProfileError is one
-                raise ValueError(f"policy {policy.name!r}: {error}") from error
-        for trial in self.trials:
-            times = self.requests(trial).times
-            if not (times >= self.experiment.warmup_s).any():
-                raise ValueError(
-                    f"workload {trial.workload.name!r} with seed {trial.seed} brings {len(times)} requests, none of "
-                    f"them after the warm-up of {self.experiment.warmup_s:g} s: at least one must count"
-                )
+                yield from (f"policy {policy.name!r}: {fault}" for fault in faults_of(error))
 
     @property
     def _context(self) -> PolicyContext:
@@ -152,8 +232,9 @@ class _Idle(QueueLengthObserver):
 def _workload(workload: NamedWorkload) -> dict[str, Any]:
     """Describes a workload, with a hash of its file of arrivals if it has one."""
     said: dict[str, Any] = described(workload)
-    if said["arrivals"].get("unit", ...) is None:  # stored trials from before `unit` was there have none
-        del said["arrivals"]["unit"]
+    for name, default in (("unit", None), ("repeat", True)):  # stored trials from before these were there have none
+        if said["arrivals"].get(name, ...) is default:
+            del said["arrivals"][name]
     path: Path | None = getattr(workload.arrivals, "path", None)
     return said if path is None else said | {"file_sha256": _sha256(path)}
 
@@ -165,8 +246,8 @@ def _policy(policy: NamedPolicy) -> dict[str, Any]:
 
 
 @cache
-def _questions(count: int, seed: int) -> list[Question]:
-    return bundled_questions(count, seed)
+def _questions(files: tuple[Path, ...], count: int, seed: int) -> list[Question]:
+    return chosen_questions(files, count, seed)
 
 
 def _sha256(path: Path) -> str:

@@ -12,7 +12,8 @@ from controller.settings import FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.calibration.traces import ThoughtTrace, TraceError, read_records
 from experiments.evaluation.evaluation import Asked
-from experiments.evaluation.questions import bundled_questions, calibrated_questions
+from experiments.evaluation.examination import chosen_questions
+from experiments.evaluation.questions import calibrated_questions
 from experiments.request_record import RequestRecord
 from experiments.simulation.recording import Recording, recording
 from experiments.simulation.simulation import check_budget, punctual_controller, simulate
@@ -107,16 +108,18 @@ class _Known:
 
 def _calibrated(experiment: Experiment) -> _Known:
     """Loads the profile and the records that `laser calibrate` made of a model."""
-    chat = load_chat_model(experiment.directory)
+    chat = load_chat_model(experiment.directory, experiment.thinking)
     profile = read_profile(experiment.profile_file, identify(experiment.directory, chat.thinking.format))
     records = read_records(experiment.records_file)
-    if files := profile.provenance.get("options", {}).get("files"):
-        raise TraceError(f"the profile is of the questions in {files[0]}, must be of the bundled benchmarks")
-    questions = bundled_questions(*calibrated_questions(profile))
+    files, calibrated = experiment.questions.files, profile.provenance.get("options", {}).get("files") or []
+    if len(files) != len(calibrated):
+        asked = ", ".join(map(str, calibrated)) or "the bundled benchmarks"
+        raise TraceError(f"the profile is of the questions in {asked}: `questions` must name them in this order")
+    questions = chosen_questions(files, *calibrated_questions(profile))
     return _Known(
         profile=profile,
         traces=records.traces,
-        recording=lambda traces: recording(chat, profile, replace(records, traces=traces), questions),
+        recording=lambda traces: recording(chat, profile, replace(records, traces=traces), questions, files),
         machine=profiled_machine(profile),
     )
 

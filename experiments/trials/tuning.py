@@ -23,9 +23,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from controller.settings import ControllerSettings
+from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Backend, NamedPolicy
 from experiments.trials.findings import asked, counted
-from experiments.trials.outcome import outcome
+from experiments.trials.outcome import PolicyOutcome, outcome
 from experiments.trials.paired import Estimate, Paired, paired
 from experiments.trials.running import Play
 from experiments.trials.setting import Setting
@@ -75,6 +76,15 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Worth:
+    """What the best settings are worth on seeds that the search has not seen: utility, correct answers per request."""
+
+    before: float  # with the experiment's own settings
+    after: float
+    change: Paired  # in points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
     """The best settings found, and their effect against the experiment's own settings on the held-out seeds."""
 
@@ -82,6 +92,14 @@ class Tuned:
     tried: tuple[Tried, ...]  # the experiment's own first
     best: Tried
     held_out: dict[str, Paired]  # by workload
+    worth: Worth  # over the requests of all workloads
+    seeds: tuple[int, ...]  # the held-out ones
+
+    @property
+    def changed(self) -> dict[str, tuple[float, float]]:
+        """The settings that the search has changed, with the old value and the new one."""
+        own = self.tried[0].values
+        return {name: (own[name], value) for name, value in self.best.values.items() if value != own[name]}
 
 
 def tune(
@@ -149,7 +167,8 @@ def tune(
         settings=found.controller,
         tried=tuple(tried),
         best=best,
-        held_out=_held_out(setting, policy, found, play),
+        **_held_out(setting, policy, found, play),
+        seeds=experiment.seeds,
     )
 
 
@@ -191,7 +210,7 @@ def mend(journal: Path) -> None:
 def _name(setting: Setting, policy: NamedPolicy, training: Sequence[int]) -> str:
     """Returns a hash of everything that determines the utility of settings."""
     said = [setting.describe(trial) for trial in _trials(setting, policy, training)]
-    said.append({"slo_s": described(setting.experiment.slo_s), "warmup_s": setting.experiment.warmup_s})
+    said.append({"slo_s": described(setting.slo), "warmup_s": setting.experiment.warmup_s})
     text = json.dumps([said, setting.latency_weight, described(KNOBS)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -205,6 +224,8 @@ def write(directory: Path, found: Tuned) -> list[Path]:
     """Writes controller.yaml, for `laser serve --controller`, and tuning.json; returns their paths."""
     said = {
         "best": asdict(found.best),
+        "changed": {name: {"old": old, "new": new} for name, (old, new) in found.changed.items()},
+        "worth": {"seeds": found.seeds, **asdict(found.worth)},
         "held_out": {workload: asdict(change) for workload, change in found.held_out.items()},
         "tried": [asdict(one) for one in found.tried],
     }
@@ -219,22 +240,43 @@ def write(directory: Path, found: Tuned) -> list[Path]:
 
 
 def summary(found: Tuned) -> str:
-    """Formats the search as text for the terminal."""
+    """Formats the search as text for the terminal: what it changed, what that is worth, then the tables."""
     own = found.tried[0]
+    seeds = f"seed{'s' if len(found.seeds) > 1 else ''} {', '.join(map(str, found.seeds))}"
+    if not found.changed:
+        return (
+            f"Nothing is changed: of {len(found.tried)} settings tried, none was better on the training seeds than the "
+            f"experiment's own, {100 * own.utility:.2f} points of utility."
+        )
     lines = [
-        f"Utility on the training seeds: {100 * own.utility:.2f} points before, {100 * found.best.utility:.2f} after "
-        f"{len(found.tried)} settings",
+        f"{len(found.changed)} of {len(own.values)} settings are changed:",
         "",
-        f"{'setting':<32}{'before':>12}{'best':>12}",
-        *(f"{name:<32}{own.values[name]:>12.4g}{value:>12.4g}" for name, value in found.best.values.items()),
+        *(f"  {name:<32}{old:.4g} → {new:.4g}" for name, (old, new) in found.changed.items()),
         "",
-        "On the other seeds, after against before, with 95 % intervals:",
+        _verdict(found.worth, seeds),
+        f"On the training seeds it was {100 * own.utility:.2f} points before and {100 * found.best.utility:.2f} after "
+        f"{len(found.tried)} settings: chosen as the best, so no measure of what they are worth.",
+        "",
+        f"On {seeds}, after against before, with 95 % intervals:",
         f"{'workload':<32}{'utility, points':>26}{'mean latency %':>26}{'accuracy, points':>26}",
     ]
-    for workload, change in found.held_out.items():
+    for workload, change in {**found.held_out, "all": found.worth.change}.items():
         cells = (_cell(change.utility), _cell(change.latency, 100.0), _cell(change.accuracy))
         lines.append(f"{workload:<32}" + "".join(f"{cell:>26}" for cell in cells))
+    lines += ["", "Utility is the share of right answers less what waiting costs, in points of a hundred."]
     return "\n".join(lines)
+
+
+def _verdict(worth: Worth, seeds: str) -> str:
+    """Says in a sentence what the settings are worth."""
+    change = worth.change.utility
+    said = (
+        f"What that is worth, on {seeds}, which the search has not seen: utility is {100 * worth.before:.2f} points "
+        f"before and {100 * worth.after:.2f} after, {_cell(change)}."
+    )
+    if change is None or change.low <= 0.0 <= change.high:
+        return said + " The interval holds 0: no gain is shown."
+    return said + (" That is a gain." if change.low > 0.0 else " That is a loss: keep the old settings.")
 
 
 def _cell(of: Estimate | None, scale: float = 1.0) -> str:
@@ -254,29 +296,40 @@ def _utility(setting: Setting, policy: NamedPolicy, seeds: Sequence[int], play: 
     played = play(_trials(setting, policy, seeds))
     by_workload = [played[place : place + len(seeds)] for place in range(0, len(played), len(seeds))]
     return math.fsum(
-        outcome(
-            [one for run in runs for one in counted(run, experiment)],
-            experiment.slo_s,
-            seconds=experiment.duration_s,
-            latency_weight=setting.latency_weight,
-        ).utility
-        for runs in by_workload
+        _outcome(setting, [one for run in runs for one in counted(run, experiment)]).utility for runs in by_workload
     ) / len(by_workload)
 
 
-def _held_out(setting: Setting, before: NamedPolicy, now: NamedPolicy, play: Play) -> dict[str, Paired]:
+def _outcome(setting: Setting, records: Sequence[RequestRecord]) -> PolicyOutcome:
+    seconds, weight = setting.experiment.duration_s, setting.latency_weight
+    return outcome(records, setting.slo, seconds=seconds, latency_weight=weight)
+
+
+def _held_out(setting: Setting, before: NamedPolicy, now: NamedPolicy, play: Play) -> dict[str, Any]:
+    """Returns `held_out` and `worth` of the settings."""
     experiment, seeds = setting.experiment, setting.experiment.seeds
     old, new = ([counted(run, experiment) for run in play(_trials(setting, policy, seeds))] for policy in (before, now))
-    return {
-        workload.name: paired(
-            old[place : place + len(seeds)],
-            new[place : place + len(seeds)],
-            experiment.slo_s,
+
+    def compared(runs: slice) -> Paired:
+        return paired(
+            old[runs],
+            new[runs],
+            setting.slo,
             latency_weight=setting.latency_weight,
-            questions=asked(tuple(old[place : place + len(seeds)]), experiment),
+            questions=asked(tuple(old[runs]), [None] * len(old[runs])),
             rng=np.random.default_rng(0),
         )
-        for place, workload in zip(range(0, len(old), len(seeds)), experiment.workloads, strict=True)
+
+    def utility(runs: Sequence[Sequence[RequestRecord]]) -> float:
+        return _outcome(setting, [one for run in runs for one in run]).utility
+
+    starts = range(0, len(old), len(seeds))
+    return {
+        "held_out": {
+            workload.name: compared(slice(start, start + len(seeds)))
+            for start, workload in zip(starts, experiment.workloads, strict=True)
+        },
+        "worth": Worth(before=utility(old), after=utility(new), change=compared(slice(None))),
     }
 
 

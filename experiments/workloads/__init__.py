@@ -2,7 +2,7 @@
 
 from experiments.workloads.modulated import Diurnal, FlashCrowd, Mmpp, Step
 from experiments.workloads.reading import AnyWorkload, read_workload
-from experiments.workloads.recorded import Rates, TimeUnit, Trace
+from experiments.workloads.recorded import Rates, TimeUnit, Trace, lasting_s, too_short
 from experiments.workloads.renewal import Gamma, Poisson
 from experiments.workloads.workload import Times, Workload, WorkloadError
 
@@ -20,5 +20,7 @@ __all__ = [
     "Trace",
     "Workload",
     "WorkloadError",
+    "lasting_s",
     "read_workload",
+    "too_short",
 ]

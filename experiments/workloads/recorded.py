@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from experiments.workloads.renewal import gamma_renewals
-from experiments.workloads.workload import Times, WorkloadError, check, check_duration
+from experiments.workloads.workload import Times, Workload, WorkloadError, check, check_duration
 from models.files.text import json_objects, reading, unpacked
 
 
@@ -42,10 +42,11 @@ RATE_COLUMNS = ("time_s", "rate_per_s", "mean_client_cv")  # of ServeGen's rates
 class Trace:
     """The arrivals in a file: CSV with a header, as Azure's traces, or JSON Lines.
 
-    The arrivals begin at a random request, and start again from the first after the last. To change the rate, time is
-    stretched: the gaps keep their order and their coefficient of variation. Numbers are seconds unless `unit` says
-    otherwise; if it says nothing and neither does `rate`, numbers that mean an implausible rate are refused, and
-    many whole ones of a low rate.
+    The arrivals begin at a random request, and start again from the first after the last. With `repeat: false` they
+    begin at a random time from which the file lasts as long as the run, else at its start, and end with it. To change
+    the rate, time is stretched: the gaps keep their order and their coefficient of variation. Numbers are seconds
+    unless `unit` says otherwise; if it says nothing and neither does `rate`, numbers that mean an implausible rate are
+    refused, and many whole ones of a low rate.
     """
 
     kind: ClassVar[str] = "trace"
@@ -54,24 +55,36 @@ class Trace:
     rate: float | None = None  # requests/s, the mean over the file; None: as recorded
     field: str = "timestamp"  # column or key of the time, in upper or lower case: a number, or a date and time
     unit: TimeUnit | None = None  # of numbers; None: not stated, seconds
+    repeat: bool = True  # the file comes round again in a run that is longer; false: the run ends with it
 
     def __post_init__(self) -> None:
         if self.rate is not None:
             check("rate", self.rate, above=0.0)
         check_file(self.path)
 
+    @property
+    def lasts_s(self) -> float:
+        """Seconds from the first request to the last."""
+        return float(self._gaps().sum())
+
     def arrivals(self, duration_s: float, rng: np.random.Generator) -> Times:
-        gaps = np.diff(self._times())
+        gaps = self._gaps()
+        check_duration(duration_s, 1.0 / float(gaps.mean()))
+        if not self.repeat:
+            at = np.concatenate(([0.0], np.cumsum(gaps)))
+            at = at - rng.uniform(0.0, max(0.0, float(at[-1]) - duration_s))
+            return np.asarray(at[(at >= 0.0) & (at < duration_s)])
         gaps = np.append(gaps, gaps.mean())  # between the last request of a round and the first of the next
-        rate = 1.0 / float(gaps.mean())
-        if self.rate is not None:
-            gaps, rate = gaps * (rate / self.rate), self.rate
-        check_duration(duration_s, rate)
         start = int(rng.integers(gaps.size))
         offset = rng.uniform() * gaps[start - 1]
         rounds = 1 + math.ceil((duration_s + offset) / float(gaps.sum()))
         times = np.concatenate(([0.0], np.cumsum(np.tile(np.roll(gaps, -start), rounds)))) + offset
         return np.asarray(times[times < duration_s])
+
+    def _gaps(self) -> Times:
+        """Returns the seconds from request to request, at the rate wanted."""
+        gaps = np.diff(self._times())
+        return gaps if self.rate is None else gaps * (1.0 / float(gaps.mean()) / self.rate)
 
     def _times(self) -> Times:
         """Returns the sorted times in seconds. Raises WorkloadError if the file is invalid, or its unit implausible."""
@@ -108,7 +121,8 @@ class Trace:
 class Rates:
     """A day's rates and burstiness in a CSV file, as ServeGen's: arrivals are a gamma process that follows both.
 
-    The day repeats. The columns are time_s, rate_per_s and mean_client_cv, the coefficient of variation of the gaps.
+    The day begins with the run and repeats. The columns are time_s, rate_per_s and mean_client_cv, the coefficient of
+    variation of the gaps.
     """
 
     kind: ClassVar[str] = "rates"
@@ -117,6 +131,7 @@ class Rates:
     rate: float | None = None  # requests/s, the mean over the day; None: as recorded
     period_s: float | None = None  # length that the day is scaled to; None: as recorded
     unit: TimeUnit | None = None  # of time_s, for files that do not keep to their header; None: not stated, seconds
+    repeat: bool = True  # the day comes round again in a run that is longer; false: the run ends with it
 
     def __post_init__(self) -> None:
         for name in ("rate", "period_s"):
@@ -124,12 +139,15 @@ class Rates:
                 check(name, value, above=0.0)
         check_file(self.path)
 
+    @property
+    def lasts_s(self) -> float:
+        """Seconds of the day."""
+        return float(self._widths(self._table()).sum())
+
     def arrivals(self, duration_s: float, rng: np.random.Generator) -> Times:
         table = self._table()
-        starts, rates, cvs = table.T
-        widths = np.append(np.diff(starts), starts[-1] - starts[-2])
-        if self.period_s is not None:
-            widths = widths * (self.period_s / widths.sum())
+        _, rates, cvs = table.T
+        widths = self._widths(table)
         if self.rate is not None:
             rates = rates * (self.rate * widths.sum() / float(rates @ widths))
         check_duration(duration_s, float(rates.max()))
@@ -140,8 +158,16 @@ class Rates:
                 parts.append(begin + gamma_renewals(width * rate, cv, rng) / rate)
             begin += width
             place = (place + 1) % widths.size
+            if place == 0 and not self.repeat:
+                break
         times = np.concatenate(parts) if parts else np.zeros(0)
         return times[times < duration_s]
+
+    def _widths(self, table: Times) -> Times:
+        """Returns the seconds that each rate of the table holds for."""
+        starts = table[:, 0]
+        widths = np.append(np.diff(starts), starts[-1] - starts[-2])
+        return widths if self.period_s is None else widths * (self.period_s / widths.sum())
 
     def _table(self) -> Times:
         """Reads the table [interval, (start s, requests/s, cv)]. Raises WorkloadError if the table is invalid."""
@@ -167,6 +193,27 @@ class Rates:
                 f"{LONGEST_INTERVAL_S:g} s are plausible: state `unit:`, one of {', '.join(TimeUnit)}"
             )
         return table
+
+
+def lasting_s(workload: Workload, duration_s: float) -> float:
+    """Returns the seconds of a run in which requests arrive: fewer than `duration_s` if it ends with a file."""
+    ends = isinstance(workload, Trace | Rates) and not workload.repeat
+    return min(duration_s, workload.lasts_s) if ends else duration_s
+
+
+def too_short(workload: Workload, duration_s: float) -> str | None:
+    """Returns what becomes of a run that is longer than the file of its arrivals; None: there is no such file.
+
+    Raises WorkloadError if the file is invalid.
+    """
+    if not isinstance(workload, Trace | Rates) or workload.lasts_s >= duration_s:
+        return None
+    lasts = workload.lasts_s
+    said = f"{workload.path} has arrivals for {lasts:.4g} s, the run is to take {duration_s:.4g} s: "
+    if workload.repeat:
+        times = f"{duration_s / lasts:.1f}"
+        return said + f"they come round, {times} times in all; with `repeat: false` the run ends with them"
+    return said + "it ends with them, as `repeat: false` says"
 
 
 def check_file(path: Path) -> None:

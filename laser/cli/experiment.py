@@ -65,6 +65,7 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
 
     with errors_in_one_line(BrokenExecutor, ValueError):
         setting = _setting(file)
+        _tell(setting, file)
         store = Store(out or _results(file))
         with store.locked():
             anew = [] if again is None else slowed(setting, store, again)
@@ -142,6 +143,7 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
     directory = out or _results(file)
     with errors_in_one_line(BrokenExecutor, ValueError):
         setting = _setting(file)
+        _tell(setting, file)
         policy = _policy(setting, name)
         with (
             Store(directory).locked(),
@@ -164,15 +166,33 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
 def _setting(file: Path) -> Setting:
     from experiments.trials.experiment import read_experiment
     from experiments.trials.setting import Setting
+    from models.errors import Faults, faults_of
 
     setting = Setting(read_experiment(file))
     try:
         setting.check()
     except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise Faults(*(f"{file}: {fault}" for fault in faults_of(error))) from error
     if setting.experiment.synthetic is not None:
         click.echo(f"{setting.experiment.synthetic.name}: made from published figures")
     return setting
+
+
+def _tell(setting: Setting, file: Path) -> None:
+    """Tells what the file leaves to its defaults, and what comes again because another file is short."""
+    from models.files.strict_yaml import given_keys
+
+    given, one, slo = given_keys(file), setting.experiment, setting.slo
+    taken = {
+        "backend": one.backend.value,
+        "baseline": one.baseline,
+        "full_thought": one.full_thought,
+        "slo_s": f"{slo.easy:g} s (easy), {slo.medium:g} s (medium), {slo.hard:g} s (hard)",
+    }
+    if left := [f"{name} {value}" for name, value in taken.items() if name not in given]:
+        click.echo(f"By default: {'; '.join(left)}")
+    for note in setting.notes:
+        click.echo(f"Note: {note}")
 
 
 def _policy(setting: Setting, name: str) -> NamedPolicy:

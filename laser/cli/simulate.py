@@ -104,6 +104,7 @@ def command(
         chosen = _policy(policy, assignments, threshold=threshold, budget=budget, risk=risk)
         if out is not None and not out.parent.is_dir():  # fails now rather than after the simulation
             raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
+        _tell_if_short(workload, duration)
         settings = SimulationSettings(
             workload=workload,
             duration_s=duration,
@@ -136,6 +137,13 @@ def _workload(file: Path | None, rate: float | None, cv: float | None) -> Worklo
     if cv is not None:
         raise click.UsageError("--cv goes with --rate")
     return read_workload(file)
+
+
+def _tell_if_short(workload: Workload, duration: float) -> None:
+    from experiments.workloads import too_short
+
+    if (said := too_short(workload, duration)) is not None:
+        click.echo(f"Note: {said}")
 
 
 def _policy(kind: str, assignments: tuple[str, ...], **flags: Any) -> PolicySettings:

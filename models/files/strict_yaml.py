@@ -2,26 +2,30 @@
 
 Config lives beside the class it configures: `read(path, SomeDataclass)` builds that frozen dataclass, nested ones
 included. Where a union of dataclasses is declared, the key `kind` picks one by its class attribute of that name; where
-a type is annotated with `Kinds`, `kind` picks one from a registry that stays open. Anything unexpected raises
-ConfigError with file, line, key and the expected value. `written` is the way back. How numbers are spelled, and what
-is no YAML at all: `models/files/yaml_nodes.py`.
+a type is annotated with `Kinds`, `kind` picks one from a registry that stays open. A dataclass may have a shorter
+form: `SHORT` maps "int", "str" or "seq" to the field that such a value stands for.
+
+Whatever is unexpected is one fault with file, line, column, key and the expected value; a ConfigError tells all faults
+of the file at once. `written` is the way back. How numbers are spelled, and what is no YAML at all:
+`models/files/yaml_nodes.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import logging
 import types
 import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-from models.files.yaml_nodes import SHOWN, compose_file, compose_text, dumped, plain_value, shown
+from models.files.nearest import meant
+from models.files.yaml_faults import FoundFields, Partly, bounded, complaints
+from models.files.yaml_nodes import SHOWN, compose_file, compose_text, dumped, place, plain_value, shown, spelled_out
 from models.files.yaml_nodes import ConfigError as ConfigError
 
 T = TypeVar("T")
@@ -59,7 +63,10 @@ def read(path: Path, into: type[T], deprecated: Callable[[str], None] = log.warn
     holds, because any of it may be a secret in the wrong place.
     """
     reader = _Reader(path, secret=secret)
-    built = typing.cast(T, reader.build(into, compose_file(path, secret=secret), key=""))
+    try:
+        built = typing.cast(T, reader.build(into, compose_file(path, secret=secret), key=""))
+    except ConfigError as error:
+        raise bounded(path, error.args) from error
     for field, names in reader.flat.items():
         keys = ", ".join(f"`{name}`" for name in names)
         deprecated(f"{path}: {keys} beside `{field}` will go: write `{field}: {{kind: …, {next(iter(names))}: …}}`")
@@ -119,13 +126,14 @@ class _Reader:
         self.flat: dict[str, dict[str, None]] = {}  # the deprecated keys that were read, by their field
 
     def fail(self, node: yaml.Node, message: str) -> ConfigError:
-        if self._path is None:
-            return ConfigError(message)
-        line = f":{node.start_mark.line + 1}" if node.start_mark else ""
-        return ConfigError(f"{self._path}{line}: {message}")
+        return ConfigError(message if self._path is None else f"{self._path}{place(node.start_mark)}: {message}")
 
     def _shown(self, node: yaml.Node) -> str:
         return "a value that is not shown" if self._secret and isinstance(node, yaml.ScalarNode) else shown(node)
+
+    def _meant(self, node: yaml.Node, known: Iterable[str]) -> str:
+        """Returns which known word the node was meant to be; empty: none, or the file is secret."""
+        return "" if self._secret or not isinstance(node, yaml.ScalarNode) else meant(str(node.value), known)
 
     def build(self, kind: Any, node: yaml.Node, *, key: str) -> Any:
         self._values += 1
@@ -145,16 +153,34 @@ class _Reader:
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             return self._dataclass(kind, node, key)
         if origin is tuple:
-            if not isinstance(node, yaml.SequenceNode):
-                raise self.fail(node, f"`{key}` must be a list")
-            return tuple(self.build(arguments[0], item, key=f"{key}[{i}]") for i, item in enumerate(node.value))
+            return self._tuple(arguments[0], node, key)
         return self._scalar(kind, node, key)
+
+    def _go_on(self, error: ConfigError) -> None:
+        """Raises the error if the file stands for too many values to look for other faults."""
+        if self._values > MOST_VALUES:
+            raise error
+
+    def _tuple(self, kind: Any, node: yaml.Node, key: str) -> tuple[Any, ...]:
+        if not isinstance(node, yaml.SequenceNode):
+            raise self.fail(node, f"`{key}` must be a list")
+        built, faults = [], []
+        for i, item in enumerate(node.value):
+            try:
+                built.append(self.build(kind, item, key=f"{key}[{i}]"))
+            except ConfigError as error:
+                self._go_on(error)
+                faults += error.args
+        if faults:
+            raise Partly(faults, tuple(built))
+        return tuple(built)
 
     def _one_of(self, kinds: dict[str, type], node: yaml.Node, key: str) -> Any:
         """Builds the dataclass that the mapping's key `kind` names from the mapping's other keys."""
         said, rest = self._split(node, key, kinds)
         if not isinstance(said, yaml.ScalarNode) or said.value not in kinds:
-            raise self.fail(said, f"`{_join(key, 'kind')}` is {self._shown(said)}, must be one of {', '.join(kinds)}")
+            told = f"`{_join(key, 'kind')}` is {self._shown(said)}, must be one of {', '.join(kinds)}"
+            raise self.fail(said, told + self._meant(said, kinds))
         return self._dataclass(kinds[said.value], rest, key)
 
     def _of_kind(self, kinds: Kinds, node: yaml.Node, key: str) -> Any:
@@ -166,7 +192,8 @@ class _Reader:
             (said, rest), where = self._split(node, key, kinds.names), _join(key, "kind")
         if not isinstance(said, yaml.ScalarNode) or not kinds.may_be(said.value):
             known = ", ".join(kinds.names) + (", or module:Name" if kinds.own else "")
-            raise self.fail(said, f"`{where}` is {self._shown(said)}, must be one of {known}")
+            told = f"`{where}` is {self._shown(said)}, must be one of {known}"
+            raise self.fail(said, told + self._meant(said, kinds.names))
         return self._dataclass(self._found(kinds, said, where), rest, key)
 
     def _found(self, kinds: Kinds, said: yaml.ScalarNode, where: str) -> type:
@@ -220,6 +247,7 @@ class _Reader:
         return yaml.MappingNode(node.tag, [*others, (field, value)], node.start_mark, node.end_mark)
 
     def _dataclass(self, kind: type, node: yaml.Node, key: str) -> Any:
+        node = spelled_out(node, getattr(kind, "SHORT", {}))
         if not isinstance(node, yaml.MappingNode):
             raise self.fail(node, f"`{key or 'the file'}` must be a mapping of keys to values")
         fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
@@ -229,25 +257,60 @@ class _Reader:
             if (kinds := _kinds(hints[name])) is not None and kinds.flat:
                 node = self._folded(kinds, node, key)
                 known += kinds.flat
-        values: dict[str, Any] = {}
+        found = FoundFields()
         for name_node, value_node in node.value:
             name = str(name_node.value)
-            if name not in fields:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean `{close[0]}`?" if close else f"; known keys: {', '.join(fields)}"
-                said = f"in `{key or 'the file'}`, not shown" if self._secret else f"`{_join(key, name[:SHOWN])}`"
-                raise self.fail(name_node, f"unknown key {said}{hint}")
-            if name in values:
-                raise self.fail(name_node, f"`{_join(key, name)}` is given twice")
-            values[name] = self.build(hints[name], value_node, key=_join(key, name))
-        for name, field in fields.items():
-            required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-            if required and name not in values:
-                raise self.fail(node, f"`{_join(key, name)}` is missing")
-        try:
-            return kind(**values)
-        except (ValueError, ArithmeticError) as error:
-            raise self.fail(node, f"`{key}`: {error}" if key else str(error)) from error
+            try:
+                if name not in fields:
+                    raise self._unknown(name_node, key, known, fields, found)
+                if name in found.given:
+                    raise self.fail(name_node, f"`{_join(key, name)}` is given twice")
+                found.given.add(name)
+                found.values[name] = self.build(hints[name], value_node, key=_join(key, name))
+            except ConfigError as error:
+                self._go_on(error)
+                found.faults += error.args
+                found.doubtful.add(name)
+                if isinstance(error, Partly):
+                    found.values[name] = error.rest
+        return self._made(kind, {name for name, field in fields.items() if _is_required(field)}, node, key, found)
+
+    def _unknown(
+        self, name: yaml.Node, key: str, known: Collection[str], fields: Collection[str], found: FoundFields
+    ) -> ConfigError:
+        """Returns the fault of a key that no field has; the known ones are listed for the first such key alone."""
+        close = meant(name.value, known)
+        found.meant |= {each for each in fields if f"`{each}`" in close}
+        hint = close or ("" if found.listed else f"; known keys: {', '.join(fields)}")
+        found.listed = found.listed or not close
+        said = f"in `{key or 'the file'}`, not shown" if self._secret else f"`{_join(key, name.value[:SHOWN])}`"
+        return self.fail(name, f"unknown key {said}{hint}")
+
+    def _made(self, kind: type, required: set[str], node: yaml.MappingNode, key: str, found: FoundFields) -> Any:
+        """Makes the dataclass of the values found, to hear its own complaints too; raises all faults if there are any.
+
+        A value that the dataclass complains of is left out, so that it may tell what else is wrong.
+        """
+        names = [field.name for field in dataclasses.fields(kind)]
+        missing = sorted(required - found.given - found.meant, key=names.index)
+        found.faults += [str(self.fail(node, f"`{_join(key, name)}` is missing")) for name in missing]
+        found.doubtful |= found.meant - found.given
+        while required <= found.values.keys():
+            try:
+                built = kind(**found.values)
+            except (ValueError, ArithmeticError) as error:
+                wrong = complaints(error, node, found.doubtful)
+                found.faults += [str(self.fail(one.node, f"`{key}`: {one.text}" if key else one.text)) for one in wrong]
+                named = {one.name for one in wrong if one.name is not None}
+                if not named:
+                    break
+                found.doubtful |= named
+                found.values = {name: value for name, value in found.values.items() if name not in named}
+            else:
+                if found.faults:
+                    break
+                return built
+        raise ConfigError(*found.faults)
 
     def _scalar(self, kind: Any, node: yaml.Node, key: str) -> Any:
         value = self._plain(node, key) if isinstance(node, yaml.ScalarNode) else None
@@ -256,7 +319,8 @@ class _Reader:
                 return kind(value)
             except ValueError:
                 allowed = ", ".join(str(member.value) for member in kind)
-                raise self.fail(node, f"`{key}` is {self._shown(node)}, must be one of {allowed}") from None
+                told = f"`{key}` is {self._shown(node)}, must be one of {allowed}"
+                raise self.fail(node, told + self._meant(node, (str(each.value) for each in kind))) from None
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = self._float(value, node, key)
         if kind is Path and isinstance(value, str):
@@ -277,6 +341,10 @@ class _Reader:
             return plain_value(node)
         except ValueError as error:  # 2024-13-45 looks like a date; !secret is no known tag
             raise self.fail(node, f"`{key}` is {self._shown(node)}, {error}") from error
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _kinds(hint: Any) -> Kinds | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from models.errors import LaserError
+from models.errors import Faults
 from models.files.text import read_text
 
 MOST = 4_000_000  # characters of a file
@@ -28,8 +28,8 @@ _FLOAT = re.compile(
 )
 
 
-class ConfigError(LaserError, ValueError):
-    """A configuration file that cannot be used; the message names file, line and key."""
+class ConfigError(Faults):
+    """A configuration file that cannot be used; the message of each fault names file, line, column and key."""
 
 
 def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
@@ -71,25 +71,29 @@ def compose_file(path: Path, *, secret: bool = False) -> yaml.Node:
     Raises ConfigError if the file is no YAML; if it is `secret`, the message shows nothing of it.
     """
 
-    def told(why: str, line: int | None) -> ConfigError:
+    def told(why: str, mark: yaml.Mark | None) -> ConfigError:
         why = re.sub(r"'.*'|\".*\"", "…", why, flags=re.DOTALL) if secret else why
-        return ConfigError(f"{path}{'' if line is None else f':{line}'}: is not YAML: {why}")
+        return ConfigError(f"{path}{place(mark)}: is not YAML: {why}")
 
     root = compose_text(read_text(path, ConfigError, MOST), told)
     return root if root is not None else yaml.MappingNode(f"{_TAG}map", [], None, None)
 
 
-def compose_text(text: str, told: Callable[[str, int | None], ConfigError]) -> yaml.Node | None:
+def place(mark: yaml.Mark | None) -> str:
+    """Returns where in a file something stands, as `:line:column` from 1; empty: it stands nowhere."""
+    return "" if mark is None else f":{mark.line + 1}:{mark.column + 1}"
+
+
+def compose_text(text: str, told: Callable[[str, yaml.Mark | None], ConfigError]) -> yaml.Node | None:
     """Returns the root node of a YAML text, whose mappings have texts as keys; None: there is none.
 
-    Raises what `told` makes of a reason and a line, from 1, None where there is none.
+    Raises what `told` makes of a reason and its place, None where there is none.
     """
     try:
         root = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
         why = " ".join(str(getattr(error, "problem", None) or error).split())[:200]
-        raise told(why, mark.line + 1 if mark else None) from error
+        raise told(why, getattr(error, "problem_mark", None)) from error
     except RecursionError as error:
         raise told("it is nested too deep", None) from error
     except Exception as error:  # PyYAML's scanner and parser also raise IndexError, KeyError and others
@@ -98,7 +102,7 @@ def compose_text(text: str, told: Callable[[str, int | None], ConfigError]) -> y
     return root
 
 
-def _check_keys(root: yaml.Node | None, told: Callable[[str, int | None], ConfigError]) -> None:
+def _check_keys(root: yaml.Node | None, told: Callable[[str, yaml.Mark | None], ConfigError]) -> None:
     seen: set[int] = set()  # nodes that aliases repeat, or that hold themselves
     left = [root]
     while left:
@@ -111,7 +115,7 @@ def _check_keys(root: yaml.Node | None, told: Callable[[str, int | None], Config
         elif isinstance(node, yaml.MappingNode):
             for name, value in node.value:
                 if not isinstance(name, yaml.ScalarNode):
-                    raise told(f"unknown key, which is {shown(name)}, must be a text", name.start_mark.line + 1)
+                    raise told(f"unknown key, which is {shown(name)}, must be a text", name.start_mark)
                 left.append(value)
 
 
@@ -152,6 +156,17 @@ def _float(text: str) -> float:
     if math.isinf(value) and "inf" not in text.lower():
         raise OverflowError
     return value
+
+
+def spelled_out(node: yaml.Node, short: Mapping[str, str]) -> yaml.Node:
+    """Returns the mapping that a shorter form stands for: `short` has the key of each kind of value; others stay."""
+    kind = node.tag.removeprefix(_TAG)
+    if kind not in short:
+        return node
+    if kind == "str":  # stands for a list of one
+        node = yaml.SequenceNode(f"{_TAG}seq", [node], node.start_mark, node.end_mark)
+    key = yaml.ScalarNode(f"{_TAG}str", short[kind], node.start_mark, node.end_mark)
+    return yaml.MappingNode(f"{_TAG}map", [(key, node)], node.start_mark, node.end_mark)
 
 
 def shown(node: yaml.Node) -> str:

@@ -142,5 +142,5 @@ def test_an_override_replaces_the_format_beside_the_model(tmp_path: Path) -> Non
 
 def test_a_misspelt_key_of_the_format_is_named(tmp_path: Path) -> None:
     (tmp_path / "laser.yaml").write_text("keep: close\nprobe:\n  sufix: a\n")
-    with pytest.raises(ConfigError, match=r"laser\.yaml:3: unknown key `probe\.sufix`; did you mean `suffix`\?"):
+    with pytest.raises(ConfigError, match=r"laser\.yaml:3:\d+: unknown key `probe\.sufix`; did you mean `suffix`\?"):
         read_format(tmp_path)

@@ -12,12 +12,14 @@ from models.errors import LaserError
 
 @contextmanager
 def errors_in_one_line(*further: type[Exception]) -> Iterator[None]:
-    """Ends the command with one line and exit code 1 at a LaserError, an OSError or one of `further`."""
+    """Ends the command with exit code 1 at a LaserError, an OSError or one of `further`, and a line for each fault."""
     told: tuple[type[Exception], ...] = (LaserError, OSError, *further)
     try:
         yield
     except told as error:
-        raise click.ClickException(" ".join(str(error).split())) from error
+        lines = error.lines if isinstance(error, LaserError) else (" ".join(str(error).split()),)
+        many = f"{len(lines)} faults" if len(lines) > 1 else ""
+        raise click.ClickException("\n  ".join([many, *lines] if many else lines)) from error
 
 
 class ProgressBars:

@@ -77,7 +77,7 @@ def test_a_file_names_an_own_policy_by_module_and_name(tmp_path: Path) -> None:
     assert config == ServeConfig(policy=Halving(budget=30))
     assert kind_of(config.policy) == OWN  # nobody has registered it under its own kind
     file.write_text(f'policy: {{kind: "{OWN}", bugdet: 30}}\n')
-    with pytest.raises(ConfigError, match=r"serve\.yaml:1: unknown key `policy\.bugdet`; did you mean `budget`\?"):
+    with pytest.raises(ConfigError, match=r"serve\.yaml:1:\d+: unknown key `policy\.bugdet`; did you mean `budget`\?"):
         load_config(file, {})
 
 
@@ -99,7 +99,7 @@ def test_what_is_no_policy_is_told_in_one_line(tmp_path: Path, kind: str, told: 
     assert "\n" not in str(refused.value)
     file = tmp_path / "serve.yaml"
     file.write_text(f'port: 1\npolicy: "{kind}"\n')
-    with pytest.raises(ConfigError, match=r"serve\.yaml:2: `policy`"):
+    with pytest.raises(ConfigError, match=r"serve\.yaml:2:\d+: `policy`"):
         load_config(file, {})
     result = CliRunner().invoke(main, ["serve", "--policy", kind])
     assert (result.exit_code, "Traceback" in result.output) == (2, False)

@@ -173,7 +173,9 @@ def test_an_experiment_is_run_on_it_and_says_so(tmp_path: Path) -> None:
         records = simulation(one).play(trial)
         assert len(records) > 5
         assert all(record.error is None and record.benchmark.startswith("synthetic ") for record in records)
-    found = Findings(experiment=one, latency_weight=1e-3, workloads=(), complete=0, trials=3, origins=())
+    found = Findings(
+        experiment=one, latency_weight=1e-3, slo=setting.slo, workloads=(), complete=0, trials=3, origins=()
+    )
     assert report("night", found).title == "night: simulated, synthetic 7B reasoner, pessimistic curve, seed 0"
     assert "nothing here was measured" in dict(report("night", found).facts)["synthetic"]
 

@@ -108,7 +108,7 @@ def test_names_that_no_table_can_show_are_refused_in_the_file(tmp_path: Path, na
         file.write_text(TEXT.replace(old, f"name: {name}"), encoding="utf-8")
         with pytest.raises(ConfigError, match=told) as refused:
             read_experiment(file)
-        assert re.match(rf"{file}:\d+: ", str(refused.value))
+        assert re.match(rf"{file}:\d+:\d+: ", str(refused.value))
     with pytest.raises(ValueError, match="name is empty"):
         NamedWorkload(name="", arrivals=Poisson(rate=1.0))
     with pytest.raises(ValueError, match="name is empty"):

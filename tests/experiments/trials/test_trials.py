@@ -100,29 +100,62 @@ def test_a_file_names_workloads_policies_and_seeds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("seeds: [1, 2]", "seeds: []", r"yaml:1: seeds are \[\], must be at least one"),
-        ("seeds: [1, 2]", "seed: [1, 2]", "yaml:2: unknown key `seed`; did you mean `seeds`?"),
-        ("kind: poisson", "kind: possion", r"yaml:6: `workloads\[0\]\.arrivals\.kind` is 'possion', must be one of p"),
-        ("{kind: poisson, rate: 4}", "{kind: poisson, rate: -4}", r"yaml:6: `workloads\[0\]\.arrivals`: rate is -4\.0"),
-        ("calm_s: 9", "clam_s: 9", r"yaml:8: unknown key `workloads\[1\]\.arrivals\.clam_s`; did you mean `calm_s`"),
-        ("policy: none", "policy: never", r"yaml:10: `policies\[0\]\.policy` is 'never', must be one of auto, load-a"),
-        ("policy: none", "policy: auto", r"yaml:10: `policies\[0\]`: policy is auto, which only a server can resolve"),
+        ("seeds: [1, 2]", "seeds: []", r"yaml:2:1: seeds are \[\], must be at least one"),
+        ("seeds: [1, 2]", "seed: [1, 2]", r"yaml:2:\d+: unknown key `seed`; did you mean `seeds`?"),
+        (
+            "kind: poisson",
+            "kind: possion",
+            r"yaml:6:\d+: `workloads\[0\]\.arrivals\.kind` is 'possion', must be one of p",
+        ),
+        (
+            "{kind: poisson, rate: 4}",
+            "{kind: poisson, rate: -4}",
+            r"yaml:6:\d+: `workloads\[0\]\.arrivals`: rate is -4\.0",
+        ),
+        (
+            "calm_s: 9",
+            "clam_s: 9",
+            r"yaml:8:\d+: unknown key `workloads\[1\]\.arrivals\.clam_s`; did you mean `calm_s`",
+        ),
+        (
+            "policy: none",
+            "policy: never",
+            r"yaml:10:\d+: `policies\[0\]\.policy` is 'never', must be one of auto, load-a",
+        ),
+        (
+            "policy: none",
+            "policy: auto",
+            r"yaml:10:\d+: `policies\[0\]`: policy is auto, which only a server can resolve",
+        ),
         (
             "threshold: 0.95",
             "threshold: 1.5",
-            r"yaml:11: `policies\[1\]\.policy`: threshold is 1\.5, must lie in \(0, 1\]",
+            r"yaml:11:\d+: `policies\[1\]\.policy`: threshold is 1\.5, must lie in \(0, 1\]",
         ),
         (
             "policy: fixed, threshold: 0.95",
             "policy: margin, margin: -1",
-            r"yaml:11: `policies\[1\]\.policy`: margin is -1\.0, must be finite and at least 0",
+            r"yaml:11:\d+: `policies\[1\]\.policy`: margin is -1\.0, must be finite and at least 0",
         ),
-        ("threshold: 0.95", "oracle: true", "yaml:1: policy 'sure' is an oracle, which backend live cannot have"),
-        ("outer_s: 2", "outer: 2", r"yaml:12: unknown key `policies\[2\]\.controller\.outer`; did you mean `outer_s`?"),
-        ("name: ours", "name: sure", "yaml:1: policies has 'sure' twice, names must differ"),
-        ("baseline: sure", "baseline: unsure", "yaml:1: baseline is 'unsure', must be one of full, sure, ours"),
-        ("baseline: sure\n", "", "yaml:1: `baseline` is missing"),
-        ("medium: 2", "medium: 0", r"yaml:15: `slo_s`: medium is 0\.0 s, must be finite and above 0"),
+        ("threshold: 0.95", "oracle: true", r"yaml:1:\d+: policy 'sure' is an oracle, which backend live cannot have"),
+        (
+            "outer_s: 2",
+            "outer: 2",
+            r"yaml:12:\d+: unknown key `policies\[2\]\.controller\.outer`; did you mean `outer_s`?",
+        ),
+        ("name: ours", "name: sure", r"yaml:9:1: policies has 'sure' twice, names must differ"),
+        (
+            "baseline: sure",
+            "baseline: unsure",
+            r"yaml:13:1: baseline is 'unsure', must be one of the policies full, sure, ours; did you mean `sure`",
+        ),
+        ("policies:\n", "polices:\n", r"yaml:9:1: unknown key `polices`; did you mean `policies`"),
+        (
+            "full_thought: full\n",
+            "full_thought: fool\n",
+            "yaml:14:1: full_thought is 'fool', must be one of the policies",
+        ),
+        ("medium: 2", "medium: 0", r"yaml:15:\d+: `slo_s`: medium is 0\.0 s, must be finite and above 0"),
         (
             "duration_s: 30",
             "duration_s: 30\nwarmup_s: 30",
@@ -131,12 +164,12 @@ def test_a_file_names_workloads_policies_and_seeds(tmp_path: Path) -> None:
         (
             "baseline: sure",
             "hindsight: {thresholds: [1.5]}\nbaseline: sure",
-            r"yaml:13: `hindsight`: threshold is 1\.5, must lie in \(0, 1\]",
+            r"yaml:13:\d+: `hindsight`: threshold is 1\.5, must lie in \(0, 1\]",
         ),
         (
             "baseline: sure",
             "hindsight: {thresholds: [0.9, 0.90]}\nbaseline: sure",
-            "yaml:1: policies has 'threshold 0.9' twice, names must differ",
+            r"yaml:9:1: policies has 'threshold 0.9' twice, names must differ",
         ),
     ],
 )
@@ -150,7 +183,7 @@ def test_a_margin_cannot_be_simulated_since_none_was_recorded(tmp_path: Path) ->
     margin = TEXT.replace("policy: fixed, threshold: 0.95", "policy: margin, margin: 2")
     assert read_experiment(written(tmp_path, margin)).policies[1].limits == Limits(margin=2.0)
     simulated = margin.replace("backend: live", "backend: simulated\nrecords: some.jsonl")
-    with pytest.raises(ConfigError, match="yaml:1: policy 'sure' is margin, of which nothing was recorded"):
+    with pytest.raises(ConfigError, match=r"yaml:1:\d+: policy 'sure' is margin, of which nothing was recorded"):
         read_experiment(written(tmp_path, simulated))
 
 

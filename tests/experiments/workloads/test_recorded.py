@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.workloads import Rates, TimeUnit, Trace, WorkloadError, read_workload
+from experiments.workloads import Poisson, Rates, TimeUnit, Trace, WorkloadError, lasting_s, read_workload, too_short
 from tests.support.engine_requests import search
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
@@ -46,6 +46,36 @@ def test_a_trace_begins_where_the_seed_says(tmp_path: Path) -> None:
     firsts = {round(float(np.diff(trace.arrivals(60.0, rng(seed)))[0]), 3) for seed in range(30)}
     assert firsts == {1.0, 3.0, 6.0, 3.333}
     np.testing.assert_array_equal(trace.arrivals(60.0, rng(4)), trace.arrivals(60.0, rng(4)))
+
+
+def test_a_trace_that_does_not_repeat_ends_the_run(tmp_path: Path) -> None:
+    trace = Trace(path=write(tmp_path, "a.csv", AZURE), repeat=False)
+    assert trace.lasts_s == pytest.approx(10.0, abs=1e-5)
+    np.testing.assert_allclose(np.diff(trace.arrivals(60.0, rng())), [1.0, 3.0, 6.0], atol=1e-5)  # once, whole
+    assert lasting_s(trace, 60.0) == trace.lasts_s
+    assert lasting_s(trace, 5.0) == 5.0
+    parts = [trace.arrivals(5.0, rng(seed)).tolist() for seed in range(20)]  # some stretch of it
+    assert len({len(part) for part in parts}) > 1
+    assert all(0.0 <= at < 5.0 for part in parts for at in part)
+    twice = Trace(path=trace.path, rate=2.0 * 3 / trace.lasts_s, repeat=False)
+    assert twice.lasts_s == pytest.approx(trace.lasts_s / 2.0)
+
+
+def test_a_file_that_is_shorter_than_the_run_is_told(tmp_path: Path) -> None:
+    path, day = write(tmp_path, "a.csv", AZURE), write(tmp_path, "rates.csv", RATES)
+    assert too_short(Trace(path=path), 5.0) is None
+    assert too_short(Poisson(rate=1.0), 1e9) is None
+    told = too_short(Trace(path=path), 60.0)
+    assert told is not None
+    assert told.startswith(
+        f"{path} has arrivals for 10 s, the run is to take 60 s: they come round, 6.0 times in all; "
+    )
+    assert "`repeat: false`" in told
+    assert str(too_short(Trace(path=path, repeat=False), 60.0)).endswith("it ends with them, as `repeat: false` says")
+    once = Rates(path=day, repeat=False)
+    assert "it ends with them" in str(too_short(once, 1e5))
+    assert "they come round" in str(too_short(Rates(path=day), 1e5))
+    assert once.arrivals(1e5, rng()).max() < once.lasts_s == lasting_s(once, 1e5)
 
 
 def test_a_scaled_trace_has_the_rate_asked_for_and_its_own_burstiness(tmp_path: Path) -> None:

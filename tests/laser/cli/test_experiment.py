@@ -30,10 +30,9 @@ pytestmark = pytest.mark.slow
 
 DEADLINE_S = 120.0
 EXPERIMENT = """\
-backend: live
 seeds: [1]
 duration_s: 3
-questions: 5
+questions: [mine.jsonl]
 max_tokens: 320
 workloads:
   - name: steady
@@ -43,7 +42,6 @@ policies:
   - {name: sure, policy: fixed, threshold: 0.9}
 baseline: full
 full_thought: full
-slo_s: {easy: 5, medium: 5, hard: 5}
 """
 
 
@@ -52,7 +50,12 @@ def experiment(*arguments: str | Path) -> Result:
 
 
 def written(directory: Path, model: Path, text: str = EXPERIMENT) -> Path:
+    """An experiment on a model and questions of one's own."""
     file = directory / "try.yaml"
+    asked = [
+        {"question": f"What is {n} + 1?", "answer": str(n + 1), "benchmark": ("odd", "even")[n % 2]} for n in range(20)
+    ]
+    (directory / "mine.jsonl").write_text("\n".join(map(json.dumps, asked)), encoding="utf-8")
     file.write_text(f"model: {model}\n{text}", encoding="utf-8")
     return file
 
@@ -97,6 +100,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def test_a_killed_run_goes_on_and_nothing_is_lost_or_doubled(ran: Ran) -> None:
     assert ran.result.exit_code == 0, ran.result.output
+    assert "By default: backend live; slo_s 10 s (easy), 10 s (medium), 10 s (hard)" in ran.result.output
     assert {*ran.before} == {".lock", "steady-full-1.jsonl", "steady-sure-1.jsonl.draft"}
     assert {one.name for one in ran.out.iterdir()} == {".lock", "steady-full-1.jsonl", "steady-sure-1.jsonl"}
     assert (ran.out / "steady-full-1.jsonl").read_bytes() == ran.before["steady-full-1.jsonl"]
@@ -152,9 +156,12 @@ def test_the_report_agrees_with_the_records(ran: Ran) -> None:
     assert change["value"] == pytest.approx(means["sure"] / means["full"] - 1.0)
     assert change["low"] <= change["value"] <= change["high"]
     assert found["best_constant"] in ("full", "sure")
+    assert set(found["policies"]["full"]["outcome"]["benchmarks"]) == {"odd", "even"}
     markdown, page = ((ran.out / f"report.{ending}").read_text(encoding="utf-8") for ending in ("md", "html"))
     row = next(line for line in markdown.splitlines() if line.startswith("| sure"))
     assert f"| {means['sure']:.2f} |" in row
+    assert "- **engine**: torch on the CPU, 1 thread, at most 32 at once" in markdown
+    assert "- **profile**: none" in markdown
     assert (ran.out / "report.png").read_bytes().startswith(b"\x89PNG")
     assert f"<td>{means['sure']:.2f}</td>" in page
     assert not re.search(r'(src|href)="(?!data:)', page)  # self-contained
@@ -172,9 +179,9 @@ def test_a_changed_experiment_does_not_mix_with_old_results(ran: Ran) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (EXPERIMENT.replace("rate: 5", "rates: 5"), "try.yaml:9: unknown key `workloads[0].arrivals.rates`"),
+        (EXPERIMENT.replace("rate: 5", "rates: 5"), "try.yaml:8:31: unknown key `workloads[0].arrivals.rates`"),
         (EXPERIMENT.replace("policy: none", "policy: load-aware"), "try.yaml: policy 'full' needs a profile"),
-        (EXPERIMENT.replace("name: full", "name: sure!").replace(": full", ": sure"), "sure-1.jsonl: rename one"),
+        (EXPERIMENT.replace("name: full", "name: sure!").replace(": full", ": sure!"), "sure-1.jsonl: rename one"),
         (EXPERIMENT + "rates: capacity\n", "shares of the capacity, which needs a profile"),
         (EXPERIMENT.replace("rate: 5", "rate: 5.0e+9"), "must be at most 10000000"),
     ],

@@ -233,7 +233,12 @@ def test_the_search_for_settings_reports_on_seeds_that_it_has_not_seen(few: Path
     assert set(said["held_out"]) == {"calm", "crowd"}
     settings = read(tmp_path / "controller.yaml", ControllerSettings)
     assert settings.objective.latency_weight == pytest.approx(said["best"]["values"]["objective.latency_weight"])
-    assert "On the other seeds" in result.output
+    assert said["worth"]["seeds"] == [1, 2]
+    assert said["worth"]["after"] - said["worth"]["before"] == pytest.approx(
+        said["worth"]["change"]["utility"]["value"] / 100.0
+    )
+    told = [f"{name} " for name in said["changed"]] or ["Nothing is changed"]
+    assert all(each in result.output for each in told)
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def _with_a_sliding_window(directory: Path) -> str:
 
 def _with_a_misspelt_format(directory: Path) -> str:
     (directory / "laser.yaml").write_text("close: </think>\nopenning: <think>\n")
-    return "laser.yaml:2: unknown key `openning`; did you mean `opening`?"
+    return "laser.yaml:2:1: unknown key `openning`; did you mean `opening`?"
 
 
 def _without_a_template(directory: Path) -> str:
@@ -234,8 +234,13 @@ def test_a_config_file_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     file.write_text("host: 127.0.0.1\nprot: 80\n")
     done = CliRunner().invoke(main, ["serve", "--config", str(file)])
     assert done.exit_code == 1
-    assert done.stderr == f"Error: {file}:2: unknown key `prot`; did you mean `port`?\n"
+    assert done.stderr == f"Error: {file}:2:1: unknown key `prot`; did you mean `port`?\n"
     assert "cannot be read" in CliRunner().invoke(main, ["serve", "--config", str(tmp_path / "none.yaml")]).stderr
+    file.write_text("port: 99999\npolicy: {kind: fixd}\n")  # a line for each fault
+    policy, port = CliRunner().invoke(main, ["serve", "--config", str(file)]).stderr.splitlines()[1:]
+    assert policy.startswith(f"  {file}:2:16: `policy.kind` is 'fixd', must be one of auto, ")
+    assert policy.endswith("; did you mean `fixed`?")
+    assert port == f"  {file}:1:1: port is 99999, must be at most 65535"
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def test_a_workload_may_come_from_a_file(profile: Path, tmp_path: Path) -> None:
     file.write_text("kind: flash-crowd\nrate: 1\npeek: 5\nat_s: 5\n")
     result = simulate("--profile", profile, "--workload", file)
     assert result.exit_code == 1
-    assert "burst.yaml:3: unknown key `peek`; did you mean `peak`?" in result.output
+    assert "burst.yaml:3:1: unknown key `peek`; did you mean `peak`?" in result.output
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -33,6 +35,19 @@ class Outer:
     weights: Path = Path("weights")
     inner: Inner = field(default_factory=Inner)
     steps: tuple[Inner, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shorter:
+    SHORT: ClassVar[dict[str, str]] = {"int": "count", "str": "files", "seq": "files"}
+
+    files: tuple[Path, ...] = ()
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    one: Shorter = field(default_factory=Shorter)
 
 
 def write(directory: Path, text: str) -> Path:
@@ -111,8 +126,79 @@ def test_anything_unexpected_is_named_with_file_line_and_key(tmp_path: Path, tex
     path = write(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
         read(path, Outer)
-    assert str(caught.value).startswith(f"{path}:{line}: ")
+    assert re.match(rf"{re.escape(str(path))}:{line}:\d+: ", str(caught.value))
     assert says in str(caught.value)
+
+
+def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "nam: a\ncolour: bleu\non: maybe\ninner:\n  budget: many\n  threshold: 2\n"
+        "steps:\n  - {threshold: 3}\n  - {}\n  - {budget: 1.5, bugdet: 2}\n",
+    )
+    with pytest.raises(ConfigError) as caught:
+        read(path, Outer)
+    assert [line.removeprefix(f"{path}:") for line in caught.value.lines] == [
+        "1:1: unknown key `nam`; did you mean `name`?",
+        "2:9: `colour` is 'bleu', must be one of red, blue; did you mean `blue`?",
+        "3:5: `on` is 'maybe', must be of type bool",
+        "5:11: `inner.budget` is 'many', must be of type int",
+        "6:3: `inner`: threshold is 2.0, must lie in (0, 1]",
+        "8:6: `steps[0]`: threshold is 3.0, must lie in (0, 1]",
+        "10:14: `steps[2].budget` is '1.5', must be of type int",
+        "10:19: unknown key `steps[2].bugdet`; did you mean `budget`?",
+    ]
+    assert str(caught.value).count("; ") == 7 + 3  # in one line for logs; three suggest a name
+
+
+def test_a_dataclass_tells_all_that_it_minds_and_nothing_that_hangs_on_another_fault(tmp_path: Path) -> None:
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Span:
+        low: float = 0.0
+        high: float = 1.0
+        share: float = 0.5
+
+        def __post_init__(self) -> None:
+            for name in ("low", "high"):
+                if getattr(self, name) < 0.0:
+                    raise ValueError(f"{name} is {getattr(self, name)}, must be at least 0")
+            if self.low > self.high:
+                raise ValueError(f"low is {self.low}, must be at most high, {self.high}")
+            if self.share > 1.0:
+                raise ValueError(f"share is {self.share}, must be at most 1")
+
+    def told(text: str) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            read(write(tmp_path, text), Span)
+        return [line.rpartition("yaml:")[2] for line in caught.value.lines]
+
+    assert told("low: -1\nhigh: -2\nshare: 3\n") == [
+        "1:1: low is -1.0, must be at least 0",
+        "2:1: high is -2.0, must be at least 0",
+        "3:1: share is 3.0, must be at most 1",
+    ]
+    assert told("low: 5\nhigh: -2\nshare: 3\n") == ["2:1: high is -2.0, must be at least 0"]
+    assert told("low: 5\nshare: 3\n")[0] == "1:1: low is 5.0, must be at most high, 1.0"
+
+
+def test_a_file_full_of_faults_tells_some_and_counts_the_others(tmp_path: Path) -> None:
+    path = write(tmp_path, "name: a\nsteps:\n" + "  - {budget: no}\n" * 50)
+    with pytest.raises(ConfigError) as caught:
+        read(path, Outer)
+    assert len(caught.value.lines) == 21
+    assert caught.value.lines[-1] == f"{path}: has 30 faults more"
+
+
+def test_a_shorter_form_stands_for_the_field_that_the_class_names(tmp_path: Path) -> None:
+    def found(text: str) -> Shorter:
+        return read(write(tmp_path, text), Holder).one
+
+    assert found("one: 7") == Shorter(count=7)
+    assert found("one: a.jsonl") == Shorter(files=(tmp_path / "a.jsonl",))
+    assert found("one: [a, b]") == Shorter(files=(tmp_path / "a", tmp_path / "b"))
+    assert found("one: {files: [a], count: 7}") == Shorter(files=(tmp_path / "a",), count=7)
+    with pytest.raises(ConfigError, match=r":1:10: `one\.files\[1\]` is '3', must be of type Path"):
+        found("one: [a, 3]")
 
 
 def test_an_empty_file_lacks_the_required_keys(tmp_path: Path) -> None:
