@@ -51,6 +51,7 @@ class SimulatedLoad:
 
     directory: Path  # the model's
     records: tuple[RequestRecord, ...]  # in order of arrival
+    classes: tuple[str, ...]  # the profile's, easiest first
     rate: float  # requests/s that arrived
     cpu_s: float  # that the simulation itself took
 
@@ -97,6 +98,7 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
     return SimulatedLoad(
         directory=directory,
         records=tuple(records),
+        classes=profile.classes,
         rate=arrivals.size / settings.duration_s,
         cpu_s=time.process_time() - started,
     )

@@ -121,7 +121,7 @@ def command(
         )
         found = simulate_load(settings, reporter=ProgressBars())
         click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, in {found.cpu_s:.1f} s of CPU time")
-        click.echo(f"\n{summary(found.records)}")
+        click.echo(f"{summary(found.records, found.classes)}")
         _write(found, context.params)
 
 
