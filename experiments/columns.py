@@ -58,6 +58,8 @@ COLUMNS = {
     "gross": "the same without the cost of probes",
     "probing": "what probes eat of that saving",
     "closed early": "the share of thoughts that the model did not end itself",
+    "reply tokens": "the median length of a reply with full thought",
+    "with exits": "the share that is answered right with exits at that threshold",
     # how long people wait
     "latency s": "seconds from arrival to the last token, in the mean",
     "latency": "seconds from arrival to the last token, in the mean",
