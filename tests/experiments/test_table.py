@@ -24,7 +24,7 @@ def test_a_column_that_no_word_explains_cannot_stand_in_a_table() -> None:
 
 def test_each_column_is_explained_below_the_first_table_that_has_it() -> None:
     first, second, third = explained(
-        [table("policy", "shed"), table("class", "shed", "load", note="By hand."), table("class", "shed")]
+        [table("policy", "shed"), table("way", "shed", "load", note="By hand."), table("way", "shed")]
     )
     assert first.note == f"shed: {COLUMNS['shed']}."
     assert second.note == f"By hand. load: {COLUMNS['load']}."

@@ -30,7 +30,7 @@ def test_the_certified_range_is_told_by_its_corners(certified: tuple[tuple[bool,
 
 def test_the_summary_names_classes_range_and_plant() -> None:
     told = summary(PROFILE)
-    assert told.startswith("With full thought 25.0 % of 100 questions are answered right, at 100 tokens a request")
+    assert told.startswith("With full thought 41.4 % of 100 questions are answered right, at 133 tokens a request")
     assert told.splitlines()[1].startswith("The shortest thoughts that are certified are closed at confidence 0.")
     assert lines(PROFILE) == told.splitlines()
     assert "50% of the variance" in told
