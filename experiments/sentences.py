@@ -37,8 +37,13 @@ def right(of: Proportion) -> str:
     return f"{percent(of.share)} {between(100 * of.low, 100 * of.high)}"
 
 
-def costs(of: Difference) -> str:
-    """Returns what a change costs in accuracy: "costs 1.0 point of accuracy (95 %: 0.2 … 1.8)"."""
+def costs(of: Difference, count: int) -> str:
+    """Returns what a change costs in accuracy on `count` questions: "costs 1.0 point of accuracy (95 %: 0.2 … 1.8)".
+
+    Where no answer has changed, resampling finds no spread; the share that may change is then below 1 − .05^(1/count).
+    """
+    if of.lost == of.gained == 0:
+        return f"changes no answer (95 %: less than {points(100 * (1 - 0.05 ** (1 / count)))} lost)"
     if round(of.points_lost, 1) == 0.0:
         return f"changes accuracy by less than 0.1 points {between(of.low, of.high)}"
     if of.points_lost < 0.0:

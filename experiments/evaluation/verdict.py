@@ -9,7 +9,6 @@ from experiments.evaluation.breakdown import Group
 from experiments.evaluation.report import Evaluation
 from experiments.evaluation.sweeps import ExitPoint
 from experiments.sentences import FEW, costs, counted, percent, right, saves
-from experiments.statistics import Difference
 
 MANY = 0.1  # of the thoughts; as many cut ones make figures those of the token limit
 EMPTY = 2  # tokens; a thought that is no longer holds nothing
@@ -69,8 +68,5 @@ def _exits(figures: Evaluation) -> Iterator[str]:
     served = next((one for one in figures.served if one.threshold is not None), None)
     one = served or given(figures.thresholds[figures.score].all)
     way = "closing a thought" if served is None else "really served, closing a thought"
-    yield f"{way.capitalize()} at confidence {one.threshold:.2f} {_change(one.saved, one.against)}."
-
-
-def _change(saved: float, against: Difference) -> str:
-    return f"{saves(saved)} and {costs(against)}"
+    told = f"{way.capitalize()} at confidence {one.threshold:.2f} {saves(one.saved)} and "
+    yield f"{told}{costs(one.against, figures.breakdown.all.accuracy.count)}."

@@ -19,7 +19,13 @@ from experiments.statistics import Difference, proportion
     ],
 )
 def test_a_difference_is_a_cost_or_a_gain(lost: float, told: str) -> None:
-    assert costs(Difference(points_lost=lost, low=lost - 0.5, high=lost + 0.5, lost=3, gained=1)) == told
+    assert costs(Difference(points_lost=lost, low=lost - 0.5, high=lost + 0.5, lost=3, gained=1), 100) == told
+
+
+def test_no_change_among_few_questions_is_no_proof_of_none() -> None:
+    none = Difference(points_lost=0.0, low=0.0, high=0.0, lost=0, gained=0)
+    assert costs(none, 100) == "changes no answer (95 %: less than 3.0 points lost)"
+    assert costs(none, 1) == "changes no answer (95 %: less than 95.0 points lost)"
 
 
 @pytest.mark.parametrize(
