@@ -59,6 +59,11 @@ def wrapped(said: str, *, indent: str = "") -> list[str]:
     return textwrap.wrap(said, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
+def lines_of(sentences: Iterable[str]) -> list[str]:
+    """Returns sentences in lines of at most WIDTH characters, each sentence beginning a line."""
+    return [line for said in sentences for line in wrapped(said)]
+
+
 def _line(row: tuple[str, ...], widths: list[int]) -> str:
     first, *others = zip(row, widths, strict=True)
     return "  ".join([f"{first[0]:<{first[1]}}", *(f"{cell:>{width}}" for cell, width in others)])

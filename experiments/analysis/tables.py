@@ -13,16 +13,16 @@ from experiments.analysis.replay import LogReplay
 from experiments.analysis.situation import Situation
 from experiments.analysis.sweep import RateSweep
 from experiments.analysis.verdict import verdict
-from experiments.table import Table, texts, wrapped
+from experiments.table import Table, lines_of, texts, wrapped
 from models.profile.profile import Profile
 
-WIDTH = 32  # of the first column
+WIDTH = 36  # of the first column
 
 
 def tables(one: Situation, found: Analysis) -> str:
     """Returns what the analysis means and all its tables as one text."""
     fronts, decisions, *others = texts(_tables(one, found))
-    begins = [line for said in verdict(one, found) for line in wrapped(said)]
+    begins = lines_of(verdict(one, found))
     parts = ["\n".join(part) for part in (begins, _situation(one))]
     parts += [fronts, decisions, *("\n".join(part) for part in (_capacity(one, found.capacity), _checks(found.checks)))]
     wrong = others[: len(found.misspecification)]
@@ -48,7 +48,7 @@ def _situation(one: Situation) -> list[str]:
     level = f"a risk of {certificate.epsilon:g}, confidence {1.0 - certificate.delta:g}"
     return [
         f"{one.measured.model.name}, {mix}; {usable}",
-        f"Certified at {level}: {_corners(one.measured)}",
+        *wrapped(f"Certified at {level}: {_corners(one.measured)}"),
         f"Decodes {one.plant.capacity:.0f} tokens/s with {one.plant.max_batch} sequences; plans for "
         f"{one.objective.max_load:.0%} of it",
         *wrapped(
@@ -162,14 +162,17 @@ def _capacity(one: Situation, found: Capacity) -> list[str]:
 def _checks(found: Checks) -> list[str]:
     return [
         "5  What the models are worth",
-        f"{'requests in the system':<{WIDTH}}"
-        + ", ".join(f"{one.error:+.1%} at load {one.load:.2f}" for one in found.simulated)
-        + " against a simulation",
-        f"{'tangents of it':<{WIDTH}}{found.tangents.worst:.2%} short at worst",
-        f"{'linear program':<{WIDTH}}"
-        + f"{_gains([gap.linear_program - gap.price_bisection for gap in found.gaps])} over price bisection, "
-        + f"{_gains([gap.linear_program - gap.brute_force for gap in found.gaps if gap.brute_force is not None])} "
-        + "over all unmixed settings, correct answers per 10 000",
+        *_fact(
+            "requests in the system",
+            ", ".join(f"{one.error:+.1%} at load {one.load:.2f}" for one in found.simulated) + " against a simulation",
+        ),
+        *_fact("tangents of it", f"{found.tangents.worst:.2%} short at worst"),
+        *_fact(
+            "linear program",
+            f"{_gains([gap.linear_program - gap.price_bisection for gap in found.gaps])} over price bisection, "
+            f"{_gains([gap.linear_program - gap.brute_force for gap in found.gaps if gap.brute_force is not None])} "
+            "over all unmixed settings, correct answers per 10 000",
+        ),
         *wrapped(
             "requests in the system: waiting or running, by the model of this machine; load: tokens asked for over "
             "tokens that can be decoded; tangents: straight lines that stand for that model in the linear program, "
@@ -177,6 +180,12 @@ def _checks(found: Checks) -> list[str]:
             indent="  ",
         ),
     ]
+
+
+def _fact(name: str, value: str) -> list[str]:
+    """Returns a name and what is known of it, in as many lines as it needs."""
+    first, *others = wrapped(value, indent=" " * WIDTH)
+    return [f"{name:<{WIDTH}}{first[WIDTH:]}", *others]
 
 
 def _gains(gains: list[float]) -> str:

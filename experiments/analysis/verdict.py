@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from experiments.analysis.analysis import Analysis
 from experiments.analysis.situation import Situation
-from experiments.sentences import percent
+from experiments.sentences import percent, points
 
 LOSS = 0.01  # of accuracy, that a class may lose in the first sentence
 
@@ -22,7 +22,7 @@ def verdict(one: Situation, found: Analysis) -> list[str]:
     lossless = next(limit.rate for limit in bears.bearable if limit.loss == LOSS)
     return [
         f"{begins}, with shorter thoughts {lossless:.3g} requests/s where no difficulty class loses more than "
-        f"{percent(LOSS, 0)} of its answers, and {bears.sheds_from:.3g} before it is better to turn some away.",
+        f"{points(100 * LOSS, 0)} of accuracy, and {bears.sheds_from:.3g} before it is better to turn some away.",
         *_at_rates(found),
     ]
 

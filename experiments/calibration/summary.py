@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.sentences import counted, percent, points, saves
-from experiments.table import Table, texts, wrapped
+from experiments.table import Table, lines_of, texts, wrapped
 from models.profile.profile import Profile
 
 
@@ -18,7 +18,7 @@ def lines(profile: Profile) -> list[str]:
     """Returns the lines of the summary; a line may be empty."""
     tables = texts([_full_thought(profile), _difficulty(profile)])
     return [
-        *(line for said in verdict(profile) for line in wrapped(said)),
+        *lines_of(verdict(profile)),
         "",
         *(line for table in tables for line in (*table.splitlines(), "")),
         *_certified(profile),

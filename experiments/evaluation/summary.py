@@ -10,7 +10,7 @@ from experiments.evaluation.report import Evaluation
 from experiments.evaluation.sweeps import ExitPoint, ServedPass, ThresholdSweep
 from experiments.evaluation.verdict import given, verdict
 from experiments.statistics import Difference, Proportion
-from experiments.table import Table, texts, wrapped
+from experiments.table import Table, lines_of, texts
 from models.score import Score
 
 SCORE_NAMES = {Score.GEOMETRIC_MEAN: "geometric mean", Score.JOINT: "joint probability", Score.MINIMUM: "minimum"}
@@ -19,7 +19,7 @@ NONE = "—"
 
 def summary(figures: Evaluation) -> str:
     """Returns what the figures mean, then accuracy, verification, calibration, and the price of early exit as text."""
-    begins = "\n".join(line for said in verdict(figures) for line in wrapped(said))
+    begins = "\n".join(lines_of(verdict(figures)))
     return "\n\n".join([begins, *texts(_tables(figures)), f"answers and probes {figures.grading}"])
 
 

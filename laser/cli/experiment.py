@@ -60,6 +60,7 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
     from concurrent.futures import BrokenExecutor
 
     from experiments.provenance import cores
+    from experiments.table import lines_of
     from experiments.trials.findings import findings
     from experiments.trials.running import counts, run_missing, slowed
     from experiments.trials.store import Store
@@ -77,7 +78,9 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
                 bar.update(done)
                 run_missing(setting, store, jobs=jobs or cores(), advance=partial(bar.update), again=anew)
         told = verdict(findings(setting, store))
-    click.echo("\n".join([*told, f"Results: {out or _results(file)}; `laser experiment report {file}` tells them"]))
+    click.echo(
+        "\n".join([*lines_of(told), f"Results: {out or _results(file)}; `laser experiment report {file}` tells them"])
+    )
 
 
 @command.command("report")
@@ -86,6 +89,7 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
 def tell(file: Path, out: Path | None) -> None:
     """Tell what is complete of the experiment in FILE: report.md, .html, .json and .png beside the results."""
     needs("matplotlib")
+    from experiments.table import lines_of
     from experiments.trials.findings import findings
     from experiments.trials.report import report, write
     from experiments.trials.store import Store
@@ -103,7 +107,7 @@ def tell(file: Path, out: Path | None) -> None:
         missing = _figure(directory, found)
         made = report(file.stem, found)
         written = write(directory, made, found, missing=missing)
-    click.echo("\n".join(made.lead))
+    click.echo("\n".join(lines_of(made.lead)))
     click.echo(f"{found.complete} of {found.trials} trials: {', '.join(str(each) for each in written)}")
 
 
