@@ -39,7 +39,8 @@ def verdict(records: Sequence[RequestRecord]) -> str:
     waits = (
         "no request was served"
         if not latency.size
-        else f"a reply takes {latency.mean():.2f} s in the mean, one in twenty {np.percentile(latency, 95):.2f} s or more"
+        else f"a reply takes {latency.mean():.2f} s in the mean, "
+        f"one in twenty {np.percentile(latency, 95):.2f} s or more"
     )
     told = f"Of {counted(len(records), 'simulated request')} {percent(right.share)} are answered right; {waits}."
     return told + (f" {counted(len(failed), 'request')} failed, the first by {failed[0]}." if failed else "")
