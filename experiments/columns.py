@@ -65,9 +65,9 @@ COLUMNS = {
     "latency": "seconds from arrival to the last token, in the mean",
     "first answer s": "seconds from arrival to the first token of the answer, in the mean",
     "queue s": "seconds until a request begins, in the mean",
-    "in time %": "requests that end within their class's seconds, see `in time` above",
+    "in time %": "requests that end within their class's seconds, see “in time” above",
     "goodput /s": "requests a second that end in time",
-    "utility": "accuracy less what waiting costs, see `utility` above",
+    "utility": "accuracy less what waiting costs, see “utility” above",
     "speed": "what server and client reached of the profile's speed, whatever took the rest",
     # what a policy changes
     "mean latency %": "the change of the mean latency",

@@ -87,6 +87,7 @@ def _hindsight(name: str, under: Sequence[tuple[WorkloadFound, PolicyFound]]) ->
         worse = sum(change.high < 0.0 for change in known)
         even = len(known) - better - worse
         yield (
-            f"Beside the constant threshold and budget that proved best afterwards, {name} is better under {better}, "
-            f"as good as one can tell under {even} and worse under {worse} of {len(known)} workloads, by utility."
+            f"Against the constant threshold and budget that proved best afterwards, {name} is better under {better} "
+            f"of {len(known)} workloads, worse under {worse}, and not to be told apart under {even}, by utility "
+            "(accuracy less what waiting costs)."
         )

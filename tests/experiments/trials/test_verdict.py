@@ -43,7 +43,7 @@ def test_each_workload_is_told_in_a_sentence_and_the_best_constant_afterwards(tm
     assert "; 90.0 % instead of 100.0 % are right, 10.0 points fewer (95 %: " in first
     assert second.startswith("Under bursty, early answers")
     assert last.startswith(
-        "Beside the constant threshold and budget that proved best afterwards, early is better under 0"
+        "Against the constant threshold and budget that proved best afterwards, early is better under 0"
     )
     made = report("try", shown)
     assert made.lead == (first, second, last)
