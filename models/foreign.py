@@ -50,6 +50,10 @@ _LIBRARIES = (
     "starlette", "sympy", "tokenizers", "torch", "transformers", "uvicorn",
 )  # fmt: skip
 
+_CALLERS = ("controller.planning", "experiments.trials.tuning")
+"""Modules of ours that cvxpy and optuna give as the place of their own warnings. After an inaccurate solution, of which
+cvxpy warns, the next solver is tried."""
+
 
 def hush() -> None:
     """Hides what libraries warn of in the command line: whoever runs a command cannot act on it.
@@ -61,8 +65,8 @@ def hush() -> None:
         return
     for category in (UserWarning, RuntimeWarning, FutureWarning):
         warnings.filterwarnings("ignore", category=category, module=rf"({'|'.join(_LIBRARIES)})(\.|$)")
-    # cvxpy gives it its callers' place; after an inaccurate solution the next solver is tried
-    warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+    for category in (UserWarning, FutureWarning):
+        warnings.filterwarnings("ignore", category=category, module=rf"({'|'.join(_CALLERS)})(\.|$)")
 
 
 def in_one_line(problem: BaseException) -> str:

@@ -20,6 +20,7 @@ SHOWN = {
     ("scipy.stats._stats", RuntimeWarning, "precision loss"): False,
     ("transformers.generation.utils", FutureWarning, "will go"): False,
     ("matplotlib.font_manager", UserWarning, "no font"): False,
+    ("controller.planning.solving", RuntimeWarning, "ours, a division"): True,
     ("controller.planning.solving", UserWarning, "Solution may be inaccurate. Try another solver"): False,
 }
 
