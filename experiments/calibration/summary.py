@@ -51,7 +51,8 @@ def _allowed(profile: Profile, count: int, accuracy: float, tokens: float) -> st
     changed = f"{'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy"
     return (
         f"The shortest thoughts that are certified are closed {' or '.join(ways)}: that {saves(1.0 - cost / tokens)} "
-        f"and {changed} on these questions."
+        f"and {changed} on these questions; certified is at most {points(100 * profile.certificate.epsilon)}, at "
+        f"confidence {1 - profile.certificate.delta:g}."
     )
 
 
@@ -92,7 +93,8 @@ def _difficulty(profile: Profile) -> Table:
         title=f"Difficulty, told from the prompt ({profile.explained:.0%} of the variance of log length)",
         header=("by true length", *told),
         rows=tuple((name, *map(str, row)) for name, row in zip(profile.classes, profile.confusion, strict=True)),
-        note="Questions: in rows the class by the full thought's length, in columns the class told from the prompt",
+        note="Questions: in rows the class by the full thought's length, in columns the class told from the prompt. "
+        "Variance: how much lengths differ; 100% of it if the prompt told them exactly",
         names=("by true length", *told),
     )
 
