@@ -65,8 +65,11 @@ def _exits(figures: Evaluation) -> Iterator[str]:
     if figures.calibration.all is None:
         yield "No thought was probed: there is nothing to close early."
         return
-    served = next((one for one in figures.served if one.threshold is not None), None)
-    one = served or given(figures.thresholds[figures.score].all)
-    way = "closing a thought" if served is None else "really served, closing a thought"
-    told = f"{way.capitalize()} at confidence {one.threshold:.2f} {saves(one.saved)} and "
-    yield f"{told}{costs(one.against, figures.breakdown.all.accuracy.count)}."
+    one = given(figures.thresholds[figures.score].all)
+    ways = [
+        (f"Really served, closing a thought at confidence {served.threshold:.2f}", served.saved, served.against)
+        for served in figures.served
+        if served.threshold is not None
+    ]
+    way, saved, against = (*ways, (f"Closing a thought at confidence {one.threshold:.2f}", one.saved, one.against))[0]
+    yield f"{way} {saves(saved)} and {costs(against, figures.breakdown.all.accuracy.count)}."

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from experiments.columns import ENDS, meanings
 from experiments.provenance import Provenance
@@ -101,7 +102,7 @@ def _row(name: str, records: Sequence[RequestRecord]) -> tuple[str, ...]:
     )
 
 
-def _latencies(records: Sequence[RequestRecord]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _latencies(records: Sequence[RequestRecord]) -> npt.NDArray[np.float64]:
     """Returns the latencies of the requests that were served."""
     return np.array([record.latency_s for record in records if record.error is None], dtype=np.float64)
 

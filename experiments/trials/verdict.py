@@ -80,8 +80,9 @@ def _ranges(name: str, baseline: str, shown: Sequence[PolicyFound]) -> Iterator[
 
 def _hindsight(name: str, under: Sequence[tuple[WorkloadFound, PolicyFound]]) -> Iterator[str]:
     """Tells how the policy stands beside the best constant setting, which is known only afterwards."""
-    best = [one.against[of.best_constant].utility for of, one in under if of.best_constant in one.against]
-    known = [change for change in best if change is not None]
+    constants = [(of.best_constant, one) for of, one in under]
+    changes = [one.against[best].utility for best, one in constants if best is not None and best in one.against]
+    known = [change for change in changes if change is not None]
     if known:
         better = sum(change.low > 0.0 for change in known)
         worse = sum(change.high < 0.0 for change in known)
