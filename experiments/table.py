@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from experiments.columns import known, meanings
 
 WIDTH = 118  # characters of a line of text
+_TIED = "\N{NO-BREAK SPACE}"  # where no line is broken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +56,15 @@ def texts(tables: Iterable[Table]) -> Iterator[str]:
 
 
 def wrapped(said: str, *, indent: str = "") -> list[str]:
-    """Returns a text in lines of at most WIDTH characters."""
-    return textwrap.wrap(said, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    """Returns a text in lines of at most WIDTH characters; a number stays with its percent sign."""
+    lines = textwrap.wrap(
+        said.replace(" %", f"{_TIED}%"),
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
+    return [line.replace(_TIED, " ") for line in lines]
 
 
 def lines_of(sentences: Iterable[str]) -> list[str]:

@@ -28,7 +28,9 @@ def verdict(figures: Evaluation) -> list[str]:
         *_exits(figures),
     ]
     if of.count < FEW:
-        lines.append(f"{counted(of.count, 'question')} tell little: ask more (-n) before you rely on these figures.")
+        lines.append(
+            f"That is few: ask more than {counted(of.count, 'question')} (-n) before you rely on these figures."
+        )
     return lines
 
 

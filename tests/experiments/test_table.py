@@ -9,7 +9,7 @@ import pytest
 
 from controller.serving.request import ExitReason
 from experiments.columns import COLUMNS, ENDS, EVERYDAY, meanings
-from experiments.table import WIDTH, Table, explained, text, texts
+from experiments.table import WIDTH, Table, explained, text, texts, wrapped
 
 
 def table(*header: str, note: str = "", names: tuple[str, ...] = ()) -> Table:
@@ -54,6 +54,14 @@ def test_columns_stand_below_their_heads_and_lines_are_not_too_long() -> None:
     assert all(line.startswith("  ") and len(line) <= WIDTH for line in lines[3:])
     assert len(lines) > 4
     assert list(texts([wide, wide]))[1].splitlines() == lines[:3]
+
+
+def test_no_line_ends_between_a_number_and_its_percent_sign() -> None:
+    for start in range(WIDTH):
+        said = f"{'x' * start} 95 %: 0.2 … 1.8"
+        lines = wrapped(said)
+        assert not any(line.startswith("%") for line in lines)
+        assert " ".join(lines).split() == said.split()
 
 
 def test_every_exit_reason_has_its_words() -> None:

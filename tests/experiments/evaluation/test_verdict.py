@@ -56,7 +56,7 @@ def test_what_was_really_served_is_told_before_what_was_computed() -> None:
 
 
 def test_few_questions_are_called_few() -> None:
-    assert verdict(evaluation([SURE], [], rng()))[-1].startswith("1 question tell little: ask more (-n)")
+    assert verdict(evaluation([SURE], [], rng()))[-1].startswith("That is few: ask more than 1 question (-n)")
 
 
 def test_thoughts_without_a_probe_cannot_be_closed() -> None:
