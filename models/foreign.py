@@ -1,7 +1,8 @@
-"""Calls of other people's loaders: whatever they raise becomes one line of ours, and what they log is kept back."""
+"""Other people's code: what their loaders raise becomes one line of ours; what they log and warn of is kept back."""
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,30 @@ def told(what: str, error: type[Exception]) -> Iterator[None]:
         logging.set_verbosity(before)
         if bars:
             logging.enable_progress_bar()
+
+
+_LIBRARIES = (
+    "click", "cvxpy", "filterpy", "latex2sympy2_extended", "math_verify", "matplotlib", "numpy", "optuna", "scipy",
+    "starlette", "sympy", "tokenizers", "torch", "transformers", "uvicorn",
+)  # fmt: skip
+
+_CALLERS = ("controller.planning", "experiments.trials.tuning")
+"""Modules of ours that cvxpy and optuna give as the place of their own warnings. After an inaccurate solution, of which
+cvxpy warns, the next solver is tried."""
+
+
+def hush() -> None:
+    """Hides what libraries warn of in the command line: whoever runs a command cannot act on it.
+
+    Our own warnings stay, and all do where Python was told what to show (-W, PYTHONWARNINGS). Python itself hides
+    warnings of deprecation.
+    """
+    if sys.warnoptions:
+        return
+    for category in (UserWarning, RuntimeWarning, FutureWarning):
+        warnings.filterwarnings("ignore", category=category, module=rf"({'|'.join(_LIBRARIES)})(\.|$)")
+    for category in (UserWarning, FutureWarning):
+        warnings.filterwarnings("ignore", category=category, module=rf"({'|'.join(_CALLERS)})(\.|$)")
 
 
 def in_one_line(problem: BaseException) -> str:

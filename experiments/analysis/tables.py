@@ -1,6 +1,8 @@
-"""Formats an analysis as text tables for the terminal."""
+"""Formats an analysis as text for the terminal: what it means, then the tables."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from experiments.analysis.analysis import Analysis
 from experiments.analysis.capacity import Capacity
@@ -10,18 +12,32 @@ from experiments.analysis.misspecification import Misspecification
 from experiments.analysis.replay import LogReplay
 from experiments.analysis.situation import Situation
 from experiments.analysis.sweep import RateSweep
+from experiments.analysis.verdict import verdict
+from experiments.table import Table, lines_of, texts, wrapped
 from models.profile.profile import Profile
 
-WIDTH = 32  # of the first column
+WIDTH = 36  # of the first column
 
 
 def tables(one: Situation, found: Analysis) -> str:
-    """Returns all tables of the analysis as one text."""
-    parts = [_situation(one), _fronts(one, found.fronts), _decisions(one, found.sweep), _capacity(one, found.capacity)]
-    parts += [_checks(found.checks), *map(_misspecification, found.misspecification)]
+    """Returns what the analysis means and all its tables as one text."""
+    fronts, decisions, *others = texts(_tables(one, found))
+    begins = lines_of(verdict(one, found))
+    parts = ["\n".join(part) for part in (begins, _situation(one))]
+    parts += [fronts, decisions, *("\n".join(part) for part in (_capacity(one, found.capacity), _checks(found.checks)))]
+    wrong = others[: len(found.misspecification)]
+    parts += wrong
     if found.replay is not None:
-        parts.append(_replay(one, found.replay))
-    return "\n\n".join("\n".join(part) for part in parts)
+        parts += ["\n".join(_log(one, found.replay)), *others[len(wrong) :]]
+    return "\n\n".join(parts)
+
+
+def _tables(one: Situation, found: Analysis) -> Iterator[Table]:
+    yield _fronts(one, found.fronts)
+    yield _decisions(one, found.sweep)
+    yield from map(_misspecification, found.misspecification)
+    if found.replay is not None:
+        yield _replay(found.replay)
 
 
 def _situation(one: Situation) -> list[str]:
@@ -32,9 +48,16 @@ def _situation(one: Situation) -> list[str]:
     level = f"a risk of {certificate.epsilon:g}, confidence {1.0 - certificate.delta:g}"
     return [
         f"{one.measured.model.name}, {mix}; {usable}",
-        f"Certified at {level}: {_corners(one.measured)}",
+        *wrapped(f"Certified at {level}: {_corners(one.measured)}"),
         f"Decodes {one.plant.capacity:.0f} tokens/s with {one.plant.max_batch} sequences; plans for "
-        f"{one.objective.max_load:.0%} of it. A second's wait is worth {one.objective.latency_weight:g} answers",
+        f"{one.objective.max_load:.0%} of it",
+        *wrapped(
+            f"a second's wait of one request counts as {one.objective.latency_weight:.3g} of a right answer "
+            "(`latency_weight` of the controller's settings): so much accuracy is given for it and no more; "
+            "operating point: a threshold with a budget; budget: the thought's tokens after which it is closed; "
+            "risk: how often full thought is right and an early exit wrong",
+            indent="  ",
+        ),
     ]
 
 
@@ -52,50 +75,63 @@ def _corners(measured: Profile) -> str:
     return ", ".join(said)
 
 
-def _fronts(one: Situation, found: Fronts) -> list[str]:
-    rates = "".join(f"{f'{rate:g}/s':>11}" for rate in found.rates)
-    lines = [
-        "1  What accuracy costs: tokens a request, and mean latency by arrival rate",
-        f"{'':<{WIDTH}}{'accuracy':>10}{'tokens':>8}{rates}",
-    ]
+def _fronts(one: Situation, found: Fronts) -> Table:
+    rates = tuple(f"{rate:g}/s" for rate in found.rates)
+    rows = []
     for fixed in found.fixed:
         name = fixed.name if fixed.usable else f"{fixed.name} (not certified)"
-        lines.append(f"{name:<{WIDTH}}{fixed.accuracy:>10.1%}{fixed.tokens:>8.0f}" + _times(fixed.latency_s))
+        rows.append((name, f"{fixed.accuracy:.1%}", f"{fixed.tokens:.0f}", *_times(fixed.latency_s)))
     full = found.fixed[0].accuracy
     for name, front in (
         ("one setting for all classes", found.constant),
         ("a threshold by class", found.threshold),
         ("threshold and budget by class", found.joint),
     ):
-        tokens = front.tokens_at(min(full, front.accuracy[-1]))
+        accuracy = min(full, front.accuracy[-1])
+        tokens = front.tokens_at(accuracy)
         assert tokens is not None
         latency = tuple(latency_at(one, tokens, rate) for rate in found.rates)
-        lines.append(f"{name:<{WIDTH}}{min(full, front.accuracy[-1]):>10.1%}{tokens:>8.0f}" + _times(latency))
-    return lines
+        rows.append((name, f"{accuracy:.1%}", f"{tokens:.0f}", *_times(latency)))
+    return Table(
+        title="1  What accuracy costs: tokens a request, and mean latency by arrival rate",
+        header=("", "accuracy", "tokens", *rates),
+        rows=tuple(rows),
+        note=f"{', '.join(rates)}: mean seconds of a reply when so many requests arrive; overload: the queue would "
+        "grow for ever. The last three rows spend as few tokens as full thought's accuracy allows",
+        names=rates,
+    )
 
 
-def _times(latency_s: tuple[float | None, ...]) -> str:
-    return "".join(f"{'overload' if seconds is None else f'{seconds:.2f} s':>11}" for seconds in latency_s)
+def _times(latency_s: tuple[float | None, ...]) -> tuple[str, ...]:
+    return tuple(_time(seconds) for seconds in latency_s)
 
 
-def _decisions(one: Situation, found: RateSweep) -> list[str]:
-    lines = [
-        "2, 3  What is decided at each rate, and what a thousand tokens more would cost in correct answers",
-        f"{'requests/s':<12}{'load':>7}{'accuracy':>10}{'latency':>10}{'shed':>7}{'price':>10}"
-        + "".join(f"{name:>16}" for name in one.tables.classes),
-    ]
+def _time(seconds: float | None) -> str:
+    return "overload" if seconds is None else f"{seconds:.2f} s"
+
+
+def _decisions(one: Situation, found: RateSweep) -> Table:
     longest = one.measured.max_tokens
+    rows = []
     for step in found.looked_at:
-        latency = "overload" if step.latency_s is None else f"{step.latency_s:.2f} s"
         settings = [
             ("full" if theta > 1.0 else f"{theta:.3f}") + (", none" if budget >= longest else f", {budget:.0f}")
             for theta, budget in zip(step.threshold, step.budget, strict=True)
         ]
-        lines.append(
-            f"{step.rate:<12g}{step.load:>7.0%}{step.accuracy:>10.1%}{latency:>10}{step.shed:>7.1%}"
-            f"{1e3 * step.token_price:>10.3g}" + "".join(f"{setting:>16}" for setting in settings)
-        )
-    return [*lines, "By class: mean threshold, mean budget; `full` is never closed early"]
+        rows.append(
+            (
+                f"{step.rate:g}", f"{step.load:.0%}", f"{step.accuracy:.1%}", _time(step.latency_s), f"{step.shed:.1%}",
+                f"{1e3 * step.token_price:.3g}", *settings,
+            )
+        )  # fmt: skip
+    return Table(
+        title="2, 3  What is decided at each rate, and what a thousand tokens more would cost in correct answers",
+        header=("requests/s", "load", "accuracy", "latency", "shed", "price", *one.tables.classes),
+        rows=tuple(rows),
+        note=f"{', '.join(one.tables.classes)}: mean threshold, mean budget of the class; `full` is never closed "
+        "early, `none` is no budget",
+        names=tuple(one.tables.classes),
+    )
 
 
 def _capacity(one: Situation, found: Capacity) -> list[str]:
@@ -116,42 +152,60 @@ def _capacity(one: Situation, found: Capacity) -> list[str]:
             spare = f"{left.factor - 1.0:+.0%} before some are better turned away"
             state = f"{spare}; no class need lose over {left.loss:.1%}"
         lines.append(f"{f'at {left.rate:g}/s':<{WIDTH}}{state}")
-    return lines
+    note = (
+        "turned away, also `shed`: a request that is refused because serving it would cost the others more right "
+        "answers than one; losing: accuracy below full thought's"
+    )
+    return [*lines, *wrapped(note, indent="  ")]
 
 
 def _checks(found: Checks) -> list[str]:
     return [
         "5  What the models are worth",
-        f"{'requests in the system':<{WIDTH}}"
-        + ", ".join(f"{one.error:+.1%} at load {one.load:.2f}" for one in found.simulated)
-        + " against a simulation",
-        f"{'tangents of it':<{WIDTH}}{found.tangents.worst:.2%} short at worst",
-        f"{'linear program':<{WIDTH}}"
-        + f"{_gains([gap.linear_program - gap.price_bisection for gap in found.gaps])} over price bisection, "
-        + f"{_gains([gap.linear_program - gap.brute_force for gap in found.gaps if gap.brute_force is not None])} "
-        + "over all unmixed settings, correct answers per 10 000",
+        *_fact(
+            "requests in the system",
+            ", ".join(f"{one.error:+.1%} at load {one.load:.2f}" for one in found.simulated) + " against a simulation",
+        ),
+        *_fact("tangents of it", f"{found.tangents.worst:.2%} short at worst"),
+        *_fact(
+            "linear program",
+            f"{_gains([gap.linear_program - gap.price_bisection for gap in found.gaps])} over price bisection, "
+            f"{_gains([gap.linear_program - gap.brute_force for gap in found.gaps if gap.brute_force is not None])} "
+            "over all unmixed settings, correct answers per 10 000",
+        ),
+        *wrapped(
+            "requests in the system: waiting or running, by the model of this machine; load: tokens asked for over "
+            "tokens that can be decoded; tangents: straight lines that stand for that model in the linear program, "
+            "which chooses the thresholds; price bisection: the simpler way that stands in for it",
+            indent="  ",
+        ),
     ]
+
+
+def _fact(name: str, value: str) -> list[str]:
+    """Returns a name and what is known of it, in as many lines as it needs."""
+    first, *others = wrapped(value, indent=" " * WIDTH)
+    return [f"{name:<{WIDTH}}{first[WIDTH:]}", *others]
 
 
 def _gains(gains: list[float]) -> str:
     return f"{1e4 * min(gains):+.2f} to {1e4 * max(gains):+.2f}" if gains else "nothing to gain"
 
 
-def _misspecification(found: Misspecification) -> list[str]:
+def _misspecification(found: Misspecification) -> Table:
     right = found.right
-    latency = "overload" if right.latency_s is None else f"{right.latency_s:.2f} s"
-    lines = [
-        f"Wrong beliefs at {found.rate:.3g} requests/s ({found.regime}): {right.accuracy:.1%} in {latency} when right",
-        f"{'believed':<{WIDTH + 8}}{'correct':>10}{'latency':>12}{'shed':>8}",
-    ]
+    rows = []
     for belief in found.wrong:
         change = belief.latency_change_s
         told = f"load {belief.outcome.load:.2f}" if change is None else f"{change:+.2f} s"
-        lines.append(
-            f"{f'{belief.name} {belief.factor - 1.0:+.0%}':<{WIDTH + 8}}{belief.accuracy_change:>+10.1%}{told:>12}"
-            f"{belief.outcome.shed:>8.1%}"
-        )
-    return lines
+        shed = f"{belief.outcome.shed:.1%}"
+        rows.append((f"{belief.name} {belief.factor - 1.0:+.0%}", f"{belief.accuracy_change:+.1%}", told, shed))
+    return Table(
+        title=f"Wrong beliefs at {found.rate:.3g} requests/s ({found.regime}): {right.accuracy:.1%} in "
+        f"{_time(right.latency_s)} when right",
+        header=("believed", "correct", "latency change", "shed"),
+        rows=tuple(rows),
+    )
 
 
 def _solve_times(found: LogReplay) -> str:
@@ -160,19 +214,31 @@ def _solve_times(found: LogReplay) -> str:
     return f"{found.solve_median_ms:.2f} ms median, {found.solve_p99_ms:.2f} ms p99 of {found.solves}"
 
 
-def _replay(one: Situation, found: LogReplay) -> list[str]:
+def _log(one: Situation, found: LogReplay) -> list[str]:
     movement = ", ".join(f"{name} {moved:.3f}" for name, moved in zip(one.tables.classes, found.movement, strict=True))
-    lines = [
+    return [
         f"6  The log: {found.decisions} decisions in {found.minutes:.1f} minutes",
         f"{'taken by':<{WIDTH}}" + ", ".join(f"{name} {count}" for name, count in found.rungs.items()),
         f"{'with something wrong':<{WIDTH}}{found.failures}",
         f"{'time to solve':<{WIDTH}}{_solve_times(found)}",
         f"{'thresholds moved a minute':<{WIDTH}}{movement}",
-        f"{'policy':<{WIDTH + 8}}{'accuracy':>10}{'latency':>10}{'shed':>8}{'overload':>10}",
+        *wrapped(
+            "taken by: what a decision comes from, the policy map or what stands in for it; p99: that many per cent "
+            "are quicker; thresholds moved: by how much confidence, all moves of a class added",
+            indent="  ",
+        ),
     ]
-    for policy in found.policies:
-        lines.append(
-            f"{policy.name:<{WIDTH + 8}}{policy.accuracy:>10.1%}{f'{policy.latency_s:.2f} s':>10}{policy.shed:>8.1%}"
-            f"{policy.overloaded:>10.0%}"
-        )
-    return lines
+
+
+def _replay(found: LogReplay) -> Table:
+    return Table(
+        title="What other policies would have done under the log's load",
+        header=("policy", "accuracy", "latency", "shed", "overload"),
+        rows=tuple(
+            (
+                policy.name, f"{policy.accuracy:.1%}", f"{policy.latency_s:.2f} s", f"{policy.shed:.1%}",
+                f"{policy.overloaded:.0%}",
+            )
+            for policy in found.policies
+        ),
+    )  # fmt: skip

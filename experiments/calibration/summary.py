@@ -1,40 +1,127 @@
-"""Formats a profile as text for the terminal."""
+"""Formats a profile as text for the terminal: what it means, then the tables."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from experiments.sentences import counted, percent, points, saves
+from experiments.table import Table, lines_of, texts, wrapped
 from models.profile.profile import Profile
 
 
 def summary(profile: Profile) -> str:
-    """Returns the measurements and the certified range as text."""
-    plant, certificate = profile.plant, profile.certificate
-    step = plant.step_time
-    return "\n".join(
-        [
-            f"Difficulty, told from the prompt ({profile.explained:.0%} of the variance of log length)",
-            f"{'by true length':<20}" + "".join(f"{'told ' + name:>14}" for name in profile.classes),
-            *(
-                f"{name:<20}" + "".join(f"{count:>14}" for count in row)
-                for name, row in zip(profile.classes, profile.confusion, strict=True)
-            ),
-            "",
-            f"{'class':<10}{'questions':>10}{'accuracy':>10}{'tokens':>8}   with full thought",
-            *(
-                f"{name:<10}{count:>10}{accuracy[0][0]:>10.1%}{tokens[0][0]:>8.0f}"
-                for name, count, accuracy, tokens in zip(
-                    profile.classes, profile.counts, profile.accuracy, profile.tokens, strict=True
-                )
-            ),
-            "",
-            f"Certified on {certificate.count} questions, risk at most {certificate.epsilon:g} at confidence "
-            f"{1 - certificate.delta:g}: {certified_range(profile)}",
-            *_evidence(profile),
-            "",
-            f"Step: {1e3 * step.a:.2f} ms + ({1e6 * step.c:.0f} us + {1e9 * step.g:.0f} ns per cached token) per "
-            f"sequence, to {plant.error:.0%}; up to {plant.max_batch} sequences, mean context {plant.context:.0f}",
-            f"Probe: {profile.probe.rows:.1f} token rows, {1e3 * profile.probe.seconds:.2f} ms",
-        ]
+    """Returns what a profile means, the measurements and the certified range as text."""
+    return "\n".join(lines(profile))
+
+
+def lines(profile: Profile) -> list[str]:
+    """Returns the lines of the summary; a line may be empty."""
+    tables = texts([_full_thought(profile), _difficulty(profile)])
+    return [
+        *lines_of(verdict(profile)),
+        "",
+        *(line for table in tables for line in (*table.splitlines(), "")),
+        *_certified(profile),
+        "",
+        *_speed(profile),
+    ]
+
+
+def verdict(profile: Profile) -> list[str]:
+    """Returns the sentences that the summary begins with: what full thought does, and what the certificate allows."""
+    count, accuracy, tokens = profile.certificate.count, *_mean(profile, 0, 0)
+    full = f"With full thought {percent(accuracy)} of {counted(sum(profile.counts), 'question')} are answered right"
+    return [f"{full}, at {tokens:.0f} tokens a request in the mean.", _allowed(profile, count, accuracy, tokens)]
+
+
+def _allowed(profile: Profile, count: int, accuracy: float, tokens: float) -> str:
+    cheapest = _cheapest(profile)
+    if cheapest is None:
+        return (
+            f"Nothing but full thought is certified, on {counted(count, 'question')}: no thought will be closed early."
+        )
+    i, j = cheapest
+    right, cost = _mean(profile, i, j)
+    threshold, budget = profile.thresholds[i], profile.budgets[j]
+    ways = [
+        *([f"at confidence {threshold:.2f}"] if threshold is not None else []),
+        *([f"after {budget} tokens"] if budget is not None else []),
+    ]
+    lost = 100 * (accuracy - right)
+    changed = f"{'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy"
+    return (
+        f"The shortest thoughts that are certified are closed {' or '.join(ways)}: that {saves(1.0 - cost / tokens)} "
+        f"and {changed} on these questions; certified is at most {points(100 * profile.certificate.epsilon)}, at "
+        f"confidence {1 - profile.certificate.delta:g}."
     )
+
+
+def _cheapest(profile: Profile) -> tuple[int, int] | None:
+    """Returns the certified point of fewest tokens, as places of threshold and budget; None: the full thought."""
+    table = profile.certificate.certified
+    safe = [
+        (i, j)
+        for i in range(len(profile.thresholds))
+        for j in range(len(profile.budgets))
+        if profile.refused is None and table[i][j] and (i, j) != (0, 0)
+    ]
+    return min(safe, key=lambda place: _mean(profile, *place)[1], default=None)
+
+
+def _mean(profile: Profile, i: int, j: int) -> tuple[float, float]:
+    """Returns accuracy and tokens at a point, over the questions of all classes."""
+    accuracy, tokens = (np.array(table)[:, i, j] for table in (profile.accuracy, profile.tokens))
+    return float(np.average(accuracy, weights=profile.counts)), float(np.average(tokens, weights=profile.counts))
+
+
+def _full_thought(profile: Profile) -> Table:
+    return Table(
+        title="With full thought, by class as told from the prompt",
+        header=("class", "questions", "accuracy", "tokens"),
+        rows=tuple(
+            (name, str(count), f"{accuracy[0][0]:.1%}", f"{tokens[0][0]:.0f}")
+            for name, count, accuracy, tokens in zip(
+                profile.classes, profile.counts, profile.accuracy, profile.tokens, strict=True
+            )
+        ),
+    )
+
+
+def _difficulty(profile: Profile) -> Table:
+    told = tuple(f"told {name}" for name in profile.classes)
+    return Table(
+        title=f"Difficulty, told from the prompt ({profile.explained:.0%} of the variance of log length)",
+        header=("by true length", *told),
+        rows=tuple((name, *map(str, row)) for name, row in zip(profile.classes, profile.confusion, strict=True)),
+        note="Questions: in rows the class by the full thought's length, in columns the class told from the prompt. "
+        "Variance: how much lengths differ; 100% of it if the prompt told them exactly",
+        names=("by true length", *told),
+    )
+
+
+def _certified(profile: Profile) -> list[str]:
+    certificate = profile.certificate
+    range_ = (
+        f"Certified on {certificate.count} questions, risk at most {certificate.epsilon:g} at confidence "
+        f"{1 - certificate.delta:g}: {certified_range(profile)}"
+    )
+    risk = "risk: how often full thought is right and an early exit within the range is wrong"
+    return [range_, *_evidence(profile), *wrapped(risk, indent="  ")]
+
+
+def _speed(profile: Profile) -> list[str]:
+    step = profile.plant.step_time
+    note = (
+        "step: one pass over all running sequences, which brings each a token; probe: a trial answer beside a running "
+        "thought; context: tokens that a sequence holds"
+    )
+    return [
+        f"Step: {1e3 * step.a:.2f} ms + ({1e6 * step.c:.0f} us + {1e9 * step.g:.0f} ns per cached token) per "
+        f"sequence, to {profile.plant.error:.0%}; up to {profile.plant.max_batch} sequences, mean context "
+        f"{profile.plant.context:.0f}",
+        f"Probe: {profile.probe.rows:.1f} token rows, {1e3 * profile.probe.seconds:.2f} ms",
+        *wrapped(note, indent="  "),
+    ]
 
 
 def _evidence(profile: Profile) -> list[str]:

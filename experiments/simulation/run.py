@@ -51,7 +51,9 @@ class SimulatedLoad:
 
     directory: Path  # the model's
     records: tuple[RequestRecord, ...]  # in order of arrival
+    classes: tuple[str, ...]  # the profile's, easiest first
     rate: float  # requests/s that arrived
+    full_thought_rate: float  # requests/s that the machine bears with full thought
     cpu_s: float  # that the simulation itself took
 
 
@@ -97,7 +99,10 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
     return SimulatedLoad(
         directory=directory,
         records=tuple(records),
+        classes=profile.classes,
         rate=arrivals.size / settings.duration_s,
+        full_thought_rate=replace(profile.plant_model(), max_batch=machine.max_batch).capacity
+        / profile.full_thought_tokens,
         cpu_s=time.process_time() - started,
     )
 

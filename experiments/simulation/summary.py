@@ -1,41 +1,50 @@
-"""Formats simulated requests as a table for the terminal, and writes them to a file."""
+"""Formats simulated requests as text for the terminal, and writes them to a file."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from experiments.columns import ENDS, meanings
 from experiments.provenance import Provenance
 from experiments.request_record import RequestRecord
+from experiments.sentences import counted, percent
 from experiments.statistics import proportion
+from experiments.table import Table, texts, wrapped
 from models.files.replacement import replacing
+from models.profile.difficulty import CLASSES
 
 FORMAT = "laser-simulation"
 VERSION = 1
 
 
-def summary(records: Sequence[RequestRecord]) -> str:
-    """Returns latency, accuracy and costs as text: overall, by class and by benchmark; needs at least one request."""
-    width = 2 + max(len("all requests"), *(len(name) for name, _ in _groups(records)))
-    lines = [
-        f"{'':<{width}}{'requests':>9}{'accuracy':>10}{'95 %':>14}{'latency: mean':>15}{'p50':>8}{'p95':>8}{'p99':>8}"
-        f"{'first answer':>14}{'queue':>8}{'rows':>7}"
-    ]
-    lines += [_row(f"{name:<{width}}", members) for name, members in _groups(records)]
-    ends = Counter(record.exit_reason or "unended" for record in records)
-    lines += [
-        "",
-        "thoughts ended: " + ", ".join(f"{name} {count / len(records):.1%}" for name, count in ends.most_common()),
-    ]
+def summary(records: Sequence[RequestRecord], classes: Sequence[str] = CLASSES) -> str:
+    """Returns what the requests met, then latency, accuracy and costs by class and by benchmark, as text.
+
+    `classes` is their order; needs at least one request.
+    """
+    return "\n\n".join(["\n".join(wrapped(verdict(records))), *texts(_tables(records, classes)), _ends(records)])
+
+
+def verdict(records: Sequence[RequestRecord]) -> str:
+    """Returns in one sentence how long people wait and how many are answered right."""
+    right = proportion([bool(record.right) for record in records])
     failed = [record.error for record in records if record.error]
-    if failed:
-        lines.append(f"failed: {len(failed)}, the first by {failed[0]}")
-    return "\n".join(lines)
+    latency = _latencies(records)
+    waits = (
+        "no request was served"
+        if not latency.size
+        else f"a reply takes {latency.mean():.2f} s in the mean, "
+        f"one in twenty {np.percentile(latency, 95):.2f} s or more"
+    )
+    told = f"Of {counted(len(records), 'simulated request')} {percent(right.share)} are answered right; {waits}."
+    return told + (f" {counted(len(failed), 'request')} failed, the first by {failed[0]}." if failed else "")
 
 
 def write_json(path: Path, records: Sequence[RequestRecord], origin: Provenance) -> None:
@@ -51,22 +60,54 @@ def write_json(path: Path, records: Sequence[RequestRecord], origin: Provenance)
         draft.write_text(json.dumps(said, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _groups(records: Sequence[RequestRecord]) -> Iterator[tuple[str, list[RequestRecord]]]:
-    yield "all requests", list(records)
-    for key in ("difficulty", "benchmark"):
-        for value in sorted({str(getattr(record, key)) for record in records}):
-            yield value, [record for record in records if str(getattr(record, key)) == value]
+def _tables(records: Sequence[RequestRecord], classes: Sequence[str]) -> Iterator[Table]:
+    order = {name: place for place, name in enumerate(classes)}
+    yield _table("By class", "class", records, lambda one: str(one.difficulty), order)
+    yield _table("By benchmark", "benchmark", records, lambda one: one.benchmark, {})
 
 
-def _row(name: str, records: Sequence[RequestRecord]) -> str:
-    served = [record for record in records if record.error is None]
-    latency = np.array([record.latency_s for record in served]) if served else np.array([np.nan])
-    p50, p95, p99 = np.percentile(latency, (50, 95, 99))
+def _table(
+    title: str,
+    head: str,
+    records: Sequence[RequestRecord],
+    key: Callable[[RequestRecord], str],
+    order: dict[str, int],
+) -> Table:
+    """Returns a table of groups, those of `order` first and the others by name, and of all requests."""
+    names = sorted({key(one) for one in records}, key=lambda name: (order.get(name, len(order)), name))
+    groups = [(name, [one for one in records if key(one) == name]) for name in names]
+    return Table(
+        title=title,
+        header=(
+            head, "requests", "accuracy", "95 %", "latency s", "p50", "p95", "p99", "first answer s", "queue s",
+            "tokens",
+        ),
+        rows=tuple(_row(name, members) for name, members in (*groups, ("all requests", list(records)))),
+    )  # fmt: skip
+
+
+def _row(name: str, records: Sequence[RequestRecord]) -> tuple[str, ...]:
+    latency = _latencies(records) if _latencies(records).size else np.array([np.nan])
     answered = [record.first_answer_s for record in records if record.first_answer_s is not None]
     accuracy = proportion([bool(record.right) for record in records])
-    first = f"{np.mean(answered):>12.2f} s" if answered else f"{'none':>14}"
     return (
-        f"{name}{len(records):>9}{accuracy.share:>10.1%}{f'{accuracy.low:.1%}–{accuracy.high:.1%}':>14}"
-        f"{latency.mean():>13.2f} s{p50:>8.2f}{p95:>8.2f}{p99:>8.2f}{first}"
-        f"{np.mean([record.queue_s for record in records]):>8.2f}{np.mean([record.rows for record in records]):>7.0f}"
+        name,
+        str(len(records)),
+        f"{accuracy.share:.1%}",
+        f"{100 * accuracy.low:.1f}…{100 * accuracy.high:.1f}",
+        *(f"{seconds:.2f}" for seconds in (latency.mean(), *np.percentile(latency, (50, 95, 99)))),
+        f"{np.mean(answered):.2f}" if answered else "none",
+        f"{np.mean([record.queue_s for record in records]):.2f}",
+        f"{np.mean([record.rows for record in records]):.0f}",
     )
+
+
+def _latencies(records: Sequence[RequestRecord]) -> npt.NDArray[np.float64]:
+    """Returns the latencies of the requests that were served."""
+    return np.array([record.latency_s for record in records if record.error is None], dtype=np.float64)
+
+
+def _ends(records: Sequence[RequestRecord]) -> str:
+    ends = Counter(record.exit_reason or "unended" for record in records)
+    shares = ", ".join(f"{name} {count / len(records):.1%}" for name, count in ends.most_common())
+    return "\n".join([f"thoughts ended: {shares}", *wrapped(meanings(ends, ENDS), indent="  ")])

@@ -9,6 +9,7 @@ import numpy as np
 from controller.serving.thought import probe_spec
 from experiments.calibration.grid import grid
 from experiments.synthetic.reasoner import Reasoner
+from experiments.table import Table, texts
 
 THRESHOLD = 0.95  # of the published figures
 
@@ -49,17 +50,17 @@ def told(of: Reasoner, threshold: float = THRESHOLD) -> list[Told]:
 
 def table(rows: list[Told]) -> str:
     """Formats the benchmarks' figures as a table for the terminal."""
-    width = 2 + max(len(one.benchmark) for one in rows)
-    head = (
-        f"{f'exits at {THRESHOLD}':<{width}}{'tokens p50':>12}{'accuracy':>10}{'with exits':>12}{'saved':>8}{'net':>8}"
-    )
-    return "\n".join(
+    cells = tuple(
         (
-            head,
-            *(
-                f"{one.benchmark:<{width}}{one.tokens:>12.0f}{one.full:>10.1%}{one.early:>12.1%}{one.saved:>8.0%}"
-                f"{one.net:>8.0%}"
-                for one in rows
-            ),
+            one.benchmark,
+            f"{one.tokens:.0f}",
+            f"{one.full:.1%}",
+            f"{one.early:.1%}",
+            f"{one.net:.0%}",
+            f"{one.saved:.0%}",
         )
+        for one in rows
     )
+    header = ("benchmark", "reply tokens", "accuracy", "with exits", "saved", "gross")
+    (formatted,) = texts([Table(title=f"Exits at {THRESHOLD}", header=header, rows=cells)])
+    return formatted

@@ -5,31 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from experiments.statistics import Difference, Proportion
+from experiments.table import Table, explained
 from experiments.trials.experiment import Backend, Experiment
 from experiments.trials.findings import Findings, PolicyFound, WorkloadFound
 from experiments.trials.paired import Estimate, Paired
 from experiments.trials.trial import described
+from experiments.trials.verdict import verdict
 from models.files.replacement import replacing
 
 FIGURE = "report.png"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A text table; the first column is left-aligned, the others right-aligned."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +38,7 @@ class Report:
     """A whole report."""
 
     title: str
+    lead: tuple[str, ...]  # what it means, in sentences
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
 
@@ -55,9 +48,16 @@ def report(name: str, found: Findings) -> Report:
     one = found.experiment
     return Report(
         title=f"{name}: {_BACKENDS[one.backend]}" + (f", {one.synthetic.name}" if one.synthetic else ""),
+        lead=tuple(verdict(found)),
         facts=tuple(_facts(one, found)),
-        sections=(*_overview(found), *(_section(one, workload) for workload in found.workloads)),
+        sections=_explained([*_overview(found), *(_section(one, workload) for workload in found.workloads)]),
     )
+
+
+def _explained(sections: Sequence[Section]) -> tuple[Section, ...]:
+    """Returns the sections with each column explained below the first table that has it."""
+    told = iter(explained(table for section in sections for table in section.tables))
+    return tuple(replace(section, tables=tuple(next(told) for _ in section.tables)) for section in sections)
 
 
 def write(directory: Path, made: Report, found: Findings, *, missing: str | None = None) -> list[Path]:
@@ -168,7 +168,8 @@ def _across(found: Findings, title: str, cell: Callable[[PolicyFound, WorkloadFo
     for name in found.experiment.policy_names:
         cells = [cell(of.policies[name], of) if name in of.policies else "not run" for of in found.workloads]
         rows.append((name, *cells))
-    return Table(title=title, header=("policy", *(of.name for of in found.workloads)), rows=tuple(rows))
+    workloads = tuple(of.name for of in found.workloads)
+    return Table(title=title, header=("policy", *workloads), rows=tuple(rows), names=workloads)
 
 
 def _section(experiment: Experiment, of: WorkloadFound) -> Section:
@@ -216,14 +217,12 @@ def _service(shown: list[PolicyFound]) -> Table:
             )
         )
     header: tuple[str, ...] = (
-        "policy", "mean s", "p50", "p95", "p99", "first answer s", "in time %", "goodput /s", "tokens", "of probes",
+        "policy", "latency s", "p50", "p95", "p99", "first answer s", "in time %", "goodput /s", "tokens", "of probes",
         "utility", "failed",
     )  # fmt: skip
-    note = "Tokens are all rows decoded, probes counted."
     if any(one.speeds for one in shown):
         header += ("speed",)
-        note += " Speed is what server and client reached of the profile's, whatever took the rest."
-    return Table(title="Service", header=header, rows=tuple(rows), note=note)
+    return Table(title="Service", header=header, rows=tuple(rows))
 
 
 def _accuracy(experiment: Experiment, shown: list[PolicyFound]) -> Table:
@@ -243,6 +242,7 @@ def _accuracy(experiment: Experiment, shown: list[PolicyFound]) -> Table:
         header=("policy", "all", *benchmarks, "lost, points", "worst benchmark, points lost"),
         rows=tuple(rows),
         note=f"Lost is against {experiment.full_thought}, on the same requests; a negative loss is a gain.",
+        names=tuple(benchmarks),
     )
 
 

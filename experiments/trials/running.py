@@ -6,7 +6,6 @@ import asyncio
 import os
 import platform
 import threading
-import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from experiments.trials.trial import Trial
 from laser.server.config import ServeConfig
 from laser.server.deployment import BUNDLED_NAME
 from laser.server_process import ServerError
+from models.foreign import hush
 
 Advance = Callable[[int], None]
 Play = Callable[[Sequence[Trial]], list[list[RequestRecord]]]
@@ -135,10 +135,9 @@ def workers(jobs: int) -> Iterator[Executor]:
 
 
 def _begin() -> None:
-    """Initialises a worker: the worker ends when the main process ends, and hides warnings of inaccurate solutions."""
+    """Initialises a worker: the worker ends when the main process ends, and hides what libraries warn of."""
     threading.Thread(target=_outlive_nobody, daemon=True).start()
-    # after an inaccurate solution the next solver is tried, so the warning is no news to users
-    warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+    hush()
 
 
 def _outlive_nobody() -> None:

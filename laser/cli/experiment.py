@@ -60,8 +60,11 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
     from concurrent.futures import BrokenExecutor
 
     from experiments.provenance import cores
+    from experiments.table import lines_of
+    from experiments.trials.findings import findings
     from experiments.trials.running import counts, run_missing, slowed
     from experiments.trials.store import Store
+    from experiments.trials.verdict import verdict
 
     with errors_in_one_line(BrokenExecutor, ValueError):
         setting = _setting(file)
@@ -75,7 +78,10 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
             with click.progressbar(length=total, label=f"{len(setting.trials)} trials") as bar:
                 bar.update(done)
                 run_missing(setting, store, jobs=jobs or cores(), advance=partial(bar.update), again=anew)
-    click.echo(f"Results: {out or _results(file)}; `laser experiment report {file}` tells them")
+        told = verdict(findings(setting, store))
+    click.echo(
+        "\n".join([*lines_of(told), f"Results: {out or _results(file)}; `laser experiment report {file}` tells them"])
+    )
 
 
 @command.command("report")
@@ -84,6 +90,7 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
 def tell(file: Path, out: Path | None) -> None:
     """Tell what is complete of the experiment in FILE: report.md, .html, .json and .png beside the results."""
     needs("matplotlib")
+    from experiments.table import lines_of
     from experiments.trials.findings import findings
     from experiments.trials.report import report, write
     from experiments.trials.store import Store
@@ -99,7 +106,9 @@ def tell(file: Path, out: Path | None) -> None:
                 "complete"
             )
         missing = _figure(directory, found)
-        written = write(directory, report(file.stem, found), found, missing=missing)
+        made = report(file.stem, found)
+        written = write(directory, made, found, missing=missing)
+    click.echo("\n".join(lines_of(made.lead)))
     click.echo(f"{found.complete} of {found.trials} trials: {', '.join(str(each) for each in written)}")
 
 

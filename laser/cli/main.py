@@ -6,6 +6,7 @@ import importlib
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +14,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import click
+
+from models.foreign import hush
 
 COMMANDS = {
     "serve": "Serve a model over HTTP, OpenAI-compatible.",
@@ -58,7 +61,8 @@ class LazyGroup(click.Group):
         for stream in (sys.stdout, sys.stderr):  # what a terminal's encoding lacks is shown as an escape
             if getattr(stream, "errors", None) == "strict":
                 getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
-        with ending_in_order():
+        with ending_in_order(), warnings.catch_warnings():
+            hush()
             return super().main(args, *arguments, **named)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

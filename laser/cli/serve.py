@@ -6,7 +6,6 @@ import ipaddress
 import logging
 import os
 import time
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,8 +115,6 @@ def command(config_file: Path | None, ready_fd: int | None, **flags: Any) -> Non
     from laser.server.run import listen, run
     from laser.server.service import Service
 
-    # After an inaccurate solution the next solver is tried, so users need no warning.
-    warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
     notes: list[str] = []
     with errors_in_one_line():
         config = load_config(config_file, flags, notes.append)

@@ -121,8 +121,9 @@ def command(
             files=files,
         )
         found = simulate_load(settings, reporter=ProgressBars())
-        click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, in {found.cpu_s:.1f} s of CPU time")
-        click.echo(f"\n{summary(found.records)}")
+        share = f"{found.rate / found.full_thought_rate:.0%} of what the machine bears with full thought"
+        click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, {share}, in {found.cpu_s:.1f} s of CPU time")
+        click.echo(summary(found.records, found.classes))
         _write(found, context.params)
 
 

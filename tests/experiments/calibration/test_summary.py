@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.calibration.summary import certified_range, summary
+from experiments.calibration.summary import certified_range, lines, summary
 from models.profile.certificate import certify, evidence, upper_bound
 from tests.support.model_profile import PROFILE
 
@@ -30,6 +30,9 @@ def test_the_certified_range_is_told_by_its_corners(certified: tuple[tuple[bool,
 
 def test_the_summary_names_classes_range_and_plant() -> None:
     told = summary(PROFILE)
+    assert told.startswith("With full thought 41.4 % of 100 questions are answered right, at 133 tokens a request")
+    assert told.splitlines()[1].startswith("The shortest thoughts that are certified are closed at confidence 0.")
+    assert lines(PROFILE) == told.splitlines()
     assert "50% of the variance" in told
     assert "risk at most 0.1 at confidence 0.95: thresholds down to 0.80 without a budget" in told
     assert "1.00 ms + (100 us + 100 ns per cached token) per sequence, to 5%; up to 32 sequences" in told
@@ -41,6 +44,7 @@ def test_a_refused_certificate_is_told_and_certifies_nothing() -> None:
     seen = evidence(2, 90, None, given.count, given.delta)
     refused = certify(given.harmed, given.count, epsilon=given.epsilon, delta=given.delta, evidence=seen)
     told = summary(replace(PROFILE, certificate=refused))
+    assert "Nothing but full thought is certified, on 100 questions: no thought will be closed early." in told
     assert "confidence 0.95: none but the full thought\nNOT CERTIFIED: the full thought is right for 2.0% of" in told
 
 

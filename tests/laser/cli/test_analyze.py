@@ -91,6 +91,8 @@ def test_the_policy_table_can_be_served_by(analysed: tuple[Path, Result], profil
 
 
 def test_the_terminal_tells_what_matters(analysed: tuple[Path, Result]) -> None:
+    told = analysed[1].output[analysed[1].output.index("With full thought tiny bears ") :].splitlines()
+    assert any(line.startswith("At 9 requests/s full thought ") for line in told[:4])
     for part in ("easy 50%, medium 0%, hard 50%", "full thought", "at 9/s", "Wrong beliefs", "6  The log: 8 decisions"):
         assert part in analysed[1].output
 
