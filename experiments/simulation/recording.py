@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from experiments.calibration.traces import CalibrationLog, ClosedReply, ThoughtTrace, TraceError, questions_sha256
+from experiments.calibration.traces import (
+    CalibrationLog,
+    ClosedReply,
+    ThoughtTrace,
+    TraceError,
+    read_records,
+    records_of,
+    run_questions,
+)
+from experiments.evaluation.examination import chosen_questions
+from experiments.evaluation.questions import calibrated_questions
 from experiments.question import Question
 from experiments.simulation.recorded_model import RecordedModel
-from models.chat_model import ChatModel
-from models.profile.profile import Profile
+from models.chat_model import ChatModel, load_chat_model
+from models.profile.profile import Profile, ProfileError, identify, read_profile
 from models.score import Score
 from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder, Vocabulary
@@ -57,11 +67,11 @@ def recording(
     for key, ours in (
         ("weights_sha256", profile.model.weights_sha256),
         ("thinking_sha256", profile.model.thinking_sha256),
-        ("questions_sha256", questions_sha256(questions, files)),
         ("max_tokens", profile.max_tokens),
     ):
         if (theirs := records.header.get(key)) != ours:
             raise TraceError(f"{records.path}: has {key} {theirs!r}, must be {ours!r}, that of the profile")
+    records = records.of(run_questions(questions, files))
     missing = [number for number in range(len(questions)) if number not in records.traces]
     if missing:
         raise TraceError(
@@ -79,6 +89,27 @@ def recording(
         records.closings,
         [(question.benchmark, question.split) for question in questions],
     )
+
+
+def read_recording(
+    directory: Path,
+    file: Path,
+    *,
+    thinking: Path | None = None,
+    records: Path | None = None,
+    files: Sequence[Path] = (),
+) -> tuple[Profile, Recording]:
+    """Reads the profile `file` of the model in a directory, and its recording.
+
+    `thinking` None: the model's own format; `records` None: those beside the profile; `files`: that the questions are
+    from, if any. Raises a LaserError if one of them is missing or does not fit the others.
+    """
+    chat = load_chat_model(directory, thinking)
+    if not file.exists():
+        raise ProfileError(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
+    profile = read_profile(file, identify(directory, chat.thinking.format))
+    questions = chosen_questions(files, *calibrated_questions(profile))
+    return profile, recording(chat, profile, read_records(records or records_of(file)), questions, files)
 
 
 class Spoken(Vocabulary, Decoder, Protocol):

@@ -26,12 +26,20 @@ def test_a_profile_is_written_as_the_flags_say(tmp_path: Path) -> None:
     for part in ("told easy", "Certified on 32 questions", "Step: ", "token rows", f"Profile: {path}"):
         assert part in result.output
     assert f"Records: {path}.records.jsonl" in result.output
+    for part in ("What this is worth", "`laser serve` takes ", "More questions go on from these records"):
+        assert part in result.output
     found = read_profile(path)
+    assert found.contest is not None
     assert (found.budgets, found.score, found.max_tokens) == ((None, 150, 60), "joint", 320)
     assert (found.certificate.epsilon, found.certificate.delta) == (0.5, 0.1)
     options = found.provenance["options"]
     assert (options["count"], options["seed"], options["budgets"]) == (8, 3, [60, 150])
     assert (options["kind"], options["out"]) == ("auto", "profile.json")  # a name tells no one where files lie
+    again = calibrate("--from-records", "--out", path)
+    assert again.exit_code == 0, again.output
+    assert again.output[again.output.index("What this is worth") :] in result.output
+    assert "Certified on" not in again.output  # nothing is measured
+    assert read_profile(path) == found
 
 
 def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: Path) -> None:
@@ -52,6 +60,10 @@ def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: 
         (("--score", "minimum"), "'minimum' is not one of"),
         (("--out", "nowhere/profile.json"), "there is no directory 'nowhere'"),
         (("--model", "nowhere"), "nowhere"),
+        (
+            ("--from-records", "--out", "nowhere.json"),
+            "there is no profile 'nowhere.json'; `laser calibrate` makes one",
+        ),
         (("--questions", "nowhere.jsonl"), "nowhere.jsonl: cannot be read"),
     ],
 )
