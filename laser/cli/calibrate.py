@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from laser.cli.common.messages import ProgressBars, errors_in_one_line
 from laser.cli.common.options import asking, engine_options, engine_settings
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from experiments.calibration.run import CalibrationSettings
 
 SCORES = ("geometric_mean", "joint")
+OF_RECORDS = ("model", "files", "thinking", "out", "from_records")  # the parameters that --from-records has a use for
 
 
 def _budgets(context: click.Context, option: click.Parameter, said: str | None) -> tuple[int, ...] | None:
@@ -94,6 +96,8 @@ def command(
     from experiments.calibration.run import CalibrationSettings
     from models.score import Score
 
+    if from_records:
+        _refuse_idle(context)
     with errors_in_one_line():
         settings = CalibrationSettings(
             model=model,
@@ -111,6 +115,14 @@ def command(
         if not from_records:
             _measure(settings, context.params)
         _tell_worth(settings)
+
+
+def _refuse_idle(context: click.Context) -> None:
+    """Raises UsageError for an option that --from-records has no use for."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in OF_RECORDS and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} is given, but --from-records measures nothing: leave one out")
 
 
 def _measure(settings: CalibrationSettings, options: Mapping[str, object]) -> None:

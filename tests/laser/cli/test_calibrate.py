@@ -62,7 +62,7 @@ def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: 
         (("--model", "nowhere"), "nowhere"),
         (
             ("--from-records", "--out", "nowhere.json"),
-            "there is no profile 'nowhere.json'; `laser calibrate` makes one",
+            "there is no profile 'nowhere.json'; `laser calibrate`",
         ),
         (("--questions", "nowhere.jsonl"), "nowhere.jsonl: cannot be read"),
     ],
@@ -72,3 +72,9 @@ def test_bad_options_are_told(arguments: tuple[str, ...], told: str) -> None:
     assert result.exit_code != 0
     assert told in result.output
     assert "Traceback" not in result.output
+
+
+def test_records_without_a_profile_are_told() -> None:
+    result = calibrate("--from-records", "--out", "nowhere.json")
+    assert result.exit_code == 1
+    assert "there is no profile 'nowhere.json'; `laser calibrate` makes one" in result.output
