@@ -114,6 +114,13 @@ class _Line:
         return {name: value for name, value in asdict(self).items() if value is not None and value is not False}
 
 
+def _line_of(piece: ThoughtTrace | ClosedReply, question: str | None, *, pilot: bool) -> _Line:
+    """Returns the line of a piece; `question` and `pilot` are of traces alone."""
+    if isinstance(piece, ClosedReply):
+        return _Line(closing=piece)
+    return _Line(trace=piece, question=question, pilot=pilot)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuestions:
     """A run's questions, in its order, as a log tells them from others."""
@@ -289,15 +296,11 @@ class TraceLog:
         """Writes a finished piece; when this returns, the piece is on the disk. `pilot`: it is to choose budgets."""
         number = self._numbers.setdefault(piece.number, self._base + piece.number)
         key = None if self._questions is None else self._questions.keys[piece.number]
-        inside = replace(piece, number=number)
-        if isinstance(inside, ThoughtTrace):
-            line = _Line(trace=inside, question=key, pilot=pilot)
-        else:
-            line = _Line(closing=inside)
+        line = _line_of(replace(piece, number=number), key, pilot=pilot)
         self._append(line.said())
         self.whole.take(line)
         if self._shown is not self.whole:
-            self._shown.take(replace(line, **{"trace" if line.closing is None else "closing": piece}))
+            self._shown.take(_line_of(piece, key, pilot=pilot))
 
     def _append(self, line: Mapping[str, object]) -> None:
         with told_of(self.path):
