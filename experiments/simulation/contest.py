@@ -22,6 +22,7 @@ from experiments.progress import Reporter, Silent
 from experiments.request_record import RequestRecord
 from experiments.simulation.recording import Recording, read_recording
 from experiments.simulation.simulation import punctual_controller, simulate
+from models.chat_model import ChatModel
 from models.profile.contest import CONSTANT, FULL, LOAD_AWARE, LoadContest, PlayedPolicy, PolicyContest, constant_words
 from models.profile.profile import Profile, write_profile
 from models.profile.tables import OperatingPoint
@@ -85,18 +86,13 @@ def hold_contest(profile: Profile, known: Recording, *, reporter: Reporter | Non
 
 
 def add_contest(
-    directory: Path,
-    file: Path,
-    *,
-    thinking: Path | None = None,
-    files: Sequence[Path] = (),
-    reporter: Reporter | None = None,
+    chat: ChatModel, directory: Path, file: Path, *, files: Sequence[Path] = (), reporter: Reporter | None = None
 ) -> Profile:
     """Holds the contest of the profile `file` on the records beside it; writes and returns the profile with it.
 
     Nothing is decoded, and nothing else of the profile changes. The other arguments are those of `read_recording`.
     """
-    profile, known = read_recording(directory, file, thinking=thinking, files=files)
+    profile, known = read_recording(chat, directory, file, files=files)
     found = replace(profile, contest=hold_contest(profile, known, reporter=reporter))
     write_profile(file, found)
     return found

@@ -20,7 +20,7 @@ from experiments.evaluation.examination import chosen_questions
 from experiments.evaluation.questions import calibrated_questions
 from experiments.question import Question
 from experiments.simulation.recorded_model import RecordedModel
-from models.chat_model import ChatModel, load_chat_model
+from models.chat_model import ChatModel
 from models.profile.profile import Profile, ProfileError, identify, read_profile
 from models.score import Score
 from models.thinking import ThinkingTokens
@@ -92,19 +92,13 @@ def recording(
 
 
 def read_recording(
-    directory: Path,
-    file: Path,
-    *,
-    thinking: Path | None = None,
-    records: Path | None = None,
-    files: Sequence[Path] = (),
+    chat: ChatModel, directory: Path, file: Path, *, records: Path | None = None, files: Sequence[Path] = ()
 ) -> tuple[Profile, Recording]:
     """Reads the profile `file` of the model in a directory, and its recording.
 
-    `thinking` None: the model's own format; `records` None: those beside the profile; `files`: that the questions are
-    from, if any. Raises a LaserError if one of them is missing or does not fit the others.
+    `records` None: those beside the profile; `files`: that the questions are from, if any. Raises a LaserError if one
+    of them is missing or does not fit the others.
     """
-    chat = load_chat_model(directory, thinking)
     if not file.exists():
         raise ProfileError(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
     profile = read_profile(file, identify(directory, chat.thinking.format))

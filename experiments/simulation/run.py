@@ -18,6 +18,7 @@ from experiments.request_record import RequestRecord
 from experiments.simulation.recording import Recording, read_recording
 from experiments.simulation.simulation import SOLVE_S, check_budget, punctual_controller, simulate
 from experiments.workloads import Workload, WorkloadError
+from models.chat_model import load_chat_model
 from models.profile.profile import FILE_NAME, Profile
 from models.reasoner import bundled_model
 
@@ -99,13 +100,9 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
 
 
 def _calibration(settings: SimulationSettings, directory: Path) -> tuple[Profile, Recording]:
-    profile, known = read_recording(
-        directory,
-        settings.profile or directory / FILE_NAME,
-        thinking=settings.thinking,
-        records=settings.records,
-        files=settings.files,
-    )
+    chat = load_chat_model(directory, settings.thinking)
+    file = settings.profile or directory / FILE_NAME
+    profile, known = read_recording(chat, directory, file, records=settings.records, files=settings.files)
     check_budget((constant_limits(settings.policy) or Limits()).budget, profile)
     return profile, known
 

@@ -146,14 +146,10 @@ def _tell_worth(settings: CalibrationSettings) -> None:
     """Holds the contest of the profile that the settings name, and tells what the certificate is worth."""
     from experiments.calibration.worth import contest_table, worth
     from experiments.simulation.contest import add_contest
+    from models.chat_model import load_chat_model
 
-    profile = add_contest(
-        settings.directory,
-        settings.profile_file,
-        thinking=settings.thinking,
-        files=settings.files,
-        reporter=ProgressBars(),
-    )
+    chat, file = load_chat_model(settings.directory, settings.thinking), settings.profile_file
+    profile = add_contest(chat, settings.directory, file, files=settings.files, reporter=ProgressBars())
     if profile.contest is not None:
         click.echo(f"\n{contest_table(profile.contest)}")
     click.echo(f"\n{worth(profile)}")

@@ -10,6 +10,7 @@ import pytest
 
 from experiments.simulation.contest import FEWEST, LOADS, MOST, add_contest, hold_contest, safe_constant
 from experiments.simulation.recording import read_recording
+from models.chat_model import load_chat_model
 from models.profile.contest import CONSTANT, FULL, LOAD_AWARE
 from models.profile.profile import Profile, read_profile
 from models.profile.tables import OperatingPoint
@@ -23,7 +24,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> tuple[Profile, Path]:
     """A calibration as it was before its contest, and its file since."""
     file = save_calibration(tmp_path_factory.mktemp("contests"))
     before = read_profile(file)
-    add_contest(bundled_model(), file)
+    add_contest(load_chat_model(bundled_model()), bundled_model(), file)
     return before, file
 
 
@@ -58,12 +59,12 @@ def test_all_policies_serve_the_same_loads(held: tuple[Profile, Path]) -> None:
 def test_a_contest_is_the_same_again(held: tuple[Profile, Path]) -> None:
     file = held[1]
     before = json.loads(file.read_text())["profile"]["contest"]
-    add_contest(bundled_model(), file)
+    add_contest(load_chat_model(bundled_model()), bundled_model(), file)
     assert json.loads(file.read_text())["profile"]["contest"] == before
 
 
 def test_a_certificate_of_nothing_holds_none(held: tuple[Profile, Path]) -> None:
-    profile, known = read_recording(bundled_model(), held[1])
+    profile, known = read_recording(load_chat_model(bundled_model()), bundled_model(), held[1])
     nothing = tuple(tuple((0.0,) * len(row) for row in rows) for rows in profile.accuracy)
     assert hold_contest(replace(profile, accuracy=nothing), known) is None
 
