@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from controller.policies.fixed import FixedThreshold
 from models.profile.certificate import Certificate, upper_bound
 from models.profile.contest import FULL, LOAD_AWARE, LoadContest, PolicyContest, constant_words
 from models.profile.profile import Profile
 
 USEFUL = 0.02  # of the full thought's tokens: what a further threshold or budget must save to be worth telling
+USUAL = FixedThreshold().threshold  # serves a model without a profile
 FAR = 100  # times the questions of a certificate: what takes more is out of reach
 
 
@@ -54,22 +56,25 @@ def saved(profile: Profile) -> npt.NDArray[np.float64]:
 
 
 def reaches(profile: Profile) -> Iterator[Reach]:
-    """Yields the next useful threshold without a budget, and the next useful budget without a threshold."""
+    """Yields the next useful threshold without a budget, USUAL, and the next useful budget without a threshold."""
+    thresholds = [(i, 0) for i in range(len(profile.thresholds))]
+    budgets = [(0, j) for j in range(len(profile.budgets))]
+    further = _further(profile, thresholds)
+    usual = [corner for corner in further if profile.thresholds[corner[0]] == USUAL]
+    for i, j in sorted({*further[:1], *usual}) + _further(profile, budgets)[:1]:
+        yield Reach(
+            threshold=profile.thresholds[i],
+            budget=profile.budgets[j],
+            saved=float(saved(profile)[i, j]),
+            more=more_questions(profile.certificate, i, j),
+        )
+
+
+def _further(profile: Profile, corners: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Returns those of the corners that are not certified, and save USEFUL more than those that are."""
     table, saves = np.array(profile.certificate.certified), saved(profile)
-    for corners in (
-        [(i, 0) for i in range(len(profile.thresholds))],
-        [(0, j) for j in range(len(profile.budgets))],
-    ):
-        now = max(float(saves[corner]) for corner in corners if table[corner])
-        for i, j in corners:
-            if not table[i, j] and saves[i, j] >= now + USEFUL:
-                yield Reach(
-                    threshold=profile.thresholds[i],
-                    budget=profile.budgets[j],
-                    saved=float(saves[i, j]),
-                    more=more_questions(profile.certificate, i, j),
-                )
-                break
+    now = max(float(saves[corner]) for corner in corners if table[corner])
+    return [corner for corner in corners if not table[corner] and saves[corner] >= now + USEFUL]
 
 
 def worth(profile: Profile) -> str:

@@ -29,8 +29,8 @@ from models.profile.tables import OperatingPoint
 
 LOADS = (0.5, 0.9, 1.2)  # of what the engine can serve with full thoughts
 SEED = 0
-MOST, FEWEST = 600, 200  # requests at a load …
-LONGEST_S = 600.0  # … as many as arrive in so many virtual seconds: the controller plans every few of them
+MOST, FEWEST = 400, 200  # requests at a load …
+LONGEST_S = 300.0  # … as many as arrive in so many virtual seconds: the controller plans every few of them
 WARM = 0.2  # share of the requests that begin the run and do not count
 STRETCHES = 12  # of a run, whose means tell how sure a difference is: requests after one another are not independent
 STUDENT = 2.201  # 97.5 % quantile of Student's t with STRETCHES − 1 degrees of freedom

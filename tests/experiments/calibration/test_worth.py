@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.calibration.worth import contest_table, more_questions, reaches, rounded, worth
-from models.profile.certificate import Certificate, certify, evidence
+from models.profile.certificate import Certificate, certify, evidence, fewest_questions
 from models.profile.profile import Profile
 from tests.support.contests import contest
 from tests.support.model_profile import PROFILE
@@ -25,7 +25,7 @@ def small(harmed: list[list[int]], count: int = 200, saving: float = 0.2) -> Pro
     return replace(PROFILE, certificate=certificate, tokens=tables(saving))
 
 
-@pytest.mark.parametrize(("share", "count"), [(0.0, 130), (0.005, 200), (0.01, 400), (0.02, 400)])
+@pytest.mark.parametrize(("share", "count"), [(0.0, 130), (0.005, 200), (0.015, 400), (0.02, 400)])
 def test_so_many_more_questions_at_the_same_rate_are_just_enough(share: float, count: int) -> None:
     harmed = round(share * count)
     tested = Certificate(
@@ -35,6 +35,8 @@ def test_so_many_more_questions_at_the_same_rate_are_just_enough(share: float, c
     assert more is not None
 
     def allowed(questions: int) -> bool:
+        if questions < fewest_questions(0.03, 0.05, 3):
+            return False
         table = [[0, 0, 0], [round(harmed / count * questions)] * 3]
         return certify(table, questions, epsilon=0.03, delta=0.05).certified[1][0]
 
@@ -53,6 +55,8 @@ def test_the_next_useful_threshold_and_budget_are_told_with_what_they_take() -> 
     assert [(one.threshold, one.budget) for one in found] == [(0.8, None), (None, 120)]
     assert found[0].saved == pytest.approx(0.4)
     assert all(one.more is not None and one.more > 100 for one in found)
+    usual = replace(small([[0, 5], [4, 5], [5, 9]]), thresholds=(None, 0.95, 0.9))
+    assert [one.threshold for one in reaches(usual)] == [0.95, 0.9, None]  # and the one that all know
     little = small([[0, 5], [1, 5], [4, 9]], saving=0.001)
     assert [one.budget for one in reaches(little)] == [120]  # 0.80 would save nothing more
 
