@@ -180,7 +180,10 @@ class CalibrationLog:
 
     def of(self, mine: RunQuestions) -> CalibrationLog:
         """Returns what the log has of a run's questions, numbered as the run does. Raises as `numbers` does."""
-        places = {number: place for place, number in self.numbers(mine).items()}
+        return self.renumbered({number: place for place, number in self.numbers(mine).items()})
+
+    def renumbered(self, places: Mapping[int, int]) -> CalibrationLog:
+        """Returns what the log has of some questions; `places`: the new number of each, by its number here."""
         return CalibrationLog(
             path=self.path,
             header=self.header,

@@ -92,7 +92,7 @@ def add_contest(
 
     Nothing is decoded, and nothing else of the profile changes. The other arguments are those of `read_recording`.
     """
-    profile, known = read_recording(chat, directory, file, files=files)
+    profile, known = read_recording(chat, directory, file, files=files, most=MOST)
     found = replace(profile, contest=hold_contest(profile, known, reporter=reporter))
     write_profile(file, found)
     return found

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from experiments.calibration.traces import (
     CalibrationLog,
     ClosedReply,
@@ -25,6 +27,8 @@ from models.profile.profile import Profile, ProfileError, identify, read_profile
 from models.score import Score
 from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder, Vocabulary
+
+SAMPLE_SEED = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +62,11 @@ def recording(
     records: CalibrationLog,
     questions: Sequence[Question],
     files: Sequence[Path] = (),
+    most: int | None = None,
 ) -> Recording:
     """Builds the recording of the questions that calibration asked; `files` are their source files, if any.
 
+    `most`: where there are more questions, a seeded sample of that size stands for them. None: all.
     Raises TraceError if the records are of another model or of other questions or incomplete, or if the model has no
     stop token.
     """
@@ -80,6 +86,10 @@ def recording(
         )
     if not chat.stop_tokens:
         raise TraceError(f"{records.path}: the model has no stop token, must have one: replies would never end")
+    if most is not None and most < len(questions):
+        kept = sorted(np.random.default_rng(SAMPLE_SEED).permutation(len(questions))[:most].tolist())
+        records = records.renumbered({number: place for place, number in enumerate(kept)})
+        questions = [questions[number] for number in kept]
     return assembled(
         chat.tokenizer,
         chat.thinking,
@@ -92,9 +102,15 @@ def recording(
 
 
 def read_recording(
-    chat: ChatModel, directory: Path, file: Path, *, records: Path | None = None, files: Sequence[Path] = ()
+    chat: ChatModel,
+    directory: Path,
+    file: Path,
+    *,
+    records: Path | None = None,
+    files: Sequence[Path] = (),
+    most: int | None = None,
 ) -> tuple[Profile, Recording]:
-    """Reads the profile `file` of the model in a directory, and its recording.
+    """Reads the profile `file` of the model in a directory, and its recording, of `most` questions (None: of all).
 
     `records` None: those beside the profile; `files`: that the questions are from, if any. Raises a LaserError if one
     of them is missing or does not fit the others.
@@ -103,7 +119,7 @@ def read_recording(
         raise ProfileError(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
     profile = read_profile(file, identify(directory, chat.thinking.format))
     questions = chosen_questions(files, *calibrated_questions(profile))
-    return profile, recording(chat, profile, read_records(records or records_of(file)), questions, files)
+    return profile, recording(chat, profile, read_records(records or records_of(file)), questions, files, most)
 
 
 class Spoken(Vocabulary, Decoder, Protocol):
