@@ -48,11 +48,13 @@ class _Player:
     certified: bool = True
 
 
-def hold_contest(profile: Profile, known: Recording, *, reporter: Reporter | None = None) -> PolicyContest | None:
+def hold_contest(
+    profile: Profile, known: Recording, *, requests: int | None = None, reporter: Reporter | None = None
+) -> PolicyContest | None:
     """Simulates the policies at LOADS on the profile's records; None: the profile certifies nothing to choose from.
 
-    All policies get the same questions at the same times, drawn by SEED. `reporter` None: nobody is told of the
-    progress.
+    All policies get the same `requests` questions at the same times, drawn by SEED; None: as many as arrive within
+    LONGEST_S at the lightest load, from FEWEST to MOST. `reporter` None: nobody is told of the progress.
     """
     if profile.refused is not None:
         return None
@@ -60,7 +62,7 @@ def hold_contest(profile: Profile, known: Recording, *, reporter: Reporter | Non
     safe = safe_constant(profile)
     players = list(_players(profile, safe))
     rates = [load * profile.full_thought_rate for load in LOADS]
-    requests = min(MOST, max(FEWEST, round(LONGEST_S * rates[0])))
+    requests = requests or min(MOST, max(FEWEST, round(LONGEST_S * rates[0])))
     weight = ObjectiveSettings().at(profile.reply_s).latency_weight
     loads = []
     with (
@@ -86,14 +88,21 @@ def hold_contest(profile: Profile, known: Recording, *, reporter: Reporter | Non
 
 
 def add_contest(
-    chat: ChatModel, directory: Path, file: Path, *, files: Sequence[Path] = (), reporter: Reporter | None = None
+    chat: ChatModel,
+    directory: Path,
+    file: Path,
+    *,
+    files: Sequence[Path] = (),
+    requests: int | None = None,
+    reporter: Reporter | None = None,
 ) -> Profile:
     """Holds the contest of the profile `file` on the records beside it; writes and returns the profile with it.
 
-    Nothing is decoded, and nothing else of the profile changes. The other arguments are those of `read_recording`.
+    Nothing is decoded, and nothing else of the profile changes. The other arguments are those of `read_recording`
+    and `hold_contest`.
     """
     profile, known = read_recording(chat, directory, file, files=files, most=MOST)
-    found = replace(profile, contest=hold_contest(profile, known, reporter=reporter))
+    found = replace(profile, contest=hold_contest(profile, known, requests=requests, reporter=reporter))
     write_profile(file, found)
     return found
 
