@@ -11,6 +11,14 @@ from typing import Any, ClassVar, Self
 from engine.base import Engine
 
 
+def default_threads() -> int:
+    """Returns the threads of an engine's arithmetic on the CPU where nobody says how many: of all commands the same.
+
+    Several slow down sharply once another process is busy.
+    """
+    return 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
     """An engine with its model loaded."""

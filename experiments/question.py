@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,3 +26,9 @@ class Question:
     grade: Callable[[str], Graded]  # whether a whole reply is right
     grade_boxed: Callable[[str], Graded]  # whether a bare answer is right, as a probe decodes it
     same: Callable[[str, str], Graded] = _same_text  # whether an answer is the same as another, right or wrong
+    gold: str = ""  # the right answer, as its source states it; empty: the graders alone know it
+
+    @property
+    def key(self) -> str:
+        """What tells the question from others, whatever its benchmark: a hash of its text and its right answer."""
+        return hashlib.sha256(json.dumps([self.text, self.gold]).encode()).hexdigest()

@@ -11,7 +11,10 @@ from controller.policy import Limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auto:
-    """Is load-aware if the model has a profile and neither threshold nor budget is given, else fixed."""
+    """Is load-aware if the model has a profile and neither threshold nor budget is given, else fixed.
+
+    Where the profile's contest shows load-aware to be worse than a certified constant, it is that constant.
+    """
 
     kind: ClassVar[str] = "auto"
     recorded: ClassVar[bool] = False

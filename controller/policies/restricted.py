@@ -27,7 +27,7 @@ def within_risk(profile: Profile, risk: float) -> Profile:
     """
     given = profile.certificate
     try:
-        return replace(profile, certificate=_again(given, risk))
+        return replace(profile, certificate=_again(given, risk), contest=None)  # held among other points
     except ValueError as error:
         raise ProfileError(f"risk is {risk:g}, for which the profile is too small: {error}") from error
 
@@ -41,4 +41,4 @@ def _restricted(profile: Profile, kept: Callable[[int, int], bool]) -> Profile:
     table = tuple(
         tuple(safe and kept(i, j) for j, safe in enumerate(row)) for i, row in enumerate(profile.certificate.certified)
     )
-    return replace(profile, certificate=replace(profile.certificate, certified=table))
+    return replace(profile, certificate=replace(profile.certificate, certified=table), contest=None)

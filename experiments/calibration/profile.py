@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
@@ -62,7 +62,7 @@ def pilot(count: int, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).permutation(count)[:PILOT].tolist())
 
 
-def chosen_budgets(traces: Mapping[int, ThoughtTrace], numbers: Sequence[int]) -> tuple[int, ...]:
+def chosen_budgets(traces: Mapping[int, ThoughtTrace], numbers: Collection[int]) -> tuple[int, ...]:
     """Returns the distinct percentiles of these questions' full-thought lengths, tokens, as budgets."""
     lengths = [len(traces[number].thought) for number in numbers]
     return tuple(sorted({max(1, round(float(budget))) for budget in np.percentile(lengths, PERCENTILES)}))
@@ -123,8 +123,12 @@ def profile(
     plant: MeasuredPlant,
     probe: ProbeCost,
     origin: Provenance,
+    looks: int = 1,
 ) -> Profile:
-    """Builds the profile. `unseen`: numbers of the questions that did not choose the budgets; they certify."""
+    """Builds the profile. `unseen`: numbers of the questions that did not choose the budgets; they certify.
+
+    `looks`: how often a certificate of ever more questions was looked at, this one included.
+    """
     ordered = [traces[number] for number in sorted(traces)]
     replayed = grid(ordered, closings, THRESHOLDS, budgets, spec)
     learned = learn([one.prompt for one in ordered], [max(1, len(one.thought)) for one in ordered])
@@ -148,7 +152,7 @@ def profile(
         difficulty=learned.difficulty,
         confusion=learned.confusion,
         explained=learned.explained,
-        provenance=asdict(origin),
+        provenance={**asdict(origin), "looks": looks},
     )
 
 

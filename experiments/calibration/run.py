@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,16 +11,11 @@ import torch
 
 from controller.serving.thought import probe_spec
 from engine.base import Engine
+from engine.options import default_threads
 from engine.registry import open_engine
 from experiments.calibration import profile as profiling
-from experiments.calibration.traces import (
-    TraceLog,
-    graded,
-    missing_closings,
-    questions_sha256,
-    record_closings,
-    record_thoughts,
-)
+from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
+from experiments.calibration.traces import TraceLog, graded, run_questions
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.examination import Examination
 from experiments.grading.grade import GradeCounts
@@ -30,7 +25,15 @@ from experiments.question import Question
 from laser.server.deployment import BUNDLED_NAME
 from models.chat_model import ChatModel, load_chat_model
 from models.files.strict_yaml import ConfigError
-from models.profile.profile import FILE_NAME, ModelIdentity, Profile, identify, write_profile
+from models.profile.profile import (
+    FILE_NAME,
+    ModelIdentity,
+    Profile,
+    ProfileError,
+    identify,
+    read_profile,
+    write_profile,
+)
 from models.score import Score
 from models.thinking import Keep
 
@@ -50,6 +53,11 @@ class CalibrationSettings(Examination):
         if self.budgets is not None and min(self.budgets, default=1) < 1:
             raise ValueError(f"a budget is {min(self.budgets)}, must be at least 1")
 
+    @property
+    def profile_file(self) -> Path:
+        """The profile's file. Raises as `directory` does."""
+        return self.out or self.directory / FILE_NAME
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibrated:
@@ -59,6 +67,8 @@ class Calibrated:
     path: Path
     records: Path
     grading: GradeCounts  # of all recorded answers
+    reused: int  # questions that earlier runs had answered
+    others: int  # questions in the records that this calibration is not of
 
 
 def calibrate(
@@ -69,8 +79,12 @@ def calibrate(
 ) -> Calibrated:
     """Measures a model's profile and writes it; records of earlier runs beside it are used and added to.
 
+    The earlier runs may have been of fewer questions, or of others: the profile is of this run's, whoever answered
+    them. The first run that chose budgets by its pilot questions chose them for later runs, too.
+
     `settings` None: the defaults; `reporter` None: nobody is told of the progress. `options` is what the profile's
-    provenance states (None: the settings); its `count` and `seed` are needed to simulate. Torch is set to one thread.
+    provenance states (None: the settings); its `count` and `seed` are needed to simulate. Torch is set to
+    `default_threads`.
 
     Raises ShortOfData if the questions are too few, and another LaserError or an OSError if the model, the questions,
     the thinking format or the records cannot be used; what can be checked is checked before anything is decoded.
@@ -85,9 +99,9 @@ def calibrate(
     """
     settings = CalibrationSettings() if settings is None else settings
     reporter = Silent() if reporter is None else reporter
-    torch.set_num_threads(1)
+    torch.set_num_threads(default_threads())
     directory = settings.directory
-    path = settings.out or directory / FILE_NAME
+    path = settings.profile_file
     if not path.parent.is_dir():  # fails now rather than after all the decoding
         raise FileNotFoundError(f"there is no directory {str(path.parent)!r} for the profile")
     questions = settings.questions()
@@ -97,9 +111,10 @@ def calibrate(
         raise ConfigError("the thinking format has keep: close, must be answer: exits are judged by trial answers")
     engine = open_engine(directory, settings.engine).engine
     identity = identify(directory, chat.thinking.format, None if settings.model else BUNDLED_NAME)
-    pilot = [] if settings.budgets is not None else profiling.pilot(len(questions), settings.seed)
-    with TraceLog(path.with_name(f"{path.name}.records.jsonl"), _header(settings, identity, questions)) as log:
-        budgets = _record(settings, chat, engine, questions, log, pilot, reporter)
+    mine = run_questions(questions, settings.files)
+    with TraceLog(path.with_name(f"{path.name}.records.jsonl"), _header(settings, identity), mine) as log:
+        reused = len(log.traces)
+        budgets, pilot = _record(settings, chat, engine, questions, log, reporter)
     reporter.note("Step times")
     spec = probe_spec(chat.thinking, chat.stop_tokens, settings.score)
     traces = [log.traces[number] for number in sorted(log.traces)]
@@ -119,17 +134,37 @@ def calibrate(
         plant=plant,
         probe=probe,
         origin=provenance(directory, threads=torch.get_num_threads(), options=stated),
+        looks=_looks(path, identity, len(questions)),
     )
     write_profile(path, found)
-    return Calibrated(profile=found, path=path, records=log.path, grading=graded(log.traces, log.closings))
+    return Calibrated(
+        profile=found,
+        path=path,
+        records=log.path,
+        grading=graded(log.traces, log.closings),
+        reused=reused,
+        others=len(log.whole.traces) - len(log.traces),
+    )
 
 
-def _header(settings: CalibrationSettings, model: ModelIdentity, questions: Sequence[Question]) -> dict[str, object]:
+def _looks(path: Path, model: ModelIdentity, count: int) -> int:
+    """Returns how often a certificate of ever more questions was looked at, this time included.
+
+    Each look is one more chance to be wrong: whoever goes on until a certificate is there has looked several times.
+    """
+    try:
+        before = read_profile(path, model)
+    except ProfileError:  # there is none, or it is of another model
+        return 1
+    looks = before.provenance.get("looks", 1)
+    return (looks if isinstance(looks, int) else 1) + (sum(before.counts) < count)
+
+
+def _header(settings: CalibrationSettings, model: ModelIdentity) -> dict[str, object]:
     """What the records must be of, for a run to go on from them."""
     return {
         "weights_sha256": model.weights_sha256,
         "thinking_sha256": model.thinking_sha256,
-        "questions_sha256": questions_sha256(questions, settings.files),
         "max_tokens": settings.max_tokens,
     }
 
@@ -140,15 +175,24 @@ def _record(
     engine: Engine,
     questions: Sequence[Question],
     log: TraceLog,
-    pilot: Sequence[int],
     reporter: Reporter,
-) -> tuple[int, ...]:
-    """Decodes the thoughts and closings that the log lacks; returns the budgets, which the pilot may choose."""
-    loop = evaluation_loop(engine, chat)
+) -> tuple[tuple[int, ...], Collection[int]]:
+    """Decodes what the log lacks; returns the budgets, and the numbers of the questions that chose them.
+
+    Where an earlier run's pilot has chosen, its choice stands: closings at other budgets would be lost.
+    """
+    loop, limit = evaluation_loop(engine, chat), settings.max_tokens
+    chosen = settings.budgets is not None or len(log.whole.pilot) >= profiling.PILOT
+    drawn = [] if chosen else profiling.pilot(len(questions), settings.seed)
     with reporter.stage("Full thoughts", len(questions)) as advance:
         advance(len(log.traces))
-        record_thoughts(loop, chat, questions, log, max_tokens=settings.max_tokens, on_done=lambda: advance(1))
-    budgets = profiling.chosen_budgets(log.traces, pilot) if settings.budgets is None else settings.budgets
+        record_thoughts(loop, chat, questions, log, max_tokens=limit, pilot=drawn, on_done=lambda: advance(1))
+    if settings.budgets is not None:
+        budgets, pilot = settings.budgets, set[int]()
+    elif chosen:
+        budgets, pilot = profiling.chosen_budgets(log.whole.traces, log.whole.pilot), log.pilot
+    else:
+        budgets, pilot = profiling.chosen_budgets(log.traces, drawn), set(drawn)
     with reporter.stage("Budgets", len(missing_closings(log, budgets))) as advance:
-        record_closings(loop, chat, questions, log, budgets, max_tokens=settings.max_tokens, on_done=lambda: advance(1))
-    return budgets
+        record_closings(loop, chat, questions, log, budgets, max_tokens=limit, on_done=lambda: advance(1))
+    return budgets, pilot

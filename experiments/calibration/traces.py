@@ -1,7 +1,8 @@
 """The calibration's records: full thoughts with all their probes, and the replies after a budget closes them.
 
-The log is JSON Lines: a header that names the model and the questions, then one line for each finished piece, synced to
-disk before the next. A run that was killed resumes from its log and decodes nothing twice.
+The log is JSON Lines: a header that names the model, then one line for each finished piece, synced to disk before the
+next. A run that was killed resumes from its log and decodes nothing twice, and so does a run with more questions, or
+others: each trace names its question.
 """
 
 from __future__ import annotations
@@ -12,19 +13,16 @@ import json
 import logging
 import lzma
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from controller.serving.loop import ServingLoop
-from controller.serving.request import ReasoningRequest
-from experiments.evaluation.evaluation import Asked, EvaluationRecord, answering, evaluate_stream, same_answer
+from experiments.evaluation.evaluation import Asked, EvaluationRecord
 from experiments.grading.exact import last_answer
 from experiments.grading.grade import Grade, GradeCounts, GradedBy, grade_counts
 from experiments.question import Question
-from models.chat_model import ChatModel
 from models.errors import LaserError
 from models.files.appended import append_line
 from models.files.envelope import Head, StrictJson
@@ -94,10 +92,12 @@ def trace(number: int, prompt: tuple[int, ...], record: EvaluationRecord) -> Tho
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """A line of a log: one of the two."""
+    """A line of a log: a trace or a closing."""
 
     trace: ThoughtTrace | None = None
     closing: ClosedReply | None = None
+    question: str | None = None  # of a trace, the question's key; None: recorded before keys were
+    pilot: bool = False  # of a trace: whether its length was to choose budgets
 
     def __post_init__(self) -> None:
         if (self.trace is None) == (self.closing is None):
@@ -109,15 +109,93 @@ class _Line:
         assert found is not None, "an empty line"
         return found
 
+    def said(self) -> dict[str, object]:
+        """Returns the line as JSON, without what is not given."""
+        return {name: value for name, value in asdict(self).items() if value is not None and value is not False}
+
+
+def _line_of(piece: ThoughtTrace | ClosedReply, question: str | None, *, pilot: bool) -> _Line:
+    """Returns the line of a piece; `question` and `pilot` are of traces alone."""
+    if isinstance(piece, ClosedReply):
+        return _Line(closing=piece)
+    return _Line(trace=piece, question=question, pilot=pilot)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunQuestions:
+    """A run's questions, in its order, as a log tells them from others."""
+
+    keys: tuple[str, ...]  # `Question.key`
+    sha256: str  # of all together: a log from before keys were is of exactly these
+
+
+def run_questions(questions: Sequence[Question], files: Sequence[Path] = ()) -> RunQuestions:
+    """Returns what tells these questions from others; `files` are their source, if any."""
+    return RunQuestions(keys=tuple(one.key for one in questions), sha256=questions_sha256(questions, files))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationLog:
-    """The contents of a log."""
+    """The contents of a log, which may hold the questions of several runs."""
 
     path: Path
-    header: Mapping[str, object]
-    traces: Mapping[int, ThoughtTrace]  # by question
-    closings: Mapping[tuple[int, int], ClosedReply]  # by question and budget
+    header: Mapping[str, object] = field(default_factory=dict)
+    traces: dict[int, ThoughtTrace] = field(default_factory=dict)  # by the question's number in the log
+    closings: dict[tuple[int, int], ClosedReply] = field(default_factory=dict)  # by the same number, and budget
+    keys: dict[int, str] = field(default_factory=dict)  # of questions; a trace without one is from before keys were
+    pilot: set[int] = field(default_factory=set)  # questions whose thoughts were to choose budgets
+
+    def take(self, line: _Line) -> None:
+        """Takes a line of the log in."""
+        piece = line.piece
+        if isinstance(piece, ClosedReply):
+            self.closings[piece.number, piece.budget] = piece
+            return
+        self.traces[piece.number] = piece
+        if line.question is not None:
+            self.keys[piece.number] = line.question
+        if line.pilot:
+            self.pilot.add(piece.number)
+
+    def numbers(self, mine: RunQuestions) -> dict[int, int]:
+        """Returns the log's number of each question that it has, by the question's place among a run's.
+
+        Raises TraceError if the log has thoughts from before keys were, of other questions than the run's.
+        """
+        found: dict[int, int] = {}
+        if unkeyed := [number for number in self.traces if number not in self.keys]:
+            if (theirs := self.header.get("questions_sha256")) != mine.sha256:
+                raise TraceError(
+                    f"{self.path}: was begun by an earlier release and has questions_sha256 {theirs!r}, this run has "
+                    f"{mine.sha256!r}: only the same questions can go on there; remove it or write elsewhere"
+                )
+            found = {number: number for number in unkeyed}
+        by_key: dict[str, list[int]] = {}
+        for number, key in sorted(self.keys.items(), reverse=True):
+            by_key.setdefault(key, []).append(number)
+        for place, key in enumerate(mine.keys):
+            if place not in found and by_key.get(key):
+                found[place] = by_key[key].pop()  # a question that is asked twice has two
+        return found
+
+    def of(self, mine: RunQuestions) -> CalibrationLog:
+        """Returns what the log has of a run's questions, numbered as the run does. Raises as `numbers` does."""
+        return self.renumbered({number: place for place, number in self.numbers(mine).items()})
+
+    def renumbered(self, places: Mapping[int, int]) -> CalibrationLog:
+        """Returns what the log has of some questions; `places`: the new number of each, by its number here."""
+        return CalibrationLog(
+            path=self.path,
+            header=self.header,
+            traces={places[n]: replace(one, number=places[n]) for n, one in self.traces.items() if n in places},
+            closings={
+                (places[n], budget): replace(one, number=places[n])
+                for (n, budget), one in self.closings.items()
+                if n in places
+            },
+            keys={places[n]: key for n, key in self.keys.items() if n in places},
+            pilot={places[n] for n in self.pilot if n in places},
+        )
 
 
 def records_of(profile: Path) -> Path:
@@ -139,9 +217,7 @@ def read_records(path: Path) -> CalibrationLog:
         raise TraceError(f"{path}: does not exist; `laser calibrate` records thoughts beside the profile") from error
     except (OSError, lzma.LZMAError) as error:
         raise TraceError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    header: Mapping[str, object] = {}
-    traces: dict[int, ThoughtTrace] = {}
-    closings: dict[tuple[int, int], ClosedReply] = {}
+    log = CalibrationLog(path=path)
     decode = StrictJson(_Line, "line")
     for number, line in enumerate(whole.split(b"\n"), 1):
         try:
@@ -149,15 +225,12 @@ def read_records(path: Path) -> CalibrationLog:
                 header = decode_json(line)
                 if not HEAD.opens(header):
                     raise ValueError(f"format and version are not {HEAD.format} and {HEAD.version}")
-                continue
-            piece = decode(line).piece
+                log = replace(log, header=header)
+            else:
+                log.take(decode(line))
         except ValueError as error:
             raise TraceError(f"{path}:{number}: is no record of a calibration: {error}") from error
-        if isinstance(piece, ThoughtTrace):
-            traces[piece.number] = piece
-        else:
-            closings[piece.number, piece.budget] = piece
-    return CalibrationLog(path=path, header=header, traces=traces, closings=closings)
+    return log
 
 
 def questions_sha256(questions: Sequence[Question], files: Sequence[Path] = ()) -> str:
@@ -175,16 +248,16 @@ def graded(traces: Mapping[int, ThoughtTrace], closings: Mapping[tuple[int, int]
 
 
 class TraceLog:
-    """A log file, open for writing by one run at a time."""
+    """A log file, open for writing by one run at a time. What it shows is of the run's questions, numbered as there."""
 
-    def __init__(self, path: Path, header: Mapping[str, object]) -> None:
-        """Opens or creates the log file.
+    def __init__(self, path: Path, header: Mapping[str, object], questions: RunQuestions | None = None) -> None:
+        """Opens or creates the log file; `questions` None: the run numbers them as the file does.
 
         Raises TraceError if the file has another header, is damaged or unwritable, or another run is writing it.
         """
         self.path = path
-        self.traces: dict[int, ThoughtTrace] = {}
-        self.closings: dict[tuple[int, int], ClosedReply] = {}
+        self.whole = CalibrationLog(path=path)  # the file's contents, other runs' questions among them
+        self._questions = questions
         self._header = {**asdict(HEAD), **header}
         try:
             self._file: BinaryIO = path.open("a+b", buffering=0)
@@ -192,9 +265,12 @@ class TraceLog:
             raise TraceError(f"{path}: cannot be written: {error.strerror}") from error
         try:
             self._read()
+            self._numbers = {} if questions is None else self.whole.numbers(questions)
+            self._shown = self.whole if questions is None else self.whole.of(questions)
         except BaseException:
             self._file.close()
             raise
+        self._base = 0 if questions is None else max(self.whole.traces, default=-1) + 1  # of the run's new numbers
 
     def __enter__(self) -> TraceLog:
         return self
@@ -204,22 +280,35 @@ class TraceLog:
     ) -> None:
         self._file.close()
 
-    def add(self, piece: ThoughtTrace | ClosedReply) -> None:
-        """Writes a finished piece; when this returns, the piece is on the disk."""
-        kind = "trace" if isinstance(piece, ThoughtTrace) else "closing"
-        self._append({kind: asdict(piece)})
-        self._keep(piece)
+    @property
+    def traces(self) -> Mapping[int, ThoughtTrace]:
+        """Full thoughts, by question."""
+        return self._shown.traces
+
+    @property
+    def closings(self) -> Mapping[tuple[int, int], ClosedReply]:
+        """Replies after a budget, by question and budget."""
+        return self._shown.closings
+
+    @property
+    def pilot(self) -> set[int]:
+        """The run's questions whose thoughts were to choose budgets, in this run or an earlier one."""
+        return self._shown.pilot
+
+    def add(self, piece: ThoughtTrace | ClosedReply, *, pilot: bool = False) -> None:
+        """Writes a finished piece; when this returns, the piece is on the disk. `pilot`: it is to choose budgets."""
+        number = self._numbers.setdefault(piece.number, self._base + piece.number)
+        key = None if self._questions is None else self._questions.keys[piece.number]
+        line = _line_of(replace(piece, number=number), key, pilot=pilot)
+        self._append(line.said())
+        self.whole.take(line)
+        if self._shown is not self.whole:
+            self._shown.take(_line_of(piece, key, pilot=pilot))
 
     def _append(self, line: Mapping[str, object]) -> None:
         with told_of(self.path):
             append_line(self._file, _line(line))
             os.fsync(self._file.fileno())
-
-    def _keep(self, piece: ThoughtTrace | ClosedReply) -> None:
-        if isinstance(piece, ThoughtTrace):
-            self.traces[piece.number] = piece
-        else:
-            self.closings[piece.number, piece.budget] = piece
 
     def _read(self) -> None:
         try:
@@ -241,9 +330,10 @@ class TraceLog:
         for number, line in enumerate(whole.split(b"\n"), 1):
             try:
                 if number == 1:
-                    self._check(decode_json(line))
+                    self._check(said := decode_json(line))
+                    self.whole = replace(self.whole, header=said)
                 else:
-                    self._keep(decode(line).piece)
+                    self.whole.take(decode(line))
             except TraceError:
                 raise
             except (ValueError, AttributeError) as error:
@@ -261,74 +351,3 @@ class TraceLog:
 
 def _line(said: Mapping[str, object]) -> bytes:
     return json.dumps(said, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-
-
-def record_thoughts(
-    loop: ServingLoop,
-    model: ChatModel,
-    questions: Sequence[Question],
-    log: TraceLog,
-    *,
-    max_tokens: int,
-    on_done: Callable[[], None] = lambda: None,
-) -> None:
-    """Answers the questions that the log lacks, with full thought; `loop` must probe and never close a thought."""
-    missing = [number for number in range(len(questions)) if number not in log.traces]
-    for place, record in evaluate_stream(loop, model, [questions[number] for number in missing], max_tokens=max_tokens):
-        number = missing[place]
-        prompt = model.question(questions[number].text)
-        log.add(trace(number, prompt, record))
-        on_done()
-
-
-def missing_closings(log: TraceLog, budgets: Budgets) -> list[tuple[int, int]]:
-    """Returns each (question, budget) whose budget would close the thought and whose reply the log lacks."""
-    return [
-        (number, budget)
-        for number, one in sorted(log.traces.items())
-        for budget in budgets
-        if budget <= len(one.thought) and (number, budget) not in log.closings
-    ]
-
-
-def record_closings(
-    loop: ServingLoop,
-    model: ChatModel,
-    questions: Sequence[Question],
-    log: TraceLog,
-    budgets: Budgets,
-    *,
-    max_tokens: int,
-    on_done: Callable[[], None] = lambda: None,
-) -> None:
-    """Closes the log's thoughts at these budgets, as serving would, and records the model's replies.
-
-    The thought up to a budget is part of the prompt, so no thought is decoded again.
-    """
-    landing = model.thinking.landing
-    missing = missing_closings(log, budgets)
-    asked = []
-    for number, budget in missing:
-        one = log.traces[number]
-        request = ReasoningRequest(
-            prompt=one.prompt + one.thought[:budget],
-            max_tokens=max_tokens - budget - len(landing),
-            budget=0,  # the landing closes the thought in the prompt, and what follows the closing marker is answer
-        )
-        asked.append((questions[number], request))
-    for place, record in answering(loop, model, asked):
-        number, budget = missing[place]
-        one = log.traces[number]
-        log.add(
-            ClosedReply(
-                number=number,
-                budget=budget,
-                right=record.right,
-                tokens=len(landing) + record.tokens,
-                graded_by=record.graded_by,
-                same=None
-                if one.answer is None
-                else same_answer(questions[number], record.right, last_answer(record.reply), one.right, one.answer),
-            )
-        )
-        on_done()

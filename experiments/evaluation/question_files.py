@@ -29,6 +29,7 @@ class QuestionError(LaserError, ValueError):
 def file_questions(paths: Iterable[Path], count: int, seed: int, grader: Grader | None = None) -> list[Question]:
     """Returns the questions of all files; of a benchmark with more than `count`, a seeded sample in file order.
 
+    A larger sample of the same seed holds a smaller one.
     A question's benchmark is the one in its line, else its file's name without the ending. `grader` None: a new one.
     Raises QuestionError.
     """
@@ -40,7 +41,7 @@ def file_questions(paths: Iterable[Path], count: int, seed: int, grader: Grader 
     chosen: list[Question] = []
     for number, found in enumerate(benchmarks.values()):
         rng = np.random.default_rng([seed, number])
-        kept = sorted(rng.choice(len(found), size=min(count, len(found)), replace=False))
+        kept = sorted(rng.permutation(len(found))[:count].tolist())
         chosen += [found[place] for place in kept]
     return chosen
 
@@ -68,6 +69,7 @@ def _questions(path: Path, text: str, grader: Grader) -> Iterator[Question]:
             grade=partial(grader.right, gold=gold),
             grade_boxed=partial(grader.same, gold=gold),
             same=grader.same,
+            gold=gold,
         )
 
 

@@ -51,6 +51,7 @@ def _question(problem: Problem, grader: Grader) -> Question:
         grade=partial(_grade, problem=problem, grader=grader),
         grade_boxed=partial(_grade_boxed, problem=problem, grader=grader),
         same=grader.same,
+        gold=problem.answer,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from controller.policy import Limits
+from engine.options import default_threads
 from engine.registry import open_engine
 from experiments.evaluation import sweeps
 from experiments.evaluation.evaluation import FULL_THOUGHT, EvaluationRecord, evaluate, evaluation_loop
@@ -58,7 +59,7 @@ def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Repo
     """Answers questions with full thought, probing at every transition point, and tells what early exit would change.
 
     `settings` None: the defaults; `reporter` None: nobody is told of the progress. Decoding is greedy but for the pass
-    with a temperature. Torch is set to one thread. Raises a LaserError or a FileNotFoundError if the model, the
+    with a temperature. Torch is set to `default_threads`. Raises a LaserError or a FileNotFoundError if the model, the
     questions or the thinking format cannot be used.
 
     >>> from experiments.evaluation.run import EvaluationSettings, evaluate_model
@@ -68,7 +69,7 @@ def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Repo
     """
     settings = EvaluationSettings() if settings is None else settings
     reporter = Silent() if reporter is None else reporter
-    torch.set_num_threads(1)
+    torch.set_num_threads(default_threads())
     rng = np.random.default_rng(settings.seed)
     directory, questions = settings.directory, settings.questions()
     chat = load_chat_model(directory, settings.thinking)

@@ -7,14 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from experiments.calibration.traces import CalibrationLog, ClosedReply, ThoughtTrace, TraceError, questions_sha256
+import numpy as np
+
+from experiments.calibration.traces import (
+    CalibrationLog,
+    ClosedReply,
+    ThoughtTrace,
+    TraceError,
+    read_records,
+    records_of,
+    run_questions,
+)
+from experiments.evaluation.examination import chosen_questions
+from experiments.evaluation.questions import calibrated_questions
 from experiments.question import Question
 from experiments.simulation.recorded_model import RecordedModel
 from models.chat_model import ChatModel
-from models.profile.profile import Profile
+from models.profile.profile import Profile, ProfileError, identify, read_profile
 from models.score import Score
 from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder, Vocabulary
+
+SAMPLE_SEED = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +62,22 @@ def recording(
     records: CalibrationLog,
     questions: Sequence[Question],
     files: Sequence[Path] = (),
+    most: int | None = None,
 ) -> Recording:
     """Builds the recording of the questions that calibration asked; `files` are their source files, if any.
 
+    `most`: where there are more questions, a seeded sample of that size stands for them. None: all.
     Raises TraceError if the records are of another model or of other questions or incomplete, or if the model has no
     stop token.
     """
     for key, ours in (
         ("weights_sha256", profile.model.weights_sha256),
         ("thinking_sha256", profile.model.thinking_sha256),
-        ("questions_sha256", questions_sha256(questions, files)),
         ("max_tokens", profile.max_tokens),
     ):
         if (theirs := records.header.get(key)) != ours:
             raise TraceError(f"{records.path}: has {key} {theirs!r}, must be {ours!r}, that of the profile")
+    records = records.of(run_questions(questions, files))
     missing = [number for number in range(len(questions)) if number not in records.traces]
     if missing:
         raise TraceError(
@@ -70,6 +86,10 @@ def recording(
         )
     if not chat.stop_tokens:
         raise TraceError(f"{records.path}: the model has no stop token, must have one: replies would never end")
+    if most is not None and most < len(questions):
+        kept = sorted(np.random.default_rng(SAMPLE_SEED).permutation(len(questions))[:most].tolist())
+        records = records.renumbered({number: place for place, number in enumerate(kept)})
+        questions = [questions[number] for number in kept]
     return assembled(
         chat.tokenizer,
         chat.thinking,
@@ -79,6 +99,27 @@ def recording(
         records.closings,
         [(question.benchmark, question.split) for question in questions],
     )
+
+
+def read_recording(
+    chat: ChatModel,
+    directory: Path,
+    file: Path,
+    *,
+    records: Path | None = None,
+    files: Sequence[Path] = (),
+    most: int | None = None,
+) -> tuple[Profile, Recording]:
+    """Reads the profile `file` of the model in a directory, and its recording, of `most` questions (None: of all).
+
+    `records` None: those beside the profile; `files`: that the questions are from, if any. Raises a LaserError if one
+    of them is missing or does not fit the others.
+    """
+    if not file.exists():
+        raise ProfileError(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
+    profile = read_profile(file, identify(directory, chat.thinking.format))
+    questions = chosen_questions(files, *calibrated_questions(profile))
+    return profile, recording(chat, profile, read_records(records or records_of(file)), questions, files, most)
 
 
 class Spoken(Vocabulary, Decoder, Protocol):

@@ -13,16 +13,13 @@ from controller.policies.load_aware import LoadAware
 from controller.policy import Limits
 from controller.settings import SettingsFile
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
-from experiments.calibration.traces import read_records, records_of
-from experiments.evaluation.examination import chosen_questions
-from experiments.evaluation.questions import calibrated_questions
 from experiments.progress import Reporter, Silent
 from experiments.request_record import RequestRecord
-from experiments.simulation.recording import Recording, recording
+from experiments.simulation.recording import Recording, read_recording
 from experiments.simulation.simulation import SOLVE_S, check_budget, punctual_controller, simulate
 from experiments.workloads import Workload, WorkloadError
 from models.chat_model import load_chat_model
-from models.profile.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
+from models.profile.profile import FILE_NAME, Profile
 from models.reasoner import bundled_model
 
 
@@ -110,13 +107,9 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
 def _calibration(settings: SimulationSettings, directory: Path) -> tuple[Profile, Recording]:
     chat = load_chat_model(directory, settings.thinking)
     file = settings.profile or directory / FILE_NAME
-    if not file.exists():
-        raise ProfileError(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
-    profile = read_profile(file, identify(directory, chat.thinking.format))
+    profile, known = read_recording(chat, directory, file, records=settings.records, files=settings.files)
     check_budget((constant_limits(settings.policy) or Limits()).budget, profile)
-    questions = chosen_questions(settings.files, *calibrated_questions(profile))
-    records = read_records(settings.records or records_of(file))
-    return profile, recording(chat, profile, records, questions, settings.files)
+    return profile, known
 
 
 def _policy(settings: SimulationSettings, profile: Profile, machine: Machine, clock: VirtualClock) -> Made:

@@ -123,7 +123,7 @@ def command(
             out.mkdir(parents=True, exist_ok=True)  # fails now rather than after all the solving
         with click.progressbar(length=effort(one, log), label="Analysis        ") as bar:
             found = analyse(one, log, clock=time.perf_counter, advance=lambda: bar.update(1))
-        click.echo(f"\n{tables(one, found)}")
+        click.echo(f"\n{tables(one, found)}{_contest(measured)}")
         if out is not None:
             from experiments.analysis.plots.gallery import draw
             from experiments.figures import drawn
@@ -132,6 +132,13 @@ def command(
             write_policy_table(out / "policy_table.json", found.maps.table)
             click.echo(f"\nFiles: {out / 'analysis.json'}, {out / 'policy_table.json'}")
             drawn(lambda: click.echo(f"Figures: {', '.join(file.name for file in draw(out, one, found))}"))
+
+
+def _contest(measured: Profile) -> str:
+    """Returns the profile's contest of policies as text; empty: none was held, or not at this risk."""
+    from experiments.calibration.worth import contest_table
+
+    return "" if measured.contest is None else f"\n\n{contest_table(measured.contest)}"
 
 
 def _profile(file: Path | None, risk: float | None) -> Profile:

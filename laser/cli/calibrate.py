@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from laser.cli.common.messages import ProgressBars, errors_in_one_line
 from laser.cli.common.options import asking, engine_options, engine_settings
+from laser.cli.common.resuming import ResumableCommand
+
+if TYPE_CHECKING:
+    from experiments.calibration.run import CalibrationSettings
 
 SCORES = ("geometric_mean", "joint")
+OF_RECORDS = ("model", "files", "thinking", "out", "from_records")  # the parameters that --from-records has a use for
 
 
 def _budgets(context: click.Context, option: click.Parameter, said: str | None) -> tuple[int, ...] | None:
@@ -24,7 +32,7 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     return budgets
 
 
-@click.command("calibrate")
+@click.command("calibrate", cls=ResumableCommand)
 @asking(seed=2)
 @engine_options
 @click.option("--score", type=click.Choice(SCORES), help="How confidence is told. [default: the thinking format's]")
@@ -53,6 +61,11 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="The profile. [default: profile.json beside the model]",
 )
+@click.option(
+    "--from-records",
+    is_flag=True,
+    help="Measure nothing: simulate policies on an existing profile's records again, and say what it is worth.",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -71,18 +84,20 @@ def command(
     delta: float,
     budgets: tuple[int, ...] | None,
     out: Path | None,
+    from_records: bool,
 ) -> None:
     """Measure a model's accuracy and tokens at every threshold and budget, certify those that are safe, time its steps.
 
     Each question is answered once, greedily, with full thought and a probe at every transition point; budgets cost one
-    short answer more. Finished pieces are kept in OUT.records.jsonl: a killed run goes on from there when it is run
-    again, and other levels or budgets need no thought to be decoded again.
+    short answer more. Finished pieces are kept in OUT.records.jsonl: a run that was ended goes on from there when it is
+    run again; a larger -n, further questions, other levels or budgets need no thought to be decoded again.
     """
     from experiments.calibration.profile import Levels
-    from experiments.calibration.run import CalibrationSettings, calibrate
-    from experiments.calibration.summary import summary
+    from experiments.calibration.run import CalibrationSettings
     from models.score import Score
 
+    if from_records:
+        _refuse_idle(context)
     with errors_in_one_line():
         settings = CalibrationSettings(
             model=model,
@@ -97,6 +112,47 @@ def command(
             budgets=budgets,
             out=out,
         )
-        found = calibrate(settings, reporter=ProgressBars(), options=context.params)
+        if not from_records:
+            _measure(settings, context.params)
+        _tell_worth(settings)
+
+
+def _refuse_idle(context: click.Context) -> None:
+    """Raises UsageError for an option that --from-records has no use for."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in OF_RECORDS and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} is given, but --from-records measures nothing: leave one out")
+
+
+def _measure(settings: CalibrationSettings, options: Mapping[str, object]) -> None:
+    """Calibrates, and tells what was measured."""
+    from experiments.calibration.run import calibrate
+    from experiments.calibration.summary import summary
+
+    found = calibrate(settings, reporter=ProgressBars(), options=options)
     click.echo(f"\n{summary(found.profile)}\nAnswers and probes {found.grading}")
-    click.echo(f"\nProfile: {found.path}\nRecords: {found.records}")
+    if found.reused:
+        click.echo(f"Of {sum(found.profile.counts)} questions, {found.reused} were answered by earlier runs")
+    if found.others:
+        click.echo(
+            f"The records hold {found.others} further questions, which this profile is not of: give their --questions "
+            "files too, or a larger -n, to count them"
+        )
+    click.echo(f"\nProfile: {found.path}\nRecords: {found.records}\n")
+
+
+def _tell_worth(settings: CalibrationSettings) -> None:
+    """Holds the contest of the profile that the settings name, and tells what the certificate is worth."""
+    from experiments.calibration.worth import contest_table, worth
+    from experiments.simulation.contest import add_contest
+    from models.chat_model import load_chat_model
+
+    chat, file = load_chat_model(settings.directory, settings.thinking), settings.profile_file
+    profile = add_contest(chat, settings.directory, file, files=settings.files, reporter=ProgressBars())
+    if profile.contest is not None:
+        click.echo(f"\n{contest_table(profile.contest)}")
+    click.echo(f"\n{worth(profile)}")
+    click.echo(
+        "More questions go on from these records: the same command with a larger -n, or with further --questions files."
+    )

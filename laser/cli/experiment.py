@@ -10,6 +10,7 @@ import click
 
 from laser.cli.common.extras import needs
 from laser.cli.common.messages import errors_in_one_line
+from laser.cli.common.resuming import ResumableCommand
 
 if TYPE_CHECKING:
     from experiments.trials.experiment import NamedPolicy
@@ -41,7 +42,7 @@ def command() -> None:
     """
 
 
-@command.command("run")
+@command.command("run", cls=ResumableCommand)
 @FILE
 @OUT
 @click.option(
@@ -126,7 +127,7 @@ def _figure(directory: Path, found: Findings) -> str | None:
     return None
 
 
-@command.command("tune")
+@command.command("tune", cls=ResumableCommand)
 @FILE
 @OUT
 @click.option("--policy", "name", required=True, help="The load-aware policy of FILE whose settings are searched.")

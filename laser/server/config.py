@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from controller.policies.auto import Auto
 from controller.policies.registry import FLAT, AnyPolicy, from_options
-from engine.options import EngineOptions
+from engine.options import EngineOptions, default_threads
 from engine.registry import ENGINES, AutoOptions, CacheType, Runner, engine_options, options_of
 from laser.server.api.reasoning import EffortShares
 from laser.server.telemetry.logs import LogFormat
@@ -72,7 +72,7 @@ class ServeConfig:
     cache_type: CacheType | None = None
     max_batch: int | None = None
     cells: int | None = None
-    threads: int = 1  # of the engine's arithmetic; several slow down sharply once another process is busy
+    threads: int = default_threads()  # of the engine's arithmetic on the CPU
     max_waiting: int = 128  # requests that may wait in the queue; beyond: 429 with Retry-After
     max_wait_s: float | None = None  # the longest wait a new request may expect; beyond: 429; None: unlimited
     keys: Path | None = None  # bearer keys, reread when the file changes; None: no key is needed

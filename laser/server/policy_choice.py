@@ -82,6 +82,8 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         else:
             kind = LoadAware.kind
         policy = FullThought() if kind == FullThought.kind else changed(policy, kind, {})
+        if profile is not None and isinstance(policy, LoadAware) and policy.risk is None:
+            policy, note = _no_worse(policy, profile, config)
         if profile is None and not given:
             log.info("the policy is fixed, not load-aware: %s", note)
     name = kind_of(policy)
@@ -106,6 +108,30 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
     )
 
 
+def _no_worse(policy: LoadAware, profile: Profile, config: ServeConfig) -> tuple[PolicySettings, str | None]:
+    """Returns what auto takes by the profile's contest, and why if that may surprise; says in one line what it is.
+
+    The contest was held with the controller's default settings, so other ones are obeyed, and so is a decision log.
+    """
+    contest = profile.contest
+    for name in ("controller", "decision_log"):
+        if getattr(config, name) is not None:
+            log.info("the policy is load-aware: %s is given", name)
+            return policy, None
+    if contest is None:
+        log.info(
+            "the policy is load-aware; whether a constant would do better is not simulated yet: "
+            "`laser calibrate --from-records` does it"
+        )
+        return policy, None
+    log.info("the policy is %s", contest.verdict)
+    if not contest.worse:
+        return policy, None
+    if contest.threshold is not None:
+        return FixedThreshold(threshold=contest.threshold, budget=contest.budget), contest.verdict
+    return (FullThought() if contest.budget is None else FixedBudget(budget=contest.budget)), contest.verdict
+
+
 def _without_probes(policy: PolicySettings) -> PolicySettings:
     """Returns what `early_exit: false` leaves of a policy: of a fixed threshold its budget, of others all."""
     if not isinstance(policy, FixedThreshold):
@@ -123,6 +149,15 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
     except ProfileError as error:
         log.warning("%s", error)
         return None, str(error)
+    threads = profile.provenance.get("threads")
+    if isinstance(threads, int) and threads > 0 and threads != config.threads:
+        log.warning(
+            "the profile's step times were measured with threads at %d, served is with %d: the first plans are off; "
+            "serve with --threads %d, or calibrate again",
+            threads,
+            config.threads,
+            threads,
+        )
     score = config.score or chat.thinking.format.probe.score
     if profile.score != score:
         return None, f"{path} was measured with score {profile.score}, served is {score}"

@@ -20,6 +20,7 @@ import numpy as np
 from models.errors import LaserError
 from models.files.envelope import Envelope, Head, sha256_of
 from models.profile.certificate import Certificate, refusal
+from models.profile.contest import PolicyContest
 from models.profile.difficulty import Difficulty
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import OperatingPoint, OperatingTables
@@ -85,6 +86,7 @@ class Profile:
     confusion: tuple[tuple[int, ...], ...]  # [class by true length][observed class], questions
     explained: float  # share of the variance of the log length that the prompt predicts
     provenance: Mapping[str, Any]
+    contest: PolicyContest | None = None  # of load-aware and constants, simulated; None: none was held
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.thresholds), len(self.budgets))
@@ -165,10 +167,12 @@ class Profile:
 
 
 def _said(profile: Profile) -> dict[str, Any]:
-    """What a profile's file holds; without evidence there is no such key, as in the files of earlier releases."""
+    """What a profile's file holds; without evidence or contest there is no such key, as in earlier releases' files."""
     said = asdict(profile)
     if profile.certificate.evidence is None:
         del said["certificate"]["evidence"]
+    if profile.contest is None:
+        del said["contest"]
     return said
 
 

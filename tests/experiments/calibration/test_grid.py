@@ -12,8 +12,9 @@ from controller.policy import Limits
 from engine.base import ProbeSpec
 from engine.torch.engine import TorchEngine
 from engine.torch.load import load_model
+from experiments.calibration.answering import record_closings, record_thoughts
 from experiments.calibration.grid import Grid, grid
-from experiments.calibration.traces import ClosedReply, ThoughtTrace, TraceLog, record_closings, record_thoughts
+from experiments.calibration.traces import ClosedReply, ThoughtTrace, TraceLog
 from experiments.evaluation.evaluation import Asked, evaluate, evaluation_loop
 from experiments.evaluation.questions import bundled_questions
 from models.chat_model import load_chat_model

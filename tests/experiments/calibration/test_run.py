@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -148,14 +149,18 @@ def test_a_killed_run_goes_on_to_the_same_profile(calibrated: Calibrated, tmp_pa
     path = tmp_path / "profile.json"
     command = [sys.executable, "-m", "laser", "calibrate", *QUICK, "--out", str(path)]
     lines_then = []
-    for least in (12, 70):  # once among the thoughts, once among the budgets
+    for least, number in ((12, signal.SIGKILL), (70, signal.SIGTERM)):  # among the thoughts, then among the budgets
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
             for seen in _growing(records(path), running):
                 if seen > least:
                     break
-            running.send_signal(signal.SIGKILL)
+            running.send_signal(number)
+            said = running.communicate()[1].decode()
         lines_then.append(records(path).read_bytes().rpartition(b"\n")[0])
         assert not path.exists()  # whole or not at all
+    assert running.returncode == 128 + signal.SIGTERM
+    line = shlex.join(["python", "-m", "laser", *command[3:]])
+    assert said == f"\nStopped; what is finished is kept. To go on: {line}\n"
     calibrate(settings(path))
     now = records(path).read_bytes()
     assert all(now.startswith(then) for then in lines_then)
@@ -197,11 +202,30 @@ def test_a_format_whose_exits_answer_anew_is_refused(tmp_path: Path) -> None:
         calibrate(settings(tmp_path / "profile.json", thinking=form))
 
 
-def test_records_of_other_questions_are_not_mixed_in(calibrated: Calibrated) -> None:
+def test_records_of_another_length_are_not_mixed_in(calibrated: Calibrated) -> None:
     before = records(calibrated.path).read_bytes()
-    with pytest.raises(TraceError, match="was begun with questions_sha256"):
-        calibrate(settings(calibrated.path, seed=9))
+    with pytest.raises(TraceError, match="was begun with max_tokens 320, this run has 300"):
+        calibrate(settings(calibrated.path, max_tokens=300))
     assert records(calibrated.path).read_bytes() == before
+
+
+def test_more_questions_go_on_from_those_that_were_answered(calibrated: Calibrated, tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    before = records(calibrated.path).read_bytes()
+    records(path).write_bytes(before)
+    path.write_bytes(calibrated.path.read_bytes())
+    found = calibrate(settings(path, count=15))
+    added = [json.loads(line) for line in records(path).read_bytes().removeprefix(before).splitlines()]
+    assert sum("trace" in line for line in added) == 4  # one more of each benchmark
+    fresh = {line["trace"]["number"] for line in added if "trace" in line}
+    assert {line["closing"]["number"] for line in added if "closing" in line} <= fresh  # the budgets are the same
+    assert (found.reused, found.others) == (56, 0)
+    assert found.profile.budgets == calibrated.profile.budgets
+    assert sum(found.profile.counts) == 60
+    assert found.profile.certificate.count == 60 - 48  # the same pilot chose them
+    assert (calibrated.profile.provenance["looks"], found.profile.provenance["looks"]) == (1, 2)
+    fewer = calibrate(settings(path, levels=Levels(epsilon=0.5, delta=0.2), budgets=(150, 60), count=8))
+    assert (fewer.reused, fewer.others) == (32, 28)
 
 
 @pytest.mark.parametrize(

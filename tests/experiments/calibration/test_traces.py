@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from experiments.calibration.answering import missing_closings
 from experiments.calibration.traces import (
     ClosedReply,
+    RunQuestions,
     ThoughtTrace,
     TraceError,
     TraceLog,
-    missing_closings,
     read_records,
     records_of,
 )
@@ -139,3 +140,57 @@ def test_only_budgets_that_a_thought_reaches_are_missing(tmp_path: Path) -> None
         log.add(trace(1, length=20))
         log.add(closing(1, 5))
         assert missing_closings(log, (5, 10, 11)) == [(0, 5), (0, 10), (1, 10), (1, 11)]
+
+
+def asked_of(*keys: str) -> RunQuestions:
+    return RunQuestions(keys=keys, sha256=" ".join(keys))
+
+
+def test_other_questions_are_added_and_those_that_were_answered_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with TraceLog(path, HEADER, asked_of("a", "b")) as log:
+        log.add(trace(1, length=5), pilot=True)
+        log.add(trace(0, length=4))
+        log.add(closing(1, 2))
+    with TraceLog(path, HEADER, asked_of("c", "b", "d", "a")) as log:  # in another order, among others
+        assert log.traces == {1: trace(1, length=5), 3: trace(3, length=4)}
+        assert log.closings == {(1, 2): closing(1, 2)}
+        assert log.pilot == {1}
+        log.add(trace(0, length=6))
+        log.add(closing(0, 3))
+        log.add(closing(3, 3))
+        assert log.traces.keys() == {0, 1, 3}
+    with TraceLog(path, HEADER, asked_of("c")) as log:
+        assert log.traces == {0: trace(0, length=6)}
+        assert log.closings == {(0, 3): closing(0, 3)}
+        assert log.pilot == set()
+        assert len(log.whole.traces) == 3
+        assert len(log.whole.pilot) == 1
+    found = read_records(path).of(asked_of("a", "c"))
+    assert found.traces == {0: trace(0, length=4), 1: trace(1, length=6)}
+    assert found.closings.keys() == {(0, 3), (1, 3)}
+
+
+def test_a_question_asked_twice_is_answered_twice(tmp_path: Path) -> None:
+    twice = asked_of("a", "b", "a")
+    with TraceLog(tmp_path / "log", HEADER, twice) as log:
+        log.add(trace(2))
+        log.add(trace(0))
+    with TraceLog(tmp_path / "log", HEADER, twice) as log:
+        assert log.traces.keys() == {0, 2}
+    with TraceLog(tmp_path / "log", HEADER, asked_of("a")) as log:
+        assert log.traces.keys() == {0}
+
+
+def test_records_of_an_earlier_release_go_on_with_the_same_questions_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    mine = asked_of("a", "b")
+    with TraceLog(path, HEADER | {"questions_sha256": mine.sha256}) as log:  # without keys
+        log.add(trace(1))
+    with TraceLog(path, HEADER, mine) as log:
+        assert log.traces == {1: trace(1)}
+        log.add(trace(0))
+    with TraceLog(path, HEADER, mine) as log:
+        assert log.traces.keys() == {0, 1}
+    with pytest.raises(TraceError, match="an earlier release and has questions_sha256 'a b', this run has 'a b c'"):
+        TraceLog(path, HEADER, asked_of("a", "b", "c"))

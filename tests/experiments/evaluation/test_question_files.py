@@ -205,3 +205,25 @@ def test_a_trial_answer_is_graded_as_boxed_text_however_it_was_cut(tmp_path: Pat
 def test_a_box_holds_nested_braces() -> None:
     assert last_boxed("\\boxed{a{b}{c{d}}}e") == "a{b}{c{d}}"
     assert last_boxed("none") is None
+
+
+def test_a_larger_sample_holds_a_smaller_one_of_the_same_seed(tmp_path: Path) -> None:
+    file = write(tmp_path / "many.jsonl", *({"question": f"{n}?", "answer": str(n)} for n in range(40)))
+    samples = [{one.text for one in file_questions([file], count, seed=3)} for count in (5, 9, 30, 50)]
+    assert [len(sample) for sample in samples] == [5, 9, 30, 40]
+    assert samples[0] < samples[1] < samples[2] < samples[3]
+    assert samples[1] != {one.text for one in file_questions([file], 9, seed=4)}
+
+
+def test_a_question_is_known_by_its_text_and_answer(tmp_path: Path) -> None:
+    keys = [
+        read_questions(write(tmp_path / name, line))[0].key
+        for name, line in (
+            ("a.jsonl", {"question": "1?", "answer": "1"}),
+            ("b.jsonl", {"question": "1?", "answer": "so\n#### 1", "benchmark": "other"}),
+            ("c.jsonl", {"question": "1?", "answer": "2"}),
+            ("d.jsonl", {"question": "2?", "answer": "1"}),
+        )
+    ]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3

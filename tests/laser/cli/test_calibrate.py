@@ -26,7 +26,10 @@ def test_a_profile_is_written_as_the_flags_say(tmp_path: Path) -> None:
     for part in ("told easy", "Certified on 32 questions", "Step: ", "token rows", f"Profile: {path}"):
         assert part in result.output
     assert f"Records: {path}.records.jsonl" in result.output
+    for part in ("What this is worth", "`laser serve` takes ", "More questions go on from these records"):
+        assert part in result.output
     found = read_profile(path)
+    assert found.contest is not None
     assert (found.budgets, found.score, found.max_tokens) == ((None, 150, 60), "joint", 320)
     assert (found.certificate.epsilon, found.certificate.delta) == (0.5, 0.1)
     options = found.provenance["options"]
@@ -52,6 +55,10 @@ def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: 
         (("--score", "minimum"), "'minimum' is not one of"),
         (("--out", "nowhere/profile.json"), "there is no directory 'nowhere'"),
         (("--model", "nowhere"), "nowhere"),
+        (
+            ("--from-records", "--out", "nowhere.json"),
+            "there is no profile 'nowhere.json'; `laser calibrate`",
+        ),
         (("--questions", "nowhere.jsonl"), "nowhere.jsonl: cannot be read"),
     ],
 )
@@ -60,3 +67,9 @@ def test_bad_options_are_told(arguments: tuple[str, ...], told: str) -> None:
     assert result.exit_code != 0
     assert told in result.output
     assert "Traceback" not in result.output
+
+
+def test_records_without_a_profile_are_told() -> None:
+    result = calibrate("--from-records", "--out", "nowhere.json")
+    assert result.exit_code == 1
+    assert "there is no profile 'nowhere.json'; `laser calibrate` makes one" in result.output

@@ -5,34 +5,43 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controller.policies.auto import Auto
 from controller.policies.load_aware import LoadAware
 from controller.policy import Limits
+from engine.options import default_threads
 from laser.server.config import ServeConfig
 from laser.server.policy_choice import choose_policy
 from models.chat_model import load_chat_model
 from models.profile.profile import FILE_NAME, ProfileError, identify, read_profile, write_profile
 from models.reasoner import bundled_model
+from tests.support.contests import contest
+
+
+def with_profile(directory: Path, **changes: Any) -> Path:
+    """Makes the directory the bundled model, its profile changed."""
+    for file in bundled_model().iterdir():
+        if file.name != FILE_NAME:
+            (directory / file.name).symlink_to(file)
+    ours = read_profile(bundled_model() / FILE_NAME)
+    identity = identify(directory, load_chat_model(directory).thinking.format)
+    write_profile(directory / FILE_NAME, replace(ours, model=identity, **changes))
+    return directory
 
 
 @pytest.fixture(params=["told by evidence", "told by the table, as in older files"])
 def worthless(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """The bundled model with a profile whose full thoughts are never right."""
-    for file in bundled_model().iterdir():
-        if file.name != FILE_NAME:
-            (tmp_path / file.name).symlink_to(file)
     ours = read_profile(bundled_model() / FILE_NAME)
     nothing = tuple(tuple((0.0,) * len(row) for row in rows) for rows in ours.accuracy)
-    identity = identify(tmp_path, load_chat_model(tmp_path).thinking.format)
     shown = ours.certificate.evidence
     assert shown is not None
     kept = replace(shown, right=0) if request.param == "told by evidence" else None
     certificate = replace(ours.certificate, evidence=kept)
-    write_profile(tmp_path / FILE_NAME, replace(ours, model=identity, accuracy=nothing, certificate=certificate))
-    return tmp_path
+    return with_profile(tmp_path, accuracy=nothing, certificate=certificate)
 
 
 def test_auto_serves_full_thoughts_where_the_profile_certifies_nothing(
@@ -61,3 +70,74 @@ def test_a_policy_that_needs_a_certificate_is_refused_where_there_is_one_of_noth
 def test_a_threshold_of_one_s_own_asks_no_certificate(worthless: Path) -> None:
     chosen = choose_policy(ServeConfig(policy=Auto(threshold=0.9)), worthless, load_chat_model(worthless))
     assert (chosen.name, chosen.policy.limits(None).threshold) == ("fixed", 0.9)
+
+
+@pytest.mark.parametrize(
+    ("constant", "kind", "limits"),
+    [
+        ({"threshold": 0.95, "budget": 320}, "fixed", Limits(threshold=0.95, budget=320)),
+        ({"threshold": None, "budget": 320}, "budget", Limits(budget=320)),
+        ({"threshold": None, "budget": None}, "none", Limits()),
+    ],
+)
+def test_auto_serves_the_safe_constant_where_load_aware_is_worse(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, constant: dict[str, Any], kind: str, limits: Limits
+) -> None:
+    directory = with_profile(tmp_path, contest=contest(0.1, -0.1, 0.1, **constant))
+    with caplog.at_level(logging.INFO):
+        chosen = choose_policy(ServeConfig(), directory, load_chat_model(directory))
+    assert (chosen.name, chosen.policy.limits("easy")) == (kind, limits)
+    assert chosen.note is not None
+    assert chosen.note.startswith("the safe constant")
+    assert [f"the policy is {chosen.note}"] == [one.getMessage() for one in caplog.records if "policy" in one.message]
+
+
+@pytest.mark.parametrize(
+    ("gain", "config", "told"),
+    [
+        (
+            0.0,
+            ServeConfig(),
+            "the policy is load-aware: simulated at 50% of capacity, it is no worse than the ",
+        ),
+        (None, ServeConfig(), "the policy is load-aware; whether a constant would do better is not simulated yet: "),
+        (
+            -1.0,
+            ServeConfig(controller=Path("configs/controller.yaml")),
+            "the policy is load-aware: controller is",
+        ),
+        (-1.0, ServeConfig(policy=LoadAware()), None),
+        (-1.0, ServeConfig(policy=Auto(risk=0.02)), None),
+    ],
+)
+def test_auto_is_load_aware_where_that_is_no_worse_or_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, gain: float | None, config: ServeConfig, told: str | None
+) -> None:
+    directory = with_profile(tmp_path, contest=None if gain is None else contest(gain))
+    with caplog.at_level(logging.INFO):
+        chosen = choose_policy(config, directory, load_chat_model(directory))
+    chosen.close()
+    assert (chosen.name, chosen.note) == ("load-aware", None)
+    lines = [one.getMessage() for one in caplog.records if "the policy is" in one.getMessage()]
+    assert [line[: len(told or "")] for line in lines] == ([] if told is None else [told])
+
+
+@pytest.mark.parametrize(
+    ("measured", "served", "warned"), [(1, 1, False), (1, 3, True), (4, 1, True), (None, 2, False)]
+)
+def test_other_threads_than_the_calibration_s_are_told_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, measured: int | None, served: int, *, warned: bool
+) -> None:
+    directory = with_profile(tmp_path, provenance={} if measured is None else {"threads": measured})
+    config = ServeConfig(policy=Auto(threshold=0.9), threads=served)
+    with caplog.at_level(logging.WARNING):
+        choose_policy(config, directory, load_chat_model(directory))
+    told = [one.getMessage() for one in caplog.records]
+    assert told == ([] if not warned else [told[0]])
+    if warned:
+        assert f"measured with threads at {measured}, served is with {served}" in told[0]
+
+
+def test_calibration_and_serving_have_the_same_threads_unless_told_otherwise() -> None:
+    measured = read_profile(bundled_model() / FILE_NAME).provenance["threads"]
+    assert ServeConfig().threads == default_threads() == measured

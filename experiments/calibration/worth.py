@@ -1,0 +1,169 @@
+"""What a certificate is worth, in words: what it saves, what load-aware serving does with it, what more would take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from controller.policies.fixed import FixedThreshold
+from models.profile.certificate import Certificate, upper_bound
+from models.profile.contest import FULL, LOAD_AWARE, LoadContest, PolicyContest, constant_words
+from models.profile.profile import Profile
+
+USEFUL = 0.02  # of the full thought's tokens: what a further threshold or budget must save to be worth telling
+USUAL = FixedThreshold().threshold  # serves a model without a profile
+FAR = 100  # times the questions of a certificate: what takes more is out of reach
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """A corner of the table that is not certified, and what certifying it would take and give."""
+
+    threshold: float | None
+    budget: int | None
+    saved: float  # share of the full thought's tokens
+    more: int | None  # questions; None: at the observed rate no number is enough
+
+
+def more_questions(certificate: Certificate, threshold: int, budget: int) -> int | None:
+    """Returns about how many more questions would certify a corner, by its places in the table.
+
+    Estimated: the share of harmed questions stays as observed. None: at that share the bound never falls to the risk,
+    or only beyond FAR times the questions.
+    """
+    count, risk = certificate.count, certificate.epsilon
+    share, delta = certificate.harmed[threshold][budget] / count, certificate.delta / len(certificate.harmed[0])
+
+    def enough(questions: int) -> bool:
+        return upper_bound(round(share * questions), questions, delta) <= risk
+
+    if share >= risk or not enough(FAR * count):
+        return None
+    low, high = count, FAR * count
+    while high - low > max(1, low // 200):
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return max(1, high - count)
+
+
+def saved(profile: Profile) -> npt.NDArray[np.float64]:
+    """Returns the share of full thoughts' tokens that each corner saves in the mix measured: [threshold, budget]."""
+    tokens = np.average(np.array(profile.tokens), axis=0, weights=profile.counts)
+    return np.asarray(1.0 - tokens / tokens[0, 0])
+
+
+def reaches(profile: Profile) -> Iterator[Reach]:
+    """Yields the next useful threshold without a budget, USUAL, and the next useful budget without a threshold."""
+    thresholds = [(i, 0) for i in range(len(profile.thresholds))]
+    budgets = [(0, j) for j in range(len(profile.budgets))]
+    further = _further(profile, thresholds)
+    usual = [corner for corner in further if profile.thresholds[corner[0]] == USUAL]
+    for i, j in sorted({*further[:1], *usual}) + _further(profile, budgets)[:1]:
+        yield Reach(
+            threshold=profile.thresholds[i],
+            budget=profile.budgets[j],
+            saved=float(saved(profile)[i, j]),
+            more=more_questions(profile.certificate, i, j),
+        )
+
+
+def _further(profile: Profile, corners: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Returns those of the corners that are not certified, and save USEFUL more than those that are."""
+    table, saves = np.array(profile.certificate.certified), saved(profile)
+    now = max(float(saves[corner]) for corner in corners if table[corner])
+    return [corner for corner in corners if not table[corner] and saves[corner] >= now + USEFUL]
+
+
+def worth(profile: Profile) -> str:
+    """Returns what the profile's certificate is worth, as text."""
+    if profile.refused is not None:
+        return "What this is worth: nothing yet. `laser serve` gives full thoughts."
+    return "\n".join(
+        ["What this is worth", *_saves(profile), *_serves(profile.contest), *_looks(profile), *_more(profile)]
+    )
+
+
+def _saves(profile: Profile) -> Iterator[str]:
+    table, saves = np.array(profile.certificate.certified), saved(profile)
+    i, j = (int(place) for place in np.unravel_index(int(np.where(table, saves, -np.inf).argmax()), table.shape))
+    if (i, j) == (0, 0):
+        yield "Nothing that is certified saves tokens."
+        return
+    yield (
+        f"Certified exits save up to {saves[i, j]:.0%} of the full thought's tokens, "
+        f"at {constant_words(profile.thresholds[i], profile.budgets[j])}."
+    )
+
+
+def _serves(contest: PolicyContest | None) -> Iterator[str]:
+    if contest is None:
+        yield "How policies would serve is not simulated yet; `laser calibrate --from-records` does it."
+        return
+    for one in contest.loads:
+        if (told := _at(one)) is not None:
+            yield told
+
+
+def _at(one: LoadContest) -> str | None:
+    """Returns what load-aware serving saves at a load."""
+    full, aware = one.of(FULL), one.of(LOAD_AWARE)
+    if full is None or aware is None:
+        return None
+    change, points = aware.latency_s / full.latency_s - 1.0, 100.0 * (aware.accuracy - full.accuracy)
+    return (
+        f"At {one.rate:.3g} requests/s, {one.load:.0%} of what full thoughts allow, load-aware replies take "
+        f"{aware.latency_s:.2f} s instead of {full.latency_s:.2f} s ({change:+.0%}), accuracy {points:+.1f} points "
+        "(estimated, simulated)."
+    )
+
+
+def _looks(profile: Profile) -> Iterator[str]:
+    looks = profile.provenance.get("looks", 1)
+    if isinstance(looks, int) and looks > 1:
+        delta = profile.certificate.delta
+        yield (
+            f"This is look {looks} at a growing number of questions: whoever goes on until a certificate is there has "
+            f"that many chances; the chance that one of them is wrong is at most {looks} x {delta:g}."
+        )
+
+
+def _more(profile: Profile) -> Iterator[str]:
+    for one in reaches(profile):
+        words = constant_words(one.threshold, one.budget)
+        if one.more is None:
+            yield (
+                f"{words.capitalize()} would save {one.saved:.0%}, but harms too often: at the share observed, more "
+                f"questions would hardly allow it at a risk of {profile.certificate.epsilon:g} (estimated)."
+            )
+        else:
+            yield (
+                f"About {rounded(one.more):,} more questions would allow {words}, which saves {one.saved:.0%} "
+                "(estimated, if exits harm as often as here)."
+            )
+
+
+def rounded(count: int) -> int:
+    """Returns a count to two digits, rounded up: more would pretend to know."""
+    digit = 10 ** max(0, len(str(count)) - 2)
+    return -(-count // digit) * digit
+
+
+def contest_table(contest: PolicyContest) -> str:
+    """Returns the contest as text: how each policy served each load, and which of the two is taken."""
+    width = 2 + max(len(one.name) for load in contest.loads for one in load.played)
+    lines = [
+        f"Policies, simulated on the profile's records: {contest.requests} requests at each load, seed {contest.seed}; "
+        f"the safe constant is {contest.constant}",
+        f"{'load':>6}{'requests/s':>12}  {'policy':<{width}}{'mean s':>9}{'95 % s':>9}{'accuracy':>10}{'tokens':>8}",
+    ]
+    for load in contest.loads:
+        for number, one in enumerate(load.played):
+            at = f"{load.load:>6.0%}{load.rate:>12.3g}" if number == 0 else " " * 18
+            lines.append(
+                f"{at}  {one.name:<{width}}{one.latency_s:>9.2f}{one.p95_s:>9.2f}{one.accuracy:>10.1%}"
+                f"{one.tokens:>8.0f}{'' if one.certified else '  not certified'}"
+            )
+    return "\n".join([*lines, f"`laser serve` takes {contest.verdict}"])

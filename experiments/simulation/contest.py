@@ -1,0 +1,206 @@
+"""Holds a profile's contest: the load-aware policy against constants, on the same requests in virtual time."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from controller.planning.objective import ObjectiveSettings
+from controller.policies.definition import Made, PolicyContext, constant
+from controller.policies.fixed import FixedThreshold
+from controller.policies.load_aware import LoadAware
+from controller.policy import Limits
+from controller.settings import ControllerSettings, FixedSettings
+from engine.simulated.machine import Machine, VirtualClock, profiled_machine
+from experiments.progress import Reporter, Silent
+from experiments.request_record import RequestRecord
+from experiments.simulation.recording import Recording, read_recording
+from experiments.simulation.simulation import punctual_controller, simulate
+from models.chat_model import ChatModel
+from models.profile.contest import CONSTANT, FULL, LOAD_AWARE, LoadContest, PlayedPolicy, PolicyContest, constant_words
+from models.profile.profile import Profile, write_profile
+from models.profile.tables import OperatingPoint
+
+LOADS = (0.5, 0.9, 1.2)  # of what the engine can serve with full thoughts
+SEED = 0
+MOST, FEWEST = 400, 200  # requests at a load …
+LONGEST_S = 300.0  # … as many as arrive in so many virtual seconds: the controller plans every few of them
+WARM = 0.2  # share of the requests that begin the run and do not count
+STRETCHES = 12  # of a run, whose means tell how sure a difference is: requests after one another are not independent
+STUDENT = 2.201  # 97.5 % quantile of Student's t with STRETCHES − 1 degrees of freedom
+STABLE = 0.99  # of the capacity: demands above are counted as this one
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Player:
+    """A policy that takes part; `point` None: it is load-aware."""
+
+    name: str
+    point: OperatingPoint | None
+    certified: bool = True
+
+
+def hold_contest(
+    profile: Profile, known: Recording, *, requests: int | None = None, reporter: Reporter | None = None
+) -> PolicyContest | None:
+    """Simulates the policies at LOADS on the profile's records; None: the profile certifies nothing to choose from.
+
+    All policies get the same `requests` questions at the same times, drawn by SEED; None: as many as arrive within
+    LONGEST_S at the lightest load, from FEWEST to MOST. `reporter` None: nobody is told of the progress.
+    """
+    if profile.refused is not None:
+        return None
+    reporter = Silent() if reporter is None else reporter
+    safe = safe_constant(profile)
+    players = list(_players(profile, safe))
+    rates = [load * profile.full_thought_rate for load in LOADS]
+    requests = requests or min(MOST, max(FEWEST, round(LONGEST_S * rates[0])))
+    weight = ObjectiveSettings().at(profile.reply_s).latency_weight
+    loads = []
+    with (
+        warnings.catch_warnings(),
+        reporter.stage("Policies", len(LOADS) * len(players) * requests) as advance,
+    ):
+        # after an inaccurate solution the next solver is tried, so the warning is no news to users
+        warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+        for number, (load, rate) in enumerate(zip(LOADS, rates, strict=True)):
+            rng = np.random.default_rng([SEED, number])
+            arrivals = np.cumsum(rng.exponential(1.0 / rate, requests))
+            asked = _questions(len(known.questions), requests, rng)
+            served = {one.name: _play(one, profile, known, arrivals, asked, lambda: advance(1)) for one in players}
+            loads.append(_load(load, rate, players, served, weight))
+    return PolicyContest(
+        seed=SEED,
+        requests=requests,
+        latency_weight=weight,
+        threshold=safe.threshold,
+        budget=safe.budget,
+        loads=tuple(loads),
+    )
+
+
+def add_contest(
+    chat: ChatModel,
+    directory: Path,
+    file: Path,
+    *,
+    files: Sequence[Path] = (),
+    requests: int | None = None,
+    reporter: Reporter | None = None,
+) -> Profile:
+    """Holds the contest of the profile `file` on the records beside it; writes and returns the profile with it.
+
+    Nothing is decoded, and nothing else of the profile changes. The other arguments are those of `read_recording`
+    and `hold_contest`.
+    """
+    profile, known = read_recording(chat, directory, file, files=files, most=MOST)
+    found = replace(profile, contest=hold_contest(profile, known, requests=requests, reporter=reporter))
+    write_profile(file, found)
+    return found
+
+
+def safe_constant(profile: Profile) -> OperatingPoint:
+    """Returns the certified point that is best for every thought at all LOADS, by the tables and the plant."""
+    tables, plant = profile.tables(), profile.plant_model()
+    shares = np.array(profile.counts, dtype=np.float64) / sum(profile.counts)
+    tokens, accuracy = shares @ tables.tokens, shares @ tables.accuracy
+    weight = ObjectiveSettings().at(profile.reply_s).latency_weight
+    worth = np.zeros(len(tables.points))
+    for load in LOADS:
+        rate = load * profile.full_thought_rate
+        demand = np.minimum(rate * tokens, STABLE * plant.capacity)
+        over = np.maximum(rate * tokens / plant.capacity - STABLE, 0.0)
+        # an overloaded run waits the longer, the more its demand exceeds the capacity
+        waits = np.array([plant.latency(float(one), rate) for one in demand]) * (1.0 + over)
+        worth += accuracy - weight * waits
+    return tables.points[int(worth.argmax())]
+
+
+def _players(profile: Profile, safe: OperatingPoint) -> Iterator[_Player]:
+    """Yields the policies that take part: those to choose from, and what they are measured by."""
+    yield _Player(name=FULL, point=OperatingPoint(threshold=None, budget=None))
+    yield _Player(name=CONSTANT, point=safe)
+    yield _Player(name=LOAD_AWARE, point=None)
+    usual = OperatingPoint(threshold=FixedThreshold().threshold, budget=None)  # serves a model without a profile
+    if usual != safe:
+        name = constant_words(usual.threshold, usual.budget)
+        yield _Player(name=name, point=usual, certified=usual in profile.points())
+
+
+def _questions(count: int, requests: int, rng: np.random.Generator) -> list[int]:
+    """Returns the numbers of `requests` questions; each is asked before one is asked again."""
+    rounds = [rng.permutation(count) for _ in range(math.ceil(requests / count))]
+    return [int(number) for number in np.concatenate(rounds)[:requests]]
+
+
+def _play(
+    one: _Player, profile: Profile, known: Recording, arrivals: Array, asked: list[int], on_done: Callable[[], None]
+) -> list[RequestRecord]:
+    machine, clock = profiled_machine(profile), VirtualClock()
+    made = _made(one, profile, machine, clock)
+    return simulate(
+        known,
+        arrivals,
+        asked,
+        machine=machine,
+        clock=clock,
+        policy=made.policy,
+        observer=made.observer,
+        on_done=on_done,
+    )
+
+
+def _made(one: _Player, profile: Profile, machine: Machine, clock: VirtualClock) -> Made:
+    if one.point is not None:
+        return constant(Limits(threshold=one.point.threshold, budget=one.point.budget))
+    settings = FixedSettings(ControllerSettings())
+    context = PolicyContext(
+        profile=profile,
+        max_batch=machine.max_batch,
+        controller=lambda usable: punctual_controller(usable, settings, clock=clock, max_batch=machine.max_batch),
+    )
+    return LoadAware().make(context)
+
+
+def _load(
+    load: float, rate: float, players: list[_Player], served: dict[str, list[RequestRecord]], weight: float
+) -> LoadContest:
+    counted = {name: records[round(WARM * len(records)) :] for name, records in served.items()}
+    gains = _worth(counted[LOAD_AWARE], weight) - _worth(counted[CONSTANT], weight)
+    means = np.array([stretch.mean() for stretch in np.array_split(gains, STRETCHES)])
+    gain, spread = float(gains.mean()), STUDENT * float(means.std(ddof=1)) / math.sqrt(STRETCHES)
+    return LoadContest(
+        load=load,
+        rate=rate,
+        played=tuple(_played(one, counted[one.name]) for one in players),
+        gain=gain,
+        low=gain - spread,
+        high=gain + spread,
+    )
+
+
+def _worth(records: list[RequestRecord], weight: float) -> Array:
+    """Returns what each request was worth, in correct answers."""
+    return np.array([bool(record.right) - weight * record.latency_s for record in records])
+
+
+def _played(one: _Player, records: list[RequestRecord]) -> PlayedPolicy:
+    latency = np.array([record.latency_s for record in records])
+    return PlayedPolicy(
+        name=one.name,
+        threshold=None if one.point is None else one.point.threshold,
+        budget=None if one.point is None else one.point.budget,
+        certified=one.certified,
+        latency_s=float(latency.mean()),
+        p95_s=float(np.percentile(latency, 95)),
+        accuracy=float(np.mean([bool(record.right) for record in records])),
+        tokens=float(np.mean([record.rows for record in records])),
+    )
