@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from laser.cli.common.messages import ProgressBars, errors_in_one_line
+from laser.cli.common.messages import errors_in_one_line, progress
 from laser.cli.common.options import asking, engine_options, engine_settings
 
 SCORES = ("geometric_mean", "joint")
@@ -97,6 +97,6 @@ def command(
             budgets=budgets,
             out=out,
         )
-        found = calibrate(settings, reporter=ProgressBars(), options=context.params)
+        found = calibrate(settings, reporter=progress(), options=context.params)
     click.echo(f"\n{summary(found.profile)}\nAnswers and probes {found.grading}")
     click.echo(f"\nProfile: {found.path}\nRecords: {found.records}")

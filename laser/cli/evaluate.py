@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from laser.cli.common.extras import needs
-from laser.cli.common.messages import ProgressBars, errors_in_one_line
+from laser.cli.common.messages import errors_in_one_line, progress
 from laser.cli.common.options import asking, engine_options, engine_settings
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def command(
             served=served,
             temperature=temperature,
         )
-        found = evaluate_model(settings, reporter=ProgressBars())
+        found = evaluate_model(settings, reporter=progress())
         click.echo(f"\n{summary(found.figures)}")
         _write(found, context.params)
 

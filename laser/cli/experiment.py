@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from laser.cli.common.extras import needs
-from laser.cli.common.messages import errors_in_one_line
+from laser.cli.common.messages import errors_in_one_line, progress
 
 if TYPE_CHECKING:
     from experiments.trials.experiment import NamedPolicy
@@ -71,9 +71,9 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
             for trial in anew:
                 click.echo(f"{trial.slug} ran on a slower machine than the others: run anew")
             total, done = counts(setting, store, anew)
-            with click.progressbar(length=total, label=f"{len(setting.trials)} trials") as bar:
-                bar.update(done)
-                run_missing(setting, store, jobs=jobs or cores(), advance=partial(bar.update), again=anew)
+            with progress().stage(f"Requests of {len(setting.trials)} trials", total) as advance:
+                advance(done)
+                run_missing(setting, store, jobs=jobs or cores(), advance=advance, again=anew)
     click.echo(f"Results: {out or _results(file)}; `laser experiment report {file}` tells them")
 
 
@@ -146,7 +146,7 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
         with (
             Store(directory).locked(),
             workers(jobs or cores()) as pool,
-            click.progressbar(length=attempts, label="Tuning") as bar,
+            progress().stage("Tuning", attempts) as advance,
         ):
             found = tune(
                 setting,
@@ -155,7 +155,7 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
                 attempts=attempts,
                 play=player(setting, pool),
                 journal=directory / "tuning.journal",
-                advance=bar.update,
+                advance=advance,
             )
         written = write(directory, found)
     click.echo(f"\n{summary(found)}\n\nFiles: {', '.join(str(each) for each in written)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.policies.definition import is_recorded
-from laser.cli.common.messages import ProgressBars, errors_in_one_line
+from laser.cli.common.messages import errors_in_one_line, progress
 from laser.cli.common.options import policy_option
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def command(
             records=records,
             files=files,
         )
-        found = simulate_load(settings, reporter=ProgressBars())
+        found = simulate_load(settings, reporter=progress())
         click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, in {found.cpu_s:.1f} s of CPU time")
         click.echo(f"\n{summary(found.records)}")
         _write(found, context.params)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from models.errors import LaserError
+
+if TYPE_CHECKING:
+    from experiments.progress import Advance, Reporter
 
 
 @contextmanager
@@ -20,13 +25,24 @@ def errors_in_one_line(*further: type[Exception]) -> Iterator[None]:
         raise click.ClickException(" ".join(str(error).split())) from error
 
 
+def progress() -> Reporter:
+    """Returns what tells of progress on standard error: bars in a terminal, else a line every ten seconds."""
+    if sys.stderr.isatty():
+        return ProgressBars()
+    from experiments.progress import ProgressLines
+
+    return ProgressLines(lambda line: click.echo(line, err=True))
+
+
 class ProgressBars:
     """An `experiments.progress.Reporter` that draws bars in the terminal."""
 
     @contextmanager
-    def stage(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        with click.progressbar(length=total, label=f"{label:<16}") as bar:
-            yield bar.update
+    def stage(self, label: str, total: int) -> Iterator[Advance]:
+        with click.progressbar(
+            length=total, label=f"{label:<16}", item_show_func=lambda state: state, file=sys.stderr
+        ) as bar:
+            yield lambda more, state="", /: bar.update(more, state or None)
 
     def note(self, text: str) -> None:
-        click.echo(text)
+        click.echo(text, err=True)
