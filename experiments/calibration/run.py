@@ -28,10 +28,9 @@ from experiments.progress import Reporter, Silent
 from experiments.provenance import provenance
 from experiments.question import Question
 from laser.server.deployment import BUNDLED_NAME
-from models.chat_model import ChatModel, load_chat_model
+from models.chat_model import ChatModel
 from models.files.strict_yaml import ConfigError
 from models.profile.profile import FILE_NAME, ModelIdentity, Profile, identify, write_profile
-from models.score import Score
 from models.thinking import Keep
 
 
@@ -40,7 +39,6 @@ class CalibrationSettings(Examination):
     """Which model is calibrated on which questions, to which levels, and where the profile is written."""
 
     seed: int = 2  # draws the questions: others than an evaluation's
-    score: Score | None = None  # how confidence is told; None: the thinking format's
     levels: profiling.Levels = field(default_factory=profiling.Levels)
     budgets: tuple[int, ...] | None = None  # thought tokens; None: percentiles of 48 full thoughts
     out: Path | None = None  # the profile; None: profile.json beside the model
@@ -70,7 +68,8 @@ def calibrate(
     """Measures a model's profile and writes it; records of earlier runs beside it are used and added to.
 
     `settings` None: the defaults; `reporter` None: nobody is told of the progress. `options` is what the profile's
-    provenance states (None: the settings); its `count` and `seed` are needed to simulate. Torch is set to one thread.
+    provenance states (None: the settings); its `count` and `seed` are needed to simulate. Torch is set to the
+    settings' threads.
 
     Raises ShortOfData if the questions are too few, and another LaserError or an OSError if the model, the questions,
     the thinking format or the records cannot be used; what can be checked is checked before anything is decoded.
@@ -85,14 +84,15 @@ def calibrate(
     """
     settings = CalibrationSettings() if settings is None else settings
     reporter = Silent() if reporter is None else reporter
-    torch.set_num_threads(1)
+    torch.set_num_threads(settings.threads)
     directory = settings.directory
     path = settings.out or directory / FILE_NAME
     if not path.parent.is_dir():  # fails now rather than after all the decoding
         raise FileNotFoundError(f"there is no directory {str(path.parent)!r} for the profile")
     questions = settings.questions()
     profiling.check_count(len(questions), settings.levels, settings.budgets)
-    chat = load_chat_model(directory, settings.thinking)
+    reporter.note(f"Loading {directory} …")
+    chat = settings.chat()
     if chat.thinking.format.keep is not Keep.ANSWER:
         raise ConfigError("the thinking format has keep: close, must be answer: exits are judged by trial answers")
     engine = open_engine(directory, settings.engine).engine
@@ -131,6 +131,7 @@ def _header(settings: CalibrationSettings, model: ModelIdentity, questions: Sequ
         "thinking_sha256": model.thinking_sha256,
         "questions_sha256": questions_sha256(questions, settings.files),
         "max_tokens": settings.max_tokens,
+        **({"trust_markers": True} if settings.trust_markers else {}),
     }
 
 

@@ -27,6 +27,7 @@ from experiments.question import Question
 from models.chat_model import ChatModel
 from models.errors import LaserError
 from models.files.appended import append_line
+from models.files.differing import told_apart
 from models.files.envelope import Head, StrictJson
 from models.files.replacement import told_of
 from models.files.text import decode_json
@@ -254,9 +255,8 @@ class TraceLog:
         for key, ours in self._header.items():
             theirs = said.get(key)
             if theirs != ours:
-                raise TraceError(
-                    f"{self.path}: was begun with {key} {theirs!r}, this run has {ours!r}: remove it or write elsewhere"
-                )
+                difference = told_apart(key, theirs, ours, holder="this run")
+                raise TraceError(f"{self.path}: was begun with {difference}: remove it or write elsewhere with --out")
 
 
 def _line(said: Mapping[str, object]) -> bytes:

@@ -11,10 +11,13 @@ from experiments.calibration.traces import CalibrationLog, ClosedReply, ThoughtT
 from experiments.question import Question
 from experiments.simulation.recorded_model import RecordedModel
 from models.chat_model import ChatModel
+from models.files.differing import told_apart
 from models.profile.profile import Profile
 from models.score import Score
 from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder, Vocabulary
+
+_HINTS = {"questions_sha256": ": name the files of the calibration's questions with --questions"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,8 @@ def recording(
         ("max_tokens", profile.max_tokens),
     ):
         if (theirs := records.header.get(key)) != ours:
-            raise TraceError(f"{records.path}: has {key} {theirs!r}, must be {ours!r}, that of the profile")
+            difference = told_apart(key, theirs, ours, holder="the profile")
+            raise TraceError(f"{records.path}: was recorded with {difference}{_HINTS.get(key, '')}")
     missing = [number for number in range(len(questions)) if number not in records.traces]
     if missing:
         raise TraceError(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from laser.cli.common.messages import errors_in_one_line, progress
-from laser.cli.common.options import asking, engine_options, engine_settings
-
-SCORES = ("geometric_mean", "joint")
+from laser.cli.common.options import asking, loading_options, loading_settings, score_option
 
 
 def _budgets(context: click.Context, option: click.Parameter, said: str | None) -> tuple[int, ...] | None:
@@ -26,8 +25,8 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
 
 @click.command("calibrate")
 @asking(seed=2)
-@engine_options
-@click.option("--score", type=click.Choice(SCORES), help="How confidence is told. [default: the thinking format's]")
+@loading_options
+@score_option
 @click.option(
     "--epsilon",
     default=0.03,
@@ -62,15 +61,12 @@ def command(
     seed: int,
     max_tokens: int,
     thinking: Path | None,
-    kind: str,
-    runner: str,
-    cells: int,
-    cache: str,
     score: str | None,
     epsilon: float,
     delta: float,
     budgets: tuple[int, ...] | None,
     out: Path | None,
+    **loading: Any,
 ) -> None:
     """Measure a model's accuracy and tokens at every threshold and budget, certify those that are safe, time its steps.
 
@@ -91,7 +87,7 @@ def command(
             count=count,
             seed=seed,
             max_tokens=max_tokens,
-            engine=engine_settings(kind, runner, cells, cache),
+            **loading_settings(loading),
             score=Score(score) if score else None,
             levels=Levels(epsilon=epsilon, delta=delta),
             budgets=budgets,

@@ -65,6 +65,7 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
 
     with errors_in_one_line(BrokenExecutor, ValueError):
         setting = _setting(file)
+        _check_run(setting, jobs=jobs, again=again)
         store = Store(out or _results(file))
         with store.locked():
             anew = [] if again is None else slowed(setting, store, again)
@@ -75,6 +76,19 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
                 advance(done)
                 run_missing(setting, store, jobs=jobs or cores(), advance=advance, again=anew)
     click.echo(f"Results: {out or _results(file)}; `laser experiment report {file}` tells them")
+
+
+def _check_run(setting: Setting, *, jobs: int | None, again: float | None) -> None:
+    """Raises UsageError for an option that has no use in this experiment."""
+    from experiments.trials.experiment import Backend
+
+    if setting.experiment.backend is Backend.LIVE:
+        if jobs is not None:
+            raise click.UsageError("--jobs has no use: the backend is live, whose trials run one by one")
+        if again is not None and setting.live_plant is None:
+            raise click.UsageError("--again has no use: without a profile of the model a machine's speed is not known")
+    elif again is not None:
+        raise click.UsageError("--again has no use: simulated trials do not depend on the machine's speed")
 
 
 @command.command("report")

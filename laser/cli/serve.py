@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.registry import kinds
 from laser.cli.common.messages import errors_in_one_line
-from laser.cli.common.options import DEFAULT_URL, policy_option
-from laser.server.telemetry.logs import set_up
+from laser.cli.common.options import DEFAULT_URL, loading_options, policy_option
+from laser.server.telemetry.logs import LogFormat, set_up
 
 if TYPE_CHECKING:
     from laser.server.config import ServeConfig
@@ -71,23 +70,11 @@ def _writable(ctx: click.Context, param: click.Parameter, descriptor: int | None
 @click.option("--risk", type=float, help="Certified risk that load-aware stays within. [default: the profile's]")
 @click.option("--shortest-first/--first-come", default=None, help="Who starts first. [default: first-come]")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
-@click.option("--trust-markers/--no-trust-markers", default=None, help="Markers in messages count. [default: off]")
 @click.option(
     "--slo-s", type=float, help="Seconds a reply should take; SLOs of the controller come first. [default: none]"
 )
 @click.option("--default-max-tokens", type=int, help="Reply length for requests that name none. [default: 2048]")
-@click.option(
-    "--engine",
-    type=click.Choice(kinds()),
-    help="What decodes. [default: auto: exllama if it can serve the model here, else torch]",
-)
-@click.option("--cache-type", type=click.Choice(["fp16", "q8", "q6", "q4"]), help="exllama's cache. [default: fp16]")
-@click.option(
-    "--runner", type=click.Choice(["auto", "bare", "transformers"]), help="torch's forward pass. [default: auto]"
-)
-@click.option("--max-batch", type=int, help="Sequences decoded at once. [default: 32]")
-@click.option("--cells", type=int, help="KV cache, tokens. [default: 65536]")
-@click.option("--threads", type=int, help="Threads of the engine's arithmetic. [default: 1]")
+@loading_options
 @click.option("--max-budget", type=int, help="Thinking tokens that no request may have more of. [default: any]")
 @click.option("--loop-detection/--no-loop-detection", default=None, help="Close thoughts that repeat. [default: on]")
 @click.option("--max-waiting", type=int, help="Requests that may wait; beyond: 429. [default: 128]")
@@ -112,9 +99,6 @@ def _writable(ctx: click.Context, param: click.Parameter, descriptor: int | None
 def command(config_file: Path | None, ready_fd: int | None, **flags: Any) -> None:
     """Serve a model over HTTP, compatible with OpenAI's chat completions."""
     from laser.server.config import load_config
-    from laser.server.deployment import deploy
-    from laser.server.run import listen, run
-    from laser.server.service import Service
 
     # After an inaccurate solution the next solver is tried, so users need no warning.
     warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
@@ -125,18 +109,36 @@ def command(config_file: Path | None, ready_fd: int | None, **flags: Any) -> Non
         for note in notes:
             log.warning("%s", note)
         _guard(config)
-        with listen(config.host, config.port) as listener:
-            with errors_in_one_line(ValueError):
-                service = Service(deploy(config))
-            run(service, listener, ready=lambda url: _tell(service, url, ready_fd))
+        _serve(config, ready_fd)
 
 
-def _tell(service: Service, url: str, ready_fd: int | None) -> None:
+def _serve(config: ServeConfig, ready_fd: int | None) -> None:
+    """Listens, loads, tells what serves, and serves. Raises an error of `errors_in_one_line`."""
+    from laser.server.run import listen, run
+    from laser.server.telemetry.startup import loading, tell
+
+    with listen(config.host, config.port) as listener:
+        with loading(config), errors_in_one_line(ValueError):
+            from laser.server.deployment import deploy
+            from laser.server.service import Service
+
+            deployment = deploy(config)
+            service = Service(deployment)
+        tell(deployment)
+        run(service, listener, ready=lambda url: announce(service, url, ready_fd))
+
+
+def announce(service: Service, url: str, ready_fd: int | None) -> None:
     """Says where the server is: to its user, and to the process that started it, if that process asked."""
-    click.echo(_invitation(service, url))
+    from laser.server.telemetry.startup import ready
+
+    if service.config.log_format is LogFormat.JSON:
+        ready(_invitation(service, url), url=url, model=service.model_id)
+    else:
+        click.echo(_invitation(service, url))
     if ready_fd is not None:
-        with open(ready_fd, "w", encoding="utf-8") as ready:
-            ready.write(f"{url}\n")
+        with open(ready_fd, "w", encoding="utf-8") as pipe:
+            pipe.write(f"{url}\n")
 
 
 def _guard(config: ServeConfig) -> None:

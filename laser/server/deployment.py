@@ -11,6 +11,7 @@ from controller.serving.admission import AdmissionLimits
 from controller.serving.loop import ServingLoop
 from controller.serving.repetition import LoopDetection
 from engine.base import CapacityError, CorruptModelError, Engine
+from engine.options import Opened
 from engine.registry import open_engine
 from laser.server.config import ServeConfig
 from laser.server.policy_choice import ChosenPolicy, choose_policy
@@ -29,6 +30,7 @@ class Deployment:
     model_id: str
     chat: ChatModel
     engine: Engine
+    opened: Opened  # the engine as it was opened, before any wrapper
     loop: ServingLoop
     chosen: ChosenPolicy
     config: ServeConfig
@@ -88,6 +90,7 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
         model_id=config.name or own_name,
         chat=chat,
         engine=engine,
+        opened=opened,
         loop=loop,
         chosen=chosen,
         config=config,

@@ -18,9 +18,10 @@ from controller.policies.none import FullThought
 from controller.policies.registry import changed, kind_of
 from controller.policy import LoadObserver, Policy
 from controller.solver_thread import SolverThread
-from laser.server.config import ServeConfig
+from laser.server.config import CONTROLLER_KEYS, ServeConfig
 from models.chat_model import ChatModel
-from models.profile.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
+from models.files.strict_yaml import ConfigError
+from models.profile.profile import FILE_NAME, OtherFormatError, Profile, ProfileError, identify, read_profile
 
 if TYPE_CHECKING:
     from controller.controller import Controller
@@ -38,6 +39,7 @@ class ChosenPolicy:
     profile: Profile | None = None  # the model's; None: there is none
     shortest_first: bool = False
     note: str | None = None  # why this policy was chosen, if that may surprise; None: it may not
+    settings: PolicySettings | None = None  # what the policy was made from; None: not stated
     ends: tuple[Callable[[], None], ...] = ()  # end what runs beside the policy
 
     @property
@@ -71,7 +73,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
     profile, missing = _profile(config, directory, chat)
     policy, note = config.policy, None
     if isinstance(policy, Auto):
-        given = policy.threshold is not None or policy.budget is not None or not config.early_exit
+        given = policy.fixed or not config.early_exit
         if given:
             kind, note = FixedThreshold.kind, "threshold, budget or early_exit are given"
         elif profile is None and policy.risk is None:
@@ -95,6 +97,10 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         controller=lambda usable: _controller(config, usable, ends),
     )
     made = (policy if config.early_exit else _without_probes(policy)).make(context)
+    for setting in CONTROLLER_KEYS:
+        if getattr(config, setting) is not None and not ends:  # no controller was built
+            why = "" if note is None else f": {note}"
+            raise ConfigError(f"{setting} is {getattr(config, setting)}, but the policy is {name}, not load-aware{why}")
     return ChosenPolicy(
         name=name,
         policy=made.policy,
@@ -102,6 +108,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         profile=profile,
         shortest_first=config.shortest_first,
         note=note and note.replace(str(directory / FILE_NAME), FILE_NAME),  # clients do not see the path
+        settings=policy,
         ends=tuple(ends),
     )
 
@@ -120,6 +127,11 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
         return None, f"{path} does not exist; `laser calibrate` measures it"
     try:
         profile = read_profile(path, identify(directory, chat.thinking.format))
+    except OtherFormatError as error:
+        if isinstance(config.policy, Auto) and not config.policy.fixed and config.early_exit:
+            raise OtherFormatError(f"{error}; with --threshold or --policy it is served without the profile") from error
+        log.warning("%s", error)
+        return None, str(error)
     except ProfileError as error:
         log.warning("%s", error)
         return None, str(error)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from models.errors import LaserError
 
@@ -23,6 +24,11 @@ def errors_in_one_line(*further: type[Exception]) -> Iterator[None]:
         yield
     except told as error:
         raise click.ClickException(" ".join(str(error).split())) from error
+
+
+def given(context: click.Context, name: str) -> bool:
+    """Whether a parameter of the command was given, on the command line or in the environment."""
+    return context.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
 
 
 def progress() -> Reporter:

@@ -199,7 +199,7 @@ def test_a_format_whose_exits_answer_anew_is_refused(tmp_path: Path) -> None:
 
 def test_records_of_other_questions_are_not_mixed_in(calibrated: Calibrated) -> None:
     before = records(calibrated.path).read_bytes()
-    with pytest.raises(TraceError, match="was begun with questions_sha256"):
+    with pytest.raises(TraceError, match="was begun with other questions than this run has"):
         calibrate(settings(calibrated.path, seed=9))
     assert records(calibrated.path).read_bytes() == before
 

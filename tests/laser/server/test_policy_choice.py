@@ -14,7 +14,8 @@ from controller.policy import Limits
 from laser.server.config import ServeConfig
 from laser.server.policy_choice import choose_policy
 from models.chat_model import load_chat_model
-from models.profile.profile import FILE_NAME, ProfileError, identify, read_profile, write_profile
+from models.files.strict_yaml import ConfigError
+from models.profile.profile import FILE_NAME, OtherFormatError, ProfileError, identify, read_profile, write_profile
 from models.reasoner import bundled_model
 
 
@@ -61,3 +62,23 @@ def test_a_policy_that_needs_a_certificate_is_refused_where_there_is_one_of_noth
 def test_a_threshold_of_one_s_own_asks_no_certificate(worthless: Path) -> None:
     chosen = choose_policy(ServeConfig(policy=Auto(threshold=0.9)), worthless, load_chat_model(worthless))
     assert (chosen.name, chosen.policy.limits(None).threshold) == ("fixed", 0.9)
+
+
+@pytest.mark.parametrize("setting", ["controller", "decision_log"])
+def test_what_only_a_controller_reads_is_refused_where_there_is_none(worthless: Path, setting: str) -> None:
+    config = ServeConfig(**{setting: worthless / "file"})  # type: ignore[arg-type]  # the setting's name is its own
+    with pytest.raises(ConfigError, match=r"file, but the policy is none, not load-aware: the profile certifies not"):
+        choose_policy(config, worthless, load_chat_model(worthless))
+
+
+def test_a_thinking_format_that_the_profile_was_not_made_with_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "other.yaml"
+    file.write_text("answer_reserve: 100\n", encoding="utf-8")
+    chat = load_chat_model(bundled_model(), file)
+    with pytest.raises(OtherFormatError, match=r"leave --thinking out, .*; with --threshold or --policy it is served"):
+        choose_policy(ServeConfig(thinking=file), bundled_model(), chat)
+    chosen = choose_policy(ServeConfig(thinking=file, policy=Auto(threshold=0.8)), bundled_model(), chat)
+    assert (chosen.name, chosen.profile) == ("fixed", None)
+    assert "the format in use is another" in caplog.text
