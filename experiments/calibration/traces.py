@@ -35,6 +35,7 @@ from models.files.text import decode_json
 log = logging.getLogger(__name__)
 
 HEAD = Head(format="laser-records", version=1)
+_UNSAID: dict[str, object] = {"trust_markers": False}  # what a header that does not say it means
 
 
 class TraceError(LaserError, ValueError):
@@ -252,8 +253,8 @@ class TraceLog:
         self._file.truncate(len(whole) + 1)
 
     def _check(self, said: Mapping[str, object]) -> None:
-        for key, ours in self._header.items():
-            theirs = said.get(key)
+        for key, ours in (_UNSAID | self._header).items():
+            theirs = said.get(key, _UNSAID.get(key))
             if theirs != ours:
                 difference = told_apart(key, theirs, ours, holder="this run")
                 raise TraceError(f"{self.path}: was begun with {difference}: remove it or write elsewhere with --out")
