@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -126,12 +127,14 @@ def calibrate(
 
 def _header(settings: CalibrationSettings, model: ModelIdentity, questions: Sequence[Question]) -> dict[str, object]:
     """What the records must be of, for a run to go on from them."""
+    template = settings.chat_template
     return {
         "weights_sha256": model.weights_sha256,
         "thinking_sha256": model.thinking_sha256,
         "questions_sha256": questions_sha256(questions, settings.files),
         "max_tokens": settings.max_tokens,
         **({"trust_markers": True} if settings.trust_markers else {}),
+        **({} if template is None else {"chat_template_sha256": hashlib.sha256(template.read_bytes()).hexdigest()}),
     }
 
 

@@ -28,6 +28,7 @@ class Examination:
     max_tokens: int = 768  # of a reply
     engine: EngineOptions = field(default_factory=AutoOptions)
     threads: int = 1  # of the engine's arithmetic
+    chat_template: Path | None = None  # Jinja; None: the model's own
     trust_markers: bool = False  # markers that questions spell become control tokens
     score: Score | None = None  # how confidence is told; None: the thinking format's
 
@@ -48,7 +49,9 @@ class Examination:
 
     def chat(self) -> ChatModel:
         """Returns the model without its weights. Raises TokenizerError or ConfigError that names the file at fault."""
-        return load_chat_model(self.directory, self.thinking, trust_markers=self.trust_markers)
+        return load_chat_model(
+            self.directory, self.thinking, trust_markers=self.trust_markers, chat_template=self.chat_template
+        )
 
     def questions(self) -> list[Question]:
         """Returns the questions. Raises QuestionError if a file cannot be used."""

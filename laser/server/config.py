@@ -69,6 +69,7 @@ class ServeConfig:
     score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
     shortest_first: bool = False  # start the waiting request with the shortest predicted thought, not the first come
     thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
+    chat_template: Path | None = None  # Jinja; None: the model's own
     trust_markers: bool = False  # what messages spell like a marker becomes that control token, as in raw completions
     slo_s: float | None = None  # a reply's SLO on the dashboard, unless the controller has SLOs; None: no SLO
     default_max_tokens: int = 2048  # of thought and answer, for requests that state none; less if the context is short

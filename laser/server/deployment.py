@@ -49,7 +49,9 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     own_name = directory.resolve().name if config.model is not None else BUNDLED_NAME
     if not directory.is_dir():
         raise CorruptModelError(f"{directory}: is not a directory")
-    chat = load_chat_model(directory, config.thinking, trust_markers=config.trust_markers)
+    chat = load_chat_model(
+        directory, config.thinking, trust_markers=config.trust_markers, chat_template=config.chat_template
+    )
     note = chat.tokenizer.note  # reads the file again
     if note is not None:
         log.warning("%s", note)

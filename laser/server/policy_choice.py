@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,10 +135,21 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
     except ProfileError as error:
         log.warning("%s", error)
         return None, str(error)
+    _tell_of_template(config, profile)
     score = config.score or chat.thinking.format.probe.score
     if profile.score != score:
         return None, f"{path} was measured with score {profile.score}, served is {score}"
     return profile, None
+
+
+def _tell_of_template(config: ServeConfig, profile: Profile) -> None:
+    """Logs that a profile was calibrated with another chat template than the one in use, told by their files' names."""
+    options = profile.provenance.get("options")
+    theirs = options.get("chat_template") if isinstance(options, Mapping) else None
+    ours = None if config.chat_template is None else config.chat_template.name
+    if theirs != ours:
+        theirs, ours = (each or "the model's own" for each in (theirs, ours))
+        log.warning("the profile was calibrated with another chat template, %s, than is served, %s", theirs, ours)
 
 
 def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], None]]) -> Controller:

@@ -9,6 +9,7 @@ HASHED = "_sha256"  # what the keys of hashes end with
 OTHERS = {
     "weights_sha256": "other weights",
     "thinking_sha256": "another thinking format",
+    "chat_template_sha256": "another chat template",
     "questions_sha256": "other questions",
     "profile_sha256": "another profile",
     "records_sha256": "other records",

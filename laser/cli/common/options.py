@@ -49,6 +49,7 @@ def asking(*, seed: int) -> Callable[[Command], Command]:
 
 
 _LOADING = (
+    click.option("--chat-template", type=click.Path(path_type=Path), help="Jinja file. [default: the model's own]"),
     click.option("--trust-markers/--no-trust-markers", default=None, help="Markers in messages count. [default: off]"),
     click.option(
         "--engine",
@@ -95,7 +96,7 @@ def loading_settings(options: Mapping[str, Any]) -> dict[str, Any]:
         settings: dict[str, Any] = {"engine": options_of(given.get("engine", AUTO))().taking(engine)}
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    return settings | {name: given[name] for name in ("threads", "trust_markers") if name in given}
+    return settings | {name: given[name] for name in ("threads", "chat_template", "trust_markers") if name in given}
 
 
 score_option = click.option(

@@ -144,7 +144,10 @@ def _thinking(deployment: Deployment) -> StartFact:
     source = format_source(directory_of(config), config.thinking)
     begins = "the chat template" if deployment.chat.habits.opens else "LASER"
     words = f"{form.open} … {form.close}, {source}; {begins} begins the thought"
-    said = {"open": form.open, "close": form.close, "thinking": source, "begun_by": begins}
+    said = {"open": form.open, "close": form.close, "thinking": source, "begun_by": begins, "chat_template": None}
+    if config.chat_template is not None:
+        words += f"; the chat template is {config.chat_template.name}"
+        said["chat_template"] = config.chat_template.name
     return StartFact(topic="thinking", words=words, fields=said)
 
 

@@ -139,3 +139,19 @@ def test_only_budgets_that_a_thought_reaches_are_missing(tmp_path: Path) -> None
         log.add(trace(1, length=20))
         log.add(closing(1, 5))
         assert missing_closings(log, (5, 10, 11)) == [(0, 5), (0, 10), (1, 10), (1, 11)]
+
+
+@pytest.mark.parametrize(
+    ("begun", "goes_on", "told"),
+    [
+        ({"trust_markers": True}, {}, "trust_markers true, this run has false"),
+        ({}, {"chat_template_sha256": "ab"}, "another chat template than this run has"),
+    ],
+)
+def test_records_of_other_prompts_are_not_mixed_in(
+    tmp_path: Path, begun: dict[str, object], goes_on: dict[str, object], told: str
+) -> None:
+    TraceLog(tmp_path / "log", HEADER | begun).__exit__(None, None, None)
+    TraceLog(tmp_path / "log", HEADER | begun).__exit__(None, None, None)
+    with pytest.raises(TraceError, match=told):
+        TraceLog(tmp_path / "log", HEADER | goes_on)

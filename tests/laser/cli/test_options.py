@@ -95,7 +95,7 @@ def test_an_engine_takes_the_options_that_it_has_and_refuses_the_others(kind: st
 def test_what_loads_and_prompts_a_model_is_the_same_for_serving_and_measuring() -> None:
     found = dict(every_command())
     shared = {"--engine", "--cache-type", "--runner", "--cells", "--max-batch", "--threads", "--trust-markers"}
-    shared |= {"--model", "--thinking", "--score"}
+    shared |= {"--model", "--thinking", "--chat-template", "--score"}
     for name in ("serve", "evaluate", "calibrate"):
         assert shared <= {option for each in found[name].params for option in each.opts}
 
