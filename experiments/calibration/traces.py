@@ -35,10 +35,8 @@ from models.files.text import decode_json
 log = logging.getLogger(__name__)
 
 HEAD = Head(format="laser-records", version=1)
-_UNSAID: dict[str, object] = {
-    "trust_markers": False,
-    "chat_template_sha256": None,
-}  # what a header that does not say it means
+_UNSAID: dict[str, object] = {"trust_markers": False, "chat_template_sha256": None}
+"""What a header means that does not say it."""
 
 
 class TraceError(LaserError, ValueError):
