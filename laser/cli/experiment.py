@@ -65,7 +65,7 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
 
     with errors_in_one_line(BrokenExecutor, ValueError):
         setting = _setting(file)
-        _check_run(setting, jobs=jobs, again=again)
+        check_run(setting, jobs=jobs, again=again)
         store = Store(out or _results(file))
         with store.locked():
             anew = [] if again is None else slowed(setting, store, again)
@@ -78,7 +78,7 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
     click.echo(f"Results: {out or _results(file)}; `laser experiment report {file}` tells them")
 
 
-def _check_run(setting: Setting, *, jobs: int | None, again: float | None) -> None:
+def check_run(setting: Setting, *, jobs: int | None, again: float | None) -> None:
     """Raises UsageError for an option that has no use in this experiment."""
     from experiments.trials.experiment import Backend
 

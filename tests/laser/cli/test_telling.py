@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from engine.exllama.quantise import ConversionProgress
 from experiments.progress import Advance, ProgressLines, Silent
+from experiments.trials.experiment import read_experiment
+from experiments.trials.setting import Setting
 from laser.cli.common.messages import progress
+from laser.cli.experiment import check_run
 from laser.cli.main import main
 from laser.cli.quantize import tell
+from tests.support.processes import ROOT
 
 
 class Kept(Silent):
@@ -73,3 +78,17 @@ def test_an_option_that_has_no_use_is_refused_in_words(line: str, told: str) -> 
     done = CliRunner().invoke(main, line.split())
     assert done.exit_code in (1, 2)
     assert told in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("live", {"jobs": 2}, "--jobs has no use: the backend is live"),
+        ("simulated", {"again": 0.8}, "--again has no use: simulated trials do not depend on the machine's speed"),
+    ],
+)
+def test_an_option_that_has_no_use_in_an_experiment_is_refused(name: str, options: dict[str, float], told: str) -> None:
+    setting = Setting(read_experiment(ROOT / "configs" / "experiments" / f"{name}.yaml"))
+    with pytest.raises(click.UsageError, match=told):
+        check_run(setting, **{"jobs": None, "again": None, **options})  # type: ignore[arg-type]  # of either option
+    check_run(setting, jobs=None, again=None)
