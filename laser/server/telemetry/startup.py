@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from controller.policies.definition import PolicySettings
+from controller.policies.definition import PolicySettings, has_controller
 from controller.policies.restricted import within_risk
 from engine.base import EngineError
 from engine.inventory import Inventory, inventory
@@ -152,9 +152,10 @@ def _thinking(deployment: Deployment) -> StartFact:
 
 
 def _signal(deployment: Deployment) -> StartFact:
-    limits = deployment.chosen.policy.limits(None)
-    controlled = deployment.chosen.controller is not None
-    names = list(limits.signals) or (["confidence"] if controlled else [])
+    controller = deployment.chosen.controller
+    names = list(deployment.chosen.policy.limits(None).signals)
+    if controller is not None and any(point.threshold is not None for point in controller.certified):
+        names = ["confidence"]  # also where the limits now in force have none
     score = deployment.config.score or deployment.chat.thinking.format.probe.score
     words = ", ".join(f"confidence ({score})" if name == "confidence" else name for name in names)
     return StartFact(
@@ -193,7 +194,8 @@ def _certified(deployment: Deployment) -> StartFact:
         path = directory_of(deployment.config) / FILE_NAME
         why = "there is no profile that fits" if path.is_file() else "there is no profile, `laser calibrate` makes one"
         return StartFact(topic="certified", words=f"nothing: {why}", fields={"certified": None})
-    risk = _settings(chosen.settings).get("risk")
+    controlled = chosen.settings is not None and has_controller(chosen.settings)
+    risk = _settings(chosen.settings).get("risk") if controlled else None
     profile = chosen.profile if risk is None else within_risk(chosen.profile, risk)
     words, said = certified_range(profile)
     return StartFact(topic="certified", words=words, fields={"certified": said})
