@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+INSTEAD = "with --threshold or --policy it is served without the profile"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenPolicy:
@@ -121,15 +123,18 @@ def _without_probes(policy: PolicySettings) -> PolicySettings:
 
 
 def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Profile | None, str | None]:
-    """Returns the model's profile, or None and the reason why there is no usable one."""
+    """Returns the model's profile, or None and the reason why there is no usable one.
+
+    Raises ProfileError if the policy is left to the profile, and it was measured with another thinking format or score.
+    """
     path = directory / FILE_NAME
     if not path.is_file():
         return None, f"{path} does not exist; `laser calibrate` measures it"
     try:
         profile = read_profile(path, identify(directory, chat.thinking.format))
     except OtherFormatError as error:
-        if isinstance(config.policy, Auto) and not config.policy.fixed and config.early_exit:
-            raise OtherFormatError(f"{error}; with --threshold or --policy it is served without the profile") from error
+        if _is_open(config):
+            raise OtherFormatError(f"{error}; {INSTEAD}") from error
         log.warning("%s", error)
         return None, str(error)
     except ProfileError as error:
@@ -138,8 +143,16 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
     _tell_of_template(config, profile)
     score = config.score or chat.thinking.format.probe.score
     if profile.score != score:
-        return None, f"{path} was measured with score {profile.score}, served is {score}"
+        differs = f"{path} was measured with score {profile.score}, served is {score}"
+        if _is_open(config):
+            raise ProfileError(f"{differs}: give --score {profile.score}; {INSTEAD}")
+        return None, differs
     return profile, None
+
+
+def _is_open(config: ServeConfig) -> bool:
+    """Whether the profile decides about the policy."""
+    return isinstance(config.policy, Auto) and not config.policy.fixed and config.early_exit
 
 
 def _tell_of_template(config: ServeConfig, profile: Profile) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from controller.policies.auto import Auto
+from controller.policies.fixed import FixedThreshold
 from controller.policies.load_aware import LoadAware
 from controller.policy import Limits
 from laser.server.config import ServeConfig
@@ -17,6 +18,7 @@ from models.chat_model import load_chat_model
 from models.files.strict_yaml import ConfigError
 from models.profile.profile import FILE_NAME, OtherFormatError, ProfileError, identify, read_profile, write_profile
 from models.reasoner import bundled_model
+from models.score import Score
 
 
 @pytest.fixture(params=["told by evidence", "told by the table, as in older files"])
@@ -82,3 +84,11 @@ def test_a_thinking_format_that_the_profile_was_not_made_with_is_refused(
     chosen = choose_policy(ServeConfig(thinking=file, policy=Auto(threshold=0.8)), bundled_model(), chat)
     assert (chosen.name, chosen.profile) == ("fixed", None)
     assert "the format in use is another" in caplog.text
+
+
+def test_a_score_that_the_profile_was_not_made_with_is_refused_unless_the_policy_is_named() -> None:
+    chat = load_chat_model(bundled_model())
+    with pytest.raises(ProfileError, match=r"with score geometric_mean, served is joint: give --score geometric_mean;"):
+        choose_policy(ServeConfig(score=Score.JOINT), bundled_model(), chat)
+    chosen = choose_policy(ServeConfig(score=Score.JOINT, policy=FixedThreshold()), bundled_model(), chat)
+    assert (chosen.name, chosen.profile) == ("fixed", None)
