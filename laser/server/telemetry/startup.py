@@ -110,7 +110,7 @@ def _size(found: Inventory) -> str:
 def in_short(count: int) -> str:
     """Returns a number of parameters in three digits: 2.1M, 596M, 7.62B."""
     for unit, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if count >= unit:
+        if count >= 0.9995 * unit:  # 999,999 are 1M
             return f"{count / unit:.3g}{letter}"
     return str(count)
 

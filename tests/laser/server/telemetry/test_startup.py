@@ -110,7 +110,8 @@ def test_the_certified_range_is_told_with_its_risk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "told"), [(999, "999"), (2_123_456, "2.12M"), (596_049_920, "596M"), (7_615_616_512, "7.62B")]
+    ("count", "told"),
+    [(999, "999"), (999_999, "1M"), (2_123_456, "2.12M"), (596_049_920, "596M"), (7_615_616_512, "7.62B")],
 )
 def test_parameters_are_told_in_three_digits(count: int, told: str) -> None:
     assert in_short(count) == told
