@@ -88,7 +88,7 @@ def test_a_thinking_format_that_the_profile_was_not_made_with_is_refused(
 
 def test_a_score_that_the_profile_was_not_made_with_is_refused_unless_the_policy_is_named() -> None:
     chat = load_chat_model(bundled_model())
-    with pytest.raises(ProfileError, match=r"with score geometric_mean, served is joint: give --score geometric_mean;"):
-        choose_policy(ServeConfig(score=Score.JOINT), bundled_model(), chat)
-    chosen = choose_policy(ServeConfig(score=Score.JOINT, policy=FixedThreshold()), bundled_model(), chat)
+    with pytest.raises(ProfileError, match=r"with score (\w+), served is minimum: give --score \1;"):
+        choose_policy(ServeConfig(score=Score.MINIMUM), bundled_model(), chat)
+    chosen = choose_policy(ServeConfig(score=Score.MINIMUM, policy=FixedThreshold()), bundled_model(), chat)
     assert (chosen.name, chosen.profile) == ("fixed", None)
