@@ -26,6 +26,9 @@ class Opened:
     kind: str  # never auto
     engine: Engine
     vocabulary: int
+    device: str = ""  # what computes, for the log; "": the engine does not say, here and below
+    arithmetic: str = ""  # the type in which the model is computed
+    runner: str = ""  # who computes the forward pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,14 @@ class EngineOptions(ABC):
         """Returns these options with those of `values` that they have a field for."""
         known = {field.name for field in fields(self)}
         return replace(self, **{name: value for name, value in values.items() if name in known})
+
+    def taking(self, values: Mapping[str, Any]) -> Self:
+        """Returns these options with those values. Raises ValueError for one that they have no field for."""
+        known = {field.name for field in fields(self)}
+        for name, value in values.items():
+            if name not in known:
+                raise ValueError(f"{name} is {value}, but engine is {self.kind}, which has none")
+        return self.with_values(values)
 
     @property
     def changed(self) -> dict[str, Any]:

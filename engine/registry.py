@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from engine.base import EngineError, EngineUnavailableError
+from engine.base import EngineError, EngineUnavailableError, UnsupportedError
 from engine.exllama.config import CacheType as CacheType  # options are named by the registry alone
 from engine.options import EngineOptions, Opened
 from engine.torch.config import Runner as Runner
@@ -31,7 +31,7 @@ FIRST, ELSE = "exllama", "torch"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoOptions(EngineOptions):
-    """Opens ExLlamaV2 if it can serve the model on this machine, else torch; each takes the options that it has."""
+    """Opens ExLlamaV2 if it can serve the model on this machine, else torch."""
 
     kind: ClassVar[str] = AUTO
 
@@ -39,12 +39,20 @@ class AutoOptions(EngineOptions):
     cache_type: CacheType = CacheType.FP16  # exllama's
 
     def open(self, directory: Path) -> Opened:
+        """Raises UnsupportedError, too, for an option that the engine does not have."""
         if chosen(directory) == FIRST:
             try:
-                return engine_options(FIRST, self.changed).open(directory)
+                return self._of(FIRST).open(directory)
             except EngineUnavailableError as error:  # ExLlamaV2's extension could not be built
                 log.warning("the engine is torch, not ExLlamaV2: %s", error)
-        return engine_options(ELSE, self.changed).open(directory)
+        return self._of(ELSE).open(directory)
+
+    def _of(self, kind: str) -> EngineOptions:
+        """Returns these options as those of another engine."""
+        try:
+            return options_of(kind)().taking(self.changed)
+        except ValueError as error:
+            raise UnsupportedError(f"{error}: auto has chosen it here") from error
 
 
 def kinds() -> tuple[str, ...]:

@@ -150,13 +150,20 @@ def _switches(thinking: bool | None) -> dict[str, bool]:
     return {"enable_thinking": True} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
 
 
-def load_chat_model(directory: Path, thinking_format: Path | None = None, *, trust_markers: bool = False) -> ChatModel:
+def load_chat_model(
+    directory: Path,
+    thinking_format: Path | None = None,
+    *,
+    trust_markers: bool = False,
+    chat_template: Path | None = None,
+) -> ChatModel:
     """Read a model directory. Raises TokenizerError or ConfigError naming the file at fault.
 
-    `thinking_format` is the file of the thinking format; None: see `models.thinking.read_format`.
+    `thinking_format` is the file of the thinking format; None: see `models.thinking.read_format`. `chat_template` is
+    the file of a chat template, which must take a question; None: the directory's.
     """
     check_directory(directory, TokenizerError)
-    tokenizer = ChatTokenizer(directory)
+    tokenizer = ChatTokenizer(directory, chat_template)
     form = read_format(directory, thinking_format)
 
     def rendered(chat: Chat) -> list[int] | None:
@@ -170,6 +177,8 @@ def load_chat_model(directory: Path, thinking_format: Path | None = None, *, tru
         if not trust_markers:
             tokenizer.name((thinking.open_id, thinking.close_id))
             _ = tokenizer.markers.copy  # made now, not for the first client
+        if chat_template is not None:
+            _check_template(tokenizer, chat_template)
         habits = learn(rendered, tokenizer.markers.ids, thinking.open_id, thinking.close_id)
     return ChatModel(
         tokenizer=tokenizer,
@@ -178,3 +187,11 @@ def load_chat_model(directory: Path, thinking_format: Path | None = None, *, tru
         defaults=read_generation_defaults(directory),
         trust_markers=trust_markers,
     )
+
+
+def _check_template(tokenizer: ChatTokenizer, file: Path) -> None:
+    """Raises TokenizerError, which names the template's file, if the template cannot render a question."""
+    try:
+        tokenizer.render(Chat(messages=[{"role": "user", "content": "?"}]))
+    except TokenizerError as error:
+        raise TokenizerError(f"{file}: {error}") from error

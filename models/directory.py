@@ -21,6 +21,7 @@ MOST_BYTES = {
 """The JSON objects that libraries read of a model directory besides the weights' index, and the most bytes of each."""
 MOST_TOKENS = 1 << 24  # of a vocabulary; a table has a row for every id up to the highest
 TEMPLATE = "chat_template.jinja"
+TEMPLATE_BYTES = 4 << 20
 ELSE = "laser.yaml", "profile.json"  # read by readers of their own, where they are files
 
 
@@ -32,7 +33,7 @@ def check_directory(directory: Path, error: type[Exception]) -> None:
             if name == TOKENIZER:
                 _check_ids(directory / name, said, error)
     if there(directory / TEMPLATE, error):
-        read_plain(directory / TEMPLATE, error, most_bytes=4 << 20)
+        read_plain(directory / TEMPLATE, error, most_bytes=TEMPLATE_BYTES)
     for name in ELSE:
         there(directory / name, error)
 

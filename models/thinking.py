@@ -99,6 +99,13 @@ def read_format(model: Path, override: Path | None = None) -> ThinkingFormat:
     return read(beside, ThinkingFormat) if beside.is_file() else ThinkingFormat()
 
 
+def format_source(model: Path, override: Path | None = None) -> str:
+    """Returns in words how `read_format` comes by a thinking format."""
+    if override is not None:
+        return f"named, {override.name}"
+    return "the model's laser.yaml" if (model / "laser.yaml").is_file() else "the default, since none is named"
+
+
 class ThinkingTokens:
     """A thinking format as the token ids of a given tokenizer, which the serving loop compares and forces."""
 

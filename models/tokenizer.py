@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 from tokenizers import Tokenizer
 
+from models.directory import TEMPLATE_BYTES
 from models.errors import LaserError
+from models.files.json_file import read_plain
 from models.foreign import told
 from models.prompts.agreement import difference
 from models.prompts.history import Marker
@@ -80,13 +82,16 @@ class Vocabulary(Protocol):
 class ChatTokenizer:
     """Encodes chats and text, and decodes token streams, with a model directory's tokenizer files."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, template: Path | None = None) -> None:
+        """`template`: the file of a chat template; None: the directory's. Raises TokenizerError."""
         from transformers import AutoTokenizer  # heavy; only when a model is really loaded
 
         if not (directory / "tokenizer.json").is_file():
             raise TokenizerError(f"{directory}: tokenizer.json is missing")
         with told(f"{directory}: the tokenizer cannot be loaded", TokenizerError):
             self._auto: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        if template is not None:
+            self._auto.chat_template = read_plain(template, TokenizerError, most_bytes=TEMPLATE_BYTES)
         self._fast: Tokenizer = self._auto.backend_tokenizer
         self._fast.no_truncation()  # transformers' call cuts and pads only where it is asked to
         self._fast.no_padding()

@@ -30,6 +30,11 @@ class Auto:
         check_risk(self.risk)
         Limits(budget=self.budget, every=self.every)  # raises ValueError for invalid settings
 
+    @property
+    def fixed(self) -> bool:
+        """Whether its own settings make it the fixed policy."""
+        return self.threshold is not None or self.budget is not None
+
     def make(self, context: PolicyContext) -> Made:
         """Raises ValueError: `laser.server.policy_choice` chooses the policy to make."""
         raise ValueError("policy is auto, which only a server can resolve: name the policy")

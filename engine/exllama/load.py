@@ -58,6 +58,11 @@ def check_machine() -> None:
         )
 
 
+def gpu_name() -> str:
+    """Returns the name of the GPU that a model is loaded onto."""
+    return str(torch.cuda.get_device_name(0))
+
+
 def check_model(directory: Path) -> Any:
     """Returns the model's configuration as transformers reads it.
 

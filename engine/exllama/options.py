@@ -19,13 +19,19 @@ class ExLlamaOptions(EngineOptions):
     cache_type: CacheType = CacheType.FP16
 
     def open(self, directory: Path) -> Opened:
-        from engine.exllama.load import load_exllama
+        from engine.exllama.load import gpu_name, load_exllama
 
         config = ExLlamaConfig(cells=self.cells, max_batch=self.max_batch, cache=self.cache_type)
         loaded = load_exllama(directory, config)
         from engine.exllama.engine import ExLlamaEngine  # only now, since it imports exllamav2 and its extension
 
-        return Opened(kind=self.kind, engine=ExLlamaEngine(loaded, config), vocabulary=loaded.vocabulary)
+        return Opened(
+            kind=self.kind,
+            engine=ExLlamaEngine(loaded, config),
+            vocabulary=loaded.vocabulary,
+            device=gpu_name(),
+            arithmetic=f"float16, {self.cache_type} cache",
+        )
 
     def check(self, directory: Path) -> None:
         from engine.exllama.load import check_machine, check_model

@@ -20,6 +20,7 @@ class TorchOptions(EngineOptions):
     runner: Runner = Runner.AUTO
 
     def open(self, directory: Path) -> Opened:
+        from engine.torch.bare_model import BareModel
         from engine.torch.engine import TorchEngine, TorchEngineConfig
         from engine.torch.load import load_model
 
@@ -28,4 +29,11 @@ class TorchOptions(EngineOptions):
             engine = TorchEngine(model, TorchEngineConfig(cells=self.cells, max_batch=self.max_batch))
         except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError when it cannot allocate
             raise CapacityError(f"cells is {self.cells}, for which there is no memory: {error}") from error
-        return Opened(kind=self.kind, engine=engine, vocabulary=model.shape.vocabulary)
+        return Opened(
+            kind=self.kind,
+            engine=engine,
+            vocabulary=model.shape.vocabulary,
+            device="cpu",
+            arithmetic="float32",
+            runner=(Runner.BARE if isinstance(model, BareModel) else Runner.TRANSFORMERS).value,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,7 +12,6 @@ import torch
 
 from controller.serving.thought import probe_spec
 from engine.base import Engine
-from engine.options import default_threads
 from engine.registry import open_engine
 from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
@@ -23,7 +23,7 @@ from experiments.progress import Reporter, Silent
 from experiments.provenance import provenance
 from experiments.question import Question
 from laser.server.deployment import BUNDLED_NAME
-from models.chat_model import ChatModel, load_chat_model
+from models.chat_model import ChatModel
 from models.files.strict_yaml import ConfigError
 from models.profile.profile import (
     FILE_NAME,
@@ -34,7 +34,6 @@ from models.profile.profile import (
     read_profile,
     write_profile,
 )
-from models.score import Score
 from models.thinking import Keep
 
 
@@ -43,7 +42,6 @@ class CalibrationSettings(Examination):
     """Which model is calibrated on which questions, to which levels, and where the profile is written."""
 
     seed: int = 2  # draws the questions: others than an evaluation's
-    score: Score | None = None  # how confidence is told; None: the thinking format's
     levels: profiling.Levels = field(default_factory=profiling.Levels)
     budgets: tuple[int, ...] | None = None  # thought tokens; None: percentiles of 48 full thoughts
     out: Path | None = None  # the profile; None: profile.json beside the model
@@ -83,8 +81,8 @@ def calibrate(
     them. The first run that chose budgets by its pilot questions chose them for later runs, too.
 
     `settings` None: the defaults; `reporter` None: nobody is told of the progress. `options` is what the profile's
-    provenance states (None: the settings); its `count` and `seed` are needed to simulate. Torch is set to
-    `default_threads`.
+    provenance states (None: the settings); its `count` and `seed` are needed to simulate. Torch is set to the
+    settings' threads.
 
     Raises ShortOfData if the questions are too few, and another LaserError or an OSError if the model, the questions,
     the thinking format or the records cannot be used; what can be checked is checked before anything is decoded.
@@ -99,14 +97,15 @@ def calibrate(
     """
     settings = CalibrationSettings() if settings is None else settings
     reporter = Silent() if reporter is None else reporter
-    torch.set_num_threads(default_threads())
+    torch.set_num_threads(settings.threads)
     directory = settings.directory
     path = settings.profile_file
     if not path.parent.is_dir():  # fails now rather than after all the decoding
         raise FileNotFoundError(f"there is no directory {str(path.parent)!r} for the profile")
     questions = settings.questions()
     profiling.check_count(len(questions), settings.levels, settings.budgets)
-    chat = load_chat_model(directory, settings.thinking)
+    reporter.note(f"Loading {directory} …")
+    chat = settings.chat()
     if chat.thinking.format.keep is not Keep.ANSWER:
         raise ConfigError("the thinking format has keep: close, must be answer: exits are judged by trial answers")
     engine = open_engine(directory, settings.engine).engine
@@ -162,10 +161,13 @@ def _looks(path: Path, model: ModelIdentity, count: int) -> int:
 
 def _header(settings: CalibrationSettings, model: ModelIdentity) -> dict[str, object]:
     """What the records must be of, for a run to go on from them."""
+    template = settings.chat_template
     return {
         "weights_sha256": model.weights_sha256,
         "thinking_sha256": model.thinking_sha256,
         "max_tokens": settings.max_tokens,
+        **({"trust_markers": True} if settings.trust_markers else {}),
+        **({} if template is None else {"chat_template_sha256": hashlib.sha256(template.read_bytes()).hexdigest()}),
     }
 
 

@@ -25,6 +25,7 @@ from experiments.grading.grade import Grade, GradeCounts, GradedBy, grade_counts
 from experiments.question import Question
 from models.errors import LaserError
 from models.files.appended import append_line
+from models.files.differing import told_apart
 from models.files.envelope import Head, StrictJson
 from models.files.replacement import told_of
 from models.files.text import decode_json
@@ -32,6 +33,8 @@ from models.files.text import decode_json
 log = logging.getLogger(__name__)
 
 HEAD = Head(format="laser-records", version=1)
+_UNSAID: dict[str, object] = {"trust_markers": False, "chat_template_sha256": None}
+"""What a header means that does not say it."""
 
 
 class TraceError(LaserError, ValueError):
@@ -166,8 +169,8 @@ class CalibrationLog:
         if unkeyed := [number for number in self.traces if number not in self.keys]:
             if (theirs := self.header.get("questions_sha256")) != mine.sha256:
                 raise TraceError(
-                    f"{self.path}: was begun by an earlier release and has questions_sha256 {theirs!r}, this run has "
-                    f"{mine.sha256!r}: only the same questions can go on there; remove it or write elsewhere"
+                    f"{self.path}: was begun by an earlier release, with other questions than this run has: only the same "
+                    "questions can go on there; remove it or write elsewhere"
                 )
             found = {number: number for number in unkeyed}
         by_key: dict[str, list[int]] = {}
@@ -341,12 +344,11 @@ class TraceLog:
         self._file.truncate(len(whole) + 1)
 
     def _check(self, said: Mapping[str, object]) -> None:
-        for key, ours in self._header.items():
-            theirs = said.get(key)
+        for key, ours in (_UNSAID | self._header).items():
+            theirs = said.get(key, _UNSAID.get(key))
             if theirs != ours:
-                raise TraceError(
-                    f"{self.path}: was begun with {key} {theirs!r}, this run has {ours!r}: remove it or write elsewhere"
-                )
+                difference = told_apart(key, theirs, ours, holder="this run")
+                raise TraceError(f"{self.path}: was begun with {difference}: remove it or write elsewhere with --out")
 
 
 def _line(said: Mapping[str, object]) -> bytes:

@@ -82,8 +82,10 @@ class EvaluationRecord:
 FULL_THOUGHT = Limits(threshold=math.inf)  # probed at every transition point, never closed
 
 
-def evaluation_loop(engine: Engine, model: ChatModel, limits: Limits = FULL_THOUGHT) -> ServingLoop:
-    """Returns a serving loop that applies the same limits to every thought."""
+def evaluation_loop(
+    engine: Engine, model: ChatModel, limits: Limits = FULL_THOUGHT, score: Score | None = None
+) -> ServingLoop:
+    """Returns a serving loop that applies the same limits to every thought; `score` None: the thinking format's."""
     return ServingLoop(
         engine=engine,
         tokenizer=model.tokenizer,
@@ -91,6 +93,7 @@ def evaluation_loop(engine: Engine, model: ChatModel, limits: Limits = FULL_THOU
         policy=FixedPolicy(limits),
         stop_tokens=model.stop_tokens,
         clock=time.monotonic,
+        score=score,
         rows=model.rows,
     )
 

@@ -11,14 +11,12 @@ import numpy as np
 import torch
 
 from controller.policy import Limits
-from engine.options import default_threads
 from engine.registry import open_engine
 from experiments.evaluation import sweeps
 from experiments.evaluation.evaluation import FULL_THOUGHT, EvaluationRecord, evaluate, evaluation_loop
 from experiments.evaluation.examination import Examination
 from experiments.evaluation.report import Evaluation, evaluation
 from experiments.progress import Reporter, Silent
-from models.chat_model import load_chat_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +57,8 @@ def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Repo
     """Answers questions with full thought, probing at every transition point, and tells what early exit would change.
 
     `settings` None: the defaults; `reporter` None: nobody is told of the progress. Decoding is greedy but for the pass
-    with a temperature. Torch is set to `default_threads`. Raises a LaserError or a FileNotFoundError if the model, the
-    questions or the thinking format cannot be used.
+    with a temperature. Torch is set to the settings' threads. Raises a LaserError or a FileNotFoundError if the model,
+    the questions or the thinking format cannot be used.
 
     >>> from experiments.evaluation.run import EvaluationSettings, evaluate_model
     >>> found = evaluate_model(EvaluationSettings(count=2, budgets=(40,)))
@@ -69,16 +67,18 @@ def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Repo
     """
     settings = EvaluationSettings() if settings is None else settings
     reporter = Silent() if reporter is None else reporter
-    torch.set_num_threads(default_threads())
+    torch.set_num_threads(settings.threads)
     rng = np.random.default_rng(settings.seed)
     directory, questions = settings.directory, settings.questions()
-    chat = load_chat_model(directory, settings.thinking)
+    reporter.note(f"Loading {directory} …")
+    chat = settings.chat()
     engine = open_engine(directory, settings.engine).engine
+    score = settings.score or chat.thinking.format.probe.score
 
     def answers(one: _Pass) -> list[EvaluationRecord]:
         with reporter.stage(one.label, len(questions)) as advance:
             return evaluate(
-                evaluation_loop(engine, chat, one.limits),
+                evaluation_loop(engine, chat, one.limits, score),
                 chat,
                 questions,
                 max_tokens=settings.max_tokens,
@@ -92,7 +92,6 @@ def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Repo
         sweeps.served(full, answers(one), rng, threshold=one.threshold, budget=one.budget, temperature=one.temperature)
         for one in _passes(settings, full)
     ]
-    score = chat.thinking.format.probe.score
     figures = evaluation(full, passes, np.random.default_rng(settings.seed), score)  # independent of earlier draws
     return EvaluatedModel(directory=directory, figures=figures, records=tuple(full))
 

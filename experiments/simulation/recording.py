@@ -23,6 +23,7 @@ from experiments.evaluation.questions import calibrated_questions
 from experiments.question import Question
 from experiments.simulation.recorded_model import RecordedModel
 from models.chat_model import ChatModel
+from models.files.differing import told_apart
 from models.profile.profile import Profile, ProfileError, identify, read_profile
 from models.score import Score
 from models.thinking import ThinkingTokens
@@ -76,7 +77,8 @@ def recording(
         ("max_tokens", profile.max_tokens),
     ):
         if (theirs := records.header.get(key)) != ours:
-            raise TraceError(f"{records.path}: has {key} {theirs!r}, must be {ours!r}, that of the profile")
+            difference = told_apart(key, theirs, ours, holder="the profile")
+            raise TraceError(f"{records.path}: was recorded with {difference}")
     records = records.of(run_questions(questions, files))
     missing = [number for number in range(len(questions)) if number not in records.traces]
     if missing:

@@ -17,7 +17,7 @@ from controller.policies.auto import Auto
 from controller.policies.budget import FixedBudget
 from controller.policies.definition import constant_limits, has_controller, is_recorded, needs_profile
 from controller.policies.fixed import FixedThreshold
-from controller.policies.registry import AnyPolicy, kind_of
+from controller.policies.registry import POLICIES, AnyPolicy, kind_of
 from controller.policy import Limits
 from controller.settings import ControllerSettings
 from engine.registry import AUTO, AutoOptions
@@ -78,6 +78,8 @@ class NamedPolicy:
             raise ValueError("policy is auto, which only a server can resolve: name the policy")
         if self.oracle and not isinstance(self.policy, FixedThreshold):
             raise ValueError(f"oracle is set and policy is {self.kind}, must be fixed")
+        if self.kind in POLICIES and not self.has_controller and self.controller != ControllerSettings():
+            raise ValueError(f"controller has settings, but policy is {self.kind}, which has no controller")
 
     @property
     def kind(self) -> str:

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from experiments.request_record import RequestRecord
 from models.errors import LaserError
+from models.files.differing import told_apart
 from models.files.envelope import Head, StrictJson
 from models.files.replacement import told_of
 from models.files.text import decode_json
@@ -122,10 +123,8 @@ class Store:
         for key, ours in json.loads(json.dumps(description)).items():
             theirs = header["trial"].get(key)
             if _given(theirs) != _given(ours):
-                raise StoreError(
-                    f"{path}: was run with {key} {_said(theirs)}, the experiment has {_said(ours)}: remove it or write "
-                    "elsewhere"
-                )
+                difference = told_apart(key, theirs, ours, holder="the experiment")
+                raise StoreError(f"{path}: was run with {difference}: remove it or write elsewhere")
 
 
 def _given(value: Any) -> Any:

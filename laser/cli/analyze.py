@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from laser.cli.common.extras import needs
-from laser.cli.common.messages import errors_in_one_line
+from laser.cli.common.messages import errors_in_one_line, progress
 
 if TYPE_CHECKING:
     from experiments.analysis.situation import Situation
@@ -121,8 +121,8 @@ def command(
         log = None if log_file is None else read_log(log_file, measured.classes)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)  # fails now rather than after all the solving
-        with click.progressbar(length=effort(one, log), label="Analysis        ") as bar:
-            found = analyse(one, log, clock=time.perf_counter, advance=lambda: bar.update(1))
+        with progress().stage("Analysis", effort(one, log)) as advance:
+            found = analyse(one, log, clock=time.perf_counter, advance=lambda: advance(1))
         click.echo(f"\n{tables(one, found)}{_contest(measured)}")
         if out is not None:
             from experiments.analysis.plots.gallery import draw

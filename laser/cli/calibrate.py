@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from laser.cli.common.messages import ProgressBars, errors_in_one_line
-from laser.cli.common.options import asking, engine_options, engine_settings
+from laser.cli.common.messages import errors_in_one_line, progress
+from laser.cli.common.options import asking, loading_options, loading_settings, score_option
 from laser.cli.common.resuming import ResumableCommand
 
 if TYPE_CHECKING:
     from experiments.calibration.run import CalibrationSettings
 
-SCORES = ("geometric_mean", "joint")
-OF_RECORDS = ("model", "files", "thinking", "out", "from_records")  # the parameters that --from-records has a use for
+OF_RECORDS = ("model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers")
+"""The parameters that --from-records has a use for."""
 
 
 def _budgets(context: click.Context, option: click.Parameter, said: str | None) -> tuple[int, ...] | None:
@@ -34,8 +34,8 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
 
 @click.command("calibrate", cls=ResumableCommand)
 @asking(seed=2)
-@engine_options
-@click.option("--score", type=click.Choice(SCORES), help="How confidence is told. [default: the thinking format's]")
+@loading_options
+@score_option
 @click.option(
     "--epsilon",
     default=0.03,
@@ -75,16 +75,13 @@ def command(
     seed: int,
     max_tokens: int,
     thinking: Path | None,
-    kind: str,
-    runner: str,
-    cells: int,
-    cache: str,
     score: str | None,
     epsilon: float,
     delta: float,
     budgets: tuple[int, ...] | None,
     out: Path | None,
     from_records: bool,
+    **loading: Any,
 ) -> None:
     """Measure a model's accuracy and tokens at every threshold and budget, certify those that are safe, time its steps.
 
@@ -106,7 +103,7 @@ def command(
             count=count,
             seed=seed,
             max_tokens=max_tokens,
-            engine=engine_settings(kind, runner, cells, cache),
+            **loading_settings(loading),
             score=Score(score) if score else None,
             levels=Levels(epsilon=epsilon, delta=delta),
             budgets=budgets,
@@ -130,7 +127,7 @@ def _measure(settings: CalibrationSettings, options: Mapping[str, object]) -> No
     from experiments.calibration.run import calibrate
     from experiments.calibration.summary import summary
 
-    found = calibrate(settings, reporter=ProgressBars(), options=options)
+    found = calibrate(settings, reporter=progress(), options=options)
     click.echo(f"\n{summary(found.profile)}\nAnswers and probes {found.grading}")
     if found.reused:
         click.echo(f"Of {sum(found.profile.counts)} questions, {found.reused} were answered by earlier runs")
@@ -146,10 +143,9 @@ def _tell_worth(settings: CalibrationSettings) -> None:
     """Holds the contest of the profile that the settings name, and tells what the certificate is worth."""
     from experiments.calibration.worth import contest_table, worth
     from experiments.simulation.contest import add_contest
-    from models.chat_model import load_chat_model
 
-    chat, file = load_chat_model(settings.directory, settings.thinking), settings.profile_file
-    profile = add_contest(chat, settings.directory, file, files=settings.files, reporter=ProgressBars())
+    chat, file = settings.chat(), settings.profile_file
+    profile = add_contest(chat, settings.directory, file, files=settings.files, reporter=progress())
     if profile.contest is not None:
         click.echo(f"\n{contest_table(profile.contest)}")
     click.echo(f"\n{worth(profile)}")

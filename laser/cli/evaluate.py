@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from laser.cli.common.extras import needs
-from laser.cli.common.messages import ProgressBars, errors_in_one_line
-from laser.cli.common.options import asking, engine_options, engine_settings
+from laser.cli.common.messages import errors_in_one_line, progress
+from laser.cli.common.options import asking, loading_options, loading_settings, score_option
 
 if TYPE_CHECKING:
     from experiments.evaluation.run import EvaluatedModel
@@ -49,7 +49,8 @@ OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 @click.command("evaluate")
 @asking(seed=1)
-@engine_options
+@loading_options
+@score_option
 @click.option(
     "--budgets",
     callback=_budgets,
@@ -74,16 +75,14 @@ def command(
     seed: int,
     max_tokens: int,
     thinking: Path | None,
-    kind: str,
-    runner: str,
-    cells: int,
-    cache: str,
     budgets: Budgets,
     served: float | None,
     temperature: float | None,
     figures_file: Path | None,
     plot_file: Path | None,
     records_file: Path | None,
+    score: str | None,
+    **loading: Any,
 ) -> None:
     """Answer questions with full thought, probing at every transition point, and tell what early exit would change.
 
@@ -92,6 +91,7 @@ def command(
     """
     from experiments.evaluation.run import EvaluationSettings, evaluate_model
     from experiments.evaluation.summary import summary
+    from models.score import Score
 
     with errors_in_one_line():
         settings = EvaluationSettings(
@@ -101,12 +101,13 @@ def command(
             count=count,
             seed=seed,
             max_tokens=max_tokens,
-            engine=engine_settings(kind, runner, cells, cache),
+            **loading_settings(loading),
+            score=Score(score) if score else None,
             budgets=budgets,
             served=served,
             temperature=temperature,
         )
-        found = evaluate_model(settings, reporter=ProgressBars())
+        found = evaluate_model(settings, reporter=progress())
         click.echo(f"\n{summary(found.figures)}")
         _write(found, context.params)
 

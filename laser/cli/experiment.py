@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from laser.cli.common.extras import needs
-from laser.cli.common.messages import errors_in_one_line
+from laser.cli.common.messages import errors_in_one_line, progress
 from laser.cli.common.resuming import ResumableCommand
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
 
     with errors_in_one_line(BrokenExecutor, ValueError):
         setting = _setting(file)
+        check_run(setting, jobs=jobs, again=again)
         _tell(setting, file)
         store = Store(out or _results(file))
         with store.locked():
@@ -76,13 +77,26 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
             for trial in anew:
                 click.echo(f"{trial.slug} ran on a slower machine than the others: run anew")
             total, done = counts(setting, store, anew)
-            with click.progressbar(length=total, label=f"{len(setting.trials)} trials") as bar:
-                bar.update(done)
-                run_missing(setting, store, jobs=jobs or cores(), advance=partial(bar.update), again=anew)
+            with progress().stage(f"Requests of {len(setting.trials)} trials", total) as advance:
+                advance(done)
+                run_missing(setting, store, jobs=jobs or cores(), advance=advance, again=anew)
         told = verdict(findings(setting, store))
     click.echo(
         "\n".join([*lines_of(told), f"Results: {out or _results(file)}; `laser experiment report {file}` tells them"])
     )
+
+
+def check_run(setting: Setting, *, jobs: int | None, again: float | None) -> None:
+    """Raises UsageError for an option that has no use in this experiment."""
+    from experiments.trials.experiment import Backend
+
+    if setting.experiment.backend is Backend.LIVE:
+        if jobs is not None:
+            raise click.UsageError("--jobs has no use: the backend is live, whose trials run one by one")
+        if again is not None and setting.live_plant is None:
+            raise click.UsageError("--again has no use: without a profile of the model a machine's speed is not known")
+    elif again is not None:
+        raise click.UsageError("--again has no use: simulated trials do not depend on the machine's speed")
 
 
 @command.command("report")
@@ -158,7 +172,7 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
         with (
             Store(directory).locked(),
             workers(jobs or cores()) as pool,
-            click.progressbar(length=attempts, label="Tuning") as bar,
+            progress().stage("Tuning", attempts) as advance,
         ):
             found = tune(
                 setting,
@@ -167,7 +181,7 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
                 attempts=attempts,
                 play=player(setting, pool),
                 journal=directory / "tuning.journal",
-                advance=bar.update,
+                advance=advance,
             )
         written = write(directory, found)
     click.echo(f"\n{summary(found)}\n\nFiles: {', '.join(str(each) for each in written)}")

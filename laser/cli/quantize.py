@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from laser.cli.common.messages import errors_in_one_line
+from laser.cli.common.messages import errors_in_one_line, progress
+
+if TYPE_CHECKING:
+    from engine.exllama.quantise import ConversionProgress
+    from experiments.progress import Reporter
+
+
+def tell(stages: Iterable[ConversionProgress], reporter: Reporter) -> None:
+    """Tells a conversion's progress to a reporter, each of its stages in percent."""
+    for name, looks in groupby(stages, key=lambda one: one.name):
+        with reporter.stage(f"Quantising, {name}, %", 100) as advance:
+            done = 0
+            for look in looks:
+                advance(round(100 * look.done) - done)
+                done = round(100 * look.done)
 
 
 @click.command("quantize")
@@ -33,13 +50,6 @@ def command(model: Path, out_dir: Path, bits: float, head_bits: str, work: Path 
     from engine.exllama.quantise import quantise
 
     work = out_dir.with_name(f"{out_dir.name}.work") if work is None else work
-    with (
-        errors_in_one_line(),
-        click.progressbar(length=1000, label="quantising", item_show_func=lambda name: name or "") as bar,
-    ):
-        for stage in quantise(model, out_dir, work, bits=bits, head_bits=int(head_bits)):
-            done = round(1000 * stage.done)
-            if done < bar.pos:  # the next stage has begun
-                bar.pos = 0
-            bar.update(done - bar.pos, stage.name)
+    with errors_in_one_line():
+        tell(quantise(model, out_dir, work, bits=bits, head_bits=int(head_bits)), progress())
     click.echo(f"the model is in {out_dir}; serve it with `laser serve --engine exllama --model {out_dir}`")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from laser.cli.common.messages import progress
+
 if TYPE_CHECKING:
+    from controller.decision_log import DecisionRecord
     from controller.replay import ChangedDecision, Replayed
+    from experiments.progress import Advance
     from models.profile.profile import Profile
     from models.profile.tables import PointId
 
@@ -45,12 +50,19 @@ def command(context: click.Context, log_file: Path, profile_file: Path | None, p
     try:
         profile = _profile(profile_file, policy, risk)
         records = list(read_decisions(log_file, len(profile.classes)))
-        with click.progressbar(records, label="Replay          ") as bar:
-            found = replay(profile, bar)
+        with progress().stage("Replay", len(records)) as advance:
+            found = replay(profile, _counted(records, advance))
     except (ProfileError, LogError, SolverError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo("\n".join(_told(profile, found)))
     context.exit(0 if found.same else 1)
+
+
+def _counted(records: Sequence[DecisionRecord], advance: Advance) -> Iterator[DecisionRecord]:
+    """Yields the records, and tells when one is done."""
+    for record in records:
+        yield record
+        advance(1)
 
 
 def _profile(file: Path | None, policy: str, risk: float | None) -> Profile:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.registry import kinds
 from laser.cli.common.messages import errors_in_one_line
-from laser.cli.common.options import DEFAULT_URL, policy_option
-from laser.server.telemetry.logs import set_up
+from laser.cli.common.options import DEFAULT_URL, loading_options, policy_option
+from laser.server.telemetry.logs import LogFormat, set_up
 
 if TYPE_CHECKING:
     from laser.server.config import ServeConfig
@@ -70,23 +69,11 @@ def _writable(ctx: click.Context, param: click.Parameter, descriptor: int | None
 @click.option("--risk", type=float, help="Certified risk that load-aware stays within. [default: the profile's]")
 @click.option("--shortest-first/--first-come", default=None, help="Who starts first. [default: first-come]")
 @click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
-@click.option("--trust-markers/--no-trust-markers", default=None, help="Markers in messages count. [default: off]")
 @click.option(
     "--slo-s", type=float, help="Seconds a reply should take; SLOs of the controller come first. [default: none]"
 )
 @click.option("--default-max-tokens", type=int, help="Reply length for requests that name none. [default: 2048]")
-@click.option(
-    "--engine",
-    type=click.Choice(kinds()),
-    help="What decodes. [default: auto: exllama if it can serve the model here, else torch]",
-)
-@click.option("--cache-type", type=click.Choice(["fp16", "q8", "q6", "q4"]), help="exllama's cache. [default: fp16]")
-@click.option(
-    "--runner", type=click.Choice(["auto", "bare", "transformers"]), help="torch's forward pass. [default: auto]"
-)
-@click.option("--max-batch", type=int, help="Sequences decoded at once. [default: 32]")
-@click.option("--cells", type=int, help="KV cache, tokens. [default: 65536]")
-@click.option("--threads", type=int, help="Threads of the engine's arithmetic. [default: 1]")
+@loading_options
 @click.option("--max-budget", type=int, help="Thinking tokens that no request may have more of. [default: any]")
 @click.option("--loop-detection/--no-loop-detection", default=None, help="Close thoughts that repeat. [default: on]")
 @click.option("--max-waiting", type=int, help="Requests that may wait; beyond: 429. [default: 128]")
@@ -111,9 +98,6 @@ def _writable(ctx: click.Context, param: click.Parameter, descriptor: int | None
 def command(config_file: Path | None, ready_fd: int | None, **flags: Any) -> None:
     """Serve a model over HTTP, compatible with OpenAI's chat completions."""
     from laser.server.config import load_config
-    from laser.server.deployment import deploy
-    from laser.server.run import listen, run
-    from laser.server.service import Service
 
     notes: list[str] = []
     with errors_in_one_line():
@@ -122,28 +106,50 @@ def command(config_file: Path | None, ready_fd: int | None, **flags: Any) -> Non
         for note in notes:
             log.warning("%s", note)
         _guard(config)
-        with listen(config.host, config.port) as listener:
-            with errors_in_one_line(ValueError):
-                service = Service(deploy(config))
-            run(service, listener, ready=lambda url: _tell(service, url, ready_fd))
+        _serve(config, ready_fd)
 
 
-def _tell(service: Service, url: str, ready_fd: int | None) -> None:
+def _serve(config: ServeConfig, ready_fd: int | None) -> None:
+    """Listens, loads, tells what serves, and serves. Raises an error of `errors_in_one_line`."""
+    from laser.server.run import listen, run
+    from laser.server.telemetry.startup import loading, tell
+
+    with listen(config.host, config.port) as listener:
+        with loading(config), errors_in_one_line(ValueError):
+            from laser.server.deployment import deploy
+            from laser.server.service import Service
+
+            deployment = deploy(config)
+            service = Service(deployment)
+        tell(deployment)
+        run(service, listener, ready=lambda url: announce(service, url, ready_fd))
+
+
+def announce(service: Service, url: str, ready_fd: int | None) -> None:
     """Says where the server is: to its user, and to the process that started it, if that process asked."""
-    click.echo(_invitation(service, url))
+    from laser.server.telemetry.startup import ready
+
+    if service.config.log_format is LogFormat.JSON:
+        ready(_invitation(service, url), url=url, model=service.model_id)
+    else:
+        click.echo(_invitation(service, url))
     if ready_fd is not None:
-        with open(ready_fd, "w", encoding="utf-8") as ready:
-            ready.write(f"{url}\n")
+        with open(ready_fd, "w", encoding="utf-8") as pipe:
+            pipe.write(f"{url}\n")
 
 
 def _guard(config: ServeConfig) -> None:
-    """Raises ConfigError if the keys are bad, ClickException if others can reach a server without keys or --public.
+    """Raises ConfigError if the keys are bad, and ClickException for what can be told at once.
+
+    That is a model's directory that is none, and a server that others can reach without keys or --public.
 
     It runs before the model is loaded.
     """
     from laser.server.keys import KeyRing
 
     KeyRing(config.keys, time.monotonic)
+    if config.model is not None and not config.model.is_dir():
+        raise click.ClickException(f"{config.model}: is not a directory")
     if config.keys is None and not config.public and not _is_this_machine(config.host):
         raise click.ClickException(
             f"host is {config.host}, which other machines can reach, but there are no keys: give --keys, or --public "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.policies.definition import is_recorded
-from laser.cli.common.messages import ProgressBars, errors_in_one_line
+from laser.cli.common.messages import errors_in_one_line, given, progress
 from laser.cli.common.options import policy_option
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def command(
     with errors_in_one_line():
         workload = _workload(workload_file, rate, cv)
         chosen = _policy(policy, assignments, threshold=threshold, budget=budget, risk=risk)
+        _check_controlled(context, chosen)
         if out is not None and not out.parent.is_dir():  # fails now rather than after the simulation
             raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
         _tell_if_short(workload, duration)
@@ -120,7 +121,7 @@ def command(
             records=records,
             files=files,
         )
-        found = simulate_load(settings, reporter=ProgressBars())
+        found = simulate_load(settings, reporter=progress())
         share = f"{found.rate / found.full_thought_rate:.0%} of what the machine bears with full thought"
         click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, {share}, in {found.cpu_s:.1f} s of CPU time")
         click.echo(summary(found.records, found.classes))
@@ -163,6 +164,18 @@ def _policy(kind: str, assignments: tuple[str, ...], **flags: Any) -> PolicySett
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     return policy
+
+
+def _check_controlled(context: click.Context, policy: PolicySettings) -> None:
+    """Raises UsageError if an option of the controller is given, and a policy that comes with LASER has none."""
+    from controller.policies.definition import has_controller
+    from controller.policies.registry import POLICIES, kind_of
+
+    if has_controller(policy) or kind_of(policy) not in POLICIES:
+        return
+    for name, option in (("controller_file", "--controller"), ("solve_delay", "--solve-delay")):
+        if given(context, name):
+            raise click.UsageError(f"{option} has no use: policy is {kind_of(policy)}, which has no controller")
 
 
 def _write(found: SimulatedLoad, options: dict[str, Any]) -> None:

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from laser.cli.common.messages import errors_in_one_line
+from laser.cli.common.messages import errors_in_one_line, progress
+
+if TYPE_CHECKING:
+    from experiments.progress import Advance
+    from models.reasoner.training import Progress
+
+
+class _Steps:
+    """Tells how many steps more are done; the first ones may be those of an earlier run."""
+
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+        self._done = 0
+
+    def __call__(self, now: Progress) -> None:
+        self._advance(now.step - self._done, f"{now.stage}, loss {now.loss:.3f}, {now.slot_rate:,.0f} slots/s")
+        self._done = now.step
 
 
 @click.command("train")
@@ -25,18 +42,10 @@ def command(out_dir: Path, seed: int | None, start: Path | None, threads: int) -
 
     An interrupted run continues where it stopped when the same command is given again.
     """
-    from models.reasoner.training import REFINEMENT, Progress, TrainingConfig, train
+    from models.reasoner.training import REFINEMENT, TrainingConfig, train
 
     config = TrainingConfig() if start is None else REFINEMENT
     config = replace(config, threads=threads, seed=config.seed if seed is None else seed)
-    with (
-        errors_in_one_line(ValueError),
-        click.progressbar(length=config.steps, label="training", item_show_func=lambda state: state or "") as bar,
-    ):
-
-        def show(progress: Progress) -> None:
-            state = f"{progress.stage}, loss {progress.loss:.3f}, {progress.slot_rate:,.0f} slots/s"
-            bar.update(progress.step - bar.pos, state)
-
-        train(out_dir, config=config, on_progress=show, start=start)
+    with errors_in_one_line(ValueError), progress().stage("Training", config.steps) as advance:
+        train(out_dir, config=config, on_progress=_Steps(advance), start=start)
     click.echo(f"the model is in {out_dir}; serve it with `laser serve --model {out_dir}`")

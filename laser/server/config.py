@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 from controller.policies.auto import Auto
-from controller.policies.registry import FLAT, AnyPolicy, from_options
+from controller.policies.budget import FixedBudget
+from controller.policies.definition import constant_limits, has_controller
+from controller.policies.fixed import FixedThreshold
+from controller.policies.load_aware import BudgetsOnly
+from controller.policies.none import FullThought, NoThinking
+from controller.policies.registry import FLAT, POLICIES, AnyPolicy, from_options, kind_of, stated
 from engine.options import EngineOptions, default_threads
 from engine.registry import ENGINES, AutoOptions, CacheType, Runner, engine_options, options_of
 from laser.server.api.reasoning import EffortShares
@@ -38,6 +43,9 @@ CHOICES: dict[str, type[StrEnum]] = {
     "log_format": LogFormat,
 }
 
+CONTROLLER_KEYS = ("controller", "decision_log")
+"""What only a policy with a controller reads."""
+
 ENGINE_KEYS = ("runner", "cache_type", "max_batch", "cells")
 """Flags of `laser serve` that set the engine's options; as keys of a file they are an old form, for one release."""
 
@@ -61,6 +69,7 @@ class ServeConfig:
     score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
     shortest_first: bool = False  # start the waiting request with the shortest predicted thought, not the first come
     thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
+    chat_template: Path | None = None  # Jinja; None: the model's own
     trust_markers: bool = False  # what messages spell like a marker becomes that control token, as in raw completions
     slo_s: float | None = None  # a reply's SLO on the dashboard, unless the controller has SLOs; None: no SLO
     default_max_tokens: int = 2048  # of thought and answer, for requests that state none; less if the context is short
@@ -101,12 +110,43 @@ class ServeConfig:
         if self.slo_s is not None and not 0.0 < self.slo_s < math.inf:
             raise ValueError(f"slo_s is {self.slo_s}, must be finite and above 0")
         _ = self.engine_options  # raises ValueError for an option out of range
+        for complaint in unused(self):
+            raise ValueError(complaint)
 
     @property
     def engine_options(self) -> EngineOptions:
         """The engine's options, the flags among them."""
         values = {name: getattr(self, name) for name in ENGINE_KEYS}
         return self.engine.with_values({name: value for name, value in values.items() if value is not None})
+
+
+def unused(config: ServeConfig) -> Iterator[str]:
+    """Yields a line for each setting that has no use beside the others; what a model decides is not known yet."""
+    policy, kind = config.policy, kind_of(config.policy)
+    for name in CONTROLLER_KEYS:
+        value = getattr(config, name)
+        if value is None or kind not in POLICIES or has_controller(policy):  # a policy of one's own may have one
+            continue
+        if not isinstance(policy, Auto):
+            yield f"{name} is {value}, but policy is {kind}, which has no controller: only load-aware ones read it"
+        elif policy.fixed or not config.early_exit:
+            yield f"{name} is {value}, but threshold, budget or early_exit are given: so the policy is fixed"
+    if not config.early_exit:
+        if isinstance(policy, Auto | FixedThreshold):
+            for name in sorted({"threshold", "every"} & set(stated(policy))):
+                yield f"{name} is {getattr(policy, name)}, but early_exit is false: no thought is probed"
+        elif kind in POLICIES and not isinstance(policy, FixedBudget | FullThought | NoThinking | BudgetsOnly):
+            yield f"early_exit is false, but policy is {kind}, which probes thoughts: take auto, fixed, budget or none"
+    limits = constant_limits(policy)
+    if config.score is not None and not (config.early_exit and (limits is None or limits.probing)):
+        yield f"score is {config.score}, but no thought is probed"
+    if config.vllm_metrics and not config.metrics:
+        yield "vllm_metrics is true, but metrics is false: there are none"
+    if config.public and config.keys is not None:
+        yield f"public is true, but keys is {config.keys}: public is for a server without keys"
+    if config.allow_host and (config.public or config.keys is not None):
+        why = "public is true" if config.public else f"keys is {config.keys}"
+        yield f"allow_host is {', '.join(config.allow_host)}, but {why}: any name is served then"
 
 
 def load_config(
@@ -135,6 +175,7 @@ def load_config(
             given["engine"] = engine_options(given["engine"], config.engine.changed)
         else:
             given.pop("engine", None)
+        given.get("engine", config.engine).taking({name: given[name] for name in ENGINE_KEYS if name in given})
         return replace(config, policy=policy, **given)
     except ConfigError:
         raise

@@ -11,6 +11,7 @@ from controller.serving.admission import AdmissionLimits
 from controller.serving.loop import ServingLoop
 from controller.serving.repetition import LoopDetection
 from engine.base import CapacityError, CorruptModelError, Engine
+from engine.options import Opened
 from engine.registry import open_engine
 from laser.server.config import ServeConfig
 from laser.server.policy_choice import ChosenPolicy, choose_policy
@@ -29,6 +30,7 @@ class Deployment:
     model_id: str
     chat: ChatModel
     engine: Engine
+    opened: Opened  # the engine as it was opened, before any wrapper
     loop: ServingLoop
     chosen: ChosenPolicy
     config: ServeConfig
@@ -47,7 +49,9 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     own_name = directory.resolve().name if config.model is not None else BUNDLED_NAME
     if not directory.is_dir():
         raise CorruptModelError(f"{directory}: is not a directory")
-    chat = load_chat_model(directory, config.thinking, trust_markers=config.trust_markers)
+    chat = load_chat_model(
+        directory, config.thinking, trust_markers=config.trust_markers, chat_template=config.chat_template
+    )
     note = chat.tokenizer.note  # reads the file again
     if note is not None:
         log.warning("%s", note)
@@ -88,6 +92,7 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
         model_id=config.name or own_name,
         chat=chat,
         engine=engine,
+        opened=opened,
         loop=loop,
         chosen=chosen,
         config=config,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +18,17 @@ from controller.policies.none import FullThought
 from controller.policies.registry import changed, kind_of
 from controller.policy import LoadObserver, Policy
 from controller.solver_thread import SolverThread
-from laser.server.config import ServeConfig
+from laser.server.config import CONTROLLER_KEYS, ServeConfig
 from models.chat_model import ChatModel
-from models.profile.profile import FILE_NAME, Profile, ProfileError, identify, read_profile
+from models.files.strict_yaml import ConfigError
+from models.profile.profile import FILE_NAME, OtherFormatError, Profile, ProfileError, identify, read_profile
 
 if TYPE_CHECKING:
     from controller.controller import Controller
 
 log = logging.getLogger(__name__)
+
+INSTEAD = "with --threshold or --policy it is served without the profile"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,7 @@ class ChosenPolicy:
     profile: Profile | None = None  # the model's; None: there is none
     shortest_first: bool = False
     note: str | None = None  # why this policy was chosen, if that may surprise; None: it may not
+    settings: PolicySettings | None = None  # what the policy was made from; None: not stated
     ends: tuple[Callable[[], None], ...] = ()  # end what runs beside the policy
 
     @property
@@ -71,7 +75,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
     profile, missing = _profile(config, directory, chat)
     policy, note = config.policy, None
     if isinstance(policy, Auto):
-        given = policy.threshold is not None or policy.budget is not None or not config.early_exit
+        given = policy.fixed or not config.early_exit
         if given:
             kind, note = FixedThreshold.kind, "threshold, budget or early_exit are given"
         elif profile is None and policy.risk is None:
@@ -97,6 +101,10 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         controller=lambda usable: _controller(config, usable, ends),
     )
     made = (policy if config.early_exit else _without_probes(policy)).make(context)
+    for setting in CONTROLLER_KEYS:
+        if getattr(config, setting) is not None and not ends:  # no controller was built
+            why = "" if note is None else f": {note}"
+            raise ConfigError(f"{setting} is {getattr(config, setting)}, but the policy is {name}, not load-aware{why}")
     return ChosenPolicy(
         name=name,
         policy=made.policy,
@@ -104,6 +112,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         profile=profile,
         shortest_first=config.shortest_first,
         note=note and note.replace(str(directory / FILE_NAME), FILE_NAME),  # clients do not see the path
+        settings=policy,
         ends=tuple(ends),
     )
 
@@ -140,12 +149,20 @@ def _without_probes(policy: PolicySettings) -> PolicySettings:
 
 
 def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Profile | None, str | None]:
-    """Returns the model's profile, or None and the reason why there is no usable one."""
+    """Returns the model's profile, or None and the reason why there is no usable one.
+
+    Raises ProfileError if the policy is left to the profile, and it was measured with another thinking format or score.
+    """
     path = directory / FILE_NAME
     if not path.is_file():
         return None, f"{path} does not exist; `laser calibrate` measures it"
     try:
         profile = read_profile(path, identify(directory, chat.thinking.format))
+    except OtherFormatError as error:
+        if _is_open(config):
+            raise OtherFormatError(f"{error}; {INSTEAD}") from error
+        log.warning("%s", error)
+        return None, str(error)
     except ProfileError as error:
         log.warning("%s", error)
         return None, str(error)
@@ -158,10 +175,29 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
             config.threads,
             threads,
         )
+    _tell_of_template(config, profile)
     score = config.score or chat.thinking.format.probe.score
     if profile.score != score:
-        return None, f"{path} was measured with score {profile.score}, served is {score}"
+        differs = f"{path} was measured with score {profile.score}, served is {score}"
+        if _is_open(config):
+            raise ProfileError(f"{differs}: give --score {profile.score}; {INSTEAD}")
+        return None, differs
     return profile, None
+
+
+def _is_open(config: ServeConfig) -> bool:
+    """Whether the profile decides about the policy."""
+    return isinstance(config.policy, Auto) and not config.policy.fixed and config.early_exit
+
+
+def _tell_of_template(config: ServeConfig, profile: Profile) -> None:
+    """Logs that a profile was calibrated with another chat template than the one in use, told by their files' names."""
+    options = profile.provenance.get("options")
+    theirs = options.get("chat_template") if isinstance(options, Mapping) else None
+    ours = None if config.chat_template is None else config.chat_template.name
+    if theirs != ours:
+        theirs, ours = (each or "the model's own" for each in (theirs, ours))
+        log.warning("the profile was calibrated with another chat template, %s, than is served, %s", theirs, ours)
 
 
 def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], None]]) -> Controller:

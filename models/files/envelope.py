@@ -106,11 +106,9 @@ class Envelope(Generic[T]):
                 f"{path}: version is {shown(said.get('version'))}, must be {self.head.version}; run "
                 f"`{self.made_by}` again"
             )
-        checksum = sha256_of(said.get(self.key))
-        if said.get("sha256") != checksum:
+        if said.get("sha256") != sha256_of(said.get(self.key)):
             raise self.error(
-                f"{path}: sha256 is {str(said.get('sha256'))[:64]!r}, that of its contents is {checksum!r}: it was "
-                "damaged or edited"
+                f"{path}: it was damaged or edited, its checksum is of other contents; run `{self.made_by}` again"
             )
         try:
             return StrictJson(self.into, self.key)(json.dumps(said.get(self.key)))

@@ -37,6 +37,10 @@ class ProfileError(LaserError, ValueError):
     """A profile that cannot be used; the message names the file, the value found and the value expected."""
 
 
+class OtherFormatError(ProfileError):
+    """A profile that was measured with another thinking format than the one in use."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelIdentity:
     """The model and thinking format that a profile was measured on."""
@@ -219,18 +223,32 @@ def checksum(profile: Profile) -> str:
 def read_profile(path: Path, model: ModelIdentity | None = None) -> Profile:
     """Reads the profile at `path`.
 
-    Raises ProfileError if the file is unusable, or if the profile is not of `model` (None: any model).
+    Raises ProfileError if the file is unusable, or if the profile is of other weights than `model` (None: any model),
+    and OtherFormatError if it is of another thinking format.
     """
     profile = _FILE.read(path)
-    if model is not None:
-        for name in ("weights_sha256", "thinking_sha256"):
-            theirs, ours = getattr(profile.model, name), getattr(model, name)
-            if theirs != ours:
-                raise ProfileError(
-                    f"{path}: is of model {profile.model.name!r} with {name} {theirs}, must be {ours}, that of "
-                    f"{model.name!r}; run `laser calibrate` again"
-                )
+    if model is not None and profile.model.weights_sha256 != model.weights_sha256:
+        raise ProfileError(
+            f"{path}: was calibrated on other weights, those of {profile.model.name!r}, than the ones in use, of "
+            f"{model.name!r}; run `laser calibrate` again"
+        )
+    if model is not None and profile.model.thinking_sha256 != model.thinking_sha256:
+        raise OtherFormatError(f"{path}: {_other_format(profile.provenance)}")
     return profile
+
+
+def _other_format(provenance: Mapping[str, Any]) -> str:
+    """Returns what a profile was calibrated with and what to do, where another thinking format is in use."""
+    options = provenance.get("options")
+    named = options.get("thinking") if isinstance(options, Mapping) else None
+    if named is None:
+        theirs, way = "the model's own thinking format, its laser.yaml or the default", "leave --thinking out"
+    else:
+        theirs, way = f"thinking format {named}", "name that one with --thinking, as it was then"
+    return (
+        f"was calibrated with {theirs}, and the format in use is another: {way}, or run `laser calibrate` with the one "
+        "in use"
+    )
 
 
 def _shape(table: Any) -> tuple[int, ...]:

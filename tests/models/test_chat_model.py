@@ -31,3 +31,18 @@ def test_a_file_that_cannot_be_compared_is_told(tmp_path: Path, said: str) -> No
     (tmp_path / "tokenizer.json").write_text(said, "utf-8")
     with pytest.raises(TokenizerError, match=r"tokenizer\.json: the tokenizer cannot be used"):
         _ = tokenizer.note
+
+
+def test_a_chat_template_of_one_s_own_takes_the_place_of_the_model_s(tmp_path: Path) -> None:
+    model = save_templated(tmp_path, CHATML)
+    own = tmp_path / "own.jinja"
+    own.write_text("{% for m in messages %}Q: {{ m.content }}\n{% endfor %}A: ", "utf-8")
+    chat = load_chat_model(model, chat_template=own)
+    asked = [{"role": "user", "content": "1 + 1?"}]
+    assert chat.tokenizer.decode(chat.prompt(asked)).startswith("Q: 1 + 1?\nA: ")
+    assert chat.prompt(asked) != load_chat_model(model).prompt(asked)
+    with pytest.raises(TokenizerError, match=r"none\.jinja: cannot be read"):
+        load_chat_model(model, chat_template=tmp_path / "none.jinja")
+    own.write_text("{{ raise_exception('not here') }}", "utf-8")
+    with pytest.raises(TokenizerError, match=r"own\.jinja: the chat template rejects these messages: not here"):
+        load_chat_model(model, chat_template=own)

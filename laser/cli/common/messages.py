@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from models.errors import LaserError
+
+if TYPE_CHECKING:
+    from experiments.progress import Advance, Reporter
 
 
 @contextmanager
@@ -22,13 +28,32 @@ def errors_in_one_line(*further: type[Exception]) -> Iterator[None]:
         raise click.ClickException("\n  ".join([many, *lines] if many else lines)) from error
 
 
+def given(context: click.Context, name: str) -> bool:
+    """Whether a parameter of the command was given, on the command line or in the environment."""
+    return context.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+
+
+def progress() -> Reporter:
+    """Returns what tells of progress on standard error: bars in a terminal, else a line every ten seconds."""
+    if sys.stderr.isatty():
+        return ProgressBars()
+    from experiments.progress import ProgressLines
+
+    return ProgressLines(lambda line: click.echo(line, err=True))
+
+
+def _shown(state: str | None) -> str | None:
+    """Returns what a bar shows of the work; None: nothing."""
+    return state
+
+
 class ProgressBars:
     """An `experiments.progress.Reporter` that draws bars in the terminal."""
 
     @contextmanager
-    def stage(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        with click.progressbar(length=total, label=f"{label:<16}") as bar:
-            yield bar.update
+    def stage(self, label: str, total: int) -> Iterator[Advance]:
+        with click.progressbar(length=total, label=f"{label:<16}", item_show_func=_shown, file=sys.stderr) as bar:
+            yield lambda more, state="", /: bar.update(more, state or None)
 
     def note(self, text: str) -> None:
-        click.echo(text)
+        click.echo(text, err=True)

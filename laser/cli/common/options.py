@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,9 +10,7 @@ import click
 
 from controller.policies.definition import PolicySettings
 from controller.policies.registry import POLICIES, find, summaries
-from engine.options import EngineOptions
-from engine.registry import AUTO, CacheType, Runner, kinds
-from engine.registry import engine_options as options_of
+from engine.registry import AUTO, CacheType, Runner, kinds, options_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,45 +48,61 @@ def asking(*, seed: int) -> Callable[[Command], Command]:
     return add
 
 
-_OPTIONS = (
+_LOADING = (
+    click.option("--chat-template", type=click.Path(path_type=Path), help="Jinja file. [default: the model's own]"),
+    click.option("--trust-markers/--no-trust-markers", default=None, help="Markers in messages count. [default: off]"),
     click.option(
         "--engine",
-        "kind",
         type=click.Choice(kinds()),
-        default=AUTO,
-        show_default=True,
-        help="What decodes; auto: exllama if it can serve the model here, else torch.",
+        help="What decodes. [default: auto: exllama if it can serve the model here, else torch]",
+    ),
+    click.option(
+        "--cache-type",
+        type=click.Choice([cache.value for cache in CacheType]),
+        help="exllama's cache. [default: fp16]",
     ),
     click.option(
         "--runner",
         type=click.Choice([runner.value for runner in Runner]),
-        default=Runner.AUTO.value,
-        show_default=True,
-        help="torch's forward pass.",
+        help="torch's forward pass. [default: auto]",
     ),
-    click.option("--cells", default=65_536, show_default=True, type=click.IntRange(1), help="KV cache, tokens."),
-    click.option(
-        "--cache-type",
-        "cache",
-        type=click.Choice([cache.value for cache in CacheType]),
-        default=CacheType.FP16.value,
-        show_default=True,
-        help="exllama's cache.",
-    ),
+    click.option("--max-batch", type=click.IntRange(1), help="Sequences decoded at once. [default: 32]"),
+    click.option("--cells", type=click.IntRange(1), help="KV cache, tokens. [default: 65536]"),
+    click.option("--threads", type=click.IntRange(1), help="Threads of the engine's arithmetic. [default: 1]"),
 )
 
 
-def engine_options(command: Command) -> Command:
-    """Adds the parameters `kind`, `runner`, `cells` and `cache` to a command, for `engine_settings`."""
-    for option in reversed(_OPTIONS):
+def loading_options(command: Command) -> Command:
+    """Adds the options that decide how a model is loaded and prompted; of each that is not given the value is None.
+
+    `laser serve` takes them as they are, `loading_settings` makes an examination's of them.
+    """
+    for option in reversed(_LOADING):
         command = option(command)
     return command
 
 
-def engine_settings(kind: str, runner: str, cells: int, cache: str) -> EngineOptions:
-    """Returns the EngineOptions for the parameters that `engine_options` adds; an engine takes those it has."""
-    return options_of(kind, {"runner": Runner(runner), "cells": cells, "cache_type": CacheType(cache)})
+def loading_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of an `Examination` for the options that `loading_options` adds; the rest stays at default.
 
+    Raises UsageError for an option that the engine does not have.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    engine = {name: given[name] for name in ("runner", "cache_type", "max_batch", "cells") if name in given}
+    for name, kind in (("runner", Runner), ("cache_type", CacheType)):
+        if name in engine:
+            engine[name] = kind(engine[name])
+    try:
+        settings: dict[str, Any] = {"engine": options_of(given.get("engine", AUTO))().taking(engine)}
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return settings | {name: given[name] for name in ("threads", "chat_template", "trust_markers") if name in given}
+
+
+score_option = click.option(
+    "--score", type=click.Choice(["geometric_mean", "joint"]), help="Confidence. [default: the thinking format's]"
+)
+"""How confidence is told, of those scores that are recorded."""
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 

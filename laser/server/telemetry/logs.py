@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 FIELDS = "fields"  # a record's attribute for what is logged besides its message
+FACTS = "facts"  # the same, where the message says it in words: only JSON has it as fields
 # Control characters, line ends, what turns the direction of writing, and halves of characters, which no file takes
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -31,6 +32,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             **getattr(record, FIELDS, {}),
+            **getattr(record, FACTS, {}),
         }
         if record.exc_info:
             said["exception"] = self.formatException(record.exc_info)
@@ -38,10 +40,15 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as one line of text; escapes client text that could begin a line or control a terminal."""
+    """Formats a record as one line of text, its local time first.
+
+    Escapes client text that could begin a line or control a terminal.
+    """
+
+    default_msec_format = "%s.%03d"
 
     def __init__(self) -> None:
-        super().__init__("%(levelname)s %(name)s: %(message)s")
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {name}={value}" for name, value in getattr(record, FIELDS, {}).items())

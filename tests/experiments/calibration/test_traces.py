@@ -107,10 +107,10 @@ def test_a_damaged_line_is_told(tmp_path: Path, line: str, told: str) -> None:
 
 def test_records_of_another_model_or_other_questions_are_not_mixed_in(tmp_path: Path) -> None:
     TraceLog(tmp_path / "log", HEADER).__exit__(None, None, None)
-    with pytest.raises(TraceError, match="begun with weights_sha256 'ab', this run has 'cd': remove it"):
+    with pytest.raises(TraceError, match="begun with other weights than this run has: remove it"):
         TraceLog(tmp_path / "log", {**HEADER, "weights_sha256": "cd"})
     (tmp_path / "other").write_text(json.dumps({"question": "?"}) + "\n")
-    with pytest.raises(TraceError, match="begun with format None, this run has 'laser-records'"):
+    with pytest.raises(TraceError, match='begun with format null, this run has "laser-records"'):
         TraceLog(tmp_path / "other", HEADER)
 
 
@@ -192,5 +192,21 @@ def test_records_of_an_earlier_release_go_on_with_the_same_questions_alone(tmp_p
         log.add(trace(0))
     with TraceLog(path, HEADER, mine) as log:
         assert log.traces.keys() == {0, 1}
-    with pytest.raises(TraceError, match="an earlier release and has questions_sha256 'a b', this run has 'a b c'"):
+    with pytest.raises(TraceError, match="an earlier release, with other questions than this run has"):
         TraceLog(path, HEADER, asked_of("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("begun", "goes_on", "told"),
+    [
+        ({"trust_markers": True}, {}, "trust_markers true, this run has false"),
+        ({}, {"chat_template_sha256": "ab"}, "another chat template than this run has"),
+    ],
+)
+def test_records_of_other_prompts_are_not_mixed_in(
+    tmp_path: Path, begun: dict[str, object], goes_on: dict[str, object], told: str
+) -> None:
+    TraceLog(tmp_path / "log", HEADER | begun).__exit__(None, None, None)
+    TraceLog(tmp_path / "log", HEADER | begun).__exit__(None, None, None)
+    with pytest.raises(TraceError, match=told):
+        TraceLog(tmp_path / "log", HEADER | goes_on)

@@ -81,7 +81,7 @@ def test_the_reporter_is_told_of_every_request(profile: Path) -> None:
             self.stages.append((label, total))
             yield self.add
 
-        def add(self, more: int) -> None:
+        def add(self, more: int, state: str = "", /) -> None:
             self.done += more
 
     counting = Counting()

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from controller.settings import ControllerSettings
 from experiments.trials.experiment import NamedPolicy, NamedWorkload, read_experiment
 from experiments.trials.paired import paired
 from experiments.trials.report import markdown
@@ -113,6 +114,12 @@ def test_names_that_no_table_can_show_are_refused_in_the_file(tmp_path: Path, na
         NamedWorkload(name="", arrivals=Poisson(rate=1.0))
     with pytest.raises(ValueError, match="name is empty"):
         NamedPolicy(name="", policy=read_experiment(stored(tmp_path, ["a"])).policies[0].policy)
+
+
+def test_controller_settings_of_a_policy_without_a_controller_are_refused(tmp_path: Path) -> None:
+    plain = read_experiment(stored(tmp_path, ["a"])).policies[0]
+    with pytest.raises(ValueError, match="controller has settings, but policy is none, which has no controller"):
+        replace(plain, controller=ControllerSettings(outer_s=9.0))
 
 
 def test_where_nothing_was_served_under_both_policies_no_change_is_told() -> None:

@@ -14,10 +14,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from engine.registry import CacheType, Runner, kinds
-from laser.cli.common.options import engine_settings
+from engine.registry import kinds
+from laser.cli.common.options import loading_settings
 from laser.cli.main import COMMANDS, main
 from laser.server.config import CHOICES, load_config
+from models.files.strict_yaml import ConfigError
 from tests.support.processes import ENVIRONMENT, ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -75,10 +76,28 @@ def test_there_are_options_with_choices_in_many_commands() -> None:
 
 
 @pytest.mark.parametrize("kind", kinds())
-@pytest.mark.parametrize("runner", [each.value for each in Runner])
-@pytest.mark.parametrize("cache", [each.value for each in CacheType])
-def test_every_engine_s_options_are_made(kind: str, runner: str, cache: str) -> None:
-    assert engine_settings(kind, runner, 4_096, cache).kind == kind
+@pytest.mark.parametrize(("name", "value"), [("runner", "bare"), ("cache_type", "q8"), ("cells", 4_096)])
+def test_an_engine_takes_the_options_that_it_has_and_refuses_the_others(kind: str, name: str, value: str | int) -> None:
+    lacks = {"torch": "cache_type", "exllama": "runner"}.get(kind)
+    flags = {"engine": kind, name: value}
+    if name == lacks:
+        told = f"{name} is {value}, but engine is {kind}, which has none"
+        with pytest.raises(click.UsageError, match=told):
+            loading_settings(flags)
+        with pytest.raises(ConfigError, match=told):
+            load_config(None, flags)
+    else:
+        made = loading_settings(flags)["engine"]
+        assert (made.kind, getattr(made, name)) == (kind, value)
+        assert load_config(None, flags).engine_options == made
+
+
+def test_what_loads_and_prompts_a_model_is_the_same_for_serving_and_measuring() -> None:
+    found = dict(every_command())
+    shared = {"--engine", "--cache-type", "--runner", "--cells", "--max-batch", "--threads", "--trust-markers"}
+    shared |= {"--model", "--thinking", "--chat-template", "--score"}
+    for name in ("serve", "evaluate", "calibrate"):
+        assert shared <= {option for each in found[name].params for option in each.opts}
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, each.value) for name, of in CHOICES.items() for each in of])

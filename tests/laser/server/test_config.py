@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,6 @@ def test_an_engine_s_options_stand_under_its_kind(tmp_path: Path) -> None:
     assert load_config(file, {"cells": 256}).engine_options == replace(options, cells=256)
     assert load_config(file, {"engine": "exllama"}).engine_options == options
     assert load_config(file, {"engine": "torch"}).engine_options == TorchOptions(cells=512, max_batch=4)
-    assert load_config(None, {"engine": "torch", "cache_type": "q4"}).engine_options == TorchOptions()
     assert ServeConfig().engine_options == AutoOptions()
     told: list[str] = []
     load_config(file, {}, told.append)
@@ -89,6 +89,46 @@ def test_a_misspelt_key_is_named_with_file_and_line(tmp_path: Path) -> None:
     file = written(tmp_path, "port: 9000\nthreshhold: 0.5\n")
     with pytest.raises(ConfigError, match=r"serve\.yaml:2:\d+: unknown key `threshhold`; did you mean `threshold`\?"):
         load_config(file, {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"policy": "fixed", "controller": Path("c.yaml")}, "controller is c.yaml, but policy is fixed, which has no"),
+        ({"policy": "paper", "decision_log": Path("d")}, "decision_log is d, but policy is paper, which has no"),
+        ({"threshold": 0.9, "controller": Path("c.yaml")}, "controller is c.yaml, but threshold, budget or early_exit"),
+        ({"early_exit": False, "controller": Path("c.yaml")}, "so the policy is fixed"),
+        ({"policy": "load-aware", "threshold": 0.8}, "threshold is 0.8, but policy is load-aware, which has none"),
+        ({"threshold": 0.8, "early_exit": False}, "threshold is 0.8, but early_exit is false: no thought is probed"),
+        ({"policy": "fixed", "every": 9, "early_exit": False}, "every is 9, but early_exit is false"),
+        ({"policy": "load-aware", "early_exit": False}, "early_exit is false, but policy is load-aware, which probes"),
+        ({"policy": "margin", "early_exit": False}, "early_exit is false, but policy is margin, which probes"),
+        ({"policy": "none", "score": "joint"}, "score is joint, but no thought is probed"),
+        ({"early_exit": False, "score": "joint"}, "score is joint, but no thought is probed"),
+        ({"metrics": False, "vllm_metrics": True}, "vllm_metrics is true, but metrics is false"),
+        ({"public": True, "keys": Path("k.yaml")}, "public is true, but keys is k.yaml: public is for"),
+        ({"allow_host": ("a",), "keys": Path("k.yaml")}, "allow_host is a, but keys is k.yaml: any name is served"),
+        ({"allow_host": ("a",), "public": True}, "allow_host is a, but public is true: any name is served"),
+    ],
+)
+def test_a_setting_that_has_no_use_beside_the_others_is_refused(flags: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        load_config(None, flags)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"policy": "budgets-only", "early_exit": False, "controller": Path("c.yaml")},
+        {"budget": 100, "early_exit": False},
+        {"policy": "none", "early_exit": False},
+        {"policy": "consistency", "score": "joint"},
+        {"controller": Path("c.yaml"), "decision_log": Path("d.jsonl"), "risk": 0.1},
+        {"public": True, "metrics": False},
+    ],
+)
+def test_settings_that_go_together_are_taken(flags: dict[str, Any]) -> None:
+    assert load_config(None, flags)
 
 
 @pytest.mark.parametrize(

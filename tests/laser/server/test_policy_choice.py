@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 
 from controller.policies.auto import Auto
+from controller.policies.fixed import FixedThreshold
 from controller.policies.load_aware import LoadAware
 from controller.policy import Limits
 from engine.options import default_threads
 from laser.server.config import ServeConfig
 from laser.server.policy_choice import choose_policy
 from models.chat_model import load_chat_model
-from models.profile.profile import FILE_NAME, ProfileError, identify, read_profile, write_profile
+from models.files.strict_yaml import ConfigError
+from models.profile.profile import FILE_NAME, OtherFormatError, ProfileError, identify, read_profile, write_profile
 from models.reasoner import bundled_model
+from models.score import Score
 from tests.support.contests import contest
 
 
@@ -141,3 +144,31 @@ def test_other_threads_than_the_calibration_s_are_told_in_one_line(
 def test_calibration_and_serving_have_the_same_threads_unless_told_otherwise() -> None:
     measured = read_profile(bundled_model() / FILE_NAME).provenance["threads"]
     assert ServeConfig().threads == default_threads() == measured
+
+
+@pytest.mark.parametrize("setting", ["controller", "decision_log"])
+def test_what_only_a_controller_reads_is_refused_where_there_is_none(worthless: Path, setting: str) -> None:
+    config = ServeConfig(**{setting: worthless / "file"})  # type: ignore[arg-type]  # the setting's name is its own
+    with pytest.raises(ConfigError, match=r"file, but the policy is none, not load-aware: the profile certifies not"):
+        choose_policy(config, worthless, load_chat_model(worthless))
+
+
+def test_a_thinking_format_that_the_profile_was_not_made_with_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "other.yaml"
+    file.write_text("answer_reserve: 100\n", encoding="utf-8")
+    chat = load_chat_model(bundled_model(), file)
+    with pytest.raises(OtherFormatError, match=r"leave --thinking out, .*; with --threshold or --policy it is served"):
+        choose_policy(ServeConfig(thinking=file), bundled_model(), chat)
+    chosen = choose_policy(ServeConfig(thinking=file, policy=Auto(threshold=0.8)), bundled_model(), chat)
+    assert (chosen.name, chosen.profile) == ("fixed", None)
+    assert "the format in use is another" in caplog.text
+
+
+def test_a_score_that_the_profile_was_not_made_with_is_refused_unless_the_policy_is_named() -> None:
+    chat = load_chat_model(bundled_model())
+    with pytest.raises(ProfileError, match=r"with score (\w+), served is minimum: give --score \1;"):
+        choose_policy(ServeConfig(score=Score.MINIMUM), bundled_model(), chat)
+    chosen = choose_policy(ServeConfig(score=Score.MINIMUM, policy=FixedThreshold()), bundled_model(), chat)
+    assert (chosen.name, chosen.profile) == ("fixed", None)

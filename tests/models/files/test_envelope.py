@@ -102,7 +102,7 @@ def test_a_missing_key_and_what_is_no_json_are_told() -> None:
         ([], "format is 'list', must be 'laser-test'"),
         ({"format": "other"}, "format is 'other', must be 'laser-test'"),
         ({"format": "laser-test", "version": 2}, "version is 2, must be 3; run `laser test` again"),
-        ({"format": "laser-test", "version": 3, "sha256": "ab"}, "sha256 is 'ab', that of its contents is"),
+        ({"format": "laser-test", "version": 3, "sha256": "ab"}, "it was damaged or edited, its checksum is of"),
         ({"format": "laser-test", "version": 3, "sha256": sha256_of(None)}, "outer is None: Input should be an object"),
     ],
 )

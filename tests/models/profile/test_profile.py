@@ -13,7 +13,14 @@ import pytest
 from models.files.envelope import sha256_of
 from models.profile.certificate import evidence
 from models.profile.plant import StepTime
-from models.profile.profile import ProfileError, checksum, identify, read_profile, write_profile
+from models.profile.profile import (
+    OtherFormatError,
+    ProfileError,
+    checksum,
+    identify,
+    read_profile,
+    write_profile,
+)
 from models.profile.tables import NEVER, OperatingPoint
 from models.thinking import ProbeFormat, ThinkingFormat
 from tests.support.model_profile import MODEL, PROFILE, table
@@ -67,7 +74,7 @@ def test_a_truncated_file_is_refused(written: Path, length: int) -> None:
         (lambda said: said.pop("version"), "version is None, must be 1"),
         (lambda said: said["profile"].update(max_tokens=641), "it was damaged or edited"),
         (lambda said: said.pop("profile"), "it was damaged or edited"),
-        (lambda said: said.update(sha256="00"), "sha256 is '00', that of its contents is"),
+        (lambda said: said.update(sha256="00"), "its checksum is of other contents; run `laser calibrate` again"),
     ],
 )
 def test_an_edited_file_is_refused(written: Path, edit: Callable[[dict[str, Any]], object], told: str) -> None:
@@ -100,10 +107,31 @@ def test_contents_that_make_no_profile_are_refused(
     assert told in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["weights_sha256", "thinking_sha256"])
-def test_the_profile_of_another_model_is_refused(written: Path, name: str) -> None:
-    with pytest.raises(ProfileError, match=f"of model 'tiny' with {name} .*, must be {'ef' * 32}.*'mine'"):
-        read_profile(written, replace(MODEL, name="mine", **{name: "ef" * 32}))
+def test_the_profile_of_another_model_is_refused_in_words(written: Path) -> None:
+    with pytest.raises(ProfileError, match=r"on other weights, those of 'tiny', than the ones in use, of 'mine'; run"):
+        read_profile(written, replace(MODEL, name="mine", weights_sha256="ef" * 32))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"thinking": "qwen3.yaml"},
+            "with thinking format qwen3.yaml, and the format in use is another: name that one",
+        ),
+        ({"thinking": None}, "with the model's own thinking format, its laser.yaml or the default, and the format in"),
+        (None, "leave --thinking out, or run `laser calibrate` with the one in use"),
+    ],
+)
+def test_the_profile_of_another_thinking_format_says_which_it_was_made_with(
+    tmp_path: Path, options: object, told: str
+) -> None:
+    path = tmp_path / "profile.json"
+    write_profile(path, replace(PROFILE, provenance={"options": options}))
+    with pytest.raises(OtherFormatError) as refused:
+        read_profile(path, replace(MODEL, thinking_sha256="ef" * 32))
+    assert told in str(refused.value)
+    assert "ef" * 32 not in str(refused.value)
 
 
 def test_files_that_are_no_profiles_are_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -70,7 +71,9 @@ def test_a_traceback_begins_no_line_of_the_text_log() -> None:
     except ValueError:
         made.exc_info = sys.exc_info()
     head, *lines = TextFormatter().format(made).split("\n")
-    assert head.startswith("INFO laser.gate: GET x")
+    time, _, said = head.partition(" INFO ")
+    datetime.strptime(time, "%Y-%m-%d %H:%M:%S.%f")
+    assert said.startswith("laser.gate: GET x")
     assert lines
     assert all(line.startswith("  ") and "\x1b" not in line for line in lines)
     assert len(JsonFormatter().format(made).splitlines()) == 1

@@ -1,0 +1,218 @@
+"""What the log says of a server at its start: what is loaded, how long it takes, and what then serves.
+
+Each fact is one record. Text shows its words behind its topic, JSON its fields, too.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from controller.policies.definition import PolicySettings, has_controller
+from controller.policies.restricted import within_risk
+from engine.base import EngineError
+from engine.inventory import Inventory, inventory
+from laser.server.config import ServeConfig
+from laser.server.telemetry.logs import FACTS
+from models.profile.profile import FILE_NAME, Profile
+from models.reasoner import bundled_model
+from models.thinking import format_source
+
+if TYPE_CHECKING:
+    from laser.server.deployment import Deployment
+
+log = logging.getLogger("laser.start")
+
+WIDTH = 10  # of a topic, with the space behind it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartFact:
+    """One thing that is told at the start."""
+
+    topic: str
+    words: str
+    fields: dict[str, Any]
+
+    def told(self, say: Callable[..., None]) -> None:
+        """Logs it by a logger's method `say`."""
+        say("%-*s%s", WIDTH, self.topic, self.words, extra={FACTS: {"topic": self.topic, **self.fields}})
+
+
+@contextmanager
+def loading(config: ServeConfig, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
+    """Tells that a model is loaded in the block, and how long it took."""
+    directory = directory_of(config)
+    StartFact(topic="loading", words=f"{directory} …", fields={"directory": str(directory)}).told(log.info)
+    began = clock()
+    yield
+    took_s = clock() - began
+    StartFact(topic="loaded", words=f"in {took_s:.1f} s", fields={"seconds": round(took_s, 3)}).told(log.info)
+
+
+def ready(words: str, *, url: str, model: str) -> None:
+    """Logs that requests are answered."""
+    log.info("%s", words, extra={FACTS: {"topic": "ready", "url": url, "model": model}})
+
+
+def directory_of(config: ServeConfig) -> Path:
+    """Returns the directory of the model that is served."""
+    return (config.model or bundled_model()).resolve()
+
+
+def tell(deployment: Deployment) -> None:
+    """Logs what serves, a record for each fact."""
+    for each in facts(deployment):
+        each.told(log.info)
+
+
+def facts(deployment: Deployment) -> list[StartFact]:
+    """Returns what is told of a deployed model."""
+    return [
+        _model(deployment),
+        _engine(deployment),
+        _context(deployment),
+        _thinking(deployment),
+        _signal(deployment),
+        _policy(deployment),
+        _certified(deployment),
+    ]
+
+
+def _model(deployment: Deployment) -> StartFact:
+    directory = directory_of(deployment.config)
+    said = {"model": deployment.model_id, "directory": str(directory)}
+    try:
+        found = inventory(directory)
+    except EngineError as error:  # an engine of one's own may take other files
+        words = f"{deployment.model_id}, its parameters are not known: {error}"
+        return StartFact(topic="model", words=words, fields={**said, "parameters": None, "stored": None, "bits": None})
+    words = f"{deployment.model_id}, {_size(found)}, from {directory}"
+    bits = None if found.bits is None else round(found.bits, 2)
+    return StartFact(
+        topic="model",
+        words=words,
+        fields={**said, "parameters": found.parameters, "stored": found.stored, "bits": bits},
+    )
+
+
+def _size(found: Inventory) -> str:
+    if found.parameters is None or found.bits is None:
+        return f"stored as {found.stored}"
+    return f"{in_short(found.parameters)} parameters, stored as {found.stored} ({found.bits:.3g} bits each)"
+
+
+def in_short(count: int) -> str:
+    """Returns a number of parameters in three digits: 2.1M, 596M, 7.62B."""
+    for unit, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if count >= 0.9995 * unit:  # 999,999 are 1M
+            return f"{count / unit:.3g}{letter}"
+    return str(count)
+
+
+def _engine(deployment: Deployment) -> StartFact:
+    opened, threads = deployment.opened, deployment.config.threads
+    parts = (
+        opened.kind,
+        opened.runner and f"{opened.runner} forward pass",
+        opened.arithmetic and f"computed in {opened.arithmetic}",
+        opened.device and f"on {opened.device}",
+        f"{threads} thread{'s' * (threads != 1)}",
+    )
+    said = {"engine": opened.kind, "runner": opened.runner or None, "arithmetic": opened.arithmetic or None}
+    said |= {"device": opened.device or None}
+    return StartFact(topic="engine", words=", ".join(filter(None, parts)), fields={**said, "threads": threads})
+
+
+def _context(deployment: Deployment) -> StartFact:
+    options, room = deployment.config.engine_options, deployment.loop.room
+    words = (
+        f"{room:,} tokens of prompt and reply; KV cache of {options.cells:,} tokens; at most {options.max_batch} "
+        "sequences at once"
+    )
+    said = {"context": room, "cells": options.cells, "max_batch": options.max_batch}
+    return StartFact(topic="context", words=words, fields=said)
+
+
+def _thinking(deployment: Deployment) -> StartFact:
+    form, config = deployment.chat.thinking.format, deployment.config
+    source = format_source(directory_of(config), config.thinking)
+    begins = "the chat template" if deployment.chat.habits.opens else "LASER"
+    words = f"{form.open} … {form.close}, {source}; {begins} begins the thought"
+    said = {"open": form.open, "close": form.close, "thinking": source, "begun_by": begins, "chat_template": None}
+    if config.chat_template is not None:
+        words += f"; the chat template is {config.chat_template.name}"
+        said["chat_template"] = config.chat_template.name
+    return StartFact(topic="thinking", words=words, fields=said)
+
+
+def _signal(deployment: Deployment) -> StartFact:
+    controller = deployment.chosen.controller
+    names = list(deployment.chosen.policy.limits(None).signals)
+    if controller is not None and any(point.threshold is not None for point in controller.certified):
+        names = ["confidence"]  # also where the limits now in force have none
+    score = deployment.config.score or deployment.chat.thinking.format.probe.score
+    words = ", ".join(f"confidence ({score})" if name == "confidence" else name for name in names)
+    return StartFact(
+        topic="signal",
+        words=words or "none: running thoughts are not probed",
+        fields={"signals": names, "score": score.value if "confidence" in names else None},
+    )
+
+
+def _policy(deployment: Deployment) -> StartFact:
+    chosen = deployment.chosen
+    settings = _settings(chosen.settings)
+    if not deployment.config.early_exit:
+        settings = {name: value for name, value in settings.items() if name == "budget"}
+    words = ", ".join([chosen.name, *(f"{name} {value}" for name, value in settings.items())])
+    note = "" if chosen.note is None else f"; {chosen.note}"
+    return StartFact(
+        topic="policy",
+        words=f"{words}{note}",
+        fields={"policy": chosen.name, "settings": settings, "note": chosen.note},
+    )
+
+
+def _settings(policy: PolicySettings | None) -> dict[str, Any]:
+    """Returns the settings of a policy that have a value."""
+    if policy is None:
+        return {}
+    own: Any = policy
+    values = {field.name: getattr(policy, field.name) for field in fields(own)}
+    return {name: value for name, value in values.items() if isinstance(value, int | float | str)}
+
+
+def _certified(deployment: Deployment) -> StartFact:
+    chosen = deployment.chosen
+    if chosen.profile is None:
+        path = directory_of(deployment.config) / FILE_NAME
+        why = "there is no profile that fits" if path.is_file() else "there is no profile, `laser calibrate` makes one"
+        return StartFact(topic="certified", words=f"nothing: {why}", fields={"certified": None})
+    controlled = chosen.settings is not None and has_controller(chosen.settings)
+    risk = _settings(chosen.settings).get("risk") if controlled else None
+    profile = chosen.profile if risk is None else within_risk(chosen.profile, risk)
+    words, said = certified_range(profile)
+    return StartFact(topic="certified", words=words, fields={"certified": said})
+
+
+def certified_range(profile: Profile) -> tuple[str, dict[str, Any]]:
+    """Returns the range in which exits are certified, in words and as fields."""
+    given = profile.certificate
+    points = profile.points()
+    threshold = min((each.threshold for each in points if each.threshold is not None), default=None)
+    budget = min((each.budget for each in points if each.budget is not None), default=None)
+    said = {"risk": given.epsilon, "confidence": 1.0 - given.delta, "threshold": threshold, "budget": budget}
+    if profile.refused is not None:
+        return f"nothing: {profile.refused}", said
+    parts = [
+        *([] if threshold is None else [f"confidence {threshold:g} and above"]),
+        *([] if budget is None else [f"budgets of {budget:,} tokens and more"]),
+    ]
+    range_of = " and ".join(parts) or "the full thought only"
+    return f"{range_of}, at a risk of {given.epsilon:g} with confidence {1.0 - given.delta:g}", said

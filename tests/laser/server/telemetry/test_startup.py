@@ -1,0 +1,117 @@
+"""What the log says of a server at its start."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from controller.policies.budget import FixedBudget
+from laser.cli.serve import announce
+from laser.server.config import ServeConfig
+from laser.server.deployment import Deployment, deploy
+from laser.server.telemetry.logs import JsonFormatter, LogFormat, TextFormatter
+from laser.server.telemetry.startup import certified_range, facts, in_short, loading, tell
+from models.score import Score
+from tests.support.live_server import LiveServer, running_deployment
+from tests.support.model_profile import PROFILE
+
+
+@pytest.fixture(scope="module")
+def deployed(random_model: Path) -> Deployment:
+    return deploy(ServeConfig(model=random_model, cells=4096, max_batch=3, log_format=LogFormat.JSON))
+
+
+def words(deployment: Deployment) -> dict[str, str]:
+    return {each.topic: each.words for each in facts(deployment)}
+
+
+def test_the_start_tells_what_serves(deployed: Deployment, random_model: Path) -> None:
+    told = words(deployed)
+    assert list(told) == ["model", "engine", "context", "thinking", "signal", "policy", "certified"]
+    assert told["model"].startswith(f"{random_model.name}, ")
+    assert told["model"].endswith(f"K parameters, stored as F32 (32 bits each), from {random_model.resolve()}")
+    assert told["engine"] == "torch, bare forward pass, computed in float32, on cpu, 1 thread"
+    assert "KV cache of 4,096 tokens; at most 3 sequences at once" in told["context"]
+    assert told["thinking"].startswith("<think> … </think>, the default, since none is named; ")
+    assert told["signal"] == "confidence (geometric_mean)"
+    assert told["policy"].startswith("fixed, threshold 0.9; profile.json does not exist; `laser calibrate` measures it")
+    assert told["certified"] == "nothing: there is no profile, `laser calibrate` makes one"
+
+
+def test_what_is_named_or_switched_off_is_told(deployed: Deployment, tmp_path: Path) -> None:
+    config = replace(deployed.config, thinking=tmp_path / "qwen3.yaml", threads=2, score=Score.JOINT)
+    told = words(replace(deployed, config=config))
+    assert told["thinking"].startswith("<think> … </think>, named, qwen3.yaml; ")
+    assert told["signal"] == "confidence (joint)"
+    assert told["engine"].endswith("2 threads")
+    chosen = replace(deployed.chosen, name="budget", settings=(made := FixedBudget(budget=80)), note=None)
+    made_policy = made.make(None)  # type: ignore[arg-type]  # a budget needs nothing
+    told = words(replace(deployed, chosen=replace(chosen, policy=made_policy.policy)))
+    assert told["policy"] == "budget, budget 80"
+    assert told["signal"] == "none: running thoughts are not probed"
+
+
+def test_each_fact_is_a_record_with_fields_in_json_and_a_line_with_its_time_in_text(
+    deployed: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="laser.start"):
+        tell(deployed)
+    said = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    engine, context = said[1], said[2]
+    assert (engine["topic"], engine["engine"], engine["device"], engine["threads"]) == ("engine", "torch", "cpu", 1)
+    assert (context["cells"], context["max_batch"], context["context"]) == (4096, 3, deployed.loop.room)
+    assert said[0]["parameters"] > 0
+    assert said[6]["certified"] is None
+    line = TextFormatter().format(caplog.records[1])
+    assert line.endswith(f" INFO laser.start: engine    {words(deployed)['engine']}")
+
+
+def test_loading_shows_itself_before_and_its_time_afterwards(
+    random_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = iter((10.0, 12.345))
+    with caplog.at_level(logging.INFO, logger="laser.start"), loading(ServeConfig(model=random_model), times.__next__):
+        assert [record.getMessage() for record in caplog.records] == [f"loading   {random_model.resolve()} …"]
+    assert caplog.records[-1].getMessage() == "loaded    in 2.3 s"
+
+
+@pytest.fixture
+def live(deployed: Deployment) -> Iterator[LiveServer]:
+    with running_deployment(deployed) as server:
+        yield server
+
+
+def test_the_ready_line_is_a_record_where_the_log_is_json(
+    live: LiveServer, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with caplog.at_level(logging.INFO, logger="laser.start"):
+        announce(live.service, live.url, None)
+    (record,) = [each for each in caplog.records if each.name == "laser.start"]
+    said = json.loads(JsonFormatter().format(record))
+    assert (said["topic"], said["url"], said["model"]) == ("ready", live.url, live.service.model_id)
+    assert said["message"].startswith(f"{live.service.model_id} is ready at {live.url} ")
+    assert capsys.readouterr().out == ""
+
+
+def test_the_certified_range_is_told_with_its_risk() -> None:
+    told, said = certified_range(PROFILE)
+    assert said["risk"] == PROFILE.certificate.epsilon
+    assert f"at a risk of {PROFILE.certificate.epsilon:g} with confidence " in told
+    only = tuple(tuple(False for _ in row) for row in PROFILE.certificate.certified)
+    only = ((True, *only[0][1:]), *only[1:])
+    told, said = certified_range(replace(PROFILE, certificate=replace(PROFILE.certificate, certified=only)))
+    assert told.startswith("the full thought only, at a risk of ")
+    assert (said["threshold"], said["budget"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(999, "999"), (999_999, "1M"), (2_123_456, "2.12M"), (596_049_920, "596M"), (7_615_616_512, "7.62B")],
+)
+def test_parameters_are_told_in_three_digits(count: int, told: str) -> None:
+    assert in_short(count) == told
