@@ -69,7 +69,7 @@ class ProbeCost:
 class PairedSquares:
     """Mean squared differences of a question's token rows at each point to its rows at another point."""
 
-    full_thought: Table
+    full_thought: Table  # to the full thought
     fixed: Table  # to the threshold FIXED without a budget
 
 

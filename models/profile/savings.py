@@ -34,9 +34,9 @@ NORMAL = 1.96  # standard deviations on either side at that level
 class PointServed:
     """A place in the profile's tables."""
 
-    difficulty: int
-    threshold: int
-    budget: int
+    difficulty: int  # of the class
+    threshold: int  # of the threshold, strictest first
+    budget: int  # of the budget, longest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +45,11 @@ class Saved:
 
     share: float  # of the tokens that they would have taken
     tokens: float  # token rows: replies, withdrawn tokens and probes
-    tokens_low: float
-    tokens_high: float
+    tokens_low: float  # lower end of the interval of `tokens`
+    tokens_high: float  # upper end
     seconds: float  # of decoding, the engine's: token rows at the step times of the batches that were seen
-    seconds_low: float
-    seconds_high: float
+    seconds_low: float  # lower end of the interval of `seconds`
+    seconds_high: float  # upper end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Gained:
     paired: bool  # whether the profile holds paired differences; without them the intervals are wider
     full_thought: Saved  # against thoughts that are neither probed nor closed
     fixed: Saved | None  # against the fixed threshold `fixed_threshold`; None: the profile has no such threshold
-    fixed_threshold: float
+    fixed_threshold: float  # that `fixed` is told against
 
 
 @dataclass(frozen=True, slots=True, eq=False)
