@@ -75,7 +75,7 @@ def test_what_is_saved_is_the_mean_of_the_differences_and_its_error_worked_out_b
 def test_the_interval_covers_what_was_saved_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     covered, bounded = [], []
-    for _ in range(400):
+    for _ in range(200):
         known = measured(*drawn(rng, 150))
         rows, classes = drawn(rng, 60)
         places = rng.integers(3, size=60), rng.integers(2, size=60)
@@ -88,7 +88,7 @@ def test_the_interval_covers_what_was_saved_as_often_as_it_says() -> None:
                 savings.count(point, 1, STEP)
             found = saved(savings)
             hits.append(found.tokens_low <= truth <= found.tokens_high)
-    assert 0.92 <= np.mean(covered) <= 0.98
+    assert 0.91 <= np.mean(covered) <= 0.985  # of 200: 0.95 ± 0.03
     assert np.mean(bounded) >= np.mean(covered)  # without pairs the interval is wider
 
 
