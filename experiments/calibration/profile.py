@@ -20,7 +20,7 @@ from models.errors import LaserError
 from models.profile.certificate import Certificate, certify, evidence, fewest_questions
 from models.profile.difficulty import CLASSES, FEWEST, learn
 from models.profile.plant import mean_context
-from models.profile.profile import MeasuredPlant, ModelIdentity, ProbeCost, Profile, Table
+from models.profile.profile import FIXED, MeasuredPlant, ModelIdentity, PairedSquares, ProbeCost, Profile, Table
 
 PILOT = 48  # questions whose thought lengths choose the budgets; the certificate does not use them
 PERCENTILES = (10, 25, 50, 75, 90, 97)  # of the pilot's thought lengths: the budgets
@@ -153,7 +153,19 @@ def profile(
         confusion=learned.confusion,
         explained=learned.explained,
         provenance={**asdict(origin), "looks": looks},
+        paired=_paired(replayed, tokens, member),
     )
+
+
+def _paired(replayed: Grid, tokens: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> PairedSquares | None:
+    """Returns the squared differences of `tokens` [question, threshold, budget] to two points of the same question."""
+    if FIXED not in replayed.thresholds:
+        return None
+    fixed = replayed.thresholds.index(FIXED)
+    full_thought, usual = (
+        _by_class(np.square(tokens - tokens[:, row, 0][:, None, None]), member) for row in (0, fixed)
+    )
+    return PairedSquares(full_thought=full_thought, fixed=usual)
 
 
 def _certificate(replayed: Grid, traces: Sequence[ThoughtTrace], unseen: Sequence[int], levels: Levels) -> Certificate:

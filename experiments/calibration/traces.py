@@ -167,10 +167,10 @@ class CalibrationLog:
         """
         found: dict[int, int] = {}
         if unkeyed := [number for number in self.traces if number not in self.keys]:
-            if (theirs := self.header.get("questions_sha256")) != mine.sha256:
+            if self.header.get("questions_sha256") != mine.sha256:
                 raise TraceError(
-                    f"{self.path}: was begun by an earlier release, with other questions than this run has: only the same "
-                    "questions can go on there; remove it or write elsewhere"
+                    f"{self.path}: was begun by an earlier release, with other questions than this run has: only the "
+                    "same can go on there; remove it or write elsewhere"
                 )
             found = {number: number for number in unkeyed}
         by_key: dict[str, list[int]] = {}

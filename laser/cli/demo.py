@@ -40,7 +40,7 @@ def command(seconds: float, seed: int, port: int) -> None:
     from rich.console import Console
 
     from laser.cli.demo_traffic import SHARE, Demo, DemoTraffic
-    from laser.cli.terminal.demo_summary import failures, table
+    from laser.cli.terminal.demo_summary import show
     from laser.cli.top import replace_unknown_characters
     from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
@@ -51,11 +51,7 @@ def command(seconds: float, seed: int, port: int) -> None:
         rate = SHARE * read_profile(bundled_model() / FILE_NAME).full_thought_rate
         demo = Demo(DemoTraffic(rate=rate, total_s=seconds, seed=seed))
         asyncio.run(_run(demo, port, console))
-    said = failures(demo)
-    console.print(f"Measured in this run (seed {seed}); requests count to the phase in which they came:")
-    console.print(table(demo))
-    if said:
-        console.print(said, style="yellow", markup=False)
+    show(demo, console)
     if not demo.records:
         raise click.ClickException("it was ended before anything was measured")
 

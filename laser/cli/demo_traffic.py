@@ -21,6 +21,7 @@ from experiments.workloads import Step
 from laser.cli.terminal.feed import Look
 from laser.server.config import ServeConfig
 from models.files.strict_yaml import written
+from models.profile.savings import Gained
 
 SHARE = 0.3  # calm rate over the capacity for full thoughts
 FACTOR = 5.0  # burst rate over calm rate
@@ -83,6 +84,7 @@ class Demo:
         self.traffic = traffic
         self.records: list[RequestRecord] = []
         self.thresholds: list[tuple[float, dict[str, float | None]]] = []  # s; by class, None: not probed
+        self.gained: Gained | None = None  # what the server has saved so far; None: nothing is known yet
         self.asked = 0  # number of requests drawn
         self._clock = clock
         self._began_s: float | None = None
@@ -118,7 +120,8 @@ class Demo:
         await drive(url, questions, requests, MAX_TOKENS, self.records.append, begin=self._begin)
 
     def saw(self, look: Look) -> None:
-        """Records the thresholds in force, from the start of the traffic to its end."""
+        """Records what was saved, and the thresholds in force from the start of the traffic to its end."""
+        self.gained = look.status.gained
         if self._began_s is not None and self.at_s <= self.traffic.total_s:
             limits = look.status.controller.limits
             self.thresholds.append((self.at_s, {name: each.threshold for name, each in limits.items()}))

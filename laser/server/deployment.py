@@ -15,8 +15,9 @@ from engine.options import Opened
 from engine.registry import open_engine
 from laser.server.config import ServeConfig
 from laser.server.policy_choice import ChosenPolicy, choose_policy
+from laser.server.telemetry.gains import Gains
 from models.chat_model import ChatModel, load_chat_model
-from models.reasoner import bundled_model
+from models.reasoner import bundled_model, known_to
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class Deployment:
     loop: ServingLoop
     chosen: ChosenPolicy
     config: ServeConfig
+    gains: Gains
+    knows: str | None = None  # what the model can be asked; None: it is not the bundled one
 
 
 def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine: engine) -> Deployment:
@@ -96,4 +99,6 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
         loop=loop,
         chosen=chosen,
         config=config,
+        gains=Gains(chosen, options.max_batch),
+        knows=known_to(directory),
     )

@@ -96,7 +96,7 @@ class Service:
         self.metrics = Metrics(
             self.model_id, lambda: gauges(deployment, vllm=self.config.vllm_metrics), vllm=self.config.vllm_metrics
         )
-        history = StatusHistory(model=deployment.model_id, slo_s=self.config.slo_s)
+        history = StatusHistory.of(deployment)
         self.monitor = Monitor(history, status=self._thread.status, controller=lambda: self.controller)
 
     # --- state ------------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ class Service:
             caller=caller,
             shape=shape(identity),
             ticket=ticket,
-            ended=partial(self.metrics.ended, streamed=bool(request.stream)),
+            ended=self._deployment.gains.counting(reasoning, self._running, self.metrics.ended, bool(request.stream)),
             abandoned=self.metrics.abandoned,
             closed=self._closed,
             turn_of=lambda name: self._deployment.loop.queue.turn(name),

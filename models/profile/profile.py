@@ -32,6 +32,8 @@ Threshold = float | None  # None: never probed, never closed by confidence
 Budget = int | None  # thought tokens; None: no budget
 Table = tuple[tuple[tuple[float, ...], ...], ...]  # [class, threshold, budget]
 
+FIXED = 0.95  # the fixed threshold without a budget that savings are told against, besides the full thought
+
 
 class ProfileError(LaserError, ValueError):
     """A profile that cannot be used; the message names the file, the value found and the value expected."""
@@ -69,6 +71,14 @@ class ProbeCost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PairedSquares:
+    """Mean squared differences of a question's token rows at each point to its rows at another point."""
+
+    full_thought: Table  # to the full thought
+    fixed: Table  # to the threshold FIXED without a budget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """All measurements of a calibration. `tokens` and `accuracy` are the tables W and Q."""
 
@@ -91,12 +101,16 @@ class Profile:
     explained: float  # share of the variance of the log length that the prompt predicts
     provenance: Mapping[str, Any]
     contest: PolicyContest | None = None  # of load-aware and constants, simulated; None: none was held
+    paired: PairedSquares | None = None  # None: calibrated before they were kept, or FIXED is no threshold of the table
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.thresholds), len(self.budgets))
         for name in ("tokens", "square", "accuracy", "p95_steps"):
             if (found := _shape(getattr(self, name))) != shape:
                 raise ValueError(f"{name} has shape {found}, must be {shape}: classes, thresholds and budgets")
+        for name in () if self.paired is None else ("full_thought", "fixed"):
+            if (found := _shape(getattr(self.paired, name))) != shape:
+                raise ValueError(f"paired.{name} has shape {found}, must be {shape}: classes, thresholds and budgets")
         for name in ("harmed", "bounds", "certified"):
             if (found := _shape(getattr(self.certificate, name))) != shape[1:]:
                 raise ValueError(f"certificate.{name} has shape {found}, must be {shape[1:]}: thresholds and budgets")
@@ -171,8 +185,10 @@ class Profile:
 
 
 def _said(profile: Profile) -> dict[str, Any]:
-    """What a profile's file holds; without evidence or contest there is no such key, as in earlier releases' files."""
+    """What a profile's file holds; what was not kept yet in earlier releases has no key if it is missing."""
     said = asdict(profile)
+    if profile.paired is None:
+        del said["paired"]
     if profile.certificate.evidence is None:
         del said["certificate"]["evidence"]
     if profile.contest is None:

@@ -2,10 +2,24 @@
 
 from pathlib import Path
 
+KNOWS = (
+    "The bundled model is a toy that knows four kinds of puzzle: chained arithmetic with numbers below 100, short word "
+    "problems, selections from a list, and variables assigned in shuffled order. Anything else gets a wrong answer."
+)
+
 
 def bundled_model() -> Path:
     """The shipped model's directory, for AutoTokenizer and AutoModelForCausalLM. Raises FileNotFoundError if absent."""
-    directory = Path(__file__).parent / "weights"
+    directory = _directory()
     if not (directory / "model.safetensors").is_file():
         raise FileNotFoundError(f"no bundled model at {directory}: train one with `laser train`")
     return directory
+
+
+def known_to(directory: Path) -> str | None:
+    """Returns what the model in `directory` can be asked, in words; None: it is not the shipped model."""
+    return KNOWS if directory.resolve() == _directory().resolve() else None
+
+
+def _directory() -> Path:
+    return Path(__file__).parent / "weights"

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from controller.serving.request import ExitReason
 from controller.serving.status import EndedRequest, LoopStatus
 from engine.base import EngineLoad, FinishReason
 from laser.server.controller_report import ControllerReport, LimitsReport
 from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.schema import Status
+from models.profile.savings import Gained, Saved
 
 CONTROLLER = ControllerReport(policy="fixed", note=None, limits={"any": LimitsReport(threshold=0.9, budget=None)})
+
+SAVED = Saved(
+    share=0.291, tokens=12_345.0, tokens_low=11_111.0, tokens_high=13_579.0, seconds=41.2, seconds_low=37.1,
+    seconds_high=45.3,
+)  # fmt: skip
+GAINED = Gained(
+    replies=120, level=0.95, paired=True, full_thought=SAVED, fixed_threshold=0.95,
+    fixed=replace(SAVED, share=-0.01, tokens=-99.0, tokens_low=-1_300.0, tokens_high=1_102.0),
+)  # fmt: skip
 
 
 def ended(
@@ -50,9 +62,9 @@ def loop_status(at_s: float, *, arrived: int = 0, finished: int = 0, last: tuple
     )
 
 
-def made_status(count: int = 30) -> Status:
+def made_status(count: int = 30, gained: Gained | None = None) -> Status:
     """A server's status after some requests."""
-    history = StatusHistory(model="m", slo_s=2.0)
+    history = StatusHistory(model="m", slo_s=2.0, gained=lambda: gained)
     last = tuple(ended(number, float(number), total_s=number / 10, difficulty="easy") for number in range(1, count + 1))
     history.add(loop_status(count + 1.0, arrived=count, finished=count, last=last), CONTROLLER)
     status = history.status()

@@ -6,12 +6,56 @@ import statistics
 from collections.abc import Sequence
 
 import numpy as np
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from experiments.request_record import RequestRecord
-from laser.cli.demo_traffic import Demo, Phase
-from laser.cli.terminal.words import seconds, share, threshold
+from laser.cli.demo_traffic import FACTOR, Demo, Phase
+from laser.cli.terminal.legend import legend
+from laser.cli.terminal.words import gained, seconds, share, threshold
+
+COLUMNS = {
+    "requests": "how many came in the phase; a reply counts to the phase in which its request came",
+    "mean latency": "from a request's arrival to its last token",
+    "95 % below": "95 % of the replies took less than this",
+    "right answers": "share of the replies with the right answer",
+    "thought tokens": "mean length of a thought",
+    "threshold": "how sure a trial answer had to be for its thought to be closed; by class: how long a thought "
+    "the prompt will need; never: thoughts were not probed",
+}
+"""What the rows of the table mean."""
+
+
+def show(demo: Demo, console: Console) -> None:
+    """Prints what the demonstration has measured: what it means, the table, what its rows mean."""
+    console.print(meaning(demo))
+    for line in gained(demo.gained):
+        console.print(f"{line}.", markup=False)
+    console.print(f"\nMeasured in this run (seed {demo.traffic.seed}):")
+    console.print(table(demo))
+    if said := failures(demo):
+        console.print(said, style="yellow", markup=False)
+    console.print("", legend(COLUMNS))
+
+
+def meaning(demo: Demo) -> str:
+    """Says in two sentences what the burst did to thoughts, replies and answers; of one that is cut off, that it is."""
+    before, burst = ([one for one in demo.measured(phase)[0] if one.error is None] for phase in demo.traffic.phases[:2])
+    if not before or not burst:
+        return "It ended before there were replies of the calm and of the burst to compare."
+    tokens, tokens_before = (statistics.mean(one.thought_tokens for one in each) for each in (burst, before))
+    took, took_before = (statistics.mean(one.latency_s for one in each) for each in (burst, before))
+    right, right_before = (statistics.mean(bool(one.right) for one in each) for each in (burst, before))
+    change = tokens / tokens_before - 1.0 if tokens_before else 0.0
+    how = (
+        f"{share(abs(change))} {'shorter' if change < 0.0 else 'longer'} than" if abs(change) >= 0.01 else "as long as"
+    )
+    return (
+        f"In the burst, with {FACTOR:g} times the requests, thoughts were {how} in the calm before; a reply took "
+        f"{seconds(took)} in place of {seconds(took_before)}. {share(right)} of the answers in the burst were right, "
+        f"{share(right_before)} before."
+    )
 
 
 def table(demo: Demo) -> Table:

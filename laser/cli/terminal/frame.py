@@ -12,10 +12,12 @@ from rich.text import Text
 from controller.serving.status import EndedRequest, RunningRequest, Stage
 from laser.cli.terminal.chart import Band, Series, chart
 from laser.cli.terminal.feed import Connection, Look
+from laser.cli.terminal.legend import VIEW, legend
 from laser.cli.terminal.words import (
     budget,
     clean,
     exits,
+    gained,
     many,
     number,
     queue,
@@ -44,6 +46,7 @@ class Frame:
     url: str
     note: str = ""  # the caller's, for the first line
     keys: str = ""  # the keys that may be pressed, for the first line
+    explained: bool = False  # what figures and columns mean is shown in place of the tables
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, status = options.max_width, self.look.status
@@ -54,6 +57,13 @@ class Frame:
         top += [(1, _line(problem, "red")) for problem in status.problems]
         said = sentence(status)
         top.append((1, Text(said, "bold") if height is None else _line(said, "bold")))
+        saved = gained(status.gained)
+        for line in saved if height is None else saved[: (height - 10) // 7]:
+            top.append((1, Text(line) if height is None else _line(line)))
+        if self.explained:
+            yield from (each for _, each in top)
+            yield from ("", legend(VIEW))
+            return
         if status.controller.note and height is None:
             top.append((1, _line(f"policy {status.controller.policy}: {status.controller.note}", "dim")))
         top.append(_facts(status, width))
@@ -64,6 +74,8 @@ class Frame:
         for _, each in top:
             yield each
         yield from _tables(status, width, left)
+        if height is None:
+            yield from ("", legend(VIEW))
 
     def _head(self) -> Text:
         status, state = self.look.status, self.look.connection

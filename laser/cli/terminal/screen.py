@@ -23,22 +23,28 @@ async def show(looks: AsyncIterator[Look], console: Console, url: str, note: Cal
 
     An exception of the first look is raised before anything is shown.
     """
-    first = await anext(looks)
+    last = await anext(looks)
     stop = asyncio.Event()
+    explained = False
 
     def frame(look: Look) -> Frame:
-        return Frame(look=look, url=url, note=note(), keys="q: quit")
+        return Frame(look=look, url=url, note=note(), keys="q: quit  h: what it means", explained=explained)
 
     def typed(text: str) -> None:
+        nonlocal explained
         if "q" in text.lower():
             stop.set()
+        if "h" in text.lower():
+            explained = not explained
+            live.update(frame(last), refresh=True)
 
     with _signals(stop.set), _typed(typed):
-        with Live(frame(first), console=console, screen=True, auto_refresh=False) as live:
+        with Live(frame(last), console=console, screen=True, auto_refresh=False) as live:
 
             async def follow() -> None:
-                async for look in looks:
-                    live.update(frame(look), refresh=True)
+                nonlocal last
+                async for last in looks:
+                    live.update(frame(last), refresh=True)
 
             live.refresh()
             following, stopping = asyncio.create_task(follow()), asyncio.create_task(stop.wait())

@@ -9,6 +9,7 @@ from controller.serving.status import EndedRequest, Stage
 from engine.base import FinishReason
 from laser.server.controller_report import LimitsReport
 from laser.server.dashboard.schema import Latency, Status
+from models.profile.savings import Gained, Saved
 
 EXITS: dict[str, str] = {
     ExitReason.CONFIDENCE: "were sure",
@@ -29,7 +30,8 @@ def clean(text: str) -> str:
 
 def number(value: float) -> str:
     """Formats about three significant digits."""
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+    size = abs(value)
+    return f"{value:.2f}" if size < 10 else f"{value:.1f}" if size < 100 else f"{value:.0f}"
 
 
 def seconds(value: float | None) -> str:
@@ -96,6 +98,32 @@ def queue(status: Status) -> str:
     if status.turned_away:
         said.append(f"{status.turned_away} turned away")
     return "; ".join(said)
+
+
+def gained(found: Gained | None) -> list[str]:
+    """Says what was saved, one line against each other way of serving; empty: there is no estimate."""
+    if found is None:
+        return []
+    ways = [("full thought", found.full_thought)]
+    if found.fixed is not None:
+        ways.append((f"a fixed threshold of {threshold(found.fixed_threshold)}", found.fixed))
+    counted = many(found.replies, "reply", "replies")
+    return [f"Estimated over {counted}, against {way}: {_saved(saved, found.level)}" for way, saved in ways]
+
+
+def _saved(saved: Saved, level: float) -> str:
+    tokens = f"{_amount(saved.tokens_low)} to {_amount(saved.tokens_high)}"
+    decoding = f"{number(saved.seconds_low)} to {number(saved.seconds_high)}"
+    return (
+        f"{_amount(saved.tokens)} tokens saved, {share(saved.share)} ({share(level)} sure: {tokens}), and "
+        f"{number(saved.seconds)} s of decoding ({decoding})"
+    )
+
+
+def _amount(value: float) -> str:
+    """Formats a large number, with three significant digits at most."""
+    digits = max(0, len(f"{abs(value):.0f}") - 3)
+    return f"{round(value, -digits):,.0f}"
 
 
 def sentence(status: Status) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from controller.serving.status import EndedRequest, LoopStatus
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.latency import latency, slos
 from laser.server.dashboard.schema import Point, Status
+from laser.server.deployment import Deployment
+from models.profile.savings import Gained
 
 WINDOW_S = 300.0  # length of the record
 COUNT_S = 10.0  # time over which arrivals are counted
@@ -20,11 +23,20 @@ TOLD = 500  # … and sent in one status at most
 class StatusHistory:
     """Keeps the statuses of a server, numbered from 1."""
 
-    def __init__(self, *, model: str, slo_s: float | None = None) -> None:
-        """`slo_s`: a reply's SLO, used if the controller has no SLOs; None: no SLO."""
+    def __init__(
+        self,
+        *,
+        model: str,
+        slo_s: float | None = None,
+        gained: Callable[[], Gained | None] = lambda: None,
+        knows: str | None = None,
+    ) -> None:
+        """`slo_s`: a reply's SLO, used if the controller has no SLOs; None: no SLO. `gained`: what was saved so far."""
         self.number = 0  # of the last look; 0: there was none
         self._model = model
         self._slo_s = slo_s
+        self._gained = gained
+        self._knows = knows
         self._began_s: float | None = None
         self._last: tuple[LoopStatus, ControllerReport] | None = None
         self._trouble: str | None = None
@@ -32,6 +44,16 @@ class StatusHistory:
         self._arrived: deque[tuple[float, int]] = deque()  # the loop's clock and arrival count, over the last COUNT_S
         self._points: deque[tuple[int, Point]] = deque(maxlen=POINTS)
         self._ended: deque[tuple[int, EndedRequest]] = deque(maxlen=ENDED)
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> StatusHistory:
+        """Returns the record of a deployed model's server, empty."""
+        return cls(
+            model=deployment.model_id,
+            slo_s=deployment.config.slo_s,
+            gained=deployment.gains.gained,
+            knows=deployment.knows,
+        )
 
     def add(self, status: LoopStatus, controller: ControllerReport) -> None:
         """Records a look at the server."""
@@ -76,6 +98,7 @@ class StatusHistory:
             number=self.number,
             at_s=status.at_s - self._began_s,
             model=self._model,
+            knows=self._knows,
             slo_s=slo_s,
             window_s=WINDOW_S,
             problems=[*([self._trouble] if self._trouble else ()), *controller.problems],
@@ -83,6 +106,7 @@ class StatusHistory:
             load=status.load,
             drain_s=status.drain_s,
             turned_away=status.turned_away,
+            gained=self._gained(),
             running=list(status.running),
             latency=latency([each for _, each in self._ended], slo_s),
             history=[point for number, point in self._points if number > since],

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from controller.serving.status import EndedRequest, RunningRequest
 from engine.base import EngineLoad
 from laser.server.controller_report import ControllerReport, Estimated, LimitsReport
+from models.profile.savings import Gained
 
 
 class Point(BaseModel):
@@ -48,6 +49,7 @@ class Status(BaseModel):
     number: int  # of this look at the server
     at_s: float  # since the record began
     model: str
+    knows: str | None = None  # what the model can be asked, in words; null: it is not the bundled one
     slo_s: dict[str, float]  # SLOs in force, by class; `any`: one for all; empty: none
     window_s: float  # length of the record
     problems: list[str]  # in words; empty: all is well
@@ -55,6 +57,7 @@ class Status(BaseModel):
     load: EngineLoad  # requests queued before the engine count as waiting, too
     drain_s: float  # until all waiting requests have started
     turned_away: int  # requests since the server's start
+    gained: Gained | None = None  # what was saved since the start; null: there is no profile, or no reply yet
     running: list[RunningRequest]  # including queued ones, oldest first
     latency: Latency
     history: list[Point]

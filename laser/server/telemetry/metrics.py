@@ -16,6 +16,7 @@ from engine.base import FinishReason
 from laser.server.api.openapi import STATUSES
 from laser.server.api.surfaces import SURFACES
 from laser.server.deployment import Deployment
+from models.profile.savings import Gained
 from models.profile.tables import NEVER
 
 SECONDS = (
@@ -210,6 +211,7 @@ def gauges(deployment: Deployment, *, vllm: bool) -> list[Gauge]:
             ("vllm:kv_cache_usage_perc", "Share of the KV cache that is reserved; 1 is all.", usage),
         ):
             found.append(Gauge(name=name, help=help, labels=model, value=value))
+    found += saved(deployment.gains.gained())
     controller = deployment.chosen.controller
     if controller is None:
         return found
@@ -225,6 +227,26 @@ def gauges(deployment: Deployment, *, vllm: bool) -> list[Gauge]:
         )
         budget = float("inf") if limits.budget is None else float(limits.budget)
         found.append(Gauge(name="laser_budget_tokens", help="Thinking tokens.", labels=label, value=budget))
+    return found
+
+
+def saved(gained: Gained | None) -> list[Gauge]:
+    """Returns what was saved since the start, as gauges, since an estimate may fall; None: there is no estimate."""
+    if gained is None:
+        return []
+    help = "Replies whose savings are estimated, since the start."
+    found = [Gauge(name="laser_estimated_saved_replies", help=help, value=gained.replies)]
+    for against, one in (("full_thought", gained.full_thought), (f"fixed_{gained.fixed_threshold:g}", gained.fixed)):
+        if one is None:
+            continue
+        for bound in ("mean", "low", "high"):
+            label = (("against", against), ("bound", bound))
+            ending = "" if bound == "mean" else f"_{bound}"
+            for name, help, value in (
+                ("tokens", "Token rows saved since the start, estimated.", getattr(one, f"tokens{ending}")),
+                ("decode_seconds", "The engine's time saved, estimated.", getattr(one, f"seconds{ending}")),
+            ):
+                found.append(Gauge(name=f"laser_estimated_saved_{name}", help=help, labels=label, value=value))
     return found
 
 

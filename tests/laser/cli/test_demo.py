@@ -18,10 +18,10 @@ from rich.console import Console
 from experiments.request_record import RequestRecord
 from laser.cli.demo_traffic import FACTOR, Demo, DemoTraffic
 from laser.cli.main import main
-from laser.cli.terminal.demo_summary import failures, table
+from laser.cli.terminal.demo_summary import failures, meaning, show, table
 from laser.cli.terminal.feed import Connection, Look
 from tests.support.live_server import LiveServer, wait_until
-from tests.support.statuses import made_status
+from tests.support.statuses import GAINED, made_status
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ def test_the_burst_is_in_the_middle_third_and_the_same_for_the_same_seed() -> No
 def test_what_was_measured_is_told_by_phase() -> None:
     now = 0.0
     demo = Demo(TRAFFIC, clock=lambda: now)
-    status, looks = made_status(), ((5.0, 0.99), (25.0, 0.9), (30.0, None), (45.0, 0.8))
+    status, looks = made_status(gained=GAINED), ((5.0, 0.99), (25.0, 0.9), (30.0, None), (45.0, 0.8))
     demo.records += [record(0, 1.0, 1.0), record(1, 21.0, 2.0, right=False), record(2, 22.0, 4.0), record(3, 50.0, 9.0)]
     demo.records.append(record(4, 51.0, 9.0, right=None))
     demo.asked = 7
@@ -75,6 +75,17 @@ def test_what_was_measured_is_told_by_phase() -> None:
     assert told["mean latency"] == ["1.00 s", "3.00 s", "9.00 s", "4.00 s"]
     assert told["right answers"] == ["100 %", "50 %", "100 %", "75 %"]
     assert told["threshold, any"] == ["0.99", "0.90 to never", "0.80", "0.80 to never"]
+    with console.capture() as capture:
+        show(demo, console)
+    said = " ".join(capture.get().split())
+    assert said.startswith(
+        "In the burst, with 5 times the requests, thoughts were as long as in the calm before; a reply took 3.00 s in "
+        "place of 1.00 s. 50 % of the answers in the burst were right, 100 % before. "
+        "Estimated over 120 replies, against full thought: 12,300 tokens saved"
+    )
+    for name in ("mean latency", "right answers", "95 % below", "threshold"):
+        assert said.count(name) >= 2  # in the table, and explained under it
+    assert meaning(Demo(TRAFFIC)).startswith("It ended before")
     assert failures(demo) == ("1 failed, the last: ReplyError: 429: later; 2 of 7 requests had not been answered")
 
 
@@ -116,6 +127,8 @@ def test_a_short_demo_shows_itself_and_sums_up_what_it_measured() -> None:
         assert f"demo: {name}" in output
     (requests,) = re.findall(r"^requests .* (\d+)\s*$", output, re.MULTILINE)
     assert int(requests) > 10
+    assert re.search(r"^In the burst, with 5 times the requests, thoughts were ", output, re.MULTILINE)
+    assert re.search(r"^Estimated over \d+ replies, against full thought: [\d,]+ tokens saved", output, re.MULTILINE)
     for name in ("mean latency", "95 % below", "right answers", "thought tokens", "threshold, hard"):
         assert name in output
     assert "failed" not in output

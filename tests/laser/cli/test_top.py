@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -27,12 +28,13 @@ from laser.cli.main import main
 from laser.cli.terminal.chart import Band, Series, chart
 from laser.cli.terminal.feed import Connection, Feed, Look
 from laser.cli.terminal.frame import Frame
+from laser.cli.terminal.legend import VIEW
 from laser.cli.terminal.words import EXITS, sentence, why_ended
 from laser.server.config import ServeConfig
 from laser.server.controller_report import LimitsReport
 from laser.server.dashboard.schema import Status
 from tests.support.live_server import WAIT_S, LiveServer, running, wait_until
-from tests.support.statuses import CONTROLLER, ended, made_status
+from tests.support.statuses import CONTROLLER, GAINED, ended, made_status
 
 SECRET = "a-key-for-top"
 
@@ -76,11 +78,35 @@ def test_no_line_is_longer_than_the_terminal_is_wide(width: int) -> None:
 @pytest.mark.parametrize("width", [50, 80, 130])
 def test_a_frame_is_no_higher_than_the_terminal(width: int, height: int) -> None:
     console = Console(width=width, height=height)
-    frame = Frame(look=Look(status=made_status(), connection=Connection.LIVE), url="u")
+    frame = Frame(look=Look(status=made_status(gained=GAINED), connection=Connection.LIVE), url="u")
     options = console.options.update(height=height)
     segments = list(console.render(frame, options))
     lines = "".join(segment.text for segment in segments).rstrip("\n").split("\n")
     assert len(lines) <= max(height, 14)
+
+
+def test_a_frame_begins_with_what_is_done_and_what_was_saved() -> None:
+    _, sentence, full, fixed, *_ = drawn(made_status(gained=GAINED), 150)
+    assert sentence.startswith("0 thoughts run, none waits.")
+    assert full == (
+        "Estimated over 120 replies, against full thought: 12,300 tokens saved, 29 % (95 % sure: 11,100 to 13,600), "
+        "and 41.2 s of decoding (37.1 to 45.3)"
+    )
+    assert "against a fixed threshold of 0.95: -99 tokens saved, -1 % (95 % sure: -1,300 to 1,100)" in fixed
+    assert not any("Estimated over" in line for line in drawn(made_status(), 150))
+
+
+def test_every_figure_and_column_is_explained_and_nothing_else() -> None:
+    text = "\n".join(drawn(made_status(gained=GAINED), 150, 60))
+    for name in VIEW:
+        assert re.search(rf"(^| ){re.escape(name)}( |$)", text, re.MULTILINE), name
+    headings = [line for line in drawn(made_status(), 120, 60) if re.match(r"(Class|No\.) ", line)]
+    assert len(headings) == 2
+    for line in headings:
+        for name in re.split(r" {2,}", line.strip()):
+            assert name in VIEW
+    explained = "\n".join(drawn(made_status(), 150))
+    assert all(meaning[:40] in explained for meaning in VIEW.values())
 
 
 def test_slos_are_told_by_class() -> None:
@@ -295,6 +321,10 @@ def test_in_a_terminal_it_lives_until_it_is_told_to_end_and_leaves_all_as_it_was
         shown = read_until(ours, "Why the last ones stopped")
         assert "\x1b[?1049h" in shown  # the other screen, so that nothing of this stays
         assert termios.tcgetattr(its) != before
+        os.write(ours, b"h")
+        read_until(ours, VIEW["No."])
+        os.write(ours, b"h")
+        read_until(ours, "Why the last ones stopped")
         if how == "q":
             os.write(ours, b"q")
         else:

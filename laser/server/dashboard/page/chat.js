@@ -16,8 +16,19 @@ function turn(question) {
     why: el("p", { class: "why" }),
   };
   const details = el("details", { open: "open" }, parts.summary, parts.thought);
-  $("turns").prepend(el("article", { class: "turn" }, el("h3", { text: question }), details, parts.answer, parts.why));
+  parts.article = el("article", { class: "turn" }, el("h3", { text: question }), details, parts.answer, parts.why);
+  $("turns").prepend(parts.article);
   return parts;
+}
+
+let followed = false; // whether the page scrolls with the reply: from the question on, until the reader scrolls
+
+/** Scrolls so far that the reply's end is in view, and no further than to its beginning. */
+function keepInView({ article }) {
+  if (!followed) return;
+  const { top, bottom } = article.getBoundingClientRect();
+  const by = Math.min(top, bottom - window.innerHeight + 16);
+  if (top < 0 || by > 0) window.scrollBy({ top: top < 0 ? top : by });
 }
 
 function probeChip({ answer, confidence, gave_up }) {
@@ -41,6 +52,8 @@ function told(laser) {
 
 async function ask(question) {
   const parts = turn(question);
+  followed = true;
+  keepInView(parts);
   const body = { messages: [{ role: "user", content: question }], stream: true, laser: { probes: true } };
   asking = new AbortController();
   $("send").disabled = true;
@@ -58,6 +71,7 @@ async function ask(question) {
     parts.summary.textContent = "thought";
     parts.why.textContent = error.name === "AbortError" ? "Stopped by you." : `No answer: ${error.message}`;
     $("announcement").textContent = parts.why.textContent;
+    keepInView(parts);
   }
   asking = null;
   $("send").disabled = false;
@@ -79,6 +93,7 @@ function show(parts, chunk) {
     parts.why.textContent = told(laser);
     if (laser.exit_reason === "confidence") [...thought.querySelectorAll(".probe")].at(-1)?.classList.add("sure");
   }
+  keepInView(parts);
 }
 
 // --- controls ---------------------------------------------------------------------------------------------------------
@@ -96,6 +111,9 @@ $("question").addEventListener("keydown", (event) => {
     $("ask").requestSubmit();
   }
 });
+for (const moved of ["wheel", "touchmove", "pointerdown"]) {
+  window.addEventListener(moved, () => { followed = false; }, { passive: true });
+}
 $("stop").addEventListener("click", () => asking?.abort());
 for (const text of EXAMPLES) {
   const button = el("button", { type: "button", text });

@@ -16,7 +16,8 @@ function el(tag, { text, ...attributes } = {}, ...children) {
 
 // --- numbers in words ------------------------------------------------------------------------------------------------
 
-const digits = (value) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
+const digits = (value) => value.toFixed(Math.abs(value) < 10 ? 2 : Math.abs(value) < 100 ? 1 : 0);
+const amount = (value) => Number(Math.abs(value) < 100 ? value.toFixed(0) : value.toPrecision(3)).toLocaleString("en");
 const seconds = (value) => (value === null ? "–" : `${digits(value)} s`);
 const share = (value) => `${Math.round(value * 100)} %`;
 const many = (count, one, more = `${one}s`) => `${count} ${count === 1 ? one : more}`;
@@ -147,6 +148,20 @@ function sentence({ load, latency, running, controller }) {
   return `${many(thinking, "thought runs", "thoughts run")}, ${held}. ${rule(Object.values(controller.limits))}.`;
 }
 
+/** What was saved, one line against each other way of serving. */
+function gainedLines(gained) {
+  if (!gained) return [];
+  const ways = [["full thought", gained.full_thought]];
+  if (gained.fixed) ways.push([`a fixed threshold of ${threshold(gained.fixed_threshold)}`, gained.fixed]);
+  const counted = many(gained.replies, "reply", "replies");
+  return ways.map(([way, saved]) => {
+    const tokens = `${amount(saved.tokens_low)} to ${amount(saved.tokens_high)}`;
+    const decoding = `${digits(saved.seconds_low)} to ${digits(saved.seconds_high)}`;
+    return `Estimated over ${counted}, against ${way}: ${amount(saved.tokens)} tokens saved, ${share(saved.share)} `
+      + `(${share(gained.level)} sure: ${tokens}), and ${digits(saved.seconds)} s of decoding (${decoding}).`;
+  });
+}
+
 /** When thoughts are closed. */
 function rule(limits) {
   const bounds = limits.map((each) => each.threshold).filter((each) => each !== null).sort();
@@ -248,6 +263,8 @@ function render() {
   $("policy").textContent = `policy: ${controller.policy}`;
   $("note").textContent = controller.note ? `Why the policy is ${controller.policy}: ${controller.note}.` : "";
   $("sentence").textContent = sentence(status);
+  $("gained").replaceChildren(...gainedLines(status.gained).map((text) => el("li", { text })));
+  $("knows").textContent = status.knows ?? "";
   const problems = [...$("problems").children].map((each) => each.textContent);
   if (problems.join("\n") !== status.problems.join("\n")) {
     $("problems").replaceChildren(...status.problems.map((text) => el("li", { text })));

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
+from importlib.resources import files
 
 import httpx
 import pytest
@@ -18,7 +20,7 @@ from laser.server.dashboard.monitor import Monitor
 from laser.server.dashboard.schema import Status
 from laser.server.engine_thread import EngineFailure
 from tests.support.live_server import ENDLESS, WAIT_S, LiveServer, chat, wait_until
-from tests.support.statuses import CONTROLLER, ended, loop_status
+from tests.support.statuses import CONTROLLER, GAINED, ended, loop_status
 
 
 def told(history: StatusHistory, since: int = 0) -> Status:
@@ -208,3 +210,21 @@ def test_the_page_comes_from_this_server_alone(server: LiveServer, path: str) ->
     assert response.status_code == 200
     assert "default-src 'none'" in response.headers["content-security-policy"]
     assert "https://" not in response.text
+
+
+def test_every_column_of_the_page_is_explained_under_a_table() -> None:
+    page = (files("laser.server.dashboard") / "page" / "index.html").read_text("utf-8")
+    explained = " ".join(re.findall(r'<p class="told">(.*?)</p>', page)).lower()
+    columns = re.findall(r"<th [^>]*>([^<]+)</th>", page)
+    assert len(columns) == 12
+    for word in {word for column in columns for word in column.lower().split(", ")}:
+        assert word.removeprefix("of ") in explained, word
+
+
+def test_a_status_tells_what_was_saved_and_what_the_model_knows() -> None:
+    history = StatusHistory(model="m", gained=lambda: GAINED, knows="sums")
+    history.add(loop_status(1.0), CONTROLLER)
+    status = history.status()
+    assert status is not None
+    assert Status.model_validate_json(status.model_dump_json()).gained == GAINED
+    assert status.knows == "sums"

@@ -74,7 +74,35 @@ def test_the_chat_shows_thought_probes_and_answer_by_keyboard_alone(
     assert "probe: 7 · 0.97" in text(browser, ".turn .probe.sure")
     assert text(browser, ".turn .boxed") == "7"
     assert text(browser, "#announcement").startswith("Answer: ")
+    assert text(browser, "#knows") == text(browser, "#gained") == ""  # neither the bundled model nor a profile
     assert browser.get_log("browser") == []
+
+
+IN_VIEW = """
+const box = document.querySelector(arguments[0]).getBoundingClientRect();
+return box.top >= 0 && box.bottom <= window.innerHeight && box.height > 0;
+"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (400, 760)])
+def test_a_reply_is_in_view_and_the_bundled_model_s_page_tells_what_it_knows_and_saved(
+    browser: webdriver.Chrome, server: LiveServer, width: int, height: int
+) -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        browser.get(server.url)
+        wait_until(lambda: "four kinds of puzzle" in text(browser, "#knows"), PATIENCE_S)
+        question = "Here is a list: 37, 32, 82, 92, 51. Find the third largest number."
+        browser.find_element(By.ID, "question").send_keys(question, Keys.ENTER)
+        wait_until(lambda: "Stopped thinking" in text(browser, ".turn .why"), PATIENCE_S)
+        for part in (".turn h3", ".turn .probe:last-of-type", ".turn .answer", ".turn .why"):
+            wait_until(lambda part=part: bool(browser.execute_script(IN_VIEW, part)), 5.0)
+        wait_until(lambda: "against full thought" in text(browser, "#gained"), PATIENCE_S)
+        assert "against a fixed threshold of 0.95" in text(browser, "#gained")
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_a_paused_page_stands_still(browser: webdriver.Chrome, confident: LiveServer) -> None:

@@ -7,7 +7,8 @@ import pytest
 from controller.serving.request import NO_THOUGHT, ExitReason, Outcome
 from engine.base import FinishReason
 from laser.server.api.surfaces import SURFACES
-from laser.server.telemetry.metrics import KINDS, SECONDS, Metrics
+from laser.server.telemetry.metrics import KINDS, SECONDS, Metrics, saved
+from tests.support.statuses import GAINED
 
 
 def lines(metrics: Metrics) -> list[str]:
@@ -70,3 +71,16 @@ def test_words_of_the_server_are_a_kind_of_their_own() -> None:
         assert f'laser_token_rows_total{{kind="{kind}"}} {tokens}.0' in told
     assert 'vllm:prompt_tokens_total{model_name="m"} 7.0' in told
     assert 'vllm:generation_tokens_total{model_name="m"} 15.0' in told
+
+
+def test_what_was_saved_is_told_with_its_bounds_and_nothing_without_an_estimate() -> None:
+    told = lines(Metrics("m", lambda: saved(GAINED)))
+    for line in (
+        "laser_estimated_saved_replies 120.0",
+        'laser_estimated_saved_tokens{against="full_thought",bound="mean"} 12345.0',
+        'laser_estimated_saved_tokens{against="full_thought",bound="low"} 11111.0',
+        'laser_estimated_saved_tokens{against="fixed_0.95",bound="high"} 1102.0',
+        'laser_estimated_saved_decode_seconds{against="full_thought",bound="high"} 45.3',
+    ):
+        assert line in told
+    assert saved(None) == []

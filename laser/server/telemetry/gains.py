@@ -1,0 +1,64 @@
+"""Which replies count as shortened by the policy, so that what was saved can be estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sized
+from functools import partial
+from typing import Protocol
+
+from controller.serving.request import Outcome, ReasoningRequest
+from engine.base import FinishReason
+from laser.server.policy_choice import ChosenPolicy
+from models.profile.savings import Gained, Savings
+
+
+class Ended(Protocol):
+    """Takes the outcome of a reply that has ended."""
+
+    def __call__(self, outcome: Outcome, *, streamed: bool) -> None: ...
+
+
+class Gains:
+    """Counts replies as they end. Without a profile, or with limits that no profile measures, nothing is counted."""
+
+    def __init__(self, chosen: ChosenPolicy, max_batch: int) -> None:
+        limits = chosen.policy.limits(None)
+        measured = limits.agree is None and limits.margin is None and not limits.exits and limits.every is None
+        self._savings = Savings(chosen.profile) if chosen.profile is not None and measured else None
+        self._chosen = chosen
+        self._max_batch = max_batch
+
+    def gained(self) -> Gained | None:
+        """Returns the estimate since the start; None: there is none."""
+        return None if self._savings is None else self._savings.gained
+
+    def counting(
+        self, request: ReasoningRequest, running: Sized, then: Ended, streamed: bool
+    ) -> Callable[[Outcome], None]:
+        """Returns a function of a request's outcome, which counts it and calls `then`.
+
+        `running`: the requests that have not ended, those that wait among them.
+        """
+        return partial(self._ended, request, running, then, streamed)
+
+    def _ended(self, request: ReasoningRequest, running: Sized, then: Ended, streamed: bool, outcome: Outcome) -> None:
+        then(outcome, streamed=streamed)
+        if self._savings is None or not self._left_to_policy(request, outcome):
+            return
+        point = self._savings.point(request.difficulty, outcome.thought.threshold, outcome.thought.budget)
+        if point is not None:
+            controller = self._chosen.controller
+            step_time = None if controller is None else controller.status.estimate.step_time
+            self._savings.count(point, min(self._max_batch, max(1, len(running))), step_time)
+
+    def _left_to_policy(self, request: ReasoningRequest, outcome: Outcome) -> bool:
+        """Whether the policy alone limited the thought, and the request left room for a full one."""
+        assert self._savings is not None
+        room = request.max_tokens if request.max_budget is None else min(request.max_tokens, request.max_budget)
+        return (
+            outcome.finish_reason is not FinishReason.ERROR
+            and outcome.thought.exit_reason is not None
+            and request.early_exit
+            and request.budget is None
+            and room >= self._savings.full_steps(request.difficulty)
+        )
