@@ -52,6 +52,13 @@ class Kinds:
         return kind in self.names or (self.own and ":" in kind)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Named:
+    """An annotation that makes a field of type Path accept names of files, too."""
+
+    find: Callable[[str, Path], Path]  # the file for a text in a file of the folder given; raises ConfigError
+
+
 def read(path: Path, into: type[T], deprecated: Callable[[str], None] = log.warning, *, secret: bool = False) -> T:
     """Returns a dataclass `into` filled from the YAML file at `path`; keys left out keep the class's defaults.
 
@@ -140,6 +147,9 @@ class _Reader:
                 return self._one_of({option.kind: option for option in inner}, node, key)
             return self.build(inner[0], node, key=key)
         if origin is typing.Annotated:
+            named = next((each for each in arguments[1:] if isinstance(each, Named)), None)
+            if named is not None:
+                return self._named(named, node, key)
             kinds = _kinds(kind)
             return self.build(arguments[0], node, key=key) if kinds is None else self._of_kind(kinds, node, key)
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -265,6 +275,14 @@ class _Reader:
             name = getattr(kind, "__name__", str(kind))
             raise self.fail(node, f"`{key}` is {self._shown(node)}, must be of type {name}")
         return value
+
+    def _named(self, named: Named, node: yaml.Node, key: str) -> Path:
+        """Returns the file that the text of `node` names, or leads to."""
+        said = self._scalar(str, node, key)
+        try:
+            return named.find(said, Path() if self._path is None else self._path.parent)
+        except ConfigError as error:
+            raise self.fail(node, f"`{key}`: {error}") from error
 
     def _float(self, value: int, node: yaml.Node, key: str) -> float:
         try:
