@@ -2,9 +2,9 @@
 
 Config lives beside the class it configures: `read(path, SomeDataclass)` builds that frozen dataclass, nested ones
 included. Where a union of dataclasses is declared, the key `kind` picks one by its class attribute of that name; where
-a type is annotated with `Kinds`, `kind` picks one from a registry that stays open. Anything unexpected raises
-ConfigError with file, line, key and the expected value. `written` is the way back. How numbers are spelled, and what
-is no YAML at all: `models/files/yaml_nodes.py`.
+a type is annotated with `Kinds`, `kind` picks one from a registry that stays open; with `Named`, a name may stand for a
+file. Anything unexpected raises ConfigError with file, line, key and the expected value. `written` is the way back. How
+numbers are spelled, and what is no YAML at all: `models/files/yaml_nodes.py`.
 """
 
 from __future__ import annotations

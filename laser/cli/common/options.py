@@ -13,7 +13,7 @@ from controller.policies.registry import POLICIES, find, summaries
 from engine.options import EngineOptions
 from engine.registry import AUTO, CacheType, Runner, kinds
 from engine.registry import engine_options as options_of
-from models.files.strict_yaml import ConfigError
+from models.errors import LaserError
 from models.thinking import format_file, format_names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -27,7 +27,7 @@ class _FormatFile(click.ParamType):  # type: ignore[type-arg]  # generic only si
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         try:
             return value if isinstance(value, Path) else format_file(value)
-        except ConfigError as error:
+        except LaserError as error:
             self.fail(str(error), param, ctx)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from experiments.trials.experiment import read_experiment
 from laser.cli.main import main
 from laser.server.config import ServeConfig
 from models.files.strict_yaml import read
-from models.shipped import shipped_configs
+from models.shipped import PLACES, shipped_configs
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,6 +26,14 @@ def lay_out(directory: Path | str) -> str:
 
 def test_a_checkout_s_own_files_are_those_that_ship() -> None:
     assert shipped_configs() == ROOT / "configs"
+
+
+def test_the_wheel_has_them_where_they_are_looked_for_first() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"][
+        "wheel"
+    ]
+    assert "configs" in wheel["only-include"]
+    assert [ROOT / wheel["sources"]["configs"], ROOT / "configs"] == list(PLACES)
 
 
 def test_every_file_is_laid_out_and_told_in_a_line(tmp_path: Path) -> None:
