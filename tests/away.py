@@ -31,7 +31,6 @@ COURSE = {
     r"laser init": HERE,
     r"laser serve --config configs/serve.yaml": HERE,
     r"laser ask \"Tom": HERE,
-    r"laser top --once": HERE,
     r"laser serve --model DIR --thinking qwen3( --threshold 0.95)?": HERE,
     r"laser calibrate --model DIR --thinking qwen3 .*--questions my.jsonl": HERE,
     r"make (serve|test)": CLONE,
@@ -51,7 +50,7 @@ COURSE = {
     r"laser serve --host 0.0.0.0 --keys": "tests/laser/server/test_keys.py",
     r"laser serve --model DIR --controller": "tests/laser/server/test_controller_report.py",
     r"laser simulate": "tests/laser/cli/test_simulate.py",
-    r"laser top(?! --once)": "tests/laser/cli/test_top.py",
+    r"laser top": "tests/laser/cli/test_top.py",
     r"laser train": "tests/models/reasoner/test_training.py",
     r"LASER_KEY=… laser ask": "tests/laser/server/test_keys.py",
     r"OTEL_EXPORTER_OTLP_ENDPOINT=\S+ laser serve": "tests/laser/server/test_tracing.py",
@@ -60,7 +59,14 @@ COURSE = {
 }
 """What runs each command, by a pattern of how it begins: this script, a test of its like; or why nothing does."""
 
-FASTER = ("--epsilon", "0.2", "--max-tokens", "400")  # so that few questions are enough for `laser calibrate`
+FASTER = (
+    "--epsilon",
+    "0.2",
+    "--budgets",
+    "120,240",
+    "--max-tokens",
+    "400",
+)  # so that few questions are enough for `laser calibrate`
 QUESTIONS = 48
 READY_S = 120.0
 
@@ -158,7 +164,6 @@ def visit(laser: Path, folder: Path) -> None:
     with visitor.serving(told("laser serve --config")) as url:
         _expect(r"\boxed{13}", visitor.run(told('laser ask "Tom'), LASER_URL=url))
         _expect(r"\boxed{51}", visitor.program(sys.executable, snippet().replace("http://127.0.0.1:8000", url)))
-        visitor.run(told("laser top --once"), LASER_URL=url)
     _own_model(visitor, laser.parent / "python", folder)
     first, last = "laser serve --model DIR --thinking qwen3 --thr", "laser serve --model DIR --thinking qwen3$"
     ask = 'laser ask "Here is a list: 37, 32, 82, 92, 51. Find the third largest number."'

@@ -29,9 +29,8 @@ def test_a_checkout_s_own_files_are_those_that_ship() -> None:
 
 
 def test_the_wheel_has_them_where_they_are_looked_for_first() -> None:
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"][
-        "wheel"
-    ]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert "configs" in wheel["only-include"]
     assert [ROOT / wheel["sources"]["configs"], ROOT / "configs"] == list(PLACES)
 
