@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated
 
 from models.files.checks import at_least
-from models.files.strict_yaml import ConfigError, Named, read
+from models.files.strict_yaml import ByName, ConfigError, read
 from models.score import Score
 from models.shipped import shipped_configs
 from models.tokenizer import Vocabulary
@@ -122,7 +122,7 @@ def format_file(said: str, folder: Path = Path()) -> Path:
     raise ConfigError(f"thinking format {said!r} is not one of {', '.join(names)}, and {file} is no file{meant}")
 
 
-FormatFile = Annotated[Path, Named(find=format_file)]
+FormatFile = Annotated[Path, ByName(find=format_file)]
 """As the type of a field, it makes the strict reader accept a thinking format's name there, and paths as ever."""
 
 

@@ -2,7 +2,7 @@
 
 Config lives beside the class it configures: `read(path, SomeDataclass)` builds that frozen dataclass, nested ones
 included. Where a union of dataclasses is declared, the key `kind` picks one by its class attribute of that name; where
-a type is annotated with `Kinds`, `kind` picks one from a registry that stays open; with `Named`, a name may stand for a
+a type is annotated with `Kinds`, `kind` picks one from a registry that stays open; with `ByName`, a name may stand for a
 file. Anything unexpected raises ConfigError with file, line, key and the expected value. `written` is the way back. How
 numbers are spelled, and what is no YAML at all: `models/files/yaml_nodes.py`.
 """
@@ -53,7 +53,7 @@ class Kinds:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Named:
+class ByName:
     """An annotation that makes a field of type Path accept names of files, too."""
 
     find: Callable[[str, Path], Path]  # the file for a text in a file of the folder given; raises ConfigError
@@ -147,7 +147,7 @@ class _Reader:
                 return self._one_of({option.kind: option for option in inner}, node, key)
             return self.build(inner[0], node, key=key)
         if origin is typing.Annotated:
-            named = next((each for each in arguments[1:] if isinstance(each, Named)), None)
+            named = next((each for each in arguments[1:] if isinstance(each, ByName)), None)
             if named is not None:
                 return self._named(named, node, key)
             kinds = _kinds(kind)
@@ -276,7 +276,7 @@ class _Reader:
             raise self.fail(node, f"`{key}` is {self._shown(node)}, must be of type {name}")
         return value
 
-    def _named(self, named: Named, node: yaml.Node, key: str) -> Path:
+    def _named(self, named: ByName, node: yaml.Node, key: str) -> Path:
         """Returns the file that the text of `node` names, or leads to."""
         said = self._scalar(str, node, key)
         try:
