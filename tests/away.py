@@ -59,14 +59,7 @@ COURSE = {
 }
 """What runs each command, by a pattern of how it begins: this script, a test of its like; or why nothing does."""
 
-FASTER = [
-    "--epsilon",
-    "0.2",
-    "--budgets",
-    "120,240",
-    "--max-tokens",
-    "400",
-]  # few questions are enough for `laser calibrate` so
+FASTER = ["--epsilon", "0.2", "--budgets", "120,240", "--max-tokens", "400"]  # few questions are enough so
 QUESTIONS = 48
 READY_S = 120.0
 

@@ -2,7 +2,7 @@
 
 Config lives beside the class it configures: `read(path, SomeDataclass)` builds that frozen dataclass, nested ones
 included. Where a union of dataclasses is declared, the key `kind` picks one by its class attribute of that name; where
-a type is annotated with `Kinds`, `kind` picks one from a registry that stays open; with `ByName`, a name may stand for a
+a type is annotated with `Kinds`, `kind` picks one from a registry that stays open; with `ByName`, a name stands for a
 file. Anything unexpected raises ConfigError with file, line, key and the expected value. `written` is the way back. How
 numbers are spelled, and what is no YAML at all: `models/files/yaml_nodes.py`.
 """
