@@ -129,7 +129,7 @@ FormatFile = Annotated[Path, ByName(find=format_file)]
 def read_format(model: Path, override: Path | None = None) -> ThinkingFormat:
     """The thinking format `override` (a file or name), else that in the directory's `laser.yaml`, else the defaults."""
     if override is not None:
-        return read(format_file(str(override)), ThinkingFormat)
+        return read(override if override.is_file() else format_file(str(override)), ThinkingFormat)
     beside = model / "laser.yaml"
     return read(beside, ThinkingFormat) if beside.is_file() else ThinkingFormat()
 

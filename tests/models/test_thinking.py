@@ -164,12 +164,14 @@ def test_every_format_that_ships_goes_by_its_name(tmp_path: Path) -> None:
         assert read_format(tmp_path, Path(name)) == read_format(tmp_path, format_file(name))
 
 
-def test_a_path_to_a_format_is_a_path(tmp_path: Path) -> None:
+def test_a_path_to_a_format_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     own = tmp_path / "own.yaml"
     own.write_text("answer_reserve: 7\n", encoding="utf-8")
     (tmp_path / "qwen3").write_text("answer_reserve: 8\n", encoding="utf-8")
     assert format_file("own.yaml", tmp_path) == own
-    assert read_format(tmp_path, format_file("./qwen3", tmp_path)).answer_reserve == 8
+    assert read_format(tmp_path, format_file("./qwen3")).answer_reserve == 8
+    assert read_format(tmp_path, format_file("qwen3")).answer_reserve == 512
 
 
 @pytest.mark.parametrize(
