@@ -8,7 +8,6 @@ would be imported in their place, so importing `laser` refuses that with an Impo
 from __future__ import annotations
 
 import importlib.util
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,8 @@ def _refuse_collisions(root: Path) -> None:
 
 _refuse_collisions(Path(__file__).resolve().parent.parent)
 
-from models.faces import lazy  # noqa: E402 (only now is it known to be ours)
+from laser.version import VERSION  # noqa: E402 (only now are the siblings known to be ours)
+from models.faces import lazy  # noqa: E402
 
 if TYPE_CHECKING:
     from laser.client import ask as ask
@@ -45,10 +45,7 @@ if TYPE_CHECKING:
     from laser.server.run import run as run
     from laser.server.service import Service as Service
 
-try:
-    __version__ = version("laser-serving")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+unknown"
+__version__ = VERSION
 
 __getattr__, __all__ = lazy(
     __name__,

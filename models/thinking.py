@@ -1,21 +1,24 @@
 """How a model writes its thoughts: their markers, where they may be closed early, and how their answer is probed.
 
-One YAML file per model family (`laser.yaml` in a model's directory, or configs/models/*.yaml); the defaults fit the
-`<think> … </think>` family, DeepSeek-R1 distillations and Qwen3.
+One YAML file per model family: `laser.yaml` in a model's directory, or a file of configs/models/, which comes with
+LASER and goes by its name. The defaults fit the `<think> … </think>` family, DeepSeek-R1 distillations and Qwen3.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 from models.files.checks import at_least
-from models.files.strict_yaml import ConfigError, read
+from models.files.strict_yaml import ByName, ConfigError, read
 from models.score import Score
+from models.shipped import shipped_configs
 from models.tokenizer import Vocabulary
 
 
@@ -91,10 +94,42 @@ class ThinkingFormat:
             raise ValueError(f"opening is {self.opening!r}, must contain the opening marker {self.open!r}")
 
 
+def format_names() -> tuple[str, ...]:
+    """Returns the names of the thinking formats that come with LASER."""
+    return tuple(sorted(file.stem for file in (shipped_configs() / "models").glob("*.yaml")))
+
+
+def format_file(said: str, folder: Path = Path()) -> Path:
+    """Returns the file of a thinking format: a name of `format_names`, else a path relative to `folder`.
+
+    A name goes before a file that is called so: write ./qwen3 for that file. Raises ConfigError if there is neither.
+    """
+    names = format_names()
+    if said in names:
+        return shipped_configs() / "models" / f"{said}.yaml"
+    file = folder / said
+    try:
+        if file.is_dir():
+            raise ConfigError(
+                f"thinking format {file} is a directory, must be a YAML file or one of {', '.join(names)}"
+            )
+        if file.exists():
+            return file
+    except OSError as error:
+        raise ConfigError(f"thinking format {file}: {error.strerror}") from error
+    nearest = difflib.get_close_matches(Path(said).name.removesuffix(".yaml"), names, n=1, cutoff=0.5)
+    meant = f"; did you mean {nearest[0]}?" if nearest else ""
+    raise ConfigError(f"thinking format {said!r} is not one of {', '.join(names)}, and {file} is no file{meant}")
+
+
+FormatFile = Annotated[Path, ByName(find=format_file)]
+"""As the type of a field, it makes the strict reader accept a thinking format's name there, and paths as ever."""
+
+
 def read_format(model: Path, override: Path | None = None) -> ThinkingFormat:
-    """The thinking format in file `override`, else in the model directory's `laser.yaml`, else the defaults."""
+    """The thinking format `override` (a file or name), else that in the directory's `laser.yaml`, else the defaults."""
     if override is not None:
-        return read(override, ThinkingFormat)
+        return read(override if override.is_file() else format_file(str(override)), ThinkingFormat)
     beside = model / "laser.yaml"
     return read(beside, ThinkingFormat) if beside.is_file() else ThinkingFormat()
 

@@ -54,7 +54,7 @@ def check_machine() -> None:
         )
     if find_spec("exllamav2") is None:
         raise EngineUnavailableError(
-            'exllamav2 is not installed: pip install "laser-serving[exllama]", or choose the torch engine'
+            "exllamav2 is not installed: pip install exllamav2==0.3.2 (docs/gpu.md), or choose the torch engine"
         )
 
 

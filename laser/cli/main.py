@@ -28,6 +28,7 @@ COMMANDS = {
     "replay": "Decide again what a decision log holds, and compare.",
     "simulate": "Simulate serving a load, from a calibration.",
     "experiment": "Run a grid of workloads, policies and seeds, live or simulated, and tell it.",
+    "init": "Lay out the files that come with LASER: settings, keys, experiments.",
     "train": "Train the bundled model from a seed.",
     "quantize": "Put a model in fewer bits, for the ExLlamaV2 engine.",
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from laser.cli.common.messages import errors_in_one_line
-from laser.cli.common.options import DEFAULT_URL, loading_options, policy_option
+from laser.cli.common.options import DEFAULT_URL, loading_options, policy_option, thinking_option
 from laser.server.telemetry.logs import LogFormat, set_up
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _writable(ctx: click.Context, param: click.Parameter, descriptor: int | None
 @click.option("--every", type=int, help="Tokens from one probe to the next. [default: at transition points]")
 @click.option("--risk", type=float, help="Certified risk that load-aware stays within. [default: the profile's]")
 @click.option("--shortest-first/--first-come", default=None, help="Who starts first. [default: first-come]")
-@click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
+@thinking_option
 @click.option(
     "--slo-s", type=float, help="Seconds a reply should take; SLOs of the controller come first. [default: none]"
 )

@@ -9,7 +9,7 @@ import click
 
 from controller.policies.definition import is_recorded
 from laser.cli.common.messages import errors_in_one_line, given, progress
-from laser.cli.common.options import policy_option
+from laser.cli.common.options import policy_option, thinking_option
 
 if TYPE_CHECKING:
     from controller.policies.definition import PolicySettings
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="The files that the calibration's questions are from, if any; repeatable.",
 )
-@click.option("--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]")
+@thinking_option
 @click.option("--workload", "workload_file", type=click.Path(path_type=Path), help="When requests arrive: a YAML file.")
 @click.option("--rate", type=click.FloatRange(0.0, min_open=True), help="Poisson arrivals, requests/s.")
 @click.option(

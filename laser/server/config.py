@@ -23,6 +23,7 @@ from laser.server.api.reasoning import EffortShares
 from laser.server.telemetry.logs import LogFormat
 from models.files.strict_yaml import ConfigError, Kinds, given_keys, read
 from models.score import Score
+from models.thinking import FormatFile
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class ServeConfig:
     decision_log: Path | None = None  # where the load-aware policy records its decisions; None: nowhere
     score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
     shortest_first: bool = False  # start the waiting request with the shortest predicted thought, not the first come
-    thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
+    thinking: FormatFile | None = None  # thinking format, its file or name; None: `laser.yaml`, else the defaults
     chat_template: Path | None = None  # Jinja; None: the model's own
     trust_markers: bool = False  # what messages spell like a marker becomes that control token, as in raw completions
     slo_s: float | None = None  # a reply's SLO on the dashboard, unless the controller has SLOs; None: no SLO

@@ -9,7 +9,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 
 from controller.serving.admission import Overloaded
 from controller.serving.fair_queue import Claim
@@ -54,6 +53,7 @@ from laser.server.keys import ANYBODY, Caller
 from laser.server.submission import Submission
 from laser.server.telemetry.metrics import Metrics, gauges, watch_lag
 from laser.server.telemetry.request_log import RequestLog
+from laser.version import VERSION
 from models.chat_model import Prompt
 from models.tokenizer import TokenizerError
 
@@ -119,10 +119,7 @@ class Service:
     @property
     def version(self) -> Version:
         """The version of LASER that serves."""
-        try:
-            return Version(version=version("laser-serving"))
-        except PackageNotFoundError:
-            return Version(version="0+checkout")
+        return Version(version=VERSION)
 
     @property
     def health(self) -> Health:

@@ -2,8 +2,8 @@
 
 Config lives beside the class it configures: `read(path, SomeDataclass)` builds that frozen dataclass, nested ones
 included. Where a union of dataclasses is declared, the key `kind` picks one by its class attribute of that name; where
-a type is annotated with `Kinds`, `kind` picks one from a registry that stays open. A dataclass may have a shorter
-form: `SHORT` maps "int", "str" or "seq" to the field that such a value stands for.
+a type is annotated with `Kinds`, `kind` picks one from a registry that stays open; with `ByName`, a name stands for a
+file. A dataclass may have a shorter form: `SHORT` maps "int", "str" or "seq" to the field that such a value stands for.
 
 Whatever is unexpected is one fault with file, line, column, key and the expected value; a ConfigError tells all faults
 of the file at once. `written` is the way back. How numbers are spelled, and what is no YAML at all:
@@ -54,6 +54,13 @@ class Kinds:
     def may_be(self, kind: str) -> bool:
         """Whether `kind` is in the registry, or may name a user's own class."""
         return kind in self.names or (self.own and ":" in kind)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ByName:
+    """An annotation that makes a field of type Path accept names of files, too."""
+
+    find: Callable[[str, Path], Path]  # the file for a text in a file of the folder given; raises ConfigError
 
 
 def read(path: Path, into: type[T], deprecated: Callable[[str], None] = log.warning, *, secret: bool = False) -> T:
@@ -148,6 +155,9 @@ class _Reader:
                 return self._one_of({option.kind: option for option in inner}, node, key)
             return self.build(inner[0], node, key=key)
         if origin is typing.Annotated:
+            named = next((each for each in arguments[1:] if isinstance(each, ByName)), None)
+            if named is not None:
+                return self._named(named, node, key)
             kinds = _kinds(kind)
             return self.build(arguments[0], node, key=key) if kinds is None else self._of_kind(kinds, node, key)
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -329,6 +339,14 @@ class _Reader:
             name = getattr(kind, "__name__", str(kind))
             raise self.fail(node, f"`{key}` is {self._shown(node)}, must be of type {name}")
         return value
+
+    def _named(self, named: ByName, node: yaml.Node, key: str) -> Path:
+        """Returns the file that the text of `node` names, or leads to."""
+        said = self._scalar(str, node, key)
+        try:
+            return named.find(said, Path() if self._path is None else self._path.parent)
+        except ConfigError as error:
+            raise self.fail(node, f"`{key}`: {error}") from error
 
     def _float(self, value: int, node: yaml.Node, key: str) -> float:
         try:

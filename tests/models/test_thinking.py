@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from models.files.strict_yaml import ConfigError
-from models.thinking import Keep, ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat, read_format
+from models.shipped import shipped_configs
+from models.thinking import (
+    Keep,
+    ProbeFormat,
+    ThinkingFormat,
+    ThinkingTokens,
+    TransitionFormat,
+    format_file,
+    format_names,
+    read_format,
+)
 from models.tokenizer import ChatTokenizer
 
 
@@ -144,3 +154,42 @@ def test_a_misspelt_key_of_the_format_is_named(tmp_path: Path) -> None:
     (tmp_path / "laser.yaml").write_text("keep: close\nprobe:\n  sufix: a\n")
     with pytest.raises(ConfigError, match=r"laser\.yaml:3:\d+: unknown key `probe\.sufix`; did you mean `suffix`\?"):
         read_format(tmp_path)
+
+
+def test_every_format_that_ships_goes_by_its_name(tmp_path: Path) -> None:
+    assert {"qwen3", "deepseek-r1-distill"} <= set(format_names())
+    for name in format_names():
+        (tmp_path / name).mkdir()  # a model's directory is often called so
+        assert format_file(name, tmp_path) == shipped_configs() / "models" / f"{name}.yaml"
+        assert read_format(tmp_path, Path(name)) == read_format(tmp_path, format_file(name))
+
+
+def test_a_path_to_a_format_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "own.yaml"
+    own.write_text("answer_reserve: 7\n", encoding="utf-8")
+    (tmp_path / "qwen3").write_text("answer_reserve: 8\n", encoding="utf-8")
+    assert format_file("own.yaml", tmp_path) == own
+    assert read_format(tmp_path, format_file("./qwen3")).answer_reserve == 8
+    assert read_format(tmp_path, format_file("qwen3")).answer_reserve == 512
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (
+            "qwen4",
+            "'qwen4' is not one of deepseek-r1-distill, qwen3, and qwen4 is no file; did you mean qwen3?",
+        ),
+        ("configs/models/Qwen3.yaml", "is no file; did you mean qwen3?"),
+        ("deepseek", "did you mean deepseek-r1-distill?"),
+        ("gemma", "gemma is no file"),
+        ("/", "thinking format / is a directory, must be a YAML file or one of deepseek-r1-distill, qwen3"),
+        ("x" * 300, "File name too long"),
+        ("own.yaml/x", "own.yaml/x is no file"),
+    ],
+)
+def test_an_unknown_format_is_told_the_names(tmp_path: Path, said: str, why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        format_file(said)
+    assert str(caught.value).endswith(why)

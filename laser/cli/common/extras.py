@@ -14,6 +14,6 @@ def needs(module: str) -> None:
     assert module in EXPERIMENTS, f"{module} is in no extra"
     if find_spec(module) is None:
         raise click.ClickException(
-            f"{module} is not installed, this needs it: pip install 'laser-serving[experiments]', in a checkout "
+            f"{module} is not installed, this needs it: pip install {module}, in a checkout "
             "pip install -c constraints.txt -e '.[experiments]'"
         )

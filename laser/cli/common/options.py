@@ -11,8 +11,38 @@ import click
 from controller.policies.definition import PolicySettings
 from controller.policies.registry import POLICIES, find, summaries
 from engine.registry import AUTO, CacheType, Runner, kinds, options_of
+from models.errors import LaserError
+from models.thinking import format_file, format_names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _FormatFile(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.5
+    """A thinking format, by the name of one that comes with LASER or as a file."""
+
+    name = "NAME|FILE"
+
+    def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        try:
+            return value if isinstance(value, Path) else format_file(value)
+        except LaserError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _ThinkingOption(click.Option):
+    """Lists the names of thinking formats in its help, which looks for them only when it is shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        return record and (record[0], f"{', '.join(format_names())}, or a file. {record[1]}")
+
+
+thinking_option = click.option(
+    "--thinking",
+    cls=_ThinkingOption,
+    type=_FormatFile(),
+    help="How the model writes its thoughts. [default: the model's laser.yaml, else <think> … </think>]",
+)
 
 
 def asking(*, seed: int) -> Callable[[Command], Command]:
@@ -35,9 +65,7 @@ def asking(*, seed: int) -> Callable[[Command], Command]:
         click.option(
             "--max-tokens", default=768, show_default=True, type=click.IntRange(1), help="Longest reply, tokens."
         ),
-        click.option(
-            "--thinking", type=click.Path(path_type=Path), help="Thinking format. [default: the model's laser.yaml]"
-        ),
+        thinking_option,
     )
 
     def add(command: Command) -> Command:

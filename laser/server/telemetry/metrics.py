@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from controller.serving.request import Close, ExitReason, Outcome
+from controller.status import ControllerStatus, DecisionSource
 from engine.base import FinishReason
 from laser.server.api.openapi import STATUSES
 from laser.server.api.surfaces import SURFACES
 from laser.server.deployment import Deployment
+from laser.version import VERSION
 from models.profile.savings import Gained
 from models.profile.tables import NEVER
 
@@ -44,6 +47,7 @@ class Metrics:
     def __init__(self, model: str, gauges: Callable[[], list[Gauge]], *, vllm: bool = False) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Gauges(gauges))
+        ProcessCollector(registry=self._registry)  # memory, CPU time, open files, start: process_*, on Linux
         self._answers = Counter("laser_http_responses", "HTTP responses.", ("path", "status"), registry=self._registry)
         self._replies = Counter(
             "laser_replies",
@@ -198,6 +202,7 @@ def gauges(deployment: Deployment, *, vllm: bool) -> list[Gauge]:
     queue, load = deployment.loop.queue, deployment.loop.load
     usage = load.cells_reserved / load.cells_total
     found = [
+        _build(deployment),
         Gauge(name="laser_running", help="Requests in the engine.", value=queue.running),
         Gauge(name="laser_waiting", help="Requests in the queue.", value=queue.waiting),
         Gauge(name="laser_drain_seconds", help="Until all that wait have begun.", value=queue.drain_s),
@@ -227,7 +232,33 @@ def gauges(deployment: Deployment, *, vllm: bool) -> list[Gauge]:
         )
         budget = float("inf") if limits.budget is None else float(limits.budget)
         found.append(Gauge(name="laser_budget_tokens", help="Thinking tokens.", labels=label, value=budget))
-    return found
+    return [*found, *controller_health(state)]
+
+
+def _build(deployment: Deployment) -> Gauge:
+    labels = (
+        ("version", VERSION),
+        ("python", platform.python_version()),
+        ("engine", deployment.engine.capabilities.engine),
+        ("model", deployment.model_id),
+    )
+    return Gauge(name="laser_build_info", help="Always 1; its labels tell what serves.", labels=labels, value=1.0)
+
+
+def controller_health(state: ControllerStatus) -> Iterator[Gauge]:
+    """Yields whether the controller decides as it should."""
+    problems = float(len(state.problems))
+    yield Gauge(name="laser_controller_problems", help="What is wrong; /laser/controller has words.", value=problems)
+    for rung in DecisionSource:
+        label, decides = (("rung", rung.value),), float(state.source is rung)
+        yield Gauge(name="laser_controller_rung", help="1 for what decides now.", labels=label, value=decides)
+    solves = state.solves
+    for name, help, value in (
+        ("laser_controller_plan_age_seconds", "Age of the last plan.", solves.age_s),
+        ("laser_controller_solve_seconds", "Duration of the last solve.", solves.solve_s),
+    ):
+        if value is not None:
+            yield Gauge(name=name, help=help, value=value)
 
 
 def saved(gained: Gained | None) -> list[Gauge]:

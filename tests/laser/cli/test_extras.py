@@ -32,7 +32,7 @@ def test_a_command_says_what_to_install(
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1
     assert result.output == (
-        f"Error: {module} is not installed, this needs it: pip install 'laser-serving[experiments]', in a checkout "
+        f"Error: {module} is not installed, this needs it: pip install {module}, in a checkout "
         "pip install -c constraints.txt -e '.[experiments]'\n"
     )
     assert list(tmp_path.iterdir()) == []

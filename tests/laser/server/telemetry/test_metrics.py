@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from controller.serving.request import NO_THOUGHT, ExitReason, Outcome
 from engine.base import FinishReason
 from laser.server.api.surfaces import SURFACES
-from laser.server.telemetry.metrics import KINDS, SECONDS, Metrics, saved
+from laser.server.telemetry.metrics import KINDS, SECONDS, Metrics, controller_health, saved
+from tests.support.driven_controller import Driven
 from tests.support.statuses import GAINED
 
 
@@ -84,3 +87,29 @@ def test_what_was_saved_is_told_with_its_bounds_and_nothing_without_an_estimate(
     ):
         assert line in told
     assert saved(None) == []
+
+
+def health(controller: Driven) -> dict[str, float]:
+    return {
+        " ".join((gauge.name.removeprefix("laser_controller_"), *(value for _, value in gauge.labels))): gauge.value
+        for gauge in controller_health(controller.status)
+    }
+
+
+def test_a_controller_s_health_is_what_decides_and_how_many_problems_it_has(tmp_path: Path) -> None:
+    file = tmp_path / "controller.yaml"
+    file.write_text("outer_s: 1.0\n", encoding="utf-8")
+    controller = Driven(file=file)
+    controller.tick(1)
+    begun = health(controller)
+    assert begun["problems"] == 0.0
+    assert "plan_age_seconds" not in begun  # there is no plan yet
+    file.write_text("outer: 1.0\n", encoding="utf-8")
+    controller.run(10.0, rate=2.0, in_system=3)
+    told = health(controller)
+    assert told["problems"] == 1.0
+    assert told["plan_age_seconds"] >= 0.0
+    assert told["solve_seconds"] > 0.0
+    for each in (begun, told):
+        assert sum(value for name, value in each.items() if name.startswith("rung ")) == 1.0
+    assert told["rung policy map"] == 1.0
