@@ -37,7 +37,7 @@ class Backend(StrEnum):
 class RateUnit(StrEnum):
     """The unit of the workloads' rates."""
 
-    REQUESTS = "requests/s"
+    REQUESTS = "requests/s"  # as they stand, requests a second
     CAPACITY = "capacity"  # shares of the requests/s that the profile's machine can serve with full thought
 
 
@@ -45,8 +45,8 @@ class RateUnit(StrEnum):
 class NamedWorkload:
     """A workload with the name that reports use."""
 
-    name: str
-    arrivals: AnyWorkload
+    name: str  # of the workload, in reports
+    arrivals: AnyWorkload  # when requests come: a `kind` and its settings
 
     def __post_init__(self) -> None:
         one_line(self, "name")
@@ -56,7 +56,7 @@ class NamedWorkload:
 class NamedPolicy:
     """A policy with its settings and the name that reports use."""
 
-    name: str
+    name: str  # of the policy, in reports
     policy: AnyPolicy  # a kind, or a mapping of `kind` and its settings
     shortest_first: bool = False  # admit by predicted length instead of arrival
     oracle: bool = False  # a probe's confidence is 1 if its answer is right, else next to 0; simulated only
@@ -107,8 +107,8 @@ class NamedPolicy:
 class Hindsight:
     """Constant settings that the experiment also runs, to find the best of them in hindsight."""
 
-    thresholds: tuple[float, ...]
-    budgets: tuple[int, ...] = ()
+    thresholds: tuple[float, ...]  # confidences that are also run as constants
+    budgets: tuple[int, ...] = ()  # thinking tokens that are also run as constants, alone and with each threshold
 
     def __post_init__(self) -> None:
         _ = self.policies()  # raises ValueError for invalid settings
@@ -126,9 +126,9 @@ class Hindsight:
 class ClassSlo:
     """The latency SLO, seconds from arrival to end, by difficulty class."""
 
-    easy: float
-    medium: float
-    hard: float
+    easy: float  # longest that an easy request should take, s
+    medium: float  # longest that a medium request should take, s
+    hard: float  # longest that a hard request, or one of unknown class, should take, s
 
     def __post_init__(self) -> None:
         for name in CLASSES:
@@ -145,15 +145,15 @@ class ClassSlo:
 class Experiment:
     """A grid of workloads × policies × seeds; all policies get the same requests for one workload and seed."""
 
-    backend: Backend
-    workloads: tuple[NamedWorkload, ...]
-    policies: tuple[NamedPolicy, ...]
-    seeds: tuple[int, ...]
+    backend: Backend  # where the requests are served
+    workloads: tuple[NamedWorkload, ...]  # when requests come, each with a name
+    policies: tuple[NamedPolicy, ...]  # who closes thoughts, each with a name
+    seeds: tuple[int, ...]  # one run of each workload and policy for each of them
     duration_s: float  # in which requests arrive; a run ends with its last reply
-    slo_s: ClassSlo
+    slo_s: ClassSlo  # longest that a request should take, s, by class
     baseline: str  # the policy that the others are compared with
     full_thought: str  # the policy that accuracy losses are measured against
-    rates: RateUnit = RateUnit.REQUESTS
+    rates: RateUnit = RateUnit.REQUESTS  # unit of the workloads' rates
     warmup_s: float = 0.0  # requests that arrive earlier are served but not counted
     hindsight: Hindsight | None = None  # None: no constant settings besides `policies`
     questions: int = 200  # of each benchmark, drawn anew for each seed; live only

@@ -91,7 +91,7 @@ class Diurnal:
 
     rate: float  # requests/s, the mean over a period
     swing: float = 0.6  # amplitude around the mean, relative to it
-    period_s: float = 86_400.0
+    period_s: float = 86_400.0  # length of a period
 
     def __post_init__(self) -> None:
         check("rate", self.rate, above=0.0)
@@ -115,8 +115,8 @@ class FlashCrowd:
     rate: float  # requests/s without the crowd
     peak: float  # highest rate, as a multiple of `rate`
     at_s: float  # time at which the crowd begins to arrive
-    rise_s: float = 5.0
-    hold_s: float = 30.0
+    rise_s: float = 5.0  # time in which the rate climbs to its peak
+    hold_s: float = 30.0  # time for which the peak lasts
     decay_s: float = 30.0  # to 1/e
 
     def __post_init__(self) -> None:

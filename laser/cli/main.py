@@ -26,6 +26,7 @@ COMMANDS = {
     "simulate": "Simulate serving a load, from a calibration.",
     "experiment": "Run a grid of workloads, policies and seeds, live or simulated, and tell it.",
     "train": "Train the bundled model from a seed.",
+    "docs": "Find a setting, flag, metric or word in the reference, offline.",
     "quantize": "Put a model in fewer bits, for the ExLlamaV2 engine.",
 }
 """Each command's name, which is also its module in laser.cli, and its line in `laser --help`."""

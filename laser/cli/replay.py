@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from laser.cli.common.exit_code import ExitCode
+
 if TYPE_CHECKING:
     from controller.replay import ChangedDecision, Replayed
     from models.profile.profile import Profile
@@ -17,7 +19,12 @@ SHOWN = 20  # changed decisions that are listed, at most
 
 @click.command("replay")
 @click.argument("log_file", metavar="LOG", type=click.Path(path_type=Path))
-@click.option("--profile", "profile_file", type=click.Path(path_type=Path), help="[default: the bundled model's]")
+@click.option(
+    "--profile",
+    "profile_file",
+    type=click.Path(path_type=Path),
+    help="Profile that served. [default: the bundled model's]",
+)
 @click.option(
     "--policy",
     type=click.Choice(("load-aware", "thresholds-only", "budgets-only")),
@@ -50,7 +57,7 @@ def command(context: click.Context, log_file: Path, profile_file: Path | None, p
     except (ProfileError, LogError, SolverError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo("\n".join(_told(profile, found)))
-    context.exit(0 if found.same else 1)
+    context.exit(ExitCode.DONE if found.same else ExitCode.FAILED)
 
 
 def _profile(file: Path | None, policy: str, risk: float | None) -> Profile:

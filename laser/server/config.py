@@ -52,9 +52,10 @@ class ServeConfig:
 
     model: Path | None = None  # a model's directory; None: the bundled one
     name: str | None = None  # the model's name for clients; None: its directory's
+    # address to listen on; 0.0.0.0 takes requests of other machines, which needs keys or `public`
     host: str = "127.0.0.1"
     port: int = 8000  # 0: any free one
-    early_exit: bool = True
+    early_exit: bool = True  # whether thoughts are probed; false: every thought runs to its own end or to its budget
     policy: AnyPolicy = field(default_factory=Auto)  # a kind, or a mapping of `kind` and its settings
     controller: Path | None = None  # load-aware settings, reread when the file changes; None: the defaults
     decision_log: Path | None = None  # where the load-aware policy records its decisions; None: nowhere
@@ -67,11 +68,12 @@ class ServeConfig:
     max_budget: int | None = None  # the most thinking tokens of any request; None: unlimited
     effort: EffortShares = field(default_factory=EffortShares)  # the budgets that `reasoning_effort` stands for
     loop_detection: bool = True  # close thoughts that repeat themselves word for word
+    # what decodes: a kind, or a mapping of `kind` and the engine's options
     engine: AnyEngine = field(default_factory=AutoOptions)
     runner: Runner | None = None  # of these four, one that is not None wins over the engine's option of its name
-    cache_type: CacheType | None = None
-    max_batch: int | None = None
-    cells: int | None = None
+    cache_type: CacheType | None = None  # exllama's number format of the KV cache
+    max_batch: int | None = None  # sequences decoded at once
+    cells: int | None = None  # size of the KV cache, tokens
     threads: int = 1  # of the engine's arithmetic; several slow down sharply once another process is busy
     max_waiting: int = 128  # requests that may wait in the queue; beyond: 429 with Retry-After
     max_wait_s: float | None = None  # the longest wait a new request may expect; beyond: 429; None: unlimited
@@ -84,7 +86,7 @@ class ServeConfig:
     drain_s: float = 30.0  # s for replies in progress to end after the signal to stop
     metrics: bool = True  # GET /metrics
     vllm_metrics: bool = False  # … also under vLLM's names
-    log_format: LogFormat = LogFormat.TEXT
+    log_format: LogFormat = LogFormat.TEXT  # format of the log on standard error
     log_bodies: bool = False  # also log request bodies, which hold what people say
 
     def __post_init__(self) -> None:

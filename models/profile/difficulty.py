@@ -25,7 +25,7 @@ _HASH = 0x9E3779B1  # Knuth's multiplicative hash, 32 bits
 class Difficulty:
     """A learned classifier: `weights` [2 * FEATURES + 2] predict the log length, `bounds` separate the classes."""
 
-    weights: tuple[float, ...]
+    weights: tuple[float, ...]  # of hashed tokens and token pairs, which predict the log length of a thought
     bounds: tuple[float, float]  # log tokens
 
     def __post_init__(self) -> None:

@@ -1,0 +1,162 @@
+"""What a server of the bundled model shows of itself: its API and its metrics."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from controller.serving.request import Close, ExitReason
+from engine.base import FinishReason
+from laser import server
+from laser.handbook import Entry, Page, Section
+from laser.reference.settings import values
+from laser.reference.shown import coded, literal
+from laser.server.api.base import NOT_DONE
+from laser.server.api.errors import ErrorCode, ErrorType
+from laser.server.api.headers import RequestHeader, ResponseHeader
+from laser.server.api.openapi import STATUSES
+from laser.server.config import ServeConfig
+from laser.server.deployment import deploy
+from laser.server.service import Service
+from models.comments import told
+
+TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
+UNITS = {"_seconds": "s", "_tokens": "tokens", "_rate": "requests/s", "_bytes": "bytes"}
+BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+
+
+def service() -> Service:
+    """Returns a service of the bundled model, not started, with all metrics that the flags allow."""
+    return Service(deploy(ServeConfig(vllm_metrics=True)))
+
+
+def api_page(schema: dict[str, Any], made: str) -> Page:
+    """Returns the page of an API by its OpenAPI description."""
+    components = schema["components"]["schemas"]
+    operations = tuple(
+        Entry(
+            name=f"{method.upper()} {path}",
+            means=told(operation["description"]),
+            more={"request": _body(operation), "reply": _reply(operation)},
+        )
+        for path, methods in schema["paths"].items()
+        for method, operation in methods.items()
+    )
+    objects = tuple(
+        Section(title=f"`{name}`", text=told(one.get("description", "")), entries=tuple(_fields(one)))
+        for name, one in sorted(components.items())
+        if "properties" in one
+    )
+    sections = (
+        Section(title="Endpoints", entries=operations),
+        values(RequestHeader, "Request headers"),
+        values(ResponseHeader, "Response headers"),
+        values(ExitReason, "Exit reasons: `exit_reason`"),
+        values(FinishReason, "Ends of a sequence: `finish_reason` in the log, the metrics and the status"),
+        Section(title="Statuses", entries=tuple(Entry(name=str(s), means=said) for s, said in STATUSES.items())),
+        values(ErrorType, "Types of errors: `error.type`"),
+        values(ErrorCode, "Codes of errors: `error.code`"),
+        *objects,
+        Section(title="Refused fields", text=f"{NOT_DONE} null always is.", entries=tuple(_refused(components))),
+    )
+    return Page(title="API", text=f"{made} `/openapi.json` of a server describes the same.", sections=sections)
+
+
+def _body(operation: dict[str, Any]) -> str:
+    content = operation.get("requestBody", {}).get("content", {})
+    return _type(content["application/json"]["schema"]) if content else ""
+
+
+def _reply(operation: dict[str, Any]) -> str:
+    content = operation["responses"]["200"].get("content", {})
+    return ", or ".join(_type(one["schema"]) if one.get("schema") else f"`{kind}`" for kind, one in content.items())
+
+
+def _fields(component: dict[str, Any]) -> Iterator[Entry]:
+    required = component.get("required", ())
+    for name, one in component["properties"].items():
+        if not one.get("description", "").startswith(NOT_DONE):
+            default = literal(one["default"]) if "default" in one else "required" if name in required else ""
+            yield Entry(
+                name=name, means=told(one.get("description", "")), more={"value": _type(one), "default": default}
+            )
+
+
+def _refused(components: dict[str, Any]) -> Iterator[Entry]:
+    found: dict[str, tuple[str, str, list[str]]] = {}
+    for component, one in sorted(components.items()):
+        for name, field in one.get("properties", {}).items():
+            if field.get("description", "").startswith(NOT_DONE):
+                usual = ", ".join(literal(value) for value in field["enum"] if value is not None)
+                instead = field["description"].removeprefix(NOT_DONE).strip()
+                found.setdefault(f"{name} {usual}", (name, usual, [instead]))[2].append(component)
+    for name, usual, (instead, *where) in sorted(found.values()):
+        yield Entry(name=name, means=f"refused in {coded(where)}. {instead}".strip(), more={"unless": usual})
+
+
+def _type(one: dict[str, Any]) -> str:
+    """Returns what a JSON schema allows, in words."""
+    if "$ref" in one:
+        return f"`{one['$ref'].rpartition('/')[2]}`"
+    if "const" in one:
+        return literal(one["const"])
+    if "enum" in one:
+        return ", ".join(map(literal, one["enum"]))
+    if "anyOf" in one or "oneOf" in one:
+        return " or ".join(dict.fromkeys(map(_type, one.get("anyOf") or one["oneOf"])))
+    if one.get("type") == "array":
+        return f"list of {_type(one.get('items', {}))}"
+    if one.get("type") == "object":
+        inner = one.get("additionalProperties")
+        return f"mapping of names to {_type(inner)}" if isinstance(inner, dict) and inner else "mapping"
+    bounds = "".join(f", {word} {one[key]:g}" for key, word in BOUNDS.items() if key in one)
+    return TYPES.get(one.get("type", ""), "any value") + bounds
+
+
+def metrics_page(text: str, made: str) -> Page:
+    """Returns the page of all metrics: those in `text`, Prometheus' format, and gauges that are there at times only."""
+    entries = {entry.name: entry for entry in (*_at_times(), *_exposed(text))}
+    own, other = (
+        tuple(entry for name, entry in sorted(entries.items()) if name.startswith("laser_") is ours)
+        for ours in (True, False)
+    )
+    sections = (
+        Section(title="LASER's own", entries=own),
+        Section(title="By other names", text="The process', and with `vllm_metrics` those of vLLM.", entries=other),
+        values(ExitReason, "Values of the label `exit_reason`", "`none` where no thought ended, and:"),
+        values(FinishReason, "Values of the label `finish_reason`", ""),
+        values(Close, "Values of the label `close`", ""),
+    )
+    return Page(title="Metrics", text=f"{made} A server shows them at `GET /metrics`.", sections=sections)
+
+
+def _exposed(text: str) -> Iterator[Entry]:
+    families = list(text_string_to_metric_families(text))
+    names = {family.name for family in families}
+    for family in families:
+        if family.name.removesuffix("_created") in names - {family.name}:
+            continue  # when a counter began
+        labels = {name: None for sample in family.samples for name in sample.labels if name not in ("le", "quantile")}
+        name = family.name + ("_total" if family.type == "counter" else "")
+        yield _metric(name, family.documentation, family.type, labels)
+
+
+def _metric(name: str, said: str, kind: str, labels: Iterable[str]) -> Entry:
+    unit = next((unit for suffix, unit in UNITS.items() if name.endswith(suffix)), "")
+    return Entry(name=name, means=told(said), more={"type": kind, "labels": coded(labels), "unit": unit})
+
+
+def _at_times() -> Iterator[Entry]:
+    """Yields the gauges in the code of the server. Raises ValueError if one's name or help is not written out there."""
+    for file in sorted(Path(server.__path__[0]).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Gauge":
+                given = {each.arg: each.value for each in node.keywords}
+                name, said = given.get("name"), given.get("help")
+                if not (isinstance(name, ast.Constant) and isinstance(said, ast.Constant)):
+                    raise ValueError(f"{file.name}:{node.lineno}: a Gauge's name and help must be written out")
+                yield _metric(str(name.value), str(said.value), "gauge", ())
