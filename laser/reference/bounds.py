@@ -51,10 +51,10 @@ def _limit(made: Any, name: str, trial: Any) -> str | None:
     try:
         dataclasses.replace(made, **{name: trial})
     except (ValueError, ArithmeticError, TypeError) as error:
-        said = LIMIT.search(str(error))
-        if said is None or not re.match(rf"{re.escape(name)}\b", str(error)):
-            return None
-        return re.sub(r"(\b[a-z_]+), [-\d.e+]+$", r"`\1`", " ".join(said[1].split(": ")[0].split()))
+        own = [line for line in str(error).splitlines() if re.match(rf"{re.escape(name)}\b", line)]
+        said = LIMIT.search(own[0]) if own else None
+        if said is not None:  # the value of another field is that of an example
+            return re.sub(r"(\b[a-z_]+), [-\d.e+]+$", r"`\1`", said[1].split(": ")[0].strip())
     return None
 
 

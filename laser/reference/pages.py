@@ -10,6 +10,7 @@ from controller.decision_record import DecisionRecord
 from controller.policies.registry import KINDS, POLICIES, find
 from controller.serving.signals.base import SIGNALS
 from controller.settings import ControllerSettings
+from engine.registry import ENGINES, options_of
 from experiments.analysis.policy_table import PolicyTable
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation import question_files
@@ -48,7 +49,7 @@ WORKLOADS = {kind.kind: kind for kind in typing.get_args(AnyWorkload)}
 def elsewhere(own: str) -> dict[Any, str]:
     """Returns the pages of classes and registries that have one, but for page `own`."""
     found: dict[Any, str] = {kind: page for page, (kind, _) in ROOTS.items()}
-    found |= {KINDS.field: "policies", **dict.fromkeys(WORKLOADS.values(), "workloads")}
+    found |= {KINDS.field: "policies", "engine": "engines", **dict.fromkeys(WORKLOADS.values(), "workloads")}
     return {key: page for key, page in found.items() if page != own}
 
 
@@ -71,6 +72,14 @@ def _policies() -> Page:
     ]
     found.kinds(kinds, "")
     return Page(title="Policies and exit signals", text=MADE, sections=(*every, *found.sections))
+
+
+def _engines() -> Page:
+    found = SettingsPage(elsewhere("engines"))
+    kinds = {kind: options_of(kind) for kind in ENGINES}
+    every = registry(kinds, "Engines", "What decodes: `engine` in a file, `--engine` of a command. There are")
+    found.kinds(kinds, "")
+    return Page(title="Engines", text=MADE, sections=(every, *found.sections))
 
 
 def _workloads() -> Page:
@@ -125,6 +134,7 @@ def contents(pages: Mapping[str, Page]) -> str:
 PAGES: dict[str, Callable[[], Page]] = {
     **{page: (lambda page=page: _settings(page)) for page in ROOTS},
     "policies": _policies,
+    "engines": _engines,
     "workloads": _workloads,
     "commands": lambda: commands_page(MADE),
     "decision-log": _log,

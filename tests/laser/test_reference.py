@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from laser.cli.main import main
-from laser.handbook import Entry, Page, Section, entries_of, find, handbook, nearest
+from laser.handbook import PLACES, READ, Entry, Page, Section, entries_of, find, handbook, nearest
 from laser.reference.pages import PAGES, ROOTS, contents, served_pages
 from laser.reference.served import service
 from laser.server.app import create_app
@@ -138,8 +139,13 @@ def test_a_better_match_comes_first() -> None:
     assert nearest("max_wait", entries)[0] == "max_wait_s"
 
 
-def test_the_handbook_has_the_glossary_too() -> None:
+def test_the_handbook_has_the_glossary_too_and_the_wheel_has_the_handbook() -> None:
     assert "landing" in {entry.name for entry in handbook() if "Glossary" in entry.where}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    placed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    for pattern in READ:
+        name = pattern.removesuffix("/*.md")
+        assert ROOT / placed[f"docs/{name}"] == PLACES[0] / name
 
 
 # --- /openapi.json
