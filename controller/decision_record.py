@@ -95,7 +95,7 @@ class DecisionRecord:
     rate_sigma: float  # standard deviation of the rate, requests/s
     mix: tuple[float, ...]  # share of each class, estimated
     work_ratio: tuple[float, ...]  # κ, estimated
-    step_time: StepTime  # estimated
+    step_time: StepTime  # time of a decode step, estimated
     n: int  # requests in the system
     rung: DecisionSource  # what decided
     failed: bool  # whether the controller reported a problem or used a source that stands in
@@ -105,7 +105,7 @@ class DecisionRecord:
     elapsed_s: float  # since the look-up before
     before: Held | None  # what was in force; None: this is the first look-up
     held: Held  # what is in force now
-    threshold: tuple[float, ...]  # in force
+    threshold: tuple[float, ...]  # thresholds in force, as numbers; 1.01: no probing
     budget: tuple[float, ...]  # in force, thinking tokens
     accuracy: tuple[float, ...]  # expected of the requests served
     shed: tuple[float, ...]  # share turned away, as planned
@@ -115,8 +115,8 @@ class DecisionRecord:
     solve_s: float  # wall-clock time of the last solve
     objective: Objective  # weights and constraints in force
     problems: tuple[str, ...]  # what is wrong, in words; empty: nothing is
-    shadow_prices: ShadowPrices | None = None  # None: nothing was planned
-    situation: SolvedFor | None = None  # None: no policy map was looked up
+    shadow_prices: ShadowPrices | None = None  # what the constraints cost; None: nothing was planned
+    situation: SolvedFor | None = None  # inputs of the policy map that was looked up; None: none was
 
     def __post_init__(self) -> None:
         for name in ("time_s", "rate", "demand", "in_system", "solve_s"):

@@ -36,7 +36,7 @@ class ControllerSettings:
     deadline_s: float = 5.0  # time without an answer after which the solver is reported
     stale_s: float = 120.0  # age, since its request, up to which a policy map is used
     gap_s: float = 30.0  # a longer time between two look-ups is a jump of the clock: it says nothing about the load
-    rows: int = 64  # of the policy map: one for each number of requests in the system, 1 … rows
+    rows: int = 64  # rows of the policy map: one for each number of requests in the system, 1 … rows
     price: PriceSource = PriceSource.POLICY_MAP  # where the token price comes from
     # what is aimed at: weights and constraints, in correct answers
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)

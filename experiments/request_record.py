@@ -14,7 +14,7 @@ class RequestRecord:
     number: int  # in order of arrival
     question: int  # index in the experiment's list of questions
     benchmark: str  # of the question
-    split: str | None  # None: the benchmark has no splits
+    split: str | None  # part of the benchmark; None: the benchmark has no splits
     difficulty: str | None  # class predicted from the prompt; None: unknown
     at_s: float  # arrival time
     queue_s: float  # wait until prefill began
@@ -29,5 +29,5 @@ class RequestRecord:
     threshold: float | None  # in force when the thought ended; None: there was none
     budget: int | None  # in force when the thought ended, tokens; None: there was none
     right: bool | None  # whether the reply is right; None: the request failed
-    error: str | None  # None: the request succeeded
-    graded_by: GradedBy | None = None  # None: no reply was graded, or a recording told whether it is right
+    error: str | None  # why the request failed; None: it succeeded
+    graded_by: GradedBy | None = None  # who decided whether it is right; None: no reply was graded, or a recording told

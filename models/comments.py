@@ -31,8 +31,9 @@ def described(owner: type) -> dict[str, str]:
 
 
 def summary(owner: object) -> str:
-    """Returns the first sentence of an object's own docstring in one line; empty: it has none."""
-    return told(cleandoc(getattr_static(owner, "__doc__", None) or "").partition("\n\n")[0])
+    """Returns the first paragraph of an object's own docstring, without the errors; empty: it has no docstring."""
+    text = told(cleandoc(getattr_static(owner, "__doc__", None) or "").partition("\n\n")[0])
+    return text.partition(" Raises ")[0]
 
 
 def told(text: str) -> str:
@@ -57,7 +58,8 @@ def _of_class(module: str, name: str) -> dict[str, str]:
         field = _name(node)
         if field is not None:
             after = body[place + 1] if place + 1 < len(body) else None
-            text = _docstring(after) or _beside(node, comments) or _above(node, comments)
+            below, above = _docstring(after), _above(node, comments)
+            text = below or (above if node.end_lineno != node.lineno else "") or _beside(node, comments) or above
             if text:
                 found[field] = told(text)
     return found

@@ -155,14 +155,14 @@ class Experiment:
     full_thought: str  # the policy that accuracy losses are measured against
     rates: RateUnit = RateUnit.REQUESTS  # unit of the workloads' rates
     warmup_s: float = 0.0  # requests that arrive earlier are served but not counted
-    hindsight: Hindsight | None = None  # None: no constant settings besides `policies`
+    hindsight: Hindsight | None = None  # constant settings that are run besides `policies`; None: none
     questions: int = 200  # of each benchmark, drawn anew for each seed; live only
     max_tokens: int = 768  # of a reply; in simulation it must equal the calibration's
     max_batch: int = 32  # sequences decoded at once
     latency_weight: float | None = None  # correct answers that one second of waiting costs in reports; None: default
     model: Path | None = None  # the model's directory; None: the bundled model
-    profile: Path | None = None  # None: the model's own; simulated only
-    records: Path | None = None  # of `laser calibrate`; None: those beside the profile; simulated only
+    profile: Path | None = None  # the model's profile; None: the one beside the model; simulated only
+    records: Path | None = None  # what `laser calibrate` recorded; None: the records beside the profile; simulated only
     synthetic: Synthetic | None = None  # a synthetic reasoner; None: the one of `model`, `profile` and `records`
 
     def __post_init__(self) -> None:

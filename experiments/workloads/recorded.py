@@ -63,7 +63,7 @@ class Trace:
     path: Path  # the file: CSV with a header or JSON Lines, plain or in gzip
     rate: float | None = None  # requests/s, the mean over the file; None: as recorded
     field: str = "timestamp"  # column or key of the time, in upper or lower case: a number, or a date and time
-    unit: TimeUnit | None = None  # of numbers; None: not stated, seconds
+    unit: TimeUnit | None = None  # unit of the file's numbers; None: not stated, seconds
 
     def __post_init__(self) -> None:
         if self.rate is not None:
@@ -126,7 +126,8 @@ class Rates:
     path: Path  # the CSV file, plain or in gzip
     rate: float | None = None  # requests/s, the mean over the day; None: as recorded
     period_s: float | None = None  # length that the day is scaled to; None: as recorded
-    unit: TimeUnit | None = None  # of time_s, for files that do not keep to their header; None: not stated, seconds
+    # unit of time_s, for files that do not keep to their header; None: not stated, seconds
+    unit: TimeUnit | None = None
 
     def __post_init__(self) -> None:
         for name in ("rate", "period_s"):

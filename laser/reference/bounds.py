@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import re
 import typing
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -17,23 +18,27 @@ TRIALS: dict[type, tuple[Any, ...]] = {
     float: (-2.0, float("inf"), 0.0, 1e12),
     str: ("", "\n", "x" * 1000),
 }
-LIMIT = re.compile(r"must (?:be |lie |have )?(.*)", re.DOTALL)
+LIMIT = re.compile(r" (?P<verb>is|are|has|have|sums to)\b(?: (?:\d+|an?) (?P<what>\w+))?.*?, must (?P<limit>[^:]*)")
 CHOICES = 6  # kinds of a registry that are tried, where a class refuses some
+SAMPLES: tuple[dict[type, Any], ...] = (
+    {int: 1, float: 1.0, str: "first-name", bool: False, Path: Path(__file__)},
+    {int: 3, float: 3.0, str: "other-name", bool: False, Path: Path(__file__)},
+)
+"""What required fields are made of. A limit that depends on it is that of another field, and is not told."""
 
 
 def bounds(kind: type) -> dict[str, str]:
     """Returns what each field of a configuration dataclass must be, by name; a field without bounds is left out."""
-    made = example(kind)
-    if made is None:
-        return {}
+    made = [one for sample in SAMPLES if (one := example(kind, sample)) is not None]
     hints = typing.get_type_hints(kind, include_extras=True)
     found = {}
     for field in dataclasses.fields(kind):
-        told = dict.fromkeys(
-            limit for trial in _trials(hints[field.name]) if (limit := _limit(made, field.name, trial)) and field.init
-        )
+        told: dict[str, None] = {}
+        for trial in _trials(hints[field.name]) if field.init else ():
+            limits = {_limit(one, field.name, trial) for one in made}
+            told |= dict.fromkeys(limit for limit in limits if limit and len(limits) == 1)
         if told:
-            found[field.name] = "; ".join(told)
+            found[field.name] = ", ".join(told)
     return found
 
 
@@ -53,12 +58,15 @@ def _limit(made: Any, name: str, trial: Any) -> str | None:
     except (ValueError, ArithmeticError, TypeError) as error:
         own = [line for line in str(error).splitlines() if re.match(rf"{re.escape(name)}\b", line)]
         said = LIMIT.search(own[0]) if own else None
-        if said is not None:  # the value of another field is that of an example
-            return re.sub(r"(\b[a-z_]+), [-\d.e+]+$", r"`\1`", said[1].split(": ")[0].strip())
+        if said is not None:
+            limit = re.sub(r"^(be|lie|have) ", "", re.sub(r"(\b[a-z_]+), [-\d.e+]+$", r"`\1`", said["limit"].strip()))
+            if said["verb"] == "sums to":
+                return f"the sum {limit}"
+            return f"{limit} {said['what']}" if said["what"] and limit[-1:].isdigit() else limit
     return None
 
 
-def example(kind: type) -> Any:
+def example(kind: type, sample: Mapping[type, Any]) -> Any:
     """Returns some valid object of a configuration dataclass, defaults kept where it can be; None: none was found."""
     hints = typing.get_type_hints(kind, include_extras=True)
     required, others = [], list[str]()
@@ -69,22 +77,22 @@ def example(kind: type) -> Any:
         names = [name for name in (*required, further) if name is not None]
         for choice in range(CHOICES):
             try:
-                return kind(**{name: _some(hints[name], choice) for name in names})
+                return kind(**{name: _some(hints[name], choice, sample) for name in names})
             except (ValueError, TypeError, AttributeError):
                 continue
     return None
 
 
-def _some(hint: Any, choice: int) -> Any:
+def _some(hint: Any, choice: int, sample: Mapping[type, Any]) -> Any:
     """Returns a value of a type; `choice`: which kind of a registry."""
     one, kinds = options(hint)[0], kinds_in(hint)
     if kinds is not None:
         names = list(kinds.names)
-        return example(kinds.find(next(itertools.islice(itertools.cycle(names), choice, None))))
+        return example(kinds.find(next(itertools.islice(itertools.cycle(names), choice, None))), sample)
     if typing.get_origin(one) is tuple:
-        return (_some(typing.get_args(one)[0], choice),)
+        return (_some(typing.get_args(one)[0], choice, sample),)
     if isinstance(one, type) and issubclass(one, Enum):
         return next(iter(one))
     if dataclasses.is_dataclass(one):
-        return example(typing.cast(type, one))
-    return {int: 1, float: 1.0, str: "xxxxxxxx", bool: False, Path: Path(__file__)}.get(one)
+        return example(typing.cast(type, one), sample)
+    return sample.get(one)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from laser.cli.common.exit_code import ExitCode
+from laser.cli.common.options import PolicyKind
 from laser.cli.main import main
 from laser.handbook import Entry, Page, Section
 from laser.reference.settings import values
@@ -59,7 +60,9 @@ def _entries(command: click.Command, path: str) -> Iterator[Entry]:
 def _sentences(command: click.Command, name: str) -> str:
     """Returns what a command's help says of an argument."""
     return " ".join(
-        each for each in re.split(r"(?<=[.:]) ", _help(command)) if re.search(rf"\b{name.strip('.')}\b", each)
+        each
+        for each in re.split(r"(?<=[^.]\.) (?=[A-Z`])", _help(command))
+        if re.search(rf"\b{name.strip('.')}\b", each)
     )
 
 
@@ -72,7 +75,9 @@ def _value(parameter: click.Parameter) -> str:
     kind = parameter.type
     if isinstance(parameter, click.Option) and parameter.is_flag:
         return "flag"
-    if isinstance(kind, click.Choice):
+    if isinstance(kind, PolicyKind):
+        word = coded([*kind.kinds(), "module:Name"])
+    elif isinstance(kind, click.Choice):
         word = coded(map(str, kind.choices))
     elif isinstance(kind, click.IntRange | click.FloatRange):
         word = ("whole number" if isinstance(kind, click.IntRange) else "number") + _range(kind)

@@ -65,9 +65,9 @@ def _policies() -> Page:
     kinds = {kind: find(kind) for kind in POLICIES}
     signals = {name: load_named(place) for name, place in SIGNALS.items()}
     every = [
-        registry(kinds, "Policies", "Who closes thoughts: `policy` in a file, `--policy` of a command. There are"),
+        registry(kinds, "Policies", "Who closes thoughts: `policy` in a file, `--policy` of a command."),
         registry(
-            signals, "Exit signals", "What closes a thought under the policy `signal`, one's own by module:Name, or"
+            signals, "Exit signals", "What closes a thought under the policy `signal`, or one's own by module:Name."
         ),
     ]
     found.kinds(kinds, "")
@@ -77,14 +77,16 @@ def _policies() -> Page:
 def _engines() -> Page:
     found = SettingsPage(elsewhere("engines"))
     kinds = {kind: options_of(kind) for kind in ENGINES}
-    every = registry(kinds, "Engines", "What decodes: `engine` in a file, `--engine` of a command. There are")
+    every = registry(kinds, "Engines", "What decodes: `engine` in a file, `--engine` of a command.")
     found.kinds(kinds, "")
     return Page(title="Engines", text=MADE, sections=(every, *found.sections))
 
 
 def _workloads() -> Page:
     found = SettingsPage(elsewhere("workloads"))
-    every = registry(WORKLOADS, "Workloads", "When requests come. The `kind` is one of")
+    every = registry(
+        WORKLOADS, "Workloads", "When requests come: `arrivals` of an experiment, `laser simulate --workload`."
+    )
     found.kinds(WORKLOADS, "")
     return Page(title="Workloads", text=MADE, sections=(every, *found.sections))
 

@@ -37,6 +37,7 @@ def service() -> Service:
 def api_page(schema: dict[str, Any], made: str) -> Page:
     """Returns the page of an API by its OpenAPI description."""
     components = schema["components"]["schemas"]
+    shown = {kind.__name__ for kind in (ExitReason, FinishReason, ErrorType, ErrorCode)}
     operations = tuple(
         Entry(
             name=f"{method.upper()} {path}",
@@ -51,6 +52,11 @@ def api_page(schema: dict[str, Any], made: str) -> Page:
         for name, one in sorted(components.items())
         if "properties" in one
     )
+    enumerations = tuple(
+        Section(title=f"Values of `{name}`", text=told(one["description"]), entries=tuple(_values(one)))
+        for name, one in sorted(components.items())
+        if "enum" in one and name not in shown
+    )
     sections = (
         Section(title="Endpoints", entries=operations),
         values(RequestHeader, "Request headers"),
@@ -61,9 +67,14 @@ def api_page(schema: dict[str, Any], made: str) -> Page:
         values(ErrorType, "Types of errors: `error.type`"),
         values(ErrorCode, "Codes of errors: `error.code`"),
         *objects,
+        *enumerations,
         Section(title="Refused fields", text=f"{NOT_DONE} null always is.", entries=tuple(_refused(components))),
     )
-    return Page(title="API", text=f"{made} `/openapi.json` of a server describes the same.", sections=sections)
+    return Page(
+        title="API",
+        text=f"{made} `/openapi.json` describes the same; here, that of the bundled model.",
+        sections=sections,
+    )
 
 
 def _body(operation: dict[str, Any]) -> str:
@@ -84,6 +95,11 @@ def _fields(component: dict[str, Any]) -> Iterator[Entry]:
             yield Entry(
                 name=name, means=told(one.get("description", "")), more={"value": _type(one), "default": default}
             )
+
+
+def _values(component: dict[str, Any]) -> Iterator[Entry]:
+    for value, said in component.get("x-enumDescriptions", {}).items():
+        yield Entry(name=value, means=said)
 
 
 def _refused(components: dict[str, Any]) -> Iterator[Entry]:

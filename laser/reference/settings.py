@@ -10,7 +10,7 @@ from typing import Any
 
 from laser.handbook import Entry, Section
 from laser.reference.bounds import bounds
-from laser.reference.shown import coded, default, kinds_in, means, members, options, unit, value
+from laser.reference.shown import default, kinds_in, means, members, options, unit, value
 from models.comments import summary
 
 
@@ -94,7 +94,7 @@ def values(kind: type[Enum], title: str, text: str | None = None) -> Section:
 def registry(found: Mapping[str, type], title: str, text: str) -> Section:
     """Returns the classes of a registry as a section: each name with the first sentence of its class."""
     entries = tuple(Entry(name=name, means=summary(owner)) for name, owner in found.items())
-    return Section(title=title, text=f"{text} {coded(found)}.", entries=entries)
+    return Section(title=title, text=text, entries=entries)
 
 
 def _join(path: str, name: str) -> str:

@@ -17,12 +17,12 @@ from models.files.strict_yaml import Kinds
 
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
 SUFFIXES = {"_s": "s", "_ms": "ms", "_seconds": "s", "_tokens": "tokens", "_bytes": "bytes", "_steps": "decode steps"}
-# as descriptions write them, the more particular first
+# as descriptions write them: at their beginning, behind a symbol, or behind a comma
 UNITS = (
     "requests/s", "tokens/s", "confidence/s", "1/√s", "correct answers per request", "correct answers",
-    "standard deviations", "decode steps", "token rows", "thinking tokens", "tokens", "bytes", "ms", "s",
+    "decode steps", "token rows", "thinking tokens", "tokens", "bytes", "s",
 )  # fmt: skip
-TOLD = re.compile("|".join(rf"(?<![\w/·]){re.escape(unit)}(?![\w/])" for unit in UNITS))
+TOLD = re.compile(rf"(?:^|^\S+: |, )({'|'.join(map(re.escape, UNITS))})(?=[,; ]|$)")
 
 
 def kinds_in(hint: Any) -> Kinds | None:
@@ -34,6 +34,8 @@ def options(hint: Any) -> list[Any]:
     """Returns the types of which a value may be, None among them."""
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         return [inner for each in typing.get_args(hint) for inner in options(each)]
+    if isinstance(hint, typing.NewType):
+        return options(hint.__supertype__)
     if typing.get_origin(hint) is typing.Annotated and kinds_in(hint) is None:
         return options(typing.get_args(hint)[0])
     return [hint]
@@ -59,7 +61,8 @@ def _word(hint: Any) -> str:
     if origin is not None and isinstance(origin, type) and issubclass(origin, typing.Mapping):
         return f"mapping of names to {value(arguments[1])}"
     if origin in (tuple, list):
-        return f"list of {value(arguments[0])}"
+        inner = value(arguments[0])
+        return f"list of ({inner})" if " or " in inner else f"list of {inner}"
     if isinstance(hint, type) and issubclass(hint, Enum):
         return coded(str(member.value) for member in hint)
     return WORDS.get(hint, "mapping" if dataclasses.is_dataclass(hint) else "any value")
@@ -94,7 +97,7 @@ def unit(name: str, text: str, hint: Any) -> str:
         return ""
     said = next((unit for suffix, unit in SUFFIXES.items() if name.endswith(suffix)), "")
     found = TOLD.search(text)
-    return said or (found[0] if found else "")
+    return said or (found[1] if found else "")
 
 
 def means(owner: type, field: str, hint: Any) -> str:

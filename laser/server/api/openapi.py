@@ -96,8 +96,8 @@ def _tell(schemas: dict[str, Any], classes: dict[str, type]) -> None:
             continue
         texts = described(owner)
         if issubclass(owner, Enum):
-            told = "; ".join(f"`{each.value}`: {texts[each.name]}" for each in owner if each.name in texts)
-            schema["description"] = f"{summary(owner)} {told}".strip()
+            schema["description"] = summary(owner)
+            schema["x-enumDescriptions"] = {each.value: texts[each.name] for each in owner if each.name in texts}
         for field, said in schema.get("properties", {}).items():
             text = texts.get(field) or _of_reference(said, classes) or (CONSTANT if "const" in said else "")
             if text:
@@ -113,7 +113,8 @@ def _of_reference(said: dict[str, Any], classes: dict[str, type]) -> str:
 
 def _classes(routes: Iterable[Any]) -> dict[str, type]:
     """Returns the classes that components may be of, by name: those of routes and of requests, and all in them."""
-    waiting: list[Any] = list(Fields.__subclasses__())
+    # of the house, too: a router that the application includes does not show its routes
+    waiting: list[Any] = [Fields, *(one for one in BaseModel.__subclasses__() if one.__module__.startswith("laser."))]
     for route in routes:
         responses = getattr(route, "responses", {}).values()
         waiting += [getattr(route, "response_model", None), *(each.get("model") for each in responses)]

@@ -50,7 +50,7 @@ class EffortShares:
     # share of a reply's tokens that `minimal` may spend on the thought; None: the server's budget
     minimal: float | None = 0.1
     low: float | None = 0.2  # share for `low`; None: the server's budget
-    medium: float | None = None  # most clients send it by default
+    medium: float | None = None  # share for `medium`, which most clients send by default; None: the server's budget
     high: float | None = 0.8  # share for `high`; None: the server's budget
     xhigh: float | None = 0.95  # share for `xhigh`; None: the server's budget
     max: float | None = 1.0  # share for `max`; None: the server's budget
@@ -154,7 +154,7 @@ class ReasoningFields(Fields):
     reasoning: ReasoningOptions | None = None  # effort, switch and budget of the thought in one object
     # switch and budget of the thought in one object, or the switch alone
     thinking: Annotated[ThinkingOptions | None, BeforeValidator(_object, json_schema_input_type=Thinking)] = None
-    thinking_token_budget: Budget | None = None  # −1: the server sets the budget
+    thinking_token_budget: Budget | None = None  # thinking budget, tokens; −1: the server sets the budget
     reasoning_budget_tokens: Budget | None = None  # as thinking_token_budget
     thinking_budget_tokens: Budget | None = None  # as thinking_token_budget
     reasoning_budget: Budget | None = None  # as thinking_token_budget
