@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,7 +22,7 @@ from experiments.workloads import AnyWorkload, recorded
 from experiments.workloads.recorded import RateColumn
 from laser.handbook import Page, Section
 from laser.reference.commands import commands_page
-from laser.reference.served import api_page, metrics_page
+from laser.reference.served import api_page, measured, metrics_page
 from laser.reference.settings import SettingsPage, registry, values
 from laser.server.app import create_app
 from laser.server.config import ServeConfig
@@ -122,9 +123,12 @@ def _first(text: str | None, paragraphs: int) -> str:
 
 
 def served_pages(found: Service) -> dict[str, Page]:
-    """Returns the pages of what a server shows."""
-    metrics = metrics_page(found.metrics.text().decode(), MADE)
-    return {"api": api_page(create_app(found).openapi(), MADE), "metrics": metrics}
+    """Returns the pages of what a server shows, which starts and stops the service."""
+    app = create_app(found)
+    return {
+        "api": api_page(app.openapi(), MADE),
+        "metrics": metrics_page(asyncio.run(measured(app, found)), MADE),
+    }
 
 
 def contents(pages: Mapping[str, Page]) -> str:

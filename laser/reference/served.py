@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import ast
+import asyncio
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
+import httpx
+from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
+from controller.policies.load_aware import LoadAware
 from controller.serving.request import Close, ExitReason
 from engine.base import FinishReason
-from laser import server
-from laser.handbook import Entry, Page, Section
+from laser.handbook import Entry, HandbookError, Page, Section
 from laser.reference.settings import values
 from laser.reference.shown import coded, literal
 from laser.server.api.base import NOT_DONE
+from laser.server.api.chat import CHAT
 from laser.server.api.errors import ErrorCode, ErrorType
 from laser.server.api.headers import RequestHeader, ResponseHeader
 from laser.server.api.openapi import STATUSES
@@ -24,14 +26,42 @@ from laser.server.deployment import deploy
 from laser.server.service import Service
 from models.comments import told
 
+PATIENCE_S = 60.0
+QUESTIONS = (
+    "Given 37, 82, 51, 92, what is the largest number?",
+    "Here is a list: 37, 32, 82, 92, 51. Find the third largest number.",
+    "Tom has 19 books. He buys 33 more. Tom loses 26. He gives 13 to Zoe. How many books are left at the end?",
+)
 TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 UNITS = {"_seconds": "s", "_tokens": "tokens", "_rate": "requests/s", "_bytes": "bytes"}
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 
 def service() -> Service:
-    """Returns a service of the bundled model, not started, with all metrics that the flags allow."""
-    return Service(deploy(ServeConfig(vllm_metrics=True)))
+    """Returns a service of the bundled model, not started, with all metrics that there are."""
+    return Service(deploy(ServeConfig(policy=LoadAware(), vllm_metrics=True)))
+
+
+async def measured(app: FastAPI, found: Service) -> str:
+    """Serves a few questions and returns the metrics, with all that only a plan or a reply brings about.
+
+    Raises HandbookError if the controller has no plan in time.
+    """
+    transport = httpx.ASGITransport(app=app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
+        asked = [{"messages": [{"role": "user", "content": question}]} for question in QUESTIONS]
+        for reply in await asyncio.gather(*(client.post(CHAT.path, json=one) for one in asked)):
+            reply.raise_for_status()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while found.controller.solver is None or found.controller.solver.age_s is None:
+                    (await client.post(CHAT.path, json=asked[0])).raise_for_status()
+        except TimeoutError as error:
+            raise HandbookError(f"the controller has no plan after {PATIENCE_S} s") from error
+        return found.metrics.text().decode()
 
 
 def api_page(schema: dict[str, Any], made: str) -> Page:
@@ -134,8 +164,8 @@ def _type(one: dict[str, Any]) -> str:
 
 
 def metrics_page(text: str, made: str) -> Page:
-    """Returns the page of all metrics: those in `text`, Prometheus' format, and gauges that are there at times only."""
-    entries = {entry.name: entry for entry in (*_at_times(), *_exposed(text))}
+    """Returns the page of the metrics in `text`, which is in Prometheus' format."""
+    entries = {entry.name: entry for entry in _exposed(text)}
     own, other = (
         tuple(entry for name, entry in sorted(entries.items()) if name.startswith("laser_") is ours)
         for ours in (True, False)
@@ -164,15 +194,3 @@ def _exposed(text: str) -> Iterator[Entry]:
 def _metric(name: str, said: str, kind: str, labels: Iterable[str]) -> Entry:
     unit = next((unit for suffix, unit in UNITS.items() if name.endswith(suffix)), "")
     return Entry(name=name, means=told(said), more={"type": kind, "labels": coded(labels), "unit": unit})
-
-
-def _at_times() -> Iterator[Entry]:
-    """Yields the gauges in the code of the server. Raises ValueError if one's name or help is not written out there."""
-    for file in sorted(Path(server.__path__[0]).rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Gauge":
-                given = {each.arg: each.value for each in node.keywords}
-                name, said = given.get("name"), given.get("help")
-                if not (isinstance(name, ast.Constant) and isinstance(said, ast.Constant)):
-                    raise ValueError(f"{file.name}:{node.lineno}: a Gauge's name and help must be written out")
-                yield _metric(str(name.value), str(said.value), "gauge", ())

@@ -204,16 +204,12 @@ def gauges(deployment: Deployment, *, vllm: bool) -> list[Gauge]:
     ]
     if vllm:
         model = (("model_name", deployment.model_id),)
-        found += [
-            Gauge(name="vllm:num_requests_running", help="Requests in the engine.", labels=model, value=queue.running),
-            Gauge(name="vllm:num_requests_waiting", help="Requests in the queue.", labels=model, value=queue.waiting),
-            Gauge(
-                name="vllm:kv_cache_usage_perc",
-                help="Share of the KV cache that is reserved; 1 is all.",
-                labels=model,
-                value=usage,
-            ),
-        ]
+        for name, help, value in (
+            ("vllm:num_requests_running", "Requests in the engine.", float(queue.running)),
+            ("vllm:num_requests_waiting", "Requests in the queue.", float(queue.waiting)),
+            ("vllm:kv_cache_usage_perc", "Share of the KV cache that is reserved; 1 is all.", usage),
+        ):
+            found.append(Gauge(name=name, help=help, labels=model, value=value))
     controller = deployment.chosen.controller
     if controller is None:
         return found
