@@ -8,14 +8,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models.errors import LaserError
 
 NAME, MEANS = "name", "means"  # the first column and the last
 PLACES = (Path(__file__).parent / "docs", Path(__file__).parents[1] / "docs")  # in the wheel, in a checkout
-READ = ("reference/*.md", "glossary.md")
+CONTENTS, GLOSSARY = "reference/README.md", "glossary.md"
 LIKE = 0.6  # how much of a name a word must have for the name to be proposed
 
 
@@ -81,7 +81,7 @@ def entries_of(markdown: str, fallback: str = "") -> Iterator[Entry]:
             title = line[2:]
         elif line.startswith("## "):
             heading = line[3:]
-        if not line.startswith("| "):
+        if not line.startswith("|"):
             header = []
             continue
         cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip("| "))]
@@ -97,10 +97,22 @@ def entries_of(markdown: str, fallback: str = "") -> Iterator[Entry]:
 def handbook() -> list[Entry]:
     """Returns every entry of the reference and of the glossary. Raises HandbookError if there are no pages."""
     for place in PLACES:
-        files = [file for pattern in READ for file in sorted(place.glob(pattern))]
-        if any(file.parent.name == "reference" for file in files):
-            return [entry for file in files for entry in entries_of(file.read_text(encoding="utf-8"), file.stem)]
+        contents = place / CONTENTS
+        if contents.is_file():
+            listed = re.findall(r"\]\((\S+\.md)\)", contents.read_text(encoding="utf-8"))
+            files = [*(contents.with_name(name) for name in listed), place / GLOSSARY]
+            return _merged(entry for file in files for entry in entries_of(file.read_text(encoding="utf-8"), file.stem))
     raise HandbookError(f"there is no reference in {' or '.join(map(str, PLACES))}")
+
+
+def _merged(entries: Iterable[Entry]) -> list[Entry]:
+    """Returns the entries with those that say the same of one name made one."""
+    found: dict[tuple[str, str, str], Entry] = {}
+    for entry in entries:
+        key = (entry.name, entry.means, str(entry.more))
+        other = found.get(key)
+        found[key] = entry if other is None else replace(other, where=f"{other.where}; {entry.where}")
+    return list(found.values())
 
 
 def find(words: str, entries: Iterable[Entry]) -> list[Entry]:

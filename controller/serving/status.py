@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from controller.serving.request import Outcome
 from engine.base import EngineLoad, FinishReason
+from models.profile.difficulty import ClassName
 
 
 class Stage(StrEnum):
@@ -22,7 +23,7 @@ class RunningRequest:
     """A request that waits or runs."""
 
     number: int  # requests are numbered in order of submission
-    difficulty: str | None  # None: unknown
+    difficulty: ClassName | None  # difficulty class; None: unknown
     stage: Stage  # how far it is
     age_s: float  # since submission
     tokens: int  # of the reply so far
@@ -40,7 +41,7 @@ class EndedRequest:
 
     number: int  # requests are numbered in order of submission
     at_s: float  # on the loop's clock
-    difficulty: str | None  # None: unknown
+    difficulty: ClassName | None  # difficulty class; None: unknown
     finish_reason: FinishReason  # why it ended
     exit_reason: str | None  # as in Thought; None: there was no thought, or it never ended
     confidence: float | None  # of the last trial answer; None: there was none

@@ -11,7 +11,7 @@ from laser.handbook import Entry, find, handbook, nearest
 SHOWN = 8  # entries that are printed unless --all is given
 
 
-@click.command("docs")
+@click.command("docs", context_settings={"ignore_unknown_options": True})  # a flag is a word, too
 @click.argument("words", metavar="WORD...", nargs=-1, required=True)
 @click.option("--all", "every", is_flag=True, help=f"Print every line that matches. [default: the first {SHOWN}]")
 @click.pass_context

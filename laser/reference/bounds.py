@@ -59,7 +59,8 @@ def _limit(made: Any, name: str, trial: Any) -> str | None:
         own = [line for line in str(error).splitlines() if re.match(rf"{re.escape(name)}\b", line)]
         said = LIMIT.search(own[0]) if own else None
         if said is not None:
-            limit = re.sub(r"^(be|lie|have) ", "", re.sub(r"(\b[a-z_]+), [-\d.e+]+$", r"`\1`", said["limit"].strip()))
+            limit = re.sub(r"(\b[a-z_]+), [-\d.e+]+$", r"`\1`", said["limit"].strip())
+            limit = re.sub(r"^must (be|lie|have) ", "", f"must {limit}")
             if said["verb"] == "sums to":
                 return f"the sum {limit}"
             return f"{limit} {said['what']}" if said["what"] and limit[-1:].isdigit() else limit

@@ -67,6 +67,7 @@ async def measured(app: FastAPI, found: Service) -> str:
 def api_page(schema: dict[str, Any], made: str) -> Page:
     """Returns the page of an API by its OpenAPI description."""
     components = schema["components"]["schemas"]
+    sent = _sent(schema)
     shown = {kind.__name__ for kind in (ExitReason, FinishReason, ErrorType, ErrorCode)}
     operations = tuple(
         Entry(
@@ -78,7 +79,7 @@ def api_page(schema: dict[str, Any], made: str) -> Page:
         for method, operation in methods.items()
     )
     objects = tuple(
-        Section(title=f"`{name}`", text=told(one.get("description", "")), entries=tuple(_fields(one)))
+        Section(title=f"`{name}`", text=told(one["description"]), entries=tuple(_fields(one, sent=name in sent)))
         for name, one in sorted(components.items())
         if "properties" in one
     )
@@ -117,8 +118,27 @@ def _reply(operation: dict[str, Any]) -> str:
     return ", or ".join(_type(one["schema"]) if one.get("schema") else f"`{kind}`" for kind, one in content.items())
 
 
-def _fields(component: dict[str, Any]) -> Iterator[Entry]:
-    required = component.get("required", ())
+def _refers(found: Any) -> set[str]:
+    """Returns the components that a part of the description names, by itself."""
+    if isinstance(found, dict):
+        own = {found["$ref"].rpartition("/")[2]} if isinstance(found.get("$ref"), str) else set()
+        return own.union(*map(_refers, found.values()))
+    return set().union(*map(_refers, found)) if isinstance(found, list) else set()
+
+
+def _sent(schema: dict[str, Any]) -> set[str]:
+    """Returns the components that are in requests."""
+    operations = [operation for methods in schema["paths"].values() for operation in methods.values()]
+    found, new = set[str](), _refers([operation.get("requestBody") for operation in operations])
+    while new - found:
+        found |= new
+        new = _refers([schema["components"]["schemas"][name] for name in new])
+    return found
+
+
+def _fields(component: dict[str, Any], *, sent: bool) -> Iterator[Entry]:
+    """Yields a component's fields. `sent`: it is in requests, where a client must know which fields are required."""
+    required = component.get("required", ()) if sent else ()
     for name, one in component["properties"].items():
         if not one.get("description", "").startswith(NOT_DONE):
             default = literal(one["default"]) if "default" in one else "required" if name in required else ""

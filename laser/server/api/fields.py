@@ -14,13 +14,12 @@ from laser.server.api.errors import BadRequest, shown
 from laser.server.api.headers import RequestHeader
 from laser.server.api.reasoning import ReasoningFields
 from models.chat_model import ChatModel, Prompt
-from models.profile.difficulty import CLASSES
+from models.profile.difficulty import CLASSES, ClassName
 
 MAX_STOPS = 4
 
 Stop = Annotated[str, Field(min_length=1)]
 Stops = Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None
-Class = Annotated[str, Field(json_schema_extra={"enum": list(CLASSES)})]
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
 Tier = Literal["auto", "default", "flex", "scale", "priority", "fast"]  # OpenAI's service tiers
@@ -70,7 +69,7 @@ class LaserOptions(Fields):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # difficulty class; null: classified from the prompt
-    difficulty: Annotated[str | None, BeforeValidator(_class, json_schema_input_type=Class | None)] = None
+    difficulty: Annotated[str | None, BeforeValidator(_class, json_schema_input_type=ClassName | None)] = None
     early_exit: Switch | None = None  # false: the thought is not probed, so no confidence closes it
     priority: Priority | None = None  # among the requests of the same key; null: as service_tier says
     probes: Switch | None = None  # true: a chat's stream also reports every probe of its thought

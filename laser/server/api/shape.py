@@ -14,7 +14,8 @@ from controller.serving.reply import Delta
 from controller.serving.request import Checkpoint, ExitReason, Outcome, Thought
 from engine.base import FinishReason
 from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ErrorReply, ServerFailure, openai_body
-from laser.server.api.fields import Class, GenerationFields
+from laser.server.api.fields import GenerationFields
+from models.profile.difficulty import ClassName
 
 ExitWord = Annotated[
     str, Field(json_schema_extra={"examples": list(ExitReason)})
@@ -158,7 +159,7 @@ class LaserDetails(BaseModel):
     exit_reason: ExitWord | None
     threshold: float | None  # confidence in force when the thought ended; null: the thought was not probed
     confidence: float | None  # of the last trial answer; null: there was none
-    difficulty: Class | None  # difficulty class; null: unknown
+    difficulty: ClassName | None  # difficulty class; null: unknown
     budget: int | None  # thinking tokens in force when the thought ended; null: no budget
     reasoning_tokens: int  # length of the thought
     probes: int  # number of probes of the thought
