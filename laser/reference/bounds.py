@@ -62,7 +62,7 @@ def _limit(made: Any, name: str, trial: Any) -> str | None:
             limit = re.sub(r"(\b[a-z_]+), [-\d.e+]+$", r"`\1`", said["limit"].strip())
             limit = re.sub(r"^must (be|lie|have) ", "", f"must {limit}")
             if said["verb"] == "sums to":
-                return f"the sum {limit}"
+                return f"their sum {limit}"
             return f"{limit} {said['what']}" if said["what"] and limit[-1:].isdigit() else limit
     return None
 
