@@ -34,7 +34,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class Chapter:
     """A heading, a text and a table."""
 
     title: str
@@ -48,7 +48,7 @@ class Page:
 
     title: str
     text: str
-    sections: tuple[Section, ...]
+    sections: tuple[Chapter, ...]
 
     @property
     def markdown(self) -> str:

@@ -11,7 +11,7 @@ import click
 from laser.cli.common.exit_code import ExitCode
 from laser.cli.common.options import PolicyKind
 from laser.cli.main import main
-from laser.handbook import Entry, Page, Section
+from laser.handbook import Chapter, Entry, Page
 from laser.reference.settings import values
 from laser.reference.shown import coded
 from models.comments import told
@@ -21,7 +21,7 @@ DEFAULT = re.compile(r"\s*\[default: ([^\]]*)\]")
 
 def commands_page(made: str) -> Page:
     """Returns the page of all commands."""
-    sections = [Section(title=f"`{path}`", text=_help(command), entries=tuple(_entries(command, path)))
+    sections = [Chapter(title=f"`{path}`", text=_help(command), entries=tuple(_entries(command, path)))
                 for path, command in commands(main, "laser")]  # fmt: skip
     codes = values(ExitCode, "Exit codes")
     return Page(title="Commands", text=made, sections=(*sections, codes))

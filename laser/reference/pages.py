@@ -20,7 +20,7 @@ from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Experiment
 from experiments.workloads import AnyWorkload, recorded
 from experiments.workloads.recorded import RateColumn
-from laser.handbook import Page, Section
+from laser.handbook import Chapter, Page
 from laser.reference.commands import commands_page
 from laser.reference.served import api_page, measured, metrics_page
 from laser.reference.settings import SettingsPage, registry, values
@@ -110,7 +110,7 @@ def _files() -> Page:
     sections = (
         values(QuestionKey, "Questions", _first(question_files.__doc__, 3)),
         values(RateColumn, "Table of rates: workload `rates`", _first(recorded.Rates.__doc__, 2)),
-        Section(title="Arrivals: workload `trace`", text=_first(recorded.Trace.__doc__, 2)),
+        Chapter(title="Arrivals: workload `trace`", text=_first(recorded.Trace.__doc__, 2)),
         *found.sections,
     )
     yaml = ", ".join(f"[{title}]({page}.md)" for page, (_, title) in ROOTS.items())

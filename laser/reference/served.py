@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from controller.policies.load_aware import LoadAware
 from controller.serving.request import Close, ExitReason
 from engine.base import FinishReason
-from laser.handbook import Entry, HandbookError, Page, Section
+from laser.handbook import Chapter, Entry, HandbookError, Page
 from laser.reference.settings import values
 from laser.reference.shown import coded, literal
 from laser.server.api.base import NOT_DONE
@@ -79,27 +79,27 @@ def api_page(schema: dict[str, Any], made: str) -> Page:
         for method, operation in methods.items()
     )
     objects = tuple(
-        Section(title=f"`{name}`", text=told(one["description"]), entries=tuple(_fields(one, sent=name in sent)))
+        Chapter(title=f"`{name}`", text=told(one["description"]), entries=tuple(_fields(one, sent=name in sent)))
         for name, one in sorted(components.items())
         if "properties" in one
     )
     enumerations = tuple(
-        Section(title=f"Values of `{name}`", text=told(one["description"]), entries=tuple(_values(one)))
+        Chapter(title=f"Values of `{name}`", text=told(one["description"]), entries=tuple(_values(one)))
         for name, one in sorted(components.items())
         if "enum" in one and name not in shown
     )
     sections = (
-        Section(title="Endpoints", entries=operations),
+        Chapter(title="Endpoints", entries=operations),
         values(RequestHeader, "Request headers"),
         values(ResponseHeader, "Response headers"),
         values(ExitReason, "Exit reasons: `exit_reason`"),
         values(FinishReason, "Ends of a sequence: `finish_reason` in the log, the metrics and the status"),
-        Section(title="Statuses", entries=tuple(Entry(name=str(s), means=said) for s, said in STATUSES.items())),
+        Chapter(title="Statuses", entries=tuple(Entry(name=str(s), means=said) for s, said in STATUSES.items())),
         values(ErrorType, "Types of errors: `error.type`"),
         values(ErrorCode, "Codes of errors: `error.code`"),
         *objects,
         *enumerations,
-        Section(title="Refused fields", text=f"{NOT_DONE} null always is.", entries=tuple(_refused(components))),
+        Chapter(title="Refused fields", text=f"{NOT_DONE} null always is.", entries=tuple(_refused(components))),
     )
     return Page(
         title="API",
@@ -191,8 +191,8 @@ def metrics_page(text: str, made: str) -> Page:
         for ours in (True, False)
     )
     sections = (
-        Section(title="LASER's own", entries=own),
-        Section(title="By other names", text="The process', and with `vllm_metrics` those of vLLM.", entries=other),
+        Chapter(title="LASER's own", entries=own),
+        Chapter(title="By other names", text="The process', and with `vllm_metrics` those of vLLM.", entries=other),
         values(ExitReason, "Values of the label `exit_reason`", "`none` where no thought ended, and:"),
         values(FinishReason, "Values of the label `finish_reason`", ""),
         values(Close, "Values of the label `close`", ""),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from laser.handbook import Entry, Section
+from laser.handbook import Chapter, Entry
 from laser.reference.bounds import bounds
 from laser.reference.shown import default, kinds_in, means, members, options, unit, value
 from models.comments import summary
@@ -21,7 +21,7 @@ class SettingsPage:
         """`elsewhere`: the pages of other classes and of registries, by class and by the registry's first kind."""
         self._elsewhere = elsewhere
         self._told: set[Any] = set()
-        self.sections: list[Section] = []
+        self.sections: list[Chapter] = []
 
     def add(self, kind: type, title: str, path: str = "", text: str | None = None, *, defaults: bool = True) -> None:
         """Adds the sections of a dataclass and of what its fields hold; `path`: the key under which it stands."""
@@ -37,7 +37,7 @@ class SettingsPage:
             if defaults:
                 more["default"] = default(field)
             entries.append(Entry(name=_join(path, field.name), means=said + self._link(hints[field.name]), more=more))
-        self.sections.append(Section(title=title, text=summary(kind) if text is None else text, entries=tuple(entries)))
+        self.sections.append(Chapter(title=title, text=summary(kind) if text is None else text, entries=tuple(entries)))
         for field in fields:
             self._inside(hints[field.name], _join(path, field.name), defaults=defaults)
 
@@ -85,16 +85,16 @@ class SettingsPage:
             return None
 
 
-def values(kind: type[Enum], title: str, text: str | None = None) -> Section:
+def values(kind: type[Enum], title: str, text: str | None = None) -> Chapter:
     """Returns an enumeration's values as a section."""
     entries = tuple(Entry(name=name, means=said) for name, said in members(kind))
-    return Section(title=title, text=summary(kind) if text is None else text, entries=entries)
+    return Chapter(title=title, text=summary(kind) if text is None else text, entries=entries)
 
 
-def registry(found: Mapping[str, type], title: str, text: str) -> Section:
+def registry(found: Mapping[str, type], title: str, text: str) -> Chapter:
     """Returns the classes of a registry as a section: each name with the first sentence of its class."""
     entries = tuple(Entry(name=name, means=summary(owner)) for name, owner in found.items())
-    return Section(title=title, text=text, entries=entries)
+    return Chapter(title=title, text=text, entries=entries)
 
 
 def _join(path: str, name: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from laser.cli.main import main
-from laser.handbook import GLOSSARY, PLACES, Entry, Page, Section, entries_of, find, handbook, nearest
+from laser.handbook import GLOSSARY, PLACES, Chapter, Entry, Page, entries_of, find, handbook, nearest
 from laser.reference.pages import PAGES, ROOTS, contents, served_pages
 from laser.reference.served import service
 from laser.server.app import create_app
@@ -25,7 +25,7 @@ STANDS_ALONE = re.compile(r"(?!null:|\d+:|…)..")
 COMMAND = "run `python -m laser.reference` and commit docs/reference"
 # texts that clients, models and people write, and names and ids: all other texts of the API are of closed sets
 FREE = frozenset({
-    "content", "created", "error", "exit_reason", "id", "instructions", "input", "message", "model", "note", "owned_by",
+    "content", "error", "exit_reason", "id", "instructions", "input", "message", "model", "note", "owned_by",
     "param", "policy", "prompt", "reasoning", "reasoning_budget_message", "reasoning_content", "stop", "text",
     "version",
 })  # fmt: skip
@@ -84,7 +84,7 @@ def test_a_page_is_read_back_as_it_was_written() -> None:
         Entry(name="a|b", means="one | or `two`", more={"value": "`x`", "unit": "s"}),
         Entry(name="c", means="three", more={"unit": ""}),
     )
-    page = Page(title="T", text="Some text.", sections=(Section(title="S", entries=told), Section(title="Empty")))
+    page = Page(title="T", text="Some text.", sections=(Chapter(title="S", entries=told), Chapter(title="Empty")))
     first, second = entries_of(page.markdown)
     assert (first.name, first.means, first.more, first.where) == ("a|b", told[0].means, told[0].more, "T, S")
     assert (second.name, second.means, second.more) == ("c", "three", {"value": "", "unit": ""})
