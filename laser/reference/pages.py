@@ -28,6 +28,8 @@ from laser.server.app import create_app
 from laser.server.config import ServeConfig
 from laser.server.keys import KeyFile
 from laser.server.service import Service
+from laser.server.telemetry.logs import LogFormat
+from laser.server.telemetry.request_log import LogField
 from models.comments import told
 from models.files import envelope
 from models.files.envelope import Head
@@ -93,6 +95,11 @@ def _workloads() -> Page:
 
 
 def _log() -> Page:
+    text = f"{MADE} A server logs on standard error, a record for each request; `--log-format json` has these fields."
+    return Page(title="Log", text=text, sections=(values(LogField, "Requests"), values(LogFormat, "Formats")))
+
+
+def _decisions() -> Page:
     found = SettingsPage({})
     found.add(DecisionRecord, "A decision", defaults=False)
     text = f"{MADE} A log is what `laser serve --decision-log` writes: JSON Lines, one object for each decision."
@@ -143,7 +150,8 @@ PAGES: dict[str, Callable[[], Page]] = {
     "engines": _engines,
     "workloads": _workloads,
     "commands": lambda: commands_page(MADE),
-    "decision-log": _log,
+    "log": _log,
+    "decision-log": _decisions,
     "files": _files,
 }
 """What makes each page that needs no server, by the page's name."""

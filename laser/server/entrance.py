@@ -21,7 +21,7 @@ from laser.server.api.headers import RequestHeader, ResponseHeader
 from laser.server.api.surfaces import error_body
 from laser.server.gate import request_id
 from laser.server.telemetry.logs import FIELDS
-from laser.server.telemetry.request_log import RequestLog
+from laser.server.telemetry.request_log import LogField, RequestLog
 from laser.server.telemetry.tracing import trace
 
 log = logging.getLogger("laser.gate")  # the name that operators filter by
@@ -89,7 +89,8 @@ class Entrance:
             trace(noted)
             route = getattr(scope.get("route"), "path", "other")
             self._answered(route, status)
-            fields = {"request_id": name, "ms": round((self._clock() - began) * 1e3, 1), **noted.fields}
+            took_ms = round((self._clock() - began) * 1e3, 1)
+            fields: dict[str, object] = {LogField.REQUEST_ID: name, LogField.MS: took_ms, **noted.fields}
             _write(method, scope["path"], status, fields)
 
     def _check_host(self, given: str) -> None:
@@ -145,7 +146,7 @@ def refusals(answered: Callable[[str, int], None]) -> Callable[[str, int, str], 
 
     def refused(path: str, status: int, name: str) -> None:
         answered("other", status)
-        _write("?", path, status, {"request_id": name})
+        _write("?", path, status, {LogField.REQUEST_ID: name})
 
     return refused
 
