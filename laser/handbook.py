@@ -127,12 +127,14 @@ def find(words: str, entries: Iterable[Entry]) -> list[Entry]:
             _plain(entry.name),
             _plain(f"{entry.name} {entry.where} {entry.means} {' '.join(entry.more.values())}"),
         )
-        if whole == named or whole in names:
+        if words.strip() in re.split(r"[,/ ]+", entry.name):
             ranked.append((0, entry))
-        elif all(word in named for word in wanted):
+        elif whole == named or whole in names:
             ranked.append((1, entry))
-        elif wanted and all(word in text for word in wanted):
+        elif all(word in named for word in wanted):
             ranked.append((2, entry))
+        elif wanted and all(word in text for word in wanted):
+            ranked.append((3, entry))
     return [entry for _, entry in sorted(ranked, key=lambda pair: pair[0])]
 
 

@@ -123,7 +123,7 @@ class TurnReport(BaseModel):
     """A request that waits."""
 
     id: str  # of the request
-    position: int  # 1: starts next
+    position: int  # place in the queue; 1: starts next
     eta_s: float  # time until it is expected to start
 
 
