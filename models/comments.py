@@ -6,8 +6,8 @@ The reference, /openapi.json and `laser docs` tell these descriptions, so that e
 from __future__ import annotations
 
 import ast
-import importlib.util
 import io
+import linecache
 import re
 import sys
 import tokenize
@@ -69,9 +69,10 @@ def _of_class(module: str, name: str) -> dict[str, str]:
 def _source(module: str) -> tuple[ast.Module, dict[int, tuple[bool, str]]] | None:
     """Returns a module's syntax, and its comments by line: whether the line holds nothing else, and the text."""
     loaded = sys.modules.get(module)
-    spec = loaded.__spec__ if loaded is not None and loaded.__spec__ else importlib.util.find_spec(module)
-    text = getattr(spec.loader, "get_source", lambda _: None)(module) if spec is not None else None
-    if text is None:
+    if loaded is None or loaded.__spec__ is None:
+        return None
+    text = "".join(linecache.getlines(loaded.__spec__.origin or "", vars(loaded)))
+    if not text:
         return None
     comments = {}
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
