@@ -30,7 +30,7 @@ class Entry:
     name: str
     means: str
     more: Mapping[str, str] = field(default_factory=dict)  # further columns, such as unit and default
-    where: str = ""  # the page and section that hold it
+    where: str = ""  # the page and chapter that hold it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +44,18 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A page of the reference; its sections stand in order."""
+    """A page of the reference; its chapters stand in order."""
 
     title: str
     text: str
-    sections: tuple[Chapter, ...]
+    chapters: tuple[Chapter, ...]
 
     @property
     def markdown(self) -> str:
         """The page as Markdown."""
         parts = [f"# {self.title}", self.text]
-        for section in self.sections:
-            parts += [f"## {section.title}", section.text, _table(section.entries)]
+        for chapter in self.chapters:
+            parts += [f"## {chapter.title}", chapter.text, _table(chapter.entries)]
         return "\n\n".join(part for part in parts if part) + "\n"
 
 

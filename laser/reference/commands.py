@@ -21,10 +21,10 @@ DEFAULT = re.compile(r"\s*\[default: ([^\]]*)\]")
 
 def commands_page(made: str) -> Page:
     """Returns the page of all commands."""
-    sections = [Chapter(title=f"`{path}`", text=_help(command), entries=tuple(_entries(command, path)))
+    chapters = [Chapter(title=f"`{path}`", text=_help(command), entries=tuple(_entries(command, path)))
                 for path, command in commands(main, "laser")]  # fmt: skip
     codes = values(ExitCode, "Exit codes")
-    return Page(title="Commands", text=made, sections=(*sections, codes))
+    return Page(title="Commands", text=made, chapters=(*chapters, codes))
 
 
 def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:

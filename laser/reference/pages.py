@@ -60,7 +60,7 @@ def _settings(page: str) -> Page:
     kind, title = ROOTS[page]
     found = SettingsPage(elsewhere(page))
     found.add(kind, "Keys")
-    return Page(title=title, text=MADE, sections=tuple(found.sections))
+    return Page(title=title, text=MADE, chapters=tuple(found.chapters))
 
 
 def _policies() -> Page:
@@ -74,7 +74,7 @@ def _policies() -> Page:
         ),
     ]
     found.kinds(kinds, "")
-    return Page(title="Policies and exit signals", text=MADE, sections=(*every, *found.sections))
+    return Page(title="Policies and exit signals", text=MADE, chapters=(*every, *found.chapters))
 
 
 def _engines() -> Page:
@@ -82,7 +82,7 @@ def _engines() -> Page:
     kinds = {kind: options_of(kind) for kind in ENGINES}
     every = registry(kinds, "Engines", "What decodes: `engine` in a file, `--engine` of a command.")
     found.kinds(kinds, "")
-    return Page(title="Engines", text=MADE, sections=(every, *found.sections))
+    return Page(title="Engines", text=MADE, chapters=(every, *found.chapters))
 
 
 def _workloads() -> Page:
@@ -91,19 +91,19 @@ def _workloads() -> Page:
         WORKLOADS, "Workloads", "When requests come: `arrivals` of an experiment, `laser simulate --workload`."
     )
     found.kinds(WORKLOADS, "")
-    return Page(title="Workloads", text=MADE, sections=(every, *found.sections))
+    return Page(title="Workloads", text=MADE, chapters=(every, *found.chapters))
 
 
 def _log() -> Page:
     text = f"{MADE} A server logs on standard error, a record for each request; `--log-format json` has these fields."
-    return Page(title="Log", text=text, sections=(values(LogField, "Requests"), values(LogFormat, "Formats")))
+    return Page(title="Log", text=text, chapters=(values(LogField, "Requests"), values(LogFormat, "Formats")))
 
 
 def _decisions() -> Page:
     found = SettingsPage({})
     found.add(DecisionRecord, "A decision", defaults=False)
     text = f"{MADE} A log is what `laser serve --decision-log` writes: JSON Lines, one object for each decision."
-    return Page(title="Decision log", text=text, sections=tuple(found.sections))
+    return Page(title="Decision log", text=text, chapters=tuple(found.chapters))
 
 
 def _files() -> Page:
@@ -114,15 +114,15 @@ def _files() -> Page:
     found.add(ClosedReply, "Calibration records: a reply behind a closed thought", defaults=False)
     found.add(RequestRecord, "Results of an experiment: a request", defaults=False)
     found.add(PolicyTable, "Policy table of `laser analyze`", defaults=False)
-    sections = (
+    chapters = (
         values(QuestionKey, "Questions", _first(question_files.__doc__, 3)),
         values(RateColumn, "Table of rates: workload `rates`", _first(recorded.Rates.__doc__, 2)),
         Chapter(title="Arrivals: workload `trace`", text=_first(recorded.Trace.__doc__, 2)),
-        *found.sections,
+        *found.chapters,
     )
     yaml = ", ".join(f"[{title}]({page}.md)" for page, (_, title) in ROOTS.items())
     text = f"{MADE} YAML files have pages of their own: {yaml}."
-    return Page(title="Files", text=text, sections=sections)
+    return Page(title="Files", text=text, chapters=chapters)
 
 
 def _first(text: str | None, paragraphs: int) -> str:

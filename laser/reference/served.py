@@ -88,7 +88,7 @@ def api_page(schema: dict[str, Any], made: str) -> Page:
         for name, one in sorted(components.items())
         if "enum" in one and name not in shown
     )
-    sections = (
+    chapters = (
         Chapter(title="Endpoints", entries=operations),
         values(RequestHeader, "Request headers"),
         values(ResponseHeader, "Response headers"),
@@ -104,7 +104,7 @@ def api_page(schema: dict[str, Any], made: str) -> Page:
     return Page(
         title="API",
         text=f"{made} `/openapi.json` describes the same; here, that of the bundled model.",
-        sections=sections,
+        chapters=chapters,
     )
 
 
@@ -190,14 +190,14 @@ def metrics_page(text: str, made: str) -> Page:
         tuple(entry for name, entry in sorted(entries.items()) if name.startswith("laser_") is ours)
         for ours in (True, False)
     )
-    sections = (
+    chapters = (
         Chapter(title="LASER's own", entries=own),
         Chapter(title="By other names", text="The process', and with `vllm_metrics` those of vLLM.", entries=other),
         values(ExitReason, "Values of the label `exit_reason`", "`none` where no thought ended, and:"),
         values(FinishReason, "Values of the label `finish_reason`", ""),
         values(Close, "Values of the label `close`", ""),
     )
-    return Page(title="Metrics", text=f"{made} A server shows them at `GET /metrics`.", sections=sections)
+    return Page(title="Metrics", text=f"{made} A server shows them at `GET /metrics`.", chapters=chapters)
 
 
 def _exposed(text: str) -> Iterator[Entry]:

@@ -1,4 +1,4 @@
-"""Settings as sections: every field of a dataclass that a YAML or JSON file fills, and of those inside it."""
+"""Settings as chapters: every field of a dataclass that a YAML or JSON file fills, and of those inside it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from models.comments import summary
 
 
 class SettingsPage:
-    """Collects the sections of one page. A class is told once; what other pages tell is linked there."""
+    """Collects the chapters of one page. A class is told once; what other pages tell is linked there."""
 
     def __init__(self, elsewhere: Mapping[Any, str]) -> None:
-        """`elsewhere`: the pages of other classes and of registries, by class and by the registry's first kind."""
+        """`elsewhere`: the pages of other classes and of registries, by class and by the name of a registry's field."""
         self._elsewhere = elsewhere
         self._told: set[Any] = set()
-        self.sections: list[Chapter] = []
+        self.chapters: list[Chapter] = []
 
     def add(self, kind: type, title: str, path: str = "", text: str | None = None, *, defaults: bool = True) -> None:
-        """Adds the sections of a dataclass and of what its fields hold; `path`: the key under which it stands."""
+        """Adds the chapters of a dataclass and of what its fields hold; `path`: the key under which it stands."""
         self._told.add(kind)
         hints = typing.get_type_hints(kind, include_extras=True)
         fields = [field for field in dataclasses.fields(kind) if field.init and not field.name.startswith("_")]
@@ -37,12 +37,12 @@ class SettingsPage:
             if defaults:
                 more["default"] = default(field)
             entries.append(Entry(name=_join(path, field.name), means=said + self._link(hints[field.name]), more=more))
-        self.sections.append(Chapter(title=title, text=summary(kind) if text is None else text, entries=tuple(entries)))
+        self.chapters.append(Chapter(title=title, text=summary(kind) if text is None else text, entries=tuple(entries)))
         for field in fields:
             self._inside(hints[field.name], _join(path, field.name), defaults=defaults)
 
     def kinds(self, found: Mapping[str, type], path: str) -> None:
-        """Adds the sections of classes that a key `kind` names."""
+        """Adds the chapters of classes that a key `kind` names."""
         for kind, owner in found.items():
             self.add(owner, f"`{path}`: kind `{kind}`" if path else f"Kind `{kind}`", path)
 
@@ -65,7 +65,7 @@ class SettingsPage:
                 self.add(one, title, path, defaults=defaults)
             elif issubclass(one, Enum):
                 self._told.add(one)
-                self.sections.append(values(one, f"Values of `{path}`"))
+                self.chapters.append(values(one, f"Values of `{path}`"))
 
     def _link(self, hint: Any) -> str:
         """Returns where a field's own settings are told, if on another page."""
@@ -86,13 +86,13 @@ class SettingsPage:
 
 
 def values(kind: type[Enum], title: str, text: str | None = None) -> Chapter:
-    """Returns an enumeration's values as a section."""
+    """Returns an enumeration's values as a chapter."""
     entries = tuple(Entry(name=name, means=said) for name, said in members(kind))
     return Chapter(title=title, text=summary(kind) if text is None else text, entries=entries)
 
 
 def registry(found: Mapping[str, type], title: str, text: str) -> Chapter:
-    """Returns the classes of a registry as a section: each name with the first sentence of its class."""
+    """Returns the classes of a registry as a chapter: each name with the first sentence of its class."""
     entries = tuple(Entry(name=name, means=summary(owner)) for name, owner in found.items())
     return Chapter(title=title, text=text, entries=entries)
 

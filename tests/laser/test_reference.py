@@ -33,8 +33,8 @@ FREE = frozenset({
 
 def silent(page: Page) -> list[str]:
     """The lines that say nothing, or what nobody understands who reads that line alone."""
-    told = [(section, entry) for section in page.sections for entry in section.entries]
-    return [f"{section.title}: {entry.name}" for section, entry in told if not STANDS_ALONE.match(entry.means)]
+    told = [(chapter, entry) for chapter in page.chapters for entry in chapter.entries]
+    return [f"{chapter.title}: {entry.name}" for chapter, entry in told if not STANDS_ALONE.match(entry.means)]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -84,7 +84,7 @@ def test_a_page_is_read_back_as_it_was_written() -> None:
         Entry(name="a|b", means="one | or `two`", more={"value": "`x`", "unit": "s"}),
         Entry(name="c", means="three", more={"unit": ""}),
     )
-    page = Page(title="T", text="Some text.", sections=(Chapter(title="S", entries=told), Chapter(title="Empty")))
+    page = Page(title="T", text="Some text.", chapters=(Chapter(title="S", entries=told), Chapter(title="Empty")))
     first, second = entries_of(page.markdown)
     assert (first.name, first.means, first.more, first.where) == ("a|b", told[0].means, told[0].more, "T, S")
     assert (second.name, second.means, second.more) == ("c", "three", {"value": "", "unit": ""})
