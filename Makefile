@@ -8,6 +8,7 @@
 #   make check     all of these
 #   make nightly   long schedules, fuzzing, soaks and clients' own test suites: by hand, NIGHTS=3 for three times as long
 #   make wheel     build the wheel and the source archive into dist/
+#   make reference write docs/reference/ anew from the code
 #   make constraints   renew the pins in constraints.txt; afterwards run `make check`
 #   make clean     remove the environment, builds and caches
 #
@@ -39,7 +40,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := 2.13.0
 COMPILE := uv pip compile --quiet --universal --upgrade --no-header --no-annotate --python-version 3.11
 
-.PHONY: help serve test slow lint types check nightly wheel constraints clean
+.PHONY: help serve test slow lint types check nightly wheel reference constraints clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -80,6 +81,10 @@ nightly: $(DEVELOPMENT)
 wheel: $(DEVELOPMENT)
 	@echo "==> Building the wheel and the source archive into $(DIST)"
 	@$(BIN)/python -m build --outdir "$(DIST)"
+
+reference: $(DEVELOPMENT)
+	@echo "==> Writing docs/reference"
+	@$(BIN)/python -m laser.reference
 
 constraints: $(ENVIRONMENT)
 	@echo "==> Renewing constraints.txt"

@@ -30,11 +30,11 @@ PLANNED = (DecisionSource.POLICY_MAP, DecisionSource.JOINT_PROGRAM)  # the sourc
 class ShadowPrices:
     """What the constraints cost, see `Prices`."""
 
-    token: float
-    latency: float
-    capacity: float
-    floor: tuple[float, ...]
-    threshold: tuple[float, ...]
+    token: float  # per token, correct answers
+    latency: float  # the part of `token` for waiting
+    capacity: float  # the part of `token` for the bound on demand
+    floor: tuple[float, ...]  # per unit of each class's accuracy floor
+    threshold: tuple[float, ...]  # per unit of each class's threshold, where the rate limit binds
 
     @classmethod
     def of(cls, prices: Prices) -> ShadowPrices:
@@ -52,15 +52,15 @@ class ShadowPrices:
 class SolvedFor:
     """The inputs of the policy map that a decision looked up: the same inputs give the same map."""
 
-    rate: float
-    mix: tuple[float, ...]
-    work_ratio: tuple[float, ...]
-    step_time: StepTime
-    max_batch: int
-    context: float
-    cv2: float
-    rows: int
-    objective: Objective
+    rate: float  # requests/s
+    mix: tuple[float, ...]  # share of each class
+    work_ratio: tuple[float, ...]  # κ of each class: actual over predicted tokens
+    step_time: StepTime  # of the engine
+    max_batch: int  # sequences decoded at once
+    context: float  # mean cached tokens of a sequence
+    cv2: float  # squared coefficient of variation of a request's tokens
+    rows: int  # of the policy map
+    objective: Objective  # weights and constraints in force
 
     @classmethod
     def of(cls, request: SolveRequest) -> SolvedFor:
@@ -92,12 +92,12 @@ class DecisionRecord:
 
     time_s: float  # on the controller's own clock, which starts anew with each server
     rate: float  # requests/s, estimated
-    rate_sigma: float
+    rate_sigma: float  # standard deviation of the rate, requests/s
     mix: tuple[float, ...]  # share of each class, estimated
     work_ratio: tuple[float, ...]  # κ, estimated
-    step_time: StepTime  # estimated
+    step_time: StepTime  # time of a decode step, estimated
     n: int  # requests in the system
-    rung: DecisionSource
+    rung: DecisionSource  # what decided
     failed: bool  # whether the controller reported a problem or used a source that stands in
     price: float | None  # of a token, correct answers; None: safe point
     floors: bool  # whether the accuracy floors applied
@@ -105,7 +105,7 @@ class DecisionRecord:
     elapsed_s: float  # since the look-up before
     before: Held | None  # what was in force; None: this is the first look-up
     held: Held  # what is in force now
-    threshold: tuple[float, ...]  # in force
+    threshold: tuple[float, ...]  # thresholds in force, as numbers; 1.01: no probing
     budget: tuple[float, ...]  # in force, thinking tokens
     accuracy: tuple[float, ...]  # expected of the requests served
     shed: tuple[float, ...]  # share turned away, as planned
@@ -113,10 +113,10 @@ class DecisionRecord:
     in_system: float  # requests, expected
     solve: int | None  # number of the solve behind the decision, which many decisions may share; None: there was none
     solve_s: float  # wall-clock time of the last solve
-    objective: Objective
-    problems: tuple[str, ...]
-    shadow_prices: ShadowPrices | None = None  # None: nothing was planned
-    situation: SolvedFor | None = None  # None: no policy map was looked up
+    objective: Objective  # weights and constraints in force
+    problems: tuple[str, ...]  # what is wrong, in words; empty: nothing is
+    shadow_prices: ShadowPrices | None = None  # what the constraints cost; None: nothing was planned
+    situation: SolvedFor | None = None  # inputs of the policy map that was looked up; None: none was
 
     def __post_init__(self) -> None:
         for name in ("time_s", "rate", "demand", "in_system", "solve_s"):

@@ -29,16 +29,18 @@ class ControllerSettings:
     """The loop's timing, its objective and its estimator."""
 
     inner_s: float = 0.5  # least time between two look-ups
-    outer_s: float = 5.0  # time between two solve requests …
-    change: float = 0.2  # … or less, once the rate, a work ratio or the step time has changed by this share …
-    soonest_s: float = 1.0  # … and this time has passed since the last request
+    outer_s: float = 5.0  # time between two solve requests, if the load changes little
+    # share by which the rate, a work ratio or the step time must change for a solve request before `outer_s`
+    change: float = 0.2
+    soonest_s: float = 1.0  # least time between two solve requests, however much has changed
     deadline_s: float = 5.0  # time without an answer after which the solver is reported
     stale_s: float = 120.0  # age, since its request, up to which a policy map is used
     gap_s: float = 30.0  # a longer time between two look-ups is a jump of the clock: it says nothing about the load
-    rows: int = 64  # of the policy map: one for each number of requests in the system, 1 … rows
-    price: PriceSource = PriceSource.POLICY_MAP
+    rows: int = 64  # rows of the policy map: one for each number of requests in the system, 1 … rows
+    price: PriceSource = PriceSource.POLICY_MAP  # where the token price comes from
+    # what is aimed at: weights and constraints, in correct answers
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
-    estimator: EstimatorSettings = field(default_factory=EstimatorSettings)
+    estimator: EstimatorSettings = field(default_factory=EstimatorSettings)  # how the load is estimated
 
     def __post_init__(self) -> None:
         positive(self, "inner_s", "outer_s", "change", "soonest_s", "deadline_s", "stale_s", "gap_s")

@@ -228,11 +228,11 @@ Event: TypeAlias = Started | Tokens | Probed | Finished
 class EngineLoad:
     """Exact counts of what the engine holds now; cells are tokens of KV cache."""
 
-    running: int
-    waiting: int
-    probing: int
-    cells_reserved: int
-    cells_total: int
+    running: int  # sequences that are decoded
+    waiting: int  # sequences that wait for memory or a place in the batch
+    probing: int  # probes that are decoded
+    cells_reserved: int  # cells of the KV cache that sequences hold
+    cells_total: int  # cells of the KV cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

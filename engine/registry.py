@@ -35,8 +35,8 @@ class AutoOptions(EngineOptions):
 
     kind: ClassVar[str] = AUTO
 
-    runner: Runner = Runner.AUTO  # torch's
-    cache_type: CacheType = CacheType.FP16  # exllama's
+    runner: Runner = Runner.AUTO  # torch's code of the forward pass
+    cache_type: CacheType = CacheType.FP16  # exllama's number format of the KV cache
 
     def open(self, directory: Path) -> Opened:
         """Raises UnsupportedError, too, for an option that the engine does not have."""

@@ -32,7 +32,7 @@ class Keep(StrEnum):
 class ThoughtState(StrEnum):
     """What a prompt says of the thought of the reply."""
 
-    NOT_BEGUN = "not begun"
+    NOT_BEGUN = "not begun"  # neither begun nor closed
     OPEN = "open"  # begun and not closed: the model goes on inside it
     CLOSED = "closed"  # the reply has no thought
 
@@ -41,9 +41,10 @@ class ThoughtState(StrEnum):
 class ProbeFormat:
     """The trial answer: `suffix` follows the thought; the answer ends at a token that contains one of `stops`."""
 
+    # text that asks a thought for its answer; it holds the closing marker
     suffix: str = "\n</think>\n\n**Final Answer**\n\\boxed{"
-    stops: tuple[str, ...] = ("}",)
-    max_answer_tokens: int = 20
+    stops: tuple[str, ...] = ("}",)  # texts of which one in a token ends the trial answer
+    max_answer_tokens: int = 20  # longest trial answer, tokens
     score: Score = Score.GEOMETRIC_MEAN  # how the answer's token probabilities become its confidence
 
     def __post_init__(self) -> None:
@@ -56,8 +57,8 @@ class ProbeFormat:
 class TransitionFormat:
     """Where a thought may be closed early: at paragraph ends, and before `words` (matched as whole words)."""
 
-    paragraphs: bool = True
-    words: tuple[str, ...] = ("Wait", "Alternatively", "Hmm")
+    paragraphs: bool = True  # whether a thought may be closed at the end of a paragraph
+    words: tuple[str, ...] = ("Wait", "Alternatively", "Hmm")  # cue words before which a thought may be closed
     min_gap: int = 16  # tokens between two probes of one thought
 
     def __post_init__(self) -> None:
@@ -70,17 +71,17 @@ class TransitionFormat:
 class ThinkingFormat:
     """A model family's thinking format, as text."""
 
-    open: str = "<think>"
+    open: str = "<think>"  # marker that begins a thought, one token
     opening: str = "<think>\n"  # appended to a prompt whose chat template does not open the thought itself
-    close: str = "</think>"
+    close: str = "</think>"  # marker that ends a thought, one token
     landing: str = (  # closes a thought whose budget is spent; Qwen3's wording
         "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly "
         "now.\n</think>\n\n"
     )
-    keep: Keep = Keep.ANSWER
+    keep: Keep = Keep.ANSWER  # which part of a confident probe becomes part of the reply
     answer_reserve: int = 256  # tokens of max_tokens kept for the answer
-    probe: ProbeFormat = field(default_factory=ProbeFormat)
-    transitions: TransitionFormat = field(default_factory=TransitionFormat)
+    probe: ProbeFormat = field(default_factory=ProbeFormat)  # the trial answer
+    transitions: TransitionFormat = field(default_factory=TransitionFormat)  # where a thought may be closed early
     conclusions: tuple[str, ...] = ()  # phrases by which a thought first states its result; only evaluation uses them
 
     def __post_init__(self) -> None:

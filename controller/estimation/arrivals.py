@@ -33,9 +33,9 @@ class ArrivalSettings:
     slow: float = 0.01  # q of steady traffic, 1/√s
     fast: float = 0.15  # q of a burst, 1/√s
     dwell_s: float = 1500.0  # mean time between changes from steady traffic to a burst or back
-    enough_expected: float = 1.5  # a count is filtered once this number of arrivals was expected …
-    enough_counted: float = 3.0  # … or this number was counted …
-    longest_s: float = 8.0  # … or counting has lasted this long
+    enough_expected: float = 1.5  # a count is filtered once this number of arrivals was expected
+    enough_counted: float = 3.0  # a count is filtered also once this number was counted
+    longest_s: float = 8.0  # a count is filtered also once counting has lasted this long
 
     def __post_init__(self) -> None:
         positive(self, "initial_rate", "min_rate", "slow", "fast", "dwell_s", "longest_s")

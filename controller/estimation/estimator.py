@@ -26,8 +26,8 @@ Array = npt.NDArray[np.float64]
 class EstimatorSettings:
     """The initial estimates, and how fast estimates move."""
 
-    arrivals: ArrivalSettings = field(default_factory=ArrivalSettings)
-    step_time: StepTimeSettings = field(default_factory=StepTimeSettings)
+    arrivals: ArrivalSettings = field(default_factory=ArrivalSettings)  # how arrival rates are filtered
+    step_time: StepTimeSettings = field(default_factory=StepTimeSettings)  # how the step time is filtered
     window_s: float | None = None  # the arrival rate is the plain mean over this window; None: it is filtered
     mix_s: float = 900.0  # τ: a request's weight in the class mix falls to 1/e in this time
     mix_prior: float = 30.0  # weight of the initial mix, in requests
@@ -36,8 +36,8 @@ class EstimatorSettings:
     work_spread: float = 0.3  # standard deviation of the initial work ratio, 1
     outlier: float = 4.0  # standard deviations; a request further off moves the work ratio no more than one at this
     work_drift: float = 0.02  # standard deviation of the work ratio's change from one finished request to the next
-    least_work: float = 0.1  # bounds of the work ratio
-    most_work: float = 10.0
+    least_work: float = 0.1  # lower bound of the work ratio
+    most_work: float = 10.0  # upper bound of the work ratio
 
     def __post_init__(self) -> None:
         positive(self, "mix_s", "mix_prior", "length_spread", "work_spread", "outlier", "window_s")

@@ -21,6 +21,7 @@ _SCALE = np.array([1e3, 1e3, 1e6])  # the filter works in ms, ms per sequence an
 class StepTimeSettings:
     """The initial estimate, and how it may move."""
 
+    # the estimate before any step was timed
     initial: StepTime = field(default_factory=lambda: StepTime(a=0.010, c=0.0005, g=1e-7))
     initial_spread: float = 1.0  # standard deviations of a, c and g, relative to their initial values
     drift: float = 0.01  # standard deviation of each one's change in a second of decoding, likewise relative; 1/√s

@@ -22,16 +22,18 @@ class ObjectiveSettings:
 
     latency_weight: float | None = None  # w: correct answers that one second of one user's waiting costs; None: derived
     shed_penalty: float = 1.0  # π: correct answers that turning a request away costs
-    max_load: float = 0.95  # ρ_max, of the plant's capacity
-    accuracy_floors: tuple[float, ...] = ()  # by class, in the profile's order; empty: none
-    slo_s: tuple[float, ...] = ()  # by class: seconds within which 95 % of its requests are to end; empty: none
+    max_load: float = 0.95  # ρ_max: highest demand that is planned for, as a share of the plant's capacity
+    # least share of right answers, by class in the profile's order; empty: none
+    accuracy_floors: tuple[float, ...] = ()
+    slo_s: tuple[float, ...] = ()  # seconds within which 95 % of a class's requests are to end, by class; empty: none
     stickiness: float = 1e-4  # correct answers per request that a change of the mixture must gain
     threshold_rate: float | None = None  # δ: confidence/s by which a class's mean threshold may move; None: derived
     min_rate: float = 0.002  # requests/s; every class is planned for at least this rate
     capacity_penalty: float = 1000.0  # correct answers per request, for each capacity of demand above ρ_max
-    floor_penalty: float = 10.0  # per unit of accuracy below a class's floor
-    threshold_penalty: float = 1.0  # per unit of confidence moved beyond the rate limit
-    order_penalty: float = 0.01  # per longest budget by which a class's exceeds the next harder class's; 0: any order
+    floor_penalty: float = 10.0  # correct answers per unit of accuracy below a class's floor
+    threshold_penalty: float = 1.0  # correct answers per unit of confidence moved beyond the rate limit
+    # correct answers per longest budget by which a class's exceeds the next harder class's; 0: any order
+    order_penalty: float = 0.01
     tangents: int = 24  # number of tangents of N(D)
 
     def __post_init__(self) -> None:

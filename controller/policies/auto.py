@@ -19,11 +19,10 @@ class Auto:
     kind: ClassVar[str] = "auto"
     recorded: ClassVar[bool] = False
 
-    # each is the setting of the policy that is chosen; None: that policy's default
-    threshold: float | None = None
-    budget: int | None = None
-    every: int | None = None
-    risk: float | None = None
+    threshold: float | None = None  # confidence, for fixed; None: that policy's default
+    budget: int | None = None  # thinking tokens, for fixed; None: that policy's default
+    every: int | None = None  # tokens from one probe to the next, for fixed; None: that policy's default
+    risk: float | None = None  # certified risk, for load-aware; None: the profile's
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)

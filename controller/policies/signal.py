@@ -17,7 +17,7 @@ class SignalPolicy:
     recorded: ClassVar[bool] = False
 
     signal: str  # its name in controller.serving.signals, or module:Name
-    level: float  # at which it closes a thought
+    level: float  # level at which the signal closes a thought
     budget: int | None = None  # thinking tokens; None: no budget
     every: int | None = None  # tokens from one probe to the next; None: at transition points
 

@@ -7,14 +7,15 @@ from enum import StrEnum
 
 from controller.serving.request import Outcome
 from engine.base import EngineLoad, FinishReason
+from models.profile.difficulty import ClassName
 
 
 class Stage(StrEnum):
     """The stage that a request has reached."""
 
     WAITING = "waiting"  # for its turn, for memory, or for a place in the batch
-    THINKING = "thinking"
-    ANSWERING = "answering"
+    THINKING = "thinking"  # its thought is open
+    ANSWERING = "answering"  # its thought is closed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +23,12 @@ class RunningRequest:
     """A request that waits or runs."""
 
     number: int  # requests are numbered in order of submission
-    difficulty: str | None  # None: unknown
-    stage: Stage
+    difficulty: ClassName | None  # difficulty class; None: unknown
+    stage: Stage  # how far it is
     age_s: float  # since submission
     tokens: int  # of the reply so far
-    thought_tokens: int
-    probes: int
+    thought_tokens: int  # length of its thought so far
+    probes: int  # number of its probes so far
     confidence: float | None  # of the last trial answer; None: none yet
     threshold: float | None  # in force at the last checkpoint; None: none
     budget: int | None  # in force at the last checkpoint, thinking tokens; None: none
@@ -38,19 +39,19 @@ class RunningRequest:
 class EndedRequest:
     """A request that has ended, and why its thought ended."""
 
-    number: int
+    number: int  # requests are numbered in order of submission
     at_s: float  # on the loop's clock
-    difficulty: str | None  # None: unknown
-    finish_reason: FinishReason
+    difficulty: ClassName | None  # difficulty class; None: unknown
+    finish_reason: FinishReason  # why it ended
     exit_reason: str | None  # as in Thought; None: there was no thought, or it never ended
     confidence: float | None  # of the last trial answer; None: there was none
     threshold: float | None  # in force when the thought ended; None: none was
     budget: int | None  # in force when the thought ended, thinking tokens; None: none was
-    thought_tokens: int
+    thought_tokens: int  # length of its thought
     tokens: int  # of the reply
-    probes: int
-    queue_s: float
-    total_s: float
+    probes: int  # number of its probes
+    queue_s: float  # until it began
+    total_s: float  # until its last token
 
     @classmethod
     def of(cls, number: int, at_s: float, difficulty: str | None, outcome: Outcome) -> EndedRequest:

@@ -9,10 +9,10 @@ from enum import StrEnum
 class CacheType(StrEnum):
     """The number format of the KV cache."""
 
-    FP16 = "fp16"
-    Q8 = "q8"
-    Q6 = "q6"
-    Q4 = "q4"
+    FP16 = "fp16"  # 16 bits a number
+    Q8 = "q8"  # 8 bits a number
+    Q6 = "q6"  # 6 bits a number
+    Q4 = "q4"  # 4 bits a number
 
 
 class ProbeWay(StrEnum):

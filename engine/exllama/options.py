@@ -16,7 +16,7 @@ class ExLlamaOptions(EngineOptions):
 
     kind: ClassVar[str] = "exllama"
 
-    cache_type: CacheType = CacheType.FP16
+    cache_type: CacheType = CacheType.FP16  # number format of the KV cache
 
     def open(self, directory: Path) -> Opened:
         from engine.exllama.load import gpu_name, load_exllama

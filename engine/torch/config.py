@@ -9,5 +9,5 @@ class Runner(StrEnum):
     """The code that runs the forward pass; naming it does not load torch."""
 
     AUTO = "auto"  # bare if the architecture allows it
-    BARE = "bare"
-    TRANSFORMERS = "transformers"
+    BARE = "bare"  # LASER's own loop over the layers, for the architectures that it knows
+    TRANSFORMERS = "transformers"  # the model class of transformers

@@ -17,7 +17,7 @@ class TorchOptions(EngineOptions):
 
     kind: ClassVar[str] = "torch"
 
-    runner: Runner = Runner.AUTO
+    runner: Runner = Runner.AUTO  # the code of the forward pass
 
     def open(self, directory: Path) -> Opened:
         from engine.torch.bare_model import BareModel

@@ -26,7 +26,7 @@ class PolicyTable:
     weights_sha256: str  # of the model that the table was computed for
     classes: tuple[str, ...]  # easiest first
     rates: tuple[float, ...]  # requests/s, rising
-    thresholds: Thresholds  # None: never probed
+    thresholds: Thresholds  # confidences; None: never probed
     budgets: Budgets  # thinking tokens; None: no budget
 
     def __post_init__(self) -> None:

@@ -46,12 +46,12 @@ class ThoughtTrace:
     """A question's full thought and reply; the thought was probed at every transition point and never closed."""
 
     number: int  # of the question
-    prompt: tuple[int, ...]
-    thought: tuple[int, ...]
-    right: bool
+    prompt: tuple[int, ...]  # token ids of the prompt
+    thought: tuple[int, ...]  # token ids of the thought
+    right: bool  # whether the reply is right
     tokens: int  # of the whole reply
     rows: int  # token rows of reply and probes
-    probes: tuple[Asked, ...]
+    probes: tuple[Asked, ...]  # every probe of the thought
     graded_by: GradedBy = GradedBy.EXACT
     natural: bool | None = None  # whether the model itself closed the thought; None: not recorded
     answer: str | None = None  # of the reply; None: not recorded
@@ -68,7 +68,7 @@ class ClosedReply:
 
     number: int  # of the question
     budget: int  # thought tokens
-    right: bool
+    right: bool  # whether the reply is right
     tokens: int  # of the landing and the answer
     graded_by: GradedBy = GradedBy.EXACT
     same: bool | None = None  # whether the full thought gives the same answer; None: not compared

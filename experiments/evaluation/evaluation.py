@@ -31,12 +31,12 @@ from models.score import Score
 class Asked:
     """A probe of a thought, with its answer graded."""
 
-    thought_tokens: int  # before the probe's fork
+    thought_tokens: int  # tokens of the thought before the probe's fork
     beyond: int  # tokens that the thought decoded while the probe ran
-    answer: str
+    answer: str  # trial answer
     confidence: float  # geometric mean of the answer's token probabilities
     joint: float  # product of the answer's token probabilities
-    right: bool
+    right: bool  # whether the trial answer is right
     rows: int  # token rows of the probe: its suffix and trial answer
     log_probs: tuple[float, ...] = ()  # of the answer's tokens
     graded_by: GradedBy = GradedBy.EXACT

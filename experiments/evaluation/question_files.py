@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,15 @@ from experiments.grading.grader import Grader
 from experiments.question import Question
 from models.errors import LaserError
 from models.files.text import json_objects, read_text, unpacked
+
+
+class QuestionKey(StrEnum):
+    """A key of a line."""
+
+    QUESTION = "question"  # the question, as the user says it
+    ANSWER = "answer"  # the right answer; of a worked solution, what stands after its last ####
+    BENCHMARK = "benchmark"  # the name under which its results are summed up; left out: the file's name
+    SPLIT = "split"  # a part of the benchmark, such as a level of difficulty; null or left out: none
 
 
 class QuestionError(LaserError, ValueError):
@@ -59,13 +69,15 @@ def _questions(path: Path, text: str, grader: Grader) -> Iterator[Question]:
     wanted = "an object with `question` and `answer`"
     for number, found in json_objects(path, text.split("\n"), QuestionError, wanted):
         where = f"{path}:{number}"
-        gold = _text(found, "answer", where).rpartition("####")[2].strip()
+        gold = _text(found, QuestionKey.ANSWER, where).rpartition("####")[2].strip()
         if not gold:
             raise QuestionError(f"{where}: `answer` has nothing after its last ####")
         yield Question(
-            text=_text(found, "question", where),
-            benchmark=_name(found, "benchmark", where) if "benchmark" in found else unpacked(path).stem,
-            split=_name(found, "split", where) if found.get("split") is not None else None,
+            text=_text(found, QuestionKey.QUESTION, where),
+            benchmark=_name(found, QuestionKey.BENCHMARK, where)
+            if QuestionKey.BENCHMARK in found
+            else unpacked(path).stem,
+            split=_name(found, QuestionKey.SPLIT, where) if found.get(QuestionKey.SPLIT) is not None else None,
             grade=partial(grader.right, gold=gold),
             grade_boxed=partial(grader.same, gold=gold),
             same=grader.same,

@@ -47,7 +47,7 @@ class Backend(StrEnum):
 class RateUnit(StrEnum):
     """The unit of the workloads' rates."""
 
-    REQUESTS = "requests/s"
+    REQUESTS = "requests/s"  # as they stand, requests a second
     CAPACITY = "capacity"  # shares of the requests/s that the profile's machine can serve with full thought
 
 
@@ -55,8 +55,8 @@ class RateUnit(StrEnum):
 class NamedWorkload:
     """A workload with the name that reports use."""
 
-    name: str
-    arrivals: AnyWorkload
+    name: str  # of the workload, in reports
+    arrivals: AnyWorkload  # when requests come: a `kind` and its settings
 
     def __post_init__(self) -> None:
         one_line(self, "name")
@@ -66,7 +66,7 @@ class NamedWorkload:
 class NamedPolicy:
     """A policy with its settings and the name that reports use."""
 
-    name: str
+    name: str  # of the policy, in reports
     policy: AnyPolicy  # a kind, or a mapping of `kind` and its settings
     shortest_first: bool = False  # admit by predicted length instead of arrival
     oracle: bool = False  # a probe's confidence is 1 if its answer is right, else next to 0; simulated only
@@ -119,8 +119,8 @@ class NamedPolicy:
 class Hindsight:
     """Constant settings that the experiment also runs, to find the best of them in hindsight."""
 
-    thresholds: tuple[float, ...]
-    budgets: tuple[int, ...] = ()
+    thresholds: tuple[float, ...]  # confidences that are also run as constants
+    budgets: tuple[int, ...] = ()  # thinking tokens that are also run as constants, alone and with each threshold
 
     def __post_init__(self) -> None:
         _ = self.policies()  # raises ValueError for invalid settings
@@ -154,9 +154,9 @@ class QuestionSource:
 class ClassSlo:
     """The latency SLO, seconds from arrival to end, by difficulty class."""
 
-    easy: float
-    medium: float
-    hard: float
+    easy: float  # longest that an easy request should take, s
+    medium: float  # longest that a medium request should take, s
+    hard: float  # longest that a hard request, or one of unknown class, should take, s
 
     def __post_init__(self) -> None:
         for name in CLASSES:
@@ -173,18 +173,20 @@ class ClassSlo:
 class Experiment:
     """A grid of workloads × policies × seeds; all policies get the same requests for one workload and seed."""
 
-    workloads: tuple[NamedWorkload, ...]
-    policies: tuple[NamedPolicy, ...]
-    seeds: tuple[int, ...]
+    workloads: tuple[NamedWorkload, ...]  # when requests come, each with a name
+    policies: tuple[NamedPolicy, ...]  # who closes thoughts, each with a name
+    seeds: tuple[int, ...]  # one run of each workload and policy for each of them
     duration_s: float  # in which requests arrive; a run ends with its last reply
-    backend: Backend = Backend.AUTO
-    slo_s: ClassSlo | None = None  # None: by the profile, see `Setting.slo`
+    backend: Backend = Backend.AUTO  # where the requests are served
+    slo_s: ClassSlo | None = None  # longest that a request should take, s, by class; None: by the profile
     baseline: str = ""  # the policy that the others are compared with; "": of fixed thresholds the one nearest .95
     full_thought: str = ""  # the policy that accuracy losses are measured against; "": the one that is `none`
-    rates: RateUnit = RateUnit.REQUESTS
+    rates: RateUnit = RateUnit.REQUESTS  # unit of the workloads' rates
     warmup_s: float = 0.0  # requests that arrive earlier are served but not counted
-    hindsight: Hindsight | None = None  # None: no constant settings besides `policies`
-    questions: QuestionSource = field(default_factory=QuestionSource)
+    hindsight: Hindsight | None = None  # constant settings that are run besides `policies`; None: none
+    questions: QuestionSource = field(
+        default_factory=QuestionSource
+    )  # what is asked, drawn anew for each seed; live only
     max_tokens: int = 768  # of a reply; in simulation it must equal the calibration's
     max_batch: int = 32  # sequences decoded at once
     latency_weight: float | None = None  # correct answers that one second of waiting costs in reports; None: default
@@ -192,8 +194,8 @@ class Experiment:
     thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
     engine: AnyEngine = field(default_factory=AutoOptions)  # what decodes, and its options; live only
     threads: int | None = None  # of the engine's arithmetic; None: as `laser serve`; live only
-    profile: Path | None = None  # None: the model's own; simulated only
-    records: Path | None = None  # of `laser calibrate`; None: those beside the profile; simulated only
+    profile: Path | None = None  # the model's profile; None: the one beside the model; simulated only
+    records: Path | None = None  # what `laser calibrate` recorded; None: the records beside the profile; simulated only
     synthetic: Synthetic | None = None  # a synthetic reasoner; None: the one of `model`, `profile` and `records`
 
     def __post_init__(self) -> None:

@@ -29,8 +29,8 @@ class Mmpp:
 
     rate: float  # requests/s, the mean over calm and bursts
     burst: float = 5.0  # rate in a burst, as a multiple of the calm rate
-    calm_s: float = 90.0  # mean length
-    burst_s: float = 30.0  # mean length
+    calm_s: float = 90.0  # mean length of a calm
+    burst_s: float = 30.0  # mean length of a burst
 
     def __post_init__(self) -> None:
         check("rate", self.rate, above=0.0)
@@ -91,7 +91,7 @@ class Diurnal:
 
     rate: float  # requests/s, the mean over a period
     swing: float = 0.6  # amplitude around the mean, relative to it
-    period_s: float = 86_400.0
+    period_s: float = 86_400.0  # length of a period
 
     def __post_init__(self) -> None:
         check("rate", self.rate, above=0.0)
@@ -115,9 +115,9 @@ class FlashCrowd:
     rate: float  # requests/s without the crowd
     peak: float  # highest rate, as a multiple of `rate`
     at_s: float  # time at which the crowd begins to arrive
-    rise_s: float = 5.0
-    hold_s: float = 30.0
-    decay_s: float = 30.0  # to 1/e
+    rise_s: float = 5.0  # time in which the rate climbs to its peak
+    hold_s: float = 30.0  # time for which the peak lasts
+    decay_s: float = 30.0  # time in which what is above `rate` decays to 1/e
 
     def __post_init__(self) -> None:
         check("rate", self.rate, above=0.0)

@@ -21,10 +21,10 @@ from models.files.text import json_objects, reading, unpacked
 class TimeUnit(StrEnum):
     """The unit of the numbers that stand for times in a file."""
 
-    SECONDS = "s"
-    MILLISECONDS = "ms"
-    MICROSECONDS = "us"
-    NANOSECONDS = "ns"
+    SECONDS = "s"  # seconds
+    MILLISECONDS = "ms"  # milliseconds
+    MICROSECONDS = "us"  # microseconds
+    NANOSECONDS = "ns"  # nanoseconds
 
     @property
     def seconds(self) -> float:
@@ -35,7 +35,17 @@ LEAST_RATE, MOST_RATE = 0.02, 1_000.0  # requests/s, the mean of a trace whose u
 MANY, WHOLE_RATE = 100, 1.0  # so many whole numbers with fewer requests/s may be milliseconds just as well
 LONGEST_INTERVAL_S = 3_600.0  # of a table of rates whose unit is taken to be seconds, the median
 LATEST_S = 1e11  # a time is at most so far from 0: the year 5138, where times count from 1970
-RATE_COLUMNS = ("time_s", "rate_per_s", "mean_client_cv")  # of ServeGen's rates
+
+
+class RateColumn(StrEnum):
+    """A column of a table of rates, in ServeGen's names."""
+
+    TIME = "time_s"  # beginning of the interval, rising from row to row
+    RATE = "rate_per_s"  # requests/s in the interval
+    CV = "mean_client_cv"  # coefficient of variation of the gaps between requests
+
+
+RATE_COLUMNS = tuple(column.value for column in RateColumn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +61,10 @@ class Trace:
 
     kind: ClassVar[str] = "trace"
 
-    path: Path
+    path: Path  # the file: CSV with a header or JSON Lines, plain or in gzip
     rate: float | None = None  # requests/s, the mean over the file; None: as recorded
     field: str = "timestamp"  # column or key of the time, in upper or lower case: a number, or a date and time
-    unit: TimeUnit | None = None  # of numbers; None: not stated, seconds
+    unit: TimeUnit | None = None  # unit of the file's numbers; None: not stated, seconds
     repeat: bool = True  # the file comes round again in a run that is longer; false: the run ends with it
 
     def __post_init__(self) -> None:
@@ -127,10 +137,11 @@ class Rates:
 
     kind: ClassVar[str] = "rates"
 
-    path: Path
+    path: Path  # the CSV file, plain or in gzip
     rate: float | None = None  # requests/s, the mean over the day; None: as recorded
     period_s: float | None = None  # length that the day is scaled to; None: as recorded
-    unit: TimeUnit | None = None  # of time_s, for files that do not keep to their header; None: not stated, seconds
+    # unit of time_s, for files that do not keep to their header; None: not stated, seconds
+    unit: TimeUnit | None = None
     repeat: bool = True  # the day comes round again in a run that is longer; false: the run ends with it
 
     def __post_init__(self) -> None:

@@ -33,7 +33,7 @@ class Gamma:
     kind: ClassVar[str] = "gamma"
 
     rate: float  # requests/s
-    cv: float
+    cv: float  # coefficient of variation of the gaps; above 1: bursty, below 1: regular
 
     def __post_init__(self) -> None:
         check("rate", self.rate, above=0.0)

@@ -55,7 +55,12 @@ def _drawable(context: click.Context, option: click.Parameter, directory: Path |
 
 
 @click.command("analyze")
-@click.option("--profile", "profile_file", type=click.Path(path_type=Path), help="[default: the bundled model's]")
+@click.option(
+    "--profile",
+    "profile_file",
+    type=click.Path(path_type=Path),
+    help="Profile to look into. [default: the bundled model's]",
+)
 @click.option("--rate", callback=_rates, metavar="R", help="The arrival rate to look at closely, requests/s.")
 @click.option(
     "--rates",

@@ -30,6 +30,7 @@ COMMANDS = {
     "experiment": "Run a grid of workloads, policies and seeds, live or simulated, and tell it.",
     "init": "Lay out the files that come with LASER: settings, keys, experiments.",
     "train": "Train the bundled model from a seed.",
+    "docs": "Find a setting, flag, metric or word in the reference, offline.",
     "quantize": "Put a model in fewer bits, for the ExLlamaV2 engine.",
 }
 """Each command's name, which is also its module in laser.cli, and its line in `laser --help`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from laser.cli.common.exit_code import ExitCode
 from laser.cli.common.messages import progress
 
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ SHOWN = 20  # changed decisions that are listed, at most
 
 @click.command("replay")
 @click.argument("log_file", metavar="LOG", type=click.Path(path_type=Path))
-@click.option("--profile", "profile_file", type=click.Path(path_type=Path), help="[default: the bundled model's]")
+@click.option(
+    "--profile",
+    "profile_file",
+    type=click.Path(path_type=Path),
+    help="Profile that served. [default: the bundled model's]",
+)
 @click.option(
     "--policy",
     type=click.Choice(("load-aware", "thresholds-only", "budgets-only")),
@@ -55,7 +61,7 @@ def command(context: click.Context, log_file: Path, profile_file: Path | None, p
     except (ProfileError, LogError, SolverError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo("\n".join(_told(profile, found)))
-    context.exit(0 if found.same else 1)
+    context.exit(ExitCode.DONE if found.same else ExitCode.FAILED)
 
 
 def _counted(records: Sequence[DecisionRecord], advance: Advance) -> Iterator[DecisionRecord]:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 
 @click.command("simulate")
-@click.option("--model", type=click.Path(path_type=Path), help="A model's directory; default: the bundled model.")
-@click.option("--profile", "profile_file", type=click.Path(path_type=Path), help="[default: the model's]")
+@click.option("--model", type=click.Path(path_type=Path), help="A model's directory. [default: the bundled one]")
+@click.option(
+    "--profile", "profile_file", type=click.Path(path_type=Path), help="Profile of the model. [default: the model's]"
+)
 @click.option(
     "--records", type=click.Path(path_type=Path), help="What the calibration recorded. [default: PROFILE.records.jsonl]"
 )

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.telemetry import TelemetryConfig
@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from laser.server.api import surfaces
 from laser.server.api.errors import ApiError, HttpError, ServerFailure, UnknownModel, clipped, validation_error
 from laser.server.api.fields import GenerationFields, read_slo
+from laser.server.api.headers import ResponseHeader
 from laser.server.api.openapi import STREAMED, describe, failures
 from laser.server.api.reports import (
     Controlled,
@@ -177,7 +178,7 @@ def _add_reports(app: FastAPI, service: Service) -> None:
         return ModelList(data=[service.model_card])
 
     @app.get("/v1/models/{model:path}")
-    async def model(model: str) -> ModelCard:
+    async def model(model: Annotated[str, Path(description="Name of the model.")]) -> ModelCard:
         """One served model."""
         if model != service.model_id:
             raise UnknownModel(model, [service.model_id])
@@ -228,4 +229,6 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:
         failure = ServerFailure(f"the server failed: {type(error).__name__}")
-        return answer(request, failure, {"x-request-id": request.state.log.request_id})  # it bypasses the entrance
+        return answer(
+            request, failure, {ResponseHeader.REQUEST_ID: request.state.log.request_id}
+        )  # it bypasses the entrance

@@ -61,9 +61,10 @@ class ServeConfig:
 
     model: Path | None = None  # a model's directory; None: the bundled one
     name: str | None = None  # the model's name for clients; None: its directory's
+    # address to listen on; 0.0.0.0 takes requests of other machines, which needs keys or `public`
     host: str = "127.0.0.1"
-    port: int = 8000  # 0: any free one
-    early_exit: bool = True
+    port: int = 8000  # port to listen on; 0: any free one
+    early_exit: bool = True  # whether thoughts are probed; false: every thought runs to its own end or to its budget
     policy: AnyPolicy = field(default_factory=Auto)  # a kind, or a mapping of `kind` and its settings
     controller: Path | None = None  # load-aware settings, reread when the file changes; None: the defaults
     decision_log: Path | None = None  # where the load-aware policy records its decisions; None: nowhere
@@ -73,16 +74,20 @@ class ServeConfig:
     chat_template: Path | None = None  # Jinja; None: the model's own
     trust_markers: bool = False  # what messages spell like a marker becomes that control token, as in raw completions
     slo_s: float | None = None  # a reply's SLO on the dashboard, unless the controller has SLOs; None: no SLO
-    default_max_tokens: int = 2048  # of thought and answer, for requests that state none; less if the context is short
-    max_budget: int | None = None  # the most thinking tokens of any request; None: unlimited
+    default_max_tokens: int = 2048  # thought and answer of requests that state no limit; less if the context is short
+    max_budget: int | None = None  # thinking tokens that no request may have more of; None: unlimited
     effort: EffortShares = field(default_factory=EffortShares)  # the budgets that `reasoning_effort` stands for
     loop_detection: bool = True  # close thoughts that repeat themselves word for word
+    # what decodes: a kind, or a mapping of `kind` and the engine's options
     engine: AnyEngine = field(default_factory=AutoOptions)
-    runner: Runner | None = None  # of these four, one that is not None wins over the engine's option of its name
+    runner: Runner | None = None  # torch's code of the forward pass; not None: wins over the engine's option
+    # exllama's number format of the KV cache; not None: wins over the engine's option
     cache_type: CacheType | None = None
-    max_batch: int | None = None
-    cells: int | None = None
-    threads: int = default_threads()  # of the engine's arithmetic on the CPU
+    max_batch: int | None = None  # sequences decoded at once; not None: wins over the engine's option
+    cells: int | None = None  # KV cache, tokens; not None: wins over the engine's option
+    threads: int = (
+        default_threads()
+    )  # of the engine's arithmetic; several slow down sharply once another process is busy
     max_waiting: int = 128  # requests that may wait in the queue; beyond: 429 with Retry-After
     max_wait_s: float | None = None  # the longest wait a new request may expect; beyond: 429; None: unlimited
     keys: Path | None = None  # bearer keys, reread when the file changes; None: no key is needed
@@ -92,9 +97,9 @@ class ServeConfig:
     max_body: int = 4 * 1024 * 1024  # bytes of a request's body
     idle_s: float = 30.0  # s for which a connection may be silent, or a body may take to arrive
     drain_s: float = 30.0  # s for replies in progress to end after the signal to stop
-    metrics: bool = True  # GET /metrics
-    vllm_metrics: bool = False  # … also under vLLM's names
-    log_format: LogFormat = LogFormat.TEXT
+    metrics: bool = True  # serve GET /metrics
+    vllm_metrics: bool = False  # serve metrics also under vLLM's names
+    log_format: LogFormat = LogFormat.TEXT  # format of the log on standard error
     log_bodies: bool = False  # also log request bodies, which hold what people say
 
     def __post_init__(self) -> None:

@@ -7,15 +7,15 @@ import math
 from pydantic import BaseModel
 
 from controller.policy import Limits
-from controller.status import ControllerStatus
+from controller.status import ControllerStatus, DecisionSource
 from laser.server.policy_choice import ChosenPolicy
 
 
 class Estimated(BaseModel):
     """A belief, and its standard deviation."""
 
-    value: float
-    sigma: float
+    value: float  # the estimate
+    sigma: float  # its standard deviation
 
 
 class LoadReport(BaseModel):
@@ -25,16 +25,16 @@ class LoadReport(BaseModel):
     in_system: int  # requests queued or running, exact
     mix: dict[str, float]  # share of each class
     work_ratio: dict[str, Estimated]  # actual over predicted tokens
-    step_a_s: Estimated  # a decode step takes a + (c + g·context)·batch
-    step_c_s: Estimated
-    step_g_s: Estimated
+    step_a_s: Estimated  # a decode step takes a + (c + g·context)·batch; a of it
+    step_c_s: Estimated  # c of a decode step, s per sequence
+    step_g_s: Estimated  # g of a decode step, s per sequence and cached token
 
 
 class LimitsReport(BaseModel):
     """What bounds a thought; null: no probing, no budget."""
 
-    threshold: float | None
-    budget: int | None
+    threshold: float | None  # confidence at which a thought is closed; null: off
+    budget: int | None  # thinking tokens at which a thought is closed; null: off
     agree: int | None = None  # probes in a row with the same answer that also close it; null: off
     margin: float | None = None  # of log p, to the closing marker, that closes it; null: off
     exits: dict[str, float] = {}  # levels of other exit signals, by name
@@ -44,10 +44,10 @@ class LimitsReport(BaseModel):
 class CertifiedReport(BaseModel):
     """The range that thresholds and budgets never leave."""
 
-    risk: float  # upper bound on P(the full thought is right and an exit within the range wrong) …
-    confidence: float  # … and the confidence with which the bound holds
-    lowest_threshold: float | None
-    smallest_budget: int | None
+    risk: float  # upper bound on P(the full thought is right and an exit within the range wrong)
+    confidence: float  # with which that bound holds
+    lowest_threshold: float | None  # lowest certified threshold; null: none is certified
+    smallest_budget: int | None  # smallest certified budget, tokens; null: none is certified
 
 
 class PricesReport(BaseModel):
@@ -64,7 +64,7 @@ class PricesReport(BaseModel):
 class ExpectedReport(BaseModel):
     """What was planned for, on average over all states."""
 
-    accuracy: dict[str, float]
+    accuracy: dict[str, float]  # share of right answers, by class
     load: float  # demand over capacity
     in_system: float  # requests
     shed: dict[str, float]  # share of requests to turn away
@@ -73,9 +73,9 @@ class ExpectedReport(BaseModel):
 class SolverReport(BaseModel):
     """How the solver does."""
 
-    asked: int
-    solved: int
-    failed: int
+    asked: int  # answers that were asked for
+    solved: int  # answers that were plans
+    failed: int  # answers that were failures
     waiting_s: float | None  # since an answer was asked for; null: none is due
     age_s: float | None  # of the last plan; null: there is none
     solve_s: float | None  # of the last plan; null: there is none
@@ -86,21 +86,23 @@ class ControllerReport(BaseModel):
     """Who decides, and all that the load-aware policy knows; the rest is null for other policies."""
 
     policy: str  # its kind; of a user's own, module:Name
-    note: str | None
+    note: str | None  # why this policy serves, in words; null: it was named
     limits: dict[str, LimitsReport]  # by class; `any`: the same for all classes
     target: dict[str, LimitsReport] | None = None  # to which the rate limit lets thresholds move
-    certified: CertifiedReport | None = None
+    certified: CertifiedReport | None = None  # the certified range
     slo_s: dict[str, float] | None = None  # within which 95 % of each class's requests are to end; null: no SLO
     slo_steps: dict[str, float] | None = None  # decode steps that each class's SLO leaves a request now; null: no SLO
-    rung: str | None = None  # source of the decision: policy map, joint program, price bisection or safe point
-    problems: list[str] = []
-    load: LoadReport | None = None
-    prices: PricesReport | None = None
-    expected: ExpectedReport | None = None
-    solver: SolverReport | None = None
-    rejected_measurements: int | None = None
-    clock_jumps: int | None = None
-    uptime_s: float | None = None
+    rung: DecisionSource | None = (
+        None  # source of the decision: policy map, joint program, price bisection or safe point
+    )
+    problems: list[str] = []  # what is wrong, in words; empty: nothing is
+    load: LoadReport | None = None  # what is believed of the load
+    prices: PricesReport | None = None  # what the constraints cost; null: nothing was planned
+    expected: ExpectedReport | None = None  # what was planned for; null: nothing was planned
+    solver: SolverReport | None = None  # how the solver does
+    rejected_measurements: int | None = None  # impossible measurements that were left out
+    clock_jumps: int | None = None  # jumps of the clock
+    uptime_s: float | None = None  # time that the controller has run
 
 
 def report(chosen: ChosenPolicy) -> ControllerReport:

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.errors import ApiError
+from laser.server.api.headers import ResponseHeader
 from laser.server.api.shape import ReplyShape
 from laser.server.engine_thread import Item
 from laser.server.submission import Submission
@@ -35,7 +36,7 @@ class EventStream(Response):
         """`ping_s`: the longest silence, s. `headers`: of this reply alone; None: it has none."""
         self.status_code = 200
         self.background = None
-        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no", **(headers or {})})
+        self.init_headers({ResponseHeader.CACHE_CONTROL: "no-cache", ResponseHeader.BUFFERING: "no", **(headers or {})})
         self._events = _events(submission, ping_s)
         self._submission = submission
 

@@ -17,11 +17,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from laser.server.api.errors import Forbidden, shown
+from laser.server.api.headers import RequestHeader, ResponseHeader
 from laser.server.api.surfaces import error_body
 from laser.server.gate import request_id
-from laser.server.telemetry.ignored import HEADER
 from laser.server.telemetry.logs import FIELDS
-from laser.server.telemetry.request_log import RequestLog
+from laser.server.telemetry.request_log import LogField, RequestLog
 from laser.server.telemetry.tracing import trace
 
 log = logging.getLogger("laser.gate")  # the name that operators filter by
@@ -29,6 +29,9 @@ log = logging.getLogger("laser.gate")  # the name that operators filter by
 ENDLESS = "/laser/events"  # a HEAD served as a GET would never end
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 PORT = re.compile(r":\d*$")
+EXPOSED = (  # to the scripts of web pages
+    ResponseHeader.REQUEST_ID, ResponseHeader.RETRY_AFTER, ResponseHeader.RETRY_AFTER_MS, ResponseHeader.IGNORED,
+)  # fmt: skip
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -57,7 +60,7 @@ class Entrance:
             await self._app(scope, receive, send)
             return
         began, headers = self._clock(), Headers(scope=scope)
-        name = request_id(headers.get("x-request-id", ""))
+        name = request_id(headers.get(RequestHeader.REQUEST_ID, ""))
         noted = RequestLog(request_id=name)
         scope.setdefault("state", {}).update(log=noted)
         method, status = scope["method"], 499
@@ -68,7 +71,7 @@ class Entrance:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = name
+                MutableHeaders(scope=message)[ResponseHeader.REQUEST_ID] = name
             elif not message.get("more_body", False):
                 trace(noted)  # the span ends with the response
             await send(message)
@@ -86,7 +89,8 @@ class Entrance:
             trace(noted)
             route = getattr(scope.get("route"), "path", "other")
             self._answered(route, status)
-            fields = {"request_id": name, "ms": round((self._clock() - began) * 1e3, 1), **noted.fields}
+            took_ms = round((self._clock() - began) * 1e3, 1)
+            fields: dict[str, object] = {LogField.REQUEST_ID: name, LogField.MS: took_ms, **noted.fields}
             _write(method, scope["path"], status, fields)
 
     def _check_host(self, given: str) -> None:
@@ -110,7 +114,7 @@ class KnownPages(CORSMiddleware):
             allow_origins=[origin_name(each) for each in origins],
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["x-request-id", "retry-after", "retry-after-ms", HEADER],
+            expose_headers=EXPOSED,
         )
 
     def is_allowed_origin(self, origin: str) -> bool:
@@ -142,7 +146,7 @@ def refusals(answered: Callable[[str, int], None]) -> Callable[[str, int, str], 
 
     def refused(path: str, status: int, name: str) -> None:
         answered("other", status)
-        _write("?", path, status, {"request_id": name})
+        _write("?", path, status, {LogField.REQUEST_ID: name})
 
     return refused
 

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from laser.server.api.errors import ApiError, BadRequest, Busy, EncodedBody, TooLarge
+from laser.server.api.headers import RequestHeader
 from laser.server.api.surfaces import error_body
 from laser.server.intake.memory import Tidy
 from laser.server.intake.reading import LARGE
@@ -101,7 +102,7 @@ class Gate:
         headers, state = Headers(scope=scope), scope["state"]
         state["hold"] = None
         try:
-            caller = self._keys.caller(headers.get("authorization")) if scope["path"] not in OPEN else None
+            caller = self._keys.caller(headers.get(RequestHeader.AUTHORIZATION)) if scope["path"] not in OPEN else None
             state["caller"] = caller
             if caller is not None and caller.name:
                 state["log"].key = caller.name

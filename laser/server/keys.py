@@ -38,7 +38,7 @@ EXAMPLE = "change-me"  # prefix of the keys in configs/keys.yaml, which is publi
 class ApiKey:
     """One key; the file has either the secret or its SHA-256."""
 
-    name: str
+    name: str  # who the key is for, as logs and the queue show it
     key: str | None = field(default=None, repr=False)  # the secret, blanks around it aside; None: sha256 is given
     sha256: str | None = field(default=None, repr=False)  # of the secret, hexadecimal; None: key is given
     weight: float = 1.0  # relative share of the server while several keys compete
@@ -76,7 +76,7 @@ def _check_secret(key: str) -> None:
 class KeyFile:
     """The content of the file."""
 
-    keys: tuple[ApiKey, ...]
+    keys: tuple[ApiKey, ...]  # every key that may be used, at least one
 
     def __post_init__(self) -> None:
         if not self.keys:

@@ -28,8 +28,8 @@ _LISTS = frozenset({"tuple_type", "too_long"})
 class Head:
     """The format and version that a file states."""
 
-    format: str
-    version: int
+    format: str  # kind of the file, such as laser-profile
+    version: int  # version of the format
 
     def opens(self, said: object) -> TypeGuard[dict[str, Any]]:
         """Whether a decoded file or first line states this format and version."""

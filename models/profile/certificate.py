@@ -34,9 +34,11 @@ class Evidence:
 
     right: int  # questions with the full thought right
     ended: int  # questions with a full thought that the model ended itself
-    differing: tuple[tuple[int, ...], ...] | None  # questions with some exit within the corner that answers otherwise
-    differing_bounds: Bounds | None  # upper bounds of that share, of all corners at once, so that they hold for corners
-    # that the same questions selected, too; both None: answers are not recorded
+    # questions with some exit within the corner that answers otherwise; None: not recorded
+    differing: tuple[tuple[int, ...], ...] | None
+    # upper bounds of that share, of all corners at once, so that they hold for corners that the
+    # same questions selected; None, as `differing`: answers are not recorded
+    differing_bounds: Bounds | None
 
 
 def evidence(
@@ -75,13 +77,13 @@ def refusal(right: float, ended: float, epsilon: float) -> str | None:
 class Certificate:
     """What is certified. Tables are [threshold, budget], strictest first on both axes; [0][0] is the full thought."""
 
-    epsilon: float
-    delta: float
+    epsilon: float  # certified risk ε
+    delta: float  # chance δ that the certificate is wrong
     count: int  # calibration questions
     harmed: tuple[tuple[int, ...], ...]  # questions with the full thought right and some exit within the corner wrong
     bounds: tuple[tuple[float, ...], ...]  # upper bounds of the risk: Clopper-Pearson at the column's share of δ
-    certified: tuple[tuple[bool, ...], ...]
-    evidence: Evidence | None = None  # None: calibrated before it was kept
+    certified: tuple[tuple[bool, ...], ...]  # whether the corner's risk is at most ε with confidence 1 − δ
+    evidence: Evidence | None = None  # what else was seen; None: calibrated before it was kept
 
     @property
     def refused(self) -> str | None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 CLASSES = ("easy", "medium", "hard")
+ClassName = Annotated[str, Field(json_schema_extra={"enum": list(CLASSES)})]  # as the type of a field of the API
 FEATURES = 256  # hash buckets for single tokens, and as many again for pairs
 FOLDS = 5
 RIDGES = (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -25,7 +28,7 @@ _HASH = 0x9E3779B1  # Knuth's multiplicative hash, 32 bits
 class Difficulty:
     """A learned classifier: `weights` [2 * FEATURES + 2] predict the log length, `bounds` separate the classes."""
 
-    weights: tuple[float, ...]
+    weights: tuple[float, ...]  # of hashed tokens and token pairs, which predict the log length of a thought
     bounds: tuple[float, float]  # log tokens
 
     def __post_init__(self) -> None:

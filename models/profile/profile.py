@@ -47,7 +47,7 @@ class OtherFormatError(ProfileError):
 class ModelIdentity:
     """The model and thinking format that a profile was measured on."""
 
-    name: str
+    name: str  # of the model: its directory's
     weights_sha256: str  # of all its safetensors files, by name
     thinking_sha256: str  # of its thinking format
 
@@ -56,9 +56,9 @@ class ModelIdentity:
 class MeasuredPlant:
     """The engine's step times on the machine that ran the calibration."""
 
-    step_time: StepTime
+    step_time: StepTime  # seconds of a decode step, fitted
     error: float  # root mean square of the fit's relative errors
-    max_batch: int
+    max_batch: int  # sequences decoded at once
     context: float  # mean cached tokens of a sequence, over full thoughts
 
 
@@ -82,24 +82,24 @@ class PairedSquares:
 class Profile:
     """All measurements of a calibration. `tokens` and `accuracy` are the tables W and Q."""
 
-    model: ModelIdentity
+    model: ModelIdentity  # the model and thinking format that were measured
     score: str  # how confidence is computed; a models.score.Score
     max_tokens: int  # the longest reply of the calibration
     classes: tuple[str, ...]  # easiest first
     counts: tuple[int, ...]  # questions by class
-    thresholds: tuple[Threshold, ...]
-    budgets: tuple[Budget, ...]
+    thresholds: tuple[Threshold, ...]  # confidences, strictest first; null: never probed
+    budgets: tuple[Budget, ...]  # thinking tokens, longest first; null: no budget
     tokens: Table  # mean token rows of a request: reply, withdrawn tokens, probes
     square: Table  # mean squared token rows of a request, for the spread of mixtures
-    accuracy: Table
+    accuracy: Table  # share of right answers
     p95_steps: Table  # 95th percentile of a request's decode steps
     certificate: Certificate  # of thresholds and budgets, over all classes
-    plant: MeasuredPlant
-    probe: ProbeCost
-    difficulty: Difficulty
+    plant: MeasuredPlant  # the engine's step times
+    probe: ProbeCost  # what a probe costs
+    difficulty: Difficulty  # the classifier of prompts
     confusion: tuple[tuple[int, ...], ...]  # [class by true length][observed class], questions
     explained: float  # share of the variance of the log length that the prompt predicts
-    provenance: Mapping[str, Any]
+    provenance: Mapping[str, Any]  # what made the profile: command, versions, machine, seeds, questions
     contest: PolicyContest | None = None  # of load-aware and constants, simulated; None: none was held
     paired: PairedSquares | None = None  # None: calibrated before they were kept, or FIXED is no threshold of the table
 

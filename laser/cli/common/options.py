@@ -48,7 +48,9 @@ thinking_option = click.option(
 def asking(*, seed: int) -> Callable[[Command], Command]:
     """Returns a decorator that adds model, files, count, seed, max_tokens and thinking to a command's parameters."""
     options = (
-        click.option("--model", type=click.Path(path_type=Path), help="A model's directory; default: the bundled one."),
+        click.option(
+            "--model", type=click.Path(path_type=Path), help="A model's directory. [default: the bundled one]"
+        ),
         click.option(
             "--questions",
             "files",

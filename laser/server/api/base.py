@@ -22,6 +22,8 @@ from pydantic_core import CoreSchema
 from laser.server.api.dialects import PLACES, Refused, Treatment, treatments
 from laser.server.api.unread import unread, unread_inside
 
+NOT_DONE = "Not done here: refused unless it is one of these values."
+
 
 def encodable(text: object) -> object:
     """Returns `text` unchanged. Raises ValueError for half a character, which JSON allows and no tokenizer reads."""
@@ -50,7 +52,8 @@ class Fields(BaseModel):
         refused = {name: each for name, each in cls.known().items() if isinstance(each, Refused)}
         fields = handler.resolve_ref_schema(told).setdefault("properties", {})
         for name, treatment in refused.items():
-            fields[name] = {"enum": [None, *treatment.usual], "description": "Not done here."}
+            instead = f" {treatment.instead}." if treatment.instead else ""
+            fields[name] = {"enum": [None, *treatment.usual], "description": f"{NOT_DONE}{instead}"}
         return told
 
 

@@ -42,8 +42,8 @@ class TextPart(Fields):
 
     place: ClassVar[str] = "messages.content"
 
-    type: Literal["text", "input_text", "output_text"]
-    text: str
+    type: Literal["text", "input_text", "output_text"]  # kind of the part: text
+    text: str  # the text itself
 
 
 Content = Annotated[str | None, BeforeValidator(_text, json_schema_input_type=str | list[TextPart] | None)]
@@ -57,8 +57,8 @@ class Message(Fields):
     model_config = ConfigDict(json_schema_extra={"anyOf": [ASSISTANT, SAYS_SOMETHING]})
     place: ClassVar[str] = "messages"
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Content = Field(default=None, validate_default=True)
+    role: Literal["system", "developer", "user", "assistant", "tool"]  # who says it; `developer` is read as `system`
+    content: Content = Field(default=None, validate_default=True)  # what is said: a text, or a list of text parts
     reasoning_content: Annotated[str, BeforeValidator(encodable)] | None = None  # an assistant's earlier thought
     reasoning: Annotated[str, BeforeValidator(encodable)] | None = None  # the same by its other name
 
@@ -82,10 +82,11 @@ class ChatRequest(GenerationFields):
 
     endpoint: ClassVar[str] = dialects.CHAT
 
+    # the chat so far, at least one message
     messages: Annotated[tuple[Message, ...], Field(min_length=1, fail_fast=True)]
-    stream_options: StreamOptions | None = None
-    max_tokens: Limit = None
-    max_completion_tokens: Limit = None
+    stream_options: StreamOptions | None = None  # what a stream carries besides the reply
+    max_tokens: Limit = None  # longest reply, thought and answer together, tokens; null: the server's default
+    max_completion_tokens: Limit = None  # the same by its newer name, which wins
     continue_final_message: Switch | None = None  # true: the reply goes on with the assistant's last message
     add_generation_prompt: Switch | None = None  # false: the prompt ends without the beginning of a reply
 
@@ -138,31 +139,31 @@ class ChatRequest(GenerationFields):
 class ReplyMessage(BaseModel):
     """The assistant's message; the thought comes under both names that clients know."""
 
-    role: Literal["assistant"] = "assistant"
-    content: str
-    reasoning: str | None
-    reasoning_content: str | None
+    role: Literal["assistant"] = "assistant"  # who says it: the assistant
+    content: str  # the answer
+    reasoning: str | None  # the thought; null: there was none, or the client hides it
+    reasoning_content: str | None  # the thought by its other name
 
 
 class Choice(BaseModel):
     """The one reply."""
 
-    index: int = 0
-    message: ReplyMessage
-    finish_reason: FinishWord
-    logprobs: None = None
+    index: int = 0  # place of the choice: 0
+    message: ReplyMessage  # the assistant's message
+    finish_reason: FinishWord  # why the reply ended: at its own end, or at the token limit
+    logprobs: None = None  # not told: null
 
 
 class ChatCompletion(BaseModel):
     """A whole reply."""
 
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: Usage
-    laser: LaserDetails
+    id: str  # of the reply
+    object: Literal["chat.completion"] = "chat.completion"  # kind of the object
+    created: int  # time of the request, s since 1970
+    model: str  # name of the served model
+    choices: list[Choice]  # the one reply
+    usage: Usage  # tokens that were sent and decoded
+    laser: LaserDetails  # how the thought went
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,10 @@ class TextRequest(GenerationFields):
 
     endpoint: ClassVar[str] = dialects.COMPLETIONS
 
+    # a text or its tokens, which the reply continues
     prompt: Annotated[str | tuple[int, ...], BeforeValidator(_prompt, json_schema_input_type=Prompt)]
-    stream_options: StreamOptions | None = None
-    max_tokens: Limit = DEFAULT_TOKENS
+    stream_options: StreamOptions | None = None  # what a stream carries besides the reply
+    max_tokens: Limit = DEFAULT_TOKENS  # longest reply, thought and answer together, tokens; null: the server's default
 
     @property
     def limit(self) -> int | None:
@@ -93,23 +94,23 @@ class TextRequest(GenerationFields):
 class TextChoice(BaseModel):
     """The one continuation."""
 
-    index: int = 0
-    text: str
-    reasoning: str | None
-    finish_reason: FinishWord
-    logprobs: None = None
+    index: int = 0  # place of the choice: 0
+    text: str  # what was written, without the thought
+    reasoning: str | None  # the thought; null: there was none, or the client hides it
+    finish_reason: FinishWord  # why the reply ended: at its own end, or at the token limit
+    logprobs: None = None  # not told: null
 
 
 class TextCompletion(BaseModel):
     """A whole continuation."""
 
-    id: str
-    object: Literal["text_completion"] = "text_completion"
-    created: int
-    model: str
-    choices: list[TextChoice]
-    usage: Usage
-    laser: LaserDetails
+    id: str  # of the reply
+    object: Literal["text_completion"] = "text_completion"  # kind of the object
+    created: int  # time of the request, s since 1970
+    model: str  # name of the served model
+    choices: list[TextChoice]  # the one reply
+    usage: Usage  # tokens that were sent and decoded
+    laser: LaserDetails  # how the thought went
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from reprlib import Repr
 from typing import Any
 
 from pydantic import BaseModel
+
+from laser.server.api.headers import ResponseHeader
 
 SHOWN = 80  # characters of a client's value that an error repeats
 MOST_WORDS = 600  # characters of a message, whatever is in it
@@ -48,13 +51,40 @@ def clipped(text: str, most: int = SHOWN) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
+class ErrorType(StrEnum):
+    """The kind of an error, in OpenAI's words."""
+
+    REQUEST = "invalid_request_error"  # the request is wrong, or what it asks for is not here
+    KEY = "authentication_error"  # the key is missing or unknown
+    PERMISSION = "permission_error"  # the key or the host name may not do this
+    RATE_LIMIT = "rate_limit_error"  # too many requests wait already
+    SERVER = "server_error"  # the request may be right, the server could not answer it
+
+
+class ErrorCode(StrEnum):
+    """An error in one word."""
+
+    CONTEXT = "context_length_exceeded"  # prompt and reply do not fit the model's context
+    TOO_LARGE = "request_too_large"  # the body has too many bytes
+    ENCODING = "unsupported_content_encoding"  # the body is compressed
+    HEAD_TOO_LARGE = "headers_too_large"  # URL and headers have too many bytes
+    JSON = "invalid_json"  # the body is not JSON, or holds too much
+    KEY = "invalid_api_key"  # the key is missing or unknown
+    MODEL = "model_not_found"  # another model is served
+    NOT_FOUND = "not_found"  # there is no such path, and no reply of that id in progress
+    METHOD = "method_not_allowed"  # the path takes another method
+    OVERLOADED = "overloaded"  # too many requests wait; `retry-after` says when to come back
+    UNAVAILABLE = "unavailable"  # the server is about to end, or its engine is broken
+    DEADLINE = "deadline_exceeded"  # the request's own deadline passed while it waited
+
+
 class ApiError(Exception):
     """An error that is sent to the client."""
 
     status = 500
-    type = "server_error"
+    type: ErrorType = ErrorType.SERVER
 
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(self, message: str, *, param: str | None = None, code: ErrorCode | None = None) -> None:
         super().__init__(clipped(message, MOST_WORDS))
         self.param = None if param is None else clipped(param)
         self.code = code
@@ -79,14 +109,14 @@ class BadRequest(ApiError):
     """The request is wrong; the message names the value and the limit."""
 
     status = 400
-    type = "invalid_request_error"
+    type = ErrorType.REQUEST
 
 
 class ContextTooLong(BadRequest):
     """Prompt and reply together do not fit the model's context."""
 
     def __init__(self, message: str, *, param: str | None) -> None:
-        super().__init__(message, param=param, code="context_length_exceeded")
+        super().__init__(message, param=param, code=ErrorCode.CONTEXT)
 
 
 class TooLarge(BadRequest):
@@ -95,7 +125,7 @@ class TooLarge(BadRequest):
     status = 413
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"the body must have at most {limit} bytes", code="request_too_large")
+        super().__init__(f"the body must have at most {limit} bytes", code=ErrorCode.TOO_LARGE)
 
 
 class EncodedBody(BadRequest):
@@ -105,11 +135,11 @@ class EncodedBody(BadRequest):
 
     def __init__(self, encoding: str) -> None:
         message = f"the Content-Encoding is {shown(encoding)}, must be 'identity' or left out: send the body as it is"
-        super().__init__(message, code="unsupported_content_encoding")
+        super().__init__(message, code=ErrorCode.ENCODING)
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"accept-encoding": "identity"}
+        return {ResponseHeader.ACCEPT_ENCODING: "identity"}
 
 
 class HeadTooLarge(BadRequest):
@@ -118,59 +148,59 @@ class HeadTooLarge(BadRequest):
     status = 431
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"URL and headers must have at most {limit} bytes", code="headers_too_large")
+        super().__init__(f"URL and headers must have at most {limit} bytes", code=ErrorCode.HEAD_TOO_LARGE)
 
 
 class Unauthorized(ApiError):
     """The key is missing or unknown."""
 
     status = 401
-    type = "authentication_error"
+    type = ErrorType.KEY
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, code="invalid_api_key")
+        super().__init__(message, code=ErrorCode.KEY)
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"www-authenticate": "Bearer"}
+        return {ResponseHeader.AUTHENTICATE: "Bearer"}
 
 
 class Forbidden(ApiError):
     """The key may not do this."""
 
     status = 403
-    type = "permission_error"
+    type = ErrorType.PERMISSION
 
 
 class UnknownModel(ApiError):
     """The model asked for is not served here."""
 
     status = 404
-    type = "invalid_request_error"
+    type = ErrorType.REQUEST
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         known_names = ", ".join(repr(each) for each in known)
         message = f"the model {shown(name)} does not exist here; known: {known_names}"
-        super().__init__(message, param="model", code="model_not_found")
+        super().__init__(message, param="model", code=ErrorCode.MODEL)
 
 
 class UnknownReply(ApiError):
     """No reply with this id is in progress."""
 
     status = 404
-    type = "invalid_request_error"
+    type = ErrorType.REQUEST
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"no reply {shown(name)} is being made here", param="id", code="not_found")
+        super().__init__(f"no reply {shown(name)} is being made here", param="id", code=ErrorCode.NOT_FOUND)
 
 
 class HttpError(ApiError):
     """The web framework refuses the path, the method or the body."""
 
     def __init__(self, message: str, *, status: int, headers: Mapping[str, str]) -> None:
-        super().__init__(message, code={404: "not_found", 405: "method_not_allowed"}.get(status))
+        super().__init__(message, code={404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD}.get(status))
         self.status = status
-        self.type = "invalid_request_error" if status < 500 else "server_error"
+        self.type = ErrorType.REQUEST if status < 500 else ErrorType.SERVER
         self._headers = dict(headers)
 
     @property
@@ -182,10 +212,10 @@ class Busy(ApiError):
     """Too many requests wait already."""
 
     status = 429
-    type = "rate_limit_error"
+    type = ErrorType.RATE_LIMIT
 
     def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(f"{message}; try again in {retry_after_s:.1f} s", code="overloaded")
+        super().__init__(f"{message}; try again in {retry_after_s:.1f} s", code=ErrorCode.OVERLOADED)
         self.retry_after_s = retry_after_s
 
     @property
@@ -203,7 +233,7 @@ class Unavailable(ApiError):
     status = 503
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, code="unavailable")
+        super().__init__(message, code=ErrorCode.UNAVAILABLE)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -216,16 +246,21 @@ class DeadlineMissed(ApiError):
     status = 504
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, code="deadline_exceeded")
+        super().__init__(message, code=ErrorCode.DEADLINE)
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"x-should-retry": "false"}  # OpenAI's clients would retry with a new deadline, just in an overload
+        return {
+            ResponseHeader.SHOULD_RETRY: "false"
+        }  # OpenAI's clients would retry with a new deadline, just in an overload
 
 
 def retry_after(seconds: float) -> dict[str, str]:
     """Returns the retry-after headers: whole seconds for all clients, milliseconds for OpenAI's."""
-    return {"retry-after": str(max(1, math.ceil(seconds))), "retry-after-ms": str(max(1, math.ceil(seconds * 1e3)))}
+    return {
+        ResponseHeader.RETRY_AFTER: str(max(1, math.ceil(seconds))),
+        ResponseHeader.RETRY_AFTER_MS: str(max(1, math.ceil(seconds * 1e3))),
+    }
 
 
 def openai_body(error: ApiError) -> dict[str, Any]:
@@ -240,7 +275,7 @@ def validation_error(errors: Sequence[Mapping[str, Any]], *, content_type: str) 
     kind, context = first["type"], first.get("ctx") or {}
     param = ".".join(clipped(str(part)) for part in first["loc"] if part != "body") or None
     if kind == "json_invalid":
-        return BadRequest(f"the body is not JSON: {context.get('error', first['msg'])}", code="invalid_json")
+        return BadRequest(f"the body is not JSON: {context.get('error', first['msg'])}", code=ErrorCode.JSON)
     if param is None:
         return no_object(content_type)
     value = shown(first.get("input"))
@@ -273,13 +308,13 @@ def no_object(content_type: str) -> BadRequest:
 class ErrorDetails(BaseModel):
     """What was wrong."""
 
-    message: str
-    type: str
-    param: str | None
-    code: str | None
+    message: str  # what was wrong: the value and the limit
+    type: ErrorType  # kind of the error
+    param: str | None  # the field of the request that was wrong; null: none alone
+    code: ErrorCode | None  # the error in one word; null: the status and the message tell all
 
 
 class ErrorReply(BaseModel):
     """An error, as OpenAI's clients read it."""
 
-    error: ErrorDetails
+    error: ErrorDetails  # what was wrong

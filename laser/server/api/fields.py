@@ -11,15 +11,15 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from laser.server.api.base import INTEGER, Fields, RequestBody, Switch, encodable, integer
 from laser.server.api.errors import BadRequest, shown
+from laser.server.api.headers import RequestHeader
 from laser.server.api.reasoning import ReasoningFields
 from models.chat_model import ChatModel, Prompt
-from models.profile.difficulty import CLASSES
+from models.profile.difficulty import CLASSES, ClassName
 
 MAX_STOPS = 4
 
 Stop = Annotated[str, Field(min_length=1)]
 Stops = Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None
-Class = Annotated[str, Field(json_schema_extra={"enum": list(CLASSES)})]
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
 Tier = Literal["auto", "default", "flex", "scale", "priority", "fast"]  # OpenAI's service tiers
@@ -69,7 +69,7 @@ class LaserOptions(Fields):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # difficulty class; null: classified from the prompt
-    difficulty: Annotated[str | None, BeforeValidator(_class, json_schema_input_type=Class | None)] = None
+    difficulty: Annotated[str | None, BeforeValidator(_class, json_schema_input_type=ClassName | None)] = None
     early_exit: Switch | None = None  # false: the thought is not probed, so no confidence closes it
     priority: Priority | None = None  # among the requests of the same key; null: as service_tier says
     probes: Switch | None = None  # true: a chat's stream also reports every probe of its thought
@@ -82,23 +82,27 @@ class StreamOptions(Fields):
 
     place: ClassVar[str] = "stream_options"
 
-    include_usage: Switch | None = None
+    include_usage: Switch | None = None  # true: one more chunk tells the usage
 
 
 class GenerationFields(ReasoningFields, RequestBody, ABC):
     """A request for one reply."""
 
-    # null: the served model, no stream, the model's own temperature, top_p and top_k, a random seed, priority normal
-    model: str | None = None
-    stream: Switch | None = None
+    model: str | None = None  # name of the served model; null: the served model
+    stream: Switch | None = None  # true: the reply comes as server-sent events
+    # of sampling; 0: greedy; null: the model's own
     temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
+    # share of the probability that sampling draws from; null: the model's own
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
-    top_k: Annotated[int, Field(ge=-1, strict=True), INTEGER] | None = None  # 0 and -1: all
-    seed: Annotated[int, Field(strict=True), INTEGER] | None = None
+    # number of tokens that sampling draws from; 0 and −1: all; null: the model's own
+    top_k: Annotated[int, Field(ge=-1, strict=True), INTEGER] | None = None
+    seed: Annotated[int, Field(strict=True), INTEGER] | None = None  # of sampling; null: a random one
+    # texts that end the answer, at most 4; they are left out of it
     stop: Annotated[tuple[str, ...], BeforeValidator(_stops, json_schema_input_type=Stops)] = ()
+    # number of replies: 1
     n: Annotated[int | None, BeforeValidator(_one, json_schema_input_type=Literal[1] | None)] = None
-    service_tier: Tier | None = None
-    laser: LaserOptions | None = None
+    service_tier: Tier | None = None  # OpenAI's tier: `priority` and `fast` raise the priority, `flex` lowers it
+    laser: LaserOptions | None = None  # options that this server alone understands
 
     @property
     @abstractmethod
@@ -170,9 +174,9 @@ class Slo:
 def read_slo(headers: Mapping[str, str]) -> Slo:
     """Reads the SLOs in a request's headers. Raises BadRequest, naming the header, if a value is out of range."""
     return Slo(
-        ttft_s=_seconds(headers, "x-slo-ttft-ms"),
-        tpot_s=_seconds(headers, "x-slo-tpot-ms"),
-        deadline_s=_seconds(headers, "x-slo-deadline-ms"),
+        ttft_s=_seconds(headers, RequestHeader.SLO_TTFT),
+        tpot_s=_seconds(headers, RequestHeader.SLO_TPOT),
+        deadline_s=_seconds(headers, RequestHeader.SLO_DEADLINE),
     )
 
 

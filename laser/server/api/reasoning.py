@@ -47,12 +47,13 @@ class Effort(StrEnum):
 class EffortShares:
     """The share of a reply's tokens that each effort may spend on the thought. None: the server sets the budget."""
 
+    # share of a reply's tokens that `minimal` may spend on the thought; None: the server's budget
     minimal: float | None = 0.1
-    low: float | None = 0.2
-    medium: float | None = None  # most clients send it by default
-    high: float | None = 0.8
-    xhigh: float | None = 0.95
-    max: float | None = 1.0
+    low: float | None = 0.2  # share for `low`; None: the server's budget
+    medium: float | None = None  # share for `medium`, which most clients send by default; None: the server's budget
+    high: float | None = 0.8  # share for `high`; None: the server's budget
+    xhigh: float | None = 0.95  # share for `xhigh`; None: the server's budget
+    max: float | None = 1.0  # share for `max`; None: the server's budget
 
     def __post_init__(self) -> None:
         for effort in Effort:
@@ -94,10 +95,10 @@ class ReasoningOptions(Fields):
 
     place: ClassVar[str] = "reasoning"
 
-    effort: EffortWord | None = None
-    enabled: Switch | None = None
-    max_tokens: Budget | None = None
-    exclude: Switch | None = None
+    effort: EffortWord | None = None  # how hard to think, as `reasoning_effort`
+    enabled: Switch | None = None  # false: answer without a thought
+    max_tokens: Budget | None = None  # thinking budget, tokens; −1: the server sets the budget
+    exclude: Switch | None = None  # true: the model thinks, and the response leaves the thought out
 
 
 class ThinkingOptions(Fields):
@@ -105,8 +106,8 @@ class ThinkingOptions(Fields):
 
     place: ClassVar[str] = "thinking"
 
-    type: Literal["enabled", "disabled", "adaptive"] | None = None
-    budget_tokens: Budget | None = None
+    type: Literal["enabled", "disabled", "adaptive"] | None = None  # `disabled`: answer without a thought
+    budget_tokens: Budget | None = None  # thinking budget, tokens; −1: the server sets the budget
 
 
 class TemplateOptions(Fields):
@@ -114,8 +115,8 @@ class TemplateOptions(Fields):
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
-    enable_thinking: Switch | None = None
-    thinking: Switch | None = None
+    enable_thinking: Switch | None = None  # false: answer without a thought, in the words of Qwen's template
+    thinking: Switch | None = None  # false: answer without a thought, in the words of DeepSeek's template
 
     @model_validator(mode="after")
     def _whole_characters(self) -> Self:
@@ -148,21 +149,25 @@ def _think(given: object) -> object:
 class ReasoningFields(Fields):
     """What requests may say of the thought, in all dialects."""
 
+    # how hard to think: a share of the reply's tokens; `none` turns thinking off
     reasoning_effort: EffortWord | None = None
-    reasoning: ReasoningOptions | None = None
+    reasoning: ReasoningOptions | None = None  # effort, switch and budget of the thought in one object
+    # switch and budget of the thought in one object, or the switch alone
     thinking: Annotated[ThinkingOptions | None, BeforeValidator(_object, json_schema_input_type=Thinking)] = None
-    thinking_token_budget: Budget | None = None  # −1: the server sets the budget
-    reasoning_budget_tokens: Budget | None = None
-    thinking_budget_tokens: Budget | None = None
-    reasoning_budget: Budget | None = None
-    thinking_budget: Budget | None = None
+    thinking_token_budget: Budget | None = None  # thinking budget, tokens; −1: the server sets the budget
+    reasoning_budget_tokens: Budget | None = None  # as thinking_token_budget
+    thinking_budget_tokens: Budget | None = None  # as thinking_token_budget
+    reasoning_budget: Budget | None = None  # as thinking_token_budget
+    thinking_budget: Budget | None = None  # as thinking_token_budget
+    # text that closes a thought that is cut; null: the thinking format's landing
     reasoning_budget_message: Annotated[str, BeforeValidator(encodable)] | None = None
-    chat_template_kwargs: TemplateOptions | None = None
-    enable_thinking: Switch | None = None
+    chat_template_kwargs: TemplateOptions | None = None  # variables for the chat template
+    enable_thinking: Switch | None = None  # false: answer without a thought
+    # false: answer without a thought; a word: as `reasoning_effort`
     think: Annotated[
         bool | ThinkWord | None, BeforeValidator(_think, json_schema_input_type=Switch | ThinkWord | None)
     ] = None
-    include_reasoning: Switch | None = None
+    include_reasoning: Switch | None = None  # false: the model thinks, and the response leaves the thought out
 
     @property
     def template_variables(self) -> dict[str, Any]:

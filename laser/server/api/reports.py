@@ -16,8 +16,8 @@ class ControlRequest(RequestBody):
 
     endpoint: ClassVar[str] = dialects.CONTROL
 
-    id: str
-    action: Literal["reasoning_end"]
+    id: str  # of the running reply
+    action: Literal["reasoning_end"]  # what to do: end its thought
 
 
 class TokenizeRequest(RequestBody):
@@ -34,8 +34,9 @@ class TokenizeRequest(RequestBody):
         }
     )
 
-    prompt: Annotated[str, BeforeValidator(encodable)] | None = None
+    prompt: Annotated[str, BeforeValidator(encodable)] | None = None  # the text
     content: Annotated[str, BeforeValidator(encodable)] | None = None  # llama.cpp's name for `prompt`
+    # the chat, as it would be rendered for a reply
     messages: Annotated[tuple[Message, ...], Field(min_length=1, fail_fast=True)] | None = None
 
 
@@ -51,6 +52,7 @@ class DetokenizeRequest(RequestBody):
 
     endpoint: ClassVar[str] = dialects.DETOKENIZE
 
+    # the token ids
     tokens: Annotated[
         tuple[Annotated[int, Field(ge=0, strict=True)], ...],
         Field(max_length=1_000_000, fail_fast=True),  # a list of errors may be as long
@@ -61,76 +63,76 @@ class DetokenizeRequest(RequestBody):
 class ModelCard(BaseModel):
     """A model that is served here."""
 
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    owned_by: str = "laser"
-    max_model_len: int
+    id: str  # name of the model, for the field `model` of requests
+    object: Literal["model"] = "model"  # kind of the object
+    created: int  # start of the server, s since 1970
+    owned_by: str = "laser"  # who serves the model
+    max_model_len: int  # longest prompt and reply together, tokens
 
 
 class ModelList(BaseModel):
     """All models that are served here."""
 
-    object: Literal["list"] = "list"
-    data: list[ModelCard]
+    object: Literal["list"] = "list"  # kind of the object
+    data: list[ModelCard]  # the served models: one
 
 
 class Health(BaseModel):
     """Whether the server can answer."""
 
-    status: Literal["ok", "failed"]
-    model: str
+    status: Literal["ok", "failed"]  # `failed`: only a new process can answer
+    model: str  # name of the served model
 
 
 class Ready(BaseModel):
     """Whether the server takes requests."""
 
-    status: Literal["ready", "draining", "failed"]
+    status: Literal["ready", "draining", "failed"]  # `draining`: replies in progress end, new requests are refused
 
 
 class Version(BaseModel):
     """Which LASER this is."""
 
-    version: str
+    version: str  # the release
 
 
 class Controlled(BaseModel):
     """What has come of a control call; `ended` is false where no thought goes on."""
 
-    id: str
-    action: Literal["reasoning_end"]
-    ended: bool
+    id: str  # of the reply
+    action: Literal["reasoning_end"]  # what was done
+    ended: bool  # whether a thought was ended
 
 
 class Tokens(BaseModel):
     """Tokens of a text."""
 
-    count: int
-    max_model_len: int
-    tokens: list[int]
+    count: int  # number of tokens
+    max_model_len: int  # longest prompt and reply together, tokens
+    tokens: list[int]  # the token ids
 
 
 class Text(BaseModel):
     """Text of tokens, under both names that clients know."""
 
-    prompt: str
-    content: str
+    prompt: str  # the text, by vLLM's name
+    content: str  # the text, by llama.cpp's name
 
 
 class TurnReport(BaseModel):
     """A request that waits."""
 
-    id: str
-    position: int  # 1: starts next
-    eta_s: float
+    id: str  # of the request
+    position: int  # place in the queue; 1: starts next
+    eta_s: float  # time until it is expected to start
 
 
 class QueueReport(BaseModel):
     """Who waits for how long."""
 
-    running: int
-    waiting: int
-    max_waiting: int
+    running: int  # requests in the engine
+    waiting: int  # requests in the queue
+    max_waiting: int  # requests that may wait
     drain_s: float  # until all waiting requests have started
     turned_away: int  # since the start
-    requests: list[TurnReport]
+    requests: list[TurnReport]  # those that wait, in their order

@@ -56,13 +56,13 @@ class MessageItemParam(Message):
 
     place: ClassVar[str] = "input"
 
-    type: Literal["message"] = "message"
+    type: Literal["message"] = "message"  # kind of the item: a message
 
 
 class ReasoningItemParam(Fields):
     """An earlier thought, which is not read again."""
 
-    type: Literal["reasoning"]
+    type: Literal["reasoning"]  # kind of the item: a thought
 
 
 Items = Annotated[list[MessageItemParam | ReasoningItemParam], Field(min_length=1, json_schema_extra=A_MESSAGE)]
@@ -80,13 +80,14 @@ class ResponsesRequest(GenerationFields):
 
     endpoint: ClassVar[str] = dialects.RESPONSES
 
+    # what is said so far: a text or a list of items
     input: Annotated[
         tuple[Message, ...], Field(fail_fast=True), BeforeValidator(_messages, json_schema_input_type=Input)
     ]
-    instructions: Annotated[str, BeforeValidator(encodable)] | None = None
-    max_output_tokens: Limit = None
-    text: TextOptions | None = None
-    previous_response_id: Annotated[None, BeforeValidator(_nothing)] = None
+    instructions: Annotated[str, BeforeValidator(encodable)] | None = None  # a system message before the input
+    max_output_tokens: Limit = None  # longest reply, thought and answer together, tokens; null: the server's default
+    text: TextOptions | None = None  # how the answer is to look
+    previous_response_id: Annotated[None, BeforeValidator(_nothing)] = None  # not read, because nothing is stored: null
 
     @property
     def limit(self) -> int | None:
@@ -110,17 +111,17 @@ class ResponsesRequest(GenerationFields):
 class ReasoningText(BaseModel):
     """The thought."""
 
-    type: Literal["reasoning_text"] = "reasoning_text"
-    text: str
+    type: Literal["reasoning_text"] = "reasoning_text"  # kind of the part: a thought's text
+    text: str  # the text of the thought
 
 
 class OutputText(BaseModel):
     """The answer."""
 
-    type: Literal["output_text"] = "output_text"
-    text: str
-    annotations: list[str] = []
-    logprobs: list[str] = []
+    type: Literal["output_text"] = "output_text"  # kind of the part: the answer's text
+    text: str  # the text of the answer
+    annotations: list[str] = []  # none
+    logprobs: list[str] = []  # none
 
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -129,76 +130,77 @@ Status = Literal["in_progress", "completed", "incomplete"]
 class ReasoningItem(BaseModel):
     """The thought as an item."""
 
-    type: Literal["reasoning"] = "reasoning"
-    id: str
-    status: Status
-    summary: list[str] = []
-    content: list[ReasoningText]
+    type: Literal["reasoning"] = "reasoning"  # kind of the item: a thought
+    id: str  # of the item
+    status: Status  # how far the item is
+    summary: list[str] = []  # none
+    content: list[ReasoningText]  # the thought's text
 
 
 class MessageItem(BaseModel):
     """The answer as an item."""
 
-    type: Literal["message"] = "message"
-    id: str
-    status: Status
-    role: Literal["assistant"] = "assistant"
-    content: list[OutputText]
+    type: Literal["message"] = "message"  # kind of the item: a message
+    id: str  # of the item
+    status: Status  # how far the item is
+    role: Literal["assistant"] = "assistant"  # who says it: the assistant
+    content: list[OutputText]  # the answer's text
 
 
 class InputDetails(BaseModel):
     """Nothing is cached here."""
 
-    cached_tokens: int = 0
-    cache_write_tokens: int = 0
+    cached_tokens: int = 0  # tokens read from a cache between requests: none
+    cache_write_tokens: int = 0  # tokens written to a cache between requests: none
 
 
 class OutputDetails(BaseModel):
     """Tokens of the thought."""
 
-    reasoning_tokens: int
+    reasoning_tokens: int  # length of the thought
 
 
 class ResponsesUsage(BaseModel):
     """What a reply has cost, in tokens."""
 
-    input_tokens: int
-    input_tokens_details: InputDetails
-    output_tokens: int
-    output_tokens_details: OutputDetails
-    total_tokens: int
+    input_tokens: int  # tokens that the client sent, in the chat template
+    input_tokens_details: InputDetails  # of the input's tokens
+    output_tokens: int  # tokens that the model decoded for the reply
+    output_tokens_details: OutputDetails  # of the output's tokens
+    total_tokens: int  # the sum of both
 
 
 class Incomplete(BaseModel):
     """Why a reply is not complete."""
 
-    reason: Literal["max_output_tokens"]
+    reason: Literal["max_output_tokens"]  # why the reply is incomplete: it reached the token limit
 
 
 class ResponseFailure(BaseModel):
     """Why there is no reply."""
 
+    # whether the server failed, or too many waited
     code: Literal["server_error", "rate_limit_exceeded"] = "server_error"
-    message: str
+    message: str  # what went wrong, in words
 
 
 class Response(BaseModel):
     """A reply, so far or whole."""
 
-    id: str
-    object: Literal["response"] = "response"
-    created_at: int
-    model: str
-    status: Literal["in_progress", "completed", "incomplete", "failed"] = "in_progress"
-    error: ResponseFailure | None = None
-    incomplete_details: Incomplete | None = None
-    output: list[ReasoningItem | MessageItem] = []
-    parallel_tool_calls: bool = False
-    tool_choice: Literal["none"] = "none"
-    tools: list[str] = []
-    store: bool = False
-    usage: ResponsesUsage | None = None
-    laser: LaserDetails | None = None
+    id: str  # of the reply
+    object: Literal["response"] = "response"  # kind of the object
+    created_at: int  # time of the request, s since 1970
+    model: str  # name of the served model
+    status: Literal["in_progress", "completed", "incomplete", "failed"] = "in_progress"  # how far the reply is
+    error: ResponseFailure | None = None  # why the reply failed; null: it did not
+    incomplete_details: Incomplete | None = None  # why the reply is incomplete; null: it is not
+    output: list[ReasoningItem | MessageItem] = []  # the reply's items: the thought, then the message
+    parallel_tool_calls: bool = False  # not done: false
+    tool_choice: Literal["none"] = "none"  # not done: there are no tools
+    tools: list[str] = []  # none
+    store: bool = False  # not done: nothing is stored
+    usage: ResponsesUsage | None = None  # tokens that were sent and decoded; null: the reply has not ended
+    laser: LaserDetails | None = None  # how the thought went; null: the reply has not ended
 
 
 class ResponsesShape:

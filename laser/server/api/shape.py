@@ -6,16 +6,20 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from controller.serving.reply import Delta
-from controller.serving.request import Checkpoint, Outcome, Thought
+from controller.serving.request import Checkpoint, ExitReason, Outcome, Thought
 from engine.base import FinishReason
 from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ErrorReply, ServerFailure, openai_body
 from laser.server.api.fields import GenerationFields
+from models.profile.difficulty import ClassName
 
+ExitWord = Annotated[
+    str, Field(json_schema_extra={"examples": list(ExitReason)})
+]  # exit signals of one's own add words
 DONE = b"data: [DONE]\n\n"
 LINE_ENDS = "\x85\u2028\u2029"  # no line ends in JSON and event streams, but many clients split lines there
 
@@ -135,35 +139,36 @@ def _rounded(thought: Thought) -> float | None:
 class TokenDetails(BaseModel):
     """Tokens of the thought, and token rows that probing it has cost (these are no part of completion_tokens)."""
 
-    reasoning_tokens: int
-    probe_tokens: int
+    reasoning_tokens: int  # length of the thought
+    probe_tokens: int  # token rows that probes cost
 
 
 class Usage(BaseModel):
     """What the client has sent and the model has decoded for it, in tokens."""
 
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    completion_tokens_details: TokenDetails
+    prompt_tokens: int  # what the client sent, in the chat template
+    completion_tokens: int  # what the model decoded for the reply: thought, markers and answer
+    total_tokens: int  # the sum of both
+    completion_tokens_details: TokenDetails  # of the completion's tokens
 
 
 class LaserDetails(BaseModel):
     """How the thought went and why it ended; `exit_reason` is null where there was none."""
 
-    exit_reason: str | None
-    threshold: float | None
-    confidence: float | None
-    difficulty: str | None
-    budget: int | None
-    reasoning_tokens: int
-    probes: int
-    probe_tokens: int
-    withdrawn_tokens: int
-    forced_tokens: int
-    queue_ms: float
-    ttft_ms: float | None
-    total_ms: float
+    # why the thought ended, an exit reason or the word of an exit signal of one's own; null: there was no thought
+    exit_reason: ExitWord | None
+    threshold: float | None  # confidence in force when the thought ended; null: the thought was not probed
+    confidence: float | None  # of the last trial answer; null: there was none
+    difficulty: ClassName | None  # difficulty class; null: unknown
+    budget: int | None  # thinking tokens in force when the thought ended; null: no budget
+    reasoning_tokens: int  # length of the thought
+    probes: int  # number of probes of the thought
+    probe_tokens: int  # token rows that the probes cost
+    withdrawn_tokens: int  # decoded beside a probe that was then adopted, and dropped
+    forced_tokens: int  # words of the server's in the reply
+    queue_ms: float  # time until the request began
+    ttft_ms: float | None  # time until the first token; null: there was none
+    total_ms: float  # time until the last token
 
 
 FinishWord = Literal["stop", "length"]

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 
 from laser.server.api.errors import Unavailable
+from laser.server.api.headers import ResponseHeader
 from laser.server.dashboard.monitor import Monitor
 from laser.server.dashboard.schema import Status
 
@@ -49,7 +50,7 @@ def dashboard(monitor: Monitor) -> APIRouter:
     @router.get("/laser/events", response_class=StreamingResponse)
     async def events() -> Response:
         """The same as server-sent events: first all that is remembered, then once a second what is new."""
-        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        headers = {ResponseHeader.CACHE_CONTROL: "no-cache", ResponseHeader.BUFFERING: "no"}
         return StreamingResponse(monitor.events(), media_type="text/event-stream", headers=headers)
 
     return router

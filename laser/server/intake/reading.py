@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from laser.server.api.errors import BadRequest, clipped, validation_error
+from laser.server.api.errors import BadRequest, ErrorCode, clipped, validation_error
 from laser.server.intake.bounds import TextBounds
 
 LARGE = 256 * 1024  # bytes: a larger body is read in a process of its own
@@ -54,7 +54,7 @@ class MostStructure:
         ):
             if count > most:
                 message = f"the body is not parsed: it has {count} {what}, must be at most {most}"
-                raise BadRequest(message, code="invalid_json")
+                raise BadRequest(message, code=ErrorCode.JSON)
 
 
 MOST_STRUCTURE = MostStructure()
@@ -115,4 +115,4 @@ def _parsed(raw: bytes) -> object:
         why = "objects and lists are too deep in one another"
     except ValueError as error:  # an integer of thousands of digits
         why = clipped(str(error))
-    raise BadRequest(f"the body is not JSON: {why}", code="invalid_json")
+    raise BadRequest(f"the body is not JSON: {why}", code=ErrorCode.JSON)

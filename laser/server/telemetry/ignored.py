@@ -6,9 +6,11 @@ import logging
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from laser.server.api.headers import ResponseHeader
+
 log = logging.getLogger(__name__)
 
-HEADER = "x-laser-ignored"
+HEADER = ResponseHeader.IGNORED
 NAMES = 256  # that the log tells of, in the server's life
 SHOWN = 16  # names in one header
 CHARACTERS = 64  # of a name that are shown
@@ -32,7 +34,7 @@ class IgnoredFields:
                     "the request field %s is ignored: no API that is known here has it, or it is not done", name
                 )
         more = [f"and-{len(shown) - SHOWN}-more"] if len(shown) > SHOWN else []
-        return {HEADER: ", ".join(shown[:SHOWN] + more)}
+        return {ResponseHeader.IGNORED: ", ".join(shown[:SHOWN] + more)}
 
 
 def _shown(name: str) -> str:

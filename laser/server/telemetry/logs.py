@@ -18,8 +18,8 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 class LogFormat(StrEnum):
     """The format of the log."""
 
-    TEXT = "text"
-    JSON = "json"
+    TEXT = "text"  # a line of text for each record
+    JSON = "json"  # a JSON object for each record
 
 
 class JsonFormatter(logging.Formatter):

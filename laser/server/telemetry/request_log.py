@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from controller.serving.request import Outcome
 
 ABANDONED = "abandoned"  # a finish reason: the client has gone
+
+
+class LogField(StrEnum):
+    """A field of a request's line in the log; a field that is not known is left out."""
+
+    REQUEST_ID = "request_id"  # name of the request, as in the header x-request-id
+    MS = "ms"  # time from the request's head to the end of its response
+    KEY = "key"  # name of the key
+    BODY = "body"  # body of the request, with --log-bodies
+    REPLY = "reply"  # id of the reply
+    FINISH_REASON = "finish_reason"  # why the reply ended; `abandoned`: the client has gone
+    EXIT_REASON = "exit_reason"  # why the thought ended; null: there was no thought, or it did not end
+    PROMPT_TOKENS = "prompt_tokens"  # what the client sent, in the chat template
+    COMPLETION_TOKENS = "completion_tokens"  # what the model decoded for the reply
+    REASONING_TOKENS = "reasoning_tokens"  # length of the thought
+    PROBES = "probes"  # number of probes of the thought
+    QUEUE_MS = "queue_ms"  # time until the request began
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,7 +46,12 @@ class RequestLog:
     @property
     def fields(self) -> dict[str, Any]:
         """The fields of the log line, without the request's id; those that are unknown are left out."""
-        noted = {"key": self.key, "body": self.body, "reply": self.reply, "finish_reason": self.finish_reason}
+        noted = {
+            LogField.KEY: self.key,
+            LogField.BODY: self.body,
+            LogField.REPLY: self.reply,
+            LogField.FINISH_REASON: self.finish_reason,
+        }
         known: dict[str, Any] = {name: value for name, value in noted.items() if value is not None}
         return known if self.outcome is None else known | _account(self.outcome)
 
@@ -37,10 +60,10 @@ def _account(outcome: Outcome) -> dict[str, Any]:
     """Returns log fields: why a reply's thought ended and what the reply cost, without any text."""
     thought = outcome.thought
     return {
-        "exit_reason": None if thought.exit_reason is None else str(thought.exit_reason),
-        "prompt_tokens": outcome.sent_tokens,
-        "completion_tokens": outcome.decoded_tokens,
-        "reasoning_tokens": thought.tokens,
-        "probes": thought.probes,
-        "queue_ms": round(outcome.queue_s * 1e3, 1),
+        LogField.EXIT_REASON: None if thought.exit_reason is None else str(thought.exit_reason),
+        LogField.PROMPT_TOKENS: outcome.sent_tokens,
+        LogField.COMPLETION_TOKENS: outcome.decoded_tokens,
+        LogField.REASONING_TOKENS: thought.tokens,
+        LogField.PROBES: thought.probes,
+        LogField.QUEUE_MS: round(outcome.queue_s * 1e3, 1),
     }

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from opentelemetry.trace import get_current_span
 
-from laser.server.telemetry.request_log import RequestLog
+from laser.server.telemetry.request_log import LogField, RequestLog
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +22,14 @@ COLLECTORS = (
 
 # Attributes by the semantic conventions for generative AI, if these have a name; never the text of prompt or reply.
 NAMES = {
-    "reply": "gen_ai.response.id",
-    "prompt_tokens": "gen_ai.usage.input_tokens",
-    "completion_tokens": "gen_ai.usage.output_tokens",
-    "reasoning_tokens": "gen_ai.usage.reasoning.output_tokens",
-    "exit_reason": "laser.exit_reason",
-    "probes": "laser.probes",
-    "queue_ms": "laser.queue_ms",
-    "key": "laser.key",
+    LogField.REPLY: "gen_ai.response.id",
+    LogField.PROMPT_TOKENS: "gen_ai.usage.input_tokens",
+    LogField.COMPLETION_TOKENS: "gen_ai.usage.output_tokens",
+    LogField.REASONING_TOKENS: "gen_ai.usage.reasoning.output_tokens",
+    LogField.EXIT_REASON: "laser.exit_reason",
+    LogField.PROBES: "laser.probes",
+    LogField.QUEUE_MS: "laser.queue_ms",
+    LogField.KEY: "laser.key",
 }
 
 

@@ -22,14 +22,14 @@ from tests.support.live_server import LiveServer
 from tests.support.processes import ENVIRONMENT, laser, serving
 
 
-@pytest.mark.parametrize("option", ["--version", "--help"])
-def test_asking_for_the_version_imports_nothing_heavy(option: str) -> None:
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["docs", "landing"]], ids=" ".join)
+def test_what_tells_of_the_program_alone_imports_nothing_heavy(words: list[str]) -> None:
     heavy = "torch transformers fastapi uvicorn httpx numpy yaml"
     code = f"""
 import sys
 from laser.cli.main import main
 try:
-    main([{option!r}], prog_name="laser")
+    main({words!r}, prog_name="laser")
 finally:
     print("imported:", [name for name in {heavy!r}.split() if name in sys.modules])
 """

@@ -14,6 +14,7 @@ import pytest
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import NO_THOUGHT, Outcome
 from engine.base import FinishReason
+from laser.server.api.headers import ResponseHeader
 from laser.server.api.responses import ResponsesShape
 from laser.server.api.shape import ReplyHeader
 from tests.support.live_server import ENDLESS, WAIT_S, LiveServer, chat, wait_until
@@ -352,6 +353,18 @@ def test_a_client_that_leaves_is_counted(narrow: LiveServer) -> None:
     with httpx.stream("POST", url, json=chat(stream=True, max_tokens=ENDLESS), trust_env=False, timeout=WAIT_S):
         narrow.wait_for_load(running=1)
     wait_until(lambda: abandoned() == before + 1)
+
+
+def test_every_header_of_a_response_is_a_declared_one(server: LiveServer) -> None:
+    of_http = {"connection", "content-length", "content-type", "date", "server", "transfer-encoding"}
+    replies = [
+        server.post(max_tokens=4, stream=True),
+        server.post(max_tokens=4, my_own=1),
+        server.post(max_tokens="many"),
+        httpx.get(f"{server.url}/nowhere", trust_env=False),
+        httpx.get(f"{server.url}/laser/queue", trust_env=False),
+    ]
+    assert set().union(*(reply.headers for reply in replies)) - of_http <= set(ResponseHeader)
 
 
 def test_openapi_tells_of_errors_and_streams_as_they_are(server: LiveServer) -> None:

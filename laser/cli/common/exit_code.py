@@ -1,0 +1,15 @@
+"""The exit codes of the commands."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit code of every command."""
+
+    DONE = 0  # the command did what it was asked; of `serve`: it drained at a signal
+    # it could not, and one line on standard error says why; or a comparison or a search says no; or it was interrupted
+    FAILED = 1
+    USAGE = 2  # an option, an argument or a command is wrong; the message names it
+    TERMINATED = 143  # a SIGTERM ended it, after it had removed its temporary files: 128 + 15
