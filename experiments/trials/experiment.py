@@ -184,9 +184,7 @@ class Experiment:
     rates: RateUnit = RateUnit.REQUESTS  # unit of the workloads' rates
     warmup_s: float = 0.0  # requests that arrive earlier are served but not counted
     hindsight: Hindsight | None = None  # constant settings that are run besides `policies`; None: none
-    questions: QuestionSource = field(
-        default_factory=QuestionSource
-    )  # what is asked, drawn anew for each seed; live only
+    questions: QuestionSource = field(default_factory=QuestionSource)  # what is asked; live only
     max_tokens: int = 768  # of a reply; in simulation it must equal the calibration's
     max_batch: int = 32  # sequences decoded at once
     latency_weight: float | None = None  # correct answers that one second of waiting costs in reports; None: default
