@@ -119,7 +119,7 @@ def _calibrated(experiment: Experiment) -> _Known:
     return _Known(
         profile=profile,
         traces=records.traces,
-        recording=lambda traces: recording(chat, profile, replace(records, traces=traces), questions, files),
+        recording=lambda traces: recording(chat, profile, replace(records, traces=dict(traces)), questions, files),
         machine=profiled_machine(profile),
     )
 

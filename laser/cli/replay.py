@@ -12,7 +12,7 @@ from laser.cli.common.exit_code import ExitCode
 from laser.cli.common.messages import progress
 
 if TYPE_CHECKING:
-    from controller.decision_log import DecisionRecord
+    from controller.decision_record import DecisionRecord
     from controller.replay import ChangedDecision, Replayed
     from experiments.progress import Advance
     from models.profile.profile import Profile

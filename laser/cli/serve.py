@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import logging
 import os
@@ -111,6 +112,7 @@ def command(config_file: Path | None, ready_fd: int | None, **flags: Any) -> Non
 
 def _serve(config: ServeConfig, ready_fd: int | None) -> None:
     """Listens, loads, tells what serves, and serves. Raises an error of `errors_in_one_line`."""
+    gc.disable()  # until the model is loaded: a sixth of the start went to looking through libraries for garbage
     from laser.server.run import listen, run
     from laser.server.telemetry.startup import loading, tell
 

@@ -103,6 +103,7 @@ class DrainingServer(uvicorn.Server):
         await super().startup(sockets)
         gc.collect()
         gc.freeze()  # what a model and its libraries hold stays: looking through it again holds all threads for long
+        gc.enable()  # whoever loaded the model may have switched it off meanwhile
         self._events = asyncio.get_running_loop()
         self._watching = self._events.create_task(self._watch())
         if self.started:
