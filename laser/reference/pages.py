@@ -67,7 +67,7 @@ def _settings(page: str) -> Page:
 def _policies() -> Page:
     found = SettingsPage(elsewhere("policies"))
     kinds = {kind: find(kind) for kind in POLICIES}
-    signals: dict[str, type] = {name: load_named(place) for name, place in SIGNALS.items()}
+    signals: dict[str, type] = {name: typing.cast(type, load_named(place)) for name, place in SIGNALS.items()}
     every = [
         registry(kinds, "Policies", "Who closes thoughts: `policy` in a file, `--policy` of a command."),
         registry(

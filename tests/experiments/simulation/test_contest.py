@@ -29,6 +29,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> tuple[Profile, Path]:
     return before, file
 
 
+@pytest.mark.slow
 def test_nothing_but_the_contest_is_added_to_the_profile(held: tuple[Profile, Path]) -> None:
     before, file = held
     found = read_profile(file)
@@ -36,6 +37,7 @@ def test_nothing_but_the_contest_is_added_to_the_profile(held: tuple[Profile, Pa
     assert replace(found, contest=None) == before
 
 
+@pytest.mark.slow
 def test_all_policies_serve_the_same_loads(held: tuple[Profile, Path]) -> None:
     before, file = held
     found = read_profile(file).contest
@@ -57,12 +59,14 @@ def test_all_policies_serve_the_same_loads(held: tuple[Profile, Path]) -> None:
     assert [one.latency_s for one in busiest if one] == sorted(one.latency_s for one in busiest if one)
 
 
+@pytest.mark.slow
 def test_a_contest_is_the_same_again(held: tuple[Profile, Path]) -> None:
     before = held[1].read_bytes()
     add_contest(load_chat_model(bundled_model()), bundled_model(), held[1], requests=REQUESTS)
     assert held[1].read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_certificate_of_nothing_holds_none(held: tuple[Profile, Path]) -> None:
     profile, known = read_recording(load_chat_model(bundled_model()), bundled_model(), held[1])
     nothing = tuple(tuple((0.0,) * len(row) for row in rows) for rows in profile.accuracy)
