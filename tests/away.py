@@ -59,7 +59,7 @@ COURSE = {
 }
 """What runs each command, by a pattern of how it begins: this script, a test of its like; or why nothing does."""
 
-FASTER = ["--epsilon", "0.2", "--budgets", "160", "--max-tokens", "320"]  # few questions are enough so
+FASTER = ["--epsilon", "0.2", "--budgets", "160", "--max-tokens", "1000"]  # few questions are enough so
 QUESTIONS = 32
 READY_S = 120.0
 
