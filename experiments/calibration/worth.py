@@ -71,9 +71,9 @@ def reaches(profile: Profile) -> Iterator[Reach]:
 
 
 def _further(profile: Profile, corners: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Returns those of the corners that are not certified, and save USEFUL more than those that are."""
+    """Returns those of the corners that are not certified, and save USEFUL more than any that is."""
     table, saves = np.array(profile.certificate.certified), saved(profile)
-    now = max(float(saves[corner]) for corner in corners if table[corner])
+    now = float(saves[table].max())
     return [corner for corner in corners if not table[corner] and saves[corner] >= now + USEFUL]
 
 
@@ -139,9 +139,10 @@ def _more(profile: Profile) -> Iterator[str]:
                 f"questions would hardly allow it at a risk of {profile.certificate.epsilon:g} (estimated)."
             )
         else:
+            count = f"{rounded(one.more):,} more question{'s' * (one.more > 1)}"
             yield (
-                f"About {rounded(one.more):,} more questions would allow {words}, which saves {one.saved:.0%} "
-                "(estimated, if exits harm as often as here)."
+                f"About {count} would allow {words}, which saves {one.saved:.0%} (estimated, if exits harm as often as "
+                "here)."
             )
 
 

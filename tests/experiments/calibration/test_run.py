@@ -159,7 +159,7 @@ def test_a_killed_run_goes_on_to_the_same_profile(calibrated: Calibrated, tmp_pa
         lines_then.append(records(path).read_bytes().rpartition(b"\n")[0])
         assert not path.exists()  # whole or not at all
     assert running.returncode == 128 + signal.SIGTERM
-    line = shlex.join(["python", "-m", "laser", *command[3:]])
+    line = shlex.join(["laser", *command[3:]])
     assert said == f"\nStopped; what is finished is kept. To go on: {line}\n"
     calibrate(settings(path))
     now = records(path).read_bytes()

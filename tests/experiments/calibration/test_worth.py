@@ -15,8 +15,8 @@ from tests.support.model_profile import PROFILE
 
 
 def tables(saving: float) -> tuple[tuple[tuple[float, ...], ...], ...]:
-    """Tokens that fall by `saving` from threshold to threshold, and by a tenth with the budget: [2, 3, 2]."""
-    rows = [[200.0 * (1.0 - saving * i) * (1.0 - 0.1 * j) for j in (0, 1)] for i in range(3)]
+    """Tokens that fall by `saving` from threshold to threshold, and by three tenths with the budget: [2, 3, 2]."""
+    rows = [[200.0 * (1.0 - saving * i) * (1.0 - 0.3 * j) for j in (0, 1)] for i in range(3)]
     return tuple(tuple(map(tuple, rows)) for _ in range(2))
 
 
@@ -57,6 +57,8 @@ def test_the_next_useful_threshold_and_budget_are_told_with_what_they_take() -> 
     assert all(one.more is not None and one.more > 100 for one in found)
     usual = replace(small([[0, 5], [4, 5], [5, 9]]), thresholds=(None, 0.95, 0.9))
     assert [one.threshold for one in reaches(usual)] == [0.95, 0.9, None]  # and the one that all know
+    enough = small([[0, 5], [1, 5], [4, 9]], saving=0.4)
+    assert [one.budget for one in reaches(enough)] == [None]  # the budget saves less than what is certified
     little = small([[0, 5], [1, 5], [4, 9]], saving=0.001)
     assert [one.budget for one in reaches(little)] == [120]  # 0.80 would save nothing more
 
@@ -65,7 +67,7 @@ def test_the_words_say_what_is_saved_and_what_more_would_allow() -> None:
     told = worth(small([[0, 6], [1, 6], [4, 6]]))
     assert "Certified exits save up to 20% of the full thought's tokens, at threshold 0.95." in told
     assert "more questions would allow threshold 0.80, which saves 40% (estimated" in told
-    assert "Budget 120 would save 10%, but harms too often" in told
+    assert "Budget 120 would save 30%, but harms too often" in told
     assert "`laser calibrate --from-records` does it" in told
 
 
