@@ -55,6 +55,7 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     model: Path | None,
     files: tuple[Path, ...],
     count: int,

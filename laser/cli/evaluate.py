@@ -69,6 +69,7 @@ OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     model: Path | None,
     files: tuple[Path, ...],
     count: int,

@@ -11,7 +11,7 @@ import click
 from laser.cli.common.messages import progress
 
 if TYPE_CHECKING:
-    from controller.decision_log import DecisionRecord
+    from controller.decision_record import DecisionRecord
     from controller.replay import ChangedDecision, Replayed
     from experiments.progress import Advance
     from models.profile.profile import Profile
