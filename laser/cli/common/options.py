@@ -118,8 +118,9 @@ def loading_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises UsageError for an option that the engine does not have.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    named = ("runner", "cache_type", "max_batch", "cells")
-    engine: dict[str, Any] = {name: given[name] for name in named if name in given}
+    engine: dict[str, Any] = {
+        name: given[name] for name in ("runner", "cache_type", "max_batch", "cells") if name in given
+    }
     for name, kind in (("runner", Runner), ("cache_type", CacheType)):
         if name in engine:
             engine[name] = kind(engine[name])

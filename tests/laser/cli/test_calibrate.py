@@ -21,7 +21,8 @@ def calibrate(*arguments: str | Path) -> Result:
 
 def test_a_profile_is_written_as_the_flags_say(tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
-    result = calibrate(*QUICK, "--out", path, "--budgets", "150,60,150", "--score", "joint", "--seed", "3")
+    loading = ("--engine", "torch", "--max-batch", "16", "--threads", "1", "--no-trust-markers")
+    result = calibrate(*QUICK, "--out", path, "--budgets", "150,60,150", "--score", "joint", "--seed", "3", *loading)
     assert result.exit_code == 0, result.output
     for part in ("told easy", "Certified on 32 questions", "Step: ", "token rows", f"Profile: {path}"):
         assert part in result.output
@@ -34,7 +35,8 @@ def test_a_profile_is_written_as_the_flags_say(tmp_path: Path) -> None:
     assert (found.certificate.epsilon, found.certificate.delta) == (0.5, 0.1)
     options = found.provenance["options"]
     assert (options["count"], options["seed"], options["budgets"]) == (8, 3, [60, 150])
-    assert (options["kind"], options["out"]) == ("auto", "profile.json")  # a name tells no one where files lie
+    assert (options["engine"], options["out"]) == ("torch", "profile.json")  # a name tells no one where files lie
+    assert (found.plant.max_batch, found.provenance["threads"]) == (16, 1)
 
 
 def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: Path) -> None:
