@@ -69,7 +69,11 @@ async def _run(demo: Demo, port: int, console: Console) -> None:
         async with serving(["serve", "--config", str(config)], Path(directory) / "log") as server:
             url = server.url
             console.print(f"The dashboard, while this runs: {url}/", markup=False, soft_wrap=True)
-            console.print(f"{rate:.1f} requests/s, then {FACTOR * rate:.1f}, then {rate:.1f} again.")
+            console.print(
+                f"{rate:.1f} requests/s come, then {FACTOR * rate:.1f}, then {rate:.1f} again: "
+                "thoughts get shorter while many wait, as far as is certified, and longer again.",
+                soft_wrap=True,
+            )
             driving = asyncio.create_task(_drive(demo, url))
             try:
                 async with aclosing(_looks(demo, Feed(url), driving)) as looks:

@@ -19,6 +19,7 @@ from experiments.trials.live import drive
 from experiments.trials.trial import QUESTION_SEEDS, Requests
 from experiments.workloads import Step
 from laser.cli.terminal.feed import Look
+from laser.cli.terminal.words import many
 from laser.server.config import ServeConfig
 from models.files.strict_yaml import written
 from models.profile.savings import Gained
@@ -110,7 +111,7 @@ class Demo:
         if self._began_s is None:
             return "demo: warming up"
         if (phase := self.phase) is None:
-            return f"demo: {self.asked - len(self.records)} replies still to come"
+            return f"demo: {many(self.asked - len(self.records), 'reply', 'replies')} still to come"
         return f"demo: {phase.name}, {self.at_s:.0f} of {self.traffic.total_s:g} s"
 
     async def drive(self, url: str) -> None:
