@@ -34,8 +34,12 @@ def found(directory: Path, text: str = THREE, latency: Mapping[str, float] = LAT
     return findings(setting, store)
 
 
-def test_each_workload_is_told_in_a_sentence_and_the_best_constant_afterwards(tmp_path: Path) -> None:
-    shown = found(tmp_path)
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    return found(tmp_path_factory.mktemp("shown"))
+
+
+def test_each_workload_is_told_in_a_sentence_and_the_best_constant_afterwards(shown: Findings) -> None:
     first, second, last = verdict(shown)
     assert first.startswith(
         "Under steady, early answers in 1.78 s in the mean, sure in 2.96 s: 40 % less (95 %: 40 … 40); "
@@ -50,8 +54,8 @@ def test_each_workload_is_told_in_a_sentence_and_the_best_constant_afterwards(tm
     assert markdown(first) == first.replace("_", r"\_")
 
 
-def test_a_report_explains_each_column_once(tmp_path: Path) -> None:
-    notes = [table.note for section in report("try", found(tmp_path)).sections for table in section.tables]
+def test_a_report_explains_each_column_once(shown: Findings) -> None:
+    notes = [table.note for section in report("try", shown).sections for table in section.tables]
     for head in ("p50, p95, p99: ", "goodput /s: ", "of probes: ", "tokens %: "):
         assert sum(head in note for note in notes) == 1
 
