@@ -12,7 +12,6 @@ from controller.policy import FixedPolicy, Limits
 from controller.serving.thought import probe_spec
 from engine.simulated.machine import VirtualClock
 from experiments.calibration.grid import grid
-from experiments.calibration.traces import TraceError
 from experiments.simulation.simulation import simulate
 from experiments.synthetic.curves import LENGTHS, Curve, Synthetic
 from experiments.synthetic.reasoner import CELLS, Reasoner, reasoner
@@ -22,6 +21,7 @@ from experiments.trials.findings import Findings
 from experiments.trials.report import report
 from experiments.trials.setting import Setting
 from experiments.trials.simulated import simulation
+from models.errors import Faults
 from models.files.strict_yaml import ConfigError
 
 pytestmark = pytest.mark.slow
@@ -213,5 +213,5 @@ def test_a_file_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str, sa
 def test_what_does_not_fit_the_reasoner_is_refused_before_trials_run(
     tmp_path: Path, old: str, new: str, said: str
 ) -> None:
-    with pytest.raises(TraceError, match=said):
+    with pytest.raises(Faults, match=said):
         Setting(experiment(tmp_path, old, new)).check()
