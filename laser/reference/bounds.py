@@ -70,7 +70,7 @@ def _limit(made: Any, name: str, trial: Any) -> str | None:
 def example(kind: type, sample: Mapping[type, Any]) -> Any:
     """Returns some valid object of a configuration dataclass, defaults kept where it can be; None: none was found."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    required, others = [], list[str]()
+    required, others = list[str](), list[str]()
     for field in dataclasses.fields(kind):
         given = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         (others if given else required).append(field.name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from controller.decision_record import DecisionRecord
 from controller.policies.registry import KINDS, POLICIES, find
@@ -66,7 +67,7 @@ def _settings(page: str) -> Page:
 def _policies() -> Page:
     found = SettingsPage(elsewhere("policies"))
     kinds = {kind: find(kind) for kind in POLICIES}
-    signals = {name: load_named(place) for name, place in SIGNALS.items()}
+    signals = {name: cast(type, load_named(place)) for name, place in SIGNALS.items()}
     every = [
         registry(kinds, "Policies", "Who closes thoughts: `policy` in a file, `--policy` of a command."),
         registry(
@@ -145,7 +146,7 @@ def contents(pages: Mapping[str, Page]) -> str:
 
 
 PAGES: dict[str, Callable[[], Page]] = {
-    **{page: (lambda page=page: _settings(page)) for page in ROOTS},
+    **{page: partial(_settings, page) for page in ROOTS},
     "policies": _policies,
     "engines": _engines,
     "workloads": _workloads,

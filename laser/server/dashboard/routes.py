@@ -50,7 +50,7 @@ def dashboard(monitor: Monitor) -> APIRouter:
     @router.get("/laser/events", response_class=StreamingResponse)
     async def events() -> Response:
         """The same as server-sent events: first all that is remembered, then once a second what is new."""
-        headers = {ResponseHeader.CACHE_CONTROL: "no-cache", ResponseHeader.BUFFERING: "no"}
+        headers: dict[str, str] = {ResponseHeader.CACHE_CONTROL: "no-cache", ResponseHeader.BUFFERING: "no"}
         return StreamingResponse(monitor.events(), media_type="text/event-stream", headers=headers)
 
     return router
