@@ -6,7 +6,7 @@ import asyncio
 import typing
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from controller.decision_record import DecisionRecord
 from controller.policies.registry import KINDS, POLICIES, find
@@ -67,7 +67,7 @@ def _settings(page: str) -> Page:
 def _policies() -> Page:
     found = SettingsPage(elsewhere("policies"))
     kinds = {kind: find(kind) for kind in POLICIES}
-    signals: dict[str, type] = {name: typing.cast(type, load_named(place)) for name, place in SIGNALS.items()}
+    signals = {name: cast(type, load_named(place)) for name, place in SIGNALS.items()}
     every = [
         registry(kinds, "Policies", "Who closes thoughts: `policy` in a file, `--policy` of a command."),
         registry(

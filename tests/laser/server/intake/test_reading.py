@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from laser.server.api.chat import ChatRequest
 from laser.server.api.completions import TextRequest
-from laser.server.api.errors import ApiError, BadRequest, Busy, ContextTooLong, TooLarge, no_object, shown
+from laser.server.api.errors import ApiError, BadRequest, Busy, ContextTooLong, ErrorCode, TooLarge, no_object, shown
 from laser.server.api.reports import DetokenizeRequest, TokenizeRequest
 from laser.server.api.responses import ResponsesRequest
 from laser.server.intake.bounds import TextBounds
@@ -176,7 +176,7 @@ def test_errors_repeat_at_most_80_characters_of_a_value(value: object) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        BadRequest("a", param="b", code="c"),
+        BadRequest("a", param="b", code=ErrorCode.JSON),
         ContextTooLong("a", param=None),
         TooLarge(7),
         Busy("a", 1.5),
