@@ -16,7 +16,7 @@ from laser.cli.common.messages import errors_in_one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from laser.cli.demo_traffic import Demo
+    from laser.cli.terminal.demo_traffic import Demo
     from laser.cli.terminal.feed import Feed, Look
 
 GRACE_S = 60.0  # s that the last replies may take beyond the traffic's duration
@@ -39,8 +39,8 @@ def command(seconds: float, seed: int, port: int) -> None:
     """
     from rich.console import Console
 
-    from laser.cli.demo_traffic import SHARE, Demo, DemoTraffic
     from laser.cli.terminal.demo_summary import show
+    from laser.cli.terminal.demo_traffic import SHARE, Demo, DemoTraffic
     from laser.cli.top import replace_unknown_characters
     from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
@@ -57,7 +57,7 @@ def command(seconds: float, seed: int, port: int) -> None:
 
 
 async def _run(demo: Demo, port: int, console: Console) -> None:
-    from laser.cli.demo_traffic import FACTOR, server_config
+    from laser.cli.terminal.demo_traffic import FACTOR, server_config
     from laser.cli.terminal.feed import Feed
     from laser.cli.terminal.screen import show
     from laser.server_process import serving

@@ -22,8 +22,8 @@ class PlayedPolicy:
     budget: int | None  # of a constant; None: it has none, or the policy is no constant
     certified: bool  # whether the profile certifies it
     latency_s: float  # mean, from arrival to the end of the reply
-    p95_s: float
-    accuracy: float
+    p95_s: float  # 95th percentile of the latency
+    accuracy: float  # share of right answers
     tokens: float  # mean token rows of a request, probes included
 
 
@@ -33,10 +33,10 @@ class LoadContest:
 
     load: float  # share of what the engine can serve with full thoughts
     rate: float  # requests/s
-    played: tuple[PlayedPolicy, ...]
+    played: tuple[PlayedPolicy, ...]  # how each policy served it
     gain: float  # of load-aware over the safe constant: correct answers per request, less what waiting costs
-    low: float  # its 95 % interval, over stretches of the run
-    high: float
+    low: float  # lower end of the gain's 95 % interval, over stretches of the run
+    high: float  # upper end of it
 
     def of(self, name: str) -> PlayedPolicy | None:
         """Returns how the policy of this name served; None: it did not take part."""
@@ -52,7 +52,7 @@ class PolicyContest:
     latency_weight: float  # correct answers that one second of one user's waiting costs
     threshold: float | None  # the safe constant's; None: it never probes
     budget: int | None  # the safe constant's; None: it has none
-    loads: tuple[LoadContest, ...]
+    loads: tuple[LoadContest, ...]  # the contest at each load
 
     @property
     def worse(self) -> tuple[LoadContest, ...]:

@@ -101,7 +101,8 @@ class Profile:
     explained: float  # share of the variance of the log length that the prompt predicts
     provenance: Mapping[str, Any]  # what made the profile: command, versions, machine, seeds, questions
     contest: PolicyContest | None = None  # of load-aware and constants, simulated; None: none was held
-    paired: PairedSquares | None = None  # None: calibrated before they were kept, or FIXED is no threshold of the table
+    # spread of paired savings; None: calibrated before they were kept, or FIXED is no threshold of the table
+    paired: PairedSquares | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.thresholds), len(self.budgets))

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.request_record import RequestRecord
-from laser.cli.demo_traffic import FACTOR, Demo, Phase
+from laser.cli.terminal.demo_traffic import FACTOR, Demo, Phase
 from laser.cli.terminal.legend import legend
 from laser.cli.terminal.words import gained, seconds, share, threshold
 

@@ -135,6 +135,7 @@ def test_a_question_that_several_seeds_ask_is_one_question() -> None:
 
 
 def test_thinking_engine_and_threads_reach_the_server(tmp_path: Path) -> None:
+    (tmp_path / "form.yaml").write_text("answer_reserve: 90\n", encoding="utf-8")
     keys = "model: mine\nthinking: form.yaml\nengine: {kind: torch, cells: 4096}\nthreads: 2\nmax_batch: 5\n"
     experiment = read_experiment(written(tmp_path, keys + SHORTEST))
     config = load_config(server_config(experiment, experiment.policies[1], tmp_path), {})

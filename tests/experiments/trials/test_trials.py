@@ -1,4 +1,4 @@
-"""Experiments: what their files may say, that policies meet the same requests, that trials are there whole or not."""
+"""Experiments: what their files may say, that policies meet the same requests, and what is made of the results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 
 from controller.policies.fixed import FixedThreshold
 from controller.policy import Limits
-from experiments.request_record import RequestRecord
 from experiments.trials.experiment import (
     Backend,
     ClassSlo,
@@ -27,11 +26,11 @@ from experiments.trials.findings import best
 from experiments.trials.live import server_config
 from experiments.trials.outcome import outcome
 from experiments.trials.paired import paired
-from experiments.trials.store import Store, StoreError
 from experiments.trials.trial import described, requests, scaled, trials
 from experiments.workloads import Mmpp, Poisson, Trace
 from laser.server.config import load_config
 from models.files.strict_yaml import ConfigError
+from tests.support.request_records import record
 from tests.support.toy_policy import Halving
 
 OWN = "tests.support.toy_policy:Halving"
@@ -59,31 +58,6 @@ def written(directory: Path, text: str = TEXT) -> Path:
     file = directory / "experiment.yaml"
     file.write_text(text, encoding="utf-8")
     return file
-
-
-def record(number: int, latency_s: float = 1.0, *, right: bool | None = True, **changes: object) -> RequestRecord:
-    fields: dict[str, object] = {
-        "number": number,
-        "question": number % 7,
-        "benchmark": ("arith", "words")[number % 2],
-        "split": None,
-        "difficulty": ("easy", "medium", "hard", None)[number % 4],
-        "at_s": float(number),
-        "queue_s": 0.0,
-        "first_answer_s": latency_s * 0.9,
-        "latency_s": latency_s,
-        "thought_tokens": 90,
-        "completion_tokens": 100,
-        "rows": 120,
-        "probes": 2,
-        "probe_rows": 15,
-        "exit_reason": "confidence",
-        "threshold": 0.9,
-        "budget": None,
-        "right": right,
-        "error": None,
-    }
-    return RequestRecord(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 # --- the file
@@ -364,64 +338,3 @@ def test_only_runs_of_the_same_requests_are_compared() -> None:
     run = [record(n) for n in range(5)]
     with pytest.raises(ValueError, match="runs of 5 and 4 requests are compared"):
         paired([run], [run[:4]], SLO, latency_weight=0.0, questions=range(5), rng=np.random.default_rng(0))
-
-
-# --- the store
-
-
-def test_a_trial_counts_once_it_is_complete(tmp_path: Path) -> None:
-    store = Store(tmp_path / "new" / "results")
-    description = {"seed": 1, "policy": {"name": "a", "thresholds": (0.9,)}}
-    with pytest.raises(KeyboardInterrupt), store.writing("a-1", description, {}) as draft:  # noqa: PT012
-        draft.add(record(1))
-        raise KeyboardInterrupt
-    assert not store.has("a-1", description)
-    with store.writing("a-1", description, {"date": "today"}) as draft:
-        draft.add(record(1, error="it failed", right=None))
-        draft.add(record(0))
-    assert store.has("a-1", description)
-    assert store.read("a-1", description) == [record(0), record(1, error="it failed", right=None)]
-    assert store.origin("a-1") == {"date": "today"}
-    assert [file.name for file in sorted((tmp_path / "new" / "results").iterdir())] == ["a-1.jsonl"]
-
-
-def test_results_of_another_experiment_are_not_taken_for_these(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    with store.writing("a-1", {"seed": 1, "duration_s": 30.0}, {}):
-        pass
-    with pytest.raises(
-        StoreError, match=r"a-1\.jsonl: was run with duration_s 30\.0, the experiment has 60\.0: remove"
-    ):
-        store.has("a-1", {"seed": 1, "duration_s": 60.0})
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("", r"a\.jsonl:1: is no header of a trial"),
-        ("{}\n", r"a\.jsonl:1: is no header of a laser-trial of version 1"),
-        (
-            '{"format": "laser-trial", "version": 1, "trial": {}, "origin": {}}\nnonsense\n',
-            r"a\.jsonl:2: is no request",
-        ),
-        (
-            '{"format": "laser-trial", "version": 1, "trial": {}, "origin": {}}\n{"a": 1}\n',
-            r"a\.jsonl:2: is no request",
-        ),
-    ],
-)
-def test_a_damaged_file_is_told(tmp_path: Path, text: str, told: str) -> None:
-    (tmp_path / "a.jsonl").write_text(text)
-    with pytest.raises(StoreError, match=told):
-        Store(tmp_path).read("a", {})
-
-
-def test_one_run_at_a_time_writes_there(tmp_path: Path) -> None:
-    with (
-        Store(tmp_path).locked(),
-        pytest.raises(StoreError, match="another run is writing there"),
-        Store(tmp_path).locked(),
-    ):
-        pass
-    with Store(tmp_path).locked():
-        pass

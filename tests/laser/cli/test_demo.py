@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from experiments.request_record import RequestRecord
-from laser.cli.demo_traffic import FACTOR, Demo, DemoTraffic
 from laser.cli.main import main
 from laser.cli.terminal.demo_summary import failures, meaning, show, table
+from laser.cli.terminal.demo_traffic import FACTOR, Demo, DemoTraffic
 from laser.cli.terminal.feed import Connection, Look
 from tests.support.live_server import LiveServer, wait_until
 from tests.support.statuses import GAINED, made_status

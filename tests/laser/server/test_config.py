@@ -151,7 +151,7 @@ def test_a_value_out_of_range_is_named_with_its_limit(tmp_path: Path, flags: dic
     with pytest.raises(ConfigError, match=told):
         load_config(None, flags)
     text = "".join(f"{name}: {'.nan' if value != value else value}\n" for name, value in flags.items())
-    with pytest.raises(ConfigError, match=rf"serve\.yaml:\d+: .*{told}"):
+    with pytest.raises(ConfigError, match=rf"serve\.yaml:\d+:\d+: .*{told}"):
         load_config(written(tmp_path, text), {})
 
 
