@@ -169,8 +169,8 @@ class CalibrationLog:
         if unkeyed := [number for number in self.traces if number not in self.keys]:
             if self.header.get("questions_sha256") != mine.sha256:
                 raise TraceError(
-                    f"{self.path}: was begun by an earlier release, with other questions than this run has: only the "
-                    "same can go on there; remove it or write elsewhere"
+                    f"{self.path}: was begun by an earlier release, with other questions than this run has: name the "
+                    "files of its questions with --questions, or remove it or write elsewhere"
                 )
             found = {number: number for number in unkeyed}
         by_key: dict[str, list[int]] = {}
