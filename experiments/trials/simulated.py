@@ -116,7 +116,7 @@ def _calibrated(experiment: Experiment) -> _Known:
     return _Known(
         profile=profile,
         traces=records.traces,
-        recording=lambda traces: recording(chat, profile, replace(records, traces=traces), questions),
+        recording=lambda traces: recording(chat, profile, replace(records, traces=dict(traces)), questions),
         machine=profiled_machine(profile),
     )
 
