@@ -148,7 +148,7 @@ def _more(profile: Profile) -> Iterator[str]:
 
 def rounded(count: int) -> int:
     """Returns a count to two digits, rounded up: more would pretend to know."""
-    digit: int = 10 ** max(0, len(str(count)) - 2)
+    digit = int(10 ** max(0, len(str(count)) - 2))
     return -(-count // digit) * digit
 
 
