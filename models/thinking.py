@@ -263,5 +263,9 @@ class ThinkingTokens:
 def _single(tokenizer: Vocabulary, marker: str, name: str) -> int:
     ids = tokenizer.encode(marker)
     if len(ids) != 1:
-        raise ConfigError(f"{name} is {marker!r}, which is {len(ids)} tokens in this model's vocabulary, must be 1")
+        does = "begins" if name == "open" else "ends"
+        raise ConfigError(
+            f"the model has no token {marker!r}, which {does} a thought ({name}; it is {len(ids)} tokens here): LASER "
+            "serves models that think between two markers; if this one has others, name its format with --thinking"
+        )
     return ids[0]

@@ -114,7 +114,7 @@ def test_the_probe_suffix_closes_the_thought(thinking: ThinkingTokens, tokenizer
 
 def test_a_marker_that_is_no_single_token_is_refused(tokenizer: ChatTokenizer) -> None:
     form = ThinkingFormat(close="[/T]", landing="\n[/T]\n", probe=ProbeFormat(suffix="[/T]"))
-    with pytest.raises(ConfigError, match=r"close is '\[/T\]', which is \d+ tokens"):
+    with pytest.raises(ConfigError, match=r"no token '\[/T\]', which ends a thought \(close; it is \d+ tokens"):
         ThinkingTokens(form, tokenizer)
 
 
