@@ -32,6 +32,7 @@ from models.files.strict_yaml import read
 from models.profile.difficulty import CLASSES
 from models.profile.profile import FILE_NAME
 from models.reasoner import bundled_model
+from models.thinking import FormatFile
 
 SAFE = 0.95  # the threshold of a constant that is taken to be safe
 
@@ -189,7 +190,7 @@ class Experiment:
     max_batch: int = 32  # sequences decoded at once
     latency_weight: float | None = None  # correct answers that one second of waiting costs in reports; None: default
     model: Path | None = None  # the model's directory; None: the bundled model
-    thinking: Path | None = None  # thinking format; None: the model's own `laser.yaml`, else the defaults
+    thinking: FormatFile | None = None  # thinking format, its file or name; None: `laser.yaml`, else the defaults
     engine: AnyEngine = field(default_factory=AutoOptions)  # what decodes, and its options; live only
     threads: int | None = None  # of the engine's arithmetic; None: as `laser serve`; live only
     profile: Path | None = None  # the model's profile; None: the one beside the model; simulated only
