@@ -21,13 +21,12 @@ from engine.base import MARGIN, EngineError, Event, ProbeSpec
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from engine.torch.engine import TorchEngine, TorchEngineConfig
 from engine.wrapper import EngineWrapper
+from experiments.calibration.answering import record_closings, record_thoughts
 from experiments.calibration.traces import (
     TraceError,
     TraceLog,
     questions_sha256,
     read_records,
-    record_closings,
-    record_thoughts,
 )
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.questions import bundled_questions
