@@ -197,8 +197,9 @@ class Rates:
 
 def lasting_s(workload: Workload, duration_s: float) -> float:
     """Returns the seconds of a run in which requests arrive: fewer than `duration_s` if it ends with a file."""
-    ends = isinstance(workload, Trace | Rates) and not workload.repeat
-    return min(duration_s, workload.lasts_s) if ends else duration_s
+    if isinstance(workload, Trace | Rates) and not workload.repeat:
+        return min(duration_s, workload.lasts_s)
+    return duration_s
 
 
 def too_short(workload: Workload, duration_s: float) -> str | None:

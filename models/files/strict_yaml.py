@@ -164,7 +164,8 @@ class _Reader:
     def _tuple(self, kind: Any, node: yaml.Node, key: str) -> tuple[Any, ...]:
         if not isinstance(node, yaml.SequenceNode):
             raise self.fail(node, f"`{key}` must be a list")
-        built, faults = [], []
+        built: list[Any] = []
+        faults: list[str] = []
         for i, item in enumerate(node.value):
             try:
                 built.append(self.build(kind, item, key=f"{key}[{i}]"))
