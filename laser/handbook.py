@@ -70,7 +70,7 @@ def _table(entries: Sequence[Entry]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def entries_of(markdown: str, fallback: str = "") -> Iterator[Entry]:
@@ -84,7 +84,9 @@ def entries_of(markdown: str, fallback: str = "") -> Iterator[Entry]:
         if not line.startswith("|"):
             header = []
             continue
-        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip("| "))]
+        cells = [
+            cell.strip().replace("\\|", "|").replace("&lt;", "<") for cell in re.split(r"(?<!\\)\|", line.strip("| "))
+        ]
         if not header:
             header = cells
         elif not set(line) <= set("|- "):

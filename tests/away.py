@@ -162,10 +162,10 @@ def visit(laser: Path, folder: Path) -> None:
     first, last = "laser serve --model DIR --thinking qwen3 --thr", "laser serve --model DIR --thinking qwen3$"
     ask = 'laser ask "Here is a list: 37, 32, 82, 92, 51. Find the third largest number."'
     with visitor.serving(told(first)) as url:
-        _expect("51", visitor.run(ask, LASER_URL=url))
+        _expect(r"\boxed{51}", visitor.run(ask, LASER_URL=url))
     print(visitor.run(told("laser calibrate --model DIR --thinking"), *FASTER))
     with visitor.serving(told(last)) as url:
-        _expect("51", visitor.run(ask, LASER_URL=url))
+        _expect(r"\boxed{51}", visitor.run(ask, LASER_URL=url))
 
 
 def _own_model(visitor: Visitor, python: Path, folder: Path) -> None:

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.metadata import version
 
 from controller.serving.thought import probe_spec
 from engine.simulated.machine import Machine, profiled_machine
@@ -27,6 +26,7 @@ from experiments.simulation.recording import Recording, assembled
 from experiments.synthetic.curves import LONGEST, Synthetic
 from experiments.synthetic.thoughts import BUDGETS, TRIAL, Thoughts, draw
 from experiments.synthetic.vocabulary import FORMAT, SyntheticVocabulary
+from laser.version import VERSION
 from models.profile.plant import StepTime, mean_context
 from models.profile.profile import MeasuredPlant, ModelIdentity, ProbeCost, Profile, thinking_sha256
 
@@ -97,7 +97,7 @@ def _origin(which: Synthetic) -> Provenance:
     return Provenance(
         model=which.name,
         weights_sha256={},
-        laser=version("laser-serving"),
+        laser=VERSION,
         torch="none",
         python=platform.python_version(),
         processor="synthetic: RTX 4090",

@@ -68,7 +68,7 @@ class NamedPolicy:
     """A policy with its settings and the name that reports use."""
 
     name: str  # of the policy, in reports
-    policy: AnyPolicy  # a kind, or a mapping of `kind` and its settings
+    policy: AnyPolicy  # a kind but `auto`, or a mapping of `kind` and its settings
     shortest_first: bool = False  # admit by predicted length instead of arrival
     oracle: bool = False  # a probe's confidence is 1 if its answer is right, else next to 0; simulated only
     controller: ControllerSettings = field(default_factory=ControllerSettings)  # for the load-aware policies
@@ -185,7 +185,7 @@ class Experiment:
     rates: RateUnit = RateUnit.REQUESTS  # unit of the workloads' rates
     warmup_s: float = 0.0  # requests that arrive earlier are served but not counted
     hindsight: Hindsight | None = None  # constant settings that are run besides `policies`; None: none
-    questions: QuestionSource = field(default_factory=QuestionSource)  # what is asked; live only
+    questions: QuestionSource = field(default_factory=QuestionSource)  # simulated: the files of the calibration
     max_tokens: int = 768  # of a reply; in simulation it must equal the calibration's
     max_batch: int = 32  # sequences decoded at once
     latency_weight: float | None = None  # correct answers that one second of waiting costs in reports; None: default
@@ -246,6 +246,8 @@ class Experiment:
         for name in ("model", "thinking", "profile", "records"):
             if self.synthetic is not None and getattr(self, name) is not None:
                 yield f"{name} is {getattr(self, name)}, but synthetic is given: must not be"
+        if self.synthetic is not None and self.questions.files:
+            yield "questions has files, but synthetic is given, which asks none: must not be"
         if self.rates is RateUnit.CAPACITY:
             for workload in self.workloads:
                 if workload.arrivals.rate is None:

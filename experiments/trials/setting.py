@@ -135,7 +135,7 @@ class Setting:
             "seed": trial.seed,
             "duration_s": one.duration_s,
             "questions": one.questions.count or PER_BENCHMARK,
-            "question_files": [f"{file.name} {_sha256(file)}" for file in one.questions.files] or None,
+            "questions_sha256": [_sha256(file) for file in one.questions.files] or None,
             "engine": None if one.engine == AutoOptions() else described(one.engine),
             "threads": one.threads,
             "max_tokens": one.max_tokens,
@@ -151,7 +151,7 @@ class Setting:
         profile = None if self.profile is None else _sha256(self.experiment.profile_file)
         simulated = self.experiment.backend is Backend.SIMULATED
         records = _sha256(self.experiment.records_file) if simulated else None
-        named = self.experiment.thinking is not None
+        named = self.experiment.thinking is not None or profile is None
         return {
             "weights_sha256": self.identity.weights_sha256,
             "thinking_sha256": self.identity.thinking_sha256 if named else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,8 +83,13 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
                 run_missing(setting, store, jobs=jobs or cores(), advance=advance, again=anew)
         told = verdict(findings(setting, store))
     click.echo(
-        "\n".join([*lines_of(told), f"Results: {out or _results(file)}; `laser experiment report {file}` tells them"])
+        "\n".join([*lines_of(told), f"Results: {out or _results(file)}; `{_line('report', file, out)}` tells them"])
     )
+
+
+def _line(command: str, file: Path, out: Path | None) -> str:
+    """Returns the line that runs another command on the same experiment."""
+    return shlex.join(["laser", "experiment", command, str(file), *([] if out is None else ["--out", str(out)])])
 
 
 def check_run(setting: Setting, *, jobs: int | None, again: float | None) -> None:
@@ -113,7 +119,7 @@ def tell(file: Path, out: Path | None) -> None:
     directory = out or _results(file)
     with errors_in_one_line(ValueError):
         if not directory.is_dir():
-            raise click.ClickException(f"{directory} does not exist; `laser experiment run {file}` makes it")
+            raise click.ClickException(f"{directory} does not exist; `{_line('run', file, out)}` makes it")
         found = findings(_setting(file), Store(directory))
         if not found.workloads:
             raise click.ClickException(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from laser.reference.shown import kinds_in, options
+from models.errors import faults_of
 
 TRIALS: dict[type, tuple[Any, ...]] = {
     int: (-2, 0, 10**9),
@@ -56,7 +57,7 @@ def _limit(made: Any, name: str, trial: Any) -> str | None:
     try:
         dataclasses.replace(made, **{name: trial})
     except (ValueError, ArithmeticError, TypeError) as error:
-        own = [line for line in str(error).splitlines() if re.match(rf"{re.escape(name)}\b", line)]
+        own = [line for line in faults_of(error) if re.match(rf"{re.escape(name)}\b", line)]
         said = LIMIT.search(own[0]) if own else None
         if said is not None:
             limit = re.sub(r"(\b[a-z_]+), [-\d.e+]+$", r"`\1`", said["limit"].strip())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
@@ -113,8 +112,6 @@ class ServeConfig:
                 raise ValueError(f"{name} is {value}, must be finite and above 0")
         if self.port > 65535:
             raise ValueError(f"port is {self.port}, must be at most 65535")
-        if self.slo_s is not None and not 0.0 < self.slo_s < math.inf:
-            raise ValueError(f"slo_s is {self.slo_s}, must be finite and above 0")
         _ = self.engine_options  # raises ValueError for an option out of range
         for complaint in unused(self):
             raise ValueError(complaint)
@@ -142,7 +139,8 @@ def unused(config: ServeConfig) -> Iterator[str]:
             for name in sorted({"threshold", "every"} & set(stated(policy))):
                 yield f"{name} is {getattr(policy, name)}, but early_exit is false: no thought is probed"
         elif kind in POLICIES and not isinstance(policy, FixedBudget | FullThought | NoThinking | BudgetsOnly):
-            yield f"early_exit is false, but policy is {kind}, which probes thoughts: take auto, fixed, budget or none"
+            those = "auto, fixed, budget, budgets-only, none or no-thinking"
+            yield f"early_exit is false, but policy is {kind}, which probes thoughts: take {those}"
     limits = constant_limits(policy)
     if config.score is not None and not (config.early_exit and (limits is None or limits.probing)):
         yield f"score is {config.score}, but no thought is probed"
@@ -181,7 +179,9 @@ def load_config(
             given["engine"] = engine_options(given["engine"], config.engine.changed)
         else:
             given.pop("engine", None)
-        given.get("engine", config.engine).taking({name: given[name] for name in ENGINE_KEYS if name in given})
+        stated = {name: getattr(config, name) for name in ENGINE_KEYS} if "engine" not in given else {}
+        stated |= {name: given[name] for name in ENGINE_KEYS if name in given}
+        given.get("engine", config.engine).taking({name: value for name, value in stated.items() if value is not None})
         return replace(config, policy=policy, **given)
     except ConfigError:
         raise

@@ -60,7 +60,7 @@ def complaints(error: Exception, node: yaml.MappingNode, doubtful: Collection[st
     places = {str(name.value): name for name, _ in node.value}
     found = []
     for text in faults_of(error):
-        if not any(re.search(rf"\b{re.escape(name)}\b", text) for name in doubtful):
+        if not any(re.search(rf"(^|, but |of |with ){re.escape(name)}\b", text) for name in doubtful):
             word = re.match(r"\w*", text)
             name = word[0] if word and word[0] in places else None
             found.append(Complaint(text=text, name=name, node=node if name is None else places[name]))

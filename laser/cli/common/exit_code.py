@@ -9,7 +9,10 @@ class ExitCode(IntEnum):
     """The exit code of every command."""
 
     DONE = 0  # the command did what it was asked; of `serve`: it drained at a signal
-    # it could not, and one line on standard error says why; or a comparison or a search says no; or it was interrupted
+    # it could not, and one line on standard error says why; or a comparison or a search says no; or Ctrl-C ended it
     FAILED = 1
     USAGE = 2  # an option, an argument or a command is wrong; the message names it
+    INTERRUPTED = (
+        130  # Ctrl-C ended a command that can go on: `calibrate`, `experiment run`, `experiment tune`; 128 + 2
+    )
     TERMINATED = 143  # a SIGTERM ended it, after it had removed its temporary files: 128 + 15

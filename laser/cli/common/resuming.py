@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from typing import Any
 
 import click
 
+from laser.cli.common.exit_code import ExitCode
+
 ARGUMENTS = "laser.arguments"  # in a context's meta: the command's arguments as they were given
-ENDS = {128 + signal.SIGTERM, 128 + signal.SIGINT}
 
 
 class ResumableCommand(click.Command):
@@ -23,11 +23,11 @@ class ResumableCommand(click.Command):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            code = 128 + signal.SIGINT
+            code = ExitCode.INTERRUPTED
         except SystemExit as end:
-            if end.code not in ENDS:
+            if end.code not in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
                 raise
-            code = 128 + signal.SIGTERM
+            code = ExitCode(end.code)
         line = shlex.join([*ctx.command_path.split(), *ctx.meta[ARGUMENTS]])
         click.echo(f"\nStopped; what is finished is kept. To go on: {line}", err=True)
         raise SystemExit(code)

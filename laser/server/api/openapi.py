@@ -23,13 +23,15 @@ from models.comments import described, summary
 STATUSES = {
     400: "The request is wrong; the message names the value and the limit.",
     401: "A key is needed.",
-    403: "The key may not do this.",
+    403: "The key may not do this, or the server has another name.",
     404: "There is no such thing here.",
+    405: "The path has no such method.",
     413: "The body has too many bytes.",
     415: "The body is compressed.",
+    431: "The head has too many bytes.",
     429: "Too many wait already; Retry-After says when to come back.",
     500: "The server failed.",
-    503: "The server is about to end.",
+    503: "The server is about to end, or its engine is broken.",
     504: "The request's own deadline has passed while it waited.",
 }
 STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
