@@ -43,7 +43,7 @@ def costs(of: Difference, count: int) -> str:
     Where no answer has changed, resampling finds no spread; the share that may change is then below 1 − .05^(1/count).
     """
     if of.lost == of.gained == 0:
-        return f"changes no answer (95 %: less than {points(100 * (1 - 0.05 ** (1 / count)))} lost)"
+        return f"changes no right answer (95 %: less than {points(100 * (1 - 0.05 ** (1 / count)))} lost)"
     if round(of.points_lost, 1) == 0.0:
         return f"changes accuracy by less than 0.1 points {between(of.low, of.high)}"
     if of.points_lost < 0.0:

@@ -237,7 +237,7 @@ class Experiment:
             said = getattr(self, name)
             if said and said not in self.policy_names:
                 known = ", ".join(self.policy_names)
-                yield f"{name} is {said!r}, must be one of the policies {known}{meant(said, self.policy_names)}"
+                yield f"{name} is {said!r}, must be one of policies: {known}{meant(said, self.policy_names)}"
         if "max_batch" in self.engine.changed:
             yield "engine has max_batch, which an experiment states beside it: must be `max_batch` alone"
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INSTEAD = "with --threshold or --policy it is served without the profile"
+INSTEAD = "with --threshold, or a --policy that needs no profile, it is served without it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         policy = FullThought() if kind == FullThought.kind else changed(policy, kind, {})
         if profile is not None and isinstance(policy, LoadAware) and policy.risk is None:
             policy, note = _no_worse(policy, profile, config)
-        if profile is None and not given:
+        if isinstance(policy, FixedThreshold) and profile is None and not given:
             log.info("the policy is fixed, not load-aware: %s", note)
     name = kind_of(policy)
     if profile is None and (needs_profile(policy) or config.shortest_first):
@@ -166,15 +166,6 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
     except ProfileError as error:
         log.warning("%s", error)
         return None, str(error)
-    threads = profile.provenance.get("threads")
-    if isinstance(threads, int) and threads > 0 and threads != config.threads:
-        log.warning(
-            "the profile's step times were measured with threads at %d, served is with %d: the first plans are off; "
-            "serve with --threads %d, or calibrate again",
-            threads,
-            config.threads,
-            threads,
-        )
     _tell_of_template(config, profile)
     score = config.score or chat.thinking.format.probe.score
     if profile.score != score:
@@ -188,6 +179,19 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
 def _is_open(config: ServeConfig) -> bool:
     """Whether the profile decides about the policy."""
     return isinstance(config.policy, Auto) and not config.policy.fixed and config.early_exit
+
+
+def _tell_of_threads(config: ServeConfig, profile: Profile) -> None:
+    """Logs that a controller will plan with step times of another number of threads."""
+    threads = profile.provenance.get("threads")
+    if isinstance(threads, int) and threads > 0 and threads != config.threads:
+        log.warning(
+            "the profile's step times were measured with threads at %d, served is with %d: the first plans are off; "
+            "serve with --threads %d, or calibrate again",
+            threads,
+            config.threads,
+            threads,
+        )
 
 
 def _tell_of_template(config: ServeConfig, profile: Profile) -> None:
@@ -207,6 +211,7 @@ def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], N
     from controller.planning.planner import Planner
     from controller.settings import SettingsFile
 
+    _tell_of_threads(config, profile)
     settings = SettingsFile(config.controller, len(profile.classes))
     solver = SolverThread(Planner(profile.tables(), clock=time.perf_counter))
     ends.append(solver.stop)

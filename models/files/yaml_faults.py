@@ -55,12 +55,13 @@ def bounded(path: Path, faults: Collection[str]) -> ConfigError:
 def complaints(error: Exception, node: yaml.MappingNode, doubtful: Collection[str]) -> list[Complaint]:
     """Returns what a dataclass, made from the mapping `node`, says in an error.
 
-    Texts that name a field in `doubtful`, of which a fault is told already, are left out: they may hang on it.
+    Texts that name a field in `doubtful`, of which a fault is told already, are left out: they may hang on it. Behind
+    an article the word is no field's name.
     """
     places = {str(name.value): name for name, _ in node.value}
     found = []
     for text in faults_of(error):
-        if not any(re.search(rf"(^|, but |of |with ){re.escape(name)}\b", text) for name in doubtful):
+        if not any(re.search(rf"(?<!the )(?<!a )\b{re.escape(name)}\b", text) for name in doubtful):
             word = re.match(r"\w*", text)
             name = word[0] if word and word[0] in places else None
             found.append(Complaint(text=text, name=name, node=node if name is None else places[name]))

@@ -24,8 +24,8 @@ def test_a_difference_is_a_cost_or_a_gain(lost: float, told: str) -> None:
 
 def test_no_change_among_few_questions_is_no_proof_of_none() -> None:
     none = Difference(points_lost=0.0, low=0.0, high=0.0, lost=0, gained=0)
-    assert costs(none, 100) == "changes no answer (95 %: less than 3.0 points lost)"
-    assert costs(none, 1) == "changes no answer (95 %: less than 95.0 points lost)"
+    assert costs(none, 100) == "changes no right answer (95 %: less than 3.0 points lost)"
+    assert costs(none, 1) == "changes no right answer (95 %: less than 95.0 points lost)"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ SOON_S = 0.5  # after the last large body: its last copies go, and more may be c
 
 
 def give_back() -> None:
-    """Returns freed memory to the system, where the C library can. Other threads go on meanwhile."""
+    """Returns freed memory to the system, where the C library can. Threads that allocate meanwhile may wait for it."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

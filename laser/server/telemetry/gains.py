@@ -6,7 +6,7 @@ from collections.abc import Callable, Sized
 from functools import partial
 from typing import Protocol
 
-from controller.serving.request import Outcome, ReasoningRequest
+from controller.serving.request import CUTS, ExitReason, Outcome, ReasoningRequest
 from engine.base import FinishReason
 from laser.server.policy_choice import ChosenPolicy
 from models.profile.savings import Gained, Savings
@@ -58,6 +58,8 @@ class Gains:
         return (
             outcome.finish_reason is not FinishReason.ERROR
             and outcome.thought.exit_reason is not None
+            and outcome.thought.exit_reason not in CUTS - {ExitReason.BUDGET}  # a client, a deadline or a loop ended it
+            and request.deadline_s is None
             and request.early_exit
             and request.budget is None
             and room >= self._savings.full_steps(request.difficulty)

@@ -121,7 +121,7 @@ def test_a_file_names_workloads_policies_and_seeds(tmp_path: Path) -> None:
         (
             "baseline: sure",
             "baseline: unsure",
-            r"yaml:13:1: baseline is 'unsure', must be one of the policies full, sure, ours; did you mean `sure`",
+            r"yaml:13:1: baseline is 'unsure', must be one of policies: full, sure, ours; did you mean `sure`",
         ),
         ("policies:\n", "polices:\n", r"yaml:9:1: unknown key `polices`; did you mean `policies`"),
         (

@@ -132,9 +132,9 @@ def test_other_threads_than_the_calibration_s_are_told_in_one_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, measured: int | None, served: int, *, warned: bool
 ) -> None:
     directory = with_profile(tmp_path, provenance={} if measured is None else {"threads": measured})
-    config = ServeConfig(policy=Auto(threshold=0.9), threads=served)
+    config = ServeConfig(policy=LoadAware(), threads=served)
     with caplog.at_level(logging.WARNING):
-        choose_policy(config, directory, load_chat_model(directory))
+        choose_policy(config, directory, load_chat_model(directory)).close()
     told = [one.getMessage() for one in caplog.records]
     assert told == ([] if not warned else [told[0]])
     if warned:
@@ -159,7 +159,9 @@ def test_a_thinking_format_that_the_profile_was_not_made_with_is_refused(
     file = tmp_path / "other.yaml"
     file.write_text("answer_reserve: 100\n", encoding="utf-8")
     chat = load_chat_model(bundled_model(), file)
-    with pytest.raises(OtherFormatError, match=r"leave --thinking out, .*; with --threshold or --policy it is served"):
+    with pytest.raises(
+        OtherFormatError, match=r"leave --thinking out, .*; with --threshold, or a --policy"
+    ):
         choose_policy(ServeConfig(thinking=file), bundled_model(), chat)
     chosen = choose_policy(ServeConfig(thinking=file, policy=Auto(threshold=0.8)), bundled_model(), chat)
     assert (chosen.name, chosen.profile) == ("fixed", None)

@@ -52,12 +52,18 @@ def test_a_reply_that_the_policy_limited_counts_at_its_batch_and_no_other_does()
     for request in (
         replace(REQUEST, budget=50),
         replace(REQUEST, early_exit=False),
+        replace(REQUEST, deadline_s=9.0),
         replace(REQUEST, difficulty=None),
         replace(REQUEST, max_tokens=100),  # no room for a full thought
         replace(REQUEST, max_budget=100),
     ):
         assert counted(gains, request) == 2
-    for outcome in (replace(OUTCOME, thought=NO_THOUGHT), replace(OUTCOME, finish_reason=FinishReason.ERROR)):
+    others = (ExitReason.DEADLINE, ExitReason.REQUESTED, ExitReason.LOOP)
+    for outcome in (
+        replace(OUTCOME, thought=NO_THOUGHT),
+        replace(OUTCOME, finish_reason=FinishReason.ERROR),
+        *(replace(OUTCOME, thought=replace(THOUGHT, exit_reason=reason)) for reason in others),
+    ):
         assert counted(gains, outcome=outcome) == 2
 
 
