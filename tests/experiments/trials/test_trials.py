@@ -127,7 +127,7 @@ def test_a_file_names_workloads_policies_and_seeds(tmp_path: Path) -> None:
         (
             "full_thought: full\n",
             "full_thought: fool\n",
-            "yaml:14:1: full_thought is 'fool', must be one of the policies",
+            "yaml:14:1: full_thought is 'fool', must be one of policies",
         ),
         ("medium: 2", "medium: 0", r"yaml:15:\d+: `slo_s`: medium is 0\.0 s, must be finite and above 0"),
         (
