@@ -15,7 +15,8 @@ def verdict(one: Situation, found: Analysis) -> list[str]:
     """Returns the sentences that an analysis begins with. All figures are computed from the profile."""
     bears = found.capacity
     begins = (
-        f"With full thought {one.measured.model.name} bears {bears.full_thought_rate:.3g} requests/s on this machine"
+        f"With full thought {one.measured.model.name} bears {bears.full_thought_rate:.3g} requests/s on its profile's "
+        "machine"
     )
     if len(one.tables.points) == 1:
         return [f"{begins}; full thought is the only operating point, so no thought can be shortened."]

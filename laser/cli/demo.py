@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from laser.cli.terminal.demo_traffic import Demo
     from laser.cli.terminal.feed import Feed, Look
+    from models.profile.profile import Profile
 
 GRACE_S = 60.0  # s that the last replies may take beyond the traffic's duration
 EVERY_S = 2.0  # s between two printed lines if stdout is no terminal
@@ -48,27 +49,34 @@ def command(seconds: float, seed: int, port: int) -> None:
     replace_unknown_characters()
     console = Console(highlight=False)
     with errors_in_one_line():
-        rate = SHARE * read_profile(bundled_model() / FILE_NAME).full_thought_rate
-        demo = Demo(DemoTraffic(rate=rate, total_s=seconds, seed=seed))
-        asyncio.run(_run(demo, port, console))
+        profile = read_profile(bundled_model() / FILE_NAME)
+        demo = Demo(DemoTraffic(rate=SHARE * profile.full_thought_rate, total_s=seconds, seed=seed))
+        asyncio.run(_run(demo, profile, port, console))
     show(demo, console)
     if not demo.records:
         raise click.ClickException("it was ended before anything was measured")
 
 
-async def _run(demo: Demo, port: int, console: Console) -> None:
+async def _run(demo: Demo, profile: Profile, port: int, console: Console) -> None:
+    from laser.cli.terminal.demo_speed import speed
     from laser.cli.terminal.demo_traffic import FACTOR, server_config
     from laser.cli.terminal.feed import Feed
     from laser.cli.terminal.screen import show
     from laser.server_process import serving
 
-    rate = demo.traffic.rate
     with tempfile.TemporaryDirectory(prefix="laser-demo-") as directory:
         console.print("Starting a server with the bundled model …")
         config = server_config(Path(directory), port)
         async with serving(["serve", "--config", str(config)], Path(directory) / "log") as server:
             url = server.url
             console.print(f"The dashboard, while this runs: {url}/", markup=False, soft_wrap=True)
+            share = await speed(url, profile)
+            if share < 1.0:
+                demo.slower(share)
+                console.print(
+                    f"This machine decodes at {share:.0%} of the speed that its profile has: so fewer requests come."
+                )
+            rate = demo.traffic.rate
             console.print(
                 f"{rate:.1f} requests/s come, then {FACTOR * rate:.1f}, then {rate:.1f} again: "
                 "thoughts get shorter while many wait, as far as is certified, and longer again.",

@@ -6,6 +6,9 @@ import gc
 import ipaddress
 import logging
 import os
+import shlex
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,4 +174,10 @@ def _invitation(service: Service, url: str) -> str:
     example = "Given 37, 82, 51, 92, what is the largest number?"
     hint = "try" if service.config.keys is None else "with your key in LASER_KEY, try"
     where = "" if url == DEFAULT_URL else f" --url {url}"
-    return f'{service.model_id} is ready at {url} — {hint}: laser ask{where} "{example}"'
+    return f'{service.model_id} is ready at {url} — {hint}: {_command()} ask{where} "{example}"'
+
+
+def _command() -> str:
+    """The command as its user may type it: by its path where the shell would not find it."""
+    started = Path(sys.argv[0])
+    return "laser" if started.name != "laser" or shutil.which("laser") else shlex.quote(str(started))

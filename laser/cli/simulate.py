@@ -124,7 +124,7 @@ def command(
             files=files,
         )
         found = simulate_load(settings, reporter=progress())
-        share = f"{found.rate / found.full_thought_rate:.0%} of what the machine bears with full thought"
+        share = f"{found.rate / found.full_thought_rate:.0%} of what the profile's machine bears with full thought"
         click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, {share}, in {found.cpu_s:.1f} s of CPU time")
         click.echo(summary(found.records, found.classes))
         _write(found, context.params)

@@ -16,7 +16,7 @@ from laser.cli.terminal.legend import legend
 from laser.cli.terminal.words import gained, seconds, share, threshold
 
 COLUMNS = {
-    "requests": "how many came in the phase; a reply counts to the phase in which its request came",
+    "requests": "how many of those that came in the phase have ended; a dash: none of them was answered",
     "mean latency": "from a request's arrival to its last token",
     "95 % below": "95 % of the replies took less than this",
     "right answers": "share of the replies with the right answer",
@@ -29,13 +29,13 @@ COLUMNS = {
 
 def show(demo: Demo, console: Console) -> None:
     """Prints what the demonstration has measured: what it means, the table, what its rows mean."""
+    if said := failures(demo):
+        console.print(f"{said}. What follows is of the others alone.", style="yellow", markup=False)
     console.print(meaning(demo))
     for line in gained(demo.gained):
         console.print(f"{line}.", markup=False)
     console.print(f"\nMeasured in this run (seed {demo.traffic.seed}):")
     console.print(table(demo))
-    if said := failures(demo):
-        console.print(said, style="yellow", markup=False)
     console.print("", legend(COLUMNS))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +89,10 @@ class Demo:
         self.asked = 0  # number of requests drawn
         self._clock = clock
         self._began_s: float | None = None
+
+    def slower(self, share: float) -> None:
+        """Has fewer requests come, before any has: this machine has only a `share` of the expected speed."""
+        self.traffic = replace(self.traffic, rate=self.traffic.rate * share)
 
     @property
     def begun(self) -> bool:

@@ -115,8 +115,8 @@ def _saved(saved: Saved, level: float) -> str:
     tokens = f"{_amount(saved.tokens_low)} to {_amount(saved.tokens_high)}"
     decoding = f"{number(saved.seconds_low)} to {number(saved.seconds_high)}"
     return (
-        f"{_amount(saved.tokens)} tokens saved, {share(saved.share)} ({share(level)} sure: {tokens}), and "
-        f"{number(saved.seconds)} s of decoding ({decoding})"
+        f"{_amount(saved.tokens)} tokens saved, {share(saved.share)} ({share(level)} sure: {tokens} tokens), and "
+        f"{number(saved.seconds)} s of decoding ({decoding} s)"
     )
 
 

@@ -140,7 +140,7 @@ class TokenDetails(BaseModel):
     """Tokens of the thought, and token rows that probing it has cost (these are no part of completion_tokens)."""
 
     reasoning_tokens: int  # length of the thought
-    probe_tokens: int  # token rows that probes cost
+    probe_tokens: int  # token rows that probes cost; those of a probe that became the answer are forced ones
 
 
 class Usage(BaseModel):
@@ -163,7 +163,7 @@ class LaserDetails(BaseModel):
     budget: int | None  # thinking tokens in force when the thought ended; null: no budget
     reasoning_tokens: int  # length of the thought
     probes: int  # number of probes of the thought
-    probe_tokens: int  # token rows that the probes cost
+    probe_tokens: int  # token rows that the probes cost; those of a probe that became the answer are forced ones
     withdrawn_tokens: int  # decoded beside a probe that was then adopted, and dropped
     forced_tokens: int  # words of the server's in the reply
     queue_ms: float  # time until the request began

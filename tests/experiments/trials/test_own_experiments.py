@@ -157,7 +157,10 @@ def test_thinking_engine_and_threads_reach_the_server(tmp_path: Path) -> None:
         ),
         ("model: mine\nbackend: live\nprofile: p\nrecords: r\n", ["3:1: profile is", "4:1: records is"]),
         ("engine: {kind: torch, max_batch: 4}\nbackend: live\n", ["1:1: engine has max_batch, which an experiment"]),
-        ("baseline: shure\nwarmup_s: 99\n", ["2:1: warmup_s is 99.0", "1:1: baseline is 'shure', must be one of policies"]),
+        (
+            "baseline: shure\nwarmup_s: 99\n",
+            ["2:1: warmup_s is 99.0", "1:1: baseline is 'shure', must be one of policies"],
+        ),
         ("questions: {cuont: 3}\nmax_tokens: 0\n", ["1:13: unknown key `questions.cuont`", "2:1: max_tokens is 0"]),
     ],
 )

@@ -86,13 +86,13 @@ def test_a_frame_is_no_higher_than_the_terminal(width: int, height: int) -> None
 
 
 def test_a_frame_begins_with_what_is_done_and_what_was_saved() -> None:
-    _, sentence, full, fixed, *_ = drawn(made_status(gained=GAINED), 150)
+    _, sentence, full, fixed, *_ = drawn(made_status(gained=GAINED), 170)
     assert sentence.startswith("0 thoughts run, none waits.")
     assert full == (
-        "Estimated over 120 replies, against full thought: 12,300 tokens saved, 29 % (95 % sure: 11,100 to 13,600), "
-        "and 41.2 s of decoding (37.1 to 45.3)"
+        "Estimated over 120 replies, against full thought: 12,300 tokens saved, 29 % (95 % sure: 11,100 to 13,600 "
+        "tokens), and 41.2 s of decoding (37.1 to 45.3 s)"
     )
-    assert "against a fixed threshold of 0.95: -99 tokens saved, -1 % (95 % sure: -1,300 to 1,100)" in fixed
+    assert "against a fixed threshold of 0.95: -99 tokens saved, -1 % (95 % sure: -1,300 to 1,100 tokens)" in fixed
     assert not any("Estimated over" in line for line in drawn(made_status(), 150))
 
 

@@ -159,9 +159,7 @@ def test_a_thinking_format_that_the_profile_was_not_made_with_is_refused(
     file = tmp_path / "other.yaml"
     file.write_text("answer_reserve: 100\n", encoding="utf-8")
     chat = load_chat_model(bundled_model(), file)
-    with pytest.raises(
-        OtherFormatError, match=r"leave --thinking out, .*; with --threshold, or a --policy"
-    ):
+    with pytest.raises(OtherFormatError, match=r"leave --thinking out, .*; with --threshold, or a --policy"):
         choose_policy(ServeConfig(thinking=file), bundled_model(), chat)
     chosen = choose_policy(ServeConfig(thinking=file, policy=Auto(threshold=0.8)), bundled_model(), chat)
     assert (chosen.name, chosen.profile) == ("fixed", None)

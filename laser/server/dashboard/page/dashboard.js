@@ -158,7 +158,7 @@ function gainedLines(gained) {
     const tokens = `${amount(saved.tokens_low)} to ${amount(saved.tokens_high)}`;
     const decoding = `${digits(saved.seconds_low)} to ${digits(saved.seconds_high)}`;
     return `Estimated over ${counted}, against ${way}: ${amount(saved.tokens)} tokens saved, ${share(saved.share)} `
-      + `(${share(gained.level)} sure: ${tokens}), and ${digits(saved.seconds)} s of decoding (${decoding}).`;
+      + `(${share(gained.level)} sure: ${tokens} tokens), and ${digits(saved.seconds)} s of decoding (${decoding} s).`;
   });
 }
 
