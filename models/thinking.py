@@ -266,7 +266,7 @@ def _single(tokenizer: Vocabulary, marker: str, name: str) -> int:
         does = "begins" if name == "open" else "ends"
         raise ConfigError(
             f"the model has no token {marker!r}, which {does} a thought ({name}; it is {len(ids)} tokens here): LASER "
-            "serves models that think between two markers, no plain instruct models; if this one has other markers, name "
-            "its format with --thinking"
+            "serves models that think between two markers, no plain instruct models; if this one has other markers, "
+            "name its format with --thinking"
         )
     return ids[0]
