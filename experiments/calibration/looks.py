@@ -15,7 +15,7 @@ EARLIER = "earlier"  # stands for the look of a profile that names none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class CertificateLook:
     """What a certificate was looked for with; another value of any of these is another chance to find one."""
 
     questions: tuple[str, ...]  # keys of those that certify
@@ -46,7 +46,7 @@ class Look:
         )
 
 
-def looked(before: Profile | None, look: Look) -> dict[str, float]:
+def looked(before: Profile | None, look: CertificateLook) -> dict[str, float]:
     """Returns the delta of each look so far, this one included, by its key; `before`: the profile that is replaced.
 
     A look that was taken before is no new one.

@@ -140,11 +140,12 @@ def profile(
     plant: MeasuredPlant,
     probe: ProbeCost,
     origin: Provenance,
-    looked: Mapping[str, float],
+    looked: Mapping[str, float] | None = None,
 ) -> Profile:
     """Builds the profile. `unseen`: numbers of the questions that did not choose the budgets; they certify.
 
-    `looked`: the looks at a certificate so far, this one included, as `experiments.calibration.looks` tells them.
+    `looked`: the looks at a certificate so far, this one included, as `experiments.calibration.looks` tells them; None:
+    they are not counted.
     """
     ordered = [traces[number] for number in sorted(traces)]
     replayed = grid(ordered, closings, THRESHOLDS, budgets, spec)
@@ -169,7 +170,7 @@ def profile(
         difficulty=learned.difficulty,
         confusion=learned.confusion,
         explained=learned.explained,
-        provenance={**asdict(origin), "looked": dict(looked)},
+        provenance={**asdict(origin), **({} if looked is None else {"looked": dict(looked)})},
         paired=_paired(replayed, tokens, member),
     )
 

@@ -15,7 +15,7 @@ from engine.base import Engine
 from engine.registry import open_engine
 from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
-from experiments.calibration.looks import Look, looked
+from experiments.calibration.looks import CertificateLook, looked
 from experiments.calibration.traces import BudgetChoice, TraceLog, graded, run_questions
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.examination import Examination
@@ -141,7 +141,8 @@ def calibrate(
         probe=probe,
         origin=provenance(directory, threads=torch.get_num_threads(), options=stated),
         looked=looked(
-            _before(path, identity), Look(questions=keys, budgets=budgets, score=spec.score, levels=settings.levels)
+            _before(path, identity),
+            CertificateLook(questions=keys, budgets=budgets, score=spec.score, levels=settings.levels),
         ),
     )
     write_profile(path, found)

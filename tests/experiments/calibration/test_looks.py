@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from experiments.calibration.looks import Look, looked, looks_of
+from experiments.calibration.looks import CertificateLook, looked, looks_of
 from experiments.calibration.profile import Levels
 from models.profile.profile import Profile
 from models.score import Score
 from tests.support.model_profile import PROFILE
 
 LEVELS = Levels(epsilon=PROFILE.certificate.epsilon, delta=PROFILE.certificate.delta)
-FIRST = Look(
+FIRST = CertificateLook(
     questions=tuple(f"question {number}" for number in range(PROFILE.certificate.count)),
     budgets=tuple(budget for budget in PROFILE.budgets if budget is not None),
     score=Score(PROFILE.score),
@@ -22,7 +22,7 @@ FIRST = Look(
 )
 
 
-def after(*looks: Look) -> Profile:
+def after(*looks: CertificateLook) -> Profile:
     """A profile whose certificate was looked at so."""
     profile, before = PROFILE, None
     for look in looks:
