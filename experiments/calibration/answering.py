@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from controller.serving.loop import ServingLoop
 from controller.serving.request import ReasoningRequest
@@ -20,18 +20,14 @@ def record_thoughts(
     log: TraceLog,
     *,
     max_tokens: int,
-    pilot: Collection[int] = (),
     on_done: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answers the questions that the log lacks, with full thought; `loop` must probe and never close a thought.
-
-    `pilot`: numbers of the questions whose thoughts are to choose budgets.
-    """
+    """Answers the questions that the log lacks, with full thought; `loop` must probe and never close a thought."""
     missing = [number for number in range(len(questions)) if number not in log.traces]
     for place, record in evaluate_stream(loop, model, [questions[number] for number in missing], max_tokens=max_tokens):
         number = missing[place]
         prompt = model.question(questions[number].text)
-        log.add(trace(number, prompt, record), pilot=number in pilot)
+        log.add(trace(number, prompt, record))
         on_done()
 
 

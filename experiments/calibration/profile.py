@@ -13,7 +13,7 @@ import numpy.typing as npt
 from engine.base import CapacityError, Engine, ProbeSpec
 from experiments.calibration.grid import Grid, grid
 from experiments.calibration.step_times import Clock, batches, decode_steps, fit, probe_seconds
-from experiments.calibration.traces import ClosedReply, ThoughtTrace
+from experiments.calibration.traces import BudgetChoice, ClosedReply, ThoughtTrace
 from experiments.evaluation.sweeps import THRESHOLDS
 from experiments.provenance import Provenance
 from models.errors import LaserError
@@ -39,13 +39,15 @@ class Levels:
     delta: float = 0.05
 
 
-def check_count(count: int, levels: Levels, budgets: Sequence[int] | None) -> None:
+def check_count(count: int, levels: Levels, budgets: Sequence[int] | None, *, pilot: int | None = None) -> None:
     """Raises ShortOfData if `count` questions are too few to certify any point or to learn difficulty.
 
-    `budgets` None: the pilot questions choose them.
+    `budgets` None: they are yet to be chosen. `pilot`: how many of the questions chose or choose them; None: PILOT if
+    they are yet to be chosen, else none.
     """
     columns = 1 + (len(PERCENTILES) if budgets is None else len(budgets))
-    pilot = PILOT if budgets is None else 0
+    if pilot is None:
+        pilot = PILOT if budgets is None else 0
     certifying = fewest_questions(levels.epsilon, levels.delta, columns)
     needed = max(certifying + pilot, FEWEST)
     if count < needed:
@@ -60,6 +62,21 @@ def check_count(count: int, levels: Levels, budgets: Sequence[int] | None) -> No
 def pilot(count: int, seed: int) -> list[int]:
     """Returns the numbers of the questions that choose the budgets: a seeded sample."""
     return sorted(np.random.default_rng(seed).permutation(count)[:PILOT].tolist())
+
+
+def planned(
+    keys: Sequence[str], seed: int, budgets: tuple[int, ...] | None, choice: BudgetChoice | None
+) -> tuple[tuple[int, ...] | None, frozenset[int]]:
+    """Returns a run's budgets, and the numbers of its questions that chose them or are to choose them.
+
+    `keys`: of the questions, which may be asked twice. `budgets`: those that the user named, if any; `choice`: what an
+    earlier run chose, which stands. None for the budgets: they are yet to be chosen.
+    """
+    if budgets is not None:
+        return budgets, frozenset()
+    chosen = {keys[number] for number in pilot(len(keys), seed)} if choice is None else set(choice.pilot)
+    numbers = frozenset(number for number, key in enumerate(keys) if key in chosen)
+    return None if choice is None else choice.budgets, numbers
 
 
 def chosen_budgets(traces: Mapping[int, ThoughtTrace], numbers: Collection[int]) -> tuple[int, ...]:
@@ -123,11 +140,12 @@ def profile(
     plant: MeasuredPlant,
     probe: ProbeCost,
     origin: Provenance,
-    looks: int = 1,
+    looked: Mapping[str, float] | None = None,
 ) -> Profile:
     """Builds the profile. `unseen`: numbers of the questions that did not choose the budgets; they certify.
 
-    `looks`: how often a certificate of ever more questions was looked at, this one included.
+    `looked`: the looks at a certificate so far, this one included, as `experiments.calibration.looks` tells them; None:
+    they are not counted.
     """
     ordered = [traces[number] for number in sorted(traces)]
     replayed = grid(ordered, closings, THRESHOLDS, budgets, spec)
@@ -152,7 +170,7 @@ def profile(
         difficulty=learned.difficulty,
         confusion=learned.confusion,
         explained=learned.explained,
-        provenance={**asdict(origin), "looks": looks},
+        provenance={**asdict(origin), **({} if looked is None else {"looked": dict(looked)})},
         paired=_paired(replayed, tokens, member),
     )
 

@@ -15,7 +15,8 @@ from engine.base import Engine
 from engine.registry import open_engine
 from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
-from experiments.calibration.traces import TraceLog, graded, run_questions
+from experiments.calibration.looks import CertificateLook, looked
+from experiments.calibration.traces import BudgetChoice, TraceLog, graded, run_questions
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.examination import Examination
 from experiments.grading.grade import GradeCounts
@@ -78,7 +79,7 @@ def calibrate(
     """Measures a model's profile and writes it; records of earlier runs beside it are used and added to.
 
     The earlier runs may have been of fewer questions, or of others: the profile is of this run's, whoever answered
-    them. The first run that chose budgets by its pilot questions chose them for later runs, too.
+    them. The first run that chose budgets by its pilot questions chose them for later runs, too: the records keep them.
 
     `settings` None: the defaults; `reporter` None: nobody is told of the progress. `options` is what the profile's
     provenance states (None: the settings); its `count` and `seed` are needed to simulate. Torch is set to the
@@ -103,7 +104,9 @@ def calibrate(
     if not path.parent.is_dir():  # fails now rather than after all the decoding
         raise FileNotFoundError(f"there is no directory {str(path.parent)!r} for the profile")
     questions = settings.questions()
-    profiling.check_count(len(questions), settings.levels, settings.budgets)
+    file = path.with_name(f"{path.name}.records.jsonl")
+    if settings.budgets is not None or not file.exists():  # else the records tell which questions chose budgets
+        profiling.check_count(len(questions), settings.levels, settings.budgets)
     reporter.note(f"Loading {directory} …")
     chat = settings.chat()
     if chat.thinking.format.keep is not Keep.ANSWER:
@@ -111,9 +114,11 @@ def calibrate(
     engine = open_engine(directory, settings.engine).engine
     identity = identify(directory, chat.thinking.format, None if settings.model else BUNDLED_NAME)
     mine = run_questions(questions, settings.files)
-    with TraceLog(path.with_name(f"{path.name}.records.jsonl"), _header(settings, identity), mine) as log:
+    with TraceLog(file, _header(settings, identity), mine) as log:
         reused = len(log.traces)
-        budgets, pilot = _record(settings, chat, engine, questions, log, reporter)
+        said, pilot = profiling.planned(mine.keys, settings.seed, settings.budgets, log.choice)
+        profiling.check_count(len(questions), settings.levels, said, pilot=len(pilot))
+        budgets = _record(settings, chat, engine, questions, log, reporter, budgets=said, pilot=pilot)
     reporter.note("Step times")
     spec = probe_spec(chat.thinking, chat.stop_tokens, settings.score)
     traces = [log.traces[number] for number in sorted(log.traces)]
@@ -121,19 +126,24 @@ def calibrate(
         engine, traces, spec, max_batch=settings.engine.max_batch, clock=time.perf_counter
     )
     stated = asdict(settings) if options is None else options
+    unseen = [number for number in range(len(questions)) if number not in pilot]
+    keys = tuple(mine.keys[number] for number in unseen)
     found = profiling.profile(
         model=identity,
         traces=log.traces,
         closings=log.closings,
         budgets=budgets,
-        unseen=[number for number in range(len(questions)) if number not in pilot],
+        unseen=unseen,
         spec=spec,
         levels=settings.levels,
         max_tokens=settings.max_tokens,
         plant=plant,
         probe=probe,
         origin=provenance(directory, threads=torch.get_num_threads(), options=stated),
-        looks=_looks(path, identity, len(questions)),
+        looked=looked(
+            _before(path, identity),
+            CertificateLook(questions=keys, budgets=budgets, score=spec.score, levels=settings.levels),
+        ),
     )
     write_profile(path, found)
     return Calibrated(
@@ -146,17 +156,12 @@ def calibrate(
     )
 
 
-def _looks(path: Path, model: ModelIdentity, count: int) -> int:
-    """Returns how often a certificate of ever more questions was looked at, this time included.
-
-    Each look is one more chance to be wrong: whoever goes on until a certificate is there has looked several times.
-    """
+def _before(path: Path, model: ModelIdentity) -> Profile | None:
+    """Returns the profile that this run replaces; None: there is none of this model."""
     try:
-        before = read_profile(path, model)
-    except ProfileError:  # there is none, or it is of another model
-        return 1
-    looks = before.provenance.get("looks", 1)
-    return (looks if isinstance(looks, int) else 1) + (sum(before.counts) < count)
+        return read_profile(path, model)
+    except ProfileError:
+        return None
 
 
 def _header(settings: CalibrationSettings, model: ModelIdentity) -> dict[str, object]:
@@ -178,23 +183,18 @@ def _record(
     questions: Sequence[Question],
     log: TraceLog,
     reporter: Reporter,
-) -> tuple[tuple[int, ...], Collection[int]]:
-    """Decodes what the log lacks; returns the budgets, and the numbers of the questions that chose them.
-
-    Where an earlier run's pilot has chosen, its choice stands: closings at other budgets would be lost.
-    """
+    *,
+    budgets: tuple[int, ...] | None,
+    pilot: Collection[int],
+) -> tuple[int, ...]:
+    """Decodes what the log lacks; returns the budgets, which the full thoughts of `pilot` choose if they are None."""
     loop, limit = evaluation_loop(engine, chat), settings.max_tokens
-    chosen = settings.budgets is not None or len(log.whole.pilot) >= profiling.PILOT
-    drawn = [] if chosen else profiling.pilot(len(questions), settings.seed)
     with reporter.stage("Full thoughts", len(questions)) as advance:
         advance(len(log.traces))
-        record_thoughts(loop, chat, questions, log, max_tokens=limit, pilot=drawn, on_done=lambda: advance(1))
-    if settings.budgets is not None:
-        budgets, pilot = settings.budgets, set[int]()
-    elif chosen:
-        budgets, pilot = profiling.chosen_budgets(log.whole.traces, log.whole.pilot), log.pilot
-    else:
-        budgets, pilot = profiling.chosen_budgets(log.traces, drawn), set(drawn)
+        record_thoughts(loop, chat, questions, log, max_tokens=limit, on_done=lambda: advance(1))
+    if budgets is None:
+        budgets = profiling.chosen_budgets(log.traces, pilot)
+        log.choose(BudgetChoice(budgets=budgets, pilot=tuple(sorted({questions[number].key for number in pilot}))))
     with reporter.stage("Budgets", len(missing_closings(log, budgets))) as advance:
         record_closings(loop, chat, questions, log, budgets, max_tokens=limit, on_done=lambda: advance(1))
-    return budgets, pilot
+    return budgets

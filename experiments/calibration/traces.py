@@ -77,6 +77,15 @@ class ClosedReply:
 Budgets = Sequence[int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetChoice:
+    """The budgets that a run chose, and what chose them; later runs keep to them, whatever their questions."""
+
+    budgets: tuple[int, ...]  # thought tokens
+    # keys of the pilot questions, whose full thoughts chose; they certify nothing
+    pilot: tuple[str, ...]
+
+
 def trace(number: int, prompt: tuple[int, ...], record: EvaluationRecord) -> ThoughtTrace:
     """Returns the part of an evaluation record that calibration keeps."""
     return ThoughtTrace(
@@ -95,33 +104,27 @@ def trace(number: int, prompt: tuple[int, ...], record: EvaluationRecord) -> Tho
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """A line of a log: a trace or a closing."""
+    """A line of a log: a trace, a closing or a choice of budgets."""
 
     trace: ThoughtTrace | None = None
     closing: ClosedReply | None = None
+    choice: BudgetChoice | None = None
     question: str | None = None  # of a trace, the question's key; None: recorded before keys were
-    pilot: bool = False  # of a trace: whether its length was to choose budgets
 
     def __post_init__(self) -> None:
-        if (self.trace is None) == (self.closing is None):
-            raise ValueError("the line must have either trace or closing")
-
-    @property
-    def piece(self) -> ThoughtTrace | ClosedReply:
-        found = self.closing if self.trace is None else self.trace
-        assert found is not None, "an empty line"
-        return found
+        if [self.trace, self.closing, self.choice].count(None) != 2:
+            raise ValueError("the line must have either trace, closing or choice")
 
     def said(self) -> dict[str, object]:
         """Returns the line as JSON, without what is not given."""
-        return {name: value for name, value in asdict(self).items() if value is not None and value is not False}
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def _line_of(piece: ThoughtTrace | ClosedReply, question: str | None, *, pilot: bool) -> _Line:
-    """Returns the line of a piece; `question` and `pilot` are of traces alone."""
+def _line_of(piece: ThoughtTrace | ClosedReply, question: str | None) -> _Line:
+    """Returns the line of a piece; `question` is of traces alone."""
     if isinstance(piece, ClosedReply):
         return _Line(closing=piece)
-    return _Line(trace=piece, question=question, pilot=pilot)
+    return _Line(trace=piece, question=question)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,19 +149,18 @@ class CalibrationLog:
     traces: dict[int, ThoughtTrace] = field(default_factory=dict)  # by the question's number in the log
     closings: dict[tuple[int, int], ClosedReply] = field(default_factory=dict)  # by the same number, and budget
     keys: dict[int, str] = field(default_factory=dict)  # of questions; a trace without one is from before keys were
-    pilot: set[int] = field(default_factory=set)  # questions whose thoughts were to choose budgets
+    choices: list[BudgetChoice] = field(default_factory=list)  # of budgets; the first one stands
 
     def take(self, line: _Line) -> None:
         """Takes a line of the log in."""
-        piece = line.piece
-        if isinstance(piece, ClosedReply):
-            self.closings[piece.number, piece.budget] = piece
-            return
-        self.traces[piece.number] = piece
-        if line.question is not None:
-            self.keys[piece.number] = line.question
-        if line.pilot:
-            self.pilot.add(piece.number)
+        if line.closing is not None:
+            self.closings[line.closing.number, line.closing.budget] = line.closing
+        elif line.choice is not None:
+            self.choices.append(line.choice)
+        elif line.trace is not None:
+            self.traces[line.trace.number] = line.trace
+            if line.question is not None:
+                self.keys[line.trace.number] = line.question
 
     def numbers(self, mine: RunQuestions) -> dict[int, int]:
         """Returns the log's number of each question that it has, by the question's place among a run's.
@@ -170,7 +172,8 @@ class CalibrationLog:
             if self.header.get("questions_sha256") != mine.sha256:
                 raise TraceError(
                     f"{self.path}: was begun by an earlier release, with other questions than this run has: name the "
-                    "files of its questions with --questions, or remove it or write elsewhere"
+                    "same --questions, -n and --seed. Of files with more questions than -n, that release drew others: "
+                    "calibrate anew, by removing the records or with another --out"
                 )
             found = {number: number for number in unkeyed}
         by_key: dict[str, list[int]] = {}
@@ -197,7 +200,7 @@ class CalibrationLog:
                 if n in places
             },
             keys={places[n]: key for n, key in self.keys.items() if n in places},
-            pilot={places[n] for n in self.pilot if n in places},
+            choices=self.choices,
         )
 
 
@@ -234,6 +237,17 @@ def read_records(path: Path) -> CalibrationLog:
         except ValueError as error:
             raise TraceError(f"{path}:{number}: is no record of a calibration: {error}") from error
     return log
+
+
+def takes_more(path: Path) -> bool:
+    """Whether `laser calibrate` goes on from a log with further questions: it is not packed, and names its questions.
+
+    Logs that an earlier release began do not name them. Raises OSError if the file cannot be read.
+    """
+    if path.suffix == ".xz":
+        return False
+    with path.open("rb") as file:
+        return b'"questions_sha256"' not in file.readline()
 
 
 def questions_sha256(questions: Sequence[Question], files: Sequence[Path] = ()) -> str:
@@ -294,19 +308,25 @@ class TraceLog:
         return self._shown.closings
 
     @property
-    def pilot(self) -> set[int]:
-        """The run's questions whose thoughts were to choose budgets, in this run or an earlier one."""
-        return self._shown.pilot
+    def choice(self) -> BudgetChoice | None:
+        """The budgets that a run has chosen, this one or an earlier one; None: none has."""
+        return next(iter(self.whole.choices), None)
 
-    def add(self, piece: ThoughtTrace | ClosedReply, *, pilot: bool = False) -> None:
-        """Writes a finished piece; when this returns, the piece is on the disk. `pilot`: it is to choose budgets."""
+    def choose(self, choice: BudgetChoice) -> None:
+        """Writes the budgets that this run chose; when this returns, they are on the disk."""
+        line = _Line(choice=choice)
+        self._append(line.said())
+        self.whole.take(line)
+
+    def add(self, piece: ThoughtTrace | ClosedReply) -> None:
+        """Writes a finished piece; when this returns, the piece is on the disk."""
         number = self._numbers.setdefault(piece.number, self._base + piece.number)
         key = None if self._questions is None else self._questions.keys[piece.number]
-        line = _line_of(replace(piece, number=number), key, pilot=pilot)
+        line = _line_of(replace(piece, number=number), key)
         self._append(line.said())
         self.whole.take(line)
         if self._shown is not self.whole:
-            self._shown.take(_line_of(piece, key, pilot=pilot))
+            self._shown.take(_line_of(piece, key))
 
     def _append(self, line: Mapping[str, object]) -> None:
         with told_of(self.path):

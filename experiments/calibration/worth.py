@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.policies.fixed import FixedThreshold
+from experiments.calibration.looks import looks_of
 from models.profile.certificate import Certificate, upper_bound
 from models.profile.contest import FULL, LOAD_AWARE, LoadContest, PolicyContest, constant_words
 from models.profile.profile import Profile
@@ -121,12 +123,12 @@ def _at(one: LoadContest) -> str | None:
 
 
 def _looks(profile: Profile) -> Iterator[str]:
-    looks = profile.provenance.get("looks", 1)
-    if isinstance(looks, int) and looks > 1:
-        delta = profile.certificate.delta
+    deltas = looks_of(profile).values()
+    if len(deltas) > 1:
         yield (
-            f"This is look {looks} at a growing number of questions: whoever goes on until a certificate is there has "
-            f"that many chances; the chance that one of them is wrong is at most {looks} x {delta:g}."
+            f"{len(deltas)} certificates of this model were looked at, of other questions, budgets, levels or scores. "
+            "Whoever goes on until one allows enough has that many chances: the chance that one of them is wrong is at "
+            f"most {min(1.0, math.fsum(deltas)):.2g}, the sum of their --delta."
         )
 
 

@@ -34,6 +34,15 @@ def calibrated_questions(profile: Profile) -> tuple[int, int]:
     return options["count"], options["seed"]
 
 
+def calibrated_files(profile: Profile) -> list[str] | None:
+    """Returns the names of the files whose questions a profile's calibration asked; [] if they were the bundled ones.
+
+    None: the profile's provenance does not tell.
+    """
+    files = profile.provenance.get("options", {}).get("files")
+    return [str(name) for name in files] if isinstance(files, list | tuple) else None
+
+
 def _distinct(family: str, count: int, seed: int) -> list[Problem]:
     rng = np.random.default_rng([seed, FAMILIES.index(family)])
     found: dict[str, Problem] = {}

@@ -19,7 +19,7 @@ from experiments.calibration.traces import (
     run_questions,
 )
 from experiments.evaluation.examination import chosen_questions
-from experiments.evaluation.questions import calibrated_questions
+from experiments.evaluation.questions import calibrated_files, calibrated_questions
 from experiments.question import Question
 from experiments.simulation.recorded_model import RecordedModel
 from models.chat_model import ChatModel
@@ -30,6 +30,7 @@ from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder, Vocabulary
 
 SAMPLE_SEED = 0
+BUNDLED = "the bundled benchmarks: leave --questions out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,8 @@ def recording(
             raise TraceError(f"{records.path}: was recorded with {difference}")
     records = records.of(run_questions(questions, files))
     missing = [number for number in range(len(questions)) if number not in records.traces]
+    if missing and not records.traces:
+        raise TraceError(f"{records.path}: the records are of other questions: name their files with --questions")
     if missing:
         raise TraceError(
             f"{records.path}: has {len(records.traces)} thoughts, must have {len(questions)}: question {missing[0]} is "
@@ -120,6 +123,10 @@ def read_recording(
     if not file.exists():
         raise ProfileError(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
     profile = read_profile(file, identify(directory, chat.thinking.format))
+    named = calibrated_files(profile)
+    if named is not None and len(named) != len(files):
+        theirs = f"{', '.join(named)}: name these files with --questions, in this order" if named else BUNDLED
+        raise TraceError(f"{file}: the profile, and so the records, are of the questions in {theirs}")
     questions = chosen_questions(files, *calibrated_questions(profile))
     return profile, recording(chat, profile, read_records(records or records_of(file)), questions, files, most)
 

@@ -13,7 +13,7 @@ from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.calibration.traces import ThoughtTrace, TraceError, read_records
 from experiments.evaluation.evaluation import Asked
 from experiments.evaluation.examination import chosen_questions
-from experiments.evaluation.questions import calibrated_questions
+from experiments.evaluation.questions import calibrated_files, calibrated_questions
 from experiments.request_record import RequestRecord
 from experiments.simulation.recording import Recording, recording
 from experiments.simulation.simulation import check_budget, punctual_controller, simulate
@@ -111,9 +111,9 @@ def _calibrated(experiment: Experiment) -> _Known:
     chat = load_chat_model(experiment.directory, experiment.thinking)
     profile = read_profile(experiment.profile_file, identify(experiment.directory, chat.thinking.format))
     records = read_records(experiment.records_file)
-    files, calibrated = experiment.questions.files, profile.provenance.get("options", {}).get("files") or []
+    files, calibrated = experiment.questions.files, calibrated_files(profile) or []
     if len(files) != len(calibrated):
-        asked = ", ".join(map(str, calibrated)) or "the bundled benchmarks"
+        asked = ", ".join(calibrated) or "the bundled benchmarks"
         raise TraceError(f"the profile is of the questions in {asked}: `questions` must name them in this order")
     questions = chosen_questions(files, *calibrated_questions(profile))
     return _Known(

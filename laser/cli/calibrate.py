@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from laser.cli.common.messages import errors_in_one_line, progress
+from laser.cli.common.messages import errors_in_one_line, given, progress
 from laser.cli.common.options import asking, loading_options, loading_settings, score_option
 from laser.cli.common.resuming import ResumableCommand
 
@@ -113,13 +112,14 @@ def command(
         if not from_records:
             _measure(settings, context.params)
         _tell_worth(settings)
+        _tell_way_on(settings, measured=not from_records)
 
 
 def _refuse_idle(context: click.Context) -> None:
     """Raises UsageError for an option that --from-records has no use for."""
     for parameter in context.command.params:
         name = parameter.name or ""
-        if name not in OF_RECORDS and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        if name not in OF_RECORDS and given(context, name):
             raise click.UsageError(f"{parameter.opts[0]} is given, but --from-records measures nothing: leave one out")
 
 
@@ -150,6 +150,21 @@ def _tell_worth(settings: CalibrationSettings) -> None:
     if profile.contest is not None:
         click.echo(f"\n{contest_table(profile.contest)}")
     click.echo(f"\n{worth(profile)}")
-    click.echo(
-        "More questions go on from these records: the same command with a larger -n, or with further --questions files."
-    )
+
+
+def _tell_way_on(settings: CalibrationSettings, *, measured: bool) -> None:
+    """Tells how to go on with more questions; `measured` as for `way_on`."""
+    from experiments.calibration.traces import records_of, takes_more
+
+    click.echo(way_on(takes_more(records_of(settings.profile_file)), measured=measured))
+
+
+def way_on(more: bool, *, measured: bool) -> str:
+    """Returns how to go on with more questions.
+
+    `more`: the records take more. `measured`: the command asked some itself, it did not hold a contest alone.
+    """
+    if not more:
+        return "More questions need a calibration from the start: these records are packed, or of an earlier release."
+    command = "the same command" if measured else "`laser calibrate` without --from-records"
+    return f"More questions go on from these records: {command}, with a larger -n or with further --questions files."

@@ -14,7 +14,7 @@ from controller.serving.signals.base import SIGNALS
 from controller.settings import ControllerSettings
 from engine.registry import ENGINES, options_of
 from experiments.analysis.policy_table import PolicyTable
-from experiments.calibration.traces import ClosedReply, ThoughtTrace
+from experiments.calibration.traces import BudgetChoice, ClosedReply, ThoughtTrace
 from experiments.evaluation import question_files
 from experiments.evaluation.question_files import QuestionKey
 from experiments.request_record import RequestRecord
@@ -113,6 +113,7 @@ def _files() -> Page:
     found.add(Profile, "Profile: profile.json", defaults=False)
     found.add(ThoughtTrace, "Calibration records: a thought", defaults=False)
     found.add(ClosedReply, "Calibration records: a reply behind a closed thought", defaults=False)
+    found.add(BudgetChoice, "Calibration records: the budgets that a run chose", defaults=False)
     found.add(RequestRecord, "Results of an experiment: a request", defaults=False)
     found.add(PolicyTable, "Policy table of `laser analyze`", defaults=False)
     chapters = (

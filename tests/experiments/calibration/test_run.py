@@ -117,7 +117,7 @@ def test_what_else_was_seen_of_exits_is_kept(calibrated: Calibrated, profile: Pr
     assert {probe["graded_by"] for probe in probes} == {"exact"}
     assert {probe["same"] for probe in probes} == {True, False}
     assert {line["trace"]["natural"] for line in lines if "trace" in line} == {True, False}
-    assert calibrated.grading.exact == len(lines) + len(probes)
+    assert calibrated.grading.exact == sum("choice" not in line for line in lines) + len(probes)
 
 
 def test_a_prompt_gets_its_class_from_the_profile(profile: Profile) -> None:
@@ -181,6 +181,8 @@ def _growing(path: Path, running: subprocess.Popen[bytes]) -> Iterator[int]:
 
 def _key(line: bytes) -> tuple[int, int | None]:
     piece = json.loads(line)
+    if "choice" in piece:
+        return -1, None
     one = piece.get("trace") or piece["closing"]
     return one["number"], one.get("budget")
 
@@ -211,9 +213,13 @@ def test_records_of_another_length_are_not_mixed_in(calibrated: Calibrated) -> N
 
 def test_more_questions_go_on_from_those_that_were_answered(calibrated: Calibrated, tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
-    before = records(calibrated.path).read_bytes()
-    records(path).write_bytes(before)
     path.write_bytes(calibrated.path.read_bytes())
+    before = b"".join(line for line in _lines(calibrated) if b'"choice"' not in line)  # as an earlier release did
+    records(path).write_bytes(before)
+    calibrate(settings(path))
+    added = records(path).read_bytes().removeprefix(before)
+    assert added == next(line for line in _lines(calibrated) if b'"choice"' in line)  # the same one, to last
+    before += added
     found = calibrate(settings(path, count=15))
     added = [json.loads(line) for line in records(path).read_bytes().removeprefix(before).splitlines()]
     assert sum("trace" in line for line in added) == 4  # one more of each benchmark
@@ -223,9 +229,27 @@ def test_more_questions_go_on_from_those_that_were_answered(calibrated: Calibrat
     assert found.profile.budgets == calibrated.profile.budgets
     assert sum(found.profile.counts) == 60
     assert found.profile.certificate.count == 60 - 48  # the same pilot chose them
-    assert (calibrated.profile.provenance["looks"], found.profile.provenance["looks"]) == (1, 2)
+    assert [len(one.profile.provenance["looked"]) for one in (calibrated, found)] == [1, 2]
     fewer = calibrate(settings(path, levels=Levels(epsilon=0.5, delta=0.2), budgets=(150, 60), count=8))
     assert (fewer.reused, fewer.others) == (32, 28)
+
+
+def test_records_whose_pilot_leaves_too_few_are_refused_before_anything_is_decoded(
+    calibrated: Calibrated, tmp_path: Path
+) -> None:
+    path = tmp_path / "profile.json"
+    lines = [line for line in _lines(calibrated) if b'"choice"' not in line]
+    pilot = [json.loads(line)["question"] for line in lines if b'"trace"' in line][:52]
+    choice = json.dumps({"choice": {"budgets": [10, 20, 30, 40, 50, 60], "pilot": pilot}})
+    records(path).write_bytes(b"".join(lines) + choice.encode() + b"\n")
+    before = records(path).read_bytes()
+    with pytest.raises(ShortOfData, match=r"there are 56 questions, must be at least 59: .* besides 52 that choose"):
+        calibrate(settings(path))
+    assert records(path).read_bytes() == before
+
+
+def _lines(of: Calibrated) -> list[bytes]:
+    return records(of.path).read_bytes().splitlines(keepends=True)
 
 
 @pytest.mark.parametrize(

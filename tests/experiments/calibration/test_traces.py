@@ -10,6 +10,7 @@ import pytest
 
 from experiments.calibration.answering import missing_closings
 from experiments.calibration.traces import (
+    BudgetChoice,
     ClosedReply,
     RunQuestions,
     ThoughtTrace,
@@ -17,6 +18,7 @@ from experiments.calibration.traces import (
     TraceLog,
     read_records,
     records_of,
+    takes_more,
 )
 from tests.support.evaluations import asked
 
@@ -149,13 +151,12 @@ def asked_of(*keys: str) -> RunQuestions:
 def test_other_questions_are_added_and_those_that_were_answered_are_found(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with TraceLog(path, HEADER, asked_of("a", "b")) as log:
-        log.add(trace(1, length=5), pilot=True)
+        log.add(trace(1, length=5))
         log.add(trace(0, length=4))
         log.add(closing(1, 2))
     with TraceLog(path, HEADER, asked_of("c", "b", "d", "a")) as log:  # in another order, among others
         assert log.traces == {1: trace(1, length=5), 3: trace(3, length=4)}
         assert log.closings == {(1, 2): closing(1, 2)}
-        assert log.pilot == {1}
         log.add(trace(0, length=6))
         log.add(closing(0, 3))
         log.add(closing(3, 3))
@@ -163,9 +164,7 @@ def test_other_questions_are_added_and_those_that_were_answered_are_found(tmp_pa
     with TraceLog(path, HEADER, asked_of("c")) as log:
         assert log.traces == {0: trace(0, length=6)}
         assert log.closings == {(0, 3): closing(0, 3)}
-        assert log.pilot == set()
         assert len(log.whole.traces) == 3
-        assert len(log.whole.pilot) == 1
     found = read_records(path).of(asked_of("a", "c"))
     assert found.traces == {0: trace(0, length=4), 1: trace(1, length=6)}
     assert found.closings.keys() == {(0, 3), (1, 3)}
@@ -192,8 +191,34 @@ def test_records_of_an_earlier_release_go_on_with_the_same_questions_alone(tmp_p
         log.add(trace(0))
     with TraceLog(path, HEADER, mine) as log:
         assert log.traces.keys() == {0, 1}
-    with pytest.raises(TraceError, match="an earlier release, with other questions than this run has"):
+    told = "an earlier release, with other questions than this run has: name the same --questions, -n and --seed."
+    with pytest.raises(TraceError, match=told):
         TraceLog(path, HEADER, asked_of("a", "b", "c"))
+
+
+def test_the_first_choice_of_budgets_stands_for_every_later_run(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    chosen = BudgetChoice(budgets=(40, 90), pilot=("a", "b"))
+    with TraceLog(path, HEADER, asked_of("a", "b", "c")) as log:
+        log.add(trace(0))
+        assert log.choice is None
+        log.choose(chosen)
+        log.add(closing(0, 40))
+        assert log.choice == chosen
+    with TraceLog(path, HEADER, asked_of("d")) as log:
+        assert log.choice == chosen
+        log.choose(BudgetChoice(budgets=(7,), pilot=("d",)))
+        assert log.choice == chosen
+    assert read_records(path).choices[0] == chosen
+    assert read_records(path).of(asked_of("c", "a")).closings.keys() == {(1, 40)}
+
+
+def test_only_records_that_name_their_questions_take_more(tmp_path: Path) -> None:
+    ours, earlier, packed = tmp_path / "ours", tmp_path / "earlier", tmp_path / "ours.xz"
+    TraceLog(ours, HEADER, asked_of("a")).__exit__(None, None, None)
+    TraceLog(earlier, HEADER | {"questions_sha256": "ab"}).__exit__(None, None, None)
+    packed.write_bytes(lzma.compress(ours.read_bytes()))
+    assert [takes_more(one) for one in (ours, earlier, packed)] == [True, False, False]
 
 
 @pytest.mark.parametrize(

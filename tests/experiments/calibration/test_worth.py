@@ -86,10 +86,11 @@ def test_a_certificate_of_nothing_is_worth_nothing() -> None:
 
 
 def test_looking_again_is_told_with_its_price() -> None:
-    assert "look" not in worth(PROFILE)
-    told = worth(replace(PROFILE, provenance={"looks": 3}))
-    assert "This is look 3" in told
-    assert "at most 3 x 0.05" in told
+    assert "looked" not in worth(PROFILE)
+    assert "looked" not in worth(replace(PROFILE, provenance={"looked": {"a": 0.05}}))
+    told = worth(replace(PROFILE, provenance={"looked": {"a": 0.05, "b": 0.05, "c": 0.1}}))
+    assert "3 certificates of this model were looked at" in told
+    assert "at most 0.2, the sum of their --delta" in told
 
 
 def test_counts_are_told_to_two_digits_upwards() -> None:

@@ -15,11 +15,15 @@ from controller.policies.fixed import FixedThreshold
 from controller.policies.load_aware import LoadAware
 from controller.policies.none import FullThought
 from controller.policies.paper import Paper
+from experiments.calibration.traces import TraceError
 from experiments.progress import Advance, Silent
+from experiments.simulation.recording import read_recording
 from experiments.simulation.run import SimulatedLoad, SimulationSettings, simulate_load
 from experiments.simulation.summary import summary
 from experiments.workloads import Gamma, Poisson, Workload, WorkloadError
+from models.chat_model import load_chat_model
 from models.profile.profile import ProfileError, read_profile, write_profile
+from models.reasoner import bundled_model
 from tests.support.calibrations import save_calibration
 from tests.support.examples import run_example
 
@@ -94,6 +98,26 @@ def test_the_reporter_is_told_of_every_request(profile: Path) -> None:
 def test_a_load_without_a_request_is_told(profile: Path) -> None:
     with pytest.raises(WorkloadError, match="no request arrives within 1 s, must be at least 1"):
         served(profile, FIXED, Poisson(rate=1e-9), duration_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "named", "told"),
+    [
+        (["a.jsonl", "b.jsonl"], [], "of the questions in a.jsonl, b.jsonl: name these files with --questions"),
+        (["a.jsonl", "b.jsonl"], ["a.jsonl"], "of the questions in a.jsonl, b.jsonl: name these files"),
+        ([], ["a.jsonl"], "of the questions in the bundled benchmarks: leave --questions out"),
+        (["a.jsonl"], ["c.jsonl"], "the records are of other questions: name their files with --questions"),
+    ],
+)
+def test_the_files_of_the_calibration_s_questions_are_told(
+    tmp_path: Path, calibrated: list[str], named: list[str], told: str
+) -> None:
+    file = save_calibration(tmp_path, files=calibrated)
+    paths = [tmp_path / name for name in named]
+    for path in paths:
+        path.write_text('{"question": "1 + 1?", "answer": "2"}\n')
+    with pytest.raises(TraceError, match=told):
+        read_recording(load_chat_model(bundled_model()), bundled_model(), file, files=paths)
 
 
 def test_a_missing_profile_is_told(tmp_path: Path) -> None:

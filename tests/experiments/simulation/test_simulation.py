@@ -279,7 +279,7 @@ def test_questions_and_arrivals_must_be_as_many(recorded: Recorded) -> None:
 def test_records_of_another_model_or_of_other_questions_are_refused(recorded: Recorded) -> None:
     chat, records = recorded.chat, read_records(recorded.path)
     others = bundled_questions(PER_BENCHMARK, 6)
-    with pytest.raises(TraceError, match="with other questions than this run has: name the files"):
+    with pytest.raises(TraceError, match="with other questions than this run has: name the same"):
         recording(chat, PROFILE, records, others)
     with pytest.raises(TraceError, match="with max_tokens 640, the profile has 64"):
         recording(chat, replace(PROFILE, max_tokens=64), records, recorded.questions)

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from laser.cli.calibrate import way_on
 from laser.cli.main import main
 from models.profile.profile import read_profile
+from tests.support.calibrations import save_calibration
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +29,11 @@ def test_a_profile_is_written_as_the_flags_say(tmp_path: Path) -> None:
     for part in ("told easy", "Certified on 32 questions", "Step: ", "token rows", f"Profile: {path}"):
         assert part in result.output
     assert f"Records: {path}.records.jsonl" in result.output
-    for part in ("What this is worth", "`laser serve` takes ", "More questions go on from these records"):
+    for part in (
+        "What this is worth",
+        "`laser serve` takes ",
+        "go on from these records: the same command,",
+    ):
         assert part in result.output
     found = read_profile(path)
     assert found.contest is not None
@@ -69,6 +75,28 @@ def test_bad_options_are_told(arguments: tuple[str, ...], told: str) -> None:
     assert result.exit_code != 0
     assert told in result.output
     assert "Traceback" not in result.output
+
+
+def test_an_option_of_the_environment_is_refused_beside_records_too() -> None:
+    found = CliRunner().invoke(
+        main, ["calibrate", "--from-records"], auto_envvar_prefix="LASER", env={"LASER_CALIBRATE_THREADS": "1"}
+    )
+    assert found.exit_code == 2
+    assert "--threads is given, but --from-records measures nothing" in found.output
+
+
+def test_the_way_on_is_one_that_is_taken() -> None:
+    assert way_on(True, measured=True).startswith("More questions go on from these records: the same command, with a")
+    assert ": `laser calibrate` without --from-records, with a larger -n" in way_on(True, measured=False)
+    assert way_on(False, measured=True) == way_on(False, measured=False)
+    assert "a calibration from the start" in way_on(False, measured=True)
+
+
+def test_records_of_an_earlier_release_are_told_what_they_are_worth_and_that_they_take_no_more(tmp_path: Path) -> None:
+    result = calibrate("--from-records", "--out", save_calibration(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert "What this is worth" in result.output
+    assert "More questions need a calibration from the start" in result.output
 
 
 def test_records_without_a_profile_are_told() -> None:

@@ -1,0 +1,63 @@
+"""How often a certificate of a model was looked at: each look is one more chance that one of them is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from experiments.calibration.profile import Levels
+from models.profile.profile import Profile
+from models.score import Score
+
+EARLIER = "earlier"  # stands for the look of a profile that names none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateLook:
+    """What a certificate was looked for with; another value of any of these is another chance to find one."""
+
+    questions: tuple[str, ...]  # keys of those that certify
+    budgets: tuple[int, ...]
+    score: Score
+    levels: Levels
+
+    @property
+    def key(self) -> str:
+        """What tells the look from others."""
+        said = [
+            sorted(self.questions),
+            sorted(self.budgets),
+            self.score.value,
+            self.levels.epsilon,
+            self.levels.delta,
+        ]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
+    def may_be_of(self, profile: Profile) -> bool:
+        """Whether a profile that names no look agrees with this one, as far as it tells."""
+        certificate = profile.certificate
+        return (
+            certificate.count == len(self.questions)
+            and {budget for budget in profile.budgets if budget is not None} == set(self.budgets)
+            and profile.score == self.score.value
+            and (certificate.epsilon, certificate.delta) == (self.levels.epsilon, self.levels.delta)
+        )
+
+
+def looked(before: Profile | None, look: CertificateLook) -> dict[str, float]:
+    """Returns the delta of each look so far, this one included, by its key; `before`: the profile that is replaced.
+
+    A look that was taken before is no new one.
+    """
+    now = {look.key: look.levels.delta}
+    if before is None:
+        return now
+    return {**(looks_of(before) or ({} if look.may_be_of(before) else {EARLIER: before.certificate.delta})), **now}
+
+
+def looks_of(profile: Profile) -> dict[str, float]:
+    """Returns the delta of each look that a profile's provenance names, by its key; none in an earlier release's."""
+    found = profile.provenance.get("looked")
+    return dict(found) if isinstance(found, Mapping) else {}
