@@ -6,6 +6,7 @@ import numpy as np
 
 from experiments.sentences import counted, percent, points, saves
 from experiments.table import Table, lines_of, texts, wrapped
+from models.profile.corners import certified_range
 from models.profile.profile import Profile
 
 
@@ -135,21 +136,3 @@ def _evidence(profile: Profile) -> list[str]:
         f"Certified exits that answer otherwise than the full thought, rightly or wrongly: for at most {bound:.1%} of "
         "the questions, at the same confidence"
     ]
-
-
-def certified_range(profile: Profile) -> str:
-    """Describes the certified thresholds and budgets: each corner that no other corner covers."""
-    if profile.refused is not None:
-        return "none but the full thought"
-    table = profile.certificate.certified
-    corners = []
-    for j in range(len(profile.budgets)):
-        lax = sum(row[j] for row in table) - 1  # certified points come first in each column
-        laxer_budget = j + 1 < len(profile.budgets) and table[lax][j + 1]
-        if lax >= 0 and not laxer_budget and (lax, j) != (0, 0):
-            threshold, budget = profile.thresholds[lax], profile.budgets[j]
-            corners.append(
-                (f"thresholds down to {threshold:.2f}" if threshold is not None else "no early exit")
-                + (f" with budgets from {budget} tokens" if budget is not None else " without a budget")
-            )
-    return "; ".join(corners) or "none but the full thought"
