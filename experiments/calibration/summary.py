@@ -30,12 +30,14 @@ def lines(profile: Profile) -> list[str]:
 
 def verdict(profile: Profile) -> list[str]:
     """Returns the sentences that the summary begins with: what full thought does, and what the certificate allows."""
-    count, accuracy, tokens = profile.certificate.count, *_mean(profile, 0, 0)
+    accuracy, tokens = _mean(profile, 0, 0)
     full = f"With full thought {percent(accuracy)} of {counted(sum(profile.counts), 'question')} are answered right"
-    return [f"{full}, at {tokens:.0f} tokens a request in the mean.", _allowed(profile, count, accuracy, tokens)]
+    return [f"{full}, at {tokens:.0f} tokens a request in the mean.", allowed(profile)]
 
 
-def _allowed(profile: Profile, count: int, accuracy: float, tokens: float) -> str:
+def allowed(profile: Profile) -> str:
+    """Returns what the certificate allows, and what that saves, as a sentence."""
+    count, (accuracy, tokens) = profile.certificate.count, _mean(profile, 0, 0)
     cheapest = _cheapest(profile)
     if cheapest is None:
         return (
