@@ -6,6 +6,7 @@ import numpy as np
 
 from experiments.sentences import counted, percent, points, saves
 from experiments.table import Table, lines_of, texts, wrapped
+from models.profile.corners import certified_range
 from models.profile.profile import Profile
 
 
@@ -29,12 +30,14 @@ def lines(profile: Profile) -> list[str]:
 
 def verdict(profile: Profile) -> list[str]:
     """Returns the sentences that the summary begins with: what full thought does, and what the certificate allows."""
-    count, accuracy, tokens = profile.certificate.count, *_mean(profile, 0, 0)
+    accuracy, tokens = _mean(profile, 0, 0)
     full = f"With full thought {percent(accuracy)} of {counted(sum(profile.counts), 'question')} are answered right"
-    return [f"{full}, at {tokens:.0f} tokens a request in the mean.", _allowed(profile, count, accuracy, tokens)]
+    return [f"{full}, at {tokens:.0f} tokens a request in the mean.", allowed(profile)]
 
 
-def _allowed(profile: Profile, count: int, accuracy: float, tokens: float) -> str:
+def allowed(profile: Profile) -> str:
+    """Returns what the certificate allows, and what that saves, as a sentence."""
+    count, (accuracy, tokens) = profile.certificate.count, _mean(profile, 0, 0)
     cheapest = _cheapest(profile)
     if cheapest is None:
         return (
@@ -135,21 +138,3 @@ def _evidence(profile: Profile) -> list[str]:
         f"Certified exits that answer otherwise than the full thought, rightly or wrongly: for at most {bound:.1%} of "
         "the questions, at the same confidence"
     ]
-
-
-def certified_range(profile: Profile) -> str:
-    """Describes the certified thresholds and budgets: each corner that no other corner covers."""
-    if profile.refused is not None:
-        return "none but the full thought"
-    table = profile.certificate.certified
-    corners = []
-    for j in range(len(profile.budgets)):
-        lax = sum(row[j] for row in table) - 1  # certified points come first in each column
-        laxer_budget = j + 1 < len(profile.budgets) and table[lax][j + 1]
-        if lax >= 0 and not laxer_budget and (lax, j) != (0, 0):
-            threshold, budget = profile.thresholds[lax], profile.budgets[j]
-            corners.append(
-                (f"thresholds down to {threshold:.2f}" if threshold is not None else "no early exit")
-                + (f" with budgets from {budget} tokens" if budget is not None else " without a budget")
-            )
-    return "; ".join(corners) or "none but the full thought"

@@ -11,8 +11,11 @@ import numpy.typing as npt
 
 from controller.policies.fixed import FixedThreshold
 from experiments.calibration.looks import looks_of
+from experiments.calibration.summary import allowed
+from experiments.sentences import between, percent
+from experiments.table import Table, lines_of, texts
 from models.profile.certificate import Certificate, upper_bound
-from models.profile.contest import FULL, LOAD_AWARE, LoadContest, PolicyContest, constant_words
+from models.profile.contest import FULL, LOAD_AWARE, LoadContest, PlayedPolicy, PolicyContest, constant_words
 from models.profile.profile import Profile
 
 USEFUL = 0.02  # of the full thought's tokens: what a further threshold or budget must save to be worth telling
@@ -79,25 +82,15 @@ def _further(profile: Profile, corners: list[tuple[int, int]]) -> list[tuple[int
     return [corner for corner in corners if not table[corner] and saves[corner] >= now + USEFUL]
 
 
-def worth(profile: Profile) -> str:
-    """Returns what the profile's certificate is worth, as text."""
+def worth(profile: Profile, *, alone: bool = False) -> str:
+    """Returns what the profile's certificate is worth, as text; `alone`: the profile's summary does not stand above.
+
+    The summary tells what certified exits save, so this tells it only if it stands alone.
+    """
     if profile.refused is not None:
         return "What this is worth: nothing yet. `laser serve` gives full thoughts."
-    return "\n".join(
-        ["What this is worth", *_saves(profile), *_serves(profile.contest), *_looks(profile), *_more(profile)]
-    )
-
-
-def _saves(profile: Profile) -> Iterator[str]:
-    table, saves = np.array(profile.certificate.certified), saved(profile)
-    i, j = (int(place) for place in np.unravel_index(int(np.where(table, saves, -np.inf).argmax()), table.shape))
-    if (i, j) == (0, 0):
-        yield "Nothing that is certified saves tokens."
-        return
-    yield (
-        f"Certified exits save up to {saves[i, j]:.0%} of the full thought's tokens, "
-        f"at {constant_words(profile.thresholds[i], profile.budgets[j])}."
-    )
+    told = [*([allowed(profile)] if alone else []), *_serves(profile.contest), *_looks(profile), *_more(profile)]
+    return "\n".join(["What this is worth", *lines_of(told)])
 
 
 def _serves(contest: PolicyContest | None) -> Iterator[str]:
@@ -116,9 +109,9 @@ def _at(one: LoadContest) -> str | None:
         return None
     change, points = aware.latency_s / full.latency_s - 1.0, 100.0 * (aware.accuracy - full.accuracy)
     return (
-        f"At {one.rate:.3g} requests/s, {one.load:.0%} of what full thoughts allow, load-aware replies take "
-        f"{aware.latency_s:.2f} s instead of {full.latency_s:.2f} s ({change:+.0%}), accuracy {points:+.1f} points "
-        "(estimated, simulated)."
+        f"At {one.rate:.3g} requests/s, {percent(one.load, 0)} of what full thoughts allow, load-aware replies take "
+        f"{aware.latency_s:.2f} s instead of {full.latency_s:.2f} s ({100 * change:+.0f} %), accuracy {points:+.1f} "
+        "points (estimated, simulated)."
     )
 
 
@@ -137,14 +130,14 @@ def _more(profile: Profile) -> Iterator[str]:
         words = constant_words(one.threshold, one.budget)
         if one.more is None:
             yield (
-                f"{words.capitalize()} would save {one.saved:.0%}, but harms too often: at the share observed, more "
-                f"questions would hardly allow it at a risk of {profile.certificate.epsilon:g} (estimated)."
+                f"{words.capitalize()} would save {percent(one.saved, 0)}, but harms too often: at the share observed, "
+                f"more questions would hardly allow it at a risk of {profile.certificate.epsilon:g} (estimated)."
             )
         else:
             count = f"{rounded(one.more):,} more question{'s' * (one.more > 1)}"
             yield (
-                f"About {count} would allow {words}, which saves {one.saved:.0%} (estimated, if exits harm as often as "
-                "here)."
+                f"About {count} would allow {words}, which saves {percent(one.saved, 0)} (estimated, if exits harm as "
+                "often as here)."
             )
 
 
@@ -156,17 +149,25 @@ def rounded(count: int) -> int:
 
 def contest_table(contest: PolicyContest) -> str:
     """Returns the contest as text: how each policy served each load, and which of the two is taken."""
-    width = 2 + max(len(one.name) for load in contest.loads for one in load.played)
-    lines = [
-        f"Policies, simulated on the profile's records: {contest.requests} requests at each load, seed {contest.seed}; "
-        f"the safe constant is {contest.constant}",
-        f"{'load':>6}{'requests/s':>12}  {'policy':<{width}}{'mean s':>9}{'95 % s':>9}{'accuracy':>10}{'tokens':>8}",
-    ]
-    for load in contest.loads:
-        for number, one in enumerate(load.played):
-            at = f"{load.load:>6.0%}{load.rate:>12.3g}" if number == 0 else " " * 18
-            lines.append(
-                f"{at}  {one.name:<{width}}{one.latency_s:>9.2f}{one.p95_s:>9.2f}{one.accuracy:>10.1%}"
-                f"{one.tokens:>8.0f}{'' if one.certified else '  not certified'}"
-            )
-    return "\n".join([*lines, f"`laser serve` takes {contest.verdict}"])
+    table = Table(
+        title=f"Policies, simulated on the profile's records: {contest.requests} requests at each load, seed "
+        f"{contest.seed}; the safe constant is {contest.constant}",
+        header=("policy", "of capacity", "requests/s", "latency s", "p95", "accuracy", "tokens", "gain, points"),
+        rows=tuple(_row(load, one) for load in contest.loads for one in load.played),
+        note=f"Waiting: a second costs {contest.latency_weight:.2g} right answers",
+    )
+    return "\n".join([*texts([table]), *lines_of([f"`laser serve` takes {contest.verdict}"])])
+
+
+def _row(load: LoadContest, one: PlayedPolicy) -> tuple[str, ...]:
+    gain = f"{100 * load.gain:+.2f} {between(100 * load.low, 100 * load.high, 2)}"
+    return (
+        one.name if one.certified else f"{one.name}, not certified",
+        f"{load.load:.0%}",
+        f"{load.rate:.3g}",
+        f"{one.latency_s:.2f}",
+        f"{one.p95_s:.2f}",
+        f"{one.accuracy:.1%}",
+        f"{one.tokens:.0f}",
+        gain if one.name == LOAD_AWARE else "-",
+    )

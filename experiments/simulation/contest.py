@@ -29,18 +29,22 @@ from models.profile.tables import OperatingPoint
 
 LOADS = (0.5, 0.9, 1.2)  # of what the engine can serve with full thoughts
 SEED = 0
-MOST, FEWEST = 400, 200  # requests at a load …
-LONGEST_S = 300.0  # … as many as arrive in so many virtual seconds: the controller plans every few of them
+QUESTIONS = 1000  # recorded ones that are asked at most: reading more takes longer than it tells
 WARM = 0.2  # share of the requests that begin the run and do not count
-STRETCHES = 12  # of a run, whose means tell how sure a difference is: requests after one another are not independent
-STUDENT = 2.201  # 97.5 % quantile of Student's t with STRETCHES − 1 degrees of freedom
+STRETCHES = 8  # of a run, whose means tell how sure a difference is: requests after one another share queue and plan
+STRETCH_S = 5.0  # virtual seconds of a stretch at the least, …
+STRETCH_REPLIES = 5.0  # … and so many times the seconds that a reply of the safe constant takes
+FEWEST, MOST = 200, 4000  # requests at a load, whatever the length of a stretch
+LONGEST_S = 300.0  # virtual seconds of a run of more than FEWEST: the controller plans every few of them
+LEAST = math.ceil(STRETCHES / (1.0 - WARM))  # requests that leave no stretch empty
+LEVEL = 0.95  # at which the intervals of all LOADS hold together
 STABLE = 0.99  # of the capacity: demands above are counted as this one
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Player:
+class Player:
     """A policy that takes part; `point` None: it is load-aware."""
 
     name: str
@@ -53,16 +57,18 @@ def hold_contest(
 ) -> PolicyContest | None:
     """Simulates the policies at LOADS on the profile's records; None: the profile certifies nothing to choose from.
 
-    All policies get the same `requests` questions at the same times, drawn by SEED; None: as many as arrive within
-    LONGEST_S at the lightest load, from FEWEST to MOST. `reporter` None: nobody is told of the progress.
+    All policies get the same `requests` questions at the same times, drawn by SEED; None: `requests_for` tells how
+    many. `reporter` None: nobody is told of the progress. Raises ValueError if `requests` is below LEAST.
     """
+    if requests is not None and requests < LEAST:
+        raise ValueError(f"requests is {requests}, must be at least {LEAST}: a run is told by {STRETCHES} stretches")
     if profile.refused is not None:
         return None
     reporter = Silent() if reporter is None else reporter
     safe = safe_constant(profile)
     players = list(_players(profile, safe))
     rates = [load * profile.full_thought_rate for load in LOADS]
-    requests = requests or min(MOST, max(FEWEST, round(LONGEST_S * rates[0])))
+    requests = requests_for(profile, safe) if requests is None else requests
     weight = ObjectiveSettings().at(profile.reply_s).latency_weight
     loads = []
     with (
@@ -76,7 +82,7 @@ def hold_contest(
             arrivals = np.cumsum(rng.exponential(1.0 / rate, requests))
             asked = _questions(len(known.questions), requests, rng)
             served = {one.name: _play(one, profile, known, arrivals, asked, lambda: advance(1)) for one in players}
-            loads.append(_load(load, rate, players, served, weight))
+            loads.append(load_contest(load, rate, players, served, weight))
     return PolicyContest(
         seed=SEED,
         requests=requests,
@@ -101,38 +107,51 @@ def add_contest(
     Nothing is decoded, and nothing else of the profile changes. The other arguments are those of `read_recording`
     and `hold_contest`.
     """
-    profile, known = read_recording(chat, directory, file, files=files, most=MOST)
+    profile, known = read_recording(chat, directory, file, files=files, most=QUESTIONS)
     found = replace(profile, contest=hold_contest(profile, known, requests=requests, reporter=reporter))
     write_profile(file, found)
     return found
 
 
+def requests_for(profile: Profile, safe: OperatingPoint) -> int:
+    """Returns how many requests a run needs at each load for stretches that are long enough at the heaviest one."""
+    lightest, heaviest = (load * profile.full_thought_rate for load in (LOADS[0], LOADS[-1]))
+    reply_s = float(_latencies(profile, heaviest)[profile.points().index(safe)])
+    enough = STRETCHES * max(STRETCH_S, STRETCH_REPLIES * reply_s) * heaviest / (1.0 - WARM)
+    return min(MOST, max(FEWEST, math.ceil(min(enough, LONGEST_S * lightest))))
+
+
 def safe_constant(profile: Profile) -> OperatingPoint:
     """Returns the certified point that is best for every thought at all LOADS, by the tables and the plant."""
-    tables, plant = profile.tables(), profile.plant_model()
+    tables = profile.tables()
     shares = np.array(profile.counts, dtype=np.float64) / sum(profile.counts)
-    tokens, accuracy = shares @ tables.tokens, shares @ tables.accuracy
     weight = ObjectiveSettings().at(profile.reply_s).latency_weight
     worth = np.zeros(len(tables.points))
     for load in LOADS:
-        rate = load * profile.full_thought_rate
-        demand = np.minimum(rate * tokens, STABLE * plant.capacity)
-        over = np.maximum(rate * tokens / plant.capacity - STABLE, 0.0)
-        # an overloaded run waits the longer, the more its demand exceeds the capacity
-        waits = np.array([plant.latency(float(one), rate) for one in demand]) * (1.0 + over)
-        worth += accuracy - weight * waits
+        worth += shares @ tables.accuracy - weight * _latencies(profile, load * profile.full_thought_rate)
     return tables.points[int(worth.argmax())]
 
 
-def _players(profile: Profile, safe: OperatingPoint) -> Iterator[_Player]:
+def _latencies(profile: Profile, rate: float) -> Array:
+    """Returns the mean latency in s of each certified point at `rate` requests/s, by the tables and the plant."""
+    plant = profile.plant_model()
+    shares = np.array(profile.counts, dtype=np.float64) / sum(profile.counts)
+    asked = rate * (shares @ profile.tables().tokens)
+    demand = np.minimum(asked, STABLE * plant.capacity)
+    over = np.maximum(asked / plant.capacity - STABLE, 0.0)
+    # an overloaded run waits the longer, the more its demand exceeds the capacity
+    return np.array([plant.latency(float(one), rate) for one in demand]) * (1.0 + over)
+
+
+def _players(profile: Profile, safe: OperatingPoint) -> Iterator[Player]:
     """Yields the policies that take part: those to choose from, and what they are measured by."""
-    yield _Player(name=FULL, point=OperatingPoint(threshold=None, budget=None))
-    yield _Player(name=CONSTANT, point=safe)
-    yield _Player(name=LOAD_AWARE, point=None)
+    yield Player(name=FULL, point=OperatingPoint(threshold=None, budget=None))
+    yield Player(name=CONSTANT, point=safe)
+    yield Player(name=LOAD_AWARE, point=None)
     usual = OperatingPoint(threshold=FixedThreshold().threshold, budget=None)  # serves a model without a profile
     if usual != safe:
         name = constant_words(usual.threshold, usual.budget)
-        yield _Player(name=name, point=usual, certified=usual in profile.points())
+        yield Player(name=name, point=usual, certified=usual in profile.points())
 
 
 def _questions(count: int, requests: int, rng: np.random.Generator) -> list[int]:
@@ -142,7 +161,7 @@ def _questions(count: int, requests: int, rng: np.random.Generator) -> list[int]
 
 
 def _play(
-    one: _Player, profile: Profile, known: Recording, arrivals: Array, asked: list[int], on_done: Callable[[], None]
+    one: Player, profile: Profile, known: Recording, arrivals: Array, asked: list[int], on_done: Callable[[], None]
 ) -> list[RequestRecord]:
     machine, clock = profiled_machine(profile), VirtualClock()
     made = _made(one, profile, machine, clock)
@@ -158,7 +177,7 @@ def _play(
     )
 
 
-def _made(one: _Player, profile: Profile, machine: Machine, clock: VirtualClock) -> Made:
+def _made(one: Player, profile: Profile, machine: Machine, clock: VirtualClock) -> Made:
     if one.point is not None:
         return constant(Limits(threshold=one.point.threshold, budget=one.point.budget))
     settings = FixedSettings(ControllerSettings())
@@ -170,21 +189,33 @@ def _made(one: _Player, profile: Profile, machine: Machine, clock: VirtualClock)
     return LoadAware().make(context)
 
 
-def _load(
-    load: float, rate: float, players: list[_Player], served: dict[str, list[RequestRecord]], weight: float
+def load_contest(
+    load: float, rate: float, players: list[Player], served: dict[str, list[RequestRecord]], weight: float
 ) -> LoadContest:
+    """Returns how the players `served` a load, by name; `weight`: correct answers that a second of waiting costs."""
     counted = {name: records[round(WARM * len(records)) :] for name, records in served.items()}
-    gains = _worth(counted[LOAD_AWARE], weight) - _worth(counted[CONSTANT], weight)
-    means = np.array([stretch.mean() for stretch in np.array_split(gains, STRETCHES)])
-    gain, spread = float(gains.mean()), STUDENT * float(means.std(ddof=1)) / math.sqrt(STRETCHES)
+    gain, width = gain_of(_worth(counted[LOAD_AWARE], weight) - _worth(counted[CONSTANT], weight))
     return LoadContest(
         load=load,
         rate=rate,
         played=tuple(_played(one, counted[one.name]) for one in players),
         gain=gain,
-        low=gain - spread,
-        high=gain + spread,
+        low=gain - width,
+        high=gain + width,
     )
+
+
+def gain_of(gains: Array) -> tuple[float, float]:
+    """Returns the mean gain of requests in order of arrival, and half the width of its interval.
+
+    Student's t over the means of STRETCHES equal stretches, at a level at which LOADS intervals hold together with
+    LEVEL (Bonferroni).
+    """
+    from scipy.special import stdtrit
+
+    means = np.array([stretch.mean() for stretch in np.array_split(gains, STRETCHES)])
+    student = float(stdtrit(STRETCHES - 1, 1.0 - (1.0 - LEVEL) / (2 * len(LOADS))))
+    return float(gains.mean()), student * float(means.std(ddof=1)) / math.sqrt(STRETCHES)
 
 
 def _worth(records: list[RequestRecord], weight: float) -> Array:
@@ -192,7 +223,7 @@ def _worth(records: list[RequestRecord], weight: float) -> Array:
     return np.array([bool(record.right) - weight * record.latency_s for record in records])
 
 
-def _played(one: _Player, records: list[RequestRecord]) -> PlayedPolicy:
+def _played(one: Player, records: list[RequestRecord]) -> PlayedPolicy:
     latency = np.array([record.latency_s for record in records])
     return PlayedPolicy(
         name=one.name,

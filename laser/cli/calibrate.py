@@ -111,7 +111,7 @@ def command(
         )
         if not from_records:
             _measure(settings, context.params)
-        _tell_worth(settings)
+        _tell_worth(settings, alone=from_records)
         _tell_way_on(settings, measured=not from_records)
 
 
@@ -140,8 +140,11 @@ def _measure(settings: CalibrationSettings, options: Mapping[str, object]) -> No
     click.echo(f"\nProfile: {found.path}\nRecords: {found.records}\n")
 
 
-def _tell_worth(settings: CalibrationSettings) -> None:
-    """Holds the contest of the profile that the settings name, and tells what the certificate is worth."""
+def _tell_worth(settings: CalibrationSettings, *, alone: bool) -> None:
+    """Holds the contest of the profile that the settings name, and tells what the certificate is worth.
+
+    `alone`: no summary was told before.
+    """
     from experiments.calibration.worth import contest_table, worth
     from experiments.simulation.contest import add_contest
 
@@ -149,7 +152,7 @@ def _tell_worth(settings: CalibrationSettings) -> None:
     profile = add_contest(chat, settings.directory, file, files=settings.files, reporter=progress())
     if profile.contest is not None:
         click.echo(f"\n{contest_table(profile.contest)}")
-    click.echo(f"\n{worth(profile)}")
+    click.echo(f"\n{worth(profile, alone=alone)}")
 
 
 def _tell_way_on(settings: CalibrationSettings, *, measured: bool) -> None:

@@ -46,8 +46,10 @@ class CertifiedReport(BaseModel):
 
     risk: float  # upper bound on P(the full thought is right and an exit within the range wrong)
     confidence: float  # with which that bound holds
-    lowest_threshold: float | None  # lowest certified threshold; null: none is certified
-    smallest_budget: int | None  # smallest certified budget, tokens; null: none is certified
+    lowest_threshold: (
+        float | None
+    )  # lowest certified threshold; with a budget it may be higher; null: none is certified
+    smallest_budget: int | None  # smallest certified budget, tokens; with a low threshold it may be longer; null: none
 
 
 class PricesReport(BaseModel):

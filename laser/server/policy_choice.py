@@ -87,7 +87,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
             kind = LoadAware.kind
         policy = FullThought() if kind == FullThought.kind else changed(policy, kind, {})
         if profile is not None and isinstance(policy, LoadAware) and policy.risk is None:
-            policy, note = _no_worse(policy, profile, config)
+            policy, note = _by_contest(policy, profile, config)
         if isinstance(policy, FixedThreshold) and profile is None and not given:
             log.info("the policy is fixed, not load-aware: %s", note)
     name = kind_of(policy)
@@ -117,7 +117,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
     )
 
 
-def _no_worse(policy: LoadAware, profile: Profile, config: ServeConfig) -> tuple[PolicySettings, str | None]:
+def _by_contest(policy: LoadAware, profile: Profile, config: ServeConfig) -> tuple[PolicySettings, str | None]:
     """Returns what auto takes by the profile's contest, and why if that may surprise; says in one line what it is.
 
     The contest was held with the controller's default settings, so other ones are obeyed, and so is a decision log.

@@ -1,7 +1,8 @@
 """The contest of policies that a profile keeps: the load-aware policy against constants, simulated on its records.
 
-The safe constant is one certified threshold and budget for every thought at any load. The load-aware policy serves only
-where it is no worse than that, by the controller's own objective: correct answers, less what waiting costs.
+The safe constant is one certified threshold and budget for every thought at any load. The load-aware policy serves
+unless it is shown to be worse than that at some load, by the controller's own objective: correct answers, less what
+waiting costs. Where nothing is shown, it may still be a little worse: the interval of the gain tells by how much.
 """
 
 from __future__ import annotations
@@ -35,8 +36,12 @@ class LoadContest:
     rate: float  # requests/s
     played: tuple[PlayedPolicy, ...]  # how each policy served it
     gain: float  # of load-aware over the safe constant: correct answers per request, less what waiting costs
-    low: float  # lower end of the gain's 95 % interval, over stretches of the run
+    low: float  # lower end of the gain's interval, over stretches of the run; at 95 % those of all loads hold together
     high: float  # upper end of it
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.gain <= self.high:  # NaN, too: nothing would be shown, whatever load-aware does
+            raise ValueError(f"gain is {self.gain}, must lie within its interval, {self.low} to {self.high}")
 
     def of(self, name: str) -> PlayedPolicy | None:
         """Returns how the policy of this name served; None: it did not take part."""
@@ -70,10 +75,11 @@ class PolicyContest:
         if not self.worse:
             loads = ", ".join(f"{one.load:.0%}" for one in self.loads)
             return (
-                f"{LOAD_AWARE}: simulated at {loads} of capacity, it is no worse than the {CONSTANT}, {self.constant}"
+                f"{LOAD_AWARE}: simulated at {loads} of capacity, it is not shown to be worse than the {CONSTANT}, "
+                f"{self.constant}"
             )
         where = ", ".join(f"{one.load:.0%}" for one in self.worse)
-        return f"the {CONSTANT}, {self.constant}: simulated at {where} of capacity, {LOAD_AWARE} is worse"
+        return f"the {CONSTANT}, {self.constant}: simulated at {where} of capacity, {LOAD_AWARE} is shown to be worse"
 
 
 def constant_words(threshold: float | None, budget: int | None) -> str:

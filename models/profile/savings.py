@@ -7,7 +7,8 @@ differences. A reply counts at the point whose limits were in force when its tho
 
 d̄ and s² the mean and the variance of the differences at a point, N the class's questions: what these replies may
 differ by from the mean, and what the mean itself is uncertain by. The means of one class come from the same questions,
-so their errors add up. A thing that holds for questions like those of the calibration alone.
+so their errors add up. Of a class with a single question, s² is that of all questions together. The estimate holds for
+questions like those of the calibration alone.
 
 Seconds are token rows times τ(b)/b: the share of a decode step that a row takes in a batch of b. They are the engine's
 time, not a client's, and no time in the queue.
@@ -166,13 +167,19 @@ def _against(profile: Profile, row: int, squares: Array | None) -> _Against:
     tokens = np.array(profile.tokens)
     usual = tokens[:, row, 0]
     mean = usual[:, None, None] - tokens
-    questions = np.array(profile.counts, dtype=np.float64)[:, None, None]
-    questions = np.where(questions > 0.0, questions, questions.sum())  # a class without any has the figures of all
+    counts = np.array(profile.counts, dtype=np.float64)[:, None, None]
+
+    def spoken_for(values: Array) -> Array:
+        """The values, but those of all classes together where a class has too few questions to show a spread."""
+        return np.where(counts < 2.0, np.average(values, axis=0, weights=counts[:, 0, 0]), values)
+
     if squares is None:
-        own = np.sqrt(np.maximum(0.0, np.array(profile.square) - tokens**2))
-        spread = np.where(mean == 0.0, 0.0, own + own[:, row, 0][:, None, None])
+        own = np.sqrt(np.maximum(0.0, spoken_for(np.array(profile.square)) - spoken_for(tokens) ** 2))
+        spread = np.where(spoken_for(mean) == 0.0, 0.0, own + own[:, row, 0][:, None, None])
         spread[:, row, 0] = 0.0
     else:
-        spread = np.sqrt(np.maximum(0.0, squares - mean**2))
-    spread = spread * np.sqrt(questions / np.maximum(1.0, questions - 1.0))
+        spread = np.sqrt(np.maximum(0.0, spoken_for(squares) - spoken_for(mean) ** 2))
+    shown = np.where(counts < 2.0, counts.sum(), counts)  # questions that show the spread
+    spread = spread * np.sqrt(shown / np.maximum(1.0, shown - 1.0))
+    questions = np.where(counts > 0.0, counts, counts.sum())  # a class without any has the figures of all
     return _Against(usual=usual, mean=mean, spread=spread, error=spread / np.sqrt(questions))

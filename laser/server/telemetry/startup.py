@@ -19,6 +19,7 @@ from engine.base import EngineError
 from engine.inventory import Inventory, inventory
 from laser.server.config import ServeConfig
 from laser.server.telemetry.logs import FACTS
+from models.profile.corners import certified_range, corners
 from models.profile.profile import FILE_NAME, Profile
 from models.reasoner import bundled_model
 from models.thinking import format_source
@@ -197,22 +198,18 @@ def _certified(deployment: Deployment) -> StartFact:
     controlled = chosen.settings is not None and has_controller(chosen.settings)
     risk = _settings(chosen.settings).get("risk") if controlled else None
     profile = chosen.profile if risk is None else within_risk(chosen.profile, risk)
-    words, said = certified_range(profile)
+    words, said = certified(profile)
     return StartFact(topic="certified", words=words, fields={"certified": said})
 
 
-def certified_range(profile: Profile) -> tuple[str, dict[str, Any]]:
-    """Returns the range in which exits are certified, in words and as fields."""
-    given = profile.certificate
-    points = profile.points()
-    threshold = min((each.threshold for each in points if each.threshold is not None), default=None)
-    budget = min((each.budget for each in points if each.budget is not None), default=None)
-    said = {"risk": given.epsilon, "confidence": 1.0 - given.delta, "threshold": threshold, "budget": budget}
+def certified(profile: Profile) -> tuple[str, dict[str, Any]]:
+    """Returns what is certified, in words and as fields."""
+    given, confidence = profile.certificate, 1.0 - profile.certificate.delta
+    said = {
+        "risk": given.epsilon,
+        "confidence": confidence,
+        "corners": [{"threshold": each.threshold, "budget": each.budget} for each in corners(profile)],
+    }
     if profile.refused is not None:
         return f"nothing: {profile.refused}", said
-    parts = [
-        *([] if threshold is None else [f"confidence {threshold:g} and above"]),
-        *([] if budget is None else [f"budgets of {budget:,} tokens and more"]),
-    ]
-    range_of = " and ".join(parts) or "the full thought only"
-    return f"{range_of}, at a risk of {given.epsilon:g} with confidence {1.0 - given.delta:g}", said
+    return f"{certified_range(profile)}, at a risk of {given.epsilon:g} with confidence {confidence:g}", said

@@ -4,28 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
-from experiments.calibration.summary import certified_range, lines, summary
+from experiments.calibration.summary import lines, summary
 from models.profile.certificate import certify, evidence, upper_bound
 from tests.support.model_profile import PROFILE
-
-
-@pytest.mark.parametrize(
-    ("certified", "told"),
-    [
-        (((True, False), (False, False), (False, False)), "none but the full thought"),
-        (((True, True), (False, False), (False, False)), "no early exit with budgets from 120 tokens"),
-        (((True, False), (True, False), (False, False)), "thresholds down to 0.95 without a budget"),
-        (((True, True), (True, True), (True, True)), "thresholds down to 0.80 with budgets from 120 tokens"),
-        (
-            ((True, True), (True, True), (True, False)),
-            "thresholds down to 0.80 without a budget; thresholds down to 0.95 with budgets from 120 tokens",
-        ),
-    ],
-)
-def test_the_certified_range_is_told_by_its_corners(certified: tuple[tuple[bool, ...], ...], told: str) -> None:
-    assert certified_range(replace(PROFILE, certificate=replace(PROFILE.certificate, certified=certified))) == told
 
 
 def test_the_summary_names_classes_range_and_plant() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
+from experiments.calibration.summary import summary
 from experiments.calibration.worth import contest_table, more_questions, reaches, rounded, worth
 from models.profile.certificate import Certificate, certify, evidence, fewest_questions
 from models.profile.profile import Profile
@@ -64,17 +65,24 @@ def test_the_next_useful_threshold_and_budget_are_told_with_what_they_take() -> 
 
 
 def test_the_words_say_what_is_saved_and_what_more_would_allow() -> None:
-    told = worth(small([[0, 6], [1, 6], [4, 6]]))
-    assert "Certified exits save up to 20% of the full thought's tokens, at threshold 0.95." in told
-    assert "more questions would allow threshold 0.80, which saves 40% (estimated" in told
-    assert "Budget 120 would save 30%, but harms too often" in told
+    told = in_one_line(worth(small([[0, 6], [1, 6], [4, 6]])))
+    assert "more questions would allow threshold 0.80, which saves 40 % (estimated" in told
+    assert "Budget 120 would save 30 %, but harms too often" in told
     assert "`laser calibrate --from-records` does it" in told
 
 
+def test_what_is_saved_is_told_once_by_the_summary_or_where_there_is_none() -> None:
+    profile = small([[0, 6], [1, 6], [4, 6]])
+    saves = "saves 20.0 % of the tokens, probes counted,"
+    assert saves in in_one_line(summary(profile))
+    assert saves not in in_one_line(worth(profile))
+    assert saves in in_one_line(worth(profile, alone=True))
+
+
 def test_the_words_tell_load_aware_s_latency_at_each_load() -> None:
-    told = worth(replace(PROFILE, contest=contest(0.1, 0.1)))
-    assert "At 5 requests/s, 50% of what full thoughts allow, load-aware replies take 0.30 s instead of 0.50 s" in told
-    assert told.count("(-40%), accuracy +0.0 points (estimated, simulated)") == 2
+    told = in_one_line(worth(replace(PROFILE, contest=contest(0.1, 0.1))))
+    assert "At 5 requests/s, 50 % of what full thoughts allow, load-aware replies take 0.30 s instead of 0.50 s" in told
+    assert told.count("(-40 %), accuracy +0.0 points (estimated, simulated)") == 2
 
 
 def test_a_certificate_of_nothing_is_worth_nothing() -> None:
@@ -82,7 +90,7 @@ def test_a_certificate_of_nothing_is_worth_nothing() -> None:
     seen = evidence(2, 90, None, given.count, given.delta)
     refused = certify(given.harmed, given.count, epsilon=given.epsilon, delta=given.delta, evidence=seen)
     assert worth(replace(PROFILE, certificate=refused)).startswith("What this is worth: nothing yet.")
-    assert "Nothing that is certified saves tokens." in worth(small([[0, 9], [9, 9], [9, 9]]))
+    assert "Nothing but full thought is certified" in worth(small([[0, 9], [9, 9], [9, 9]]), alone=True)
 
 
 def test_looking_again_is_told_with_its_price() -> None:
@@ -97,9 +105,18 @@ def test_counts_are_told_to_two_digits_upwards() -> None:
     assert [rounded(count) for count in (1, 99, 101, 871, 900, 12_345)] == [1, 99, 110, 880, 900, 13_000]
 
 
-def test_the_contest_s_table_has_every_policy_and_says_which_is_not_certified() -> None:
-    lines = contest_table(contest(0.1, -0.1, 0.0)).splitlines()
-    assert len(lines) == 2 + 3 * 4 + 1
-    assert [line for line in lines if "not certified" in line] == lines[5:-1:4]
-    assert lines[-1].startswith("`laser serve` takes the safe constant, threshold 0.95: simulated at 90% of capacity")
-    assert np.isclose(float(lines[2].split()[4]), 0.5)
+def test_the_contest_s_table_has_every_policy_and_the_figure_that_decides() -> None:
+    told = contest_table(contest(0.1, -0.1, 0.0))
+    lines = told.splitlines()
+    heads, rows = [re.split(r"  +", line.strip()) for line in lines[1:2]], lines[2 : 2 + 3 * 4]
+    assert heads == [["policy", "of capacity", "requests/s", "latency s", "p95", "accuracy", "tokens", "gain, points"]]
+    assert [row for row in rows if "not certified" in row] == rows[3::4]
+    aware = [re.split(r"  +", row.strip()) for row in rows if row.startswith("load-aware")]
+    assert aware[0] == ["load-aware", "50%", "5", "0.30", "0.60", "90.0%", "200", "+10.00 (95 %: 9.00 … 11.00)"]
+    assert [row[-1] for row in aware[1:]] == ["-10.00 (95 %: -11.00 … -9.00)", "+0.00 (95 %: -1.00 … 1.00)"]
+    assert "p95: that many per cent of them are lower" in in_one_line(told)
+    assert "`laser serve` takes the safe constant, threshold 0.95: simulated at 90% of capacity" in in_one_line(told)
+
+
+def in_one_line(told: str) -> str:
+    return " ".join(told.split())

@@ -101,7 +101,7 @@ def test_auto_serves_the_safe_constant_where_load_aware_is_worse(
         (
             0.0,
             ServeConfig(),
-            "the policy is load-aware: simulated at 50% of capacity, it is no worse than the ",
+            "the policy is load-aware: simulated at 50% of capacity, it is not shown to be worse than the ",
         ),
         (None, ServeConfig(), "the policy is load-aware; whether a constant would do better is not simulated yet: "),
         (
@@ -113,7 +113,7 @@ def test_auto_serves_the_safe_constant_where_load_aware_is_worse(
         (-1.0, ServeConfig(policy=Auto(risk=0.02)), None),
     ],
 )
-def test_auto_is_load_aware_where_that_is_no_worse_or_asked_for(
+def test_auto_is_load_aware_where_that_is_not_shown_to_be_worse_or_is_asked_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, gain: float | None, config: ServeConfig, told: str | None
 ) -> None:
     directory = with_profile(tmp_path, contest=None if gain is None else contest(gain))

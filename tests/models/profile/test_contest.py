@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,13 +33,20 @@ def test_load_aware_is_worse_where_the_whole_interval_is_below_0(gains: tuple[fl
 
 def test_the_verdict_names_constant_and_loads() -> None:
     assert contest(0.0, -1.0, -1.0, budget=300).verdict == (
-        "the safe constant, threshold 0.95 with budget 300: simulated at 90%, 120% of capacity, load-aware is worse"
+        "the safe constant, threshold 0.95 with budget 300: simulated at 90%, 120% of capacity, load-aware is shown to "
+        "be worse"
     )
     assert contest(0.0, 0.0, 0.0).verdict == (
-        "load-aware: simulated at 50%, 90%, 120% of capacity, it is no worse than the safe constant, threshold 0.95"
+        "load-aware: simulated at 50%, 90%, 120% of capacity, it is not shown to be worse than the safe constant, "
+        "threshold 0.95"
     )
     assert constant_words(None, 90) == "budget 90"
     assert constant_words(None, None) == "full thoughts"
+
+
+def test_a_gain_that_is_no_number_is_refused_since_it_would_show_nothing() -> None:
+    with pytest.raises(ValueError, match="gain is nan, must lie within its interval"):
+        contest(0.0, math.nan)
 
 
 def test_a_contest_is_read_as_it_was_written(tmp_path: Path) -> None:

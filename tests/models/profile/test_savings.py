@@ -72,6 +72,22 @@ def test_what_is_saved_is_the_mean_of_the_differences_and_its_error_worked_out_b
     assert (found.seconds, found.seconds_high) == pytest.approx((150.0 * row_s, (150.0 + width) * row_s))
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_class_with_one_question_has_the_spread_of_all_of_them(*, paired: bool) -> None:
+    rows = np.full((4, 3, 2), 100.0)
+    rows[:, 2, 0] = 70.0, 50.0, 80.0, 60.0  # the last question is alone in its class: saves 40
+    profile = measured(rows, np.array([0, 0, 0, 1]))
+    savings = Savings(profile if paired else replace(profile, paired=None))
+    point = savings.point("hard", 0.8, None)
+    assert point is not None
+    for _ in range(3):
+        savings.count(point, 2, STEP)
+    found = saved(savings)
+    variance = float(np.var([30.0, 50.0, 20.0, 40.0], ddof=1))  # full thoughts are all alike, so that pairs add nothing
+    width = NORMAL * math.sqrt(3 * variance + 3**2 * variance)
+    assert (found.tokens, found.tokens_high) == pytest.approx((120.0, 120.0 + width))
+
+
 def test_the_interval_covers_what_was_saved_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     covered, bounded = [], []

@@ -15,7 +15,7 @@ from laser.cli.serve import announce
 from laser.server.config import ServeConfig
 from laser.server.deployment import Deployment, deploy
 from laser.server.telemetry.logs import JsonFormatter, LogFormat, TextFormatter
-from laser.server.telemetry.startup import certified_range, facts, in_short, loading, tell
+from laser.server.telemetry.startup import certified, facts, in_short, loading, tell
 from models.score import Score
 from tests.support.live_server import LiveServer, running_deployment
 from tests.support.model_profile import PROFILE
@@ -98,15 +98,22 @@ def test_the_ready_line_is_a_record_where_the_log_is_json(
     assert capsys.readouterr().out == ""
 
 
-def test_the_certified_range_is_told_with_its_risk() -> None:
-    told, said = certified_range(PROFILE)
-    assert said["risk"] == PROFILE.certificate.epsilon
-    assert f"at a risk of {PROFILE.certificate.epsilon:g} with confidence " in told
-    only = tuple(tuple(False for _ in row) for row in PROFILE.certificate.certified)
-    only = ((True, *only[0][1:]), *only[1:])
-    told, said = certified_range(replace(PROFILE, certificate=replace(PROFILE.certificate, certified=only)))
-    assert told.startswith("the full thought only, at a risk of ")
-    assert (said["threshold"], said["budget"]) == (None, None)
+def test_what_is_certified_is_told_by_its_corners_with_its_risk() -> None:
+    stairs = ((True, True), (True, True), (True, False))  # 0.80 alone, or 0.95 with the budget: never both
+    told, said = certified(replace(PROFILE, certificate=replace(PROFILE.certificate, certified=stairs)))
+    assert told == (
+        "thresholds down to 0.80 without a budget; thresholds down to 0.95 with budgets from 120 tokens, "
+        "at a risk of 0.1 with confidence 0.95"
+    )
+    assert said == {
+        "risk": 0.1,
+        "confidence": 0.95,
+        "corners": [{"threshold": 0.8, "budget": None}, {"threshold": 0.95, "budget": 120}],
+    }
+    only = ((True, False), (False, False), (False, False))
+    told, said = certified(replace(PROFILE, certificate=replace(PROFILE.certificate, certified=only)))
+    assert told.startswith("none but the full thought, at a risk of ")
+    assert said["corners"] == []
 
 
 @pytest.mark.parametrize(
