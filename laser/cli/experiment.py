@@ -175,7 +175,7 @@ def _figure(directory: Path, found: Findings) -> str | None:
 @click.option("--attempts", default=60, show_default=True, type=click.IntRange(1), help="How many settings are tried.")
 @click.option("--jobs", type=click.IntRange(1), help="Trials at once. [default: all cores]")
 def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], attempts: int, jobs: int | None) -> None:
-    """Search the controller's settings in simulation for the most utility, which is accuracy less what waiting costs.
+    """Search settings of load-aware on FILE's workloads, simulated, for most utility: accuracy less what waiting costs.
 
     Writes controller.yaml for `laser serve --controller`, and tuning.json with all that was tried. May be killed and
     started again: what was tried is kept in tuning.journal.
