@@ -92,10 +92,11 @@ def command(
     score: str | None,
     **loading: Any,
 ) -> None:
-    """Answer questions with full thought, probing at the ends of paragraphs, and tell what early exit would change.
+    """Answer questions with full thought, and tell what early exit would change.
 
-    Greedy: always the likeliest token. One pass tells of all thresholds; each budget needs a pass of its own, and so do
-    --served and --temperature; probes are counted as cost.
+    Thoughts are probed at ends of paragraphs and words such as Wait; probes are counted as cost. Greedy: always the
+    likeliest token. One pass tells of all thresholds; each budget needs a pass of its own, and so do --served and
+    --temperature.
     """
     from experiments.evaluation.run import EvaluationSettings, evaluate_model
     from experiments.evaluation.summary import summary

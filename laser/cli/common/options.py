@@ -66,8 +66,8 @@ def seed_help(*, drawn: bool) -> str:
     """Returns what a seed decides; `drawn`: the questions of an examination alone."""
     if drawn:
         return (
-            "Decides which questions are drawn. evaluate and calibrate have different defaults, so that a model is not "
-            "judged by the questions that it was calibrated on."
+            "Decides which questions are drawn. evaluate and calibrate have different defaults: a model is best judged "
+            "by other questions than it was calibrated on."
         )
     return "Decides when requests arrive and which questions they ask; the same seed gives the same requests."
 
