@@ -16,6 +16,19 @@ from models.errors import LaserError
 NAME, MEANS = "name", "means"  # the first column and the last
 PLACES = (Path(__file__).parent / "docs", Path(__file__).parents[1] / "docs")  # in the wheel, in a checkout
 CONTENTS, GLOSSARY = "reference/README.md", "glossary.md"
+GLOSSARY_TITLE, PLACE = "glossary", "where"  # the glossary's column of places in the code
+FIRST = (
+    GLOSSARY_TITLE,
+    "commands",
+    "serve.yaml",
+    "controller.yaml",
+    "keys.yaml",
+    "an experiment",
+    "thinking",
+    "policies",
+)
+"""How the titles of pages begin whose entries come before those of others that match as well."""
+PLURALS = (("sses", "ss"), ("ies", "y"), ("s", ""))  # endings, and what stands for them in the singular
 LIKE = 0.6  # how much of a name a word must have for the name to be proposed
 
 
@@ -118,26 +131,58 @@ def _merged(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def find(words: str, entries: Iterable[Entry]) -> list[Entry]:
-    """Returns the entries that have all of the words: first those of that name, then by name, then by text."""
+    """Returns the entries that have all of the words, in singular or plural: the best matches first.
+
+    First comes the glossary's own entry, then what is called so, then names with the words in them, then texts; whole
+    words before parts of words; of equal matches flags before settings before the rest.
+    """
     wanted = [_plain(word) for word in words.split()]
-    whole = " ".join(wanted)
-    ranked = []
-    for entry in entries:
-        names = [_plain(name) for name in re.split(r"[,/ ]+", entry.name)]
-        names += [name.rpartition(".")[2] for name in names]
-        named, text = (
-            _plain(entry.name),
-            _plain(f"{entry.name} {entry.where} {entry.means} {' '.join(entry.more.values())}"),
-        )
-        if words.strip() in re.split(r"[,/ ]+", entry.name):
-            ranked.append((0, entry))
-        elif whole == named or whole in names:
-            ranked.append((1, entry))
-        elif all(word in named for word in wanted):
-            ranked.append((2, entry))
-        elif wanted and all(word in text for word in wanted):
-            ranked.append((3, entry))
-    return [entry for _, entry in sorted(ranked, key=lambda pair: pair[0])]
+    ranked = [(_rank(words.strip(), wanted, entry), entry) for entry in entries] if wanted else []
+    found = [(rank, entry) for rank, entry in ranked if rank is not None]
+    return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
+
+
+def _rank(said: str, wanted: Sequence[str], entry: Entry) -> tuple[int, int] | None:
+    """Returns how well an entry matches, lower is better; None: it lacks a word. `wanted`: the words of `said`."""
+    whole, named = _forms(" ".join(wanted)), _plain(entry.name)
+    parts = re.split(r"[,/ ]+", entry.name)
+    titles = {named, *re.split(r", ?", named)}
+    names = {*titles, *map(_plain, parts), *(_plain(part).rpartition(".")[2] for part in parts)}
+    text = _plain(f"{entry.name} {entry.where} {entry.means} {' '.join(_described(entry).values())}")
+    page = entry.where.partition(",")[0].lower()
+    kind = next((place for place, name in enumerate(FIRST) if page.startswith(name)), len(FIRST))
+    if page == GLOSSARY_TITLE:
+        names = titles
+        if titles & set(whole):
+            return (0 if whole[0] in titles else 1, kind)
+    if re.search("[-_]", said) and said in parts:  # spelled as that flag, header or setting is
+        return (2, kind)
+    if whole[0] in names:
+        return (3, kind)
+    if names & set(whole):
+        return (4, kind)
+    for rank, place in ((5, named), (7, text)):
+        if all(any(_has_word(form, place) for form in _forms(word)) for word in wanted):
+            return (rank, kind)
+        if all(word in place for word in wanted):
+            return (rank + 1, kind)
+    return None
+
+
+def _forms(word: str) -> tuple[str, ...]:
+    """Returns a word as it is, without the ending of a plural, and with it."""
+    stem = next((word[: -len(end)] + new for end, new in PLURALS if re.search(rf"[a-z]{{2}}{end}$", word)), word)
+    return tuple(dict.fromkeys((word, stem, f"{word}s")))
+
+
+def _has_word(word: str, text: str) -> bool:
+    """Whether a text has a word that is not a part of another one; `_`, `.` and `/` end words."""
+    return re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text) is not None
+
+
+def _described(entry: Entry) -> dict[str, str]:
+    """Returns the further columns but for the place in the code, whose path has words that it does not mean."""
+    return {name: value for name, value in entry.more.items() if name != PLACE}
 
 
 def nearest(words: str, entries: Iterable[Entry], count: int = 3) -> list[str]:

@@ -11,9 +11,9 @@ from controller.policy import Limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auto:
-    """Is load-aware if the model has a profile and neither threshold nor budget is given, else fixed.
-
-    Where the profile's contest shows load-aware to be worse than a certified constant, it is that constant.
+    """Is load-aware if the model has a profile, or the certified constant that the profile's contest found better.
+    Where the profile certifies nothing it is none. Without a profile, or with a threshold, a budget or early exit off,
+    it is fixed.
     """
 
     kind: ClassVar[str] = "auto"

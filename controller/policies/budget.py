@@ -11,7 +11,7 @@ from controller.policy import Limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedBudget:
-    """Closes thoughts at a budget; no probes."""
+    """Stops a thought at a budget of tokens; nothing is probed."""
 
     kind: ClassVar[str] = "budget"
 

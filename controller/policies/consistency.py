@@ -11,7 +11,7 @@ from controller.policy import Limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Closes thoughts when trial answers in a row agree, and at a threshold or budget if given."""
+    """Stops a thought when trial answers in a row agree, and at a threshold or budget if given."""
 
     kind: ClassVar[str] = "consistency"
 

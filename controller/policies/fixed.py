@@ -11,7 +11,7 @@ from controller.policy import Limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedThreshold:
-    """Closes thoughts at one threshold, and at a budget if given."""
+    """Stops a thought once its confidence reaches one threshold, and at a budget if given."""
 
     kind: ClassVar[str] = "fixed"
 

@@ -12,13 +12,17 @@ from models.profile.profile import Profile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadAware:
-    """Closes thoughts by class and load, at certified thresholds and budgets: the controller."""
+    """Stops thoughts sooner the busier the server is and the easier the question looks, within what calibration
+    certified. Needs a profile.
+    """
 
     kind: ClassVar[str] = "load-aware"
     needs_profile: ClassVar[bool] = True
     has_controller: ClassVar[bool] = True
 
-    risk: float | None = None  # certified P(the full thought is right and an exit wrong); None: the profile's
+    risk: float | None = (
+        None  # the largest probability that an exit spoils a full thought's right answer; None: the profile's
+    )
 
     def __post_init__(self) -> None:
         check_risk(self.risk)
@@ -34,7 +38,7 @@ class LoadAware:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdsOnly(LoadAware):
-    """As load-aware, but without budgets."""
+    """As load-aware, but by thresholds alone, without budgets. Needs a profile."""
 
     kind: ClassVar[str] = "thresholds-only"
 
@@ -44,7 +48,7 @@ class ThresholdsOnly(LoadAware):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetsOnly(LoadAware):
-    """As load-aware, but without probes."""
+    """As load-aware, but by budgets alone, without probes. Needs a profile."""
 
     kind: ClassVar[str] = "budgets-only"
 

@@ -11,7 +11,7 @@ from controller.policy import Limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosingMargin:
-    """Closes thoughts that the model nearly closes itself, by a probe of one token, and at a budget if given."""
+    """Stops a thought that the model would nearly end itself, by a probe of one token, and at a budget if given."""
 
     kind: ClassVar[str] = "margin"
     recorded: ClassVar[bool] = False

@@ -11,7 +11,7 @@ from controller.policy import Limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullThought:
-    """Never closes a thought: only the model does."""
+    """Never stops a thought: the model ends it itself."""
 
     kind: ClassVar[str] = "none"
     limits: ClassVar[Limits] = Limits()
@@ -22,7 +22,7 @@ class FullThought:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoThinking:
-    """Closes thoughts before they begin."""
+    """Stops every thought before it begins."""
 
     kind: ClassVar[str] = "no-thinking"
     recorded: ClassVar[bool] = False

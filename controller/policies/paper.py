@@ -12,12 +12,16 @@ from models.profile.profile import ProfileError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paper:
-    """Closes thoughts at a threshold that falls with the number of requests."""
+    """Stops thoughts at a threshold that falls with the number of requests, whatever the question; to compare with.
+    Rules of this shape are published without their constants, which are LASER's here. Needs a profile.
+    """
 
     kind: ClassVar[str] = "paper"
     needs_profile: ClassVar[bool] = True
 
-    risk: float | None = None  # certified P(the full thought is right and an exit wrong); None: the profile's
+    risk: float | None = (
+        None  # the largest probability that an exit spoils a full thought's right answer; None: the profile's
+    )
 
     def __post_init__(self) -> None:
         check_risk(self.risk)

@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, TypeAlias, cast, get_type_hints
 
 from controller.policies.definition import PolicySettings
+from models.comments import summary
 from models.files.strict_yaml import Kinds, parse
 from models.plugins import is_place, load_named
 
@@ -65,9 +66,8 @@ AnyPolicy: TypeAlias = Annotated[PolicySettings, KINDS]
 
 
 def summaries() -> dict[str, str]:
-    """Returns what each policy does, in one line, by kind. Imports all policies."""
-    docs = {kind: (find(kind).__doc__ or "").strip() for kind in POLICIES}
-    return {kind: doc.partition("\n")[0].rstrip(".") for kind, doc in docs.items()}
+    """Returns what each policy does, by kind: its docstring's first paragraph in one line. Imports all policies."""
+    return {kind: summary(find(kind)).rstrip(".") for kind in POLICIES}
 
 
 def stated(policy: PolicySettings) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from controller.policy import SPELLED, Limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalPolicy:
-    """Closes thoughts by one exit signal, one's own by module:Name, and at a budget if given."""
+    """Stops a thought by one exit signal, your own by module:Class, and at a budget if given."""
 
     kind: ClassVar[str] = "signal"
     recorded: ClassVar[bool] = False

@@ -11,7 +11,9 @@ from controller.policies.load_table import LoadTable, spread
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticTable:
-    """Closes thoughts at a budget that falls with the number of requests, from a static table."""
+    """Stops thoughts at a budget that falls with the number of requests, from a table; to compare with.
+    Needs a profile.
+    """
 
     kind: ClassVar[str] = "load-table"
     needs_profile: ClassVar[bool] = True

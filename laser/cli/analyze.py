@@ -10,6 +10,7 @@ import click
 
 from laser.cli.common.extras import needs
 from laser.cli.common.messages import errors_in_one_line, progress
+from laser.cli.common.options import CONTROLLER, risk_option
 
 if TYPE_CHECKING:
     from experiments.analysis.situation import Situation
@@ -59,34 +60,36 @@ def _drawable(context: click.Context, option: click.Parameter, directory: Path |
     "--profile",
     "profile_file",
     type=click.Path(path_type=Path),
-    help="Profile to look into. [default: the bundled model's]",
+    help="The profile, which `laser calibrate` made. [default: the bundled model's]",
 )
-@click.option("--rate", callback=_rates, metavar="R", help="The arrival rate to look at closely, requests/s.")
+@click.option("--rate", callback=_rates, metavar="R", help="The load to look at closely, requests/s.")
 @click.option(
     "--rates",
     callback=_rates,
     metavar="R,R,…",
-    help="Several of them. [default: full thought's load at 50 %, 80 % and 110 %]",
+    help="Several loads instead, e.g. 2,5,10. [default: 50, 80 and 110 % of what the machine bears with full thought]",
 )
 @click.option(
     "--mix",
     callback=_mix,
     metavar="CLASS=SHARE,…",
-    help="Shares of the difficulty classes, 0 where left out. [default: as in the calibration]",
+    help="Shares of easy, medium and hard questions, e.g. easy=0.5,hard=0.5; 0 where left out. [default: as in the "
+    "calibration]",
 )
 @click.option(
     "--controller",
     "controller_file",
     type=click.Path(path_type=Path),
-    help="The settings of `laser serve --controller`, for the objective in them.",
+    help=f"{CONTROLLER} Its objective counts here.",
 )
-@click.option(
-    "--risk",
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
-    help="What is certified, as of `laser serve --risk`. [default: as calibrated]",
-)
+@risk_option
 @click.option("--uncertified", is_flag=True, help="Also plan with thresholds and budgets that are not certified.")
-@click.option("--log", "log_file", type=click.Path(path_type=Path), help="What `laser serve --decision-log` wrote.")
+@click.option(
+    "--log",
+    "log_file",
+    type=click.Path(path_type=Path),
+    help="Also tell how this log of `laser serve --decision-log` did.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -106,10 +109,11 @@ def command(
     log_file: Path | None,
     out: Path | None,
 ) -> None:
-    """Work out what a model's profile implies under a load.
+    """Work out what a model's profile means for serving under a load. Nothing is decoded.
 
-    Pareto fronts of accuracy, tokens and latency; the policy map; shadow prices; capacity; how far the models can be
-    trusted; and, with --log, how a controller did. Nothing is decoded.
+    Tells the best trade-offs of accuracy, tokens and latency (Pareto fronts); which limits would be chosen at each
+    number of requests (policy map); what one unit more of a limit would bring (shadow prices); how many requests the
+    machine bears; how far all this can be trusted; and, with --log, how a controller did.
     """
     import time
 

@@ -8,16 +8,19 @@ from typing import Any
 
 import click
 
+from laser.cli.common.help_pages import examples
 from laser.cli.common.messages import errors_in_one_line
 from laser.cli.common.options import key_option, url_option
 
 
-@click.command("ask")
+@click.command(
+    "ask", epilog=examples('laser ask "What is 17 + 23?"', 'laser ask --url http://127.0.0.1:8080 "What is 17 + 23?"')
+)
 @click.argument("question")
 @url_option
 @key_option
 def command(question: str, url: str, key: str | None) -> None:
-    """Ask a running server QUESTION.
+    """Ask a running server QUESTION; `laser serve` starts one.
 
     Prints the thought (dimmed), the answer, and one line that says why the thinking stopped.
     """

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from laser.cli.common.help_pages import examples
 from laser.cli.common.messages import errors_in_one_line, given, progress
-from laser.cli.common.options import asking, loading_options, loading_settings, score_option
+from laser.cli.common.options import RISK, asking, loading_options, loading_settings, score_option
 from laser.cli.common.resuming import ResumableCommand
 
 if TYPE_CHECKING:
@@ -31,7 +32,15 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     return budgets
 
 
-@click.command("calibrate", cls=ResumableCommand)
+@click.command(
+    "calibrate",
+    cls=ResumableCommand,
+    epilog=examples(
+        "laser calibrate --model DIR",
+        "laser calibrate --model DIR --questions own.jsonl -n 1000",
+        "laser serve --model DIR            serves with the profile that was made",
+    ),
+)
 @asking(seed=2)
 @loading_options
 @score_option
@@ -40,30 +49,32 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     default=0.03,
     show_default=True,
     type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
-    help="Certified risk: the full thought right, an early exit wrong.",
+    help=f"{RISK} `laser serve --risk` defaults to it.",
 )
 @click.option(
     "--delta",
     default=0.05,
     show_default=True,
     type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
-    help="Chance that the certificate is wrong.",
+    help="Largest probability that the certificate itself is wrong.",
 )
 @click.option(
     "--budgets",
     callback=_budgets,
     metavar="N,N,…",
-    help="Thought budgets, tokens. [default: p10, p25, p50, p75, p90, p97 of 48 full thoughts]",
+    help="Thinking tokens after which thoughts may be stopped. [default: the lengths that 10, 25, 50, 75, 90 and 97 % "
+    "of 48 full thoughts stay under]",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
-    help="The profile. [default: profile.json beside the model]",
+    help="File of the profile. [default: profile.json in the model's directory]",
 )
 @click.option(
     "--from-records",
     is_flag=True,
-    help="Measure nothing: simulate policies on an existing profile's records again, and say what it is worth.",
+    help="Measure nothing: simulate policies on an existing profile's records again, store in the profile which does "
+    "best, and say what the certificate is worth.",
 )
 @click.pass_context
 def command(
@@ -83,11 +94,13 @@ def command(
     from_records: bool,
     **loading: Any,
 ) -> None:
-    """Measure a model's accuracy and tokens at every threshold and budget, certify those that are safe, time its steps.
+    """Measure a model once, so that LASER knows how early its thoughts may be stopped without spoiling answers.
 
-    Each question is answered once, greedily, with full thought and a probe at every transition point; budgets cost one
-    short answer more. Finished pieces are kept in OUT.records.jsonl: a run that was ended goes on from there when it is
-    run again; a larger -n, further questions, other levels or budgets need no thought to be decoded again.
+    Writes profile.json into the model's directory, which load-aware serving needs. Takes about the time of answering
+    the questions once: each is answered greedily with full thought and probes; each budget costs a short answer more.
+
+    Finished pieces are kept beside the profile, in profile.json.records.jsonl. A run that was ended goes on when it is
+    run again; a larger -n, further questions, other --epsilon, --delta or budgets decode no thought again.
     """
     from experiments.calibration.profile import Levels
     from experiments.calibration.run import CalibrationSettings

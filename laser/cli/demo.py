@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from laser.cli.common.messages import errors_in_one_line
+from laser.cli.common.options import seed_help
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,11 +27,18 @@ EVERY_S = 2.0  # s between two printed lines if stdout is no terminal
 
 @click.command("demo")
 @click.option(
-    "--seconds", default=60.0, show_default=True, type=click.FloatRange(6.0, 3600.0), help="Of requests, a third each."
+    "--seconds",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(6.0, 3600.0),
+    help="Length of the show; a third each: calm, burst, calm.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of arrivals and questions.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help=seed_help(drawn=False))
 @click.option(
-    "--port", default=0, type=click.IntRange(0, 65535), help="Of the server, on this machine. [default: a free one]"
+    "--port",
+    default=0,
+    type=click.IntRange(0, 65535),
+    help="Port of the demo's own server, whose page you can open meanwhile. [default: a free one]",
 )
 def command(seconds: float, seed: int, port: int) -> None:
     """Show LASER at work: calm, a burst of requests, calm again.

@@ -55,17 +55,24 @@ OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
     "--budgets",
     callback=_budgets,
     metavar="N,N,…|none",
-    help="Also really serve with these thought budgets, tokens. [default: p10, p25, p50, p75, p90 of full thoughts]",
+    help="Also answer with thoughts really stopped after so many thinking tokens, once for each. [default: the lengths "
+    "that 10, 25, 50, 75 and 90 % of full thoughts stay under]",
 )
-@click.option("--served", type=click.FloatRange(0.0, 1.0, min_open=True), help="Also really serve at this threshold.")
+@click.option(
+    "--served",
+    type=click.FloatRange(0.0, 1.0, min_open=True),
+    help="Also answer once with thoughts really stopped at this threshold, to check the computed figures.",
+)
 @click.option(
     "--temperature",
     type=click.FloatRange(0.0, 100.0, min_open=True),
-    help="Also answer with full thought sampled at this temperature.",
+    help="Also answer once with full thought sampled at this temperature, instead of greedily.",
 )
 @click.option("--json", "figures_file", type=OUT, callback=_writable, help="Write all figures here.")
 @click.option("--plot", "plot_file", type=OUT, callback=_drawable, help="Draw the figures here, as PNG.")
-@click.option("--records", "records_file", type=OUT, callback=_writable, help="Write each question's probes here.")
+@click.option(
+    "--records", "records_file", type=OUT, callback=_writable, help="Write each question's probes here, JSON Lines."
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -85,10 +92,11 @@ def command(
     score: str | None,
     **loading: Any,
 ) -> None:
-    """Answer questions with full thought, probing at every transition point, and tell what early exit would change.
+    """Answer questions with full thought, and tell what early exit would change.
 
-    Greedy; probe tokens are counted; one pass tells of all thresholds. Budgets are really served, each in a pass of its
-    own, and so are --served and --temperature.
+    Thoughts are probed at ends of paragraphs and words such as Wait; probes are counted as cost. Greedy: always the
+    likeliest token. One pass tells of all thresholds; each budget needs a pass of its own, and so do --served and
+    --temperature.
     """
     from experiments.evaluation.run import EvaluationSettings, evaluate_model
     from experiments.evaluation.summary import summary

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from laser.cli.common.extras import needs
+from laser.cli.common.help_pages import examples
 from laser.cli.common.messages import errors_in_one_line, progress
 from laser.cli.common.resuming import ResumableCommand
 
@@ -39,11 +40,17 @@ OUT = click.option(
 def command() -> None:
     """Run experiments: a grid of workloads, policies and seeds in a YAML file.
 
-    configs/experiments/ has examples. Of one workload and seed all policies get the same requests at the same times.
+    `laser init` lays out examples in configs/experiments/. Of one workload and seed all policies get the same
+    requests at the same times.
     """
 
 
-@command.command("run", cls=ResumableCommand)
+@command.command(
+    "run",
+    cls=ResumableCommand,
+    short_help="Run what is missing of an experiment.",
+    epilog=examples("laser init", "laser experiment run configs/experiments/smoke.yaml"),
+)
 @FILE
 @OUT
 @click.option(
@@ -52,7 +59,7 @@ def command() -> None:
 @click.option(
     "--again",
     type=click.FloatRange(0.0, 1.0, min_open=True),
-    help="Of live trials run those anew in which the machine had less than this share of its median speed.",
+    help="Run those live trials anew in which the machine was slower than this share of its usual speed, e.g. 0.9.",
 )
 def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> None:
     """Run what is missing of the experiment in FILE.
@@ -105,11 +112,15 @@ def check_run(setting: Setting, *, jobs: int | None, again: float | None) -> Non
         raise click.UsageError("--again has no use: simulated trials do not depend on the machine's speed")
 
 
-@command.command("report")
+@command.command(
+    "report",
+    short_help="Tell what its results say.",
+    epilog=examples("laser experiment report configs/experiments/smoke.yaml"),
+)
 @FILE
 @OUT
 def tell(file: Path, out: Path | None) -> None:
-    """Tell what is complete of the experiment in FILE: report.md, .html, .json and .png beside the results."""
+    """Tell what the results of FILE say, as far as they are complete: report.md, .html, .json, .png beside them."""
     needs("matplotlib")
     from experiments.table import lines_of
     from experiments.trials.findings import findings
@@ -118,6 +129,8 @@ def tell(file: Path, out: Path | None) -> None:
 
     directory = out or _results(file)
     with errors_in_one_line(ValueError):
+        if not file.exists():
+            raise click.ClickException(f"{file} does not exist")
         if not directory.is_dir():
             raise click.ClickException(f"{directory} does not exist; `{_line('run', file, out)}` makes it")
         found = findings(_setting(file), Store(directory))
@@ -147,17 +160,28 @@ def _figure(directory: Path, found: Findings) -> str | None:
     return None
 
 
-@command.command("tune", cls=ResumableCommand)
+@command.command(
+    "tune",
+    cls=ResumableCommand,
+    short_help="Search better settings of load-aware.",
+    epilog=examples("laser experiment tune FILE.yaml --policy load-aware --training 11,12,13"),
+)
 @FILE
 @OUT
-@click.option("--policy", "name", required=True, help="The load-aware policy of FILE whose settings are searched.")
 @click.option(
-    "--training", required=True, callback=_seeds, metavar="N,N,…", help="Seeds to search on; FILE's are reported on."
+    "--policy", "name", required=True, help="Name of the load-aware policy in FILE whose settings are searched."
 )
-@click.option("--attempts", default=60, show_default=True, type=click.IntRange(1), help="Settings that are tried.")
+@click.option(
+    "--training",
+    required=True,
+    callback=_seeds,
+    metavar="N,N,…",
+    help="Seeds to search on; they must differ from FILE's, which the result is judged on.",
+)
+@click.option("--attempts", default=60, show_default=True, type=click.IntRange(1), help="How many settings are tried.")
 @click.option("--jobs", type=click.IntRange(1), help="Trials at once. [default: all cores]")
 def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], attempts: int, jobs: int | None) -> None:
-    """Search the controller's settings in simulation, by the mean utility over FILE's workloads.
+    """Search settings of load-aware on FILE's workloads, simulated, for most utility: accuracy less what waiting costs.
 
     Writes controller.yaml for `laser serve --controller`, and tuning.json with all that was tried. May be killed and
     started again: what was tried is kept in tuning.journal.

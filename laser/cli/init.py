@@ -34,7 +34,7 @@ class LayOutError(LaserError):
 @click.command("init")
 @click.argument("directory", metavar="[DIR]", default="configs", type=click.Path(path_type=Path))
 def command(directory: Path) -> None:
-    """Lay out in DIR the files that come with LASER. [default: configs]
+    """Lay out example files in DIR, to copy from and to change. [default: configs]
 
     serve.yaml, controller.yaml and keys.yaml list every setting; experiments/ has files for `laser experiment`, models/
     the thinking formats. The commands of README and docs/ that name configs/… work beside DIR if it is called configs.

@@ -15,21 +15,22 @@ from typing import Any, NoReturn
 
 import click
 
+from laser.cli.common.help_pages import THOUGHT, examples
 from models.foreign import hush
 
 COMMANDS = {
     "serve": "Serve a model over HTTP, OpenAI-compatible.",
     "ask": "Ask a running server one question.",
     "top": "Show what a running server does, live in the terminal.",
-    "demo": "Show a burst on the bundled model, with a server of its own.",
-    "evaluate": "Measure a model's answers, and what early exit costs and saves.",
-    "calibrate": "Measure a model's profile: what early exit may do, and what it costs.",
-    "analyze": "Work out what a profile implies: fronts, policy map, prices, capacity.",
-    "replay": "Decide again what a decision log holds, and compare.",
-    "simulate": "Simulate serving a load, from a calibration.",
-    "experiment": "Run a grid of workloads, policies and seeds, live or simulated, and tell it.",
-    "init": "Lay out the files that come with LASER: settings, keys, experiments.",
-    "train": "Train the bundled model from a seed.",
+    "demo": "See LASER work: a burst of requests on the bundled model.",
+    "evaluate": "Measure how well a model answers, and what early exit costs and saves.",
+    "calibrate": "Measure a model once: makes the profile that load-aware serving needs.",
+    "analyze": "Work out what a profile means for serving: trade-offs, plans, capacity.",
+    "replay": "Check that a log of decisions comes out the same again.",
+    "simulate": "Try policies and loads without decoding, from a calibration.",
+    "experiment": "Run a grid of workloads, policies and seeds, and report it.",
+    "init": "Lay out example files: settings, keys, experiments.",
+    "train": "Train the bundled model anew; you do not need this to use LASER.",
     "docs": "Find a setting, flag, metric or word in the reference, offline.",
     "quantize": "Put a model in fewer bits, for the ExLlamaV2 engine.",
 }
@@ -97,6 +98,16 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+FIRST_STEPS = examples(
+    "laser demo                         see it work; nothing to set up",
+    "laser serve                        the bundled model on port 8000",
+    'laser ask "What is 17 + 23?"       asks it, from another terminal',
+    "laser calibrate --model DIR        your own model: measures it once, makes its profile",
+    "laser serve --model DIR            serves it",
+    title="First steps:",
+)
+
+
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
@@ -108,9 +119,14 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
     ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=f"LASER: load-aware serving with early exit for reasoning language models.\n\n{THOUGHT}",
+    epilog=FIRST_STEPS,
+)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
 )
 def main() -> None:
-    """LASER: load-aware serving with early exit for reasoning language models."""
+    """The `laser` command."""

@@ -30,20 +30,22 @@ def tell(stages: Iterable[ConversionProgress], reporter: Reporter) -> None:
 @click.argument("model", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("out_dir", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "--bits", default=4.0, show_default=True, type=click.FloatRange(2.0, 8.0), help="Bits a weight, the mean."
+    "--bits", default=4.0, show_default=True, type=click.FloatRange(2.0, 8.0), help="Bits a weight takes on average."
 )
 @click.option(
     "--head-bits",
     default="6",
     show_default=True,
     type=click.Choice(["2", "3", "4", "5", "6", "8"]),
-    help="Of the output layer.",
+    help="Bits a weight of the output layer takes.",
 )
 @click.option(
     "--work", type=click.Path(file_okay=False, path_type=Path), help="Intermediate files. [default: OUT_DIR.work]"
 )
 def command(model: Path, out_dir: Path, bits: float, head_bits: str, work: Path | None) -> None:
-    """Quantise MODEL to EXL2, on a GPU, and write it to OUT_DIR.
+    """Put MODEL, a directory, in fewer bits (EXL2) and write it to OUT_DIR.
+
+    Needs a CUDA GPU and exllamav2. Then `laser serve --model OUT_DIR` serves it.
 
     An interrupted run continues where it stopped when the same command is given again.
     """

@@ -10,6 +10,7 @@ import click
 
 from laser.cli.common.exit_code import ExitCode
 from laser.cli.common.messages import progress
+from laser.cli.common.options import risk_option
 
 if TYPE_CHECKING:
     from controller.decision_record import DecisionRecord
@@ -27,26 +28,22 @@ SHOWN = 20  # changed decisions that are listed, at most
     "--profile",
     "profile_file",
     type=click.Path(path_type=Path),
-    help="Profile that served. [default: the bundled model's]",
+    help="The profile that was served with. [default: the bundled model's]",
 )
 @click.option(
     "--policy",
     type=click.Choice(("load-aware", "thresholds-only", "budgets-only")),
     default="load-aware",
     show_default=True,
-    help="What served, as of `laser serve --policy`.",
+    help="The policy that was served with.",
 )
-@click.option(
-    "--risk",
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
-    help="What was certified, as of `laser serve --risk`. [default: as calibrated]",
-)
+@risk_option
 @click.pass_context
 def command(context: click.Context, log_file: Path, profile_file: Path | None, policy: str, risk: float | None) -> None:
-    """Decide again what a decision log holds.
+    """Check that a log of decisions comes out the same again, e.g. after an update, or to trust what it tells.
 
-    LOG is what `laser serve --decision-log` wrote. Every policy map is solved again and every decision is taken again
-    from its recorded inputs. The exit status is 1 if anything comes out otherwise.
+    LOG is what `laser serve --decision-log` wrote. Every decision is taken again from its recorded inputs. The exit
+    status is 1 if anything comes out otherwise.
     """
     from controller.decision_log import LogError, read_decisions
     from controller.planning.solving import SolverError

@@ -15,8 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from laser.cli.common.help_pages import THOUGHT, SectionedCommand, ShownFloatRange, ShownIntRange, examples
 from laser.cli.common.messages import errors_in_one_line
-from laser.cli.common.options import DEFAULT_URL, loading_options, policy_option, thinking_option
+from laser.cli.common.options import (
+    CONFIDENCE,
+    CONTROLLER,
+    DEFAULT_URL,
+    POLICY,
+    RISK,
+    loading_options,
+    model_option,
+    policy_option,
+    thinking_option,
+)
 from laser.server.telemetry.logs import LogFormat, set_up
 
 if TYPE_CHECKING:
@@ -26,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class ServeCommand(click.Command):
+class ServeCommand(SectionedCommand):
     """Lists in its help what is open to additions: exit signals and API surfaces, read when the help is shown."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -50,54 +61,182 @@ def _writable(ctx: click.Context, param: click.Parameter, descriptor: int | None
     return descriptor
 
 
-@click.command("serve", cls=ServeCommand)
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file; flags win over it.")
-@click.option("--model", type=click.Path(path_type=Path), help="Model directory. [default: the bundled model]")
+SECTIONS = {
+    "Model": ("--config", "--model", "--name", "--thinking", "--chat-template", "--trust-markers"),
+    "Address and access": (
+        "--host", "--port", "--keys", "--public", "--allow-host", "--allow-origin", "--max-body", "--idle-s",
+        "--drain-s", "--ready-fd",
+    ),
+    "When thoughts stop": (
+        "--policy", "--set", "--threshold", "--budget", "--max-budget", "--risk", "--controller", "--decision-log",
+        "--early-exit", "--score", "--every", "--agree", "--margin", "--loop-detection",
+    ),
+    "Queue and limits": ("--max-waiting", "--max-wait-s", "--shortest-first", "--default-max-tokens", "--slo-s"),
+    "Engine": ("--engine", "--threads", "--max-batch", "--cells", "--runner", "--cache-type"),
+    "Logs and metrics": ("--log-format", "--log-bodies", "--metrics", "--vllm-metrics"),
+}  # fmt: skip
+"""The headings of the help page, with their options."""
+
+
+@click.command(
+    "serve",
+    cls=ServeCommand,
+    sections=SECTIONS,
+    help=f"Serve a model over HTTP, compatible with OpenAI's chat completions.\n\n{THOUGHT}",
+    epilog=examples(
+        "laser serve",
+        "laser serve --model DIR --port 8080",
+        "laser serve --policy fixed --threshold 0.95",
+        "laser serve --policy signal --set signal=margin --set level=6",
+        "laser serve --config configs/serve.yaml",
+    ),
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="Settings, a YAML file; flags win over it. `laser init` lays out an example.",
+)
+@model_option
 @click.option("--name", help="The model's name for clients. [default: the directory's]")
-@click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
-@click.option("--port", type=int, help="Port to listen on; 0: any free one. [default: 8000]")
-@policy_option("Who closes thoughts. [default: auto]")
-@click.option("--controller", type=click.Path(path_type=Path), help="Load-aware settings, YAML; reread on change.")
-@click.option("--decision-log", type=click.Path(path_type=Path), help="Record of load-aware decisions, JSON Lines.")
-@click.option("--threshold", type=float, help="Confidence at which a thought is closed. [default: 0.9 if fixed]")
-@click.option("--early-exit/--no-early-exit", default=None, help="Probe thoughts at all. [default: early-exit]")
+@click.option("--host", help="Address to listen on; 0.0.0.0 takes requests of other machines. [default: 127.0.0.1]")
+@click.option("--port", type=ShownIntRange(0, 65535), help="Port to listen on; 0: any free one. [default: 8000]")
+@policy_option(f"{POLICY} [default: auto]")
+@click.option(
+    "--controller",
+    type=click.Path(path_type=Path),
+    help=f"{CONTROLLER} It is read again whenever it changes.",
+)
+@click.option(
+    "--decision-log",
+    type=click.Path(path_type=Path),
+    help="Record here what load-aware decides and why, JSON Lines; `laser replay` and `laser analyze --log` read it.",
+)
+@click.option(
+    "--threshold",
+    type=ShownFloatRange(0.0, 1.0, min_open=True),
+    help="Confidence at which a thought is stopped. [default: 0.9, with --policy fixed]",
+)
+@click.option(
+    "--early-exit/--no-early-exit",
+    default=None,
+    help="Probe thoughts and stop those that are sure; off: only budgets stop thoughts. [default: on]",
+)
 @click.option(
     "--score",
     type=click.Choice(["geometric_mean", "joint", "minimum"]),
-    help="Confidence. [default: the thinking format's]",
+    help=f"{CONFIDENCE}; minimum, the least of them. [default: the thinking format's]",
 )
-@click.option("--budget", type=int, help="Thinking tokens, where a request does not say. [default: no budget]")
-@click.option("--agree", type=int, help="Probes in a row with the same answer, if consistency. [default: 3]")
-@click.option("--margin", type=float, help="Of log p, how near its closing must be, if margin. [default: 6]")
-@click.option("--every", type=int, help="Tokens from one probe to the next. [default: at transition points]")
-@click.option("--risk", type=float, help="Certified risk that load-aware stays within. [default: the profile's]")
-@click.option("--shortest-first/--first-come", default=None, help="Who starts first. [default: first-come]")
+@click.option(
+    "--budget",
+    type=ShownIntRange(0),
+    help="Thinking tokens after which a thought is stopped, where a request does not say. [default: no limit]",
+)
+@click.option(
+    "--agree",
+    type=ShownIntRange(2),
+    help="With --policy consistency: probes in a row that must give the same answer. [default: 3]",
+)
+@click.option(
+    "--margin",
+    type=ShownFloatRange(0.0),
+    help="With --policy margin: how far the end of the thought may be from the likeliest next token, in log "
+    "probability; larger stops sooner. [default: 6]",
+)
+@click.option(
+    "--every",
+    type=ShownIntRange(1),
+    help="Probe every N tokens. [default: at ends of paragraphs and words such as Wait]",
+)
+@click.option(
+    "--risk",
+    type=ShownFloatRange(0.0, 1.0, min_open=True, max_open=True),
+    help=f"{RISK} Load-aware stays within it. Any value works without a new calibration if the profile has questions "
+    "enough for it: the smaller, the more. [default: what the profile was calibrated with]",
+)
+@click.option(
+    "--shortest-first/--first-come",
+    default=None,
+    help="Which waiting request starts first: that with the shortest predicted thought (needs a profile), or the one "
+    "that came first. [default: first-come]",
+)
 @thinking_option
 @click.option(
-    "--slo-s", type=float, help="Seconds a reply should take; SLOs of the controller come first. [default: none]"
+    "--slo-s",
+    type=ShownFloatRange(0.0, min_open=True),
+    help="Seconds a reply should take, shown on the page; goals that load-aware acts on stand in --controller's file. "
+    "[default: none]",
 )
-@click.option("--default-max-tokens", type=int, help="Reply length for requests that name none. [default: 2048]")
+@click.option(
+    "--default-max-tokens",
+    type=ShownIntRange(1),
+    help="Longest reply, thought and answer together, for requests that name none. [default: 2048]",
+)
 @loading_options
-@click.option("--max-budget", type=int, help="Thinking tokens that no request may have more of. [default: any]")
-@click.option("--loop-detection/--no-loop-detection", default=None, help="Close thoughts that repeat. [default: on]")
-@click.option("--max-waiting", type=int, help="Requests that may wait; beyond: 429. [default: 128]")
-@click.option("--max-wait-s", type=float, help="Wait that a new request may expect, s; beyond: 429. [default: any]")
-@click.option("--keys", type=click.Path(path_type=Path), help="Bearer keys, YAML; reread on change. [default: none]")
-@click.option("--public/--no-public", default=None, help="Listen to other machines even without keys.")
-@click.option("--allow-host", multiple=True, help="Further name of a server without keys. [default: localhost]")
-@click.option("--allow-origin", multiple=True, help="Web pages whose scripts may use the API; *: any. [default: none]")
-@click.option("--max-body", type=int, help="Bytes of a request. [default: 4 MiB]")
-@click.option("--idle-s", type=float, help="Time a connection may be silent, s. [default: 30]")
-@click.option("--drain-s", type=float, help="Time that replies have to end on SIGTERM, s. [default: 30]")
-@click.option("--metrics/--no-metrics", default=None, help="GET /metrics. [default: on]")
-@click.option("--vllm-metrics/--no-vllm-metrics", default=None, help="Metrics by vLLM's names, too. [default: off]")
-@click.option("--log-format", type=click.Choice(["text", "json"]), help="Of the log on stderr. [default: text]")
-@click.option("--log-bodies/--no-log-bodies", default=None, help="Log what people say, too. [default: off]")
+@click.option(
+    "--max-budget", type=ShownIntRange(0), help="Thinking tokens that no request may have more of. [default: no limit]"
+)
+@click.option(
+    "--loop-detection/--no-loop-detection",
+    default=None,
+    help="Stop thoughts that repeat themselves word for word. [default: on]",
+)
+@click.option(
+    "--max-waiting",
+    type=ShownIntRange(0),
+    help="Requests that may wait; further ones are turned away (429). [default: 128]",
+)
+@click.option(
+    "--max-wait-s",
+    type=ShownFloatRange(0.0, min_open=True),
+    help="Turn a request away (429) that would wait longer than so many seconds. [default: no limit]",
+)
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path),
+    help="Who may use the server: bearer keys, a YAML file, read again whenever it changes; `laser init` lays out an "
+    "example. [default: no key is needed]",
+)
+@click.option(
+    "--public/--no-public", default=None, help="Listen to other machines even without keys. [default: no-public]"
+)
+@click.option(
+    "--allow-host",
+    multiple=True,
+    help="Without keys only requests that call the server localhost are answered; this is a further name of it; "
+    "repeatable.",
+)
+@click.option(
+    "--allow-origin",
+    multiple=True,
+    help="A web page whose scripts may use the API, e.g. https://chat.example; *: any; repeatable. [default: none]",
+)
+@click.option("--max-body", type=ShownIntRange(1024), help="Largest request, bytes. [default: 4 MiB]")
+@click.option(
+    "--idle-s",
+    type=ShownFloatRange(0.0, min_open=True),
+    help="Seconds that a connection may be silent, or a request take to arrive. [default: 30]",
+)
+@click.option(
+    "--drain-s",
+    type=ShownFloatRange(0.0, min_open=True),
+    help="Seconds that running replies have to end after SIGTERM or Ctrl-C. [default: 30]",
+)
+@click.option("--metrics/--no-metrics", default=None, help="Offer Prometheus metrics at /metrics. [default: on]")
+@click.option(
+    "--vllm-metrics/--no-vllm-metrics", default=None, help="Offer metrics under vLLM's names, too. [default: off]"
+)
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="Format of the log. [default: text]")
+@click.option(
+    "--log-bodies/--no-log-bodies",
+    default=None,
+    help="Log the requests' texts, too: what people say. [default: off]",
+)
 @click.option(
     "--ready-fd",
     type=int,
     callback=_writable,
-    help="Descriptor that gets the address, a line, once requests are answered.",
+    help="For programs that start the server: a file descriptor that its address is written to once it answers.",
 )
 def command(config_file: Path | None, ready_fd: int | None, **flags: Any) -> None:
     """Serve a model over HTTP, compatible with OpenAI's chat completions."""

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.policies.definition import is_recorded
+from laser.cli.common.help_pages import examples
 from laser.cli.common.messages import errors_in_one_line, given, progress
-from laser.cli.common.options import policy_option, thinking_option
+from laser.cli.common.options import (
+    CONTROLLER,
+    MAX_BATCH,
+    POLICY,
+    model_option,
+    policy_option,
+    risk_option,
+    seed_help,
+    thinking_option,
+)
 
 if TYPE_CHECKING:
     from controller.policies.definition import PolicySettings
@@ -17,58 +27,85 @@ if TYPE_CHECKING:
     from experiments.workloads import Workload
 
 
-@click.command("simulate")
-@click.option("--model", type=click.Path(path_type=Path), help="A model's directory. [default: the bundled one]")
+@click.command(
+    "simulate",
+    epilog=examples(
+        "laser simulate --rate 5",
+        "laser simulate --rate 5 --policy fixed --threshold 0.95",
+        "laser simulate --workload FILE.yaml --seed 1",
+    ),
+)
+@model_option
 @click.option(
-    "--profile", "profile_file", type=click.Path(path_type=Path), help="Profile of the model. [default: the model's]"
+    "--profile",
+    "profile_file",
+    type=click.Path(path_type=Path),
+    help="The model's profile. [default: profile.json in its directory]",
 )
 @click.option(
-    "--records", type=click.Path(path_type=Path), help="What the calibration recorded. [default: PROFILE.records.jsonl]"
+    "--records",
+    type=click.Path(path_type=Path),
+    help="What the calibration recorded. [default: profile.json.records.jsonl beside the profile]",
 )
 @click.option(
     "--questions",
     "files",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="The files that the calibration's questions are from, if any; repeatable.",
+    help="The files that calibrate was given with --questions, if any; repeatable.",
 )
 @thinking_option
-@click.option("--workload", "workload_file", type=click.Path(path_type=Path), help="When requests arrive: a YAML file.")
-@click.option("--rate", type=click.FloatRange(0.0, min_open=True), help="Poisson arrivals, requests/s.")
+@click.option(
+    "--workload",
+    "workload_file",
+    type=click.Path(path_type=Path),
+    help="When requests arrive: a YAML file. This or --rate is required.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.0, min_open=True),
+    help="Requests/s, at random times. This or --workload is required.",
+)
 @click.option(
     "--cv",
     type=click.FloatRange(0.0, min_open=True),
-    help="With --rate: burstier than Poisson, the coefficient of variation of gaps.",
+    help="With --rate: how uneven the gaps between requests are; 1: at random, above: bursts.",
 )
 @click.option(
-    "--duration", default=600.0, show_default=True, type=click.FloatRange(0.0, min_open=True), help="Virtual seconds."
+    "--duration", default=600.0, show_default=True, type=click.FloatRange(0.0, min_open=True), help="Simulated seconds."
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of arrivals and questions.")
-@policy_option("Who closes thoughts.", usable=is_recorded, default="load-aware")
-@click.option("--threshold", type=click.FloatRange(0.0, min_open=True), help="Of --policy fixed. [default: 0.9]")
-@click.option("--budget", type=click.IntRange(0), help="Of --policy fixed or budget, thought tokens.")
-@click.option(
-    "--risk",
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
-    help="Certified risk that load-aware stays within. [default: the profile's]",
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help=seed_help(drawn=False))
+@policy_option(
+    f"{POLICY} auto, margin, signal and no-thinking cannot be simulated: they need a server with a real model.",
+    usable=is_recorded,
+    default="load-aware",
 )
 @click.option(
-    "--controller", "controller_file", type=click.Path(path_type=Path), help="The controller's settings: a YAML file."
+    "--threshold",
+    type=click.FloatRange(0.0, 1.0, min_open=True),
+    help="Confidence at which a thought is stopped. [default: 0.9, with --policy fixed]",
 )
+@click.option(
+    "--budget", type=click.IntRange(0), help="Thinking tokens after which a thought is stopped. [default: no limit]"
+)
+@risk_option
+@click.option("--controller", "controller_file", type=click.Path(path_type=Path), help=CONTROLLER)
 @click.option(
     "--solve-delay",
     default=0.15,
     show_default=True,
     type=click.FloatRange(0.0),
-    help="Virtual seconds that the controller waits for a solution.",
+    help="Simulated seconds that it takes to compute a plan, which load-aware waits for.",
 )
 @click.option(
     "--prefill-us",
     type=click.FloatRange(0.0),
-    help="What a prompt's token takes, µs. [default: what a probe's row does]",
+    help="Microseconds that reading a token of a prompt takes. [default: as long as a probe's token takes]",
 )
-@click.option("--max-batch", type=click.IntRange(1), help="Sequences decoded at once. [default: the profile's]")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="All requests, as JSON.")
+@click.option("--max-batch", type=click.IntRange(1), help=f"{MAX_BATCH} [default: as calibrated]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write all simulated requests here, as JSON."
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -93,7 +130,7 @@ def command(
     max_batch: int | None,
     out: Path | None,
 ) -> None:
-    """Serve a load in virtual time, from a calibration.
+    """Try a policy under a load without decoding anything: serve it in simulated time, from a calibration.
 
     The serving loop, the policy and the controller are the real ones; the machine has the profile's step times, and the
     model says what calibration has recorded. All figures are simulated.

@@ -15,7 +15,9 @@ from laser.cli.common.options import key_option, url_option
 @click.command("top")
 @url_option
 @key_option
-@click.option("--once", is_flag=True, help="Print one frame and end; so it is where stdout is no terminal.")
+@click.option(
+    "--once", is_flag=True, help="Print what it shows once and end, as it always does where the output is no terminal."
+)
 def command(url: str, key: str | None, once: bool) -> None:
     """Show what a running server does: load, limits, running thoughts, why the last ones stopped. q ends it."""
     from rich.console import Console

@@ -29,7 +29,11 @@ class _Steps:
 
 @click.command("train")
 @click.argument("out_dir", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--seed", type=int, help="Decides data and weights. [default: 0; with --from, 1]")
+@click.option(
+    "--seed",
+    type=int,
+    help="Decides data and weights: the same seed gives the same model. [default: 0; with --from, 1, for other data]",
+)
 @click.option(
     "--from",
     "start",
@@ -38,7 +42,7 @@ class _Steps:
 )
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1), help="CPU threads.")
 def command(out_dir: Path, seed: int | None, start: Path | None, threads: int) -> None:
-    """Train the bundled model and write it to OUT_DIR.
+    """Train the bundled model anew and write it to OUT_DIR. You do not need this to use LASER; it takes hours.
 
     An interrupted run continues where it stopped when the same command is given again.
     """

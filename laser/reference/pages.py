@@ -69,7 +69,9 @@ def _policies() -> Page:
     kinds = {kind: find(kind) for kind in POLICIES}
     signals = {name: cast(type, load_named(place)) for name, place in SIGNALS.items()}
     every = [
-        registry(kinds, "Policies", "Who closes thoughts: `policy` in a file, `--policy` of a command."),
+        registry(
+            kinds, "Policies", "What decides when a thought is stopped: `policy` in a file, `--policy` of a command."
+        ),
         registry(
             signals, "Exit signals", "What closes a thought under the policy `signal`, or one's own by module:Name."
         ),

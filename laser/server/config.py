@@ -70,13 +70,14 @@ class ServeConfig:
     score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
     shortest_first: bool = False  # start the waiting request with the shortest predicted thought, not the first come
     thinking: FormatFile | None = None  # thinking format, its file or name; None: `laser.yaml`, else the defaults
-    chat_template: Path | None = None  # Jinja; None: the model's own
+    chat_template: Path | None = None  # how messages become the prompt, a Jinja file; None: the model's own
     trust_markers: bool = False  # what messages spell like a marker becomes that control token, as in raw completions
-    slo_s: float | None = None  # a reply's SLO on the dashboard, unless the controller has SLOs; None: no SLO
+    # seconds a reply should take, shown on the page; load-aware's own goals stand in the controller's file; None: none
+    slo_s: float | None = None
     default_max_tokens: int = 2048  # thought and answer of requests that state no limit; less if the context is short
     max_budget: int | None = None  # thinking tokens that no request may have more of; None: unlimited
     effort: EffortShares = field(default_factory=EffortShares)  # the budgets that `reasoning_effort` stands for
-    loop_detection: bool = True  # close thoughts that repeat themselves word for word
+    loop_detection: bool = True  # stop thoughts that repeat themselves word for word
     # what decodes: a kind, or a mapping of `kind` and the engine's options
     engine: AnyEngine = field(default_factory=AutoOptions)
     runner: Runner | None = None  # torch's code of the forward pass; not None: wins over the engine's option

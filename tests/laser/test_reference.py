@@ -127,8 +127,45 @@ def test_docs_finds_by_text_and_says_what_it_left_out() -> None:
 def test_docs_names_what_is_near_when_nothing_is_found() -> None:
     result = CliRunner().invoke(main, ["docs", "latensy_weigth"])
     assert result.exit_code == 1
-    assert "latency_weight" in result.output
+    assert "near: latency_weight" in result.output
+    assert "latency_weight  (" in result.output  # the nearest entry itself, too
     assert CliRunner().invoke(main, ["docs", "zzzzqqqq"]).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("shed", ["shed  (Glossary"]),
+        ("certificates", ["certificate  (Glossary"]),  # a plural
+        ("policies", ["policy  (Glossary"]),
+        ("early exit", ["early exit  (Glossary", "--early-exit/--no-early-exit  (Commands", "early_exit  (serve.yaml"]),
+        ("budget", ["budget  (Glossary", "--budget  (Commands"]),
+        ("max_budget", ["max_budget  (serve.yaml", "--max-budget  (Commands"]),  # as it is spelled
+    ],
+)
+def test_docs_shows_the_glossary_before_flags_and_flags_before_settings(words: str, first: list[str]) -> None:
+    heads = [told.split("\n")[0] for told in CliRunner().invoke(main, ["docs", *words.split()]).output.split("\n\n")]
+    assert [head[: len(start)] for head, start in zip(heads, first, strict=False)] == first
+
+
+def test_whole_words_come_before_parts_of_words() -> None:
+    entries = [
+        Entry(name="ends", means="when it has finished"),
+        Entry(name="turned away", means="a request that was shed, not served"),
+        Entry(name="polished", means="nothing"),
+        Entry(name="never_shed", means="another", where="Metrics"),
+        Entry(name="sheds", means="plural", where="API"),
+    ]
+    assert [entry.name for entry in find("shed", entries)] == ["sheds", "never_shed", "polished", "turned away", "ends"]
+    assert [entry.name for entry in find("", entries)] == []
+
+
+def test_docs_shows_plain_words() -> None:
+    told = CliRunner().invoke(main, ["docs", "policies[].policy"]).output
+    assert "laser docs policies has its settings" in told
+    everything = CliRunner().invoke(main, ["docs", "e", "--all"]).output
+    assert len(everything) > 100_000
+    assert not re.search(r"\]\([a-z-]+\.md\)|default: (\(\)|\[\])\n|    where: ", everything)
 
 
 def test_a_better_match_comes_first() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,38 +35,79 @@ class _ThinkingOption(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         record = super().get_help_record(ctx)
-        return record and (record[0], f"{', '.join(format_names())}, or a file. {record[1]}")
+        return record and (record[0], record[1].replace("a known name", ", ".join(format_names()), 1))
 
 
 thinking_option = click.option(
     "--thinking",
     cls=_ThinkingOption,
     type=_FormatFile(),
-    help="How the model writes its thoughts. [default: the model's laser.yaml, else <think> … </think>]",
+    help="How the model marks its thoughts: a known name or a YAML file. "
+    "[default: the model's laser.yaml, else <think> … </think>]",
 )
+
+model_option = click.option(
+    "--model", type=click.Path(path_type=Path), help="Directory of the model. [default: the bundled model]"
+)
+
+RISK = "Largest probability that stopping early spoils an answer that the full thought gets right."
+"""What a risk is, as every command tells it."""
+
+POLICY = "What decides when a thought is stopped. A kind that needs a profile says so."
+CONTROLLER = "Settings of the load-aware policy, a YAML file; `laser init` lays out an example."
+CONFIDENCE = (
+    "How the probabilities of a trial answer's tokens become one confidence: geometric_mean, the mean of them by "
+    "multiplication; joint, all of them multiplied, which is stricter"
+)
+MAX_BATCH = "Sequences decoded at once."
+
+
+def seed_help(*, drawn: bool) -> str:
+    """Returns what a seed decides; `drawn`: the questions of an examination alone."""
+    if drawn:
+        return (
+            "Decides which questions are drawn. evaluate and calibrate have different defaults: a model is best judged "
+            "by other questions than it was calibrated on."
+        )
+    return "Decides when requests arrive and which questions they ask; the same seed gives the same requests."
+
+
+def risk_option(command: Command) -> Command:
+    """Adds the risk that another calibration's certificate is computed at."""
+    return click.option(
+        "--risk",
+        type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+        help=f"{RISK} [default: what the profile was calibrated with, `laser calibrate --epsilon`]",
+    )(command)
 
 
 def asking(*, seed: int) -> Callable[[Command], Command]:
     """Returns a decorator that adds model, files, count, seed, max_tokens and thinking to a command's parameters."""
     options = (
-        click.option(
-            "--model", type=click.Path(path_type=Path), help="A model's directory. [default: the bundled one]"
-        ),
+        model_option,
         click.option(
             "--questions",
             "files",
             type=click.Path(path_type=Path),
             multiple=True,
-            help="JSON Lines with `question` and `answer`, also GSM8K's; repeatable. [default: the bundled benchmarks]",
+            help="Your own questions: JSON Lines with `question` and `answer`, as in GSM8K; repeatable. "
+            "[default: the bundled benchmarks]",
         ),
         click.option(
-            "-n", "count", default=200, show_default=True, type=click.IntRange(1, 5000), help="Questions per benchmark."
+            "-n",
+            "count",
+            default=200,
+            show_default=True,
+            type=click.IntRange(1, 5000),
+            help="Questions of each benchmark or file.",
         ),
+        click.option("--seed", default=seed, show_default=True, type=click.IntRange(0), help=seed_help(drawn=True)),
         click.option(
-            "--seed", default=seed, show_default=True, type=click.IntRange(0), help="Which questions are drawn."
-        ),
-        click.option(
-            "--max-tokens", default=768, show_default=True, type=click.IntRange(1), help="Longest reply, tokens."
+            "--max-tokens",
+            default=768,
+            show_default=True,
+            type=click.IntRange(1),
+            help="Longest reply, thought and answer together, tokens.",
         ),
         thinking_option,
     )
@@ -79,26 +121,40 @@ def asking(*, seed: int) -> Callable[[Command], Command]:
 
 
 _LOADING = (
-    click.option("--chat-template", type=click.Path(path_type=Path), help="Jinja file. [default: the model's own]"),
-    click.option("--trust-markers/--no-trust-markers", default=None, help="Markers in messages count. [default: off]"),
+    click.option(
+        "--chat-template",
+        type=click.Path(path_type=Path),
+        help="How messages become the model's prompt: a Jinja file. [default: the model's own]",
+    ),
+    click.option(
+        "--trust-markers/--no-trust-markers",
+        default=None,
+        help="Control markers such as <think> that a message spells are real ones; leave it off where strangers send "
+        "messages. [default: off]",
+    ),
     click.option(
         "--engine",
         type=click.Choice(kinds()),
-        help="What decodes. [default: auto: exllama if it can serve the model here, else torch]",
+        help="What runs the model. [default: auto: exllama if it can serve the model here, else torch]",
     ),
     click.option(
         "--cache-type",
         type=click.Choice([cache.value for cache in CacheType]),
-        help="exllama's cache. [default: fp16]",
+        help="exllama alone: how the KV cache stores its numbers; q8, q6 and q4 take less memory. [default: fp16]",
     ),
     click.option(
         "--runner",
         type=click.Choice([runner.value for runner in Runner]),
-        help="torch's forward pass. [default: auto]",
+        help="torch alone: the code that computes the model. bare: LASER's own, for the architectures that it knows; "
+        "transformers: that library's. [default: auto: bare if it knows the architecture]",
     ),
-    click.option("--max-batch", type=click.IntRange(1), help="Sequences decoded at once. [default: 32]"),
-    click.option("--cells", type=click.IntRange(1), help="KV cache, tokens. [default: 65536]"),
-    click.option("--threads", type=click.IntRange(1), help="Threads of the engine's arithmetic. [default: 1]"),
+    click.option("--max-batch", type=click.IntRange(1), help=f"{MAX_BATCH} [default: 32]"),
+    click.option(
+        "--cells",
+        type=click.IntRange(1),
+        help="Tokens that the KV cache has room for, of all sequences together. [default: 65536]",
+    ),
+    click.option("--threads", type=click.IntRange(1), help="CPU threads of the engine's arithmetic. [default: 1]"),
 )
 
 
@@ -132,7 +188,9 @@ def loading_settings(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 score_option = click.option(
-    "--score", type=click.Choice(["geometric_mean", "joint"]), help="Confidence. [default: the thinking format's]"
+    "--score",
+    type=click.Choice(["geometric_mean", "joint"]),
+    help=f"{CONFIDENCE}. Only these two are recorded; serve's minimum is not. [default: the thinking format's]",
 )
 """How confidence is told, of those scores that are recorded."""
 
@@ -165,7 +223,7 @@ key_option = click.option(
     envvar="LASER_KEY",
     show_envvar=True,
     callback=_visible,
-    help="Bearer key, where the server wants one.",
+    help="Your key, where the server wants one.",
 )
 
 
@@ -193,6 +251,9 @@ class PolicyKind(click.ParamType):  # type: ignore[type-arg]  # generic only sin
         return value
 
 
+LINE = 46  # letters of a line beside the widest option, in 80 columns
+
+
 class _PolicyOption(click.Option):
     """Lists the policies in its help, which imports them only when it is shown."""
 
@@ -201,8 +262,9 @@ class _PolicyOption(click.Option):
         if record is None or not isinstance(self.type, PolicyKind):
             return record
         told = summaries()
-        lines = [f"{kind}: {told[kind]}." for kind in self.type.kinds()]
-        return record[0], "\n".join([record[1], "", "\b", *lines, "module:Name: a policy of your own."])
+        lines = [*(f"{kind}: {told[kind]}." for kind in self.type.kinds()), "module:Name: a policy of your own."]
+        wrapped = (textwrap.fill(line, LINE, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
+        return record[0], "\n".join([record[1], "", "\b", *wrapped])
 
 
 def policy_option(
@@ -217,6 +279,6 @@ def policy_option(
         "assignments",
         multiple=True,
         metavar="NAME=VALUE",
-        help="A setting of the policy, e.g. threshold=.95; repeatable.",
+        help="A setting of the policy, e.g. --policy fixed --set threshold=.95; repeatable.",
     )
     return lambda command: policy(setting(command))

@@ -65,9 +65,9 @@ def test_one_line_of_the_registry_names_an_own_policy(tmp_path: Path) -> None:
     assert kind_of(config.policy) == "halving"
     assert summaries()["halving"] == "Halves the budget once there are more requests than a batch holds"
     for command in ("serve", "simulate"):
-        said = CliRunner().invoke(main, [command, "--help"]).output
+        said = " ".join(CliRunner().invoke(main, [command, "--help"]).output.split())
         assert "halving: Halves the budget once there are more requests than a batch holds." in said
-        assert "fixed: Closes thoughts at one threshold, and at a budget if given." in said
+        assert "fixed: Stops a thought once its confidence reaches one threshold, and at a budget if given." in said
 
 
 def test_a_file_names_an_own_policy_by_module_and_name(tmp_path: Path) -> None:

@@ -249,6 +249,12 @@ def test_a_model_that_is_not_there_is_told_by_a_process_too(tmp_path: Path) -> N
     assert (done.returncode, done.stderr) == (1, f"Error: {tmp_path / 'none'}: is not a directory\n")
 
 
+def test_a_report_of_a_file_that_is_not_there_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "nofile.yaml"
+    done = CliRunner().invoke(main, ["experiment", "report", str(file)])
+    assert (done.exit_code, done.stderr) == (1, f"Error: {file} does not exist\n")
+
+
 def test_training_into_a_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "taken"
     file.touch()

@@ -14,9 +14,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from controller.policies.definition import needs_profile
+from controller.policies.registry import POLICIES, find, summaries
 from engine.registry import kinds
+from laser.cli.common.help_pages import ShownFloatRange, ShownIntRange
 from laser.cli.common.options import loading_settings
 from laser.cli.main import COMMANDS, main
+from laser.cli.serve import SECTIONS
 from laser.server.config import CHOICES, load_config
 from models.files.strict_yaml import ConfigError
 from tests.support.processes import ENVIRONMENT, ROOT
@@ -113,7 +117,14 @@ def commands_in(document: Path) -> Iterator[str]:
             yield re.split(r"\s+#|\s*&$|\s*[|>]", found[1])[0]
 
 
-SHOWN = sorted({line for document in DOCUMENTS for line in commands_in(document)})
+def examples() -> Iterator[str]:
+    """The lines of help pages that call `laser`, without what stands behind them."""
+    for _, command in (("", main), *every_command()):
+        for line in re.findall(r"^  (laser .+)", command.epilog or "", re.MULTILINE):
+            yield re.split(r"\s{2,}", line)[0]
+
+
+SHOWN = sorted({*(line for document in DOCUMENTS for line in commands_in(document)), *examples()})
 
 
 @pytest.mark.parametrize("line", SHOWN)
@@ -127,8 +138,67 @@ def test_every_command_of_the_documents_is_taken(line: str) -> None:
     assert command.make_context(line, arguments).params is not None
 
 
-def test_the_documents_show_commands() -> None:
+def test_the_documents_and_help_pages_show_commands() -> None:
     assert len(SHOWN) > 20
+    assert len(list(examples())) > 15
+
+
+def test_the_help_says_what_to_do_first_and_what_a_thought_is() -> None:
+    said = CliRunner().invoke(main, ["--help"]).output
+    _, steps = said.split("First steps:\n")
+    begin = [re.split(r"\s{2,}", line.strip())[0] for line in steps.splitlines()]
+    assert begin[:3] == ["laser demo", "laser serve", 'laser ask "What is 17 + 23?"']
+    assert "early exit" in said.split("Options:")[0].partition("A probe asks")[0]
+
+
+def shared() -> dict[str, set[str]]:
+    """What the commands say of an option, for the options that are to be told alike."""
+    names = ("--model", "--risk", "--seed", "--thinking", "--engine", "--url", "--key", "--max-batch", "--controller")
+    told = dict[str, set[str]]()
+    for name, command in every_command():
+        for option in command.params:
+            if isinstance(option, click.Option) and option.opts[0] in names and name != "train":
+                told.setdefault(option.opts[0], set()).add((option.help or "").partition(". ")[0].partition(" [")[0])
+    return told
+
+
+def test_the_same_option_is_told_alike_by_every_command() -> None:
+    told = shared()
+    assert len(told.pop("--seed")) == 2  # of examinations, and of loads
+    assert {name: said for name, said in told.items() if len({each.rstrip(".") for each in said}) > 1} == {}
+
+
+OUTSIDE = [
+    (option, value)
+    for name, command in every_command()
+    if name == "serve"
+    for option in command.params
+    if isinstance(option.type, ShownIntRange | ShownFloatRange)
+    for value in (
+        None if option.type.min is None else option.type.min - (0 if option.type.min_open else 1),
+        None if option.type.max is None else option.type.max + (0 if option.type.max_open else 1),
+    )
+    if value is not None
+]
+
+
+@pytest.mark.parametrize(("option", "value"), OUTSIDE, ids=[f"{each.name} {value}" for each, value in OUTSIDE])
+def test_a_range_that_the_help_of_serve_shows_is_the_configuration_s(option: click.Parameter, value: float) -> None:
+    kind = {"agree": "consistency", "margin": "margin"}.get(str(option.name))
+    with pytest.raises(ConfigError, match=f"{option.name} is {value}, must"):
+        load_config(None, {"policy": kind, option.name: value})
+
+
+def test_the_headings_of_serve_hold_every_option_once() -> None:
+    serve = dict(every_command())["serve"]
+    listed = [name for names in SECTIONS.values() for name in names]
+    assert sorted(listed) == sorted(each.opts[0] for each in serve.params)
+
+
+def test_a_policy_says_whether_it_needs_a_profile() -> None:
+    assert {kind for kind, said in summaries().items() if "Needs a profile" in said} == {
+        kind for kind in POLICIES if needs_profile(find(kind))
+    }
 
 
 @pytest.mark.parametrize("arguments", [["--engine", "TORCH"], ["--engine", "tpu"], ["--cache-type", "Q8"]])
