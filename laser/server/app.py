@@ -6,6 +6,7 @@ its request.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -61,14 +62,18 @@ def create_app(service: Service, *, ping_s: float = 15.0, stopped: Callable[[], 
     Raises ConfigError if the keys cannot be read.
     """
 
+    config = service.config
+    keys = KeyRing(config.keys, time.monotonic)
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, object]]:
         service.start()
+        watching = asyncio.create_task(keys.watch())
         yield {REFUSED: refusals(service.metrics.answered)}
+        watching.cancel()
         await service.stop()
         stopped()
 
-    config = service.config
     app = FastAPI(
         title="LASER", version=service.version.version, lifespan=lifespan, docs_url=None, redoc_url=None,
         responses=failures(), telemetry=TELEMETRY,
@@ -76,9 +81,7 @@ def create_app(service: Service, *, ping_s: float = 15.0, stopped: Callable[[], 
     app.state.reader = service.reader
     app.router.route_class = BodyRoute
     settings = GateSettings(max_body=config.max_body, body_s=config.idle_s, log_bodies=config.log_bodies)
-    app.add_middleware(
-        Gate, keys=KeyRing(config.keys, time.monotonic), settings=settings
-    )  # the last added is outermost
+    app.add_middleware(Gate, keys=keys, settings=settings)  # the last added is outermost
     if config.allow_origin:
         app.add_middleware(KnownPages, origins=config.allow_origin)
     names = frozenset(map(host_name, (*LOCAL, config.host, *config.allow_host)))

@@ -34,7 +34,7 @@ LEAST: dict[str, int] = {
     "max_waiting": 0,
     "max_body": 1024,
 }
-ABOVE_0 = ("max_wait_s", "drain_s", "idle_s")
+ABOVE_0 = ("slo_s", "max_wait_s", "drain_s", "idle_s")
 
 CHOICES: dict[str, type[StrEnum]] = {
     "score": Score,

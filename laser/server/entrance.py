@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from laser.server.api import surfaces
 from laser.server.api.errors import Forbidden, shown
 from laser.server.api.headers import RequestHeader, ResponseHeader
 from laser.server.api.surfaces import error_body
@@ -87,7 +88,7 @@ class Entrance:
             raise
         finally:
             trace(noted)
-            route = getattr(scope.get("route"), "path", "other")
+            route = getattr(scope.get("route"), "path", _known(scope["path"]))  # the gate refuses before there is one
             self._answered(route, status)
             took_ms = round((self._clock() - began) * 1e3, 1)
             fields: dict[str, object] = {LogField.REQUEST_ID: name, LogField.MS: took_ms, **noted.fields}
@@ -149,6 +150,11 @@ def refusals(answered: Callable[[str, int], None]) -> Callable[[str, int, str], 
         _write("?", path, status, {LogField.REQUEST_ID: name})
 
     return refused
+
+
+def _known(path: str) -> str:
+    """Returns the path under which a request is counted that has come to no route."""
+    return path if any(path == surface.path for surface in surfaces.SURFACES) else "other"
 
 
 def _write(method: str, path: str, status: int, fields: dict[str, object]) -> None:

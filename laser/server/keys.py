@@ -10,6 +10,7 @@ No error shows anything that the file holds but numbers: any text in it may be a
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -131,7 +132,7 @@ class KeyRing:
         """Returns the sender by the `Authorization` header. Raises Unauthorized if the key is missing or unknown."""
         if self._file is None:
             return ANYBODY
-        self._refresh(self._file)
+        self.look()
         scheme, _, secret = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             raise Unauthorized("a key is needed: send the header `Authorization: Bearer <key>`")
@@ -143,8 +144,16 @@ class KeyRing:
             raise Unauthorized("the key is not known here")
         return found
 
-    def _refresh(self, file: WatchedFile[Callers]) -> None:
-        if self._reading or self._clock() - self._looked_s < LOOK_S:
+    async def watch(self) -> None:
+        """Looks at the file again and again, so that a key that was taken out is refused though no request comes."""
+        while self._file is not None:
+            await asyncio.sleep(LOOK_S)
+            self.look()
+
+    def look(self) -> None:
+        """Has the file read if it has changed, on a thread; looks at most once every LOOK_S."""
+        file = self._file
+        if file is None or self._reading or self._clock() - self._looked_s < LOOK_S:
             return
         self._looked_s = self._clock()
         if file.has_changed:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,6 +91,10 @@ def test_no_key_and_a_wrong_one_are_refused(locked: LiveServer, key: str | None,
     assert told in response.json()["error"]["message"]
     assert response.headers["www-authenticate"] == "Bearer"
     assert "sk-mallory" not in response.text
+    metrics = httpx.get(f"{locked.url}/metrics", headers={"Authorization": f"Bearer {ROOT}"}, trust_env=False).text
+    counted = re.search(r'laser_http_responses_total{path="/v1/chat/completions",status="401"} (\d+)', metrics)
+    assert counted is not None
+    assert int(counted[1]) > 0
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/version"])

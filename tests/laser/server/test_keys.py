@@ -133,6 +133,33 @@ def test_a_changed_file_is_read_on_another_thread(tmp_path: Path) -> None:
         found.caller("Bearer a-good-key")
 
 
+def test_a_key_that_was_taken_out_is_refused_though_no_request_came_meanwhile(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text("keys: [{name: a, key: a-good-key}]")
+    found = KeyRing(file, time.monotonic)
+
+    async def told(words: str) -> None:
+        async with asyncio.timeout(20):
+            while not any(words in record.getMessage() for record in caplog.records):
+                await asyncio.sleep(0.05)
+
+    async def test() -> None:
+        watching = asyncio.create_task(found.watch())
+        file.write_text("keys: [{name: b, key: another-key}]")
+        await told("1 keys are in force")
+        with pytest.raises(Unauthorized):
+            found.caller("Bearer a-good-key")
+        file.write_text("keys: 7")
+        await told("the former keys stay in force")
+        watching.cancel()
+
+    with caplog.at_level("INFO"):
+        asyncio.run(test())
+    assert found.caller("Bearer another-key").name == "b"
+
+
 @pytest.mark.slow
 def test_reading_5000_keys_does_not_stop_the_event_loop(tmp_path: Path) -> None:
     file, now = tmp_path / "keys.yaml", 0.0
