@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from click.testing import CliRunner, Result
 
 from laser.cli.calibrate import way_on
 from laser.cli.main import main
-from models.profile.profile import read_profile
+from models.profile.certificate import certify, evidence
+from models.profile.profile import read_profile, write_profile
 from tests.support.calibrations import save_calibration
 
 pytestmark = pytest.mark.slow
@@ -92,11 +94,23 @@ def test_the_way_on_is_one_that_is_taken() -> None:
     assert "a calibration from the start" in way_on(False, measured=True)
 
 
-def test_records_of_an_earlier_release_are_told_what_they_are_worth_and_that_they_take_no_more(tmp_path: Path) -> None:
-    result = calibrate("--from-records", "--out", save_calibration(tmp_path))
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [(None, way_on(False, measured=False)), ([], way_on(True, measured=False))],
+)
+def test_from_records_tells_what_they_are_worth_and_whether_they_take_more(
+    tmp_path: Path, files: list[str] | None, told: str
+) -> None:
+    path = save_calibration(tmp_path, files=files)  # None: as an earlier release wrote them
+    profile = read_profile(path)
+    given = profile.certificate
+    seen = evidence(0, given.count, None, given.count, given.delta)  # never right: refused, so no contest is held
+    refused = certify(given.harmed, given.count, epsilon=given.epsilon, delta=given.delta, evidence=seen)
+    write_profile(path, replace(profile, certificate=refused))
+    result = calibrate("--from-records", "--out", path)
     assert result.exit_code == 0, result.output
-    assert "What this is worth" in result.output
-    assert "More questions need a calibration from the start" in result.output
+    assert "What this is worth: nothing yet." in result.output
+    assert result.output.endswith(f"{told}\n")
 
 
 def test_records_without_a_profile_are_told() -> None:
