@@ -77,7 +77,7 @@ COLUMNS = {
     "utility, points": "the change of utility",
     "of capacity": "requests, as a share of those that the machine could serve with full thoughts",
     "gain, points": "right answers of a hundred requests more than the safe constant's, less what waiting costs, with "
-    "the interval that decides: where all of it is below 0, the safe constant serves",
+    "the interval that decides (those of all loads hold together): where all of it is below 0, the constant serves",
     # what an analysis computes
     "load": "the tokens a second that are asked for, as a share of what the machine decodes",
     "shed": "the share of requests that is turned away because serving it costs the others more",
