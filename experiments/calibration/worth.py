@@ -15,7 +15,7 @@ from experiments.calibration.summary import allowed
 from experiments.sentences import between, percent
 from experiments.table import Table, lines_of, texts
 from models.profile.certificate import Certificate, upper_bound
-from models.profile.contest import FULL, LOAD_AWARE, LoadContest, PlayedPolicy, PolicyContest, constant_words
+from models.profile.contest import CONSTANT, FULL, LOAD_AWARE, LoadContest, PlayedPolicy, PolicyContest, constant_words
 from models.profile.profile import Profile
 
 USEFUL = 0.02  # of the full thought's tokens: what a further threshold or budget must save to be worth telling
@@ -97,19 +97,20 @@ def _serves(contest: PolicyContest | None) -> Iterator[str]:
     if contest is None:
         yield "How policies would serve is not simulated yet; `laser calibrate --from-records` does it."
         return
+    server = CONSTANT if contest.worse else LOAD_AWARE
     for one in contest.loads:
-        if (told := _at(one)) is not None:
+        if (told := _at(one, server)) is not None:
             yield told
 
 
-def _at(one: LoadContest) -> str | None:
-    """Returns what load-aware serving saves at a load."""
-    full, aware = one.of(FULL), one.of(LOAD_AWARE)
+def _at(one: LoadContest, server: str) -> str | None:
+    """Returns what the policy that `laser serve` takes saves at a load; `server`: its name in the contest."""
+    full, aware = one.of(FULL), one.of(server)
     if full is None or aware is None:
         return None
     change, points = aware.latency_s / full.latency_s - 1.0, 100.0 * (aware.accuracy - full.accuracy)
     return (
-        f"At {one.rate:.3g} requests/s, {percent(one.load, 0)} of what full thoughts allow, load-aware replies take "
+        f"At {one.rate:.3g} requests/s, {percent(one.load, 0)} of what full thoughts allow, {server} replies take "
         f"{aware.latency_s:.2f} s instead of {full.latency_s:.2f} s ({100 * change:+.0f} %), accuracy {points:+.1f} "
         "points (estimated, simulated)."
     )

@@ -83,6 +83,9 @@ def test_the_words_tell_load_aware_s_latency_at_each_load() -> None:
     told = in_one_line(worth(replace(PROFILE, contest=contest(0.1, 0.1))))
     assert "At 5 requests/s, 50 % of what full thoughts allow, load-aware replies take 0.30 s instead of 0.50 s" in told
     assert told.count("(-40 %), accuracy +0.0 points (estimated, simulated)") == 2
+    worse = in_one_line(worth(replace(PROFILE, contest=contest(-0.1, 0.1))))
+    assert "safe constant replies take" in worse  # what would be served
+    assert "load-aware replies" not in worse
 
 
 def test_a_certificate_of_nothing_is_worth_nothing() -> None:
