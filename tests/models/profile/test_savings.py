@@ -90,7 +90,8 @@ def test_a_class_with_one_question_has_the_spread_of_all_of_them(*, paired: bool
 
 def test_the_interval_covers_what_was_saved_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
-    covered, bounded = [], []
+    covered: list[bool] = []
+    bounded: list[bool] = []
     for _ in range(200):
         known = measured(*drawn(rng, 150))
         rows, classes = drawn(rng, 60)
