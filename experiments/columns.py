@@ -81,7 +81,7 @@ COLUMNS = {
     # what an analysis computes
     "load": "the tokens a second that are asked for, as a share of what the machine decodes",
     "shed": "the share of requests that is turned away because serving it costs the others more",
-    "price": "what a thousand tokens more cost the other requests, in right answers",
+    "price": "what waiting for a thousand tokens more costs all users, in right answers",
     "believed": "what the controller takes to be so much smaller or larger than it is",
     "correct": "right answers more or fewer by that belief, in points; a request turned away counts as wrong",
     "latency change": "by how many seconds replies are slower or faster; where the queue grows for ever, the load",

@@ -55,7 +55,7 @@ def check_count(count: int, levels: Levels, budgets: Sequence[int] | None, *, pi
         raise ShortOfData(
             f"there are {count} questions, must be at least {needed}: certifying a risk of at most {levels.epsilon:g} "
             f"at confidence {1 - levels.delta:g} takes {certifying} for {columns} budgets{choosing}, and telling "
-            f"difficulty {FEWEST}"
+            f"difficulty {FEWEST} of them: give a larger -n, or more --questions"
         )
 
 

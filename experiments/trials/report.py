@@ -108,7 +108,7 @@ def _facts(one: Experiment, found: Findings) -> Iterable[tuple[str, str]]:
     yield "requests", f"arrive within {one.duration_s:g} s of each trial{counted}"
     yield from (("note", note) for note in found.notes)
     yield "in time", f"within {slo.easy:g} s (easy), {slo.medium:g} s (medium), {slo.hard:g} s (hard) of arrival"
-    yield "utility", f"accuracy less {found.latency_weight:.2g} for each second of mean latency, in points"
+    yield "utility", f"accuracy less {100 * found.latency_weight:.2g} points for each second of mean latency"
     yield (
         "intervals",
         "95 %: Wilson's for shares, over requests; a paired bootstrap over questions for accuracy lost; a paired "

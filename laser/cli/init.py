@@ -25,6 +25,7 @@ class LaidOut:
     file: Path
     what: str  # the file is, in its own words
     kept: bool  # there was another file, which stays
+    old: bool = False  # it was there before
 
 
 class LayOutError(LaserError):
@@ -44,7 +45,8 @@ def command(directory: Path) -> None:
         found = list(lay_out(shipped_configs(), directory))
     width = max(len(str(one.file)) for one in found)
     for one in found:
-        click.echo(f"{one.file!s:<{width}}  {'yours differs and is kept' if one.kept else one.what}")
+        became = "yours differs and is kept" if one.kept else "is there already" if one.old else one.what
+        click.echo(f"{one.file!s:<{width}}  {became}")
 
 
 def lay_out(source: Path, directory: Path) -> Iterator[LaidOut]:
@@ -58,7 +60,8 @@ def lay_out(source: Path, directory: Path) -> Iterator[LaidOut]:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LayOutError(f"{target.parent}: cannot be made a directory: {error.strerror}") from error
-        yield LaidOut(file=target, what=_first_words(file), kept=not _laid(file.read_bytes(), target))
+        old = target.exists()
+        yield LaidOut(file=target, what=_first_words(file), kept=not _laid(file.read_bytes(), target), old=old)
 
 
 def _laid(text: bytes, target: Path) -> bool:

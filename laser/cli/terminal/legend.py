@@ -13,7 +13,7 @@ VIEW: Mapping[str, str] = {
     "Mean latency": "from a request's arrival to its last token, over the last minutes; 95 % of the replies were below "
     "the second figure",
     "Within SLO": "share of the replies that took no longer than they should (slo_s, --slo-s)",
-    "Shadow price": "correct answers that 1,000 more tokens would cost the other requests at this load",
+    "Shadow price": "right answers that waiting for 1,000 more tokens would cost all users, at this load",
     "Decided by": "what the limits come from: the policy map, solved for this load; what stands in for it; or the "
     "policy that does without",
     "Class": "how long a thought the prompt will need, as told from the prompt; any: the limits are the same for all",

@@ -67,7 +67,8 @@ def test_a_file_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     assert line.endswith("yours differs and is kept")
     assert (tmp_path / "keys.yaml").read_text(encoding="utf-8") == "keys: []\n"
     again = lay_out(tmp_path)
-    assert again.count("kept") == 1  # the others are the same
+    assert again.count("kept") == 1
+    assert again.count("is there already") == len(again.splitlines()) - 1
 
 
 @pytest.mark.parametrize(
