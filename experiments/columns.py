@@ -21,7 +21,8 @@ COLUMNS = {
     "95 %": "the interval that covers the true value in 95 of 100 such samples",
     "lost": "right with full thought and wrong now",
     "gained": "wrong with full thought and right now",
-    "points lost, 95 %": "accuracy lost against full thought, in points of a hundred questions, with its interval",
+    "points lost, 95 %": "accuracy lost against full thought, in points of a hundred questions, with its interval; "
+    "—: no answer has changed, of which resampling tells no interval",
     "lost, points": "accuracy lost against full thought, in points of a hundred requests, with its 95 % interval",
     "worst benchmark, points lost": "the benchmark that loses most",
     # how long thoughts are

@@ -156,4 +156,5 @@ def _interval(of: Proportion) -> str:
 
 
 def _difference(of: Difference) -> tuple[str, ...]:
-    return f"{of.points_lost:.1f} ({of.low:.1f}…{of.high:.1f})", str(of.lost), str(of.gained)
+    sure = NONE if of.lost == of.gained == 0 else f"{of.low:.1f}…{of.high:.1f}"  # resampling tells nothing of none
+    return f"{of.points_lost:.1f} ({sure})", str(of.lost), str(of.gained)

@@ -9,6 +9,7 @@ from experiments.trials.findings import Findings, PolicyFound, WorkloadFound
 from experiments.trials.paired import Estimate
 
 MOST = 4  # workloads that are told one by one
+FEW = 100  # requests of a policy under a workload, below which it says so
 
 
 def verdict(found: Findings) -> list[str]:
@@ -22,6 +23,9 @@ def verdict(found: Findings) -> list[str]:
     lines = [_latency(of, one, change, baseline) for of, one, change in changes[:MOST]]
     if len(changes) > MOST:
         lines = list(_ranges(name, baseline, [one for _, one, _ in changes]))
+    fewest = min((one.outcome.requests for _, one in under), default=FEW)
+    if fewest < FEW:
+        lines.append(f"That is few, {fewest} requests: too few to tell policies apart.")
     lines += _hindsight(name, under)
     if found.complete < found.trials:
         lines.append(f"Not all is run yet: {found.complete} of {found.trials} trials are complete.")
