@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -28,10 +29,19 @@ def serving(*arguments: str | Path, **variables: str) -> Iterator[tuple[subproce
     environment = ENVIRONMENT | variables
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
-            assert process.stdout is not None
-            yield process, process.stdout.readline()
+            yield process, _ready(process, json_log="json" in arguments)
         finally:
             process.kill()
+
+
+def _ready(process: subprocess.Popen[str], *, json_log: bool) -> str:
+    """Returns the line that says that the server is ready: of stdout, or a record of its log in JSON."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    if not json_log:
+        return process.stdout.readline()
+    records = (json.loads(line) for line in process.stderr)
+    return str(next(record["message"] for record in records if record.get("topic") == "ready"))
 
 
 def url_of(ready: str) -> str:

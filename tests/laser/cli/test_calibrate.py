@@ -65,10 +65,6 @@ def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: 
         (("--score", "minimum"), "'minimum' is not one of"),
         (("--out", "nowhere/profile.json"), "there is no directory 'nowhere'"),
         (("--model", "nowhere"), "nowhere"),
-        (
-            ("--from-records", "--out", "nowhere.json"),
-            "there is no profile 'nowhere.json'; `laser calibrate`",
-        ),
         (("--questions", "nowhere.jsonl"), "nowhere.jsonl: cannot be read"),
     ],
 )

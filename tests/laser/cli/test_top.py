@@ -289,7 +289,8 @@ def terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int, in
     """`laser` on a terminal of 100 columns: the process, and both ends of the terminal."""
     ours, its = pty.openpty()
     termios.tcsetwinsize(ours, (40, 100))
-    environment = {**os.environ, "TERM": "xterm-256color"}
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    environment["TERM"] = "xterm-256color"
     line = [sys.executable, "-m", "laser", *arguments]
     process = subprocess.Popen(line, stdin=its, stdout=its, stderr=its, env=environment, start_new_session=True)
     try:
@@ -322,7 +323,7 @@ def test_in_a_terminal_it_lives_until_it_is_told_to_end_and_leaves_all_as_it_was
         assert "\x1b[?1049h" in shown  # the other screen, so that nothing of this stays
         assert termios.tcgetattr(its) != before
         os.write(ours, b"h")
-        read_until(ours, VIEW["No."])
+        read_until(ours, VIEW["In the system"])
         os.write(ours, b"h")
         read_until(ours, "Why the last ones stopped")
         if how == "q":
