@@ -13,6 +13,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from laser.version import VERSION
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
@@ -34,7 +36,7 @@ def provenance(model: Path, *, threads: int, options: Mapping[str, object]) -> P
     return Provenance(
         model=model.resolve().name,
         weights_sha256={file.name: _sha256(file) for file in sorted(model.glob("*.safetensors"))},
-        laser=version("laser-serving"),
+        laser=VERSION,
         torch=version("torch"),
         python=platform.python_version(),
         processor=processor(),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from experiments.grading.grade import Grade
 
@@ -32,3 +36,9 @@ class Question:
     def key(self) -> str:
         """What tells the question from others, whatever its benchmark: a hash of its text and its right answer."""
         return hashlib.sha256(json.dumps([self.text, self.gold]).encode()).hexdigest()
+
+
+def in_rounds(pool: int, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Returns the numbers of `count` questions: all `pool` in random order, then again in another order, and so on."""
+    rounds = [rng.permutation(pool) for _ in range(math.ceil(count / pool))]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *rounds])[:count]

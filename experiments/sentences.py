@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments.statistics import Difference, Proportion
 
-FEW = 100  # questions; below, an interval is too wide to choose by
+FEW = 100  # questions or requests; below, an interval is too wide to choose by
 
 
 def percent(share: float, digits: int = 1) -> str:

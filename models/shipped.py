@@ -7,10 +7,8 @@ from pathlib import Path
 from models.errors import LaserError
 
 ROOT = Path(__file__).parents[1]  # of the checkout, or site-packages
-PLACES = (
-    ROOT / "laser" / "configs",
-    ROOT / "configs",
-)  # in the wheel, where pyproject.toml puts the files; in a checkout
+# in the wheel, where pyproject.toml puts the files; in a checkout
+PLACES = (ROOT / "laser" / "configs", ROOT / "configs")
 
 
 class IncompleteInstall(LaserError):

@@ -6,7 +6,6 @@ LASER and goes by its name. The defaults fit the `<think> … </think>` family, 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 from models.files.checks import at_least
+from models.files.nearest import nearest
 from models.files.strict_yaml import ByName, ConfigError, read
 from models.score import Score
 from models.shipped import shipped_configs
@@ -118,8 +118,8 @@ def format_file(said: str, folder: Path = Path()) -> Path:
             return file
     except OSError as error:
         raise ConfigError(f"thinking format {file}: {error.strerror}") from error
-    nearest = difflib.get_close_matches(Path(said).name.removesuffix(".yaml"), names, n=1, cutoff=0.5)
-    meant = f"; did you mean {nearest[0]}?" if nearest else ""
+    close = nearest(Path(said).name.removesuffix(".yaml"), names, like=0.5)
+    meant = "" if close is None else f"; did you mean {close}?"
     raise ConfigError(f"thinking format {said!r} is not one of {', '.join(names)}, and {file} is no file{meant}")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, TypeAlias, cast, get_type_hints
 
 from controller.policies.definition import PolicySettings
 from models.comments import summary
+from models.files.nearest import nearest
 from models.files.strict_yaml import Kinds, parse
 from models.plugins import is_place, load_named
 
@@ -117,8 +117,8 @@ def from_options(
         if not equals:
             raise ValueError(f"--set is {assignment!r}, must be NAME=VALUE")
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known) or 'none'}"
+            close = nearest(name, known)
+            hint = f"did you mean {close!r}?" if close else f"it has {', '.join(known) or 'none'}"
             raise ValueError(f"policy {kind or kind_of(policy)} has no setting {name!r}; {hint}")
         if name in settings:
             raise ValueError(f"--set {name} is given twice, must be given once")

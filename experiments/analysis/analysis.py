@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from controller.decision_record import DecisionRecord
@@ -19,6 +18,7 @@ from experiments.analysis.misspecification import Misspecification, misspecifica
 from experiments.analysis.replay import LogReplay, replay
 from experiments.analysis.situation import Situation
 from experiments.analysis.sweep import RateSweep
+from laser.version import VERSION
 from models.files.replacement import replacing
 from models.profile.tables import OperatingPoint
 
@@ -79,7 +79,7 @@ def write_json(path: Path, one: Situation, found: Analysis, options: Mapping[str
         "provenance": {
             "model": asdict(one.measured.model),
             "calibrated": one.measured.provenance.get("date"),
-            "laser": version("laser-serving"),
+            "laser": VERSION,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "options": {name: _plain(value) for name, value in options.items()},
         },

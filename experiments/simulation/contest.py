@@ -12,16 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.planning.objective import ObjectiveSettings
-from controller.policies.definition import Made, PolicyContext, constant
+from controller.policies.definition import Made, constant
 from controller.policies.fixed import FixedThreshold
 from controller.policies.load_aware import LoadAware
 from controller.policy import Limits
 from controller.settings import ControllerSettings, FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.progress import Reporter, Silent
+from experiments.question import in_rounds
 from experiments.request_record import RequestRecord
 from experiments.simulation.recording import Recording, read_recording
-from experiments.simulation.simulation import punctual_controller, simulate
+from experiments.simulation.simulation import simulate, simulated_context
 from models.chat_model import ChatModel
 from models.profile.contest import CONSTANT, FULL, LOAD_AWARE, LoadContest, PlayedPolicy, PolicyContest, constant_words
 from models.profile.profile import Profile, write_profile
@@ -80,7 +81,7 @@ def hold_contest(
         for number, (load, rate) in enumerate(zip(LOADS, rates, strict=True)):
             rng = np.random.default_rng([SEED, number])
             arrivals = np.cumsum(rng.exponential(1.0 / rate, requests))
-            asked = _questions(len(known.questions), requests, rng)
+            asked = in_rounds(len(known.questions), requests, rng).tolist()
             served = {one.name: _play(one, profile, known, arrivals, asked, lambda: advance(1)) for one in players}
             loads.append(load_contest(load, rate, players, served, weight))
     return PolicyContest(
@@ -154,12 +155,6 @@ def _players(profile: Profile, safe: OperatingPoint) -> Iterator[Player]:
         yield Player(name=name, point=usual, certified=usual in profile.points())
 
 
-def _questions(count: int, requests: int, rng: np.random.Generator) -> list[int]:
-    """Returns the numbers of `requests` questions; each is asked before one is asked again."""
-    rounds = [rng.permutation(count) for _ in range(math.ceil(requests / count))]
-    return [int(number) for number in np.concatenate(rounds)[:requests]]
-
-
 def _play(
     one: Player, profile: Profile, known: Recording, arrivals: Array, asked: list[int], on_done: Callable[[], None]
 ) -> list[RequestRecord]:
@@ -181,12 +176,7 @@ def _made(one: Player, profile: Profile, machine: Machine, clock: VirtualClock) 
     if one.point is not None:
         return constant(Limits(threshold=one.point.threshold, budget=one.point.budget))
     settings = FixedSettings(ControllerSettings())
-    context = PolicyContext(
-        profile=profile,
-        max_batch=machine.max_batch,
-        controller=lambda usable: punctual_controller(usable, settings, clock=clock, max_batch=machine.max_batch),
-    )
-    return LoadAware().make(context)
+    return LoadAware().make(simulated_context(profile, lambda _: settings, machine=machine, clock=clock))
 
 
 def load_contest(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from controller.policies.definition import Made, PolicyContext, PolicySettings, constant_limits
+from controller.policies.definition import Made, PolicySettings, constant_limits
 from controller.policies.load_aware import LoadAware
 from controller.policy import Limits
 from controller.settings import SettingsFile
@@ -16,7 +16,7 @@ from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.progress import Reporter, Silent
 from experiments.request_record import RequestRecord
 from experiments.simulation.recording import Recording, read_recording
-from experiments.simulation.simulation import SOLVE_S, check_budget, punctual_controller, simulate
+from experiments.simulation.simulation import SOLVE_S, check_budget, simulate, simulated_context
 from experiments.workloads import Workload, WorkloadError
 from models.chat_model import load_chat_model
 from models.profile.profile import FILE_NAME, Profile
@@ -113,15 +113,11 @@ def _calibration(settings: SimulationSettings, directory: Path) -> tuple[Profile
 
 
 def _policy(settings: SimulationSettings, profile: Profile, machine: Machine, clock: VirtualClock) -> Made:
-    context = PolicyContext(
-        profile=profile,
-        max_batch=machine.max_batch,
-        controller=lambda usable: punctual_controller(
-            usable,
-            SettingsFile(settings.controller, len(usable.classes)),
-            clock=clock,
-            max_batch=machine.max_batch,
-            delay_s=settings.solve_delay_s,
-        ),
+    context = simulated_context(
+        profile,
+        lambda usable: SettingsFile(settings.controller, len(usable.classes)),
+        machine=machine,
+        clock=clock,
+        delay_s=settings.solve_delay_s,
     )
     return settings.policy.make(context)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from controller.controller import Controller
 from controller.planning.plan import Plan, SolveRequest
 from controller.planning.planner import Planner
+from controller.policies.definition import PolicyContext
 from controller.policy import LoadObserver, Policy
 from controller.serving.admission import AdmissionLimits
 from controller.serving.fair_queue import Claim
@@ -217,6 +218,24 @@ def punctual_controller(
     planner = Planner(profile.tables(), clock=time.perf_counter)  # real solve times are only displayed
     solver = PunctualSolver(solve=planner, clock=clock, delay_s=delay_s)
     return Controller(profile, settings=settings, solver=solver, max_batch=max_batch)
+
+
+def simulated_context(
+    profile: Profile,
+    settings: Callable[[Profile], SettingsSource],
+    *,
+    machine: Machine,
+    clock: VirtualClock,
+    delay_s: float = SOLVE_S,
+) -> PolicyContext:
+    """Returns what a policy is made with for a simulation; `settings`: of a controller, by its profile."""
+    return PolicyContext(
+        profile=profile,
+        max_batch=machine.max_batch,
+        controller=lambda usable: punctual_controller(
+            usable, settings(usable), clock=clock, max_batch=machine.max_batch, delay_s=delay_s
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

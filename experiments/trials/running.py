@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -188,13 +188,19 @@ def served(setting: Setting) -> dict[str, str]:
     own = experiment.directory.resolve().name if experiment.model is not None else f"{BUNDLED_NAME}, the bundled one"
     said = {"model": f"{own}; weights {setting.identity.weights_sha256[:8]}", "profile": measured}
     if experiment.backend is Backend.SIMULATED:
-        kind = (made.get("options") or {}).get("kind", "unknown")
-        return {**said, "engine": f"simulated, with the step times of engine {kind} on {where}"}
+        engine = calibrated_engine(made.get("options") or {})
+        return {**said, "engine": f"simulated, with the step times of engine {engine} on {where}"}
     kind = chosen(setting.directory) if experiment.engine.kind == AUTO else experiment.engine.kind
     device = "the GPU" if kind == GPU_ENGINE else "the CPU"
     options = "".join(f", {name} {value}" for name, value in experiment.engine.changed.items())
     threads = _threads(experiment.threads or ServeConfig().threads)
     return {**said, "engine": f"{kind} on {device}, {threads}, at most {experiment.max_batch} at once{options}"}
+
+
+def calibrated_engine(options: Mapping[str, Any]) -> str:
+    """Returns the engine that a profile's calibration was told to take; earlier releases called the option `kind`."""
+    named = options.get("engine") or options.get("kind")
+    return named if isinstance(named, str) else AUTO if "engine" in options else "unknown"
 
 
 def _threads(count: object) -> str:

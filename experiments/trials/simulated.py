@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from controller.policies.definition import PolicyContext
 from controller.settings import FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.calibration.traces import ThoughtTrace, TraceError, read_records
@@ -16,7 +15,7 @@ from experiments.evaluation.examination import chosen_questions
 from experiments.evaluation.questions import calibrated_files, calibrated_questions
 from experiments.request_record import RequestRecord
 from experiments.simulation.recording import Recording, recording
-from experiments.simulation.simulation import check_budget, punctual_controller, simulate
+from experiments.simulation.simulation import check_budget, simulate, simulated_context
 from experiments.synthetic.curves import Synthetic
 from experiments.synthetic.reasoner import reasoner
 from experiments.trials.experiment import Experiment
@@ -40,14 +39,9 @@ class Simulation:
     def play(self, trial: Trial) -> list[RequestRecord]:
         """Serves the trial's requests and returns their records."""
         clock = VirtualClock()
+        settings = FixedSettings(trial.policy.controller)
         made = trial.policy.policy.make(
-            PolicyContext(
-                profile=self.profile,
-                max_batch=self.machine.max_batch,
-                controller=lambda profile: punctual_controller(
-                    profile, FixedSettings(trial.policy.controller), clock=clock, max_batch=self.machine.max_batch
-                ),
-            )
+            simulated_context(self.profile, lambda _: settings, machine=self.machine, clock=clock)
         )
         asked = requests(self.experiment, trial, pool=len(self.recorded.questions))
         recorded = self.oracle if trial.policy.oracle else self.recorded

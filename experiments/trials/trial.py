@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.policies.registry import FLAT
+from experiments.question import in_rounds
 from experiments.trials.experiment import Experiment, NamedPolicy, NamedWorkload, RateUnit, slug
 
 QUESTION_SEEDS = 10_000  # added to a trial's seed: avoids the questions of calibration and evaluation
@@ -74,9 +75,7 @@ def requests(experiment: Experiment, trial: Trial, pool: int) -> Requests:
     name = np.frombuffer(trial.workload.name.encode(), dtype=np.uint8)
     rng = np.random.default_rng([trial.seed, *name.tolist()])
     times = trial.workload.arrivals.arrivals(experiment.duration_s, rng)
-    rounds = [rng.permutation(pool) for _ in range(-(-len(times) // pool))]
-    chosen = np.concatenate(rounds)[: len(times)] if rounds else np.zeros(0, dtype=np.int64)
-    return Requests(times=times, questions=chosen)
+    return Requests(times=times, questions=in_rounds(pool, len(times), rng))
 
 
 def described(value: Any) -> Any:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from experiments.sentences import between, percent, points
+from experiments.sentences import FEW, between, percent, points
 from experiments.trials.findings import Findings, PolicyFound, WorkloadFound
 from experiments.trials.paired import Estimate
 
 MOST = 4  # workloads that are told one by one
-FEW = 100  # requests of a policy under a workload, below which it says so
 
 
 def verdict(found: Findings) -> list[str]:

@@ -218,9 +218,11 @@ def too_short(workload: Workload, duration_s: float) -> str | None:
 
     Raises WorkloadError if the file is invalid.
     """
-    if not isinstance(workload, Trace | Rates) or workload.lasts_s >= duration_s:
+    if not isinstance(workload, Trace | Rates):
         return None
-    lasts = workload.lasts_s
+    lasts = workload.lasts_s  # reads the file
+    if lasts >= duration_s:
+        return None
     said = f"{workload.path} has arrivals for {lasts:.4g} s, the run is to take {duration_s:.4g} s: "
     if workload.repeat:
         times = f"{duration_s / lasts:.1f}"

@@ -110,8 +110,6 @@ def _add_surface(app: FastAPI, service: Service, surface: Surface, ping_s: float
             ),
         )  # fmt: skip
         state.release()
-        if state.hold is not None:
-            state.hold.release()
         if submission is None:
             return Response(status_code=GONE)
         headers = ignored.headers(asked.unread)

@@ -85,9 +85,8 @@ class ServeConfig:
     cache_type: CacheType | None = None
     max_batch: int | None = None  # sequences decoded at once; not None: wins over the engine's option
     cells: int | None = None  # KV cache, tokens; not None: wins over the engine's option
-    threads: int = (
-        default_threads()
-    )  # of the engine's arithmetic; several slow down sharply once another process is busy
+    # of the engine's arithmetic; several slow down sharply once another process is busy
+    threads: int = default_threads()
     max_waiting: int = 128  # requests that may wait in the queue; beyond: 429 with Retry-After
     max_wait_s: float | None = None  # the longest wait a new request may expect; beyond: 429; None: unlimited
     keys: Path | None = None  # bearer keys, reread when the file changes; None: no key is needed

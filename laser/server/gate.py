@@ -22,6 +22,7 @@ from laser.server.api.headers import RequestHeader
 from laser.server.api.surfaces import error_body
 from laser.server.intake.memory import Tidy
 from laser.server.intake.reading import LARGE
+from laser.server.intake.turns import Release
 from laser.server.keys import KeyRing
 
 OPEN = frozenset({"/", "/dashboard.css", "/dashboard.js", "/health", "/ready", "/version"})  # need no key
@@ -53,40 +54,29 @@ class LargeBodies:
         self._held: Counter[str] = Counter()
         self._tidy = Tidy()
 
-    def take(self, key: str) -> BodyHold:
-        """Counts one more. Raises Busy if there are as many as may be, and this key has its share or more."""
+    def take(self, key: str) -> Callable[[], None]:
+        """Counts one more, and returns what gives its place back.
+
+        Raises Busy if there are as many as may be, and this key has its share or more.
+        """
         held = self._held.total()
         if held >= self._most and self._held[key] >= self._most / len(self._held | Counter({key: 1})):
             raise Busy(f"{held} large bodies are being read, may be {self._most} at once", 1.0)
         self._held[key] += 1
-        return BodyHold(lambda: self._release(key))
+        return lambda: self._give_back(key)
 
-    def _release(self, key: str) -> None:
+    def _give_back(self, key: str) -> None:
         self._held[key] -= 1
         self._held += Counter()  # drops keys whose count is 0
         if not self._held:
             self._tidy.soon()
 
 
-class BodyHold:
-    """One large body's place among those in memory."""
-
-    def __init__(self, give: Callable[[], None]) -> None:
-        """`give` gives the place back."""
-        self._give = give
-        self._over = False
-
-    def release(self) -> None:
-        """Gives the place back, once."""
-        if not self._over:
-            self._over = True
-            self._give()
-
-
 class Gate:
-    """ASGI middleware behind the entrance. The application finds `caller` and `hold` in `scope["state"]`.
+    """ASGI middleware behind the entrance. The application finds `caller` and `release` in `scope["state"]`.
 
-    `hold` is the large body's place; None: the body is small. The application gives the place back early.
+    `release` gives back what the request holds while it is prepared, such as a large body's place. The application
+    calls it early.
     """
 
     def __init__(self, app: ASGIApp, *, keys: KeyRing, settings: GateSettings) -> None:
@@ -100,7 +90,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers, state = Headers(scope=scope), scope["state"]
-        state["hold"] = None
+        release = state["release"] = Release()
         try:
             caller = self._keys.caller(headers.get(RequestHeader.AUTHORIZATION)) if scope["path"] not in OPEN else None
             state["caller"] = caller
@@ -119,13 +109,12 @@ class Gate:
             body_out = error_body(scope["path"], error)
             await JSONResponse(body_out, status_code=error.status, headers=headers_out)(scope, receive, send)
         finally:
-            if state["hold"] is not None:
-                state["hold"].release()
+            release()
 
     async def _body(self, headers: Headers, receive: Receive, scope: Scope, limit: int) -> bytes | None:
         """Returns the whole body; None: the client has gone. Raises ApiError if the body is too large or too slow."""
         _check_head(headers, limit)
-        parts, size, state = [], 0, scope["state"]
+        parts, size, large, state = [], 0, False, scope["state"]
         try:
             async with asyncio.timeout(self._settings.body_s):
                 while True:
@@ -136,8 +125,9 @@ class Gate:
                     size += len(part)
                     if size > limit:
                         raise TooLarge(limit)
-                    if size > LARGE and state["hold"] is None:
-                        state["hold"] = self._large.take("" if state["caller"] is None else state["caller"].name)
+                    if size > LARGE and not large:
+                        state["release"].add(self._large.take("" if state["caller"] is None else state["caller"].name))
+                        large = True
                     parts.append(part)
                     if not message.get("more_body", False):
                         return b"".join(parts)

@@ -12,7 +12,6 @@ class ExitCode(IntEnum):
     # it could not, and one line on standard error says why; or a comparison or a search says no; or Ctrl-C ended it
     FAILED = 1
     USAGE = 2  # an option, an argument or a command is wrong; the message names it
-    INTERRUPTED = (
-        130  # Ctrl-C ended a command that can go on: `calibrate`, `experiment run`, `experiment tune`; 128 + 2
-    )
+    # Ctrl-C ended a command that can go on: `calibrate`, `experiment run`, `experiment tune`; 128 + 2
+    INTERRUPTED = 130
     TERMINATED = 143  # a SIGTERM ended it, after it had removed its temporary files: 128 + 15

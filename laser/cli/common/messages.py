@@ -42,17 +42,14 @@ def progress() -> Reporter:
     return ProgressLines(lambda line: click.echo(line, err=True))
 
 
-def _shown(state: str | None) -> str | None:
-    """Returns what a bar shows of the work; None: nothing."""
-    return state
-
-
 class ProgressBars:
     """An `experiments.progress.Reporter` that draws bars in the terminal."""
 
     @contextmanager
     def stage(self, label: str, total: int) -> Iterator[Advance]:
-        with click.progressbar(length=total, label=f"{label:<16}", item_show_func=_shown, file=sys.stderr) as bar:
+        with click.progressbar(
+            length=total, label=f"{label:<16}", item_show_func=lambda state: state, file=sys.stderr
+        ) as bar:
             yield lambda more, state="", /: bar.update(more, state or None)
 
     def note(self, text: str) -> None:

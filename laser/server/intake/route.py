@@ -36,7 +36,7 @@ class BodyRoute(APIRoute):
             if not raw or not is_json(content_type):
                 raise no_object(content_type)
             request.state.size = len(raw)
-            release = request.state.release = Release()
+            release: Release = request.state.release
             try:
                 asked = await unless_gone(request.receive, reader.read(raw, model, request.state.caller, release))
                 del raw

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from experiments.trials.findings import asked, findings
 from experiments.trials.live import server_config
 from experiments.trials.paired import Estimate, Paired
 from experiments.trials.report import report
-from experiments.trials.running import served
+from experiments.trials.running import calibrated_engine, served
 from experiments.trials.setting import Setting
 from experiments.trials.store import Store
 from experiments.trials.tuning import Tried, Tuned, Worth, summary
@@ -206,6 +207,20 @@ def test_the_report_names_model_engine_and_profile_and_what_came_round(tmp_path:
     assert said["engine"] == "torch on the CPU, 2 threads, at most 32 at once"
     assert said["profile"] == "none"
     assert "times.jsonl has arrivals for 11 s, the run is to take 30 s: they come round, 2.7 times" in said["note"]
+
+
+@pytest.mark.parametrize(
+    ("options", "engine"),
+    [
+        ({"engine": "torch"}, "torch"),
+        ({"engine": None}, "auto"),
+        ({"engine": {"cells": 512}}, "auto"),  # a program's options, whose class is not kept
+        ({"kind": "exllama"}, "exllama"),  # an earlier release's
+        ({}, "unknown"),
+    ],
+)
+def test_the_engine_of_a_calibration_is_read_from_what_any_release_wrote(options: dict[str, Any], engine: str) -> None:
+    assert calibrated_engine(options) == engine
 
 
 def test_a_simulation_s_report_says_whose_step_times_it_has(tmp_path: Path) -> None:

@@ -157,6 +157,7 @@ def test_what_an_abandoned_reply_has_cost_is_counted(narrow: LiveServer, stream:
     def rows(kind: str) -> float:
         return value(narrow, f'laser_token_rows_total{{kind="{kind}"}}')
 
+    wait_until(lambda: thought_tokens(narrow) == 0)  # a look may be as old as the reply before
     prompt, reasoning = rows("prompt"), rows("reasoning")
     with asking(narrow, max_tokens=ENDLESS, stream=stream):
         narrow.wait_for_load(running=1)

@@ -11,6 +11,7 @@ from starlette.types import Message
 
 from laser.server.api.reports import TokenizeRequest
 from laser.server.intake.route import BodyRoute
+from laser.server.intake.turns import Release
 
 CAME = b'{"prompt": "x"}'
 
@@ -50,7 +51,8 @@ def test_a_client_that_goes_while_its_body_is_read_is_not_waited_for() -> None:
     async def run() -> None:
         scope = {
             "type": "http", "method": "POST", "path": "/x", "raw_path": b"/x", "query_string": b"", "scheme": "http",
-            "headers": [(b"content-type", b"application/json")], "state": {"caller": None}, "http_version": "1.1",
+            "headers": [(b"content-type", b"application/json")], "state": {"caller": None, "release": Release()},
+            "http_version": "1.1",
             "server": ("localhost", 80), "client": ("localhost", 1), "root_path": "",
         }  # fmt: skip
         async with asyncio.timeout(30):
