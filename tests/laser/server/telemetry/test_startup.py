@@ -40,7 +40,7 @@ def test_the_start_tells_what_serves(deployed: Deployment, random_model: Path) -
     assert told["thinking"].startswith("<think> … </think>, the default, since none is named; ")
     assert told["signal"] == "confidence (geometric_mean)"
     assert told["policy"].startswith("fixed, threshold 0.9; profile.json does not exist; `laser calibrate` measures it")
-    assert told["certified"] == "nothing: there is no profile, `laser calibrate` makes one"
+    assert told["certified"] == "nothing: there is no profile"
 
 
 def test_what_is_named_or_switched_off_is_told(deployed: Deployment, tmp_path: Path) -> None:
@@ -54,6 +54,15 @@ def test_what_is_named_or_switched_off_is_told(deployed: Deployment, tmp_path: P
     told = words(replace(deployed, chosen=replace(chosen, policy=made_policy.policy)))
     assert told["policy"] == "budget, budget 80"
     assert told["signal"] == "none: running thoughts are not probed"
+
+
+def test_a_policy_whose_note_tells_of_a_fault_is_a_warning(
+    deployed: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="laser.start"):
+        tell(replace(deployed, chosen=replace(deployed.chosen, warns=True)))
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.getMessage().startswith("policy    fixed, threshold 0.9; ")
 
 
 def test_each_fact_is_a_record_with_fields_in_json_and_a_line_with_its_time_in_text(
