@@ -131,8 +131,8 @@ def unused(config: ServeConfig) -> Iterator[str]:
             continue
         if not isinstance(policy, Auto):
             yield f"{name} is {value}, but policy is {kind}, which has no controller: only load-aware ones read it"
-        elif policy.fixed or not config.early_exit:
-            yield f"{name} is {value}, but threshold, budget or early_exit are given: so the policy is fixed"
+        elif why := policy.fixed_by(early_exit=config.early_exit):
+            yield f"{name} is {value}, but {why}: so the policy is fixed"
     if not config.early_exit:
         if isinstance(policy, Auto | FixedThreshold):
             for name in sorted({"threshold", "every"} & set(stated(policy))):

@@ -123,8 +123,8 @@ def _auto(
     policy: Auto, profile: Profile | None, missing: str | None, config: ServeConfig
 ) -> tuple[PolicySettings, str | None]:
     """Returns the policy that auto takes, and why."""
-    if policy.fixed or not config.early_exit:
-        return changed(policy, FixedThreshold.kind, {}), "threshold, budget or early_exit are given"
+    if why := policy.fixed_by(early_exit=config.early_exit):
+        return changed(policy, FixedThreshold.kind, {}), why
     if policy.risk is not None:
         return changed(policy, LoadAware.kind, {}), "risk is given"
     if profile is None:
@@ -179,7 +179,7 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
 
 def _is_open(config: ServeConfig) -> bool:
     """Whether the profile decides about the policy."""
-    return isinstance(config.policy, Auto) and not config.policy.fixed and config.early_exit
+    return isinstance(config.policy, Auto) and config.policy.fixed_by(early_exit=config.early_exit) is None
 
 
 def _tell_of_threads(config: ServeConfig, profile: Profile) -> None:
