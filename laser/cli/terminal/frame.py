@@ -60,13 +60,12 @@ class Frame:
         saved = gained(status.gained)
         for line in saved if height is None else saved[: (height - 10) // 7]:
             top.append((1, Text(line) if height is None else _line(line)))
-        if status.controller.note and (height is None or self.explained):
-            why = f"policy {status.controller.policy}: {status.controller.note}"
-            top.append((1, Text(clean(why), "dim") if self.explained else _line(why, "dim")))
         if self.explained:
             yield from (each for _, each in top)
             yield from ("", legend(VIEW))
             return
+        if status.controller.note and height is None:
+            top.append((1, _line(f"policy {status.controller.policy}: {status.controller.note}", "dim")))
         top.append(_facts(status, width))
         if width >= NARROW and (height is None or height >= 34):
             top += [(1, ""), (CHART + 1, _charts(status, width))]

@@ -128,7 +128,12 @@ def _engine(deployment: Deployment) -> StartFact:
     )
     said = {"engine": opened.kind, "runner": opened.runner or None, "arithmetic": opened.arithmetic or None}
     said |= {"device": opened.device or None}
-    return StartFact(topic="engine", words=", ".join(filter(None, parts)), fields={**said, "threads": threads})
+    note = f"; {opened.note}" if opened.note else ""
+    return StartFact(
+        topic="engine",
+        words=f"{', '.join(filter(None, parts))}{note}",
+        fields={**said, "threads": threads, "note": opened.note or None},
+    )
 
 
 def _context(deployment: Deployment) -> StartFact:
