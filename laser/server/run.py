@@ -102,7 +102,8 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._events = asyncio.get_running_loop()  # first: a signal may come at any moment
         await super().startup(sockets)
-        gc.collect()
+        if gc.isenabled():  # else this is a fresh process, whose garbage is not worth the half second to find it
+            gc.collect()
         gc.freeze()  # what a model and its libraries hold stays: looking through it again holds all threads for long
         gc.enable()  # whoever loaded the model may have switched it off meanwhile
         self._watching = self._events.create_task(self._watch())
