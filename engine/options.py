@@ -29,6 +29,7 @@ class Opened:
     device: str = ""  # what computes, for the log; "": the engine does not say, here and below
     arithmetic: str = ""  # the type in which the model is computed
     runner: str = ""  # who computes the forward pass
+    note: str = ""  # why this engine was chosen and no faster one, in words; "": it was named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

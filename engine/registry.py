@@ -6,7 +6,7 @@ A new engine is a package with its options, and one line in `ENGINES`.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,12 +40,13 @@ class AutoOptions(EngineOptions):
 
     def open(self, directory: Path) -> Opened:
         """Raises UnsupportedError, too, for an option that the engine does not have."""
-        if chosen(directory) == FIRST:
+        why = _refusal(directory)
+        if why is None:
             try:
                 return self._of(FIRST).open(directory)
             except EngineUnavailableError as error:  # ExLlamaV2's extension could not be built
                 log.warning("the engine is torch, not ExLlamaV2: %s", error)
-        return self._of(ELSE).open(directory)
+        return replace(self._of(ELSE).open(directory), note=f"not ExLlamaV2, since {why}" if why else "")
 
     def _of(self, kind: str) -> EngineOptions:
         """Returns these options as those of another engine."""
@@ -78,13 +79,19 @@ def open_engine(directory: Path, options: EngineOptions) -> Opened:
 
 
 def chosen(directory: Path) -> str:
-    """Returns what `auto` takes: exllama if ExLlamaV2 can serve the model on this machine, else torch, and logs why."""
+    """Returns what `auto` takes: exllama if ExLlamaV2 can serve the model on this machine, else torch."""
+    return FIRST if _refusal(directory) is None else ELSE
+
+
+def _refusal(directory: Path) -> str | None:
+    """Returns why ExLlamaV2 cannot serve the model on this machine; None: it can."""
     try:
         engine_options(FIRST, {}).check(directory)
+    except EngineUnavailableError as error:
+        return str(error).partition(": ")[0]  # without the advice, for who has named this engine
     except EngineError as error:
-        log.info("the engine is torch, not ExLlamaV2: %s", error)
-        return ELSE
-    return FIRST
+        return str(error)
+    return None
 
 
 def _imported(place: str) -> type[EngineOptions]:

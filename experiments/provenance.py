@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -14,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from laser.version import VERSION
+from models.profile.profile import weights_sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +31,16 @@ class Provenance:
     options: Mapping[str, object]
 
 
-def provenance(model: Path, *, threads: int, options: Mapping[str, object]) -> Provenance:
-    """Returns the provenance of this process's run on a model directory; path options keep only the file name."""
+def provenance(
+    model: Path, *, threads: int, options: Mapping[str, object], files: Mapping[str, str] | None = None
+) -> Provenance:
+    """Returns the provenance of this process's run on a model directory; path options keep only the file name.
+
+    `files`: what `weights_sha256` returned; None: it is called.
+    """
     return Provenance(
         model=model.resolve().name,
-        weights_sha256={file.name: _sha256(file) for file in sorted(model.glob("*.safetensors"))},
+        weights_sha256=weights_sha256(model) if files is None else dict(files),
         laser=VERSION,
         torch=version("torch"),
         python=platform.python_version(),
@@ -50,11 +55,6 @@ def _said(value: object) -> object:
     if isinstance(value, tuple):
         return [_said(item) for item in value]
     return value.name if isinstance(value, Path) else value
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def cores() -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 
-from models.files.checks import at_least, not_negative
+from models.files.checks import at_least, not_negative, outside, positive
 
 # Per duration of a full reply (`reply_s`: thought to its natural end, alone on the engine).
 WAIT_WORTH = 0.025  # correct answers that one user's waiting for one such duration costs
@@ -43,15 +42,14 @@ class ObjectiveSettings:
         )  # fmt: skip
         if not 0.0 < self.max_load < 1.0:
             raise ValueError(f"max_load is {self.max_load}, must be above 0 and below 1")
-        if not (math.isfinite(self.min_rate) and self.min_rate > 0.0):
-            raise ValueError(f"min_rate is {self.min_rate} requests/s, must be finite and above 0")
+        positive(self, "min_rate")
         at_least(self, 2, "tangents")
         for floor in self.accuracy_floors:
             if not 0.0 <= floor <= 1.0:
                 raise ValueError(f"accuracy_floors has {floor}, must be between 0 and 1")
         for seconds in self.slo_s:
-            if not (math.isfinite(seconds) and seconds > 0.0):
-                raise ValueError(f"slo_s has {seconds}, must be finite and above 0")
+            if (limit := outside(seconds)) is not None:
+                raise ValueError(f"slo_s has {seconds}, must be {limit}")
 
     def at(self, reply_s: float) -> Objective:
         """Returns the objective for a model whose full replies take `reply_s` seconds each, alone on the engine."""

@@ -29,10 +29,11 @@ class Auto:
         check_risk(self.risk)
         Limits(budget=self.budget, every=self.every)  # raises ValueError for invalid settings
 
-    @property
-    def fixed(self) -> bool:
-        """Whether its own settings make it the fixed policy."""
-        return self.threshold is not None or self.budget is not None
+    def fixed_by(self, *, early_exit: bool) -> str | None:
+        """Returns what makes it the fixed policy, in words, where `early_exit` is a server's setting; None: nothing."""
+        said = [f"{name} is given" for name in ("threshold", "budget") if getattr(self, name) is not None]
+        said += [] if early_exit else ["early_exit is false"]
+        return " and ".join(said) or None
 
     def make(self, context: PolicyContext) -> Made:
         """Raises ValueError: `laser.server.policy_choice` chooses the policy to make."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.policy import Limits, QueueLengthObserver
+from models.files.checks import positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +24,7 @@ class LoadRuleSettings:
     scale: float = 16.0  # requests in the system at which tanh is at 0.76, e.g. half a full batch
 
     def __post_init__(self) -> None:
-        for name in ("memory_s", "scale"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
-                raise ValueError(f"{name} is {value}, must be finite and above 0")
+        positive(self, "memory_s", "scale")
 
 
 class LoadRule(QueueLengthObserver):

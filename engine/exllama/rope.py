@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from engine.base import UnsupportedModelError
+from engine.rotary import rotary_frequencies
 
 TOLERANCE = 1e-4  # relative, of frequencies
 
@@ -42,7 +41,7 @@ def check_rope(exl: Any, config: Any) -> None:
 
     frequencies, scaling = get_rope_params("cpu", exl, exl.rotary_embedding_base)
     frequencies = frequencies / (exl.scale_pos_emb or 1.0)
-    expected, expected_scaling = _expected(config)
+    expected, expected_scaling = rotary_frequencies(config)
     kind = config.rope_parameters["rope_type"]
     if frequencies.shape != expected.shape:
         raise UnsupportedModelError(
@@ -55,14 +54,3 @@ def check_rope(exl: Any, config: Any) -> None:
             f"the rotary embedding ({kind}) has frequency {theirs:.6g} and scale {expected_scaling:.4g}, ExLlamaV2 "
             f"would use {ours:.6g} and {scaling:.4g}"
         )
-
-
-def _expected(config: Any) -> tuple[torch.Tensor, float]:
-    """transformers' frequencies (rotated dimensions / 2,) and its factor on sines and cosines."""
-    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-
-    kind = config.rope_parameters["rope_type"]
-    rule = LlamaRotaryEmbedding.compute_default_rope_parameters if kind == "default" else ROPE_INIT_FUNCTIONS[kind]
-    frequencies, scaling = rule(config, device=torch.device("cpu"))
-    return frequencies, float(scaling)

@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import rms_norm, silu
 
 from engine.base import UnsupportedModelError
+from engine.rotary import rotary_frequencies
 from engine.torch.arena import KVArena
 from engine.torch.attention import attend
 from engine.torch.packed import ModelShape, PackedBatch
@@ -142,13 +143,12 @@ def _rotary_tables(config: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
     Raises UnsupportedModelError if they do not turn whole heads, or are not finite.
     """
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-
-    rotary = LlamaRotaryEmbedding(config)
-    positions = torch.arange(config.max_position_embeddings)
-    cos, sin = rotary(torch.zeros(1, dtype=torch.float32), positions[None])
+    rates, scaling = rotary_frequencies(config)
+    angles = torch.arange(config.max_position_embeddings, dtype=torch.float32)[:, None] * rates
+    angles = torch.cat((angles, angles), dim=-1)
+    cos, sin = angles.cos() * scaling, angles.sin() * scaling
     if cos.shape[-1] != head_width(config) or not bool(cos.isfinite().all() and sin.isfinite().all()):
         raise UnsupportedModelError(
             f"the rotary embedding turns {cos.shape[-1]} of {head_width(config)} values, or none"
         )
-    return cos[0].contiguous(), sin[0].contiguous()
+    return cos, sin

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from controller.load import Load
 from controller.planning.objective import Objective
+from models.files.checks import outside
 from models.profile import profile
 from models.profile.plant import Plant
 from models.profile.tables import OperatingTables, prune_hull
@@ -74,8 +75,11 @@ def situation(
     if rates is None:
         keeps_up = plant.capacity / float(shares @ tables.tokens[:, 0])
         rates = [float(f"{share * keeps_up:.2g}") for share in TYPICAL]
-    if not rates or not all(0.0 < rate < np.inf for rate in rates):
-        raise ValueError(f"rates are {list(rates)} requests/s, must be finite and above 0")
+    if not rates:
+        raise ValueError("rates is empty, must have at least one")
+    for rate in rates:
+        if (limit := outside(rate)) is not None:
+            raise ValueError(f"rates has {rate} requests/s, must be {limit}")
     return Situation(
         measured=measured,
         tables=tables,

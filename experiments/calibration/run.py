@@ -16,7 +16,7 @@ from engine.registry import open_engine
 from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
 from experiments.calibration.looks import CertificateLook, looked
-from experiments.calibration.traces import BudgetChoice, TraceLog, graded, run_questions
+from experiments.calibration.traces import BudgetChoice, CalibrationLog, TraceLog, graded, run_questions
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.examination import Examination
 from experiments.grading.grade import GradeCounts
@@ -33,6 +33,7 @@ from models.profile.profile import (
     ProfileError,
     identify,
     read_profile,
+    weights_sha256,
     write_profile,
 )
 from models.thinking import Keep
@@ -67,7 +68,14 @@ class Calibrated:
     records: Path
     grading: GradeCounts  # of all recorded answers
     reused: int  # questions that earlier runs had answered
-    others: int  # questions in the records that this calibration is not of
+    chat: ChatModel  # the model without its weights
+    questions: tuple[Question, ...]
+    log: CalibrationLog  # all that the records hold
+
+    @property
+    def others(self) -> int:
+        """The number of questions in the records that this calibration is not of."""
+        return len(self.log.traces) - len(self.questions)
 
 
 def calibrate(
@@ -112,7 +120,8 @@ def calibrate(
     if chat.thinking.format.keep is not Keep.ANSWER:
         raise ConfigError("the thinking format has keep: close, must be answer: exits are judged by trial answers")
     engine = open_engine(directory, settings.engine).engine
-    identity = identify(directory, chat.thinking.format, None if settings.model else BUNDLED_NAME)
+    files = weights_sha256(directory)
+    identity = identify(directory, chat.thinking.format, None if settings.model else BUNDLED_NAME, files=files)
     mine = run_questions(questions, settings.files)
     with TraceLog(file, _header(settings, identity), mine) as log:
         reused = len(log.traces)
@@ -139,7 +148,7 @@ def calibrate(
         max_tokens=settings.max_tokens,
         plant=plant,
         probe=probe,
-        origin=provenance(directory, threads=torch.get_num_threads(), options=stated),
+        origin=provenance(directory, threads=torch.get_num_threads(), options=stated, files=files),
         looked=looked(
             _before(path, identity),
             CertificateLook(questions=keys, budgets=budgets, score=spec.score, levels=settings.levels),
@@ -152,7 +161,9 @@ def calibrate(
         records=log.path,
         grading=graded(log.traces, log.closings),
         reused=reused,
-        others=len(log.whole.traces) - len(log.traces),
+        chat=chat,
+        questions=tuple(questions),
+        log=log.whole,
     )
 
 

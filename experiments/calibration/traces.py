@@ -348,6 +348,7 @@ class TraceLog:
                 raise TraceError(f"{self.path}:1: is no record of a calibration: remove it or write elsewhere")
             self._file.truncate(0)
             self._append(self._header)
+            self.whole = replace(self.whole, header=self._header)
             return
         decode = StrictJson(_Line, "line")
         for number, line in enumerate(whole.split(b"\n"), 1):

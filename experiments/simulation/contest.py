@@ -109,6 +109,18 @@ def add_contest(
     and `hold_contest`.
     """
     profile, known = read_recording(chat, directory, file, files=files, most=QUESTIONS)
+    return with_contest(profile, known, file, requests=requests, reporter=reporter)
+
+
+def with_contest(
+    profile: Profile,
+    known: Recording,
+    file: Path,
+    *,
+    requests: int | None = None,
+    reporter: Reporter | None = None,
+) -> Profile:
+    """Holds the contest of a profile on its records, `known`; writes to `file` and returns the profile with it."""
     found = replace(profile, contest=hold_contest(profile, known, requests=requests, reporter=reporter))
     write_profile(file, found)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -160,10 +159,7 @@ class ClassSlo:
     hard: float  # longest that a hard request, or one of unknown class, should take, s
 
     def __post_init__(self) -> None:
-        for name in CLASSES:
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
-                raise ValueError(f"{name} is {value} s, must be finite and above 0")
+        positive(self, *CLASSES)
 
     def seconds(self, difficulty: str | None) -> float:
         """Returns a class's SLO; `difficulty` None: unknown, the hardest class's SLO."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import LaserError
+from models.files.checks import SMALLEST
 
 Times: TypeAlias = npt.NDArray[np.float64]
 
@@ -31,6 +32,8 @@ def check(name: str, value: float, *, above: float | None = None, least: float |
     if not math.isfinite(value) or (above is not None and value <= above) or (least is not None and value < least):
         limit = f"above {above:g}" if above is not None else f"at least {least:g}"
         raise WorkloadError(f"{name} is {value}, must be finite and {limit}")
+    if above == 0.0 and value < SMALLEST:
+        raise WorkloadError(f"{name} is {value}, must be at least {SMALLEST:g}")
 
 
 def check_duration(duration_s: float, rate: float) -> None:

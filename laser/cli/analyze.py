@@ -11,6 +11,7 @@ import click
 from laser.cli.common.extras import needs
 from laser.cli.common.messages import errors_in_one_line, progress
 from laser.cli.common.options import CONTROLLER, risk_option
+from models.files.checks import outside
 
 if TYPE_CHECKING:
     from experiments.analysis.situation import Situation
@@ -27,8 +28,8 @@ def _rates(context: click.Context, option: click.Parameter, said: str | None) ->
     except ValueError:
         raise click.BadParameter(f"{said!r} is no list of requests/s such as 2,5,10") from None
     for rate in rates:
-        if not (math.isfinite(rate) and rate > 0.0):
-            raise click.BadParameter(f"{rate:g} requests/s must be finite and above 0")
+        if (limit := outside(rate)) is not None:
+            raise click.BadParameter(f"{rate:g} requests/s must be {limit}")
     return rates
 
 

@@ -14,7 +14,7 @@ from laser.cli.common.options import RISK, asking, loading_options, loading_sett
 from laser.cli.common.resuming import ResumableCommand
 
 if TYPE_CHECKING:
-    from experiments.calibration.run import CalibrationSettings
+    from experiments.calibration.run import Calibrated, CalibrationSettings
 
 OF_RECORDS = ("model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers")
 """The parameters that --from-records has a use for."""
@@ -122,9 +122,8 @@ def command(
             budgets=budgets,
             out=out,
         )
-        if not from_records:
-            _measure(settings, context.params)
-        _tell_worth(settings, alone=from_records)
+        measured = None if from_records else _measure(settings, context.params)
+        _tell_worth(settings, measured)
         _tell_way_on(settings, measured=not from_records)
 
 
@@ -136,8 +135,8 @@ def _refuse_idle(context: click.Context) -> None:
             raise click.UsageError(f"{parameter.opts[0]} is given, but --from-records measures nothing: leave one out")
 
 
-def _measure(settings: CalibrationSettings, options: Mapping[str, object]) -> None:
-    """Calibrates, and tells what was measured."""
+def _measure(settings: CalibrationSettings, options: Mapping[str, object]) -> Calibrated:
+    """Calibrates, and tells and returns what was measured."""
     from experiments.calibration.run import calibrate
     from experiments.calibration.summary import summary
 
@@ -151,21 +150,27 @@ def _measure(settings: CalibrationSettings, options: Mapping[str, object]) -> No
             "files too, or a larger -n, to count them"
         )
     click.echo(f"\nProfile: {found.path}\nRecords: {found.records}\n")
+    return found
 
 
-def _tell_worth(settings: CalibrationSettings, *, alone: bool) -> None:
-    """Holds the contest of the profile that the settings name, and tells what the certificate is worth.
+def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None:
+    """Holds the contest of what was `found`, and tells what the certificate is worth.
 
-    `alone`: no summary was told before.
+    `found` None: nothing was measured; the profile that the settings name and its records are read.
     """
     from experiments.calibration.worth import contest_table, worth
-    from experiments.simulation.contest import add_contest
+    from experiments.simulation.contest import QUESTIONS, add_contest, with_contest
+    from experiments.simulation.recording import recording
 
-    chat, file = settings.chat(), settings.profile_file
-    profile = add_contest(chat, settings.directory, file, files=settings.files, reporter=progress())
+    file, files = settings.profile_file, settings.files
+    if found is None:
+        profile = add_contest(settings.chat(), settings.directory, file, files=files, reporter=progress())
+    else:
+        known = recording(found.chat, found.profile, found.log, found.questions, files, QUESTIONS)
+        profile = with_contest(found.profile, known, file, reporter=progress())
     if profile.contest is not None:
         click.echo(f"\n{contest_table(profile.contest)}")
-    click.echo(f"\n{worth(profile, alone=alone)}")
+    click.echo(f"\n{worth(profile, alone=found is None)}")
 
 
 def _tell_way_on(settings: CalibrationSettings, *, measured: bool) -> None:

@@ -9,13 +9,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from laser.cli.common.help_pages import THOUGHT, examples
+from laser.version import VERSION
 from models.foreign import hush
 
 COMMANDS = {
@@ -111,11 +111,7 @@ FIRST_STEPS = examples(
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
-    try:
-        number = version("laser-serving")
-    except PackageNotFoundError:
-        number = "(not installed: running from a checkout)"
-    click.echo(f"laser {number}")
+    click.echo(f"laser {VERSION}")
     ctx.exit()
 
 

@@ -10,11 +10,13 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from laser.cli.common.ending import ended_by_signals
 from laser.cli.common.help_pages import THOUGHT, SectionedCommand, ShownFloatRange, ShownIntRange, examples
 from laser.cli.common.messages import errors_in_one_line
 from laser.cli.common.options import (
@@ -163,7 +165,7 @@ SECTIONS = {
 @thinking_option
 @click.option(
     "--slo-s",
-    type=ShownFloatRange(0.0, min_open=True),
+    type=ShownFloatRange(0.001),
     help="Seconds a reply should take, shown on the page; goals that load-aware acts on stand in --controller's file. "
     "[default: none]",
 )
@@ -188,7 +190,7 @@ SECTIONS = {
 )
 @click.option(
     "--max-wait-s",
-    type=ShownFloatRange(0.0, min_open=True),
+    type=ShownFloatRange(0.001),
     help="Turn a request away (429) that would wait longer than so many seconds. [default: no limit]",
 )
 @click.option(
@@ -214,12 +216,12 @@ SECTIONS = {
 @click.option("--max-body", type=ShownIntRange(1024), help="Largest request, bytes. [default: 4 MiB]")
 @click.option(
     "--idle-s",
-    type=ShownFloatRange(0.0, min_open=True),
+    type=ShownFloatRange(0.001),
     help="Seconds that a connection may be silent, or a request take to arrive. [default: 30]",
 )
 @click.option(
     "--drain-s",
-    type=ShownFloatRange(0.0, min_open=True),
+    type=ShownFloatRange(0.001),
     help="Seconds that running replies have to end after SIGTERM or Ctrl-C. [default: 30]",
 )
 @click.option("--metrics/--no-metrics", default=None, help="Offer Prometheus metrics at /metrics. [default: on]")
@@ -240,20 +242,25 @@ SECTIONS = {
 )
 def command(config_file: Path | None, ready_fd: int | None, **flags: Any) -> None:
     """Serve a model over HTTP, compatible with OpenAI's chat completions."""
-    from laser.server.config import load_config
-
     notes: list[str] = []
-    with errors_in_one_line():
+    with ended_by_signals() as end_if_told, errors_in_one_line():
+        from laser.server.config import load_config
+
         config = load_config(config_file, flags, notes.append)
         set_up(config.log_format)
         for note in notes:
             log.warning("%s", note)
         _guard(config)
-        _serve(config, ready_fd)
+        _serve(config, ready_fd, end_if_told)
 
 
-def _serve(config: ServeConfig, ready_fd: int | None) -> None:
+def _serve(config: ServeConfig, ready_fd: int | None, end_if_told: Callable[[], None]) -> None:
     """Listens, loads, tells what serves, and serves. Raises an error of `errors_in_one_line`."""
+
+    def ready(url: str) -> None:
+        end_if_told()
+        announce(service, url, ready_fd)
+
     gc.disable()  # until the model is loaded: a sixth of the start went to looking through libraries for garbage
     from laser.server.run import listen, run
     from laser.server.telemetry.startup import loading, tell
@@ -266,7 +273,7 @@ def _serve(config: ServeConfig, ready_fd: int | None) -> None:
             deployment = deploy(config)
             service = Service(deployment)
         tell(deployment)
-        run(service, listener, ready=lambda url: announce(service, url, ready_fd))
+        run(service, listener, ready=ready)
 
 
 def announce(service: Service, url: str, ready_fd: int | None) -> None:

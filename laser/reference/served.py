@@ -201,11 +201,7 @@ def metrics_page(text: str, made: str) -> Page:
 
 
 def _exposed(text: str) -> Iterator[Entry]:
-    families = list(text_string_to_metric_families(text))
-    names = {family.name for family in families}
-    for family in families:
-        if family.name.removesuffix("_created") in names - {family.name}:
-            continue  # when a counter began
+    for family in text_string_to_metric_families(text):
         labels = {name: None for sample in family.samples for name in sample.labels if name not in ("le", "quantile")}
         name = family.name + ("_total" if family.type == "counter" else "")
         yield _metric(name, family.documentation, family.type, labels)

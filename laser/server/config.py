@@ -20,6 +20,7 @@ from engine.options import EngineOptions, default_threads
 from engine.registry import ENGINES, AutoOptions, CacheType, Runner, engine_options, options_of
 from laser.server.api.reasoning import EffortShares
 from laser.server.telemetry.logs import LogFormat
+from models.files.checks import positive
 from models.files.strict_yaml import ConfigError, Kinds, given_keys, read
 from models.score import Score
 from models.thinking import FormatFile
@@ -34,7 +35,8 @@ LEAST: dict[str, int] = {
     "max_waiting": 0,
     "max_body": 1024,
 }
-ABOVE_0 = ("slo_s", "max_wait_s", "drain_s", "idle_s")
+TIMES = ("slo_s", "max_wait_s", "drain_s", "idle_s")
+LEAST_S = 0.001
 
 CHOICES: dict[str, type[StrEnum]] = {
     "score": Score,
@@ -106,10 +108,7 @@ class ServeConfig:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}, must be at least {least}")
-        for name in ABOVE_0:
-            value = getattr(self, name)
-            if value is not None and not 0.0 < value < float("inf"):
-                raise ValueError(f"{name} is {value}, must be finite and above 0")
+        positive(self, *TIMES, least=LEAST_S)
         if self.port > 65535:
             raise ValueError(f"port is {self.port}, must be at most 65535")
         _ = self.engine_options  # raises ValueError for an option out of range
@@ -132,8 +131,8 @@ def unused(config: ServeConfig) -> Iterator[str]:
             continue
         if not isinstance(policy, Auto):
             yield f"{name} is {value}, but policy is {kind}, which has no controller: only load-aware ones read it"
-        elif policy.fixed or not config.early_exit:
-            yield f"{name} is {value}, but threshold, budget or early_exit are given: so the policy is fixed"
+        elif why := policy.fixed_by(early_exit=config.early_exit):
+            yield f"{name} is {value}, but {why}: so the policy is fixed"
     if not config.early_exit:
         if isinstance(policy, Auto | FixedThreshold):
             for name in sorted({"threshold", "every"} & set(stated(policy))):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pydantic import BaseModel
 
 from controller.policy import Limits
 from controller.status import ControllerStatus, DecisionSource
 from laser.server.policy_choice import ChosenPolicy
+from models.profile.certificate import Certificate
+from models.profile.tables import OperatingPoint
 
 
 class Estimated(BaseModel):
@@ -42,7 +45,7 @@ class LimitsReport(BaseModel):
 
 
 class CertifiedReport(BaseModel):
-    """The range that thresholds and budgets never leave."""
+    """The range that the profile certifies; load-aware policies and the safe constant never leave it."""
 
     risk: float  # upper bound on P(the full thought is right and an exit within the range wrong)
     confidence: float  # with which that bound holds
@@ -85,13 +88,13 @@ class SolverReport(BaseModel):
 
 
 class ControllerReport(BaseModel):
-    """Who decides, and all that the load-aware policy knows; the rest is null for other policies."""
+    """Who decides and what is certified, and all that the load-aware policy knows, which is null for other policies."""
 
     policy: str  # its kind; of a user's own, module:Name
     note: str | None  # why this policy serves, in words; null: it was named
     limits: dict[str, LimitsReport]  # by class; `any`: the same for all classes
     target: dict[str, LimitsReport] | None = None  # to which the rate limit lets thresholds move
-    certified: CertifiedReport | None = None  # the certified range
+    certified: CertifiedReport | None = None  # what the profile certifies, whichever policy serves; null: no profile
     slo_s: dict[str, float] | None = None  # within which 95 % of each class's requests are to end; null: no SLO
     slo_steps: dict[str, float] | None = None  # decode steps that each class's SLO leaves a request now; null: no SLO
     rung: DecisionSource | None = (
@@ -112,21 +115,16 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
     controller = chosen.controller
     if controller is None:
         limits = {"any": _limits(chosen.policy.limits(None))}
-        return ControllerReport(policy=chosen.name, note=chosen.note, limits=limits)
+        profile = chosen.certifying
+        certified = None if profile is None else _certified(profile.points(), profile.certificate)
+        return ControllerReport(policy=chosen.name, note=chosen.note, limits=limits, certified=certified)
     state = controller.status
-    thresholds = [point.threshold for point in controller.certified if point.threshold is not None]
-    budgets = [point.budget for point in controller.certified if point.budget is not None]
     return ControllerReport(
         policy=chosen.name,
         note=chosen.note,
         limits=_by_class(state, state.limits),
         target=_by_class(state, state.target),
-        certified=CertifiedReport(
-            risk=controller.certificate.epsilon,
-            confidence=1.0 - controller.certificate.delta,
-            lowest_threshold=min(thresholds, default=None),
-            smallest_budget=min(budgets, default=None),
-        ),
+        certified=_certified(controller.certified, controller.certificate),
         slo_s=_floats(state, list(state.slo_s)) if state.slo_s else None,
         slo_steps=None if state.slo_steps is None else _floats(state, list(state.slo_steps)),
         rung=state.source,
@@ -146,6 +144,15 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
         rejected_measurements=state.rejected,
         clock_jumps=state.jumps,
         uptime_s=state.time_s,
+    )
+
+
+def _certified(points: Sequence[OperatingPoint], certificate: Certificate) -> CertifiedReport:
+    return CertifiedReport(
+        risk=certificate.epsilon,
+        confidence=1.0 - certificate.delta,
+        lowest_threshold=min((point.threshold for point in points if point.threshold is not None), default=None),
+        smallest_budget=min((point.budget for point in points if point.budget is not None), default=None),
     )
 
 

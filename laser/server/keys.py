@@ -14,7 +14,6 @@ import asyncio
 import hashlib
 import hmac
 import logging
-import math
 import re
 import threading
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from laser.server.api.errors import Unauthorized
-from models.files.checks import one_line
+from models.files.checks import one_line, positive
 from models.files.strict_yaml import read
 from models.files.watched import WatchedFile
 
@@ -55,8 +54,7 @@ class ApiKey:
             _check_secret(self.key.strip())
         if self.sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", self.sha256.strip()):
             raise ValueError("sha256 must be 64 hexadecimal digits")
-        if not (math.isfinite(self.weight) and self.weight > 0.0):
-            raise ValueError(f"weight is {self.weight}, must be finite and above 0")
+        positive(self, "weight")
 
     @property
     def digest(self) -> str:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from controller.policies.auto import Auto
 from controller.policies.budget import FixedBudget
-from controller.policies.definition import PolicyContext, PolicySettings, needs_profile
+from controller.policies.definition import PolicyContext, PolicySettings, has_controller, needs_profile
 from controller.policies.fixed import FixedThreshold
 from controller.policies.load_aware import LoadAware
 from controller.policies.none import FullThought
 from controller.policies.registry import changed, kind_of
+from controller.policies.restricted import within_risk
 from controller.policy import LoadObserver, Policy
 from controller.solver_thread import SolverThread
 from laser.server.config import CONTROLLER_KEYS, ServeConfig
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NOTHING = "the profile certifies nothing"
+NO_CONTEST = "whether a constant would do better is not simulated yet: `laser calibrate --from-records` does it"
 INSTEAD = "with --threshold, or a --policy that needs no profile, it is served without it"
 
 
@@ -40,9 +43,17 @@ class ChosenPolicy:
     observer: LoadObserver | None = None  # None: the policy needs none
     profile: Profile | None = None  # the model's; None: there is none
     shortest_first: bool = False
-    note: str | None = None  # why this policy was chosen, if that may surprise; None: it may not
+    note: str | None = None  # why this policy was chosen; None: it was named
+    warns: bool = False  # whether the note says what is wrong with the profile
     settings: PolicySettings | None = None  # what the policy was made from; None: not stated
     ends: tuple[Callable[[], None], ...] = ()  # end what runs beside the policy
+
+    @property
+    def certifying(self) -> Profile | None:
+        """The profile with what it certifies at the policy's risk; None: there is no profile."""
+        controlled = self.settings is not None and has_controller(self.settings)
+        risk = getattr(self.settings, "risk", None) if controlled else None
+        return self.profile if self.profile is None or risk is None else within_risk(self.profile, risk)
 
     @property
     def controller(self) -> Controller | None:
@@ -75,25 +86,15 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
     profile, missing = _profile(config, directory, chat)
     policy, note = config.policy, None
     if isinstance(policy, Auto):
-        given = policy.fixed or not config.early_exit
-        if given:
-            kind, note = FixedThreshold.kind, "threshold, budget or early_exit are given"
-        elif profile is None and policy.risk is None:
-            kind, note = FixedThreshold.kind, missing
-        elif profile is not None and policy.risk is None and profile.refused is not None:
-            kind, note = FullThought.kind, f"the profile certifies nothing: {profile.refused}"
-            log.warning("thoughts are not shortened: %s", note)
-        else:
-            kind = LoadAware.kind
-        policy = FullThought() if kind == FullThought.kind else changed(policy, kind, {})
-        if profile is not None and isinstance(policy, LoadAware) and policy.risk is None:
-            policy, note = _by_contest(policy, profile, config)
-        if isinstance(policy, FixedThreshold) and profile is None and not given:
-            log.info("the policy is fixed, not load-aware: %s", note)
+        policy, note = _auto(policy, profile, missing, config)
+    broken = missing is not None and (directory / FILE_NAME).is_file()
+    warns = note is not None and (note.startswith(NOTHING) or (broken and note == missing))
     name = kind_of(policy)
     if profile is None and (needs_profile(policy) or config.shortest_first):
         what = f"policy is {name}" if needs_profile(policy) else "shortest_first is set"
         raise ProfileError(f"{what}, which needs a profile: {missing}")
+    if broken and not warns:
+        log.warning("%s", missing)
     ends: list[Callable[[], None]] = []
     context = PolicyContext(
         profile=profile,
@@ -112,33 +113,35 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         profile=profile,
         shortest_first=config.shortest_first,
         note=note and note.replace(str(directory / FILE_NAME), FILE_NAME),  # clients do not see the path
+        warns=warns,
         settings=policy,
         ends=tuple(ends),
     )
 
 
-def _by_contest(policy: LoadAware, profile: Profile, config: ServeConfig) -> tuple[PolicySettings, str | None]:
-    """Returns what auto takes by the profile's contest, and why if that may surprise; says in one line what it is.
-
-    The contest was held with the controller's default settings, so other ones are obeyed, and so is a decision log.
-    """
+def _auto(
+    policy: Auto, profile: Profile | None, missing: str | None, config: ServeConfig
+) -> tuple[PolicySettings, str | None]:
+    """Returns the policy that auto takes, and why."""
+    if why := policy.fixed_by(early_exit=config.early_exit):
+        return changed(policy, FixedThreshold.kind, {}), why
+    if policy.risk is not None:
+        return changed(policy, LoadAware.kind, {}), "risk is given"
+    if profile is None:
+        return changed(policy, FixedThreshold.kind, {}), missing
+    if profile.refused is not None:
+        return FullThought(), f"{NOTHING}: {profile.refused}"
     contest = profile.contest
-    for name in ("controller", "decision_log"):
+    for name in ("controller", "decision_log"):  # the contest was held with the default settings: others are obeyed
         if getattr(config, name) is not None:
-            log.info("the policy is load-aware: %s is given", name)
-            return policy, None
+            return changed(policy, LoadAware.kind, {}), f"{name} is given"
     if contest is None:
-        log.info(
-            "the policy is load-aware; whether a constant would do better is not simulated yet: "
-            "`laser calibrate --from-records` does it"
-        )
-        return policy, None
-    log.info("the policy is %s", contest.verdict)
+        return changed(policy, LoadAware.kind, {}), NO_CONTEST
     if not contest.worse:
-        return policy, None
+        return changed(policy, LoadAware.kind, {}), contest.reason
     if contest.threshold is not None:
-        return FixedThreshold(threshold=contest.threshold, budget=contest.budget), contest.verdict
-    return (FullThought() if contest.budget is None else FixedBudget(budget=contest.budget)), contest.verdict
+        return FixedThreshold(threshold=contest.threshold, budget=contest.budget), contest.reason
+    return (FullThought() if contest.budget is None else FixedBudget(budget=contest.budget)), contest.reason
 
 
 def _without_probes(policy: PolicySettings) -> PolicySettings:
@@ -161,10 +164,8 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
     except OtherFormatError as error:
         if _is_open(config):
             raise OtherFormatError(f"{error}; {INSTEAD}") from error
-        log.warning("%s", error)
         return None, str(error)
     except ProfileError as error:
-        log.warning("%s", error)
         return None, str(error)
     _tell_of_template(config, profile)
     score = config.score or chat.thinking.format.probe.score
@@ -178,7 +179,7 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
 
 def _is_open(config: ServeConfig) -> bool:
     """Whether the profile decides about the policy."""
-    return isinstance(config.policy, Auto) and not config.policy.fixed and config.early_exit
+    return isinstance(config.policy, Auto) and config.policy.fixed_by(early_exit=config.early_exit) is None
 
 
 def _tell_of_threads(config: ServeConfig, profile: Profile) -> None:

@@ -8,8 +8,9 @@ import logging
 import math
 import signal
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import uvicorn
@@ -27,6 +28,7 @@ except ImportError:  # not a Unix
 
 log = logging.getLogger(__name__)
 
+ENDS = (signal.SIGINT, signal.SIGTERM)
 BACKLOG = 2048  # connections that may wait
 GRACE_S = 5  # s for connections to close after all replies have ended
 
@@ -57,11 +59,9 @@ def listen(host: str, port: int) -> socket.socket:
 def run(service: Service, listener: socket.socket, *, ready: Callable[[str], None]) -> None:
     """Serves until a signal or a broken engine ends it; tells `ready` the address once requests are answered.
 
-    Takes over SIGINT and SIGTERM. Raises ServingError if the server could not be started or its engine is broken.
+    Takes over SIGINT and SIGTERM, also for the rest of the process: what has ended needs no signal. Raises
+    ServingError if the server could not be started or its engine is broken.
     """
-    # uvicorn raises the signal again after a clean shutdown, which must not count as a failure
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
     name_service()
     _allow_connections()
     server = DrainingServer(service, ready=lambda: ready(_url(listener)))
@@ -100,14 +100,29 @@ class DrainingServer(uvicorn.Server):
         self._draining = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._events = asyncio.get_running_loop()  # first: a signal may come at any moment
         await super().startup(sockets)
-        gc.collect()
+        if gc.isenabled():  # else this is a fresh process, whose garbage is not worth the half second to find it
+            gc.collect()
         gc.freeze()  # what a model and its libraries hold stays: looking through it again holds all threads for long
         gc.enable()  # whoever loaded the model may have switched it off meanwhile
-        self._events = asyncio.get_running_loop()
         self._watching = self._events.create_task(self._watch())
-        if self.started:
+        if self.should_exit or self._draining:
+            log.info("a signal has ended the server before it was ready")
+        elif self.started:
             self._ready()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Handles signals in the block. uvicorn would raise them again behind it, as if the server had failed."""
+        mine = ENDS if threading.current_thread() is threading.main_thread() else ()
+        for number in mine:
+            signal.signal(number, self.handle_exit)
+        try:
+            yield
+        finally:
+            for number in mine:
+                signal.signal(number, lambda *_: None)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)

@@ -9,15 +9,24 @@ import math
 import unicodedata
 
 LONGEST = 80  # characters of a name
+SMALLEST = 1e-9  # of what must be above 0: nobody means less, and dividing by less overflows
 UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # Unicode's categories of what is no visible text
 
 
-def positive(settings: object, *names: str) -> None:
-    """Raises ValueError unless each of these fields is finite and above 0."""
+def positive(settings: object, *names: str, least: float | None = None) -> None:
+    """Raises ValueError unless each of these fields is finite and above 0, and at least `least`; None: SMALLEST."""
     for name in names:
         value = getattr(settings, name)
-        if value is not None and not (math.isfinite(value) and value > 0.0):
-            raise ValueError(f"{name} is {value}, must be finite and above 0")
+        if value is not None and (limit := outside(value, least)) is not None:
+            raise ValueError(f"{name} is {value}, must be {limit}")
+
+
+def outside(value: float, least: float | None = None) -> str | None:
+    """Returns what a number must be that is not finite, above 0 and at least `least`, None: SMALLEST; None: it is."""
+    if not math.isfinite(value) or value <= 0.0:
+        return "finite and above 0" if least is None else f"finite and at least {least:g}"
+    least = SMALLEST if least is None else least
+    return None if value >= least else f"at least {least:g}"
 
 
 def not_negative(settings: object, *names: str) -> None:

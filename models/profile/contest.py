@@ -70,16 +70,18 @@ class PolicyContest:
         return constant_words(self.threshold, self.budget)
 
     @property
-    def verdict(self) -> str:
-        """Which of the two serves, and why, in words."""
+    def reason(self) -> str:
+        """Why the policy serves that does by this contest, in words; the safe constant's name comes first."""
         if not self.worse:
             loads = ", ".join(f"{one.load:.0%}" for one in self.loads)
-            return (
-                f"{LOAD_AWARE}: simulated at {loads} of capacity, it is not shown to be worse than the {CONSTANT}, "
-                f"{self.constant}"
-            )
+            return f"simulated at {loads} of capacity, it is not shown to be worse than the {CONSTANT}, {self.constant}"
         where = ", ".join(f"{one.load:.0%}" for one in self.worse)
         return f"the {CONSTANT}, {self.constant}: simulated at {where} of capacity, {LOAD_AWARE} is shown to be worse"
+
+    @property
+    def verdict(self) -> str:
+        """Which of the two serves, and why, in words."""
+        return self.reason if self.worse else f"{LOAD_AWARE}: {self.reason}"
 
 
 def constant_words(threshold: float | None, budget: int | None) -> str:

@@ -207,12 +207,25 @@ _FILE = Envelope(
 )
 
 
-def identify(directory: Path, thinking: ThinkingFormat, name: str | None = None) -> ModelIdentity:
-    """The identity of the model in a directory; `name` None: the directory's name."""
-    weights = hashlib.sha256()
+def weights_sha256(directory: Path) -> dict[str, str]:
+    """Returns the hash of each file of a model's weights, by name; reads the whole files."""
+    found = {}
     for file in sorted(directory.glob("*.safetensors")):
         with file.open("rb") as opened:
-            weights.update(file.name.encode() + b"\0" + hashlib.file_digest(opened, "sha256").digest())
+            found[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return found
+
+
+def identify(
+    directory: Path, thinking: ThinkingFormat, name: str | None = None, *, files: Mapping[str, str] | None = None
+) -> ModelIdentity:
+    """The identity of the model in a directory; `name` None: the directory's name.
+
+    `files`: what `weights_sha256` returned; None: it is called.
+    """
+    weights = hashlib.sha256()
+    for file, digest in (weights_sha256(directory) if files is None else files).items():
+        weights.update(file.encode() + b"\0" + bytes.fromhex(digest))
     return ModelIdentity(
         name=name or directory.resolve().name,
         weights_sha256=weights.hexdigest(),

@@ -8,7 +8,7 @@ from enum import IntEnum
 class ExitCode(IntEnum):
     """The exit code of every command."""
 
-    DONE = 0  # the command did what it was asked; of `serve`: it drained at a signal
+    DONE = 0  # the command did what it was asked; of `serve`: a signal ended it, after the drain or at its start
     # it could not, and one line on standard error says why; or a comparison or a search says no; or Ctrl-C ended it
     FAILED = 1
     USAGE = 2  # an option, an argument or a command is wrong; the message names it

@@ -63,6 +63,14 @@ def _class(difficulty: object) -> object:
     return difficulty
 
 
+MOST_MS = 86_400_000  # a day
+LEAST_MS: dict[RequestHeader, int | float] = {
+    RequestHeader.SLO_DEADLINE: 1,
+    RequestHeader.SLO_TTFT: 1,
+    RequestHeader.SLO_TPOT: 0.001,  # of one token: small models take less than a millisecond
+}
+
+
 class LaserOptions(Fields):
     """What this server alone understands; a misspelt option is told, since no other server's could be meant."""
 
@@ -149,9 +157,6 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
         return PRIORITIES[stated or tier or "normal"]
 
 
-MOST_MS = 86_400_000  # a day
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
     """Service level objectives of one request; None: not stated."""
@@ -180,7 +185,7 @@ def read_slo(headers: Mapping[str, str]) -> Slo:
     )
 
 
-def _seconds(headers: Mapping[str, str], name: str) -> float | None:
+def _seconds(headers: Mapping[str, str], name: RequestHeader) -> float | None:
     given = headers.get(name)
     if given is None:
         return None
@@ -188,6 +193,7 @@ def _seconds(headers: Mapping[str, str], name: str) -> float | None:
         milliseconds = float(given)
     except ValueError:
         milliseconds = 0.0
-    if not 0.0 < milliseconds <= MOST_MS:
-        raise BadRequest(f"{name} is {shown(given)}, must be a number above 0 and at most {MOST_MS}", param=name)
+    if not LEAST_MS[name] <= milliseconds <= MOST_MS:
+        limits = f"at least {LEAST_MS[name]} and at most {MOST_MS}"
+        raise BadRequest(f"{name} is {shown(given)}, must be a number of {limits}", param=name)
     return milliseconds / 1e3

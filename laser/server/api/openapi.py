@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from laser.server.api.base import Fields
 from laser.server.api.errors import ErrorReply
+from laser.server.api.fields import LEAST_MS, MOST_MS
 from laser.server.api.headers import RequestHeader, ResponseHeader
 from models.comments import described, summary
 
@@ -35,7 +36,6 @@ STATUSES = {
     504: "The request's own deadline has passed while it waited.",
 }
 STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
-OBJECTIVES = (RequestHeader.SLO_DEADLINE, RequestHeader.SLO_TTFT, RequestHeader.SLO_TPOT)  # that replies are held to
 RETRIED = ("429", "503")  # statuses whose responses say when to come back
 CONSTANT = "Always the same."
 
@@ -78,9 +78,9 @@ def _tell_headers(operation: dict[str, Any]) -> None:
                 "in": "header",
                 "required": False,
                 "description": texts[header.name],
-                "schema": {"type": "number", "exclusiveMinimum": 0},
+                "schema": {"type": "number", "minimum": LEAST_MS[header], "maximum": MOST_MS},
             }
-            for header in OBJECTIVES
+            for header in LEAST_MS
         )
     for status, response in operation["responses"].items():
         sent = [ResponseHeader.REQUEST_ID]

@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -45,6 +52,7 @@ class Metrics:
     """Counters and histograms of one server; every scrape gets the gauges from `gauges`."""
 
     def __init__(self, model: str, gauges: Callable[[], list[Gauge]], *, vllm: bool = False) -> None:
+        disable_created_metrics()  # a series more for each counter and histogram, which no rule or picture reads
         self._registry = CollectorRegistry()
         self._registry.register(_Gauges(gauges))
         ProcessCollector(registry=self._registry)  # memory, CPU time, open files, start: process_*, on Linux

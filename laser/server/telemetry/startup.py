@@ -13,8 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from controller.policies.definition import PolicySettings, has_controller
-from controller.policies.restricted import within_risk
+from controller.policies.definition import PolicySettings
 from engine.base import EngineError
 from engine.inventory import Inventory, inventory
 from laser.server.config import ServeConfig
@@ -39,21 +38,23 @@ class StartFact:
     topic: str
     words: str
     fields: dict[str, Any]
+    level: int = logging.INFO
 
-    def told(self, say: Callable[..., None]) -> None:
-        """Logs it by a logger's method `say`."""
-        say("%-*s%s", WIDTH, self.topic, self.words, extra={FACTS: {"topic": self.topic, **self.fields}})
+    def tell(self) -> None:
+        """Logs it."""
+        said = {FACTS: {"topic": self.topic, **self.fields}}
+        log.log(self.level, "%-*s%s", WIDTH, self.topic, self.words, extra=said)
 
 
 @contextmanager
 def loading(config: ServeConfig, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
     """Tells that a model is loaded in the block, and how long it took."""
     directory = directory_of(config)
-    StartFact(topic="loading", words=f"{directory} …", fields={"directory": str(directory)}).told(log.info)
+    StartFact(topic="loading", words=f"{directory} …", fields={"directory": str(directory)}).tell()
     began = clock()
     yield
     took_s = clock() - began
-    StartFact(topic="loaded", words=f"in {took_s:.1f} s", fields={"seconds": round(took_s, 3)}).told(log.info)
+    StartFact(topic="loaded", words=f"in {took_s:.1f} s", fields={"seconds": round(took_s, 3)}).tell()
 
 
 def ready(words: str, *, url: str, model: str) -> None:
@@ -69,7 +70,7 @@ def directory_of(config: ServeConfig) -> Path:
 def tell(deployment: Deployment) -> None:
     """Logs what serves, a record for each fact."""
     for each in facts(deployment):
-        each.told(log.info)
+        each.tell()
 
 
 def facts(deployment: Deployment) -> list[StartFact]:
@@ -127,7 +128,12 @@ def _engine(deployment: Deployment) -> StartFact:
     )
     said = {"engine": opened.kind, "runner": opened.runner or None, "arithmetic": opened.arithmetic or None}
     said |= {"device": opened.device or None}
-    return StartFact(topic="engine", words=", ".join(filter(None, parts)), fields={**said, "threads": threads})
+    note = f"; {opened.note}" if opened.note else ""
+    return StartFact(
+        topic="engine",
+        words=f"{', '.join(filter(None, parts))}{note}",
+        fields={**said, "threads": threads, "note": opened.note or None},
+    )
 
 
 def _context(deployment: Deployment) -> StartFact:
@@ -177,6 +183,7 @@ def _policy(deployment: Deployment) -> StartFact:
         topic="policy",
         words=f"{words}{note}",
         fields={"policy": chosen.name, "settings": settings, "note": chosen.note},
+        level=logging.WARNING if chosen.warns else logging.INFO,
     )
 
 
@@ -190,14 +197,11 @@ def _settings(policy: PolicySettings | None) -> dict[str, Any]:
 
 
 def _certified(deployment: Deployment) -> StartFact:
-    chosen = deployment.chosen
-    if chosen.profile is None:
+    profile = deployment.chosen.certifying
+    if profile is None:
         path = directory_of(deployment.config) / FILE_NAME
-        why = "there is no profile that fits" if path.is_file() else "there is no profile, `laser calibrate` makes one"
+        why = "the profile does not fit" if path.is_file() else "there is no profile"
         return StartFact(topic="certified", words=f"nothing: {why}", fields={"certified": None})
-    controlled = chosen.settings is not None and has_controller(chosen.settings)
-    risk = _settings(chosen.settings).get("risk") if controlled else None
-    profile = chosen.profile if risk is None else within_risk(chosen.profile, risk)
     words, said = certified(profile)
     return StartFact(topic="certified", words=words, fields={"certified": said})
 

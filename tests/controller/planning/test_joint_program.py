@@ -328,7 +328,7 @@ def test_without_any_solver_it_says_what_each_reported() -> None:
         ({"latency_weight": -1.0}, "latency_weight is -1.0, must be finite and at least 0"),
         ({"shed_penalty": math.nan}, "shed_penalty is nan"),
         ({"max_load": 1.0}, "max_load is 1.0, must be above 0 and below 1"),
-        ({"min_rate": 0.0}, "min_rate is 0.0 requests/s"),
+        ({"min_rate": 0.0}, "min_rate is 0.0, must be finite and above 0"),
         ({"tangents": 1}, "tangents is 1, must be at least 2"),
         ({"accuracy_floors": (1.5,)}, "accuracy_floors has 1.5, must be between 0 and 1"),
     ],

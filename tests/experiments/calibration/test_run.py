@@ -19,7 +19,7 @@ import pytest
 from experiments.calibration.profile import Levels, ShortOfData
 from experiments.calibration.run import Calibrated, CalibrationSettings, calibrate
 from experiments.calibration.summary import summary
-from experiments.calibration.traces import TraceError
+from experiments.calibration.traces import TraceError, read_records
 from models.chat_model import load_chat_model
 from models.files.strict_yaml import ConfigError
 from models.profile.certificate import certify
@@ -202,6 +202,11 @@ def test_a_format_whose_exits_answer_anew_is_refused(tmp_path: Path) -> None:
     form.write_text("keep: close\n")
     with pytest.raises(ConfigError, match="has keep: close, must be answer"):
         calibrate(settings(tmp_path / "profile.json", thinking=form))
+
+
+def test_what_was_recorded_is_handed_on_as_the_file_holds_it(calibrated: Calibrated) -> None:
+    assert calibrated.log == read_records(calibrated.records)
+    assert calibrated.profile == read_profile(calibrated.path)
 
 
 def test_records_of_another_length_are_not_mixed_in(calibrated: Calibrated) -> None:

@@ -129,7 +129,7 @@ def test_a_file_names_workloads_policies_and_seeds(tmp_path: Path) -> None:
             "full_thought: fool\n",
             "yaml:14:1: full_thought is 'fool', must be one of policies",
         ),
-        ("medium: 2", "medium: 0", r"yaml:15:\d+: `slo_s`: medium is 0\.0 s, must be finite and above 0"),
+        ("medium: 2", "medium: 0", r"yaml:15:\d+: `slo_s`: medium is 0\.0, must be finite and above 0"),
         (
             "duration_s: 30",
             "duration_s: 30\nwarmup_s: 30",

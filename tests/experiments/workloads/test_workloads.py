@@ -106,6 +106,7 @@ def test_any_gamma_is_sorted_and_within_its_duration(rate: float, duration: floa
     ("make", "said"),
     [
         (lambda: Poisson(rate=0.0), "rate is 0.0, must be finite and above 0"),
+        (lambda: Poisson(rate=5e-324), "rate is 5e-324, must be at least 1e-09"),
         (lambda: Poisson(rate=math.nan), "rate is nan"),
         (lambda: Gamma(rate=1.0, cv=-1.0), "cv is -1.0, must be finite and above 0"),
         (lambda: Mmpp(rate=1.0, burst=0.5), "burst is 0.5, must be finite and at least 1"),

@@ -96,8 +96,8 @@ def test_a_misspelt_key_is_named_with_file_and_line(tmp_path: Path) -> None:
     [
         ({"policy": "fixed", "controller": Path("c.yaml")}, "controller is c.yaml, but policy is fixed, which has no"),
         ({"policy": "paper", "decision_log": Path("d")}, "decision_log is d, but policy is paper, which has no"),
-        ({"threshold": 0.9, "controller": Path("c.yaml")}, "controller is c.yaml, but threshold, budget or early_exit"),
-        ({"early_exit": False, "controller": Path("c.yaml")}, "so the policy is fixed"),
+        ({"threshold": 0.9, "controller": Path("c.yaml")}, "controller is c.yaml, but threshold is given"),
+        ({"early_exit": False, "controller": Path("c.yaml")}, "but early_exit is false: so the policy is fixed"),
         ({"policy": "load-aware", "threshold": 0.8}, "threshold is 0.8, but policy is load-aware, which has none"),
         ({"threshold": 0.8, "early_exit": False}, "threshold is 0.8, but early_exit is false: no thought is probed"),
         ({"policy": "fixed", "every": 9, "early_exit": False}, "every is 9, but early_exit is false"),

@@ -124,13 +124,19 @@ def test_other_policies_say_who_they_are(
     assert told["policy"] == policy
     assert told["limits"] == {"any": {"agree": None, "margin": None, "exits": {}, "every": None, **limits}}
     assert told["rung"] is None
+    assert told["certified"] == {
+        "risk": profiled[1].certificate.epsilon,
+        "confidence": 1.0 - profiled[1].certificate.delta,
+        "lowest_threshold": min(point.threshold or 1.0 for point in profiled[1].points()),
+        "smallest_budget": min(point.budget or 9999 for point in profiled[1].points()),
+    }
 
 
 def test_without_a_profile_the_policy_is_fixed_and_says_why(random_model: Path) -> None:
     with running(ServeConfig(model=random_model)) as server:
         told = seen(server)
         assert server.post(max_tokens=8).json()["laser"]["difficulty"] is None
-    assert told["policy"] == "fixed"
+    assert (told["policy"], told["certified"]) == ("fixed", None)
     assert str(told["note"]).startswith("profile.json does not exist")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from models.files.checks import at_least, not_negative, positive
+from models.files.checks import SMALLEST, at_least, not_negative, positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,15 @@ def test_good_values_and_those_not_given_pass() -> None:
 def test_what_must_be_positive(value: float) -> None:
     with pytest.raises(ValueError, match=rf"^b is {value}, must be finite and above 0$"):
         positive(Numbers(b=value), "a", "b")
+
+
+def test_what_must_be_positive_is_not_tiny_either() -> None:
+    positive(Numbers(b=SMALLEST), "b")
+    for value, least, limit in ((5e-324, None, "at least 1e-09"), (0.0009, 0.001, "at least 0.001")):
+        with pytest.raises(ValueError, match=rf"^b is {value}, must be {limit}$"):
+            positive(Numbers(b=value), "b", least=least)
+    with pytest.raises(ValueError, match=r"^b is 0.0, must be finite and at least 0.001$"):
+        positive(Numbers(b=0.0), "b", least=0.001)
 
 
 @pytest.mark.parametrize("value", [-1e-9, math.inf, math.nan])

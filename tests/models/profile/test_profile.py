@@ -19,6 +19,7 @@ from models.profile.profile import (
     checksum,
     identify,
     read_profile,
+    weights_sha256,
     write_profile,
 )
 from models.profile.tables import NEVER, OperatingPoint
@@ -148,6 +149,7 @@ def test_files_that_are_no_profiles_are_refused(tmp_path: Path) -> None:
 def test_a_model_is_told_by_its_weights_and_its_way_of_thinking(tmp_path: Path) -> None:
     def told(form: ThinkingFormat) -> tuple[str, str]:
         identity = identify(tmp_path, form)
+        assert identify(tmp_path, form, files=weights_sha256(tmp_path)) == identity
         return identity.weights_sha256, identity.thinking_sha256
 
     (tmp_path / "a.safetensors").write_bytes(b"1")

@@ -222,13 +222,12 @@ def test_a_deadline_cuts_the_thought_in_time(narrow: LiveServer, by: str) -> Non
     assert reply["choices"][0]["message"]["content"]
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "soon", "nan", "1e99"])
-def test_an_objective_that_cannot_be_is_named(server: LiveServer, value: str) -> None:
-    headers = {"x-slo-ttft-ms": value}
-    url = f"{server.url}/v1/chat/completions"
-    response = httpx.post(url, json=chat(), headers=headers, trust_env=False, timeout=WAIT_S)
+def test_an_objective_that_cannot_be_is_named(server: LiveServer) -> None:
+    response = httpx.post(
+        f"{server.url}/v1/chat/completions", json=chat(), headers={"x-slo-ttft-ms": "5e-324"}, trust_env=False
+    )
     assert response.status_code == 400
-    assert f"x-slo-ttft-ms is '{value}', must be a number above 0" in response.json()["error"]["message"]
+    assert "x-slo-ttft-ms is '5e-324', must be a number of at least 1 " in response.json()["error"]["message"]
 
 
 def test_a_request_can_ask_not_to_be_probed(confident: LiveServer) -> None:

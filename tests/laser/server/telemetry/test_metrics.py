@@ -32,6 +32,7 @@ def test_known_labels_begin_at_0() -> None:
     assert 'vllm:prompt_tokens_total{model_name="m"} 0.0' in told
     assert 'vllm:e2e_request_latency_seconds_count{model_name="m"} 0.0' in told
     assert "laser_replies_abandoned_total 0.0" in told
+    assert [line for line in told if "_created" in line] == []
 
 
 @pytest.mark.parametrize("name", ["queue", "ttft", "e2e"])

@@ -35,12 +35,14 @@ def test_the_start_tells_what_serves(deployed: Deployment, random_model: Path) -
     assert list(told) == ["model", "engine", "context", "thinking", "signal", "policy", "certified"]
     assert told["model"].startswith(f"{random_model.name}, ")
     assert told["model"].endswith(f"K parameters, stored as F32 (32 bits each), from {random_model.resolve()}")
-    assert told["engine"] == "torch, bare forward pass, computed in float32, on cpu, 1 thread"
+    engine, _, why = told["engine"].partition("; ")
+    assert engine == "torch, bare forward pass, computed in float32, on cpu, 1 thread"
+    assert why.startswith("not ExLlamaV2, since ")
     assert "KV cache of 4,096 tokens; at most 3 sequences at once" in told["context"]
     assert told["thinking"].startswith("<think> … </think>, the default, since none is named; ")
     assert told["signal"] == "confidence (geometric_mean)"
     assert told["policy"].startswith("fixed, threshold 0.9; profile.json does not exist; `laser calibrate` measures it")
-    assert told["certified"] == "nothing: there is no profile, `laser calibrate` makes one"
+    assert told["certified"] == "nothing: there is no profile"
 
 
 def test_what_is_named_or_switched_off_is_told(deployed: Deployment, tmp_path: Path) -> None:
@@ -48,12 +50,21 @@ def test_what_is_named_or_switched_off_is_told(deployed: Deployment, tmp_path: P
     told = words(replace(deployed, config=config))
     assert told["thinking"].startswith("<think> … </think>, named, qwen3.yaml; ")
     assert told["signal"] == "confidence (joint)"
-    assert told["engine"].endswith("2 threads")
+    assert ", 2 threads; not ExLlamaV2, since " in told["engine"]
     chosen = replace(deployed.chosen, name="budget", settings=(made := FixedBudget(budget=80)), note=None)
     made_policy = made.make(None)  # type: ignore[arg-type]  # a budget needs nothing
     told = words(replace(deployed, chosen=replace(chosen, policy=made_policy.policy)))
     assert told["policy"] == "budget, budget 80"
     assert told["signal"] == "none: running thoughts are not probed"
+
+
+def test_a_policy_whose_note_tells_of_a_fault_is_a_warning(
+    deployed: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="laser.start"):
+        tell(replace(deployed, chosen=replace(deployed.chosen, warns=True)))
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.getMessage().startswith("policy    fixed, threshold 0.9; ")
 
 
 def test_each_fact_is_a_record_with_fields_in_json_and_a_line_with_its_time_in_text(
