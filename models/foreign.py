@@ -46,7 +46,7 @@ def told(what: str, error: type[Exception]) -> Iterator[None]:
 
 
 _LIBRARIES = (
-    "click", "cvxpy", "latex2sympy2_extended", "math_verify", "matplotlib", "numpy", "optuna", "scipy",
+    "click", "cvxpy", "filterpy", "latex2sympy2_extended", "math_verify", "matplotlib", "numpy", "optuna", "scipy",
     "starlette", "sympy", "tokenizers", "torch", "transformers", "uvicorn",
 )  # fmt: skip
 

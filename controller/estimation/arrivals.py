@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from filterpy.kalman import IMMEstimator, KalmanFilter
 
-from controller.estimation.kalman import KalmanFilter, SwitchingFilter
 from models.files.checks import positive
 
 Array = npt.NDArray[np.float64]
@@ -48,8 +48,8 @@ class ArrivalRate:
 
     def __init__(self, settings: ArrivalSettings) -> None:
         self._settings = settings
-        initial = settings.initial_rate
-        self._both = SwitchingFilter([KalmanFilter(np.array([initial]), np.array([[initial**2]])) for _ in range(2)])
+        filters = [_level(settings.initial_rate) for _ in range(2)]
+        self._imm = IMMEstimator(filters, [0.5, 0.5], _switching(0.0, settings.dwell_s))
         self._passed_s = 0.0  # since the last count was filtered
         self._counted_s = 0.0  # of these, seconds with a count
         self._count = 0.0
@@ -57,17 +57,17 @@ class ArrivalRate:
     @property
     def rate(self) -> float:
         """λ, requests/s."""
-        return max(float(self._both.x[0]), self._settings.min_rate)
+        return max(float(self._imm.x[0, 0]), self._settings.min_rate)
 
     @property
     def sigma(self) -> float:
         """Standard deviation of λ, requests/s."""
-        return math.sqrt(max(float(self._both.P[0, 0]), 0.0))
+        return math.sqrt(max(float(self._imm.P[0, 0]), 0.0))
 
     @property
     def bursting(self) -> float:
         """Probability that the traffic is a burst: the weight of the fast filter."""
-        return float(self._both.weights[1])
+        return float(self._imm.mu[1])
 
     def observe(self, count: float | None, dt: float) -> None:
         """Takes the `count` of requests that arrived in the last `dt` seconds; None: they were not counted."""
@@ -85,14 +85,23 @@ class ArrivalRate:
             self._passed_s = self._counted_s = self._count = 0.0
 
     def _filter(self, z: float) -> None:
-        settings, both, dt, rate = self._settings, self._both, self._passed_s, self.rate
-        for level, q in zip(both.filters, (settings.slow, settings.fast), strict=True):
-            level.predict(np.array([[(q * rate) ** 2 * dt]]))
-            level.update(z, np.ones(1), max(float(level.x[0]), settings.min_rate) / self._counted_s)
-        both.weigh()
-        for level in both.filters:
+        settings, imm, dt = self._settings, self._imm, self._passed_s
+        imm.M = _switching(dt, settings.dwell_s)
+        for level, q in zip(imm.filters, (settings.slow, settings.fast), strict=True):
+            level.Q = np.array([[(q * self.rate) ** 2 * dt]])
+        imm.predict()
+        for level in imm.filters:
+            level.R = np.array([[max(float(level.x[0, 0]), settings.min_rate) / self._counted_s]])
+        imm.update(np.array([[z]]))
+        for level in imm.filters:
             level.x = np.maximum(level.x, settings.min_rate)
-        both.switch(_switching(dt, settings.dwell_s))
+
+
+def _level(rate: float) -> KalmanFilter:
+    level = KalmanFilter(dim_x=1, dim_z=1)
+    level.x, level.P = np.array([[rate]]), np.array([[rate**2]])
+    level.F = level.H = np.array([[1.0]])
+    return level
 
 
 def _switching(dt: float, dwell_s: float) -> Array:

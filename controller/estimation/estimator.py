@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from filterpy.kalman import KalmanFilter
 
 from controller.estimation.arrivals import ArrivalRate, ArrivalSettings, WindowedRate
-from controller.estimation.kalman import KalmanFilter
 from controller.estimation.step_time import StepTimeFilter, StepTimeSettings, softened
 from controller.load import Load
 from models.files.checks import not_negative, positive
@@ -152,11 +152,13 @@ class _WorkRatio:
 
     def __init__(self, settings: EstimatorSettings) -> None:
         self._settings = settings
-        self._filter = KalmanFilter(np.ones(1), np.array([[settings.work_spread**2]]))
+        f = self._filter = KalmanFilter(dim_x=1, dim_z=1)
+        f.x, f.P = np.array([[1.0]]), np.array([[settings.work_spread**2]])
+        f.F, f.Q = np.array([[1.0]]), np.array([[settings.work_drift**2]])
 
     @property
     def ratio(self) -> float:
-        return float(self._filter.x[0])
+        return float(self._filter.x[0, 0])
 
     @property
     def sigma(self) -> float:
@@ -164,11 +166,12 @@ class _WorkRatio:
 
     def observe(self, tokens: float, predicted: float) -> None:
         f = self._filter
-        f.predict(np.array([[self._settings.work_drift**2]]))
+        f.predict()
+        f.H = np.array([[predicted]])
         R = (self._settings.length_spread * self.ratio * predicted) ** 2
         S = predicted**2 * float(f.P[0, 0]) + R
-        y = tokens - self.ratio * predicted
-        f.update(tokens, np.array([predicted]), softened(R, S=S, y=y, sigmas=self._settings.outlier))
+        f.R = np.array([[softened(R, S=S, y=tokens - self.ratio * predicted, sigmas=self._settings.outlier)]])
+        f.update(np.array([[tokens]]))
         f.x = np.clip(f.x, self._settings.least_work, self._settings.most_work)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from filterpy.kalman import KalmanFilter
 
-from controller.estimation.kalman import KalmanFilter
 from models.files.checks import not_negative, positive
 from models.profile.plant import StepTime
 
@@ -51,17 +51,18 @@ class StepTimeFilter:
     def __init__(self, settings: StepTimeSettings) -> None:
         self._settings = settings
         initial = settings.initial
-        x = np.array([initial.a, initial.c, initial.g]) * _SCALE
+        filter_ = self._filter = KalmanFilter(dim_x=3, dim_z=1)
+        filter_.x = (np.array([initial.a, initial.c, initial.g]) * _SCALE)[:, None]
         # A parameter believed to be 0 may still turn out larger, by about a tenth of the step with one sequence.
         least = np.array([0.1, 0.1, 1e-4]) * initial.seconds(1) * _SCALE
-        self._size = np.maximum(x, least)
-        self._widest = (settings.initial_spread * self._size) ** 2
-        self._filter = KalmanFilter(x, np.diag(self._widest))
+        self._size = np.maximum(filter_.x[:, 0], least)
+        filter_.P = np.diag((settings.initial_spread * self._size) ** 2)
+        self._widest = np.diag(filter_.P).copy()
 
     @property
     def step_time(self) -> StepTime:
         """The estimate."""
-        a, c, g = self._filter.x / _SCALE
+        a, c, g = self._filter.x[:, 0] / _SCALE
         return StepTime(a=float(a), c=float(c), g=float(g))
 
     @property
@@ -73,17 +74,19 @@ class StepTimeFilter:
     def observe(self, batch: int, context: float, seconds: float) -> None:
         """Takes the `seconds` of a decode step of `batch` sequences with `context` cached tokens on average."""
         settings, f = self._settings, self._filter
-        f.predict(np.diag((settings.drift * self._size) ** 2 * min(seconds, 1.0)))
+        f.Q = np.diag((settings.drift * self._size) ** 2 * min(seconds, 1.0))
+        f.predict()
         self._bound()
         z = 1e3 * seconds  # ms
-        H = np.array([1.0, batch, 1e-3 * batch * context])
-        expected = float(H @ f.x)
+        f.H = np.array([[1.0, batch, 1e-3 * batch * context]])
+        expected = (f.H @ f.x).item()
         R = (settings.noise * max(expected, 1e-3)) ** 2
-        S = float(H @ f.P @ H) + R
-        f.update(z, H, softened(R, S=S, y=z - expected, sigmas=settings.outlier))
+        S = (f.H @ f.P @ f.H.T).item() + R
+        f.R = np.array([[softened(R, S=S, y=z - expected, sigmas=settings.outlier)]])
+        f.update(np.array([[z]]))
         f.x = np.maximum(f.x, 0.0)
-        if f.x[0] + f.x[1] <= 0.0:
-            f.x[0] = 1e-6
+        if f.x[0, 0] + f.x[1, 0] <= 0.0:
+            f.x[0, 0] = 1e-6
 
     def _bound(self) -> None:
         """Bounds the variances by the initial ones, because steady batches do not reveal all three parameters."""
