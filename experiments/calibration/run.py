@@ -23,6 +23,7 @@ from experiments.grading.grade import GradeCounts
 from experiments.progress import Reporter, Silent
 from experiments.provenance import provenance
 from experiments.question import Question
+from experiments.sentences import counted
 from laser.server.deployment import BUNDLED_NAME
 from models.chat_model import ChatModel
 from models.files.strict_yaml import ConfigError
@@ -118,6 +119,10 @@ def calibrate(
         reused = len(log.traces)
         said, pilot = profiling.planned(mine.keys, settings.seed, settings.budgets, log.choice)
         profiling.check_count(len(questions), settings.levels, said, pilot=len(pilot))
+        reporter.note(
+            f"2 passes over {counted(len(questions), 'question')}, {reused:,} of them answered by earlier runs: full "
+            "thoughts, then short answers at each budget; then step times"
+        )
         budgets = _record(settings, chat, engine, questions, log, reporter, budgets=said, pilot=pilot)
     reporter.note("Step times")
     spec = probe_spec(chat.thinking, chat.stop_tokens, settings.score)
@@ -188,13 +193,13 @@ def _record(
     pilot: Collection[int],
 ) -> tuple[int, ...]:
     """Decodes what the log lacks; returns the budgets, which the full thoughts of `pilot` choose if they are None."""
-    loop, limit = evaluation_loop(engine, chat), settings.max_tokens
-    with reporter.stage("Full thoughts", len(questions)) as advance:
-        advance(len(log.traces))
+    loop, limit, at_once = evaluation_loop(engine, chat), settings.max_tokens, settings.engine.max_batch
+    with reporter.stage("Pass 1 of 2, full thoughts", len(questions), done=len(log.traces), at_once=at_once) as advance:
         record_thoughts(loop, chat, questions, log, max_tokens=limit, on_done=lambda: advance(1))
     if budgets is None:
         budgets = profiling.chosen_budgets(log.traces, pilot)
         log.choose(BudgetChoice(budgets=budgets, pilot=tuple(sorted({questions[number].key for number in pilot}))))
-    with reporter.stage("Budgets", len(missing_closings(log, budgets))) as advance:
+    label = f"Pass 2 of 2, short answers at {counted(len(budgets), 'budget')}"
+    with reporter.stage(label, len(missing_closings(log, budgets)), at_once=at_once) as advance:
         record_closings(loop, chat, questions, log, budgets, max_tokens=limit, on_done=lambda: advance(1))
     return budgets

@@ -27,7 +27,7 @@ class Kept(Silent):
         self.stages: list[tuple[str, int]] = []
 
     @contextmanager
-    def stage(self, label: str, total: int) -> Iterator[Advance]:
+    def stage(self, label: str, total: int, *, done: int = 0, at_once: int = 1) -> Iterator[Advance]:
         self.stages.append((label, 0))
         yield self._advance
 
