@@ -12,7 +12,7 @@ import torch
 
 from controller.serving.thought import probe_spec
 from engine.base import Engine
-from engine.registry import open_engine
+from engine.registry import ELSE, open_engine
 from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
 from experiments.calibration.looks import CertificateLook, looked
@@ -108,11 +108,9 @@ def calibrate(
     file = path.with_name(f"{path.name}.records.jsonl")
     if settings.budgets is not None or not file.exists():  # else the records tell which questions chose budgets
         profiling.check_count(len(questions), settings.levels, settings.budgets)
-    reporter.note(f"Loading {directory} …")
     chat = settings.chat()
     if chat.thinking.format.keep is not Keep.ANSWER:
         raise ConfigError("the thinking format has keep: close, must be answer: exits are judged by trial answers")
-    engine = open_engine(directory, settings.engine).engine
     identity = identify(directory, chat.thinking.format, None if settings.model else BUNDLED_NAME)
     mine = run_questions(questions, settings.files)
     with TraceLog(file, _header(settings, identity), mine) as log:
@@ -123,12 +121,20 @@ def calibrate(
             f"2 passes over {counted(len(questions), 'question')}, {reused:,} of them answered by earlier runs: full "
             "thoughts, then short answers at each budget; then step times"
         )
+        reporter.note(f"Loading {directory} …")
+        opened = open_engine(directory, settings.engine)
+        engine = opened.engine
         budgets = _record(settings, chat, engine, questions, log, reporter, budgets=said, pilot=pilot)
     reporter.note("Step times")
     spec = probe_spec(chat.thinking, chat.stop_tokens, settings.score)
     traces = [log.traces[number] for number in sorted(log.traces)]
-    plant, probe = profiling.measured_plant(
-        engine, traces, spec, max_batch=settings.engine.max_batch, clock=time.perf_counter
+    plant, probe, steady = profiling.measured_plant(
+        engine,
+        traces,
+        spec,
+        max_batch=settings.engine.max_batch,
+        clock=time.perf_counter,
+        cpu_clock=time.thread_time if opened.kind == ELSE and settings.threads == 1 else None,
     )
     stated = asdict(settings) if options is None else options
     unseen = [number for number in range(len(questions)) if number not in pilot]
@@ -145,6 +151,7 @@ def calibrate(
         plant=plant,
         probe=probe,
         origin=provenance(directory, threads=torch.get_num_threads(), options=stated),
+        steady=steady,
         looked=looked(
             _before(path, identity),
             CertificateLook(questions=keys, budgets=budgets, score=spec.score, levels=settings.levels),

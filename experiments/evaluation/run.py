@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,14 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from controller.policy import Limits
 from engine.registry import open_engine
-from experiments.evaluation import sweeps
-from experiments.evaluation.evaluation import FULL_THOUGHT, EvaluationRecord, evaluate, evaluation_loop
+from experiments.evaluation import passes, sweeps
+from experiments.evaluation.evaluation import EvaluationRecord, evaluate, evaluation_loop
 from experiments.evaluation.examination import Examination
 from experiments.evaluation.report import Evaluation, evaluation
 from experiments.progress import Reporter, Silent
-from experiments.sentences import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,20 +40,6 @@ class EvaluatedModel:
     records: tuple[EvaluationRecord, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pass:
-    """A way to serve the questions; see `sweeps.served`."""
-
-    label: str  # in lower case
-    limits: Limits
-    threshold: float | None = None
-    budget: int | None = None
-    temperature: float = 0.0
-
-
-FULL = _Pass(label="full thought", limits=FULL_THOUGHT)
-
-
 def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Reporter | None = None) -> EvaluatedModel:
     """Answers questions with full thought, probing at every transition point, and tells what early exit would change.
 
@@ -74,13 +57,14 @@ def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Repo
     torch.set_num_threads(settings.threads)
     rng = np.random.default_rng(settings.seed)
     directory, questions = settings.directory, settings.questions()
-    reporter.note(plan(settings, len(questions)))
-    reporter.note(f"Loading {directory} …")
     chat = settings.chat()
+    asked = settings.budgets, settings.served, settings.temperature
+    reporter.note(passes.plan(len(questions), *asked))
+    reporter.note(f"Loading {directory} …")
     engine = open_engine(directory, settings.engine).engine
     score = settings.score or chat.thinking.format.probe.score
 
-    def answers(one: _Pass, number: int, count: str) -> list[EvaluationRecord]:
+    def answers(one: passes.Pass, number: int, count: str) -> list[EvaluationRecord]:
         label = f"Pass {number} of {count}, {one.label}"
         with reporter.stage(label, len(questions), at_once=settings.engine.max_batch) as advance:
             return evaluate(
@@ -93,13 +77,13 @@ def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Repo
                 on_answer=partial(advance, 1),
             )
 
-    most = len(_passes(settings, sweeps.PERCENTILES if settings.budgets is None else settings.budgets)) + 1
-    full = answers(FULL, 1, f"up to {most}" if settings.budgets is None else str(most))
-    further = _passes(settings, sweeps.default_budgets(full) if settings.budgets is None else settings.budgets)
-    passes = [
+    full = answers(passes.FULL, 1, passes.most(*asked))
+    budgets = sweeps.default_budgets(full) if settings.budgets is None else settings.budgets
+    further = passes.further(budgets, settings.served, settings.temperature)
+    really = [
         sweeps.served(
             full,
-            answers(one, number, str(len(further) + 1)),
+            answers(one, number, str(1 + len(further))),
             rng,
             threshold=one.threshold,
             budget=one.budget,
@@ -107,27 +91,5 @@ def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Repo
         )
         for number, one in enumerate(further, 2)
     ]
-    figures = evaluation(full, passes, np.random.default_rng(settings.seed), score)  # independent of earlier draws
+    figures = evaluation(full, really, np.random.default_rng(settings.seed), score)  # independent of earlier draws
     return EvaluatedModel(directory=directory, figures=figures, records=tuple(full))
-
-
-def plan(settings: EvaluationSettings, questions: int) -> str:
-    """Returns how many passes over so many questions come, and which, in words."""
-    open_ = f"up to {len(sweeps.PERCENTILES)} budgets, which the thoughts' lengths give"
-    labels = [one.label for one in _passes(settings, settings.budgets or ())]
-    told = [FULL.label, *([open_] if settings.budgets is None else []), *labels]
-    count = 1 + len(labels) + (len(sweeps.PERCENTILES) if settings.budgets is None else 0)
-    many = "One pass" if count == 1 else f"{'Up to ' * (settings.budgets is None)}{count} passes"
-    return f"{many} over {counted(questions, 'question')}: {'; '.join(told)}"
-
-
-def _passes(settings: EvaluationSettings, budgets: Sequence[int]) -> list[_Pass]:
-    """Returns the passes behind the one with full thought."""
-    found = [_Pass(label=f"budget {budget}", limits=Limits(budget=budget), budget=budget) for budget in budgets]
-    if settings.served is not None:
-        limits = Limits(threshold=settings.served)
-        found.append(_Pass(label=f"threshold {settings.served:.2f}", limits=limits, threshold=settings.served))
-    if settings.temperature is not None:
-        label = f"full thought at temperature {settings.temperature:.2f}"
-        found.append(_Pass(label=label, limits=Limits(), temperature=settings.temperature))
-    return found

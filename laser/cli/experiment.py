@@ -220,13 +220,14 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
 def _setting(file: Path) -> Setting:
     from experiments.trials.experiment import read_experiment
     from experiments.trials.setting import Setting
-    from models.errors import Faults, faults_of
+    from models.errors import LaserError, faults_of
+    from models.files.yaml_faults import placed
 
     setting = Setting(read_experiment(file))
     try:
         setting.check()
-    except ValueError as error:
-        raise Faults(*(f"{file}: {fault}" for fault in faults_of(error))) from error
+    except (LaserError, ValueError) as error:
+        raise placed(file, map(setting.keyed, faults_of(error))) from error
     if setting.experiment.synthetic is not None:
         click.echo(f"{setting.experiment.synthetic.name}: made from published figures")
     return setting
