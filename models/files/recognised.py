@@ -40,8 +40,9 @@ def recognised(keys: Collection[str]) -> str | None:
 
 
 def mistaken(path: Path, into: Any, faults: Collection[str]) -> ConfigError | None:
-    """Returns the error of a file most of whose keys its class lacks: what it seems to be, what it must be, few faults.
+    """Returns the error of a file most of whose keys its class lacks: what it must be, and what it seems to be.
 
+    Where it seems to be nothing else, MOST_FAULTS faults are told, too.
     `into`: the dataclass that the file was read into, or a union of such. None: most of its keys are known, or like
     known ones.
     """
@@ -51,9 +52,10 @@ def mistaken(path: Path, into: Any, faults: Collection[str]) -> ConfigError | No
     strange = [key for key in keys if key not in known and (other or nearest(key, known) is None)]
     if len(strange) < 2 or 2 * len(strange) <= len(keys):
         return None
-    said = f"seems to be {seems}" if other else f"{len(strange)} of its {len(keys)} keys are unknown"
-    example = ", ".join(sorted(FILES.get(wanted, known))[:4])
-    must = f"must be {wanted}, with keys such as {example}"
+    must = f"must be {wanted}, with keys such as {', '.join(sorted(FILES.get(wanted, known))[:4])}"
+    if other:
+        return ConfigError(f"{path}: seems to be {seems}, {must}")
+    said = f"{len(strange)} of its {len(keys)} keys are unknown"
     return ConfigError(f"{path}: {said}, {must}", *bounded(path, faults, MOST_FAULTS).args)
 
 

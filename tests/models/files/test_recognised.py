@@ -64,9 +64,8 @@ def test_workloads_and_questions_are_told_by_keys_that_they_have() -> None:
 def test_a_file_of_another_kind_is_named_as_such(given: Path, into: type[Any], told: str) -> None:
     with pytest.raises(ConfigError) as refused:
         read(given, into, secret=into is KeyFile)
-    first, *others = refused.value.lines
-    assert first.startswith(f"{given}: {told}")
-    assert len(others) <= MOST_FAULTS + 1  # and a count of the rest
+    (line,) = refused.value.lines
+    assert line.startswith(f"{given}: {told}")
 
 
 @pytest.mark.parametrize("text", [QUESTIONS, QUESTIONS.splitlines()[0], QUESTIONS.replace("}\n", "} \r\n")])
@@ -76,7 +75,8 @@ def test_questions_are_recognised_though_they_are_no_yaml(tmp_path: Path, text: 
     for into in (Experiment, ControllerSettings, ThinkingFormat):
         with pytest.raises(ConfigError) as refused:
             read(file, into)
-        assert refused.value.lines[0].startswith(f"{file}: seems to be questions, JSON Lines, must be ")
+        (line,) = refused.value.lines
+        assert line.startswith(f"{file}: seems to be questions, JSON Lines, must be ")
     with pytest.raises(ConfigError, match="seems to be questions, JSON Lines, must be a workload, with keys such as"):
         read_workload(file)
 
@@ -86,6 +86,17 @@ def test_a_profile_is_recognised(tmp_path: Path) -> None:
     file.write_text('{"format": "laser-profile", "version": 1, "sha256": "00", "profile": {"classes": ["easy"]}}')
     with pytest.raises(ConfigError, match="seems to be a profile of `laser calibrate`, must be settings of the con"):
         read(file, ControllerSettings)
+
+
+def test_a_file_of_no_kind_tells_few_faults(tmp_path: Path) -> None:
+    file = tmp_path / "controller.yaml"
+    file.write_text("".join(f"strange_{n}: {n}\n" for n in range(9)))
+    with pytest.raises(ConfigError) as refused:
+        read(file, ControllerSettings)
+    first, *few, rest = refused.value.lines
+    assert first.startswith(f"{file}: 9 of its 9 keys are unknown, must be settings of the controller, with keys such")
+    assert len(few) == MOST_FAULTS
+    assert rest == f"{file}: has 6 faults more"
 
 
 def test_a_file_with_misspelled_or_few_strange_keys_is_of_its_own_kind(tmp_path: Path) -> None:
