@@ -12,7 +12,7 @@ from experiments.sentences import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
+class QuestionPass:
     """A way to serve the questions; see `sweeps.served`."""
 
     label: str
@@ -22,17 +22,17 @@ class Pass:
     temperature: float = 0.0
 
 
-FULL = Pass(label="full thought", limits=FULL_THOUGHT)
+FULL = QuestionPass(label="full thought", limits=FULL_THOUGHT)
 
 
-def further(budgets: Sequence[int], served: float | None, temperature: float | None) -> list[Pass]:
+def further(budgets: Sequence[int], served: float | None, temperature: float | None) -> list[QuestionPass]:
     """Returns the passes behind the one with full thought; None: there is no pass with a threshold or a temperature."""
-    found = [Pass(label=f"budget {budget}", limits=Limits(budget=budget), budget=budget) for budget in budgets]
+    found = [QuestionPass(label=f"budget {budget}", limits=Limits(budget=budget), budget=budget) for budget in budgets]
     if served is not None:
-        found.append(Pass(label=f"threshold {served:.2f}", limits=Limits(threshold=served), threshold=served))
+        found.append(QuestionPass(label=f"threshold {served:.2f}", limits=Limits(threshold=served), threshold=served))
     if temperature is not None:
         label = f"full thought at temperature {temperature:.2f}"
-        found.append(Pass(label=label, limits=Limits(), temperature=temperature))
+        found.append(QuestionPass(label=label, limits=Limits(), temperature=temperature))
     return found
 
 

@@ -64,7 +64,7 @@ def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Repo
     engine = open_engine(directory, settings.engine).engine
     score = settings.score or chat.thinking.format.probe.score
 
-    def answers(one: passes.Pass, number: int, count: str) -> list[EvaluationRecord]:
+    def answers(one: passes.QuestionPass, number: int, count: str) -> list[EvaluationRecord]:
         label = f"Pass {number} of {count}, {one.label}"
         with reporter.stage(label, len(questions), at_once=settings.engine.max_batch) as advance:
             return evaluate(

@@ -136,7 +136,6 @@ def command(
     model says what calibration has recorded. All figures are simulated.
     """
     from experiments.simulation.run import SimulationSettings, simulate_load
-    from experiments.simulation.summary import summary
 
     with errors_in_one_line():
         workload = _workload(workload_file, rate, cv)
@@ -162,9 +161,7 @@ def command(
             compared=True,
         )
         found = simulate_load(settings, reporter=progress())
-        share = f"{found.rate / found.full_thought_rate:.0%} of what the profile's machine bears with full thought"
-        click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, {share}, in {found.cpu_s:.1f} s of CPU time")
-        click.echo(summary(found.records, found.classes, found.full_thought))
+        _tell(found, policy)
         _write(found, context.params)
 
 
@@ -218,6 +215,14 @@ def _check_controlled(context: click.Context, policy: PolicySettings) -> None:
     for name, option in (("controller_file", "--controller"), ("solve_delay", "--solve-delay")):
         if given(context, name):
             raise click.UsageError(f"{option} has no use: policy is {kind_of(policy)}, which has no controller")
+
+
+def _tell(found: SimulatedLoad, policy: str) -> None:
+    from experiments.simulation.summary import summary
+
+    share = f"{found.rate / found.full_thought_rate:.0%} of what the profile's machine bears with full thought"
+    click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, {share}, in {found.cpu_s:.1f} s of CPU time")
+    click.echo(summary(found.records, found.classes, found.full_thought))
 
 
 def _write(found: SimulatedLoad, options: dict[str, Any]) -> None:

@@ -90,7 +90,7 @@ def test_a_profile_is_recognised(tmp_path: Path) -> None:
 
 def test_a_file_of_no_kind_tells_few_faults(tmp_path: Path) -> None:
     file = tmp_path / "controller.yaml"
-    file.write_text("".join(f"strange_{n}: {n}\n" for n in range(9)))
+    file.write_text("".join(f"qqq{n}: {n}\n" for n in range(9)))
     with pytest.raises(ConfigError) as refused:
         read(file, ControllerSettings)
     first, *few, rest = refused.value.lines
@@ -106,3 +106,15 @@ def test_a_file_with_misspelled_or_few_strange_keys_is_of_its_own_kind(tmp_path:
         with pytest.raises(ConfigError) as refused:
             read(file, ControllerSettings)
         assert "must be settings" not in str(refused.value)
+
+
+@pytest.mark.parametrize("into", [ControllerSettings, ServeConfig, ThinkingFormat])
+@pytest.mark.parametrize("text", ["", "# inner_s: 1\n"])
+def test_a_file_that_holds_nothing_is_told_where_all_has_a_default(tmp_path: Path, into: type[Any], text: str) -> None:
+    file, told = tmp_path / "settings.yaml", list[str]()
+    file.write_text(text)
+    assert read(file, into, told.append) == into()
+    assert told == [f"{file}: holds no settings: all are at their defaults"]
+    for required, missing in ((Experiment, "`workloads` is missing"), (KeyFile, "`keys` is missing")):
+        with pytest.raises(ConfigError, match=missing):
+            read(file, required, told.append)
