@@ -32,8 +32,10 @@ def _floors(profile: Profile, wishes: ObjectiveSettings) -> Iterator[str]:
 
 
 def _slos(profile: Profile, wishes: ObjectiveSettings) -> Iterator[str]:
+    if not wishes.slo_s:
+        return
     tables = profile.tables()
-    if not wishes.slo_s or tables.p95_steps is None:
+    if tables.p95_steps is None:
         return
     alone = profile.plant_model().rate(1)
     for name, slo_s, steps in zip(profile.classes, wishes.slo_s, tables.p95_steps, strict=True):
