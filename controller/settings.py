@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -89,12 +90,16 @@ class FixedSettings:
 class SettingsFile:
     """The settings in a file, or the defaults; if the file becomes invalid, the former settings stay in force."""
 
-    def __init__(self, path: Path | None, classes: int) -> None:
+    def __init__(
+        self, path: Path | None, classes: int, unmet: Callable[[ObjectiveSettings], Iterable[str]] = lambda _: ()
+    ) -> None:
         """Raises ConfigError if the file is invalid now. `path` None: the defaults.
 
-        `classes`: the number of entries that a per-class setting must have.
+        `classes`: the number of entries that a per-class setting must have. `unmet`: tells which goals of settings that
+        come in force are out of reach; they are logged.
         """
         self._classes = classes
+        self._unmet = unmet
         self._defaults = ControllerSettings()
         self._file = None if path is None else WatchedFile(path, self._read)
 
@@ -126,4 +131,6 @@ class SettingsFile:
             settings.check_classes(self._classes)
         except ValueError as error:
             raise ConfigError(f"{path}: {error}") from error
+        for said in self._unmet(settings.objective):
+            log.warning("%s: %s", path, said)
         return settings

@@ -1,4 +1,4 @@
-"""How a measurement tells its caller how far it is: the protocol, and lines for where no terminal shows bars."""
+"""How a measurement tells its caller how far it is: the protocol, the time left, lines where no terminal shows bars."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 EVERY_S = 10.0  # s from one line to the next
+FEWEST = 3  # pieces done in this run, from which on the time left is told
 
 
 class Advance(Protocol):
@@ -22,10 +23,10 @@ class Advance(Protocol):
 class Reporter(Protocol):
     """Told of a measurement's progress while it runs."""
 
-    def stage(self, label: str, total: int) -> AbstractContextManager[Advance]:
-        """Opens a stage of `total` pieces; the measurement calls what the block gives after each piece.
+    def stage(self, label: str, total: int, *, done: int = 0, at_once: int = 1) -> AbstractContextManager[Advance]:
+        """Opens a stage of `total` pieces; the measurement calls what the block gives after each piece of this run.
 
-        The first call may tell of pieces that an earlier run has done: they do not count as speed.
+        `done`: pieces of earlier runs, which tell no speed. `at_once`: pieces that are worked on together.
         """
         ...
 
@@ -38,7 +39,7 @@ class Silent:
     """A reporter that tells nobody."""
 
     @contextmanager
-    def stage(self, label: str, total: int) -> Iterator[Advance]:
+    def stage(self, label: str, total: int, *, done: int = 0, at_once: int = 1) -> Iterator[Advance]:
         yield lambda more, state="", /: None
 
     def note(self, text: str) -> None:
@@ -63,13 +64,18 @@ class ProgressLines:
         self._clock = clock
 
     @contextmanager
-    def stage(self, label: str, total: int) -> Iterator[Advance]:
+    def stage(self, label: str, total: int, *, done: int = 0, at_once: int = 1) -> Iterator[Advance]:
         ended = threading.Event()
-        so_far = _SoFar(label, total, self._clock)
+        so_far = SoFar(total, done=done, at_once=at_once, clock=self._clock)
+        label = label.strip()
+
+        def line() -> str:
+            until = so_far.left or f"{lasting(so_far.took_s)} so far"
+            return ", ".join(each for each in (f"{label}: {so_far.counted}", until, so_far.state) if each)
 
         def tell() -> None:
             while not ended.wait(self._every_s):
-                self._write(so_far.line())
+                self._write(line())
 
         thread = threading.Thread(target=tell, name="progress", daemon=True)
         thread.start()
@@ -78,47 +84,45 @@ class ProgressLines:
         finally:
             ended.set()
             thread.join()
-        self._write(so_far.end())
+        took = f"{so_far.counted}, took {lasting(so_far.took_s)}" if total else "nothing to do"
+        self._write(f"{label}: {took}")
 
     def note(self, text: str) -> None:
         self._write(text)
 
 
-class _SoFar:
-    """How much of a stage is done."""
+class SoFar:
+    """How much of a stage is done, and how long the rest takes at the speed of this run."""
 
-    def __init__(self, label: str, total: int, clock: Callable[[], float]) -> None:
-        self._label = label.strip()
+    def __init__(
+        self, total: int, *, done: int = 0, at_once: int = 1, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """The arguments are those of `Reporter.stage`."""
         self._total = total
+        self._before = self._done = done
+        # The first of those that are worked on together end early or late: their speed is known once all may have ended
+        self._enough = min(max(FEWEST, at_once), max(FEWEST, (total - done) // 2))
         self._clock = clock
         self._began = clock()
-        self._done = 0
-        self._first: tuple[float, int] | None = None  # time and pieces done at the first call; None: no call yet
-        self._state = ""
+        self.state = ""
 
     def advance(self, more: int, state: str = "", /) -> None:
         self._done += more
-        self._state = state or self._state
-        if self._first is None:
-            self._first = self._clock(), self._done
-
-    def line(self) -> str:
-        """Returns the pieces that are done, of how many, and the time that the others take at the same speed."""
-        now = self._clock()
-        since_s, before = self._first or (now, self._done)
-        new, left = self._done - before, self._total - self._done
-        until = (
-            f"about {lasting(left * (now - since_s) / new)} left" if new > 0 else f"{lasting(now - self._began)} so far"
-        )
-        return ", ".join(each for each in (f"{self._label}: {self._counted}", until, self._state) if each)
-
-    def end(self) -> str:
-        if not self._total:
-            return f"{self._label}: nothing to do"
-        return f"{self._label}: {self._counted}, took {lasting(self._clock() - self._began)}"
+        self.state = state or self.state
 
     @property
-    def _counted(self) -> str:
+    def took_s(self) -> float:
+        """Seconds of this run."""
+        return self._clock() - self._began
+
+    @property
+    def left(self) -> str:
+        """The time that the rest takes, in words; empty: too little is done in this run to know, or nothing is left."""
+        new, left = self._done - self._before, self._total - self._done
+        return f"about {lasting(left * self.took_s / new)} left" if left > 0 and new >= self._enough else ""
+
+    @property
+    def counted(self) -> str:
         return f"{self._done:,} of {self._total:,} done"
 
 

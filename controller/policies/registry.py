@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Annotated, Any, TypeAlias, cast, get_type_hints
 
 from controller.policies.definition import PolicySettings
@@ -63,6 +63,14 @@ KINDS = Kinds(field="policy", names=POLICIES, find=find, kind_of=kind_of, flat=F
 
 AnyPolicy: TypeAlias = Annotated[PolicySettings, KINDS]
 """As the type of a field, it makes models.files.strict_yaml accept any policy there."""
+
+NAMED = tuple(kind for kind in POLICIES if kind != "auto")
+"""The kinds that need no server to choose another one."""
+
+NamedKind: TypeAlias = Annotated[
+    PolicySettings, replace(KINDS, names=NAMED, refused={"auto": "which only a server can resolve"})
+]
+"""As AnyPolicy, but without `auto`."""
 
 
 def summaries() -> dict[str, str]:

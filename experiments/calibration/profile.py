@@ -12,7 +12,17 @@ import numpy.typing as npt
 
 from engine.base import CapacityError, Engine, ProbeSpec
 from experiments.calibration.grid import Grid, grid
-from experiments.calibration.step_times import Clock, batches, decode_steps, fit, probe_seconds
+from experiments.calibration.step_times import (
+    TIMING,
+    Clock,
+    Steadiness,
+    TimedBatch,
+    batches,
+    decode_steps,
+    fit,
+    probe_seconds,
+    steadiness,
+)
 from experiments.calibration.traces import BudgetChoice, ClosedReply, ThoughtTrace
 from experiments.evaluation.sweeps import THRESHOLDS
 from experiments.provenance import Provenance
@@ -86,28 +96,48 @@ def chosen_budgets(traces: Mapping[int, ThoughtTrace], numbers: Collection[int])
 
 
 def measured_plant(
-    engine: Engine, traces: Sequence[ThoughtTrace], spec: ProbeSpec, *, max_batch: int, clock: Clock
-) -> tuple[MeasuredPlant, ProbeCost]:
-    """Times the engine's steps on the text of recorded thoughts, over batch sizes and the thoughts' context lengths."""
+    engine: Engine,
+    traces: Sequence[ThoughtTrace],
+    spec: ProbeSpec,
+    *,
+    max_batch: int,
+    clock: Clock,
+    cpu_clock: Clock | None = None,
+) -> tuple[MeasuredPlant, ProbeCost, Steadiness]:
+    """Times the engine's steps on the text of recorded thoughts, over batch sizes and the thoughts' context lengths.
+
+    `cpu_clock`: seconds that this thread has run on a CPU; None: the engine computes elsewhere, too.
+    """
     text = [token for one in traces for token in one.prompt + one.thought]
     starts = [len(one.prompt) for one in traces]
     ends = [len(one.prompt) + one.tokens for one in traces]
     context = mean_context(starts, [one.tokens for one in traces])
     shortest, longest = float(np.median(starts)), float(np.percentile(ends, 90))
     lengths = sorted({max(1, round(length)) for length in (shortest, context, longest)})
+
+    def steps(batch: int, length: int) -> TimedBatch:
+        endless = cycle(text)
+        return decode_steps(engine, [tuple(islice(endless, length)) for _ in range(batch)], clock)
+
+    began_s, began_cpu_s = clock(), 0.0 if cpu_clock is None else cpu_clock()
     timed = []
     for batch in batches(max_batch):
         for length in lengths:
-            endless = cycle(text)
             with suppress(CapacityError):  # the engine cannot hold this batch at this length
-                timed.append(decode_steps(engine, [tuple(islice(endless, length)) for _ in range(batch)], clock))
+                timed.append(steps(batch, length))
     found = fit(timed)
+    steady = steadiness(
+        timed,
+        steps(timed[0].batch, lengths[0]),
+        waited=None if cpu_clock is None else max(0.0, 1.0 - (cpu_clock() - began_cpu_s) / (clock() - began_s)),
+    )
     probed = [one for one in traces if one.probes]
     chosen = probed[:: max(1, len(probed) // PROBED)][: min(PROBED, max_batch)]
     prompts = [one.prompt + one.thought[: one.probes[len(one.probes) // 2].thought_tokens] for one in chosen]
     return (
         MeasuredPlant(step_time=found.step_time, error=found.error, max_batch=max_batch, context=context),
         _probe_cost(engine, prompts, spec, clock),
+        steady,
     )
 
 
@@ -140,10 +170,12 @@ def profile(
     plant: MeasuredPlant,
     probe: ProbeCost,
     origin: Provenance,
+    steady: Steadiness | None = None,
     looked: Mapping[str, float] | None = None,
 ) -> Profile:
     """Builds the profile. `unseen`: numbers of the questions that did not choose the budgets; they certify.
 
+    `steady`: how steady the machine was while the plant was measured; None: not known.
     `looked`: the looks at a certificate so far, this one included, as `experiments.calibration.looks` tells them; None:
     they are not counted.
     """
@@ -170,7 +202,11 @@ def profile(
         difficulty=learned.difficulty,
         confusion=learned.confusion,
         explained=learned.explained,
-        provenance={**asdict(origin), **({} if looked is None else {"looked": dict(looked)})},
+        provenance={
+            **asdict(origin),
+            **({} if steady is None else {TIMING: asdict(steady)}),
+            **({} if looked is None else {"looked": dict(looked)}),
+        },
         paired=_paired(replayed, tokens, member),
     )
 

@@ -12,7 +12,7 @@ import torch
 
 from controller.serving.thought import probe_spec
 from engine.base import Engine
-from engine.registry import open_engine
+from engine.registry import ELSE, open_engine
 from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
 from experiments.calibration.looks import CertificateLook, looked
@@ -23,6 +23,7 @@ from experiments.grading.grade import GradeCounts
 from experiments.progress import Reporter, Silent
 from experiments.provenance import provenance
 from experiments.question import Question
+from experiments.sentences import counted
 from laser.server.deployment import BUNDLED_NAME
 from models.chat_model import ChatModel
 from models.files.strict_yaml import ConfigError
@@ -115,11 +116,9 @@ def calibrate(
     file = path.with_name(f"{path.name}.records.jsonl")
     if settings.budgets is not None or not file.exists():  # else the records tell which questions chose budgets
         profiling.check_count(len(questions), settings.levels, settings.budgets)
-    reporter.note(f"Loading {directory} …")
     chat = settings.chat()
     if chat.thinking.format.keep is not Keep.ANSWER:
         raise ConfigError("the thinking format has keep: close, must be answer: exits are judged by trial answers")
-    engine = open_engine(directory, settings.engine).engine
     files = weights_sha256(directory)
     identity = identify(directory, chat.thinking.format, None if settings.model else BUNDLED_NAME, files=files)
     mine = run_questions(questions, settings.files)
@@ -127,12 +126,24 @@ def calibrate(
         reused = len(log.traces)
         said, pilot = profiling.planned(mine.keys, settings.seed, settings.budgets, log.choice)
         profiling.check_count(len(questions), settings.levels, said, pilot=len(pilot))
+        reporter.note(
+            f"2 passes over {counted(len(questions), 'question')}, {reused:,} of them answered by earlier runs: full "
+            "thoughts, then short answers at each budget; then step times"
+        )
+        reporter.note(f"Loading {directory} …")
+        opened = open_engine(directory, settings.engine)
+        engine = opened.engine
         budgets = _record(settings, chat, engine, questions, log, reporter, budgets=said, pilot=pilot)
     reporter.note("Step times")
     spec = probe_spec(chat.thinking, chat.stop_tokens, settings.score)
     traces = [log.traces[number] for number in sorted(log.traces)]
-    plant, probe = profiling.measured_plant(
-        engine, traces, spec, max_batch=settings.engine.max_batch, clock=time.perf_counter
+    plant, probe, steady = profiling.measured_plant(
+        engine,
+        traces,
+        spec,
+        max_batch=settings.engine.max_batch,
+        clock=time.perf_counter,
+        cpu_clock=time.thread_time if opened.kind == ELSE and settings.threads == 1 else None,
     )
     stated = asdict(settings) if options is None else options
     unseen = [number for number in range(len(questions)) if number not in pilot]
@@ -149,6 +160,7 @@ def calibrate(
         plant=plant,
         probe=probe,
         origin=provenance(directory, threads=torch.get_num_threads(), options=stated, files=files),
+        steady=steady,
         looked=looked(
             _before(path, identity),
             CertificateLook(questions=keys, budgets=budgets, score=spec.score, levels=settings.levels),
@@ -199,13 +211,13 @@ def _record(
     pilot: Collection[int],
 ) -> tuple[int, ...]:
     """Decodes what the log lacks; returns the budgets, which the full thoughts of `pilot` choose if they are None."""
-    loop, limit = evaluation_loop(engine, chat), settings.max_tokens
-    with reporter.stage("Full thoughts", len(questions)) as advance:
-        advance(len(log.traces))
+    loop, limit, at_once = evaluation_loop(engine, chat), settings.max_tokens, settings.engine.max_batch
+    with reporter.stage("Pass 1 of 2, full thoughts", len(questions), done=len(log.traces), at_once=at_once) as advance:
         record_thoughts(loop, chat, questions, log, max_tokens=limit, on_done=lambda: advance(1))
     if budgets is None:
         budgets = profiling.chosen_budgets(log.traces, pilot)
         log.choose(BudgetChoice(budgets=budgets, pilot=tuple(sorted({questions[number].key for number in pilot}))))
-    with reporter.stage("Budgets", len(missing_closings(log, budgets))) as advance:
+    label = f"Pass 2 of 2, short answers at {counted(len(budgets), 'budget')}"
+    with reporter.stage(label, len(missing_closings(log, budgets)), at_once=at_once) as advance:
         record_closings(loop, chat, questions, log, budgets, max_tokens=limit, on_done=lambda: advance(1))
     return budgets

@@ -15,6 +15,8 @@ from models.profile.plant import StepTime
 WARM = 4  # untimed steps before the timed ones
 STEPS = 24  # timed steps at each point; their median counts
 ROUNDS = 6  # rounds of probes
+TIMING = "timing"  # key of a profile's provenance that holds the Steadiness
+SPREAD, DRIFT, WAITED = 0.2, 0.25, 0.1  # Steadiness beyond which a machine counts as busy
 
 Clock = Callable[[], float]
 Prompts = Sequence[tuple[int, ...]]
@@ -27,6 +29,21 @@ class TimedBatch:
     batch: int
     context: float  # mean cached tokens of a sequence
     seconds: float
+    spread: float = 0.0  # width of the middle half of the steps' times, over their median
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steadiness:
+    """How steady the machine was while steps were timed: all figures are near 0 if it did nothing else."""
+
+    spread: float  # the batches' median spread
+    drift: float  # relative change of the first batch's time when it was timed again at the end
+    waited: float | None  # share of the time in which the engine's thread did not run on the CPU; None: not measured
+
+    @property
+    def busy(self) -> bool:
+        """Whether the machine evidently did other work, too."""
+        return self.spread > SPREAD or self.drift > DRIFT or (self.waited or 0.0) > WAITED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +64,20 @@ def decode_steps(engine: Engine, prompts: Prompts, clock: Clock, steps: int = ST
     with _decoding(engine, prompts, steps) as decoding:
         seconds = [decoding.step(clock) for _ in range(steps)]
         context = statistics.mean(decoding.lengths()) - steps / 2
-    return TimedBatch(batch=len(prompts), context=context, seconds=statistics.median(seconds))
+    median = statistics.median(seconds)
+    low, _, high = statistics.quantiles(seconds, n=4)
+    spread = (high - low) / median if median > 0.0 else 0.0
+    return TimedBatch(batch=len(prompts), context=context, seconds=median, spread=spread)
+
+
+def steadiness(timed: Sequence[TimedBatch], again: TimedBatch, *, waited: float | None) -> Steadiness:
+    """Returns how steady the machine was; `again`: the first batch once more; `waited` as in Steadiness."""
+    first = timed[0].seconds
+    return Steadiness(
+        spread=statistics.median(one.spread for one in timed),
+        drift=abs(again.seconds / first - 1.0) if first > 0.0 else 0.0,
+        waited=waited,
+    )
 
 
 def fit(timed: Sequence[TimedBatch]) -> Fit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from experiments.calibration.step_times import TIMING, Steadiness
 from experiments.sentences import counted, percent, points, saves
 from experiments.table import Table, lines_of, texts, wrapped
 from models.profile.corners import certified_range
@@ -19,7 +20,7 @@ def lines(profile: Profile) -> list[str]:
     """Returns the lines of the summary; a line may be empty."""
     tables = texts([_full_thought(profile), _difficulty(profile)])
     return [
-        *lines_of(verdict(profile)),
+        *lines_of([*verdict(profile), *busy(profile)]),
         "",
         *(line for table in tables for line in (*table.splitlines(), "")),
         *_certified(profile),
@@ -33,6 +34,22 @@ def verdict(profile: Profile) -> list[str]:
     accuracy, tokens = _mean(profile, 0, 0)
     full = f"With full thought {percent(accuracy)} of {counted(sum(profile.counts), 'question')} are answered right"
     return [f"{full}, at {tokens:.0f} tokens a request in the mean.", allowed(profile)]
+
+
+def busy(profile: Profile) -> list[str]:
+    """Returns a sentence if the machine evidently did other work while the profile's steps were timed, else nothing."""
+    said = profile.provenance.get(TIMING)
+    if not isinstance(said, dict):  # of an earlier release, or synthetic
+        return []
+    steady = Steadiness(spread=said["spread"], drift=said["drift"], waited=said["waited"])
+    if not steady.busy:
+        return []
+    waited = "" if steady.waited is None else f", the engine waited for the CPU {percent(steady.waited, 0)} of the time"
+    return [
+        f"The machine did other work while steps were timed (steps of one kind spread by {percent(steady.spread, 0)}, "
+        f"and changed by {percent(steady.drift, 0)} from begin to end{waited}): run the same command again once it is "
+        "quiet, which times the steps anew and asks no question again."
+    ]
 
 
 def allowed(profile: Profile) -> str:

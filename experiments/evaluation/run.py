@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from controller.policy import Limits
 from engine.registry import open_engine
-from experiments.evaluation import sweeps
-from experiments.evaluation.evaluation import FULL_THOUGHT, EvaluationRecord, evaluate, evaluation_loop
+from experiments.evaluation import passes, sweeps
+from experiments.evaluation.evaluation import EvaluationRecord, evaluate, evaluation_loop
 from experiments.evaluation.examination import Examination
 from experiments.evaluation.report import Evaluation, evaluation
 from experiments.progress import Reporter, Silent
@@ -42,17 +40,6 @@ class EvaluatedModel:
     records: tuple[EvaluationRecord, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pass:
-    """A way to serve the questions; see `sweeps.served`."""
-
-    label: str
-    limits: Limits
-    threshold: float | None = None
-    budget: int | None = None
-    temperature: float = 0.0
-
-
 def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Reporter | None = None) -> EvaluatedModel:
     """Answers questions with full thought, probing at every transition point, and tells what early exit would change.
 
@@ -70,13 +57,16 @@ def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Repo
     torch.set_num_threads(settings.threads)
     rng = np.random.default_rng(settings.seed)
     directory, questions = settings.directory, settings.questions()
-    reporter.note(f"Loading {directory} …")
     chat = settings.chat()
+    asked = settings.budgets, settings.served, settings.temperature
+    reporter.note(passes.plan(len(questions), *asked))
+    reporter.note(f"Loading {directory} …")
     engine = open_engine(directory, settings.engine).engine
     score = settings.score or chat.thinking.format.probe.score
 
-    def answers(one: _Pass) -> list[EvaluationRecord]:
-        with reporter.stage(one.label, len(questions)) as advance:
+    def answers(one: passes.QuestionPass, number: int, count: str) -> list[EvaluationRecord]:
+        label = f"Pass {number} of {count}, {one.label}"
+        with reporter.stage(label, len(questions), at_once=settings.engine.max_batch) as advance:
             return evaluate(
                 evaluation_loop(engine, chat, one.limits, score),
                 chat,
@@ -87,21 +77,19 @@ def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Repo
                 on_answer=partial(advance, 1),
             )
 
-    full = answers(_Pass(label="Full thought", limits=FULL_THOUGHT))
-    passes = [
-        sweeps.served(full, answers(one), rng, threshold=one.threshold, budget=one.budget, temperature=one.temperature)
-        for one in _passes(settings, full)
+    full = answers(passes.FULL, 1, passes.most(*asked))
+    budgets = sweeps.default_budgets(full) if settings.budgets is None else settings.budgets
+    further = passes.further(budgets, settings.served, settings.temperature)
+    really = [
+        sweeps.served(
+            full,
+            answers(one, number, str(1 + len(further))),
+            rng,
+            threshold=one.threshold,
+            budget=one.budget,
+            temperature=one.temperature,
+        )
+        for number, one in enumerate(further, 2)
     ]
-    figures = evaluation(full, passes, np.random.default_rng(settings.seed), score)  # independent of earlier draws
+    figures = evaluation(full, really, np.random.default_rng(settings.seed), score)  # independent of earlier draws
     return EvaluatedModel(directory=directory, figures=figures, records=tuple(full))
-
-
-def _passes(settings: EvaluationSettings, full: Sequence[EvaluationRecord]) -> Iterator[_Pass]:
-    for budget in sweeps.default_budgets(full) if settings.budgets is None else settings.budgets:
-        yield _Pass(label=f"Budget {budget}", limits=Limits(budget=budget), budget=budget)
-    if settings.served is not None:
-        limits = Limits(threshold=settings.served)
-        yield _Pass(label=f"Threshold {settings.served:.2f}", limits=limits, threshold=settings.served)
-    if settings.temperature is not None:
-        label = f"Temperature {settings.temperature:.2f}"
-        yield _Pass(label=label, limits=Limits(), temperature=settings.temperature)

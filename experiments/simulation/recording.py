@@ -30,7 +30,6 @@ from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder, Vocabulary
 
 SAMPLE_SEED = 0
-BUNDLED = "the bundled benchmarks: leave --questions out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,18 +116,45 @@ def read_recording(
 ) -> tuple[Profile, Recording]:
     """Reads the profile `file` of the model in a directory, and its recording, of `most` questions (None: of all).
 
-    `records` None: those beside the profile; `files`: that the questions are from, if any. Raises a LaserError if one
-    of them is missing or does not fit the others.
+    The other arguments are those of `read_calibration`, whose errors and those of `recording` it raises.
+    """
+    found = read_calibration(chat, directory, file, records=records, files=files)
+    return found.profile, recording(chat, found.profile, found.log, found.questions, files, most)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibratedRecords:
+    """A profile, and what it was made of."""
+
+    profile: Profile
+    log: CalibrationLog  # the records
+    questions: tuple[Question, ...]  # that were asked
+
+
+def read_calibration(
+    chat: ChatModel,
+    directory: Path,
+    file: Path,
+    *,
+    records: Path | None = None,
+    files: Sequence[Path] = (),
+    option: str = "--questions",
+) -> CalibratedRecords:
+    """Reads the profile `file` of the model in a directory, its records, and the questions that they are of.
+
+    `records` None: those beside the profile; `files`: that the questions are from, if any; `option` names them to the
+    user. Raises a LaserError if one of them is missing or is not of the profile.
     """
     if not file.exists():
         raise ProfileError(f"there is no profile {str(file)!r}; `laser calibrate` makes one")
     profile = read_profile(file, identify(directory, chat.thinking.format))
     named = calibrated_files(profile)
     if named is not None and len(named) != len(files):
-        theirs = f"{', '.join(named)}: name these files with --questions, in this order" if named else BUNDLED
+        bundled = f"the bundled benchmarks: leave {option} out"
+        theirs = f"{', '.join(named)}: name these files with {option}, in this order" if named else bundled
         raise TraceError(f"{file}: the profile, and so the records, are of the questions in {theirs}")
-    questions = chosen_questions(files, *calibrated_questions(profile))
-    return profile, recording(chat, profile, read_records(records or records_of(file)), questions, files, most)
+    questions = tuple(chosen_questions(files, *calibrated_questions(profile)))
+    return CalibratedRecords(profile=profile, log=read_records(records or records_of(file)), questions=questions)
 
 
 class Spoken(Vocabulary, Decoder, Protocol):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from controller.policies.definition import Made, PolicySettings, constant_limits
 from controller.policies.load_aware import LoadAware
+from controller.policies.none import FullThought
 from controller.policy import Limits
 from controller.settings import SettingsFile
+from controller.unmet import unmet
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.progress import Reporter, Silent
 from experiments.request_record import RequestRecord
@@ -40,6 +43,7 @@ class SimulationSettings:
     profile: Path | None = None  # None: the model's
     records: Path | None = None  # what the calibration recorded; None: the file beside the profile
     files: tuple[Path, ...] = ()  # that the calibration's questions are from; (): the bundled benchmarks
+    compared: bool = False  # whether the same requests are also served with full thought, where the policy is another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,7 @@ class SimulatedLoad:
     rate: float  # requests/s that arrived
     full_thought_rate: float  # requests/s that the machine bears with full thought
     cpu_s: float  # that the simulation itself took
+    full_thought: tuple[RequestRecord, ...] | None = None  # the same requests with it; None: they were not served so
 
 
 def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = None) -> SimulatedLoad:
@@ -74,28 +79,35 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
     machine = profiled_machine(profile, prefill_s=settings.prefill_s)
     if settings.max_batch is not None:
         machine = replace(machine, max_batch=settings.max_batch)
-    clock = VirtualClock()
-    made = _policy(settings, profile, machine, clock)
     rng = np.random.default_rng(settings.seed)
     arrivals = settings.workload.arrivals(settings.duration_s, rng)
     if not arrivals.size:
         raise WorkloadError(f"no request arrives within {settings.duration_s:g} s, must be at least 1")
     asked = rng.integers(len(known.questions), size=arrivals.size).tolist()
+
+    def served(policy: PolicySettings, label: str) -> tuple[RequestRecord, ...]:
+        clock = VirtualClock()
+        made = _made(policy, settings, profile, machine, clock)
+        with reporter.stage(label, arrivals.size) as advance:
+            records = simulate(
+                known,
+                arrivals,
+                asked,
+                machine=machine,
+                clock=clock,
+                policy=made.policy,
+                observer=made.observer,
+                on_done=lambda: advance(1),
+            )
+        return tuple(records)
+
     started = time.process_time()
-    with reporter.stage("Requests", arrivals.size) as advance:
-        records = simulate(
-            known,
-            arrivals,
-            asked,
-            machine=machine,
-            clock=clock,
-            policy=made.policy,
-            observer=made.observer,
-            on_done=lambda: advance(1),
-        )
+    records = served(settings.policy, "Requests")
+    compared = settings.compared and not isinstance(settings.policy, FullThought)
     return SimulatedLoad(
         directory=directory,
-        records=tuple(records),
+        records=records,
+        full_thought=served(FullThought(), "Requests with full thought, to compare") if compared else None,
         classes=profile.classes,
         rate=arrivals.size / settings.duration_s,
         full_thought_rate=replace(profile.plant_model(), max_batch=machine.max_batch).capacity
@@ -112,12 +124,14 @@ def _calibration(settings: SimulationSettings, directory: Path) -> tuple[Profile
     return profile, known
 
 
-def _policy(settings: SimulationSettings, profile: Profile, machine: Machine, clock: VirtualClock) -> Made:
+def _made(
+    policy: PolicySettings, settings: SimulationSettings, profile: Profile, machine: Machine, clock: VirtualClock
+) -> Made:
     context = simulated_context(
         profile,
-        lambda usable: SettingsFile(settings.controller, len(usable.classes)),
+        lambda usable: SettingsFile(settings.controller, len(usable.classes), partial(unmet, usable)),
         machine=machine,
         clock=clock,
         delay_s=settings.solve_delay_s,
     )
-    return settings.policy.make(context)
+    return policy.make(context)

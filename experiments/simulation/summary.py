@@ -14,9 +14,9 @@ import numpy.typing as npt
 from experiments.columns import ENDS, meanings
 from experiments.provenance import Provenance
 from experiments.request_record import RequestRecord
-from experiments.sentences import counted, percent
-from experiments.statistics import proportion
-from experiments.table import Table, texts, wrapped
+from experiments.sentences import costs, counted, percent, saves
+from experiments.statistics import difference, proportion
+from experiments.table import Table, lines_of, texts, wrapped
 from models.files.replacement import replacing
 from models.profile.difficulty import CLASSES
 
@@ -24,12 +24,29 @@ FORMAT = "laser-simulation"
 VERSION = 1
 
 
-def summary(records: Sequence[RequestRecord], classes: Sequence[str] = CLASSES) -> str:
+def summary(
+    records: Sequence[RequestRecord], classes: Sequence[str] = CLASSES, full: Sequence[RequestRecord] | None = None
+) -> str:
     """Returns what the requests met, then latency, accuracy and costs by class and by benchmark, as text.
 
-    `classes` is their order; needs at least one request.
+    `classes` is their order; needs at least one request. `full`: the same requests under full thought; None: there is
+    nothing to compare with.
     """
-    return "\n\n".join(["\n".join(wrapped(verdict(records))), *texts(_tables(records, classes)), _ends(records)])
+    lead = [*([] if full is None else [against(records, full)]), verdict(records)]
+    return "\n\n".join(["\n".join(lines_of(lead)), *texts(_tables(records, classes)), _ends(records)])
+
+
+def against(records: Sequence[RequestRecord], full: Sequence[RequestRecord]) -> str:
+    """Returns in one sentence what a policy changes against full thought, which served the same requests."""
+    tokens, usual = (float(np.mean([one.rows for one in each])) for each in (records, full))
+    right, before = (np.array([bool(one.right) for one in each], dtype=np.bool_) for each in (records, full))
+    questions = [one.question for one in records]
+    accuracy = costs(difference(before, right, np.random.default_rng(0), questions), len(set(questions)))
+    told = f"Against full thought on the same arrivals it {saves(1.0 - tokens / usual)} and {accuracy}"
+    now, then = _latencies(records), _latencies(full)
+    if not (now.size and then.size):
+        return f"{told}."
+    return f"{told}; a reply takes {now.mean():.2f} s in the mean instead of {then.mean():.2f} s."
 
 
 def verdict(records: Sequence[RequestRecord]) -> str:

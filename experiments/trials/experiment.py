@@ -16,7 +16,7 @@ from controller.policies.auto import Auto
 from controller.policies.budget import FixedBudget
 from controller.policies.definition import constant_limits, has_controller, is_recorded, needs_profile
 from controller.policies.fixed import FixedThreshold
-from controller.policies.registry import POLICIES, AnyPolicy, kind_of
+from controller.policies.registry import POLICIES, NamedKind, kind_of
 from controller.policy import Limits
 from controller.settings import ControllerSettings
 from engine.registry import AUTO, AutoOptions
@@ -67,7 +67,7 @@ class NamedPolicy:
     """A policy with its settings and the name that reports use."""
 
     name: str  # of the policy, in reports
-    policy: AnyPolicy  # a kind but `auto`, or a mapping of `kind` and its settings
+    policy: NamedKind  # a kind but `auto`, or a mapping of `kind` and its settings
     shortest_first: bool = False  # admit by predicted length instead of arrival
     oracle: bool = False  # a probe's confidence is 1 if its answer is right, else next to 0; simulated only
     controller: ControllerSettings = field(default_factory=ControllerSettings)  # for the load-aware policies

@@ -14,7 +14,7 @@ from experiments.trials.experiment import ClassSlo, Experiment, NamedPolicy
 from experiments.trials.outcome import PolicyOutcome, outcome
 from experiments.trials.paired import Paired, paired
 from experiments.trials.setting import Setting
-from experiments.trials.speed import relative_speed
+from experiments.trials.speed import machine, relative_speed
 from experiments.trials.store import Store
 from experiments.workloads import lasting_s
 
@@ -57,7 +57,8 @@ class Findings:
     complete: int  # number of complete trials
     trials: int  # number of all trials
     origins: tuple[dict[str, object], ...]  # distinct machines, dates, versions and engines that ran trials
-    notes: tuple[str, ...] = ()  # what comes again, or ends early
+    notes: tuple[str, ...] = ()  # what comes again, ends early or never comes
+    machine: str = ""  # what served, and how fast it decodes, in one line
 
 
 def findings(setting: Setting, store: Store) -> Findings:
@@ -101,6 +102,7 @@ def findings(setting: Setting, store: Store) -> Findings:
         trials=len(setting.trials),
         origins=tuple(origins.values()),
         notes=setting.notes,
+        machine=machine(setting, tuple(origins.values())),
     )
 
 

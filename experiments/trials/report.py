@@ -38,6 +38,7 @@ class Report:
     """A whole report."""
 
     title: str
+    machine: str  # what served, and how fast it decodes
     lead: tuple[str, ...]  # what it means, in sentences
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
@@ -48,6 +49,7 @@ def report(name: str, found: Findings) -> Report:
     one = found.experiment
     return Report(
         title=f"{name}: {_BACKENDS[one.backend]}" + (f", {one.synthetic.name}" if one.synthetic else ""),
+        machine=found.machine,
         lead=tuple(verdict(found)),
         facts=tuple(_facts(one, found)),
         sections=_explained([*_overview(found), *(_section(one, workload) for workload in found.workloads)]),

@@ -157,6 +157,13 @@ def counts(setting: Setting, store: Store, again: Collection[Trial] = ()) -> tup
     return total, done
 
 
+def at_once(setting: Setting, requests: int, *, jobs: int) -> int:
+    """Returns how many of all `requests` are worked on together; a simulated trial tells of its own at its end."""
+    if setting.experiment.backend is Backend.LIVE:
+        return setting.experiment.max_batch
+    return jobs * requests // len(setting.trials)
+
+
 def _settled(setting: Setting, store: Store, trial: Trial, again: Collection[Trial]) -> bool:
     """Whether a trial is complete and not in `again`."""
     return trial not in again and store.has(trial.slug, setting.describe(trial))

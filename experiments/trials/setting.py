@@ -12,6 +12,7 @@ from typing import Any
 from controller.planning.objective import Objective, ObjectiveSettings
 from controller.policies.definition import PolicyContext
 from controller.policy import Limits, QueueLengthObserver
+from controller.unmet import unmet
 from engine.base import CorruptModelError
 from engine.registry import AutoOptions
 from experiments.evaluation.examination import chosen_questions
@@ -19,8 +20,8 @@ from experiments.question import Question
 from experiments.synthetic.reasoner import reasoner
 from experiments.trials.experiment import Backend, ClassSlo, Experiment, NamedPolicy, NamedWorkload
 from experiments.trials.simulated import simulation
-from experiments.trials.trial import QUESTION_SEEDS, Requests, Trial, described, requests, trials
-from experiments.workloads import too_short
+from experiments.trials.trial import QUESTION_SEEDS, Requests, Trial, described, drawing, requests, trials
+from experiments.workloads import unseen
 from models.chat_model import load_chat_model
 from models.errors import Faults, faults_of
 from models.profile.difficulty import CLASSES
@@ -111,19 +112,32 @@ class Setting:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What comes again, or ends early, because a file has less than the experiment asks for."""
+        """What comes again, ends early or never comes, and goals that nothing certified reaches."""
         one, by_name = self.experiment, {trial.workload.name: trial for trial in self.trials}
-        short = [
-            f"workload {name!r}: {said}"
-            for name, trial in by_name.items()
-            if (said := too_short(trial.workload.arrivals, one.duration_s)) is not None
-        ]
+        short = [*self._unseen(), *self._unmet()]
         if not one.questions.files:
             return tuple(short)
         most, pool = max(len(self.requests(trial)) for trial in by_name.values()), self._pool(one.seeds[0])
         if most > pool:
             short.append(f"{pool} questions for up to {most} requests: they come round, {most / pool:.1f} times in all")
         return tuple(short)
+
+    def _unseen(self) -> Iterator[str]:
+        """What trials do not see of their workloads, with the seeds if it is not so for all."""
+        seeds: dict[tuple[str, str], list[int]] = {}
+        for name, trial in {(one.workload.name, one.seed): one for one in self.trials}.items():
+            said = unseen(trial.workload.arrivals, self.experiment.duration_s, drawing(trial))
+            if said is not None:
+                seeds.setdefault((name[0], said), []).append(trial.seed)
+        for (workload, said), some in seeds.items():
+            which = "" if len(some) == len(self.experiment.seeds) else f" with seed {', '.join(map(str, some))}"
+            yield f"workload {workload!r}{which}: {said}"
+
+    def _unmet(self) -> Iterator[str]:
+        """What policies are to reach, and nothing certified does."""
+        for one in self.experiment.policies:
+            if self.profile is not None and one.has_controller:
+                yield from (f"policy {one.name!r}: {said}" for said in unmet(self.profile, one.controller.objective))
 
     def describe(self, trial: Trial) -> dict[str, Any]:
         """Returns all inputs that determine a trial's outcome, as JSON."""
@@ -183,6 +197,21 @@ class Setting:
                 )
         if faults:
             raise Faults(*dict.fromkeys(faults))
+
+    def keyed(self, fault: str) -> str:
+        """Returns a fault with the experiment's key in front that names the file or directory that it begins with."""
+        one = self.experiment
+        named = (
+            *(("questions", file) for file in one.questions.files),
+            ("records", one.records),
+            ("profile", one.profile),
+            ("thinking", one.thinking),
+            ("model", one.model),
+        )
+        for key, path in named:
+            if path is not None and fault.startswith((f"{path}:", f"{path}/")):
+                return f"{key}: {fault}"
+        return fault
 
     def _unfit_policies(self) -> Iterator[str]:
         """Why policies cannot serve this model."""

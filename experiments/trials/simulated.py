@@ -9,19 +9,17 @@ from functools import cache
 
 from controller.settings import FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
-from experiments.calibration.traces import ThoughtTrace, TraceError, read_records
+from experiments.calibration.traces import ThoughtTrace, TraceError
 from experiments.evaluation.evaluation import Asked
-from experiments.evaluation.examination import chosen_questions
-from experiments.evaluation.questions import calibrated_files, calibrated_questions
 from experiments.request_record import RequestRecord
-from experiments.simulation.recording import Recording, recording
+from experiments.simulation.recording import Recording, read_calibration, recording
 from experiments.simulation.simulation import check_budget, simulate, simulated_context
 from experiments.synthetic.curves import Synthetic
 from experiments.synthetic.reasoner import reasoner
 from experiments.trials.experiment import Experiment
 from experiments.trials.trial import Trial, requests
 from models.chat_model import load_chat_model
-from models.profile.profile import Profile, identify, read_profile
+from models.profile.profile import Profile
 
 SURE, UNSURE = 0.0, -30.0  # log p of an oracle's tokens
 
@@ -102,19 +100,24 @@ class _Known:
 
 def _calibrated(experiment: Experiment) -> _Known:
     """Loads the profile and the records that `laser calibrate` made of a model."""
-    chat = load_chat_model(experiment.directory, experiment.thinking)
-    profile = read_profile(experiment.profile_file, identify(experiment.directory, chat.thinking.format))
-    records = read_records(experiment.records_file)
-    files, calibrated = experiment.questions.files, calibrated_files(profile) or []
-    if len(files) != len(calibrated):
-        asked = ", ".join(calibrated) or "the bundled benchmarks"
-        raise TraceError(f"the profile is of the questions in {asked}: `questions` must name them in this order")
-    questions = chosen_questions(files, *calibrated_questions(profile))
+    chat, files = load_chat_model(experiment.directory, experiment.thinking), experiment.questions.files
+    found = read_calibration(
+        chat,
+        experiment.directory,
+        experiment.profile_file,
+        records=experiment.records_file,
+        files=files,
+        option="`questions`",
+    )
+
+    def recorded(traces: Mapping[int, ThoughtTrace]) -> Recording:
+        return recording(chat, found.profile, replace(found.log, traces=dict(traces)), found.questions, files)
+
     return _Known(
-        profile=profile,
-        traces=records.traces,
-        recording=lambda traces: recording(chat, profile, replace(records, traces=dict(traces)), questions, files),
-        machine=profiled_machine(profile),
+        profile=found.profile,
+        traces=found.log.traces,
+        recording=recorded,
+        machine=profiled_machine(found.profile),
     )
 
 

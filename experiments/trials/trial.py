@@ -72,10 +72,15 @@ def scaled(workload: NamedWorkload, unit: RateUnit, capacity: float | None) -> N
 
 def requests(experiment: Experiment, trial: Trial, pool: int) -> Requests:
     """Returns the trial's requests: all `pool` questions in random order, then again in another order, and so on."""
-    name = np.frombuffer(trial.workload.name.encode(), dtype=np.uint8)
-    rng = np.random.default_rng([trial.seed, *name.tolist()])
+    rng = drawing(trial)
     times = trial.workload.arrivals.arrivals(experiment.duration_s, rng)
     return Requests(times=times, questions=in_rounds(pool, len(times), rng))
+
+
+def drawing(trial: Trial) -> np.random.Generator:
+    """Returns what draws the trial's requests, the arrival times first."""
+    name = np.frombuffer(trial.workload.name.encode(), dtype=np.uint8)
+    return np.random.default_rng([trial.seed, *name.tolist()])
 
 
 def described(value: Any) -> Any:

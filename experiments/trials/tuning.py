@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -23,6 +23,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from controller.settings import ControllerSettings
+from experiments.progress import Reporter, Silent
 from experiments.request_record import RequestRecord
 from experiments.trials.experiment import Backend, NamedPolicy
 from experiments.trials.findings import asked, counted
@@ -110,11 +111,11 @@ def tune(
     attempts: int,
     play: Play,
     journal: Path,
-    advance: Callable[[int], None] = lambda _: None,
+    reporter: Reporter | None = None,
 ) -> Tuned:
     """Tries `attempts` settings of a load-aware policy, counting those that the journal already holds.
 
-    Calls `advance` with the number of settings tried. Raises ValueError if the experiment is live, if the policy has no
+    `reporter` None: nobody is told of the progress. Raises ValueError if the experiment is live, if the policy has no
     controller or there is no profile, if seeds overlap, or if a setting cannot be searched, and StoreError if the
     journal is damaged. Nobody else may use the journal meanwhile.
     """
@@ -142,9 +143,7 @@ def tune(
             tried = with_values(policy, values)
         except ValueError as error:  # the combination of settings is invalid
             raise optuna.TrialPruned(str(error)) from error
-        utility = _utility(setting, tried, training, play)
-        advance(1)
-        return utility
+        return _utility(setting, tried, training, play)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     mend(journal)
@@ -156,10 +155,11 @@ def tune(
     )
     done = _tried(study)
     study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))  # a resumed search draws other values
-    advance(len(done))
     if not any(one.values == own for one in done):
         study.enqueue_trial(own)
-    study.optimize(judge, n_trials=max(0, attempts - len(done)))
+    left, reporter = max(0, attempts - len(done)), Silent() if reporter is None else reporter
+    with reporter.stage("Tuning", len(done) + left, done=len(done)) as advance:
+        study.optimize(judge, n_trials=left, callbacks=[lambda *_: advance(1)])
     tried = sorted(_tried(study), key=lambda one: one.values != own)
     best = max(tried, key=lambda one: one.utility)
     found = with_values(policy, best.values)

@@ -2,8 +2,9 @@
 
 from experiments.workloads.modulated import Diurnal, FlashCrowd, Mmpp, Step
 from experiments.workloads.reading import AnyWorkload, read_workload
-from experiments.workloads.recorded import Rates, TimeUnit, Trace, lasting_s, too_short
+from experiments.workloads.recorded import Rates, TimeUnit, Trace, lasting_s
 from experiments.workloads.renewal import Gamma, Poisson
+from experiments.workloads.unseen import unseen
 from experiments.workloads.workload import Times, Workload, WorkloadError
 
 __all__ = [
@@ -22,5 +23,5 @@ __all__ = [
     "WorkloadError",
     "lasting_s",
     "read_workload",
-    "too_short",
+    "unseen",
 ]

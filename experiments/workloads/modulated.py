@@ -38,15 +38,26 @@ class Mmpp:
         check("calm_s", self.calm_s, above=0.0)
         check("burst_s", self.burst_s, above=0.0)
 
-    def arrivals(self, duration_s: float, rng: np.random.Generator) -> Times:
-        calm = self.rate * (self.calm_s + self.burst_s) / (self.calm_s + self.burst * self.burst_s)
-        check_duration(duration_s, max(calm * self.burst, 1.0 / self.calm_s + 1.0 / self.burst_s))
-        bursting = bool(rng.uniform() < self.burst_s / (self.calm_s + self.burst_s))
-        changes, end, first = [], 0.0, bursting
+    def bursts(self, duration_s: float, rng: np.random.Generator) -> bool:
+        """Whether the arrivals that `rng` would draw have a burst."""
+        first, changes = self._changes(duration_s, rng)
+        return first or changes[0] < duration_s
+
+    def _changes(self, duration_s: float, rng: np.random.Generator) -> tuple[bool, list[float]]:
+        """Returns whether a burst runs at time 0, and the times of the changes up to the one behind the end."""
+        check_duration(duration_s, 1.0 / self.calm_s + 1.0 / self.burst_s)
+        first = bursting = bool(rng.uniform() < self.burst_s / (self.calm_s + self.burst_s))
+        changes, end = [], 0.0
         while end < duration_s:
             end += rng.exponential(self.burst_s if bursting else self.calm_s)
             changes.append(end)
             bursting = not bursting
+        return first, changes
+
+    def arrivals(self, duration_s: float, rng: np.random.Generator) -> Times:
+        calm = self.rate * (self.calm_s + self.burst_s) / (self.calm_s + self.burst * self.burst_s)
+        check_duration(duration_s, max(calm * self.burst, 1.0 / self.calm_s + 1.0 / self.burst_s))
+        first, changes = self._changes(duration_s, rng)
 
         def rate_at(times: Times) -> Times:
             odd = np.searchsorted(changes, times, side="right") % 2 == 1

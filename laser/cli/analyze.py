@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,16 +172,16 @@ def _situation(
     *,
     certified_only: bool,
 ) -> Situation:
-    from controller.settings import ControllerSettings
+    from controller.settings import SettingsFile
+    from controller.unmet import unmet
     from experiments.analysis.situation import situation
-    from models.files.strict_yaml import read
 
     unknown = sorted(set(mix or ()) - set(measured.classes))
     if unknown:
         raise click.BadParameter(
             f"there is no class {unknown[0]!r}, there are {', '.join(measured.classes)}", param_hint="'--mix'"
         )
-    settings = ControllerSettings() if controller_file is None else read(controller_file, ControllerSettings)
+    settings = SettingsFile(controller_file, len(measured.classes), partial(unmet, measured)).settings
     return situation(
         measured,
         settings.objective.at(measured.reply_s),

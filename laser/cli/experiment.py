@@ -71,7 +71,7 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
     from experiments.provenance import cores
     from experiments.table import lines_of
     from experiments.trials.findings import findings
-    from experiments.trials.running import counts, run_missing, slowed
+    from experiments.trials.running import at_once, counts, run_missing, slowed
     from experiments.trials.store import Store
     from experiments.trials.verdict import verdict
 
@@ -85,9 +85,10 @@ def run(file: Path, out: Path | None, jobs: int | None, again: float | None) -> 
             for trial in anew:
                 click.echo(f"{trial.slug} ran on a slower machine than the others: run anew")
             total, done = counts(setting, store, anew)
-            with progress().stage(f"Requests of {len(setting.trials)} trials", total) as advance:
-                advance(done)
-                run_missing(setting, store, jobs=jobs or cores(), advance=advance, again=anew)
+            label, jobs = f"Requests of {len(setting.trials)} trials", jobs or cores()
+            together = at_once(setting, total, jobs=jobs)
+            with progress().stage(label, total, done=done, at_once=together) as advance:
+                run_missing(setting, store, jobs=jobs, advance=advance, again=anew)
         told = verdict(findings(setting, store))
     click.echo(
         "\n".join([*lines_of(told), f"Results: {out or _results(file)}; `{_line('report', file, out)}` tells them"])
@@ -202,7 +203,6 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
         with (
             Store(directory).locked(),
             workers(jobs or cores()) as pool,
-            progress().stage("Tuning", attempts) as advance,
         ):
             found = tune(
                 setting,
@@ -211,7 +211,7 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
                 attempts=attempts,
                 play=player(setting, pool),
                 journal=directory / "tuning.journal",
-                advance=advance,
+                reporter=progress(),
             )
         written = write(directory, found)
     click.echo(f"\n{summary(found)}\n\nFiles: {', '.join(str(each) for each in written)}")
@@ -220,13 +220,14 @@ def tune(file: Path, out: Path | None, name: str, training: tuple[int, ...], att
 def _setting(file: Path) -> Setting:
     from experiments.trials.experiment import read_experiment
     from experiments.trials.setting import Setting
-    from models.errors import Faults, faults_of
+    from models.errors import LaserError, faults_of
+    from models.files.yaml_faults import placed
 
     setting = Setting(read_experiment(file))
     try:
         setting.check()
-    except ValueError as error:
-        raise Faults(*(f"{file}: {fault}" for fault in faults_of(error))) from error
+    except (LaserError, ValueError) as error:
+        raise placed(file, map(setting.keyed, faults_of(error))) from error
     if setting.experiment.synthetic is not None:
         click.echo(f"{setting.experiment.synthetic.name}: made from published figures")
     return setting

@@ -136,7 +136,6 @@ def command(
     model says what calibration has recorded. All figures are simulated.
     """
     from experiments.simulation.run import SimulationSettings, simulate_load
-    from experiments.simulation.summary import summary
 
     with errors_in_one_line():
         workload = _workload(workload_file, rate, cv)
@@ -144,7 +143,7 @@ def command(
         _check_controlled(context, chosen)
         if out is not None and not out.parent.is_dir():  # fails now rather than after the simulation
             raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
-        _tell_if_short(workload, duration)
+        _tell_unseen(workload, duration, seed)
         settings = SimulationSettings(
             workload=workload,
             duration_s=duration,
@@ -159,11 +158,10 @@ def command(
             profile=profile_file,
             records=records,
             files=files,
+            compared=True,
         )
         found = simulate_load(settings, reporter=progress())
-        share = f"{found.rate / found.full_thought_rate:.0%} of what the profile's machine bears with full thought"
-        click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, {share}, in {found.cpu_s:.1f} s of CPU time")
-        click.echo(summary(found.records, found.classes))
+        _tell(found, policy)
         _write(found, context.params)
 
 
@@ -180,10 +178,12 @@ def _workload(file: Path | None, rate: float | None, cv: float | None) -> Worklo
     return read_workload(file)
 
 
-def _tell_if_short(workload: Workload, duration: float) -> None:
-    from experiments.workloads import too_short
+def _tell_unseen(workload: Workload, duration: float, seed: int) -> None:
+    import numpy as np
 
-    if (said := too_short(workload, duration)) is not None:
+    from experiments.workloads import unseen
+
+    if (said := unseen(workload, duration, np.random.default_rng(seed))) is not None:
         click.echo(f"Note: {said}")
 
 
@@ -215,6 +215,14 @@ def _check_controlled(context: click.Context, policy: PolicySettings) -> None:
     for name, option in (("controller_file", "--controller"), ("solve_delay", "--solve-delay")):
         if given(context, name):
             raise click.UsageError(f"{option} has no use: policy is {kind_of(policy)}, which has no controller")
+
+
+def _tell(found: SimulatedLoad, policy: str) -> None:
+    from experiments.simulation.summary import summary
+
+    share = f"{found.rate / found.full_thought_rate:.0%} of what the profile's machine bears with full thought"
+    click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, {share}, in {found.cpu_s:.1f} s of CPU time")
+    click.echo(summary(found.records, found.classes, found.full_thought))
 
 
 def _write(found: SimulatedLoad, options: dict[str, Any]) -> None:

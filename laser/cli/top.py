@@ -23,7 +23,7 @@ def command(url: str, key: str | None, once: bool) -> None:
     from rich.console import Console
 
     from laser.cli.terminal.feed import Connection, Feed, Look
-    from laser.cli.terminal.frame import Frame
+    from laser.cli.terminal.frame import Frame, whole_width
     from laser.cli.terminal.screen import show
 
     replace_unknown_characters()
@@ -36,7 +36,10 @@ def command(url: str, key: str | None, once: bool) -> None:
     with errors_in_one_line():
         if once or not console.is_terminal:
             look = Look(status=asyncio.run(feed.status()), connection=Connection.ONCE)
-            console.print(Frame(look=look, url=feed.base))
+            frame = Frame(look=look, url=feed.base)
+            if not console.is_terminal:
+                console.width = whole_width(frame, console)
+            console.print(frame)
         else:
             asyncio.run(live())
 

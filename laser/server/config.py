@@ -152,21 +152,19 @@ def unused(config: ServeConfig) -> Iterator[str]:
         yield f"allow_host is {', '.join(config.allow_host)}, but {why}: any name is served then"
 
 
-def load_config(
-    file: Path | None, flags: dict[str, Any], deprecated: Callable[[str], None] = log.warning
-) -> ServeConfig:
+def load_config(file: Path | None, flags: dict[str, Any], tell: Callable[[str], None] = log.warning) -> ServeConfig:
     """Returns the configuration in force: flag, then file, then default. A flag that was not given is None or ().
 
     Besides the keys, `flags` may hold the policy's settings, `threshold` and its like, and `assignments`, a tuple of
-    `name=value`. `file` None: there is no file. Calls `deprecated` with one line if the file uses keys that will go.
-    Raises ConfigError if the file or the combination is invalid.
+    `name=value`. `file` None: there is no file. Calls `tell` with one line if the file uses keys that will go, or holds
+    nothing. Raises ConfigError if the file or the combination is invalid.
     """
     known = {field.name for field in fields(ServeConfig)}
     unknown = set(flags) - known - {*FLAT, "assignments"}
     assert not unknown, f"flags without a config key: {unknown}"
-    config = ServeConfig() if file is None else read(file, ServeConfig, deprecated)
+    config = ServeConfig() if file is None else read(file, ServeConfig, tell)
     if file is not None:
-        _check_engine_keys(file, deprecated)
+        _check_engine_keys(file, tell)
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     for name, kind in CHOICES.items():
         if name in given:
@@ -188,8 +186,8 @@ def load_config(
         raise ConfigError(str(error)) from error
 
 
-def _check_engine_keys(file: Path, deprecated: Callable[[str], None]) -> None:
-    """Calls `deprecated` if the file has engine options at its top; raises ConfigError if one is given twice."""
+def _check_engine_keys(file: Path, tell: Callable[[str], None]) -> None:
+    """Calls `tell` if the file has engine options at its top; raises ConfigError if one is given twice."""
     top, inside = given_keys(file), given_keys(file, "engine")
     old = [name for name in ENGINE_KEYS if name in top]
     for name in old:
@@ -197,4 +195,4 @@ def _check_engine_keys(file: Path, deprecated: Callable[[str], None]) -> None:
             raise ConfigError(f"{file}: `{name}` and `engine.{name}` are both given, must be one of them")
     if old:
         new = ", ".join(f"{name}: …" for name in old)
-        deprecated(f"{file}: {', '.join(old)}: the next release reads them as `engine: {{kind: …, {new}}}` only")
+        tell(f"{file}: {', '.join(old)}: the next release reads them as `engine: {{kind: …, {new}}}` only")

@@ -62,10 +62,14 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
         unused = ", ".join(chat.defaults.unused)
         log.warning("%s/generation_config.json has settings that are not used: %s", directory.name, unused)
     options = config.engine_options
-    opened = open_engine(directory, options)
+    chosen = choose_policy(config, directory, chat)  # reads its files: a bad one is told before the weights are loaded
+    try:
+        opened = open_engine(directory, options)
+    except BaseException:
+        chosen.close()
+        raise
     chat = replace(chat, rows=opened.vocabulary)
     engine = wrap(opened.engine)
-    chosen = choose_policy(config, directory, chat)
     loop = ServingLoop(
         engine=engine,
         tokenizer=chat.tokenizer,

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -211,9 +212,10 @@ def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], N
     from controller.decision_log import DecisionLog
     from controller.planning.planner import Planner
     from controller.settings import SettingsFile
+    from controller.unmet import unmet
 
     _tell_of_threads(config, profile)
-    settings = SettingsFile(config.controller, len(profile.classes))
+    settings = SettingsFile(config.controller, len(profile.classes), partial(unmet, profile))
     solver = SolverThread(Planner(profile.tables(), clock=time.perf_counter))
     ends.append(solver.stop)
     sink = None

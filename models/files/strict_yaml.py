@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import yaml
 
 from models.files.nearest import meant
+from models.files.recognised import mistaken
 from models.files.yaml_faults import FoundFields, Partly, bounded, complaints
 from models.files.yaml_nodes import SHOWN, compose_file, compose_text, dumped, place, plain_value, shown, spelled_out
 from models.files.yaml_nodes import ConfigError as ConfigError
@@ -48,6 +49,7 @@ class Kinds:
     find: Callable[[str], type]  # returns a kind's dataclass; raises ValueError
     kind_of: Callable[[Any], str] = lambda value: value.kind
     own: bool = True  # whether a user's own class is accepted, as module:Name
+    refused: dict[str, str] = dataclasses.field(default_factory=dict)  # kinds that others may be, not this field: why
     flat: tuple[str, ...] = ()
     default: str = ""  # the kind, where only keys of `flat` are given
 
@@ -63,20 +65,24 @@ class ByName:
     find: Callable[[str, Path], Path]  # the file for a text in a file of the folder given; raises ConfigError
 
 
-def read(path: Path, into: type[T], deprecated: Callable[[str], None] = log.warning, *, secret: bool = False) -> T:
+def read(path: Path, into: type[T], tell: Callable[[str], None] = log.warning, *, secret: bool = False) -> T:
     """Returns a dataclass `into` filled from the YAML file at `path`; keys left out keep the class's defaults.
 
-    Calls `deprecated` with one line if the file uses keys that will go. `secret`: no error shows anything that the file
-    holds, because any of it may be a secret in the wrong place.
+    Calls `tell` with one line if the file uses keys that will go, and if it holds nothing, so that all is at its
+    default. `secret`: no error shows anything that the file holds, because any of it may be a secret in the wrong
+    place.
     """
     reader = _Reader(path, secret=secret)
     try:
-        built = typing.cast(T, reader.build(into, compose_file(path, secret=secret), key=""))
+        root = compose_file(path, secret=secret)
+        built = typing.cast(T, reader.build(into, root, key=""))
     except ConfigError as error:
-        raise bounded(path, error.args) from error
+        raise (mistaken(path, into, error.args) or bounded(path, error.args)) from error
+    if not root.value:
+        tell(f"{path}: holds no settings: all are at their defaults")
     for field, names in reader.flat.items():
         keys = ", ".join(f"`{name}`" for name in names)
-        deprecated(f"{path}: {keys} beside `{field}` will go: write `{field}: {{kind: …, {next(iter(names))}: …}}`")
+        tell(f"{path}: {keys} beside `{field}` will go: write `{field}: {{kind: …, {next(iter(names))}: …}}`")
     return built
 
 
@@ -203,7 +209,8 @@ class _Reader:
             (said, rest), where = self._split(node, key, kinds.names), _join(key, "kind")
         if not isinstance(said, yaml.ScalarNode) or not kinds.may_be(said.value):
             known = ", ".join(kinds.names) + (", or module:Name" if kinds.own else "")
-            told = f"`{where}` is {self._shown(said)}, must be one of {known}"
+            why = kinds.refused.get(str(said.value), "") if isinstance(said, yaml.ScalarNode) else ""
+            told = f"`{where}` is {self._shown(said)}{why and f', {why}'}, must be one of {known}"
             raise self.fail(said, told + self._meant(said, kinds.names))
         return self._dataclass(self._found(kinds, said, where), rest, key)
 

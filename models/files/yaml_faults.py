@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from models.errors import faults_of
-from models.files.yaml_nodes import ConfigError
+from models.files.yaml_nodes import ConfigError, compose_file, place
 
 MOST_FAULTS = 20  # of a file that are told; the others are counted
 
@@ -45,11 +45,11 @@ class Complaint:
     node: yaml.Node  # that key, or the whole mapping
 
 
-def bounded(path: Path, faults: Collection[str]) -> ConfigError:
-    """Returns the error of a file's faults, each told once."""
+def bounded(path: Path, faults: Collection[str], most: int = MOST_FAULTS) -> ConfigError:
+    """Returns the error of a file's faults, each told once, and at most `most` of them."""
     told = tuple(dict.fromkeys(faults))
-    more = len(told) - MOST_FAULTS
-    return ConfigError(*told[:MOST_FAULTS], *([f"{path}: has {more} faults more"] if more > 0 else []))
+    more = len(told) - most
+    return ConfigError(*told[:most], *([f"{path}: has {more} faults more"] if more > 0 else []))
 
 
 def complaints(error: Exception, node: yaml.MappingNode, doubtful: Collection[str]) -> list[Complaint]:
@@ -58,11 +58,43 @@ def complaints(error: Exception, node: yaml.MappingNode, doubtful: Collection[st
     Texts that name a field in `doubtful`, of which a fault is told already, are left out: they may hang on it. Behind
     an article the word is no field's name.
     """
-    places = {str(name.value): name for name, _ in node.value}
     found = []
     for text in faults_of(error):
         if not any(re.search(rf"(?<!the )(?<!a )\b{re.escape(name)}\b", text) for name in doubtful):
-            word = re.match(r"\w*", text)
-            name = word[0] if word and word[0] in places else None
-            found.append(Complaint(text=text, name=name, node=node if name is None else places[name]))
+            name, told = told_of(text, node)
+            found.append(Complaint(text=text, name=name, node=told))
     return found
+
+
+def told_of(text: str, node: yaml.MappingNode) -> tuple[str | None, yaml.Node]:
+    """Returns the key that a fault of a mapping begins with, None if it has no such key, and where that stands.
+
+    A fault may also begin with an entry of a list by the list's singular and the entry's name: `policy 'mine'` is the
+    entry of `policies` that has the name mine. Then the key is None: what else the list has may be right.
+    """
+    places = {str(name.value): name for name, _ in node.value}
+    word = re.match(r"\w*", text)
+    if word and word[0] in places:
+        return word[0], places[word[0]]
+    entry = re.match(r"(\w+) '([^']*)'", text)
+    if entry:
+        lists = {f"{entry[1]}s", f"{entry[1].removesuffix('y')}ies"}
+        for name, value in node.value:
+            if name.value in lists and isinstance(value, yaml.SequenceNode):
+                named = [each for each in value.value if _name_of(each) == entry[2]]
+                return None, named[0] if named else name
+    return None, node
+
+
+def _name_of(node: yaml.Node) -> str | None:
+    """Returns the value of a mapping's key `name`; None: there is none."""
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return next((str(value.value) for name, value in pairs if name.value == "name"), None)
+
+
+def placed(path: Path, faults: Iterable[str]) -> ConfigError:
+    """Returns the error of faults that were found after the file was read, each with its place in the file."""
+    root = compose_file(path)
+    assert isinstance(root, yaml.MappingNode), "the file was read"
+    nodes = [(text, told_of(text, root)[1]) for text in dict.fromkeys(faults)]
+    return ConfigError(*(f"{path}{place(node.start_mark) if node is not root else ''}: {text}" for text, node in nodes))

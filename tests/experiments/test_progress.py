@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from experiments.progress import ProgressLines, lasting
+from experiments.progress import ProgressLines, SoFar, lasting
 
 
 class Clock:
@@ -37,16 +37,38 @@ class Lines:
 
 def test_a_line_tells_what_is_done_of_how_many_and_the_time_left() -> None:
     clock, lines = Clock(), Lines()
-    with ProgressLines(lines.write, every_s=0.01, clock=clock).stage("Full thoughts ", 1_000) as advance:
+    told = ProgressLines(lines.write, every_s=0.01, clock=clock)
+    with told.stage("Full thoughts ", 1_000, done=600, at_once=32) as advance:
         clock.now = 30.0
-        lines.wait_for("Full thoughts: 0 of 1,000 done, 30 s so far")
-        advance(600)  # of an earlier run: no speed is told by them
-        lines.wait_for("Full thoughts: 600 of 1,000 done, 30 s so far")
-        clock.now = 90.0
-        advance(100, "loss 0.5")
+        advance(31)
+        lines.wait_for("Full thoughts: 631 of 1,000 done, 30 s so far")  # of a full batch the quick ones
+        clock.now = 60.0
+        advance(69, "loss 0.5")
         lines.wait_for("Full thoughts: 700 of 1,000 done, about 3 min 0 s left, loss 0.5")
         advance(300)
-    assert lines.written[-1] == "Full thoughts: 1,000 of 1,000 done, took 1 min 30 s"
+    assert lines.written[-1] == "Full thoughts: 1,000 of 1,000 done, took 1 min 0 s"
+
+
+@pytest.mark.parametrize(
+    ("total", "done", "at_once", "new", "left"),
+    [
+        (1_000, 990, 1, 2, ""),
+        (1_000, 990, 1, 5, "about 10 s left"),
+        (40, 0, 32, 19, ""),
+        (40, 0, 32, 20, "about 10 s left"),  # so few are left that half of them must do
+        (10, 10, 32, 0, ""),
+        (10, 0, 1, 10, ""),
+    ],
+)
+def test_the_time_left_is_told_once_this_run_s_own_speed_is_known(
+    total: int, done: int, at_once: int, new: int, left: str
+) -> None:
+    clock = Clock()
+    so_far = SoFar(total, done=done, at_once=at_once, clock=clock)
+    assert so_far.left == ""
+    clock.now = 10.0
+    so_far.advance(new)
+    assert so_far.left == left
 
 
 def test_a_stage_that_fails_has_no_last_line_and_leaves_no_thread() -> None:

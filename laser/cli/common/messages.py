@@ -46,11 +46,25 @@ class ProgressBars:
     """An `experiments.progress.Reporter` that draws bars in the terminal."""
 
     @contextmanager
-    def stage(self, label: str, total: int) -> Iterator[Advance]:
+    def stage(self, label: str, total: int, *, done: int = 0, at_once: int = 1) -> Iterator[Advance]:
+        from experiments.progress import SoFar
+
+        so_far = SoFar(total, done=done, at_once=at_once)
+
+        def told(_: object) -> str:
+            return ", ".join(filter(None, (so_far.left, so_far.state)))
+
+        # click's own estimate would take what earlier runs have done for this one's speed
         with click.progressbar(
-            length=total, label=f"{label:<16}", item_show_func=lambda state: state, file=sys.stderr
+            length=total, label=f"{label:<16}", item_show_func=told, show_eta=False, file=sys.stderr
         ) as bar:
-            yield lambda more, state="", /: bar.update(more, state or None)
+
+            def advance(more: int, state: str = "", /) -> None:
+                so_far.advance(more, state)
+                bar.update(more, state)
+
+            bar.update(done)
+            yield advance
 
     def note(self, text: str) -> None:
         click.echo(text, err=True)

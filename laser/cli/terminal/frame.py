@@ -31,6 +31,7 @@ from laser.server.controller_report import LimitsReport
 from laser.server.dashboard.schema import Status
 
 WIDE, NARROW = 110, 64  # columns: from WIDE on tables stand side by side, below NARROW less is shown
+WIDEST = 1_000  # columns of an output that is no terminal
 CHART = 6  # lines
 ROWS = 12  # of a table if the height is unlimited
 STYLES = {"easy": "green", "medium": "yellow", "hard": "blue"}  # by class
@@ -51,21 +52,20 @@ class Frame:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, status = options.max_width, self.look.status
         height = console.height if console.is_alt_screen else options.height  # rich's Live does not pass its height on
-        top: list[tuple[int, RenderableType]] = [(1, self._head())]
+        line = _wrapped if height is None else _line
+        top: list[tuple[int, RenderableType]] = [(1, self._head() if height is None else _cut(self._head()))]
         if self.look.why is not None and self.look.connection is not Connection.LIVE:
-            top.append((1, _line(f"{self.look.why}; trying again", "red")))
-        top += [(1, _line(problem, "red")) for problem in status.problems]
-        said = sentence(status)
-        top.append((1, Text(said, "bold") if height is None else _line(said, "bold")))
+            top.append((1, line(f"{self.look.why}; trying again", "red")))
+        top += [(1, line(problem, "red")) for problem in status.problems]
+        top.append((1, line(sentence(status), "bold")))
         saved = gained(status.gained)
-        for line in saved if height is None else saved[: (height - 10) // 7]:
-            top.append((1, Text(line) if height is None else _line(line)))
+        top += [(1, line(said)) for said in (saved if height is None else saved[: (height - 10) // 7])]
         if self.explained:
             yield from (each for _, each in top)
             yield from ("", legend(VIEW))
             return
         if status.controller.note and height is None:
-            top.append((1, _line(f"policy {status.controller.policy}: {status.controller.note}", "dim")))
+            top.append((1, line(f"policy {status.controller.policy}: {status.controller.note}", "dim")))
         top.append(_facts(status, width))
         if width >= NARROW and (height is None or height >= 34):
             top += [(1, ""), (CHART + 1, _charts(status, width))]
@@ -73,7 +73,8 @@ class Frame:
         left = 2 * ROWS + 5 if height is None else max(0, height - sum(lines for lines, _ in top))
         for _, each in top:
             yield each
-        yield from _tables(status, width, left)
+        # beside each other they show all columns from 2 * NARROW on: a frame of any height cuts nothing
+        yield from _tables(status, width, left, beside=width >= (2 * NARROW + 2 if height is None else WIDE))
         if height is None:
             yield from ("", legend(VIEW))
 
@@ -88,11 +89,27 @@ class Frame:
             (self.url, "dim"),
             (self.keys, "dim"),
         ]
-        return _cut(Text("  ").join(Text(text, style) for text, style in parts if text))
+        return Text("  ").join(Text(text, style) for text, style in parts if text)
+
+
+def whole_width(frame: Frame, console: Console) -> int:
+    """Returns the least width, of the console's and wider ones, at which nothing of a frame is cut; at most WIDEST."""
+
+    def cut(width: int) -> int:
+        options = console.options.update(width=width, height=None)
+        lines = console.render_lines(frame, options, pad=False)
+        return sum(segment.text.count("…") for line in lines for segment in line)
+
+    own = cut(WIDEST)  # what is left is in the words themselves
+    return next((width for width in range(console.width, WIDEST, 8) if cut(width) == own), WIDEST)
 
 
 def _line(text: str, style: str = "") -> Text:
     return _cut(Text(clean(text), style))
+
+
+def _wrapped(text: str, style: str = "") -> Text:
+    return Text(clean(text), style)
 
 
 def _cut(text: Text) -> Text:
@@ -240,9 +257,8 @@ def _limits(limits: LimitsReport) -> str:
     return f"{threshold(limits.threshold)}, {budget(limits.budget)}"
 
 
-def _tables(status: Status, width: int, lines: int) -> list[RenderableType]:
+def _tables(status: Status, width: int, lines: int, *, beside: bool) -> list[RenderableType]:
     """Returns tables of running thoughts and of those that ended last, which fit in `lines`; empty: no room."""
-    beside = width >= WIDE
     rows = lines - 3 if beside else (lines - 6) // 2  # a blank line, a title and a header per table
     if rows < 1:
         return []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from itertools import combinations, count
+from dataclasses import replace
+from itertools import accumulate, combinations, count, cycle
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from engine.base import CapacityError, Engine, ProbeSpec
 from engine.torch.engine import TorchEngine, TorchEngineConfig
 from engine.torch.load import load_model
-from experiments.calibration.step_times import TimedBatch, batches, decode_steps, fit, probe_seconds
+from experiments.calibration.step_times import TimedBatch, batches, decode_steps, fit, probe_seconds, steadiness
 from models.profile.plant import StepTime
 from models.reasoner import bundled_model
 
@@ -101,6 +102,23 @@ def test_decode_steps_are_timed_one_by_one(engine: Engine) -> None:
     assert (found.batch, found.seconds) == (4, 1.0)
     assert len(PROMPT) < found.context < len(PROMPT) + 30
     assert engine.load().running == engine.load().cells_reserved == 0
+
+
+def test_a_machine_that_does_other_work_is_told_by_its_steps() -> None:
+    quiet = [TimedBatch(batch=b, context=9.0, seconds=b * 1e-3, spread=0.02) for b in (1, 2, 4)]
+    again = quiet[0]
+    assert not steadiness(quiet, again, waited=0.01).busy
+    assert not steadiness([*quiet, replace(quiet[0], spread=9.0)], again, waited=None).busy  # one hiccup
+    assert steadiness([replace(one, spread=0.5) for one in quiet], again, waited=None).busy
+    assert steadiness(quiet, replace(again, seconds=7e-3), waited=None).busy  # 3 ms, and 21 ms an hour later
+    assert steadiness(quiet, again, waited=0.3).busy
+
+
+def test_the_spread_of_steps_is_that_of_their_middle_half(engine: Engine) -> None:
+    assert decode_steps(engine, [PROMPT] * 2, steady(), steps=12).spread == 0.0
+    times = cycle((1.0, 1.0, 1.0, 2.0, 2.0, 2.0))  # as if every other slice of time were another process's
+    now = accumulate(seconds for step in times for seconds in (0.0, step))
+    assert decode_steps(engine, [PROMPT] * 2, lambda: next(now), steps=12).spread == pytest.approx(1.0 / 1.5)
 
 
 def test_a_probe_costs_rows_and_takes_time(engine: Engine) -> None:

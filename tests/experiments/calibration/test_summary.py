@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+from experiments.calibration.step_times import TIMING, Steadiness
 from experiments.calibration.summary import lines, summary
 from models.profile.certificate import certify, evidence, upper_bound
 from tests.support.model_profile import PROFILE
@@ -37,3 +38,18 @@ def test_the_share_of_exits_that_answer_otherwise_is_told() -> None:
     told = summary(replace(PROFILE, certificate=certificate))
     assert f"answer otherwise than the full thought, rightly or wrongly: for at most {bound:.1%} of" in told
     assert "answer otherwise than the full thought: not recorded" in summary(PROFILE)
+
+
+def test_a_machine_that_did_other_work_is_told_with_what_to_do() -> None:
+    def told(spread: float, waited: float | None) -> str:
+        steady = Steadiness(spread=spread, drift=0.01, waited=waited)
+        return " ".join(summary(replace(PROFILE, provenance={TIMING: asdict(steady)})).split())
+
+    warning = (
+        "The machine did other work while steps were timed (steps of one kind spread by 60 %, and changed by 1 % from "
+        "begin to end, the engine waited for the CPU 40 % of the time): run the same command again once it is quiet"
+    )
+    assert warning in told(0.6, 0.4)
+    assert "from begin to end): run the same command" in told(0.6, None)
+    assert "did other work" not in told(0.05, 0.01)
+    assert "did other work" not in summary(PROFILE)  # of an earlier release

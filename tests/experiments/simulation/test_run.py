@@ -81,7 +81,7 @@ def test_the_reporter_is_told_of_every_request(profile: Path) -> None:
             self.stages: list[tuple[str, int]] = []
 
         @contextmanager
-        def stage(self, label: str, total: int) -> Iterator[Advance]:
+        def stage(self, label: str, total: int, *, done: int = 0, at_once: int = 1) -> Iterator[Advance]:
             self.stages.append((label, total))
             yield self.add
 

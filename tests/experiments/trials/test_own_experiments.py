@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from controller.settings import ControllerSettings
 from engine.registry import engine_options
 from experiments.trials.experiment import Backend, ClassSlo, QuestionSource, read_experiment
-from experiments.trials.findings import asked, findings
+from experiments.trials.findings import Findings, asked, findings
 from experiments.trials.live import server_config
 from experiments.trials.paired import Estimate, Paired
-from experiments.trials.report import report
+from experiments.trials.report import report, write
 from experiments.trials.running import calibrated_engine, served
 from experiments.trials.setting import Setting
+from experiments.trials.speed import machine
 from experiments.trials.store import Store
 from experiments.trials.tuning import Tried, Tuned, Worth, summary
+from laser.cli.main import main
 from laser.server.config import load_config
 from models.errors import Faults
 from models.files.strict_yaml import ConfigError
@@ -201,8 +205,9 @@ def test_the_report_names_model_engine_and_profile_and_what_came_round(tmp_path:
         with store.writing(trial.slug, setting.describe(trial), {"served": served(setting)}) as draft:
             for number, at_s in enumerate(setting.requests(trial).times):
                 draft.add(record(number, question=number % 6, at_s=float(at_s)))
-    facts = report("own", findings(setting, store)).facts
-    said = dict(facts)
+    told = report("own", findings(setting, store))
+    assert told.machine == "Machine: unknown, unknown cores; its speed is not known without a profile."  # old trials
+    said = dict(told.facts)
     assert said["model"].startswith("mine; weights ")
     assert said["engine"] == "torch on the CPU, 2 threads, at most 32 at once"
     assert said["profile"] == "none"
@@ -228,6 +233,77 @@ def test_a_simulation_s_report_says_whose_step_times_it_has(tmp_path: Path) -> N
     assert said["model"].startswith("laser-reasoner, the bundled one; weights ")
     assert said["engine"].startswith("simulated, with the step times of engine auto on ")
     assert said["profile"].startswith("measured 20")
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ("", "Machine: simulated, "),
+        (
+            "synthetic: {curve: pessimistic, questions: 100}\n",
+            "Machine: simulated, made from published figures; a step",
+        ),
+    ],
+)
+def test_a_report_begins_with_the_machine_s_speed(tmp_path: Path, text: str, begins: str) -> None:
+    setting = Setting(read_experiment(written(tmp_path, f"{text}max_batch: 8\n{SHORTEST}")))
+    assert setting.profile is not None
+    plant = replace(setting.profile.plant_model(), max_batch=8)
+    told = machine(setting, ())
+    assert told.startswith(begins)
+    alone, full = (f"{plant.rate(count):,.0f} tokens/s" for count in (1, 8))
+    assert f"with one sequence, {alone}, and " in told
+    assert told.endswith(f" ms with 8, {full}.")
+    (tmp_path / "report.png").write_bytes(b"")
+    found = Findings(
+        experiment=setting.experiment, latency_weight=1e-3, slo=setting.slo, workloads=(), complete=0, trials=1,
+        origins=(), machine=told,
+    )  # fmt: skip
+    for file in write(tmp_path, report("own", found), found)[:2]:
+        head = file.read_text(encoding="utf-8").replace("\\", "").partition("seeds")[0]
+        assert told in head
+
+
+FAULTS = """\
+backend: simulated
+max_tokens: 700
+policies:
+  - {name: full, policy: none}
+  - name: sure
+    policy: {kind: margin, margin: 4}
+workloads:
+  - {name: calm, arrivals: {kind: poisson, rate: 1}}
+seeds: [1]
+duration_s: 30
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (FAULTS, "own.yaml:5:5: policy 'sure' is margin, of which nothing was recorded"),
+        (FAULTS.replace("margin, margin: 4", "fixed, threshold: .9"), "own.yaml:2:1: max_tokens is 700, must be 768"),
+        (
+            FAULTS.replace("margin, margin: 4", "budget, budget: 7").replace("700", "768"),
+            "own.yaml:5:5: policy 'sure' has budget 7, must be ",
+        ),
+        ("model: nowhere\n" + SHORTEST, "own.yaml:1:1: model: {folder}/nowhere: is not a directory"),
+        (
+            "questions: [none.jsonl]\nbackend: live\n" + SHORTEST,
+            "own.yaml:1:1: questions: {folder}/none.jsonl: cannot be",
+        ),
+        ("records: none.jsonl\n" + SHORTEST, "own.yaml:1:1: records: {folder}/none.jsonl: does not exist"),
+        ("profile: none.json\n" + SHORTEST, "own.yaml:1:1: profile: {folder}/none.json: "),
+        (
+            SHORTEST.replace("rate: 1}", "rate: 1.0e-9}"),
+            "own.yaml:4:5: workload 'steady' with seed 1 brings 0 requests, none of them after",
+        ),
+    ],
+)
+def test_each_fault_of_an_experiment_has_its_place(tmp_path: Path, text: str, told: str) -> None:
+    done = CliRunner().invoke(main, ["experiment", "run", str(written(tmp_path, text)), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert told.replace("{folder}", str(tmp_path)) in done.output
 
 
 def tuned(change: Estimate | None, **values: float) -> Tuned:

@@ -94,12 +94,12 @@ def test_a_file_names_workloads_policies_and_seeds(tmp_path: Path) -> None:
         (
             "policy: none",
             "policy: never",
-            r"yaml:10:\d+: `policies\[0\]\.policy` is 'never', must be one of auto, load-a",
+            r"yaml:10:\d+: `policies\[0\]\.policy` is 'never', must be one of load-aware, ",
         ),
         (
             "policy: none",
             "policy: auto",
-            r"yaml:10:\d+: `policies\[0\]`: policy is auto, which only a server can resolve",
+            r"yaml:10:\d+: `policies\[0\]\.policy` is 'auto', which only a server can resolve, must be one of load-a",
         ),
         (
             "threshold: 0.95",
@@ -111,7 +111,7 @@ def test_a_file_names_workloads_policies_and_seeds(tmp_path: Path) -> None:
             "policy: margin, margin: -1",
             r"yaml:11:\d+: `policies\[1\]\.policy`: margin is -1\.0, must be finite and at least 0",
         ),
-        ("threshold: 0.95", "oracle: true", r"yaml:1:\d+: policy 'sure' is an oracle, which backend live cannot have"),
+        ("threshold: 0.95", "oracle: true", r"yaml:11:\d+: policy 'sure' is an oracle, which backend live cannot have"),
         (
             "outer_s: 2",
             "outer: 2",
@@ -157,7 +157,7 @@ def test_a_margin_cannot_be_simulated_since_none_was_recorded(tmp_path: Path) ->
     margin = TEXT.replace("policy: fixed, threshold: 0.95", "policy: margin, margin: 2")
     assert read_experiment(written(tmp_path, margin)).policies[1].limits == Limits(margin=2.0)
     simulated = margin.replace("backend: live", "backend: simulated\nrecords: some.jsonl")
-    with pytest.raises(ConfigError, match=r"yaml:1:\d+: policy 'sure' is margin, of which nothing was recorded"):
+    with pytest.raises(ConfigError, match=r"yaml:12:\d+: policy 'sure' is margin, of which nothing was recorded"):
         read_experiment(written(tmp_path, simulated))
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.workloads import Poisson, Rates, TimeUnit, Trace, WorkloadError, lasting_s, read_workload, too_short
+from experiments.workloads import Poisson, Rates, TimeUnit, Trace, WorkloadError, lasting_s, read_workload
+from experiments.workloads.recorded import too_short
 from tests.support.engine_requests import search
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens

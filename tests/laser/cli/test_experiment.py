@@ -180,7 +180,7 @@ def test_a_changed_experiment_does_not_mix_with_old_results(ran: Ran) -> None:
     ("text", "told"),
     [
         (EXPERIMENT.replace("rate: 5", "rates: 5"), "try.yaml:8:31: unknown key `workloads[0].arrivals.rates`"),
-        (EXPERIMENT.replace("policy: none", "policy: load-aware"), "try.yaml: policy 'full' needs a profile"),
+        (EXPERIMENT.replace("policy: none", "policy: load-aware"), "try.yaml:10:5: policy 'full' needs a profile"),
         (EXPERIMENT.replace("name: full", "name: sure!").replace(": full", ": sure!"), "sure-1.jsonl: rename one"),
         (EXPERIMENT + "rates: capacity\n", "shares of the capacity, which needs a profile"),
         (EXPERIMENT.replace("rate: 5", "rate: 5.0e+9"), "must be at most 10000000"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +16,7 @@ from engine.exllama.quantise import ConversionProgress
 from experiments.progress import Advance, ProgressLines, Silent
 from experiments.trials.experiment import read_experiment
 from experiments.trials.setting import Setting
-from laser.cli.common.messages import progress
+from laser.cli.common.messages import ProgressBars, progress
 from laser.cli.experiment import check_run
 from laser.cli.main import main
 from laser.cli.quantize import tell
@@ -27,7 +30,7 @@ class Kept(Silent):
         self.stages: list[tuple[str, int]] = []
 
     @contextmanager
-    def stage(self, label: str, total: int) -> Iterator[Advance]:
+    def stage(self, label: str, total: int, *, done: int = 0, at_once: int = 1) -> Iterator[Advance]:
         self.stages.append((label, 0))
         yield self._advance
 
@@ -45,6 +48,23 @@ def test_without_a_terminal_progress_is_told_in_lines(capsys: pytest.CaptureFixt
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "Analysis: 2 of 2 done, took 0.0 s\nStep times\n"
+
+
+def test_a_bar_tells_the_time_left_by_this_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    reporter = progress()
+    assert isinstance(reporter, ProgressBars)
+    with reporter.stage("Tuning", 1_000, done=900) as advance:
+        advance(2, "loss 0.5")
+        assert "90%  loss 0.5" in terminal.getvalue()  # 902 of them, but two tell no speed
+        assert "left" not in terminal.getvalue()
+        advance(8)
+    assert re.search(r"91%  about \S+ s left, loss 0.5", terminal.getvalue())
 
 
 def test_a_conversion_s_stages_are_told_one_by_one() -> None:

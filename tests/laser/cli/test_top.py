@@ -27,7 +27,7 @@ from controller.serving.status import RunningRequest, Stage
 from laser.cli.main import main
 from laser.cli.terminal.chart import Band, Series, chart
 from laser.cli.terminal.feed import Connection, Feed, Look
-from laser.cli.terminal.frame import Frame
+from laser.cli.terminal.frame import Frame, whole_width
 from laser.cli.terminal.legend import VIEW
 from laser.cli.terminal.words import EXITS, sentence, why_ended
 from laser.server.config import ServeConfig
@@ -72,6 +72,22 @@ def test_no_line_is_longer_than_the_terminal_is_wide(width: int) -> None:
     lines = drawn(made_status(), width)
     assert max(map(len, lines)) <= width
     assert any("sure" in line for line in lines)
+
+
+def test_nothing_is_cut_where_the_output_is_no_terminal() -> None:
+    status = made_status(gained=GAINED)
+    limits = dict.fromkeys(("easy", "medium", "hard"), LimitsReport(threshold=0.9, budget=None))
+    points = [point.model_copy(update={"limits": limits}) for point in status.history]
+    problems = ["a settings file … that is broken, " * 6]
+    status = status.model_copy(update={"history": points, "problems": problems})
+    frame = Frame(look=Look(status=status, connection=Connection.ONCE), url="http://a-machine-of-ours.example:8000")
+    console = Console(width=80, file=io.StringIO())
+    assert any("…" in line and "━" in line for line in drawn(status, 80))  # a legend over a chart
+    width = whole_width(frame, console)
+    text = "\n".join(drawn(status, width))
+    assert text.count("…") == 6
+    assert "━ estimate ░ ± σ · counted" in text
+    assert width < 200
 
 
 @pytest.mark.parametrize("height", [10, 24, 34, 60])

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from controller.policies.auto import Auto
+from controller.policies.load_aware import LoadAware
 from laser.server.config import ServeConfig
 from laser.server.deployment import deploy
+from models.chat_model import load_chat_model
+from models.files.strict_yaml import ConfigError
+from models.profile.profile import FILE_NAME, ProfileError, identify, read_profile, write_profile
+from models.reasoner import bundled_model
 from tests.support.live_server import save_random_model
 
 
@@ -21,3 +29,34 @@ def test_sampling_settings_that_are_not_used_are_told(tmp_path: Path, caplog: py
         deploy(ServeConfig(model=model))
     (line,) = [each.getMessage() for each in caplog.records if "generation_config" in each.getMessage()]
     assert line.endswith("has settings that are not used: repetition_penalty 1.05, min_p 0.05")
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"policy": LoadAware()}, "policy is load-aware, which needs a profile: "),
+        ({"policy": LoadAware(), "shortest_first": True}, "which needs a profile: "),
+        ({"policy": Auto(risk=0.01), "decision_log": Path("decisions")}, "which needs a profile: "),
+    ],
+)
+def test_what_the_policy_lacks_is_told_before_the_weights_are_loaded(
+    tmp_path: Path, config: dict[str, Any], told: str
+) -> None:
+    model = save_random_model(tmp_path)
+    next(model.glob("*.safetensors")).write_bytes(b"no weights")
+    with pytest.raises(ProfileError, match=told):
+        deploy(ServeConfig(model=model, **config))
+
+
+def test_a_controller_s_bad_file_is_told_before_the_weights_are_loaded(tmp_path: Path) -> None:
+    for file in bundled_model().iterdir():
+        if file.name != FILE_NAME and file.suffix != ".safetensors":
+            (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    ours = read_profile(bundled_model() / FILE_NAME)
+    theirs = identify(tmp_path, load_chat_model(tmp_path).thinking.format)
+    write_profile(tmp_path / FILE_NAME, replace(ours, model=theirs))
+    bad = tmp_path / "controller.yaml"
+    bad.write_text("iner_s: 1\n")
+    with pytest.raises(ConfigError, match=r"controller.yaml:1:1: unknown key `iner_s`; did you mean `inner_s`?"):
+        deploy(ServeConfig(model=tmp_path, policy=LoadAware(), controller=bad))
