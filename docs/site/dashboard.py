@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,14 +50,23 @@ def browser() -> Iterator[webdriver.Chrome]:
         chrome.quit()
 
 
+def wait_for(pattern: str, lines: Iterable[str]) -> str:
+    """Prints lines until one has the pattern; returns the match."""
+    for line in lines:
+        print(line, end="", flush=True)
+        if found := re.search(pattern, line):
+            return found[0]
+    sys.exit(f"`laser demo` ended before it told {pattern}")
+
+
 def main() -> None:
     """Runs the demo, looks at its page, and ends both."""
     command = [sys.executable, "-u", "-m", "laser", "demo", "--seconds", str(SECONDS)]
     with browser() as chrome, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         try:
-            chrome.get(next(filter(None, (re.search(r"http\S+", line) for line in demo.stdout)))[0])
-            next(line for line in demo.stdout if "demo: burst" in line)
+            chrome.get(wait_for(r"http\S+", demo.stdout))
+            wait_for("demo: burst", demo.stdout)
             began_s = time.monotonic()
             time.sleep(ASKED_S)
             chrome.find_element(By.ID, "question").send_keys(QUESTION, Keys.ENTER)

@@ -23,7 +23,7 @@ LISTED = re.compile(r"^- \[([^]:]+).*\]\((\S+\.md)\)$", re.MULTILINE)  # in the 
 LONGEST = 65536  # bytes of a file that is shown
 EXPLAINS = {"means", "meaning"}  # a column of tables that explain words
 SHORT = 30  # letters of code that stay on one line
-UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n"
+ASIDE = "---\nsearch:\n  exclude: true\nhide: [toc]\n---\n"  # the head of a page that shows a file
 
 
 class Shown(File):
@@ -102,7 +102,7 @@ def _shown(place: str, config: MkDocsConfig) -> File:
         inclusion=InclusionLevel.NOT_IN_NAV,
     )  # fmt: skip
     page.generated_by, page.abs_src_path = __name__, None
-    page.content_string = f"{UNSEARCHED}# {place}\n\n{told}\n"
+    page.content_string = f"{ASIDE}# {place}\n\n{told}\n"
     return page
 
 
