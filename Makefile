@@ -9,6 +9,7 @@
 #   make nightly   long schedules, fuzzing, soaks and clients' own test suites: by hand, NIGHTS=3 for three times as long
 #   make wheel     build the wheel and the source archive into dist/
 #   make reference write docs/reference/ anew from the code
+#   make site      build the pages of docs/ as a site into build/site, which a browser opens without a server
 #   make constraints   renew the pins in constraints.txt; afterwards run `make check`
 #   make clean     remove the environment, builds and caches
 #
@@ -34,13 +35,14 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 ENVIRONMENT := $(VENV)/.laser-environment
 RUNTIME := $(VENV)/.laser-runtime
 DEVELOPMENT := $(VENV)/.laser-development
+MKDOCS := $(VENV)/.laser-mkdocs
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # torch stays at the release whose CPU build is at hand where the tests run; its own metadata pins its CUDA libraries.
 TORCH := 2.13.0
 COMPILE := uv pip compile --quiet --universal --upgrade --no-header --no-annotate --python-version 3.11
 
-.PHONY: help serve test slow lint types check nightly wheel reference constraints clean
+.PHONY: help serve test slow lint types check nightly wheel reference site constraints clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -86,14 +88,19 @@ reference: $(DEVELOPMENT)
 	@echo "==> Writing docs/reference"
 	@$(BIN)/python -m laser.reference
 
+site: $(MKDOCS)
+	@echo "==> Building the site"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict $(ARGS)
+	@echo "==> Open build/site/index.html"
+
 constraints: $(ENVIRONMENT)
 	@echo "==> Renewing constraints.txt"
 	@$(PIP) install --quiet uv
-	@echo 'torch==$(TORCH)' | $(BIN)/$(COMPILE) --constraints - --extra exllama --extra experiments --extra otel --group dev pyproject.toml > $(VENV)/pins
+	@echo 'torch==$(TORCH)' | $(BIN)/$(COMPILE) --constraints - --extra exllama --extra experiments --extra otel --group dev --group site pyproject.toml > $(VENV)/pins
 	@grep -v -E '^(cuda|nvidia|triton)' $(VENV)/pins > constraints.txt
 
 clean:
-	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 $(ENVIRONMENT):
 	@"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
@@ -114,3 +121,8 @@ $(DEVELOPMENT): $(ENVIRONMENT) pyproject.toml constraints.txt
 	@echo "==> [2/2] Installing LASER with its development tools; the first time this fetches PyTorch and takes some minutes"
 	@$(PIP) install --constraint constraints.txt --group dev --editable .
 	@touch $(RUNTIME) $@
+
+$(MKDOCS): $(ENVIRONMENT) pyproject.toml constraints.txt
+	@echo "==> [2/2] Installing what builds the site"
+	@$(PIP) install --quiet --constraint constraints.txt --group site
+	@touch $@

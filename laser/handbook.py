@@ -83,7 +83,9 @@ def _table(entries: Sequence[Entry]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """Returns a text as Markdown shows it in a cell: a `<` begins a tag but within backticks."""
+    parts = " ".join(text.split()).replace("|", "\\|").split("`")
+    return "`".join(part if place % 2 else part.replace("<", "&lt;") for place, part in enumerate(parts))
 
 
 def entries_of(markdown: str, fallback: str = "") -> Iterator[Entry]:
