@@ -44,11 +44,21 @@ NEEDED = (
     *("exllamav2", "ninja", "pillow", "rich", "pygments", "markdown-it-py", "mdurl", "click"),
     *("pandas", "fastparquet", "cramjam", "python-dateutil", "tzdata"),  # ExLlamaV2's converter imports them
     *("pytest", "pytest-timeout", "pytest-xdist", "execnet", "iniconfig", "pluggy", "hypothesis", "sortedcontainers"),
+    *("pydantic", "pydantic-core", "annotated-types", "typing-inspection"),  # profiles are read with it
 )
 # What a server needs; packed only where the machine has scipy, which alone is larger than all else.
 SERVER = (
-    *("annotated-doc", "annotated-types", "fastapi", "filterpy", "httpcore", "httptools", "httpx", "opentelemetry-api"),
-    *("prometheus-client", "pydantic", "pydantic-core", "starlette", "typing-inspection", "uvicorn"),
+    *(
+        "annotated-doc",
+        "fastapi",
+        "filterpy",
+        "httpcore",
+        "httptools",
+        "httpx",
+        "opentelemetry-api",
+        "prometheus-client",
+    ),
+    *("starlette", "uvicorn"),
 )
 MODELS = ("auto", "encoder_decoder", "llama", "mistral", "qwen2", "qwen3")  # of transformers' hundreds, those imported
 TRIMMED = re.compile(rf"(^|/)tests?/|^transformers/models/(?!(?:{'|'.join(MODELS)})/)[^/]+/")
