@@ -24,6 +24,7 @@ from engine.simulated.model import Course, CourseRules, TrialAnswer
 from models.profile.plant import StepTime
 from tests.support.engine_requests import request
 from tests.support.ledger import Ledger
+from tests.support.on_gpu import HalfPrecision
 from tests.support.tiny_models import VOCABULARY, Oracle
 
 
@@ -103,11 +104,6 @@ def gpu_engine(way: str) -> EngineUnderTest:
     from engine.exllama.config import ExLlamaConfig, ProbeWay
     from engine.exllama.load import load_exllama
     from models.reasoner import bundled_model
-
-    class HalfPrecision(Oracle):
-        TIE = 0.1
-        LOG_PROB = 0.05
-        FOUND_BY_CONTENT = True
 
     directory = bundled_model()
 
