@@ -189,6 +189,10 @@ def import_exllamav2(device: torch.device) -> Any:
                 f"ninja, and the CUDA toolkit (nvcc, CUDA_HOME) of torch's version, {torch.version.cuda}"
             ) from error
     if not attn.has_flash_attn_with_paged:
+        if "EXLLAMA_NO_FLASH_ATTN" in os.environ:
+            raise EngineUnavailableError(
+                "EXLLAMA_NO_FLASH_ATTN is set, but ExLlamaV2 needs paged attention here: unset it"
+            )
         assert packaged, "exllamav2 was imported before it was given an attention"
         raise EngineUnavailableError("flash-attn is installed, but is older than 2.5.7: upgrade or remove it")
     if not packaged:

@@ -110,11 +110,16 @@ def fastest(device: torch.device) -> Attend:
 
 @contextmanager
 def flash_attention(device: torch.device) -> Iterator[bool]:
-    """Makes `flash_attn` importable in the block; yields True for the package, False for this module's functions."""
+    """Makes `flash_attn` importable in the block; yields True for the package, False for this module's functions.
+
+    Without the package it also keeps torch from cuDNN's attention, for good.
+    """
     found = find_spec("flash_attn")
     if found is not None and found.origin is not None:  # flash-attn 4 alone leaves a folder of another package's parts
         yield True
         return
+    # torch prefers cuDNN's on Hopper and Blackwell; it makes a plan for each new shape, and shapes change at every page
+    torch.backends.cuda.enable_cudnn_sdp(False)
     package, extension = ModuleType("flash_attn"), ModuleType("flash_attn_2_cuda")
     package.__dict__.update(_functions(fastest(device)), __version__="2.5.7")  # the first version with paged attention
     sys.modules.update({"flash_attn": package, "flash_attn_2_cuda": extension})

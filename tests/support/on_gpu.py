@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.exllama.config import ExLlamaConfig, ProbeWay
+from models.reasoner import bundled_model
 from tests.support.tiny_models import Oracle
 
 ON_GPU = "LASER_GPU" in os.environ
@@ -26,3 +31,24 @@ class HalfPrecision(Oracle):
     TIE = 0.1
     LOG_PROB = 0.05
     FOUND_BY_CONTENT = True
+
+
+@cache
+def bundled_oracle() -> HalfPrecision:
+    """One for all tests, so that what it has worked out is kept."""
+    return HalfPrecision(bundled_model())
+
+
+def open_on_gpu(directory: Path, config: ExLlamaConfig) -> Any:
+    """A fresh ExLlamaEngine; models of the same sizes are loaded once, since an engine's page table is its own."""
+    loaded = _load(directory, replace(config, way=ProbeWay.AUTO))
+    from engine.exllama.engine import ExLlamaEngine  # only now: it imports exllamav2, which needs an attention
+
+    return ExLlamaEngine(loaded, config)
+
+
+@cache
+def _load(directory: Path, config: ExLlamaConfig) -> Any:
+    from engine.exllama.load import load_exllama
+
+    return load_exllama(directory, config)

@@ -5,6 +5,7 @@ Tolerances are of half precision in another order of sums. `benchmarks/gpu.sh` r
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -141,6 +142,19 @@ def test_the_quantised_models_of_these_tests_are_taken(tmp_path: Path, method: s
     check_model(save_quantised(tmp_path, method))
 
 
+def test_biases_beside_quantised_matrices_are_half_precision(tmp_path: Path) -> None:
+    """The extension would refuse others in words of its own, once all is loaded."""
+    from safetensors.torch import load_file, save_file
+
+    from engine.exllama.load import check_model
+
+    file = save_quantised(tmp_path, "gptq") / "model.safetensors"
+    stored = {name: tensor.bfloat16() if name.endswith("bias") else tensor for name, tensor in load_file(file).items()}
+    save_file(stored, file, metadata={"format": "pt"})
+    with pytest.raises(UnsupportedModelError, match=r"biases of type F16 only, of type BF16 are the tensors .*k_proj"):
+        check_model(tmp_path)
+
+
 # --- loading
 
 
@@ -209,3 +223,22 @@ def test_the_attention_that_serves_agrees_with_one_in_single_precision(
             )
     for name, out in found.items():
         assert float((out.float() - expected).abs().max()) < 1e-2, name
+
+
+@only_gpu
+def test_attention_of_a_new_shape_takes_no_time_of_its_own() -> None:
+    """Rows come and go and pages are added at every step: whatever is made anew for each shape would be seen here."""
+    from engine.exllama.paged_attention import fastest, flash_attention
+
+    cuda = torch.device("cuda:0")
+    with flash_attention(cuda):
+        attend = fastest(cuda)
+    seconds = []
+    for rows, longest in product(range(1, 9), range(200, 2000, 300)):
+        arguments = pages([longest] * rows, 8, 2, 128, 1, cuda)
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        attend(*arguments)
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    assert max(seconds[1:]) < 0.05

@@ -12,15 +12,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from engine.exllama.config import ExLlamaConfig, ProbeWay
+from models.reasoner import bundled_model
 from tests.support.engine_requests import decode, request, spec
 from tests.support.ledger import Ledger
-from tests.support.on_gpu import ON_GPU, WHERE, HalfPrecision, only_gpu
+from tests.support.on_gpu import ON_GPU, WHERE, bundled_oracle, only_gpu, open_on_gpu
+from tests.support.quantised_models import save_quantised
 from tests.support.tiny_models import Oracle
 
 CELLS = 16_384
@@ -32,15 +36,16 @@ class Place:
     """Where the engine computes, and on which model."""
 
     engine: Callable[..., Any]  # takes sizes of ExLlamaConfig
-    oracle: Oracle
+    quantised: Callable[..., Any]  # the same on quantised weights, whose passes are recorded as graphs
+    oracle: Oracle  # of the first
     steps: int  # of a long run
     used: Callable[[], int]  # bytes of the device's memory, CUDA graphs and kernels included
     held: Callable[[], int]  # bytes of tensors on the device
 
 
 @pytest.fixture(scope="module", params=WHERE)
-def place(request: pytest.FixtureRequest) -> Place:
-    return on_gpu() if request.param == "gpu" else on_stand_in()
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return on_gpu(tmp_path_factory.mktemp("exl2")) if request.param == "gpu" else on_stand_in()
 
 
 def on_stand_in() -> Place:
@@ -50,23 +55,22 @@ def on_stand_in() -> Place:
     def engine(**sizes: Any) -> Any:
         return open_exllama(**{"cells": 4096, "page": 8, "lease_pages": 2, **sizes})
 
-    return Place(engine=engine, oracle=HistoryOracle(), steps=80, used=lambda: 0, held=lambda: 0)
+    return Place(engine=engine, quantised=engine, oracle=HistoryOracle(), steps=80, used=lambda: 0, held=lambda: 0)
 
 
-def on_gpu() -> Place:
-    from engine.exllama.load import load_exllama
-    from models.reasoner import bundled_model
+def on_gpu(directory: Path) -> Place:
+    save_quantised(directory, "exl2")
 
-    directory = bundled_model()
-
-    def engine(**sizes: Any) -> Any:
-        from engine.exllama.engine import ExLlamaEngine
-
-        config = ExLlamaConfig(**{"cells": CELLS, **sizes})
-        return ExLlamaEngine(load_exllama(directory, config), config)
+    def engine(model: Path, **sizes: Any) -> Any:
+        return open_on_gpu(model, ExLlamaConfig(**{"cells": CELLS, **sizes}))
 
     return Place(
-        engine=engine, oracle=HalfPrecision(directory), steps=2000, used=used, held=torch.cuda.memory_allocated
+        engine=partial(engine, bundled_model()),
+        quantised=partial(engine, directory),
+        oracle=bundled_oracle(),
+        steps=2000,
+        used=used,
+        held=torch.cuda.memory_allocated,
     )
 
 
@@ -129,8 +133,8 @@ def churn(ledger: Ledger, steps: int) -> None:
 
 
 def test_memory_is_flat_over_thousands_of_steps(place: Place) -> None:
-    """Buffers are kept by batch size at most: nothing grows once all have been seen."""
-    ledger = Ledger(place.engine(max_batch=8))
+    """Buffers and graphs are kept by batch size at most: nothing grows once all have been seen."""
+    ledger = Ledger(place.quantised(max_batch=8))
     churn(ledger, place.steps // 2)
     before = place.used()
     churn(ledger, place.steps // 2)

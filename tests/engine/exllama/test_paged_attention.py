@@ -125,6 +125,11 @@ def test_attention_without_pages(functions: Any, causal: bool) -> None:
         torch.testing.assert_close(out[row], expected, atol=1e-5, rtol=1e-5)
 
 
+def test_cudnn_which_plans_for_each_new_shape_does_no_attention(functions: Any) -> None:
+    assert functions is not None
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+
+
 def test_the_borrowed_names_are_given_back(functions: Any) -> None:
     assert functions.__version__ == "2.5.7"
     assert "flash_attn" not in sys.modules
