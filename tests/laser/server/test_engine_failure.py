@@ -67,13 +67,12 @@ class FragileEngine(EngineWrapper):
             self.fail_next.clear()
             raise MemoryError("the arena has burst")
         events = self.engine.step()
-        lost = next((event.sequence for event in events if isinstance(event, Started)), None)
+        lost = next((event for event in events if isinstance(event, Started)), None)
         if lost is None or not self.lose_next.is_set():
             return events
         self.lose_next.clear()
-        self.engine.cancel(lost)
-        kept = [event for event in events if event.sequence != lost]
-        return [*kept, Started(sequence=lost), Finished(sequence=lost, reason=FinishReason.ERROR, error="it is lost")]
+        self.engine.cancel(lost.sequence)
+        return [lost, Finished(sequence=lost.sequence, reason=FinishReason.ERROR, error="it is lost")]
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +110,7 @@ def test_a_sequence_that_the_engine_loses_is_a_500_with_its_reason(fragile: tupl
     server, engine = fragile
     engine.lose_next.set()
     response = server.post()
-    assert response.status_code == 500
-    assert response.json()["error"]["message"] == "it is lost"
+    assert (response.status_code, response.json()["error"]["message"]) == (500, "it is lost")
     assert server.post().status_code == 200
     server.wait_for_load(running=0, waiting=0, cells_reserved=0)
 
