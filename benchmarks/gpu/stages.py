@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from models.reasoner import bundled_model
 
 TOTAL_S = 540.0
 KEPT = 15  # last lines of a stage's output, kept where it failed
-TESTS = ("tests/test_gpu.py", "tests/engine")
-WORKERS = 4  # of the tests: the bundled model leaves room for several on any GPU
+IDENTITY = ("tests/test_gpu.py", "tests/engine/exllama")
+HTTP = "tests/test_gpu_http.py"  # needs a server's packages, and scipy
+CONTRACT = ("tests/engine", "--ignore=tests/engine/exllama")
+WORKERS = 4  # of the contract suite; other tests have limits in seconds, and run alone
 GRACE_S = 5.0  # from SIGTERM to SIGKILL
 _OUTCOME = "(PASSED|FAILED|ERROR|SKIPPED)"
 
@@ -37,6 +40,7 @@ class Stage:
     name: str
     command: tuple[str, ...]
     limit_s: float
+    tests: bool = False  # its results are pytest's lines, not a journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,22 +55,27 @@ class StageRun:
     last_lines: Sequence[str]  # of its output, where it did not end well
 
 
-def stages(folder: Path, seed: int, scratch: Sequence[Path], tests: Sequence[str]) -> list[Stage]:
+def stages(folder: Path, seed: int, scratch: Sequence[Path], *, http: bool) -> list[Stage]:
     """Returns the stages in order; together they may take TOTAL_S less half a minute for what comes before them."""
     place = tuple(part for one in scratch for part in ("--scratch", str(one)))
 
-    def module(name: str, stage: str, *arguments: str) -> tuple[str, ...]:
-        out = str(results_of(folder, stage))
-        return (sys.executable, "-m", f"benchmarks.gpu.{name}", "--seed", str(seed), "--out", out, *arguments)
+    def measuring(stage: str, limit_s: float, module: str, *arguments: str) -> Stage:
+        command = (sys.executable, "-m", f"benchmarks.gpu.{module}", "--seed", str(seed))
+        return Stage(
+            name=stage, command=(*command, "--out", str(results_of(folder, stage)), *arguments), limit_s=limit_s
+        )
 
-    options = ("-p", "no:cacheprovider", "-v", "-v", "-m", "gpu", "-n", str(WORKERS), "--dist=load")
-    pytest = (sys.executable, "-m", "pytest", *options, *tests)
+    def testing(stage: str, limit_s: float, *arguments: str) -> Stage:
+        command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", "-v", "-m", "gpu", *arguments)
+        return Stage(name=stage, command=command, limit_s=limit_s, tests=True)
+
     return [
-        Stage(name="first_look", command=module("first_look", "first_look"), limit_s=60.0),
-        Stage(name="tests", command=pytest, limit_s=130.0),
-        Stage(name="bundled", command=module("measure", "bundled", "--model", str(bundled_model())), limit_s=60.0),
-        Stage(name="qwen3_8b", command=module("measure", "qwen3_8b", *place), limit_s=160.0),
-        Stage(name="exl2", command=module("exl2", "exl2", *place), limit_s=100.0),
+        measuring("first_look", 60.0, "first_look"),
+        testing("identity", 90.0, *IDENTITY, *([HTTP] if http else [])),
+        testing("contract", 60.0, *CONTRACT, "-n", str(WORKERS), "--dist=load"),
+        measuring("bundled", 50.0, "measure", "--model", str(bundled_model())),
+        measuring("qwen3_8b", 150.0, "measure", *place),
+        measuring("exl2", 100.0, "exl2", *place),
     ]
 
 
@@ -99,7 +108,7 @@ def run(stage: Stage, limit_s: float, folder: Path) -> StageRun:
         ended=ended,
         seconds=round(time.monotonic() - start, 1),
         limit_s=limit_s,
-        results=tested(lines) if stage.name == "tests" else journal.read(results_of(folder, stage.name)),
+        results=tested(lines) if stage.tests else journal.read(results_of(folder, stage.name)),
         last_lines=() if ended == "well" else lines[-KEPT:],
     )
 
@@ -153,12 +162,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scratch", type=Path, action="append", default=[], help="where the random model may lie")
     parser.add_argument("--spent", type=float, default=0.0, help="seconds that preparing has taken already")
-    parser.add_argument("--tests", nargs="*", default=TESTS, help="what pytest runs")
     arguments = parser.parse_args()
     folder = arguments.out.with_suffix(".stages")
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["LASER_GPU"] = "1"
-    planned = stages(folder, arguments.seed, arguments.scratch, arguments.tests)
+    planned = stages(folder, arguments.seed, arguments.scratch, http=find_spec("scipy") is not None)
     runs = run_all(planned, folder, arguments.out, arguments.seed, arguments.spent)
     print(f"==> {arguments.out}, each stage's output in {folder}")
     sys.exit(any(one.ended != "well" for one in runs))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.gpu.stages import TOTAL_S, Stage, run, run_all, stages, tested
 
+ROOT = Path(__file__).parents[2]
 WRITES = "from benchmarks.gpu.journal import Journal; from pathlib import Path; import sys, time\n"
 WRITES += "Journal(Path(sys.argv[1])).add('figure', 7)\n"
 
@@ -45,10 +46,19 @@ def test_a_stage_for_which_no_time_is_left_is_not_begun(tmp_path: Path) -> None:
 
 
 def test_all_stages_together_leave_half_a_minute_for_what_comes_before_them(tmp_path: Path) -> None:
-    planned = stages(tmp_path, 0, [], ["tests/test_gpu.py"])
+    planned = stages(tmp_path, 0, [], http=True)
     assert sum(one.limit_s for one in planned) <= TOTAL_S - 30
     assert planned[0].name == "first_look"
     assert planned[0].limit_s <= 60
+
+
+def test_what_the_test_stages_run_is_there(tmp_path: Path) -> None:
+    for http in (False, True):
+        named = [
+            part for one in stages(tmp_path, 0, [], http=http) for part in one.command if part.startswith("tests/")
+        ]
+        assert [part for part in named if not (ROOT / part).exists()] == []
+        assert any("http" in part for part in named) == http
 
 
 def test_pytests_lines_are_counted_alone_and_side_by_side() -> None:
