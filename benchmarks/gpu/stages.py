@@ -108,7 +108,7 @@ def run(stage: Stage, limit_s: float, folder: Path) -> StageRun:
         ended=ended,
         seconds=round(time.monotonic() - start, 1),
         limit_s=limit_s,
-        results=tested(lines) if stage.tests else journal.read(results_of(folder, stage.name)),
+        results=counted(lines) if stage.tests else journal.read(results_of(folder, stage.name)),
         last_lines=() if ended == "well" else lines[-KEPT:],
     )
 
@@ -125,7 +125,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def tested(lines: Sequence[str]) -> dict[str, Any]:
+def counted(lines: Sequence[str]) -> dict[str, Any]:
     """Returns how many tests passed and which did not, by pytest's own lines, so far as it came."""
     names: dict[str, list[str]] = {}
     for line in lines:

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.gpu.stages import TOTAL_S, Stage, run, run_all, stages, tested
+from benchmarks.gpu.stages import TOTAL_S, Stage, counted, run, run_all, stages
 
 ROOT = Path(__file__).parents[2]
 WRITES = "from benchmarks.gpu.journal import Journal; from pathlib import Path; import sys, time\n"
@@ -62,7 +62,7 @@ def test_what_the_test_stages_run_is_there(tmp_path: Path) -> None:
 
 
 def test_pytests_lines_are_counted_alone_and_side_by_side() -> None:
-    found = tested(
+    found = counted(
         [
             "tests/test_gpu.py::test_a[fp16-llama] PASSED        [ 10%]",
             "tests/test_gpu.py::test_b FAILED        [ 20%]",
