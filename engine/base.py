@@ -219,6 +219,7 @@ class Finished:
 
     sequence: SequenceId
     reason: FinishReason
+    error: str | None = None  # what went wrong with it alone; None: nothing
 
 
 Event: TypeAlias = Started | Tokens | Probed | Finished

@@ -37,6 +37,7 @@ COURSE = {
     r"pip install .*\.whl": ".ci/run",
     r".venv/bin/pip install": WEIGHTY,
     r"benchmarks/gpu.sh": "it needs a GPU",
+    r"benchmarks/build_extension.sh": "it needs nvcc, and takes half an hour",
     r"(cp -r models/reasoner/weights|python -c .*) ?": CLONE,
     r"cp configs/keys.yaml keys.yaml && \$EDITOR": "an editor needs somebody before it",
     r"laser analyze": "tests/laser/cli/test_analyze.py",

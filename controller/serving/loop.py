@@ -346,7 +346,7 @@ class ServingLoop:
             case Probed():
                 self._thoughts.on_probe(active, event)
             case Finished():
-                self._end(active, event.reason)
+                self._end(active, event.reason, event.error)
 
     def _after_step(self, sequence: SequenceId, now: float) -> None:
         active = self._in_engine.get(sequence)

@@ -11,14 +11,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from engine.base import Capabilities, EngineBrokenError, Event, ProbeId, ProbeSpec, Request, Started, Tokens
+from engine.base import (
+    Capabilities,
+    EngineBrokenError,
+    Event,
+    Finished,
+    FinishReason,
+    ProbeId,
+    ProbeSpec,
+    Request,
+    Started,
+    Tokens,
+)
 from engine.base_engine import BaseEngine
 from engine.exllama.config import ExLlamaConfig, ProbeWay
-from engine.exllama.generator import Generator
+from engine.exllama.generator import Generator, settle
 from engine.exllama.load import ExLlamaModel
 from engine.exllama.sequence import LeasedProbe, LeasedSequence, probe_lease
 
 log = logging.getLogger(__name__)
+
+OVERFLOWN = "the model's numbers overflowed in half precision, in which ExLlamaV2 computes"
 
 
 class ExLlamaEngine(BaseEngine[LeasedSequence]):
@@ -102,7 +115,7 @@ class ExLlamaEngine(BaseEngine[LeasedSequence]):
             return self._step()
         except Exception as error:
             try:
-                self._start_over()
+                self._start_over(error)
             except Exception as worse:
                 raise EngineBrokenError(f"{error}; and it cannot start over: {worse}") from error
             raise
@@ -119,10 +132,11 @@ class ExLlamaEngine(BaseEngine[LeasedSequence]):
             self._collect(events)
         return events
 
-    def _start_over(self) -> None:
+    def _start_over(self, failure: Exception) -> None:
         """Drop all sequences and replace the page table, which may list keys and values that were never computed."""
         self._waiting.clear()
         self._running.clear()
+        settle(self._loaded.cache, failure)
         broken, self._generator = self._generator, self._new_generator()
         broken.close()
 
@@ -207,6 +221,10 @@ class ExLlamaEngine(BaseEngine[LeasedSequence]):
     def _collect(self, events: list[Event]) -> None:
         """Report the step's results: the next token of each sequence, and the sequences and probes that ended."""
         for state in list(self._running.values()):
+            if state.overflown:
+                self.cancel(state.id)
+                events.append(Finished(sequence=state.id, reason=FinishReason.ERROR, error=OVERFLOWN))
+                continue
             token, state.drawn = state.drawn, None
             if token is not None:
                 state.tokens.append(token)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice, pairwise
+from traceback import clear_frames
 from typing import Any
 
 import torch
@@ -80,6 +81,19 @@ class Lease(ExLlamaV2DynamicJob):  # type: ignore[misc]  # the package is untype
             self.receive_sample(None, torch.tensor([[token]]), None, None, None, False, [])
             self._fed += 1
         self.ahead = ()
+
+
+def settle(cache: Any, failure: BaseException) -> None:
+    """Wait for the cache's device, and give back the memory that the failed step held; `failure` keeps its tensors.
+
+    Raises an error if the device has failed for good: memory that torch keeps is handed out without a call of CUDA, so
+    nothing else would tell before the next step.
+    """
+    clear_frames(failure.__traceback__)
+    device = cache.key_states[0].device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
 
 
 def batched(leases: Iterable[Lease], most: int) -> Iterator[list[Lease]]:

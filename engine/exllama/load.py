@@ -160,11 +160,15 @@ def load_exllama(directory: Path, settings: ExLlamaConfig) -> ExLlamaModel:
         model.load()
         cache = kind(model, max_seq_len=-(-settings.cells // PAGE) * PAGE)
         torch.cuda.synchronize()  # the cache is zeroed on another stream than the model computes on
-    except torch.cuda.OutOfMemoryError as error:
-        raise CapacityError(f"{directory} and {settings.cells} cells do not fit the GPU: {error}") from error
-    try:
+        torch.cuda.empty_cache()  # what loading used for a while lies under that other stream's name
         check_head_norm(model)
         check_attention(model, cache, PAGE)
+    except torch.OutOfMemoryError as error:
+        raise CapacityError(f"{directory} and {settings.cells} cells do not fit the GPU: {error}") from error
+    except torch.AcceleratorError as error:  # no kernel for this GPU, for one, which the first that is called tells
+        raise EngineUnavailableError(
+            f"ExLlamaV2 cannot compute on this GPU, {gpu_name()}: {in_one_line(error)}"
+        ) from error
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{directory} would be decoded wrongly, so it is not served: {error}") from error
     return ExLlamaModel(model=model, cache=cache, vocabulary=exl.vocab_size, max_positions=exl.max_seq_len)
@@ -179,12 +183,16 @@ def import_exllamav2(device: torch.device) -> Any:
         try:
             import exllamav2
             from exllamav2 import attn
-        except (ImportError, OSError, RuntimeError) as error:
+        except (ImportError, OSError, RuntimeError, ValueError) as error:  # ValueError: an unknown GPU architecture
             raise EngineUnavailableError(
                 f"ExLlamaV2's CUDA extension cannot be loaded or built: {error}; building it needs a C++ compiler, "
                 f"ninja, and the CUDA toolkit (nvcc, CUDA_HOME) of torch's version, {torch.version.cuda}"
             ) from error
     if not attn.has_flash_attn_with_paged:
+        if "EXLLAMA_NO_FLASH_ATTN" in os.environ:
+            raise EngineUnavailableError(
+                "EXLLAMA_NO_FLASH_ATTN is set, but ExLlamaV2 needs paged attention here: unset it"
+            )
         assert packaged, "exllamav2 was imported before it was given an attention"
         raise EngineUnavailableError("flash-attn is installed, but is older than 2.5.7: upgrade or remove it")
     if not packaged:

@@ -22,8 +22,22 @@ Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float | No
 included; table (b, pages of a row); scale, None: 1/√d. Returns (b, n, heads, d); each token sees all up to itself."""
 
 
+GATHERED = 1 << 28  # most bytes of keys and values that are copied at once, unless one row has more
+
+
 def gathered(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tensor, scale: float | None) -> Tensor:
-    """Attention over pages that are first copied side by side: runs anywhere, but moves every key and value twice."""
+    """Attention over pages that are first copied side by side: runs anywhere, but moves every key and value twice.
+
+    Every row is copied at the length of the longest, so rows are taken a few at a time, within GATHERED bytes.
+    """
+    most = max(1, GATHERED // (2 * table.shape[1] * keys[0].nbytes))
+    if len(q) <= most:
+        return _gathered(q, keys, values, ends, table, scale)
+    parts = zip(q.split(most), ends.split(most), table.split(most), strict=True)
+    return torch.cat([_gathered(some, keys, values, until, pages, scale) for some, until, pages in parts])
+
+
+def _gathered(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tensor, scale: float | None) -> Tensor:
     newest = q.shape[1]
     k, v = (pages[table].flatten(1, 2) for pages in (keys, values))
     last_seen = ends[:, None] - newest + torch.arange(newest, device=q.device)
@@ -96,10 +110,16 @@ def fastest(device: torch.device) -> Attend:
 
 @contextmanager
 def flash_attention(device: torch.device) -> Iterator[bool]:
-    """Makes `flash_attn` importable in the block; yields True for the package, False for this module's functions."""
-    if find_spec("flash_attn") is not None:
+    """Makes `flash_attn` importable in the block; yields True for the package, False for this module's functions.
+
+    Without the package it also keeps torch from cuDNN's attention, for good.
+    """
+    found = find_spec("flash_attn")
+    if found is not None and found.origin is not None:  # flash-attn 4 alone leaves a folder of another package's parts
         yield True
         return
+    # torch prefers cuDNN's on Hopper and Blackwell; it makes a plan for each new shape, and shapes change at every page
+    torch.backends.cuda.enable_cudnn_sdp(False)
     package, extension = ModuleType("flash_attn"), ModuleType("flash_attn_2_cuda")
     package.__dict__.update(_functions(fastest(device)), __version__="2.5.7")  # the first version with paged attention
     sys.modules.update({"flash_attn": package, "flash_attn_2_cuda": extension})

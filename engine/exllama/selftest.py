@@ -18,7 +18,9 @@ ALIKE = 0.9  # least correlation of the same logits computed in two ways, even i
 def check_attention(model: Any, cache: Any, page: int) -> None:
     """Raises UnsupportedModelError unless each token sees all tokens before it and none after it.
 
-    Overwrites the cache's first three pages, which must not be in use.
+    Also raises it where the model's numbers overflow half precision, in which ExLlamaV2 computes whatever the files
+    hold: comparisons with what is no number would all pass. Overwrites the cache's first three pages, which must not be
+    in use.
     """
     vocabulary, half = model.config.vocab_size, TOKENS // 2
     text = torch.arange(7, 7 + 11 * (page + TOKENS), 11)[None] % vocabulary
@@ -63,7 +65,10 @@ def check_attention(model: Any, cache: Any, page: int) -> None:
 def paged_logits(
     model: Any, cache: Any, page: int, tokens: torch.Tensor, starts: list[int], tables: list[list[int]]
 ) -> torch.Tensor:
-    """Logits (rows, n, vocabulary) of tokens (rows, n) behind the first `starts` tokens of the pages in `tables`."""
+    """Logits (rows, n, vocabulary) of tokens (rows, n) behind the first `starts` tokens of the pages in `tables`.
+
+    Raises UnsupportedModelError if one of them is no finite number.
+    """
     from exllamav2.attn import ExLlamaV2Attention
 
     params = ExLlamaV2Attention.PagedParams(
@@ -75,7 +80,10 @@ def paged_logits(
         q_len=tokens.shape[1],
     )
     logits = model.forward_chunk(input_ids=tokens, attn_params=params, cache=cache)["logits"]
-    return torch.as_tensor(logits)[..., : model.config.vocab_size].float().cpu()
+    found: torch.Tensor = torch.as_tensor(logits)[..., : model.config.vocab_size].float().cpu()
+    if not bool(found.isfinite().all()):
+        raise UnsupportedModelError("its numbers overflow in half precision, in which ExLlamaV2 computes")
+    return found
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor) -> float:

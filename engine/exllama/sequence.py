@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -18,6 +19,7 @@ class LeasedProbe(Probe):
     """A probe and its lease."""
 
     lease: Lease | None = None  # None: it waits for pages, or for its sequence's lease
+    overflown: bool = False  # its logits are no numbers
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -36,6 +38,7 @@ class LeasedSequence:
     unannounced: list[int] = field(default_factory=list)  # forced or adopted tokens that are still to be reported
     drawn: int | None = None  # the token sampled in this step; None: none
     averted: bool = False  # whether the model chose a banned token in the place of `drawn`
+    lost: bool = False  # its logits are no numbers
 
     @property
     def new_tokens(self) -> int:
@@ -45,6 +48,11 @@ class LeasedSequence:
     def decoding(self) -> bool:
         """Whether the sequence can be forked and forced now."""
         return self.new_tokens > 0 and not self.unannounced
+
+    @property
+    def overflown(self) -> bool:
+        """Whether the logits of the sequence or of its probe are no numbers, so that nothing can follow."""
+        return self.lost or (self.probe is not None and self.probe.overflown)
 
     @property
     def leases(self) -> list[Lease]:
@@ -63,6 +71,9 @@ class LeasedSequence:
 
     def _choose(self, logits: torch.Tensor) -> int:
         request, best, place = self.request, int(logits.argmax()), len(self.tokens)
+        if not _finite(logits, best):
+            self.lost = True
+            return best
         stops = frozenset() if self.stops_armed else request.stop_tokens
         self.drawn, self.averted = choose(
             logits.numpy(), best, request.sampling, place, stops=stops, banned=self.banned
@@ -80,18 +91,26 @@ def probe_lease(probe: LeasedProbe, context: list[int], *, stock: bool, batched:
     return Lease(context, room=spec.room, choose=_ride(probe))
 
 
-def _answer(probe: Probe) -> Choose:
+def _finite(logits: torch.Tensor, best: int) -> bool:
+    """Whether the logits are numbers: their argmax is a NaN or an infinity where there is one."""
+    return math.isfinite(float(logits[best]))
+
+
+def _answer(probe: LeasedProbe) -> Choose:
     """Returns a function that decodes the answer greedily and records each token's raw log-probability."""
 
     def choose(logits: torch.Tensor) -> int:
         best = int(logits.argmax())
-        probe.extend(LogitsReadout(logits, best))
+        if _finite(logits, best):
+            probe.extend(LogitsReadout(logits, best))
+        else:
+            probe.overflown = True
         return best
 
     return choose
 
 
-def _ride(probe: Probe) -> Choose:
+def _ride(probe: LeasedProbe) -> Choose:
     """Returns a function that forces the suffix, whatever the logits, then decodes the answer."""
     suffix, answer = iter(probe.spec.suffix), _answer(probe)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.base import CorruptModelError
+from engine.base import CorruptModelError, UnsupportedModelError
 from engine.checkpoint import architecture_of
 from engine.weights import (
     HEAD,
@@ -16,6 +16,7 @@ from engine.weights import (
     check_plain,
     check_tied,
     is_buffer,
+    listed,
     parameters,
     stored_tensors,
 )
@@ -34,7 +35,7 @@ def check_weights(directory: Path, config: Any) -> None:
     """Raises an error unless the weights are the tensors of the model, of which matrices may be quantised.
 
     CorruptModelError: a tensor is missing. UnsupportedModelError: there are others; a tensor that is no quantised part
-    is of a type that holds codes.
+    is of a type that holds codes; the bias of a quantised matrix is not of half precision, which ExLlamaV2 needs there.
     """
     stored = stored_tensors(directory)
     quantisation = getattr(config, "quantization_config", None)
@@ -54,6 +55,12 @@ def check_weights(directory: Path, config: Any) -> None:
     ]  # the head of a tied model is quantised by itself
     missing = wanted - set(stands_for.values())
     quantised = {name.rpartition(".")[0] for name, parameter in stands_for.items() if parameter != name}
+    biases = {f"{matrix}.bias" for matrix in quantised} & wanted & set(stored)
+    if other := {name: stored[name].dtype for name in biases if stored[name].dtype != "F16"}:
+        raise UnsupportedModelError(
+            f"{directory}: beside quantised matrices ExLlamaV2 takes biases of type F16 only, of type "
+            f"{', '.join(sorted(set(other.values())))} {'is' if len(other) == 1 else 'are'} {listed(other)}"
+        )
     needed = NEEDED[quantisation["quant_method"]]
     missing |= {f"{matrix}.{part}" for matrix in quantised for part in needed} - set(stored)
     check_names(directory, architecture_of(config), missing=missing, others=others)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.engines import EngineUnderTest, engine_under_test
+from tests.support.on_gpu import ON_GPU
 from tests.support.tiny_models import Oracle, save_model
-
-ON_GPU = "LASER_GPU" in os.environ
-"""On a GPU its own tests alone are run: where CUDA's stand-in is imported the real extension cannot be."""
 
 
 @pytest.fixture(scope="session")

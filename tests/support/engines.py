@@ -24,6 +24,7 @@ from engine.simulated.model import Course, CourseRules, TrialAnswer
 from models.profile.plant import StepTime
 from tests.support.engine_requests import request
 from tests.support.ledger import Ledger
+from tests.support.on_gpu import bundled_oracle, open_on_gpu
 from tests.support.tiny_models import VOCABULARY, Oracle
 
 
@@ -101,23 +102,14 @@ def rows_of(way: str) -> Callable[[int, int], int]:
 def gpu_engine(way: str) -> EngineUnderTest:
     """The ExLlamaV2 engine on the bundled model, on a GPU: pages of 256 tokens, so 32 times the cells."""
     from engine.exllama.config import ExLlamaConfig, ProbeWay
-    from engine.exllama.load import load_exllama
     from models.reasoner import bundled_model
 
-    class HalfPrecision(Oracle):
-        TIE = 0.1
-        LOG_PROB = 0.05
-        FOUND_BY_CONTENT = True
-
-    directory = bundled_model()
-
     def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
-        from engine.exllama.engine import ExLlamaEngine
-
         config = ExLlamaConfig(cells=32 * cells, max_batch=max_batch, prefill_chunk=prefill_chunk, way=ProbeWay(way))
-        return ExLlamaEngine(load_exllama(directory, config), config)
+        engine: Engine = open_on_gpu(bundled_model(), config)
+        return engine
 
-    return EngineUnderTest(open=open_, oracle=HalfPrecision(directory), rows_after=rows_of(way))
+    return EngineUnderTest(open=open_, oracle=bundled_oracle(), rows_after=rows_of(way))
 
 
 def torch_engine(

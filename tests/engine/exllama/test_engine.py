@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.base import EngineBrokenError, Probed, Sampling, SequenceId
+from engine.base import Probed, Sampling, SequenceId
 from engine.exllama.config import ExLlamaConfig, ProbeWay
 from engine.sampling import draw
-from tests.support.engine_requests import decode, request, search, spec
+from tests.support.engine_requests import request, search, spec
 from tests.support.exllama_stub import check_pages, open_exllama
 from tests.support.history_model import HistoryModel, HistoryOracle
 from tests.support.ledger import Ledger
@@ -250,32 +250,7 @@ def test_each_token_is_drawn_from_the_models_logits_at_its_position() -> None:
         context.append(token)
 
 
-# --- failures
-
-
-def test_after_a_failed_pass_the_engine_is_as_good_as_new() -> None:
-    model = HistoryModel()
-    engine = open_(model=model)
-    for seed in range(3):
-        engine.submit(request(20, 20, seed=seed))
-    for _ in range(4):
-        engine.step()
-    model.fail_next = True
-    with pytest.raises(RuntimeError, match="illegal memory access"):
-        engine.step()
-    assert (engine.load().running, engine.load().waiting, engine.load().cells_reserved) == (0, 0, 0)
-    assert decode(engine, request(20, 20)) == [tuple(ORACLE.generate(request(20).prompt, 20))]
-    check_pages(engine)
-
-
-def test_an_engine_that_cannot_start_over_says_so() -> None:
-    model = HistoryModel()
-    engine = open_(model=model)
-    engine.submit(request(20, 20))
-    engine.step()
-    model.config = None  # whatever is done with the model fails, as when CUDA is broken for good
-    with pytest.raises(EngineBrokenError, match=r"'arch'; and it cannot start over: .*'vocab_size'"):
-        engine.step()
+# --- limits
 
 
 def test_a_batched_suffix_is_no_more_than_the_model_takes_at_once() -> None:

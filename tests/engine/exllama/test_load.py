@@ -304,10 +304,21 @@ class InARow(HistoryModel):
         return super().forward_chunk(input_ids, attn_params, cache, **options)
 
 
+class Overflowing(HistoryModel):
+    """Its logits are no numbers once a token sees 300 others."""
+
+    def forward_chunk(self, input_ids: torch.Tensor, attn_params: Any, cache: Any, **options: Any) -> Any:
+        found = super().forward_chunk(input_ids, attn_params, cache, **options)
+        far = attn_params.cache_seqlens[:, None] + torch.arange(input_ids.shape[1]) > 300
+        found["logits"][far] = torch.nan
+        return found
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
         (HistoryModel, None),
+        (Overflowing, "overflow in half precision"),
         (OneTable, "paged attention is wrong"),
         (InARow, "paged attention is wrong"),
         (Acausal, "not causal"),

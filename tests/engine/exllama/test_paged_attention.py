@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from engine.exllama import paged_attention
 from engine.exllama.paged_attention import fastest, flash_attention, gathered
 
 CPU = torch.device("cpu")
@@ -83,6 +85,33 @@ def test_what_it_gives_can_be_viewed_whichever_kernel_serves(functions: Any, new
     assert out.view(2, new, 28 * 16).shape == (2, new, 28 * 16)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_pages_are_gathered_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """All rows at once, at the length of the longest, would take more memory than is kept free."""
+    keys, values = torch.randn(12, 8, 2, 16), torch.randn(12, 8, 2, 16)
+    q, table = torch.randn(5, 3, 4, 16), torch.randperm(12)[:10].int().view(5, 2)
+    ends = torch.tensor([3, 8, 9, 15, 16], dtype=torch.int32)
+    whole = gathered(q, keys, values, ends, table, None)
+    monkeypatch.setattr(paged_attention, "GATHERED", rows * 2 * 2 * keys[0].nbytes)
+    taken = []
+    one = paged_attention._gathered
+    monkeypatch.setattr(paged_attention, "_gathered", lambda q, *rest: taken.append(len(q)) or one(q, *rest))
+    torch.testing.assert_close(gathered(q, keys, values, ends, table, None), whole)
+    assert max(taken) == rows
+    assert sum(taken) == 5
+
+
+def test_a_folder_of_flash_attns_name_is_not_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 4 alone leaves one, without what ExLlamaV2 calls."""
+    (tmp_path / "flash_attn" / "cute").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    with flash_attention(CPU) as packaged:
+        assert not packaged
+        import flash_attn
+
+        assert flash_attn.__version__ == "2.5.7"
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_attention_without_pages(functions: Any, causal: bool) -> None:
     rng = torch.Generator().manual_seed(0)
@@ -94,6 +123,11 @@ def test_attention_without_pages(functions: Any, causal: bool) -> None:
         else:  # each query alone at the end sees everything
             expected = torch.cat([naive(one[None], k[row], v[row], 0.3) for one in q[row]])
         torch.testing.assert_close(out[row], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_cudnn_which_plans_for_each_new_shape_does_no_attention(functions: Any) -> None:
+    assert functions is not None
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
 def test_the_borrowed_names_are_given_back(functions: Any) -> None:

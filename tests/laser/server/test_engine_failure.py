@@ -20,7 +20,7 @@ from controller.policy import FixedPolicy
 from controller.serving.loop import ServingLoop
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import NO_THOUGHT, Outcome, ReasoningRequest
-from engine.base import Engine, EngineBrokenError, Event, FinishReason
+from engine.base import Engine, EngineBrokenError, Event, Finished, FinishReason, Started
 from engine.wrapper import EngineWrapper
 from laser.server.api.chat import ChatRequest, Completion
 from laser.server.api.errors import Busy, Unavailable
@@ -51,6 +51,7 @@ class FragileEngine(EngineWrapper):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.fail_next = threading.Event()
+        self.lose_next = threading.Event()  # the next sequence that starts is lost
         self.broken = threading.Event()
         self.goes_on = threading.Event()  # clear: the step hangs
         self.goes_on.set()
@@ -65,7 +66,13 @@ class FragileEngine(EngineWrapper):
         if self.fail_next.is_set():
             self.fail_next.clear()
             raise MemoryError("the arena has burst")
-        return self.engine.step()
+        events = self.engine.step()
+        lost = next((event for event in events if isinstance(event, Started)), None)
+        if lost is None or not self.lose_next.is_set():
+            return events
+        self.lose_next.clear()
+        self.engine.cancel(lost.sequence)
+        return [lost, Finished(sequence=lost.sequence, reason=FinishReason.ERROR, error="it is lost")]
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +102,15 @@ def test_a_failing_step_is_a_500_and_serving_goes_on(fragile: tuple[LiveServer, 
     assert response.status_code == 500
     error = response.json()["error"]
     assert (error["type"], error["message"]) == ("server_error", "the engine failed: MemoryError: the arena has burst")
+    assert server.post().status_code == 200
+    server.wait_for_load(running=0, waiting=0, cells_reserved=0)
+
+
+def test_a_sequence_that_the_engine_loses_is_a_500_with_its_reason(fragile: tuple[LiveServer, FragileEngine]) -> None:
+    server, engine = fragile
+    engine.lose_next.set()
+    response = server.post()
+    assert (response.status_code, response.json()["error"]["message"]) == (500, "it is lost")
     assert server.post().status_code == 200
     server.wait_for_load(running=0, waiting=0, cells_reserved=0)
 

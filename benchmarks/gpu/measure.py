@@ -1,7 +1,7 @@
-"""Measures the ExLlamaV2 engine on this machine's GPU: decoding, probing and copying, against generator and roofline.
+"""Measures the ExLlamaV2 engine on this machine's GPU: decoding, probing, forking, against generator and roofline.
 
-Started by `benchmarks/gpu.sh`, which builds the extension and runs the tests first. The model is random and has as many
-layers of a 7B Qwen2.5 as fit; the figures depend on its shape, not on the values of its weights.
+A stage of `benchmarks/gpu.sh`. The model is one that is named, or a random one with as many layers of Qwen3-8B as fit;
+a step's time depends on the model's shape, not on the values of its weights. Each figure is written as it comes.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ import statistics
 import subprocess
 import tempfile
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from benchmarks.support import report
-from benchmarks.support.big_model import KV, LAYER_BYTES, LAYERS, OTHER_BYTES, save_model
-from engine.base import ProbeSpec, Request, SequenceId, Tokens
+from benchmarks.gpu.big_model import LAYERS, layers_that_fit, save_model
+from benchmarks.gpu.journal import Journal
+from benchmarks.gpu.rivals import EngineRun, GeneratorRun
+from benchmarks.gpu.scratch import scratch_folder
+from engine.base import Engine, Finished, ProbeSpec, Request, Tokens
 from engine.checkpoint import read_config
 from engine.exllama.config import CacheType, ExLlamaConfig, ProbeWay
 from engine.exllama.load import WORKING, ExLlamaModel, cache_bytes, gpu_bytes, load_exllama, weights_bytes
@@ -37,7 +40,7 @@ CONTEXTS = (256, 1024, 2048)
 SUFFIX, ANSWER = 8, 8  # tokens of a probe
 COPIED = 195  # cells of the last page, which closing a thought copies at 700 tokens
 CELLS = 49_152
-GENERATED = 128  # tokens of each job, engine against generator
+FORKS = 8  # adoptions that are timed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +101,11 @@ def timed(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(seconds)
 
 
-def device(flash_attention: str) -> Device:
-    """Describes this machine's GPU."""
+def device() -> Device:
+    """Describes this machine's GPU; ExLlamaV2 must have been imported."""
+    from exllamav2 import attn
+
+    packaged = attn.flash_attn_with_kvcache.__module__.startswith("flash_attn")
     properties = torch.cuda.get_device_properties(0)
     big = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
     other = torch.empty_like(big)
@@ -118,7 +124,7 @@ def device(flash_attention: str) -> Device:
         cuda=torch.version.cuda,
         driver=asked.stdout.strip() or "unknown",
         copy_gb_s=2 * big.numel() / timed(lambda: other.copy_(big), 20) / 1e9,
-        flash_attention=flash_attention,
+        flash_attention="flash-attn" if packaged else "torch",
         exllamav2=version("exllamav2"),
     )
 
@@ -159,6 +165,11 @@ class GpuBench:
         cache = self._loaded.cache
         return timed(lambda: cache.copy_states(cache, 0, COPIED, 1024, COPIED, 0, 1, 0, 1), 50)
 
+    def fork(self, length: int) -> dict[str, float]:
+        """Times closing the thought of one sequence, behind a prompt of `length` tokens."""
+        (prompt,), (closing,) = self.prompts(1, length), self.prompts(1, SUFFIX)
+        return {"context": length, **closing_seconds(self.engine(1), prompt, closing, torch.cuda.synchronize)}
+
     def against_generator(self, jobs: int) -> Raw:
         """Times engine and generator in turns, twice each, on prompts that neither has in its cache."""
         ours, theirs, same = [], [], []
@@ -177,101 +188,44 @@ class GpuBench:
         )
 
 
-class GreedyRun(ABC):
-    """Greedy jobs, decoded to their end by one of the rivals."""
+def closing_seconds(
+    engine: Engine, prompt: tuple[int, ...], closing: tuple[int, ...], synchronise: Callable[[], object]
+) -> dict[str, float]:
+    """Returns the medians of a plain step of one sequence, and of forcing `closing` until the next sampled token."""
+    sequence = engine.submit(Request(prompt=prompt, max_new_tokens=FORKS * (len(closing) + 3) + 8))
+    plain, closed = [], []
 
-    @abstractmethod
-    def step(self) -> None: ...
+    def step_until_sampled() -> float:
+        synchronise()
+        start, sampled = time.perf_counter(), False
+        while not sampled:
+            events = engine.step()
+            assert not any(isinstance(event, Finished) for event in events), "the sequence was given too few tokens"
+            sampled = any(isinstance(event, Tokens) and not event.forced for event in events)
+        synchronise()
+        return time.perf_counter() - start
 
-    @abstractmethod
-    def tokens(self) -> list[list[int]]: ...
-
-    def decode(self) -> float:
-        """Decodes all jobs; returns their tokens/s until the first job ends, since its row is idle from then on."""
-        while not all(self.tokens()):
-            self.step()
-        before, start = sum(map(len, self.tokens())), time.perf_counter()
-        while all(len(tokens) < GENERATED for tokens in self.tokens()):
-            self.step()
-        rate = (sum(map(len, self.tokens())) - before) / (time.perf_counter() - start)
-        while any(len(tokens) < GENERATED for tokens in self.tokens()):
-            self.step()
-        return rate
-
-
-class EngineRun(GreedyRun):
-    """The jobs in the engine."""
-
-    def __init__(self, engine: ExLlamaEngine, prompts: Sequence[tuple[int, ...]]) -> None:
-        self._engine = engine
-        self._tokens: dict[SequenceId, list[int]] = {
-            engine.submit(Request(prompt=prompt, max_new_tokens=GENERATED)): [] for prompt in prompts
-        }
-
-    def step(self) -> None:
-        for event in self._engine.step():
-            if isinstance(event, Tokens):
-                self._tokens[event.sequence].extend(event.tokens)
-
-    def tokens(self) -> list[list[int]]:
-        return list(self._tokens.values())
+    step_until_sampled()  # the prefill
+    for _ in range(FORKS):
+        plain.append(step_until_sampled())
+        engine.force(sequence, closing)
+        closed.append(step_until_sampled())
+    engine.cancel(sequence)
+    return {"plain_step_s": statistics.median(plain), "closing_s": statistics.median(closed)}
 
 
-class GeneratorRun(GreedyRun):
-    """The jobs in ExLlamaV2's own generator, with its own sampler."""
+class Roofline:
+    """Relates a step's time to that of moving its weights, keys and values at the speed of a large copy."""
 
-    def __init__(self, loaded: ExLlamaModel, config: ExLlamaConfig, prompts: Sequence[tuple[int, ...]]) -> None:
-        from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, ExLlamaV2Sampler
+    def __init__(self, directory: Path, gpu: Device) -> None:
+        self.shape = read_config(directory, frozenset({"exl2", "gptq"}))
+        self._weights = gpu_bytes(directory, self.shape)
+        self._cell = cache_bytes(self.shape, 1, CacheType.FP16)
+        self._bytes_s = gpu.copy_gb_s * 1e9
 
-        from engine.exllama.generator import NoText
-
-        class Tokenizer(NoText):
-            def get_vocab_size(self) -> int:
-                return loaded.vocabulary
-
-        self._generator = ExLlamaV2DynamicGenerator(
-            loaded.model,
-            loaded.cache,
-            Tokenizer(),
-            max_batch_size=len(prompts),
-            max_chunk_size=config.prefill_chunk,
-            max_q_size=1,
-        )
-        self._tokens: dict[int, list[int]] = {}
-        for prompt in prompts:
-            settings = ExLlamaV2Sampler.Settings.greedy()
-            job = ExLlamaV2DynamicJob(torch.tensor([prompt]), max_new_tokens=GENERATED, gen_settings=settings)
-            self._tokens[self._generator.enqueue(job)] = []
-
-    def step(self) -> None:
-        for result in self._generator.iterate():
-            if "token_ids" in result:
-                self._tokens[result["serial"]] += result["token_ids"][0].tolist()
-
-    def tokens(self) -> list[list[int]]:
-        return list(self._tokens.values())
-
-
-def layers_that_fit(free: int, cells: int) -> int:
-    """Returns how many of the big model's layers fit in `free` bytes beside a cache of `cells` cells."""
-    cached = 2 * 2 * KV * cells
-    return max(0, min(LAYERS, (free - OTHER_BYTES - WORKING - (1 << 30)) // (LAYER_BYTES + cached)))
-
-
-def measure(directory: Path, seed: int) -> dict[str, Any]:
-    """Measures all figures of one model."""
-    config = ExLlamaConfig(cells=CELLS, cache=CacheType.FP16)
-    loaded = load_exllama(directory, config)
-    bench, shape = GpuBench(loaded, config, seed=seed), read_config(directory)
-    from exllamav2 import attn
-
-    gpu = device("flash-attn" if attn.flash_attn_with_kvcache.__module__.startswith("flash_attn") else "torch")
-    moved = gpu_bytes(directory, shape)
-    quantisation = getattr(shape, "quantization_config", None) or {}
-    a_cell = cache_bytes(shape, 1, CacheType.FP16)
-
-    def decoded(step: TimedBatch) -> Decoded:
-        least = (moved + step.batch * step.context * a_cell) / (gpu.copy_gb_s * 1e9)
+    def of(self, step: TimedBatch) -> Decoded:
+        """Returns a step's figures."""
+        least = (self._weights + step.batch * step.context * self._cell) / self._bytes_s
         return Decoded(
             rows=step.batch,
             context=step.context,
@@ -280,46 +234,82 @@ def measure(directory: Path, seed: int) -> dict[str, Any]:
             of_roofline=least / step.seconds,
         )
 
-    bench.decode(1, CONTEXTS[0])  # kernels choose their shapes the first time
-    steps = [bench.decode(rows, CONTEXTS[0]) for rows in ROWS]
-    plant = [bench.decode(rows, context) for rows in (1, 4, 8, 16) for context in CONTEXTS]
-    return {
-        "device": asdict(gpu),
-        "model": {
-            "layers": shape.num_hidden_layers,
+
+def measure(directory: Path, seed: int, journal: Journal) -> None:
+    """Measures all figures of one model, the most wanted ones first."""
+    config = ExLlamaConfig(cells=CELLS, cache=CacheType.FP16)
+    start = time.perf_counter()
+    loaded = load_exllama(directory, config)
+    loading_s = time.perf_counter() - start
+    gpu = device()
+    roofline, bench = Roofline(directory, gpu), GpuBench(loaded, config, seed=seed)
+    journal.add("device", asdict(gpu))
+    quantisation = getattr(roofline.shape, "quantization_config", None) or {}
+    journal.add(
+        "model",
+        {
+            "layers": roofline.shape.num_hidden_layers,
             "weights_bytes": weights_bytes(directory),
             "bits": quantisation.get("bits", 16),
+            "loading_s": loading_s,
         },
-        "decode": [asdict(decoded(step)) for step in (*steps, *plant)],
-        "plant": asdict(fit(plant)),
-        "page_copy_s": bench.copy_seconds(),
-        "probes": [
-            asdict(bench.probe(sequences, way))
-            for sequences in (1, 4, 8, 16)
-            for way in (ProbeWay.STOCK, ProbeWay.BATCHED, ProbeWay.RIDING)
-        ],
-        "against_generator": [asdict(bench.against_generator(jobs)) for jobs in (1, 8, 32)],
-    }
+    )
+    bench.decode(1, CONTEXTS[0])  # kernels choose their shapes the first time
+    steps = decoded(bench, [(rows, CONTEXTS[0]) for rows in ROWS])
+    journal.add("decode_by_rows", [asdict(roofline.of(step)) for step in steps])
+    plant = decoded(bench, [(rows, context) for rows in (1, 4, 8, 16) for context in CONTEXTS])
+    journal.add("decode_by_context", [asdict(roofline.of(step)) for step in plant])
+    if find_spec("scipy") is not None:  # else it can be fitted to decode_by_context afterwards
+        journal.add("plant", asdict(fit(plant)))
+    journal.add("page_copy_s", bench.copy_seconds())
+    journal.add("fork", bench.fork(700))
+    costs = [
+        asdict(bench.probe(sequences, way))
+        for sequences in (1, 4, 8, 16)
+        for way in (ProbeWay.STOCK, ProbeWay.BATCHED, ProbeWay.RIDING)
+    ]
+    journal.add("probes", costs)
+    journal.add("against_generator", [asdict(bench.against_generator(jobs)) for jobs in (1, 8, 32)])
+
+
+def decoded(bench: GpuBench, points: Sequence[tuple[int, int]]) -> list[TimedBatch]:
+    """Times a step at each (rows, context)."""
+    return [bench.decode(rows, context) for rows, context in points]
+
+
+@contextmanager
+def random_model(scratch: Sequence[Path], seed: int, most: int = LAYERS) -> Iterator[Path]:
+    """Within the block, a random model of at most `most` layers of Qwen3-8B lies in the returned directory.
+
+    Raises ValueError if not one layer fits the GPU or a scratch folder.
+    """
+    folder, room = scratch_folder(scratch)
+    memory = torch.cuda.mem_get_info(0)[0]
+    layers = min(most, layers_that_fit(memory, room, CELLS, WORKING))
+    if not layers:
+        raise ValueError(
+            f"not one layer of Qwen3-8B fits: {memory / 2**30:.1f} GiB of the GPU and {room / 2**30:.1f} GiB in "
+            f"{folder} are free"
+        )
+    with tempfile.TemporaryDirectory(dir=folder) as directory:
+        yield save_model(Path(directory), layers, seed)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a model directory instead of the random one")
-    parser.add_argument("--scratch", type=Path, help="where the random model is written: 15 GB")
+    parser.add_argument("--scratch", type=Path, action="append", default=[], help="where the random model may lie")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("gpu.json"))
     arguments = parser.parse_args()
-    ran = report.circumstances("benchmarks.gpu", arguments.seed)
-    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
-        directory = arguments.model
-        if directory is None:
-            layers = layers_that_fit(torch.cuda.mem_get_info(0)[0], CELLS)
-            if not layers:
-                parser.error("the GPU has too little memory for one layer of a 7B model; name a smaller with --model")
-            directory = save_model(Path(scratch), layers, arguments.seed)
-        results = measure(directory, arguments.seed)
-    report.write(arguments.out, ran, results)
-    print(arguments.out.read_text(encoding="utf-8"))
+    journal = Journal(arguments.out)
+    if arguments.model is not None:
+        measure(arguments.model, arguments.seed, journal)
+        return
+    start = time.perf_counter()
+    with random_model(arguments.scratch, arguments.seed) as directory:
+        journal.add("writing_s", time.perf_counter() - start)
+        measure(directory, arguments.seed, journal)
 
 
 if __name__ == "__main__":
