@@ -33,8 +33,8 @@ def gathered(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tenso
     most = max(1, GATHERED // (2 * table.shape[1] * keys[0].nbytes))
     if len(q) <= most:
         return _gathered(q, keys, values, ends, table, scale)
-    parts = zip(q.split(most), ends.split(most), table.split(most), strict=True)
-    return torch.cat([_gathered(some, keys, values, until, pages, scale) for some, until, pages in parts])
+    parts = [slice(first, first + most) for first in range(0, len(q), most)]
+    return torch.cat([_gathered(q[rows], keys, values, ends[rows], table[rows], scale) for rows in parts])
 
 
 def _gathered(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tensor, scale: float | None) -> Tensor:
