@@ -2,6 +2,9 @@
 
 The server is `laser serve` in its own process. Questions are sent over HTTP as a Poisson process, open loop: calm, then
 several times the rate, then calm again. /laser/controller is read twice a second.
+
+With --simulated the serving loop, the controller and its solver run in virtual time on a simulated engine that has the
+profile's step times and repeats what calibration recorded: the same on every machine.
 """
 
 from __future__ import annotations
@@ -22,12 +25,22 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.support import report
+from controller.controller import Controller
+from controller.settings import SettingsFile
+from engine.simulated.machine import VirtualClock, profiled_machine
 from experiments.evaluation.questions import bundled_questions
 from experiments.request_record import RequestRecord
+from experiments.simulation.recording import read_recording
+from experiments.simulation.simulation import punctual_controller, simulate
 from experiments.trials.live import drive
 from experiments.trials.trial import Requests
 from experiments.workloads import Step
+from laser.server.controller_report import report as controller_report
+from laser.server.policy_choice import ChosenPolicy
 from laser.server_process import serving
+from models.chat_model import load_chat_model
+from models.profile.profile import FILE_NAME, read_profile
+from models.reasoner import bundled_model
 
 COLOURS = ("#3b8f5a", "#d9722e", "#1f5fa8")  # of the classes, easiest first
 TRUE, MUTED, SHADE = "#222222", "#8a8a8a", "#f3e3c3"
@@ -102,6 +115,51 @@ async def drive_and_watch(url: str, traffic: Traffic, rng: np.random.Generator) 
     return run
 
 
+@dataclass(slots=True, kw_only=True)
+class Watched:
+    """A load observer that samples the controller which it passes everything on to."""
+
+    controller: Controller
+    traffic: Traffic
+    run: BurstRun
+
+    def arrived(self, difficulty: str | None) -> None:
+        self.controller.arrived(difficulty)
+
+    def finished(self, difficulty: str | None, tokens: int) -> None:
+        self.controller.finished(difficulty, tokens)
+
+    def stepped(self, batch: int, context: float, seconds: float) -> None:
+        self.controller.stepped(batch, context, seconds)
+
+    def tick(self, now: float, in_system: int) -> None:
+        self.controller.tick(now, in_system)
+        samples = self.run.samples
+        if now <= self.traffic.total_s and (not samples or now >= samples[-1].at_s + EVERY_S):
+            chosen = ChosenPolicy(name="load-aware", policy=self.controller)
+            seen = controller_report(chosen).model_dump(mode="json")
+            samples.append(Sample(at_s=now, controller=seen, latency_s=None))
+            print(line(samples[-1], self.traffic), flush=True)
+
+
+def simulate_and_watch(
+    model: Path | None, traffic: Traffic, rng: np.random.Generator, settings: Path | None = None
+) -> BurstRun:
+    """Serves the traffic in virtual time, and samples the controller. `model` None: the bundled one."""
+    directory = model or bundled_model()
+    profile, known = read_recording(load_chat_model(directory), directory, directory / FILE_NAME)
+    machine, clock = profiled_machine(profile), VirtualClock()
+    times = traffic.arrivals.arrivals(traffic.total_s, rng)
+    asked = rng.integers(len(known.questions), size=len(times)).tolist()
+    controller = punctual_controller(
+        profile, SettingsFile(settings, len(profile.classes)), clock=clock, max_batch=machine.max_batch
+    )
+    watched = Watched(controller=controller, traffic=traffic, run=BurstRun())
+    print(heading(profile.classes))
+    watched.run.done += simulate(known, times, asked, machine=machine, clock=clock, policy=controller, observer=watched)
+    return watched.run
+
+
 def heading(classes: Sequence[str]) -> str:
     """Returns the table's header."""
     by_class = "   ".join(f"{name:^13}" for name in classes)
@@ -152,14 +210,15 @@ def summary(run: BurstRun, traffic: Traffic) -> dict[str, Any]:
     return found
 
 
-def draw(path: Path, run: BurstRun, traffic: Traffic) -> None:
-    """Draws the run as a figure: load, limits and latency over one time axis."""
+def draw(path: Path, run: BurstRun, traffic: Traffic, note: str = "") -> None:
+    """Draws the run as a figure: load, limits and latency over one time axis; `note` goes behind its title."""
     figure = Figure(figsize=(11, 10), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(4, 1, sharex=True)
     for axes in panels:
         axes.axvspan(traffic.calm_s, traffic.calm_s + traffic.burst_s, color=SHADE, zorder=0, label="burst")
         axes.grid(color="#dddddd", linewidth=0.5)
+    panels[0].set_title(f"A burst, and what the controller makes of it{note}")
     _draw_load(panels[0], run, traffic)
     _draw_limits(panels[1], panels[2], run)
     _draw_latency(panels[3], run)
@@ -170,7 +229,7 @@ def draw(path: Path, run: BurstRun, traffic: Traffic) -> None:
 
 def _draw_load(axes: Axes, run: BurstRun, traffic: Traffic) -> None:
     loads = [(sample.at_s, sample.controller["load"]) for sample in run.samples if sample.controller["load"]]
-    axes.set(title="A burst, and what the controller makes of it", ylabel="arrival rate, requests/s")
+    axes.set_ylabel("arrival rate, requests/s")
     fine = np.linspace(0.0, traffic.total_s, 1000)
     axes.plot(fine, [traffic.rate(float(at)) for at in fine], color=TRUE, linestyle="--", label="true rate")
     if loads:
@@ -234,9 +293,6 @@ async def serve_and_drive(arguments: Sequence[str], traffic: Traffic, rng: np.ra
 
 def capacity(model: Path | None) -> float:
     """Returns the requests/s with full thought by the model's profile. `model` None: the bundled model."""
-    from models.profile.profile import FILE_NAME, read_profile
-    from models.reasoner import bundled_model
-
     return read_profile((model or bundled_model()) / FILE_NAME).full_thought_rate
 
 
@@ -255,8 +311,11 @@ def main() -> None:
     parser.add_argument("--burst", type=float, default=25.0, help="s")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-batch", type=int, help="as of laser serve")
+    parser.add_argument("--simulated", action="store_true", help="in virtual time, on the profile's machine")
     parser.add_argument("--out", type=Path, default=Path("burst"), help="JSON and PNG files, without their endings")
     options = parser.parse_args()
+    if options.simulated and (options.policy != "load-aware" or options.decision_log or options.max_batch):
+        parser.error("--simulated has the load-aware policy, the profile's batch and no decision log")
     options.rate = options.rate or 0.3 * capacity(options.model)
     traffic = Traffic(calm=options.rate, factor=options.factor, calm_s=options.calm, burst_s=options.burst)
     arguments = ["--policy", options.policy]
@@ -264,13 +323,17 @@ def main() -> None:
         if (value := getattr(options, name)) is not None:
             arguments += [f"--{name.replace('_', '-')}", str(value)]
     ran = report.circumstances("benchmarks.burst", options.seed)
-    run = asyncio.run(serve_and_drive(arguments, traffic, np.random.default_rng(options.seed)))
+    rng = np.random.default_rng(options.seed)
+    if options.simulated:
+        run = simulate_and_watch(options.model, traffic, rng, options.controller)
+    else:
+        run = asyncio.run(serve_and_drive(arguments, traffic, rng))
     found = summary(run, traffic)
     for name, value in found.items():
         print(f"{name}: {value}")
     results = {"summary": found, "traffic": asdict(traffic), **asdict(run)}
     report.write(options.out.with_suffix(".json"), ran, results)
-    draw(options.out.with_suffix(".png"), run, traffic)
+    draw(options.out.with_suffix(".png"), run, traffic, ", simulated" if options.simulated else "")
     print(f"{options.out.with_suffix('.json')}, {options.out.with_suffix('.png')}")
 
 

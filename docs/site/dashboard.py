@@ -76,7 +76,7 @@ def main() -> None:
                 "width": WIDTH, "height": chrome.execute_script("return document.documentElement.scrollHeight"),
                 "deviceScaleFactor": 1, "mobile": False,
             })  # fmt: skip
-            chrome.execute_script("window.scrollTo(0, 0)")
+            chrome.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
             chrome.save_screenshot(str(PICTURE))
         finally:
             demo.terminate()
