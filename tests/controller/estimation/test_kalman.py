@@ -45,7 +45,8 @@ def test_filters_are_weighed_by_how_well_they_explain_and_switching_changes_no_b
     for one in both.filters:
         one.likelihood = 1.0  # nothing was measured
     both.weigh()
-    assert (both.x, both.P) == (pytest.approx(x), pytest.approx(P))
+    np.testing.assert_allclose(both.x, x)
+    np.testing.assert_allclose(both.P, P)
 
 
 def test_a_measurement_that_no_filter_explains_leaves_their_weights() -> None:
