@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from controller.decision_log import DecisionLog
 from controller.policies.auto import Auto
 from controller.policies.budget import FixedBudget
 from controller.policies.definition import PolicyContext, PolicySettings, has_controller, needs_profile
@@ -18,6 +19,7 @@ from controller.policies.none import FullThought
 from controller.policies.registry import changed, kind_of
 from controller.policies.restricted import within_risk
 from controller.policy import LoadObserver, Policy
+from controller.settings import SettingsFile
 from controller.solver_thread import SolverThread
 from laser.server.config import CONTROLLER_KEYS, ServeConfig
 from models.chat_model import ChatModel
@@ -208,9 +210,7 @@ def _tell_of_template(config: ServeConfig, profile: Profile) -> None:
 def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], None]]) -> Controller:
     """Builds the controller, its solver thread and its decision log; adds to `ends` what ends them."""
     from controller.controller import Controller
-    from controller.decision_log import DecisionLog
     from controller.planning.planner import Planner
-    from controller.settings import SettingsFile
 
     _tell_of_threads(config, profile)
     settings = SettingsFile(config.controller, len(profile.classes))
