@@ -90,7 +90,7 @@ reference: $(DEVELOPMENT)
 
 site: $(MKDOCS)
 	@echo "==> Building the site"
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict $(ARGS)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)  # with --quiet it would count no warnings
 	@echo "==> Open build/site/index.html"
 
 constraints: $(ENVIRONMENT)
