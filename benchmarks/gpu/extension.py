@@ -151,9 +151,12 @@ def prepare(built: Target, using: Tools, *, arch: str, out: Path, further: Seque
     codes, names = architectures(arch), sources(built.package)
     out.mkdir(parents=True, exist_ok=True)
     made = out / "made"
-    if not (built.torch / "include" / GENERATED).is_file():
-        (made / GENERATED).parent.mkdir(parents=True, exist_ok=True)
-        (made / GENERATED).write_text("#pragma once\n#define C10_CUDA_BUILD_SHARED_LIBS\n", encoding="utf-8")
+    header = made / GENERATED
+    if (
+        not (built.torch / "include" / GENERATED).is_file() and not header.is_file()
+    ):  # a newer one: all is compiled anew
+        header.parent.mkdir(parents=True, exist_ok=True)
+        header.write_text("#pragma once\n#define C10_CUDA_BUILD_SHARED_LIBS\n", encoding="utf-8")
     folders = include_folders(built, using.toolkit, further, made)
     lacking = missing_headers(folders)
     if lacking:

@@ -34,7 +34,7 @@ _OUTCOME = "(PASSED|FAILED|ERROR|SKIPPED)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class GpuStage:
     """A part of the run."""
 
     name: str
@@ -55,19 +55,19 @@ class StageRun:
     last_lines: Sequence[str]  # of its output, where it did not end well
 
 
-def stages(folder: Path, seed: int, scratch: Sequence[Path], *, http: bool) -> list[Stage]:
+def stages(folder: Path, seed: int, scratch: Sequence[Path], *, http: bool) -> list[GpuStage]:
     """Returns the stages in order; together they may take TOTAL_S less half a minute for what comes before them."""
     place = tuple(part for one in scratch for part in ("--scratch", str(one)))
 
-    def measuring(stage: str, limit_s: float, module: str, *arguments: str) -> Stage:
+    def measuring(stage: str, limit_s: float, module: str, *arguments: str) -> GpuStage:
         command = (sys.executable, "-m", f"benchmarks.gpu.{module}", "--seed", str(seed))
-        return Stage(
+        return GpuStage(
             name=stage, command=(*command, "--out", str(results_of(folder, stage)), *arguments), limit_s=limit_s
         )
 
-    def testing(stage: str, limit_s: float, *arguments: str) -> Stage:
+    def testing(stage: str, limit_s: float, *arguments: str) -> GpuStage:
         command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", "-v", "-m", "gpu", *arguments)
-        return Stage(name=stage, command=command, limit_s=limit_s, tests=True)
+        return GpuStage(name=stage, command=command, limit_s=limit_s, tests=True)
 
     return [
         measuring("first_look", 60.0, "first_look"),
@@ -83,7 +83,7 @@ def results_of(folder: Path, stage: str) -> Path:
     return folder / f"{stage}.json"
 
 
-def run(stage: Stage, limit_s: float, folder: Path) -> StageRun:
+def run(stage: GpuStage, limit_s: float, folder: Path) -> StageRun:
     """Runs a stage for at most `limit_s` seconds; its output goes to the terminal and to STAGE.log."""
     log, start = folder / f"{stage.name}.log", time.monotonic()
     results_of(folder, stage.name).unlink(missing_ok=True)
@@ -142,7 +142,7 @@ def counted(lines: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def run_all(planned: Sequence[Stage], folder: Path, out: Path, seed: int, spent_s: float) -> list[StageRun]:
+def run_all(planned: Sequence[GpuStage], folder: Path, out: Path, seed: int, spent_s: float) -> list[StageRun]:
     """Runs all stages within TOTAL_S, of which `spent_s` have gone; writes `out` anew after each."""
     ran, runs, start = report.circumstances("benchmarks.gpu.stages", seed), [], time.monotonic() - spent_s
     for stage in planned:

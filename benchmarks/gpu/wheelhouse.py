@@ -158,8 +158,10 @@ def pack_extension(built: Path, folder: Path) -> None:
 
 
 def tracked() -> list[Path]:
-    """Returns the files of this checkout."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    """Returns the files of this checkout. Raises WheelhouseError if it is none."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        raise WheelhouseError(f"{ROOT} is no git checkout, so that what travels with the folder is not known")
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 

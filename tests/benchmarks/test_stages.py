@@ -7,15 +7,15 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.gpu.stages import TOTAL_S, Stage, counted, run, run_all, stages
+from benchmarks.gpu.stages import TOTAL_S, GpuStage, counted, run, run_all, stages
 
 ROOT = Path(__file__).parents[2]
 WRITES = "from benchmarks.gpu.journal import Journal; from pathlib import Path; import sys, time\n"
 WRITES += "Journal(Path(sys.argv[1])).add('figure', 7)\n"
 
 
-def stage(folder: Path, name: str, code: str, limit_s: float = 30.0) -> Stage:
-    return Stage(
+def stage(folder: Path, name: str, code: str, limit_s: float = 30.0) -> GpuStage:
+    return GpuStage(
         name=name, command=(sys.executable, "-c", WRITES + code, str(folder / f"{name}.json")), limit_s=limit_s
     )
 
