@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.decision_log import DecisionLog
 from controller.policies.auto import Auto
 from controller.policies.budget import FixedBudget
 from controller.policies.definition import PolicyContext, PolicySettings, has_controller, needs_profile
@@ -211,6 +210,7 @@ def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], N
     """Builds the controller, its solver thread and its decision log; adds to `ends` what ends them."""
     from controller.controller import Controller
     from controller.planning.planner import Planner
+    from controller.decision_log import DecisionLog
     from controller.settings import SettingsFile
     from controller.unmet import unmet
 
