@@ -209,8 +209,8 @@ def _tell_of_template(config: ServeConfig, profile: Profile) -> None:
 def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], None]]) -> Controller:
     """Builds the controller, its solver thread and its decision log; adds to `ends` what ends them."""
     from controller.controller import Controller
-    from controller.planning.planner import Planner
     from controller.decision_log import DecisionLog
+    from controller.planning.planner import Planner
     from controller.settings import SettingsFile
     from controller.unmet import unmet
 
