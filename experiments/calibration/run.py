@@ -13,6 +13,7 @@ import torch
 from controller.serving.thought import probe_spec
 from engine.base import Engine
 from engine.registry import ELSE, open_engine
+from engine.weights import stored_tensors
 from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
 from experiments.calibration.looks import CertificateLook, looked
@@ -119,6 +120,7 @@ def calibrate(
     chat = settings.chat()
     if chat.thinking.format.keep is not Keep.ANSWER:
         raise ConfigError("the thinking format has keep: close, must be answer: exits are judged by trial answers")
+    stored_tensors(directory)  # damaged weights are told as such
     files = weights_sha256(directory)
     identity = identify(directory, chat.thinking.format, None if settings.model else BUNDLED_NAME, files=files)
     mine = run_questions(questions, settings.files)

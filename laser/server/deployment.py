@@ -13,6 +13,7 @@ from controller.serving.repetition import LoopDetection
 from engine.base import CapacityError, CorruptModelError, Engine
 from engine.options import Opened
 from engine.registry import open_engine
+from engine.weights import stored_tensors
 from laser.server.config import ServeConfig
 from laser.server.policy_choice import ChosenPolicy, choose_policy
 from laser.server.telemetry.gains import Gains
@@ -62,6 +63,7 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
         unused = ", ".join(chat.defaults.unused)
         log.warning("%s/generation_config.json has settings that are not used: %s", directory.name, unused)
     options = config.engine_options
+    stored_tensors(directory)  # damaged weights are told as such, not as others than the profile's
     chosen = choose_policy(config, directory, chat)  # reads its files: a bad one is told before the weights are loaded
     try:
         opened = open_engine(directory, options)

@@ -153,4 +153,4 @@ def test_a_controller_file_with_other_classes_floors_is_refused(profile: Path, t
     file.write_text("objective: {accuracy_floors: [0.5]}\n", encoding="utf-8")
     result = analyze("--profile", profile, "--controller", file)
     assert result.exit_code == 1
-    assert "accuracy_floors has 1 entries, must have 3 or none" in result.output
+    assert f"{file}: `objective.accuracy_floors` has 1 entries, must have 3 or none" in result.output

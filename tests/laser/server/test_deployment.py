@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from controller.policies.auto import Auto
 from controller.policies.load_aware import LoadAware
@@ -31,6 +33,11 @@ def test_sampling_settings_that_are_not_used_are_told(tmp_path: Path, caplog: py
     assert line.endswith("has settings that are not used: repetition_penalty 1.05, min_p 0.05")
 
 
+def save_others(file: Path) -> None:
+    """Writes whole weights that are no model's: loading them is refused."""
+    save_file({"other": torch.zeros(1)}, file)
+
+
 @pytest.mark.parametrize(
     ("config", "told"),
     [
@@ -43,7 +50,7 @@ def test_what_the_policy_lacks_is_told_before_the_weights_are_loaded(
     tmp_path: Path, config: dict[str, Any], told: str
 ) -> None:
     model = save_random_model(tmp_path)
-    next(model.glob("*.safetensors")).write_bytes(b"no weights")
+    save_others(next(model.glob("*.safetensors")))
     with pytest.raises(ProfileError, match=told):
         deploy(ServeConfig(model=model, **config))
 
@@ -52,7 +59,7 @@ def test_a_controller_s_bad_file_is_told_before_the_weights_are_loaded(tmp_path:
     for file in bundled_model().iterdir():
         if file.name != FILE_NAME and file.suffix != ".safetensors":
             (tmp_path / file.name).symlink_to(file)
-    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    save_others(tmp_path / "model.safetensors")
     ours = read_profile(bundled_model() / FILE_NAME)
     theirs = identify(tmp_path, load_chat_model(tmp_path).thinking.format)
     write_profile(tmp_path / FILE_NAME, replace(ours, model=theirs))
