@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from controller.estimation.estimator import LoadEstimate
 from controller.planning.decision import Decision
 from controller.planning.objective import Objective
 from controller.planning.plan import SolveRequest
 from controller.policy import Limits
 from controller.selection import Held
+
+if TYPE_CHECKING:
+    from controller.estimation.estimator import (
+        LoadEstimate,  # loads filterpy, which a server without a controller needs not
+    )
 
 
 class DecisionSource(StrEnum):

@@ -35,8 +35,7 @@ def _slos(profile: Profile, wishes: ObjectiveSettings) -> Iterator[str]:
     if not wishes.slo_s:
         return
     tables = profile.tables()
-    if tables.p95_steps is None:
-        return
+    assert tables.p95_steps is not None  # a profile's tables have them
     alone = profile.plant_model().rate(1)
     for name, slo_s, steps in zip(profile.classes, wishes.slo_s, tables.p95_steps, strict=True):
         best = int(steps.argmin())

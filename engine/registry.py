@@ -5,7 +5,6 @@ A new engine is a package with its options, and one line in `ENGINES`.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,8 +14,6 @@ from engine.exllama.config import CacheType as CacheType  # options are named by
 from engine.options import EngineOptions, Opened
 from engine.torch.config import Runner as Runner
 from models.plugins import load_named
-
-log = logging.getLogger(__name__)
 
 AUTO = "auto"
 ENGINES: dict[str, str] = {
@@ -45,8 +42,8 @@ class AutoOptions(EngineOptions):
             try:
                 return self._of(FIRST).open(directory)
             except EngineUnavailableError as error:  # ExLlamaV2's extension could not be built
-                log.warning("the engine is torch, not ExLlamaV2: %s", error)
-        return replace(self._of(ELSE).open(directory), note=f"not ExLlamaV2, since {why}" if why else "")
+                why = str(error)
+        return replace(self._of(ELSE).open(directory), note=f"not ExLlamaV2, since {why}")
 
     def _of(self, kind: str) -> EngineOptions:
         """Returns these options as those of another engine."""

@@ -32,6 +32,7 @@ LEAST_PAGES = 3  # one for a prompt and its reply, two in which a probe starts a
 BYTES = {CacheType.FP16: 2.0, CacheType.Q8: 1.0625, CacheType.Q6: 0.8125, CacheType.Q4: 0.5625}
 """Bytes per value in the cache; the quantised types keep a half-precision scale for every 32 values."""
 WORKING = 1 << 30  # bytes besides weights, cache and dequantisation buffer: activations, CUDA's own; estimated
+DEVICE_ERROR: type[Exception] = getattr(torch, "AcceleratorError", torch.OutOfMemoryError)  # older torch lacks it
 DEQUANTISED = 1 << 29  # most weights of one matrix that are dequantised at once, ExLlamaV2's default
 
 
@@ -165,12 +166,12 @@ def load_exllama(directory: Path, settings: ExLlamaConfig) -> ExLlamaModel:
         check_attention(model, cache, PAGE)
     except torch.OutOfMemoryError as error:
         raise CapacityError(f"{directory} and {settings.cells} cells do not fit the GPU: {error}") from error
-    except torch.AcceleratorError as error:  # no kernel for this GPU, for one, which the first that is called tells
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{directory} would be decoded wrongly, so it is not served: {error}") from error
+    except DEVICE_ERROR as error:  # no kernel for this GPU, for one, which the first that is called tells
         raise EngineUnavailableError(
             f"ExLlamaV2 cannot compute on this GPU, {gpu_name()}: {in_one_line(error)}"
         ) from error
-    except UnsupportedModelError as error:
-        raise UnsupportedModelError(f"{directory} would be decoded wrongly, so it is not served: {error}") from error
     return ExLlamaModel(model=model, cache=cache, vocabulary=exl.vocab_size, max_positions=exl.max_seq_len)
 
 

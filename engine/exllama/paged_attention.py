@@ -40,6 +40,9 @@ def gathered(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tenso
 def _gathered(q: Tensor, keys: Tensor, values: Tensor, ends: Tensor, table: Tensor, scale: float | None) -> Tensor:
     newest = q.shape[1]
     k, v = (pages[table].flatten(1, 2) for pages in (keys, values))
+    unused = torch.arange(k.shape[1], device=q.device) >= ends[:, None]  # what lies there may be no number
+    k.masked_fill_(unused[..., None, None], 0.0)
+    v.masked_fill_(unused[..., None, None], 0.0)
     last_seen = ends[:, None] - newest + torch.arange(newest, device=q.device)
     seen = torch.arange(k.shape[1], device=q.device) <= last_seen[..., None]
     return _attended(q, k, v, seen, scale)

@@ -92,7 +92,7 @@ def probe_lease(probe: LeasedProbe, context: list[int], *, stock: bool, batched:
 
 
 def _finite(logits: torch.Tensor, best: int) -> bool:
-    """Whether the logits are numbers: their argmax is a NaN or an infinity where there is one."""
+    """Whether the logits are numbers: their argmax is a NaN or +∞ where there is one."""
     return math.isfinite(float(logits[best]))
 
 

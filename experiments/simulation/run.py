@@ -103,6 +103,7 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
 
     started = time.process_time()
     records = served(settings.policy, "Requests")
+    took = time.process_time() - started
     compared = settings.compared and not isinstance(settings.policy, FullThought)
     return SimulatedLoad(
         directory=directory,
@@ -112,7 +113,7 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
         rate=arrivals.size / settings.duration_s,
         full_thought_rate=replace(profile.plant_model(), max_batch=machine.max_batch).capacity
         / profile.full_thought_tokens,
-        cpu_s=time.process_time() - started,
+        cpu_s=took,
     )
 
 

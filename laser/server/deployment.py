@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from controller.serving.admission import AdmissionLimits
 from controller.serving.loop import ServingLoop
@@ -50,7 +51,6 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
 
     torch.set_num_threads(config.threads)
     directory = config.model if config.model is not None else bundled_model()
-    own_name = directory.resolve().name if config.model is not None else BUNDLED_NAME
     if not directory.is_dir():
         raise CorruptModelError(f"{directory}: is not a directory")
     chat = load_chat_model(
@@ -62,14 +62,20 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     if chat.defaults.unused:
         unused = ", ".join(chat.defaults.unused)
         log.warning("%s/generation_config.json has settings that are not used: %s", directory.name, unused)
-    options = config.engine_options
     stored_tensors(directory)  # damaged weights are told as such, not as others than the profile's
     chosen = choose_policy(config, directory, chat)  # reads its files: a bad one is told before the weights are loaded
     try:
-        opened = open_engine(directory, options)
+        return _deployed(config, directory, chat, chosen, wrap)
     except BaseException:
         chosen.close()
         raise
+
+
+def _deployed(
+    config: ServeConfig, directory: Path, chat: ChatModel, chosen: ChosenPolicy, wrap: Callable[[Engine], Engine]
+) -> Deployment:
+    options = config.engine_options
+    opened = open_engine(directory, options)
     chat = replace(chat, rows=opened.vocabulary)
     engine = wrap(opened.engine)
     loop = ServingLoop(
@@ -97,6 +103,7 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     if loop.room <= shortest:
         least = engine.max_tokens - loop.room + shortest + 1
         raise CapacityError(f"a sequence may have {engine.max_tokens} tokens here, needs at least {least}: see cells")
+    own_name = directory.resolve().name if config.model is not None else BUNDLED_NAME
     return Deployment(
         model_id=config.name or own_name,
         chat=chat,

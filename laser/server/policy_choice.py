@@ -89,7 +89,8 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
     if isinstance(policy, Auto):
         policy, note = _auto(policy, profile, missing, config)
     broken = missing is not None and (directory / FILE_NAME).is_file()
-    warns = note is not None and (note.startswith(NOTHING) or (broken and note == missing))
+    at_fault = (broken and missing, profile and profile.refused and f"{NOTHING}: {profile.refused}")
+    warns = note is not None and note in at_fault
     name = kind_of(policy)
     if profile is None and (needs_profile(policy) or config.shortest_first):
         what = f"policy is {name}" if needs_profile(policy) else "shortest_first is set"

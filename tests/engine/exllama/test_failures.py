@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import ref
 
 import pytest
 import torch
@@ -110,3 +111,28 @@ def test_after_a_failed_pass_the_engine_is_as_good_as_new() -> None:
     assert (engine.load().running, engine.load().waiting, engine.load().cells_reserved) == (0, 0, 0)
     assert decode(engine, request(20, 20)) == [tuple(ORACLE.generate(request(20).prompt, 20))]
     check_pages(engine)
+
+
+def test_what_a_failed_step_had_made_is_let_go() -> None:
+    """An error's traceback keeps what its frames hold: a GPU would have no room for the next step."""
+    made: list[ref[torch.Tensor]] = []
+
+    class Failing(HistoryModel):
+        def forward_chunk(self, *arguments: Any, **options: Any) -> Any:
+            logits = super().forward_chunk(*arguments, **options)
+            if made:
+                big = torch.zeros(1000)
+                made.append(ref(big))
+                raise RuntimeError(f"out of memory for {big.numel()}")
+            return logits
+
+    engine = open_(Failing())
+    engine.submit(request(20, 20))
+    for _ in range(3):
+        engine.step()
+    made.append(ref(torch.zeros(1)))
+    with pytest.raises(RuntimeError, match="out of memory") as caught:
+        engine.step()
+    assert caught.value.__traceback__ is not None
+    assert len(made) == 2
+    assert made[-1]() is None

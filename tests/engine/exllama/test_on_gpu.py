@@ -132,6 +132,7 @@ def churn(ledger: Ledger, steps: int) -> None:
             del ledger.accounts[sequence]
 
 
+@only_gpu
 def test_memory_is_flat_over_thousands_of_steps(place: Place) -> None:
     """Buffers and graphs are kept by batch size at most: nothing grows once all have been seen."""
     ledger = Ledger(place.quantised(max_batch=8))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.profiler import profile
 
 from engine.exllama import paged_attention
 from engine.exllama.paged_attention import fastest, flash_attention, gathered
@@ -93,12 +94,24 @@ def test_pages_are_gathered_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch
     ends = torch.tensor([3, 8, 9, 15, 16], dtype=torch.int32)
     whole = gathered(q, keys, values, ends, table, None)
     monkeypatch.setattr(paged_attention, "GATHERED", rows * 2 * 2 * keys[0].nbytes)
-    taken = []
-    one = paged_attention._gathered
-    monkeypatch.setattr(paged_attention, "_gathered", lambda q, *rest: taken.append(len(q)) or one(q, *rest))
-    torch.testing.assert_close(gathered(q, keys, values, ends, table, None), whole)
+    with profile(record_shapes=True) as seen:
+        torch.testing.assert_close(gathered(q, keys, values, ends, table, None), whole)
+    calls = [one for one in seen.events() if one.name == "aten::scaled_dot_product_attention"]
+    taken = [one.input_shapes[0][0] for one in calls]
     assert max(taken) == rows
     assert sum(taken) == 5
+
+
+@pytest.mark.parametrize("damage", [torch.nan, torch.inf])
+def test_what_lies_in_cells_that_a_row_does_not_use_changes_nothing(damage: float) -> None:
+    """A sequence that overflowed leaves it there; tables of short rows are filled up with page 0."""
+    keys, values = torch.randn(4, 8, 2, 16), torch.randn(4, 8, 2, 16)
+    q, table = torch.randn(2, 3, 4, 16), torch.tensor([[2, 0, 0], [1, 3, 0]], dtype=torch.int32)
+    ends = torch.tensor([5, 11], dtype=torch.int32)
+    whole = gathered(q, keys, values, ends, table, None)
+    for cells in (keys, values):
+        cells[0] = cells[2, 5:] = cells[3, 3:] = damage
+    torch.testing.assert_close(gathered(q, keys, values, ends, table, None), whole)
 
 
 def test_a_folder_of_flash_attns_name_is_not_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,17 @@ def test_auto_serves_full_thoughts_where_the_profile_certifies_nothing(
     assert caplog.records == []  # the start's log tells the policy with its note
 
 
+def test_auto_warns_of_a_damaged_profile_once_with_its_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    directory = with_profile(tmp_path)
+    file = directory / FILE_NAME
+    file.write_bytes(file.read_bytes()[:-200])
+    with caplog.at_level(logging.INFO):
+        chosen = choose_policy(ServeConfig(), directory, load_chat_model(directory))
+    assert (chosen.name, chosen.warns) == ("fixed", True)
+    assert str(chosen.note).startswith(f"{FILE_NAME}: is not JSON")
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("policy", [LoadAware(), LoadAware(risk=0.02), Auto(risk=0.02)])
 def test_a_policy_that_needs_a_certificate_is_refused_where_there_is_one_of_nothing(
     worthless: Path, policy: Auto | LoadAware
