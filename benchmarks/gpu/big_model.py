@@ -82,7 +82,7 @@ def save_model(directory: Path, layers: int, seed: int, device: str = "cuda") ->
             return torch.ones(shape, dtype=torch.half)
         return torch.randn(shape, generator=rng, device=device, dtype=torch.half).div_(shape[-1] ** 0.5).cpu()
 
-    parts = {
+    parts: dict[str, dict[str, tuple[int, ...]]] = {
         "embed": {"model.embed_tokens.weight": (VOCABULARY, HIDDEN)},
         "head": {"model.norm.weight": (HIDDEN,), "lm_head.weight": (VOCABULARY, HIDDEN)},
     }

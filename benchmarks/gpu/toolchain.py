@@ -61,7 +61,7 @@ class Tools:
     @cached_property
     def toolkit(self) -> Path:
         """The toolkit's folder, which nvcc tells; what lies on PATH may be a script that starts it."""
-        command = [self.nvcc, "--dryrun", "-x", "cu", "-c", "/dev/null"]
+        command = [str(self.nvcc), "--dryrun", "-x", "cu", "-c", "/dev/null"]
         asked = subprocess.run(command, capture_output=True, text=True, check=False)
         here = re.search(r"_HERE_=(.+)", asked.stderr)
         return Path(here[1]).parent if here else self.nvcc.resolve().parents[1]

@@ -19,7 +19,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -75,11 +74,11 @@ def needed(has: Mapping[str, Version]) -> tuple[str, ...]:
 
 def pins(constraints: str, python: str) -> dict[str, str]:
     """Returns the release of each package that constraints.txt names for a version of Python, such as 3.12.3."""
-    environment = {**default_environment(), "python_full_version": python, "python_version": python.rpartition(".")[0]}
-    found = {}
+    environment = {"python_full_version": python, "python_version": python.rpartition(".")[0]}
+    found: dict[str, str] = {}
     for line in filter(None, map(str.strip, constraints.splitlines())):
         wanted = Requirement(line)
-        if wanted.marker is None or wanted.marker.evaluate(dict(environment)):
+        if wanted.marker is None or wanted.marker.evaluate(environment):
             found[canonicalize_name(wanted.name)] = str(wanted.specifier).removeprefix("==")
     return found
 
