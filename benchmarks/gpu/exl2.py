@@ -19,6 +19,8 @@ from typing import Any
 
 from benchmarks.gpu.journal import Journal
 from benchmarks.gpu.measure import CELLS, CONTEXTS, GpuBench, Roofline, decoded, device, random_model
+from benchmarks.gpu.scratch import RoomError
+from engine.checkpoint import read_config
 from engine.exllama.config import CacheType, ExLlamaConfig
 from engine.exllama.load import load_exllama, weights_bytes
 from models.reasoner import bundled_model
@@ -69,13 +71,17 @@ def main() -> None:
     journal = Journal(arguments.out)
     with tempfile.TemporaryDirectory() as folder:
         journal.add("bundled", compare(bundled_model(), Path(folder), arguments.seed))
-    with (
-        random_model(arguments.scratch, arguments.seed, LAYERS) as model,
-        tempfile.TemporaryDirectory(dir=model.parent) as folder,
-    ):
-        for name in TOKENIZER:
-            shutil.copy(bundled_model() / name, model)
-        journal.add("qwen3_8b_cut", {"layers": LAYERS, **compare(model, Path(folder), arguments.seed)})
+    try:
+        with (
+            random_model(arguments.scratch, arguments.seed, LAYERS) as model,
+            tempfile.TemporaryDirectory(dir=model.parent) as folder,
+        ):
+            for name in TOKENIZER:
+                shutil.copy(bundled_model() / name, model)
+            layers = read_config(model).num_hidden_layers
+            journal.add("qwen3_8b_cut", {"layers": layers, **compare(model, Path(folder), arguments.seed)})
+    except RoomError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

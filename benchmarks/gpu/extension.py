@@ -43,12 +43,8 @@ from benchmarks.gpu.unpacking import RECORD
 from experiments.provenance import cores, processor
 from models.errors import LaserError
 
-NO_HALF = (
-    "HALF_OPERATORS",
-    "HALF_CONVERSIONS",
-    "BFLOAT16_CONVERSIONS",
-    "HALF2_OPERATORS",
-)  # as torch builds extensions
+NO_HALF = ("HALF_OPERATORS", "HALF_CONVERSIONS", "BFLOAT16_CONVERSIONS", "HALF2_OPERATORS")
+"""What CUDA's headers are told to leave out of half precision, as torch builds extensions."""
 
 
 def sources(package: Path) -> list[str]:
@@ -152,9 +148,8 @@ def prepare(built: Target, using: Tools, *, arch: str, out: Path, further: Seque
     out.mkdir(parents=True, exist_ok=True)
     made = out / "made"
     header = made / GENERATED
-    if (
-        not (built.torch / "include" / GENERATED).is_file() and not header.is_file()
-    ):  # a newer one: all is compiled anew
+    generated = built.torch / "include" / GENERATED
+    if not generated.is_file() and not header.is_file():  # written once: a newer one would have all compiled anew
         header.parent.mkdir(parents=True, exist_ok=True)
         header.write_text("#pragma once\n#define C10_CUDA_BUILD_SHARED_LIBS\n", encoding="utf-8")
     folders = include_folders(built, using.toolkit, further, made)

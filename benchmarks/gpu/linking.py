@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.gpu.toolchain import BuildError
+
 LIBRARIES = ("c10", "c10_cuda", "torch_cpu", "torch_cuda", "torch", "torch_python")
 """torch's libraries, which an extension must name: torch loads them privately."""
 
@@ -20,12 +22,17 @@ def make_stubs(compiler: str, libraries: Path, folder: Path) -> list[str]:
             file.unlink(missing_ok=True)
         elif not file.is_file():
             made = [compiler, "-shared", "-x", "c++", "/dev/null", f"-Wl,-soname,{file.name}", "-o", str(file)]
-            subprocess.run(made, check=True)
+            ran = subprocess.run(made, capture_output=True, text=True, check=False)
+            if ran.returncode:
+                raise BuildError(f"{compiler} makes no empty library: {ran.stderr.strip()}")
     return lacking
 
 
 def leftovers(file: Path, folders: Sequence[Path]) -> list[str]:
-    """Returns the symbols that `file` wants and no library in `folders` has, but for Python's and the system's."""
+    """Returns the symbols that `file` wants and no library in `folders` has, but for Python's and the system's.
+
+    Raises BuildError if there is no nm.
+    """
     wanted = {
         name for kind, name in symbols(file) if kind == "U" and "@" not in name and not name.startswith(("Py", "_Py"))
     }
@@ -39,5 +46,8 @@ def leftovers(file: Path, folders: Sequence[Path]) -> list[str]:
 
 def symbols(file: Path) -> list[tuple[str, str]]:
     """Returns the dynamic symbols of a library: nm's letter and the name, which has its version behind an @."""
-    read = subprocess.run(["nm", "-D", str(file)], capture_output=True, text=True, check=False)
+    try:
+        read = subprocess.run(["nm", "-D", str(file)], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise BuildError("nm is missing, which comes with the linker: binutils") from error
     return [(parts[-2], parts[-1]) for line in read.stdout.splitlines() if len(parts := line.split()) >= 2]

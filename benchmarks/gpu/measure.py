@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ import torch
 from benchmarks.gpu.big_model import LAYERS, layers_that_fit, save_model
 from benchmarks.gpu.journal import Journal
 from benchmarks.gpu.rivals import EngineRun, GeneratorRun
-from benchmarks.gpu.scratch import scratch_folder
+from benchmarks.gpu.scratch import RoomError, scratch_folder
 from engine.base import Engine, Finished, ProbeSpec, Request, Tokens
 from engine.checkpoint import read_config
 from engine.exllama.config import CacheType, ExLlamaConfig, ProbeWay
@@ -281,13 +282,13 @@ def decoded(bench: GpuBench, points: Sequence[tuple[int, int]]) -> list[TimedBat
 def random_model(scratch: Sequence[Path], seed: int, most: int = LAYERS) -> Iterator[Path]:
     """Within the block, a random model of at most `most` layers of Qwen3-8B lies in the returned directory.
 
-    Raises ValueError if not one layer fits the GPU or a scratch folder.
+    Raises RoomError if not one layer fits the GPU or a scratch folder.
     """
     folder, room = scratch_folder(scratch)
     memory = torch.cuda.mem_get_info(0)[0]
     layers = min(most, layers_that_fit(memory, room, CELLS, WORKING))
     if not layers:
-        raise ValueError(
+        raise RoomError(
             f"not one layer of Qwen3-8B fits: {memory / 2**30:.1f} GiB of the GPU and {room / 2**30:.1f} GiB in "
             f"{folder} are free"
         )
@@ -307,9 +308,12 @@ def main() -> None:
         measure(arguments.model, arguments.seed, journal)
         return
     start = time.perf_counter()
-    with random_model(arguments.scratch, arguments.seed) as directory:
-        journal.add("writing_s", time.perf_counter() - start)
-        measure(directory, arguments.seed, journal)
+    try:
+        with random_model(arguments.scratch, arguments.seed) as directory:
+            journal.add("writing_s", time.perf_counter() - start)
+            measure(directory, arguments.seed, journal)
+    except RoomError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -28,9 +28,8 @@ HEADERS = {
     "Python.h": "Python's headers (python3-dev)",
 }
 """Headers that show that a folder is at hand, and what brings them."""
-GENERATED = (
-    "c10/cuda/impl/cuda_cmake_macros.h"  # only CUDA builds of torch have it; it says that torch is a shared library
-)
+GENERATED = "c10/cuda/impl/cuda_cmake_macros.h"
+"""A header that only CUDA builds of torch have; it says that torch is a shared library."""
 
 
 class BuildError(LaserError):

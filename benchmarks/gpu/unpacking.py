@@ -47,7 +47,7 @@ def misfit(record: Mapping[str, Any], *, suffix: str, torch: str, capability: st
         return f"it is {record['file']}, and this Python loads …{suffix}"
     if built_for.split(".")[:2] != torch.split(".")[:2]:
         return f"it was built against torch {built_for}, and this is torch {torch}"
-    if capability not in str(record["arch"]).split(";"):
+    if capability not in [one.strip() for one in str(record["arch"]).split(";")]:
         return f"it was built for compute capability {record['arch']}, and this GPU has {capability}"
     return None
 

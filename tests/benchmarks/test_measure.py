@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.gpu.first_look import first_difference, greedy
 from benchmarks.gpu.measure import closing_seconds
-from benchmarks.gpu.scratch import scratch_folder
+from benchmarks.gpu.scratch import RoomError, scratch_folder
 from tests.support.engine_requests import tokens
 from tests.support.exllama_stub import open_exllama
 
@@ -40,5 +40,5 @@ def test_the_random_model_goes_to_a_folder_that_is_there(tmp_path: Path) -> None
     folder, room = scratch_folder([tmp_path / "absent", tmp_path])
     assert folder == tmp_path
     assert room > 0
-    with pytest.raises(ValueError, match="no folder"):
+    with pytest.raises(RoomError, match="there is no folder"):
         scratch_folder([tmp_path / "absent"])
