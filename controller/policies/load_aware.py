@@ -12,7 +12,7 @@ from models.profile.profile import Profile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadAware:
-    """Stops thoughts sooner the busier the server is and the easier the question looks, within what calibration
+    """Stops thoughts sooner the busier the server is, with limits for each difficulty class, within what calibration
     certified. Needs a profile.
     """
 

@@ -101,7 +101,7 @@ def changed(policy: PolicySettings, kind: str | None, settings: Mapping[str, Any
     known = {field.name: field for field in fields(own) if field.init}
     for name, value in given.items():
         if name not in known:
-            raise ValueError(f"{name} is {value}, but policy is {kind}, which has none")
+            raise ValueError(f"{name} is {value}, but policy is {kind}, which has none: drop one of them")
     for name, field in known.items():
         if name not in given and field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"policy is {kind}, which needs the setting {name}")

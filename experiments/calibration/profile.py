@@ -65,7 +65,7 @@ def check_count(count: int, levels: Levels, budgets: Sequence[int] | None, *, pi
         raise ShortOfData(
             f"there are {count} questions, must be at least {needed}: certifying a risk of at most {levels.epsilon:g} "
             f"at confidence {1 - levels.delta:g} takes {certifying} for {columns} budgets{choosing}, and telling "
-            f"difficulty {FEWEST} of them: give a larger -n, or more --questions"
+            f"difficulty {FEWEST} of them: give -n {needed} or more, of each benchmark or file, or further --questions"
         )
 
 

@@ -82,7 +82,8 @@ async def _run(demo: Demo, profile: Profile, port: int, console: Console) -> Non
             if share < 1.0:
                 demo.slower(share)
                 console.print(
-                    f"This machine decodes at {share:.0%} of the speed that its profile has: so fewer requests come."
+                    f"This machine decodes at {share:.0%} of the speed that its profile has: so fewer requests come, "
+                    "and thoughts may be as short as is certified all the time, since each second of theirs costs more."
                 )
             rate = demo.traffic.rate
             console.print(

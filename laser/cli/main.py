@@ -101,7 +101,8 @@ class LazyGroup(click.Group):
 FIRST_STEPS = examples(
     "laser demo                         see it work; nothing to set up",
     "laser serve                        the bundled model on port 8000",
-    'laser ask "What is 17 + 23?"       asks it, from another terminal',
+    "laser ask 'Compute (37 + 58) * 3 and keep only the last two digits after every step.'",
+    "                                   asks it, from another terminal; it knows puzzles like this one",
     "laser calibrate --model DIR        your own model: measures it once, makes its profile",
     "laser serve --model DIR            serves it",
     title="First steps:",

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from controller.policies.definition import needs_profile
 from controller.policies.registry import POLICIES, find, summaries
 from engine.registry import kinds
+from laser.cli.ask import EXAMPLE
 from laser.cli.common.help_pages import ShownFloatRange, ShownIntRange
 from laser.cli.common.options import loading_settings
 from laser.cli.main import COMMANDS, main
@@ -147,7 +148,7 @@ def test_the_help_says_what_to_do_first_and_what_a_thought_is() -> None:
     said = CliRunner().invoke(main, ["--help"]).output
     _, steps = said.split("First steps:\n")
     begin = [re.split(r"\s{2,}", line.strip())[0] for line in steps.splitlines()]
-    assert begin[:3] == ["laser demo", "laser serve", 'laser ask "What is 17 + 23?"']
+    assert begin[:3] == ["laser demo", "laser serve", f"laser ask '{EXAMPLE}'"]
     assert "early exit" in said.split("Options:")[0].partition("A probe asks")[0]
 
 
