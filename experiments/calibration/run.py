@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from controller.serving.thought import probe_spec
-from engine.base import Engine
+from engine.base import CorruptModelError, Engine
 from engine.registry import ELSE, open_engine
 from engine.weights import stored_tensors
 from experiments.calibration import profile as profiling
@@ -111,6 +111,8 @@ def calibrate(
     torch.set_num_threads(settings.threads)
     directory = settings.directory
     path = settings.profile_file
+    if not directory.is_dir():
+        raise CorruptModelError(f"{directory}: is not a directory")
     if not path.parent.is_dir():  # fails now rather than after all the decoding
         raise FileNotFoundError(f"there is no directory {str(path.parent)!r} for the profile")
     questions = settings.questions()

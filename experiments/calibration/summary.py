@@ -71,8 +71,8 @@ def allowed(profile: Profile) -> str:
     changed = f"{'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy"
     return (
         f"The shortest thoughts that are certified are closed {' or '.join(ways)}: that {saves(1.0 - cost / tokens)} "
-        f"and {changed} on these questions; certified is at most {points(100 * profile.certificate.epsilon)}, at "
-        f"confidence {1 - profile.certificate.delta:g}."
+        f"and {changed} on these questions. Certified is, with probability {1 - profile.certificate.delta:g}, that it "
+        f"costs at most {points(100 * profile.certificate.epsilon)}."
     )
 
 

@@ -33,6 +33,7 @@ SEED = 0
 QUESTIONS = 1000  # recorded ones that are asked at most: reading more takes longer than it tells
 WARM = 0.2  # share of the requests that begin the run and do not count
 STRETCHES = 8  # of a run, whose means tell how sure a difference is: requests after one another share queue and plan
+SAME = 9  # digits of a gain, in correct answers; what is smaller comes of rounding
 STRETCH_S = 5.0  # virtual seconds of a stretch at the least, …
 STRETCH_REPLIES = 5.0  # … and so many times the seconds that a reply of the safe constant takes
 FEWEST, MOST = 200, 4000  # requests at a load, whatever the length of a stretch
@@ -74,7 +75,7 @@ def hold_contest(
     loads = []
     with (
         warnings.catch_warnings(),
-        reporter.stage("Policies", len(LOADS) * len(players) * requests) as advance,
+        reporter.stage("Requests of simulated policies", len(LOADS) * len(players) * requests) as advance,
     ):
         # after an inaccurate solution the next solver is tried, so the warning is no news to users
         warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
@@ -196,7 +197,10 @@ def load_contest(
 ) -> LoadContest:
     """Returns how the players `served` a load, by name; `weight`: correct answers that a second of waiting costs."""
     counted = {name: records[round(WARM * len(records)) :] for name, records in served.items()}
-    gain, width = gain_of(_worth(counted[LOAD_AWARE], weight) - _worth(counted[CONSTANT], weight))
+    gain, width = (
+        round(one, SAME) + 0.0
+        for one in gain_of(_worth(counted[LOAD_AWARE], weight) - _worth(counted[CONSTANT], weight))
+    )
     return LoadContest(
         load=load,
         rate=rate,

@@ -41,7 +41,7 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
         "laser serve --model DIR            serves with the profile that was made",
     ),
 )
-@asking(seed=2)
+@asking(seed=2, count=250)  # enough for one file
 @loading_options
 @score_option
 @click.option(

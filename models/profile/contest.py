@@ -74,6 +74,8 @@ class PolicyContest:
         """Why the policy serves that does by this contest, in words; the safe constant's name comes first."""
         if not self.worse:
             loads = ", ".join(f"{one.load:.0%}" for one in self.loads)
+            if all(one.low == one.high == 0.0 for one in self.loads):
+                return f"simulated at {loads} of capacity, it does the same as the {CONSTANT}, {self.constant}"
             return f"simulated at {loads} of capacity, it is not shown to be worse than the {CONSTANT}, {self.constant}"
         where = ", ".join(f"{one.load:.0%}" for one in self.worse)
         return f"the {CONSTANT}, {self.constant}: simulated at {where} of capacity, {LOAD_AWARE} is shown to be worse"

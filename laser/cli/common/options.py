@@ -81,7 +81,7 @@ def risk_option(command: Command) -> Command:
     )(command)
 
 
-def asking(*, seed: int) -> Callable[[Command], Command]:
+def asking(*, seed: int, count: int = 200) -> Callable[[Command], Command]:
     """Returns a decorator that adds model, files, count, seed, max_tokens and thinking to a command's parameters."""
     options = (
         model_option,
@@ -96,7 +96,7 @@ def asking(*, seed: int) -> Callable[[Command], Command]:
         click.option(
             "-n",
             "count",
-            default=200,
+            default=count,
             show_default=True,
             type=click.IntRange(1, 5000),
             help="Questions of each benchmark or file.",

@@ -52,7 +52,8 @@ class Metrics:
     """Counters and histograms of one server; every scrape gets the gauges from `gauges`."""
 
     def __init__(self, model: str, gauges: Callable[[], list[Gauge]], *, vllm: bool = False) -> None:
-        disable_created_metrics()  # a series more for each counter and histogram, which no rule or picture reads
+        # a series more for each counter and histogram, which no rule or picture reads
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._registry.register(_Gauges(gauges))
         ProcessCollector(registry=self._registry)  # memory, CPU time, open files, start: process_*, on Linux

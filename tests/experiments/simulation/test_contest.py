@@ -144,6 +144,16 @@ def test_a_load_counts_what_each_policy_did_once_the_run_is_warm() -> None:
     assert (constant.latency_s, constant.p95_s, constant.accuracy) == (3.0, 3.0, 1.0)
 
 
+def test_policies_that_do_the_same_are_told_apart_by_no_rounding() -> None:
+    players = [Player(name=name, point=None) for name in (CONSTANT, LOAD_AWARE)]
+    one = [record(1.0 + number / 7) for number in range(STRETCHES * 10)]
+    other = [record((1.0 + number / 7) * (1 + 1e-16 * number) + 4e-16) for number in range(STRETCHES * 10)]
+    assert [each.latency_s for each in one] != [each.latency_s for each in other]
+    found = load_contest(0.5, 7.0, players, {CONSTANT: one, LOAD_AWARE: other}, 0.1)
+    assert (found.gain, found.low, found.high) == (0.0, 0.0, 0.0)
+    assert str(found.gain) == "0.0"
+
+
 def record(latency_s: float, *, right: bool = True) -> RequestRecord:
     return RequestRecord(
         number=0,

@@ -40,6 +40,11 @@ def test_the_verdict_names_constant_and_loads() -> None:
         "load-aware: simulated at 50%, 90%, 120% of capacity, it is not shown to be worse than the safe constant, "
         "threshold 0.95"
     )
+    same = contest(0.0, 0.0, 0.0)
+    same = replace(same, loads=tuple(replace(one, low=0.0, high=0.0) for one in same.loads))
+    assert same.verdict == (
+        "load-aware: simulated at 50%, 90%, 120% of capacity, it does the same as the safe constant, threshold 0.95"
+    )
     assert constant_words(None, 90) == "budget 90"
     assert constant_words(None, None) == "full thoughts"
 
