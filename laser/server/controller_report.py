@@ -11,6 +11,7 @@ from controller.policy import Limits
 from controller.status import ControllerStatus, DecisionSource
 from laser.server.policy_choice import ChosenPolicy
 from models.profile.certificate import Certificate
+from models.profile.corners import outermost
 from models.profile.tables import OperatingPoint
 
 
@@ -44,14 +45,20 @@ class LimitsReport(BaseModel):
     every: int | None = None  # tokens from one probe to the next; null: at transition points
 
 
+class CornerReport(BaseModel):
+    """A corner of the certified range: certified is every exit at its threshold or above and at its budget or more."""
+
+    threshold: float | None  # null: no early exit
+    budget: int | None  # thinking tokens; null: none
+
+
 class CertifiedReport(BaseModel):
     """The range that the profile certifies; load-aware policies and the safe constant never leave it."""
 
     risk: float  # upper bound on P(the full thought is right and an exit within the range wrong)
     confidence: float  # with which that bound holds
-    lowest_threshold: (
-        float | None
-    )  # lowest certified threshold; with a budget it may be higher; null: none is certified
+    corners: list[CornerReport]  # of the range, longest budget first; empty: the full thought alone is certified
+    lowest_threshold: float | None  # lowest certified threshold; with a budget it may be higher; null: none is
     smallest_budget: int | None  # smallest certified budget, tokens; with a low threshold it may be longer; null: none
 
 
@@ -149,6 +156,7 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
 
 def _certified(points: Sequence[OperatingPoint], certificate: Certificate) -> CertifiedReport:
     return CertifiedReport(
+        corners=[CornerReport(threshold=one.threshold, budget=one.budget) for one in outermost(points)],
         risk=certificate.epsilon,
         confidence=1.0 - certificate.delta,
         lowest_threshold=min((point.threshold for point in points if point.threshold is not None), default=None),

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from models.profile.profile import Profile
 from models.profile.tables import OperatingPoint
 
+FULL = OperatingPoint(threshold=None, budget=None)
+
 
 def corners(profile: Profile) -> tuple[OperatingPoint, ...]:
-    """Returns the certified points that no other certified point covers, longest budget first.
+    """Returns the corners of what a profile certifies; empty: the full thought alone is certified."""
+    return () if profile.refused is not None else outermost(profile.points())
 
-    Certified are the exits within one of the corners: at its threshold or above, and at its budget or more. Empty:
-    the full thought alone is certified.
+
+def outermost(points: Sequence[OperatingPoint]) -> tuple[OperatingPoint, ...]:
+    """Returns the certified points that no other of `points` covers, longest budget first, without the full thought.
+
+    Certified are the exits within one of them: at its threshold or above, and at its budget or more.
     """
-    if profile.refused is not None:
-        return ()
-    table = profile.certificate.certified
-    found = []
-    for j, budget in enumerate(profile.budgets):
-        lax = sum(row[j] for row in table) - 1  # certified points come first in each column
-        laxer_budget = j + 1 < len(profile.budgets) and table[lax][j + 1]
-        if lax >= 0 and not laxer_budget and (lax, j) != (0, 0):
-            found.append(OperatingPoint(threshold=profile.thresholds[lax], budget=budget))
-    return tuple(found)
+    found = [one for one in points if one != FULL and not any(other != one and _covers(other, one) for other in points)]
+    return tuple(sorted(found, key=_budget, reverse=True))
+
+
+def _covers(one: OperatingPoint, other: OperatingPoint) -> bool:
+    """Whether what `other` allows is allowed by `one`, too."""
+    return _threshold(one) <= _threshold(other) and _budget(one) <= _budget(other)
+
+
+def _threshold(point: OperatingPoint) -> float:
+    return math.inf if point.threshold is None else point.threshold
+
+
+def _budget(point: OperatingPoint) -> float:
+    return math.inf if point.budget is None else point.budget
 
 
 def certified_range(profile: Profile) -> str:

@@ -22,6 +22,7 @@ from laser.server.config import ServeConfig, load_config
 from laser.server.deployment import deploy
 from models.chat_model import load_chat_model
 from models.files.strict_yaml import ConfigError
+from models.profile.corners import corners
 from models.profile.profile import FILE_NAME, Profile, ProfileError, identify, write_profile
 from tests.support.analysis_profile import made_profile
 from tests.support.live_server import LiveServer, running, save_random_model, wait_until
@@ -127,6 +128,7 @@ def test_other_policies_say_who_they_are(
     assert told["certified"] == {
         "risk": profiled[1].certificate.epsilon,
         "confidence": 1.0 - profiled[1].certificate.delta,
+        "corners": [{"threshold": one.threshold, "budget": one.budget} for one in corners(profiled[1])],
         "lowest_threshold": min(point.threshold or 1.0 for point in profiled[1].points()),
         "smallest_budget": min(point.budget or 9999 for point in profiled[1].points()),
     }

@@ -205,7 +205,7 @@ function tiles(status) {
     !Object.keys(slo_s).length
       ? ["Within SLO", "–", "none is set: --slo-s, or the controller’s slo_s"]
       : ["Within SLO", latency.within_slo === null ? "–" : share(latency.within_slo), `${kept(latency)}${latency.within_slo === null ? "" : "; "}${minutes}`],
-    ["Price of 1,000 tokens", price === null ? "–" : (price * 1000).toPrecision(2), price === null ? "this policy knows no price" : "correct answers, now"],
+    ["Shadow price", price === null ? "–" : (price * 1000).toPrecision(2), price === null ? "this policy knows no price" : "answers per 1,000 tokens"],
     ["Decided by", controller.rung ?? controller.policy, RUNGS[controller.rung] ?? POLICIES[controller.policy] ?? ""],
   ];
 }
