@@ -48,8 +48,8 @@ class LimitsReport(BaseModel):
 class CornerReport(BaseModel):
     """A corner of the certified range: certified is every exit at its threshold or above and at its budget or more."""
 
-    threshold: float | None  # null: no early exit
-    budget: int | None  # thinking tokens; null: none
+    threshold: float | None  # lowest threshold of the corner; null: no early exit
+    budget: int | None  # smallest budget of the corner, thinking tokens; null: none
 
 
 class CertifiedReport(BaseModel):
