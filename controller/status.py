@@ -12,10 +12,8 @@ from controller.planning.plan import SolveRequest
 from controller.policy import Limits
 from controller.selection import Held
 
-if TYPE_CHECKING:
-    from controller.estimation.estimator import (
-        LoadEstimate,  # loads filterpy, which a server without a controller needs not
-    )
+if TYPE_CHECKING:  # its import loads filterpy, which a server without a controller does not need
+    from controller.estimation.estimator import LoadEstimate
 
 
 class DecisionSource(StrEnum):

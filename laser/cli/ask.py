@@ -8,11 +8,9 @@ from typing import Any
 
 import click
 
-from laser.cli.common.help_pages import examples
+from laser.cli.common.help_pages import EXAMPLE, examples
 from laser.cli.common.messages import errors_in_one_line
 from laser.cli.common.options import key_option, url_option
-
-EXAMPLE = "Compute (37 + 58) * 3 and keep only the last two digits after every step."  # the bundled model knows it
 
 
 @click.command("ask", epilog=examples(f"laser ask '{EXAMPLE}'", f"laser ask --url http://127.0.0.1:8080 '{EXAMPLE}'"))

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
-from laser.cli.common.help_pages import THOUGHT, examples
+from laser.cli.common.help_pages import EXAMPLE, THOUGHT, examples
 from laser.version import VERSION
 from models.foreign import hush
 
@@ -101,7 +101,7 @@ class LazyGroup(click.Group):
 FIRST_STEPS = examples(
     "laser demo                         see it work; nothing to set up",
     "laser serve                        the bundled model on port 8000",
-    "laser ask 'Compute (37 + 58) * 3 and keep only the last two digits after every step.'",
+    f"laser ask '{EXAMPLE}'",
     "                                   asks it, from another terminal; it knows puzzles like this one",
     "laser calibrate --model DIR        your own model: measures it once, makes its profile",
     "laser serve --model DIR            serves it",

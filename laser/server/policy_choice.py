@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from controller.policies.auto import Auto
 from controller.policies.budget import FixedBudget
@@ -85,12 +85,9 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
     Raises ConfigError if the controller settings are invalid, ProfileError if a profile is needed and there is none.
     """
     profile, missing = _profile(config, directory, chat)
-    policy, note = config.policy, None
-    if isinstance(policy, Auto):
-        policy, note = _auto(policy, profile, missing, config)
     broken = missing is not None and (directory / FILE_NAME).is_file()
-    at_fault = (broken and missing, profile and profile.refused and f"{NOTHING}: {profile.refused}")
-    warns = note is not None and note in at_fault
+    given = config.policy
+    policy, note, warns = _auto(given, profile, missing, broken, config) if isinstance(given, Auto) else _Taken(given)
     name = kind_of(policy)
     if profile is None and (needs_profile(policy) or config.shortest_first):
         what = f"policy is {name}" if needs_profile(policy) else "shortest_first is set"
@@ -121,29 +118,33 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
     )
 
 
-def _auto(
-    policy: Auto, profile: Profile | None, missing: str | None, config: ServeConfig
-) -> tuple[PolicySettings, str | None]:
-    """Returns the policy that auto takes, and why."""
+class _Taken(NamedTuple):
+    policy: PolicySettings
+    note: str | None = None  # why
+    warns: bool = False  # whether the reason is a fault of the profile
+
+
+def _auto(policy: Auto, profile: Profile | None, missing: str | None, broken: bool, config: ServeConfig) -> _Taken:
+    """Returns the policy that auto takes; `broken`: there is a profile, and it cannot be used."""
     if why := policy.fixed_by(early_exit=config.early_exit):
-        return changed(policy, FixedThreshold.kind, {}), why
+        return _Taken(changed(policy, FixedThreshold.kind, {}), why)
     if policy.risk is not None:
-        return changed(policy, LoadAware.kind, {}), "risk is given"
+        return _Taken(changed(policy, LoadAware.kind, {}), "risk is given")
     if profile is None:
-        return changed(policy, FixedThreshold.kind, {}), missing
+        return _Taken(changed(policy, FixedThreshold.kind, {}), missing, warns=broken)
     if profile.refused is not None:
-        return FullThought(), f"{NOTHING}: {profile.refused}"
+        return _Taken(FullThought(), f"{NOTHING}: {profile.refused}", warns=True)
     contest = profile.contest
     for name in ("controller", "decision_log"):  # the contest was held with the default settings: others are obeyed
         if getattr(config, name) is not None:
-            return changed(policy, LoadAware.kind, {}), f"{name} is given"
+            return _Taken(changed(policy, LoadAware.kind, {}), f"{name} is given")
     if contest is None:
-        return changed(policy, LoadAware.kind, {}), NO_CONTEST
+        return _Taken(changed(policy, LoadAware.kind, {}), NO_CONTEST)
     if not contest.worse:
-        return changed(policy, LoadAware.kind, {}), contest.reason
+        return _Taken(changed(policy, LoadAware.kind, {}), contest.reason)
     if contest.threshold is not None:
-        return FixedThreshold(threshold=contest.threshold, budget=contest.budget), contest.reason
-    return (FullThought() if contest.budget is None else FixedBudget(budget=contest.budget)), contest.reason
+        return _Taken(FixedThreshold(threshold=contest.threshold, budget=contest.budget), contest.reason)
+    return _Taken(FullThought() if contest.budget is None else FixedBudget(budget=contest.budget), contest.reason)
 
 
 def _without_probes(policy: PolicySettings) -> PolicySettings:

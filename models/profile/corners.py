@@ -21,13 +21,11 @@ def outermost(points: Sequence[OperatingPoint]) -> tuple[OperatingPoint, ...]:
 
     Certified are the exits within one of them: at its threshold or above, and at its budget or more.
     """
-    found = [one for one in points if one != FULL and not any(other != one and _covers(other, one) for other in points)]
-    return tuple(sorted(found, key=_budget, reverse=True))
-
-
-def _covers(one: OperatingPoint, other: OperatingPoint) -> bool:
-    """Whether what `other` allows is allowed by `one`, too."""
-    return _threshold(one) <= _threshold(other) and _budget(one) <= _budget(other)
+    found: list[OperatingPoint] = []
+    for one in sorted(points, key=lambda point: (_budget(point), _threshold(point))):
+        if not found or _threshold(one) < _threshold(found[-1]):
+            found.append(one)
+    return tuple(one for one in reversed(found) if one != FULL)
 
 
 def _threshold(point: OperatingPoint) -> float:

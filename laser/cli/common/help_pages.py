@@ -12,6 +12,8 @@ THOUGHT = (
     "or when many requests wait, and lets the model answer: an early exit. A probe asks a running thought for its "
     "answer on the side and measures how sure it is."
 )
+EXAMPLE = "Compute (37 + 58) * 3 and keep only the last two digits after every step."
+"""A question that the bundled model knows."""
 
 
 def examples(*lines: str, title: str = "Examples:") -> str:

@@ -17,8 +17,7 @@ from click.testing import CliRunner
 from controller.policies.definition import needs_profile
 from controller.policies.registry import POLICIES, find, summaries
 from engine.registry import kinds
-from laser.cli.ask import EXAMPLE
-from laser.cli.common.help_pages import ShownFloatRange, ShownIntRange
+from laser.cli.common.help_pages import EXAMPLE, ShownFloatRange, ShownIntRange
 from laser.cli.common.options import loading_settings
 from laser.cli.main import COMMANDS, main
 from laser.cli.serve import SECTIONS
