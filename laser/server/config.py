@@ -22,6 +22,7 @@ from laser.server.api.reasoning import EffortShares
 from laser.server.telemetry.logs import LogFormat
 from models.files.checks import positive
 from models.files.strict_yaml import ConfigError, Kinds, given_keys, read
+from models.hub.name import ModelPath
 from models.score import Score
 from models.thinking import FormatFile
 
@@ -60,7 +61,8 @@ AnyEngine = Annotated[EngineOptions, Kinds(field="engine", names=ENGINES, find=o
 class ServeConfig:
     """Everything that decides how `laser serve` runs."""
 
-    model: Path | None = None  # a model's directory; None: the bundled one
+    # a model's directory, or its name on the hub, ORG/NAME[:QUANT][@REVISION]; None: the bundled one
+    model: ModelPath | None = None
     name: str | None = None  # the model's name for clients; None: its directory's
     # address to listen on; 0.0.0.0 takes requests of other machines, which needs keys or `public`
     host: str = "127.0.0.1"
