@@ -77,7 +77,7 @@ SECTIONS = {
         "--early-exit", "--score", "--every", "--agree", "--margin", "--loop-detection",
     ),
     "Queue and limits": ("--max-waiting", "--max-wait-s", "--shortest-first", "--default-max-tokens", "--slo-s"),
-    "Engine": ("--engine", "--threads", "--max-batch", "--cells", "--runner", "--cache-type"),
+    "Engine": ("--engine", "--threads", "--max-batch", "--cells", "--runner", "--dtype", "--cache-type"),
     "Logs and metrics": ("--log-format", "--log-bodies", "--metrics", "--vllm-metrics"),
 }  # fmt: skip
 """The headings of the help page, with their options."""

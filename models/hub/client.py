@@ -34,6 +34,11 @@ class Listing:
     files: Mapping[str, HubFile]  # by path
 
 
+def cache_folder() -> Path:
+    """Returns where the hub's files are kept on this machine, as HF_HUB_CACHE or HF_HOME says."""
+    return Path(constants.HF_HUB_CACHE).expanduser().resolve()
+
+
 class Hub:
     """A hub and its cache."""
 
@@ -50,7 +55,7 @@ class Hub:
         Raises HubError for a token that no request can carry.
         """
         self.endpoint = endpoint or constants.ENDPOINT
-        self.cache = Path(cache or constants.HF_HUB_CACHE).expanduser().resolve()
+        self.cache = cache_folder() if cache is None else cache
         self.offline = constants.is_offline_mode() if offline is None else offline
         self.patience = patience or Patience()
         self._token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else _checked(get_token())

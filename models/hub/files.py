@@ -6,8 +6,9 @@ Neither pickles nor code are ever among them.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from models.directory import INDEX, MOST_BYTES, ONE_FILE, TEMPLATE, TOKENIZER
 from models.errors import LaserError
@@ -77,6 +78,22 @@ def chosen(files: Collection[str], quant: str | None = None) -> Choice:
     raise ChoiceError(_why_none(files))
 
 
+def all_models(files: Collection[str]) -> list[Choice | ChoiceError]:
+    """Returns every model that a repository's files make, and for weights that make none the reason."""
+    found: list[Choice | ChoiceError] = []
+    if _weights(files):
+        found.append(_or_why(partial(_safetensors, files)))
+    found += [_or_why(partial(_gguf, one, files, "")) for one in variants(files)]
+    return found or [ChoiceError(_why_none(files))]
+
+
+def _or_why(choose: Callable[[], Choice]) -> Choice | ChoiceError:
+    try:
+        return choose()
+    except ChoiceError as error:
+        return error
+
+
 def variants(files: Iterable[str]) -> list[Variant]:
     """Returns the GGUF models among the files of a repository, by path; parts of a split one are together."""
     groups: dict[str, list[str]] = {}
@@ -124,8 +141,10 @@ def _preferred(found: list[Variant], files: Collection[str]) -> Choice:
 def _gguf(one: Variant, files: Collection[str], note: str) -> Choice:
     if not one.complete:
         raise ChoiceError(f"has {len(one.files)} of the {one.parts} parts of {one.stem}.gguf")
-    beside = (FORMAT,) if FORMAT in files else ()
-    return Choice(files=(*one.files, *beside), weights=one.files[0], quant=one.quant, note=note)
+    beside = f"{one.stem}.{FORMAT}"  # where the thinking format of a GGUF file is read
+    return Choice(
+        files=(*one.files, *([beside] if beside in files else [])), weights=one.files[0], quant=one.quant, note=note
+    )
 
 
 def _quants(found: list[Variant]) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-_UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+_UNITS = "EiB", "PiB", "TiB", "GiB", "MiB", "KiB"
 
 
 def in_bytes(size: int) -> str:
     """Returns a number of bytes in three digits at most: 512 B, 94.1 MiB, 2.33 GiB."""
-    for unit, name in _UNITS:
+    for place, name in enumerate(_UNITS):
+        unit = 1 << 10 * (len(_UNITS) - place)
         if size >= 0.9995 * unit:
             return f"{size / unit:.3g} {name}"
     return f"{size} B"

@@ -25,6 +25,7 @@ class StandInHub:
     cuts: list[int] = field(default_factory=list)  # bytes after which the next large answers end
     statuses: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # of the next answers, with headers
     damaged: set[str] = field(default_factory=set)  # paths whose content is given with other bytes
+    claims: dict[str, int] = field(default_factory=dict)  # sizes that are listed, where they are others
     gone: set[str] = field(default_factory=set)  # paths that are listed and not there
     ranges: bool = True  # whether a part of a file can be asked for
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)  # method, path and Range of each request
@@ -110,9 +111,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _listed(self, repository: str) -> dict[str, Any]:
         siblings = []
         for path, content in self.hub.repositories[repository].items():
-            one: dict[str, Any] = {"rfilename": path, "size": len(content), "blobId": "0" * 40}
+            one: dict[str, Any] = {
+                "rfilename": path,
+                "size": self.hub.claims.get(path, len(content)),
+                "blobId": "0" * 40,
+            }
             if path.endswith(LARGE):
-                one["lfs"] = {"size": len(content), "sha256": digest_of(path, content), "pointerSize": 130}
+                one["lfs"] = {"size": one["size"], "sha256": digest_of(path, content), "pointerSize": 130}
             else:
                 one["blobId"] = digest_of(path, content)
             siblings.append(one)
