@@ -10,7 +10,7 @@ from huggingface_hub import scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
 from models.hub.files import Choice, ChoiceError, all_models
-from models.hub.name import ModelName
+from models.hub.name import ModelName, read_name
 
 DEFAULT = "main"  # the revision of a name that says none
 
@@ -42,7 +42,7 @@ def cache_contents(place: Path) -> CacheContents:
         return CacheContents(place=place, models=())
     models: list[CachedModel] = []
     for repository in found.repos:
-        if repository.repo_type != "model":
+        if repository.repo_type != "model" or read_name(repository.repo_id) is None:  # the first models had no ORG
             continue
         for revision in repository.revisions:
             files = {

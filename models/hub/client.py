@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from models.hub.sizes import in_bytes
 from models.hub.transfer import HubFile, Patience, Transfer, held
 
 T = TypeVar("T")
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 ANSWER_S = 10.0  # for the hub to begin an answer
 LIBRARY = "laser"  # what the hub is told that asks
@@ -67,8 +70,8 @@ class Hub:
             raise UnreachableError("HF_HUB_OFFLINE is set")
         try:
             found = self._api.model_info(name.repository, revision=name.revision, timeout=ANSWER_S, files_metadata=True)
-            if found.sha is None or found.siblings is None:
-                raise ValueError("it lists no files")
+            if found.siblings is None or not COMMIT.fullmatch(found.sha or ""):
+                raise ValueError("it lists no files of a commit")
             files = {
                 one.rfilename: HubFile(
                     path=one.rfilename,
@@ -79,7 +82,7 @@ class Hub:
             }
         except Exception as error:  # whatever a server that is no hub answers
             raise told_as(error, name, self.endpoint, self._token) from None  # its text may hold the token
-        return Listing(commit=found.sha, files=files)
+        return Listing(commit=str(found.sha), files=files)
 
     def directory(self, name: ModelName, commit: str) -> Path:
         """Returns the directory that shows a commit's files by their paths, whether it is there or not."""
@@ -90,10 +93,7 @@ class Hub:
 
         Where no revision is asked for, others follow, the newest first.
         """
-        try:
-            commit = self._known(name)
-        except RevisionResolutionError:
-            commit = None
+        commit = self._known(name)
         first = [] if commit is None else [self.directory(name, commit)]
         others: list[Path] = []
         if name.revision is None:
@@ -157,10 +157,18 @@ class Hub:
                     if not blob.is_file():
                         transfer.bring(file, blob)
                 self._patiently(name, partial(self._link, name, commit, file))
-            self._patiently(name, partial(self.remember, name, commit))
+            self.remember(name, commit)
         except OSError as error:
             raise disk_trouble(error, name, self.cache) from error
         return self.directory(name, commit)
+
+    def remember(self, name: ModelName, commit: str) -> None:
+        """Notes in the cache which commit a branch or tag stands for, so that it is found without the hub."""
+        if self._known(name) != commit:
+            self._patiently(
+                name,
+                partial(self._api.resolve_revision, name.repository, revision=name.revision, cache_dir=self.cache),
+            )
 
     def listed(self, name: ModelName) -> Listing:
         """Returns the listing of a repository as `listing`, and asks again while the hub fails."""
@@ -193,20 +201,14 @@ class Hub:
         except LocalEntryNotFoundError as error:
             raise (error.__cause__ if isinstance(error.__cause__, Exception) else error) from None
 
-    def remember(self, name: ModelName, commit: str) -> None:
-        """Notes in the cache which commit a branch or tag stands for, so that it is found without the hub."""
+    def _known(self, name: ModelName) -> str | None:
+        """Returns the commit that a revision stood for when the hub was asked last; None: it never was."""
         try:
-            known = self._known(name)
+            found = self._api.resolve_revision(
+                name.repository, revision=name.revision, cache_dir=self.cache, local_files_only=True
+            )
         except RevisionResolutionError:
-            known = None
-        if known != commit:
-            self._api.resolve_revision(name.repository, revision=name.revision, cache_dir=self.cache)
-
-    def _known(self, name: ModelName) -> str:
-        """Returns the commit that a revision stood for when the hub was asked last. Raises RevisionResolutionError."""
-        found = self._api.resolve_revision(
-            name.repository, revision=name.revision, cache_dir=self.cache, local_files_only=True
-        )
+            return None
         return found.resolved
 
     def _folder(self, name: ModelName) -> Path:

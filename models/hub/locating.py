@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.directory import INDEX
 from models.files.json_file import read_object
 from models.files.nearest import meant, nearest
-from models.hub.client import Hub, Listing
+from models.hub.client import COMMIT, Hub, Listing
 from models.hub.files import Choice, ChoiceError, chosen, listed
 from models.hub.name import FORM, ModelName
 from models.hub.problems import HubError, UnknownModelError, UnreachableError
 from models.hub.sizes import in_bytes
 from models.hub.transfer import HubFile
-
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 Note = Callable[[str], None]
 
@@ -33,6 +31,7 @@ class Located:
     directory: Path | None  # None: some of the files are missing
     files: tuple[HubFile, ...] = ()  # of the model, where some are missing
     missing: int = 0  # bytes that are to be fetched
+    instead: Located | None = None  # what the cache holds whole, of another commit; None: nothing
 
     @property
     def size(self) -> int:
@@ -59,10 +58,14 @@ def locate(name: ModelName, hub: Hub, note: Note) -> Located:
     except HubError as error:
         if cached is None:
             raise _told(error, name, hub, why) from error
-        since = time.strftime("%Y-%m-%d", time.localtime(cached.path.stat().st_mtime))
-        note(f"{name}: {error}: what the cache holds serves, revision {cached.commit[:8]} of {since}")
-        return cached
-    return _listed(name, hub, listing, note)
+        return _serving(cached, error, note)
+    try:
+        found = _listed(name, hub, listing, note)
+    except HubError as error:
+        if cached is None:
+            raise
+        return _serving(cached, error, note)
+    return replace(found, instead=cached) if found.directory is None else found
 
 
 def no_model(path: Path, hub: Hub) -> HubError:
@@ -74,9 +77,25 @@ def no_model(path: Path, hub: Hub) -> HubError:
 
 
 def fetch(located: Located, hub: Hub, advance: Callable[[int], None], note: Note) -> Located:
-    """Fetches what is missing of a model. Calls `advance` with the bytes that have come. Raises HubError."""
-    directory = hub.fetch(located.name, located.commit, located.files, advance, note)
-    return Located(name=located.name, choice=located.choice, commit=located.commit, directory=directory)
+    """Fetches what is missing of a model; if that fails, what the cache holds of another commit serves.
+
+    Calls `advance` with the bytes that have come. Raises HubError.
+    """
+    try:
+        directory = hub.fetch(located.name, located.commit, located.files, advance, note)
+    except HubError as error:
+        if located.instead is None:
+            raise
+        return _serving(located.instead, error, note)
+    return replace(located, directory=directory)
+
+
+def _serving(cached: Located, error: HubError, note: Note) -> Located:
+    """Returns what the cache holds, and tells why that serves."""
+    since = time.strftime("%Y-%m-%d", time.localtime(cached.path.stat().st_mtime))
+    why = str(error).removeprefix(f"{cached.name}: ")
+    note(f"{cached.name}: {why}: what the cache holds serves, revision {cached.commit[:8]} of {since}")
+    return cached
 
 
 def _listed(name: ModelName, hub: Hub, listing: Listing, note: Note) -> Located:
@@ -90,7 +109,8 @@ def _listed(name: ModelName, hub: Hub, listing: Listing, note: Note) -> Located:
     directory = hub.directory(name, listing.commit)
     files = tuple(listing.files[path] for path in choice.files)
     if all((directory / path).is_file() for path in choice.files):
-        hub.remember(name, listing.commit)
+        with suppress(HubError):  # the model is here
+            hub.remember(name, listing.commit)
         return Located(name=name, choice=choice, commit=listing.commit, directory=directory)
     missing = hub.missing(name, files)
     hub.check_room(name, missing)
