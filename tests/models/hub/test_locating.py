@@ -18,7 +18,7 @@ from tests.support.standin_hub import StandInHub, digest_of, stand_in_hub
 
 WEIGHTS = bytes(range(256)) * 2_000
 TOKEN = "hf_neverShownToAnybody"
-MODEL = {"config__json": b"{}", "tokenizer__json": b"{}", "model__safetensors": WEIGHTS}
+MODEL = {"config__json": b"{}", "tokenizer__json": b"{ }", "model__safetensors": WEIGHTS}
 
 
 class Visit:
@@ -78,7 +78,7 @@ def test_a_model_is_fetched_once_and_only_what_it_needs(visit: Visit) -> None:
     path = visit.get("org/tiny")
     assert sorted(file.name for file in path.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
     assert (path / "model.safetensors").read_bytes() == WEIGHTS
-    assert visit.bytes == len(WEIGHTS) + 4
+    assert visit.bytes == len(WEIGHTS) + 5
     visit.standing.asked.clear()
     assert visit.get("org/tiny") == path
     assert [asked for _, asked, _ in visit.standing.asked] == ["/api/models/org/tiny"]
@@ -101,7 +101,7 @@ def test_a_cut_connection_goes_on_where_it_was(visit: Visit) -> None:
     path = visit.get("org/tiny", tries=2)
     assert (path / "model.safetensors").read_bytes() == WEIGHTS
     assert visit.standing.sent("model.safetensors") == [None, None, "bytes=1000-", "bytes=201000-"]
-    assert visit.bytes == len(WEIGHTS) + 4
+    assert visit.bytes == len(WEIGHTS) + 5
     assert visit.notes[1].endswith(f"the connection to {visit.standing.url} was cut; goes on from there")
 
 
