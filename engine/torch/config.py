@@ -16,6 +16,6 @@ class Runner(StrEnum):
 class Dtype(StrEnum):
     """The number format in which the torch engine multiplies with a model's matrices; naming it does not load torch."""
 
-    FLOAT32 = "float32"
+    FLOAT32 = "float32"  # as exact as the engine is
     BFLOAT16 = "bfloat16"  # half the memory; refused where its logits are not float32's
     AUTO = "auto"  # bfloat16 if this CPU has instructions for it and the logits agree

@@ -50,9 +50,11 @@ def command(model: Path, out_dir: Path, bits: float, head_bits: str, work: Path 
 
     An interrupted run continues where it stopped when the same command is given again.
     """
+    from engine.exllama.load import check_machine
     from engine.exllama.quantise import quantise
 
     work = out_dir.with_name(f"{out_dir.name}.work") if work is None else work
     with errors_in_one_line():
+        check_machine()  # before anything is fetched
         tell(quantise(located(model), out_dir, work, bits=bits, head_bits=int(head_bits)), progress())
     click.echo(f"the model is in {out_dir}; serve it with `laser serve --engine exllama --model {out_dir}`")

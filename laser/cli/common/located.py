@@ -40,20 +40,28 @@ def _fetched(name: ModelName, hub: Hub, reporter: Reporter) -> Path:
     found = locate(name, hub, reporter.note)
     if found.directory is not None:
         return found.path
-    total, left = found.size // MIB, found.missing // MIB
-    with reporter.stage("Fetching, MiB", total, done=total - left) as advance:
-        return fetch(found, hub, InMiB(advance), reporter.note).path
+    count = InMiB(found.size, found.size - found.missing)
+    with reporter.stage("Fetching, MiB", count.total, done=count.done) as advance:
+        count.advance = advance
+        return fetch(found, hub, count, reporter.note).path
 
 
 class InMiB:
-    """Tells bytes as whole MiB."""
+    """Tells bytes of `size` as whole MiB; the last of them is not whole."""
 
-    def __init__(self, advance: Advance) -> None:
-        self._advance = advance
-        self._bytes = 0
+    def __init__(self, size: int, begun: int) -> None:
+        """`begun`: bytes of an earlier run."""
+        self._size, self._bytes = size, begun
+        self.advance: Advance = lambda more, state="", /: None
+        self.total = -(-size // MIB)
+
+    @property
+    def done(self) -> int:
+        """The MiB that have come."""
+        return self.total if self._bytes >= self._size else self._bytes // MIB
 
     def __call__(self, more: int) -> None:
-        before = self._bytes // MIB
+        before = self.done
         self._bytes += more
-        if self._bytes // MIB != before:
-            self._advance(self._bytes // MIB - before)
+        if self.done != before:
+            self.advance(self.done - before)

@@ -29,12 +29,15 @@ def test_what_is_neither_a_path_nor_a_name_is_told_so(tmp_path: Path) -> None:
         located(tmp_path / "none")
 
 
-def test_progress_counts_whole_mebibytes() -> None:
+def test_progress_counts_whole_mebibytes_and_the_rest() -> None:
     told: list[int] = []
-    tell = InMiB(lambda more, state="", /: told.append(more))
-    for more in (1 << 19, 1 << 19, 5 << 20, 100, -(3 << 20)):
-        tell(more)
-    assert told == [1, 5, -3]
+    count = InMiB((5 << 20) + 7, 1 << 20)
+    assert (count.total, count.done) == (6, 1)
+    count.advance = lambda more, state="", /: told.append(more)
+    for more in (1 << 19, 1 << 19, 3, 3 << 20, -(2 << 20), 2 << 20, 4):
+        count(more)
+    assert told == [1, 3, -2, 2, 1]
+    assert count.done == count.total
 
 
 def test_models_are_listed_with_what_serves_them(random_model: Path) -> None:
