@@ -103,7 +103,7 @@ SECTIONS = {
     help="Settings, a YAML file; flags win over it. `laser init` lays out an example.",
 )
 @model_option
-@click.option("--name", help="The model's name for clients. [default: the directory's]")
+@click.option("--name", help="The model's name for clients. [default: its name on the hub, or the directory's]")
 @click.option("--host", help="Address to listen on; 0.0.0.0 takes requests of other machines. [default: 127.0.0.1]")
 @click.option("--port", type=ShownIntRange(0, 65535), help="Port to listen on; 0: any free one. [default: 8000]")
 @policy_option(f"{POLICY} [default: auto]")

@@ -64,7 +64,7 @@ class ServeConfig:
 
     # a model's directory, or its name on the hub, ORG/NAME[:QUANT][@REVISION]; None: the bundled one
     model: ModelPath | None = None
-    name: str | None = None  # the model's name for clients; None: its directory's
+    name: str | None = None  # the model's name for clients; None: its name on the hub, or its directory's
     # address to listen on; 0.0.0.0 takes requests of other machines, which needs keys or `public`
     host: str = "127.0.0.1"
     port: int = 8000  # port to listen on; 0: any free one

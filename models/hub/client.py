@@ -23,6 +23,7 @@ from models.hub.transfer import HubFile, Patience, Transfer, held
 T = TypeVar("T")
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+_CREDENTIALS = re.compile("//[^/]*@")  # of an address, which messages leave out
 
 ANSWER_S = 10.0  # for the hub to begin an answer
 LIBRARY = "laser"  # what the hub is told that asks
@@ -58,6 +59,7 @@ class Hub:
         Raises HubError for a token that no request can carry.
         """
         self.endpoint = endpoint or constants.ENDPOINT
+        self._shown = _CREDENTIALS.sub("//", self.endpoint)
         self.cache = cache_folder() if cache is None else cache
         self.offline = constants.is_offline_mode() if offline is None else offline
         self.patience = patience or Patience()
@@ -81,7 +83,7 @@ class Hub:
                 for one in found.siblings
             }
         except Exception as error:  # whatever a server that is no hub answers
-            raise told_as(error, name, self.endpoint, self._token) from None  # its text may hold the token
+            raise told_as(error, name, self._shown, self._token) from None  # its text may hold the token
         return Listing(commit=str(found.sha), files=files)
 
     def directory(self, name: ModelName, commit: str) -> Path:
@@ -141,6 +143,7 @@ class Hub:
             name=name,
             commit=commit,
             endpoint=self.endpoint,
+            shown=self._shown,
             token=self._token,
             headers=build_hf_headers(token=self._token or False, library_name=LIBRARY),
             cache=self.cache,
@@ -154,7 +157,8 @@ class Hub:
                 lock = self.cache / ".locks" / self._folder(name).name / f"{file.digest}.lock"
                 lock.parent.mkdir(parents=True, exist_ok=True)
                 with WeakFileLock(lock):
-                    if not blob.is_file():
+                    if not file.complete(blob):
+                        blob.unlink(missing_ok=True)
                         transfer.bring(file, blob)
                 self._patiently(name, partial(self._link, name, commit, file))
             self.remember(name, commit)
@@ -181,7 +185,7 @@ class Hub:
             try:
                 return call()
             except Exception as error:  # whatever a server that is no hub answers
-                problem = told_as(error, name, self.endpoint, self._token)
+                problem = told_as(error, name, self._shown, self._token)
             tries += 1
             if self.offline or not self.patience.wait(tries, problem):
                 raise problem

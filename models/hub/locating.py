@@ -108,7 +108,10 @@ def _listed(name: ModelName, hub: Hub, listing: Listing, note: Note) -> Located:
         note(f"{name}: {choice.note}")
     directory = hub.directory(name, listing.commit)
     files = tuple(listing.files[path] for path in choice.files)
-    if all((directory / path).is_file() for path in choice.files):
+    for file in files:
+        if not file.whole:
+            raise HubError(f"{name}: the hub lists {file.path} without size and hash")
+    if all(file.complete(directory / file.path) for file in files):
         with suppress(HubError):  # the model is here
             hub.remember(name, listing.commit)
         return Located(name=name, choice=choice, commit=listing.commit, directory=directory)

@@ -19,6 +19,9 @@ from models.hub.name import ModelName
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})  # a later try may succeed
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # what a full disk or a quota says
 FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+BAD_TOKEN = (
+    "Invalid credentials in Authorization header"  # of a 401; other such answers are of models that are not there
+)
 SHORT = 120  # characters of a foreign message
 
 _RATE_LIMIT = re.compile(r"\bt=(\d+)")  # seconds until the limit is lifted, in the header RateLimit
@@ -77,7 +80,7 @@ def _answered(error: HfHubHTTPError, name: ModelName, endpoint: str, token: str 
         return RefusedError(f"{name} is gated, and the account of your token has no access: ask for it at {page}")
     if isinstance(error, RevisionNotFoundError):
         return RefusedError(f"{name.repository} has no revision {name.revision or 'main'}")
-    if status == 401 and said.startswith("Invalid"):
+    if status == 401 and said == BAD_TOKEN:
         return RefusedError(f"{name}: {endpoint} does not accept your token: set another in HF_TOKEN, or none")
     if code == "RepoNotFound" or (status in (401, 404) and code != "EntryNotFound"):
         private = "or it is private: then set HF_TOKEN" if token is None else "or your token may not see it"

@@ -28,15 +28,20 @@ _SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubFile:
-    """A file of a repository, as the hub lists it. Raises HubError for a size or hash that is none."""
+    """A file of a repository, as the hub lists it."""
 
     path: str  # in the repository
     size: int  # bytes
     digest: str  # SHA-256 of a large file; of others what git calls it by: SHA-1 of a head and the content
 
-    def __post_init__(self) -> None:
-        if self.size < 0 or not (_SHA256.fullmatch(self.digest) or _SHA1.fullmatch(self.digest)):
-            raise HubError(f"the hub lists {self.path} with {self.size} bytes and the hash {self.digest[:80]!r}")
+    @property
+    def whole(self) -> bool:
+        """Whether size and hash are such; the hash becomes a path."""
+        return self.size >= 0 and bool(_SHA256.fullmatch(self.digest) or _SHA1.fullmatch(self.digest))
+
+    def complete(self, path: Path) -> bool:
+        """Whether the file is at `path`; of a large one the size is looked at, too."""
+        return path.is_file() and (len(self.digest) == 40 or path.stat().st_size == self.size)
 
     def hash(self) -> Any:
         """Returns the beginning of the file's hash, an object of hashlib."""
@@ -71,6 +76,7 @@ class Transfer:
     name: ModelName
     commit: str
     endpoint: str
+    shown: str  # the endpoint as messages tell it
     token: str | None
     headers: dict[str, str]  # of every request; the token is in them
     cache: Path
@@ -145,8 +151,8 @@ class Transfer:
                     if part.size > file.size:
                         return None
         except httpx2.HTTPError as error:
-            return told_as(error, self.name, self.endpoint, self.token)
-        return UnreachableError(f"{self.endpoint} has ended it early") if part.size < file.size else None
+            return told_as(error, self.name, self.shown, self.token)
+        return UnreachableError(f"{self.shown} has ended it early") if part.size < file.size else None
 
 
 class _Part:
@@ -183,7 +189,7 @@ def part_of(target: Path) -> Path:
 
 def held(target: Path, file: HubFile) -> int:
     """Returns the bytes of a file that are on this disk: of it, or of a part."""
-    if target.is_file():
+    if file.complete(target):
         return file.size
     part = part_of(target)
     size = part.stat().st_size if part.is_file() else 0

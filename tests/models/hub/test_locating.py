@@ -182,6 +182,16 @@ def test_what_a_cache_lacks_is_told_offline(visit: Visit) -> None:
         visit.get("org/tiny", offline=True)
 
 
+def test_a_damaged_cache_is_mended(visit: Visit) -> None:
+    path = visit.get("org/tiny")
+    weights = path / "model.safetensors"
+    weights.resolve().write_bytes(WEIGHTS[:9])
+    (path / "config.json").resolve().unlink()
+    assert visit.get("org/tiny") == path
+    assert weights.read_bytes() == WEIGHTS
+    assert (path / "config.json").read_bytes() == b"{}"
+
+
 def gate(hub: StandInHub) -> None:
     hub.token = "another"
 
@@ -194,6 +204,12 @@ def gate(hub: StandInHub) -> None:
             lambda hub: None,
             UnknownModelError,
             "{url} has no such model, or it is private: then set HF_TOKEN; nor",
+        ),
+        (
+            "org/tiny",
+            lambda hub: hub.statuses.append((401, {"X-Error-Message": "Invalid username or password."})),
+            UnknownModelError,
+            "has no such model",
         ),
         ("org/tiny@v9", lambda hub: None, RefusedError, "org/tiny has no revision v9"),
         ("org/tiny", gate, RefusedError, "org/tiny is gated: accept its terms at {url}/org/tiny, then set HF_TOKEN to"),
