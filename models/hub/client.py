@@ -13,7 +13,7 @@ from typing import TypeVar
 from huggingface_hub import HfApi, constants, get_token, hf_hub_download
 from huggingface_hub.errors import LocalEntryNotFoundError, RevisionResolutionError
 from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import WeakFileLock, build_hf_headers
+from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]  # exported lazily
 
 from models.hub.name import FOLDER, ModelName, repository_of
 from models.hub.problems import HubError, UnreachableError, disk_trouble, told_as

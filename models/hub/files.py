@@ -111,11 +111,12 @@ def variants(files: Iterable[str]) -> list[Variant]:
 def _named(found: list[Variant], quant: str) -> Variant:
     """Returns the one variant that `quant` names: by its quantisation, by the file's stem, or without its `UD-`."""
     said = quant.lower().removesuffix(".gguf")
-    for names in (
+    ways: tuple[Callable[[Variant], set[str]], ...] = (
         lambda one: {one.quant.lower()},
         lambda one: {one.stem.lower(), one.stem.lower().rpartition("/")[2]},
         lambda one: {one.quant.lower().removeprefix("ud-")},
-    ):
+    )
+    for names in ways:
         those = [one for one in found if said in names(one)]
         if len(those) > 1:
             files = ", ".join(one.stem.rpartition("/")[2] for one in those)
