@@ -7,7 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-EVERYDAY = frozenset({"", "benchmark", "failed", "policy", "questions", "requests", "requests/s", "way"})
+EVERYDAY = frozenset(
+    {
+        "",
+        "benchmark",
+        "engines",
+        "failed",
+        "model",
+        "policy",
+        "questions",
+        "requests",
+        "requests/s",
+        "size",
+        "stored as",
+        "way",
+    }
+)
 """Heads that need no explanation: everyday words, and what the rows are called."""
 
 _PERCENTILES = "that many per cent of them are lower"

@@ -9,6 +9,8 @@ from typing import Any
 from models.files.json_file import read_object, read_plain, shown
 
 TOKENIZER = "tokenizer.json"
+ONE_FILE = "model.safetensors"  # the weights, where one file holds them all
+INDEX = "model.safetensors.index.json"  # which of several files holds a tensor
 MOST_BYTES = {
     "config.json": 16 << 20,
     "generation_config.json": 4 << 20,

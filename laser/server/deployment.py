@@ -19,6 +19,7 @@ from laser.server.config import ServeConfig
 from laser.server.policy_choice import ChosenPolicy, choose_policy
 from laser.server.telemetry.gains import Gains
 from models.chat_model import ChatModel, load_chat_model
+from models.hub.name import called
 from models.reasoner import bundled_model, known_to
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def _deployed(
     if loop.room <= shortest:
         least = engine.max_tokens - loop.room + shortest + 1
         raise CapacityError(f"a sequence may have {engine.max_tokens} tokens here, needs at least {least}: see cells")
-    own_name = directory.resolve().name if config.model is not None else BUNDLED_NAME
+    own_name = called(directory) if config.model is not None else BUNDLED_NAME
     return Deployment(
         model_id=config.name or own_name,
         chat=chat,

@@ -19,6 +19,7 @@ import numpy as np
 
 from models.errors import LaserError
 from models.files.envelope import Envelope, Head, sha256_of
+from models.hub.name import called
 from models.profile.certificate import Certificate, refusal
 from models.profile.contest import PolicyContest
 from models.profile.difficulty import Difficulty
@@ -47,7 +48,7 @@ class OtherFormatError(ProfileError):
 class ModelIdentity:
     """The model and thinking format that a profile was measured on."""
 
-    name: str  # of the model: its directory's
+    name: str  # of the model: its directory's, or ORG/NAME of a hub
     weights_sha256: str  # of all its safetensors files, by name
     thinking_sha256: str  # of its thinking format
 
@@ -219,7 +220,7 @@ def weights_sha256(directory: Path) -> dict[str, str]:
 def identify(
     directory: Path, thinking: ThinkingFormat, name: str | None = None, *, files: Mapping[str, str] | None = None
 ) -> ModelIdentity:
-    """The identity of the model in a directory; `name` None: the directory's name.
+    """The identity of the model in a directory; `name` None: what it is called there.
 
     `files`: what `weights_sha256` returned; None: it is called.
     """
@@ -227,7 +228,7 @@ def identify(
     for file, digest in (weights_sha256(directory) if files is None else files).items():
         weights.update(file.encode() + b"\0" + bytes.fromhex(digest))
     return ModelIdentity(
-        name=name or directory.resolve().name,
+        name=name or called(directory),
         weights_sha256=weights.hexdigest(),
         thinking_sha256=thinking_sha256(thinking),
     )

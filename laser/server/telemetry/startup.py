@@ -64,7 +64,7 @@ def ready(words: str, *, url: str, model: str) -> None:
 
 def directory_of(config: ServeConfig) -> Path:
     """Returns the directory of the model that is served."""
-    return (config.model or bundled_model()).resolve()
+    return (config.model or bundled_model()).absolute()  # a link in a hub's cache leads to a file named by its hash
 
 
 def tell(deployment: Deployment) -> None:
