@@ -49,8 +49,8 @@ thinking_option = click.option(
 model_option = click.option(
     "--model",
     type=click.Path(path_type=Path),
-    help="The model: its directory, or its name on the hub, ORG/NAME[:QUANT][@REVISION], which is fetched once. "
-    "[default: the bundled model]",
+    help="The model: its directory, a GGUF file, or its name on the hub, ORG/NAME[:QUANT][@REVISION], which is fetched "
+    "once. [default: the bundled model]",
 )
 
 RISK = "Largest probability that stopping early spoils an answer that the full thought gets right."
