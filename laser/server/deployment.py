@@ -20,8 +20,8 @@ from laser.server.config import ServeConfig
 from laser.server.policy_choice import ChosenPolicy, choose_policy
 from laser.server.telemetry.gains import Gains
 from models.chat_model import ChatModel, load_chat_model
-from models.hub.name import called
 from models.directory import check_place
+from models.hub.name import called
 from models.reasoner import bundled_model, known_to
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from laser.cli.common.located import located
 from laser.cli.common.messages import errors_in_one_line
 
 if TYPE_CHECKING:
@@ -24,15 +25,16 @@ MIB = 1 << 20
 def command(model: Path | None, max_batch: int, as_json: bool) -> None:
     """Tell which context and how many requests at once fit into the memory that is free now.
 
-    MODEL is a GGUF file, which llama.cpp runs, or a directory, of which is told what it takes with torch; without it,
-    the bundled model. Nothing is loaded. The first line tells what `laser serve` takes by itself.
+    MODEL is a GGUF file, which llama.cpp runs, a directory, of which is told what it takes with torch, or the name of
+    one on the hub; without it, the bundled model. Nothing is loaded. The first line tells what `laser serve` takes by
+    itself.
     """
     from engine.fitting.fit import fit
     from models.directory import check_place
     from models.reasoner import bundled_model
 
     with errors_in_one_line():
-        place = model or bundled_model()
+        place = located(model) or bundled_model()
         check_place(place, click.ClickException)
         found = fit(place, max_batch=max_batch)
     click.echo(json.dumps(asdict(found), indent=2) if as_json else told(found))
