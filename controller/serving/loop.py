@@ -22,7 +22,6 @@ from controller.serving.fair_queue import Claim
 from controller.serving.pace import Pace
 from controller.serving.queue_display import QueueDisplay
 from controller.serving.repetition import LoopDetection
-from controller.serving.reply import Reply
 from controller.serving.request import Outcome, ProbeObserver, ReasoningRequest, RequestId, Sink
 from controller.serving.status import EndedRequest, LoopStatus
 from controller.serving.step_report import StepReport
@@ -68,7 +67,6 @@ class ServingLoop:
         rows: int | None = None,  # tokens that the model has a row for; None: all of the tokenizer's
     ) -> None:
         self._engine = engine
-        self._tokenizer = tokenizer
         self._thinking = thinking
         self._stop_tokens = stop_tokens
         self._clock = clock
@@ -170,9 +168,10 @@ class ServingLoop:
             request=request,
             sink=sink,
             observe=observe,
-            reply=Reply(emit=sink, decoder=self._tokenizer.stream, thinking=request.thinking, stop=request.stop),
+            reply=self._thoughts.reply_to(request, sink),
             submitted_s=now,
             landing=landing,
+            finder=self._thinking.finder() if request.thinking else None,
             budget_cap=self._thoughts.budget_cap(request, landing, answer_room),
             answer_room=answer_room,
             prompt_tokens=len(request.prompt),
@@ -294,7 +293,7 @@ class ServingLoop:
         )
         self._in_engine.add(sequence, active)
         if landing:
-            active.show_landing(self._thinking.close_id)
+            active.show_landing(self._thinking.ending(landing))
 
     def _expire(self, now: float) -> None:
         """Ends requests whose deadline has passed while they waited: no client would read their replies."""
@@ -352,6 +351,8 @@ class ServingLoop:
         active = self._in_engine.get(sequence)
         if active is not None:
             self._thoughts.after_step(active, sequence, now)
+            if active.thinking and active.reply.stopped:  # a stop string in a thought in the open
+                self._end(active, FinishReason.STOP)
 
     def _on_tokens(self, active: ActiveRequest, event: Tokens) -> None:
         tokens = event.tokens
@@ -384,6 +385,7 @@ class ServingLoop:
         retry_after_s: float | None = None,
     ) -> None:
         if error is None:
+            active.release_all()
             active.reply.finish()
         self._drop(active)
         now = self._clock()

@@ -233,10 +233,22 @@ def identify(
     )
 
 
+LATER: dict[str, Any] = {
+    **dict.fromkeys(("also", "seams", "unshown", "switches"), ()),
+    **dict.fromkeys(("closing", "effort"), None),
+    "unasked": True,
+}
+"""Keys of a thinking format that came after the first profiles, and the values at which it is what it was."""
+
+
 def thinking_sha256(thinking: ThinkingFormat) -> str:
     """The hash that identifies a thinking format."""
     said = asdict(thinking)
-    del said["conclusions"]  # serving does not use them
+    for unused in ("conclusions", "family"):  # serving does not use them
+        del said[unused]
+    for later, usual in LATER.items():  # keys that older profiles do not know
+        if said[later] == usual:
+            del said[later]
     return sha256_of(said)
 
 

@@ -7,7 +7,7 @@ the prompt ends inside an open thought, LASER controls that thought as usual: `t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
@@ -80,6 +80,7 @@ class TextRequest(GenerationFields):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     def prompt_tokens(self, chat: ChatModel) -> Begun:
+        wanted = self.thought_wanted(chat)
         if isinstance(self.prompt, str):
             prompt = chat.raw(self.prompt)
         else:
@@ -88,7 +89,8 @@ class TextRequest(GenerationFields):
                 if not 0 <= outermost < known:
                     raise TokenizerError(f"prompt has token {outermost}, must lie in 0…{known - 1}")
             prompt = chat.raw(self.prompt)
-        return prompt
+        openly = chat.thinking.format.in_the_open and (chat.thinking.format.unasked if wanted is None else wanted)
+        return replace(prompt, thinking=True) if openly else prompt
 
 
 class TextChoice(BaseModel):
