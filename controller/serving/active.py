@@ -189,17 +189,11 @@ class ActiveRequest:
 
     def release(self, end: int) -> None:
         """Passes the thought's tokens before `end` to the reply: no probe can withdraw them, and no marker is there."""
-        if self.finder is not None:
+        if self.finder is not None and self.thinking:
             end = min(end, self.finder.undecided)
         if self._released < end:
             self.reply.push(*self.thought[self._released : end])
             self._released = end
-
-    def release_all(self) -> None:
-        """Passes what is left of the thought to the reply, which ends inside it."""
-        if self._released < len(self.thought):
-            self.reply.push(*self.thought[self._released :])
-            self._released = len(self.thought)
 
     def _turn_to_answer(self, marker: Ending) -> None:
         own = self.exit_reason is None
@@ -209,7 +203,7 @@ class ActiveRequest:
     def _end_thought(self) -> None:
         self.exit_reason = self.exit_reason or ExitReason.NATURAL
         self.thinking = False
-        self.release_all()
+        self.release(len(self.thought))
 
     # --- probes -----------------------------------------------------------------------------------------------------
 

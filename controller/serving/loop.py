@@ -385,7 +385,6 @@ class ServingLoop:
         retry_after_s: float | None = None,
     ) -> None:
         if error is None:
-            active.release_all()
             active.reply.finish()
         self._drop(active)
         now = self._clock()

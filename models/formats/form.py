@@ -73,7 +73,7 @@ class Level:
     """What one effort is for a model."""
 
     word: str  # the chat template's own word for it
-    budget: int | None = None  # thinking tokens, at most; null: the word alone limits the thought
+    budget: int | None = None  # tokens that the thought may have; null: the word alone limits it
 
     def __post_init__(self) -> None:
         if self.budget is not None:

@@ -15,7 +15,7 @@ from models.formats.form import FamilySigns, ThinkingFormat
 from models.thinking import format_file, format_names
 
 PLAIN = "plain"
-USUAL = ThinkingFormat()
+USUAL = ThinkingFormat()  # as configs/models/default.yaml says it
 CONFIG = "config.json"
 
 
@@ -53,14 +53,14 @@ def choose_format(directory: Path, override: Path | None, signs: Callable[[], Mo
 
 
 def recognise(signs: ModelSigns) -> FormatChoice:
-    """Returns the format of the family that the signs tell, of several the one that more signs tell.
+    """Returns the format of the family that the signs tell, of several the one that more or longer signs tell.
 
     If no family is told: the usual format, if the chat template or the vocabulary has its markers; else the plain one.
     """
-    told = [(len(why), name, form, why) for name, form in _families().items() if (why := _told(form.family, signs))]
+    told = {name: why for name, form in _families().items() if (why := _told(form.family, signs))}
     if told:
-        _, name, form, why = max(told, key=lambda one: (one[0], one[1]))
-        return FormatChoice(form=form, source=f"{name}, told by {' and '.join(why)}", name=name)
+        name = max(told, key=lambda each: (len(told[each]), _letters(each), each))
+        return FormatChoice(form=_families()[name], source=f"{name}, told by {' and '.join(told[name])}", name=name)
     marks = USUAL.open, USUAL.closers[0]
     if all(mark in signs.template for mark in marks) or all(mark in signs.tokens for mark in marks):
         return FormatChoice(form=USUAL, source="the default, since none is named")
@@ -114,6 +114,12 @@ def _told(family: FamilySigns | None, signs: ModelSigns) -> tuple[str, ...]:
             return ()
         why.append("its chat template")
     return tuple(why)
+
+
+def _letters(name: str) -> int:
+    """Returns how many letters of the chat template are a family's sign."""
+    family = _families()[name].family
+    return 0 if family is None else sum(map(len, family.template))
 
 
 def _bare(name: str) -> str:

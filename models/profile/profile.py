@@ -283,13 +283,15 @@ def _other_format(provenance: Mapping[str, Any]) -> str:
     """Returns what a profile was calibrated with and what to do, where another thinking format is in use."""
     options = provenance.get("options")
     named = options.get("thinking") if isinstance(options, Mapping) else None
+    hint = ""
     if named is None:
         theirs, way = "the model's own thinking format, its laser.yaml or the default", "leave --thinking out"
+        hint = "; --thinking default is what models without a laser.yaml had before families were told"
     else:
         theirs, way = f"thinking format {named}", "name that one with --thinking, as it was then"
     return (
         f"was calibrated with {theirs}, and the format in use is another: {way}, or run `laser calibrate` with the one "
-        "in use"
+        f"in use{hint}"
     )
 
 

@@ -11,6 +11,7 @@ from models.thinking import (
     ProbeFormat,
     ThinkingFormat,
     ThinkingTokens,
+    ThoughtState,
     TransitionFormat,
     format_file,
     format_names,
@@ -112,10 +113,16 @@ def test_the_probe_suffix_closes_the_thought(thinking: ThinkingTokens, tokenizer
     assert all("}" in tokenizer.texts[token] for token in thinking.probe_stops)
 
 
-def test_a_marker_that_is_no_single_token_is_refused(tokenizer: ChatTokenizer) -> None:
-    form = ThinkingFormat(close="[/T]", landing="\n[/T]\n", probe=ProbeFormat(suffix="[/T]"))
-    with pytest.raises(ConfigError, match=r"no token '\[/T\]', which ends a thought \(close; it is \d+ tokens"):
-        ThinkingTokens(form, tokenizer)
+def test_a_marker_of_several_tokens_is_found_in_the_text(tokenizer: ChatTokenizer) -> None:
+    form = ThinkingFormat(close="[/T]", landing="\n[/T]\n", probe=ProbeFormat(suffix="so [/T]7{"))
+    thinking = ThinkingTokens(form, tokenizer)
+    assert (thinking.close_id, tokenizer.decode(thinking.close)) == (None, "[/T]")
+    assert tokenizer.decode(thinking.probe_suffix[: thinking.keep_of_suffix]) == "so [/T]"
+    assert tokenizer.decode(thinking.after_words) == "\n[/T]\n"
+    assert thinking.state(tokenizer.encode("<think>a[/T]b")) is ThoughtState.CLOSED
+    assert thinking.state(tokenizer.encode("[/T]b<think>a")) is ThoughtState.OPEN
+    turn = tokenizer.encode("<|im_end|>")[0]
+    assert thinking.state(tokenizer.encode("a[/T]<|im_end|>b"), {turn}) is ThoughtState.NOT_BEGUN
 
 
 def test_a_probe_stop_outside_the_vocabulary_is_refused(tokenizer: ChatTokenizer) -> None:
@@ -179,12 +186,12 @@ def test_a_path_to_a_format_is_a_path(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         (
             "qwen4",
-            "'qwen4' is not one of deepseek-r1-distill, qwen3, and qwen4 is no file; did you mean qwen3?",
+            f"'qwen4' is not one of {', '.join(format_names())}, and qwen4 is no file; did you mean qwen3?",
         ),
         ("configs/models/Qwen3.yaml", "is no file; did you mean qwen3?"),
         ("deepseek", "did you mean deepseek-r1-distill?"),
-        ("gemma", "gemma is no file"),
-        ("/", "thinking format / is a directory, must be a YAML file or one of deepseek-r1-distill, qwen3"),
+        ("zephyr", "zephyr is no file"),
+        ("/", f"thinking format / is a directory, must be a YAML file or one of {', '.join(format_names())}"),
         ("x" * 300, "File name too long"),
         ("own.yaml/x", "own.yaml/x is no file"),
     ],

@@ -8,6 +8,11 @@ from dataclasses import dataclass, replace
 from controller.policy import Limits
 from controller.serving.signals.base import Asks, Signal, make_signal
 from engine.base import MARGIN, Probed, ProbeSpec
+from models.errors import LaserError
+
+
+class SignalError(LaserError, ValueError):
+    """An exit signal reads what thoughts of this format do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class ExitRule:
         """Returns the probe that all signals read.
 
         `trial` is the thinking format's trial answer, `last` the thought's last token, `close` the token with which the
-        closing marker begins; None: there is no marker, so that ValueError is raised if a signal compares with it.
+        closing marker begins; None: there is no marker, so that SignalError is raised if a signal compares with it.
         """
         read = frozenset[str]().union(*(signal.read for signal in self.signals))
         if MARGIN in read and close is None:

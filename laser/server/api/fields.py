@@ -148,12 +148,12 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
         form = chat.thinking.format
         openly = self.laser is not None and self.laser.thinking == "open"
         if openly and not form.in_the_open:
-            why = f"this model writes its thoughts between {form.shown}, in no content"
+            why = f"the model's thoughts stand between {form.open} and {form.closers[0]}, not in the content"
             raise BadRequest(f"laser.thinking is 'open', but {why}: leave it out", param="laser.thinking")
         field = self.asks_for_thought
         if field is not None and form.plain and not openly:
             why = "this model is served plain, without thoughts"
-            raise BadRequest(f'{field} asks for a thought, but {why}: leave it out, or send {OPENLY}', param=field)
+            raise BadRequest(f"{field} asks for a thought, but {why}: leave it out, or send {OPENLY}", param=field)
         return True if openly and self.wants_thought is None else self.wants_thought
 
     @abstractmethod

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy import FixedPolicy, Limits
+from controller.policy import Limits
 from controller.serving.reply import Channel
 from controller.serving.request import Close, ExitReason
 from engine.base import FinishReason
 from models.thinking import Keep, ProbeFormat, ThinkingFormat, TransitionFormat
 from models.tokenizer import ChatTokenizer
-from tests.support.parrot_engine import ParrotEngine, ParrotOptions
-from tests.support.serving_bench import Bench, Heard
+from tests.support.parrot_bench import cut, parrot, spelled
+from tests.support.serving_bench import Heard
 
 TAGS = ThinkingFormat(
     open="<|thought|>",
@@ -44,28 +43,9 @@ SENTENCES = replace(
 )
 
 
-def spelled(tokenizer: ChatTokenizer, *pieces: str) -> tuple[int, ...]:
-    """The tokens of a text that is cut into these pieces before it is encoded."""
-    return tuple(token for piece in pieces for token in tokenizer.encode(piece))
-
-
-def parrot(
-    tokenizer: ChatTokenizer, said: tuple[int, ...], form: ThinkingFormat = TAGS, limits: Limits | None = None
-) -> Bench:
-    script = (*said, min(tokenizer.eos_ids))
-    engine = ParrotEngine(script, len(tokenizer.texts), ParrotOptions(cells=4096))
-    return Bench(Path(), tokenizer, form=form, policy=FixedPolicy(limits or Limits()), engine=engine)
-
-
 def ask(tokenizer: ChatTokenizer, *pieces: str, form: ThinkingFormat = TAGS, **options: object) -> Heard:
     said = spelled(tokenizer, *pieces)
     return parrot(tokenizer, said, form).ask(**{"max_tokens": len(said) + 100, **options})
-
-
-@st.composite
-def cut(draw: st.DrawFn, text: str) -> list[str]:
-    places = sorted(draw(st.sets(st.integers(1, len(text) - 1), max_size=12)))
-    return [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
 
 
 THOUGHT = "so 7 < 9 | a.<|\n\nWait, <|/thought no é 猫. 7<"
@@ -102,7 +82,7 @@ def test_tokens_add_up_whatever_spells_the_marker(tokenizer: ChatTokenizer) -> N
 
 def test_text_that_is_no_marker_is_shown_as_soon_as_that_is_known(tokenizer: ChatTokenizer) -> None:
     begun, marker = spelled(tokenizer, "a"), spelled(tokenizer, "<", "|", "/", "thought", "|")
-    bench = parrot(tokenizer, (*begun, *marker, *spelled(tokenizer, "b" * 30, "<|/thought|>X")))
+    bench = parrot(tokenizer, (*begun, *marker, *spelled(tokenizer, "b" * 30, "<|/thought|>X")), TAGS)
     heard = bench.queue(max_tokens=200)[1]
     while not heard.reasoning.startswith("a<"):
         bench.tick()
