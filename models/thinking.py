@@ -58,12 +58,20 @@ FormatFile = Annotated[Path, ByName(find=format_file)]
 """As the type of a field, it makes the strict reader accept a thinking format's name there, and paths as ever."""
 
 
-def read_format(model: Path, override: Path | None = None) -> ThinkingFormat:
-    """The thinking format `override` (a file or name), else that in the directory's `laser.yaml`, else the defaults."""
+def read_format(model: Path, override: Path | None = None) -> ThinkingFormat | None:
+    """The thinking format `override` (a file or name), else that in the directory's `laser.yaml`; None: there is none.
+
+    Then the model's files tell: `models.formats.recognition.choose_format`.
+    """
     if override is not None:
         return read(override if override.is_file() else format_file(str(override)), ThinkingFormat)
     beside = model / "laser.yaml"
-    return read(beside, ThinkingFormat) if beside.is_file() else ThinkingFormat()
+    return read(beside, ThinkingFormat) if beside.is_file() else None
+
+
+def format_source(model: Path, override: Path | None = None) -> str:
+    """Returns in words how `read_format` comes by a thinking format, where there is one."""
+    return "the model's laser.yaml" if override is None else f"named, {override.name}"
 
 
 class ThinkingTokens:
@@ -212,7 +220,9 @@ class ThinkingTokens:
         if form.in_the_open or (single and not form.seams and not form.unshown):
             return None
         marks = () if single else (form.open, *form.closers)
-        parts = (self._text(token) for token in self._controls((*self.open, *self.close)))
+        parts = (
+            self._text(token) for mark in (self.open, self.close) if len(mark) > 1 for token in self._controls(mark)
+        )
         answer = [*form.unshown, *(mark for mark in marks if _WRAPPED.fullmatch(mark)), *parts]
         return Unshown(
             thought=dict.fromkeys(form.seams, "\n\n"),
@@ -254,7 +264,8 @@ class ThinkingTokens:
             except ValueError as error:
                 marker = self.format.closers[0]
                 raise ConfigError(f"{name} does not keep its marker {marker!r} in this vocabulary") from error
-        opened = self.open_id in self.opening if len(self.open) == 1 else self.format.open in self._said(self.opening)
+        said = self._tokenizer.decode(self.opening)
+        opened = self.open_id in self.opening if self.open_id is not None else self.format.open in said
         if not opened:
             raise ConfigError(f"opening does not keep its marker {self.format.open!r} in this vocabulary")
 
@@ -269,9 +280,6 @@ class ThinkingTokens:
     def _first(self, text: str) -> int:
         """Returns where the closing marker begins in a text that has it."""
         return min(at for closer in self.format.closers if (at := text.find(closer)) >= 0)
-
-    def _said(self, tokens: Sequence[int]) -> str:
-        return self._tokenizer.decode(tokens)
 
     def _text(self, token: int) -> str:
         return self._texts[token] if token < len(self._texts) else ""  # a model's last logits may have no token

@@ -68,7 +68,6 @@ class ServingLoop:
     ) -> None:
         self._engine = engine
         self._thinking = thinking
-        self._stop_tokens = stop_tokens
         self._clock = clock
         self._ids = count(1)
         self._requests: dict[RequestId, ActiveRequest] = {}  # all requests that wait or run
@@ -285,7 +284,7 @@ class ServingLoop:
                 prompt=request.prompt + landing,
                 max_new_tokens=request.max_tokens,
                 sampling=request.sampling,
-                stop_tokens=self._stop_tokens,
+                stop_tokens=self._thoughts.engine_stops,
                 stops_armed=False,
                 banned=self._thoughts.bans(active),
                 probe_room=self._thoughts.probe_room if request.thinking else 0,
@@ -361,7 +360,7 @@ class ServingLoop:
             tokens = self._thoughts.take_thought(active, tokens)
         for place, token in enumerate(tokens, start=1):
             active.answer(token, visible=not self._thoughts.hidden(active, token))
-            if active.reply.stopped:
+            if active.reply.stopped or self._thoughts.ends(active, token):
                 if event.forced:
                     active.leave_unsaid(len(tokens) - place)
                 self._end(active, FinishReason.STOP)

@@ -116,20 +116,18 @@ class Reply:
 
         So even an answer that was cut before its first visible character is not empty.
         """
+        if self._filter is not None and not self.stopped:
+            self._show(self._filter.rest())
         if self.channel is Channel.CONTENT:
-            if self._filter is not None and not self.stopped:
-                self._show(self._filter.push(self._stream.rest()) + self._filter.rest())
             self._held += self._stream.rest()
             self._release(len(self._held))
-        elif self._filter is not None:
-            self._show(self._filter.rest())
 
     def _make_filter(self) -> TextFilter | None:
         if self._unshown is None:
             return None
-        if self.channel is Channel.REASONING:
-            return TextFilter(self._unshown.thought)
-        return TextFilter(self._unshown.answer, self._unshown.head)
+        if self.channel is Channel.CONTENT:
+            return TextFilter(self._unshown.answer, self._unshown.head)
+        return TextFilter(self._unshown.thought) if self._unshown.thought else None
 
     def _release(self, length: int) -> None:
         if length:

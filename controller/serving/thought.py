@@ -55,7 +55,11 @@ class ThoughtControl:
         self._stop_tokens = stop_tokens
         self._pace = pace
         self._loops = loops
-        self._banned = frozenset(token for token in thinking.markers if rows is None or token < rows)
+        # a marker that is made of a stop token: the engine must let it pass in the thought, and the loop stops at it
+        self._within = stop_tokens & frozenset(thinking.close) if thinking.close_id is None else frozenset[int]()
+        self.engine_stops = stop_tokens - self._within  # at which the engine ends a sequence
+        banned = thinking.markers - self._within
+        self._banned = frozenset(token for token in banned if rows is None or token < rows)
         self._masks = engine.capabilities.masks
         self._probe = probe_spec(thinking, stop_tokens, score)
         self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
@@ -151,6 +155,10 @@ class ThoughtControl:
             active.avert(1)  # by an engine that cannot ban it
             return True
         return token in self._stop_tokens
+
+    def ends(self, active: ActiveRequest, token: int) -> bool:
+        """Whether a token of the answer, which has begun, ends the reply although the engine goes on."""
+        return token in self._within and active.reply.answered
 
     def _seal(self, active: ActiveRequest) -> None:
         """Bans the markers for the rest of the reply: the thought is closed, or what closes it is on its way."""

@@ -12,7 +12,7 @@ from models.directory import MOST_BYTES
 from models.files.json_file import read_object
 from models.files.strict_yaml import ConfigError, read
 from models.formats.form import FamilySigns, ThinkingFormat
-from models.thinking import format_file, format_names
+from models.thinking import format_file, format_names, format_source, read_format
 
 PLAIN = "plain"
 USUAL = ThinkingFormat()  # as configs/models/default.yaml says it
@@ -43,12 +43,9 @@ def choose_format(directory: Path, override: Path | None, signs: Callable[[], Mo
 
     Raises ConfigError if there is no such format, or its file is at fault.
     """
-    if override is not None:
-        file = override if override.is_file() else format_file(str(override))
-        return FormatChoice(form=read(file, ThinkingFormat), source=f"named, {override.name}")
-    beside = directory / "laser.yaml"
-    if beside.is_file():
-        return FormatChoice(form=read(beside, ThinkingFormat), source="the model's laser.yaml")
+    form = read_format(directory, override)
+    if form is not None:
+        return FormatChoice(form=form, source=format_source(directory, override))
     return recognise(signs())
 
 

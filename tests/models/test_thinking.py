@@ -145,7 +145,7 @@ def test_an_empty_conclusion_is_refused() -> None:
 
 
 def test_the_format_beside_the_model_is_read(tmp_path: Path) -> None:
-    assert read_format(tmp_path) == ThinkingFormat()
+    assert read_format(tmp_path) is None
     (tmp_path / "laser.yaml").write_text("keep: close\nprobe: {max_answer_tokens: 7}\n")
     assert read_format(tmp_path) == ThinkingFormat(keep=Keep.CLOSE, probe=ProbeFormat(max_answer_tokens=7))
 
@@ -177,8 +177,10 @@ def test_a_path_to_a_format_is_a_path(tmp_path: Path, monkeypatch: pytest.Monkey
     own.write_text("answer_reserve: 7\n", encoding="utf-8")
     (tmp_path / "qwen3").write_text("answer_reserve: 8\n", encoding="utf-8")
     assert format_file("own.yaml", tmp_path) == own
-    assert read_format(tmp_path, format_file("./qwen3")).answer_reserve == 8
-    assert read_format(tmp_path, format_file("qwen3")).answer_reserve == 512
+    for said, reserve in (("./qwen3", 8), ("qwen3", 512)):
+        form = read_format(tmp_path, format_file(said))
+        assert form is not None
+        assert form.answer_reserve == reserve
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,13 @@ COMMAND = turns(
     *("<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>"),
     *("not enable_thinking", "<|START_THINKING|><|END_THINKING|>"),
 )
+MESSAGES = """\
+{%- for m in messages -%}{{- '<|begin|>' + m.role + '<|content|>' + m.content + '<|end|>' -}}
+{%- if m.reasoning -%}{{- '<|begin|>assistant<|think|>' + m.reasoning + '<|end|>' -}}{%- endif -%}
+{%- if m.role == 'assistant' -%}{{- '<|begin|>assistant<|content|>' -}}{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|begin|>assistant' -}}{%- endif -%}
+"""
 DISTILL = """\
 {{- bos_token -}}
 {%- for m in messages -%}
@@ -141,8 +148,11 @@ FAMILIES = {
     "glm": Family(template=GLM, published=("GLM-4.6", "GLM-4.7-Flash"), controls=ROLES, type="glm4_moe"),
     "apriel": Family(
         template=APRIEL,
-        published=("Apriel-1.6-15b-Thinker-fixed",),
-        controls=("<|begin_system|>", "<|begin_user|>", "<|begin_assistant|>", "<|end|>"),
+        published=("Apriel-1.6-15b-Thinker-fixed", "unsloth-Apriel-1.5"),
+        controls=(
+            *("<|begin_system|>", "<|begin_user|>", "<|begin_assistant|>", "<|end|>"),
+            *("<|system|>", "<|user|>", "<|assistant|>"),
+        ),
         type="llava",
     ),
     "seed-oss": Family(
@@ -159,12 +169,18 @@ FAMILIES = {
     ),
     "command": Family(
         template=COMMAND,
-        published=("CohereForAI-c4ai-command-r7b-12-2024-tool_use",),
+        published=("CohereForAI-c4ai-command-r7b-12-2024-tool_use", "Cohere2MoE"),
         controls=(
             *("<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>"),
             *("<|SYSTEM_TOKEN|>", "<|START_THINKING|>", "<|END_THINKING|>", "<|START_RESPONSE|>", "<|END_RESPONSE|>"),
         ),
         type="cohere2",
+    ),
+    "solar-open": Family(
+        template=MESSAGES,
+        published=("upstage-Solar-Open-100B",),
+        controls=("<|begin|>", "<|end|>", "<|think|>", "<|content|>"),
+        type="solar_open",
     ),
     "openthinker": Family(template=CHATML, type="qwen2", name="OpenThinker-7B"),
     "phi-4-reasoning": Family(template=CHATML, name="Phi-4-reasoning-plus", type="phi3"),

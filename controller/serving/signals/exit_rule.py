@@ -53,9 +53,8 @@ class ExitRule:
         """
         read = frozenset[str]().union(*(signal.read for signal in self.signals))
         if MARGIN in read and close is None:
-            raise ValueError(
-                f"signal {self.signals[0].reason} reads the closing marker, but thoughts in the open have none"
-            )
+            named = self.signals[0].reason
+            raise SignalError(f"signal {named} reads the closing marker, but thoughts in the open have none")
         watched = close if MARGIN in read else None
         if self.asks is Asks.NEXT_TOKEN:
             return ProbeSpec(suffix=(last,), max_answer_tokens=1, answer_stops=frozenset(), read=read, watched=watched)

@@ -152,3 +152,14 @@ def test_max_tokens_leaves_an_answer_even_where_a_cut_has_to_wait(tokenizer: Cha
         heard = bench.ask(max_tokens=len(bench.thinking.landing) + more)
         assert heard.content
         assert heard.outcome.thought.exit_reason is ExitReason.BUDGET
+
+
+def test_a_stop_token_may_be_part_of_the_closing_marker(tokenizer: ChatTokenizer) -> None:
+    (end,) = tokenizer.eos_ids
+    close = "<|im_end|><|im_start|>X"
+    form = replace(TAGS, close=close, landing=f"~{close}", probe=replace(TAGS.probe, suffix=f"{close}{{"), closing=None)
+    said = spelled(tokenizer, "ab", "<|im_end|>", "<|im_start|>", "X7")
+    heard = parrot(tokenizer, said, form).ask(max_tokens=80)
+    assert (heard.reasoning, heard.content) == ("ab", "7")
+    assert heard.outcome.finish_reason is FinishReason.STOP
+    assert heard.outcome.completion_tokens == len((*said, end))

@@ -9,7 +9,7 @@ import pytest
 from controller.serving.reply import Channel, Delta, Reply
 from models.chat_model import ChatModel, load_chat_model
 from models.files.strict_yaml import read
-from models.formats.recognition import PLAIN, ModelSigns, recognise
+from models.formats.recognition import PLAIN, ModelSigns, choose_format, recognise
 from models.thinking import ThinkingFormat, format_file, format_names
 from tests.support.families import FAMILIES, Family, published, save_family
 
@@ -112,6 +112,18 @@ def test_every_format_that_ships_has_a_family_here() -> None:
     assert {*FAMILIES, "default", "open", PLAIN} == set(format_names())
 
 
+def test_a_format_that_is_named_or_lies_beside_the_model_goes_before_its_family(tmp_path: Path) -> None:
+    def signs() -> ModelSigns:
+        return ModelSigns(template="[THINK] [/THINK]")
+
+    assert choose_format(tmp_path, None, signs).name == "magistral"
+    (tmp_path / "laser.yaml").write_text("answer_reserve: 7\n", "utf-8")
+    beside = choose_format(tmp_path, None, signs)
+    assert (beside.form.answer_reserve, beside.source) == (7, "the model's laser.yaml")
+    named = choose_format(tmp_path, Path("qwen3"), signs)
+    assert (named.form.answer_reserve, named.source) == (512, "named, qwen3")
+
+
 def test_the_default_is_the_default() -> None:
     assert read(format_file("default"), ThinkingFormat) == ThinkingFormat()
 
@@ -134,3 +146,15 @@ def test_a_family_is_told_by_plain_texts(signs: ModelSigns, name: str | None) ->
     choice = recognise(signs)
     assert choice.name == name
     assert choice.form == (ThinkingFormat() if name is None else read(format_file(name), ThinkingFormat))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        *((plain, PLAIN) for plain in ("meta-llama-Llama-3.2-3B-Instruct", "Qwen-Qwen2.5-7B-Instruct", "Qwen3-Coder")),
+        *((plain, PLAIN) for plain in ("google-gemma-2-2b-it", "mistralai-Mistral-Nemo-Instruct-2407")),
+        *((usual, None) for usual in ("deepseek-ai-DeepSeek-V3.1", "Kimi-K2-Thinking", "MiniMax-M2")),
+    ],
+)
+def test_other_published_templates_are_served_plain_or_at_the_defaults(file: str, name: str | None) -> None:
+    assert recognise(ModelSigns(template=published(file))).name == name

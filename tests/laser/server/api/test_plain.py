@@ -14,13 +14,14 @@ from tests.support.families import without
 from tests.support.live_server import LiveServer, running, save_random_model
 from tests.support.parrot_engine import ParrotOptions
 from tests.support.templates import CHATML
+from tests.support.tiny_models import save_tokenizer
 
 SAYS = "3 + 4 = 7.\n\nWait, I think 7.\n\nThe answer is \\boxed{7}."
 
 
 @pytest.fixture(scope="module")
 def instruct(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = save_random_model(tmp_path_factory.mktemp("instruct"))
+    directory = save_tokenizer(save_random_model(tmp_path_factory.mktemp("instruct"), vocab_size=432))
     without(directory, "<think>", "</think>")
     (directory / "chat_template.jinja").write_text(CHATML, "utf-8")
     return directory
@@ -84,12 +85,12 @@ def test_a_request_may_ask_for_a_thought_in_the_open(plain: LiveServer) -> None:
     message, laser = told(plain, laser={"thinking": "open"}, thinking_budget=4)
     assert message["content"].startswith("3 + 4\n\nThe answer is \\boxed{")
     assert (laser["exit_reason"], laser["reasoning_tokens"], laser["budget"]) == ("budget", 4, 4)
-    assert message["reasoning_content"] is None
+    assert message["reasoning_content"] == ""
 
 
 def test_a_server_may_have_all_thoughts_in_the_open(openly: LiveServer) -> None:
     message, laser = told(openly)
-    assert message["reasoning_content"] is None
+    assert message["reasoning_content"] == ""
     assert laser["exit_reason"] == "confidence"
     assert laser["reasoning_tokens"] > 0
     assert message["content"].startswith("3 + 4 = 7.\n\n\n\nThe answer is \\boxed{")
