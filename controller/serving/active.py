@@ -71,6 +71,7 @@ class ActiveRequest:
     put_in: int = 0  # of `tokens`, once they have come: the server's words that close the thought
     put_before: int = 0  # of `prompt_tokens`: the same, where they close it in the prompt
     thought: list[int] = field(default_factory=list)
+    again: int = 0  # tokens of the thought that the adopted probe has decoded again
     _recited: int = 0  # leading answer tokens of the closing, in which no stop string counts
     _thought_end: int | None = None  # the thought's length before its closing; None: not forced
     _released: int = 0  # thought tokens passed to the reply
@@ -232,14 +233,14 @@ class ActiveRequest:
         """Tokens that the thought has decoded beside the last probe."""
         return len(self.thought) - self.fork_at
 
-    def adopt(self, reason: str, *, kept_rows: int, recited: int, put_in: int) -> None:
+    def adopt(self, reason: str, *, kept_rows: int, recited: int, put_in: int, again: int) -> None:
         """The probe that has just ended closes the thought: what was decoded beside it is withdrawn.
 
         `kept_rows` of the probe's rows become the reply's; `recited` tokens follow the closing marker; `put_in` of the
-        tokens that come now are the server's.
+        tokens that come now are the server's, and the first `again` are of the thought.
         """
         self.exit_reason = reason
-        self.put_in = put_in
+        self.put_in, self.again = put_in, again
         self.withdrawn += self.beyond
         self.tokens -= self.beyond
         del self.thought[self.fork_at :]

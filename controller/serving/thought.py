@@ -120,9 +120,10 @@ class ThoughtControl:
         inside the thought: then the model has ended the thought.
         """
         assert active.finder is not None
-        if active.exit_reason is not None:  # these are the server's words
+        if active.exit_reason is not None:  # these are the server's words, behind what a probe has decoded again
+            active.think(tokens[: active.again])
             active.end_in_the_open(len(active.thought))
-            return tokens
+            return tokens[active.again :]
         last = next((place for place, token in enumerate(tokens) if token in self._stop_tokens), len(tokens))
         for place, token in enumerate(tokens[:last]):
             active.think((token,))
@@ -189,7 +190,7 @@ class ThoughtControl:
             put_in = len(then)
             recited = self._beyond_close(then)
         self._engine.adopt(event.probe, keep=keep, then=then)
-        active.adopt(why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in)
+        active.adopt(why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in, again=0 if tried else keep)
         self._seal(active)
         if tried and self._thinking.format.keep is Keep.ANSWER:
             self.arm(active, event.sequence)  # the reply has its answer: the next sampled token may end it

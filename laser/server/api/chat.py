@@ -131,7 +131,7 @@ class ChatRequest(GenerationFields):
             [message.for_template for message in self.messages],
             thinking=self.thought_wanted(chat),
             options=self.template_variables,
-            effort=self.policy.effort,
+            effort=self.effort_word,
             continued=bool(self.continue_final_message),
             header=self.add_generation_prompt is not False,
         )

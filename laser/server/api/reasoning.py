@@ -200,6 +200,11 @@ class ReasoningFields(Fields):
         )
 
     @property
+    def effort_word(self) -> str | None:
+        """How hard to think, for the chat template; None: the client has not said it."""
+        return self._effort
+
+    @property
     def asks_for_thought(self) -> str | None:
         """The field that asks for a thought by name, whatever the server does by default; None: none does."""
         if self.wants_thought is not True or self._number == 0:

@@ -109,7 +109,7 @@ class ResponsesRequest(GenerationFields):
             messages,
             thinking=self.thought_wanted(chat),
             options=self.template_variables,
-            effort=self.policy.effort,
+            effort=self.effort_word,
         )
 
 

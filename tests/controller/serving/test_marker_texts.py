@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy import Limits
+from controller.policy import FixedPolicy, Limits
 from controller.serving.reply import Channel
 from controller.serving.request import Close, ExitReason
 from engine.base import FinishReason
 from models.thinking import Keep, ProbeFormat, ThinkingFormat, TransitionFormat
 from models.tokenizer import ChatTokenizer
 from tests.support.parrot_bench import cut, parrot, spelled
-from tests.support.serving_bench import Heard
+from tests.support.serving_bench import ENDLESS, FORMAT, Bench, Heard
+from tests.support.tiny_models import Oracle
 
 TAGS = ThinkingFormat(
     open="<|thought|>",
@@ -163,3 +165,26 @@ def test_a_stop_token_may_be_part_of_the_closing_marker(tokenizer: ChatTokenizer
     assert (heard.reasoning, heard.content) == ("ab", "7")
     assert heard.outcome.finish_reason is FinishReason.STOP
     assert heard.outcome.completion_tokens == len((*said, end))
+
+
+SCRIPT = {**ENDLESS, "[": "/", "/": "T", "T": "]", "]": "X"}  # a b ¶ a b ¶ …
+OTHER = replace(FORMAT, close="[/T]", landing="~[/T]", probe=replace(FORMAT.probe, suffix="~[/T]{"))
+
+
+@pytest.mark.parametrize(
+    ("script", "limits", "why", "content"),
+    [
+        ({**SCRIPT, "b": "["}, Limits(), ExitReason.NATURAL, "XY"),
+        (SCRIPT, Limits(budget=4), ExitReason.BUDGET, "XY"),
+        (SCRIPT, Limits(threshold=0.85), ExitReason.CONFIDENCE, "{7}"),
+    ],
+)
+def test_an_engine_decodes_what_closes_a_thought(
+    chain: Callable[..., Bench], script: dict[str, str], limits: Limits, why: ExitReason, content: str
+) -> None:
+    bench = chain(script, form=OTHER, policy=FixedPolicy(limits))
+    heard = bench.ask()
+    assert (heard.content, heard.outcome.thought.exit_reason) == (content, why)
+    assert heard.reasoning.startswith("ab")
+    assert "T" not in heard.reasoning
+    bench.engine.ledger.verify(Oracle(bench.directory))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +12,9 @@ from hypothesis import strategies as st
 
 from controller.policy import FixedPolicy, Limits
 from controller.serving.request import Close, ExitReason
+from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import SignalError
-from engine.base import FinishReason
+from engine.base import FinishReason, Probed
 from models.formats.form import Said
 from models.thinking import ProbeFormat, ThinkingFormat, TransitionFormat
 from models.tokenizer import ChatTokenizer
@@ -28,6 +31,20 @@ OPEN = ThinkingFormat(
     transitions=TransitionFormat(words=("Wait",), min_gap=1),
 )
 PLAIN = replace(OPEN, unasked=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """A signal that is met by the first probe, which asks for the next token."""
+
+    level: float
+    reason: ClassVar[str] = "at once"
+    asks: ClassVar[Asks] = Asks.NEXT_TOKEN
+    read: ClassVar[frozenset[str]] = frozenset()
+    give_up_below: ClassVar[float] = 0.0
+
+    def closes(self, probes: Sequence[Probed]) -> bool:
+        return True
 
 
 def ask(tokenizer: ChatTokenizer, *pieces: str, limits: Limits | None = None, **options: object) -> Heard:
@@ -105,6 +122,15 @@ def test_a_plain_reply_is_never_probed_nor_cut(tokenizer: ChatTokenizer) -> None
     assert heard.content == tokenizer.decode(said)
     assert heard.outcome.thought.exit_reason is None
     assert (heard.outcome.thought.probes, heard.outcome.put_in, heard.outcome.averted) == (0, 0, 0)
+
+
+def test_a_signal_that_asks_for_the_next_token_has_the_landing_follow_its_thought(tokenizer: ChatTokenizer) -> None:
+    said = spelled(tokenizer, "ab.\n\n" * 6)
+    limits = Limits(exits={"tests.controller.serving.test_open:AtOnce": 0.4})
+    heard = parrot(tokenizer, said, OPEN, limits).ask(max_tokens=120, stop=("answer is {",))
+    assert heard.content.startswith(f"ab.\n\n{OPEN.landing}")
+    assert heard.outcome.thought.ids == spelled(tokenizer, "ab.\n\n")
+    assert heard.outcome.put_in == len(spelled(tokenizer, OPEN.landing))
 
 
 def test_a_margin_has_nothing_to_compare_with_in_the_open(tokenizer: ChatTokenizer) -> None:
