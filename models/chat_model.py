@@ -76,12 +76,15 @@ class ChatModel:
         goes on with the last message. `header`: see `Chat`.
         Raises TokenizerError if the chat template rejects the messages, or the model lacks a token.
         """
+        form = self.thinking.format
+        if form.in_the_open and thinking is None:
+            thinking = form.unasked
         variables = {**self._switches(thinking), **self._effort(effort), **(options or {})}
         chat, then = self._chat(messages, variables, continued=continued, header=header)
         tokens = tuple(self.tokenizer.render(chat, trusted=self.trust_markers, then=then))
-        if self.thinking.format.in_the_open:
+        if form.in_the_open:
             self.check(tokens)
-            return Prompt(tokens=tokens, thinking=self.thinking.format.unasked if thinking is None else thinking)
+            return Prompt(tokens=tokens, thinking=thinking is not False)
         state = self.thinking.state(tokens, self.turns)
         if state is ThoughtState.OPEN and thinking is False:
             tokens, state = tokens + self.thinking.closing, ThoughtState.CLOSED

@@ -2,7 +2,7 @@
 
 The prompt is encoded as the model's tokenizer encodes a text, with the BOS that it adds, and markers in it count. If
 the prompt ends inside an open thought, LASER controls that thought as usual: `text` is then the answer, and
-`reasoning` the thought. Any other prompt is simply continued.
+`reasoning` the thought. Any other prompt is simply continued; a model without markers reasons in the open if asked to.
 """
 
 from __future__ import annotations
@@ -89,8 +89,7 @@ class TextRequest(GenerationFields):
                 if not 0 <= outermost < known:
                     raise TokenizerError(f"prompt has token {outermost}, must lie in 0…{known - 1}")
             prompt = chat.raw(self.prompt)
-        openly = chat.thinking.format.in_the_open and (chat.thinking.format.unasked if wanted is None else wanted)
-        return replace(prompt, thinking=True) if openly else prompt
+        return replace(prompt, thinking=True) if wanted and chat.thinking.format.in_the_open else prompt
 
 
 class TextChoice(BaseModel):

@@ -150,10 +150,15 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
         if openly and not form.in_the_open:
             why = f"the model's thoughts stand between {form.open} and {form.closers[0]}, not in the content"
             raise BadRequest(f"laser.thinking is 'open', but {why}: leave it out", param="laser.thinking")
+        if openly and self.wants_thought is False:
+            why = "another field turns the thought off"
+            raise BadRequest(f"laser.thinking is 'open', but {why}: must be one of them", param="laser.thinking")
         field = self.asks_for_thought
         if field is not None and form.plain and not openly:
             why = "this model is served plain, without thoughts"
             raise BadRequest(f"{field} asks for a thought, but {why}: leave it out, or send {OPENLY}", param=field)
+        if form.plain and not openly:
+            return False
         return True if openly and self.wants_thought is None else self.wants_thought
 
     @abstractmethod

@@ -16,7 +16,8 @@ from tests.support.parrot_engine import ParrotOptions
 from tests.support.templates import CHATML
 from tests.support.tiny_models import save_tokenizer
 
-SAYS = "3 + 4 = 7.\n\nWait, I think 7.\n\nThe answer is \\boxed{7}."
+FIRST = "3 + 4 = 7. " * 6 + "So.\n\n"
+SAYS = f"{FIRST}Wait, I think 7.\n\nThe answer is \\boxed{{7}}."
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +89,18 @@ def test_a_request_may_ask_for_a_thought_in_the_open(plain: LiveServer) -> None:
     assert message["reasoning_content"] == ""
 
 
+def test_a_thought_that_is_both_asked_for_and_turned_off_is_refused(plain: LiveServer) -> None:
+    error = plain.post(laser={"thinking": "open"}, enable_thinking=False).json()["error"]
+    assert error["param"] == "laser.thinking"
+    assert "another field turns the thought off" in error["message"]
+
+
 def test_a_server_may_have_all_thoughts_in_the_open(openly: LiveServer) -> None:
     message, laser = told(openly)
     assert message["reasoning_content"] == ""
     assert laser["exit_reason"] == "confidence"
     assert laser["reasoning_tokens"] > 0
-    assert message["content"].startswith("3 + 4 = 7.\n\n\n\nThe answer is \\boxed{")
+    assert message["content"].startswith(f"{FIRST}\n\nThe answer is \\boxed{{3 + 4")
     assert told(openly, enable_thinking=False)[0]["content"] == SAYS
     assert told(openly, reasoning_effort="medium")[1]["exit_reason"] == "confidence"
 
