@@ -77,7 +77,7 @@ class ChatModel:
         Raises TokenizerError if the chat template rejects the messages, or the model lacks a token.
         """
         form = self.thinking.format
-        if form.in_the_open and thinking is None:
+        if thinking is None and (form.in_the_open or not form.unasked):
             thinking = form.unasked
         variables = {**self._switches(thinking), **self._effort(effort), **(options or {})}
         chat, then = self._chat(messages, variables, continued=continued, header=header)

@@ -147,7 +147,9 @@ class ThinkingFormat:
             given = [name for name in ("also", "closing", "seams", "unshown") if getattr(self, name)]
             if self.open or self.opening or given:
                 name = next(iter(given), "opening" if self.opening else "open")
-                raise ValueError(f"{name} is {getattr(self, name)!r}, but close is a text: there are no markers")
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, must be empty where close is a text: there are no markers"
+                )
         elif not (self.open and self.close):
             raise ValueError(f"{'close' if self.open else 'open'} is empty, must have at least 1 character")
         for name in ("also", "seams", "unshown", "switches", "conclusions"):

@@ -139,6 +139,37 @@ def test_texts_that_do_not_close_the_thought_are_refused() -> None:
         ThinkingFormat(opening="so")
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("close: {text: [a]}", "open is '<think>', must be empty where close is a text: there are no markers"),
+        ('open: ""\nopening: ""\nclose: {text: [a]}\nalso: [b]', "also is ('b',), must be empty where close is a text"),
+        ("close: {text: []}", "text has no text, must have at least 1"),
+        ('close: ""', "close is empty, must have at least 1 character"),
+        ("close: [a]", "`close` must be a mapping of keys to values"),
+        ("closing: so", "closing is 'so', must contain the closing marker '</think>'"),
+        ('unshown: [""]', "unshown has an empty text, each must have at least 1 character"),
+        ("family: {}", "names is empty, and so are types and template: one of them must have a text"),
+        ("effort: {low: {word: low, budget: -1}}", "budget is -1, must be at least 0"),
+        ("effort: {medum: {word: low}}", "unknown key `effort.medum`; did you mean `medium`?"),
+    ],
+)
+def test_a_format_that_contradicts_itself_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "laser.yaml").write_text(text, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_format(tmp_path)
+    assert why in str(caught.value)
+
+
+def test_a_thought_in_the_open_is_read_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "laser.yaml").write_text(
+        'open: ""\nopening: ""\nclose: {text: [so]}\nlanding: so\nprobe: {suffix: so}\n', "utf-8"
+    )
+    form = read_format(tmp_path)
+    assert form is not None
+    assert (form.in_the_open, form.plain, form.closers) == (True, False, ("so",))
+
+
 def test_an_empty_conclusion_is_refused() -> None:
     with pytest.raises(ValueError, match="conclusions has an empty text, each must have at least 1 character"):
         ThinkingFormat(conclusions=("So the result is", ""))

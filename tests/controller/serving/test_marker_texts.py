@@ -54,7 +54,7 @@ THOUGHT = "so 7 < 9 | a.<|\n\nWait, <|/thought no é 猫. 7<"
 ANSWER = "X <|/ y|> Here is my answer: 7"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_a_reply_is_the_same_however_its_text_is_cut_into_tokens(tokenizer: ChatTokenizer, data: st.DataObject) -> None:
     text = f"{THOUGHT}<|more|> on\n<|/thought|>\n\n<|answer|>\n{ANSWER}<|/answer|>"
@@ -66,7 +66,7 @@ def test_a_reply_is_the_same_however_its_text_is_cut_into_tokens(tokenizer: Chat
     assert heard.deltas == sorted(heard.deltas, key=lambda delta: delta.channel is Channel.CONTENT)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data(), closer=st.sampled_from(SENTENCES.closers))
 def test_a_sentence_may_close_a_thought(tokenizer: ChatTokenizer, data: st.DataObject, closer: str) -> None:
     heard = ask(tokenizer, *data.draw(cut(f"Here is 7. Here is my re.\n\n{closer}\n\n{ANSWER}")), form=SENTENCES)

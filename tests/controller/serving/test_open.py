@@ -52,7 +52,7 @@ def ask(tokenizer: ChatTokenizer, *pieces: str, limits: Limits | None = None, **
     return parrot(tokenizer, said, OPEN, limits).ask(**{"max_tokens": len(said) + 100, **options})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data(), end=st.sampled_from(["so the answer is 7.", "so \\boxed{7}.", "so it is 7."]))
 def test_all_that_the_model_says_is_content(tokenizer: ChatTokenizer, data: st.DataObject, end: str) -> None:
     text = f"3 + 4.\n\nWait, the answer 7 猫 {end}"

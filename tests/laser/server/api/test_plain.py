@@ -17,7 +17,7 @@ from tests.support.templates import CHATML
 from tests.support.tiny_models import save_tokenizer
 
 FIRST = "3 + 4 = 7. " * 6 + "So.\n\n"
-SAYS = f"{FIRST}Wait, I think 7.\n\nThe answer is \\boxed{{7}}."
+SAYS = FIRST + "Wait, I think 7. " * 5 + "\n\nThe answer is \\boxed{7}."
 
 
 @pytest.fixture(scope="module")
