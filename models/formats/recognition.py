@@ -56,7 +56,7 @@ def recognise(signs: ModelSigns) -> FormatChoice:
     """
     told = {name: why for name, form in _families().items() if (why := _told(form.family, signs))}
     if told:
-        name = max(told, key=lambda each: (len(told[each]), _letters(each), each))
+        name = max(told, key=lambda each: (len(told[each]), *_weight(each), each))
         return FormatChoice(form=_families()[name], source=f"{name}, told by {' and '.join(told[name])}", name=name)
     marks = USUAL.open, USUAL.closers[0]
     if all(mark in signs.template for mark in marks) or all(mark in signs.tokens for mark in marks):
@@ -113,10 +113,10 @@ def _told(family: FamilySigns | None, signs: ModelSigns) -> tuple[str, ...]:
     return tuple(why)
 
 
-def _letters(name: str) -> int:
-    """Returns how many letters of the chat template are a family's sign."""
+def _weight(name: str) -> tuple[bool, int]:
+    """Returns what counts between families of as many signs: whether a name is one, and how long the template's are."""
     family = _families()[name].family
-    return 0 if family is None else sum(map(len, family.template))
+    return (False, 0) if family is None else (bool(family.names), sum(map(len, family.template)))
 
 
 def _bare(name: str) -> str:

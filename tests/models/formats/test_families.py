@@ -134,6 +134,7 @@ def test_the_default_is_the_default() -> None:
         (ModelSigns(types=("llama",), names=("SmolLM2-135M-Instruct",), template="<|im_start|>"), PLAIN),
         (ModelSigns(), PLAIN),
         (ModelSigns(types=("qwen3moe",), names=("Qwen3 Coder 30B A3B",), tokens=("<think>", "</think>")), PLAIN),
+        (ModelSigns(types=("qwen3",), names=("Qwen3-4B-Instruct-2507",), template="a </think>"), PLAIN),
         (ModelSigns(types=("qwen3moe",), names=("x",), template="a </think>"), "qwen3"),
         (ModelSigns(types=("Qwen3ForCausalLM",), template="<｜Assistant｜> </think>"), "deepseek-r1-distill"),
         (ModelSigns(types=("qwen2",), names=("Open_Thinker 7B",)), "openthinker"),
