@@ -9,11 +9,12 @@ from typing import Any
 
 from models.directory import check_directory, gguf_of
 from models.foreign import told
+from models.formats.recognition import ModelSigns, choose_format, signs_of
 from models.generation import GenerationDefaults, read_generation_defaults
 from models.prompts.habits import Habits, learn
 from models.prompts.history import begun_thought, with_thought_apart
 from models.prompts.template import Chat
-from models.thinking import ThinkingTokens, ThoughtState, read_format
+from models.thinking import ThinkingTokens, ThoughtState
 from models.tokenizer import ChatTokenizer, TokenizerError
 
 
@@ -36,6 +37,7 @@ class ChatModel:
     habits: Habits  # of the chat template
     trust_markers: bool = False  # markers that messages spell become control tokens
     rows: int | None = None  # tokens that the model has a row for; None: not known
+    format_source: str = ""  # in words, how the thinking format was come by
 
     def prompt(self, messages: Sequence[Mapping[str, Any]], *, thinking: bool = True) -> tuple[int, ...]:
         """Returns a chat as prompt tokens that end inside an open thought, or behind an empty one without `thinking`.
@@ -48,8 +50,10 @@ class ChatModel:
     def question(self, text: str) -> tuple[int, ...]:
         """Returns a question as prompt tokens that end inside an open thought.
 
-        Raises TokenizerError if the chat template begins none.
+        Raises TokenizerError if the chat template begins none, or if the model is served without thoughts.
         """
+        if self.thinking.format.plain:
+            raise TokenizerError(f"no thought can be measured: the model has none ({self.format_source}); {OPENLY}")
         prompt = self.begin([{"role": "user", "content": text}])
         if not prompt.thinking:
             raise TokenizerError(f"the chat template leaves no open thought after {text[:40]!r}: none can be measured")
@@ -61,18 +65,26 @@ class ChatModel:
         *,
         thinking: bool | None = True,
         options: Mapping[str, Any] | None = None,
+        effort: str | None = None,
         continued: bool = False,
         header: bool = True,
     ) -> Prompt:
         """Returns a chat as the prompt of a reply; the rendered chat says whether the reply begins with a thought.
 
         `thinking` sets the switches that templates know, before `options`, the template's variables; None: nobody has
-        said. `continued`: the reply goes on with the last message. `header`: see `Chat`.
+        said. `effort`: how hard to think, for templates that can say so; None: nobody has said. `continued`: the reply
+        goes on with the last message. `header`: see `Chat`.
         Raises TokenizerError if the chat template rejects the messages, or the model lacks a token.
         """
-        variables = {**_switches(thinking), **(options or {})}
+        form = self.thinking.format
+        if thinking is None and (form.in_the_open or not form.unasked):
+            thinking = form.unasked
+        variables = {**self._switches(thinking), **self._effort(effort), **(options or {})}
         chat, then = self._chat(messages, variables, continued=continued, header=header)
         tokens = tuple(self.tokenizer.render(chat, trusted=self.trust_markers, then=then))
+        if form.in_the_open:
+            self.check(tokens)
+            return Prompt(tokens=tokens, thinking=thinking is not False)
         state = self.thinking.state(tokens, self.turns)
         if state is ThoughtState.OPEN and thinking is False:
             tokens, state = tokens + self.thinking.closing, ThoughtState.CLOSED
@@ -121,13 +133,13 @@ class ChatModel:
         self, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any], *, continued: bool, header: bool
     ) -> tuple[Chat, tuple[str, ...]]:
         """Returns what is to be rendered, and the texts that follow it: a thought that the last message has begun."""
-        form = self.thinking.format
+        form, closing = self.thinking.format, self.thinking.format.closers[0]
         kept = messages[:-1] if continued else messages
-        apart = self.tokenizer.template.reads_thoughts
-        chat = [with_thought_apart(each, form.open, form.close) if apart else dict(each) for each in kept]
+        apart = self.tokenizer.template.reads_thoughts and not form.in_the_open
+        chat = [with_thought_apart(each, form.open, closing) if apart else dict(each) for each in kept]
         if not continued:
             return Chat(messages=chat, options=options, header=header), ()
-        begun = begun_thought(messages[-1], form.open, form.close)
+        begun = None if form.in_the_open else begun_thought(messages[-1], form.open, closing)
         if begun is None:
             return Chat(messages=[*chat, messages[-1]], options=options, continued=True), ()
         before = Chat(messages=chat, options=options)
@@ -137,17 +149,28 @@ class ChatModel:
             raise TokenizerError("the last message begins a thought, but the chat template closes the thought itself")
         if state is ThoughtState.NOT_BEGUN:
             return before, begun
-        first = begun[1] if tokens[-1] == self.thinking.open_id else begun[1].removeprefix("\n")
+        marked = tuple(tokens[-len(self.thinking.open) :]) == self.thinking.open
+        first = begun[1] if marked else begun[1].removeprefix("\n")
         return before, (first, *begun[2:])
+
+    def _switches(self, thinking: bool | None) -> dict[str, bool]:
+        """Returns the variables by which templates know whether to think; without a word of the client, the usual."""
+        own = dict.fromkeys(self.thinking.format.switches, thinking is not False)
+        return own | ({"enable_thinking": True} if thinking is None else dict.fromkeys(SWITCHES, thinking))
+
+    def _effort(self, effort: str | None) -> dict[str, str]:
+        """Returns the variable by which the template knows how hard to think, if it has a word for this effort."""
+        form = self.thinking.format.effort
+        level = None if form is None or effort is None else form.level(effort)
+        return {} if form is None or level is None else {form.variable: level.word}
+
+
+OPENLY = "--thinking open has it reason in the content of its replies"
+SWITCHES = "enable_thinking", "thinking"
 
 
 def _ending(tokens: tuple[int, ...], state: ThoughtState) -> Prompt:
     return Prompt(tokens=tokens, thinking=state is ThoughtState.OPEN, closed=state is ThoughtState.CLOSED)
-
-
-def _switches(thinking: bool | None) -> dict[str, bool]:
-    """Returns the variables by which templates know whether to think; without a word of the client, the usual one."""
-    return {"enable_thinking": True} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
 
 
 def load_chat_model(
@@ -159,13 +182,15 @@ def load_chat_model(
 ) -> ChatModel:
     """Read a model's directory or GGUF file. Raises TokenizerError, GGUFError or ConfigError naming the file at fault.
 
-    `thinking_format` is the file of the thinking format; None: see `models.thinking.read_format`. `chat_template` is
-    the file of a chat template, which must take a question; None: the model's own.
+    `thinking_format` is the file of the thinking format; None: see `models.formats.recognition.choose_format`.
+    `chat_template` is the file of a chat template, which must take a question; None: the model's own.
     """
     if gguf_of(directory) is None:
         check_directory(directory, TokenizerError)
     tokenizer = ChatTokenizer(directory, chat_template)
-    form = read_format(directory, thinking_format)
+
+    def signs() -> ModelSigns:
+        return signs_of(directory, tokenizer.template.source, frozenset(tokenizer.texts))
 
     def rendered(chat: Chat) -> list[int] | None:
         try:
@@ -174,19 +199,21 @@ def load_chat_model(
             return None  # not every template takes a system's message; without any template, requests are told
 
     with told(f"{directory}: the tokenizer cannot be used", TokenizerError):
-        thinking = ThinkingTokens(form, tokenizer)
+        chosen = choose_format(directory, thinking_format, signs)
+        thinking = ThinkingTokens(chosen.form, tokenizer)
         if not trust_markers:
-            tokenizer.name((thinking.open_id, thinking.close_id))
+            tokenizer.name(thinking.singles)
             _ = tokenizer.markers.copy  # made now, not for the first client
         if chat_template is not None:
             _check_template(tokenizer, chat_template)
-        habits = learn(rendered, tokenizer.markers.ids, thinking.open_id, thinking.close_id)
+        habits = learn(rendered, tokenizer.markers.ids, thinking)
     return ChatModel(
         tokenizer=tokenizer,
         thinking=thinking,
         habits=habits,
         defaults=read_generation_defaults(directory),
         trust_markers=trust_markers,
+        format_source=chosen.source,
     )
 
 

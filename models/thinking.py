@@ -1,100 +1,31 @@
 """How a model writes its thoughts: their markers, where they may be closed early, and how their answer is probed.
 
-One YAML file per model family: `laser.yaml` in a model's directory, or a file of configs/models/, which comes with
-LASER and goes by its name. The defaults fit the `<think> … </think>` family, DeepSeek-R1 distillations and Qwen3.
+The format as text: `models/formats/form.py`. Here it is found by name, and becomes the tokens of a vocabulary.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
 from models.directory import OWN_FORMAT, beside, gguf_of
-from models.files.checks import at_least
 from models.files.nearest import nearest
 from models.files.strict_yaml import ByName, ConfigError, read
+from models.formats.ending import EndFinder, Ending
+from models.formats.form import Keep as Keep
+from models.formats.form import ProbeFormat as ProbeFormat
+from models.formats.form import ThinkingFormat as ThinkingFormat
+from models.formats.form import ThoughtState as ThoughtState
+from models.formats.form import TransitionFormat as TransitionFormat
+from models.formats.matching import Unshown
+from models.formats.transitions import TransitionPoints
 from models.gguf.keys import THINKING
-from models.score import Score
 from models.shipped import shipped_configs
 from models.tokenizer import Vocabulary
-
-
-class Keep(StrEnum):
-    """Which part of a confident probe becomes part of the reply."""
-
-    ANSWER = "answer"  # the closing marker and the trial answer: nothing is decoded twice
-    CLOSE = "close"  # only the closing marker; the model then writes its answer in its own words
-
-
-class ThoughtState(StrEnum):
-    """What a prompt says of the thought of the reply."""
-
-    NOT_BEGUN = "not begun"  # neither begun nor closed
-    OPEN = "open"  # begun and not closed: the model goes on inside it
-    CLOSED = "closed"  # the reply has no thought
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeFormat:
-    """The trial answer: `suffix` follows the thought; the answer ends at a token that contains one of `stops`."""
-
-    # text that asks a thought for its answer; it holds the closing marker
-    suffix: str = "\n</think>\n\n**Final Answer**\n\\boxed{"
-    stops: tuple[str, ...] = ("}",)  # texts of which one in a token ends the trial answer
-    max_answer_tokens: int = 20  # longest trial answer, tokens
-    score: Score = Score.GEOMETRIC_MEAN  # how the answer's token probabilities become its confidence
-
-    def __post_init__(self) -> None:
-        if not all(self.stops):
-            raise ValueError("stops has an empty text, each must have at least 1 character")
-        at_least(self, 1, "max_answer_tokens")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransitionFormat:
-    """Where a thought may be closed early: at paragraph ends, and before `words` (matched as whole words)."""
-
-    paragraphs: bool = True  # whether a thought may be closed at the end of a paragraph
-    words: tuple[str, ...] = ("Wait", "Alternatively", "Hmm")  # cue words before which a thought may be closed
-    min_gap: int = 16  # tokens between two probes of one thought
-
-    def __post_init__(self) -> None:
-        if not all(self.words):
-            raise ValueError("words has an empty text, each must have at least 1 character")
-        at_least(self, 1, "min_gap")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThinkingFormat:
-    """A model family's thinking format, as text."""
-
-    open: str = "<think>"  # marker that begins a thought, one token
-    opening: str = "<think>\n"  # appended to a prompt whose chat template does not open the thought itself
-    close: str = "</think>"  # marker that ends a thought, one token
-    landing: str = (  # closes a thought whose budget is spent; Qwen3's wording
-        "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly "
-        "now.\n</think>\n\n"
-    )
-    keep: Keep = Keep.ANSWER  # which part of a confident probe becomes part of the reply
-    answer_reserve: int = 256  # tokens of max_tokens kept for the answer
-    probe: ProbeFormat = field(default_factory=ProbeFormat)  # the trial answer
-    transitions: TransitionFormat = field(default_factory=TransitionFormat)  # where a thought may be closed early
-    conclusions: tuple[str, ...] = ()  # phrases by which a thought first states its result; only evaluation uses them
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "answer_reserve")
-        for name, text in (("landing", self.landing), ("probe.suffix", self.probe.suffix)):
-            if self.close not in text:
-                raise ValueError(f"{name} is {text!r}, must contain the closing marker {self.close!r}")
-        if not all(self.conclusions):
-            raise ValueError("conclusions has an empty text, each must have at least 1 character")
-        if self.open not in self.opening:
-            raise ValueError(f"opening is {self.opening!r}, must contain the opening marker {self.open!r}")
 
 
 def format_names() -> tuple[str, ...]:
@@ -129,10 +60,11 @@ FormatFile = Annotated[Path, ByName(find=format_file)]
 """As the type of a field, it makes the strict reader accept a thinking format's name there, and paths as ever."""
 
 
-def read_format(model: Path, override: Path | None = None) -> ThinkingFormat:
-    """The thinking format `override` (a file or name), else that of the model's `laser.yaml`, else the defaults.
+def read_format(model: Path, override: Path | None = None) -> ThinkingFormat | None:
+    """The thinking format `override` (a file or name), else that of the model's `laser.yaml`; None: there is none.
 
-    A GGUF file may carry the text of such a file; one beside it goes before that.
+    A GGUF file may carry the text of such a file; one beside it goes before that. Where there is none the model's files
+    tell: `models.formats.recognition.choose_format`.
     """
     if override is not None:
         return read(override if override.is_file() else format_file(str(override)), ThinkingFormat)
@@ -140,7 +72,7 @@ def read_format(model: Path, override: Path | None = None) -> ThinkingFormat:
     if file.is_file():
         return read(file, ThinkingFormat)
     carried = _carried(model)
-    return ThinkingFormat() if carried is None else read(model, ThinkingFormat, text=carried)
+    return None if carried is None else read(model, ThinkingFormat, text=carried)
 
 
 def _carried(model: Path) -> str | None:
@@ -150,57 +82,91 @@ def _carried(model: Path) -> str | None:
 
 
 def format_source(model: Path, override: Path | None = None) -> str:
-    """Returns in words how `read_format` comes by a thinking format."""
+    """Returns in words how `read_format` comes by a thinking format, where there is one."""
     if override is not None:
         return f"named, {override.name}"
-    if beside(model, OWN_FORMAT).is_file():
-        return f"the model's {OWN_FORMAT}"
-    return "the default, since none is named" if _carried(model) is None else "the one in the model's file"
+    return f"the model's {OWN_FORMAT}" if beside(model, OWN_FORMAT).is_file() else "the one in the model's file"
 
 
 class ThinkingTokens:
-    """A thinking format as the token ids of a given tokenizer, which the serving loop compares and forces."""
+    """A thinking format as the token ids of a given tokenizer, which the serving loop compares and forces.
+
+    A closing marker that is one token is found by its id. Any other is found in the text, since a model may spell it
+    by other tokens than the tokenizer does, and one token may hold its last letters and the next word's first.
+    """
 
     def __init__(self, form: ThinkingFormat, tokenizer: Vocabulary) -> None:
         self.format = form
-        texts = tokenizer.texts
-        self.open_id = _single(tokenizer, form.open, "open")
-        self.close_id = _single(tokenizer, form.close, "close")
-        self.opening = tuple(tokenizer.encode(form.opening))
+        self._tokenizer = tokenizer
+        self._texts = tokenizer.texts
+        self.open = tuple(tokenizer.encode(form.open)) if form.open else ()
+        self.close = tuple(tokenizer.encode(form.closers[0]))  # as the tokenizer spells it
+        self.opening = tuple(tokenizer.encode(form.opening)) if form.opening else ()
         self.landing = tuple(tokenizer.encode(form.landing))
         self.probe_suffix = tuple(tokenizer.encode(form.probe.suffix))
         self.probe_stops = frozenset(
-            i for i, text in enumerate(texts) if any(stop in text for stop in form.probe.stops)
+            i for i, text in enumerate(self._texts) if any(stop in text for stop in form.probe.stops)
         )
         if not self.probe_stops:
             raise ConfigError(f"no token of the vocabulary contains a probe stop: {form.probe.stops}")
-        self.closing = tuple(tokenizer.encode(f"\n{form.close}\n\n"))
-        for name, ids, marker in (
-            ("opening", self.opening, self.open_id),
-            ("the closing of an empty thought", self.closing, self.close_id),
-            ("landing", self.landing, self.close_id),
-            ("probe.suffix", self.probe_suffix, self.close_id),
-        ):
-            if marker not in ids:
-                raise ConfigError(f"{name} does not keep its marker {texts[marker]!r} as one token in this vocabulary")
+        closing = f"\n{form.closers[0]}\n\n" if form.closing is None else form.closing
+        self.closing = () if form.in_the_open else tuple(tokenizer.encode(closing))
+        self._check()
         # closes a thought behind words of a client's: the answer begins as behind the landing
-        self.after_words = (
-            self.closing[: self.closing.index(self.close_id)] + self.landing[self.landing.index(self.close_id) :]
+        self.after_words = self._after_words(closing)
+        self._points = TransitionPoints(
+            paragraphs=form.transitions.paragraphs,
+            words=form.transitions.words,
+            texts=self._texts,
+            encode=tokenizer.encode,
         )
-        self._texts = texts
-        spellings = (space + word for word in form.transitions.words for space in ("", " "))
-        words = [tuple(tokenizer.encode(spelling)) for spelling in spellings]
-        self._words = {ids[-1]: [other for other in words if other[-1] == ids[-1]] for ids in words}
-        self.lookback = 1 + max(map(len, words)) if words else 0  # the largest result of `transition`
+        self.lookback = self._points.lookback  # the largest result of `transition`
 
     @property
-    def keep_of_suffix(self) -> int:
-        """The number of tokens of the probe suffix up to and including the closing marker."""
-        return self.probe_suffix.index(self.close_id) + 1
+    def open_id(self) -> int | None:
+        """The token that begins a thought; None: no single one does."""
+        return self.open[0] if len(self.open) == 1 else None
+
+    @property
+    def close_id(self) -> int | None:
+        """The token that ends a thought; None: no single one does."""
+        alone = len(self.close) == 1 and len(self.format.closers) == 1 and not self.format.in_the_open
+        return self.close[0] if alone else None
+
+    @property
+    def watched(self) -> int | None:
+        """The token with which a closing marker begins; None: thoughts in the open have none."""
+        return None if self.format.in_the_open else self.close[0]
+
+    @property
+    def singles(self) -> frozenset[int]:
+        """The markers that are one token each."""
+        return frozenset(token for token in (self.open_id, self.close_id) if token is not None)
+
+    def finder(self) -> EndFinder | None:
+        """Returns what finds the end of one thought in its text; None: the token `close_id` ends it."""
+        return EndFinder(self.format.closers, self._tokenizer.stream) if self.close_id is None else None
+
+    def ending(self, tokens: Sequence[int]) -> Ending:
+        """Returns the place of the closing marker in tokens that close a thought. Raises ValueError if it is not there.
+
+        In the open all of them belong to the answer.
+        """
+        if self.format.in_the_open:
+            return Ending(start=0, end=0)
+        finder = self.finder()
+        if finder is None:
+            place = tuple(tokens).index(self.close[0])
+            return Ending(start=place, end=place + 1)
+        found = next((found for token in tokens if (found := finder.push(token)) is not None), None)
+        if found is None:
+            raise ValueError(f"no closing marker among {len(tokens)} tokens")
+        return found
 
     @cached_property
-    def _paragraph_ends(self) -> frozenset[int]:
-        return frozenset(i for i, text in enumerate(self._texts) if "\n\n" in text)
+    def keep_of_suffix(self) -> int:
+        """The number of tokens of the probe suffix up to and including the closing marker; in the open, all of them."""
+        return len(self.probe_suffix) if self.format.in_the_open else self.ending(self.probe_suffix).end
 
     @property
     def ids(self) -> frozenset[int]:
@@ -208,22 +174,79 @@ class ThinkingTokens:
         return frozenset((*self.opening, *self.landing, *self.probe_suffix, *self.closing))
 
     def state(self, prompt: Sequence[int], turns: AbstractSet[int] = frozenset()) -> ThoughtState:
-        """What a prompt's last turn says of its thought; a token of `turns` begins or ends a turn."""
-        for token in reversed(prompt):
-            if token == self.open_id:
-                return ThoughtState.OPEN
-            if token == self.close_id:
-                return ThoughtState.CLOSED
-            if token in turns:
-                break
-        return ThoughtState.NOT_BEGUN
+        """What a prompt's last turn says of its thought; a token of `turns` begins or ends a turn.
+
+        A marker of several tokens is looked for by its ids if a token of it is a control token, else in the text.
+        """
+        if self.format.in_the_open:
+            return ThoughtState.NOT_BEGUN
+        spelled: list[tuple[str, ThoughtState]] = []
+        known: list[tuple[tuple[int, ...], ThoughtState]] = []
+        for ids, texts, state in (
+            (self.open, (self.format.open,), ThoughtState.OPEN),
+            (self.close, self.format.closers, ThoughtState.CLOSED),
+        ):
+            if len(ids) == 1 or self._controls(ids):
+                known.append((ids, state))
+            if len(ids) > 1 and not self._controls(ids):
+                spelled += [(text, state) for text in texts]
+        prompt = tuple(prompt)
+        for end in range(len(prompt), 0, -1):
+            for ids, state in known:
+                if prompt[max(0, end - len(ids)) : end] == ids:
+                    behind = self._spelled(prompt[end:], spelled)
+                    return state if behind is None else behind
+            if prompt[end - 1] in turns:
+                return self._spelled(prompt[end:], spelled) or ThoughtState.NOT_BEGUN
+        return self._spelled(prompt, spelled) or ThoughtState.NOT_BEGUN
+
+    def _spelled(self, tokens: Sequence[int], markers: Sequence[tuple[str, ThoughtState]]) -> ThoughtState | None:
+        """Returns the state behind the last marker in the text of `tokens`; None: there is no marker."""
+        if not markers or not tokens:
+            return None
+        text = self._tokenizer.decode(tokens)
+        at, state = max(((text.rfind(marker), state) for marker, state in markers), key=lambda found: found[0])
+        return state if at >= 0 else None
 
     @cached_property
     def markers(self) -> frozenset[int]:
+        """Every token that has no place behind a closed thought: `silent` ones, and control tokens inside markers."""
+        return self.silent.union(self._controls(self.open), self._controls(self.close))
+
+    @cached_property
+    def silent(self) -> frozenset[int]:
         """Every token whose text has the opening or the closing marker."""
-        marks = self.format.open, self.format.close
+        if self.format.in_the_open:
+            return frozenset()
+        marks = self.format.open, *self.format.closers
         spelled = (i for i, text in enumerate(self._texts) if any(mark in text for mark in marks))
-        return frozenset((self.open_id, self.close_id, *spelled))
+        return frozenset((*self.singles, *spelled))
+
+    @cached_property
+    def unshown(self) -> Unshown | None:
+        """The texts that no reader may see; None: there are none but tokens.
+
+        A marker in brackets is kept out of the whole answer, one in words, which an answer may use, only out of its
+        beginning: there it is a second closing marker.
+        """
+        form = self.format
+        single = self.open_id is not None and self.close_id is not None
+        if form.in_the_open or (single and not form.seams and not form.unshown):
+            return None
+        marks = () if single else (form.open, *form.closers)
+        parts = (
+            self._text(token) for mark in (self.open, self.close) if len(mark) > 1 for token in self._controls(mark)
+        )
+        answer = [*form.unshown, *(mark for mark in marks if _WRAPPED.fullmatch(mark)), *parts]
+        return Unshown(
+            thought=dict.fromkeys(form.seams, "\n\n"),
+            answer=dict.fromkeys(answer, ""),
+            head=tuple(mark for mark in marks if not _WRAPPED.fullmatch(mark)),
+        )
+
+    def _controls(self, marker: Sequence[int]) -> tuple[int, ...]:
+        """Returns the tokens of a marker that are words in brackets, as control tokens are."""
+        return tuple(token for token in marker if _WRAPPED.fullmatch(self._text(token)))
 
     def prompt(self, rendered: Sequence[int], *, thinking: bool) -> tuple[int, ...]:
         """Completes a rendered chat to end inside an open thought or, without `thinking`, behind an empty one.
@@ -241,48 +264,39 @@ class ThinkingTokens:
         return self.state(prompt) is ThoughtState.OPEN
 
     def transition(self, thought: Sequence[int]) -> int | None:
-        """The number of tokens from a transition point to the end of `thought`; None: its last token reveals no point.
+        """The number of tokens from a transition point to the end of `thought`; see `TransitionPoints.last`."""
+        return self._points.last(thought)
 
-        A paragraph end is known at once (0). A cue word is known only with the token after it, because `Wait` may
-        continue as `Waiting`; the point lies before the word.
-        """
-        if not thought:
-            return None
-        if self.format.transitions.paragraphs and self._ends_paragraph(thought):
-            return 0
-        if len(thought) < 2 or self._goes_on(thought[-1]):
-            return None
-        for ids in self._words.get(thought[-2], ()):
-            start = len(thought) - 1 - len(ids)
-            if start < 0 or tuple(thought[start:-1]) != ids:
-                continue
-            inside_a_word = (
-                start > 0 and self._text(ids[0])[:1].isalnum() and self._text(thought[start - 1])[-1:].isalnum()
-            )
-            if not inside_a_word:
-                return len(ids) + 1
-        return None
+    def _check(self) -> None:
+        """Raises ConfigError if the tokens of a text do not keep its marker."""
+        if self.format.in_the_open:
+            return
+        texts = [("landing", self.landing), ("probe.suffix", self.probe_suffix)]
+        for name, ids in (("the closing of an empty thought", self.closing), *texts):
+            try:
+                self.ending(ids)
+            except ValueError as error:
+                marker = self.format.closers[0]
+                raise ConfigError(f"{name} does not keep its marker {marker!r} in this vocabulary") from error
+        said = self._tokenizer.decode(self.opening)
+        opened = self.open_id in self.opening if self.open_id is not None else self.format.open in said
+        if not opened:
+            raise ConfigError(f"opening does not keep its marker {self.format.open!r} in this vocabulary")
 
-    def _ends_paragraph(self, thought: Sequence[int]) -> bool:
-        if thought[-1] in self._paragraph_ends:
-            return True  # the blank line lies within one token, else over two
-        return len(thought) > 1 and self._text(thought[-1]).startswith("\n") and self._text(thought[-2]).endswith("\n")
+    def _after_words(self, closing: str) -> tuple[int, ...]:
+        if self.format.in_the_open:
+            return self.landing
+        if self.close_id is not None:
+            return self.closing[: self.closing.index(self.close_id)] + self.landing[self.landing.index(self.close_id) :]
+        at, form = self._first, self.format
+        return tuple(self._tokenizer.encode(closing[: at(closing)] + form.landing[at(form.landing) :]))
 
-    def _goes_on(self, token: int) -> bool:
-        first = self._text(token)[:1]
-        return first.isalnum() or first in ("'", "’", "_")
+    def _first(self, text: str) -> int:
+        """Returns where the closing marker begins in a text that has it."""
+        return min(at for closer in self.format.closers if (at := text.find(closer)) >= 0)
 
     def _text(self, token: int) -> str:
         return self._texts[token] if token < len(self._texts) else ""  # a model's last logits may have no token
 
 
-def _single(tokenizer: Vocabulary, marker: str, name: str) -> int:
-    ids = tokenizer.encode(marker)
-    if len(ids) != 1:
-        does = "begins" if name == "open" else "ends"
-        raise ConfigError(
-            f"the model has no token {marker!r}, which {does} a thought ({name}; it is {len(ids)} tokens here): LASER "
-            "serves models that think between two markers, no plain instruct models; if this one has other markers, "
-            "name its format with --thinking"
-        )
-    return ids[0]
+_WRAPPED = re.compile(r"\s*[<\[{|＜【].*\w.*[>\]}|＞】]\s*", re.DOTALL)

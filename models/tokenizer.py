@@ -69,8 +69,8 @@ class Decoder(Protocol):
         """A decoder for one reply."""
 
 
-class Vocabulary(Protocol):
-    """Text in, tokens out."""
+class Vocabulary(Decoder, Protocol):
+    """Text in, tokens out, and back."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -162,7 +162,7 @@ class ChatTokenizer:
         text = self._rendered(chat)
         if trusted:
             return self.encode(text + "".join(then))
-        ours = (self.markers.hidden(each) if isinstance(each, Marker) else each for each in then)
+        ours = (self.markers.hide(each) if isinstance(each, Marker) else each for each in then)
         hidden = self._hidden(chat, text) + "".join(ours)
         if not self.markers.spelled_in(hidden):
             return self.encode(self.markers.show(hidden))

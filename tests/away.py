@@ -52,6 +52,7 @@ COURSE = {
     r"laser serve --host 0.0.0.0 --keys": "tests/laser/server/test_keys.py",
     r"laser (models|serve --model ORG/NAME)": "tests/laser/cli/test_models.py",
     r"laser serve --model DIR --controller": "tests/laser/server/test_controller_report.py",
+    r"laser serve --model DIR --thinking open": "tests/laser/server/api/test_plain.py",
     r"laser simulate": "tests/laser/cli/test_simulate.py",
     r"laser top": "tests/laser/cli/test_top.py",
     r"laser train": "tests/models/reasoner/test_training.py",

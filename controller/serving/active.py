@@ -22,6 +22,7 @@ from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
 from controller.serving.status import RunningRequest, Stage
 from engine.base import FinishReason, Probed, ProbeId, SequenceId
+from models.formats.ending import EndFinder, Ending
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -38,6 +39,7 @@ class ActiveRequest:
     reply: Reply
     submitted_s: float
     landing: tuple[int, ...]  # tokens forced to close the thought when the loop cuts it
+    finder: EndFinder | None  # of the closing marker in the text; None: a single token is the marker
     budget_cap: int  # thinking tokens, at most, that max_tokens leaves
     answer_room: int  # tokens of max_tokens reserved for the answer
     prompt_tokens: int
@@ -69,6 +71,7 @@ class ActiveRequest:
     put_in: int = 0  # of `tokens`, once they have come: the server's words that close the thought
     put_before: int = 0  # of `prompt_tokens`: the same, where they close it in the prompt
     thought: list[int] = field(default_factory=list)
+    again: int = 0  # tokens of the thought that the adopted probe has decoded again
     _recited: int = 0  # leading answer tokens of the closing, in which no stop string counts
     _thought_end: int | None = None  # the thought's length before its closing; None: not forced
     _released: int = 0  # thought tokens passed to the reply
@@ -159,12 +162,11 @@ class ActiveRequest:
         self.put_before = len(self.landing)
         self.prompt_tokens += self.put_before
 
-    def show_landing(self, close: int) -> None:
-        """Adds the landing that closed the thought in the prompt to the reply; `close` is the closing marker in it."""
-        end = self.landing.index(close)
-        self.reply.push(*self.landing[:end])
-        self._turn_to_answer()
-        self.reply.recite(*self.landing[end + 1 :])
+    def show_landing(self, marker: Ending) -> None:
+        """Adds the landing that closed the thought in the prompt to the reply; `marker`: the closing one's place."""
+        self.reply.push(*self.landing[: marker.start])
+        self._turn_to_answer(marker)
+        self.reply.recite(*self.landing[marker.end :])
 
     def cut_thought(self, reason: str, *, recited: int) -> None:
         """The landing is forced to close the thought here; `recited` of its tokens follow the closing marker."""
@@ -173,22 +175,36 @@ class ActiveRequest:
         self._recited = recited
         self.put_in = len(self.landing)
 
-    def close_thought(self) -> None:
-        """The closing marker has come, sampled or forced. No probe may be running."""
-        self.tokens += 1
-        self.exit_reason = self.exit_reason or ExitReason.NATURAL
-        self.release(len(self.thought))
-        self._turn_to_answer()
+    def close_thought(self, marker: Ending) -> None:
+        """The closing marker has come, sampled or forced, and is the thought's end now. No probe may be running."""
+        del self.thought[marker.start :]
+        self._turn_to_answer(marker)
+
+    def end_in_the_open(self, start: int) -> tuple[int, ...]:
+        """The thought in the open has ended before its token `start`; returns the tokens of the answer among it."""
+        said = tuple(self.thought[start:])
+        del self.thought[start:]
+        self.tokens -= len(said)
+        self._end_thought()
+        return said
 
     def release(self, end: int) -> None:
-        """Passes the thought's tokens before `end` to the reply: no probe can withdraw them."""
+        """Passes the thought's tokens before `end` to the reply: no probe can withdraw them, and no marker is there."""
+        if self.finder is not None and self.thinking:
+            end = min(end, self.finder.undecided)
         if self._released < end:
             self.reply.push(*self.thought[self._released : end])
             self._released = end
 
-    def _turn_to_answer(self) -> None:
+    def _turn_to_answer(self, marker: Ending) -> None:
+        own = self.exit_reason is None
+        self._end_thought()
+        self.reply.close_thought(marker.head, marker.tail, own=own)
+
+    def _end_thought(self) -> None:
+        self.exit_reason = self.exit_reason or ExitReason.NATURAL
         self.thinking = False
-        self.reply.close_thought()
+        self.release(len(self.thought))
 
     # --- probes -----------------------------------------------------------------------------------------------------
 
@@ -217,18 +233,20 @@ class ActiveRequest:
         """Tokens that the thought has decoded beside the last probe."""
         return len(self.thought) - self.fork_at
 
-    def adopt(self, reason: str, *, kept_rows: int, recited: int, put_in: int) -> None:
+    def adopt(self, reason: str, *, kept_rows: int, recited: int, put_in: int, again: int) -> None:
         """The probe that has just ended closes the thought: what was decoded beside it is withdrawn.
 
         `kept_rows` of the probe's rows become the reply's; `recited` tokens follow the closing marker; `put_in` of the
-        tokens that come now are the server's.
+        tokens that come now are the server's, and the first `again` are of the thought.
         """
         self.exit_reason = reason
-        self.put_in = put_in
+        self.put_in, self.again = put_in, again
         self.withdrawn += self.beyond
         self.tokens -= self.beyond
         del self.thought[self.fork_at :]
         self._thought_end = self.last_probe_at
+        if self.finder is not None:
+            self.finder.rewind(self.thought)
         self.probe_rows -= kept_rows
         self._recited = recited
 

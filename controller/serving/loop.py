@@ -22,7 +22,6 @@ from controller.serving.fair_queue import Claim
 from controller.serving.pace import Pace
 from controller.serving.queue_display import QueueDisplay
 from controller.serving.repetition import LoopDetection
-from controller.serving.reply import Reply
 from controller.serving.request import Outcome, ProbeObserver, ReasoningRequest, RequestId, Sink
 from controller.serving.status import EndedRequest, LoopStatus
 from controller.serving.step_report import StepReport
@@ -68,9 +67,7 @@ class ServingLoop:
         rows: int | None = None,  # tokens that the model has a row for; None: all of the tokenizer's
     ) -> None:
         self._engine = engine
-        self._tokenizer = tokenizer
         self._thinking = thinking
-        self._stop_tokens = stop_tokens
         self._clock = clock
         self._ids = count(1)
         self._requests: dict[RequestId, ActiveRequest] = {}  # all requests that wait or run
@@ -170,9 +167,10 @@ class ServingLoop:
             request=request,
             sink=sink,
             observe=observe,
-            reply=Reply(emit=sink, decoder=self._tokenizer.stream, thinking=request.thinking, stop=request.stop),
+            reply=self._thoughts.reply_to(request, sink),
             submitted_s=now,
             landing=landing,
+            finder=self._thinking.finder() if request.thinking else None,
             budget_cap=self._thoughts.budget_cap(request, landing, answer_room),
             answer_room=answer_room,
             prompt_tokens=len(request.prompt),
@@ -286,7 +284,7 @@ class ServingLoop:
                 prompt=request.prompt + landing,
                 max_new_tokens=request.max_tokens,
                 sampling=request.sampling,
-                stop_tokens=self._stop_tokens,
+                stop_tokens=self._thoughts.engine_stops,
                 stops_armed=False,
                 banned=self._thoughts.bans(active),
                 probe_room=self._thoughts.probe_room if request.thinking else 0,
@@ -294,7 +292,7 @@ class ServingLoop:
         )
         self._in_engine.add(sequence, active)
         if landing:
-            active.show_landing(self._thinking.close_id)
+            active.show_landing(self._thinking.ending(landing))
 
     def _expire(self, now: float) -> None:
         """Ends requests whose deadline has passed while they waited: no client would read their replies."""
@@ -352,6 +350,8 @@ class ServingLoop:
         active = self._in_engine.get(sequence)
         if active is not None:
             self._thoughts.after_step(active, sequence, now)
+            if active.thinking and active.reply.stopped:  # a stop string in a thought in the open
+                self._end(active, FinishReason.STOP)
 
     def _on_tokens(self, active: ActiveRequest, event: Tokens) -> None:
         tokens = event.tokens
@@ -360,7 +360,7 @@ class ServingLoop:
             tokens = self._thoughts.take_thought(active, tokens)
         for place, token in enumerate(tokens, start=1):
             active.answer(token, visible=not self._thoughts.hidden(active, token))
-            if active.reply.stopped:
+            if active.reply.stopped or self._thoughts.ends(active, token):
                 if event.forced:
                     active.leave_unsaid(len(tokens) - place)
                 self._end(active, FinishReason.STOP)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from models.formats.matching import TextFilter, Unshown, overlap
 from models.tokenizer import Streamed
 
 
@@ -30,12 +31,19 @@ class Reply:
     White space around the thought and before the answer belongs to the markers and is dropped. The answer ends before
     the first occurrence of a stop string; text that may be the beginning of a stop string is held back until this is
     decided. Recited tokens are not the model's own, so no stop string counts in them: it would end the answer before it
-    begins.
+    begins. A thought in the open is content from its first character on.
     """
 
     def __init__(
-        self, *, emit: Callable[[Delta], None], decoder: Callable[[], Streamed], thinking: bool, stop: tuple[str, ...]
+        self,
+        *,
+        emit: Callable[[Delta], None],
+        decoder: Callable[[], Streamed],
+        thinking: bool,
+        stop: tuple[str, ...],
+        unshown: Unshown | None = None,
     ) -> None:
+        """`thinking`: the reply begins with a thought that is no content. `unshown` None: all text is shown."""
         self._emit = emit
         self._decoder = decoder
         self._stream = decoder()
@@ -45,12 +53,25 @@ class Reply:
         self.answered = False  # the answer has a visible character
         self.stopped = False  # a stop string has ended the answer
         self._begun = False  # the channel has a visible character
+        self._unshown = unshown
+        self._filter = self._make_filter()
 
-    def close_thought(self) -> None:
-        """Ends the thought at the closing marker: the tokens that follow are the answer."""
-        self._held = ""  # of a thought only white space is ever held back
+    def close_thought(self, head: str = "", tail: str = "", *, own: bool = True) -> None:
+        """Ends the thought at the closing marker: the tokens that follow are the answer.
+
+        `head`: text of the thought before the marker, in a token of the marker's; `tail`: text of the answer after it.
+        `own`: the model has written the marker.
+        """
+        self._take(head)
+        if self._filter is not None:
+            self._show(self._filter.rest())
+        self._held = ""  # of a thought only white space is held back now
         self._stream = self._decoder()
         self.channel, self._begun = Channel.CONTENT, False
+        self._filter = self._make_filter()
+        stop, self._stop = self._stop, (self._stop if own else ())
+        self._take(tail)
+        self._stop = stop
 
     def recite(self, *tokens: int) -> None:
         """Adds the thinking format's own tokens before an answer; stop strings do not count in them."""
@@ -62,8 +83,14 @@ class Reply:
         """Adds tokens of the reply (no markers, no end-of-sequence tokens)."""
         if self.stopped:
             return
-        text = "".join(map(self._stream.push, tokens))
-        if not text:
+        self._take("".join(map(self._stream.push, tokens)))
+
+    def _take(self, text: str) -> None:
+        self._show(text if self._filter is None else self._filter.push(text))
+
+    def _show(self, text: str) -> None:
+        """Adds text that the reader may see."""
+        if not text or self.stopped:
             return
         self._held += text
         if not self._begun:
@@ -82,29 +109,27 @@ class Reply:
             self._held = self._held[: min(found)[1]]
             self.finish()
         else:
-            self._release(len(self._held) - _overlap(self._held, self._stop))
+            self._release(len(self._held) - overlap(self._held, self._stop))
 
     def finish(self) -> None:
         """Ends the reply and releases the text held back; an incomplete character becomes U+FFFD.
 
         So even an answer that was cut before its first visible character is not empty.
         """
+        if self._filter is not None and not self.stopped:
+            self._show(self._filter.rest())
         if self.channel is Channel.CONTENT:
             self._held += self._stream.rest()
             self._release(len(self._held))
+
+    def _make_filter(self) -> TextFilter | None:
+        if self._unshown is None:
+            return None
+        if self.channel is Channel.CONTENT:
+            return TextFilter(self._unshown.answer, self._unshown.head)
+        return TextFilter(self._unshown.thought) if self._unshown.thought else None
 
     def _release(self, length: int) -> None:
         if length:
             text, self._held = self._held[:length], self._held[length:]
             self._emit(Delta(channel=self.channel, text=text))
-
-
-def _overlap(text: str, stops: Iterable[str]) -> int:
-    """Returns the length of the longest end of `text` that is the beginning of a stop string."""
-    longest = 0
-    for stop in stops:
-        for length in range(min(len(stop) - 1, len(text)), longest, -1):
-            if text.endswith(stop[:length]):
-                longest = length
-                break
-    return longest

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from controller.policy import Limits, Policy
 from controller.serving.active import ActiveRequest
 from controller.serving.pace import Pace
 from controller.serving.repetition import LoopDetection
+from controller.serving.reply import Delta, Reply
 from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
+from models.formats.ending import Ending
 from models.score import Score
 from models.thinking import Keep, ThinkingTokens
 from models.tokenizer import Decoder
@@ -53,16 +55,33 @@ class ThoughtControl:
         self._stop_tokens = stop_tokens
         self._pace = pace
         self._loops = loops
-        self._banned = frozenset(token for token in thinking.markers if rows is None or token < rows)
+        # a marker that is made of a stop token: the engine must let it pass in the thought, and the loop stops at it
+        self._within = stop_tokens & frozenset(thinking.close) if thinking.close_id is None else frozenset[int]()
+        self.engine_stops = stop_tokens - self._within  # at which the engine ends a sequence
+        banned = thinking.markers - self._within
+        self._banned = frozenset(token for token in banned if rows is None or token < rows)
         self._masks = engine.capabilities.masks
         self._probe = probe_spec(thinking, stop_tokens, score)
         self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
-        self._rule(policy.limits(None))  # raises ValueError now, not with each request, if a signal cannot be made
+        rule = self._rule(policy.limits(None))  # raises ValueError now, not with each request, if it cannot be made
+        if rule.signals:
+            rule.spec(self._probe, self._probe.suffix[0], thinking.watched)
 
     @property
     def probe_room(self) -> int:
         """The largest number of tokens that a probe of a thought may need."""
         return self._probe.room
+
+    def reply_to(self, request: ReasoningRequest, emit: Callable[[Delta], None]) -> Reply:
+        """Returns the reply to a request, still empty."""
+        thinking = self._thinking
+        return Reply(
+            emit=emit,
+            decoder=self._tokenizer.stream,
+            thinking=request.thinking and not thinking.format.in_the_open,
+            stop=request.stop,
+            unshown=thinking.unshown if request.thinking or request.closed else None,
+        )
 
     def apply_limits(self, active: ActiveRequest) -> Limits:
         """Derives the limits in force from the policy's present limits."""
@@ -70,19 +89,54 @@ class ThoughtControl:
 
     def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
         """Returns what max_tokens leaves for the thought after its closing and the answer, at most max_budget."""
-        left = max(0, request.max_tokens - max(len(landing), self._probe.room) - answer_room)
+        wait = 0 if self._thinking.close_id is not None else len(self._thinking.close)  # until a marker is decided
+        left = max(0, request.max_tokens - max(len(landing), self._probe.room) - answer_room - wait)
         return left if request.max_budget is None else min(left, request.max_budget)
 
     def take_thought(self, active: ActiveRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:
         """Adds the tokens that belong to the thought, and returns the tokens after the closing marker."""
-        close = self._thinking.close_id
-        end = tokens.index(close) if close in tokens else len(tokens)
-        active.think(tokens[:end])
-        if end < len(tokens):
+        if self._thinking.format.in_the_open:
+            return self._take_open_thought(active, tokens)
+        known, marker = len(active.thought), None
+        if active.finder is None:
+            close = self._thinking.close[0]
+            if close in tokens:
+                place = known + tokens.index(close)
+                marker = Ending(start=place, end=place + 1)
+        else:
+            marker = next((found for token in tokens if (found := active.finder.push(token)) is not None), None)
+        before = len(tokens) if marker is None else marker.end - known
+        active.think(tokens[:before])
+        if marker is not None:
             self._drop_probe(active)
-            active.close_thought()
+            active.close_thought(marker)
             self._seal(active)
-        return tokens[end + 1 :]
+        return tokens[before:]
+
+    def _take_open_thought(self, active: ActiveRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """Adds the tokens that belong to a thought in the open, and returns those of the answer.
+
+        The answer begins with the words that end the thought, the model's own or the server's. The reply may end
+        inside the thought: then the model has ended the thought.
+        """
+        assert active.finder is not None
+        if active.exit_reason is not None:  # these are the server's words, behind what a probe has decoded again
+            active.think(tokens[: active.again])
+            active.end_in_the_open(len(active.thought))
+            return tokens[active.again :]
+        last = next((place for place, token in enumerate(tokens) if token in self._stop_tokens), len(tokens))
+        for place, token in enumerate(tokens[:last]):
+            active.think((token,))
+            found = active.finder.push(token)
+            if found is not None:
+                self._drop_probe(active)
+                return active.end_in_the_open(found.start) + tokens[place + 1 :]
+        if last < len(tokens):
+            self._drop_probe(active)
+            return active.end_in_the_open(len(active.thought)) + tokens[last:]
+        if not active.armed and self._tokenizer.decode(active.thought).strip() and active.sequence is not None:
+            self.arm(active, active.sequence)  # the reply has a visible character, and may end wherever it likes
+        return ()
 
     def arm(self, active: ActiveRequest, sequence: SequenceId) -> None:
         """Lets the model end the answer, which has begun."""
@@ -98,10 +152,14 @@ class ThoughtControl:
 
     def hidden(self, active: ActiveRequest, token: int) -> bool:
         """Whether a token of the answer has no text: it ends the reply, or is a marker behind a closed thought."""
-        if active.sealed and token in self._thinking.markers:
+        if active.sealed and token in self._thinking.silent:
             active.avert(1)  # by an engine that cannot ban it
             return True
         return token in self._stop_tokens
+
+    def ends(self, active: ActiveRequest, token: int) -> bool:
+        """Whether a token of the answer, which has begun, ends the reply although the engine goes on."""
+        return token in self._within and active.reply.answered
 
     def _seal(self, active: ActiveRequest) -> None:
         """Bans the markers for the rest of the reply: the thought is closed, or what closes it is on its way."""
@@ -132,7 +190,7 @@ class ThoughtControl:
             put_in = len(then)
             recited = self._beyond_close(then)
         self._engine.adopt(event.probe, keep=keep, then=then)
-        active.adopt(why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in)
+        active.adopt(why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in, again=0 if tried else keep)
         self._seal(active)
         if tried and self._thinking.format.keep is Keep.ANSWER:
             self.arm(active, event.sequence)  # the reply has its answer: the next sampled token may end it
@@ -158,8 +216,8 @@ class ThoughtControl:
         return len(self._thinking.probe_suffix) + len(probed.answer) + terminated
 
     def _beyond_close(self, forced: Sequence[int]) -> int:
-        """Returns the number of tokens in `forced` after the closing marker."""
-        return len(forced) - forced.index(self._thinking.close_id) - 1
+        """Returns the number of tokens in `forced` after the closing marker; of a thought in the open, of all."""
+        return len(forced) - self._thinking.ending(forced).end
 
     def after_step(self, active: ActiveRequest, sequence: SequenceId, now: float) -> None:
         """Closes or probes the thought after a step, if it is time, and releases its tokens."""
@@ -167,13 +225,14 @@ class ThoughtControl:
             return
         if active.exit_reason is None and active.thought:
             limits = self.apply_limits(active)
-            why = self.close_reason(active, now)
+            undecided = active.finder is not None and active.finder.pending  # the marker may be on its way
+            why = None if undecided else self.close_reason(active, now)
             if why is not None:
                 self._drop_probe(active)
                 self._engine.force(sequence, active.landing)
                 active.cut_thought(why, recited=self._beyond_close(active.landing))
                 self._seal(active)
-            elif limits.probing and active.probe is None:
+            elif limits.probing and active.probe is None and not undecided:
                 self._maybe_probe(active, sequence, limits.every)
         self._release(active)
 
@@ -199,7 +258,7 @@ class ThoughtControl:
             return
         asks = active.rule.asks
         again = asks is Asks.NEXT_TOKEN  # such a probe forks one token earlier, and decodes that token again
-        spec = active.rule.spec(self._probe, active.thought[at - 1], self._thinking.close_id)
+        spec = active.rule.spec(self._probe, active.thought[at - 1], self._thinking.watched)
         probe = self._engine.fork(sequence, spec, back=back + again)
         active.ask(probe, asks, at=at, fork_at=at - again)
 

@@ -39,9 +39,9 @@ class RecordedThought:
         self._budgets = [closing.budget for closing in self._closings]
         self._forks = [probe.thought_tokens for probe in trace.probes]
         self._landing = thinking.landing
-        self._close = thinking.close_id
+        self._close = thinking.close
         self._stop = stop
-        self._filler = next(token for token in thinking.probe_suffix if token != thinking.close_id)
+        self._filler = next(token for token in thinking.probe_suffix if token not in thinking.close)
         self._terminator = min(thinking.probe_stops)
         suffix = len(thinking.probe_suffix)
         self._trials = [self._trial(probe, suffix, encode) for probe in trace.probes]
@@ -56,7 +56,7 @@ class RecordedThought:
         if tuple(said[-len(self._landing) :]) == self._landing:
             tokens, _ = self.closed(len(said) - len(self._landing))
             return Course(tokens=self._reply(tokens))
-        if self._close in said:  # an adopted answer
+        if self._closed(said):  # an adopted answer
             return Course(tokens=(self._stop,))
         place = len(said)
         looks = tuple(look - place for look in self._whole.looks if look > place)
@@ -109,12 +109,16 @@ class RecordedThought:
         first token of the answer.
         """
         thought, window = self._trace.thought, thinking.lookback + 2
-        end = len(thought)
+        end, close = len(thought), len(self._close)
         seen = [n for n in range(1, end + 1) if thinking.transition(thought[max(0, n - window) : n]) is not None]
         return Course(
-            tokens=(*thought, thinking.close_id, *self._reply(max(1, self._trace.tokens - end - 1))),
-            looks=tuple(sorted({*seen, end, end + 1, end + 2} - {0})),
+            tokens=(*thought, *self._close, *self._reply(max(1, self._trace.tokens - end - close))),
+            looks=tuple(sorted({*seen, end, end + close, end + close + 1} - {0})),
         )
+
+    def _closed(self, said: Sequence[int]) -> bool:
+        first, size = self._close[0], len(self._close)
+        return any(token == first and tuple(said[at : at + size]) == self._close for at, token in enumerate(said))
 
     def _reply(self, tokens: int) -> tuple[int, ...]:
         return (*(self._filler,) * (tokens - 1), self._stop)

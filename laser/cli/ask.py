@@ -84,6 +84,8 @@ def _exit(laser: Mapping[str, Any]) -> str:
             return f"stopped thinking: somebody asked for the answer {after}"
         case "natural":
             return f"thought to its end {after}"
+        case "plain":
+            return "did not think: the model is served plain"
         case str(other):
             return f"stopped thinking: {other} {after}"
         case _:

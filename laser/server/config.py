@@ -74,7 +74,8 @@ class ServeConfig:
     decision_log: Path | None = None  # where the load-aware policy records its decisions; None: nowhere
     score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
     shortest_first: bool = False  # start the waiting request with the shortest predicted thought, not the first come
-    thinking: FormatFile | None = None  # thinking format, its file or name; None: `laser.yaml`, else the defaults
+    # thinking format, its file or name; None: `laser.yaml`, else that of the family which the model's files tell
+    thinking: FormatFile | None = None
     chat_template: Path | None = None  # how messages become the prompt, a Jinja file; None: the model's own
     trust_markers: bool = False  # what messages spell like a marker becomes that control token, as in raw completions
     # seconds a reply should take, shown on the page; load-aware's own goals stand in the controller's file; None: none

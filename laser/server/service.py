@@ -259,6 +259,7 @@ class Service:
             difficulty=reasoning.difficulty,
             show_reasoning=request.policy.expose,
             show_usage=request.wants_usage,
+            plain=self._deployment.chat.thinking.format.plain,
         )
         log.reply = name
         submission = Submission(
@@ -322,7 +323,7 @@ class Service:
             early_exit=not unprobed,
             sampling=self._sampling(request, seed),
             stop=request.stop,
-            budget=policy.budget(max_tokens, self.config.effort),
+            budget=policy.budget(max_tokens, self.config.effort, self._deployment.chat.thinking.format.effort),
             max_budget=self.config.max_budget,
             difficulty=request.difficulty or self._deployment.chosen.classify(prompt),
             landing=landing,
@@ -351,9 +352,9 @@ class Service:
         """
         param, thinking = APART, self._deployment.chat.thinking
         check_length({param: message}, self._deployment.chat.tokenizer.encode, self._room - 1)
-        if thinking.format.close in message:
-            message = f"{param} has the closing marker {thinking.format.close!r}, which follows it anyway"
-            raise BadRequest(message, param=param)
+        for closer in thinking.format.closers:
+            if closer in message and not thinking.format.in_the_open:
+                raise BadRequest(f"{param} has the closing marker {closer!r}, which follows it anyway", param=param)
         tokens = tuple(self._deployment.chat.tokenizer.encode_text(message))
         return (*tokens, *thinking.after_words)
 

@@ -168,6 +168,9 @@ class _Reader:
             if node.tag.endswith(":null") and type(None) in arguments:
                 return None
             inner = [option for option in arguments if option is not type(None)]
+            if str in inner and isinstance(node, yaml.ScalarNode):
+                return self._scalar(str, node, key)
+            inner = [option for option in inner if option is not str]
             if len(inner) > 1:
                 return self._one_of({option.kind: option for option in inner}, node, key)
             return self.build(inner[0], node, key=key)

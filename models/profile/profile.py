@@ -240,10 +240,22 @@ def identify(
     )
 
 
+LATER: dict[str, Any] = {
+    **dict.fromkeys(("also", "seams", "unshown", "switches"), ()),
+    **dict.fromkeys(("closing", "effort"), None),
+    "unasked": True,
+}
+"""Keys of a thinking format that came after the first profiles, and the values at which it is what it was."""
+
+
 def thinking_sha256(thinking: ThinkingFormat) -> str:
     """The hash that identifies a thinking format."""
     said = asdict(thinking)
-    del said["conclusions"]  # serving does not use them
+    for unused in ("conclusions", "family"):  # serving does not use them
+        del said[unused]
+    for later, usual in LATER.items():  # keys that older profiles do not know
+        if said[later] == usual:
+            del said[later]
     return sha256_of(said)
 
 
@@ -278,13 +290,15 @@ def _other_format(provenance: Mapping[str, Any]) -> str:
     """Returns what a profile was calibrated with and what to do, where another thinking format is in use."""
     options = provenance.get("options")
     named = options.get("thinking") if isinstance(options, Mapping) else None
+    hint = ""
     if named is None:
         theirs, way = "the model's own thinking format, its laser.yaml or the default", "leave --thinking out"
+        hint = "; --thinking default is what models without a laser.yaml had before families were told"
     else:
         theirs, way = f"thinking format {named}", "name that one with --thinking, as it was then"
     return (
         f"was calibrated with {theirs}, and the format in use is another: {way}, or run `laser calibrate` with the one "
-        "in use"
+        f"in use{hint}"
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from models.prompts.template import Chat
+from models.thinking import ThinkingTokens, ThoughtState
 
 VARIABLES: tuple[Mapping[str, bool], ...] = (
     {"enable_thinking": True},
@@ -30,17 +31,15 @@ class Habits:
     switches: bool = False  # `enable_thinking` or `thinking` makes a difference to it
 
 
-def learn(render: Callable[[Chat], list[int] | None], controls: frozenset[int], opening: int, closing: int) -> Habits:
+def learn(render: Callable[[Chat], list[int] | None], controls: frozenset[int], thinking: ThinkingTokens) -> Habits:
     """Returns a template's habits. `render` returns a chat's tokens, None where the template rejects the chat."""
     seen: set[int] = set()
     for messages in TURNS:
         seen.update(render(Chat(messages=messages)) or ())
-    turns = frozenset(seen & controls - {opening, closing})
+    turns = frozenset(seen & controls - thinking.singles)
     silent, *switched = (render(Chat(messages=TURNS[0], options=each)) or [] for each in ({}, *VARIABLES))
-    marks = turns | {opening, closing}
-    last = [next((token for token in reversed(tokens) if token in marks), None) for tokens in (silent, *switched)]
     return Habits(
         turns=turns,
-        opens=opening in last,
+        opens=any(thinking.state(tokens, turns) is ThoughtState.OPEN for tokens in (silent, *switched)),
         switches=switched[0] != switched[1] or switched[2] != switched[3],
     )

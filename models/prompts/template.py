@@ -50,12 +50,19 @@ class ChatTemplate:
         self._markers = markers
 
     @property
+    def source(self) -> str | None:
+        """The template as it is written; None: there is none."""
+        try:
+            text: str = self._auto.get_chat_template()
+        except ValueError:
+            return None
+        return text
+
+    @property
     def reads_thoughts(self) -> bool:
         """Whether the template reads the thought of a message, so that it need not stand in the content."""
-        try:
-            return _THOUGHT.search(self._auto.get_chat_template()) is not None
-        except ValueError:
-            return False  # there is no template
+        source = self.source
+        return source is not None and _THOUGHT.search(source) is not None
 
     def render(self, chat: Chat) -> str:
         """Returns what transformers renders. Raises whatever the template's author chose."""

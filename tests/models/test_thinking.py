@@ -11,6 +11,7 @@ from models.thinking import (
     ProbeFormat,
     ThinkingFormat,
     ThinkingTokens,
+    ThoughtState,
     TransitionFormat,
     format_file,
     format_names,
@@ -112,10 +113,16 @@ def test_the_probe_suffix_closes_the_thought(thinking: ThinkingTokens, tokenizer
     assert all("}" in tokenizer.texts[token] for token in thinking.probe_stops)
 
 
-def test_a_marker_that_is_no_single_token_is_refused(tokenizer: ChatTokenizer) -> None:
-    form = ThinkingFormat(close="[/T]", landing="\n[/T]\n", probe=ProbeFormat(suffix="[/T]"))
-    with pytest.raises(ConfigError, match=r"no token '\[/T\]', which ends a thought \(close; it is \d+ tokens"):
-        ThinkingTokens(form, tokenizer)
+def test_a_marker_of_several_tokens_is_found_in_the_text(tokenizer: ChatTokenizer) -> None:
+    form = ThinkingFormat(close="[/T]", landing="\n[/T]\n", probe=ProbeFormat(suffix="so [/T]7{"))
+    thinking = ThinkingTokens(form, tokenizer)
+    assert (thinking.close_id, tokenizer.decode(thinking.close)) == (None, "[/T]")
+    assert tokenizer.decode(thinking.probe_suffix[: thinking.keep_of_suffix]) == "so [/T]"
+    assert tokenizer.decode(thinking.after_words) == "\n[/T]\n"
+    assert thinking.state(tokenizer.encode("<think>a[/T]b")) is ThoughtState.CLOSED
+    assert thinking.state(tokenizer.encode("[/T]b<think>a")) is ThoughtState.OPEN
+    turn = tokenizer.encode("<|im_end|>")[0]
+    assert thinking.state(tokenizer.encode("a[/T]<|im_end|>b"), {turn}) is ThoughtState.NOT_BEGUN
 
 
 def test_a_probe_stop_outside_the_vocabulary_is_refused(tokenizer: ChatTokenizer) -> None:
@@ -132,13 +139,44 @@ def test_texts_that_do_not_close_the_thought_are_refused() -> None:
         ThinkingFormat(opening="so")
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("close: {text: [a]}", "open is '<think>', must be empty where close is a text: there are no markers"),
+        ('open: ""\nopening: ""\nclose: {text: [a]}\nalso: [b]', "also is ('b',), must be empty where close is a text"),
+        ("close: {text: []}", "text has no text, must have at least 1"),
+        ('close: ""', "close is empty, must have at least 1 character"),
+        ("close: [a]", "`close` must be a mapping of keys to values"),
+        ("closing: so", "closing is 'so', must contain the closing marker '</think>'"),
+        ('unshown: [""]', "unshown has an empty text, each must have at least 1 character"),
+        ("family: {}", "names is empty, and so are types and template: one of them must have a text"),
+        ("effort: {low: {word: low, budget: -1}}", "budget is -1, must be at least 0"),
+        ("effort: {medum: {word: low}}", "unknown key `effort.medum`; did you mean `medium`?"),
+    ],
+)
+def test_a_format_that_contradicts_itself_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "laser.yaml").write_text(text, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_format(tmp_path)
+    assert why in str(caught.value)
+
+
+def test_a_thought_in_the_open_is_read_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "laser.yaml").write_text(
+        'open: ""\nopening: ""\nclose: {text: [so]}\nlanding: so\nprobe: {suffix: so}\n', "utf-8"
+    )
+    form = read_format(tmp_path)
+    assert form is not None
+    assert (form.in_the_open, form.plain, form.closers) == (True, False, ("so",))
+
+
 def test_an_empty_conclusion_is_refused() -> None:
     with pytest.raises(ValueError, match="conclusions has an empty text, each must have at least 1 character"):
         ThinkingFormat(conclusions=("So the result is", ""))
 
 
 def test_the_format_beside_the_model_is_read(tmp_path: Path) -> None:
-    assert read_format(tmp_path) == ThinkingFormat()
+    assert read_format(tmp_path) is None
     (tmp_path / "laser.yaml").write_text("keep: close\nprobe: {max_answer_tokens: 7}\n")
     assert read_format(tmp_path) == ThinkingFormat(keep=Keep.CLOSE, probe=ProbeFormat(max_answer_tokens=7))
 
@@ -170,8 +208,10 @@ def test_a_path_to_a_format_is_a_path(tmp_path: Path, monkeypatch: pytest.Monkey
     own.write_text("answer_reserve: 7\n", encoding="utf-8")
     (tmp_path / "qwen3").write_text("answer_reserve: 8\n", encoding="utf-8")
     assert format_file("own.yaml", tmp_path) == own
-    assert read_format(tmp_path, format_file("./qwen3")).answer_reserve == 8
-    assert read_format(tmp_path, format_file("qwen3")).answer_reserve == 512
+    for said, reserve in (("./qwen3", 8), ("qwen3", 512)):
+        form = read_format(tmp_path, format_file(said))
+        assert form is not None
+        assert form.answer_reserve == reserve
 
 
 @pytest.mark.parametrize(
@@ -179,12 +219,12 @@ def test_a_path_to_a_format_is_a_path(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         (
             "qwen4",
-            "'qwen4' is not one of deepseek-r1-distill, qwen3, and qwen4 is no file; did you mean qwen3?",
+            f"'qwen4' is not one of {', '.join(format_names())}, and qwen4 is no file; did you mean qwen3?",
         ),
         ("configs/models/Qwen3.yaml", "is no file; did you mean qwen3?"),
         ("deepseek", "did you mean deepseek-r1-distill?"),
-        ("gemma", "gemma is no file"),
-        ("/", "thinking format / is a directory, must be a YAML file or one of deepseek-r1-distill, qwen3"),
+        ("zephyr", "zephyr is no file"),
+        ("/", f"thinking format / is a directory, must be a YAML file or one of {', '.join(format_names())}"),
         ("x" * 300, "File name too long"),
         ("own.yaml/x", "own.yaml/x is no file"),
     ],

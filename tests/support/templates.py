@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,15 @@ def save_templated(directory: Path, template: str, *, source: Path | None = None
     else:
         shutil.copytree(source, directory, dirs_exist_ok=True)
         added = []
+    add_tokens(directory, added)
+    if source is None:
+        configure(directory, bos_token="<s>")
+    (directory / "chat_template.jinja").write_text(template, "utf-8")
+    return directory
+
+
+def add_tokens(directory: Path, added: Sequence[tuple[str, bool]]) -> None:
+    """Adds tokens to the directory's tokenizer, each with whether it is a special one."""
     file = directory / "tokenizer.json"
     said = json.loads(file.read_text("utf-8"))
     least = 1 + max(*said["model"]["vocab"].values(), *(token["id"] for token in said["added_tokens"]))
@@ -127,10 +137,6 @@ def save_templated(directory: Path, template: str, *, source: Path | None = None
         for place, (marker, special) in enumerate(added)
     ]
     file.write_text(json.dumps(said, ensure_ascii=False), "utf-8")
-    if source is None:
-        configure(directory, bos_token="<s>")
-    (directory / "chat_template.jinja").write_text(template, "utf-8")
-    return directory
 
 
 def configure(directory: Path, **changes: object) -> None:

@@ -8,6 +8,11 @@ from dataclasses import dataclass, replace
 from controller.policy import Limits
 from controller.serving.signals.base import Asks, Signal, make_signal
 from engine.base import MARGIN, Probed, ProbeSpec
+from models.errors import LaserError
+
+
+class SignalError(LaserError, ValueError):
+    """An exit signal reads what thoughts of this format do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,16 @@ class ExitRule:
         """The confidence that a probe must reach to meet any signal; 0: unsure answers may meet one too."""
         return min((signal.give_up_below for signal in self.signals), default=0.0)
 
-    def spec(self, trial: ProbeSpec, last: int, close: int) -> ProbeSpec:
+    def spec(self, trial: ProbeSpec, last: int, close: int | None) -> ProbeSpec:
         """Returns the probe that all signals read.
 
-        `trial` is the thinking format's trial answer, `last` the thought's last token, `close` its closing marker.
+        `trial` is the thinking format's trial answer, `last` the thought's last token, `close` the token with which the
+        closing marker begins; None: there is no marker, so that SignalError is raised if a signal compares with it.
         """
         read = frozenset[str]().union(*(signal.read for signal in self.signals))
+        if MARGIN in read and close is None:
+            named = self.signals[0].reason
+            raise SignalError(f"signal {named} reads the closing marker, but thoughts in the open have none")
         watched = close if MARGIN in read else None
         if self.asks is Asks.NEXT_TOKEN:
             return ProbeSpec(suffix=(last,), max_answer_tokens=1, answer_stops=frozenset(), read=read, watched=watched)

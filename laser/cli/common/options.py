@@ -43,7 +43,7 @@ thinking_option = click.option(
     cls=_ThinkingOption,
     type=_FormatFile(),
     help="How the model marks its thoughts: a known name or a YAML file. "
-    "[default: the model's laser.yaml, else <think> … </think>]",
+    "[default: the model's laser.yaml, else what its files tell]",
 )
 
 model_option = click.option(

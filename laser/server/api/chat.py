@@ -129,8 +129,9 @@ class ChatRequest(GenerationFields):
     def prompt_tokens(self, chat: ChatModel) -> Prompt:
         return chat.begin(
             [message.for_template for message in self.messages],
-            thinking=self.wants_thought,
+            thinking=self.thought_wanted(chat),
             options=self.template_variables,
+            effort=self.effort_word,
             continued=bool(self.continue_final_message),
             header=self.add_generation_prompt is not False,
         )

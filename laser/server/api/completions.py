@@ -2,12 +2,12 @@
 
 The prompt is encoded as the model's tokenizer encodes a text, with the BOS that it adds, and markers in it count. If
 the prompt ends inside an open thought, LASER controls that thought as usual: `text` is then the answer, and
-`reasoning` the thought. Any other prompt is simply continued.
+`reasoning` the thought. Any other prompt is simply continued; a model without markers reasons in the open if asked to.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
@@ -80,6 +80,7 @@ class TextRequest(GenerationFields):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     def prompt_tokens(self, chat: ChatModel) -> Begun:
+        wanted = self.thought_wanted(chat)
         if isinstance(self.prompt, str):
             prompt = chat.raw(self.prompt)
         else:
@@ -88,7 +89,7 @@ class TextRequest(GenerationFields):
                 if not 0 <= outermost < known:
                     raise TokenizerError(f"prompt has token {outermost}, must lie in 0…{known - 1}")
             prompt = chat.raw(self.prompt)
-        return prompt
+        return replace(prompt, thinking=True) if wanted and chat.thinking.format.in_the_open else prompt
 
 
 class TextChoice(BaseModel):

@@ -17,6 +17,7 @@ from models.chat_model import ChatModel, Prompt
 from models.profile.difficulty import CLASSES, ClassName
 
 MAX_STOPS = 4
+OPENLY = '"laser": {"thinking": "open"} to have it reason in the content'
 
 Stop = Annotated[str, Field(min_length=1)]
 Stops = Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None
@@ -79,6 +80,8 @@ class LaserOptions(Fields):
     # difficulty class; null: classified from the prompt
     difficulty: Annotated[str | None, BeforeValidator(_class, json_schema_input_type=ClassName | None)] = None
     early_exit: Switch | None = None  # false: the thought is not probed, so no confidence closes it
+    # `open`: a model without markers reasons in its content, which may be cut for a short answer; null: as it is served
+    thinking: Literal["open"] | None = None
     priority: Priority | None = None  # among the requests of the same key; null: as service_tier says
     probes: Switch | None = None  # true: a chat's stream also reports every probe of its thought
     # ms from arrival until the reply must be complete; the thought is cut in time; null: none
@@ -136,6 +139,27 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
     def wants_probes(self) -> bool:
         """Whether the stream also reports the probes of its thought."""
         return False
+
+    def thought_wanted(self, chat: ChatModel) -> bool | None:
+        """Whether the reply is to have a thought; None: the client has said nothing of it.
+
+        Raises BadRequest, which names the field, if this model cannot do what is asked.
+        """
+        form = chat.thinking.format
+        openly = self.laser is not None and self.laser.thinking == "open"
+        if openly and not form.in_the_open:
+            why = f"the model's thoughts stand between {form.open} and {form.closers[0]}, not in the content"
+            raise BadRequest(f"laser.thinking is 'open', but {why}: leave it out", param="laser.thinking")
+        if openly and self.wants_thought is False:
+            why = "another field turns the thought off"
+            raise BadRequest(f"laser.thinking is 'open', but {why}: must be one of them", param="laser.thinking")
+        field = self.asks_for_thought
+        if field is not None and form.plain and not openly:
+            why = "this model is served plain, without thoughts"
+            raise BadRequest(f"{field} asks for a thought, but {why}: leave it out, or send {OPENLY}", param=field)
+        if form.plain and not openly:
+            return False
+        return True if openly and self.wants_thought is None else self.wants_thought
 
     @abstractmethod
     def prompt_tokens(self, chat: ChatModel) -> Prompt:

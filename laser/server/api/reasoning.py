@@ -12,8 +12,9 @@
 | `enable_thinking` | DashScope, SiliconFlow |
 | `think`: true, false, or an effort | Ollama |
 
-Precedence for the budget: a number of tokens; then −1, which leaves the budget to the server; then an effort; then
-the load-aware controller or the server's own settings.
+Precedence for the budget: a number of tokens; then −1, which leaves the budget to the server; then an effort, as the
+model's thinking format says or else as a share of the reply; then the load-aware controller or the server's own
+settings.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from laser.server.api.base import INTEGER, Fields, Switch, encodable
 from laser.server.api.errors import shown
+from models.formats.form import EffortFormat
 from models.prompts.markers import texts_of
 
 T = TypeVar("T")
@@ -76,16 +78,23 @@ class ReasoningPolicy:
     message: str | None = None  # text that closes a thought that is cut; None: the thinking format's
     expose: bool = True  # whether the thought is part of the response
 
-    def budget(self, reply_tokens: int, shares: EffortShares) -> int | None:
-        """Returns the thought's budget in a reply of at most `reply_tokens` tokens; None: the server sets it."""
+    def budget(self, reply_tokens: int, shares: EffortShares, form: EffortFormat | None = None) -> int | None:
+        """Returns the thought's budget in a reply of at most `reply_tokens` tokens; None: the server sets it.
+
+        `form`: the efforts that the model's chat template knows, whose levels replace the shares; None: it knows none.
+        """
         if not self.enabled:
             return 0  # for prompts that open the thought themselves
         if self.max_tokens is not None:
             return self.max_tokens
+        level = None if form is None or self.effort is None else form.level(self.effort)
+        if level is not None:
+            return level.budget
         share = None if self.effort is None else shares.share(self.effort)
         return None if share is None else int(share * reply_tokens)
 
 
+SILENT = frozenset({"include_reasoning", "reasoning_budget_message"})  # fields that ask for no thought
 Budget = Annotated[int, Field(ge=-1, strict=True), INTEGER]
 EffortWord = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -189,6 +198,19 @@ class ReasoningFields(Fields):
             None if self.think is None else self.think is not False,
             None if effort is None and number is None else effort != Effort.NONE or number is not None,
         )
+
+    @property
+    def effort_word(self) -> str | None:
+        """How hard to think, for the chat template; None: the client has not said it."""
+        return self._effort
+
+    @property
+    def asks_for_thought(self) -> str | None:
+        """The field that asks for a thought by name, whatever the server does by default; None: none does."""
+        if self.wants_thought is not True or self._number == 0:
+            return None
+        given = (name for name in ReasoningFields.model_fields if getattr(self, name) is not None)
+        return next(name for name in given if name not in SILENT)
 
     @property
     def policy(self) -> ReasoningPolicy:

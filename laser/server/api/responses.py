@@ -105,7 +105,12 @@ class ResponsesRequest(GenerationFields):
         messages = [message.for_template for message in self.input]
         if self.instructions:
             messages.insert(0, {"role": "system", "content": self.instructions})
-        return chat.begin(messages, thinking=self.wants_thought, options=self.template_variables)
+        return chat.begin(
+            messages,
+            thinking=self.thought_wanted(chat),
+            options=self.template_variables,
+            effort=self.effort_word,
+        )
 
 
 class ReasoningText(BaseModel):

@@ -18,8 +18,9 @@ from laser.server.api.fields import GenerationFields
 from models.profile.difficulty import ClassName
 
 ExitWord = Annotated[
-    str, Field(json_schema_extra={"examples": list(ExitReason)})
+    str, Field(json_schema_extra={"examples": [*ExitReason, "plain"]})
 ]  # exit signals of one's own add words
+PLAIN = "plain"  # in place of an exit reason: the model is served without thoughts
 DONE = b"data: [DONE]\n\n"
 LINE_ENDS = "\x85\u2028\u2029"  # no line ends in JSON and event streams, but many clients split lines there
 
@@ -34,6 +35,7 @@ class ReplyHeader:
     difficulty: str | None = None
     show_reasoning: bool = True
     show_usage: bool = False  # in a stream
+    plain: bool = False  # the model is served without thoughts
 
 
 class ReplyShape(Protocol):
@@ -115,8 +117,9 @@ def finish_word(outcome: Outcome) -> FinishWord:
 def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
     """Returns the `laser` object of a reply: how its thought went, and its times."""
     thought = outcome.thought
+    without = PLAIN if identity.plain else None
     return LaserDetails(
-        exit_reason=None if thought.exit_reason is None else str(thought.exit_reason),
+        exit_reason=without if thought.exit_reason is None else str(thought.exit_reason),
         threshold=thought.threshold,
         confidence=_rounded(thought),
         difficulty=identity.difficulty,
@@ -155,7 +158,8 @@ class Usage(BaseModel):
 class LaserDetails(BaseModel):
     """How the thought went and why it ended; `exit_reason` is null where there was none."""
 
-    # why the thought ended, an exit reason or the word of an exit signal of one's own; null: there was no thought
+    # why the thought ended, an exit reason or the word of an exit signal of one's own; `plain`: the model is served
+    # without thoughts; null: there was no thought
     exit_reason: ExitWord | None
     threshold: float | None  # confidence in force when the thought ended; null: the thought was not probed
     confidence: float | None  # of the last trial answer; null: there was none

@@ -21,7 +21,6 @@ from laser.server.telemetry.logs import FACTS
 from models.profile.corners import certified_range, corners
 from models.profile.profile import Profile, profile_of
 from models.reasoner import bundled_model
-from models.thinking import format_source
 
 if TYPE_CHECKING:
     from laser.server.deployment import Deployment
@@ -148,10 +147,17 @@ def _context(deployment: Deployment) -> StartFact:
 
 def _thinking(deployment: Deployment) -> StartFact:
     form, config = deployment.chat.thinking.format, deployment.config
-    source = format_source(directory_of(config), config.thinking)
+    source = deployment.chat.format_source
     begins = "the chat template" if deployment.chat.habits.opens else "LASER"
-    words = f"{form.open} … {form.close}, {source}; {begins} begins the thought"
-    said = {"open": form.open, "close": form.close, "thinking": source, "begun_by": begins, "chat_template": None}
+    said = {"open": form.open, "close": form.closers[0], "thinking": source, "begun_by": begins, "chat_template": None}
+    if form.plain:
+        words = f"none, {source}; a request may ask for a thought in its content"
+        said |= {"open": None, "close": None, "begun_by": None}
+    elif form.in_the_open:
+        words = f"in the content, {source}; the answer begins with {' or '.join(form.closers)}"
+        said |= {"open": None, "begun_by": None}
+    else:
+        words = f"{form.shown}, {source}; {begins} begins the thought"
     if config.chat_template is not None:
         words += f"; the chat template is {config.chat_template.name}"
         said["chat_template"] = config.chat_template.name

@@ -8,6 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from laser.server.api.reasoning import Effort, EffortShares, ReasoningFields, ReasoningPolicy
+from models.files.strict_yaml import read
+from models.formats.form import EffortFormat, Level
+from models.thinking import ThinkingFormat, format_file
 
 NUMBERS: list[dict[str, Any]] = [
     {"thinking_token_budget": 7},
@@ -102,3 +105,14 @@ def test_shares_outside_0_to_1_are_refused() -> None:
     with pytest.raises(ValueError, match=r"low is 1\.5, must lie in 0…1"):
         EffortShares(low=1.5)
     assert EffortShares(medium=0.5).share(Effort.MEDIUM) == 0.5
+
+
+def test_an_effort_has_the_budget_that_the_model_s_format_gives_it() -> None:
+    form = read(format_file("gpt-oss"), ThinkingFormat).effort
+    shares = EffortShares()
+    budgets = {effort: ReasoningPolicy(effort=effort).budget(4000, shares, form) for effort in Effort}
+    assert (budgets[Effort.LOW], budgets[Effort.HIGH]) == (1024, None)  # high is the template's word alone
+    assert ReasoningPolicy(effort=Effort.HIGH).budget(4000, shares) == 3200
+    assert ReasoningPolicy(effort=Effort.LOW, max_tokens=7).budget(4000, shares, form) == 7
+    some = EffortFormat(low=Level(word="brief"))
+    assert ReasoningPolicy(effort=Effort.HIGH).budget(4000, shares, some) == 3200  # no level, so the share

@@ -16,7 +16,9 @@ from laser.server.config import ServeConfig
 from laser.server.deployment import Deployment, deploy
 from laser.server.telemetry.logs import JsonFormatter, LogFormat, TextFormatter
 from laser.server.telemetry.startup import certified, facts, in_short, loading, tell
+from models.files.strict_yaml import read
 from models.score import Score
+from models.thinking import ThinkingFormat, ThinkingTokens, format_file
 from tests.support.live_server import LiveServer, running_deployment
 from tests.support.model_profile import PROFILE
 
@@ -39,16 +41,22 @@ def test_the_start_tells_what_serves(deployed: Deployment, random_model: Path) -
     assert engine == "torch, bare forward pass, computed in float32, on cpu, 1 thread"
     assert why.startswith("not ExLlamaV2, since ")
     assert "KV cache of 4,096 tokens; at most 3 sequences at once" in told["context"]
-    assert told["thinking"].startswith("<think> … </think>, the default, since none is named; ")
+    assert told["thinking"].startswith("<think> … </think>, qwen3, told by its type qwen3 and its chat template; ")
     assert told["signal"] == "confidence (geometric_mean)"
     assert told["policy"].startswith("fixed, threshold 0.9; profile.json does not exist; `laser calibrate` measures it")
     assert told["certified"] == "nothing: there is no profile"
 
 
-def test_what_is_named_or_switched_off_is_told(deployed: Deployment, tmp_path: Path) -> None:
-    config = replace(deployed.config, thinking=tmp_path / "qwen3.yaml", threads=2, score=Score.JOINT)
+def test_how_a_model_without_markers_is_served_is_told(deployed: Deployment) -> None:
+    for name, said in (("plain", "none, named; a request may"), ("open", "in the content, named; the answer begins")):
+        thinking = ThinkingTokens(read(format_file(name), ThinkingFormat), deployed.chat.tokenizer)
+        chat = replace(deployed.chat, thinking=thinking, format_source="named")
+        assert words(replace(deployed, chat=chat))["thinking"].startswith(said)
+
+
+def test_what_is_named_or_switched_off_is_told(deployed: Deployment) -> None:
+    config = replace(deployed.config, threads=2, score=Score.JOINT)
     told = words(replace(deployed, config=config))
-    assert told["thinking"].startswith("<think> … </think>, named, qwen3.yaml; ")
     assert told["signal"] == "confidence (joint)"
     assert ", 2 threads; not ExLlamaV2, since " in told["engine"]
     chosen = replace(deployed.chosen, name="budget", settings=(made := FixedBudget(budget=80)), note=None)
