@@ -9,6 +9,7 @@ from pathlib import Path
 from huggingface_hub import scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
+from models.hub.client import COMMIT
 from models.hub.files import Choice, ChoiceError, all_models
 from models.hub.name import ModelName, read_name
 
@@ -74,5 +75,6 @@ def _models(repository: str, revision: str | None, directory: Path, files: dict[
                     size=sum(files[file] for file in one.files),
                 )
             case ChoiceError():
-                name = ModelName(repository=repository, revision=revision)
+                named = revision is not None and not COMMIT.fullmatch(revision)  # else it may be a fetch that has ended
+                name = ModelName(repository=repository, revision=revision if named else None)
                 yield CachedModel(name=name, path=directory, size=sum(files.values()), why=f"{name} {one}")

@@ -43,7 +43,11 @@ def _fetched(name: ModelName, hub: Hub, reporter: Reporter) -> Path:
     count = InMiB(found.size, found.size - found.missing)
     with reporter.stage("Fetching, MiB", count.total, done=count.done) as advance:
         count.advance = advance
-        return fetch(found, hub, count, reporter.note).path
+        try:
+            return fetch(found, hub, count, reporter.note).path
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
+            reporter.note("What has come is kept: the same command goes on from there")
+            raise
 
 
 class InMiB:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from models.hub.cache import cache_contents
 from models.hub.client import Hub
 from models.hub.locating import fetch, locate
-from models.hub.name import read_name
+from models.hub.name import ModelName, read_name
+from models.hub.problems import HubError
 from tests.support.standin_hub import stand_in_hub
 
 
@@ -24,10 +27,17 @@ def test_each_model_of_a_cache_has_the_name_that_finds_it(tmp_path: Path) -> Non
             name = read_name(said)
             assert name is not None
             paths[said] = fetch(locate(name, hub, print), hub, lambda _: None, print).path
+        standing.add("org/part", config__json=b"{}", tokenizer__json=b"{}", model__safetensors=b"weights")
+        standing.gone = {"model.safetensors"}
+        with pytest.raises(HubError):
+            fetch(locate(ModelName(repository="org/part"), hub, print), hub, lambda _: None, print)
     (tmp_path / "models--org--tiny" / "blobs" / f"{'0' * 64}.incomplete").write_bytes(b"abc")
     (tmp_path / "datasets--org--data").mkdir()
     found = cache_contents(tmp_path)
-    assert {str(one.name): (one.path, one.size, one.why) for one in found.models} == {
+    part, *whole = sorted(found.models, key=lambda one: not one.why)
+    assert (str(part.name), part.size) == ("org/part", 2)
+    assert part.why.startswith("org/part has no weights that are read here")
+    assert {str(one.name): (one.path, one.size, one.why) for one in whole} == {
         "org/gguf:a": (paths["org/gguf:a"], 8, ""),
         "org/gguf:Q8_0": (paths["org/gguf:Q8_0"], 3, ""),
         "org/tiny@v1": (paths["org/tiny@v1"], 11, ""),
