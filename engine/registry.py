@@ -11,8 +11,11 @@ from typing import Any, ClassVar
 
 from engine.base import EngineError, EngineUnavailableError, UnsupportedError
 from engine.exllama.config import CacheType as CacheType  # options are named by the registry alone
+from engine.fitting.fit import fitted
 from engine.options import EngineOptions, Opened
+from engine.torch.config import Dtype as Dtype
 from engine.torch.config import Runner as Runner
+from models.errors import LaserError
 from models.plugins import load_named
 
 AUTO = "auto"
@@ -33,6 +36,7 @@ class AutoOptions(EngineOptions):
     kind: ClassVar[str] = AUTO
 
     runner: Runner = Runner.AUTO  # torch's code of the forward pass
+    dtype: Dtype = Dtype.FLOAT32  # torch's number format of the matrices
     cache_type: CacheType = CacheType.FP16  # exllama's number format of the KV cache
 
     def open(self, directory: Path) -> Opened:
@@ -43,7 +47,8 @@ class AutoOptions(EngineOptions):
                 return self._of(FIRST).open(directory)
             except EngineUnavailableError as error:  # ExLlamaV2's extension could not be built
                 why = str(error)
-        return replace(self._of(ELSE).open(directory), note=f"not ExLlamaV2, since {why}")
+        opened = self._of(ELSE).open(directory)
+        return replace(opened, note="; ".join(filter(None, (opened.note, f"not ExLlamaV2, since {why}"))))
 
     def _of(self, kind: str) -> EngineOptions:
         """Returns these options as those of another engine."""
@@ -71,13 +76,30 @@ def engine_options(kind: str, values: dict[str, Any]) -> EngineOptions:
 
 
 def open_engine(directory: Path, options: EngineOptions) -> Opened:
-    """Load a model. Raises EngineError if it cannot be served with these options."""
-    return options.open(directory)
+    """Load a model, with the cells that fit. Raises EngineError if it cannot be served with these options."""
+    return fitted(directory, options).open(directory)
 
 
 def chosen(directory: Path) -> str:
     """Returns what `auto` takes: exllama if ExLlamaV2 can serve the model on this machine, else torch."""
     return FIRST if _refusal(directory) is None else ELSE
+
+
+def refusals(model: Path) -> dict[str, str | None]:
+    """Returns for every engine why it cannot serve a model on this machine; None: it can. Loads no weights.
+
+    The first is the one that `auto` takes.
+    """
+    first = chosen(model)
+    return {kind: _why_not(kind, model) for kind in (first, *(kind for kind in ENGINES if kind not in (AUTO, first)))}
+
+
+def _why_not(kind: str, model: Path) -> str | None:
+    try:
+        engine_options(kind, {}).check(model)
+    except LaserError as error:
+        return str(error)
+    return None
 
 
 def _refusal(directory: Path) -> str | None:

@@ -9,12 +9,10 @@ from typing import Any
 
 from engine.base import CorruptModelError, UnsupportedModelError
 from engine.checkpoint import architecture_of
-from models.directory import there
+from models.directory import INDEX, ONE_FILE, there
 from models.files.json_file import named, read_object, shown
 from models.foreign import told
 
-ONE_FILE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 PLAIN = ("F64", "F32", "F16", "BF16")  # the types that safetensors calls so hold weights; others hold codes
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 TOLD = 3  # names that an error lists before it counts the others

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from laser.version import VERSION
+from models.hub.name import called
 from models.profile.profile import weights_sha256
 
 
@@ -39,7 +40,7 @@ def provenance(
     `files`: what `weights_sha256` returned; None: it is called.
     """
     return Provenance(
-        model=model.resolve().name,
+        model=called(model),
         weights_sha256=weights_sha256(model) if files is None else dict(files),
         laser=VERSION,
         torch=version("torch"),

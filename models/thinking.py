@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
+from models.directory import OWN_FORMAT, beside, gguf_of
 from models.files.nearest import nearest
 from models.files.strict_yaml import ByName, ConfigError, read
 from models.formats.ending import EndFinder, Ending
@@ -22,6 +23,7 @@ from models.formats.form import ThoughtState as ThoughtState
 from models.formats.form import TransitionFormat as TransitionFormat
 from models.formats.matching import Unshown
 from models.formats.transitions import TransitionPoints
+from models.gguf.keys import THINKING
 from models.shipped import shipped_configs
 from models.tokenizer import Vocabulary
 
@@ -59,19 +61,26 @@ FormatFile = Annotated[Path, ByName(find=format_file)]
 
 
 def read_format(model: Path, override: Path | None = None) -> ThinkingFormat | None:
-    """The thinking format `override` (a file or name), else that in the directory's `laser.yaml`; None: there is none.
+    """The thinking format `override` (a file or name), else that of the model's `laser.yaml`; None: there is none.
 
-    Then the model's files tell: `models.formats.recognition.choose_format`.
+    A GGUF file may carry the text of such a file; one beside it goes before that. Where there is none, the model's
+    files tell: `models.formats.recognition.choose_format`.
     """
     if override is not None:
         return read(override if override.is_file() else format_file(str(override)), ThinkingFormat)
-    beside = model / "laser.yaml"
-    return read(beside, ThinkingFormat) if beside.is_file() else None
+    file = beside(model, OWN_FORMAT)
+    if file.is_file():
+        return read(file, ThinkingFormat)
+    gguf = gguf_of(model)
+    carried = None if gguf is None else gguf.text(THINKING)
+    return None if carried is None else read(model, ThinkingFormat, text=carried)
 
 
 def format_source(model: Path, override: Path | None = None) -> str:
     """Returns in words how `read_format` comes by a thinking format, where there is one."""
-    return "the model's laser.yaml" if override is None else f"named, {override.name}"
+    if override is not None:
+        return f"named, {override.name}"
+    return f"the model's {OWN_FORMAT}" if beside(model, OWN_FORMAT).is_file() else "the one in the model's file"
 
 
 class ThinkingTokens:

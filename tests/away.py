@@ -50,6 +50,7 @@ COURSE = {
     r"laser replay": "tests/laser/cli/test_replay.py",
     r"laser serve --engine exllama": "it needs a GPU",
     r"laser serve --host 0.0.0.0 --keys": "tests/laser/server/test_keys.py",
+    r"laser (models|serve --model ORG/NAME)": "tests/laser/cli/test_models.py",
     r"laser serve --model DIR --controller": "tests/laser/server/test_controller_report.py",
     r"laser serve --model DIR --thinking open": "tests/laser/server/api/test_plain.py",
     r"laser simulate": "tests/laser/cli/test_simulate.py",

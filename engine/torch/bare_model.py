@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,18 @@ ARCHITECTURES = frozenset({"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCaus
 
 @dataclass(frozen=True, slots=True)
 class _Linear:
-    """x → x · W + b. W is kept transposed, (in, out): MKL multiplies a few rows with it up to 1.9 times as fast."""
+    """x → x · W + b. W is kept transposed, (in, out): MKL multiplies a few rows with it up to 1.9 times as fast.
+
+    W may be in another format than x, in which the product is computed then; result and bias are in x's.
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor | None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if self.weight.dtype is not x.dtype:
+            product = torch.mm(x.to(self.weight.dtype), self.weight).to(x.dtype)
+            return product if self.bias is None else product + self.bias
         return torch.mm(x, self.weight) if self.bias is None else torch.addmm(self.bias, x, self.weight)
 
 
@@ -45,8 +51,20 @@ class _Layer:
 class BareModel:
     """A decoder of rotary, grouped-query attention and gated-SiLU layers, read from a checkpoint's named tensors."""
 
-    def __init__(self, config: Any, weights: Mapping[str, torch.Tensor]) -> None:
-        """`config` is transformers' configuration; `weights` are those that `engine.weights.parameters` lists."""
+    def __init__(
+        self,
+        config: Any,
+        weights: Mapping[str, torch.Tensor],
+        *,
+        dtype: torch.dtype = torch.float32,
+        held: bool = True,
+    ) -> None:
+        """`config` is transformers' configuration; `weights` are those that `engine.weights.parameters` lists.
+
+        `dtype` is the format of the layers' matrices. All else is float32: norms, attention, what flows from layer to
+        layer, and embedding and head, for in bfloat16 logits have three digits. `held` False: layers are made when
+        they are needed and not kept, for one forward pass.
+        """
         self._shape = ModelShape(
             layers=config.num_hidden_layers,
             heads=config.num_attention_heads,
@@ -55,9 +73,10 @@ class BareModel:
             vocabulary=config.vocab_size,
             max_positions=config.max_position_embeddings,
         )
-        take = _Taker(weights)
+        take = _Taker(weights, dtype)
         embedding = take(EMBEDDING if EMBEDDING in weights else HEAD)  # of a tied pair a file may hold either
-        self._layers = [self._layer(take, config, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
+        layers = (self._layer(take, config, f"model.layers.{i}.") for i in range(config.num_hidden_layers))
+        self._layers: Iterable[_Layer] = list(layers) if held else layers
         self._norm = take("model.norm.weight")
         head = embedding if config.tie_word_embeddings else take(HEAD)
         self._head = head.t().contiguous()  # (hidden, vocabulary)
@@ -117,17 +136,18 @@ class BareModel:
 
 
 class _Taker:
-    """Takes tensors out of a checkpoint by name, in float32."""
+    """Takes tensors out of a checkpoint by name, in float32, matrices of layers in `dtype`."""
 
-    def __init__(self, weights: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, weights: Mapping[str, torch.Tensor], dtype: torch.dtype) -> None:
         self._weights = weights
+        self._dtype = dtype
 
     def __call__(self, name: str) -> torch.Tensor:
         return self._weights[name].to(torch.float32)
 
     def linear(self, *names: str) -> _Linear:
         """Projections of the same input as one; they have biases if the checkpoint has, see `parameters`."""
-        weight = torch.cat([self(f"{name}.weight") for name in names])
+        weight = torch.cat([self._weights[f"{name}.weight"].to(self._dtype) for name in names])
         biased = f"{names[0]}.bias" in self._weights
         biases = torch.cat([self(f"{name}.bias") for name in names]) if biased else None
         return _Linear(weight.t().contiguous(), biases)

@@ -47,8 +47,12 @@ class _Rows:
 class TorchEngine(BaseEngine[SequenceState]):
     """Implements `engine.base.Engine`."""
 
-    def __init__(self, model: PackedModel, config: TorchEngineConfig | None = None) -> None:
+    def __init__(
+        self, model: PackedModel, config: TorchEngineConfig | None = None, *, batch_invariant: bool = True
+    ) -> None:
+        """`batch_invariant`: whether the model's logits of a row are the same whatever is beside the row."""
         super().__init__(model.shape.vocabulary)
+        self._batch_invariant = batch_invariant
         self._model = model
         self._config = config or TorchEngineConfig()
         shape = model.shape
@@ -63,7 +67,7 @@ class TorchEngine(BaseEngine[SequenceState]):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(engine="torch", masks=True, batch_invariant=True)
+        return Capabilities(engine="torch", masks=True, batch_invariant=self._batch_invariant)
 
     def _is_decoding(self, state: SequenceState) -> bool:
         return state.decoding

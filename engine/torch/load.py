@@ -24,6 +24,19 @@ def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
     Raises CorruptModelError if its files are missing or damaged, UnsupportedModelError if the engine or `runner`
     cannot decode it correctly.
     """
+    config, stored, bare = check_model(directory, runner)
+    if bare:
+        return _bare(directory, config, stored)
+    for file in weights_files(directory):
+        _read(file)  # only to check it
+    return TransformersModel(directory, config, stored)
+
+
+def check_model(directory: Path, runner: Runner) -> tuple[Any, dict[str, StoredTensor], bool]:
+    """Returns a model's configuration, its tensors, and whether the bare runner runs it; reads no weights.
+
+    Raises the errors of `load_model` that can be told so.
+    """
     config = read_config(directory)
     architecture = architecture_of(config)
     bare = architecture in ARCHITECTURES and getattr(config, "hidden_act", "silu") == "silu"
@@ -32,24 +45,27 @@ def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
             f"{directory}: architecture {architecture} has no bare runner, it knows {', '.join(sorted(ARCHITECTURES))}"
         )
     stored = stored_tensors(directory)
-    if bare and runner is not Runner.TRANSFORMERS:
-        return _bare(directory, config, stored)
-    for file in weights_files(directory):
-        _read(file)  # only to check it
-    return TransformersModel(directory, config, stored)
+    bare = bare and runner is not Runner.TRANSFORMERS
+    if bare:
+        check_plain(directory, stored)
+        check_parameters(directory, config, stored)
+    return config, stored, bare
 
 
 def _bare(directory: Path, config: Any, stored: Mapping[str, StoredTensor]) -> BareModel:
     """Returns the bare model, if it has a use for every tensor that is stored."""
-    check_plain(directory, stored)
-    check_parameters(directory, config, stored)
-    check_tied(directory, config, stored)
-    weights = {name: tensor for file in weights_files(directory) for name, tensor in _read(file).items()}
+    weights = bare_weights(directory, config, stored)
     try:
         with told(f"{directory}: the model cannot be loaded", CorruptModelError):
             return BareModel(config, weights)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{directory}: {error}") from error
+
+
+def bare_weights(directory: Path, config: Any, stored: Mapping[str, StoredTensor]) -> dict[str, torch.Tensor]:
+    """Returns the tensors of a model that `check_model` has passed for the bare runner. Raises CorruptModelError."""
+    check_tied(directory, config, stored)
+    return {name: tensor for file in weights_files(directory) for name, tensor in _read(file).items()}
 
 
 def _read(file: Path) -> dict[str, torch.Tensor]:

@@ -52,3 +52,20 @@ class PackedModel(Protocol):
 
     def forward(self, batch: PackedBatch, arena: KVArena) -> torch.Tensor:
         """Logits (R, vocabulary) float32; writes the keys and values of all rows into `arena` first, layer by layer."""
+
+
+@torch.inference_mode()
+def prompt_logits(model: PackedModel, tokens: torch.Tensor) -> torch.Tensor:
+    """Returns the logits (T, vocabulary) of a prompt (T,) in one pass, on a cache of its own."""
+    shape, rows = model.shape, torch.arange(len(tokens))
+    arena = KVArena(layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim, cells=len(tokens))
+    mask = torch.where(rows[None] > rows[:, None], -torch.inf, 0.0)
+    segment = Segment(
+        rows=slice(0, len(tokens)),
+        cache=arena.read(slice(0, len(tokens))),
+        mask=mask.repeat_interleave(shape.heads // shape.kv_heads, dim=0),
+    )
+    batch = PackedBatch(
+        tokens=tokens, positions=rows, cells=rows, segments=(segment,), logit_rows=rows, kv_heads=shape.kv_heads
+    )
+    return model.forward(batch, arena)

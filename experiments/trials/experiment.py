@@ -28,8 +28,9 @@ from models.errors import Faults
 from models.files.checks import at_least, not_negative, one_line, positive
 from models.files.nearest import meant
 from models.files.strict_yaml import read
+from models.hub.name import ModelPath
 from models.profile.difficulty import CLASSES
-from models.profile.profile import FILE_NAME
+from models.profile.profile import profile_of
 from models.reasoner import bundled_model
 from models.thinking import FormatFile
 
@@ -185,7 +186,7 @@ class Experiment:
     max_tokens: int = 768  # of a reply; in simulation it must equal the calibration's
     max_batch: int = 32  # sequences decoded at once
     latency_weight: float | None = None  # correct answers that one second of waiting costs in reports; None: default
-    model: Path | None = None  # the model's directory; None: the bundled model
+    model: ModelPath | None = None  # its directory or its name on the hub; None: the bundled model
     thinking: FormatFile | None = None  # thinking format, its file or name; None: `laser.yaml`, else the defaults
     engine: AnyEngine = field(default_factory=AutoOptions)  # what decodes, and its options; live only
     threads: int | None = None  # of the engine's arithmetic; None: as `laser serve`; live only
@@ -290,7 +291,7 @@ class Experiment:
     @property
     def profile_file(self) -> Path:
         """The path of the model's profile, whether it exists or not."""
-        return self.profile or self.directory / FILE_NAME
+        return self.profile or profile_of(self.directory)
 
     @property
     def records_file(self) -> Path:

@@ -33,6 +33,7 @@ from laser.server.config import ServeConfig
 from laser.server.deployment import BUNDLED_NAME
 from laser.server_process import ServerError
 from models.foreign import hush
+from models.hub.name import called
 
 Advance = Callable[[int], None]
 Play = Callable[[Sequence[Trial]], list[list[RequestRecord]]]
@@ -192,7 +193,7 @@ def served(setting: Setting) -> dict[str, str]:
     if experiment.synthetic is not None:
         name = experiment.synthetic.name
         return {"model": name, "engine": "simulated, with published step times", "profile": "made, not measured"}
-    own = experiment.directory.resolve().name if experiment.model is not None else f"{BUNDLED_NAME}, the bundled one"
+    own = called(experiment.directory) if experiment.model is not None else f"{BUNDLED_NAME}, the bundled one"
     said = {"model": f"{own}; weights {setting.identity.weights_sha256[:8]}", "profile": measured}
     if experiment.backend is Backend.SIMULATED:
         engine = calibrated_engine(made.get("options") or {})

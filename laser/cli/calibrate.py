@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from laser.cli.common.help_pages import examples
+from laser.cli.common.located import located
 from laser.cli.common.messages import errors_in_one_line, given, progress
 from laser.cli.common.options import RISK, asking, loading_options, loading_settings, score_option
 from laser.cli.common.resuming import ResumableCommand
@@ -110,7 +111,7 @@ def command(
         _refuse_idle(context)
     with errors_in_one_line():
         settings = CalibrationSettings(
-            model=model,
+            model=located(model),
             thinking=thinking,
             files=files,
             count=count,

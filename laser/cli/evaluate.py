@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from laser.cli.common.extras import needs
+from laser.cli.common.located import located
 from laser.cli.common.messages import errors_in_one_line, progress
 from laser.cli.common.options import asking, loading_options, loading_settings, score_option
 
@@ -104,7 +105,7 @@ def command(
 
     with errors_in_one_line():
         settings = EvaluationSettings(
-            model=model,
+            model=located(model),
             thinking=thinking,
             files=files,
             count=count,

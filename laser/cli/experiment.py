@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import click
 
 from laser.cli.common.extras import needs
 from laser.cli.common.help_pages import examples
+from laser.cli.common.located import located
 from laser.cli.common.messages import errors_in_one_line, progress
 from laser.cli.common.resuming import ResumableCommand
 
@@ -225,6 +227,7 @@ def _setting(file: Path) -> Setting:
 
     setting = Setting(read_experiment(file))
     try:
+        setting = Setting(replace(setting.experiment, model=located(setting.experiment.model)))
         setting.check()
     except (LaserError, ValueError) as error:
         raise placed(file, map(setting.keyed, faults_of(error))) from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from laser.cli.common.located import located
 from laser.cli.common.messages import errors_in_one_line, progress
 
 if TYPE_CHECKING:
@@ -43,15 +44,17 @@ def tell(stages: Iterable[ConversionProgress], reporter: Reporter) -> None:
     "--work", type=click.Path(file_okay=False, path_type=Path), help="Intermediate files. [default: OUT_DIR.work]"
 )
 def command(model: Path, out_dir: Path, bits: float, head_bits: str, work: Path | None) -> None:
-    """Put MODEL, a directory, in fewer bits (EXL2) and write it to OUT_DIR.
+    """Put MODEL, a directory or a name on the hub, in fewer bits (EXL2) and write it to OUT_DIR.
 
     Needs a CUDA GPU and exllamav2. Then `laser serve --model OUT_DIR` serves it.
 
     An interrupted run continues where it stopped when the same command is given again.
     """
+    from engine.exllama.load import check_machine
     from engine.exllama.quantise import quantise
 
     work = out_dir.with_name(f"{out_dir.name}.work") if work is None else work
     with errors_in_one_line():
-        tell(quantise(model, out_dir, work, bits=bits, head_bits=int(head_bits)), progress())
+        check_machine()  # before anything is fetched
+        tell(quantise(located(model), out_dir, work, bits=bits, head_bits=int(head_bits)), progress())
     click.echo(f"the model is in {out_dir}; serve it with `laser serve --engine exllama --model {out_dir}`")

@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ import click
 
 from laser.cli.common.ending import ended_by_signals
 from laser.cli.common.help_pages import THOUGHT, SectionedCommand, ShownFloatRange, ShownIntRange, examples
-from laser.cli.common.messages import errors_in_one_line
+from laser.cli.common.located import located
+from laser.cli.common.messages import errors_in_one_line, progress
 from laser.cli.common.options import (
     CONFIDENCE,
     CONTROLLER,
@@ -33,6 +35,7 @@ from laser.cli.common.options import (
 from laser.server.telemetry.logs import LogFormat, set_up
 
 if TYPE_CHECKING:
+    from experiments.progress import Reporter
     from laser.server.config import ServeConfig
     from laser.server.service import Service
 
@@ -74,7 +77,7 @@ SECTIONS = {
         "--early-exit", "--score", "--every", "--agree", "--margin", "--loop-detection",
     ),
     "Queue and limits": ("--max-waiting", "--max-wait-s", "--shortest-first", "--default-max-tokens", "--slo-s"),
-    "Engine": ("--engine", "--threads", "--max-batch", "--cells", "--runner", "--cache-type"),
+    "Engine": ("--engine", "--threads", "--max-batch", "--cells", "--runner", "--dtype", "--cache-type"),
     "Logs and metrics": ("--log-format", "--log-bodies", "--metrics", "--vllm-metrics"),
 }  # fmt: skip
 """The headings of the help page, with their options."""
@@ -100,7 +103,7 @@ SECTIONS = {
     help="Settings, a YAML file; flags win over it. `laser init` lays out an example.",
 )
 @model_option
-@click.option("--name", help="The model's name for clients. [default: the directory's]")
+@click.option("--name", help="The model's name for clients. [default: its name on the hub, or the directory's]")
 @click.option("--host", help="Address to listen on; 0.0.0.0 takes requests of other machines. [default: 127.0.0.1]")
 @click.option("--port", type=ShownIntRange(0, 65535), help="Port to listen on; 0: any free one. [default: 8000]")
 @policy_option(f"{POLICY} [default: auto]")
@@ -266,6 +269,7 @@ def _serve(config: ServeConfig, ready_fd: int | None, end_if_told: Callable[[], 
     from laser.server.telemetry.startup import loading, tell
 
     with listen(config.host, config.port) as listener:
+        config = replace(config, model=located(config.model, _reporter(config.log_format)))
         with loading(config), errors_in_one_line(ValueError):
             from laser.server.deployment import deploy
             from laser.server.service import Service
@@ -274,6 +278,15 @@ def _serve(config: ServeConfig, ready_fd: int | None, end_if_told: Callable[[], 
             service = Service(deployment)
         tell(deployment)
         run(service, listener, ready=ready)
+
+
+def _reporter(form: LogFormat) -> Reporter:
+    """Returns what tells of files that are fetched: bars in a terminal, else records of the log."""
+    if form is LogFormat.TEXT and sys.stderr.isatty():
+        return progress()
+    from experiments.progress import ProgressLines
+
+    return ProgressLines(lambda line: log.info("%s", line))
 
 
 def announce(service: Service, url: str, ready_fd: int | None) -> None:
@@ -292,15 +305,16 @@ def announce(service: Service, url: str, ready_fd: int | None) -> None:
 def _guard(config: ServeConfig) -> None:
     """Raises ConfigError if the keys are bad, and ClickException for what can be told at once.
 
-    That is a model's directory that is none, and a server that others can reach without keys or --public.
+    That is a model that is none, and a server that others can reach without keys or --public.
 
     It runs before the model is loaded.
     """
     from laser.server.keys import KeyRing
+    from models.directory import check_place
 
     KeyRing(config.keys, time.monotonic)
-    if config.model is not None and not config.model.is_dir():
-        raise click.ClickException(f"{config.model}: is not a directory")
+    if config.model is not None and config.model.exists():
+        check_place(config.model, click.ClickException)
     if config.keys is None and not config.public and not _is_this_machine(config.host):
         raise click.ClickException(
             f"host is {config.host}, which other machines can reach, but there are no keys: give --keys, or --public "

@@ -9,6 +9,7 @@ import click
 
 from controller.policies.definition import is_recorded
 from laser.cli.common.help_pages import examples
+from laser.cli.common.located import located
 from laser.cli.common.messages import errors_in_one_line, given, progress
 from laser.cli.common.options import (
     CONTROLLER,
@@ -153,7 +154,7 @@ def command(
             solve_delay_s=solve_delay,
             prefill_s=None if prefill_us is None else prefill_us * 1e-6,
             max_batch=max_batch,
-            model=model,
+            model=located(model),
             thinking=thinking,
             profile=profile_file,
             records=records,

@@ -17,11 +17,12 @@ from controller.policies.load_aware import BudgetsOnly
 from controller.policies.none import FullThought, NoThinking
 from controller.policies.registry import FLAT, POLICIES, AnyPolicy, from_options, kind_of, stated
 from engine.options import EngineOptions, default_threads
-from engine.registry import ENGINES, AutoOptions, CacheType, Runner, engine_options, options_of
+from engine.registry import ENGINES, AutoOptions, CacheType, Dtype, Runner, engine_options, options_of
 from laser.server.api.reasoning import EffortShares
 from laser.server.telemetry.logs import LogFormat
 from models.files.checks import positive
 from models.files.strict_yaml import ConfigError, Kinds, given_keys, read
+from models.hub.name import ModelPath
 from models.score import Score
 from models.thinking import FormatFile
 
@@ -41,6 +42,7 @@ LEAST_S = 0.001
 CHOICES: dict[str, type[StrEnum]] = {
     "score": Score,
     "runner": Runner,
+    "dtype": Dtype,
     "cache_type": CacheType,
     "log_format": LogFormat,
 }
@@ -48,7 +50,7 @@ CHOICES: dict[str, type[StrEnum]] = {
 CONTROLLER_KEYS = ("controller", "decision_log")
 """What only a policy with a controller reads."""
 
-ENGINE_KEYS = ("runner", "cache_type", "max_batch", "cells")
+ENGINE_KEYS = ("runner", "dtype", "cache_type", "max_batch", "cells")
 """Flags of `laser serve` that set the engine's options; as keys of a file they are an old form, for one release."""
 
 
@@ -60,8 +62,9 @@ AnyEngine = Annotated[EngineOptions, Kinds(field="engine", names=ENGINES, find=o
 class ServeConfig:
     """Everything that decides how `laser serve` runs."""
 
-    model: Path | None = None  # a model's directory; None: the bundled one
-    name: str | None = None  # the model's name for clients; None: its directory's
+    # a model's directory, or its name on the hub, ORG/NAME[:QUANT][@REVISION]; None: the bundled one
+    model: ModelPath | None = None
+    name: str | None = None  # the model's name for clients; None: its name on the hub, or its directory's
     # address to listen on; 0.0.0.0 takes requests of other machines, which needs keys or `public`
     host: str = "127.0.0.1"
     port: int = 8000  # port to listen on; 0: any free one
@@ -84,6 +87,7 @@ class ServeConfig:
     # what decodes: a kind, or a mapping of `kind` and the engine's options
     engine: AnyEngine = field(default_factory=AutoOptions)
     runner: Runner | None = None  # torch's code of the forward pass; not None: wins over the engine's option
+    dtype: Dtype | None = None  # torch's number format of the matrices; not None: wins over the engine's option
     # exllama's number format of the KV cache; not None: wins over the engine's option
     cache_type: CacheType | None = None
     max_batch: int | None = None  # sequences decoded at once; not None: wins over the engine's option

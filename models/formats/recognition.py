@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from models.directory import MOST_BYTES
+from models.directory import MOST_BYTES, gguf_of
 from models.files.json_file import read_object
 from models.files.strict_yaml import ConfigError, read
 from models.formats.form import FamilySigns, ThinkingFormat
@@ -17,6 +17,9 @@ from models.thinking import format_file, format_names, format_source, read_forma
 PLAIN = "plain"
 USUAL = ThinkingFormat()  # as configs/models/default.yaml says it
 CONFIG = "config.json"
+SNAPSHOTS = "snapshots"  # folder of a repository's revisions
+ARCHITECTURE = "general.architecture"  # keys of a GGUF file
+NAMES = "general.name", "general.basename", "general.finetune"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +41,14 @@ class FormatChoice:
     name: str | None = None  # of `format_names`; None: it is no shipped one
 
 
-def choose_format(directory: Path, override: Path | None, signs: Callable[[], ModelSigns]) -> FormatChoice:
-    """Returns the format `override`, a file or a name; else the directory's `laser.yaml`; else what the signs say.
+def choose_format(model: Path, override: Path | None, signs: Callable[[], ModelSigns]) -> FormatChoice:
+    """Returns the format `override`, a file or a name; else the model's `laser.yaml`; else what the signs say.
 
     Raises ConfigError if there is no such format, or its file is at fault.
     """
-    form = read_format(directory, override)
+    form = read_format(model, override)
     if form is not None:
-        return FormatChoice(form=form, source=format_source(directory, override))
+        return FormatChoice(form=form, source=format_source(model, override))
     return recognise(signs())
 
 
@@ -65,13 +68,24 @@ def recognise(signs: ModelSigns) -> FormatChoice:
     return FormatChoice(form=_plain(), source=why, name=PLAIN)
 
 
-def signs_of(directory: Path, template: str | None, tokens: Collection[str]) -> ModelSigns:
-    """Returns what a model directory says. Raises ConfigError if its config.json cannot be read."""
-    file = directory / CONFIG
-    said: Mapping[str, object] = read_object(file, ConfigError, most_bytes=MOST_BYTES[CONFIG]) if file.is_file() else {}
-    architectures = said.get("architectures")
-    types = [said.get("model_type"), *(architectures if isinstance(architectures, list) else ())]
-    names = [directory.resolve().name, said.get("_name_or_path")]
+def signs_of(model: Path, template: str | None, tokens: Collection[str]) -> ModelSigns:
+    """Returns what a model's directory or GGUF file says.
+
+    `template` None: there is no chat template. Raises ConfigError if config.json cannot be read, GGUFError if a value
+    of the file is no text.
+    """
+    gguf = gguf_of(model)
+    if gguf is not None:
+        types: tuple[object, ...] = (gguf.text(ARCHITECTURE),)
+        names: tuple[object, ...] = (gguf.name, *(gguf.text(key) for key in NAMES))
+    else:
+        file = model / CONFIG
+        said = read_object(file, ConfigError, most_bytes=MOST_BYTES[CONFIG]) if file.is_file() else {}
+        architectures = said.get("architectures")
+        types = (said.get("model_type"), *(architectures if isinstance(architectures, list) else ()))
+        here = model.resolve()
+        repository = here.parents[1].name if here.parent.name == SNAPSHOTS else ""  # in huggingface_hub's cache
+        names = (here.name, repository, said.get("_name_or_path"))
     return ModelSigns(
         types=tuple(each for each in types if isinstance(each, str)),
         names=tuple(each for each in names if isinstance(each, str) and each),

@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def laser(*arguments: str | Path, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-    """Run `laser` to its end."""
-    line = [sys.executable, "-m", "laser", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout_s, check=False)
+def laser(*arguments: str | Path, timeout_s: float = 60.0, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `laser` to its end; `variables` are added to its environment."""
+    line, environment = [sys.executable, "-m", "laser", *map(str, arguments)], ENVIRONMENT | variables
+    return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=timeout_s, check=False)
 
 
 @contextmanager

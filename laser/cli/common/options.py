@@ -11,7 +11,7 @@ import click
 
 from controller.policies.definition import PolicySettings
 from controller.policies.registry import POLICIES, find, summaries
-from engine.registry import AUTO, CacheType, Runner, kinds, options_of
+from engine.registry import AUTO, CacheType, Dtype, Runner, kinds, options_of
 from models.errors import LaserError
 from models.thinking import format_file, format_names
 
@@ -47,7 +47,10 @@ thinking_option = click.option(
 )
 
 model_option = click.option(
-    "--model", type=click.Path(path_type=Path), help="Directory of the model. [default: the bundled model]"
+    "--model",
+    type=click.Path(path_type=Path),
+    help="The model: its directory, a GGUF file, or its name on the hub, ORG/NAME[:QUANT][@REVISION], which is fetched "
+    "once. [default: the bundled model]",
 )
 
 RISK = "Largest probability that stopping early spoils an answer that the full thought gets right."
@@ -148,6 +151,12 @@ _LOADING = (
         help="torch alone: the code that computes the model. bare: LASER's own, for the architectures that it knows; "
         "transformers: that library's. [default: auto: bare if it knows the architecture]",
     ),
+    click.option(
+        "--dtype",
+        type=click.Choice([dtype.value for dtype in Dtype]),
+        help="torch alone: number format of the model's matrices. bfloat16 takes half the memory, and is refused where "
+        "its logits are not float32's; auto: bfloat16 where this CPU has instructions for it, too. [default: float32]",
+    ),
     click.option("--max-batch", type=click.IntRange(1), help=f"{MAX_BATCH} [default: 32]"),
     click.option(
         "--cells",
@@ -175,9 +184,9 @@ def loading_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = {name: value for name, value in options.items() if value is not None}
     engine: dict[str, Any] = {
-        name: given[name] for name in ("runner", "cache_type", "max_batch", "cells") if name in given
+        name: given[name] for name in ("runner", "dtype", "cache_type", "max_batch", "cells") if name in given
     }
-    for name, kind in (("runner", Runner), ("cache_type", CacheType)):
+    for name, kind in (("runner", Runner), ("dtype", Dtype), ("cache_type", CacheType)):
         if name in engine:
             engine[name] = kind(engine[name])
     try:

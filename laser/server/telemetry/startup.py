@@ -19,7 +19,7 @@ from engine.inventory import Inventory, inventory
 from laser.server.config import ServeConfig
 from laser.server.telemetry.logs import FACTS
 from models.profile.corners import certified_range, corners
-from models.profile.profile import FILE_NAME, Profile
+from models.profile.profile import Profile, profile_of
 from models.reasoner import bundled_model
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def ready(words: str, *, url: str, model: str) -> None:
 
 def directory_of(config: ServeConfig) -> Path:
     """Returns the directory of the model that is served."""
-    return (config.model or bundled_model()).resolve()
+    return (config.model or bundled_model()).absolute()  # a link in a hub's cache leads to a file named by its hash
 
 
 def tell(deployment: Deployment) -> None:
@@ -205,7 +205,7 @@ def _settings(policy: PolicySettings | None) -> dict[str, Any]:
 def _certified(deployment: Deployment) -> StartFact:
     profile = deployment.chosen.certifying
     if profile is None:
-        path = directory_of(deployment.config) / FILE_NAME
+        path = profile_of(directory_of(deployment.config))
         why = "the profile does not fit" if path.is_file() else "there is no profile"
         return StartFact(topic="certified", words=f"nothing: {why}", fields={"certified": None})
     words, said = certified(profile)

@@ -287,7 +287,7 @@ duration_s: 30
             FAULTS.replace("margin, margin: 4", "budget, budget: 7").replace("700", "768"),
             "own.yaml:5:5: policy 'sure' has budget 7, must be ",
         ),
-        ("model: nowhere\n" + SHORTEST, "own.yaml:1:1: model: {folder}/nowhere: is not a directory"),
+        ("model: nowhere\n" + SHORTEST, "own.yaml:1:1: model: {folder}/nowhere: is neither a path that exists"),
         (
             "questions: [none.jsonl]\nbackend: live\n" + SHORTEST,
             "own.yaml:1:1: questions: {folder}/none.jsonl: cannot be",

@@ -279,5 +279,7 @@ def test_a_server_that_cannot_start_is_told_with_its_own_words(tmp_path: Path) -
         async with serving(["serve", "--config", str(config)], tmp_path / "log"):
             raise AssertionError("it has started")
 
-    with pytest.raises(ServerError, match=r"laser serve did not start: Error: .*nowhere: is not a directory"):
+    with pytest.raises(
+        ServerError, match=r"laser serve did not start: Error: .*nowhere: is neither a path that exists nor"
+    ):
         asyncio.run(start())

@@ -80,11 +80,13 @@ def test_there_are_options_with_choices_in_many_commands() -> None:
 
 
 @pytest.mark.parametrize("kind", kinds())
-@pytest.mark.parametrize(("name", "value"), [("runner", "bare"), ("cache_type", "q8"), ("cells", 4_096)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("runner", "bare"), ("dtype", "auto"), ("cache_type", "q8"), ("cells", 4_096)]
+)
 def test_an_engine_takes_the_options_that_it_has_and_refuses_the_others(kind: str, name: str, value: str | int) -> None:
-    lacks = {"torch": "cache_type", "exllama": "runner"}.get(kind)
+    lacks = {"torch": ("cache_type",), "exllama": ("runner", "dtype")}.get(kind, ())
     flags = {"engine": kind, name: value}
-    if name == lacks:
+    if name in lacks:
         told = f"{name} is {value}, but engine is {kind}, which has none"
         with pytest.raises(click.UsageError, match=told):
             loading_settings(flags)
@@ -98,7 +100,16 @@ def test_an_engine_takes_the_options_that_it_has_and_refuses_the_others(kind: st
 
 def test_what_loads_and_prompts_a_model_is_the_same_for_serving_and_measuring() -> None:
     found = dict(every_command())
-    shared = {"--engine", "--cache-type", "--runner", "--cells", "--max-batch", "--threads", "--trust-markers"}
+    shared = {
+        "--engine",
+        "--cache-type",
+        "--runner",
+        "--dtype",
+        "--cells",
+        "--max-batch",
+        "--threads",
+        "--trust-markers",
+    }
     shared |= {"--model", "--thinking", "--chat-template", "--score"}
     for name in ("serve", "evaluate", "calibrate"):
         assert shared <= {option for each in found[name].params for option in each.opts}

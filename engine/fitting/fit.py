@@ -1,0 +1,124 @@
+"""Which context and batch fit the memory at hand; what `laser fit` tells, and what the llama.cpp engine takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engine.base import CapacityError
+from engine.fitting.available import available_bytes
+from engine.fitting.footprint import LLAMACPP, ROUNDED, Footprint, footprint
+from engine.options import EngineOptions
+from models.gguf.model import find_gguf
+
+PROGRAM = 700 << 20  # bytes that the server itself takes beside the model, most of them libraries
+SPARE = 0.05  # share of the available memory that stays free
+BATCHES = (1, 2, 4, 8, 16, 32)
+SHOWN = ("f16", "q8_0", "q4_0")  # numbers of the KV cache
+MOST_CELLS = 65_536  # that an engine takes where nobody says more
+LEAST = 1_024  # cells below which a request has hardly room for a thought
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittingBatch:
+    """What fits for a number of requests at once."""
+
+    max_batch: int
+    kv_type: str
+    cells: int  # tokens of KV cache that there is room for
+    context: int  # tokens of each request, when all are as long; at most what the model was trained for
+    bytes: int  # of memory that is taken then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryFit:
+    """What fits of a model into the memory at hand."""
+
+    model: str
+    engine: str
+    available: int  # bytes
+    usable: int  # bytes of them that a model may take
+    weights: int  # bytes
+    trained: int  # tokens of a sequence that the model was trained for
+    batches: tuple[FittingBatch, ...]
+    taken: FittingBatch | None  # what `laser serve` takes where nobody says more; None: the model does not fit
+
+
+def usable_bytes(available: int) -> int:
+    """Returns what a model may take of the available memory: all but the server's own share and a spare one."""
+    return max(0, int(available * (1 - SPARE)) - PROGRAM)
+
+
+def fitting(found: Footprint, usable: int, max_batch: int, kv_type: str, most: int | None = None) -> FittingBatch:
+    """Returns what fits into `usable` bytes for `max_batch` requests at once, at most `most` cells; 0 cells: nothing.
+
+    More cells than the requests can fill, each as long as the model was trained for, are of no use.
+    """
+    cells = found.cells(max_batch, usable)
+    for bound in (most, max_batch * found.trained or None):
+        cells = cells if bound is None else min(cells, -(-bound // ROUNDED) * ROUNDED)
+    context = min(cells // max_batch, found.trained or cells)
+    return FittingBatch(
+        max_batch=max_batch, kv_type=kv_type, cells=cells, context=context, bytes=int(found.total(max_batch, cells))
+    )
+
+
+def fit(model: Path, *, max_batch: int, available: int | None = None) -> MemoryFit:
+    """Returns what fits of a model; `available`: bytes, None: those of this machine.
+
+    Raises EngineError or GGUFError if the model is damaged or not served.
+    """
+    there = available_bytes() if available is None else available
+    usable, own = usable_bytes(there), footprint(model)
+    kinds = {name: footprint(model, name) for name in SHOWN} if own.engine == LLAMACPP else {"f32": own}
+    listed = [fitting(one, usable, batch, name) for name, one in kinds.items() for batch in BATCHES]
+    taken = fitting(own, usable, max_batch, next(iter(kinds)), most=MOST_CELLS)
+    return MemoryFit(
+        model=str(model),
+        engine=own.engine,
+        available=there,
+        usable=usable,
+        weights=own.weights,
+        trained=own.trained,
+        batches=tuple(listed),
+        taken=taken if taken.cells >= LEAST else None,
+    )
+
+
+def cells_that_fit(
+    model: Path, *, max_batch: int, kv_type: str = "f16", cells: int | None = None, available: int | None = None
+) -> int:
+    """Returns the cells that an engine takes: `cells`, or those that fit, at most MOST_CELLS, where that is None.
+
+    `available`: bytes of memory, None: those of this machine. Raises CapacityError if there is no room for the weights
+    and LEAST cells; of `cells` that were chosen, only if they do not fit even into all that is available.
+    """
+    there = available_bytes() if available is None else available
+    usable, found = usable_bytes(there), footprint(model, kv_type)
+    wanted = LEAST if cells is None else cells
+    needed, room = found.total(max_batch, wanted), usable if cells is None else there
+    if needed > room:
+        raise CapacityError(
+            f"{model}: no room in memory: weights of {found.weights / MIB:,.0f} MiB and a KV cache of {wanted:,} cells "
+            f"for {max_batch} sequences need {needed / MIB:,.0f} MiB, {room / MIB:,.0f} MiB are there for them: "
+            "`laser fit` tells what fits"
+        )
+    return fitting(found, usable, max_batch, kv_type, most=MOST_CELLS).cells if cells is None else cells
+
+
+def fitted(model: Path, options: EngineOptions) -> EngineOptions:
+    """Returns the options with the cells that a GGUF model has room for; of other models, as they are.
+
+    Cells that differ from the default were chosen: they stay. Raises CapacityError if there is no room, EngineError or
+    GGUFError if the file is damaged.
+    """
+    if find_gguf(model) is None:
+        return options
+    cells = cells_that_fit(
+        model,
+        max_batch=options.max_batch,
+        kv_type=str(getattr(options, "kv_type", "f16")),
+        cells=options.changed.get("cells"),
+    )
+    return replace(options, cells=cells)

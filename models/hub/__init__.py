@@ -1,0 +1,1 @@
+"""Models by name: fetched from a hub into its cache, or found there."""

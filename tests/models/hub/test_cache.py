@@ -1,0 +1,35 @@
+"""What is in the hub's cache, told without the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.hub.cache import cache_contents
+from models.hub.client import Hub
+from models.hub.locating import fetch, locate
+from models.hub.name import read_name
+from tests.support.standin_hub import stand_in_hub
+
+
+def test_each_model_of_a_cache_has_the_name_that_finds_it(tmp_path: Path) -> None:
+    assert cache_contents(tmp_path / "none").models == ()
+    with stand_in_hub() as standing:
+        standing.revisions = ("main", "v1")
+        standing.add("org/gguf", a__gguf=b"12345678")
+        standing.repositories["org/gguf"] |= {"b-Q8_0-00001-of-00002.gguf": b"1", "b-Q8_0-00002-of-00002.gguf": b"23"}
+        standing.add("org/tiny", config__json=b"{}", tokenizer__json=b"{}", model__safetensors=b"weights")
+        hub = Hub(endpoint=standing.url, cache=tmp_path, offline=False)
+        paths = {}
+        for said in ("org/gguf:a", "org/gguf:Q8_0", "org/tiny@v1"):
+            name = read_name(said)
+            assert name is not None
+            paths[said] = fetch(locate(name, hub, print), hub, lambda _: None, print).path
+    (tmp_path / "models--org--tiny" / "blobs" / f"{'0' * 64}.incomplete").write_bytes(b"abc")
+    (tmp_path / "datasets--org--data").mkdir()
+    found = cache_contents(tmp_path)
+    assert {str(one.name): (one.path, one.size, one.why) for one in found.models} == {
+        "org/gguf:a": (paths["org/gguf:a"], 8, ""),
+        "org/gguf:Q8_0": (paths["org/gguf:Q8_0"], 3, ""),
+        "org/tiny@v1": (paths["org/tiny@v1"], 11, ""),
+    }
+    assert found.unfinished == 3
