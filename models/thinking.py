@@ -63,22 +63,17 @@ FormatFile = Annotated[Path, ByName(find=format_file)]
 def read_format(model: Path, override: Path | None = None) -> ThinkingFormat | None:
     """The thinking format `override` (a file or name), else that of the model's `laser.yaml`; None: there is none.
 
-    A GGUF file may carry the text of such a file; one beside it goes before that. Where there is none the model's files
-    tell: `models.formats.recognition.choose_format`.
+    A GGUF file may carry the text of such a file; one beside it goes before that. Where there is none, the model's
+    files tell: `models.formats.recognition.choose_format`.
     """
     if override is not None:
         return read(override if override.is_file() else format_file(str(override)), ThinkingFormat)
     file = beside(model, OWN_FORMAT)
     if file.is_file():
         return read(file, ThinkingFormat)
-    carried = _carried(model)
-    return None if carried is None else read(model, ThinkingFormat, text=carried)
-
-
-def _carried(model: Path) -> str | None:
-    """Returns the text of the thinking format that a GGUF file carries; None: there is none."""
     gguf = gguf_of(model)
-    return None if gguf is None else gguf.text(THINKING)
+    carried = None if gguf is None else gguf.text(THINKING)
+    return None if carried is None else read(model, ThinkingFormat, text=carried)
 
 
 def format_source(model: Path, override: Path | None = None) -> str:

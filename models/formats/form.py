@@ -146,7 +146,7 @@ class ThinkingFormat:
         if self.in_the_open:
             given = [name for name in ("also", "closing", "seams", "unshown") if getattr(self, name)]
             if self.open or self.opening or given:
-                name = next(iter(given), "opening" if self.opening else "open")
+                name = next(iter(given), "open" if self.open else "opening")
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}, must be empty where close is a text: there are no markers"
                 )

@@ -18,8 +18,8 @@ from models.thinking import format_file, format_names, format_source, read_forma
 PLAIN = "plain"
 USUAL = ThinkingFormat()  # as configs/models/default.yaml says it
 CONFIG = "config.json"
-NAMES = "general.name", "general.basename", "general.base_model.0.name"
-"""The keys of a GGUF file's metadata that name the model, or the one that it was made from."""
+ARCHITECTURE = "general.architecture"  # keys of a GGUF file
+NAMES = "general.name", "general.basename", "general.finetune", "general.base_model.0.name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +41,14 @@ class FormatChoice:
     name: str | None = None  # of `format_names`; None: it is no shipped one
 
 
-def choose_format(directory: Path, override: Path | None, signs: Callable[[], ModelSigns]) -> FormatChoice:
+def choose_format(model: Path, override: Path | None, signs: Callable[[], ModelSigns]) -> FormatChoice:
     """Returns the format `override`, a file or a name; else the model's `laser.yaml`; else what the signs say.
 
     Raises ConfigError if there is no such format, or its file is at fault.
     """
-    form = read_format(directory, override)
+    form = read_format(model, override)
     if form is not None:
-        return FormatChoice(form=form, source=format_source(directory, override))
+        return FormatChoice(form=form, source=format_source(model, override))
     return recognise(signs())
 
 
@@ -69,17 +69,21 @@ def recognise(signs: ModelSigns) -> FormatChoice:
 
 
 def signs_of(model: Path, template: str | None, tokens: Collection[str]) -> ModelSigns:
-    """Returns what a model's directory or GGUF file says. Raises ConfigError if its config.json cannot be read."""
+    """Returns what a model's directory or GGUF file says.
+
+    `template` None: there is no chat template. Raises ConfigError if config.json cannot be read, GGUFError if a value
+    of the file is no text.
+    """
     gguf = gguf_of(model)
-    if gguf is None:
-        file = model / CONFIG
-        found = read_object(file, ConfigError, most_bytes=MOST_BYTES[CONFIG]) if file.is_file() else {}
-        architectures = found.get("architectures")
-        types = [found.get("model_type"), *(architectures if isinstance(architectures, list) else ())]
-        names = [called(model), found.get("_name_or_path")]
+    if gguf is not None:
+        types: tuple[object, ...] = (gguf.text(ARCHITECTURE),)
+        names: tuple[object, ...] = (called(model), gguf.name, *(gguf.text(key) for key in NAMES))
     else:
-        types = [gguf.architecture]
-        names = [called(model), gguf.name, *map(gguf.metadata.get, NAMES)]
+        file = model / CONFIG
+        said = read_object(file, ConfigError, most_bytes=MOST_BYTES[CONFIG]) if file.is_file() else {}
+        architectures = said.get("architectures")
+        types = (said.get("model_type"), *(architectures if isinstance(architectures, list) else ()))
+        names = (called(model.resolve()), said.get("_name_or_path"))
     return ModelSigns(
         types=tuple(each for each in types if isinstance(each, str)),
         names=tuple(each for each in names if isinstance(each, str) and each),

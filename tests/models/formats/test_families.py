@@ -9,9 +9,10 @@ import pytest
 from controller.serving.reply import Channel, Delta, Reply
 from models.chat_model import ChatModel, load_chat_model
 from models.files.strict_yaml import read
-from models.formats.recognition import PLAIN, ModelSigns, choose_format, recognise
+from models.formats.recognition import PLAIN, ModelSigns, choose_format, recognise, signs_of
 from models.thinking import ThinkingFormat, format_file, format_names
 from tests.support.families import FAMILIES, Family, published, save_family
+from tests.support.gguf_files import MODEL, save
 
 USER = {"role": "user", "content": "What is 3 + 4?"}
 CASES = [(name, None) for name in FAMILIES] + [
@@ -122,6 +123,22 @@ def test_a_format_that_is_named_or_lies_beside_the_model_goes_before_its_family(
     assert (beside.form.answer_reserve, beside.source) == (7, "the model's laser.yaml")
     named = choose_format(tmp_path, Path("qwen3"), signs)
     assert (named.form.answer_reserve, named.source) == (512, "named, qwen3")
+
+
+def test_a_model_in_the_hub_s_cache_has_its_repository_s_name(tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--Qwen--QwQ-32B" / "snapshots" / "0a1b2c"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text('{"model_type": "qwen2"}', "utf-8")
+    assert recognise(signs_of(snapshot, "<|im_start|>", ())).name == "qwq"
+
+
+def test_the_metadata_of_a_gguf_file_tells_its_family(tmp_path: Path) -> None:
+    named = {**MODEL, "general.architecture": "qwen2", "general.name": "OpenThinker 7B"}
+    signs = signs_of(save(tmp_path / "q4.gguf", named), "<|im_start|>", ())
+    assert (signs.types, recognise(signs).source) == (
+        ("qwen2",),
+        "openthinker, told by its type qwen2 and its name OpenThinker 7B",
+    )
 
 
 def test_the_default_is_the_default() -> None:

@@ -11,10 +11,10 @@ import pytest
 from controller.policies.fixed import FixedThreshold
 from laser.server.config import ServeConfig
 from tests.support.families import without
-from tests.support.live_server import LiveServer, running, save_random_model
+from tests.support.live_server import LiveServer, running
 from tests.support.parrot_engine import ParrotOptions
 from tests.support.templates import CHATML
-from tests.support.tiny_models import save_tokenizer
+from tests.support.tiny_models import save_model, save_tokenizer
 
 FIRST = "3 + 4 = 7. " * 6 + "So.\n\n"
 SAYS = FIRST + "Wait, I think 7. " * 5 + "\n\nThe answer is \\boxed{7}."
@@ -22,7 +22,7 @@ SAYS = FIRST + "Wait, I think 7. " * 5 + "\n\nThe answer is \\boxed{7}."
 
 @pytest.fixture(scope="module")
 def instruct(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = save_tokenizer(save_random_model(tmp_path_factory.mktemp("instruct"), vocab_size=432))
+    directory = save_tokenizer(save_model(tmp_path_factory.mktemp("instruct"), "llama", vocab_size=432))
     without(directory, "<think>", "</think>")
     (directory / "chat_template.jinja").write_text(CHATML, "utf-8")
     return directory
