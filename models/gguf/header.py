@@ -73,11 +73,6 @@ class GGUFHeader:
     metadata: Mapping[str, Value]
     tensors: tuple[DescribedTensor, ...]
 
-    @property
-    def tensor_bytes(self) -> int:
-        """The bytes of all tensors, without what lies between them."""
-        return sum(tensor.bytes for tensor in self.tensors)
-
 
 def is_gguf(path: Path) -> bool:
     """Returns whether the file at `path` begins as a GGUF file does. Raises GGUFError if it cannot be read."""
