@@ -47,10 +47,11 @@ def told(found: MemoryFit) -> str:
     if taken is None:
         first = f"{found.model}: no room: its weights take {found.weights // MIB:,} MiB; {free}."
     else:
-        words = "serve takes {}" if found.engine == "llamacpp" else "{} fit (`--cells`)"
+        cells = f"{taken.cells:,} cells"
+        what = f"serve takes {cells}" if found.engine == "llamacpp" else f"{cells} fit (`--cells`)"
         first = (
-            f"{found.model} with {found.engine}: {words.format(f'{taken.cells:,} cells')} for {taken.max_batch} requests "
-            f"at once, {taken.bytes // MIB:,} MiB; its weights are {found.weights // MIB:,} MiB of it; {free}."
+            f"{found.model} with {found.engine}: {what} for {taken.max_batch} requests at once, "
+            f"{taken.bytes // MIB:,} MiB; its weights are {found.weights // MIB:,} MiB of it; {free}."
         )
     rows = tuple(
         (one.kv_type, str(one.max_batch), f"{one.context:,}", f"{one.cells:,}", f"{one.bytes // MIB:,}")
