@@ -11,6 +11,7 @@ from engine.base import CorruptModelError, UnsupportedModelError
 from models.directory import there
 from models.files.json_file import read_object, shown
 from models.foreign import told
+from models.gguf.model import find_gguf
 
 MOST: dict[str, int] = {
     "vocab_size": 1 << 24,
@@ -36,6 +37,8 @@ def read_config(directory: Path, quantised: frozenset[str] = frozenset()) -> Any
     """
     from transformers import AutoConfig
 
+    if find_gguf(directory) is not None:
+        raise UnsupportedModelError(f"{directory}: is a GGUF file, which the engine llamacpp alone runs")
     path = directory / "config.json"
     if not there(path, CorruptModelError):
         raise CorruptModelError(f"{directory}: config.json is missing; a model directory is needed")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.checkpoint import read_config
 from engine.weights import PLAIN, StoredTensor, is_buffer, parameters, stored_tensors
+from models.directory import gguf_of
 
 BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16}  # by safetensors' names; else 8
 METHODS = frozenset({"exl2", "gptq"})  # of quantising, whose models some engine here decodes
@@ -23,11 +24,24 @@ class Inventory:
     bits: float | None  # of a parameter, the mean; None: the number of parameters is not known
 
 
+def check_weights(model: Path) -> None:
+    """Raises EngineError or GGUFError if a file of a model's weights is missing or damaged; reads their heads only."""
+    if gguf_of(model) is None:
+        stored_tensors(model)
+
+
 def inventory(directory: Path) -> Inventory:
     """Returns what a model's weights files hold; reads their heads and config.json only.
 
-    Raises EngineError if a file is missing or damaged, or no engine here decodes the model.
+    Raises EngineError or GGUFError if a file is missing or damaged, or no engine here decodes the model.
     """
+    gguf = gguf_of(directory)
+    if gguf is not None:
+        held = Counter[str]()
+        for each in gguf.tensors:
+            held[each.type] += each.values
+        size, most = sum(each.bytes for each in gguf.tensors), held.most_common(1)[0][0]
+        return Inventory(parameters=held.total(), stored=most, bits=8 * size / held.total())
     stored = [tensor for name, tensor in stored_tensors(directory).items() if not is_buffer(name)]
     bits = sum(BITS.get(tensor.dtype, 8) * tensor.values for tensor in stored)
     if all(tensor.dtype in PLAIN for tensor in stored):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.directory import check_directory
+from models.directory import check_directory, gguf_of
 from models.foreign import told
 from models.generation import GenerationDefaults, read_generation_defaults
 from models.prompts.habits import Habits, learn
@@ -157,12 +157,13 @@ def load_chat_model(
     trust_markers: bool = False,
     chat_template: Path | None = None,
 ) -> ChatModel:
-    """Read a model directory. Raises TokenizerError or ConfigError naming the file at fault.
+    """Read a model's directory or GGUF file. Raises TokenizerError, GGUFError or ConfigError naming the file at fault.
 
     `thinking_format` is the file of the thinking format; None: see `models.thinking.read_format`. `chat_template` is
-    the file of a chat template, which must take a question; None: the directory's.
+    the file of a chat template, which must take a question; None: the model's own.
     """
-    check_directory(directory, TokenizerError)
+    if gguf_of(directory) is None:
+        check_directory(directory, TokenizerError)
     tokenizer = ChatTokenizer(directory, chat_template)
     form = read_format(directory, thinking_format)
 

@@ -1,4 +1,7 @@
-"""The files of a model directory: each that is there must be a file that can be read, before a library reads it."""
+"""The files of a model directory: each that is there must be a file that can be read, before a library reads it.
+
+A model may also be one GGUF file, whose further files lie beside it: NAME.gguf, NAME.profile.json, NAME.laser.yaml.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.files.json_file import read_object, read_plain, shown
+from models.gguf.model import GGUFModel, find_gguf, read_model, stem_of
 
 TOKENIZER = "tokenizer.json"
 MOST_BYTES = {
@@ -22,7 +26,28 @@ MOST_BYTES = {
 MOST_TOKENS = 1 << 24  # of a vocabulary; a table has a row for every id up to the highest
 TEMPLATE = "chat_template.jinja"
 TEMPLATE_BYTES = 4 << 20
-ELSE = "laser.yaml", "profile.json"  # read by readers of their own, where they are files
+OWN_FORMAT = "laser.yaml"
+ELSE = OWN_FORMAT, "profile.json"  # read by readers of their own, where they are files
+
+
+def gguf_of(model: Path) -> GGUFModel | None:
+    """Returns the GGUF model that a path means: such a file, or a directory's only one; None: safetensors are meant.
+
+    Raises GGUFError if the file is damaged or no language model, or if a directory holds several.
+    """
+    file = find_gguf(model)
+    return None if file is None else read_model(file)
+
+
+def beside(model: Path, name: str) -> Path:
+    """Returns where the file `name` of a model lies: in the model's directory, or beside its one file."""
+    return model / name if model.is_dir() else model.with_name(f"{stem_of(model)}.{name}")
+
+
+def check_place(model: Path, error: type[Exception]) -> None:
+    """Raises `error` if there is neither a directory nor a file at a model's path."""
+    if not model.is_dir() and not model.is_file():
+        raise error(f"{model}: is not a directory or a GGUF file")
 
 
 def check_directory(directory: Path, error: type[Exception]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.directory import there
+from models.directory import gguf_of, there
 from models.files.json_file import named, read_object, shown
+from models.gguf.sampling import sampling
 from models.tokenizer import TokenizerError
 
 FILE_NAME = "generation_config.json"
@@ -102,11 +103,16 @@ _HARMLESS = frozenset({  # they change no reply of this server
 
 
 def read_generation_defaults(directory: Path) -> GenerationDefaults:
-    """Returns what a model directory's files say of decoding; greedy if they say nothing.
+    """Returns what a model's files say of decoding; greedy if they say nothing.
 
     Raises TokenizerError, which names file, key, value and range, if generation_config.json is damaged or holds a
-    number out of its range, or if an end token of it or of config.json is none of the vocabulary.
+    number out of its range, or if an end token of it or of config.json is none of the vocabulary. So it does for what
+    a GGUF file says of the same.
     """
+    gguf = gguf_of(directory)
+    if gguf is not None:
+        said = sampling(gguf, TokenizerError)
+        return _defaults(gguf.path, said, _end_tokens(gguf.path, said, len(gguf.tokens)))
     config, path = _config(directory), directory / FILE_NAME
     vocabulary = next((size for part in config if _counts(size := part.get("vocab_size"))), None)
     ends: set[int] = set()
@@ -115,7 +121,11 @@ def read_generation_defaults(directory: Path) -> GenerationDefaults:
     if not there(path, TokenizerError):
         return GenerationDefaults(stop_tokens=frozenset(ends))
     said = read_object(path, TokenizerError)
-    ends |= _end_tokens(path, said, vocabulary)
+    return _defaults(path, said, ends | _end_tokens(path, said, vocabulary))
+
+
+def _defaults(path: Path, said: Mapping[str, Any], ends: Set[int]) -> GenerationDefaults:
+    """Returns the defaults that an object of generation_config.json's keys makes; `path`: the file that says it."""
     sampled = said.get("do_sample")
     if sampled is not None and not isinstance(sampled, bool):
         raise TokenizerError(f"{path}: cannot be used: do_sample is {shown(sampled)}, must be true or false")

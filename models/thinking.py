@@ -14,9 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
+from models.directory import OWN_FORMAT, beside, gguf_of
 from models.files.checks import at_least
 from models.files.nearest import nearest
 from models.files.strict_yaml import ByName, ConfigError, read
+from models.gguf.keys import THINKING
 from models.score import Score
 from models.shipped import shipped_configs
 from models.tokenizer import Vocabulary
@@ -128,18 +130,32 @@ FormatFile = Annotated[Path, ByName(find=format_file)]
 
 
 def read_format(model: Path, override: Path | None = None) -> ThinkingFormat:
-    """The thinking format `override` (a file or name), else that in the directory's `laser.yaml`, else the defaults."""
+    """The thinking format `override` (a file or name), else that of the model's `laser.yaml`, else the defaults.
+
+    A GGUF file may carry the text of such a file; one beside it goes before that.
+    """
     if override is not None:
         return read(override if override.is_file() else format_file(str(override)), ThinkingFormat)
-    beside = model / "laser.yaml"
-    return read(beside, ThinkingFormat) if beside.is_file() else ThinkingFormat()
+    file = beside(model, OWN_FORMAT)
+    if file.is_file():
+        return read(file, ThinkingFormat)
+    carried = _carried(model)
+    return ThinkingFormat() if carried is None else read(model, ThinkingFormat, text=carried)
+
+
+def _carried(model: Path) -> str | None:
+    """Returns the text of the thinking format that a GGUF file carries; None: there is none."""
+    gguf = gguf_of(model)
+    return None if gguf is None else gguf.text(THINKING)
 
 
 def format_source(model: Path, override: Path | None = None) -> str:
     """Returns in words how `read_format` comes by a thinking format."""
     if override is not None:
         return f"named, {override.name}"
-    return "the model's laser.yaml" if (model / "laser.yaml").is_file() else "the default, since none is named"
+    if beside(model, OWN_FORMAT).is_file():
+        return f"the model's {OWN_FORMAT}"
+    return "the default, since none is named" if _carried(model) is None else "the one in the model's file"
 
 
 class ThinkingTokens:

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from tokenizers import Tokenizer
 
-from models.directory import TEMPLATE_BYTES
+from models.directory import TEMPLATE_BYTES, TOKENIZER, beside, gguf_of, there
 from models.errors import LaserError
 from models.files.json_file import read_plain
 from models.foreign import told
+from models.gguf.vocabulary import load_tokenizer
 from models.prompts.agreement import difference
 from models.prompts.history import Marker
 from models.prompts.markers import Markers, changed, texts_of
@@ -80,28 +81,26 @@ class Vocabulary(Protocol):
 
 
 class ChatTokenizer:
-    """Encodes chats and text, and decodes token streams, with a model directory's tokenizer files."""
+    """Encodes chats and text, and decodes token streams, with the tokenizer of a model's directory or GGUF file."""
 
     def __init__(self, directory: Path, template: Path | None = None) -> None:
-        """`template`: the file of a chat template; None: the directory's. Raises TokenizerError."""
-        from transformers import AutoTokenizer  # heavy; only when a model is really loaded
-
-        if not (directory / "tokenizer.json").is_file():
-            raise TokenizerError(f"{directory}: tokenizer.json is missing")
-        with told(f"{directory}: the tokenizer cannot be loaded", TokenizerError):
-            self._auto: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        """`template`: the file of a chat template; None: the model's own. Raises TokenizerError or GGUFError."""
+        self._auto: Any = _load(directory)
         if template is not None:
             self._auto.chat_template = read_plain(template, TokenizerError, most_bytes=TEMPLATE_BYTES)
         self._fast: Tokenizer = self._auto.backend_tokenizer
         self._fast.no_truncation()  # transformers' call cuts and pads only where it is asked to
         self._fast.no_padding()
         self._directory = directory
+        self._file = directory / TOKENIZER  # which AutoTokenizer has read; a GGUF file has none
         self._named: frozenset[int] = frozenset()
 
     @property
     def note(self) -> str | None:
         """What may surprise of these tokens: transformers splits text otherwise than the file; None: nothing."""
-        file = self._directory / "tokenizer.json"
+        file = self._file
+        if not file.is_file():
+            return None
         with told(f"{file}: the tokenizer cannot be used", TokenizerError):
             otherwise = difference(self._fast, file)
         if otherwise is None:
@@ -271,6 +270,20 @@ class ChatTokenizer:
     def stream(self) -> TextStream:
         """A decoder for one reply."""
         return TextStream(self._fast)
+
+
+def _load(model: Path) -> Any:
+    """Returns transformers' tokenizer of a model's directory or GGUF file. Raises TokenizerError or GGUFError."""
+    from transformers import AutoTokenizer  # heavy; only when a model is really loaded
+
+    gguf = gguf_of(model)
+    if gguf is not None:
+        file = beside(model, TOKENIZER)
+        return load_tokenizer(gguf, file if there(file, TokenizerError) else None)
+    if not (model / TOKENIZER).is_file():
+        raise TokenizerError(f"{model}: {TOKENIZER} is missing")
+    with told(f"{model}: the tokenizer cannot be loaded", TokenizerError):
+        return AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
 
 
 class TextStream:

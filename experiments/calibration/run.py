@@ -12,8 +12,8 @@ import torch
 
 from controller.serving.thought import probe_spec
 from engine.base import CorruptModelError, Engine
+from engine.inventory import check_weights
 from engine.registry import ELSE, open_engine
-from engine.weights import stored_tensors
 from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
 from experiments.calibration.looks import CertificateLook, looked
@@ -27,13 +27,14 @@ from experiments.question import Question
 from experiments.sentences import counted
 from laser.server.deployment import BUNDLED_NAME
 from models.chat_model import ChatModel
+from models.directory import check_place
 from models.files.strict_yaml import ConfigError
 from models.profile.profile import (
-    FILE_NAME,
     ModelIdentity,
     Profile,
     ProfileError,
     identify,
+    profile_of,
     read_profile,
     weights_sha256,
     write_profile,
@@ -58,7 +59,7 @@ class CalibrationSettings(Examination):
     @property
     def profile_file(self) -> Path:
         """The profile's file. Raises as `directory` does."""
-        return self.out or self.directory / FILE_NAME
+        return self.out or profile_of(self.directory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +112,7 @@ def calibrate(
     torch.set_num_threads(settings.threads)
     directory = settings.directory
     path = settings.profile_file
-    if not directory.is_dir():
-        raise CorruptModelError(f"{directory}: is not a directory")
+    check_place(directory, CorruptModelError)
     if not path.parent.is_dir():  # fails now rather than after all the decoding
         raise FileNotFoundError(f"there is no directory {str(path.parent)!r} for the profile")
     questions = settings.questions()
@@ -122,7 +122,7 @@ def calibrate(
     chat = settings.chat()
     if chat.thinking.format.keep is not Keep.ANSWER:
         raise ConfigError("the thinking format has keep: close, must be answer: exits are judged by trial answers")
-    stored_tensors(directory)  # damaged weights are told as such
+    check_weights(directory)  # damaged weights are told as such
     files = weights_sha256(directory)
     identity = identify(directory, chat.thinking.format, None if settings.model else BUNDLED_NAME, files=files)
     mine = run_questions(questions, settings.files)

@@ -22,7 +22,7 @@ from experiments.simulation.recording import Recording, read_recording
 from experiments.simulation.simulation import SOLVE_S, check_budget, simulate, simulated_context
 from experiments.workloads import Workload, WorkloadError
 from models.chat_model import load_chat_model
-from models.profile.profile import FILE_NAME, Profile
+from models.profile.profile import Profile, profile_of
 from models.reasoner import bundled_model
 
 
@@ -119,7 +119,7 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
 
 def _calibration(settings: SimulationSettings, directory: Path) -> tuple[Profile, Recording]:
     chat = load_chat_model(directory, settings.thinking)
-    file = settings.profile or directory / FILE_NAME
+    file = settings.profile or profile_of(directory)
     profile, known = read_recording(chat, directory, file, records=settings.records, files=settings.files)
     check_budget((constant_limits(settings.policy) or Limits()).budget, profile)
     return profile, known

@@ -29,7 +29,7 @@ from models.files.checks import at_least, not_negative, one_line, positive
 from models.files.nearest import meant
 from models.files.strict_yaml import read
 from models.profile.difficulty import CLASSES
-from models.profile.profile import FILE_NAME
+from models.profile.profile import profile_of
 from models.reasoner import bundled_model
 from models.thinking import FormatFile
 
@@ -290,7 +290,7 @@ class Experiment:
     @property
     def profile_file(self) -> Path:
         """The path of the model's profile, whether it exists or not."""
-        return self.profile or self.directory / FILE_NAME
+        return self.profile or profile_of(self.directory)
 
     @property
     def records_file(self) -> Path:

@@ -23,10 +23,11 @@ from experiments.trials.simulated import simulation
 from experiments.trials.trial import QUESTION_SEEDS, Requests, Trial, described, drawing, requests, trials
 from experiments.workloads import unseen
 from models.chat_model import load_chat_model
+from models.directory import check_place
 from models.errors import Faults, faults_of
 from models.profile.difficulty import CLASSES
 from models.profile.plant import Plant
-from models.profile.profile import FILE_NAME, ModelIdentity, Profile, checksum, identify, read_profile
+from models.profile.profile import ModelIdentity, Profile, checksum, identify, profile_of, read_profile
 
 PER_BENCHMARK = 200  # questions of live trials, where the experiment does not say
 REPLIES = 5.0  # an SLO, in mean replies with full thought that have the engine to themselves
@@ -57,8 +58,7 @@ class Setting:
     @cached_property
     def identity(self) -> ModelIdentity:
         """The model and its thinking format. Raises an error if the directory holds no model that can be served."""
-        if not self.directory.is_dir():
-            raise CorruptModelError(f"{self.directory}: is not a directory")
+        check_place(self.directory, CorruptModelError)
         return identify(self.directory, load_chat_model(self.directory, self.experiment.thinking).thinking.format)
 
     @cached_property
@@ -220,7 +220,7 @@ class Setting:
             names = ", ".join(repr(one.name) for one in lacking)
             yield (
                 f"{'policies' if len(lacking) > 1 else 'policy'} {names} need{'s' if len(lacking) == 1 else ''} a "
-                f"profile: {self.directory / FILE_NAME} does not exist; `laser calibrate` measures it"
+                f"profile: {profile_of(self.directory)} does not exist; `laser calibrate` measures it"
             )
             policies = tuple(one for one in policies if one not in lacking)
         for policy in policies:

@@ -33,8 +33,11 @@ COMMANDS = {
     "train": "Train the bundled model anew; you do not need this to use LASER.",
     "docs": "Find a setting, flag, metric or word in the reference, offline.",
     "quantize": "Put a model in fewer bits, for the ExLlamaV2 engine.",
+    "convert": "Write a model as a GGUF file, for the llama.cpp engine.",
 }
-"""Each command's name, which is also its module in laser.cli, and its line in `laser --help`."""
+"""Each command's name, which is also its module in laser.cli unless `ROOMS` has another, and its line of help."""
+ROOMS = {"convert": "models.convert"}
+"""The modules in laser.cli of the commands that stand in a package of it."""
 
 
 @contextmanager
@@ -81,7 +84,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"laser.cli.{cmd_name}").command
+        command = importlib.import_module(f"laser.cli.{ROOMS.get(cmd_name, cmd_name)}").command
         if not isinstance(command, click.Command):
             raise TypeError(f"laser.cli.{cmd_name}.command is {command!r}, must be a click command")
         return command

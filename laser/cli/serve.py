@@ -292,15 +292,16 @@ def announce(service: Service, url: str, ready_fd: int | None) -> None:
 def _guard(config: ServeConfig) -> None:
     """Raises ConfigError if the keys are bad, and ClickException for what can be told at once.
 
-    That is a model's directory that is none, and a server that others can reach without keys or --public.
+    That is a model that is none, and a server that others can reach without keys or --public.
 
     It runs before the model is loaded.
     """
     from laser.server.keys import KeyRing
+    from models.directory import check_place
 
     KeyRing(config.keys, time.monotonic)
-    if config.model is not None and not config.model.is_dir():
-        raise click.ClickException(f"{config.model}: is not a directory")
+    if config.model is not None:
+        check_place(config.model, click.ClickException)
     if config.keys is None and not config.public and not _is_this_machine(config.host):
         raise click.ClickException(
             f"host is {config.host}, which other machines can reach, but there are no keys: give --keys, or --public "

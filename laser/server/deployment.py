@@ -1,4 +1,4 @@
-"""Loads a model directory for serving: the chat model, its engine, the policy, and the serving loop."""
+"""Loads a model for serving: the chat model, its engine, the policy, and the serving loop."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from controller.serving.admission import AdmissionLimits
 from controller.serving.loop import ServingLoop
 from controller.serving.repetition import LoopDetection
 from engine.base import CapacityError, CorruptModelError, Engine
+from engine.inventory import check_weights
 from engine.options import Opened
 from engine.registry import open_engine
-from engine.weights import stored_tensors
 from laser.server.config import ServeConfig
 from laser.server.policy_choice import ChosenPolicy, choose_policy
 from laser.server.telemetry.gains import Gains
 from models.chat_model import ChatModel, load_chat_model
+from models.directory import check_place
 from models.reasoner import bundled_model, known_to
 
 log = logging.getLogger(__name__)
@@ -51,8 +52,7 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
 
     torch.set_num_threads(config.threads)
     directory = config.model if config.model is not None else bundled_model()
-    if not directory.is_dir():
-        raise CorruptModelError(f"{directory}: is not a directory")
+    check_place(directory, CorruptModelError)
     chat = load_chat_model(
         directory, config.thinking, trust_markers=config.trust_markers, chat_template=config.chat_template
     )
@@ -60,9 +60,9 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     if note is not None:
         log.warning("%s", note)
     if chat.defaults.unused:
-        unused = ", ".join(chat.defaults.unused)
-        log.warning("%s/generation_config.json has settings that are not used: %s", directory.name, unused)
-    stored_tensors(directory)  # damaged weights are told as such, not as others than the profile's
+        unused, file = ", ".join(chat.defaults.unused), "" if directory.is_file() else "/generation_config.json"
+        log.warning("%s%s has settings that are not used: %s", directory.name, file, unused)
+    check_weights(directory)  # damaged weights are told as such, not as others than the profile's
     chosen = choose_policy(config, directory, chat)  # reads its files: a bad one is told before the weights are loaded
     try:
         return _deployed(config, directory, chat, chosen, wrap)

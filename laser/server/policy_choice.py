@@ -23,7 +23,15 @@ from controller.solver_thread import SolverThread
 from laser.server.config import CONTROLLER_KEYS, ServeConfig
 from models.chat_model import ChatModel
 from models.files.strict_yaml import ConfigError
-from models.profile.profile import FILE_NAME, OtherFormatError, Profile, ProfileError, identify, read_profile
+from models.profile.profile import (
+    FILE_NAME,
+    OtherFormatError,
+    Profile,
+    ProfileError,
+    identify,
+    profile_of,
+    read_profile,
+)
 
 if TYPE_CHECKING:
     from controller.controller import Controller
@@ -85,7 +93,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
     Raises ConfigError if the controller settings are invalid, ProfileError if a profile is needed and there is none.
     """
     profile, missing = _profile(config, directory, chat)
-    broken = missing is not None and (directory / FILE_NAME).is_file()
+    broken = missing is not None and profile_of(directory).is_file()
     given = config.policy
     policy, note, warns = _auto(given, profile, missing, broken, config) if isinstance(given, Auto) else _Taken(given)
     name = kind_of(policy)
@@ -111,7 +119,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         observer=made.observer,
         profile=profile,
         shortest_first=config.shortest_first,
-        note=note and note.replace(str(directory / FILE_NAME), FILE_NAME),  # clients do not see the path
+        note=note and note.replace(str(profile_of(directory)), FILE_NAME),  # clients do not see the path
         warns=warns,
         settings=policy,
         ends=tuple(ends),
@@ -159,7 +167,7 @@ def _profile(config: ServeConfig, directory: Path, chat: ChatModel) -> tuple[Pro
 
     Raises ProfileError if the policy is left to the profile, and it was measured with another thinking format or score.
     """
-    path = directory / FILE_NAME
+    path = profile_of(directory)
     if not path.is_file():
         return None, f"{path} does not exist; `laser calibrate` measures it"
     try:

@@ -65,8 +65,17 @@ class ByName:
     find: Callable[[str, Path], Path]  # the file for a text in a file of the folder given; raises ConfigError
 
 
-def read(path: Path, into: type[T], tell: Callable[[str], None] = log.warning, *, secret: bool = False) -> T:
+def read(
+    path: Path,
+    into: type[T],
+    tell: Callable[[str], None] = log.warning,
+    *,
+    secret: bool = False,
+    text: str | None = None,
+) -> T:
     """Returns a dataclass `into` filled from the YAML file at `path`; keys left out keep the class's defaults.
+
+    `text`: the YAML that the file carries; None: the file is YAML as a whole.
 
     Calls `tell` with one line if the file uses keys that will go, and if it holds nothing, so that all is at its
     default. `secret`: no error shows anything that the file holds, because any of it may be a secret in the wrong
@@ -74,9 +83,11 @@ def read(path: Path, into: type[T], tell: Callable[[str], None] = log.warning, *
     """
     reader = _Reader(path, secret=secret)
     try:
-        root = compose_file(path, secret=secret)
+        root = compose_file(path, secret=secret, text=text)
         built = typing.cast(T, reader.build(into, root, key=""))
     except ConfigError as error:
+        if text is not None:
+            raise
         raise (mistaken(path, into, error.args) or bounded(path, error.args)) from error
     if not root.value:
         tell(f"{path}: holds no settings: all are at their defaults")

@@ -65,8 +65,8 @@ def dumped(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False)
 
 
-def compose_file(path: Path, *, secret: bool = False) -> yaml.Node:
-    """Returns the root node of a YAML file; of an empty one, an empty mapping.
+def compose_file(path: Path, *, secret: bool = False, text: str | None = None) -> yaml.Node:
+    """Returns the root node of a YAML file, or of the `text` in it; of an empty one, an empty mapping.
 
     Raises ConfigError if the file is no YAML; if it is `secret`, the message shows nothing of it.
     """
@@ -75,7 +75,7 @@ def compose_file(path: Path, *, secret: bool = False) -> yaml.Node:
         why = re.sub(r"'.*'|\".*\"", "…", why, flags=re.DOTALL) if secret else why
         return ConfigError(f"{path}{place(mark)}: is not YAML: {why}")
 
-    root = compose_text(read_text(path, ConfigError, MOST), told)
+    root = compose_text(read_text(path, ConfigError, MOST) if text is None else text, told)
     return root if root is not None else yaml.MappingNode(f"{_TAG}map", [], None, None)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from models.directory import beside, gguf_of
 from models.errors import LaserError
 from models.files.envelope import Envelope, Head, sha256_of
 from models.profile.certificate import Certificate, refusal
@@ -26,7 +27,7 @@ from models.profile.plant import Plant, StepTime
 from models.profile.tables import OperatingPoint, OperatingTables
 from models.thinking import ThinkingFormat
 
-FILE_NAME = "profile.json"  # beside the model's weights
+FILE_NAME = "profile.json"  # beside the model's weights; of a GGUF file, NAME.profile.json
 
 Threshold = float | None  # None: never probed, never closed by confidence
 Budget = int | None  # thought tokens; None: no budget
@@ -48,7 +49,7 @@ class ModelIdentity:
     """The model and thinking format that a profile was measured on."""
 
     name: str  # of the model: its directory's
-    weights_sha256: str  # of all its safetensors files, by name
+    weights_sha256: str  # of all its safetensors or GGUF files, by name
     thinking_sha256: str  # of its thinking format
 
 
@@ -207,10 +208,15 @@ _FILE = Envelope(
 )
 
 
+def profile_of(model: Path) -> Path:
+    """Returns where the profile of a model lies: in its directory, or beside its one file."""
+    return beside(model, FILE_NAME)
+
+
 def weights_sha256(directory: Path) -> dict[str, str]:
     """Returns the hash of each file of a model's weights, by name; reads the whole files."""
-    found = {}
-    for file in sorted(directory.glob("*.safetensors")):
+    found, gguf = {}, gguf_of(directory)
+    for file in sorted(directory.glob("*.safetensors")) if gguf is None else gguf.files:
         with file.open("rb") as opened:
             found[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
     return found

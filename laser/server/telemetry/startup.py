@@ -19,7 +19,7 @@ from engine.inventory import Inventory, inventory
 from laser.server.config import ServeConfig
 from laser.server.telemetry.logs import FACTS
 from models.profile.corners import certified_range, corners
-from models.profile.profile import FILE_NAME, Profile
+from models.profile.profile import Profile, profile_of
 from models.reasoner import bundled_model
 from models.thinking import format_source
 
@@ -199,7 +199,7 @@ def _settings(policy: PolicySettings | None) -> dict[str, Any]:
 def _certified(deployment: Deployment) -> StartFact:
     profile = deployment.chosen.certifying
     if profile is None:
-        path = directory_of(deployment.config) / FILE_NAME
+        path = profile_of(directory_of(deployment.config))
         why = "the profile does not fit" if path.is_file() else "there is no profile"
         return StartFact(topic="certified", words=f"nothing: {why}", fields={"certified": None})
     words, said = certified(profile)

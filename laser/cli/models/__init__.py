@@ -1,0 +1,1 @@
+"""Commands about models themselves: writing them in other forms, and what fits."""

@@ -1,0 +1,1 @@
+"""GGUF files as models: their metadata, tokenizer and formats."""
