@@ -75,7 +75,7 @@ def _deployed(
     config: ServeConfig, directory: Path, chat: ChatModel, chosen: ChosenPolicy, wrap: Callable[[Engine], Engine]
 ) -> Deployment:
     options = config.engine_options
-    opened = open_engine(directory, options)
+    opened = open_engine(directory, options.on_threads(config.threads))
     chat = replace(chat, rows=opened.vocabulary)
     engine = wrap(opened.engine)
     loop = ServingLoop(

@@ -154,7 +154,11 @@ _LOADING = (
         type=click.IntRange(1),
         help="Tokens that the KV cache has room for, of all sequences together. [default: 65536]",
     ),
-    click.option("--threads", type=click.IntRange(1), help="CPU threads of the engine's arithmetic. [default: 1]"),
+    click.option(
+        "--threads",
+        type=click.IntRange(1),
+        help="CPU threads of the engine's arithmetic. [default: 1; llamacpp: all cores but one]",
+    ),
 )
 
 
@@ -168,8 +172,8 @@ def loading_options(command: Command) -> Command:
     return command
 
 
-def loading_settings(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings of an `Examination` for the options that `loading_options` adds; the rest stays at default.
+def loading_settings(options: Mapping[str, Any], model: Path | None) -> dict[str, Any]:
+    """Returns the settings of an `Examination` of `model` for the options that `loading_options` adds.
 
     Raises UsageError for an option that the engine does not have.
     """
@@ -184,6 +188,7 @@ def loading_settings(options: Mapping[str, Any]) -> dict[str, Any]:
         settings: dict[str, Any] = {"engine": options_of(given.get("engine", AUTO))().taking(engine)}
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    settings["threads"] = settings["engine"].own_threads(model)
     return settings | {name: given[name] for name in ("threads", "chat_template", "trust_markers") if name in given}
 
 
