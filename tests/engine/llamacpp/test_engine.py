@@ -96,16 +96,18 @@ def test_more_sequences_than_llama_cpp_tells_apart_are_refused(windowed: LlamaMo
 def test_a_probe_some_tokens_back_sees_the_whole_window_after_others_came_and_went(
     model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
 ) -> None:
-    """llama.cpp gives away cells behind a window; the first cells that are searched are those of an older sequence."""
+    """The cache is searched for cells all round: the last newcomer comes to those behind the old one's window."""
     under_test = engine_under_test("llamacpp-gemma3", model_directory, oracle_of)
-    ledger = Ledger(under_test.open(256, 4, 64))
-    old = ledger.submit(request(60, 120, seed=1))
+    ledger = Ledger(under_test.open(256, 4, 128))
+    old = ledger.submit(request(60, 100, seed=1))
     ledger.step()
-    for i in range(10):
-        ledger.submit(request(40, 2, seed=i + 2))
-        for _ in range(5):
+    for newcomer in (40, 40, 70, 60):
+        ledger.submit(request(newcomer, 2, seed=newcomer))
+        for _ in range(4):
             ledger.step()
-    ledger.fork(old, spec(), back=WINDOW // 2)
+    ledger.submit(request(50, 2, seed=50))
+    ledger.step()
+    ledger.fork(old, spec(), back=WINDOW - 2)
     ledger.adopt(old, probed(ledger).probe, keep=2)
     finish(ledger, under_test)
 
