@@ -1,7 +1,7 @@
 """Compares the llama.cpp engine with a bare loop over llama.cpp in one run, and prices what probes cost it.
 
-Contestants take turns step by step, so what else runs on the machine slows all alike; rates are by the wall clock and
-ratios are medians over repeats. `--server` asks servers over HTTP instead, llama-server or `laser serve`, in turns.
+Contestants take turns step by step, so what else runs on the machine slows all alike. One thread computes; rates are by
+its CPU time, ratios medians over repeats. `--server` asks servers over HTTP instead, in turns.
 """
 
 from __future__ import annotations
@@ -101,14 +101,14 @@ class Thoughts:
 
 
 def in_turns(contestants: Sequence[Callable[[], object]], steps: int) -> list[float]:
-    """Returns the seconds that each contestant takes for `steps` steps; the first one changes from step to step."""
+    """Returns the CPU seconds that each contestant takes for `steps` steps; the first one changes from step to step."""
     spent = [0.0] * len(contestants)
     for step in range(steps):
         for turn in range(len(contestants)):
             at = (turn + step) % len(contestants)
-            began = time.perf_counter()
+            began = time.process_time()
             contestants[at]()
-            spent[at] += time.perf_counter() - began
+            spent[at] += time.process_time() - began
     return spent
 
 
@@ -171,7 +171,11 @@ def table(results: dict[str, object]) -> str:
         ratio = _verdict(one.engine_over_bare_loop, one.engine_over_bare_loop >= OF_BARE, f"≥ {OF_BARE}")
         lines.append(f"{one.batch:>3}  {one.engine:>8.1f}  {one.bare_loop:>9.1f}  {ratio}")
     (price,) = _of(results, "price", RowPrice)
-    lines += ["", f"A step of 1 row takes {price.first_s * 1e3:.2f} ms, each row more {price.more_s * 1e3:.2f} ms"]
+    lines += [
+        "",
+        f"A step of 1 row takes {price.first_s * 1e3:.2f} ms, each row more {price.more_s * 1e3:.2f} ms, "
+        f"another number of rows {price.change_s * 1e3:.2f} ms: {price.probe_rows(SHARE):.3f} rows of probes a token",
+    ]
     lines += ["", "Probes", f"{'B':>3}  {'of the time':>18}  {'a thought':>9}  all rows/llama_decode"]
     for cost in _of(results, "probing", ProbingCost):
         share = _verdict(cost.share, cost.share <= SHARE, f"≤ {SHARE}")

@@ -129,11 +129,12 @@ class LlamaContext:
         if failed:
             why = {NO_CELLS: "no cells are free", ABORTED: "it was aborted"}.get(failed, self._library.log.errors)
             raise DecodeError(f"llama.cpp could not decode {count} rows (code {failed}): {why or 'no reason is given'}")
-        wanted = int(self._wanted[:count].sum())
+        wanted = sum(row.wanted for row in rows)
         if not wanted:
             return np.zeros((0, self._model.vocabulary), np.float32)
-        logits = self._library.llama_get_logits(self._handle)
-        return np.ctypeslib.as_array(logits, (wanted, self._model.vocabulary))
+        size = wanted * self._model.vocabulary
+        lent = (ctypes.c_float * size).from_address(self._library.llama_get_logits(self._handle))
+        return np.frombuffer(lent, np.float32).reshape(wanted, -1)
 
     def new(self) -> int:
         """Returns the id of an empty sequence."""

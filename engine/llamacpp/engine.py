@@ -166,23 +166,22 @@ class LlamaEngine(BaseEngine[ParentSequence]):
 
     def _advance(self, plan: Sequence[_Due], logits: npt.NDArray[np.float32], events: list[Event]) -> None:
         """Record the step's results: the next token of each sequence and probe, and those that ended."""
-        likeliest = logits.argmax(axis=1)
-        found = zip(logits, likeliest.tolist(), np.take_along_axis(logits, likeliest[:, None], 1)[:, 0], strict=True)
+        found = zip(logits, logits.argmax(axis=1).tolist(), strict=True)
         for due in plan:
             state, probe = due.state, due.state.probe
             state.computed += due.own
             state.follow(self._context, self._model.window)
             sane = True
             if due.samples:
-                row, best, most = next(found)
-                sane = math.isfinite(most)
+                row, best = next(found)
+                sane = math.isfinite(row[best])
                 if sane:
                     token, averted = self._next_token(state, row, best)
                     state.tokens.append(token)
                     events.append(Tokens(sequence=state.id, tokens=(token,), averted=int(averted)))
             if due.probe and probe is not None:
-                row, best, most = next(found)
-                sane = sane and math.isfinite(most)
+                row, best = next(found)
+                sane = sane and math.isfinite(row[best])
                 probe.computed += due.probe
                 probe.rows += due.probe
                 probe.extend(ArrayReadout(row, best))

@@ -1,8 +1,9 @@
 """What a row costs: on a GPU nearly nothing beside others, on a CPU as much as a token of its own.
 
 A probe adds rows to steps that happen anyway. With a thought's token at the price of 1, each of its rows costs between
-0 (steps take as long with it as without) and 1 (steps take as long as their rows are many). From that follows how many
-rows the probes of a thought may have for each of its tokens, if they are to take only a share of its time.
+0 (steps take as long with it as without) and more than 1: llama.cpp plans its computation anew whenever a step has
+another number of rows than the last, which a probe makes happen a few times. From the price follows how many rows the
+probes of a thought may have for each of its tokens, if they are to take only a share of its time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from engine.llamacpp.context import LlamaContext, Row
 from engine.llamacpp.model import LlamaModel
 
 MORE = 8  # rows that are added to one to see what they cost
-REPEATS = 2  # of which the fastest counts: what else runs only ever slows a step
+REPEATS = 3  # of which the fastest counts: what else runs only ever slows a step
+SLOW_S = 0.2  # a step of 1 + MORE rows that takes longer is measured once
+CHANGES, PROBE = 3, 10  # how often a probe changes the number of rows, and the rows of a usual one
 STEADY = 20  # prices are told in 1/20, so that two starts on one machine probe alike
 BATCHES = (1, 8)  # running sequences for which the share is kept; with more, a row's price changes little
 
@@ -27,11 +30,12 @@ class RowPrice:
 
     first_s: float  # of a step with one row
     more_s: float  # of each row more
+    change_s: float = 0.0  # of a step with another number of rows than the one before it, more than of others
 
     def relative(self, running: int) -> float:
-        """Returns what one more row costs beside `running` rows, over what each of those costs; at most 1."""
+        """Returns what a probe's row costs beside `running` rows, over what each of those costs."""
         step = self.first_s + (running - 1) * self.more_s
-        return min(1.0, running * self.more_s / step) if step > 0.0 else 1.0
+        return running * (self.more_s + self.change_s * CHANGES / PROBE) / step
 
     def probe_rows(self, share: float) -> float:
         """Returns the rows that probes may have for each token of a thought, to take at most `share` of its time."""
@@ -42,19 +46,30 @@ class RowPrice:
 def row_price(model: LlamaModel, config: LlamaConfig) -> RowPrice:
     """Measures the time of a step with one row and with MORE besides, early in their sequences."""
     small = replace(config, cells=256, max_batch=MORE + 1, prefill_chunk=1)
-    context = LlamaContext(model, small, ids=MORE + 1)
-    sequences = [context.new() for _ in range(MORE + 1)]
-    context.decode([Row(1, 0, (sequence,), True) for sequence in sequences])  # the first one warms up
-    one, many = [], []
-    for at in range(1, 2 * REPEATS + 1, 2):
-        one.append(_timed(context, [Row(1, at, (sequences[0],), True)]))
-        behind = [Row(1, (at + 1) // 2, (sequence,), True) for sequence in sequences[1:]]
-        many.append(_timed(context, [Row(1, at + 1, (sequences[0],), True), *behind]))
-    first = min(one)
-    return RowPrice(first_s=first, more_s=max(0.0, (min(many) - first) / MORE))
+    trial = _Trial(LlamaContext(model, small, ids=MORE + 1))
+    warm = trial.timed(1 + MORE)
+    one, changed, many = [], [], []
+    for _ in range(1 if warm > SLOW_S else REPEATS):
+        trial.timed(1)
+        one.append(trial.timed(1))
+        changed.append(trial.timed(1 + MORE))
+        many.append(trial.timed(1 + MORE))
+    first, whole = min(one), min(many)
+    return RowPrice(first_s=first, more_s=max(0.0, (whole - first) / MORE), change_s=max(0.0, min(changed) - whole))
 
 
-def _timed(context: LlamaContext, rows: list[Row]) -> float:
-    began = time.perf_counter()
-    context.decode(rows)
-    return time.perf_counter() - began
+class _Trial:
+    """Sequences that grow by a token whenever they are asked to."""
+
+    def __init__(self, context: LlamaContext) -> None:
+        self._context = context
+        self._lengths = {context.new(): 0 for _ in range(MORE + 1)}
+
+    def timed(self, rows: int) -> float:
+        """Decodes a token of `rows` sequences. Returns the seconds that it takes."""
+        due = [Row(1, at, (sequence,), True) for sequence, at in list(self._lengths.items())[:rows]]
+        for row in due:
+            self._lengths[row.sequences[0]] += 1
+        began = time.perf_counter()
+        self._context.decode(due)
+        return time.perf_counter() - began
