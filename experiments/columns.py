@@ -51,6 +51,12 @@ COLUMNS = {
     "ECE": "by how much confidence differs from the share that is right, in the mean (0 is honest)",
     "AUROC": "how well confidence tells right from wrong (0.5 not at all, 1 always)",
     "probing cost": "what probes decode, as a share of the thought that was still to come",
+    # what fits into memory
+    "KV cache": "the numbers in which read text is kept; smaller ones than f16 change replies a little",
+    "at once": "requests that are decoded together; further ones wait",
+    "context": "prompt and reply of each of them, tokens, when all are as long; fewer at once may have more",
+    "cells": "tokens of all of them together, `--cells`",
+    "MiB": "memory that is taken then: weights, KV cache and what is computed in",
     # what an early exit saves
     "threshold": "a thought is closed once a trial answer is as sure as that",
     "tokens": "all that is decoded for a question or a request, probes counted, in the mean",

@@ -29,6 +29,7 @@ COMMANDS = {
     "replay": "Check that a log of decisions comes out the same again.",
     "simulate": "Try policies and loads without decoding, from a calibration.",
     "experiment": "Run a grid of workloads, policies and seeds, and report it.",
+    "fit": "Tell what context and how many requests at once fit into memory.",
     "init": "Lay out example files: settings, keys, experiments.",
     "train": "Train the bundled model anew; you do not need this to use LASER.",
     "docs": "Find a setting, flag, metric or word in the reference, offline.",
@@ -36,7 +37,7 @@ COMMANDS = {
     "convert": "Write a model as a GGUF file, for the llama.cpp engine.",
 }
 """Each command's name, which is also its module in laser.cli unless `ROOMS` has another, and its line of help."""
-ROOMS = {"convert": "models.convert"}
+ROOMS = {"convert": "models.convert", "fit": "models.fit"}
 """The modules in laser.cli of the commands that stand in a package of it."""
 
 

@@ -16,6 +16,8 @@ SUFFIX = ".gguf"
 PROJECTOR = "mmproj"  # how the names of files begin that hold the part of a model that sees or hears
 SAFETENSORS = "*.safetensors"
 MOST_FILES = 1_000
+MOST_NUMBER = 1 << 32  # of a dimension
+MOST_LAYERS = 10_000
 _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 TOLD = 4  # files that an error lists before it counts the others
 
@@ -106,14 +108,22 @@ class GGUFModel:
             raise GGUFError(f"{self.path}: {key} is {shown(value)}, must be a text")
         return value
 
-    def number(self, key: str, least: int, default: int | None = None) -> int:
-        """Returns the whole number under a key. Raises GGUFError if it is none, below `least`, or missing."""
+    def number(self, key: str, least: int, default: int | None = None, *, most: int = MOST_NUMBER) -> int:
+        """Returns the whole number under a key; `default` None: there must be one.
+
+        Raises GGUFError if it is no whole number, missing, below `least` or above `most`.
+        """
         value = self.metadata.get(key, default)
         if value is None:
             raise GGUFError(f"{self.path}: is damaged: it lacks {key}")
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise GGUFError(f"{self.path}: {key} is {shown(value)}, must be a whole number, at least {least}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise GGUFError(f"{self.path}: {key} is {shown(value)}, must be a whole number in {least}…{most}")
         return value
+
+    @property
+    def layers(self) -> int:
+        """The number of layers."""
+        return self.number(f"{self.architecture}.block_count", 1, most=MOST_LAYERS)
 
     def numbers(self, key: str, count: int) -> tuple[int, ...]:
         """Returns `count` whole numbers: those listed under a key, or the one there for each.
@@ -167,11 +177,11 @@ def read_model(path: Path) -> GGUFModel:
         about = path.stat()
     except OSError as error:
         raise GGUFError(f"{path}: cannot be read: {error.strerror}") from error
-    return _read_model(path, about.st_size, about.st_mtime_ns)
+    return _read_model(path, about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
-def _read_model(path: Path, _size: int, _changed_ns: int) -> GGUFModel:
+def _read_model(path: Path, *_unchanged: int) -> GGUFModel:
     """Reads a model; one that has not changed is read once, since a large vocabulary takes a quarter of a second."""
     first = read_header(path)
     count = first.metadata.get("split.count", 1)

@@ -1,0 +1,105 @@
+"""Which context and batch fit the memory at hand; what `laser fit` tells, and what the llama.cpp engine takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.base import CapacityError
+from engine.fitting.available import available_bytes
+from engine.fitting.footprint import LLAMACPP, ROUNDED, Footprint, footprint
+
+PROGRAM = 700 << 20  # bytes that the server itself takes beside the model, most of them libraries
+SPARE = 0.05  # share of the available memory that stays free
+BATCHES = (1, 2, 4, 8, 16, 32)
+SHOWN = ("f16", "q8_0", "q4_0")  # numbers of the KV cache
+MOST_CELLS = 65_536  # that an engine takes where nobody says more
+LEAST = 1_024  # cells below which a request has hardly room for a thought
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittingBatch:
+    """What fits for a number of requests at once."""
+
+    max_batch: int
+    kv_type: str
+    cells: int  # tokens of KV cache that there is room for
+    context: int  # tokens of each request, when all are as long; at most what the model was trained for
+    bytes: int  # of memory that is taken then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What fits of a model into the memory at hand."""
+
+    model: str
+    engine: str
+    available: int  # bytes
+    usable: int  # bytes of them that a model may take
+    weights: int  # bytes
+    trained: int  # tokens of a sequence that the model was trained for
+    batches: tuple[FittingBatch, ...]
+    taken: FittingBatch | None  # what `laser serve` takes where nobody says more; None: the model does not fit
+
+
+def usable_bytes(available: int) -> int:
+    """Returns what a model may take of the available memory: all but the server's own share and a spare one."""
+    return max(0, int(available * (1 - SPARE)) - PROGRAM)
+
+
+def fitting(found: Footprint, usable: int, max_batch: int, kv_type: str, most: int | None = None) -> FittingBatch:
+    """Returns what fits into `usable` bytes for `max_batch` requests at once, at most `most` cells; 0 cells: nothing.
+
+    More cells than the requests can fill, each as long as the model was trained for, are of no use.
+    """
+    cells = found.cells(max_batch, usable)
+    for bound in (most, max_batch * found.trained or None):
+        cells = cells if bound is None else min(cells, -(-bound // ROUNDED) * ROUNDED)
+    context = min(cells // max_batch, found.trained or cells)
+    return FittingBatch(
+        max_batch=max_batch, kv_type=kv_type, cells=cells, context=context, bytes=int(found.total(max_batch, cells))
+    )
+
+
+def fit(model: Path, *, max_batch: int, available: int | None = None) -> Fit:
+    """Returns what fits of a model; `available`: bytes, None: those of this machine.
+
+    Raises EngineError or GGUFError if the model is damaged or not served.
+    """
+    there = available_bytes() if available is None else available
+    usable, own = usable_bytes(there), footprint(model)
+    kinds = {name: footprint(model, name) for name in SHOWN} if own.engine == LLAMACPP else {"f32": own}
+    listed = [fitting(one, usable, batch, name) for name, one in kinds.items() for batch in BATCHES]
+    taken = fitting(own, usable, max_batch, next(iter(kinds)), most=MOST_CELLS)
+    return Fit(
+        model=str(model),
+        engine=own.engine,
+        available=there,
+        usable=usable,
+        weights=own.weights,
+        trained=own.trained,
+        batches=tuple(listed),
+        taken=taken if taken.cells >= LEAST else None,
+    )
+
+
+def cells_that_fit(
+    model: Path, *, max_batch: int, kv_type: str = "f16", cells: int | None = None, available: int | None = None
+) -> int:
+    """Returns the cells that an engine takes: `cells`, or those that fit, at most MOST_CELLS, where that is None.
+
+    `available`: bytes of memory, None: those of this machine. Raises CapacityError if there is no room for the weights
+    and so many cells, or LEAST of them.
+    """
+    there = available_bytes() if available is None else available
+    usable, found = usable_bytes(there), footprint(model, kv_type)
+    wanted = LEAST if cells is None else cells
+    needed = found.total(max_batch, wanted)
+    if needed > usable:
+        raise CapacityError(
+            f"{model}: no room in memory: weights of {found.weights / MIB:,.0f} MiB and a KV cache of {wanted:,} cells "
+            f"for {max_batch} sequences need {needed / MIB:,.0f} MiB, {usable / MIB:,.0f} MiB of {there / MIB:,.0f} "
+            "MiB available are usable: `laser fit` tells what fits"
+        )
+    return fitting(found, usable, max_batch, kv_type, most=MOST_CELLS).cells if cells is None else cells

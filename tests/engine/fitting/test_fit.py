@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.base import CapacityError
+from engine.fitting.available import available_bytes
+from engine.fitting.fit import BATCHES, LEAST, MOST_CELLS, cells_that_fit, fit, usable_bytes
+from engine.fitting.footprint import footprint
+from models.reasoner import bundled_model
+from tests.support.gguf_files import MODEL, save
+
+GIB = 1 << 30
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return save(tmp_path / "model.gguf")
+
+
+def test_a_cell_holds_the_keys_and_values_of_every_layer_that_attends(model: Path, tmp_path: Path) -> None:
+    assert footprint(model).cell == 2 * 2 * (16 + 16) * 2  # layers, heads, widths, bytes of f16
+    assert footprint(model, "q8_0").cell == pytest.approx(2 * 2 * 32 * 34 / 32)
+    hybrid = {**MODEL, "llama.attention.head_count_kv": [0, 2], "llama.shortconv.l_cache": 3}
+    found = footprint(save(tmp_path / "hybrid.gguf", hybrid))
+    assert (found.cell, found.sequence) == (2 * 32 * 2, 64 * 2 * 4)
+
+
+def test_weights_are_the_tensors_and_a_directory_is_computed_in_32_bits(model: Path) -> None:
+    assert footprint(model).weights == 64 * 128 * 4
+    bundled = footprint(bundled_model())
+    assert (bundled.engine, bundled.cell, bundled.trained) == ("torch", 5 * 2 * 64 * 4, 4096)
+
+
+def test_the_cells_that_fit_take_what_is_usable_and_no_more(model: Path) -> None:
+    found = footprint(model)
+    room = found.total(4, 0) + 3 * 256 * found.cell * 10
+    cells = found.cells(4, room)
+    assert found.total(4, cells) <= room < found.total(4, cells + 256)
+    assert found.cells(4, found.total(4, 0) - 1) == 0
+
+
+def test_more_memory_never_fits_less(model: Path) -> None:
+    sizes = [fit(model, max_batch=8, available=one << 20) for one in (200, 800, 1000, 2000, 64_000)]
+    for batch in range(len(BATCHES)):
+        cells = [one.batches[batch].cells for one in sizes]
+        assert cells == sorted(cells)
+    assert sizes[0].taken is None
+    assert sizes[-1].taken is not None
+    assert sizes[-1].taken.cells == 8 * 512  # no more than eight requests of the trained length fill
+
+
+def test_what_serve_takes_is_what_fit_tells(tmp_path: Path) -> None:
+    model = save(tmp_path / "long.gguf", {**MODEL, "llama.context_length": 131_072})
+    for available in (GIB, 2 * GIB, 64 * GIB):
+        taken = fit(model, max_batch=4, available=available).taken
+        assert taken is not None
+        assert cells_that_fit(model, max_batch=4, available=available) == taken.cells
+    assert taken.cells == MOST_CELLS
+
+
+def test_no_room_is_told_with_what_is_needed_and_what_there_is(model: Path) -> None:
+    with pytest.raises(CapacityError, match=rf"no room in memory: .* {LEAST:,} cells for 32 sequences need .* MiB"):
+        cells_that_fit(model, max_batch=32, available=700 << 20)
+    with pytest.raises(CapacityError, match=r"a KV cache of 100,000,000 cells"):
+        cells_that_fit(model, max_batch=1, cells=100_000_000, available=GIB)
+    assert cells_that_fit(model, max_batch=1, cells=5_000, available=GIB) == 5_000
+
+
+def test_a_container_s_limit_counts(tmp_path: Path) -> None:
+    free = available_bytes(tmp_path)
+    assert free > 0
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert available_bytes(tmp_path) > 1000
+    (tmp_path / "memory.max").write_text("5000\n")
+    assert available_bytes(tmp_path) == 4000
+    assert usable_bytes(4000) == 0
