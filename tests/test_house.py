@@ -19,8 +19,8 @@ MOST_COMMAND_LINES = 30  # of a command's body: what a command does is a functio
 
 # What is slow to import, or not installed everywhere: a function may import these, and modules that begin with them.
 HEAVY = frozenset({
-    "cvxpy", "exllamav2", "filterpy", "gguf", "jinja2", "math_verify", "matplotlib", "optuna", "rich", "safetensors", "scipy",
-    "tokenizers", "torch", "transformers", "uvicorn",
+    "cvxpy", "exllamav2", "filterpy", "gguf", "jinja2", "math_verify", "matplotlib", "optuna", "rich", "safetensors",
+    "scipy", "tokenizers", "torch", "transformers", "uvicorn",
 })  # fmt: skip
 
 

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from gguf import GGMLQuantizationType, GGUFWriter
 
-ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
+ARCHITECTURES = {
+    "LlamaForCausalLM": LLAMA,
+    "MistralForCausalLM": LLAMA,
+    "Qwen2ForCausalLM": "qwen2",
+    "Qwen3ForCausalLM": "qwen3",
+}
 """The architectures that are converted, and what GGUF calls them."""
 SUFFIX = ".gguf"
 
