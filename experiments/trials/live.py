@@ -54,7 +54,7 @@ async def run_live(
 def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) -> Path:
     """Writes the file of `laser serve --config` for a policy and returns its path."""
     config = ServeConfig(
-        model=None if experiment.model is None else experiment.model.resolve(),
+        model=None if experiment.model is None else experiment.model.absolute(),
         policy=policy.policy,
         controller=directory / "controller.yaml" if policy.has_controller else None,
         shortest_first=policy.shortest_first,
