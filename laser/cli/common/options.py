@@ -49,7 +49,7 @@ thinking_option = click.option(
 model_option = click.option(
     "--model",
     type=click.Path(path_type=Path),
-    help="The model: a directory or a GGUF file. [default: the bundled model]",
+    help="A directory, or a GGUF file. [default: the bundled model]",
 )
 
 RISK = "Largest probability that stopping early spoils an answer that the full thought gets right."

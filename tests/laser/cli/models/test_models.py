@@ -48,7 +48,7 @@ def test_what_is_no_model_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no model")
     for arguments, said in (
         (("fit", adapter), f"Error: {adapter}: is no model, but an adapter, which must be merged"),
-        (("serve", "--model", adapter), f"Error: {adapter}: is no model, but an adapter, which must be merged"),
+        (("evaluate", "--model", adapter), f"Error: {adapter}: is no model, but an adapter, which must be merged"),
         (("fit", tmp_path / "notes.txt"), "is no GGUF file: it must begin with GGUF"),
         (("fit", tmp_path / "none"), "none: is not a directory or a GGUF file"),
         (("convert", tmp_path, tmp_path / "out.gguf"), "is a GGUF file, which the engine llamacpp alone runs"),
