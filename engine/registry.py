@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from engine.base import EngineError, EngineUnavailableError, UnsupportedError
 from engine.exllama.config import CacheType as CacheType  # options are named by the registry alone
+from engine.fitting.fit import fitted
 from engine.options import EngineOptions, Opened, default_threads
 from engine.torch.config import Runner as Runner
 from models.gguf.model import find_gguf
@@ -84,8 +85,8 @@ def engine_options(kind: str, values: dict[str, Any]) -> EngineOptions:
 
 
 def open_engine(directory: Path, options: EngineOptions) -> Opened:
-    """Load a model. Raises EngineError if it cannot be served with these options."""
-    return options.open(directory)
+    """Load a model, with the cells that fit. Raises EngineError if it cannot be served with these options."""
+    return fitted(directory, options).open(directory)
 
 
 def chosen(directory: Path) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.base import CapacityError
 from engine.fitting.available import available_bytes
 from engine.fitting.footprint import LLAMACPP, ROUNDED, Footprint, footprint
+from engine.options import EngineOptions
+from models.gguf.model import find_gguf
 
 PROGRAM = 700 << 20  # bytes that the server itself takes beside the model, most of them libraries
 SPARE = 0.05  # share of the available memory that stays free
@@ -90,16 +92,33 @@ def cells_that_fit(
     """Returns the cells that an engine takes: `cells`, or those that fit, at most MOST_CELLS, where that is None.
 
     `available`: bytes of memory, None: those of this machine. Raises CapacityError if there is no room for the weights
-    and so many cells, or LEAST of them.
+    and LEAST cells; of `cells` that were chosen, only if they do not fit even into all that is available.
     """
     there = available_bytes() if available is None else available
     usable, found = usable_bytes(there), footprint(model, kv_type)
     wanted = LEAST if cells is None else cells
-    needed = found.total(max_batch, wanted)
-    if needed > usable:
+    needed, room = found.total(max_batch, wanted), usable if cells is None else there
+    if needed > room:
         raise CapacityError(
             f"{model}: no room in memory: weights of {found.weights / MIB:,.0f} MiB and a KV cache of {wanted:,} cells "
-            f"for {max_batch} sequences need {needed / MIB:,.0f} MiB, {usable / MIB:,.0f} MiB of {there / MIB:,.0f} "
-            "MiB available are usable: `laser fit` tells what fits"
+            f"for {max_batch} sequences need {needed / MIB:,.0f} MiB, {room / MIB:,.0f} MiB are there for them: "
+            "`laser fit` tells what fits"
         )
     return fitting(found, usable, max_batch, kv_type, most=MOST_CELLS).cells if cells is None else cells
+
+
+def fitted(model: Path, options: EngineOptions) -> EngineOptions:
+    """Returns the options with the cells that a GGUF model has room for; of other models, as they are.
+
+    Cells that differ from the default were chosen: they stay. Raises CapacityError if there is no room, EngineError or
+    GGUFError if the file is damaged.
+    """
+    if find_gguf(model) is None:
+        return options
+    cells = cells_that_fit(
+        model,
+        max_batch=options.max_batch,
+        kv_type=str(getattr(options, "kv_type", "f16")),
+        cells=options.changed.get("cells"),
+    )
+    return replace(options, cells=cells)

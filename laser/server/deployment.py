@@ -12,6 +12,7 @@ from controller.serving.admission import AdmissionLimits
 from controller.serving.loop import ServingLoop
 from controller.serving.repetition import LoopDetection
 from engine.base import CapacityError, CorruptModelError, Engine
+from engine.fitting.fit import fitted
 from engine.inventory import check_weights
 from engine.options import Opened
 from engine.registry import open_engine
@@ -74,8 +75,9 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
 def _deployed(
     config: ServeConfig, directory: Path, chat: ChatModel, chosen: ChosenPolicy, wrap: Callable[[Engine], Engine]
 ) -> Deployment:
-    options = config.engine_options
-    opened = open_engine(directory, options.on_threads(config.threads))
+    options = fitted(directory, config.engine_options.on_threads(config.threads))
+    config = replace(config, cells=options.cells)
+    opened = open_engine(directory, options)
     chat = replace(chat, rows=opened.vocabulary)
     engine = wrap(opened.engine)
     loop = ServingLoop(

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine.base import CapacityError
 from engine.fitting.available import available_bytes
-from engine.fitting.fit import BATCHES, LEAST, MOST_CELLS, cells_that_fit, fit, usable_bytes
+from engine.fitting.fit import BATCHES, LEAST, MOST_CELLS, cells_that_fit, fit, fitted, usable_bytes
 from engine.fitting.footprint import footprint
+from engine.registry import engine_options
 from models.reasoner import bundled_model
 from tests.support.gguf_files import MODEL, save
 
@@ -66,6 +68,13 @@ def test_no_room_is_told_with_what_is_needed_and_what_there_is(model: Path) -> N
     with pytest.raises(CapacityError, match=r"a KV cache of 100,000,000 cells"):
         cells_that_fit(model, max_batch=1, cells=100_000_000, available=GIB)
     assert cells_that_fit(model, max_batch=1, cells=5_000, available=GIB) == 5_000
+
+
+def test_options_get_the_cells_that_fit_unless_these_were_chosen(model: Path) -> None:
+    options = engine_options("torch", {"max_batch": 4})
+    assert fitted(model, options).cells == 4 * 512
+    assert fitted(model, replace(options, cells=777)).cells == 777
+    assert fitted(bundled_model(), options) is options
 
 
 def test_a_container_s_limit_counts(tmp_path: Path) -> None:
