@@ -190,7 +190,7 @@ class _Reader:
             size = tensor.values // block * block_bytes
             if offset != expected:
                 raise self._damaged(
-                    f"the tensor {shown(name)} begins at byte {offset} of the weights, must at {expected}"
+                    f"the tensor {shown(name)} begins at byte {offset} of the weights, must begin at {expected}"
                 )
             expected += size + -size % alignment
             if start + offset + size > self.size:

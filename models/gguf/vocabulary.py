@@ -6,6 +6,7 @@ standard for it, is read by that.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,9 +45,10 @@ def load_tokenizer(model: GGUFModel, file: Path | None = None) -> Any:
         for name, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"), ("unk", "unknown"))
         if (number := model.token(f"tokenizer.ggml.{key}_token_id", len(tokens))) is not None
     }
+    places = _places(model)
     with told(f"{model.path}: the tokenizer cannot be used", GGUFError):
         tokenizer = _whole(model, file) or _built(model)
-        _check_ids(model, tokenizer)
+        _check_ids(model, tokenizer, places)
         return PreTrainedTokenizerFast(
             tokenizer_object=tokenizer, chat_template=template, clean_up_tokenization_spaces=False, **named
         )
@@ -62,14 +64,25 @@ def _whole(model: GGUFModel, file: Path | None) -> Tokenizer | None:
     return None if text is None else Tokenizer.from_str(text)
 
 
-def _check_ids(model: GGUFModel, tokenizer: Tokenizer) -> None:
+def _check_ids(model: GGUFModel, tokenizer: Tokenizer, places: Mapping[str, int]) -> None:
     """Raises GGUFError if the tokenizer gives a token another id than the file."""
-    places = {text: number for number, text in enumerate(model.tokens)}
     for text, number in tokenizer.get_vocab(with_added_tokens=True).items():
         if places.get(text, number) != number:
             raise GGUFError(
                 f"{model.path}: the token {shown(text)} has the id {places[text]}, its tokenizer.json says {number}"
             )
+
+
+def _places(model: GGUFModel) -> dict[str, int]:
+    """Returns the id of each token. Raises GGUFError if two have the same text, at which llama.cpp ends the process."""
+    places: dict[str, int] = {}
+    for number, text in enumerate(model.tokens):
+        before = places.setdefault(text, number)
+        if before != number:
+            raise GGUFError(
+                f"{model.path}: the token {shown(text)} stands there twice, with the ids {before} and {number}"
+            )
+    return places
 
 
 def _built(model: GGUFModel) -> Tokenizer:

@@ -25,19 +25,22 @@ def text(said: str) -> bytes:
     return struct.pack("<Q", len(said.encode())) + said.encode()
 
 
-def typed(value: Any) -> bytes:
-    """A value with its type before it: a truth value, a whole number, a float, a text, or a list of one of these."""
+def typed(value: Any, *, signed: bool = False) -> bytes:
+    """A value with its type before it: a truth value, a whole number, a float, a text, or a list of one of these.
+
+    Whole numbers of a list are signed, as llama.cpp wants those of a vocabulary.
+    """
     match value:
         case bool():
             return struct.pack("<I?", 7, value)
         case int():
-            return struct.pack("<Ii", 5, value) if value < 0 else struct.pack("<II", 4, value)
+            return struct.pack("<Ii", 5, value) if signed or value < 0 else struct.pack("<II", 4, value)
         case float():
             return struct.pack("<If", 6, value)
         case str():
             return struct.pack("<I", 8) + text(value)
         case _:
-            each = [typed(one) for one in value]
+            each = [typed(one, signed=True) for one in value]
             kind = each[0][:4] if each else struct.pack("<I", 4)
             return struct.pack("<I", 9) + kind + struct.pack("<Q", len(each)) + b"".join(one[4:] for one in each)
 
