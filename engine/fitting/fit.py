@@ -32,7 +32,7 @@ class FittingBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class MemoryFit:
     """What fits of a model into the memory at hand."""
 
     model: str
@@ -64,7 +64,7 @@ def fitting(found: Footprint, usable: int, max_batch: int, kv_type: str, most: i
     )
 
 
-def fit(model: Path, *, max_batch: int, available: int | None = None) -> Fit:
+def fit(model: Path, *, max_batch: int, available: int | None = None) -> MemoryFit:
     """Returns what fits of a model; `available`: bytes, None: those of this machine.
 
     Raises EngineError or GGUFError if the model is damaged or not served.
@@ -74,7 +74,7 @@ def fit(model: Path, *, max_batch: int, available: int | None = None) -> Fit:
     kinds = {name: footprint(model, name) for name in SHOWN} if own.engine == LLAMACPP else {"f32": own}
     listed = [fitting(one, usable, batch, name) for name, one in kinds.items() for batch in BATCHES]
     taken = fitting(own, usable, max_batch, next(iter(kinds)), most=MOST_CELLS)
-    return Fit(
+    return MemoryFit(
         model=str(model),
         engine=own.engine,
         available=there,

@@ -9,6 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from engine.base import EngineUnavailableError, UnsupportedModelError
 from engine.checkpoint import architecture_of, read_config
 from engine.gguf.described import LLAMA, describe, rope_frequencies
@@ -20,8 +23,6 @@ from models.files.replacement import replacing
 from models.foreign import told
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from gguf import GGMLQuantizationType, GGUFWriter
 
 ARCHITECTURES = {
@@ -141,7 +142,6 @@ def _type(tensor: StoredTensor, wanted: StoredType) -> GGMLQuantizationType:
 def _write(writer: GGUFWriter, plan: list[_Written], frequencies: npt.NDArray[np.float32] | None) -> Iterator[float]:
     """Writes all tensors, one at a time in memory; yields the share that is written."""
     import gguf
-    import numpy as np
 
     if frequencies is not None:
         writer.add_tensor_info("rope_freqs.weight", frequencies.shape, frequencies.dtype, frequencies.nbytes)

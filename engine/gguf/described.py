@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from engine.base import UnsupportedModelError
 from engine.weights import head_width
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from gguf import GGUFWriter
 
 LLAMA = "llama"  # the architecture whose queries and keys llama.cpp turns in pairs of neighbours, not of halves
@@ -72,7 +73,6 @@ def _describe_rotary(writer: GGUFWriter, directory: Path, config: Any) -> None:
 
 def rope_frequencies(config: Any) -> npt.NDArray[np.float32] | None:
     """Returns by what llama.cpp divides the frequencies of a Llama 3 model, (head width / 2,); None: by nothing."""
-    import numpy as np
     import torch
 
     if config.rope_parameters["rope_type"] != "llama3":

@@ -12,7 +12,7 @@ import click
 from laser.cli.common.messages import errors_in_one_line
 
 if TYPE_CHECKING:
-    from engine.fitting.fit import Fit
+    from engine.fitting.fit import MemoryFit
 
 MIB = 1 << 20
 
@@ -38,7 +38,7 @@ def command(model: Path | None, max_batch: int, as_json: bool) -> None:
     click.echo(json.dumps(asdict(found), indent=2) if as_json else told(found))
 
 
-def told(found: Fit) -> str:
+def told(found: MemoryFit) -> str:
     """Returns what fits, in words and as a table."""
     from experiments.table import Table, texts
 
