@@ -137,7 +137,8 @@ _LOADING = (
     click.option(
         "--engine",
         type=click.Choice(kinds()),
-        help="What runs the model. [default: auto: llamacpp for a GGUF file; else exllama if it can serve the model here, else torch]",
+        help="What runs the model. [default: auto: llamacpp for a GGUF file, else exllama if it can serve the model "
+        "here, else torch]",
     ),
     click.option(
         "--cache-type",
