@@ -96,7 +96,7 @@ site: $(MKDOCS)
 constraints: $(ENVIRONMENT)
 	@echo "==> Renewing constraints.txt"
 	@$(PIP) install --quiet uv
-	@echo 'torch==$(TORCH)' | $(BIN)/$(COMPILE) --constraints - --extra exllama --extra experiments --extra otel --group dev --group site pyproject.toml > $(VENV)/pins
+	@echo 'torch==$(TORCH)' | $(BIN)/$(COMPILE) --constraints - --extra exllama --extra llamacpp --extra experiments --extra otel --group dev --group site pyproject.toml > $(VENV)/pins
 	@grep -v -E '^(cuda|nvidia|triton)' $(VENV)/pins > constraints.txt
 
 clean:

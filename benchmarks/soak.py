@@ -8,16 +8,18 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from benchmarks.support import report
+from benchmarks.support.bundled import bundled_gguf
 from benchmarks.support.memory import growth
 from controller.policy import Limits
 from controller.serving.loop import ServingLoop
 from controller.serving.reply import Delta
 from controller.serving.request import ExitReason, Outcome, ReasoningRequest, RequestId
-from engine.base import EngineLoad, FinishReason, Sampling
+from engine.base import Engine, EngineLoad, FinishReason, Sampling
 
 GROWTH = 8.0  # MiB by which resident memory may grow after the warm-up: noise
 QUESTION = "If a train has 12 cars and each car holds 7 boxes how many boxes are there in all when 3 are lost ?"
@@ -123,10 +125,26 @@ def check(soak: EngineSoak, load: EngineLoad) -> list[str]:
     return faults
 
 
+def _engine(directory: Path, cells: int) -> Engine:
+    """Opens the torch engine on a directory, the llama.cpp engine on a GGUF file."""
+    if directory.is_dir():
+        from engine.torch.engine import TorchEngine, TorchEngineConfig
+        from engine.torch.load import load_model
+
+        return TorchEngine(load_model(directory), TorchEngineConfig(cells=cells, prefill_chunk=128))
+    from engine.llamacpp.config import LlamaConfig
+    from engine.llamacpp.engine import LlamaEngine
+    from engine.llamacpp.model import LlamaModel, Loading
+
+    model = LlamaModel(directory, Loading(repack=False))
+    return LlamaEngine(model, LlamaConfig(cells=cells, prefill_chunk=128))
+
+
 def main() -> None:
     """Command line: run, print memory over time, and fail if anything was left over."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--model", type=Path, help="model directory (default: the bundled model)")
+    parser.add_argument("--model", type=Path, help="model directory or GGUF file (default: the bundled model)")
+    parser.add_argument("--llamacpp", action="store_true", help="the bundled model as a GGUF file, in llama.cpp")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--outstanding", type=int, default=48, help="requests in the loop at any time")
     parser.add_argument("--max-tokens", type=int, default=320, help="the longest reply, tokens")
@@ -140,16 +158,14 @@ def main() -> None:
     import psutil
     import torch
 
-    from engine.torch.engine import TorchEngine, TorchEngineConfig
-    from engine.torch.load import load_model
     from models.chat_model import load_chat_model
     from models.reasoner import bundled_model
 
     torch.set_num_threads(1)
     ran = report.circumstances("benchmarks.soak", options.seed)
-    directory = options.model or bundled_model()
-    chat = load_chat_model(directory)
-    engine = TorchEngine(load_model(directory), TorchEngineConfig(cells=options.cells, prefill_chunk=128))
+    with TemporaryDirectory() as folder:
+        directory = options.model or (bundled_gguf(Path(folder)) if options.llamacpp else bundled_model())
+        chat, engine = load_chat_model(directory), _engine(directory, options.cells)
     loop = ServingLoop(
         engine=engine,
         tokenizer=chat.tokenizer,
@@ -198,6 +214,8 @@ def main() -> None:
     }
     print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in summary.items() if key != "memory_mib"))
     faults = check(soak, engine.load())
+    if occupied := getattr(engine, "occupied", 0):
+        faults.append(f"{occupied} sequences of llama.cpp still hold cells")
     if options.out is not None:
         report.write(options.out, ran, {**summary, "load": asdict(engine.load()), "faults": faults})
     if faults:

@@ -248,6 +248,8 @@ class Capabilities:
     hidden_states: bool = False  # a caller may read a layer's output at a place
     batch_invariant: bool = False  # a row's logits are the same to the last bit whatever is beside it
     drafts: bool = False  # several tokens are proposed and checked in one pass
+    # rows that probes may cost for each token of a thought, so that they take little of its time; None: any
+    probe_rows: float | None = None
 
     def need(self, name: str, why: str) -> None:
         """Raises UnsupportedError, which tells `why` the capability `name` is needed, if the engine lacks it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
@@ -17,6 +18,14 @@ def default_threads() -> int:
     Several slow down sharply once another process is busy.
     """
     return 1
+
+
+def spare_cores() -> int:
+    """Returns the number of cores that this process may use, without one for all else; at least 1."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    doubled = Path("/sys/devices/system/cpu/smt/active")
+    two_each = doubled.is_file() and doubled.read_text().strip() == "1"  # two of the processors share one core
+    return max(1, (usable // 2 if two_each else usable) - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +69,14 @@ class EngineOptions(ABC):
         """Returns these options with those of `values` that they have a field for."""
         known = {field.name for field in fields(self)}
         return replace(self, **{name: value for name, value in values.items() if name in known})
+
+    def own_threads(self, model: Path | None) -> int:
+        """Returns the threads that suit the engine with a model, where nobody says how many; None: the bundled one."""
+        return default_threads()
+
+    def on_threads(self, threads: int) -> Self:
+        """Returns these options with so many threads, if they have a field for them that is None."""
+        return self.with_values({"threads": threads}) if getattr(self, "threads", threads) is None else self
 
     def taking(self, values: Mapping[str, Any]) -> Self:
         """Returns these options with those values. Raises ValueError for one that they have no field for."""

@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 from engine.base import EngineError, EngineUnavailableError, UnsupportedError
 from engine.exllama.config import CacheType as CacheType  # options are named by the registry alone
 from engine.fitting.fit import fitted
-from engine.options import EngineOptions, Opened
+from engine.options import EngineOptions, Opened, default_threads
 from engine.torch.config import Dtype as Dtype
 from engine.torch.config import Runner as Runner
 from models.errors import LaserError
+from models.gguf.model import find_gguf
 from models.plugins import load_named
 
 AUTO = "auto"
@@ -23,24 +24,30 @@ ENGINES: dict[str, str] = {
     AUTO: "engine.registry:AutoOptions",
     "torch": "engine.torch.options:TorchOptions",
     "exllama": "engine.exllama.options:ExLlamaOptions",
+    "llamacpp": "engine.llamacpp.options:LlamaOptions",
 }
 """Each engine's kind, and the module and class of its options, which are imported when they are needed."""
 FIRST, ELSE = "exllama", "torch"
 """What `auto` tries, and what it takes where the first cannot serve the model."""
+OF_GGUF = "llamacpp"
+"""What `auto` takes for a GGUF file, which no other engine reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoOptions(EngineOptions):
-    """Opens ExLlamaV2 if it can serve the model on this machine, else torch."""
+    """Opens ExLlamaV2 if it can serve the model on this machine, else torch; llama.cpp for a GGUF file."""
 
     kind: ClassVar[str] = AUTO
 
     runner: Runner = Runner.AUTO  # torch's code of the forward pass
     dtype: Dtype = Dtype.FLOAT32  # torch's number format of the matrices
     cache_type: CacheType = CacheType.FP16  # exllama's number format of the KV cache
+    threads: int | None = None  # llamacpp's, of its arithmetic; None: the command's, else all cores but one
 
     def open(self, directory: Path) -> Opened:
         """Raises UnsupportedError, too, for an option that the engine does not have."""
+        if find_gguf(directory) is not None:
+            return self._of(OF_GGUF).open(directory)
         why = _refusal(directory)
         if why is None:
             try:
@@ -50,10 +57,16 @@ class AutoOptions(EngineOptions):
         opened = self._of(ELSE).open(directory)
         return replace(opened, note="; ".join(filter(None, (opened.note, f"not ExLlamaV2, since {why}"))))
 
+    def own_threads(self, model: Path | None) -> int:
+        of_gguf = model is not None and find_gguf(model) is not None
+        return engine_options(OF_GGUF, {"threads": self.threads}).own_threads(model) if of_gguf else default_threads()
+
     def _of(self, kind: str) -> EngineOptions:
         """Returns these options as those of another engine."""
+        changed = {name: value for name, value in self.changed.items() if name != "threads"}
         try:
-            return options_of(kind)().taking(self.changed)
+            options = options_of(kind)().taking(changed)
+            return options if self.threads is None else options.on_threads(self.threads)
         except ValueError as error:
             raise UnsupportedError(f"{error}: auto has chosen it here") from error
 
@@ -81,7 +94,9 @@ def open_engine(directory: Path, options: EngineOptions) -> Opened:
 
 
 def chosen(directory: Path) -> str:
-    """Returns what `auto` takes: exllama if ExLlamaV2 can serve the model on this machine, else torch."""
+    """Returns what `auto` takes: llamacpp for a GGUF file, exllama if ExLlamaV2 can serve it here, else torch."""
+    if find_gguf(directory) is not None:
+        return OF_GGUF
     return FIRST if _refusal(directory) is None else ELSE
 
 

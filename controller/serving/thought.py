@@ -61,11 +61,16 @@ class ThoughtControl:
         banned = thinking.markers - self._within
         self._banned = frozenset(token for token in banned if rows is None or token < rows)
         self._masks = engine.capabilities.masks
+        self._trims = engine.capabilities.trim
+        self._affordable = engine.capabilities.probe_rows
         self._probe = probe_spec(thinking, stop_tokens, score)
         self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
         rule = self._rule(policy.limits(None))  # raises ValueError now, not with each request, if it cannot be made
         if rule.signals:
             rule.spec(self._probe, self._probe.suffix[0], thinking.watched)
+            if rule.asks is Asks.NEXT_TOKEN:
+                need = f"the signal {rule.signals[0].reason} decodes the newest token again"
+                engine.capabilities.need("trim", need)
 
     @property
     def probe_room(self) -> int:
@@ -253,14 +258,23 @@ class ThoughtControl:
         back = 0 if every is not None else self._thinking.transition(active.thought)
         if back is None:
             return
+        if not self._trims:
+            back = 0  # the cue word stays in the thought
         at = len(active.thought) - back
         if at - active.last_probe_at < (every or self._thinking.format.transitions.min_gap):
             return
         asks = active.rule.asks
         again = asks is Asks.NEXT_TOKEN  # such a probe forks one token earlier, and decodes that token again
         spec = active.rule.spec(self._probe, active.thought[at - 1], self._thinking.watched)
+        if every is None and not self._can_afford(active, spec, at):
+            return
         probe = self._engine.fork(sequence, spec, back=back + again)
         active.ask(probe, asks, at=at, fork_at=at - again)
+
+    def _can_afford(self, active: ActiveRequest, spec: ProbeSpec, at: int) -> bool:
+        """Whether a probe after `at` tokens keeps within the engine's `probe_rows`, if it costs what others did."""
+        expected = active.probe_rows / active.probes if active.probes else spec.room - 1
+        return self._affordable is None or active.probe_rows + expected <= self._affordable * at
 
     def _drop_probe(self, active: ActiveRequest) -> None:
         if active.probe is not None:

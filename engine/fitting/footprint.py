@@ -84,7 +84,7 @@ def _with_llama(model: GGUFModel, kv_type: str) -> Footprint:
     inner = max(model.numbers(forward, layers)) if forward in model.metadata else 4 * hidden
     return Footprint(
         engine=LLAMACPP,
-        weights=sum(tensor.bytes for tensor in model.tensors),
+        weights=model.bytes,
         cell=sum(attending) * (keys + values) * _bits(model.path, kv_type) / 8,
         sequence=(layers - len(attending)) * _state(model, hidden) * FLOAT,
         trained=model.context,

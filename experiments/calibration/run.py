@@ -135,7 +135,7 @@ def calibrate(
             "thoughts, then short answers at each budget; then step times"
         )
         reporter.note(f"Loading {directory} …")
-        opened = open_engine(directory, settings.engine)
+        opened = open_engine(directory, settings.engine.on_threads(settings.threads))
         engine = opened.engine
         budgets = _record(settings, chat, engine, questions, log, reporter, budgets=said, pilot=pilot)
     reporter.note("Step times")

@@ -61,7 +61,7 @@ def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Repo
     asked = settings.budgets, settings.served, settings.temperature
     reporter.note(passes.plan(len(questions), *asked))
     reporter.note(f"Loading {directory} …")
-    engine = open_engine(directory, settings.engine).engine
+    engine = open_engine(directory, settings.engine.on_threads(settings.threads)).engine
     score = settings.score or chat.thinking.format.probe.score
 
     def answers(one: passes.QuestionPass, number: int, count: str) -> list[EvaluationRecord]:

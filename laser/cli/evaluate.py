@@ -111,7 +111,7 @@ def command(
             count=count,
             seed=seed,
             max_tokens=max_tokens,
-            **loading_settings(loading),
+            **loading_settings(loading, model),
             score=Score(score) if score else None,
             budgets=budgets,
             served=served,

@@ -93,7 +93,7 @@ class ServeConfig:
     max_batch: int | None = None  # sequences decoded at once; not None: wins over the engine's option
     cells: int | None = None  # KV cache, tokens; not None: wins over the engine's option
     # of the engine's arithmetic; several slow down sharply once another process is busy
-    threads: int = default_threads()
+    threads: int = default_threads()  # where neither flag nor file says it, as many as suit the engine
     max_waiting: int = 128  # requests that may wait in the queue; beyond: 429 with Retry-After
     max_wait_s: float | None = None  # the longest wait a new request may expect; beyond: 429; None: unlimited
     keys: Path | None = None  # bearer keys, reread when the file changes; None: no key is needed
@@ -183,6 +183,9 @@ def load_config(file: Path | None, flags: dict[str, Any], tell: Callable[[str], 
             given.pop("engine", None)
         stated = {name: getattr(config, name) for name in ENGINE_KEYS} if "engine" not in given else {}
         stated |= {name: given[name] for name in ENGINE_KEYS if name in given}
+        if "threads" not in given and (file is None or "threads" not in given_keys(file)):
+            engine = given.get("engine", config.engine)
+            given["threads"] = engine.own_threads(given.get("model") or config.model)
         given.get("engine", config.engine).taking({name: value for name, value in stated.items() if value is not None})
         return replace(config, policy=policy, **given)
     except ConfigError:

@@ -76,7 +76,7 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
 def _deployed(
     config: ServeConfig, directory: Path, chat: ChatModel, chosen: ChosenPolicy, wrap: Callable[[Engine], Engine]
 ) -> Deployment:
-    options = fitted(directory, config.engine_options)
+    options = fitted(directory, config.engine_options.on_threads(config.threads))
     config = replace(config, cells=options.cells)
     opened = open_engine(directory, options)
     chat = replace(chat, rows=opened.vocabulary)

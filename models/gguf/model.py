@@ -62,6 +62,11 @@ class GGUFModel:
         return (tensor for part in self.parts for tensor in part.tensors)
 
     @property
+    def bytes(self) -> int:
+        """The bytes of all tensors, without what lies between them."""
+        return sum(tensor.bytes for tensor in self.tensors)
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """All files, the first one first."""
         return tuple(part.path for part in self.parts)

@@ -39,12 +39,13 @@ def oracle_of(model_directory: Callable[[str], Path]) -> Callable[[str], Oracle]
 
 
 TORCH = [f"torch-{runner}-{model}" for model in ("qwen2", "qwen3", "llama") for runner in ("bare", "transformers")]
+LLAMA = [f"llamacpp-{model}" for model in ("qwen3", "gemma3", "lfm2")]  # full attention, a window, a hybrid
 EXLLAMA = [f"exllama-{way}" for way in ("auto", "stock", "batched", "riding")]
 GPU = [pytest.param(f"gpu-{way}", marks=pytest.mark.gpu) for way in ("auto", "stock", "batched", "riding")]
 SIMULATED = "simulated"
 
 
-@pytest.fixture(scope="session", params=GPU if ON_GPU else [*TORCH, *EXLLAMA, SIMULATED])
+@pytest.fixture(scope="session", params=GPU if ON_GPU else [*TORCH, *LLAMA, *EXLLAMA, SIMULATED])
 def tested(
     request: pytest.FixtureRequest,
     model_directory: Callable[[str], Path],
@@ -54,7 +55,7 @@ def tested(
     return engine_under_test(str(request.param), model_directory, oracle_of)
 
 
-@pytest.fixture(scope="session", params=["torch-bare-qwen2", "exllama-auto", SIMULATED])
+@pytest.fixture(scope="session", params=["torch-bare-qwen2", "llamacpp-qwen3", "exllama-auto", SIMULATED])
 def one(
     request: pytest.FixtureRequest, model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
 ) -> EngineUnderTest:

@@ -13,6 +13,7 @@ from engine.base import (
     MARGIN,
     Capabilities,
     Engine,
+    EngineUnavailableError,
     Probed,
     ProbeSpec,
     SequenceId,
@@ -59,6 +60,8 @@ def engine_under_test(
     match name.split("-"):
         case "torch", runner, architecture:
             return torch_engine(runner, architecture, model_directory, oracle_of)
+        case "llamacpp", architecture:
+            return llama_engine(architecture, model_directory, oracle_of)
         case "exllama", way:
             return exllama_engine(way)
         case ["simulated"]:
@@ -125,6 +128,42 @@ def torch_engine(
         return TorchEngine(model, TorchEngineConfig(cells=cells, max_batch=max_batch, prefill_chunk=prefill_chunk))
 
     return EngineUnderTest(open=open_, oracle=oracle_of(architecture))
+
+
+def llama_engine(
+    architecture: str, model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
+) -> EngineUnderTest:
+    """The llama.cpp engine in float32: transformers' weights where it has them, else against llama.cpp's own loop."""
+    needs_llama()
+    from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
+    from engine.llamacpp.engine import LlamaEngine
+    from tests.support.llama_loop import LoopOracle
+    from tests.support.tiny_ggufs import ARCHITECTURES, load_gguf
+
+    model = load_gguf(architecture, model_directory)
+    oracle = LoopOracle(model) if architecture in ARCHITECTURES else oracle_of(architecture)
+
+    def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
+        config = LlamaConfig(
+            cells=cells,
+            max_batch=max_batch,
+            prefill_chunk=prefill_chunk,
+            kv_type=KVType.F32,
+            flash_attention=FlashAttention.OFF,
+        )
+        return LlamaEngine(model, config)
+
+    return EngineUnderTest(open=open_, oracle=oracle)
+
+
+def needs_llama() -> None:
+    """Skip what needs llama.cpp where it is not installed."""
+    from engine.llamacpp.library import llama
+
+    try:
+        llama()
+    except EngineUnavailableError as error:
+        pytest.skip(str(error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,7 +138,8 @@ _LOADING = (
     click.option(
         "--engine",
         type=click.Choice(kinds()),
-        help="What runs the model. [default: auto: exllama if it can serve the model here, else torch]",
+        help="What runs the model. [default: auto: llamacpp for a GGUF file, else exllama if it can serve the model "
+        "here, else torch]",
     ),
     click.option(
         "--cache-type",
@@ -163,7 +164,11 @@ _LOADING = (
         type=click.IntRange(1),
         help="Tokens that the KV cache has room for, of all sequences together. [default: 65536]",
     ),
-    click.option("--threads", type=click.IntRange(1), help="CPU threads of the engine's arithmetic. [default: 1]"),
+    click.option(
+        "--threads",
+        type=click.IntRange(1),
+        help="CPU threads of the engine's arithmetic. [default: 1; llamacpp: all cores but one]",
+    ),
 )
 
 
@@ -177,8 +182,8 @@ def loading_options(command: Command) -> Command:
     return command
 
 
-def loading_settings(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings of an `Examination` for the options that `loading_options` adds; the rest stays at default.
+def loading_settings(options: Mapping[str, Any], model: Path | None) -> dict[str, Any]:
+    """Returns the settings of an `Examination` of `model` for the options that `loading_options` adds.
 
     Raises UsageError for an option that the engine does not have.
     """
@@ -193,6 +198,7 @@ def loading_settings(options: Mapping[str, Any]) -> dict[str, Any]:
         settings: dict[str, Any] = {"engine": options_of(given.get("engine", AUTO))().taking(engine)}
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    settings["threads"] = settings["engine"].own_threads(model)
     return settings | {name: given[name] for name in ("threads", "chat_template", "trust_markers") if name in given}
 
 

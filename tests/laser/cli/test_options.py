@@ -84,16 +84,20 @@ def test_there_are_options_with_choices_in_many_commands() -> None:
     ("name", "value"), [("runner", "bare"), ("dtype", "auto"), ("cache_type", "q8"), ("cells", 4_096)]
 )
 def test_an_engine_takes_the_options_that_it_has_and_refuses_the_others(kind: str, name: str, value: str | int) -> None:
-    lacks = {"torch": ("cache_type",), "exllama": ("runner", "dtype")}.get(kind, ())
+    lacks = {
+        "torch": {"cache_type"},
+        "exllama": {"runner", "dtype"},
+        "llamacpp": {"cache_type", "runner", "dtype"},
+    }.get(kind, set())
     flags = {"engine": kind, name: value}
     if name in lacks:
         told = f"{name} is {value}, but engine is {kind}, which has none"
         with pytest.raises(click.UsageError, match=told):
-            loading_settings(flags)
+            loading_settings(flags, None)
         with pytest.raises(ConfigError, match=told):
             load_config(None, flags)
     else:
-        made = loading_settings(flags)["engine"]
+        made = loading_settings(flags, None)["engine"]
         assert (made.kind, getattr(made, name)) == (kind, value)
         assert load_config(None, flags).engine_options == made
 

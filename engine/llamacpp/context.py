@@ -1,0 +1,172 @@
+"""One of llama.cpp's contexts: a KV cache shared by many sequences, and the call that decodes rows of them.
+
+A sequence here is an id by which llama.cpp marks the cells it sees. Copying a sequence marks its cells twice and copies
+nothing. Every result is checked: a cell that stays where it should go would be seen as the past of another text.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import heapq
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.base import CapacityError, EngineError
+from engine.llamacpp.config import MOST_SEQUENCES, FlashAttention, KVType, LlamaConfig
+from engine.llamacpp.model import LlamaModel
+from engine.llamacpp.structs import Batch
+
+GGML_TYPES = {KVType.F32: 0, KVType.F16: 1, KVType.Q4_0: 2, KVType.Q8_0: 8}
+FLASH = {FlashAttention.AUTO: -1, FlashAttention.OFF: 0, FlashAttention.ON: 1}
+NO_CELLS, ABORTED = 1, 2  # what llama_decode returns
+END = -1  # a position: to the last there is
+
+
+class DecodeError(EngineError):
+    """llama.cpp failed to decode, or to drop what it held."""
+
+
+class Row(NamedTuple):
+    """One token to decode, which one or two sequences see at the same position."""
+
+    token: int
+    position: int
+    sequences: tuple[int, ...]
+    wanted: bool  # whether its logits are
+
+
+class LlamaContext:
+    """A context of `config`'s sizes; it is freed with its last reference."""
+
+    def __init__(self, model: LlamaModel, config: LlamaConfig, *, ids: int) -> None:
+        """`ids`: how many sequences there can be at once. Raises CapacityError if there is no memory for the cache."""
+        self._model, self._library = model, model.library
+        if ids > MOST_SEQUENCES:
+            most = MOST_SEQUENCES * config.max_batch // ids
+            raise CapacityError(
+                f"max_batch is {config.max_batch}, must be at most {most} with llama.cpp and this model"
+            )
+        self._handle = self._created(config, ids)
+        self._finalizer = weakref.finalize(self, self._library.llama_free, self._handle)
+        self._finalizer.atexit = False  # the process's end frees all
+        self._memory = self._library.llama_get_memory(self._handle)
+        self._ids = ids
+        self._free = list(range(ids))
+        self.set_threads(config.threads)
+        self._rows = int(self._library.llama_n_batch(self._handle))
+        self._arrays(self._rows)
+
+    def _created(self, config: LlamaConfig, ids: int) -> int:
+        library = self._library
+        params: Any = library.llama_context_default_params()
+        params.n_ctx = max(config.cells, 256)
+        params.n_batch = params.n_ubatch = max(config.rows, ids)
+        params.n_seq_max = params.n_outputs_max = ids
+        params.type_k = params.type_v = GGML_TYPES[config.kv_type]
+        params.flash_attn_type = FLASH[config.flash_attention]
+        params.offload_kqv = config.on_gpu
+        params.swa_full = True  # a window's cells stay, so that a probe can fork a few tokens back
+        params.kv_unified = True  # sequences share cells, and a row can be of two of them
+        library.log.forget()
+        handle: int | None = library.llama_init_from_model(self._model.handle, params)
+        if not handle:
+            said = library.log.errors or "no reason is given"
+            raise CapacityError(
+                f"{self._model.file}: llama.cpp cannot make a cache of {config.cells} cells of {config.kv_type}: {said}"
+            )
+        return handle
+
+    def _arrays(self, rows: int) -> None:
+        """Makes the arrays of a batch, which every call fills anew."""
+        self._tokens = np.zeros(rows, np.int32)
+        self._positions = np.zeros(rows, np.int32)
+        self._counts = np.zeros(rows, np.int32)
+        self._sequences = np.zeros((rows, 2), np.int32)
+        self._wanted = np.zeros(rows, np.int8)
+        width = self._sequences.strides[0]
+        self._pointers = np.arange(rows, dtype=np.uint64) * width + self._sequences.ctypes.data
+
+        def pointer(array: npt.NDArray[Any], kind: Any) -> Any:
+            return array.ctypes.data_as(ctypes.POINTER(kind))
+
+        self._batch = Batch(
+            0,
+            pointer(self._tokens, ctypes.c_int32),
+            None,
+            pointer(self._positions, ctypes.c_int32),
+            pointer(self._counts, ctypes.c_int32),
+            pointer(self._pointers, ctypes.c_void_p),
+            pointer(self._wanted, ctypes.c_int8),
+        )
+
+    def set_threads(self, threads: int) -> None:
+        """Computes with so many threads from now on."""
+        self._library.llama_set_n_threads(self._handle, threads, threads)
+
+    def decode(self, rows: Sequence[Row]) -> npt.NDArray[np.float32]:
+        """Decodes rows and returns the logits of those that are wanted, (wanted, vocabulary).
+
+        The array is llama.cpp's own if one call is enough: the next call overwrites it. Raises DecodeError; the cache
+        must be cleared then.
+        """
+        parts = [self._decode(rows[start : start + self._rows]) for start in range(0, len(rows), self._rows)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _decode(self, rows: Sequence[Row]) -> npt.NDArray[np.float32]:
+        count = len(rows)
+        self._tokens[:count] = [row.token for row in rows]
+        self._positions[:count] = [row.position for row in rows]
+        self._counts[:count] = [len(row.sequences) for row in rows]
+        self._sequences[:count] = [(row.sequences[0], row.sequences[-1]) for row in rows]
+        self._wanted[:count] = [row.wanted for row in rows]
+        self._batch.n_tokens = count
+        self._library.log.forget()
+        failed = self._library.llama_decode(self._handle, self._batch)
+        if failed:
+            why = {NO_CELLS: "no cells are free", ABORTED: "it was aborted"}.get(failed, self._library.log.errors)
+            raise DecodeError(f"llama.cpp could not decode {count} rows (code {failed}): {why or 'no reason is given'}")
+        wanted = sum(row.wanted for row in rows)
+        if not wanted:
+            return np.zeros((0, self._model.vocabulary), np.float32)
+        size = wanted * self._model.vocabulary
+        lent = (ctypes.c_float * size).from_address(self._library.llama_get_logits(self._handle))
+        return np.frombuffer(lent, np.float32).reshape(wanted, -1)
+
+    def new(self) -> int:
+        """Returns the id of an empty sequence."""
+        return heapq.heappop(self._free)
+
+    def copy(self, source: int, *, end: int = END, target: int | None = None, start: int = 0) -> int:
+        """Returns a sequence that sees the cells of `source` from `start` up to `end` too; `target` None: a new one."""
+        target = self.new() if target is None else target
+        self._library.llama_memory_seq_cp(self._memory, source, target, start, end)
+        return target
+
+    def cut(self, sequence: int, length: int) -> None:
+        """Takes away all but the first `length` tokens of a sequence. Raises DecodeError if llama.cpp cannot."""
+        if not self._library.llama_memory_seq_rm(self._memory, sequence, length, END):
+            raise DecodeError(f"llama.cpp could not cut sequence {sequence} to {length} tokens")
+
+    def drop(self, sequence: int) -> None:
+        """Frees a sequence, and the cells that no other one sees. Raises DecodeError if llama.cpp cannot."""
+        if not self._library.llama_memory_seq_rm(self._memory, sequence, END, END):
+            raise DecodeError(f"llama.cpp could not drop sequence {sequence}")
+        heapq.heappush(self._free, sequence)
+
+    def first(self, sequence: int) -> int:
+        """Returns the first position that a sequence has in every layer; -1: it has none."""
+        return int(self._library.llama_memory_seq_pos_min(self._memory, sequence))
+
+    @property
+    def occupied(self) -> int:
+        """The number of sequences that see any cell."""
+        return sum(self.first(sequence) >= 0 for sequence in range(self._ids))
+
+    def clear(self) -> None:
+        """Empties the cache and forgets all sequences."""
+        self._library.llama_memory_clear(self._memory, False)
+        self._free = list(range(self._ids))

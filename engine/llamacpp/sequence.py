@@ -1,0 +1,158 @@
+"""A running sequence and its probe, each of them a sequence of llama.cpp's context.
+
+    attention       parent  0 … fork_at … computed          the child sees the parent's cells up to the fork,
+                    child   0 … fork_at … computed          and its own behind it
+    recurrent       parent, child, and the anchor, which keeps the state at the fork
+    windowed        parent, child, and the shadow, which sees what the parent sees
+
+llama.cpp gives away a cell that lies behind the window of the only sequence that sees it. A probe that forks some
+tokens back looks back that much farther; so the shadow sees all cells, too, and none is given away.
+
+A probe that is adopted becomes its sequence: the child stays, the parent goes whole. Nothing is ever taken out of the
+middle of a sequence, and from its end only where no layer is recurrent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from engine.base import ProbeId, ProbeSpec, Request, SequenceId
+from engine.llamacpp.context import DecodeError, LlamaContext, Row
+from engine.probe import Probe
+
+MOST_UNSHADOWED = 64  # tokens; a copy for several costs no more than for one
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class ChildProbe(Probe):
+    """A probe in a sequence of its own; the first `computed` tokens of its path have KV."""
+
+    child: int | None = None  # None: its sequence is still to compute the state that the probe continues
+    anchor: int | None = None  # the state at the fork; None: the child can be cut instead
+    computed: int = 0
+
+    def begin(self, context: LlamaContext, parent: int, computed: int, window: int) -> None:
+        """Continue `parent`, of which the first `computed` tokens have KV; it may lack the newest that is continued.
+
+        Raises DecodeError if the cache lacks what a layer with this `window` looks back on; 0: there is none.
+        """
+        self.child = context.copy(parent, end=min(self.fork_at, computed))
+        if window and context.first(self.child) > max(0, self.fork_at - window + 1):
+            raise DecodeError(f"the cache has lost tokens that a probe at {self.fork_at} looks back on")
+
+    def begin_anchored(self, context: LlamaContext, parent: int) -> None:
+        """Continue the state that `parent` has now, which is that of the fork, and keep it."""
+        self.child, self.anchor = context.copy(parent), context.copy(parent)
+
+    def release(self, context: LlamaContext) -> None:
+        """Free what the probe holds."""
+        for held in (self.child, self.anchor):
+            if held is not None:
+                context.drop(held)
+        self.child = self.anchor = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class ParentSequence:
+    """An admitted sequence: its tokens, of which the first `computed` have KV in the context's sequence `own`."""
+
+    id: SequenceId
+    request: Request
+    own: int
+    tokens: list[int]
+    computed: int = 0
+    shadow: int | None = None  # None: no layer has a window
+    shadowed: int = 0  # tokens that the shadow sees
+    stops_armed: bool
+    banned: frozenset[int]
+    probe: ChildProbe | None = None
+    unannounced: list[int] = field(default_factory=list)  # forced or adopted tokens that are still to be reported
+
+    @property
+    def new_tokens(self) -> int:
+        return len(self.tokens) - len(self.request.prompt)
+
+    @property
+    def decoding(self) -> bool:
+        """Whether exactly the newest token awaits its forward pass, and that token is not the prompt's."""
+        return self.computed == len(self.tokens) - 1 and self.new_tokens > 0
+
+    @property
+    def cells(self) -> int:
+        """The cells that are reserved for it."""
+        return len(self.request.prompt) + self.request.max_new_tokens + self.request.probe_room
+
+    @property
+    def probe_due(self) -> int:
+        """The rows that its probe's path is due."""
+        probe = self.probe
+        return 0 if probe is None or probe.child is None else len(probe.path) - probe.computed
+
+    def rows(self, count: int, *, wanted: bool) -> Iterator[Row]:
+        """Yields the next `count` rows; `wanted`: the last one's logits are.
+
+        A probe that forks at the newest token begins with its row: it is the child's too.
+        """
+        probe, sequences = self.probe, (self.own,)
+        if probe is not None and probe.child is not None and not probe.computed and probe.fork_at > self.computed:
+            sequences = (self.own, probe.child)
+        end = self.computed + count
+        for position in range(self.computed, end):
+            yield Row(self.tokens[position], position, sequences, wanted and position == end - 1)
+
+    def probe_rows(self) -> Iterator[Row]:
+        """Yields the rows that the probe's path is due; the last one's logits are wanted."""
+        probe = self.probe
+        if probe is None or probe.child is None:
+            return
+        for at in range(probe.computed, len(probe.path)):
+            yield Row(probe.path[at], probe.fork_at + at, (probe.child,), at == len(probe.path) - 1)
+
+    def follow(self, context: LlamaContext, window: int) -> None:
+        """Let the shadow see what has been computed lately, before `window` has passed over it."""
+        late = self.computed - self.shadowed
+        if self.shadow is not None and late >= min(MOST_UNSHADOWED, max(1, window // 2)):
+            context.copy(self.own, start=self.shadowed, target=self.shadow)
+            self.shadowed = self.computed
+
+    def fork(self, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> ChildProbe:
+        """Add a probe that continues the first `fork_at` tokens, once it begins."""
+        self.probe = ChildProbe(id=probe, spec=spec, fork_at=fork_at, path=list(spec.suffix))
+        return self.probe
+
+    def lapse(self, context: LlamaContext) -> None:
+        """End the probe, if there is one."""
+        if self.probe is not None:
+            self.probe.release(context)
+        self.probe = None
+
+    def adopt(self, context: LlamaContext, keep: int, then: Sequence[int]) -> None:
+        """Continue from the first `keep` tokens of the probe's path, and `then`, instead of what followed the fork."""
+        probe, self.probe = self.probe, None
+        assert probe is not None
+        assert probe.child is not None
+        self.tokens[probe.fork_at :] = self.unannounced = [*probe.path[:keep], *then]
+        most = len(self.tokens) - 1  # one token is left to give the next logits
+        held = probe.fork_at + min(keep, probe.computed)
+        context.drop(self.own)
+        if probe.anchor is None:
+            self.own, self.computed = probe.child, min(held, most)
+            if self.computed < probe.fork_at + probe.computed:
+                context.cut(self.own, self.computed)
+        elif probe.computed <= keep and held <= most:
+            self.own, self.computed = probe.child, held
+            context.drop(probe.anchor)
+        else:
+            self.own, self.computed = probe.anchor, probe.fork_at
+            context.drop(probe.child)
+        if self.shadow is not None and self.shadowed > probe.fork_at:
+            context.cut(self.shadow, probe.fork_at)
+            self.shadowed = probe.fork_at
+
+    def release(self, context: LlamaContext) -> None:
+        """Free what it holds."""
+        self.lapse(context)
+        context.drop(self.own)
+        if self.shadow is not None:
+            context.drop(self.shadow)

@@ -1,0 +1,45 @@
+"""The binding: layouts are checked, and what is missing is said."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import pytest
+
+from engine.base import EngineUnavailableError
+from engine.llamacpp.library import PACKAGES, check_installed, llama
+from engine.llamacpp.structs import CONTEXT_DEFAULTS, ContextParams05, ContextParams06, unlike
+from tests.support.engines import needs_llama
+
+
+def made() -> ContextParams06:
+    """What a library of llama.cpp 0.6 returns."""
+    return ContextParams06(**CONTEXT_DEFAULTS)
+
+
+def test_defaults_that_lie_where_they_should_are_accepted() -> None:
+    assert unlike(made(), CONTEXT_DEFAULTS) is None
+
+
+def test_another_version_s_layout_is_told_by_its_first_field_that_reads_wrong() -> None:
+    moved = ContextParams05.from_buffer_copy(bytes(made()))
+    assert unlike(moved, CONTEXT_DEFAULTS) == "offload_kqv is False, expected True"
+
+
+def test_a_structure_is_longer_than_any_version_s() -> None:
+    """A library may copy more than we know of: what it copies must be ours."""
+    assert ContextParams06.ctx_other.offset + 8 + 64 <= ctypes.sizeof(ContextParams06)
+
+
+def test_without_a_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in PACKAGES:
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(EngineUnavailableError, match=r"llama.cpp is not installed.*pip install 'laser-serving\[llama"):
+        check_installed()
+
+
+def test_the_installed_library_is_one_that_is_known() -> None:
+    needs_llama()
+    assert unlike(llama().llama_context_default_params(), CONTEXT_DEFAULTS) is None
+    assert llama().version
