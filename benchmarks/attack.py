@@ -26,6 +26,7 @@ import numpy as np
 
 from laser.server.config import ServeConfig
 from laser.server.deployment import deploy
+from laser.server.engine_process.front import FrontDoor
 from laser.server.run import DrainingServer, listen
 from laser.server.service import Service
 
@@ -142,7 +143,11 @@ async def served() -> AsyncIterator[str]:
     service = Service(deploy(ServeConfig(default_max_tokens=64)))
     ready = asyncio.Event()
     with listen("127.0.0.1", 0) as listener:
-        server = DrainingServer(service, ready=ready.set)
+
+        async def there(_front: FrontDoor) -> Service:
+            return service
+
+        server = DrainingServer(service.config, there, ready=lambda _: ready.set())
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await ready.wait()
         try:

@@ -10,6 +10,7 @@ import torch
 
 from engine.base import CorruptModelError, UnsupportedModelError
 from engine.checkpoint import architecture_of, read_config
+from engine.loading import in_turn
 from engine.torch.bare_model import ARCHITECTURES, BareModel
 from engine.torch.config import Runner
 from engine.torch.packed import PackedModel
@@ -34,7 +35,7 @@ def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
     stored = stored_tensors(directory)
     if bare and runner is not Runner.TRANSFORMERS:
         return _bare(directory, config, stored)
-    for file in weights_files(directory):
+    for file in in_turn(weights_files(directory)):
         _read(file)  # only to check it
     return TransformersModel(directory, config, stored)
 
@@ -44,7 +45,7 @@ def _bare(directory: Path, config: Any, stored: Mapping[str, StoredTensor]) -> B
     check_plain(directory, stored)
     check_parameters(directory, config, stored)
     check_tied(directory, config, stored)
-    weights = {name: tensor for file in weights_files(directory) for name, tensor in _read(file).items()}
+    weights = {name: tensor for file in in_turn(weights_files(directory)) for name, tensor in _read(file).items()}
     try:
         with told(f"{directory}: the model cannot be loaded", CorruptModelError):
             return BareModel(config, weights)

@@ -11,19 +11,20 @@ from pathlib import Path
 from controller.serving.admission import AdmissionLimits
 from controller.serving.loop import ServingLoop
 from controller.serving.repetition import LoopDetection
+from controller.serving.request import Outcome
 from engine.base import CapacityError, CorruptModelError, Engine
 from engine.options import Opened
 from engine.registry import open_engine
 from engine.weights import stored_tensors
-from laser.server.config import ServeConfig
+from laser.server.config import ServeConfig, model_name
+from laser.server.engine_process.served import ServedModel
+from laser.server.engine_thread import EngineThread
 from laser.server.policy_choice import ChosenPolicy, choose_policy
 from laser.server.telemetry.gains import Gains
 from models.chat_model import ChatModel, load_chat_model
 from models.reasoner import bundled_model, known_to
 
 log = logging.getLogger(__name__)
-
-BUNDLED_NAME = "laser-reasoner"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +41,34 @@ class Deployment:
     gains: Gains
     knows: str | None = None  # what the model can be asked; None: it is not the bundled one
 
+    @property
+    def served(self) -> ServedModel:
+        """What prompts are prepared for."""
+        profile = self.chosen.profile
+        return ServedModel(
+            model_id=self.model_id,
+            config=self.config,
+            chat=self.chat,
+            room=self.loop.room,
+            engine=self.engine.capabilities.engine,
+            knows=self.knows,
+            difficulty=None if profile is None else profile.difficulty,
+            shortest_first=self.chosen.shortest_first,
+        )
 
-def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine: engine) -> Deployment:
+    def connect(self, left: Callable[[Outcome], None]) -> EngineThread:
+        """Returns the engine, which will run on a thread of this process; `left` as in EngineClient."""
+        return EngineThread(self.loop, chosen=self.chosen, gains=self.gains, left=left)
+
+
+def deploy(
+    config: ServeConfig,
+    wrap: Callable[[Engine], Engine] = lambda engine: engine,
+    stage: Callable[[str], None] = lambda name: None,
+) -> Deployment:
     """Loads what a configuration names. `wrap` may put a wrapper between the loop and the engine.
+
+    `stage` is told the name of each stage as it begins.
 
     Raises FileNotFoundError if there is no bundled model; EngineError, TokenizerError, ConfigError or ProfileError if
     the directory cannot be served. Each message is one line that names the file.
@@ -50,6 +76,7 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     import torch
 
     torch.set_num_threads(config.threads)
+    stage("tokenizer")
     directory = config.model if config.model is not None else bundled_model()
     if not directory.is_dir():
         raise CorruptModelError(f"{directory}: is not a directory")
@@ -62,8 +89,10 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     if chat.defaults.unused:
         unused = ", ".join(chat.defaults.unused)
         log.warning("%s/generation_config.json has settings that are not used: %s", directory.name, unused)
+    stage("policy")
     stored_tensors(directory)  # damaged weights are told as such, not as others than the profile's
     chosen = choose_policy(config, directory, chat)  # reads its files: a bad one is told before the weights are loaded
+    stage("weights")
     try:
         return _deployed(config, directory, chat, chosen, wrap)
     except BaseException:
@@ -103,9 +132,8 @@ def _deployed(
     if loop.room <= shortest:
         least = engine.max_tokens - loop.room + shortest + 1
         raise CapacityError(f"a sequence may have {engine.max_tokens} tokens here, needs at least {least}: see cells")
-    own_name = directory.resolve().name if config.model is not None else BUNDLED_NAME
     return Deployment(
-        model_id=config.name or own_name,
+        model_id=model_name(config),
         chat=chat,
         engine=engine,
         opened=opened,
