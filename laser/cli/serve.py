@@ -296,7 +296,7 @@ def _serve_here(config: ServeConfig, listener: socket.socket, ready: Callable[[S
         from laser.server.deployment import deploy
         from laser.server.service import Service
 
-        deployment = deploy(config, stage=stage)
+        deployment = deploy(config, stage=stage, late=True)
         service = Service(deployment)
     tell(deployment)
     run(service, listener, ready=lambda url: ready(service, url))

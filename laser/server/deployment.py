@@ -65,10 +65,12 @@ def deploy(
     config: ServeConfig,
     wrap: Callable[[Engine], Engine] = lambda engine: engine,
     stage: Callable[[str], None] = lambda name: None,
+    *,
+    late: bool = False,
 ) -> Deployment:
     """Loads what a configuration names. `wrap` may put a wrapper between the loop and the engine.
 
-    `stage` is told the name of each stage as it begins.
+    `stage` is told the name of each stage as it begins. `late`: a controller is made once requests are served.
 
     Raises FileNotFoundError if there is no bundled model; EngineError, TokenizerError, ConfigError or ProfileError if
     the directory cannot be served. Each message is one line that names the file.
@@ -91,7 +93,9 @@ def deploy(
         log.warning("%s/generation_config.json has settings that are not used: %s", directory.name, unused)
     stage("policy")
     stored_tensors(directory)  # damaged weights are told as such, not as others than the profile's
-    chosen = choose_policy(config, directory, chat)  # reads its files: a bad one is told before the weights are loaded
+    chosen = choose_policy(
+        config, directory, chat, late=late
+    )  # reads its files: a bad one is told before the weights are loaded
     stage("weights")
     try:
         return _deployed(config, directory, chat, chosen, wrap)

@@ -87,6 +87,8 @@ class EngineThread(EngineClient):
         self._events = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._driver.run, name="engine", daemon=True)
         self._thread.start()
+        if self._chosen is not None:
+            self._chosen.begin()
         self._watch = asyncio.create_task(self._watch_steps())
 
     async def _watch_steps(self) -> None:

@@ -12,26 +12,27 @@ import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from laser.server.app import create_app
 from laser.server.config import ServeConfig, model_name
 from laser.server.connection import PatientProtocol
-from laser.server.engine_process.child import Child
 from laser.server.engine_process.front import FrontDoor
-from laser.server.engine_process.link import EngineProcess
-from laser.server.engine_process.messages import Loading
-from laser.server.engine_process.remote import RemoteModel
 from laser.server.intake.listener import ServingError, url_of
 from laser.server.intake.listener import listen as listen
-from laser.server.service import Service
 from laser.server.telemetry.tracing import end_within, name_service
 
 try:
     import resource
 except ImportError:  # not a Unix
     resource = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:  # they import most of the server, while the port answers already
+    from laser.server.engine_process.child import Child
+    from laser.server.engine_process.messages import Loading
+    from laser.server.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +71,24 @@ def run_apart(
             front.loading = stage
             told(stage)
 
-        engine = EngineProcess(config, child, told=seen)
-        return Service(await RemoteModel.opened(config, engine))
+        opened = await asyncio.to_thread(_remote)
+        return await opened(config, child, seen)
 
     _run(DrainingServer(config, load, ready=lambda service: ready(service, url_of(listener))), listener)
+
+
+def _remote() -> Callable[[ServeConfig, Child, Callable[[Loading], None]], Awaitable[Service]]:
+    """Returns what opens a service whose engine is a child; imports most of the server, while the port answers."""
+    from laser.server.engine_process.remote import open_service
+
+    return open_service
+
+
+def _application() -> Callable[..., ASGIApp]:
+    """Returns what makes a service's application; imports most of the server."""
+    from laser.server.app import create_app
+
+    return create_app
 
 
 def _run(server: DrainingServer, listener: socket.socket) -> None:
@@ -134,6 +149,7 @@ class DrainingServer(uvicorn.Server):
         """Loads the service, and has it serve."""
         try:
             service = await self._load(self._front)
+            create_app = await asyncio.to_thread(_application)
             await self._front.open(create_app(service, stopped=self._stopped))
             _settle_memory()
             self._service = service

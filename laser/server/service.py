@@ -19,7 +19,6 @@ from laser.server.api.errors import (
     Busy,
     ContextTooLong,
     Forbidden,
-    ServerFailure,
     Unavailable,
     UnknownModel,
     UnknownReply,
@@ -44,14 +43,14 @@ from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.monitor import Monitor
 from laser.server.engine_process.served import Loaded
-from laser.server.engine_process.tickets import EngineFailure, EngineLost
+from laser.server.engine_process.tickets import EngineFailure
 from laser.server.intake.bounds import APART, TextBounds
 from laser.server.intake.encoding import EncodingPool, check_length, check_prompt
 from laser.server.intake.reader import BodyReader
 from laser.server.intake.tokenizing import TOLD_BOUNDS, detokenize, tokenize
 from laser.server.keys import ANYBODY, Caller
-from laser.server.submission import Submission
-from laser.server.telemetry.metrics import Metrics, gauges, watch_lag
+from laser.server.submission import Submission, of_failure
+from laser.server.telemetry.metrics import Metrics, watch_lag
 from laser.server.telemetry.request_log import RequestLog
 from laser.version import VERSION
 from models.chat_model import Prompt
@@ -93,8 +92,7 @@ class Service:
         self._running: dict[str, Submission] = {}
         self._idle = asyncio.Event()
         self._lag: asyncio.Task[None] | None = None
-        vllm = self.config.vllm_metrics
-        self.metrics = Metrics(self.model_id, lambda: gauges(served, self._engine, vllm=vllm), vllm=vllm)
+        self.metrics = Metrics.of(served, self._engine)
         history = StatusHistory.of(served, self._engine)
         self.monitor = Monitor(history, status=self._engine.status, controller=lambda: self.controller)
 
@@ -259,8 +257,7 @@ class Service:
         except Overloaded as error:
             raise Busy(str(error), error.retry_after_s) from error
         except EngineFailure as error:
-            again = isinstance(error, EngineLost) or not self._engine.alive
-            raise (Unavailable if again else ServerFailure)(str(error)) from error
+            raise of_failure(error, alive=self._engine.alive) from error
         identity = ReplyHeader(
             id=name,
             created=int(self._now()),

@@ -128,7 +128,7 @@ class Host:
                 from laser.server.deployment import deploy
 
                 with watched(lambda share: self._line.send([Loading(stage="weights", share=share)])):
-                    deployment = deploy(config, stage=begun)
+                    deployment = deploy(config, stage=begun, late=True)
         except (LaserError, OSError, ValueError) as error:
             lines = error.lines if isinstance(error, LaserError) else (" ".join(str(error).split()),)
             self._line.send([Unloaded(lines=lines)])
@@ -163,6 +163,7 @@ class Host:
                 )
             ]
         )
+        deployment.chosen.begin()
         driver.run()
         deployment.chosen.close()
         return 0 if driver.broken is None else BROKEN

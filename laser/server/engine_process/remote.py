@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 
 from controller.serving.request import Outcome
 from laser.server.config import ServeConfig
+from laser.server.engine_process.child import Child
 from laser.server.engine_process.link import EngineProcess
-from laser.server.engine_process.messages import Deployed
+from laser.server.engine_process.messages import Deployed, Loading
 from laser.server.engine_process.served import ServedModel
+from laser.server.service import Service
 from models.chat_model import ChatModel, load_chat_model
 from models.reasoner import bundled_model
 
@@ -50,6 +52,11 @@ class RemoteModel:
         """Returns the engine, whose process runs already; `left` as in EngineClient."""
         self.engine.listen(left)
         return self.engine
+
+
+async def open_service(config: ServeConfig, child: Child, told: Callable[[Loading], None]) -> Service:
+    """Returns the service of an engine that `child` loads; `told` gets each stage of that. Raises EngineStartError."""
+    return Service(await RemoteModel.opened(config, EngineProcess(config, child, told=told)))
 
 
 def _chat(config: ServeConfig) -> ChatModel:

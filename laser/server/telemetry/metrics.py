@@ -35,6 +35,7 @@ SECONDS = (
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0,
     640.0, 1280.0, 2560.0, 5120.0, 7200.0,
 )  # fmt: skip
+NOBODY = -1  # a process that there is not: nothing is told of it
 KINDS = ("prompt", "reasoning", "answer", "forced", "withdrawn", "probe")  # of tokens
 LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -53,12 +54,22 @@ class Gauge:
 class Metrics:
     """Counters and histograms of one server; every scrape gets the gauges from `gauges`."""
 
-    def __init__(self, model: str, gauges: Callable[[], list[Gauge]], *, vllm: bool = False) -> None:
+    def __init__(
+        self,
+        model: str,
+        gauges: Callable[[], list[Gauge]],
+        *,
+        vllm: bool = False,
+        engine: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """`engine` returns the id of the engine's own process; None: it has none."""
         # a series more for each counter and histogram, which no rule or picture reads
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._registry.register(_Gauges(gauges))
         ProcessCollector(registry=self._registry)  # memory, CPU time, open files, start: process_*, on Linux
+        own = ProcessCollector("laser_engine", pid=lambda: engine() or NOBODY, registry=None)  # the same of another one
+        self._registry.register(own)
         self._answers = Counter("laser_http_responses", "HTTP responses.", ("path", "status"), registry=self._registry)
         self._replies = Counter(
             "laser_replies",
@@ -96,6 +107,12 @@ class Metrics:
         )
         self._total = self._histograms("e2e_seconds", "e2e_request_latency_seconds", "Until the last token.")
         self._begin_at_zero()
+
+    @classmethod
+    def of(cls, served: ServedModel, engine: EngineClient) -> Metrics:
+        """Returns the metrics of a model's server."""
+        vllm = served.config.vllm_metrics
+        return cls(served.model_id, lambda: gauges(served, engine, vllm=vllm), vllm=vllm, engine=lambda: engine.pid)
 
     def answered(self, path: str, status: int) -> None:
         """Counts an HTTP response."""

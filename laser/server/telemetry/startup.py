@@ -167,9 +167,8 @@ def _thinking(deployment: Deployment) -> StartFact:
 
 
 def _signal(deployment: Deployment) -> StartFact:
-    controller = deployment.chosen.controller
     names = list(deployment.chosen.policy.limits(None).signals)
-    if controller is not None and any(point.threshold is not None for point in controller.certified):
+    if any(point.threshold is not None for point in deployment.chosen.points):
         names = ["confidence"]  # also where the limits now in force have none
     score = deployment.config.score or deployment.chat.thinking.format.probe.score
     words = ", ".join(f"confidence ({score})" if name == "confidence" else name for name in names)
