@@ -40,7 +40,7 @@ FORMS = {"two processes": "--no-in-process", "one process": "--in-process"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class StreamTurn:
     """What was seen of a server in one turn, after the warm-up."""
 
     tokens_s: float
@@ -106,7 +106,9 @@ def alone(config: ServeConfig, questions: Sequence[Question], streams: int, seco
     return ended.rate
 
 
-async def served(config: ServeConfig, questions: Sequence[Question], streams: int, seconds: float, form: str) -> Turn:
+async def served(
+    config: ServeConfig, questions: Sequence[Question], streams: int, seconds: float, form: str
+) -> StreamTurn:
     """Serves over HTTP, in one of the FORMS, and returns what was seen."""
     arguments = [
         "serve",
@@ -143,7 +145,9 @@ async def served(config: ServeConfig, questions: Sequence[Question], streams: in
         await asyncio.gather(*(keep_asking() for _ in range(streams)))
         cpu_s, late = await looking
     tokens = ended.rate * seconds * (1.0 - WARM)
-    return Turn(tokens_s=ended.rate, events_per_token=ended.events_per_token, cpu_s=1e3 * cpu_s / tokens, late=late)
+    return StreamTurn(
+        tokens_s=ended.rate, events_per_token=ended.events_per_token, cpu_s=1e3 * cpu_s / tokens, late=late
+    )
 
 
 def cpu_seconds(server: int) -> float:
@@ -192,7 +196,7 @@ def main() -> None:
     config = ServeConfig(model=options.model, policy=FullThought(), max_batch=options.streams, threads=1)
     questions = bundled_questions(100, seed=options.seed)
     alone_s: list[float] = []
-    turns: dict[str, list[Turn]] = {form: [] for form in FORMS}
+    turns: dict[str, list[StreamTurn]] = {form: [] for form in FORMS}
     for _ in range(options.turns):
         alone_s.append(alone(config, questions, options.streams, options.seconds))
         print(f"alone {alone_s[-1]:.0f} tokens/s", flush=True)
@@ -209,7 +213,7 @@ def main() -> None:
         report.write(options.out, ran, {"alone_tokens_s": alone_s, "served": found})
 
 
-def in_words(alone_s: Sequence[float], seen: Sequence[Turn]) -> str:
+def in_words(alone_s: Sequence[float], seen: Sequence[StreamTurn]) -> str:
     """Returns the medians of turns in words; `alone_s`: tokens/s of the loop alone, of the same turns."""
     adds = median(own / turn.tokens_s - 1.0 for own, turn in zip(alone_s, seen, strict=True))
     return (
@@ -219,7 +223,7 @@ def in_words(alone_s: Sequence[float], seen: Sequence[Turn]) -> str:
     )
 
 
-def lateness_of(seen: Sequence[Turn]) -> dict[float, float]:
+def lateness_of(seen: Sequence[StreamTurn]) -> dict[float, float]:
     """Returns the share of all turns' event-loop calls that were at most so late, by limit, s."""
     calls = sum(max(turn.late.values()) for turn in seen)
     return {limit: sum(turn.late[limit] for turn in seen) / calls for limit in seen[0].late}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 BAR = 100  # steps of a loading model's bar
+GONE = "\r\x1b[2K\x1b[?25h"  # to a terminal: the line is empty, and the cursor, which a bar hides, is back
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def loading_bar() -> Iterator[tuple[Callable[[str, float | None], None], Callabl
         nonlocal over
         if not over:
             over = True
-            click.echo("\r\x1b[2K", nl=False, file=sys.stderr)
+            click.echo(GONE, nl=False, file=sys.stderr)
 
     try:
         yield told, end

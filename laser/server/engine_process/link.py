@@ -81,6 +81,7 @@ class EngineProcess(EngineClient):
         self._restarts = restarts or Restarts()
         self._ledger = Ledger()
         self._line: Line | None = None  # None: no process serves
+        self._newest: Line | None = None  # of the process that serves or loads
         self._lost: asyncio.Event = asyncio.Event()  # the present process has ended
         self._opening: asyncio.Future[Deployed] | None = None
         self._deployed: Deployed | None = None  # None: nothing is loaded yet
@@ -208,7 +209,7 @@ class EngineProcess(EngineClient):
         self._opening = loop.create_future()
         self._lost.clear()
         self._step_s = 0.0
-        line = Line(self.receive, self._on_closed)
+        line = self._newest = Line(self.receive, self._on_closed)
         await loop.create_unix_connection(lambda: line, sock=self._child.line)
         deployed = await self._opening
         self._deployed = self._deployed or deployed
@@ -331,6 +332,8 @@ class EngineProcess(EngineClient):
 
     def _on_closed(self, line: Line) -> None:
         """The socket has closed: the process has ended, or is about to."""
+        if line is not self._newest:
+            return  # the next process has been started meanwhile
         if self._opening is not None and not self._opening.done():
             with suppress(subprocess.TimeoutExpired):
                 self._child.process.wait(PING_S)
