@@ -1,8 +1,9 @@
 """Attacks a server with bodies that cost more to read than to send, and measures what other clients feel of it.
 
-The server runs in this process, so that its event loop can be sampled every millisecond; the attackers are another
-process. Each attack is sent in rounds of several at once, while one client goes on asking small questions. A process
-that does nothing samples an event loop of its own: its lag is the machine's, which has few cores for all of them.
+The server runs in this process, so that its event loop can be sampled every millisecond, and its engine in one of its
+own, or with --in-process in this one, too; the attackers are another process. Each attack is sent in rounds of several
+at once, while one client goes on asking small questions. A process that does nothing samples an event loop of its own:
+its lag is the machine's, which has few cores for all of them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,11 @@ import numpy as np
 
 from laser.server.config import ServeConfig
 from laser.server.deployment import deploy
-from laser.server.run import DrainingServer, listen
+from laser.server.engine_process.child import launched
+from laser.server.engine_process.front import FrontDoor
+from laser.server.engine_process.remote import open_service
+from laser.server.intake.listener import listen
+from laser.server.run import DrainingServer
 from laser.server.service import Service
 
 MIB = 1024 * 1024
@@ -137,12 +142,16 @@ def _children(parent: int) -> list[int]:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[str]:
-    """Serves the bundled model in this process, and gives its address."""
-    service = Service(deploy(ServeConfig(default_max_tokens=64)))
+async def served(in_process: bool) -> AsyncIterator[str]:
+    """Serves the bundled model from this process, and gives the address."""
+    config = ServeConfig(default_max_tokens=64, in_process=in_process)
     ready = asyncio.Event()
-    with listen("127.0.0.1", 0) as listener:
-        server = DrainingServer(service, ready=ready.set)
+    with listen(config.host, 0) as listener, nullcontext() if in_process else launched(config) as child:
+
+        async def load(_front: FrontDoor) -> Service:
+            return Service(deploy(config)) if child is None else await open_service(config, child, lambda stage: None)
+
+        server = DrainingServer(config, load, ready=lambda _: ready.set())
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await ready.wait()
         try:
@@ -203,6 +212,24 @@ async def asking(url: str, body: str) -> None:
             await asyncio.sleep(0.05)
 
 
+async def streaming(url: str, streams: int) -> None:
+    """Keeps so many streams of full thoughts going."""
+    body = {
+        "messages": [{"role": "user", "content": QUESTION}], "max_tokens": 640, "stream": True,
+        "laser": {"early_exit": False},
+    }  # fmt: skip
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False, limits=limits) as client:
+
+        async def keep_asking() -> None:
+            while True:
+                async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+                    async for _ in response.aiter_raw():
+                        pass
+
+        await asyncio.gather(*(keep_asking() for _ in range(streams)))
+
+
 async def idling() -> None:
     """Samples the lag of an event loop that does nothing else, and prints the worst of each quarter of a second."""
     loop = asyncio.get_running_loop()
@@ -215,11 +242,18 @@ async def idling() -> None:
         print(worst, flush=True)
 
 
-async def measure(at_once: int, rounds: int, seed: int, chosen: list[str]) -> None:
+async def stream_beside(url: str, streams: int) -> None:
+    """Has another process keep streams going."""
+    async for _ in _told("--attacker", url, "--streams", str(streams)):
+        pass
+
+
+async def measure(at_once: int, rounds: int, seed: int, chosen: list[str], streams: int, in_process: bool) -> None:
     """Runs the attacks one after another, and prints a table."""
-    async with served() as url:
+    async with served(in_process) as url:
         watch = Watch(url)
         tasks = [asyncio.create_task(each) for each in (watch.lag(), watch.memory(), ask(url, watch), idle(watch))]
+        tasks += [asyncio.create_task(stream_beside(url, streams))] if streams else []
         try:
             await asyncio.sleep(5.0)  # the first questions, and imports that they need
             watch.felt = Felt()
@@ -264,19 +298,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", choices=list(ATTACKS), help="an attack; may be given several times")
+    parser.add_argument("--streams", type=int, default=0, help="that go on beside the attacks")
+    parser.add_argument("--in-process", action="store_true", help="the engine, too, runs in the sampled process")
     parser.add_argument("--attacker", metavar="URL", help=argparse.SUPPRESS)
     parser.add_argument("--ask", help=argparse.SUPPRESS)
     parser.add_argument("--idle", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.idle:
         asyncio.run(idling())
+    elif options.attacker is not None and options.streams:
+        asyncio.run(streaming(options.attacker, options.streams))
     elif options.ask is not None:
         asyncio.run(asking(options.attacker, options.ask))
     elif options.attacker is not None:
         told = asyncio.run(send(options.attacker, options.only[0], options.at_once, options.rounds, options.seed))
         print(json.dumps(told))
     else:
-        asyncio.run(measure(options.at_once, options.rounds, options.seed, options.only or list(ATTACKS)))
+        asyncio.run(
+            measure(
+                options.at_once, options.rounds, options.seed, options.only or list(ATTACKS), options.streams,
+                options.in_process,
+            )
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -11,19 +11,22 @@ import asyncio
 import json
 import random
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
 import psutil
 
 from benchmarks.support import report
+from benchmarks.support.kills import Kills, end_both, faults, kill
 from benchmarks.support.memory import growth
 from engine.base import Engine, Event
 from engine.wrapper import EngineWrapper
 from experiments.evaluation.questions import bundled_questions
-from laser.server_process import ServerProcess, serving
+from laser.server_process import ServerError, ServerProcess, serving
 
 GROWTH = 16.0  # MiB by which resident memory may grow after the warm-up: noise
 KNOWN = {200, 400, 429, 500, 503, 504}
@@ -103,22 +106,30 @@ def streamed(path: str, text: str) -> str:
         assert last["type"] in {"response.completed", "response.incomplete", "response.failed"}, last
         if last["type"] == "response.failed":
             assert last["response"]["error"]["message"]
-            return "error in the stream"
+            return f"error in the stream: {last['response']['error'].get('code')}"
         said = answer(path, last["response"])
     else:
         assert lines[-1] == "[DONE]", lines[-1]
         if "error" in last:
             assert last["error"]["message"]
-            return "error in the stream"
+            return f"error in the stream: {last['error']['code']}"
         choices = [event["choices"][0] for event in events if event["choices"]]
         said = "".join(choice.get("delta", {}).get("content", "") + choice.get("text", "") for choice in choices)
     assert said, f"{path}: an empty stream"
     return "answer in a stream"
 
 
-async def run(served: ServerProcess, *, requests: int, clients: int, vanishing: float, rng: random.Random) -> HttpSoak:
-    """Sends `requests` requests from `clients` clients at once."""
-    soak, process, questions = HttpSoak(), psutil.Process(served.pid), bundled_questions(60, seed=rng.randrange(2**31))
+async def run(
+    served: ServerProcess,
+    soak: HttpSoak,
+    *,
+    requests: int,
+    clients: int,
+    vanishing: float,
+    rng: random.Random,
+) -> HttpSoak:
+    """Sends `requests` requests from `clients` clients at once; `soak` tells meanwhile how they end."""
+    process, questions = psutil.Process(served.pid), bundled_questions(60, seed=rng.randrange(2**31))
     every, left = max(1, requests // 40), iter(range(requests))
 
     async def keep_asking(client: httpx.AsyncClient) -> None:
@@ -178,6 +189,29 @@ def serve(model: Path | None, faults: float, seed: int, ready_fd: int) -> None:
         uvicorn.Server(uvicorn.Config(create_app(Service(deployment)), log_level="error")).run(sockets=[listener])
 
 
+async def soaked(options: argparse.Namespace, kills: Kills) -> HttpSoak:
+    """Serves and soaks; with --kills, kills."""
+    rng, soak = random.Random(options.seed), HttpSoak()
+    arguments = [] if options.model is None else ["--model", str(options.model)]
+
+    async def run_it(served: ServerProcess) -> None:
+        asked = {name: getattr(options, name) for name in ("requests", "clients", "vanishing")}
+        await run(served, soak, rng=rng, **asked)
+
+    if not options.kills:
+        arguments += ["--faults", str(options.faults), "--seed", str(options.seed)]
+        async with serving(arguments, options.log, module="benchmarks.soak_http") as served:
+            await run_it(served)
+        return soak
+    places = [options.requests * (n + 1) // (options.kills + 1) for n in range(options.kills)]
+    with suppress(ServerError):  # it is killed
+        async with serving(["serve", "--port", "0", *arguments], options.log) as served:
+            await asyncio.gather(run_it(served), kill(served, soak.ends.total, kills, places))
+            await end_both(served, kills)
+    soak.faults += faults(soak.ends, kills)
+    return soak
+
+
 def main() -> None:
     """Command line: run, print, exit with what is wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak_http", description=__doc__)
@@ -186,6 +220,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=48, help="at once")
     parser.add_argument("--vanishing", type=float, default=0.1, help="share of clients that go away")
     parser.add_argument("--faults", type=float, default=1e-3, help="share of engine steps that fail")
+    parser.add_argument("--kills", type=int, default=0, help="of the engine's process, instead of failing steps")
+    parser.add_argument("--log", type=Path, help="where the server's log goes (default: nowhere)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)  # given: this process is the server
@@ -194,32 +230,29 @@ def main() -> None:
         serve(options.model, options.faults, options.seed, options.ready_fd)
         return
     ran = report.circumstances("benchmarks.soak_http", options.seed)
-    arguments = ["--faults", str(options.faults), "--seed", str(options.seed)]
-    arguments += [] if options.model is None else ["--model", str(options.model)]
-
-    async def soak_it() -> HttpSoak:
-        async with serving(arguments, module="benchmarks.soak_http") as served:
-            return await run(
-                served,
-                requests=options.requests,
-                clients=options.clients,
-                vanishing=options.vanishing,
-                rng=random.Random(options.seed),
-            )
-
-    soak = asyncio.run(soak_it())
+    kills = Kills()
+    soak = asyncio.run(soaked(options, kills))
     summary = {
         "requests": soak.ends.total(),
         "ends": dict(soak.ends),
         "memory_growth_mib": round(soak.growth, 1),
         "faults": soak.faults,
         "memory_mib": soak.memory,
+        "back_s": kills.back_s,
+        "descriptors": kills.descriptors,
+        "orphan_s": kills.orphan_s,
     }
     if options.out is not None:
         report.write(options.out, ran, summary)
     if soak.faults:
         raise SystemExit("\n".join(soak.faults[:20]))
     print(f"Every request has ended in an answer or a clear error; memory grew by {soak.growth:.1f} MiB.")
+    if kills.back_s:
+        print(
+            f"{len(kills.back_s)} kills: it answered again after {median(kills.back_s):.1f} s (median), "
+            f"{max(kills.back_s):.1f} s at most; descriptors {kills.descriptors[0]} to {kills.descriptors[-1]}; killed "
+            f"itself, its engine outlived it by {kills.orphan_s:.2f} s"
+        )
 
 
 if __name__ == "__main__":

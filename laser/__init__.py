@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from laser.server.config import ServeConfig as ServeConfig
     from laser.server.config import load_config as load_config
     from laser.server.deployment import deploy as deploy
-    from laser.server.run import listen as listen
+    from laser.server.intake.listener import listen as listen
     from laser.server.run import run as run
     from laser.server.service import Service as Service
 
@@ -55,7 +55,7 @@ __getattr__, __all__ = lazy(
         "ask": "laser.client",
         "create_app": "laser.server.app",
         "deploy": "laser.server.deployment",
-        "listen": "laser.server.run",
+        "listen": "laser.server.intake.listener",
         "load_config": "laser.server.config",
         "run": "laser.server.run",
     },

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from filterpy.kalman import IMMEstimator, KalmanFilter
 
 from models.files.checks import positive
 
@@ -47,6 +47,8 @@ class ArrivalRate:
     """The rate λ of one stream of requests, requests/s."""
 
     def __init__(self, settings: ArrivalSettings) -> None:
+        from filterpy.kalman import IMMEstimator  # heavy: scipy.stats, with it
+
         self._settings = settings
         filters = [_level(settings.initial_rate) for _ in range(2)]
         self._imm = IMMEstimator(filters, [0.5, 0.5], _switching(0.0, settings.dwell_s))
@@ -97,7 +99,10 @@ class ArrivalRate:
             level.x = np.maximum(level.x, settings.min_rate)
 
 
-def _level(rate: float) -> KalmanFilter:
+def _level(rate: float) -> Any:
+    """Returns a KalmanFilter of a level."""
+    from filterpy.kalman import KalmanFilter
+
     level = KalmanFilter(dim_x=1, dim_z=1)
     level.x, level.P = np.array([[rate]]), np.array([[rate**2]])
     level.F = level.H = np.array([[1.0]])

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from filterpy.kalman import KalmanFilter
 
 from controller.estimation.arrivals import ArrivalRate, ArrivalSettings, WindowedRate
 from controller.estimation.step_time import StepTimeFilter, StepTimeSettings, softened
@@ -151,6 +150,8 @@ class _WorkRatio:
     """κ, actual over predicted tokens of one class: z = tokens, H = predicted."""
 
     def __init__(self, settings: EstimatorSettings) -> None:
+        from filterpy.kalman import KalmanFilter  # heavy: scipy.stats, with it
+
         self._settings = settings
         f = self._filter = KalmanFilter(dim_x=1, dim_z=1)
         f.x, f.P = np.array([[1.0]]), np.array([[settings.work_spread**2]])

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from filterpy.kalman import KalmanFilter
 
 from models.files.checks import not_negative, positive
 from models.profile.plant import StepTime
@@ -49,6 +48,8 @@ class StepTimeFilter:
     """
 
     def __init__(self, settings: StepTimeSettings) -> None:
+        from filterpy.kalman import KalmanFilter  # heavy: scipy.stats, with it
+
         self._settings = settings
         initial = settings.initial
         filter_ = self._filter = KalmanFilter(dim_x=3, dim_z=1)

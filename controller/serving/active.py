@@ -36,6 +36,7 @@ class ActiveRequest:
     request: ReasoningRequest
     sink: Sink
     observe: ProbeObserver | None  # None: trial answers are not reported
+    on_begin: Callable[[], None] | None = None  # called when the request leaves the queue; None: nobody asks
     reply: Reply
     submitted_s: float
     landing: tuple[int, ...]  # tokens forced to close the thought when the loop cuts it
@@ -116,6 +117,8 @@ class ActiveRequest:
     def begin(self, step: int) -> None:
         """The request leaves the queue, after the loop's step `step`."""
         self.begun, self.begun_step = True, step
+        if self.on_begin is not None:
+            self.on_begin()
 
     def enter(self, sequence: SequenceId) -> None:
         """The engine has the request, as `sequence`."""

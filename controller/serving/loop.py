@@ -138,9 +138,13 @@ class ServingLoop:
             ended=tuple(self._ended),
         )
 
-    def submit(self, request: ReasoningRequest, sink: Sink, observe: ProbeObserver | None = None) -> RequestId:
+    def submit(
+        self, request: ReasoningRequest, sink: Sink, observe: ProbeObserver | None = None,
+        on_begin: Callable[[], None] | None = None,
+    ) -> RequestId:  # fmt: skip
         """Queues a request. `sink` receives its deltas and, last, its outcome; `observe` receives its trial answers.
 
+        `on_begin` is called once the request leaves the queue, before the engine's next step.
         Raises CapacityError if the request can never fit, Overloaded if it is turned away. In a full queue a waiting
         request may have to give way: its outcome is an error that says when it may be sent again.
         """
@@ -167,6 +171,7 @@ class ServingLoop:
             request=request,
             sink=sink,
             observe=observe,
+            on_begin=on_begin,
             reply=self._thoughts.reply_to(request, sink),
             submitted_s=now,
             landing=landing,
@@ -375,14 +380,9 @@ class ServingLoop:
             self._end(active, FinishReason.ERROR, error)
 
     def _end(
-        self,
-        active: ActiveRequest,
-        reason: FinishReason,
-        error: str | None = None,
-        *,
-        expired: bool = False,
+        self, active: ActiveRequest, reason: FinishReason, error: str | None = None, *, expired: bool = False,
         retry_after_s: float | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if error is None:
             active.reply.finish()
         self._drop(active)

@@ -19,6 +19,7 @@ from engine.checkpoint import architecture_of, read_config
 from engine.exllama.config import CacheType, ExLlamaConfig
 from engine.exllama.paged_attention import flash_attention
 from engine.exllama.weights import check_weights
+from engine.loading import loaded
 from engine.weights import stored_tensors
 from models.foreign import in_one_line
 
@@ -158,7 +159,7 @@ def load_exllama(directory: Path, settings: ExLlamaConfig) -> ExLlamaModel:
     }[settings.cache]
     try:
         model = exllamav2.ExLlamaV2(exl)
-        model.load()
+        model.load(callback=lambda done, of: loaded(done / of))
         cache = kind(model, max_seq_len=-(-settings.cells // PAGE) * PAGE)
         torch.cuda.synchronize()  # the cache is zeroed on another stream than the model computes on
         torch.cuda.empty_cache()  # what loading used for a while lies under that other stream's name

@@ -10,6 +10,7 @@ import torch
 
 from engine.base import CorruptModelError, UnsupportedModelError
 from engine.checkpoint import architecture_of, read_config
+from engine.loading import in_turn
 from engine.torch.bare_model import ARCHITECTURES, BareModel
 from engine.torch.config import Runner
 from engine.torch.packed import PackedModel
@@ -27,7 +28,7 @@ def load_model(directory: Path, runner: Runner = Runner.AUTO) -> PackedModel:
     config, stored, bare = check_model(directory, runner)
     if bare:
         return _bare(directory, config, stored)
-    for file in weights_files(directory):
+    for file in in_turn(weights_files(directory)):
         _read(file)  # only to check it
     return TransformersModel(directory, config, stored)
 
@@ -65,7 +66,7 @@ def _bare(directory: Path, config: Any, stored: Mapping[str, StoredTensor]) -> B
 def bare_weights(directory: Path, config: Any, stored: Mapping[str, StoredTensor]) -> dict[str, torch.Tensor]:
     """Returns the tensors of a model that `check_model` has passed for the bare runner. Raises CorruptModelError."""
     check_tied(directory, config, stored)
-    return {name: tensor for file in weights_files(directory) for name, tensor in _read(file).items()}
+    return {name: tensor for file in in_turn(weights_files(directory)) for name, tensor in _read(file).items()}
 
 
 def _read(file: Path) -> dict[str, torch.Tensor]:

@@ -25,7 +25,7 @@ from experiments.progress import Reporter, Silent
 from experiments.provenance import provenance
 from experiments.question import Question
 from experiments.sentences import counted
-from laser.server.deployment import BUNDLED_NAME
+from laser.server.config import BUNDLED_NAME
 from models.chat_model import ChatModel
 from models.directory import check_place
 from models.files.strict_yaml import ConfigError

@@ -29,8 +29,7 @@ from experiments.trials.simulated import simulation
 from experiments.trials.speed import relative_speed
 from experiments.trials.store import Store
 from experiments.trials.trial import Trial
-from laser.server.config import ServeConfig
-from laser.server.deployment import BUNDLED_NAME
+from laser.server.config import BUNDLED_NAME, ServeConfig
 from laser.server_process import ServerError
 from models.foreign import hush
 from models.hub.name import called

@@ -8,6 +8,7 @@ import logging
 import os
 import shlex
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ import click
 from laser.cli.common.ending import ended_by_signals
 from laser.cli.common.help_pages import THOUGHT, SectionedCommand, ShownFloatRange, ShownIntRange, examples
 from laser.cli.common.located import located
-from laser.cli.common.messages import errors_in_one_line, progress
+from laser.cli.common.messages import errors_in_one_line, loading_bar, progress
 from laser.cli.common.options import (
     CONFIDENCE,
     CONTROLLER,
@@ -77,7 +78,9 @@ SECTIONS = {
         "--early-exit", "--score", "--every", "--agree", "--margin", "--loop-detection",
     ),
     "Queue and limits": ("--max-waiting", "--max-wait-s", "--shortest-first", "--default-max-tokens", "--slo-s"),
-    "Engine": ("--engine", "--threads", "--max-batch", "--cells", "--runner", "--dtype", "--cache-type"),
+    "Engine": (
+        "--engine", "--threads", "--max-batch", "--cells", "--runner", "--dtype", "--cache-type", "--in-process",
+    ),
     "Logs and metrics": ("--log-format", "--log-bodies", "--metrics", "--vllm-metrics"),
 }  # fmt: skip
 """The headings of the help page, with their options."""
@@ -187,6 +190,12 @@ SECTIONS = {
     help="Stop thoughts that repeat themselves word for word. [default: on]",
 )
 @click.option(
+    "--in-process/--no-in-process",
+    default=None,
+    help="Run the engine in the server's own process: less memory, but a crash of the engine ends the server. "
+    "[default: no-in-process]",
+)
+@click.option(
     "--max-waiting",
     type=ShownIntRange(0),
     help="Requests that may wait; further ones are turned away (429). [default: 128]",
@@ -260,24 +269,43 @@ def command(config_file: Path | None, ready_fd: int | None, **flags: Any) -> Non
 def _serve(config: ServeConfig, ready_fd: int | None, end_if_told: Callable[[], None]) -> None:
     """Listens, loads, tells what serves, and serves. Raises an error of `errors_in_one_line`."""
 
-    def ready(url: str) -> None:
+    def ready(service: Service, url: str) -> None:
         end_if_told()
         announce(service, url, ready_fd)
 
-    gc.disable()  # until the model is loaded: a sixth of the start went to looking through libraries for garbage
-    from laser.server.run import listen, run
-    from laser.server.telemetry.startup import loading, tell
+    from laser.server.engine_process.child import POSSIBLE, launched
+    from laser.server.intake.listener import listen
 
+    gc.disable()  # until the model is loaded: a sixth of the start went to looking through libraries for garbage
     with listen(config.host, config.port) as listener:
         config = replace(config, model=located(config.model, _reporter(config.log_format)))
-        with loading(config), errors_in_one_line(ValueError):
-            from laser.server.deployment import deploy
-            from laser.server.service import Service
+        if config.in_process or not POSSIBLE:
+            _serve_here(config, listener, ready)
+            return
+        with launched(config) as child, loading_bar() as (told, loaded):  # the child loads while this process imports
+            from laser.server.run import run_apart
 
-            deployment = deploy(config)
-            service = Service(deployment)
-        tell(deployment)
-        run(service, listener, ready=ready)
+            def served(service: Service, url: str) -> None:
+                loaded()
+                ready(service, url)
+
+            run_apart(config, child, listener, ready=served, told=lambda stage: told(stage.stage, stage.share))
+
+
+def _serve_here(config: ServeConfig, listener: socket.socket, ready: Callable[[Service, str], None]) -> None:
+    """Serves with the engine in this process, which answers once the model is loaded."""
+    from laser.server.run import run
+    from laser.server.telemetry.startup import loading, tell
+
+    with loading(config) as stage, errors_in_one_line(ValueError):
+        stage("libraries")
+        from laser.server.deployment import deploy
+        from laser.server.service import Service
+
+        deployment = deploy(config, stage=stage, late=True)
+        service = Service(deployment)
+    tell(deployment)
+    run(service, listener, ready=lambda url: ready(service, url))
 
 
 def _reporter(form: LogFormat) -> Reporter:

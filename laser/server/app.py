@@ -188,6 +188,7 @@ def _add_reports(app: FastAPI, service: Service) -> None:
     @app.get("/laser/controller")
     async def controller() -> ControllerReport:
         """What the policy makes of the load: estimates, limits, prices, and what stands in for what."""
+        await service.refresh()
         return service.controller
 
     @app.get("/laser/queue")
@@ -200,6 +201,7 @@ def _add_reports(app: FastAPI, service: Service) -> None:
         @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
         async def metrics() -> Response:
             """What Prometheus reads."""
+            await service.refresh()
             return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 

@@ -22,7 +22,7 @@ from laser.server.api.reasoning import EffortShares
 from laser.server.telemetry.logs import LogFormat
 from models.files.checks import positive
 from models.files.strict_yaml import ConfigError, Kinds, given_keys, read
-from models.hub.name import ModelPath
+from models.hub.name import ModelPath, called
 from models.score import Score
 from models.thinking import FormatFile
 
@@ -46,6 +46,8 @@ CHOICES: dict[str, type[StrEnum]] = {
     "cache_type": CacheType,
     "log_format": LogFormat,
 }
+
+BUNDLED_NAME = "laser-reasoner"
 
 CONTROLLER_KEYS = ("controller", "decision_log")
 """What only a policy with a controller reads."""
@@ -94,6 +96,7 @@ class ServeConfig:
     cells: int | None = None  # KV cache, tokens; not None: wins over the engine's option
     # of the engine's arithmetic; several slow down sharply once another process is busy
     threads: int = default_threads()  # where neither flag nor file says it, as many as suit the engine
+    in_process: bool = False  # run the engine in the server's own process, which then ends with it if it crashes
     max_waiting: int = 128  # requests that may wait in the queue; beyond: 429 with Retry-After
     max_wait_s: float | None = None  # the longest wait a new request may expect; beyond: 429; None: unlimited
     keys: Path | None = None  # bearer keys, reread when the file changes; None: no key is needed
@@ -125,6 +128,11 @@ class ServeConfig:
         """The engine's options, the flags among them."""
         values = {name: getattr(self, name) for name in ENGINE_KEYS}
         return self.engine.with_values({name: value for name, value in values.items() if value is not None})
+
+
+def model_name(config: ServeConfig) -> str:
+    """Returns the name under which clients know the model."""
+    return config.name or (BUNDLED_NAME if config.model is None else called(config.model))
 
 
 def unused(config: ServeConfig) -> Iterator[str]:

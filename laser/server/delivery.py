@@ -17,7 +17,7 @@ from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.errors import ApiError
 from laser.server.api.headers import ResponseHeader
 from laser.server.api.shape import ReplyShape
-from laser.server.engine_thread import Item
+from laser.server.engine_process.tickets import Item
 from laser.server.submission import Submission
 
 T = TypeVar("T")

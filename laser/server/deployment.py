@@ -11,22 +11,22 @@ from pathlib import Path
 from controller.serving.admission import AdmissionLimits
 from controller.serving.loop import ServingLoop
 from controller.serving.repetition import LoopDetection
+from controller.serving.request import Outcome
 from engine.base import CapacityError, CorruptModelError, Engine
 from engine.fitting.fit import fitted
 from engine.inventory import check_weights
 from engine.options import Opened
 from engine.registry import open_engine
-from laser.server.config import ServeConfig
+from laser.server.config import ServeConfig, model_name
+from laser.server.engine_process.served import ServedModel
+from laser.server.engine_thread import EngineThread
 from laser.server.policy_choice import ChosenPolicy, choose_policy
 from laser.server.telemetry.gains import Gains
 from models.chat_model import ChatModel, load_chat_model
 from models.directory import check_place
-from models.hub.name import called
 from models.reasoner import bundled_model, known_to
 
 log = logging.getLogger(__name__)
-
-BUNDLED_NAME = "laser-reasoner"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +43,36 @@ class Deployment:
     gains: Gains
     knows: str | None = None  # what the model can be asked; None: it is not the bundled one
 
+    @property
+    def served(self) -> ServedModel:
+        """What prompts are prepared for."""
+        profile = self.chosen.profile
+        return ServedModel(
+            model_id=self.model_id,
+            config=self.config,
+            chat=self.chat,
+            room=self.loop.room,
+            engine=self.engine.capabilities.engine,
+            knows=self.knows,
+            difficulty=None if profile is None else profile.difficulty,
+            shortest_first=self.chosen.shortest_first,
+        )
 
-def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine: engine) -> Deployment:
+    def connect(self, left: Callable[[Outcome], None]) -> EngineThread:
+        """Returns the engine, which will run on a thread of this process; `left` as in EngineClient."""
+        return EngineThread(self.loop, chosen=self.chosen, gains=self.gains, left=left)
+
+
+def deploy(
+    config: ServeConfig,
+    wrap: Callable[[Engine], Engine] = lambda engine: engine,
+    stage: Callable[[str], None] = lambda name: None,
+    *,
+    late: bool = False,
+) -> Deployment:
     """Loads what a configuration names. `wrap` may put a wrapper between the loop and the engine.
+
+    `stage` is told the name of each stage as it begins. `late`: a controller is made once requests are served.
 
     Raises FileNotFoundError if there is no bundled model; EngineError, TokenizerError, ConfigError or ProfileError if
     the directory cannot be served. Each message is one line that names the file.
@@ -53,6 +80,7 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     import torch
 
     torch.set_num_threads(config.threads)
+    stage("tokenizer")
     directory = config.model if config.model is not None else bundled_model()
     check_place(directory, CorruptModelError)
     chat = load_chat_model(
@@ -64,8 +92,11 @@ def deploy(config: ServeConfig, wrap: Callable[[Engine], Engine] = lambda engine
     if chat.defaults.unused:
         unused, file = ", ".join(chat.defaults.unused), "" if directory.is_file() else "/generation_config.json"
         log.warning("%s%s has settings that are not used: %s", directory.name, file, unused)
+    stage("policy")
     check_weights(directory)  # damaged weights are told as such, not as others than the profile's
-    chosen = choose_policy(config, directory, chat)  # reads its files: a bad one is told before the weights are loaded
+    # reads its files: a bad one is told before the weights are loaded
+    chosen = choose_policy(config, directory, chat, late=late)
+    stage("weights")
     try:
         return _deployed(config, directory, chat, chosen, wrap)
     except BaseException:
@@ -106,9 +137,8 @@ def _deployed(
     if loop.room <= shortest:
         least = engine.max_tokens - loop.room + shortest + 1
         raise CapacityError(f"a sequence may have {engine.max_tokens} tokens here, needs at least {least}: see cells")
-    own_name = called(directory) if config.model is not None else BUNDLED_NAME
     return Deployment(
-        model_id=config.name or own_name,
+        model_id=model_name(config),
         chat=chat,
         engine=engine,
         opened=opened,

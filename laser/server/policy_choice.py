@@ -10,9 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from controller.late import LateController
+from controller.planning.plan import Plan, SolveRequest
 from controller.policies.auto import Auto
 from controller.policies.budget import FixedBudget
-from controller.policies.definition import PolicyContext, PolicySettings, has_controller, needs_profile
+from controller.policies.definition import AdaptivePolicy, PolicyContext, PolicySettings, has_controller, needs_profile
 from controller.policies.fixed import FixedThreshold
 from controller.policies.load_aware import LoadAware
 from controller.policies.none import FullThought
@@ -32,9 +34,11 @@ from models.profile.profile import (
     profile_of,
     read_profile,
 )
+from models.profile.tables import OperatingPoint
 
 if TYPE_CHECKING:
     from controller.controller import Controller
+    from controller.planning.planner import Planner
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +59,7 @@ class ChosenPolicy:
     note: str | None = None  # why this policy was chosen; None: it was named
     warns: bool = False  # whether the note says what is wrong with the profile
     settings: PolicySettings | None = None  # what the policy was made from; None: not stated
+    begins: tuple[Callable[[], None], ...] = ()  # begin what may begin once requests are served
     ends: tuple[Callable[[], None], ...] = ()  # end what runs beside the policy
 
     @property
@@ -66,10 +71,18 @@ class ChosenPolicy:
 
     @property
     def controller(self) -> Controller | None:
-        """The policy if it is the load-aware controller; None: it is another."""
+        """The policy if it is the load-aware controller; None: it is another, or the controller is not made yet."""
         from controller.controller import Controller
 
-        return self.policy if isinstance(self.policy, Controller) else None
+        policy = self.policy.controller if isinstance(self.policy, LateController) else self.policy
+        return policy if isinstance(policy, Controller) else None
+
+    @property
+    def points(self) -> tuple[OperatingPoint, ...]:
+        """The certified points that a controller may hand out; empty: the policy is another."""
+        if isinstance(self.policy, LateController):
+            return self.policy.certified
+        return () if self.controller is None else self.controller.certified
 
     def classify(self, prompt: Sequence[int]) -> str | None:
         """Returns the difficulty class of a prompt; None: the model has no profile."""
@@ -81,14 +94,19 @@ class ChosenPolicy:
             return 0.0
         return self.profile.difficulty.expected_tokens(prompt)
 
+    def begin(self) -> None:
+        """Begins what may begin once requests are served."""
+        for begin in self.begins:
+            begin()
+
     def close(self) -> None:
         """Ends what runs beside the policy."""
         for end in self.ends:
             end()
 
 
-def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> ChosenPolicy:
-    """Returns the policy for the model in `directory`.
+def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel, *, late: bool = False) -> ChosenPolicy:
+    """Returns the policy for the model in `directory`. `late`: a controller is made once the policy is begun.
 
     Raises ConfigError if the controller settings are invalid, ProfileError if a profile is needed and there is none.
     """
@@ -102,11 +120,12 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         raise ProfileError(f"{what}, which needs a profile: {missing}")
     if broken and not warns:
         log.warning("%s", missing)
+    begins: list[Callable[[], None]] = []
     ends: list[Callable[[], None]] = []
     context = PolicyContext(
         profile=profile,
         max_batch=config.engine_options.max_batch,
-        controller=lambda usable: _controller(config, usable, ends),
+        controller=lambda usable: _controller(config, usable, begins if late else None, ends),
     )
     made = (policy if config.early_exit else _without_probes(policy)).make(context)
     for setting in CONTROLLER_KEYS:
@@ -122,6 +141,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         note=note and note.replace(str(profile_of(directory)), FILE_NAME),  # clients do not see the path
         warns=warns,
         settings=policy,
+        begins=tuple(begins),
         ends=tuple(ends),
     )
 
@@ -216,23 +236,28 @@ def _tell_of_template(config: ServeConfig, profile: Profile) -> None:
         log.warning("the profile was calibrated with another chat template, %s, than is served, %s", theirs, ours)
 
 
-def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], None]]) -> Controller:
-    """Builds the controller, its solver thread and its decision log; adds to `ends` what ends them."""
+def _controller(
+    config: ServeConfig, profile: Profile, begins: list[Callable[[], None]] | None, ends: list[Callable[[], None]]
+) -> AdaptivePolicy:
+    """Builds the controller, its solver thread and its decision log; adds to `ends` what ends them.
+
+    `begins` gets what has the controller made; None: it is made now.
+    """
     from controller.controller import Controller
     from controller.decision_log import DecisionLog
-    from controller.planning.planner import Planner
     from controller.settings import SettingsFile
     from controller.unmet import unmet
 
     _tell_of_threads(config, profile)
     settings = SettingsFile(config.controller, len(profile.classes), partial(unmet, profile))
-    solver = SolverThread(Planner(profile.tables(), clock=time.perf_counter))
+    solver = SolverThread(_Planning(profile))
     ends.append(solver.stop)
     sink = None
     if config.decision_log is not None:
         sink = DecisionLog(config.decision_log)
         ends.append(sink.close)
-    return Controller(
+    make = partial(
+        Controller,
         profile,
         settings=settings,
         solver=solver,
@@ -240,3 +265,23 @@ def _controller(config: ServeConfig, profile: Profile, ends: list[Callable[[], N
         sink=sink,
         complaints=(lambda: None) if sink is None else sink.complaint,
     )
+    if begins is None:
+        return make()
+    late = LateController(profile, make)
+    begins.append(late.begin)
+    return late
+
+
+class _Planning:
+    """A planner that is made for the first request, on the solver's thread: it imports cvxpy, and nobody waits."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._planner: Planner | None = None
+
+    def __call__(self, request: SolveRequest) -> Plan:
+        if self._planner is None:
+            from controller.planning.planner import Planner
+
+            self._planner = Planner(self._profile.tables(), clock=time.perf_counter)
+        return self._planner(request)

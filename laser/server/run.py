@@ -9,51 +9,35 @@ import math
 import signal
 import socket
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from laser.server.app import create_app
+from laser.server.config import ServeConfig, model_name
 from laser.server.connection import PatientProtocol
-from laser.server.service import Service
+from laser.server.engine_process.front import FrontDoor
+from laser.server.intake.listener import ServingError, url_of
+from laser.server.intake.listener import listen as listen
 from laser.server.telemetry.tracing import end_within, name_service
-from models.errors import LaserError
 
 try:
     import resource
 except ImportError:  # not a Unix
     resource = None  # type: ignore[assignment]
 
+if TYPE_CHECKING:  # they import most of the server, while the port answers already
+    from laser.server.engine_process.child import Child
+    from laser.server.engine_process.messages import Loading
+    from laser.server.service import Service
+
 log = logging.getLogger(__name__)
 
 ENDS = (signal.SIGINT, signal.SIGTERM)
-BACKLOG = 2048  # connections that may wait
 GRACE_S = 5  # s for connections to close after all replies have ended
-
-
-class ServingError(LaserError):
-    """The address cannot be listened on, the server could not be started, or its engine is broken."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens; clients wait until it is served. Raises ServingError if another one listens."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ServingError(f"host {host!r} cannot be used: {error.strerror}") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)  # at once: two servers may bind one address, and only one may listen
-    except OSError as error:
-        listener.close()
-        raise ServingError(
-            f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port"
-        ) from error
-    return listener
 
 
 def run(service: Service, listener: socket.socket, *, ready: Callable[[str], None]) -> None:
@@ -62,10 +46,57 @@ def run(service: Service, listener: socket.socket, *, ready: Callable[[str], Non
     Takes over SIGINT and SIGTERM, also for the rest of the process: what has ended needs no signal. Raises
     ServingError if the server could not be started or its engine is broken.
     """
+
+    async def there(front: FrontDoor) -> Service:
+        return service
+
+    _run(DrainingServer(service.config, there, ready=lambda _: ready(url_of(listener))), listener)
+
+
+def run_apart(
+    config: ServeConfig,
+    child: Child,
+    listener: socket.socket,
+    *,
+    ready: Callable[[Service, str], None],
+    told: Callable[[Loading], None] = lambda stage: None,
+) -> None:
+    """Serves, like `run`, an engine in a process of its own; the port answers while `child`, the first, loads.
+
+    `told` gets each stage of the loading. Also raises EngineStartError if the model cannot be loaded.
+    """
+
+    async def load(front: FrontDoor) -> Service:
+        def seen(stage: Loading) -> None:
+            front.loading = stage
+            told(stage)
+
+        opened = await asyncio.to_thread(_remote)
+        return await opened(config, child, seen)
+
+    _run(DrainingServer(config, load, ready=lambda service: ready(service, url_of(listener))), listener)
+
+
+def _remote() -> Callable[[ServeConfig, Child, Callable[[Loading], None]], Awaitable[Service]]:
+    """Returns what opens a service whose engine is a child; imports most of the server, while the port answers."""
+    from laser.server.engine_process.remote import open_service
+
+    return open_service
+
+
+def _application() -> Callable[..., ASGIApp]:
+    """Returns what makes a service's application; imports most of the server."""
+    from laser.server.app import create_app
+
+    return create_app
+
+
+def _run(server: DrainingServer, listener: socket.socket) -> None:
     name_service()
     _allow_connections()
-    server = DrainingServer(service, ready=lambda: ready(_url(listener)))
     server.run(sockets=[listener])
+    if server.error is not None:
+        raise server.error
     if server.failure is not None:
         raise ServingError(server.failure)
     if not server.started:
@@ -73,44 +104,63 @@ def run(service: Service, listener: socket.socket, *, ready: Callable[[str], Non
 
 
 class DrainingServer(uvicorn.Server):
-    """Drains at the first signal, ends at the second.
+    """Answers from the first on, serves once its service is loaded, drains at the first signal, ends at the second.
 
     Draining refuses new requests and ends the server once the last reply is complete, or after drain_s. The
     server also ends if the engine is broken, so that a supervisor can start a new process.
     """
 
-    def __init__(self, service: Service, *, ready: Callable[[], None]) -> None:
-        """`ready` is called once requests are answered."""
+    def __init__(
+        self,
+        config: ServeConfig,
+        load: Callable[[FrontDoor], Awaitable[Service]],
+        *,
+        ready: Callable[[Service], None],
+    ) -> None:
+        """`load` returns what is served; `ready` is called once its requests are answered."""
+        self._front = FrontDoor(model_name(config))
         super().__init__(
             uvicorn.Config(
-                create_app(service, stopped=self._stopped),
+                self._front,
                 http=PatientProtocol,
                 log_config=None,  # all loggers keep the format of `set_up`
                 log_level="warning",
                 access_log=False,
                 ws="none",
                 lifespan="on",
-                timeout_keep_alive=math.ceil(service.config.idle_s),
+                timeout_keep_alive=math.ceil(config.idle_s),
                 timeout_graceful_shutdown=GRACE_S,
             )
         )
         self.failure: str | None = None  # how the engine broke; None: it did not
-        self._service = service
+        self.error: Exception | None = None  # why the service could not be loaded; None: it could
+        self._settings = config
+        self._load = load
         self._ready = ready
+        self._service: Service | None = None  # None: it is being loaded
         self._draining = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._events = asyncio.get_running_loop()  # first: a signal may come at any moment
         await super().startup(sockets)
-        if gc.isenabled():  # else this is a fresh process, whose garbage is not worth the half second to find it
-            gc.collect()
-        gc.freeze()  # what a model and its libraries hold stays: looking through it again holds all threads for long
-        gc.enable()  # whoever loaded the model may have switched it off meanwhile
-        self._watching = self._events.create_task(self._watch())
-        if self.should_exit or self._draining:
-            log.info("a signal has ended the server before it was ready")
-        elif self.started:
-            self._ready()
+        self._opening = self._events.create_task(self._open())
+
+    async def _open(self) -> None:
+        """Loads the service, and has it serve."""
+        try:
+            service = await self._load(self._front)
+            create_app = await asyncio.to_thread(_application)
+            await self._front.open(create_app(service, stopped=self._stopped))
+            _settle_memory()
+            self._service = service
+            self._watching = self._events.create_task(self._watch(service))
+            if self.should_exit or self._draining:
+                log.info("a signal has ended the server before it was ready")
+            else:
+                self._ready(service)
+        except Exception as error:
+            self.error = error
+            self.should_exit = True
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -130,7 +180,7 @@ class DrainingServer(uvicorn.Server):
 
     def _stopped(self) -> None:
         """Bounds what still may wait, which are exporters only."""
-        end_within(min(GRACE_S, self._service.config.drain_s), self._status)
+        end_within(min(GRACE_S, self._settings.drain_s), self._status)
 
     def _status(self) -> int:
         """Returns the exit status, after the log has told why it is not 0."""
@@ -138,11 +188,11 @@ class DrainingServer(uvicorn.Server):
             log.error("%s", self.failure)
         return int(self.failure is not None)
 
-    async def _watch(self) -> None:
-        self.failure = await self._service.broken()
+    async def _watch(self, service: Service) -> None:
+        self.failure = await service.broken()
         with suppress(TimeoutError):
             async with asyncio.timeout(GRACE_S):
-                await self._service.drain()  # waiting clients get their error first
+                await service.drain()  # waiting clients get their error first
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -153,18 +203,31 @@ class DrainingServer(uvicorn.Server):
             self._events.call_soon_threadsafe(self._begin_to_drain, sig, frame)
 
     def _begin_to_drain(self, sig: int, frame: FrameType | None) -> None:
-        self._task = self._events.create_task(self._drain(sig, frame))
+        if self._service is None:
+            log.info("%s has ended the server before it was ready", signal.Signals(sig).name)
+            self._opening.cancel()
+            super().handle_exit(sig, frame)
+        else:
+            self._task = self._events.create_task(self._drain(self._service, sig, frame))
 
-    async def _drain(self, sig: int, frame: FrameType | None) -> None:
-        limit_s = self._service.config.drain_s
+    async def _drain(self, service: Service, sig: int, frame: FrameType | None) -> None:
+        limit_s = self._settings.drain_s
         log.info("the server takes no more requests; those under way have %g s", limit_s)
         try:
             async with asyncio.timeout(limit_s):
-                await self._service.drain()
+                await service.drain()
         except TimeoutError:
             log.warning("replies under way have not ended within %g s; they get an error", limit_s)
-            await self._service.stop()
+            await service.stop()
         super().handle_exit(sig, frame)
+
+
+def _settle_memory() -> None:
+    """Has what is loaded by now left alone by Python's collector."""
+    if gc.isenabled():  # else this is a fresh process, whose garbage is not worth the half second to find it
+        gc.collect()
+    gc.freeze()  # what a model and its libraries hold stays: looking through it again holds all threads for long
+    gc.enable()  # whoever loaded the model may have switched it off meanwhile
 
 
 def _allow_connections() -> None:
@@ -174,9 +237,3 @@ def _allow_connections() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # some systems refuse their own hard limit
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}"

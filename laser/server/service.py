@@ -19,7 +19,6 @@ from laser.server.api.errors import (
     Busy,
     ContextTooLong,
     Forbidden,
-    ServerFailure,
     Unavailable,
     UnknownModel,
     UnknownReply,
@@ -40,18 +39,18 @@ from laser.server.api.reports import (
     Version,
 )
 from laser.server.api.shape import ReplyHeader, ReplyShape
-from laser.server.controller_report import ControllerReport, report
+from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.monitor import Monitor
-from laser.server.deployment import Deployment
-from laser.server.engine_thread import EngineFailure, EngineThread
+from laser.server.engine_process.served import Loaded
+from laser.server.engine_process.tickets import EngineFailure
 from laser.server.intake.bounds import APART, TextBounds
 from laser.server.intake.encoding import EncodingPool, check_length, check_prompt
 from laser.server.intake.reader import BodyReader
 from laser.server.intake.tokenizing import TOLD_BOUNDS, detokenize, tokenize
 from laser.server.keys import ANYBODY, Caller
-from laser.server.submission import Submission
-from laser.server.telemetry.metrics import Metrics, gauges, watch_lag
+from laser.server.submission import Submission, of_failure
+from laser.server.telemetry.metrics import Metrics, watch_lag
 from laser.server.telemetry.request_log import RequestLog
 from laser.version import VERSION
 from models.chat_model import Prompt
@@ -69,18 +68,18 @@ class Service:
 
     def __init__(
         self,
-        deployment: Deployment,
+        loaded: Loaded,
         *,
         rng: random.Random | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._deployment = deployment
-        self.config = deployment.config
-        self._thread = EngineThread(deployment.loop, left=lambda outcome: self.metrics.left(outcome))
-        self._room = deployment.loop.room
-        encode = deployment.chat.tokenizer.encode
+        self._served = served = loaded.served
+        self.config = served.config
+        self._engine = loaded.connect(lambda outcome: self.metrics.left(outcome))
+        self._room = served.room
+        encode = served.chat.tokenizer.encode
         composed = COMPOSED if any(encode(one) == encode(other) for one, other in SAME) else 1
-        longest = max(len(text.encode()) for text in deployment.chat.tokenizer.texts)  # bytes of a token
+        longest = max(len(text.encode()) for text in served.chat.tokenizer.texts)  # bytes of a token
         # that are accepted at the door and not yet taken by the engine's thread
         self._most_arriving = self.config.engine_options.max_batch + max(AT_THE_DOOR, self.config.max_waiting)
         self._encoding = EncodingPool(waiting=self._most_arriving)
@@ -93,18 +92,16 @@ class Service:
         self._running: dict[str, Submission] = {}
         self._idle = asyncio.Event()
         self._lag: asyncio.Task[None] | None = None
-        self.metrics = Metrics(
-            self.model_id, lambda: gauges(deployment, vllm=self.config.vllm_metrics), vllm=self.config.vllm_metrics
-        )
-        history = StatusHistory.of(deployment)
-        self.monitor = Monitor(history, status=self._thread.status, controller=lambda: self.controller)
+        self.metrics = Metrics.of(served, self._engine)
+        history = StatusHistory.of(served, self._engine)
+        self.monitor = Monitor(history, status=self._engine.status, controller=lambda: self.controller)
 
     # --- state ------------------------------------------------------------------------------------------------------
 
     @property
     def model_id(self) -> str:
         """The served model's name."""
-        return self._deployment.model_id
+        return self._served.model_id
 
     @property
     def model_card(self) -> ModelCard:
@@ -114,7 +111,7 @@ class Service:
     @property
     def vocabulary(self) -> int:
         """The number of tokens that the model knows."""
-        return len(self._deployment.chat.tokenizer.texts)
+        return len(self._served.chat.tokenizer.texts)
 
     @property
     def version(self) -> Version:
@@ -124,19 +121,29 @@ class Service:
     @property
     def health(self) -> Health:
         """Whether the engine can decode, and no step of it hangs."""
-        return Health(status="ok" if self._thread.alive else "failed", model=self.model_id)
+        engine = self._engine
+        return Health(
+            status="failed" if not engine.alive else "restarting" if engine.restarting else "ok",
+            model=self.model_id, restarts=engine.restarts, trouble=engine.trouble,
+        )  # fmt: skip
 
     @property
     def ready(self) -> Ready:
         """Whether requests are accepted."""
-        if not self._thread.alive:
+        if not self._engine.alive:
             return Ready(status="failed")
-        return Ready(status="draining" if self._draining else "ready")
+        if self._draining:
+            return Ready(status="draining")
+        return Ready(status="failing" if self._engine.failing else "ready")
+
+    async def refresh(self) -> None:
+        """Asks the engine for what the reports tell; if it does not answer soon, they tell what was known last."""
+        await self._engine.refresh()
 
     @property
     def controller(self) -> ControllerReport:
         """The policy's report."""
-        return report(self._deployment.chosen)
+        return self._engine.controller
 
     @property
     def arriving(self) -> int:
@@ -146,7 +153,7 @@ class Service:
     @property
     def queue(self) -> QueueReport:
         """The queue's report."""
-        state = self._deployment.loop.queue
+        state = self._engine.queue
         return QueueReport(
             running=state.running,
             waiting=state.waiting,
@@ -160,13 +167,13 @@ class Service:
 
     def start(self) -> None:
         """Starts the engine thread and the monitor for the running event loop."""
-        self._thread.start()
+        self._engine.start()
         self._lag = asyncio.create_task(watch_lag(self.metrics.lagged))
         self.monitor.start()
 
     async def broken(self) -> str:
         """Waits until the engine is broken, so that only a new process can serve; returns why."""
-        return await self._thread.broken()
+        return await self._engine.broken()
 
     async def drain(self) -> None:
         """Refuses new requests, and returns once all accepted ones, including queued ones, have ended."""
@@ -184,8 +191,7 @@ class Service:
             self._lag.cancel()
         self._encoding.close()
         await self.reader.close()
-        await self._thread.stop()
-        await asyncio.to_thread(self._deployment.chosen.close)
+        await self._engine.stop()
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -222,9 +228,9 @@ class Service:
         limit = self._most_arriving
         share = limit / len(self._arriving | Counter({caller.name: 1}))
         if come >= limit and self._arriving[caller.name] >= share:
-            self._thread.turned_away()
+            self._engine.turned_away()
             message = f"{come} requests have come at once and are not yet taken"
-            raise Busy(message, max(1.0, self._deployment.loop.queue.drain_s))
+            raise Busy(message, max(1.0, self._engine.queue.drain_s))
 
     async def _submit(
         self,
@@ -243,7 +249,7 @@ class Service:
         make = partial(self._reasoning_request, request, seed % SEEDS, name, caller, slo)
         reasoning = await self._encoding.run(make, caller, size)
         try:
-            ticket = await self._thread.submit(reasoning, probes=request.wants_probes)
+            ticket = await self._engine.submit(reasoning, probes=request.wants_probes)
         except CapacityError as error:
             raise ContextTooLong(str(error), param=request.limit_name) from error
         except EngineError as error:
@@ -251,7 +257,7 @@ class Service:
         except Overloaded as error:
             raise Busy(str(error), error.retry_after_s) from error
         except EngineFailure as error:
-            raise (ServerFailure if self._thread.alive else Unavailable)(str(error)) from error
+            raise of_failure(error, alive=self._engine.alive) from error
         identity = ReplyHeader(
             id=name,
             created=int(self._now()),
@@ -259,7 +265,7 @@ class Service:
             difficulty=reasoning.difficulty,
             show_reasoning=request.policy.expose,
             show_usage=request.wants_usage,
-            plain=self._deployment.chat.thinking.format.plain,
+            plain=self._served.chat.thinking.format.plain,
         )
         log.reply = name
         submission = Submission(
@@ -267,10 +273,10 @@ class Service:
             caller=caller,
             shape=shape(identity),
             ticket=ticket,
-            ended=self._deployment.gains.counting(reasoning, self._running, self.metrics.ended, bool(request.stream)),
+            ended=partial(self.metrics.ended, streamed=bool(request.stream)),
             abandoned=self.metrics.abandoned,
             closed=self._closed,
-            turn_of=lambda name: self._deployment.loop.queue.turn(name),
+            turn_of=lambda name: self._engine.queue.turn(name),
             pause_s=lambda: len(self._running) / WRITES,
             log=log,
         )
@@ -284,17 +290,17 @@ class Service:
             raise UnknownReply(request.id)
         if not caller.admin and caller.name != submission.caller.name:
             raise Forbidden(f"{shown(request.id)} belongs to another key; that key, or an admin's, may end its thought")
-        ended = await self._thread.end_thought(submission.ticket)
+        ended = await self._engine.end_thought(submission.ticket)
         return Controlled(id=request.id, action=request.action, ended=ended)
 
     async def tokenize(self, request: TokenizeRequest, caller: Caller, size: int) -> str:
         """Returns a report's JSON: the tokens of a text or a chat. `size`: bytes of the request's body."""
-        chat = self._deployment.chat
+        chat = self._served.chat
         return await self._encoding.run(lambda: tokenize(chat, request, self._room).model_dump_json(), caller, size)
 
     async def detokenize(self, request: DetokenizeRequest, caller: Caller, size: int) -> str:
         """Returns a report's JSON: the text of tokens. `size`: bytes of the request's body."""
-        chat = self._deployment.chat
+        chat = self._served.chat
         return await self._encoding.run(lambda: detokenize(chat, request).model_dump_json(), caller, size)
 
     def _closed(self, name: str) -> None:
@@ -323,9 +329,9 @@ class Service:
             early_exit=not unprobed,
             sampling=self._sampling(request, seed),
             stop=request.stop,
-            budget=policy.budget(max_tokens, self.config.effort, self._deployment.chat.thinking.format.effort),
+            budget=policy.budget(max_tokens, self.config.effort, self._served.chat.thinking.format.effort),
             max_budget=self.config.max_budget,
-            difficulty=request.difficulty or self._deployment.chosen.classify(prompt),
+            difficulty=request.difficulty or self._served.classify(prompt),
             landing=landing,
             deadline_s=slo.by_s(max_tokens, stated_ms),
             ttft_s=slo.ttft_s,
@@ -334,14 +340,14 @@ class Service:
                 tenant=caller.name,
                 weight=caller.weight,
                 priority=request.priority,
-                length=self._deployment.chosen.length(prompt),
+                length=self._served.length(prompt),
             ),
         )
 
     def _prompt(self, request: GenerationFields) -> Prompt:
-        check_prompt(request, self._deployment.chat.tokenizer.encode, self._room - 1)
+        check_prompt(request, self._served.chat.tokenizer.encode, self._room - 1)
         try:
-            return request.prompt_tokens(self._deployment.chat)
+            return request.prompt_tokens(self._served.chat)
         except TokenizerError as error:
             raise BadRequest(clipped(str(error), 200), param=request.prompt_name) from error
 
@@ -350,17 +356,17 @@ class Service:
 
         Raises BadRequest if the message has the closing marker.
         """
-        param, thinking = APART, self._deployment.chat.thinking
-        check_length({param: message}, self._deployment.chat.tokenizer.encode, self._room - 1)
+        param, thinking = APART, self._served.chat.thinking
+        check_length({param: message}, self._served.chat.tokenizer.encode, self._room - 1)
         for closer in thinking.format.closers:
             if closer in message and not thinking.format.in_the_open:
                 raise BadRequest(f"{param} has the closing marker {closer!r}, which follows it anyway", param=param)
-        tokens = tuple(self._deployment.chat.tokenizer.encode_text(message))
+        tokens = tuple(self._served.chat.tokenizer.encode_text(message))
         return (*tokens, *thinking.after_words)
 
     def _max_tokens(self, request: GenerationFields, prompt: int, landing: tuple[int, ...] | None) -> int:
         """Returns the reply's token limit. Raises ContextTooLong if prompt and reply do not fit together."""
-        both = self._deployment.loop.room_for(landing)
+        both = self._served.room_for(landing)
         room = both - prompt
         spare = self._room - prompt - (request.limit or 1)  # without a message of the client's
         if landing is not None and 0 <= spare < self._room - both:
@@ -386,7 +392,7 @@ class Service:
         return ContextTooLong(message, param=request.prompt_name)
 
     def _sampling(self, request: GenerationFields, seed: int) -> Sampling:
-        own = self._deployment.chat.defaults
+        own = self._served.chat.defaults
         return Sampling(
             temperature=own.temperature if request.temperature is None else request.temperature,
             top_p=own.top_p if request.top_p is None else request.top_p,

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from controller.serving.admission import Turn
 from controller.serving.request import Outcome
 from engine.base import FinishReason
-from laser.server.api.errors import ServerFailure
+from laser.server.api.errors import ApiError, ServerFailure, Unavailable
 from laser.server.api.shape import ReplyHeader, ReplyShape
-from laser.server.engine_thread import EngineFailure, Item, Ticket
+from laser.server.engine_process.tickets import EngineFailure, EngineLost, Item, Ticket
 from laser.server.keys import Caller
 from laser.server.telemetry.request_log import ABANDONED, RequestLog
 
@@ -31,12 +31,12 @@ class Submission:
     log: RequestLog = field(default_factory=RequestLog)
 
     async def take(self) -> list[Item]:
-        """Returns the items since the last call; the last of all is the outcome. Raises ServerFailure."""
+        """Returns the items since the last call; the last of all is the outcome. Raises ApiError."""
         try:
             items = await self.ticket.take()
         except EngineFailure as error:
             self.log.finish_reason = FinishReason.ERROR.value
-            raise ServerFailure(str(error)) from error
+            raise of_failure(error) from error
         if isinstance(items[-1], Outcome):
             self.log.ended(items[-1])
             self.ended(items[-1])
@@ -58,3 +58,11 @@ class Submission:
             self.log.finish_reason = ABANDONED
             self.abandoned()
         self.closed(self.identity.id)
+
+
+def of_failure(error: EngineFailure, *, alive: bool = True) -> ApiError:
+    """Returns the API's error for a failure of an engine: whether the request may be sent again, here or elsewhere.
+
+    `alive`: the engine can serve others.
+    """
+    return (Unavailable if isinstance(error, EngineLost) or not alive else ServerFailure)(str(error))

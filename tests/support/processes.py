@@ -23,9 +23,15 @@ def laser(*arguments: str | Path, timeout_s: float = 60.0, **variables: str) -> 
 
 
 @contextmanager
-def serving(*arguments: str | Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A `laser serve` that is ready, and its first line; `variables` are added to its environment."""
+def serving(
+    *arguments: str | Path, apart: bool = False, **variables: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A `laser serve` that is ready, and its first line; `variables` are added to its environment.
+
+    `apart`: the engine has a process of its own, which takes longer to start.
+    """
     line = [sys.executable, "-m", "laser", "serve", "--port", "0", "--threads", "1", *map(str, arguments)]
+    line += [] if apart else ["--in-process"]
     environment = ENVIRONMENT | variables
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:

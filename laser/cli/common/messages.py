@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,10 @@ from models.errors import LaserError
 
 if TYPE_CHECKING:
     from experiments.progress import Advance, Reporter
+
+
+BAR = 100  # steps of a loading model's bar
+GONE = "\r\x1b[2K\x1b[?25h"  # to a terminal: the line is empty, and the cursor, which a bar hides, is back
 
 
 @contextmanager
@@ -40,6 +44,36 @@ def progress() -> Reporter:
     from experiments.progress import ProgressLines
 
     return ProgressLines(lambda line: click.echo(line, err=True))
+
+
+@contextmanager
+def loading_bar() -> Iterator[tuple[Callable[[str, float | None], None], Callable[[], None]]]:
+    """Shows in a terminal how far a model is loaded; elsewhere nothing: the log tells of its stages.
+
+    Gives what takes each stage's name and the share of it that is done, None: not known; and what ends the bar.
+    """
+    if not sys.stderr.isatty():
+        yield lambda stage, share: None, lambda: None
+        return
+    bar = click.progressbar(length=BAR, label="loading", show_eta=False, file=sys.stderr)
+    over = False
+
+    def told(stage: str, share: float | None) -> None:
+        if not over:
+            bar.label = f"loading {stage}"
+            bar.update(max(0, round(BAR * (share or 0.0)) - bar.pos))
+            bar.render_progress()
+
+    def end() -> None:
+        nonlocal over
+        if not over:
+            over = True
+            click.echo(GONE, nl=False, file=sys.stderr)
+
+    try:
+        yield told, end
+    finally:
+        end()
 
 
 class ProgressBars:

@@ -13,7 +13,7 @@ ApiError
 ├── HttpError           4xx  the web framework refuses path, method or body
 ├── Busy                429  too many requests wait already; says when to retry
 ├── ServerFailure       500  the request was valid, the server failed
-├── Unavailable         503  the server is shutting down, or its engine is broken
+├── Unavailable         503  the server is shutting down, or its engine is broken or was lost under the request
 └── DeadlineMissed      504  the request's own deadline passed while the request waited
 """
 
@@ -74,7 +74,8 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found"  # there is no such path, and no reply of that id in progress
     METHOD = "method_not_allowed"  # the path takes another method
     OVERLOADED = "overloaded"  # too many requests wait; `retry-after` says when to come back
-    UNAVAILABLE = "unavailable"  # the server is about to end, or its engine is broken
+    # the server is about to end, its engine is broken, or its engine's process has ended under the request
+    UNAVAILABLE = "unavailable"
     DEADLINE = "deadline_exceeded"  # the request's own deadline passed while it waited
 
 
@@ -228,7 +229,7 @@ class ServerFailure(ApiError):
 
 
 class Unavailable(ApiError):
-    """The server accepts no more requests."""
+    """The server accepts no more requests, or has lost this one with its engine's process: it may be sent again."""
 
     status = 503
 

@@ -32,7 +32,7 @@ STATUSES = {
     431: "The head has too many bytes.",
     429: "Too many wait already; Retry-After says when to come back.",
     500: "The server failed.",
-    503: "The server is about to end, or its engine is broken.",
+    503: "The server is about to end, its engine is broken, or its engine's process has ended: try again.",
     504: "The request's own deadline has passed while it waited.",
 }
 STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}

@@ -80,14 +80,22 @@ class ModelList(BaseModel):
 class Health(BaseModel):
     """Whether the server can answer."""
 
-    status: Literal["ok", "failed"]  # `failed`: only a new process can answer
+    # `starting`: the model is being loaded; `restarting`: the engine's process is started again, and requests wait;
+    # `failed`: only a new server can answer
+    status: Literal["ok", "starting", "restarting", "failed"]
     model: str  # name of the served model
+    loading: str | None = None  # what is being loaded at the start; null: nothing is
+    loaded: float | None = None  # share of it that is loaded; null: it is not known
+    restarts: int = 0  # times that the engine's process has been started again
+    trouble: str | None = None  # what is wrong with the engine, in words; null: nothing
 
 
 class Ready(BaseModel):
     """Whether the server takes requests."""
 
-    status: Literal["ready", "draining", "failed"]  # `draining`: replies in progress end, new requests are refused
+    # `draining`: replies in progress end, new requests are refused; `failing`: the engine's process has ended three
+    # times within 60 s, and requests are still taken
+    status: Literal["ready", "starting", "draining", "failing", "failed"]
 
 
 class Version(BaseModel):

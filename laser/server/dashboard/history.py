@@ -10,7 +10,8 @@ from controller.serving.status import EndedRequest, LoopStatus
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.latency import latency, slos
 from laser.server.dashboard.schema import Point, Status
-from laser.server.deployment import Deployment
+from laser.server.engine_process.served import ServedModel
+from laser.server.engine_process.tickets import EngineClient
 from models.profile.savings import Gained
 
 WINDOW_S = 300.0  # length of the record
@@ -46,14 +47,9 @@ class StatusHistory:
         self._ended: deque[tuple[int, EndedRequest]] = deque(maxlen=ENDED)
 
     @classmethod
-    def of(cls, deployment: Deployment) -> StatusHistory:
-        """Returns the record of a deployed model's server, empty."""
-        return cls(
-            model=deployment.model_id,
-            slo_s=deployment.config.slo_s,
-            gained=deployment.gains.gained,
-            knows=deployment.knows,
-        )
+    def of(cls, served: ServedModel, engine: EngineClient) -> StatusHistory:
+        """Returns the record of a model's server, empty."""
+        return cls(model=served.model_id, slo_s=served.config.slo_s, gained=lambda: engine.gained, knows=served.knows)
 
     def add(self, status: LoopStatus, controller: ControllerReport) -> None:
         """Records a look at the server."""

@@ -11,7 +11,7 @@ from laser.server.api.shape import event_data
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.schema import Status
-from laser.server.engine_thread import EngineFailure
+from laser.server.engine_process.tickets import EngineFailure
 
 log = logging.getLogger(__name__)
 

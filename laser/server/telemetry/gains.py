@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
-from functools import partial
-from typing import Protocol
+import threading
 
 from controller.serving.request import CUTS, ExitReason, Outcome, ReasoningRequest
 from engine.base import FinishReason
@@ -12,14 +10,11 @@ from laser.server.policy_choice import ChosenPolicy
 from models.profile.savings import Gained, Savings
 
 
-class Ended(Protocol):
-    """Takes the outcome of a reply that has ended."""
-
-    def __call__(self, outcome: Outcome, *, streamed: bool) -> None: ...
-
-
 class Gains:
-    """Counts replies as they end. Without a profile, or with limits that no profile measures, nothing is counted."""
+    """Counts replies as they end. Without a profile, or with limits that no profile measures, nothing is counted.
+
+    The engine's thread counts, any thread may read.
+    """
 
     def __init__(self, chosen: ChosenPolicy, max_batch: int) -> None:
         limits = chosen.policy.limits(None)
@@ -27,29 +22,23 @@ class Gains:
         self._savings = Savings(chosen.profile) if chosen.profile is not None and measured else None
         self._chosen = chosen
         self._max_batch = max_batch
+        self._lock = threading.Lock()
 
     def gained(self) -> Gained | None:
         """Returns the estimate since the start; None: there is none."""
-        return None if self._savings is None else self._savings.gained
+        with self._lock:
+            return None if self._savings is None else self._savings.gained
 
-    def counting(
-        self, request: ReasoningRequest, running: Sized, then: Ended, streamed: bool
-    ) -> Callable[[Outcome], None]:
-        """Returns a function of a request's outcome, which counts it and calls `then`.
-
-        `running`: the requests that have not ended, those that wait among them.
-        """
-        return partial(self._ended, request, running, then, streamed)
-
-    def _ended(self, request: ReasoningRequest, running: Sized, then: Ended, streamed: bool, outcome: Outcome) -> None:
-        then(outcome, streamed=streamed)
+    def count(self, request: ReasoningRequest, outcome: Outcome, running: int) -> None:
+        """Counts a reply. `running`: the requests that had not ended with it, those that wait among them."""
         if self._savings is None or not self._left_to_policy(request, outcome):
             return
         point = self._savings.point(request.difficulty, outcome.thought.threshold, outcome.thought.budget)
         if point is not None:
             controller = self._chosen.controller
             step_time = None if controller is None else controller.status.estimate.step_time
-            self._savings.count(point, min(self._max_batch, max(1, len(running))), step_time)
+            with self._lock:
+                self._savings.count(point, min(self._max_batch, max(1, running)), step_time)
 
     def _left_to_policy(self, request: ReasoningRequest, outcome: Outcome) -> bool:
         """Whether the policy alone limited the thought, and the request left room for a full one."""

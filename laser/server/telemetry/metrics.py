@@ -20,11 +20,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from controller.serving.request import Close, ExitReason, Outcome
-from controller.status import ControllerStatus, DecisionSource
+from controller.status import DecisionSource
 from engine.base import FinishReason
 from laser.server.api.openapi import STATUSES
 from laser.server.api.surfaces import SURFACES
-from laser.server.deployment import Deployment
+from laser.server.controller_report import ControllerReport
+from laser.server.engine_process.served import ServedModel
+from laser.server.engine_process.tickets import EngineClient
 from laser.version import VERSION
 from models.profile.savings import Gained
 from models.profile.tables import NEVER
@@ -33,6 +35,7 @@ SECONDS = (
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0,
     640.0, 1280.0, 2560.0, 5120.0, 7200.0,
 )  # fmt: skip
+NOBODY = -1  # a process that there is not: nothing is told of it
 KINDS = ("prompt", "reasoning", "answer", "forced", "withdrawn", "probe")  # of tokens
 LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -51,12 +54,22 @@ class Gauge:
 class Metrics:
     """Counters and histograms of one server; every scrape gets the gauges from `gauges`."""
 
-    def __init__(self, model: str, gauges: Callable[[], list[Gauge]], *, vllm: bool = False) -> None:
+    def __init__(
+        self,
+        model: str,
+        gauges: Callable[[], list[Gauge]],
+        *,
+        vllm: bool = False,
+        engine: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """`engine` returns the id of the engine's own process; None: it has none."""
         # a series more for each counter and histogram, which no rule or picture reads
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._registry.register(_Gauges(gauges))
         ProcessCollector(registry=self._registry)  # memory, CPU time, open files, start: process_*, on Linux
+        own = ProcessCollector("laser_engine", pid=lambda: engine() or NOBODY, registry=None)  # the same of another one
+        self._registry.register(own)
         self._answers = Counter("laser_http_responses", "HTTP responses.", ("path", "status"), registry=self._registry)
         self._replies = Counter(
             "laser_replies",
@@ -94,6 +107,12 @@ class Metrics:
         )
         self._total = self._histograms("e2e_seconds", "e2e_request_latency_seconds", "Until the last token.")
         self._begin_at_zero()
+
+    @classmethod
+    def of(cls, served: ServedModel, engine: EngineClient) -> Metrics:
+        """Returns the metrics of a model's server."""
+        vllm = served.config.vllm_metrics
+        return cls(served.model_id, lambda: gauges(served, engine, vllm=vllm), vllm=vllm, engine=lambda: engine.pid)
 
     def answered(self, path: str, status: int) -> None:
         """Counts an HTTP response."""
@@ -206,65 +225,71 @@ class _Gauges(Collector):
         yield from families.values()
 
 
-def gauges(deployment: Deployment, *, vllm: bool) -> list[Gauge]:
+def gauges(served: ServedModel, engine: EngineClient, *, vllm: bool) -> list[Gauge]:
     """Returns the engine's load, the queue, and the load-aware controller's estimates and limits."""
-    queue, load = deployment.loop.queue, deployment.loop.load
+    queue, load = engine.queue, engine.load
     usage = load.cells_reserved / load.cells_total
     found = [
-        _build(deployment),
+        _build(served),
         Gauge(name="laser_running", help="Requests in the engine.", value=queue.running),
         Gauge(name="laser_waiting", help="Requests in the queue.", value=queue.waiting),
         Gauge(name="laser_drain_seconds", help="Until all that wait have begun.", value=queue.drain_s),
         Gauge(name="laser_kv_cache_usage", help="Share of the KV cache that is reserved.", value=usage),
+        Gauge(
+            name="laser_engine_restarts",
+            help="Times that the engine's process has been started again.",
+            value=engine.restarts,
+        ),
     ]
     if vllm:
-        model = (("model_name", deployment.model_id),)
+        model = (("model_name", served.model_id),)
         for name, help, value in (
             ("vllm:num_requests_running", "Requests in the engine.", float(queue.running)),
             ("vllm:num_requests_waiting", "Requests in the queue.", float(queue.waiting)),
             ("vllm:kv_cache_usage_perc", "Share of the KV cache that is reserved; 1 is all.", usage),
         ):
             found.append(Gauge(name=name, help=help, labels=model, value=value))
-    found += saved(deployment.gains.gained())
-    controller = deployment.chosen.controller
-    if controller is None:
-        return found
-    state = controller.status
-    found.append(Gauge(name="laser_arrival_rate", help="Requests/s, believed.", value=float(state.estimate.rate)))
-    if state.price is not None:
-        found.append(Gauge(name="laser_token_price", help="Correct answers that a token costs.", value=state.price))
-    for name, limits in zip(state.classes, state.limits, strict=True):
+    return [*found, *saved(engine.gained), *_controlled(engine.controller)]
+
+
+def _controlled(report: ControllerReport) -> Iterator[Gauge]:
+    """Yields what a load-aware controller believes and does; of another policy, nothing."""
+    if report.load is None:
+        return
+    yield Gauge(name="laser_arrival_rate", help="Requests/s, believed.", value=report.load.rate.value)
+    if report.prices is not None and report.prices.token_now is not None:
+        price = report.prices.token_now
+        yield Gauge(name="laser_token_price", help="Correct answers that a token costs.", value=price)
+    for name, limits in report.limits.items():
         label = (("difficulty", name),)
         threshold = NEVER if limits.threshold is None else limits.threshold
-        found.append(
-            Gauge(name="laser_threshold", help="Confidence that closes a thought.", labels=label, value=threshold)
-        )
+        yield Gauge(name="laser_threshold", help="Confidence that closes a thought.", labels=label, value=threshold)
         budget = float("inf") if limits.budget is None else float(limits.budget)
-        found.append(Gauge(name="laser_budget_tokens", help="Thinking tokens.", labels=label, value=budget))
-    return [*found, *controller_health(state)]
+        yield Gauge(name="laser_budget_tokens", help="Thinking tokens.", labels=label, value=budget)
+    yield from controller_health(report)
 
 
-def _build(deployment: Deployment) -> Gauge:
+def _build(served: ServedModel) -> Gauge:
     labels = (
         ("version", VERSION),
         ("python", platform.python_version()),
-        ("engine", deployment.engine.capabilities.engine),
-        ("model", deployment.model_id),
+        ("engine", served.engine),
+        ("model", served.model_id),
     )
     return Gauge(name="laser_build_info", help="Always 1; its labels tell what serves.", labels=labels, value=1.0)
 
 
-def controller_health(state: ControllerStatus) -> Iterator[Gauge]:
+def controller_health(report: ControllerReport) -> Iterator[Gauge]:
     """Yields whether the controller decides as it should."""
-    problems = float(len(state.problems))
+    problems = float(len(report.problems))
     yield Gauge(name="laser_controller_problems", help="What is wrong; /laser/controller has words.", value=problems)
     for rung in DecisionSource:
-        label, decides = (("rung", rung.value),), float(state.source is rung)
+        label, decides = (("rung", rung.value),), float(report.rung is rung)
         yield Gauge(name="laser_controller_rung", help="1 for what decides now.", labels=label, value=decides)
-    solves = state.solves
+    solver = report.solver
     for name, help, value in (
-        ("laser_controller_plan_age_seconds", "Age of the last plan.", solves.age_s),
-        ("laser_controller_solve_seconds", "Duration of the last solve.", solves.solve_s),
+        ("laser_controller_plan_age_seconds", "Age of the last plan.", solver and solver.age_s),
+        ("laser_controller_solve_seconds", "Duration of the last solve.", solver and solver.solve_s),
     ):
         if value is not None:
             yield Gauge(name=name, help=help, value=value)

@@ -46,14 +46,22 @@ class StartFact:
 
 
 @contextmanager
-def loading(config: ServeConfig, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
-    """Tells that a model is loaded in the block, and how long it took."""
+def loading(config: ServeConfig, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[str], None]]:
+    """Tells that a model is loaded in the block, and how long it took, by stages.
+
+    The block calls what it is given with the name of each stage as it begins.
+    """
     directory = directory_of(config)
     StartFact(topic="loading", words=f"{directory} …", fields={"directory": str(directory)}).tell()
     began = clock()
-    yield
-    took_s = clock() - began
-    StartFact(topic="loaded", words=f"in {took_s:.1f} s", fields={"seconds": round(took_s, 3)}).tell()
+    begun: list[tuple[str, float]] = []
+    yield lambda name: begun.append((name, clock()))
+    ends = [*(at for _, at in begun[1:]), clock()]
+    stages = {name: round(end - at, 3) for (name, at), end in zip(begun, ends, strict=bool(begun))}
+    took_s = ends[-1] - began
+    parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages.items())
+    words = f"in {took_s:.1f} s" + (f": {parts}" if parts else "")
+    StartFact(topic="loaded", words=words, fields={"seconds": round(took_s, 3), "stages": stages}).tell()
 
 
 def ready(words: str, *, url: str, model: str) -> None:
@@ -165,9 +173,8 @@ def _thinking(deployment: Deployment) -> StartFact:
 
 
 def _signal(deployment: Deployment) -> StartFact:
-    controller = deployment.chosen.controller
     names = list(deployment.chosen.policy.limits(None).signals)
-    if controller is not None and any(point.threshold is not None for point in controller.certified):
+    if any(point.threshold is not None for point in deployment.chosen.points):
         names = ["confidence"]  # also where the limits now in force have none
     score = deployment.config.score or deployment.chat.thinking.format.probe.score
     words = ", ".join(f"confidence ({score})" if name == "confidence" else name for name in names)

@@ -18,7 +18,7 @@ from laser.server.dashboard.history import TOLD, WINDOW_S, StatusHistory
 from laser.server.dashboard.latency import latency, slos
 from laser.server.dashboard.monitor import Monitor
 from laser.server.dashboard.schema import Status
-from laser.server.engine_thread import EngineFailure
+from laser.server.engine_process.tickets import EngineFailure
 from tests.support.live_server import ENDLESS, WAIT_S, LiveServer, chat, wait_until
 from tests.support.statuses import CONTROLLER, GAINED, ended, loop_status
 

@@ -29,13 +29,7 @@ def chosen(profile: Any = PROFILE, **limits: Any) -> ChosenPolicy:
 
 
 def counted(gains: Gains, request: ReasoningRequest = REQUEST, outcome: Outcome = OUTCOME, running: int = 1) -> int:
-    told: list[tuple[Outcome, bool]] = []
-
-    def then(outcome: Outcome, *, streamed: bool) -> None:
-        told.append((outcome, streamed))
-
-    gains.counting(request, range(running), then, True)(outcome)
-    assert told == [(outcome, True)]
+    gains.count(request, outcome, running)
     found = gains.gained()
     return 0 if found is None else found.replies
 

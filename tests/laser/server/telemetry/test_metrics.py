@@ -9,6 +9,8 @@ import pytest
 from controller.serving.request import NO_THOUGHT, ExitReason, Outcome
 from engine.base import FinishReason
 from laser.server.api.surfaces import SURFACES
+from laser.server.controller_report import report
+from laser.server.policy_choice import ChosenPolicy
 from laser.server.telemetry.metrics import KINDS, SECONDS, Metrics, controller_health, saved
 from tests.support.driven_controller import Driven
 from tests.support.statuses import GAINED
@@ -93,7 +95,7 @@ def test_what_was_saved_is_told_with_its_bounds_and_nothing_without_an_estimate(
 def health(controller: Driven) -> dict[str, float]:
     return {
         " ".join((gauge.name.removeprefix("laser_controller_"), *(value for _, value in gauge.labels))): gauge.value
-        for gauge in controller_health(controller.status)
+        for gauge in controller_health(report(ChosenPolicy(name="load-aware", policy=controller.controller)))
     }
 
 

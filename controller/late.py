@@ -1,0 +1,78 @@
+"""A controller that is made while requests are served already: its libraries take seconds to import."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from controller.policy import Limits
+from controller.selection import cheapest
+from models.profile.profile import Profile
+from models.profile.tables import OperatingPoint
+
+if TYPE_CHECKING:
+    from controller.controller import Controller
+
+log = logging.getLogger(__name__)
+
+
+def on_a_thread(work: Callable[[], None]) -> None:
+    """Does the work on a thread of its own, which does not keep the process alive."""
+    threading.Thread(target=work, name="controller", daemon=True).start()
+
+
+class LateController:
+    """A Policy and a LoadObserver: the safe point until its controller is made, then that controller."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        make: Callable[[], Controller],
+        start: Callable[[Callable[[], None]], None] = on_a_thread,
+    ) -> None:
+        """`profile`: the controller's. `start` begins the making."""
+        tables = profile.tables()
+        safe = [tables.points[k] for k in cheapest(tables)]
+        limits = [Limits(threshold=point.threshold, budget=point.budget) for point in safe]
+        self._limits: dict[str | None, Limits] = {**dict(zip(profile.classes, limits, strict=True)), None: limits[-1]}
+        self.certified: tuple[OperatingPoint, ...] = tables.points  # that may be handed out
+        self._make = make
+        self._start = start
+        self.controller: Controller | None = None  # None: it is not made yet, or could not be made
+
+    def begin(self) -> None:
+        """Has the controller made."""
+        self._start(self._work)
+
+    def _work(self) -> None:
+        try:
+            self.controller = self._make()
+        except Exception:  # certified limits must still bound the thoughts
+            log.exception("the controller could not be made; the safe point stays in force")
+
+    # --- Policy -----------------------------------------------------------------------------------------------------
+
+    def limits(self, difficulty: str | None) -> Limits:
+        if self.controller is not None:
+            return self.controller.limits(difficulty)
+        return self._limits.get(difficulty) or self._limits[None]
+
+    # --- LoadObserver -----------------------------------------------------------------------------------------------
+
+    def arrived(self, difficulty: str | None) -> None:
+        if self.controller is not None:
+            self.controller.arrived(difficulty)
+
+    def finished(self, difficulty: str | None, tokens: int) -> None:
+        if self.controller is not None:
+            self.controller.finished(difficulty, tokens)
+
+    def stepped(self, batch: int, context: float, seconds: float) -> None:
+        if self.controller is not None:
+            self.controller.stepped(batch, context, seconds)
+
+    def tick(self, now: float, in_system: int) -> None:
+        if self.controller is not None:
+            self.controller.tick(now, in_system)

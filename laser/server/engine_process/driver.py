@@ -1,0 +1,262 @@
+"""Runs a serving loop by commands from a queue, on one thread; what comes of them goes out as events.
+
+The queue is emptied between two steps. The thread blocks on it while there is nothing to decode. All events of a step
+go out together.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from controller.serving.admission import Overloaded, QueueState
+from controller.serving.loop import ServingLoop
+from controller.serving.reply import Delta
+from controller.serving.request import Checkpoint, Outcome, ReasoningRequest, RequestId
+from engine.base import CapacityError, EngineBrokenError, EngineError
+from laser.server.engine_process.messages import (
+    Accepted,
+    Began,
+    Broken,
+    Cancel,
+    Command,
+    Ended,
+    EndThought,
+    Event,
+    Failed,
+    Gone,
+    Inquire,
+    NotAccepted,
+    Ping,
+    PolicyReport,
+    Pong,
+    Refusal,
+    Said,
+    Seen,
+    Shown,
+    Stop,
+    Submit,
+    ThoughtEnded,
+    TrialAnswered,
+    TurnedAway,
+)
+
+log = logging.getLogger(__name__)
+
+SHUTTING_DOWN = "the server is shutting down"
+IDLE_S = 0.5  # s between two `idle` calls of an observed loop that has no requests
+
+Counting: TypeAlias = Callable[[ReasoningRequest, Outcome, int], None]
+
+
+def _uncounted(request: ReasoningRequest, outcome: Outcome, running: int) -> None:
+    """Counts nothing."""
+
+
+class LoopDriver:
+    """Serves until `Stop`. Only `put`, `busy_s` and `broken` may be used from other threads."""
+
+    def __init__(
+        self,
+        loop: ServingLoop,
+        send: Callable[[list[Event]], None],
+        *,
+        report: Callable[[], PolicyReport] | None = None,
+        ended: Counting = _uncounted,
+        apart: bool = False,
+        inbox: queue.Queue[Command] | None = None,
+    ) -> None:
+        """`send` gets the events of a step. `report` None: nothing is known of the policy.
+
+        `ended` is called with each reply's request, its outcome and the number of requests that had not ended. `apart`:
+        the loop has a process of its own. Then it also tells when requests begin and when the queue moves; and when
+        the engine is broken, it ends and leaves what waits to the next process. `inbox` None: an unbounded one.
+        """
+        self._loop = loop
+        self._send = send
+        self._report = report
+        self._count = ended
+        self._apart = apart
+        self._inbox: queue.Queue[Command] | queue.SimpleQueue[Command] = inbox or queue.SimpleQueue()
+        self._outbox: list[Event] = []
+        self._requests: dict[int, RequestId | None] = {}  # in the loop, by number; None: it is just being submitted
+        self._shown: QueueState | None = None
+        self._step_since: float | None = None
+        self._stopped = False
+        self.broken: str | None = None  # why the engine is broken, so that requests are refused; None: it is not
+
+    def put(self, command: Command) -> None:
+        """Has a command obeyed between two steps."""
+        self._inbox.put(command)
+
+    @property
+    def busy_s(self) -> float | None:
+        """How long the present step has taken so far; None: there is none."""
+        since = self._step_since
+        return None if since is None else time.monotonic() - since
+
+    def run(self) -> None:
+        """Serves until it is stopped, or broken where another process takes over."""
+        try:
+            self._serve()
+        except Exception as error:  # whatever escapes: nobody may go on waiting for a dead thread
+            log.critical("the engine's thread has failed", exc_info=True)
+            self._break(f"the engine's thread has failed: {type(error).__name__}: {error}")
+            self._flush()
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while self._obey():
+            if self._loop.busy:
+                self._step_since = time.monotonic()
+                try:
+                    self._loop.tick()
+                except EngineBrokenError as error:
+                    log.critical("the engine is broken, only a new process can serve: %s", error)
+                    self._break(f"the engine is broken: {error}")
+                except Exception as error:
+                    log.exception("an engine step failed; its requests get an error, serving goes on")
+                    self._fail_running(f"the engine failed: {type(error).__name__}: {error}")
+                self._step_since = None
+            self._flush()
+            if self._apart and self.broken is not None:
+                return
+        self._fail_all(SHUTTING_DOWN)
+        self._flush()
+
+    def _obey(self) -> bool:
+        """Obeys all commands, and waits for one while there is nothing to decode; returns False at the end."""
+        idle = not self._loop.busy
+        while not self._stopped:
+            try:
+                command = self._inbox.get(block=idle, timeout=IDLE_S if self._loop.observed else None)
+            except queue.Empty:
+                if idle:
+                    self._loop.idle()
+                return True
+            self._do(command)
+            idle = False
+        return False
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case Submit():
+                self._submit(command)
+            case Cancel():
+                self._forget(command.number)
+            case EndThought():
+                request = self._requests.get(command.number)
+                ended = request is not None and self._loop.end_thought(request)
+                self._outbox.append(ThoughtEnded(call=command.call, ended=ended))
+            case TurnedAway():
+                self._loop.turned_away()
+            case Inquire():
+                self._look(command)
+            case Ping():
+                self._outbox.append(Pong(step_s=None))
+            case Stop():
+                self._stopped = True
+            case _:
+                raise TypeError(f"{command!r} is no command")
+
+    def _look(self, command: Inquire) -> None:
+        status = failure = None
+        try:
+            status = self._loop.status() if command.whole else None
+        except Exception as error:
+            log.exception("the engine could not be looked at")
+            failure = f"the engine cannot be looked at: {type(error).__name__}: {error}"
+        report = None if self._report is None else self._report()
+        self._outbox.append(Seen(call=command.call, status=status, report=report, failure=failure))
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    def _submit(self, command: Submit) -> None:
+        number = command.number
+        if self.broken is not None:  # the engine broke while the request was in the inbox
+            self._refuse(number, Refusal.FAILURE, self.broken)
+            return
+        self._requests[number] = None  # before `submit`, since the request may end before `submit` returns
+        emit = partial(self._emit, number, command.request)
+        begun = partial(self._begun, number) if self._apart else None
+        try:
+            request = self._loop.submit(command.request, emit, emit if command.probes else None, begun)
+        except CapacityError as error:
+            self._refuse(number, Refusal.CAPACITY, str(error))
+        except EngineError as error:
+            self._refuse(number, Refusal.INVALID, str(error))
+        except Overloaded as error:
+            self._refuse(number, Refusal.OVERLOADED, str(error), error.retry_after_s)
+        except Exception as error:
+            log.exception("a request could not be submitted")
+            self._refuse(number, Refusal.FAILURE, f"the engine failed: {type(error).__name__}: {error}")
+        else:
+            if number in self._requests:
+                self._requests[number] = request
+            self._outbox.append(Accepted(number=number))
+
+    def _refuse(self, number: int, why: Refusal, message: str, retry_after_s: float = 0.0) -> None:
+        self._requests.pop(number, None)
+        self._outbox.append(NotAccepted(number=number, why=why, message=message, retry_after_s=retry_after_s))
+
+    def _begun(self, number: int) -> None:
+        self._send([Began(number=number)])  # at once: the step that follows may end the process
+
+    def _emit(self, number: int, request: ReasoningRequest, item: Delta | Checkpoint | Outcome) -> None:
+        match item:
+            case Delta():
+                self._outbox.append(Said(number=number, channel=item.channel, text=item.text))
+            case Checkpoint():
+                self._outbox.append(TrialAnswered(number=number, checkpoint=item))
+            case Outcome():
+                self._count(request, item, len(self._requests))
+                self._requests.pop(number, None)
+                self._outbox.append(Ended(number=number, outcome=item))
+
+    def _forget(self, number: int) -> None:
+        request = self._requests.pop(number, None)
+        if request is None:
+            return  # the request was refused, or has ended meanwhile
+        outcome = None
+        try:
+            outcome = self._loop.cancel(request)
+        except Exception:
+            log.exception("a request could not be cancelled")
+        self._outbox.append(Gone(number=number, outcome=outcome))
+
+    # --- failures ---------------------------------------------------------------------------------------------------
+
+    def _break(self, message: str) -> None:
+        self.broken = message
+        if not self._apart:
+            self._fail_all(message)
+        self._outbox.append(Broken(message=message))
+
+    def _fail_running(self, message: str) -> None:
+        try:
+            self._loop.fail_running(message)
+        except Exception:  # an engine broken in mid-step may not be able to cancel either
+            log.exception("the engine could not be cleared")
+            self._fail_all(message)
+
+    def _fail_all(self, message: str) -> None:
+        try:
+            self._loop.fail_all(message)
+        except Exception:
+            log.exception("the engine could not be cleared")
+        for number in list(self._requests):
+            self._outbox.append(Failed(number=number, message=message))
+            self._forget(number)
+
+    def _flush(self) -> None:
+        if self._apart and self._loop.queue is not self._shown:
+            self._shown = self._loop.queue
+            self._outbox.append(Shown(queue=self._shown, load=self._loop.load))
+        if self._outbox:
+            batch, self._outbox = self._outbox, []
+            self._send(batch)

@@ -1,0 +1,388 @@
+"""The engine in a process of its own, as the event loop sees it: carries commands, and starts the process again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from controller.serving.admission import Overloaded, QueueState
+from controller.serving.request import Outcome
+from controller.serving.status import LoopStatus
+from engine.base import EngineLoad
+from laser.server.config import ServeConfig
+from laser.server.controller_report import ControllerReport
+from laser.server.engine_process.child import Child, launch
+from laser.server.engine_process.driver import SHUTTING_DOWN
+from laser.server.engine_process.line import Line
+from laser.server.engine_process.messages import (
+    Began,
+    Broken,
+    Command,
+    Deployed,
+    Gone,
+    Inquire,
+    Loading,
+    Ping,
+    PolicyReport,
+    Pong,
+    Said,
+    Seen,
+    Shown,
+    Stop,
+    Submit,
+    TrialAnswered,
+    Unloaded,
+)
+from laser.server.engine_process.supervision import Counts, Fate, Ledger, Restarts
+from laser.server.engine_process.tickets import EngineClient, EngineFailure, EngineLost, Item, Ticket
+from laser.server.engine_thread import GIVE_UP, STALL_S, STOP_S
+from models.errors import Faults
+from models.profile.savings import Gained
+
+log = logging.getLogger(__name__)
+
+PING_S = 1.0  # between two looks at whether the process runs
+FROZEN_S = 5.0  # of silence after which that is told
+REFRESH_S = 1.0  # to wait for what the policy knows, before the last that is known is told
+
+
+class EngineStartError(Faults):
+    """The engine's process could not load the model; a line for each fault."""
+
+
+class EngineProcess(EngineClient):
+    """Runs the engine in a child process, for the event loop on which `opened` was awaited."""
+
+    def __init__(
+        self,
+        config: ServeConfig,
+        first: Child,
+        *,
+        told: Callable[[Loading], None] = lambda stage: None,
+        restarts: Restarts | None = None,
+        stall_s: float = STALL_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`first` is the process that was already launched; `told` gets how far the first start is.
+
+        A step of `stall_s`, or a silence of it, is a hang; GIVE_UP times that, and the process is ended.
+        """
+        super().__init__()
+        self._config = config
+        self._child = first
+        self._told = told
+        self._stall_s = stall_s
+        self._clock = clock
+        self._restarts = restarts or Restarts()
+        self._ledger = Ledger()
+        self._line: Line | None = None  # None: no process serves
+        self._newest: Line | None = None  # of the process that serves or loads
+        self._lost: asyncio.Event = asyncio.Event()  # the present process has ended
+        self._opening: asyncio.Future[Deployed] | None = None
+        self._deployed: Deployed | None = None  # None: nothing is loaded yet
+        self._tasks: list[asyncio.Task[None]] = []
+        self._step_s = 0.0  # how long the present step had taken at the last pong
+        self._frozen = False  # whether the process's silence has been told
+        self._why = ""  # why the present process is about to end; "": it is not known
+        self._ended = ""  # why the last process has ended
+        self._queue = QueueState()
+        self._load = EngineLoad(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=1)
+        self._status: LoopStatus | None = None  # the last that was seen
+        self._before = Counts()  # of the processes before this one
+        self._controller: ControllerReport | None = None
+        self._gained: Gained | None = None
+        self._takes |= {
+            Began: lambda event: self._ledger.began(event.number),
+            Shown: self._on_shown,
+            Pong: self._on_pong,
+            Loading: self._told,
+            Deployed: self._on_deployed,
+            Unloaded: self._on_unloaded,
+        }
+
+    # --- what the service reads -------------------------------------------------------------------------------------
+
+    @property
+    def restarting(self) -> bool:
+        return self.alive and self._line is None
+
+    @property
+    def failing(self) -> bool:
+        return self._restarts.failing(self._clock())
+
+    @property
+    def trouble(self) -> str | None:
+        if self._failure is not None:
+            return self._failure
+        if self._line is None:
+            return f"{self._ended}; it is being started again"
+        silent_s = self._clock() - self._line.heard_s
+        return f"the engine's process has not answered for {silent_s:.0f} s" if silent_s > FROZEN_S else None
+
+    @property
+    def restarts(self) -> int:
+        return self._restarts.count
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.process.pid if self._child.process.returncode is None else None
+
+    @property
+    def queue(self) -> QueueState:
+        return self._queue
+
+    @property
+    def load(self) -> EngineLoad:
+        return self._load
+
+    @property
+    def controller(self) -> ControllerReport:
+        assert self._controller is not None
+        return self._controller
+
+    @property
+    def gained(self) -> Gained | None:
+        return self._gained
+
+    async def refresh(self) -> None:
+        if self._line is not None:
+            with suppress(TimeoutError, EngineFailure):
+                async with asyncio.timeout(REFRESH_S):
+                    await self._call(lambda number: Inquire(call=number, whole=False))
+
+    async def status(self) -> LoopStatus:
+        self._check_alive()
+        if self._line is None:
+            raise EngineFailure(str(self.trouble))
+        return self._before.added(await super().status())
+
+    @property
+    def _failure(self) -> str | None:
+        if self._closing or self._broken is not None:
+            return self._broken or SHUTTING_DOWN
+        if self._line is not None and self._clock() - self._line.heard_s > self._stall_s:
+            return f"the engine's process has not answered for more than {self._stall_s:g} s"
+        if self._step_s > self._stall_s:
+            return f"a step of the engine has taken more than {self._stall_s:g} s"
+        return None
+
+    # --- life cycle -------------------------------------------------------------------------------------------------
+
+    async def opened(self) -> Deployed:
+        """Waits until the first process has loaded its model. Raises EngineStartError if it cannot."""
+        return await self._open()
+
+    def listen(self, left: Callable[[Outcome], None]) -> None:
+        """Sets who gets the outcomes of replies whose clients have gone."""
+        self._left = left
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._replace())]
+
+    async def stop(self) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        if self._line is not None:
+            self._send(Stop())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_S):
+                    await self._lost.wait()
+        if self._child.process.poll() is None and self._line is not None:
+            log.critical("the engine's process has not ended within %g s: it is killed", STOP_S)
+        await asyncio.to_thread(self._child.kill)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PING_S):  # for its socket to close
+                await self._lost.wait()
+        self._fail_asked(SHUTTING_DOWN)
+
+    async def _open(self) -> Deployed:
+        """Connects to the child, and waits until it has loaded its model."""
+        loop = asyncio.get_running_loop()
+        self._opening = loop.create_future()
+        self._lost.clear()
+        self._step_s = 0.0
+        line = self._newest = Line(self.receive, self._on_closed)
+        await loop.create_unix_connection(lambda: line, sock=self._child.line)
+        deployed = await self._opening
+        self._deployed = self._deployed or deployed
+        self._line = line
+        self._restarts.began(self._clock())
+        return deployed
+
+    async def _watch(self) -> None:
+        """Sees to it that the process runs: tells of a silence, and ends a process that hangs."""
+        limit_s = GIVE_UP * self._stall_s
+        while True:
+            due = self._clock() + PING_S
+            await asyncio.sleep(PING_S)
+            line, late_s = self._line, self._clock() - due
+            if line is None:
+                continue
+            if late_s > PING_S:  # this process was held up itself
+                line.heard_s += late_s
+            line.send(Ping())
+            silent_s = self._clock() - line.heard_s
+            if (silent_s > FROZEN_S) is not self._frozen:
+                self._frozen = not self._frozen
+                if self._frozen:
+                    log.warning("the engine's process has not answered for %.0f s: requests wait", silent_s)
+                else:
+                    log.info("the engine's process answers again")
+            if max(silent_s, self._step_s) > limit_s and self._child.process.poll() is None:
+                what = "a step of the engine" if self._step_s > limit_s else "an answer of the engine's process"
+                self._why = f"{what} has taken more than {limit_s:g} s"
+                log.critical("%s: the process is ended", self._why)
+                self._child.process.kill()
+
+    async def _replace(self) -> None:
+        """Starts the process again whenever it has ended; gives up if that comes to nothing."""
+        while True:
+            await self._lost.wait()
+            await asyncio.to_thread(self._child.kill)
+            delay_s = self._after_end()
+            while delay_s is not None:
+                await asyncio.sleep(delay_s)
+                began = self._clock()
+                try:
+                    self._child = launch(self._config)
+                    deployed = await self._open()
+                except (EngineStartError, OSError) as error:
+                    self._ended = f"the engine's process could not be started again: {error}"
+                    log.error("%s", self._ended)
+                    await asyncio.to_thread(self._child.kill)
+                    delay_s = self._restarts.ended(self._clock())
+                    continue
+                break
+            if delay_s is None:
+                self._give_up(f"{self._ended}; nothing starts it again")
+                return
+            if not self._fits(deployed):
+                self._give_up("the engine's process was started again with another model: its files have changed")
+                return
+            again = list(self._ledger.again(self._clock()))
+            for command in again:
+                self._send(command)
+            log.warning(
+                "the engine serves again after %.1f s; %d waiting requests are sent again",
+                self._clock() - began, len(again),
+            )  # fmt: skip
+
+    def _fits(self, deployed: Deployed) -> bool:
+        """Whether a new process serves what prompts are prepared for."""
+        first = self._deployed
+        assert first is not None
+        return (deployed.vocabulary, deployed.room) == (first.vocabulary, first.room)
+
+    def _after_end(self) -> float | None:
+        """Settles what a process has left behind; returns the time before the next start, None: there is none."""
+        why, self._why = self._why or f"the engine's process has ended by itself ({self._child.end})", ""
+        for number, ticket in list(self._tickets.items()):
+            fate = Fate.LOST if ticket.alone else self._ledger.fate(number)
+            if fate is Fate.LOST:
+                self._end(number, EngineLost(f"{why}; the request may be sent again"))
+            elif fate is Fate.GUILTY:
+                self._end(number, EngineFailure(f"the engine's process has ended twice while this request ran: {why}"))
+        self._fail_calls(why)
+        self._before = self._before.plus(self._status, self._queue.turned_away)
+        self._status = None
+        self._queue = QueueState(turned_away=self._queue.turned_away)
+        self._load = replace(self._load, running=0, waiting=0, probing=0, cells_reserved=0)
+        delay_s, self._ended = self._restarts.ended(self._clock()), why
+        then = "nothing starts it again" if delay_s is None else f"it is started again in {delay_s:g} s"
+        log.error("%s; %d requests go on waiting; %s", why, len(self._ledger), then)
+        return delay_s
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    async def _enter(self, command: Submit) -> None:
+        self._ledger.enter(command, self._clock())
+        line = self._line
+        if line is not None:
+            await line.room.wait()
+            if line is self._line:  # else the process has ended meanwhile, and the next one gets it from the ledger
+                line.send(command)
+
+    def _cancel(self, ticket: Ticket) -> None:
+        super()._cancel(ticket)
+        if self._line is None:
+            self._ledger.over(ticket.number)
+            self._tickets.pop(ticket.number, None)
+
+    def _send(self, command: Command) -> None:
+        if self._line is not None:
+            self._line.send(command)
+
+    def _end(self, number: int, item: Item | Exception) -> None:
+        if isinstance(item, Outcome):
+            item = self._ledger.timed(number, item)
+        elif isinstance(item, Overloaded) and (ticket := self._tickets.get(number)) and ticket.taken:
+            item = EngineLost(f"{item}; the request had waited before, and may be sent again")  # to a new process
+        self._ledger.over(number)
+        super()._end(number, item)
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def _on_closed(self, line: Line) -> None:
+        """The socket has closed: the process has ended, or is about to."""
+        if line is not self._newest:
+            return  # the next process has been started meanwhile
+        if self._opening is not None and not self._opening.done():
+            with suppress(subprocess.TimeoutExpired):
+                self._child.process.wait(PING_S)
+            how = f"the engine's process has ended ({self._child.end}) while it loaded the model"
+            self._opening.set_exception(EngineStartError(how))
+            return
+        self._line, self._frozen = None, False
+        self._lost.set()
+
+    def _on_deployed(self, event: Deployed) -> None:
+        self._load = replace(self._load, cells_total=event.cells)
+        self._on_report(event.report)
+        if self._opening is not None and not self._opening.done():
+            self._opening.set_result(event)
+
+    def _on_unloaded(self, event: Unloaded) -> None:
+        if self._opening is not None and not self._opening.done():
+            self._opening.set_exception(EngineStartError(*event.lines))
+
+    def _on_shown(self, event: Shown) -> None:
+        self._queue = replace(event.queue, turned_away=self._before.turned_away + event.queue.turned_away)
+        self._load = event.load
+
+    def _on_pong(self, event: Pong) -> None:
+        self._step_s = event.step_s or 0.0
+
+    def _on_seen(self, event: Seen) -> None:
+        if event.report is not None:
+            self._on_report(event.report)
+        if event.status is not None:
+            self._status = event.status
+        super()._on_seen(event)
+
+    def _on_report(self, report: PolicyReport) -> None:
+        self._controller = ControllerReport.model_validate(report.controller)
+        self._gained = report.gained
+
+    def _on_broken(self, event: Broken) -> None:
+        self._why = event.message  # and now it ends
+
+    def _on_said(self, event: Said) -> None:
+        self._ledger.spoke(event.number)
+        self._restarts.useful()
+        super()._on_said(event)
+
+    def _on_probed(self, event: TrialAnswered) -> None:
+        self._ledger.spoke(event.number)
+        super()._on_probed(event)
+
+    def _on_gone(self, event: Gone) -> None:
+        self._ledger.over(event.number)
+        super()._on_gone(event)

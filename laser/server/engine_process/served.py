@@ -1,0 +1,53 @@
+"""What the HTTP side knows of a model: how its prompts are prepared, and how long they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from controller.serving.request import Outcome
+from laser.server.config import ServeConfig
+from laser.server.engine_process.tickets import EngineClient
+from models.chat_model import ChatModel
+from models.profile.difficulty import Difficulty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """A model that is loaded somewhere, without its weights."""
+
+    model_id: str
+    config: ServeConfig
+    chat: ChatModel
+    room: int  # the most tokens that a prompt and its reply may have together
+    engine: str  # the engine's name
+    knows: str | None = None  # what the model can be asked; None: it is not the bundled one
+    difficulty: Difficulty | None = None  # tells prompts' classes; None: there is no profile
+    shortest_first: bool = False
+
+    def room_for(self, landing: Sequence[int] | None) -> int:
+        """Returns `room` for a request whose thought is cut with `landing`; None: the thinking format's."""
+        own = self.chat.thinking.landing
+        return self.room - max(0, len(own if landing is None else landing) - len(own))
+
+    def classify(self, prompt: Sequence[int]) -> str | None:
+        """Returns the difficulty class of a prompt; None: the model has no profile."""
+        return None if self.difficulty is None else self.difficulty.classify(prompt)
+
+    def length(self, prompt: Sequence[int]) -> float:
+        """Returns the predicted length of the prompt's thought, tokens; 0 unless shortest_first is set."""
+        if not self.shortest_first or self.difficulty is None:
+            return 0.0
+        return self.difficulty.expected_tokens(prompt)
+
+
+class Loaded(Protocol):
+    """A loaded model that can be served: the same for an engine in this process and for one in its own."""
+
+    @property
+    def served(self) -> ServedModel:
+        """What prompts are prepared for."""
+
+    def connect(self, left: Callable[[Outcome], None]) -> EngineClient:
+        """Returns its engine, not started; `left` gets the outcomes of replies whose clients have gone."""

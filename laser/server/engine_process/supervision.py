@@ -1,0 +1,157 @@
+"""When the engine's process is started again, and what becomes of the requests that it leaves. No clock, no process."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from controller.serving.request import Outcome
+from controller.serving.status import LoopStatus
+from laser.server.engine_process.messages import Submit
+
+FAILING_ENDS = 3  # ends of the process within FAILING_S after which the server counts as failing
+FAILING_S = 60.0
+DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before each start, while no process has come to anything
+SOUND_S = 60.0  # after which a process has come to something, even if nobody has asked it
+TWICE = 2  # processes that may end under a request
+LEAST_S = 1e-3  # of a deadline that has passed: the loop tells so
+
+
+class Restarts:
+    """Decides when a process that has ended is started again. Times are on any one clock."""
+
+    def __init__(self) -> None:
+        self.count = 0  # of processes that were started again
+        self._ends: deque[float] = deque(maxlen=FAILING_ENDS)
+        self._in_vain = 0  # processes in a row that have come to nothing
+        self._began_s: float | None = None  # when the present one began to serve; None: none does
+        self._useful = False  # whether the present one has come to something
+
+    def began(self, now: float) -> None:
+        """A process serves."""
+        self._began_s, self._useful = now, False
+
+    def useful(self) -> None:
+        """The present process has decoded something for a client."""
+        self._useful = True
+
+    def ended(self, now: float) -> float | None:
+        """A process has ended, or could not begin. Returns the time before the next start; None: there is none."""
+        self._ends.append(now)
+        sound = self._useful or (self._began_s is not None and now - self._began_s >= SOUND_S)
+        self._in_vain = 0 if sound else self._in_vain
+        self._began_s, self._useful = None, False
+        if self._in_vain == len(DELAYS_S):
+            return None
+        self._in_vain += 1
+        self.count += 1
+        return DELAYS_S[self._in_vain - 1]
+
+    def failing(self, now: float) -> bool:
+        """Whether processes have ended too often lately."""
+        return len(self._ends) == FAILING_ENDS and now - self._ends[0] <= FAILING_S
+
+
+class Fate(Enum):
+    """What becomes of a request whose process has ended."""
+
+    AGAIN = auto()  # its client has got nothing: it is sent to the next process
+    LOST = auto()  # its client has got a part of its reply
+    GUILTY = auto()  # it ran in two processes that ended, and may be the reason
+
+
+@dataclass(slots=True, kw_only=True)
+class _Silent:
+    """A request of which nothing has come."""
+
+    command: Submit
+    since_s: float  # when it came
+    running: bool = False
+    ends: int = 0  # of processes under it
+
+
+class Ledger:
+    """Keeps each request until something of its reply has come, so that it can be sent again."""
+
+    def __init__(self) -> None:
+        self._silent: dict[int, _Silent] = {}
+        self._late: dict[int, float] = {}  # s that requests had waited when they were last sent again
+
+    def __len__(self) -> int:
+        return len(self._silent)
+
+    def enter(self, command: Submit, now: float) -> None:
+        """A request is to be sent."""
+        self._silent[command.number] = _Silent(command=command, since_s=now)
+
+    def began(self, number: int) -> None:
+        """A request has left the queue for the engine."""
+        if number in self._silent:
+            self._silent[number].running = True
+
+    def spoke(self, number: int) -> None:
+        """Something of a reply has come: its request cannot be sent again."""
+        self._silent.pop(number, None)
+
+    def over(self, number: int) -> None:
+        """A request has ended."""
+        self._silent.pop(number, None)
+        self._late.pop(number, None)
+
+    def fate(self, number: int) -> Fate:
+        """Returns what becomes of a request now that its process has ended; it no longer runs."""
+        silent = self._silent.get(number)
+        if silent is None:
+            return Fate.LOST
+        silent.ends += silent.running
+        silent.running = False
+        return Fate.GUILTY if silent.ends >= TWICE else Fate.AGAIN
+
+    def again(self, now: float) -> Iterator[Submit]:
+        """Yields what is to be sent to a new process, in the order of its coming; deadlines have gone on meanwhile."""
+        for number, silent in self._silent.items():
+            waited_s = self._late[number] = now - silent.since_s
+            request = silent.command.request
+            if request.deadline_s is not None:
+                request = replace(request, deadline_s=max(LEAST_S, request.deadline_s - waited_s))
+            yield Submit(number=number, request=request, probes=silent.command.probes)
+
+    def timed(self, number: int, outcome: Outcome) -> Outcome:
+        """Returns an outcome whose times begin where the request came, not where it was sent again."""
+        late_s = self._late.get(number)
+        if late_s is None:
+            return outcome
+        return replace(
+            outcome,
+            queue_s=outcome.queue_s + late_s,
+            total_s=outcome.total_s + late_s,
+            ttft_s=None if outcome.ttft_s is None else outcome.ttft_s + late_s,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What processes that have ended had counted."""
+
+    arrived: int = 0
+    finished: int = 0
+    turned_away: int = 0
+
+    def added(self, status: LoopStatus) -> LoopStatus:
+        """Returns a process's status as that of all processes since the start."""
+        return replace(
+            status,
+            arrived=status.arrived + self.arrived,
+            finished=status.finished + self.finished,
+            turned_away=status.turned_away + self.turned_away,
+        )
+
+    def plus(self, status: LoopStatus | None, turned_away: int) -> Counts:
+        """Returns the counts with those of a process that was last seen so; `turned_away` is that of all."""
+        if status is None:
+            return replace(self, turned_away=turned_away)
+        return Counts(
+            arrived=self.arrived + status.arrived, finished=self.finished + status.finished, turned_away=turned_away
+        )

@@ -1,0 +1,105 @@
+"""When the engine's process is started again, and what becomes of the requests that it leaves."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.serving.request import NO_THOUGHT, Outcome, ReasoningRequest
+from controller.serving.status import LoopStatus
+from engine.base import EngineLoad, FinishReason
+from laser.server.engine_process.messages import Submit
+from laser.server.engine_process.supervision import DELAYS_S, SOUND_S, Counts, Fate, Ledger, Restarts
+
+
+def submit(number: int, deadline_s: float | None = None) -> Submit:
+    request = ReasoningRequest(prompt=(number,), max_tokens=8, deadline_s=deadline_s)
+    return Submit(number=number, request=request, probes=False)
+
+
+def test_processes_that_come_to_nothing_are_started_later_and_later_and_then_no_more() -> None:
+    restarts = Restarts()
+    assert [restarts.ended(1000.0 * n) for n in range(len(DELAYS_S) + 1)] == [*DELAYS_S, None]
+    assert restarts.count == len(DELAYS_S)
+
+
+@pytest.mark.parametrize("useful", [True, False])
+def test_a_process_that_has_come_to_something_is_started_again_at_once(useful: bool) -> None:
+    """By decoding something, or by serving for a while though nobody has asked."""
+    restarts, now = Restarts(), 0.0
+    for _ in range(3 * len(DELAYS_S)):
+        restarts.began(now)
+        if useful:
+            restarts.useful()
+            now += 1.0
+        else:
+            now += SOUND_S
+        assert restarts.ended(now) == 0.0
+
+
+def test_three_ends_within_a_minute_count_as_failing_until_the_minute_is_over() -> None:
+    restarts = Restarts()
+    for now in (0.0, 30.0):
+        restarts.ended(now)
+        assert not restarts.failing(now)
+    restarts.ended(59.0)
+    assert restarts.failing(59.0)
+    assert restarts.failing(60.0)
+    assert not restarts.failing(61.0)
+
+
+def test_a_request_that_has_got_nothing_is_sent_again_in_the_order_of_its_coming() -> None:
+    ledger = Ledger()
+    for number in (1, 2, 3, 4):
+        ledger.enter(submit(number), now=float(number))
+    ledger.began(1)
+    ledger.spoke(1)  # its client has a part of the reply
+    ledger.began(2)
+    ledger.over(4)
+    assert [ledger.fate(number) for number in (1, 2, 3)] == [Fate.LOST, Fate.AGAIN, Fate.AGAIN]
+    assert [command.number for command in ledger.again(10.0)] == [2, 3]
+
+
+def test_a_request_that_ran_in_two_processes_that_ended_is_not_sent_to_a_third_but_one_that_only_waited_is() -> None:
+    ledger = Ledger()
+    for number in (1, 2):
+        ledger.enter(submit(number), now=0.0)
+    for last in (Fate.AGAIN, Fate.GUILTY):
+        ledger.began(1)
+        assert ledger.fate(1) is last
+        assert ledger.fate(2) is Fate.AGAIN
+
+
+def test_waiting_for_a_process_in_vain_does_not_make_a_request_guilty() -> None:
+    ledger = Ledger()
+    ledger.enter(submit(1), now=0.0)
+    ledger.began(1)
+    assert [ledger.fate(1) for _ in range(3)] == [Fate.AGAIN] * 3
+
+
+def test_time_goes_on_for_a_request_that_is_sent_again() -> None:
+    ledger = Ledger()
+    ledger.enter(submit(1, deadline_s=5.0), now=100.0)
+    ledger.enter(submit(2, deadline_s=1.0), now=100.0)
+    again = {command.number: command.request.deadline_s for command in ledger.again(102.0)}
+    assert again[1] == pytest.approx(3.0)
+    assert 0.0 < float(again[2] or 0.0) < 0.1  # it has passed: the loop says so
+    outcome = Outcome(
+        finish_reason=FinishReason.STOP, prompt_tokens=1, completion_tokens=1, thought=NO_THOUGHT, queue_s=0.5,
+        total_s=1.5, ttft_s=1.0,
+    )  # fmt: skip
+    timed = ledger.timed(1, outcome)
+    assert (timed.queue_s, timed.total_s, timed.ttft_s) == (2.5, 3.5, 3.0)
+    ledger.over(1)
+    assert ledger.timed(1, outcome) == outcome
+    assert ledger.timed(9, outcome) == outcome
+
+
+def test_counts_go_on_over_processes() -> None:
+    status = LoopStatus(
+        at_s=0.0, load=EngineLoad(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=1), drain_s=0.0,
+        turned_away=2, arrived=7, finished=5, running=(), ended=(),
+    )  # fmt: skip
+    before = Counts().plus(status, turned_away=2)
+    seen = before.added(status)
+    assert (seen.arrived, seen.finished, seen.turned_away) == (14, 10, 4)
+    assert before.plus(None, turned_away=2) == before
