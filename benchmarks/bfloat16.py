@@ -1,7 +1,7 @@
-"""Compares the torch engine's forward pass in bfloat16 with float32, in one run: decoding rate, memory, logits.
+"""Compares the torch engine's forward pass in bfloat16 with float32, in one run: decoding rate and logits.
 
 Both decode the same prompts, in turns step by step; rates are by CPU time of the process, which computes with one
-thread. Without instructions for bfloat16 (see `engine/torch/precision.py`) it is many times slower.
+thread. Without instructions for bfloat16 (see `engine/torch/precision.py`) it is several times slower.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.support import report
 from benchmarks.support.rivals import BareLoop
-from benchmarks.support.workload import Stopwatch, prompts, save_model
+from benchmarks.support.workload import Stopwatch, save_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,8 @@ class FormatResult:
     same: float  # share of places of the prompts whose likeliest token is the same
 
 
-def measure(directory: Path, batch: int, *, steps: int, seed: int) -> FormatResult:
-    """Decodes the same prompts in both formats."""
+def measure(directory: Path, batch: int, *, prompt: int, steps: int, seed: int) -> FormatResult:
+    """Decodes the same random prompts of `prompt` tokens in both formats."""
     import torch
 
     from engine.torch.config import Runner
@@ -40,9 +40,8 @@ def measure(directory: Path, batch: int, *, steps: int, seed: int) -> FormatResu
     from engine.torch.precision import divergence, load_bfloat16
 
     models = (load_model(directory), load_bfloat16(directory, Runner.BARE))
-    drawn = prompts(np.random.default_rng(seed), batch, steps)
-    asked = [[token % models[0].shape.vocabulary for token in prompt] for prompt in drawn]
-    compared = [divergence(*(prompt_logits(model, torch.tensor(prompt)) for model in models)) for prompt in asked]
+    asked = np.random.default_rng(seed).integers(0, models[0].shape.vocabulary, (batch, prompt)).tolist()
+    compared = [divergence(*(prompt_logits(model, torch.tensor(one)) for model in models)) for one in asked]
     loops = [BareLoop(model, asked, steps) for model in models]
     watches = [Stopwatch() for _ in loops]
     for step in range(steps):
@@ -56,7 +55,7 @@ def measure(directory: Path, batch: int, *, steps: int, seed: int) -> FormatResu
         float32=rates[0],
         bfloat16=rates[1],
         divergence=max(worst for worst, _ in compared),
-        same=sum(same for _, same in compared) / sum(map(len, asked)),
+        same=sum(same for _, same in compared) / (batch * prompt),
     )
 
 
@@ -79,6 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bfloat16", description=__doc__)
     parser.add_argument("--model", type=Path, help="a model directory instead of the random one")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32], help="sequences at once")
+    parser.add_argument("--prompt", type=int, default=64, help="tokens of a prompt")
     parser.add_argument("--steps", type=int, default=20, help="decoding steps of each measurement")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file for the results")
@@ -92,7 +92,10 @@ def main() -> None:
     ran = report.circumstances("benchmarks.bfloat16", options.seed)
     with tempfile.TemporaryDirectory() as folder:
         directory = options.model or save_model(Path(folder), options.seed)
-        results = [measure(directory, batch, steps=options.steps, seed=options.seed) for batch in options.batches]
+        results = [
+            measure(directory, batch, prompt=options.prompt, steps=options.steps, seed=options.seed)
+            for batch in options.batches
+        ]
     print(table(results, computes_bfloat16()))
     if options.out is not None:
         report.write(options.out, ran, [asdict(result) for result in results])

@@ -17,7 +17,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 CHECKED = 24  # tokens of the prompt that both formats must agree on
 TOLERANCE = 0.02  # nats: the largest divergence of bfloat16's next token from float32's, at any place of the prompt
 
-SLOW = "this CPU has no instructions for bfloat16, so it is many times slower than float32"
+SLOW = "this CPU has no instructions for bfloat16, so it is several times slower than float32"
 
 
 def computes_bfloat16(cpu_info: Path = CPU_INFO) -> bool:
