@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from ctypes import c_bool, c_char_p, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
 from functools import cache
@@ -14,12 +15,15 @@ from engine.base import EngineUnavailableError
 from engine.llamacpp.logs import LogSink
 from engine.llamacpp.structs import CONTEXT_DEFAULTS, CONTEXT_PARAMS, MODEL_DEFAULTS, Batch, ModelParams, unlike
 
+log = logging.getLogger(__name__)
+
 INSTALL = "pip install 'laser-serving[llamacpp]'"
+MISSING = f"llama.cpp is not installed, which GGUF models need: {INSTALL}"
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "llama_cpp": ("lib/libllama.so", "lib/libllama.dylib", "lib/llama.dll"),  # built by the user, so for this machine
     "xllamacpp": ("xllamacpp*.so", "xllamacpp*.pyd"),
 }
-"""Packages that bring llama.cpp, and where in them its library lies; the first that is installed is taken."""
+"""Packages that bring llama.cpp, and where in them its library lies; the first that fits is taken."""
 
 _MODEL, _CONTEXT, _MEMORY, _VOCABULARY = c_void_p, c_void_p, c_void_p, c_void_p
 _SEQUENCE, _POSITION = c_int32, c_int32
@@ -112,14 +116,13 @@ class Library:
         wrong = self._unlike_batch()
         if wrong is not None:
             raise EngineUnavailableError(f"{where}: llama_batch has another layout: {wrong}; {INSTALL}")
-        series = ".".join(self.version.split(".")[:2])
-        kind = CONTEXT_PARAMS.get(series, next(reversed(CONTEXT_PARAMS.values())))
         function = self._loaded.llama_context_default_params
-        function.restype = kind
-        wrong = unlike(function(), CONTEXT_DEFAULTS)
-        if wrong is not None:
-            raise EngineUnavailableError(f"{where}: llama_context_params has another layout: {wrong}; {INSTALL}")
-        return kind
+        for kind in reversed(CONTEXT_PARAMS.values()):  # by its defaults: a version's number comes before its changes
+            function.restype = kind
+            wrong = unlike(function(), CONTEXT_DEFAULTS)
+            if wrong is None:
+                return kind
+        raise EngineUnavailableError(f"{where}: llama_context_params has another layout: {wrong}; {INSTALL}")
 
     def _unlike_batch(self) -> str | None:
         """Returns what an empty batch for two rows has that llama_batch should not have; None: nothing."""
@@ -147,15 +150,22 @@ class Library:
 @cache
 def llama() -> Library:
     """Returns the library, which a process loads once. Raises EngineUnavailableError if there is none that fits."""
+    unfit = []
     for package, path in _installed():
-        return Library(path, package)
-    raise EngineUnavailableError(f"llama.cpp is not installed, which GGUF models need: {INSTALL}")
+        try:
+            return Library(path, package)
+        except EngineUnavailableError as error:
+            log.info("another llama.cpp is looked for: %s", error)
+            unfit.append(error)
+    if unfit:
+        raise unfit[0]
+    raise EngineUnavailableError(MISSING)
 
 
 def check_installed() -> None:
     """Raises EngineUnavailableError if no package here brings llama.cpp; loads nothing."""
     if next(_installed(), None) is None:
-        raise EngineUnavailableError(f"llama.cpp is not installed, which GGUF models need: {INSTALL}")
+        raise EngineUnavailableError(MISSING)
 
 
 def _installed() -> Iterator[tuple[str, Path]]:

@@ -92,5 +92,7 @@ class LlamaOptions(EngineOptions):
         """Raises GGUFError, too, if the file is damaged or no language model."""
         found = gguf_of(directory)
         if found is None:
-            raise UnsupportedModelError(f"{directory}: the llamacpp engine decodes GGUF files, and this is none")
+            raise UnsupportedModelError(
+                f"{directory}: the llamacpp engine decodes GGUF files, and this is none: `laser convert` writes one"
+            )
         return found.path

@@ -168,7 +168,8 @@ class Schedule:
         match operation:
             case Fork(spec=spec, back=back):
                 if account.probe is None:
-                    probe = self.ledger.fork(sequence, spec, back=min(back, len(account.tokens)))
+                    back = min(back, len(account.tokens)) if self.ledger.engine.capabilities.trim else 0
+                    probe = self.ledger.fork(sequence, spec, back=back)
                     self._wanted[probe] = operation
             case Force(tokens=forced):
                 if len(account.tokens) + len(forced) <= account.request.max_new_tokens:
