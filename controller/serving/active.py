@@ -75,6 +75,7 @@ class ActiveRequest:
     again: int = 0  # tokens of the thought that the adopted probe has decoded again
     _recited: int = 0  # leading answer tokens of the closing, in which no stop string counts
     _thought_end: int | None = None  # the thought's length before its closing; None: not forced
+    _waited: int = 0  # times that a cut has waited for a marker to be decided
     _released: int = 0  # thought tokens passed to the reply
 
     # its probes
@@ -170,6 +171,19 @@ class ActiveRequest:
         self.reply.push(*self.landing[: marker.start])
         self._turn_to_answer(marker)
         self.reply.recite(*self.landing[marker.end :])
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the thought's newest text may be the beginning of the marker that ends it."""
+        return self.finder is not None and self.finder.pending
+
+    def waits(self, most: int) -> bool:
+        """Whether a cut waits once more until it is decided whether the thought ends with its marker.
+
+        It waits `most` times; a text that goes on and on looking like the beginning of a marker is none.
+        """
+        self._waited += 1
+        return self._waited <= most
 
     def cut_thought(self, reason: str, *, recited: int) -> None:
         """The landing is forced to close the thought here; `recited` of its tokens follow the closing marker."""

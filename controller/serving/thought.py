@@ -94,7 +94,8 @@ class ThoughtControl:
 
     def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
         """Returns what max_tokens leaves for the thought after its closing and the answer, at most max_budget."""
-        wait = 0 if self._thinking.close_id is not None else len(self._thinking.close)  # until a marker is decided
+        known = self._thinking.close_id is not None or self._thinking.format.in_the_open
+        wait = 0 if known else len(self._thinking.close)  # until it is decided whether a marker has come
         left = max(0, request.max_tokens - max(len(landing), self._probe.room) - answer_room - wait)
         return left if request.max_budget is None else min(left, request.max_budget)
 
@@ -230,8 +231,10 @@ class ThoughtControl:
             return
         if active.exit_reason is None and active.thought:
             limits = self.apply_limits(active)
-            undecided = active.finder is not None and active.finder.pending  # the marker may be on its way
-            why = None if undecided else self.close_reason(active, now)
+            undecided = not self._thinking.format.in_the_open and active.undecided  # the marker may be on its way
+            why = self.close_reason(active, now)
+            if why is not None and undecided and active.waits(len(self._thinking.close)):
+                why = None
             if why is not None:
                 self._drop_probe(active)
                 self._engine.force(sequence, active.landing)

@@ -118,6 +118,15 @@ def test_a_budget_that_is_spent_within_a_possible_marker_waits_until_that_is_dec
     assert cut_later.outcome.thought.exit_reason is ExitReason.BUDGET
 
 
+def test_text_that_always_looks_like_a_marker_is_cut_all_the_same(tokenizer: ChatTokenizer) -> None:
+    bench = parrot(tokenizer, spelled(tokenizer, *"<" * 200), TAGS, Limits(budget=3))
+    heard = bench.ask(max_tokens=80)
+    assert heard.outcome.thought.exit_reason is ExitReason.BUDGET
+    assert heard.outcome.thought.tokens == 3 + len(bench.thinking.close)
+    assert heard.reasoning == "<" * heard.outcome.thought.tokens + "~ enough."
+    assert heard.content
+
+
 @pytest.mark.parametrize("form", [TAGS, SENTENCES])
 @pytest.mark.parametrize("budget", [0, 4])
 def test_a_second_closing_marker_never_reaches_the_content(

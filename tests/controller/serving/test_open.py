@@ -86,6 +86,14 @@ def test_a_spent_budget_has_the_answer_follow_in_the_same_content(tokenizer: Cha
     assert heard.outcome.put_in == len(spelled(tokenizer, OPEN.landing))
 
 
+def test_a_budget_is_kept_to_the_token_whatever_the_text_may_become(tokenizer: ChatTokenizer) -> None:
+    said = spelled(tokenizer, "ab", *"answer", "ab" * 20)
+    for budget in range(1, 9):
+        heard = parrot(tokenizer, said, OPEN, Limits(budget=budget)).ask(max_tokens=80)
+        assert heard.outcome.thought.ids == said[:budget]
+        assert heard.content.startswith(tokenizer.decode(said[:budget]) + OPEN.landing)
+
+
 def test_an_adopted_probe_is_content_behind_the_thought(tokenizer: ChatTokenizer) -> None:
     heard = ask(tokenizer, "7", "}", *".\n\n", *"ab" * 10, limits=Limits(threshold=0.4))
     assert heard.content.startswith("7}.\n\n\n\nanswer is {7}")
