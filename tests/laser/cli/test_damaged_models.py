@@ -68,7 +68,7 @@ def model(tmp_path: Path) -> Path:
 
 def served(directory: Path) -> str:
     """Returns the one line with which `laser serve` refuses a model directory."""
-    options = ["--engine", "torch", "--policy", "load-aware", "--cells", "1", "--port", "0"]
+    options = ["--engine", "torch", "--policy", "load-aware", "--cells", "1", "--port", "0", "--in-process"]
     done = CliRunner().invoke(main, ["serve", "--model", str(directory), *options])
     assert isinstance(done.exception, SystemExit), done.exception
     assert done.exit_code == 1

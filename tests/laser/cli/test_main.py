@@ -214,7 +214,7 @@ def test_a_model_that_cannot_be_served_is_one_line(random_model: Path, tmp_path:
     directory = tmp_path / "model"
     shutil.copytree(random_model, directory)
     told = damage(directory)
-    done = CliRunner().invoke(main, ["serve", "--port", "0", "--model", str(directory)])
+    done = CliRunner().invoke(main, ["serve", "--in-process", "--port", "0", "--model", str(directory)])
     assert done.exit_code == 1
     assert told in done.stderr
     assert done.stderr.startswith("Error: ")
@@ -225,7 +225,9 @@ def test_a_model_that_cannot_be_served_is_one_line(random_model: Path, tmp_path:
     ("cells", "told"), [(10**13, f"cells is {10**13}, for which there is no memory"), (30, "needs at least")]
 )
 def test_a_cache_of_an_impossible_size_is_one_line(random_model: Path, cells: int, told: str) -> None:
-    done = CliRunner().invoke(main, ["serve", "--port", "0", "--model", str(random_model), "--cells", str(cells)])
+    done = CliRunner().invoke(
+        main, ["serve", "--in-process", "--port", "0", "--model", str(random_model), "--cells", str(cells)]
+    )
     assert done.exit_code == 1
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
