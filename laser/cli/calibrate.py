@@ -110,8 +110,9 @@ def command(
     if from_records:
         _refuse_idle(context)
     with errors_in_one_line():
+        model = located(model)
         settings = CalibrationSettings(
-            model=located(model),
+            model=model,
             thinking=thinking,
             files=files,
             count=count,

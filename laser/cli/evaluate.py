@@ -104,8 +104,9 @@ def command(
     from models.score import Score
 
     with errors_in_one_line():
+        model = located(model)
         settings = EvaluationSettings(
-            model=located(model),
+            model=model,
             thinking=thinking,
             files=files,
             count=count,

@@ -66,4 +66,4 @@ def lines(models: Sequence[ShelvedModel], contents: CacheContents) -> Iterator[s
     yield f"Fetched models are in {contents.place}"
     if contents.unfinished:
         yield f"{in_bytes(contents.unfinished)} there are of unfinished downloads, which the same --model goes on with"
-    yield f"Thinking formats by name: {', '.join(format_names())}"
+    yield from wrapped(f"Thinking formats by name: {', '.join(format_names())}")
