@@ -39,7 +39,7 @@ class AutoOptions(EngineOptions):
 
     runner: Runner = Runner.AUTO  # torch's code of the forward pass
     cache_type: CacheType = CacheType.FP16  # exllama's number format of the KV cache
-    threads: int | None = None  # llamacpp's, of its arithmetic; None: the command's, else all cores but one
+    threads: int | None = None  # of the arithmetic on the CPU; None: the command's
 
     def open(self, directory: Path) -> Opened:
         """Raises UnsupportedError, too, for an option that the engine does not have."""
@@ -55,7 +55,7 @@ class AutoOptions(EngineOptions):
 
     def own_threads(self, model: Path | None) -> int:
         of_gguf = model is not None and find_gguf(model) is not None
-        return engine_options(OF_GGUF, {"threads": self.threads}).own_threads(model) if of_gguf else default_threads()
+        return self.threads or (options_of(OF_GGUF)().own_threads(model) if of_gguf else default_threads())
 
     def _of(self, kind: str) -> EngineOptions:
         """Returns these options as those of another engine."""

@@ -21,8 +21,8 @@ class FlashAttention(StrEnum):
     """Whether llama.cpp computes attention in one pass over the cache."""
 
     AUTO = "auto"  # if the device can
-    ON = "on"  # always
-    OFF = "off"  # never
+    ON = "always"  # also where llama.cpp would not
+    OFF = "never"  # not even where it can
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

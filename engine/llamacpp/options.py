@@ -39,7 +39,9 @@ class LlamaOptions(EngineOptions):
         if not 0.0 < self.probe_share <= 1.0:
             raise ValueError(f"probe_share is {self.probe_share}, must lie in (0, 1]")
         if self.flash_attention is FlashAttention.OFF and self.kv_type in (KVType.Q8_0, KVType.Q4_0):
-            raise ValueError(f"kv_type is {self.kv_type}, which needs flash attention, but flash_attention is off")
+            raise ValueError(
+                f"kv_type is {self.kv_type}, which needs flash attention, but flash_attention is {self.flash_attention}"
+            )
         _ = self._config
 
     @property

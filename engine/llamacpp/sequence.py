@@ -94,7 +94,8 @@ class ParentSequence:
 
         A probe that forks at the newest token begins with its row: it is the child's too.
         """
-        probe, sequences = self.probe, (self.own,)
+        probe = self.probe
+        sequences: tuple[int, ...] = (self.own,)
         if probe is not None and probe.child is not None and not probe.computed and probe.fork_at > self.computed:
             sequences = (self.own, probe.child)
         end = self.computed + count

@@ -109,7 +109,7 @@ class ContextParams06(ctypes.Structure):
     _fields_ = (*_BEFORE_0_6, ("moe_cache_size", c_size_t), *_AFTER)
 
 
-CONTEXT_PARAMS: Mapping[str, type[ctypes.Structure]] = {"0.5": ContextParams05, "0.6": ContextParams06}
+CONTEXT_PARAMS: dict[str, type[ctypes.Structure]] = {"0.5": ContextParams05, "0.6": ContextParams06}
 """llama_context_params by llama.cpp's version."""
 
 MODEL_DEFAULTS: Mapping[str, Any] = {

@@ -178,10 +178,12 @@ def load_config(file: Path | None, flags: dict[str, Any], tell: Callable[[str], 
             given.pop("engine", None)
         stated = {name: getattr(config, name) for name in ENGINE_KEYS} if "engine" not in given else {}
         stated |= {name: given[name] for name in ENGINE_KEYS if name in given}
+        engine = given.get("engine", config.engine)
         if "threads" not in given and (file is None or "threads" not in given_keys(file)):
-            engine = given.get("engine", config.engine)
             given["threads"] = engine.own_threads(given.get("model") or config.model)
-        given.get("engine", config.engine).taking({name: value for name, value in stated.items() if value is not None})
+        elif "threads" in engine.changed:  # the flag wins
+            given["engine"] = engine = engine.with_values({"threads": None})
+        engine.taking({name: value for name, value in stated.items() if value is not None})
         return replace(config, policy=policy, **given)
     except ConfigError:
         raise
@@ -193,8 +195,8 @@ def _check_engine_keys(file: Path, tell: Callable[[str], None]) -> None:
     """Calls `tell` if the file has engine options at its top; raises ConfigError if one is given twice."""
     top, inside = given_keys(file), given_keys(file, "engine")
     old = [name for name in ENGINE_KEYS if name in top]
-    for name in old:
-        if name in inside:
+    for name in (*old, "threads"):
+        if name in top and name in inside:
             raise ConfigError(f"{file}: `{name}` and `engine.{name}` are both given, must be one of them")
     if old:
         new = ", ".join(f"{name}: …" for name in old)

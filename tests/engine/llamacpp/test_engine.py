@@ -84,7 +84,7 @@ def test_short_numbers_of_the_cache_change_logits_a_little(
 
 
 def test_a_quantised_cache_without_flash_attention_is_refused() -> None:
-    with pytest.raises(ValueError, match="kv_type is q8_0, which needs flash attention, but flash_attention is off"):
+    with pytest.raises(ValueError, match="kv_type is q8_0, which needs flash attention, but flash_attention is never"):
         LlamaOptions(kv_type=KVType.Q8_0, flash_attention=FlashAttention.OFF)
 
 

@@ -16,6 +16,7 @@ from controller.policies.margin import ClosingMargin
 from controller.policies.signal import SignalPolicy
 from engine.exllama.config import CacheType
 from engine.exllama.options import ExLlamaOptions
+from engine.options import default_threads, spare_cores
 from engine.registry import AutoOptions
 from engine.torch.config import Runner
 from engine.torch.options import TorchOptions
@@ -216,3 +217,18 @@ def test_a_signal_of_one_s_own_is_named_in_the_file(tmp_path: Path) -> None:
     text = 'policy: {kind: signal, signal: "tests.support.toy_signal:HalfSure", level: 0.8, budget: 40}\n'
     policy = load_config(written(tmp_path, text), {}).policy
     assert policy == SignalPolicy(signal="tests.support.toy_signal:HalfSure", level=0.8, budget=40)
+
+
+def test_threads_are_those_of_the_flag_else_of_the_file_else_what_suits_the_engine(tmp_path: Path) -> None:
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF")
+    assert load_config(None, {}).threads == default_threads()
+    assert load_config(None, {"model": model}).threads == spare_cores()
+    assert load_config(None, {"model": model, "threads": 3}).threads == 3
+    inside = written(tmp_path, f"model: {model}\nengine: {{kind: llamacpp, threads: 2}}\n")
+    assert load_config(inside, {}).threads == 2
+    flagged = load_config(inside, {"threads": 5})
+    assert (flagged.threads, flagged.engine_options.on_threads(flagged.threads).threads) == (5, 5)
+    twice = written(tmp_path, "threads: 2\nengine: {kind: llamacpp, threads: 2}\n")
+    with pytest.raises(ConfigError, match=r"`threads` and `engine\.threads` are both given, must be one of them"):
+        load_config(twice, {})
