@@ -11,6 +11,7 @@ import click
 
 from laser.cli.common.located import located
 from laser.cli.common.messages import errors_in_one_line
+from laser.cli.common.options import MAX_BATCH
 
 if TYPE_CHECKING:
     from engine.fitting.fit import MemoryFit
@@ -20,9 +21,7 @@ MIB = 1 << 20
 
 @click.command("fit")
 @click.argument("model", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--max-batch", default=32, show_default=True, type=click.IntRange(1, 1024), help="Sequences decoded at once."
-)
+@click.option("--max-batch", default=32, show_default=True, type=click.IntRange(1), help=MAX_BATCH)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(model: Path | None, max_batch: int, as_json: bool) -> None:
     """Tell which context and how many requests at once fit into the memory that is free now.
