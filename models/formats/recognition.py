@@ -64,8 +64,9 @@ def recognise(signs: ModelSigns) -> FormatChoice:
     marks = USUAL.open, USUAL.closers[0]
     if all(mark in signs.template for mark in marks) or all(mark in signs.tokens for mark in marks):
         return FormatChoice(form=USUAL, source="the default, since none is named")
-    why = f"{PLAIN}: no family is told by its files, and neither chat template nor vocabulary has {' and '.join(marks)}"
-    return FormatChoice(form=_plain(), source=why, name=PLAIN)
+    both = " and ".join(marks)
+    source = f"{PLAIN}: no family is told by its files, and neither chat template nor vocabulary has {both}"
+    return FormatChoice(form=_plain(), source=source, name=PLAIN)
 
 
 def signs_of(model: Path, template: str | None, tokens: Collection[str]) -> ModelSigns:
