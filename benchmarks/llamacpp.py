@@ -56,7 +56,7 @@ class ProbingCost:
     over_decode: float  # time for all rows over what llama_decode alone takes of it
 
 
-class Thoughts:
+class LlamaRun:
     """The engine with all sequences past their prefill; with `probe_rows`, each is probed as the loop would."""
 
     def __init__(self, model: LlamaModel, batch: int, new_tokens: int, seed: int, *, probe_rows: float | None) -> None:
@@ -116,7 +116,7 @@ def decoding(model: LlamaModel, batch: int, *, steps: int, repeats: int, seed: i
     """Measures plain decoding of `batch` sequences."""
     engine_rates, bare_rates = [], []
     for repeat in range(repeats):
-        engine = Thoughts(model, batch, steps + 8, seed + repeat, probe_rows=None)
+        engine = LlamaRun(model, batch, steps + 8, seed + repeat, probe_rows=None)
         bare = BareLlamaLoop(model, batch, PROMPT, steps + 8, seed + repeat)
         ours, theirs = in_turns((engine.step, bare.step), steps)
         engine_rates.append(batch * steps / ours)
@@ -134,8 +134,8 @@ def probing(model: LlamaModel, batch: int, price: RowPrice, *, steps: int, repea
     shares, asked, over = [], 0, []
     for repeat in range(repeats):
         with TimedDecode(model.library) as timed:
-            plain = Thoughts(model, batch, steps + 8, seed + repeat, probe_rows=None)
-            probed = Thoughts(model, batch, steps + 8, seed + repeat, probe_rows=price.probe_rows(SHARE))
+            plain = LlamaRun(model, batch, steps + 8, seed + repeat, probe_rows=None)
+            probed = LlamaRun(model, batch, steps + 8, seed + repeat, probe_rows=price.probe_rows(SHARE))
             timed.spent_s = 0.0
             without, with_probes = in_turns((plain.step, probed.step), steps)
             over.append((without + with_probes) / timed.spent_s)

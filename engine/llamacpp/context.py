@@ -30,7 +30,7 @@ class DecodeError(EngineError):
     """llama.cpp failed to decode, or to drop what it held."""
 
 
-class Row(NamedTuple):
+class TokenRow(NamedTuple):
     """One token to decode, which one or two sequences see at the same position."""
 
     token: int
@@ -107,7 +107,7 @@ class LlamaContext:
         """Computes with so many threads from now on."""
         self._library.llama_set_n_threads(self._handle, threads, threads)
 
-    def decode(self, rows: Sequence[Row]) -> npt.NDArray[np.float32]:
+    def decode(self, rows: Sequence[TokenRow]) -> npt.NDArray[np.float32]:
         """Decodes rows and returns the logits of those that are wanted, (wanted, vocabulary).
 
         The array is llama.cpp's own if one call is enough: the next call overwrites it. Raises DecodeError; the cache
@@ -116,7 +116,7 @@ class LlamaContext:
         parts = [self._decode(rows[start : start + self._rows]) for start in range(0, len(rows), self._rows)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _decode(self, rows: Sequence[Row]) -> npt.NDArray[np.float32]:
+    def _decode(self, rows: Sequence[TokenRow]) -> npt.NDArray[np.float32]:
         count = len(rows)
         self._tokens[:count] = [row.token for row in rows]
         self._positions[:count] = [row.position for row in rows]

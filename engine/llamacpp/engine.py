@@ -27,7 +27,7 @@ from engine.base import (
 )
 from engine.base_engine import BaseEngine
 from engine.llamacpp.config import LlamaConfig
-from engine.llamacpp.context import LlamaContext, Row
+from engine.llamacpp.context import LlamaContext, TokenRow
 from engine.llamacpp.model import LlamaModel
 from engine.llamacpp.readout import ArrayReadout
 from engine.llamacpp.sequence import ParentSequence
@@ -202,8 +202,8 @@ class LlamaEngine(BaseEngine[ParentSequence]):
         return choose(logits, best, request.sampling, place, stops=stops, banned=state.banned)
 
 
-def _rows(plan: Sequence[_Due]) -> list[Row]:
-    rows: list[Row] = []
+def _rows(plan: Sequence[_Due]) -> list[TokenRow]:
+    rows: list[TokenRow] = []
     for due in plan:
         rows.extend(due.state.rows(due.own, wanted=due.samples))
         rows.extend(due.state.probe_rows())

@@ -9,6 +9,11 @@ from typing import ClassVar
 
 from engine.base import UnsupportedModelError
 from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
+from engine.llamacpp.engine import LlamaEngine
+from engine.llamacpp.library import check_installed
+from engine.llamacpp.model import LlamaModel, Loading
+from engine.llamacpp.price import row_price
+from engine.llamacpp.selftest import safe_loading, tried_apart
 from engine.options import EngineOptions, Opened, spare_cores
 from models.directory import gguf_of
 
@@ -60,11 +65,6 @@ class LlamaOptions(EngineOptions):
         return self.threads or spare_cores()
 
     def open(self, directory: Path) -> Opened:
-        from engine.llamacpp.engine import LlamaEngine
-        from engine.llamacpp.model import LlamaModel, Loading
-        from engine.llamacpp.price import row_price
-        from engine.llamacpp.selftest import safe_loading, tried_apart
-
         file = self._file(directory)
         wanted = Loading(gpu_layers=self.gpu_layers, mmap=self.mmap, repack=self.repack is not False)
         trial = partial(tried_apart, file, self._config)
@@ -79,14 +79,12 @@ class LlamaOptions(EngineOptions):
             engine=engine,
             vocabulary=model.vocabulary,
             device=", ".join(gpus) or "cpu",
-            arithmetic=f"{model.described}, {self.kv_type} cache",
+            arithmetic=f"the type of the weights, {self.kv_type} cache",
             runner=f"llama.cpp {model.library.version} ({model.library.package})",
             note=note,
         )
 
     def check(self, directory: Path) -> None:
-        from engine.llamacpp.library import check_installed
-
         self._file(directory)
         check_installed()
 

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, replace
 
 from engine.llamacpp.config import LlamaConfig
-from engine.llamacpp.context import LlamaContext, Row
+from engine.llamacpp.context import LlamaContext, TokenRow
 from engine.llamacpp.model import LlamaModel
 
 MORE = 8  # rows that are added to one to see what they cost
@@ -67,7 +67,7 @@ class _Trial:
 
     def timed(self, rows: int) -> float:
         """Decodes a token of `rows` sequences. Returns the seconds that it takes."""
-        due = [Row(1, at, (sequence,), True) for sequence, at in list(self._lengths.items())[:rows]]
+        due = [TokenRow(1, at, (sequence,), True) for sequence, at in list(self._lengths.items())[:rows]]
         for row in due:
             self._lengths[row.sequences[0]] += 1
         began = time.perf_counter()

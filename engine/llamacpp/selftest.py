@@ -19,7 +19,7 @@ import numpy as np
 
 from engine.base import EngineError, EngineUnavailableError
 from engine.llamacpp.config import LlamaConfig
-from engine.llamacpp.context import LlamaContext, Row
+from engine.llamacpp.context import LlamaContext, TokenRow
 from engine.llamacpp.model import LlamaModel, Loading
 
 PROMPT = 48  # tokens of the trial, as many as make llama.cpp multiply matrices and not vectors
@@ -72,16 +72,16 @@ def check_decoding(model: LlamaModel, config: LlamaConfig) -> None:
     context = LlamaContext(model, config, ids=4)
     text = [(7 + 11 * at) % model.vocabulary for at in range(PROMPT)]
     parent = context.new()
-    context.decode([Row(token, at, (parent,), at == PROMPT - 1) for at, token in enumerate(text)])
+    context.decode([TokenRow(token, at, (parent,), at == PROMPT - 1) for at, token in enumerate(text)])
     child = context.copy(parent)
-    logits = context.decode([Row(text[0], PROMPT, (sequence,), True) for sequence in (parent, child)])
+    logits = context.decode([TokenRow(text[0], PROMPT, (sequence,), True) for sequence in (parent, child)])
     if not np.isfinite(logits).all():
         raise EngineError("its numbers overflowed")
     alike = float(np.corrcoef(logits)[0, 1])
     if alike < ALIKE:
         raise EngineError(f"two sequences with the same past gave logits that correlate by {alike:.2f} only")
     context.drop(parent)
-    alone = context.decode([Row(text[1], PROMPT + 1, (child,), True)])
+    alone = context.decode([TokenRow(text[1], PROMPT + 1, (child,), True)])
     if not np.isfinite(alone).all():
         raise EngineError("its numbers overflowed")
     context.drop(child)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from engine.base import ProbeId, ProbeSpec, Request, SequenceId
-from engine.llamacpp.context import DecodeError, LlamaContext, Row
+from engine.llamacpp.context import DecodeError, LlamaContext, TokenRow
 from engine.probe import Probe
 
 MOST_UNSHADOWED = 64  # tokens; a copy for several costs no more than for one
@@ -89,7 +89,7 @@ class ParentSequence:
         probe = self.probe
         return 0 if probe is None or probe.child is None else len(probe.path) - probe.computed
 
-    def rows(self, count: int, *, wanted: bool) -> Iterator[Row]:
+    def rows(self, count: int, *, wanted: bool) -> Iterator[TokenRow]:
         """Yields the next `count` rows; `wanted`: the last one's logits are.
 
         A probe that forks at the newest token begins with its row: it is the child's too.
@@ -100,15 +100,15 @@ class ParentSequence:
             sequences = (self.own, probe.child)
         end = self.computed + count
         for position in range(self.computed, end):
-            yield Row(self.tokens[position], position, sequences, wanted and position == end - 1)
+            yield TokenRow(self.tokens[position], position, sequences, wanted and position == end - 1)
 
-    def probe_rows(self) -> Iterator[Row]:
+    def probe_rows(self) -> Iterator[TokenRow]:
         """Yields the rows that the probe's path is due; the last one's logits are wanted."""
         probe = self.probe
         if probe is None or probe.child is None:
             return
         for at in range(probe.computed, len(probe.path)):
-            yield Row(probe.path[at], probe.fork_at + at, (probe.child,), at == len(probe.path) - 1)
+            yield TokenRow(probe.path[at], probe.fork_at + at, (probe.child,), at == len(probe.path) - 1)
 
     def follow(self, context: LlamaContext, window: int) -> None:
         """Let the shadow see what has been computed lately, before `window` has passed over it."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
-from engine.llamacpp.context import LlamaContext, Row
+from engine.llamacpp.context import LlamaContext, TokenRow
 from engine.llamacpp.model import LlamaModel
 from tests.support.tiny_models import Oracle
 
@@ -43,11 +43,11 @@ class LoopOracle(Oracle):
                 said.append(int(logits.argmax()))
                 if said[-1] in stops or len(said) == tokens:
                     break
-                (logits,) = self._context.decode([Row(said[-1], len(context) + len(said) - 1, (0,), True)]).copy()
+                (logits,) = self._context.decode([TokenRow(said[-1], len(context) + len(said) - 1, (0,), True)]).copy()
             self._known[key] = said
         return self._known[key]
 
     def logits(self, context: Sequence[int]) -> np.ndarray:
         self._context.clear()
-        rows = [Row(token, at, (0,), True) for at, token in enumerate(context)]
+        rows = [TokenRow(token, at, (0,), True) for at, token in enumerate(context)]
         return self._context.decode(rows).astype(np.float64)

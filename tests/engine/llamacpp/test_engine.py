@@ -12,7 +12,7 @@ import pytest
 from engine.base import CapacityError, Finished, FinishReason, UnsupportedError, UnsupportedModelError
 from engine.gguf.convert import StoredType, convert
 from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
-from engine.llamacpp.context import DecodeError, LlamaContext, Row
+from engine.llamacpp.context import DecodeError, LlamaContext, TokenRow
 from engine.llamacpp.engine import LlamaEngine
 from engine.llamacpp.model import LlamaModel, Loading
 from engine.llamacpp.options import LlamaOptions
@@ -39,7 +39,7 @@ def windowed() -> LlamaModel:
 def logits(model: LlamaModel, text: tuple[int, ...], **options: Any) -> np.ndarray:
     """The logits after each token of a text."""
     context = LlamaContext(model, LlamaConfig(cells=256, max_batch=1, prefill_chunk=4, **options), ids=64)
-    rows = [Row(token, at, (0,), True) for at, token in enumerate(text)]
+    rows = [TokenRow(token, at, (0,), True) for at, token in enumerate(text)]
     return context.decode(rows).copy()  # which outlives the context
 
 
@@ -177,7 +177,7 @@ def test_auto_takes_llama_cpp_for_a_gguf_file_and_for_a_directory_of_one(file: P
 def test_an_opened_file_tells_what_decodes_it(file: Path) -> None:
     opened = open_engine(file, AutoOptions(cells=512, max_batch=2))
     assert (opened.kind, opened.vocabulary, opened.engine.max_tokens) == ("llamacpp", 128, 512)
-    assert opened.arithmetic == "gemma3 ?B (guessed) all F32, f16 cache"
+    assert opened.arithmetic == "the type of the weights, f16 cache"
     assert opened.runner.startswith("llama.cpp ")
     assert opened.engine.capabilities.probe_rows is not None
     assert len(decode(opened.engine, request())[0]) == 8
