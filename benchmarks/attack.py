@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,8 @@ async def served(in_process: bool) -> AsyncIterator[str]:
     """Serves the bundled model from this process, and gives the address."""
     config = ServeConfig(default_max_tokens=64, in_process=in_process)
     ready = asyncio.Event()
-    with listen(config.host, 0) as listener, nullcontext() if in_process else launched(config) as child:
+    with listen(config.host, 0) as listener, ExitStack() as stack:
+        child = None if in_process else stack.enter_context(launched(config))
 
         async def load(_front: FrontDoor) -> Service:
             return Service(deploy(config)) if child is None else await open_service(config, child, lambda stage: None)

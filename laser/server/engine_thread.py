@@ -17,7 +17,7 @@ from controller.serving.loop import ServingLoop
 from controller.serving.request import Outcome
 from engine.base import EngineLoad
 from laser.server.controller_report import ControllerReport, report
-from laser.server.engine_process.driver import SHUTTING_DOWN, LoopDriver
+from laser.server.engine_process.driver import SHUTTING_DOWN, LoopDriver, uncounted
 from laser.server.engine_process.messages import Command, Event, Stop
 from laser.server.engine_process.tickets import EngineClient
 from laser.server.policy_choice import ChosenPolicy
@@ -51,7 +51,7 @@ class EngineThread(EngineClient):
         super().__init__(left)
         self._loop, self._chosen, self._gains = loop, chosen, gains
         self._stop_s, self._stall_s = stop_s, stall_s
-        self._driver = LoopDriver(loop, self._post, **({} if gains is None else {"ended": gains.count}))
+        self._driver = LoopDriver(loop, self._post, ended=uncounted if gains is None else gains.count)
         self._thread: threading.Thread | None = None
         self._events: asyncio.AbstractEventLoop | None = None
         self._abandoned = False  # whether `stop` has abandoned a hanging step

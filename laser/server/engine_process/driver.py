@@ -53,7 +53,7 @@ IDLE_S = 0.5  # s between two `idle` calls of an observed loop that has no reque
 Counting: TypeAlias = Callable[[ReasoningRequest, Outcome, int], None]
 
 
-def _uncounted(request: ReasoningRequest, outcome: Outcome, running: int) -> None:
+def uncounted(request: ReasoningRequest, outcome: Outcome, running: int) -> None:
     """Counts nothing."""
 
 
@@ -66,7 +66,7 @@ class LoopDriver:
         send: Callable[[list[Event]], None],
         *,
         report: Callable[[], PolicyReport] | None = None,
-        ended: Counting = _uncounted,
+        ended: Counting = uncounted,
         apart: bool = False,
         inbox: queue.Queue[Command] | None = None,
     ) -> None:

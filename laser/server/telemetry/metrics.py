@@ -286,10 +286,11 @@ def controller_health(report: ControllerReport) -> Iterator[Gauge]:
     for rung in DecisionSource:
         label, decides = (("rung", rung.value),), float(report.rung is rung)
         yield Gauge(name="laser_controller_rung", help="1 for what decides now.", labels=label, value=decides)
-    solver = report.solver
+    if report.solver is None:
+        return
     for name, help, value in (
-        ("laser_controller_plan_age_seconds", "Age of the last plan.", solver and solver.age_s),
-        ("laser_controller_solve_seconds", "Duration of the last solve.", solver and solver.solve_s),
+        ("laser_controller_plan_age_seconds", "Age of the last plan.", report.solver.age_s),
+        ("laser_controller_solve_seconds", "Duration of the last solve.", report.solver.solve_s),
     ):
         if value is not None:
             yield Gauge(name=name, help=help, value=value)
