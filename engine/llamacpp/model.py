@@ -14,7 +14,7 @@ UNKNOWN = "unknown model architecture"  # so llama.cpp calls what it cannot deco
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loading:
+class LoadSettings:
     """How a GGUF file is loaded."""
 
     gpu_layers: int = -1  # layers that a GPU computes; -1: all
@@ -25,11 +25,11 @@ class Loading:
 class LlamaModel:
     """A loaded model; it is freed with its last reference."""
 
-    def __init__(self, file: Path, loading: Loading | None = None) -> None:
+    def __init__(self, file: Path, loading: LoadSettings | None = None) -> None:
         """Raises UnsupportedModelError for what llama.cpp cannot decode, CorruptModelError for what it cannot read."""
         self.library: Library = llama()
         self.file = file
-        loading = loading or Loading()
+        loading = loading or LoadSettings()
         library = self.library
         params = library.llama_model_default_params()
         params.n_gpu_layers = loading.gpu_layers

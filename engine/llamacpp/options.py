@@ -11,7 +11,7 @@ from engine.base import UnsupportedModelError
 from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
 from engine.llamacpp.engine import LlamaEngine
 from engine.llamacpp.library import check_installed
-from engine.llamacpp.model import LlamaModel, Loading
+from engine.llamacpp.model import LlamaModel, LoadSettings
 from engine.llamacpp.price import row_price
 from engine.llamacpp.selftest import safe_loading, tried_apart
 from engine.options import EngineOptions, Opened, spare_cores
@@ -66,7 +66,7 @@ class LlamaOptions(EngineOptions):
 
     def open(self, directory: Path) -> Opened:
         file = self._file(directory)
-        wanted = Loading(gpu_layers=self.gpu_layers, mmap=self.mmap, repack=self.repack is not False)
+        wanted = LoadSettings(gpu_layers=self.gpu_layers, mmap=self.mmap, repack=self.repack is not False)
         trial = partial(tried_apart, file, self._config)
         loading, note = safe_loading(wanted, trial, may_change=self.repack is None)
         model = LlamaModel(file, loading)

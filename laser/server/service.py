@@ -356,13 +356,12 @@ class Service:
 
         Raises BadRequest if the message has the closing marker.
         """
-        param, thinking = APART, self._served.chat.thinking
-        check_length({param: message}, self._served.chat.tokenizer.encode, self._room - 1)
+        param, chat, thinking = APART, self._served.chat, self._served.chat.thinking
+        check_length({param: message}, chat.tokenizer.encode, self._room - 1)
         for closer in thinking.format.closers:
             if closer in message and not thinking.format.in_the_open:
                 raise BadRequest(f"{param} has the closing marker {closer!r}, which follows it anyway", param=param)
-        tokens = tuple(self._served.chat.tokenizer.encode_text(message))
-        return (*tokens, *thinking.after_words)
+        return (*chat.tokenizer.encode_text(message), *thinking.after_words)
 
     def _max_tokens(self, request: GenerationFields, prompt: int, landing: tuple[int, ...] | None) -> int:
         """Returns the reply's token limit. Raises ContextTooLong if prompt and reply do not fit together."""

@@ -59,7 +59,7 @@ class TransitionFormat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class ClosingTexts:
     """How a thought in the open ends: by texts of the answer, which are shown like all of it."""
 
     text: tuple[str, ...]  # texts with which the answer begins; the first of them that comes ends the thought
@@ -122,7 +122,7 @@ class ThinkingFormat:
     open: str = "<think>"  # marker that begins a thought; of one token or several
     opening: str = "<think>\n"  # appended to a prompt whose chat template does not open the thought itself
     # marker that ends a thought; `text`: the model reasons in the open, and these texts of its answer end the thought
-    close: str | Said = "</think>"
+    close: str | ClosingTexts = "</think>"
     also: tuple[str, ...] = ()  # other spellings of the closing marker
     # closes a thought that has not begun; null: a newline, the closing marker, a blank line
     closing: str | None = None
@@ -164,12 +164,12 @@ class ThinkingFormat:
     @property
     def in_the_open(self) -> bool:
         """Whether the model has no markers: its thought is part of the content."""
-        return isinstance(self.close, Said)
+        return isinstance(self.close, ClosingTexts)
 
     @property
     def closers(self) -> tuple[str, ...]:
         """The texts that end a thought, the usual one first."""
-        return self.close.text if isinstance(self.close, Said) else (self.close, *self.also)
+        return self.close.text if isinstance(self.close, ClosingTexts) else (self.close, *self.also)
 
     @property
     def plain(self) -> bool:

@@ -12,7 +12,7 @@ from laser.cli.common.help_pages import examples
 from laser.cli.common.messages import errors_in_one_line
 
 if TYPE_CHECKING:
-    from engine.shelf import ShelvedModel
+    from engine.fitting.shelf import ShelvedModel
     from models.hub.cache import CacheContents
 
 
@@ -24,7 +24,7 @@ def command(as_json: bool) -> None:
     MODEL is what --model takes; the bundled model needs no name. The cache is the one that other tools of the hub use,
     too; nothing is asked of the hub, and nothing is loaded.
     """
-    from engine.shelf import shelf
+    from engine.fitting.shelf import shelf
     from models.hub.cache import cache_contents
     from models.hub.client import cache_folder
 

@@ -15,7 +15,7 @@ from controller.serving.request import Close, ExitReason
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import SignalError
 from engine.base import FinishReason, Probed
-from models.formats.form import Said
+from models.formats.form import ClosingTexts
 from models.thinking import ProbeFormat, ThinkingFormat, TransitionFormat
 from models.tokenizer import ChatTokenizer
 from tests.support.parrot_bench import cut, parrot, spelled
@@ -24,7 +24,7 @@ from tests.support.serving_bench import Heard
 OPEN = ThinkingFormat(
     open="",
     opening="",
-    close=Said(text=("answer is", "\\boxed{")),
+    close=ClosingTexts(text=("answer is", "\\boxed{")),
     landing="~ so answer is {",
     answer_reserve=8,
     probe=ProbeFormat(suffix="\n\nanswer is {", stops=("}",), max_answer_tokens=3),

@@ -14,7 +14,7 @@ from engine.gguf.convert import StoredType, convert
 from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
 from engine.llamacpp.context import DecodeError, LlamaContext, TokenRow
 from engine.llamacpp.engine import LlamaEngine
-from engine.llamacpp.model import LlamaModel, Loading
+from engine.llamacpp.model import LlamaModel, LoadSettings
 from engine.llamacpp.options import LlamaOptions
 from engine.registry import AutoOptions, chosen, engine_options, open_engine
 from tests.support.engine_requests import decode, request, spec, tokens
@@ -71,7 +71,8 @@ def test_short_numbers_of_weights_change_logits_a_little(
         pass
     text = tokens(60, 3)
     assert (
-        alike(logits(LlamaModel(file, Loading(repack=False)), text, **EXACT), oracle_of("qwen3").logits(text)) > least
+        alike(logits(LlamaModel(file, LoadSettings(repack=False)), text, **EXACT), oracle_of("qwen3").logits(text))
+        > least
     )
 
 
@@ -137,7 +138,7 @@ def test_all_that_was_decoded_is_freed(windowed: LlamaModel) -> None:
 
 
 def test_numbers_that_overflow_end_their_sequence_with_an_error(tmp_path: Path) -> None:
-    model = LlamaModel(save_gguf(tmp_path / "model.gguf", "gemma3", output=3e38), Loading(repack=False))
+    model = LlamaModel(save_gguf(tmp_path / "model.gguf", "gemma3", output=3e38), LoadSettings(repack=False))
     engine = LlamaEngine(model, LlamaConfig(cells=256, max_batch=2))
     sequence = engine.submit(request())
     assert engine.step()[-1] == Finished(

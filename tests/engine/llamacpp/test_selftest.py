@@ -8,23 +8,23 @@ import pytest
 
 from engine.base import EngineUnavailableError
 from engine.llamacpp.config import LlamaConfig
-from engine.llamacpp.model import Loading
+from engine.llamacpp.model import LoadSettings
 from engine.llamacpp.selftest import REFUSED, fault, safe_loading, tried_apart
 from tests.support.engines import needs_llama
 from tests.support.tiny_ggufs import save_gguf
 
 
-def crash_if_rearranged(loading: Loading) -> str | None:
+def crash_if_rearranged(loading: LoadSettings) -> str | None:
     return "died of SIGSEGV" if loading.repack else None
 
 
 def test_what_works_stays_as_it_is_wanted() -> None:
-    assert safe_loading(Loading(), lambda _: None, may_change=True) == (Loading(), "")
+    assert safe_loading(LoadSettings(), lambda _: None, may_change=True) == (LoadSettings(), "")
 
 
 def test_weights_whose_rearrangement_crashes_stay_plain_and_it_is_said() -> None:
-    loading, note = safe_loading(Loading(gpu_layers=3), crash_if_rearranged, may_change=True)
-    assert loading == Loading(gpu_layers=3, repack=False)
+    loading, note = safe_loading(LoadSettings(gpu_layers=3), crash_if_rearranged, may_change=True)
+    assert loading == LoadSettings(gpu_layers=3, repack=False)
     assert note == "the weights are not rearranged for this CPU, since in a trial llama.cpp died of SIGSEGV"
 
 
@@ -32,7 +32,7 @@ def test_weights_whose_rearrangement_crashes_stay_plain_and_it_is_said() -> None
 def test_what_crashes_in_every_allowed_way_is_refused(may_change: bool) -> None:
     trial = (lambda _: "died of SIGILL") if may_change else crash_if_rearranged
     with pytest.raises(EngineUnavailableError, match=r"cannot decode the model .*: in a trial it died of SIG"):
-        safe_loading(Loading(), trial, may_change=may_change)
+        safe_loading(LoadSettings(), trial, may_change=may_change)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,6 @@ def test_what_a_trial_s_end_tells(code: int, said: str, told: str | None) -> Non
 def test_a_sound_model_passes_the_trial_in_a_process_of_its_own(architecture: str, tmp_path: Path) -> None:
     needs_llama()
     file = save_gguf(tmp_path / "model.gguf", architecture)
-    assert tried_apart(file, LlamaConfig(), Loading()) is None
+    assert tried_apart(file, LlamaConfig(), LoadSettings()) is None
     file.write_bytes(file.read_bytes()[:2000])
-    assert tried_apart(file, LlamaConfig(), Loading()) is None  # told when it is loaded
+    assert tried_apart(file, LlamaConfig(), LoadSettings()) is None  # told when it is loaded

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.shelf import ShelvedModel, shelf
+from engine.fitting.shelf import ShelvedModel, shelf
 from laser.cli.common.located import InMiB, located
 from laser.cli.models.listing import lines
 from models.hub.cache import CacheContents, CachedModel

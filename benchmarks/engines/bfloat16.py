@@ -75,7 +75,7 @@ def table(results: Sequence[FormatResult], capable: bool) -> str:
 
 def main() -> None:
     """Command line: measure, print the table, and write the JSON file if one is named."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bfloat16", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engines.bfloat16", description=__doc__)
     parser.add_argument("--model", type=Path, help="a model directory instead of the random one")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32], help="sequences at once")
     parser.add_argument("--prompt", type=int, default=64, help="tokens of a prompt")
@@ -89,7 +89,7 @@ def main() -> None:
     from engine.torch.precision import computes_bfloat16
 
     torch.set_num_threads(1)
-    ran = report.circumstances("benchmarks.bfloat16", options.seed)
+    ran = report.circumstances("benchmarks.engines.bfloat16", options.seed)
     with tempfile.TemporaryDirectory() as folder:
         directory = options.model or save_model(Path(folder), options.seed)
         results = [

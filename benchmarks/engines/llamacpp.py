@@ -202,7 +202,7 @@ def _verdict(value: float, kept: bool, target: str) -> str:
 
 def main() -> None:
     """Command line: measure, print the table, and write the JSON file if one is named."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.llamacpp", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engines.llamacpp", description=__doc__)
     parser.add_argument("--file", type=Path, help="GGUF file (default: the bundled model, written as one)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8, 32], help="sequences at once")
     parser.add_argument("--repeats", type=int, default=3, help="how often each measurement is repeated")
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
 
-    ran = report.circumstances("benchmarks.llamacpp", options.seed)
+    ran = report.circumstances("benchmarks.engines.llamacpp", options.seed)
     if options.server:
         served = throughput(options.server, options.clients, repeats=options.repeats, tokens=options.steps)
         print(_served(served))
