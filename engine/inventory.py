@@ -40,8 +40,8 @@ def inventory(directory: Path) -> Inventory:
         held = Counter[str]()
         for each in gguf.tensors:
             held[each.type] += each.values
-        size, most = sum(each.bytes for each in gguf.tensors), held.most_common(1)[0][0]
-        return Inventory(parameters=held.total(), stored=most, bits=8 * size / held.total())
+        count = held.total()
+        return Inventory(parameters=count, stored=held.most_common(1)[0][0], bits=8 * gguf.bytes / count)
     stored = [tensor for name, tensor in stored_tensors(directory).items() if not is_buffer(name)]
     bits = sum(BITS.get(tensor.dtype, 8) * tensor.values for tensor in stored)
     if all(tensor.dtype in PLAIN for tensor in stored):

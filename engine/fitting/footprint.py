@@ -18,7 +18,8 @@ KV_BITS: Mapping[str, float] = {"f32": 32.0, "f16": 16.0, "q8_0": 8.5, "q4_0": 4
 """The bits of a number in llama.cpp's KV cache, its share of a block's scale among them."""
 EMBEDDING = "token_embd.weight"  # its rows are the vocabulary
 FLOAT = 4  # bytes of a number that is computed with
-MASK = 2 * FLOAT  # bytes of a row's mask for each cell: as a number, and a copy for the device
+MASK = 2  # bytes of a row's mask for each cell
+INNER, OUTER = 3, 5  # how many times a row of a layer is held: as wide as the feed-forward layer, and as the others
 PREFILL = 256  # prompt tokens of a step, of every engine here
 IDS = 2  # sequences for each request: the thought and its probe
 PROBE_ROWS = 4  # rows of a step for each request: a token, its probe, and the suffix of a probe that begins
@@ -42,9 +43,9 @@ class Footprint:
     def computed(self, batch: int, cells: int) -> float:
         """Returns what a step of `batch` requests computes in, with `cells` of KV cache."""
         rows = PREFILL + PROBE_ROWS * batch
-        layer = rows * (2 * self.inner + 4 * self.hidden) * FLOAT
-        logits = 2 * IDS * batch * self.vocabulary * FLOAT  # computed, and copied out
-        return layer + logits + (rows * cells * MASK if self.masked else 0)
+        layer = rows * (INNER * self.inner + OUTER * self.hidden) * FLOAT
+        logits = IDS * batch * self.vocabulary * FLOAT  # computed where the layers were, and copied out
+        return max(layer, logits) + logits + (rows * cells * MASK if self.masked else 0)
 
     def total(self, batch: int, cells: int) -> float:
         """Returns all of it for `batch` requests at once, with `cells` of KV cache."""
@@ -83,7 +84,7 @@ def _with_llama(model: GGUFModel, kv_type: str) -> Footprint:
     inner = max(model.numbers(forward, layers)) if forward in model.metadata else 4 * hidden
     return Footprint(
         engine=LLAMACPP,
-        weights=sum(tensor.bytes for tensor in model.tensors),
+        weights=model.bytes,
         cell=sum(attending) * (keys + values) * _bits(model.path, kv_type) / 8,
         sequence=(layers - len(attending)) * _state(model, hidden) * FLOAT,
         trained=model.context,

@@ -24,7 +24,6 @@ from laser.server.config import CONTROLLER_KEYS, ServeConfig
 from models.chat_model import ChatModel
 from models.files.strict_yaml import ConfigError
 from models.profile.profile import (
-    FILE_NAME,
     OtherFormatError,
     Profile,
     ProfileError,
@@ -93,7 +92,8 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
     Raises ConfigError if the controller settings are invalid, ProfileError if a profile is needed and there is none.
     """
     profile, missing = _profile(config, directory, chat)
-    broken = missing is not None and profile_of(directory).is_file()
+    place = profile_of(directory)
+    broken = missing is not None and place.is_file()
     given = config.policy
     policy, note, warns = _auto(given, profile, missing, broken, config) if isinstance(given, Auto) else _Taken(given)
     name = kind_of(policy)
@@ -119,7 +119,8 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel) -> Chos
         observer=made.observer,
         profile=profile,
         shortest_first=config.shortest_first,
-        note=note and note.replace(str(profile_of(directory)), FILE_NAME),  # clients do not see the path
+        note=note
+        and note.replace(str(profile_of(directory)), profile_of(directory).name),  # clients do not see the path
         warns=warns,
         settings=policy,
         ends=tuple(ends),

@@ -8,6 +8,7 @@ the tensors' descriptions, padding, the tensors.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Mapping
@@ -59,10 +60,7 @@ class DescribedTensor:
     @property
     def values(self) -> int:
         """The number of its elements."""
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,20 +70,6 @@ class GGUFHeader:
     path: Path
     metadata: Mapping[str, Value]
     tensors: tuple[DescribedTensor, ...]
-
-    @property
-    def tensor_bytes(self) -> int:
-        """The bytes of all tensors, without what lies between them."""
-        return sum(tensor.bytes for tensor in self.tensors)
-
-
-def is_gguf(path: Path) -> bool:
-    """Returns whether the file at `path` begins as a GGUF file does. Raises GGUFError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError as error:
-        raise GGUFError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def read_header(path: Path) -> GGUFHeader:
@@ -186,19 +170,19 @@ class _Reader:
                 )
             if name in found:
                 raise self._damaged(f"the tensor {shown(name)} stands there twice")
-            tensor = DescribedTensor(name=name, type=stored, shape=shape, offset=start + offset, bytes=0)
-            size = tensor.values // block * block_bytes
+            size = math.prod(shape) // block * block_bytes
             if offset != expected:
                 raise self._damaged(
                     f"the tensor {shown(name)} begins at byte {offset} of the weights, must begin at {expected}"
                 )
             expected += size + -size % alignment
-            if start + offset + size > self.size:
+            place = start + offset
+            if place + size > self.size:
                 raise GGUFError(
-                    f"{self.path}: is cut off: the tensor {shown(name)} ends at byte {start + offset + size}, the file "
-                    f"has {self.size}"
+                    f"{self.path}: is cut off: the tensor {shown(name)} ends at byte {place + size}, the file has "
+                    f"{self.size}"
                 )
-            found[name] = DescribedTensor(name=name, type=stored, shape=shape, offset=start + offset, bytes=size)
+            found[name] = DescribedTensor(name=name, type=stored, shape=shape, offset=place, bytes=size)
         return tuple(found.values())
 
     def _text(self, what: str, most: int = MOST_HEADER) -> str:

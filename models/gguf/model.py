@@ -62,6 +62,11 @@ class GGUFModel:
         return (tensor for part in self.parts for tensor in part.tensors)
 
     @property
+    def bytes(self) -> int:
+        """The bytes of all tensors, without what lies between them."""
+        return sum(tensor.bytes for tensor in self.tensors)
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """All files, the first one first."""
         return tuple(part.path for part in self.parts)
@@ -87,7 +92,7 @@ class GGUFModel:
         listed = self.metadata.get("tokenizer.ggml.tokens")
         if not isinstance(listed, tuple) or not listed or not isinstance(listed[0], str):
             raise GGUFError(f"{self.path}: holds no vocabulary: tokenizer.ggml.tokens must list the tokens")
-        return listed  # type: ignore[return-value]  # all are of the first one's type
+        return tuple(map(str, listed))  # all are of the first one's type
 
     @property
     def token_types(self) -> tuple[int, ...]:
@@ -98,8 +103,9 @@ class GGUFModel:
     def token(self, key: str, count: int) -> int | None:
         """Returns the token id under a key; None: there is none below `count`."""
         number = self.metadata.get(key)
-        good = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < count
-        return number if good else None  # type: ignore[return-value]
+        if isinstance(number, bool) or not isinstance(number, int):
+            return None
+        return number if 0 <= number < count else None
 
     def text(self, key: str) -> str | None:
         """Returns the text under a key; None: there is none. Raises GGUFError if the value is none."""
@@ -146,10 +152,10 @@ def stem_of(path: Path) -> str:
 
 
 def find_gguf(model: Path) -> Path | None:
-    """Returns the GGUF file that a model's path means: the file itself, or the only one of a directory.
+    """Returns the GGUF file that a model's path means: the file there, of whatever kind, or a directory's only one.
 
     None: the path is a directory of another kind. A directory that holds safetensors is one of these, whatever lies
-    beside. Raises GGUFError if the path is another file, or a directory with several models in GGUF files.
+    beside. Raises GGUFError if it cannot be read, or holds several models in GGUF files.
     """
     try:
         if model.is_file():
@@ -164,7 +170,7 @@ def find_gguf(model: Path) -> Path | None:
         others = f" and {len(first) - TOLD} more" if len(first) > TOLD else ""
         named = ", ".join(each.name for each in first[:TOLD])
         raise GGUFError(f"{model}: holds {len(first)} models, {named}{others}: give one of the files")
-    return (first or found or [None])[0]
+    return next(iter(first or found), None)
 
 
 def read_model(path: Path) -> GGUFModel:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from laser.cli.common.messages import errors_in_one_line
+from laser.cli.common.options import MAX_BATCH
 
 if TYPE_CHECKING:
     from engine.fitting.fit import MemoryFit
@@ -19,7 +20,7 @@ MIB = 1 << 20
 
 @click.command("fit")
 @click.argument("model", required=False, type=click.Path(path_type=Path))
-@click.option("--max-batch", default=32, show_default=True, type=click.IntRange(1, 1024), help="Requests at once.")
+@click.option("--max-batch", default=32, show_default=True, type=click.IntRange(1), help=MAX_BATCH)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(model: Path | None, max_batch: int, as_json: bool) -> None:
     """Tell which context and how many requests at once fit into the memory that is free now.
@@ -47,9 +48,11 @@ def told(found: MemoryFit) -> str:
     if taken is None:
         first = f"{found.model}: no room: its weights take {found.weights // MIB:,} MiB; {free}."
     else:
+        cells = f"{taken.cells:,} cells"
+        what = f"serve takes {cells}" if found.engine == "llamacpp" else f"{cells} fit (`--cells`)"
         first = (
-            f"{found.model} with {found.engine}: serve takes {taken.cells:,} cells for {taken.max_batch} requests at "
-            f"once, {taken.bytes // MIB:,} MiB; its weights are {found.weights // MIB:,} MiB of it; {free}."
+            f"{found.model} with {found.engine}: {what} for {taken.max_batch} requests at once, "
+            f"{taken.bytes // MIB:,} MiB; its weights are {found.weights // MIB:,} MiB of it; {free}."
         )
     rows = tuple(
         (one.kv_type, str(one.max_batch), f"{one.context:,}", f"{one.cells:,}", f"{one.bytes // MIB:,}")

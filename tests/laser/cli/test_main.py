@@ -248,7 +248,7 @@ def test_a_config_file_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_model_that_is_not_there_is_told_by_a_process_too(tmp_path: Path) -> None:
     done = laser("serve", "--port", "0", "--model", tmp_path / "none")
-    assert (done.returncode, done.stderr) == (1, f"Error: {tmp_path / 'none'}: is not a directory\n")
+    assert (done.returncode, done.stderr) == (1, f"Error: {tmp_path / 'none'}: is not a directory or a GGUF file\n")
 
 
 def test_a_report_of_a_file_that_is_not_there_names_the_file(tmp_path: Path) -> None:

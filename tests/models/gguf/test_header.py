@@ -98,7 +98,7 @@ def test_a_damaged_file_is_told_in_one_line(file: Path, content: bytes, said: st
     assert len(error.value.lines) == 1
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_bytes_a_file_has_the_reader_raises_its_own_error_or_none(file: Path, data: st.DataObject) -> None:
     """A good file with some bytes changed, put in or cut away; so that lengths, types and counts become any number."""

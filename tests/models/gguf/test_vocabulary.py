@@ -46,7 +46,8 @@ def merged() -> dict[str, Any]:
         show_progress=False,
         max_token_length=6,  # shorter than the markers that are added
     )
-    tokenizer.train_from_iterator([line for text in CORPUS for line in text.splitlines(keepends=True)], trainer)
+    texts = [*CORPUS, *MARKED * 20]
+    tokenizer.train_from_iterator([line for text in texts for line in text.splitlines(keepends=True)], trainer)
     learned: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
     return learned
 
