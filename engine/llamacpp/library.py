@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from ctypes import c_bool, c_char_p, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import c_bool, c_char_p, c_int32, c_size_t, c_uint32, c_void_p
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,8 +30,6 @@ _SEQUENCE, _POSITION = c_int32, c_int32
 _FUNCTIONS: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_backend_init": (None, ()),
     "llama_log_set": (None, (c_void_p, c_void_p)),
-    "llama_supports_gpu_offload": (c_bool, ()),
-    "llama_print_system_info": (c_char_p, ()),
     "ggml_backend_reg_count": (c_size_t, ()),
     "ggml_backend_load_all_from_path": (None, (c_char_p,)),
     "ggml_backend_dev_count": (c_size_t, ()),
@@ -45,25 +43,20 @@ _FUNCTIONS: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_vocab_n_tokens": (c_int32, (_VOCABULARY,)),
     "llama_model_n_ctx_train": (c_int32, (_MODEL,)),
     "llama_model_n_swa": (c_int32, (_MODEL,)),
-    "llama_model_n_layer": (c_int32, (_MODEL,)),
     "llama_model_desc": (c_int32, (_MODEL, c_char_p, c_size_t)),
-    "llama_model_size": (c_uint64, (_MODEL,)),
     "llama_model_has_encoder": (c_bool, (_MODEL,)),
     "llama_model_has_decoder": (c_bool, (_MODEL,)),
     "llama_model_is_recurrent": (c_bool, (_MODEL,)),
     "llama_model_is_hybrid": (c_bool, (_MODEL,)),
     "llama_model_is_diffusion": (c_bool, (_MODEL,)),
     "llama_free": (None, (_CONTEXT,)),
-    "llama_n_ctx": (c_uint32, (_CONTEXT,)),
     "llama_n_batch": (c_uint32, (_CONTEXT,)),
-    "llama_n_seq_max": (c_uint32, (_CONTEXT,)),
     "llama_set_n_threads": (None, (_CONTEXT, c_int32, c_int32)),
     "llama_get_memory": (_MEMORY, (_CONTEXT,)),
     "llama_memory_clear": (None, (_MEMORY, c_bool)),
     "llama_memory_seq_rm": (c_bool, (_MEMORY, _SEQUENCE, _POSITION, _POSITION)),
     "llama_memory_seq_cp": (None, (_MEMORY, _SEQUENCE, _SEQUENCE, _POSITION, _POSITION)),
     "llama_memory_seq_pos_min": (_POSITION, (_MEMORY, _SEQUENCE)),
-    "llama_memory_seq_pos_max": (_POSITION, (_MEMORY, _SEQUENCE)),
     "llama_batch_init": (Batch, (c_int32, c_int32, c_int32)),
     "llama_batch_free": (None, (Batch,)),
     "llama_decode": (c_int32, (_CONTEXT, Batch)),
