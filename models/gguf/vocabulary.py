@@ -34,8 +34,9 @@ def load_tokenizer(model: GGUFModel, file: Path | None = None) -> Any:
     `file`: a tokenizer.json to read instead of the vocabulary. Raises GGUFError if the vocabulary is damaged, or of a
     kind that is not read.
     """
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast as imported
 
+    made: Any = imported  # untyped
     tokens = model.tokens
     template = model.text(TEMPLATE)
     if template is not None and len(template) > MOST_TEMPLATE:
@@ -49,9 +50,7 @@ def load_tokenizer(model: GGUFModel, file: Path | None = None) -> Any:
     with told(f"{model.path}: the tokenizer cannot be used", GGUFError):
         tokenizer = _whole(model, file) or _built(model)
         _check_ids(model, tokenizer, places)
-        return PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer, chat_template=template, clean_up_tokenization_spaces=False, **named
-        )
+        return made(tokenizer_object=tokenizer, chat_template=template, clean_up_tokenization_spaces=False, **named)
 
 
 def _whole(model: GGUFModel, file: Path | None) -> Tokenizer | None:
