@@ -65,6 +65,7 @@ class ServingLoop:
         admission: AdmissionLimits | None = None,  # None: no limits
         loops: LoopDetection | None = None,  # None: looping thoughts are not closed
         rows: int | None = None,  # tokens that the model has a row for; None: all of the tokenizer's
+        every_probe: bool = False,  # ask wherever the format says, whatever a row costs the engine
     ) -> None:
         self._engine = engine
         self._thinking = thinking
@@ -74,16 +75,9 @@ class ServingLoop:
         self._in_engine = EngineRequests(engine)
         self._pace = Pace()
         self._thoughts = ThoughtControl(
-            engine=engine,
-            tokenizer=tokenizer,
-            thinking=thinking,
-            policy=policy,
-            stop_tokens=stop_tokens,
-            score=score,
-            pace=self._pace,
-            loops=loops,
-            rows=rows,
-        )
+            engine=engine, tokenizer=tokenizer, thinking=thinking, policy=policy, stop_tokens=stop_tokens, score=score,
+            pace=self._pace, loops=loops, rows=rows, every_probe=every_probe,
+        )  # fmt: skip
         self._admission: Admission[ActiveRequest] = Admission(admission or AdmissionLimits(), self._pace)
         self._display = QueueDisplay(engine, self._admission)
         self._deadlines = Deadlines()

@@ -47,6 +47,7 @@ class ThoughtControl:
         pace: Pace,
         loops: LoopDetection | None,  # None: looping thoughts are not closed
         rows: int | None = None,  # tokens that the model has a row for; None: all of the tokenizer's
+        every_probe: bool = False,  # ask wherever the format says, whatever a row costs the engine
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
@@ -62,7 +63,7 @@ class ThoughtControl:
         self._banned = frozenset(token for token in banned if rows is None or token < rows)
         self._masks = engine.capabilities.masks
         self._trims = engine.capabilities.trim
-        self._affordable = engine.capabilities.probe_rows
+        self._affordable = None if every_probe else engine.capabilities.probe_rows
         self._probe = probe_spec(thinking, stop_tokens, score)
         self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
         rule = self._rule(policy.limits(None))  # raises ValueError now, not with each request, if it cannot be made

@@ -141,6 +141,7 @@ class Bench:
         admission: AdmissionLimits | None = None,
         loops: LoopDetection | None = None,
         rows: int | None = None,
+        every_probe: bool = False,
         engine: Engine | None = None,  # None: the torch engine on the model in the directory
     ) -> None:
         from engine.torch.engine import TorchEngine, TorchEngineConfig
@@ -165,6 +166,7 @@ class Bench:
             admission=admission,
             loops=loops,
             rows=rows,
+            every_probe=every_probe,
         )
 
     def queue(self, prompt: str = "?", **options: Any) -> tuple[RequestId, Heard]:

@@ -40,9 +40,9 @@ class Limited(EngineWrapper):
         return self.engine.fork(sequence, spec, back=back)
 
 
-def limited(chain: Chain, script: Any, policy: FixedPolicy, **capabilities: Any) -> Bench:
+def limited(chain: Chain, script: Any, policy: FixedPolicy, *, every_probe: bool = False, **capabilities: Any) -> Bench:
     directory = chain(script).directory
-    return chain(script, policy=policy, engine=Limited(directory, **capabilities))
+    return chain(script, policy=policy, every_probe=every_probe, engine=Limited(directory, **capabilities))
 
 
 @pytest.mark.parametrize("allowed", [0.1, 0.3, 0.6])
@@ -53,6 +53,12 @@ def test_probes_cost_no_more_rows_than_the_engine_allows_for_each_token(chain: C
     assert 0 < thought.probes < free.probes
     assert thought.probe_rows <= allowed * thought.tokens
     assert thought.probe_rows + 2 * thought.probe_rows / thought.probes > 0.8 * allowed * thought.tokens  # nearly all
+
+
+def test_what_is_measured_is_asked_everywhere_at_any_price(chain: Chain) -> None:
+    measured = limited(chain, ENDLESS, NEVER, every_probe=True, probe_rows=0.01).ask(max_tokens=200).outcome.thought
+    free = chain(ENDLESS, policy=NEVER).ask(max_tokens=200).outcome.thought
+    assert measured.probes == free.probes > 2
 
 
 def test_what_is_asked_at_fixed_distances_is_asked_at_any_price(chain: Chain) -> None:
