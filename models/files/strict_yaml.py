@@ -170,7 +170,7 @@ class _Reader:
             inner = [option for option in arguments if option is not type(None)]
             if str in inner and isinstance(node, yaml.ScalarNode):
                 return self._scalar(str, node, key)
-            inner = [option for option in inner if option is not str]
+            inner = [option for option in inner if option is not str] or inner
             if len(inner) > 1:
                 return self._one_of({option.kind: option for option in inner}, node, key)
             return self.build(inner[0], node, key=key)

@@ -25,7 +25,7 @@ def parrot(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_engine_of_one_s_own_serves_a_thought_and_an_answer(tmp_path: Path, random_model: Path) -> None:
     file = tmp_path / "serve.yaml"
-    file.write_text("engine:\n  kind: parrot\n  max_batch: 2\n")
+    file.write_text("thinking: default\nengine:\n  kind: parrot\n  max_batch: 2\n")
     config = load_config(file, {"model": random_model, "name": "parrot"})
     assert config.engine == ParrotOptions(max_batch=2)
     with running(config) as server:
@@ -50,8 +50,8 @@ def test_what_it_lacks_is_refused_by_name(random_model: Path) -> None:
 
 @pytest.mark.parametrize("command", ["serve", "evaluate"])
 def test_help_lists_it(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    assert kinds() == ("auto", "torch", "exllama", "parrot")
+    assert kinds() == ("auto", "torch", "exllama", "llamacpp", "parrot")
     for module in ("laser.cli.common.options", f"laser.cli.{command}"):  # they read the registry when they are imported
         importlib.import_module(module)
         monkeypatch.delitem(sys.modules, module)  # and put back
-    assert "[auto|torch|exllama|parrot]" in CliRunner().invoke(main, [command, "--help"]).output
+    assert "[auto|torch|exllama|llamacpp|parrot]" in CliRunner().invoke(main, [command, "--help"]).output

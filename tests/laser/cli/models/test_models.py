@@ -50,7 +50,7 @@ def test_what_is_no_model_is_told_in_one_line(tmp_path: Path) -> None:
         (("fit", adapter), f"Error: {adapter}: is no model, but an adapter, which must be merged"),
         (("evaluate", "--model", adapter), f"Error: {adapter}: is no model, but an adapter, which must be merged"),
         (("fit", tmp_path / "notes.txt"), "is no GGUF file: it must begin with GGUF"),
-        (("fit", tmp_path / "none"), "none: is not a directory or a GGUF file"),
+        (("fit", tmp_path / "none"), "none: is neither a path that exists nor a model's name"),
         (("convert", tmp_path, tmp_path / "out.gguf"), "is a GGUF file, which the engine llamacpp alone runs"),
     ):
         code, output = called(*arguments)

@@ -264,7 +264,14 @@ def test_a_silent_stream_is_kept_alive_by_comments(narrow: LiveServer) -> None:
 
 def test_models_and_health_tell_what_is_served(server: LiveServer) -> None:
     with httpx.Client(base_url=server.url, trust_env=False) as client:
-        assert client.get("/health").json() == {"status": "ok", "model": "little"}
+        assert client.get("/health").json() == {
+            "status": "ok",
+            "model": "little",
+            "loading": None,
+            "loaded": None,
+            "restarts": 0,
+            "trouble": None,
+        }
         (card,) = client.get("/v1/models").json()["data"]
         assert client.get("/v1/models/little").json() == card
     assert (card["id"], card["object"], card["max_model_len"] > 100) == ("little", "model", True)
