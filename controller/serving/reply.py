@@ -119,7 +119,7 @@ class Reply:
         if self._filter is not None and not self.stopped:
             self._show(self._filter.rest())
         if self.channel is Channel.CONTENT:
-            self._held += self._stream.rest()
+            self._held += "" if self.stopped else self._stream.rest()
             self._release(len(self._held))
 
     def _make_filter(self) -> TextFilter | None:

@@ -21,7 +21,7 @@ FLOAT = 4  # bytes of a number that is computed with
 MASK = 2  # bytes of a row's mask for each cell
 INNER, OUTER = 3, 5  # how many times a row of a layer is held: as wide as the feed-forward layer, and as the others
 PREFILL = 256  # prompt tokens of a step, of every engine here
-IDS = 2  # sequences for each request: the thought and its probe
+IDS, ANCHORED = 2, 3  # sequences for each request: the thought, its probe, and the state where that forked
 PROBE_ROWS = 4  # rows of a step for each request: a token, its probe, and the suffix of a probe that begins
 ROUNDED = 256  # cells by which llama.cpp counts
 
@@ -40,16 +40,21 @@ class Footprint:
     vocabulary: int
     masked: bool  # whether a step has a mask over all cells
 
+    @property
+    def ids(self) -> int:
+        """The sequences for each request; with states there is one more."""
+        return ANCHORED if self.sequence else IDS
+
     def computed(self, batch: int, cells: int) -> float:
         """Returns what a step of `batch` requests computes in, with `cells` of KV cache."""
         rows = PREFILL + PROBE_ROWS * batch
         layer = rows * (INNER * self.inner + OUTER * self.hidden) * FLOAT
-        logits = IDS * batch * self.vocabulary * FLOAT  # computed where the layers were, and copied out
+        logits = self.ids * batch * self.vocabulary * FLOAT  # computed where the layers were, and copied out
         return max(layer, logits) + logits + (rows * cells * MASK if self.masked else 0)
 
     def total(self, batch: int, cells: int) -> float:
         """Returns all of it for `batch` requests at once, with `cells` of KV cache."""
-        return self.weights + self.cell * cells + IDS * batch * self.sequence + self.computed(batch, cells)
+        return self.weights + self.cell * cells + self.ids * batch * self.sequence + self.computed(batch, cells)
 
     def cells(self, batch: int, room: float) -> int:
         """Returns the most cells that fit into `room` bytes, a multiple of ROUNDED; 0: not even the first ones do."""

@@ -16,7 +16,7 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]  # exported lazily
 
 from models.hub.name import FOLDER, ModelName, repository_of
-from models.hub.problems import HubError, UnreachableError, disk_trouble, told_as
+from models.hub.problems import FORBIDDEN, FULL, HubError, UnreachableError, disk_trouble, told_as
 from models.hub.sizes import in_bytes
 from models.hub.transfer import HubFile, Patience, Transfer, held
 
@@ -185,6 +185,8 @@ class Hub:
             try:
                 return call()
             except Exception as error:  # whatever a server that is no hub answers
+                if isinstance(error, OSError) and error.errno in FULL | FORBIDDEN:  # of the cache's disk
+                    raise disk_trouble(error, name, self.cache) from error
                 problem = told_as(error, name, self._shown, self._token)
             tries += 1
             if self.offline or not self.patience.wait(tries, problem):

@@ -109,6 +109,8 @@ def _listed(name: ModelName, hub: Hub, listing: Listing, note: Note) -> Located:
     directory = hub.directory(name, listing.commit)
     files = tuple(listing.files[path] for path in choice.files)
     for file in files:
+        if not file.within:
+            raise HubError(f"{name}: the hub lists {file.path!r}, which is no path within a repository")
         if not file.whole:
             raise HubError(f"{name}: the hub lists {file.path} without size and hash")
     if all(file.complete(directory / file.path) for file in files):

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import httpx2
@@ -38,6 +38,12 @@ class HubFile:
     def whole(self) -> bool:
         """Whether size and hash are such; the hash becomes a path."""
         return self.size >= 0 and bool(_SHA256.fullmatch(self.digest) or _SHA1.fullmatch(self.digest))
+
+    @property
+    def within(self) -> bool:
+        """Whether the path stays in the repository's directory, under which it is shown."""
+        path = PurePosixPath(self.path)
+        return not path.is_absolute() and ".." not in path.parts and "\\" not in self.path
 
     def complete(self, path: Path) -> bool:
         """Whether the file is at `path`; of a large one the size is looked at, too."""

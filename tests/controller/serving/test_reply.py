@@ -142,3 +142,10 @@ def test_an_answer_is_there_once_it_shows_a_character(tokenizer: ChatTokenizer) 
     assert not say(tokenizer, " \n")[1].answered
     assert say(tokenizer, " \n", "a")[1].answered
     assert not say(tokenizer, "a", thinking=True)[1].answered
+
+
+def test_half_a_character_behind_a_stop_string_is_not_shown(tokenizer: ChatTokenizer) -> None:
+    deltas: list[Delta] = []
+    reply = Reply(emit=deltas.append, decoder=tokenizer.stream, thinking=False, stop=("b",))
+    reply.push(*tokenizer.encode("ab"), *tokenizer.encode("é")[:1])  # at once, as of a thought in the open
+    assert text(deltas, Channel.CONTENT) == "a"

@@ -27,6 +27,7 @@ def test_a_cell_holds_the_keys_and_values_of_every_layer_that_attends(model: Pat
     hybrid = {**MODEL, "llama.attention.head_count_kv": [0, 2], "llama.shortconv.l_cache": 3}
     found = footprint(save(tmp_path / "hybrid.gguf", hybrid))
     assert (found.cell, found.sequence) == (2 * 32 * 2, 64 * 2 * 4)
+    assert found.ids == 3  # a probe keeps the state where it began
 
 
 def test_weights_are_the_tensors_and_a_directory_is_computed_in_32_bits(model: Path) -> None:
@@ -77,12 +78,37 @@ def test_options_get_the_cells_that_fit_unless_these_were_chosen(model: Path) ->
     assert fitted(bundled_model(), options) is options
 
 
-def test_a_container_s_limit_counts(tmp_path: Path) -> None:
-    free = available_bytes(tmp_path)
+def test_a_container_s_limit_counts_without_the_pages_of_files_in_it(tmp_path: Path) -> None:
+    own = tmp_path / "own"  # no such file: the group at the root
+    free = available_bytes(tmp_path, own)
     assert free > 0
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("1000\n")
-    assert available_bytes(tmp_path) > 1000
+    assert available_bytes(tmp_path, own) > 1000
     (tmp_path / "memory.max").write_text("5000\n")
-    assert available_bytes(tmp_path) == 4000
+    assert available_bytes(tmp_path, own) == 4000
     assert usable_bytes(4000) == 0
+    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 600\nactive_file 100\n")
+    assert available_bytes(tmp_path, own) == 4700
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "limit", "used"),
+    [
+        ("0::/user/job", "", "memory.max", "memory.current"),
+        ("4:cpu,memory:/user/job", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ],
+)
+def test_the_limit_of_a_group_around_the_own_one_counts(
+    line: str, folder: str, limit: str, used: str, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.write_text(f"9:pids:/other\n{line}\n")
+    group = tmp_path / folder / "user"
+    (group / "job").mkdir(parents=True)
+    (group / limit).write_text("5000\n")
+    (group / used).write_text("1000\n")
+    assert available_bytes(tmp_path, own) == 4000
+    (group / "job" / limit).write_text("3000\n")
+    (group / "job" / used).write_text("500\n")
+    assert available_bytes(tmp_path, own) == 2500

@@ -84,6 +84,19 @@ def test_short_numbers_of_the_cache_change_logits_a_little(
     assert alike(logits(model, text, kv_type=kind), logits(model, text, **EXACT)) > least
 
 
+def test_more_rows_than_one_call_takes_give_the_logits_that_they_give_alone(windowed: LlamaModel) -> None:
+    context = LlamaContext(windowed, LlamaConfig(cells=256, max_batch=1, prefill_chunk=4, **EXACT), ids=64)
+    texts = [tokens(30, seed) for seed in range(4)]
+    rows = [
+        TokenRow(token, at, (sequence,), at == 29)
+        for sequence, text in enumerate(texts)
+        for at, token in enumerate(text)
+    ]
+    together = context.decode(rows)
+    for text, found in zip(texts, together, strict=True):
+        assert np.allclose(found, logits(windowed, text, **EXACT)[-1], atol=1e-3)
+
+
 def test_a_quantised_cache_without_flash_attention_is_refused() -> None:
     with pytest.raises(ValueError, match="kv_type is q8_0, which needs flash attention, but flash_attention is never"):
         LlamaOptions(kv_type=KVType.Q8_0, flash_attention=FlashAttention.OFF)

@@ -281,3 +281,12 @@ def test_what_is_no_name_is_told_with_the_name_that_it_is_like(visit: Visit) -> 
         "models/tiny-: is neither a path that exists nor a model's name, ORG/NAME[:QUANT][@REVISION]; did you mean "
         "`org/tiny`?"
     )
+
+
+def test_a_path_that_leads_out_of_the_repository_is_refused(visit: Visit, tmp_path: Path) -> None:
+    outside = tmp_path / "secret-Q4_K_M.gguf"
+    outside.write_bytes(WEIGHTS)  # a file of this machine, of the size that is listed
+    for path in (outside.as_posix(), "../../../../secret-Q4_K_M.gguf"):
+        visit.standing.repositories["org/tiny"] = {path: WEIGHTS}
+        with pytest.raises(HubError, match=r"the hub lists '.*secret-Q4_K_M.gguf', which is no path within"):
+            visit.get("org/tiny")
