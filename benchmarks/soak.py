@@ -134,9 +134,9 @@ def _engine(directory: Path, cells: int) -> Engine:
         return TorchEngine(load_model(directory), TorchEngineConfig(cells=cells, prefill_chunk=128))
     from engine.llamacpp.config import LlamaConfig
     from engine.llamacpp.engine import LlamaEngine
-    from engine.llamacpp.model import LlamaModel, Loading
+    from engine.llamacpp.model import LlamaModel, LoadSettings
 
-    model = LlamaModel(directory, Loading(repack=False))
+    model = LlamaModel(directory, LoadSettings(repack=False))
     return LlamaEngine(model, LlamaConfig(cells=cells, prefill_chunk=128))
 
 

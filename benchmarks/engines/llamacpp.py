@@ -24,7 +24,7 @@ from benchmarks.support.llama_loop import BareLlamaLoop, TimedDecode
 from engine.base import Probed, ProbeSpec, Request, SequenceId, Tokens
 from engine.llamacpp.config import LlamaConfig
 from engine.llamacpp.engine import LlamaEngine
-from engine.llamacpp.model import LlamaModel, Loading
+from engine.llamacpp.model import LlamaModel, LoadSettings
 from engine.llamacpp.price import RowPrice, row_price
 
 Result = TypeVar("Result")
@@ -230,7 +230,7 @@ def main() -> None:
 
 
 def _measured(file: Path, options: argparse.Namespace) -> dict[str, object]:
-    model = LlamaModel(file, Loading(repack=not options.plain))
+    model = LlamaModel(file, LoadSettings(repack=not options.plain))
     repeats, seed = options.repeats, options.seed
     price = row_price(model, LlamaConfig())
     return {

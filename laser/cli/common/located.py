@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from laser.cli.common.messages import progress
 from models.hub.name import ModelName, read_name
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 
 
+@overload
+def located(model: Path, reporter: Reporter | None = None) -> Path: ...
+@overload
+def located(model: Path | None, reporter: Reporter | None = None) -> Path | None: ...
 def located(model: Path | None, reporter: Reporter | None = None) -> Path | None:
     """Returns the path of a model: a path that exists as it is, or of a name's files, which are fetched if need be.
 

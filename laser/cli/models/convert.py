@@ -31,7 +31,6 @@ def command(model: Path, out: Path, stored: str) -> None:
 
     with errors_in_one_line():
         place = located(model)
-        assert place is not None  # click asks for one
         with progress().stage("Converting, %", 100) as advance:
             done = 0
             for share in convert(place, out, StoredType(stored)):

@@ -28,7 +28,7 @@ class EngineMessage(Struct, frozen=True, kw_only=True, array_like=True, tag=True
 # --- commands -------------------------------------------------------------------------------------------------------
 
 
-class Submit(EngineMessage):
+class Submit(EngineMessage, frozen=True):
     """Queue a request. `Accepted` or `NotAccepted` answers."""
 
     number: int
@@ -36,35 +36,35 @@ class Submit(EngineMessage):
     probes: bool  # also tell the trial answers of its thought
 
 
-class Cancel(EngineMessage):
+class Cancel(EngineMessage, frozen=True):
     """Drop a request. `Gone` answers, unless the request has ended."""
 
     number: int
 
 
-class EndThought(EngineMessage):
+class EndThought(EngineMessage, frozen=True):
     """Close a request's thought as soon as possible. `ThoughtEnded` answers."""
 
     call: int
     number: int
 
 
-class TurnedAway(EngineMessage):
+class TurnedAway(EngineMessage, frozen=True):
     """Count a request that was turned away before it was read."""
 
 
-class Inquire(EngineMessage):
+class Inquire(EngineMessage, frozen=True):
     """Tell what is known. `Seen` answers: between two steps with `whole`, else at once."""
 
     call: int
     whole: bool  # with the loop's status
 
 
-class Ping(EngineMessage):
+class Ping(EngineMessage, frozen=True):
     """Show that the process runs. `Pong` answers."""
 
 
-class Stop(EngineMessage):
+class Stop(EngineMessage, frozen=True):
     """End after the present step; requests that have not ended fail."""
 
 
@@ -83,13 +83,13 @@ class Refusal(StrEnum):
     FAILURE = "failure"  # the engine failed
 
 
-class Accepted(EngineMessage):
+class Accepted(EngineMessage, frozen=True):
     """A request is queued."""
 
     number: int
 
 
-class NotAccepted(EngineMessage):
+class NotAccepted(EngineMessage, frozen=True):
     """A request is not queued."""
 
     number: int
@@ -98,13 +98,13 @@ class NotAccepted(EngineMessage):
     retry_after_s: float = 0.0  # where too many wait
 
 
-class Began(EngineMessage):
+class Began(EngineMessage, frozen=True):
     """A request is handed to the engine. It is sent before the engine's next step, which may be its last."""
 
     number: int
 
 
-class Said(EngineMessage):
+class Said(EngineMessage, frozen=True):
     """Text of a reply, of one token or of many."""
 
     number: int
@@ -112,49 +112,49 @@ class Said(EngineMessage):
     text: str
 
 
-class TrialAnswered(EngineMessage):
+class TrialAnswered(EngineMessage, frozen=True):
     """A trial answer of a request's thought."""
 
     number: int
     checkpoint: Checkpoint
 
 
-class Ended(EngineMessage):
+class Ended(EngineMessage, frozen=True):
     """The last of a request."""
 
     number: int
     outcome: Outcome
 
 
-class Failed(EngineMessage):
+class Failed(EngineMessage, frozen=True):
     """The last of a request that has no outcome: the engine failed."""
 
     number: int
     message: str
 
 
-class Gone(EngineMessage):
+class Gone(EngineMessage, frozen=True):
     """A request is dropped, as `Cancel` asked."""
 
     number: int
     outcome: Outcome | None  # what it has cost; None: nothing
 
 
-class ThoughtEnded(EngineMessage):
+class ThoughtEnded(EngineMessage, frozen=True):
     """The answer to `EndThought`."""
 
     call: int
     ended: bool  # a thought was running
 
 
-class PolicyReport(EngineMessage):
+class PolicyReport(EngineMessage, frozen=True):
     """What the policy knows."""
 
     controller: dict[str, Any]  # fields of a ControllerReport
     gained: Gained | None  # None: there is no estimate
 
 
-class Seen(EngineMessage):
+class Seen(EngineMessage, frozen=True):
     """The answer to `Inquire`."""
 
     call: int
@@ -163,33 +163,33 @@ class Seen(EngineMessage):
     failure: str | None = None  # why the status cannot be told; None: it can
 
 
-class Shown(EngineMessage):
+class Shown(EngineMessage, frozen=True):
     """The queue has moved."""
 
     queue: QueueState
     load: EngineLoad
 
 
-class Broken(EngineMessage):
+class Broken(EngineMessage, frozen=True):
     """The engine serves no request any more; only a new process can."""
 
     message: str
 
 
-class Pong(EngineMessage):
+class Pong(EngineMessage, frozen=True):
     """The process runs."""
 
     step_s: float | None  # since when the present step runs; None: there is none
 
 
-class Loading(EngineMessage):
+class Loading(EngineMessage, frozen=True):
     """A stage of the start has begun, or has got on."""
 
     stage: str
     share: float | None = None  # of the stage that is done; None: not known
 
 
-class Deployed(EngineMessage):
+class Deployed(EngineMessage, frozen=True):
     """The model is loaded: what its prompts must be prepared for."""
 
     model_id: str
@@ -203,7 +203,7 @@ class Deployed(EngineMessage):
     report: PolicyReport  # what the policy knows before the first request
 
 
-class Unloaded(EngineMessage):
+class Unloaded(EngineMessage, frozen=True):
     """The model cannot be loaded."""
 
     lines: tuple[str, ...]  # a line for each fault; empty: the log has it
