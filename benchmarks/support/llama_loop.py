@@ -64,8 +64,8 @@ class BareLlamaLoop:
             raise RuntimeError(f"llama_decode returned {failed}")
         address = self._library.llama_get_logits(self._context)
         logits = (ctypes.c_float * (wanted * self._vocabulary)).from_address(address)
-        rows: npt.NDArray[np.float32] = np.ctypeslib.as_array(logits).reshape(wanted, -1)
-        return rows.argmax(axis=1)
+        found: npt.NDArray[np.float32] = np.ctypeslib.as_array(logits).reshape(wanted, -1)
+        return found.argmax(axis=1)
 
 
 class TimedDecode:
