@@ -65,7 +65,8 @@ class BareLlamaLoop:
         address = self._library.llama_get_logits(self._context)
         logits = (ctypes.c_float * (wanted * self._vocabulary)).from_address(address)
         found: npt.NDArray[np.float32] = np.ctypeslib.as_array(logits).reshape(wanted, -1)
-        return found.argmax(axis=1)
+        likeliest: npt.NDArray[np.intp] = found.argmax(axis=1)
+        return likeliest
 
 
 class TimedDecode:
