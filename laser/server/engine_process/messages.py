@@ -206,7 +206,7 @@ class Deployed(EngineMessage):
 class Unloaded(EngineMessage):
     """The model cannot be loaded."""
 
-    lines: tuple[str, ...]  # a line for each fault; empty: the log has it
+    lines: tuple[str, ...]  # a line for each fault
 
 
 Event: TypeAlias = (
