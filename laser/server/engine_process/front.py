@@ -53,11 +53,11 @@ class FrontDoor:
                 await answer(scope, receive, send)
                 return
             await self._ready.wait()
+            if self._app is None:
+                error = Unavailable("the server has ended before its model was loaded")
+                await JSONResponse(error_body(scope["path"], error), status_code=error.status)(scope, receive, send)
+                return
             scope["state"].update(self._state)
-        if self._app is None:
-            error = Unavailable("the server has ended before its model was loaded")
-            await JSONResponse(error_body(scope["path"], error), status_code=error.status)(scope, receive, send)
-            return
         await self._app(scope, receive, send)
 
     def _answer(self, path: str) -> JSONResponse | None:
