@@ -160,6 +160,7 @@ class DrainingServer(uvicorn.Server):
                 self._ready(service)
         except Exception as error:
             self.error = error
+            self._front.give_up()
             self.should_exit = True
 
     @contextmanager
@@ -186,7 +187,7 @@ class DrainingServer(uvicorn.Server):
         """Returns the exit status, after the log has told why it is not 0."""
         if self.failure is not None:
             log.error("%s", self.failure)
-        return int(self.failure is not None)
+        return int(self.failure is not None or self.error is not None)
 
     async def _watch(self, service: Service) -> None:
         self.failure = await service.broken()
@@ -206,6 +207,7 @@ class DrainingServer(uvicorn.Server):
         if self._service is None:
             log.info("%s has ended the server before it was ready", signal.Signals(sig).name)
             self._opening.cancel()
+            self._front.give_up()
             super().handle_exit(sig, frame)
         else:
             self._task = self._events.create_task(self._drain(self._service, sig, frame))

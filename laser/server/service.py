@@ -320,17 +320,16 @@ class Service:
         landing = None if policy.message is None else self._landing(policy.message)
         max_tokens = self._max_tokens(request, len(prompt), landing)
         stated_ms = None if request.laser is None else request.laser.deadline_ms
-        unprobed = request.laser is not None and request.laser.early_exit is False
         return ReasoningRequest(
             prompt=prompt,
             max_tokens=max_tokens,
             thinking=begun.thinking,
             closed=begun.closed,
-            early_exit=not unprobed,
+            early_exit=request.laser is None or request.laser.early_exit is not False,
             sampling=self._sampling(request, seed),
             stop=request.stop,
             budget=policy.budget(max_tokens, self.config.effort, self._served.chat.thinking.format.effort),
-            max_budget=self.config.max_budget,
+            max_budget=None if (most := self.config.max_budget) is None else min(most, max_tokens),
             difficulty=request.difficulty or self._served.classify(prompt),
             landing=landing,
             deadline_s=slo.by_s(max_tokens, stated_ms),

@@ -86,7 +86,7 @@ class ReasoningPolicy:
         if not self.enabled:
             return 0  # for prompts that open the thought themselves
         if self.max_tokens is not None:
-            return self.max_tokens
+            return min(self.max_tokens, reply_tokens)  # more means the same, and may not fit a message's 64 bits
         level = None if form is None or self.effort is None else form.level(self.effort)
         if level is not None:
             return level.budget

@@ -34,6 +34,10 @@ class FrontDoor:
         self._app, self._lifespan = app, lifespan
         self._ready.set()
 
+    def give_up(self) -> None:
+        """Has requests that wait for an application refused, if there is none yet: there will be none."""
+        self._ready.set()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             self._state = scope["state"]
@@ -49,11 +53,11 @@ class FrontDoor:
                 await answer(scope, receive, send)
                 return
             await self._ready.wait()
+            if self._app is None:
+                error = Unavailable("the server has ended before its model was loaded")
+                await JSONResponse(error_body(scope["path"], error), status_code=error.status)(scope, receive, send)
+                return
             scope["state"].update(self._state)
-        if self._app is None:
-            error = Unavailable("the server has ended before its model was loaded")
-            await JSONResponse(error_body(scope["path"], error), status_code=error.status)(scope, receive, send)
-            return
         await self._app(scope, receive, send)
 
     def _answer(self, path: str) -> JSONResponse | None:
@@ -74,7 +78,7 @@ class FrontDoor:
                 return None
 
     async def _close(self) -> None:
-        self._ready.set()
+        self.give_up()
         if self._lifespan is not None:
             await self._lifespan.end()
 

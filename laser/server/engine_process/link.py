@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from controller.serving.admission import Overloaded, QueueState
 from controller.serving.request import Outcome
@@ -24,7 +25,6 @@ from laser.server.engine_process.messages import (
     Broken,
     Command,
     Deployed,
-    Gone,
     Inquire,
     Loading,
     Ping,
@@ -89,7 +89,7 @@ class EngineProcess(EngineClient):
         self._step_s = 0.0  # how long the present step had taken at the last pong
         self._frozen = False  # whether the process's silence has been told
         self._why = ""  # why the present process is about to end; "": it is not known
-        self._ended = ""  # why the last process has ended
+        self._ended = "the engine's process has ended"  # why the last one has
         self._queue = QueueState()
         self._load = EngineLoad(running=0, waiting=0, probing=0, cells_reserved=0, cells_total=1)
         self._status: LoopStatus | None = None  # the last that was seen
@@ -150,15 +150,11 @@ class EngineProcess(EngineClient):
         return self._gained
 
     async def refresh(self) -> None:
-        if self._line is not None:
-            with suppress(TimeoutError, EngineFailure):
-                async with asyncio.timeout(REFRESH_S):
-                    await self._call(lambda number: Inquire(call=number, whole=False))
+        with suppress(TimeoutError, EngineFailure):
+            async with asyncio.timeout(REFRESH_S):
+                await self._call(lambda number: Inquire(call=number, whole=False))
 
     async def status(self) -> LoopStatus:
-        self._check_alive()
-        if self._line is None:
-            raise EngineFailure(str(self.trouble))
         return self._before.added(await super().status())
 
     @property
@@ -172,10 +168,6 @@ class EngineProcess(EngineClient):
         return None
 
     # --- life cycle -------------------------------------------------------------------------------------------------
-
-    async def opened(self) -> Deployed:
-        """Waits until the first process has loaded its model. Raises EngineStartError if it cannot."""
-        return await self._open()
 
     def listen(self, left: Callable[[Outcome], None]) -> None:
         """Sets who gets the outcomes of replies whose clients have gone."""
@@ -203,8 +195,8 @@ class EngineProcess(EngineClient):
                 await self._lost.wait()
         self._fail_asked(SHUTTING_DOWN)
 
-    async def _open(self) -> Deployed:
-        """Connects to the child, and waits until it has loaded its model."""
+    async def opened(self) -> Deployed:
+        """Connects to the child, and waits until it has loaded its model. Raises EngineStartError if it cannot."""
         loop = asyncio.get_running_loop()
         self._opening = loop.create_future()
         self._lost.clear()
@@ -225,6 +217,7 @@ class EngineProcess(EngineClient):
             await asyncio.sleep(PING_S)
             line, late_s = self._line, self._clock() - due
             if line is None:
+                self._expire()
                 continue
             if late_s > PING_S:  # this process was held up itself
                 line.heard_s += late_s
@@ -253,7 +246,7 @@ class EngineProcess(EngineClient):
                 began = self._clock()
                 try:
                     self._child = launch(self._config)
-                    deployed = await self._open()
+                    deployed = await self.opened()
                 except (EngineStartError, OSError) as error:
                     self._ended = f"the engine's process could not be started again: {error}"
                     log.error("%s", self._ended)
@@ -267,7 +260,9 @@ class EngineProcess(EngineClient):
             if not self._fits(deployed):
                 self._give_up("the engine's process was started again with another model: its files have changed")
                 return
+            self._expire()
             again = list(self._ledger.again(self._clock()))
+            self._before = self._before.again(sum(self._tickets[command.number].taken for command in again))
             for command in again:
                 self._send(command)
             log.warning(
@@ -305,16 +300,34 @@ class EngineProcess(EngineClient):
     async def _enter(self, command: Submit) -> None:
         self._ledger.enter(command, self._clock())
         line = self._line
-        if line is not None:
-            await line.room.wait()
-            if line is self._line:  # else the process has ended meanwhile, and the next one gets it from the ledger
-                line.send(command)
+        try:
+            if line is not None:
+                await line.room.wait()
+                if line is self._line:  # else the process has ended meanwhile, and the next one gets it from the ledger
+                    line.send(command)
+        except BaseException:  # it is not sent: its client has gone
+            self._forget(command.number)
+            raise
 
     def _cancel(self, ticket: Ticket) -> None:
         super()._cancel(ticket)
         if self._line is None:
-            self._ledger.over(ticket.number)
-            self._tickets.pop(ticket.number, None)
+            self._forget(ticket.number)
+
+    def _forget(self, number: int) -> None:
+        self._ledger.over(number)
+        super()._forget(number)
+
+    def _expire(self) -> None:
+        """Ends requests whose deadline has passed while there was no process."""
+        for number, outcome in self._ledger.expired(self._clock()):
+            self._hand(number, None)
+            self._end(number, outcome)
+
+    async def _call(self, command: Callable[[int], Command]) -> Any:
+        if self._line is None and self._failure is None:
+            raise EngineFailure(str(self.trouble))  # nobody would answer
+        return await super()._call(command)
 
     def _send(self, command: Command) -> None:
         if self._line is not None:
@@ -382,7 +395,3 @@ class EngineProcess(EngineClient):
     def _on_probed(self, event: TrialAnswered) -> None:
         self._ledger.spoke(event.number)
         super()._on_probed(event)
-
-    def _on_gone(self, event: Gone) -> None:
-        self._ledger.over(event.number)
-        super()._on_gone(event)

@@ -206,7 +206,7 @@ class Deployed(EngineMessage, frozen=True):
 class Unloaded(EngineMessage, frozen=True):
     """The model cannot be loaded."""
 
-    lines: tuple[str, ...]  # a line for each fault; empty: the log has it
+    lines: tuple[str, ...]  # a line for each fault
 
 
 Event: TypeAlias = (

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from controller.serving.request import Outcome
+from controller.serving.request import NO_THOUGHT, Outcome
 from controller.serving.status import LoopStatus
+from engine.base import FinishReason
 from laser.server.engine_process.messages import Submit
 
 FAILING_ENDS = 3  # ends of the process within FAILING_S after which the server counts as failing
@@ -16,7 +17,7 @@ FAILING_S = 60.0
 DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before each start, while no process has come to anything
 SOUND_S = 60.0  # after which a process has come to something, even if nobody has asked it
 TWICE = 2  # processes that may end under a request
-LEAST_S = 1e-3  # of a deadline that has passed: the loop tells so
+LEAST_S = 1e-3  # of a deadline that is just passing: the loop tells so
 
 
 class Restarts:
@@ -118,6 +119,20 @@ class Ledger:
                 request = replace(request, deadline_s=max(LEAST_S, request.deadline_s - waited_s))
             yield Submit(number=number, request=request, probes=silent.command.probes)
 
+    def expired(self, now: float) -> list[tuple[int, Outcome]]:
+        """Returns the requests whose deadline has passed while no process served, with the outcome that says so."""
+        found = []
+        for number, silent in self._silent.items():
+            request, waited_s = silent.command.request, now - silent.since_s
+            if request.deadline_s is not None and request.deadline_s <= waited_s:
+                outcome = Outcome(
+                    finish_reason=FinishReason.ERROR, prompt_tokens=len(request.prompt), completion_tokens=0,
+                    thought=NO_THOUGHT, queue_s=waited_s, total_s=waited_s, expired=True,
+                    error=f"the deadline has passed after {waited_s:.1f} s in the queue",
+                )  # fmt: skip
+                found.append((number, outcome))
+        return found
+
     def timed(self, number: int, outcome: Outcome) -> Outcome:
         """Returns an outcome whose times begin where the request came, not where it was sent again."""
         late_s = self._late.get(number)
@@ -147,6 +162,10 @@ class Counts:
             finished=status.finished + self.finished,
             turned_away=status.turned_away + self.turned_away,
         )
+
+    def again(self, requests: int) -> Counts:
+        """Returns the counts without so many requests that arrive in the next process, too."""
+        return replace(self, arrived=self.arrived - requests)
 
     def plus(self, status: LoopStatus | None, turned_away: int) -> Counts:
         """Returns the counts with those of a process that was last seen so; `turned_away` is that of all."""

@@ -357,8 +357,12 @@ class EngineClient(ABC):
     def _on_seen(self, event: Seen) -> None:
         self._answer(event.call, event)
 
+    def _forget(self, number: int) -> None:
+        """Drops a request to which nobody has to be told anything more."""
+        self._tickets.pop(number, None)
+
     def _on_gone(self, event: Gone) -> None:
-        self._tickets.pop(event.number, None)
+        self._forget(event.number)
         if event.outcome is not None:
             self._left(event.outcome)
 

@@ -50,6 +50,10 @@ def test_a_number_comes_before_an_effort_and_an_opt_out(number: dict[str, Any]) 
     assert policy(**body).budget(1000, EffortShares()) == 7
 
 
+def test_a_budget_beyond_the_reply_is_the_whole_reply() -> None:
+    assert policy(thinking_token_budget=10**30).budget(1000, EffortShares()) == 1000
+
+
 @pytest.mark.parametrize("off", OFF, ids=str)
 def test_thinking_can_be_switched_off_in_any_dialect(off: dict[str, Any]) -> None:
     assert policy(**off).enabled is False

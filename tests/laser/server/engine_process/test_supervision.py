@@ -82,7 +82,10 @@ def test_time_goes_on_for_a_request_that_is_sent_again() -> None:
     ledger.enter(submit(2, deadline_s=1.0), now=100.0)
     again = {command.number: command.request.deadline_s for command in ledger.again(102.0)}
     assert again[1] == pytest.approx(3.0)
-    assert 0.0 < float(again[2] or 0.0) < 0.1  # it has passed: the loop says so
+    assert 0.0 < float(again[2] or 0.0) < 0.1
+    assert ledger.expired(100.5) == []
+    ((number, late),) = ledger.expired(102.0)
+    assert (number, late.expired, late.queue_s) == (2, True, 2.0)
     outcome = Outcome(
         finish_reason=FinishReason.STOP, prompt_tokens=1, completion_tokens=1, thought=NO_THOUGHT, queue_s=0.5,
         total_s=1.5, ttft_s=1.0,
@@ -103,3 +106,4 @@ def test_counts_go_on_over_processes() -> None:
     seen = before.added(status)
     assert (seen.arrived, seen.finished, seen.turned_away) == (14, 10, 4)
     assert before.plus(None, turned_away=2) == before
+    assert before.again(3).added(status).arrived == 11  # three of them came to both processes

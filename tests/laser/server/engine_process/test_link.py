@@ -1,0 +1,122 @@
+"""The event loop's side of the engine's process, with a test at the other end of the socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from controller.serving.request import ReasoningRequest
+from laser.server.config import ServeConfig
+from laser.server.controller_report import ControllerReport
+from laser.server.engine_process.child import Child
+from laser.server.engine_process.link import EngineProcess
+from laser.server.engine_process.messages import Command, Deployed, PolicyReport, Submit
+from laser.server.engine_process.tickets import Ticket
+from laser.server.engine_process.wire import COMMANDS, Unpacker, packed
+
+LONG = tuple(range(100_000, 400_000))  # a prompt that no socket's buffers hold
+SHORT_S = 5.0  # within which what does not wait is over
+
+
+class Peer:
+    """An engine's process that does nothing, and its end of the socket, which the test reads and writes."""
+
+    def __init__(self) -> None:
+        ours, self.line = socket.socketpair()
+        ours.setblocking(False)
+        process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        self.child = Child(process=process, line=ours)
+
+    def deploy(self) -> None:
+        limits = PolicyReport(
+            controller=ControllerReport(policy="none", note=None, limits={}).model_dump(), gained=None
+        )
+        told = Deployed(
+            model_id="m", vocabulary=9, room=9, engine="e", knows=None, difficulty=None, shortest_first=False, cells=9,
+            report=limits,
+        )  # fmt: skip
+        self.line.sendall(packed([told]))
+
+    async def commands(self, unpacker: Unpacker[Command]) -> list[Command]:
+        """Returns what has come, at least something."""
+        found: list[Command] = []
+        while not found:
+            data = await asyncio.get_running_loop().sock_recv(self.line, 1 << 20)
+            found += [command for commands in unpacker.feed(data) for command in commands]
+        return found
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[EngineProcess, Peer]]:
+    peer = Peer()
+    peer.line.setblocking(False)
+    engine = EngineProcess(ServeConfig(), peer.child)
+    peer.deploy()
+    try:
+        await engine.opened()
+        yield engine, peer
+    finally:
+        peer.line.close()
+        await engine.stop()
+        assert peer.child.process.stdin is not None
+        peer.child.process.stdin.close()
+
+
+def submit(engine: EngineProcess, prompt: tuple[int, ...] = (1,)) -> asyncio.Task[Ticket]:
+    return asyncio.create_task(engine.submit(ReasoningRequest(prompt=prompt, max_tokens=8)))
+
+
+def test_while_there_is_no_process_a_thought_is_not_ended_and_nobody_waits_for_that() -> None:
+    async def main() -> None:
+        async with connected() as (engine, peer):
+            asked = submit(engine)
+            await peer.commands(Unpacker(COMMANDS))
+            peer.line.close()
+            while not engine.restarting:
+                await asyncio.sleep(0)
+            assert engine.trouble == "the engine's process has ended; it is being started again"
+            async with asyncio.timeout(SHORT_S):
+                assert not await engine.end_thought(Ticket(lambda ticket: None, number=1))
+                await engine.refresh()
+            asked.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_request_whose_client_goes_while_the_process_does_not_read_never_crosses() -> None:
+    async def main() -> None:
+        async with connected() as (engine, peer):
+            long, gone = submit(engine, LONG), submit(engine)
+            await asyncio.sleep(0.05)
+            gone.cancel()
+            with suppress(asyncio.CancelledError):
+                await gone
+            after = submit(engine)
+            unpacker, crossed = Unpacker(COMMANDS), list[Command]()
+            while len(crossed) < 2:
+                crossed += await peer.commands(unpacker)
+            assert all(isinstance(command, Submit) for command in crossed)
+            assert [command.number for command in crossed if isinstance(command, Submit)] == [1, 3]
+            assert list(engine._tickets) == [1, 3]
+            assert len(engine._ledger) == 2
+            long.cancel()
+            after.cancel()
+
+    asyncio.run(main())
+
+
+def test_what_cannot_be_packed_is_not_kept_to_be_sent_again() -> None:
+    async def main() -> None:
+        async with connected() as (engine, _):
+            with pytest.raises(OverflowError):
+                await engine.submit(ReasoningRequest(prompt=(1,), max_tokens=2**70))
+            assert not engine._tickets
+            assert not len(engine._ledger)
+
+    asyncio.run(main())
