@@ -60,8 +60,8 @@ def _limits(groups: Path, own: Path) -> Iterator[int]:
     places = dict.fromkeys(_FORMS, PurePosixPath("/"))
     try:
         for line in own.read_text().splitlines():
-            _, names, path = line.split(":", 2)
-            places.update(dict.fromkeys(_FORMS.keys() & set(names.split(",")), PurePosixPath(path)))
+            _, names, own_place = line.split(":", 2)
+            places.update(dict.fromkeys(_FORMS.keys() & set(names.split(",")), PurePosixPath(own_place)))
     except (OSError, ValueError):  # no Linux
         pass
     for name, place in places.items():

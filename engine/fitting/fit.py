@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.base import CapacityError
 from engine.fitting.available import available_bytes
-from engine.fitting.footprint import LLAMACPP, ROUNDED, Footprint, footprint
+from engine.fitting.footprint import LLAMACPP, PREFILL, ROUNDED, Footprint, footprint
 from engine.options import EngineOptions
 from models.gguf.model import find_gguf
 
@@ -87,15 +87,22 @@ def fit(model: Path, *, max_batch: int, available: int | None = None) -> MemoryF
 
 
 def cells_that_fit(
-    model: Path, *, max_batch: int, kv_type: str = "f16", cells: int | None = None, available: int | None = None
+    model: Path,
+    *,
+    max_batch: int,
+    kv_type: str = "f16",
+    prefill: int = PREFILL,
+    cells: int | None = None,
+    available: int | None = None,
 ) -> int:
     """Returns the cells that an engine takes: `cells`, or those that fit, at most MOST_CELLS, where that is None.
 
-    `available`: bytes of memory, None: those of this machine. Raises CapacityError if there is no room for the weights
-    and LEAST cells; of `cells` that were chosen, only if they do not fit even into all that is available.
+    `prefill`: prompt tokens of a step. `available`: bytes of memory, None: those of this machine. Raises CapacityError
+    if there is no room for the weights and LEAST cells; of `cells` that were chosen, only if they do not fit even into
+    all that is available.
     """
     there = available_bytes() if available is None else available
-    usable, found = usable_bytes(there), footprint(model, kv_type)
+    usable, found = usable_bytes(there), replace(footprint(model, kv_type), prefill=prefill)
     wanted = LEAST if cells is None else cells
     needed, room = found.total(max_batch, wanted), usable if cells is None else there
     if needed > room:
@@ -119,6 +126,7 @@ def fitted(model: Path, options: EngineOptions) -> EngineOptions:
         model,
         max_batch=options.max_batch,
         kv_type=str(getattr(options, "kv_type", "f16")),
+        prefill=getattr(options, "prefill_chunk", PREFILL),
         cells=options.changed.get("cells"),
     )
     return replace(options, cells=cells)

@@ -20,7 +20,7 @@ EMBEDDING = "token_embd.weight"  # its rows are the vocabulary
 FLOAT = 4  # bytes of a number that is computed with
 MASK = 2  # bytes of a row's mask for each cell
 INNER, OUTER = 3, 5  # how many times a row of a layer is held: as wide as the feed-forward layer, and as the others
-PREFILL = 256  # prompt tokens of a step, of every engine here
+PREFILL = 256  # prompt tokens of a step, of every engine here where nobody says more
 IDS, ANCHORED = 2, 3  # sequences for each request: the thought, its probe, and the state where that forked
 PROBE_ROWS = 4  # rows of a step for each request: a token, its probe, and the suffix of a probe that begins
 ROUNDED = 256  # cells by which llama.cpp counts
@@ -39,6 +39,7 @@ class Footprint:
     inner: int  # width of what the feed-forward layer computes in
     vocabulary: int
     masked: bool  # whether a step has a mask over all cells
+    prefill: int = PREFILL  # prompt tokens of a step
 
     @property
     def ids(self) -> int:
@@ -47,7 +48,7 @@ class Footprint:
 
     def computed(self, batch: int, cells: int) -> float:
         """Returns what a step of `batch` requests computes in, with `cells` of KV cache."""
-        rows = PREFILL + PROBE_ROWS * batch
+        rows = self.prefill + PROBE_ROWS * batch
         layer = rows * (INNER * self.inner + OUTER * self.hidden) * FLOAT
         logits = self.ids * batch * self.vocabulary * FLOAT  # computed where the layers were, and copied out
         return max(layer, logits) + logits + (rows * cells * MASK if self.masked else 0)

@@ -71,6 +71,12 @@ def test_no_room_is_told_with_what_is_needed_and_what_there_is(model: Path) -> N
     assert cells_that_fit(model, max_batch=1, cells=5_000, available=GIB) == 5_000
 
 
+def test_longer_steps_leave_room_for_fewer_cells(tmp_path: Path) -> None:
+    model = save(tmp_path / "long.gguf", {**MODEL, "llama.context_length": 131_072})
+    few, many = (cells_that_fit(model, max_batch=4, prefill=rows, available=GIB) for rows in (8192, 256))
+    assert LEAST <= few < many
+
+
 def test_options_get_the_cells_that_fit_unless_these_were_chosen(model: Path) -> None:
     options = engine_options("torch", {"max_batch": 4})
     assert fitted(model, options).cells == 4 * 512
