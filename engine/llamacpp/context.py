@@ -134,7 +134,7 @@ class LlamaContext:
             return np.zeros((0, self._model.vocabulary), np.float32)
         size = wanted * self._model.vocabulary
         lent = (ctypes.c_float * size).from_address(self._library.llama_get_logits(self._handle))
-        return np.frombuffer(lent, np.float32).reshape(wanted, -1)
+        return np.frombuffer(memoryview(lent), np.float32).reshape(wanted, -1)
 
     def new(self) -> int:
         """Returns the id of an empty sequence."""

@@ -77,7 +77,7 @@ def check_decoding(model: LlamaModel, config: LlamaConfig) -> None:
     logits = context.decode([TokenRow(text[0], PROMPT, (sequence,), True) for sequence in (parent, child)])
     if not np.isfinite(logits).all():
         raise EngineError("its numbers overflowed")
-    alike = float(np.corrcoef(logits)[0, 1])
+    alike = float(np.asarray(np.corrcoef(logits))[0, 1])
     if alike < ALIKE:
         raise EngineError(f"two sequences with the same past gave logits that correlate by {alike:.2f} only")
     context.drop(parent)
