@@ -64,7 +64,9 @@ class BareLlamaLoop:
             raise RuntimeError(f"llama_decode returned {failed}")
         address = self._library.llama_get_logits(self._context)
         logits = (ctypes.c_float * (wanted * self._vocabulary)).from_address(address)
-        return np.frombuffer(memoryview(logits), np.float32).reshape(wanted, -1).argmax(axis=1)
+        found: npt.NDArray[np.float32] = np.ctypeslib.as_array(logits).reshape(wanted, -1)
+        likeliest: npt.NDArray[np.intp] = found.argmax(axis=1)
+        return likeliest
 
 
 class TimedDecode:

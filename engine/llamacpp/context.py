@@ -39,6 +39,11 @@ class TokenRow(NamedTuple):
     wanted: bool  # whether its logits are
 
 
+def _free(handle: int, model: LlamaModel) -> None:
+    """Frees a context; its model, which it looks into, lives until then, even if both are garbage at once."""
+    model.library.llama_free(handle)
+
+
 class LlamaContext:
     """A context of `config`'s sizes; it is freed with its last reference."""
 
@@ -51,7 +56,7 @@ class LlamaContext:
                 f"max_batch is {config.max_batch}, must be at most {most} with llama.cpp and this model"
             )
         self._handle = self._created(config, ids)
-        self._finalizer = weakref.finalize(self, self._library.llama_free, self._handle)
+        self._finalizer = weakref.finalize(self, _free, self._handle, model)
         self._finalizer.atexit = False  # the process's end frees all
         self._memory = self._library.llama_get_memory(self._handle)
         self._ids = ids
@@ -113,8 +118,10 @@ class LlamaContext:
         The array is llama.cpp's own if one call is enough: the next call overwrites it. Raises DecodeError; the cache
         must be cleared then.
         """
-        parts = [self._decode(rows[start : start + self._rows]) for start in range(0, len(rows), self._rows)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if len(rows) <= self._rows:
+            return self._decode(rows)
+        starts = range(0, len(rows), self._rows)
+        return np.concatenate([self._decode(rows[start : start + self._rows]).copy() for start in starts])
 
     def _decode(self, rows: Sequence[TokenRow]) -> npt.NDArray[np.float32]:
         count = len(rows)
@@ -134,7 +141,7 @@ class LlamaContext:
             return np.zeros((0, self._model.vocabulary), np.float32)
         size = wanted * self._model.vocabulary
         lent = (ctypes.c_float * size).from_address(self._library.llama_get_logits(self._handle))
-        return np.frombuffer(memoryview(lent), np.float32).reshape(wanted, -1)
+        return np.ctypeslib.as_array(lent).reshape(wanted, -1)
 
     def new(self) -> int:
         """Returns the id of an empty sequence."""

@@ -20,7 +20,7 @@ import numpy as np
 from engine.base import EngineError, EngineUnavailableError
 from engine.llamacpp.config import LlamaConfig
 from engine.llamacpp.context import LlamaContext, TokenRow
-from engine.llamacpp.model import LlamaModel, Loading
+from engine.llamacpp.model import LlamaModel, LoadSettings
 
 PROMPT = 48  # tokens of the trial, as many as make llama.cpp multiply matrices and not vectors
 LIMIT_S = 600.0  # a trial that takes longer has failed: it loads the model and decodes some 50 tokens
@@ -28,7 +28,9 @@ ALIKE = 0.99  # least correlation of the same token's logits after the same text
 REFUSED = 3  # exit code: the model cannot be loaded, which this process will find out by itself
 
 
-def safe_loading(wanted: Loading, trial: Callable[[Loading], str | None], *, may_change: bool) -> tuple[Loading, str]:
+def safe_loading(
+    wanted: LoadSettings, trial: Callable[[LoadSettings], str | None], *, may_change: bool
+) -> tuple[LoadSettings, str]:
     """Returns how the model can be loaded without a crash, and in words what was changed for that; "": nothing.
 
     `trial` returns what goes wrong with a way of loading, in words; None: nothing. `may_change`: weights that cannot be
@@ -44,7 +46,7 @@ def safe_loading(wanted: Loading, trial: Callable[[Loading], str | None], *, may
     raise EngineUnavailableError(f"llama.cpp cannot decode the model on this machine: in a trial it {failed}")
 
 
-def tried_apart(file: Path, config: LlamaConfig, loading: Loading) -> str | None:
+def tried_apart(file: Path, config: LlamaConfig, loading: LoadSettings) -> str | None:
     """Tries the model in another process. Returns what llama.cpp did wrong, in words; None: nothing."""
     small = replace(config, cells=256, max_batch=2, prefill_chunk=PROMPT)
     asked = json.dumps({"file": str(file), "loading": asdict(loading), "config": asdict(small)})
@@ -77,7 +79,7 @@ def check_decoding(model: LlamaModel, config: LlamaConfig) -> None:
     logits = context.decode([TokenRow(text[0], PROMPT, (sequence,), True) for sequence in (parent, child)])
     if not np.isfinite(logits).all():
         raise EngineError("its numbers overflowed")
-    alike = float(np.asarray(np.corrcoef(logits))[0, 1])
+    alike = float(np.corrcoef(*logits)[0, 1])
     if alike < ALIKE:
         raise EngineError(f"two sequences with the same past gave logits that correlate by {alike:.2f} only")
     context.drop(parent)
@@ -92,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = json.loads(arguments[0])
     config = LlamaConfig(**asked["config"])
     try:
-        model = LlamaModel(Path(asked["file"]), Loading(**asked["loading"]))
+        model = LlamaModel(Path(asked["file"]), LoadSettings(**asked["loading"]))
     except EngineError:
         return REFUSED
     try:
