@@ -9,7 +9,7 @@ from typing import Any
 
 from models.directory import check_directory, gguf_of
 from models.foreign import told
-from models.formats.recognition import ModelSigns, choose_format, signs_of
+from models.formats.recognition import ModelSigns, choose_format, doubt, signs_of
 from models.generation import GenerationDefaults, read_generation_defaults
 from models.prompts.habits import Habits, learn
 from models.prompts.history import begun_thought, with_thought_apart
@@ -38,6 +38,7 @@ class ChatModel:
     trust_markers: bool = False  # markers that messages spell become control tokens
     rows: int | None = None  # tokens that the model has a row for; None: not known
     format_source: str = ""  # in words, how the thinking format was come by
+    doubt: str = ""  # in words, why the format that was named may not be the model's; empty: nothing speaks against it
 
     def prompt(self, messages: Sequence[Mapping[str, Any]], *, thinking: bool = True) -> tuple[int, ...]:
         """Returns a chat as prompt tokens that end inside an open thought, or behind an empty one without `thinking`.
@@ -200,6 +201,7 @@ def load_chat_model(
 
     with told(f"{directory}: the tokenizer cannot be used", TokenizerError):
         chosen = choose_format(directory, thinking_format, signs)
+        doubted = doubt(chosen.form, signs()) if thinking_format is not None else ""
         thinking = ThinkingTokens(chosen.form, tokenizer)
         if not trust_markers:
             tokenizer.name(thinking.singles)
@@ -214,6 +216,7 @@ def load_chat_model(
         defaults=read_generation_defaults(directory),
         trust_markers=trust_markers,
         format_source=chosen.source,
+        doubt=doubted,
     )
 
 

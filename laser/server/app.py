@@ -160,7 +160,7 @@ def _add_reports(app: FastAPI, service: Service) -> None:
     async def health() -> Response:
         """Whether the server can answer."""
         state = service.health
-        return JSONResponse(state.model_dump(), status_code=200 if state.status == "ok" else 503)
+        return JSONResponse(state.model_dump(), status_code=503 if state.status == "failed" else 200)
 
     @app.get("/ready", response_model=Ready, responses={503: {"model": Ready}})
     async def ready() -> Response:

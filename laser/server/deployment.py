@@ -89,6 +89,8 @@ def deploy(
     note = chat.tokenizer.note  # reads the file again
     if note is not None:
         log.warning("%s", note)
+    if chat.doubt and config.thinking is not None:
+        log.warning("thinking %s: %s", config.thinking.stem, chat.doubt)
     if chat.defaults.unused:
         unused, file = ", ".join(chat.defaults.unused), "" if directory.is_file() else "/generation_config.json"
         log.warning("%s%s has settings that are not used: %s", directory.name, file, unused)

@@ -69,6 +69,14 @@ def recognise(signs: ModelSigns) -> FormatChoice:
     return FormatChoice(form=_plain(), source=source, name=PLAIN)
 
 
+def doubt(form: ThinkingFormat, signs: ModelSigns) -> str:
+    """Returns in words why a model may not write a format's closing marker; "": nothing speaks against it."""
+    if form.plain or form.in_the_open or any(one in signs.template or one in signs.tokens for one in form.closers):
+        return ""
+    markers = " or ".join(form.closers)
+    return f"neither chat template nor vocabulary has {markers}: a model that never writes it thinks until its budget"
+
+
 def signs_of(model: Path, template: str | None, tokens: Collection[str]) -> ModelSigns:
     """Returns what a model's directory or GGUF file says.
 

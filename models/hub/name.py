@@ -48,6 +48,8 @@ def read_name(said: str) -> ModelName | None:
     repository, revision = found["repository"], found["revision"]
     if len(repository) > LONGEST or "--" in repository or ".." in repository or repository.endswith(".git"):
         return None
+    if repository.lower().endswith(".gguf"):  # a file that is not there
+        return None
     if revision is not None and (".." in revision or revision.startswith("/")):
         return None
     return ModelName(repository=repository, quant=found["quant"], revision=revision)

@@ -9,7 +9,7 @@ import pytest
 from controller.serving.reply import Channel, Delta, Reply
 from models.chat_model import ChatModel, load_chat_model
 from models.files.strict_yaml import read
-from models.formats.recognition import PLAIN, ModelSigns, choose_format, recognise, signs_of
+from models.formats.recognition import PLAIN, ModelSigns, choose_format, doubt, recognise, signs_of
 from models.thinking import ThinkingFormat, format_file, format_names
 from tests.support.families import FAMILIES, Family, published, save_family
 from tests.support.gguf_files import MODEL, save
@@ -123,6 +123,16 @@ def test_a_format_that_is_named_or_lies_beside_the_model_goes_before_its_family(
     assert (beside.form.answer_reserve, beside.source) == (7, "the model's laser.yaml")
     named = choose_format(tmp_path, Path("qwen3"), signs)
     assert (named.form.answer_reserve, named.source) == (512, "named, qwen3")
+
+
+def test_a_format_whose_markers_the_model_has_nowhere_is_doubted() -> None:
+    form = choose_format(Path("none"), Path("qwen3"), ModelSigns).form
+    assert doubt(form, ModelSigns(template="{{ messages }}", tokens=["<think>"])).startswith(
+        "neither chat template nor"
+    )
+    assert doubt(form, ModelSigns(template="</think>")) == doubt(form, ModelSigns(tokens=["</think>"])) == ""
+    for unmarked in ("plain", "open"):
+        assert doubt(choose_format(Path("none"), Path(unmarked), ModelSigns).form, ModelSigns()) == ""
 
 
 def test_a_model_in_the_hub_s_cache_has_its_repository_s_name(tmp_path: Path) -> None:

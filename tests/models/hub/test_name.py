@@ -27,7 +27,7 @@ def test_a_name_says_repository_quantisation_and_revision(said: str, name: Model
     "said",
     [
         *("qwen", "./a/b", "/a/b", "~/a", "../a", "a/b/c", "a/..", "a/b--c", "a/b.git", "a b/c", "-a/b", "a/b-"),
-        *("a/b:", "a/b@", "a/b@../x", "a/" + "b" * 96, "a/b:Q4:Q5", "a/b@x@y", "a/ü"),
+        *("a/b:", "a/b@", "a/b@../x", "a/" + "b" * 96, "a/b:Q4:Q5", "a/b@x@y", "a/ü", "models/qwen.gguf"),
     ],
 )
 def test_what_is_no_name_is_a_path(said: str) -> None:
