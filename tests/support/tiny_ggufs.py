@@ -22,16 +22,18 @@ REACH = 3  # tokens that a convolution sees, this one among them
 def load_gguf(architecture: str, model_directory: Callable[[str], Path]) -> LlamaModel:
     """A tiny model in llama.cpp: one of ours by its architecture's name, else the converted one of transformers."""
     from engine.gguf.convert import StoredType, convert
-    from engine.llamacpp.model import LlamaModel, Loading
+    from engine.llamacpp.model import LlamaModel, LoadSettings
 
     if architecture in ARCHITECTURES:
         with TemporaryDirectory() as folder:
-            return LlamaModel(save_gguf(Path(folder) / "model.gguf", architecture), Loading(mmap=False, repack=False))
+            return LlamaModel(
+                save_gguf(Path(folder) / "model.gguf", architecture), LoadSettings(mmap=False, repack=False)
+            )
     file = model_directory(architecture) / "float32.gguf"
     if not file.exists():
         for _ in convert(model_directory(architecture), file, StoredType.F32, tokenizer=False):
             pass
-    return LlamaModel(file, Loading(repack=False))
+    return LlamaModel(file, LoadSettings(repack=False))
 
 
 def save_gguf(file: Path, architecture: str, *, seed: int = 0, output: float = 1.0) -> Path:
