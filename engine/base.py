@@ -113,6 +113,11 @@ class Request:
         if self.probe_room < 0:
             raise ValueError(f"probe_room is {self.probe_room}, must be at least 0")
 
+    @property
+    def cells(self) -> int:
+        """The cells of KV cache that it may need: prompt, new tokens and probe room."""
+        return len(self.prompt) + self.max_new_tokens + self.probe_room
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSpec:

@@ -30,7 +30,7 @@ class DecodingSequence(Protocol):
 
 def check_request(request: Request, *, max_tokens: int, vocabulary: int) -> None:
     """Raises CapacityError if the request can never fit, TokenError if the model lacks a token of its prompt."""
-    need = len(request.prompt) + request.max_new_tokens + request.probe_room
+    need = request.cells
     if need > max_tokens:
         raise CapacityError(
             f"the request needs {need} tokens ({len(request.prompt)} prompt + {request.max_new_tokens} new + "

@@ -33,8 +33,8 @@ def loaded(share: float) -> None:
 def in_turn(files: Sequence[Path]) -> Iterator[Path]:
     """Yields files of weights, and tells after each which share of their bytes is loaded."""
     sizes = [file.stat().st_size for file in files]
-    done = 0
+    whole, done = max(1, sum(sizes)), 0
     for file, size in zip(files, sizes, strict=True):
         yield file
         done += size
-        loaded(done / max(1, sum(sizes)))
+        loaded(done / whole)

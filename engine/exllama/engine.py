@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from engine.base import (
     Capabilities,
-    EngineBrokenError,
     Event,
     Finished,
     FinishReason,
@@ -23,7 +22,7 @@ from engine.base import (
     Started,
     Tokens,
 )
-from engine.base_engine import BaseEngine
+from engine.base_engine import DecodingEngine, starting_over
 from engine.exllama.config import ExLlamaConfig, ProbeWay
 from engine.exllama.generator import Generator, settle
 from engine.exllama.load import ExLlamaModel
@@ -34,7 +33,7 @@ log = logging.getLogger(__name__)
 OVERFLOWN = "the model's numbers overflowed in half precision, in which ExLlamaV2 computes"
 
 
-class ExLlamaEngine(BaseEngine[LeasedSequence]):
+class ExLlamaEngine(DecodingEngine[LeasedSequence]):
     """Implements `engine.base.Engine`. After an exception in `step` the engine is empty and usable again.
 
     After an EngineBrokenError it is not: a CUDA failure lasts as long as the process.
@@ -70,17 +69,8 @@ class ExLlamaEngine(BaseEngine[LeasedSequence]):
     def capabilities(self) -> Capabilities:
         return Capabilities(engine="exllama", masks=True)
 
-    def _is_decoding(self, state: LeasedSequence) -> bool:
-        return state.decoding
-
     def _start_probe(self, state: LeasedSequence, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> None:
         state.probe = LeasedProbe(id=probe, spec=spec, fork_at=fork_at, path=list(spec.suffix))
-
-    def _has_answer(self, state: LeasedSequence) -> bool:
-        return state.probe is not None and state.probe.ended
-
-    def _probe_rows(self, state: LeasedSequence) -> int:
-        return 0 if state.probe is None else state.probe.rows
 
     def _lapse(self, state: LeasedSequence) -> None:
         if state.probe is not None and state.probe.lease is not None:
@@ -98,8 +88,7 @@ class ExLlamaEngine(BaseEngine[LeasedSequence]):
         state.probe = None
 
     def _append(self, state: LeasedSequence, tokens: Sequence[int]) -> None:
-        state.tokens.extend(tokens)
-        state.unannounced.extend(tokens)
+        super()._append(state, tokens)
         state.stale = True
 
     def _release(self, state: LeasedSequence) -> None:
@@ -111,14 +100,8 @@ class ExLlamaEngine(BaseEngine[LeasedSequence]):
 
     def step(self) -> list[Event]:
         """See `engine.base.Engine.step`. An exception ends every sequence; the next step finds an empty engine."""
-        try:
+        with starting_over(self._start_over):
             return self._step()
-        except Exception as error:
-            try:
-                self._start_over(error)
-            except Exception as worse:
-                raise EngineBrokenError(f"{error}; and it cannot start over: {worse}") from error
-            raise
 
     def _step(self) -> list[Event]:
         events: list[Event] = []

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from engine.base import Request, SequenceId
+from engine.base_engine import TokenSequence
 from engine.exllama.generator import Choose, Lease
 from engine.probe import Probe
 from engine.readout import LogitsReadout
-from engine.sampling import choose
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -23,31 +22,15 @@ class LeasedProbe(Probe):
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class LeasedSequence:
+class LeasedSequence(TokenSequence[LeasedProbe]):
     """An admitted sequence. A paused one has no lease, because others need its pages; it later continues unchanged."""
 
-    id: SequenceId
-    request: Request
-    tokens: list[int]
-    stops_armed: bool
-    banned: frozenset[int]
     lease: Lease | None = None  # None: paused
     stale: bool = False  # the lease decodes other tokens than `tokens`
     replaced: list[Lease] = field(default_factory=list)  # old leases, kept until the next lease has found their pages
-    probe: LeasedProbe | None = None  # None: not being probed
-    unannounced: list[int] = field(default_factory=list)  # forced or adopted tokens that are still to be reported
     drawn: int | None = None  # the token sampled in this step; None: none
     averted: bool = False  # whether the model chose a banned token in the place of `drawn`
     lost: bool = False  # its logits are no numbers
-
-    @property
-    def new_tokens(self) -> int:
-        return len(self.tokens) - len(self.request.prompt)
-
-    @property
-    def decoding(self) -> bool:
-        """Whether the sequence can be forked and forced now."""
-        return self.new_tokens > 0 and not self.unannounced
 
     @property
     def overflown(self) -> bool:
@@ -70,14 +53,11 @@ class LeasedSequence:
         return Lease(self.tokens, room=room, choose=self._choose, last=last)
 
     def _choose(self, logits: torch.Tensor) -> int:
-        request, best, place = self.request, int(logits.argmax()), len(self.tokens)
+        best = int(logits.argmax())
         if not _finite(logits, best):
             self.lost = True
             return best
-        stops = frozenset() if self.stops_armed else request.stop_tokens
-        self.drawn, self.averted = choose(
-            logits.numpy(), best, request.sampling, place, stops=stops, banned=self.banned
-        )
+        self.drawn, self.averted = self.draw(logits.numpy(), best)
         return self.drawn
 
 

@@ -15,23 +15,20 @@ import numpy.typing as npt
 
 from engine.base import (
     Capabilities,
-    EngineBrokenError,
     Event,
     Finished,
     FinishReason,
     ProbeId,
     ProbeSpec,
-    Request,
     Started,
     Tokens,
 )
-from engine.base_engine import BaseEngine
+from engine.base_engine import DecodingEngine, starting_over
 from engine.llamacpp.config import LlamaConfig
 from engine.llamacpp.context import LlamaContext, TokenRow
 from engine.llamacpp.model import LlamaModel
 from engine.llamacpp.readout import ArrayReadout
 from engine.llamacpp.sequence import ParentSequence
-from engine.sampling import choose
 
 OVERFLOWN = "the model's numbers overflowed"
 
@@ -46,7 +43,7 @@ class _Due:
     samples: bool  # whether the sequence's last row gives its next token
 
 
-class LlamaEngine(BaseEngine[ParentSequence]):
+class LlamaEngine(DecodingEngine[ParentSequence]):
     """Implements `engine.base.Engine`. After an exception in `step` the engine is empty and usable again."""
 
     def __init__(
@@ -77,19 +74,10 @@ class LlamaEngine(BaseEngine[ParentSequence]):
         """The sequences of llama.cpp that hold anything: 0 once all requests have ended."""
         return self._context.occupied
 
-    def _is_decoding(self, state: ParentSequence) -> bool:
-        return state.decoding
-
     def _start_probe(self, state: ParentSequence, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> None:
         started = state.fork(probe, spec, fork_at)
         if not self._model.recurrent:
             started.begin(self._context, state.own, state.computed, self._model.window)
-
-    def _has_answer(self, state: ParentSequence) -> bool:
-        return state.probe is not None and state.probe.ended
-
-    def _probe_rows(self, state: ParentSequence) -> int:
-        return 0 if state.probe is None else state.probe.rows
 
     def _lapse(self, state: ParentSequence) -> None:
         state.lapse(self._context)
@@ -97,12 +85,8 @@ class LlamaEngine(BaseEngine[ParentSequence]):
     def _adopt(self, state: ParentSequence, keep: int, then: Sequence[int]) -> None:
         state.adopt(self._context, keep, then)
 
-    def _append(self, state: ParentSequence, tokens: Sequence[int]) -> None:
-        state.tokens.extend(tokens)
-        state.unannounced.extend(tokens)
-
     def _release(self, state: ParentSequence) -> None:
-        self._reserved -= state.cells
+        self._reserved -= state.request.cells
         state.release(self._context)
 
     def _cells(self) -> tuple[int, int]:
@@ -110,14 +94,8 @@ class LlamaEngine(BaseEngine[ParentSequence]):
 
     def step(self) -> list[Event]:
         """See `engine.base.Engine.step`. An exception ends every sequence; the next step finds an empty engine."""
-        try:
+        with starting_over(self._start_over):
             return self._step()
-        except Exception as error:
-            try:
-                self._start_over()
-            except Exception as worse:
-                raise EngineBrokenError(f"{error}; and it cannot start over: {worse}") from error
-            raise
 
     def _step(self) -> list[Event]:
         events: list[Event] = []
@@ -128,7 +106,7 @@ class LlamaEngine(BaseEngine[ParentSequence]):
             self._advance(plan, self._context.decode(_rows(plan)), events)
         return events
 
-    def _start_over(self) -> None:
+    def _start_over(self, failure: Exception) -> None:
         self._waiting.clear()
         self._running.clear()
         self._reserved = 0
@@ -137,10 +115,10 @@ class LlamaEngine(BaseEngine[ParentSequence]):
     def _admit(self, events: list[Event]) -> None:
         while self._waiting and len(self._running) < self._config.max_batch:
             sequence, request = next(iter(self._waiting.items()))
-            if self._reserved + _need(request) > self._config.cells:
+            if self._reserved + request.cells > self._config.cells:
                 return
             del self._waiting[sequence]
-            self._reserved += _need(request)
+            self._reserved += request.cells
             self._running[sequence] = ParentSequence(
                 id=sequence,
                 request=request,
@@ -176,7 +154,7 @@ class LlamaEngine(BaseEngine[ParentSequence]):
                 row, best = next(found)
                 sane = math.isfinite(row[best])
                 if sane:
-                    token, averted = self._next_token(state, row, best)
+                    token, averted = state.draw(row, best)
                     state.tokens.append(token)
                     events.append(Tokens(sequence=state.id, tokens=(token,), averted=int(averted)))
             if due.probe and probe is not None:
@@ -196,11 +174,6 @@ class LlamaEngine(BaseEngine[ParentSequence]):
                 elif probe.child is None:
                     probe.begin_anchored(self._context, state.own)
 
-    def _next_token(self, state: ParentSequence, logits: npt.NDArray[np.float32], best: int) -> tuple[int, bool]:
-        request, place = state.request, len(state.tokens)
-        stops = frozenset() if state.stops_armed else request.stop_tokens
-        return choose(logits, best, request.sampling, place, stops=stops, banned=state.banned)
-
 
 def _rows(plan: Sequence[_Due]) -> list[TokenRow]:
     rows: list[TokenRow] = []
@@ -208,7 +181,3 @@ def _rows(plan: Sequence[_Due]) -> list[TokenRow]:
         rows.extend(due.state.rows(due.own, wanted=due.samples))
         rows.extend(due.state.probe_rows())
     return rows
-
-
-def _need(request: Request) -> int:
-    return len(request.prompt) + request.max_new_tokens + request.probe_room

@@ -15,9 +15,10 @@ middle of a sequence, and from its end only where no layer is recurrent.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from engine.base import ProbeId, ProbeSpec, Request, SequenceId
+from engine.base import ProbeId, ProbeSpec
+from engine.base_engine import ComputedSequence
 from engine.llamacpp.context import DecodeError, LlamaContext, TokenRow
 from engine.probe import Probe
 
@@ -54,34 +55,12 @@ class ChildProbe(Probe):
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class ParentSequence:
+class ParentSequence(ComputedSequence[ChildProbe]):
     """An admitted sequence: its tokens, of which the first `computed` have KV in the context's sequence `own`."""
 
-    id: SequenceId
-    request: Request
     own: int
-    tokens: list[int]
-    computed: int = 0
     shadow: int | None = None  # None: no layer has a window
     shadowed: int = 0  # tokens that the shadow sees
-    stops_armed: bool
-    banned: frozenset[int]
-    probe: ChildProbe | None = None
-    unannounced: list[int] = field(default_factory=list)  # forced or adopted tokens that are still to be reported
-
-    @property
-    def new_tokens(self) -> int:
-        return len(self.tokens) - len(self.request.prompt)
-
-    @property
-    def decoding(self) -> bool:
-        """Whether exactly the newest token awaits its forward pass, and that token is not the prompt's."""
-        return self.computed == len(self.tokens) - 1 and self.new_tokens > 0
-
-    @property
-    def cells(self) -> int:
-        """The cells that are reserved for it."""
-        return len(self.request.prompt) + self.request.max_new_tokens + self.request.probe_room
 
     @property
     def probe_due(self) -> int:

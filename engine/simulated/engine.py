@@ -152,7 +152,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
     def _release(self, state: SimulatedSequence) -> None:
         self._calendar.forget(state.id)
         self._lapse(state)
-        self._reserved -= state.cells
+        self._reserved -= state.request.cells
         if self._prefilling.pop(state.id, None) is None:
             self._cached -= len(state.request.prompt) + self._passed - state.zero
 
@@ -196,10 +196,10 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
                 banned=request.banned,
                 prefill=len(request.prompt),
             )
-            if self._reserved + state.cells > self._machine.cells:
+            if self._reserved + state.request.cells > self._machine.cells:
                 return
             del self._waiting[sequence]
-            self._reserved += state.cells
+            self._reserved += state.request.cells
             self._running[sequence] = self._prefilling[sequence] = state
             events.append(Started(sequence=sequence))
 

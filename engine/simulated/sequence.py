@@ -83,11 +83,6 @@ class SimulatedSequence:
         """Number of new tokens that were reported or forced."""
         return len(self.said)
 
-    @property
-    def cells(self) -> int:
-        """Cells of KV cache: prompt, new tokens and probe room."""
-        return len(self.request.prompt) + self.request.max_new_tokens + self.request.probe_room
-
     def untold(self, passed: int) -> tuple[int, ...]:
         """The tokens that the sequence has after pass `passed` and that are not yet reported."""
         return self.course.tokens[len(self.said) - self.start : passed - self.zero - self.start]

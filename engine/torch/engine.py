@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.base import Capabilities, Event, ProbeId, ProbeSpec, Request, Started, Tokens
-from engine.base_engine import BaseEngine
+from engine.base import Capabilities, Event, ProbeId, ProbeSpec, Started, Tokens
+from engine.base_engine import DecodingEngine
 from engine.readout import LogitsReadout
-from engine.sampling import choose
 from engine.torch.arena import KVArena
 from engine.torch.packed import PackedBatch, PackedModel, Segment
 from engine.torch.sequence import ProbeState, SequenceState
@@ -44,7 +43,7 @@ class _Rows:
     samples: bool  # whether the sequence's last row gives its next token
 
 
-class TorchEngine(BaseEngine[SequenceState]):
+class TorchEngine(DecodingEngine[SequenceState]):
     """Implements `engine.base.Engine`."""
 
     def __init__(
@@ -69,27 +68,14 @@ class TorchEngine(BaseEngine[SequenceState]):
     def capabilities(self) -> Capabilities:
         return Capabilities(engine="torch", masks=True, batch_invariant=self._batch_invariant)
 
-    def _is_decoding(self, state: SequenceState) -> bool:
-        return state.decoding
-
     def _start_probe(self, state: SequenceState, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> None:
         state.fork(probe, spec, fork_at)
-
-    def _has_answer(self, state: SequenceState) -> bool:
-        return state.probe is not None and state.probe.ended
-
-    def _probe_rows(self, state: SequenceState) -> int:
-        return 0 if state.probe is None else state.probe.rows
 
     def _lapse(self, state: SequenceState) -> None:
         state.lapse(self._arena)
 
     def _adopt(self, state: SequenceState, keep: int, then: Sequence[int]) -> None:
         state.adopt(self._arena, keep, then)
-
-    def _append(self, state: SequenceState, tokens: Sequence[int]) -> None:
-        state.tokens.extend(tokens)
-        state.unannounced.extend(tokens)
 
     def _release(self, state: SequenceState) -> None:
         self._arena.release(state.extent)
@@ -111,7 +97,7 @@ class TorchEngine(BaseEngine[SequenceState]):
     def _admit(self, events: list[Event]) -> None:
         while self._waiting and len(self._running) < self._config.max_batch:
             sequence, request = next(iter(self._waiting.items()))
-            extent = self._arena.reserve(_need(request))
+            extent = self._arena.reserve(request.cells)
             if extent is None:
                 return
             del self._waiting[sequence]
@@ -187,7 +173,7 @@ class TorchEngine(BaseEngine[SequenceState]):
             state, probe = rows.state, rows.state.probe
             state.computed += rows.own
             if rows.samples:
-                token, averted = self._next_token(state, logits[row], next(best))
+                token, averted = state.draw(logits[row].numpy(), next(best))
                 row += 1
                 state.tokens.append(token)
                 events.append(Tokens(sequence=state.id, tokens=(token,), averted=int(averted)))
@@ -198,16 +184,7 @@ class TorchEngine(BaseEngine[SequenceState]):
             if rows.samples and not finished and probe is not None and probe.ended:
                 events.append(probe.verdict(state.id))
 
-    def _next_token(self, state: SequenceState, logits: torch.Tensor, best: int) -> tuple[int, bool]:
-        request, place = state.request, len(state.tokens)
-        stops = frozenset() if state.stops_armed else request.stop_tokens
-        return choose(logits.numpy(), best, request.sampling, place, stops=stops, banned=state.banned)
-
     def _advance_probe(self, probe: ProbeState, rows: int, logits: torch.Tensor, best: int) -> None:
         probe.computed += rows
         probe.rows += rows
         probe.extend(LogitsReadout(logits, best))
-
-
-def _need(request: Request) -> int:
-    return len(request.prompt) + request.max_new_tokens + request.probe_room

@@ -10,12 +10,13 @@ lapses, those few later tokens are moved down over the hole; when it is adopted,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.base import ProbeId, ProbeSpec, Request, SequenceId
+from engine.base import ProbeId, ProbeSpec
+from engine.base_engine import ComputedSequence
 from engine.probe import Probe
 from engine.torch.arena import Extent, KVArena
 
@@ -29,27 +30,10 @@ class ProbeState(Probe):
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class SequenceState:
+class SequenceState(ComputedSequence[ProbeState]):
     """An admitted sequence: its tokens, of which the first `computed` have keys and values in the arena."""
 
-    id: SequenceId
-    request: Request
     extent: Extent
-    tokens: list[int]
-    computed: int = 0
-    stops_armed: bool
-    banned: frozenset[int]
-    probe: ProbeState | None = None
-    unannounced: list[int] = field(default_factory=list)  # forced or adopted tokens that are still to be reported
-
-    @property
-    def new_tokens(self) -> int:
-        return len(self.tokens) - len(self.request.prompt)
-
-    @property
-    def decoding(self) -> bool:
-        """Whether exactly the newest token awaits its forward pass, and that token is not the prompt's."""
-        return self.computed == len(self.tokens) - 1 and self.new_tokens > 0
 
     def cell(self, position: int) -> int:
         """Where in the extent the token at a logical position lies."""

@@ -16,13 +16,12 @@ from engine.base import CapacityError, CorruptModelError, Engine
 from engine.fitting.fit import fitted
 from engine.inventory import check_weights
 from engine.options import Opened
-from engine.registry import open_engine
 from laser.server.config import ServeConfig, model_name
-from laser.server.engine_process.served import ServedModel
+from laser.server.engine_process.served import ServedModel, read_chat
 from laser.server.engine_thread import EngineThread
 from laser.server.policy_choice import ChosenPolicy, choose_policy
 from laser.server.telemetry.gains import Gains
-from models.chat_model import ChatModel, load_chat_model
+from models.chat_model import ChatModel
 from models.directory import check_place
 from models.reasoner import bundled_model, known_to
 
@@ -83,9 +82,7 @@ def deploy(
     stage("tokenizer")
     directory = config.model if config.model is not None else bundled_model()
     check_place(directory, CorruptModelError)
-    chat = load_chat_model(
-        directory, config.thinking, trust_markers=config.trust_markers, chat_template=config.chat_template
-    )
+    chat = read_chat(config)
     note = chat.tokenizer.note  # reads the file again
     if note is not None:
         log.warning("%s", note)
@@ -111,7 +108,7 @@ def _deployed(
 ) -> Deployment:
     options = fitted(directory, config.engine_options.on_threads(config.threads))
     config = replace(config, cells=options.cells)
-    opened = open_engine(directory, options)
+    opened = options.open(directory)
     chat = replace(chat, rows=opened.vocabulary)
     engine = wrap(opened.engine)
     loop = ServingLoop(

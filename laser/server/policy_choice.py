@@ -138,8 +138,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel, *, late
         observer=made.observer,
         profile=profile,
         shortest_first=config.shortest_first,
-        note=note
-        and note.replace(str(profile_of(directory)), profile_of(directory).name),  # clients do not see the path
+        note=note and note.replace(str(place), place.name),  # clients do not see the path
         warns=warns,
         settings=policy,
         begins=tuple(begins),

@@ -10,14 +10,13 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from models.directory import INDEX, MOST_BYTES, ONE_FILE, TEMPLATE, TOKENIZER
+from models.directory import INDEX, MOST_BYTES, ONE_FILE, OWN_FORMAT, TEMPLATE, TOKENIZER
 from models.errors import LaserError
 from models.files.nearest import meant
 from models.hub.name import quant_of, stem_of
 
 CONFIG = "config.json"
-FORMAT = "laser.yaml"
-TEXTS = (*MOST_BYTES, TEMPLATE, FORMAT, INDEX)
+TEXTS = (*MOST_BYTES, TEMPLATE, OWN_FORMAT, INDEX)
 """The files that are fetched besides safetensors, where they are there."""
 PREFERRED = (
     "Q4_K_M", "UD-Q4_K_XL", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_NL", "IQ4_XS", "MXFP4", "MXFP4_MOE", "Q5_K_M", "Q5_K_S",
@@ -142,7 +141,7 @@ def _preferred(found: list[Variant], files: Collection[str]) -> Choice:
 def _gguf(one: Variant, files: Collection[str], note: str) -> Choice:
     if not one.complete:
         raise ChoiceError(f"has {len(one.files)} of the {one.parts} parts of {one.stem}.gguf")
-    beside = f"{one.stem}.{FORMAT}"  # where the thinking format of a GGUF file is read
+    beside = f"{one.stem}.{OWN_FORMAT}"  # where the thinking format of a GGUF file is read
     return Choice(
         files=(*one.files, *([beside] if beside in files else [])), weights=one.files[0], quant=one.quant, note=note
     )

@@ -13,10 +13,9 @@ from laser.server.config import ServeConfig
 from laser.server.engine_process.child import Child
 from laser.server.engine_process.link import EngineProcess
 from laser.server.engine_process.messages import Deployed, Loading
-from laser.server.engine_process.served import ServedModel
+from laser.server.engine_process.served import ServedModel, read_chat
 from laser.server.service import Service
-from models.chat_model import ChatModel, load_chat_model
-from models.reasoner import bundled_model
+from models.chat_model import ChatModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +28,7 @@ class RemoteModel:
     @classmethod
     async def opened(cls, config: ServeConfig, engine: EngineProcess) -> RemoteModel:
         """Waits until both sides have read the model. Raises EngineStartError, else what this side's reading raises."""
-        reading = _on_a_thread(lambda: _chat(config))
+        reading = _on_a_thread(lambda: read_chat(config))
         deployed = await engine.opened()  # first: it tells of the same faults, and of more
         return cls.of(config, await reading, deployed, engine)
 
@@ -57,13 +56,6 @@ class RemoteModel:
 async def open_service(config: ServeConfig, child: Child, told: Callable[[Loading], None]) -> Service:
     """Returns the service of an engine that `child` loads; `told` gets each stage of that. Raises EngineStartError."""
     return Service(await RemoteModel.opened(config, EngineProcess(config, child, told=told)))
-
-
-def _chat(config: ServeConfig) -> ChatModel:
-    directory = config.model if config.model is not None else bundled_model()
-    return load_chat_model(
-        directory, config.thinking, trust_markers=config.trust_markers, chat_template=config.chat_template
-    )
 
 
 def _on_a_thread(work: Callable[[], ChatModel]) -> asyncio.Future[ChatModel]:

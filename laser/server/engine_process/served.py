@@ -9,8 +9,9 @@ from typing import Protocol
 from controller.serving.request import Outcome
 from laser.server.config import ServeConfig
 from laser.server.engine_process.tickets import EngineClient
-from models.chat_model import ChatModel
+from models.chat_model import ChatModel, load_chat_model
 from models.profile.difficulty import Difficulty
+from models.reasoner import bundled_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,14 @@ class ServedModel:
         if not self.shortest_first or self.difficulty is None:
             return 0.0
         return self.difficulty.expected_tokens(prompt)
+
+
+def read_chat(config: ServeConfig) -> ChatModel:
+    """Returns what prompts are prepared with, of the model that `config` names. Raises what `load_chat_model` does."""
+    directory = bundled_model() if config.model is None else config.model
+    return load_chat_model(
+        directory, config.thinking, trust_markers=config.trust_markers, chat_template=config.chat_template
+    )
 
 
 class Loaded(Protocol):
