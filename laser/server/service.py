@@ -11,9 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from controller.serving.admission import Overloaded
-from controller.serving.fair_queue import Claim
-from controller.serving.request import ReasoningRequest
-from engine.base import CapacityError, EngineError, Sampling
+from engine.base import CapacityError, EngineError
 from laser.server.api.errors import (
     BadRequest,
     Busy,
@@ -22,7 +20,6 @@ from laser.server.api.errors import (
     Unavailable,
     UnknownModel,
     UnknownReply,
-    clipped,
     shown,
 )
 from laser.server.api.fields import GenerationFields, Slo
@@ -44,17 +41,16 @@ from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.monitor import Monitor
 from laser.server.engine_process.served import Loaded
 from laser.server.engine_process.tickets import EngineFailure
-from laser.server.intake.bounds import APART, TextBounds
-from laser.server.intake.encoding import EncodingPool, check_length, check_prompt
+from laser.server.intake.bounds import TextBounds
+from laser.server.intake.encoding import EncodingPool
 from laser.server.intake.reader import BodyReader
 from laser.server.intake.tokenizing import TOLD_BOUNDS, detokenize, tokenize
 from laser.server.keys import ANYBODY, Caller
+from laser.server.preparation import Preparation
 from laser.server.submission import Submission, of_failure
 from laser.server.telemetry.metrics import Metrics, watch_lag
 from laser.server.telemetry.request_log import RequestLog
 from laser.version import VERSION
-from models.chat_model import Prompt
-from models.tokenizer import TokenizerError
 
 SEEDS = 2**63
 WRITES = 500.0  # per second, over all streams: each write takes interpreter time from the engine
@@ -83,6 +79,7 @@ class Service:
         # that are accepted at the door and not yet taken by the engine's thread
         self._most_arriving = self.config.engine_options.max_batch + max(AT_THE_DOOR, self.config.max_waiting)
         self._encoding = EncodingPool(waiting=self._most_arriving)
+        self._preparation = Preparation(served)
         self.reader = BodyReader(TextBounds(tokens=self._room, token_bytes=longest * composed), TOLD_BOUNDS)
         self._rng = rng or random.Random()
         self._now = now
@@ -246,7 +243,7 @@ class Service:
             raise UnknownModel(request.model, [self.model_id])
         seed = self._rng.getrandbits(63) if request.seed is None or request.seed == -1 else request.seed
         name = f"{prefix}{uuid.uuid4().hex}"
-        make = partial(self._reasoning_request, request, seed % SEEDS, name, caller, slo)
+        make = partial(self._preparation.request, request, seed % SEEDS, name, caller, slo)
         reasoning = await self._encoding.run(make, caller, size)
         try:
             ticket = await self._engine.submit(reasoning, probes=request.wants_probes)
@@ -310,90 +307,3 @@ class Service:
     def _wake_drain(self) -> None:
         if not (self._arriving or self._running):
             self._idle.set()
-
-    def _reasoning_request(
-        self, request: GenerationFields, seed: int, name: str, caller: Caller, slo: Slo
-    ) -> ReasoningRequest:
-        policy = request.policy
-        begun = self._prompt(request)
-        prompt = begun.tokens
-        landing = None if policy.message is None else self._landing(policy.message)
-        max_tokens = self._max_tokens(request, len(prompt), landing)
-        stated_ms = None if request.laser is None else request.laser.deadline_ms
-        return ReasoningRequest(
-            prompt=prompt,
-            max_tokens=max_tokens,
-            thinking=begun.thinking,
-            closed=begun.closed,
-            early_exit=request.laser is None or request.laser.early_exit is not False,
-            sampling=self._sampling(request, seed),
-            stop=request.stop,
-            budget=policy.budget(max_tokens, self.config.effort, self._served.chat.thinking.format.effort),
-            max_budget=None if (most := self.config.max_budget) is None else min(most, max_tokens),
-            difficulty=request.difficulty or self._served.classify(prompt),
-            landing=landing,
-            deadline_s=slo.by_s(max_tokens, stated_ms),
-            ttft_s=slo.ttft_s,
-            name=name,
-            claim=Claim(
-                tenant=caller.name,
-                weight=caller.weight,
-                priority=request.priority,
-                length=self._served.length(prompt),
-            ),
-        )
-
-    def _prompt(self, request: GenerationFields) -> Prompt:
-        check_prompt(request, self._served.chat.tokenizer.encode, self._room - 1)
-        try:
-            return request.prompt_tokens(self._served.chat)
-        except TokenizerError as error:
-            raise BadRequest(clipped(str(error), 200), param=request.prompt_name) from error
-
-    def _landing(self, message: str) -> tuple[int, ...]:
-        """Returns the tokens that close a thought with the client's message.
-
-        Raises BadRequest if the message has the closing marker.
-        """
-        param, chat, thinking = APART, self._served.chat, self._served.chat.thinking
-        check_length({param: message}, chat.tokenizer.encode, self._room - 1)
-        for closer in thinking.format.closers:
-            if closer in message and not thinking.format.in_the_open:
-                raise BadRequest(f"{param} has the closing marker {closer!r}, which follows it anyway", param=param)
-        return (*chat.tokenizer.encode_text(message), *thinking.after_words)
-
-    def _max_tokens(self, request: GenerationFields, prompt: int, landing: tuple[int, ...] | None) -> int:
-        """Returns the reply's token limit. Raises ContextTooLong if prompt and reply do not fit together."""
-        both = self._served.room_for(landing)
-        room = both - prompt
-        spare = self._room - prompt - (request.limit or 1)  # without a message of the client's
-        if landing is not None and 0 <= spare < self._room - both:
-            raise ContextTooLong(
-                f"{APART} has {len(landing)} tokens with the closing, must be at most "
-                f"{len(landing) - (self._room - both) + spare} beside this prompt and this {request.limit_name}",
-                param=APART,
-            )
-        if room < 1:
-            raise self._too_long(str(prompt), request, both)
-        if request.limit is None:
-            return min(self.config.default_max_tokens, room)
-        if request.limit > room:
-            raise ContextTooLong(
-                f"{request.limit_name} is {shown(request.limit)}, must be at most {room}: the prompt has {prompt} of "
-                f"the {both} tokens that prompt and reply may have together",
-                param=request.limit_name,
-            )
-        return request.limit
-
-    def _too_long(self, tokens: str, request: GenerationFields, both: int) -> ContextTooLong:
-        message = f"the prompt has {tokens} tokens, must be at most {both - 1}"
-        return ContextTooLong(message, param=request.prompt_name)
-
-    def _sampling(self, request: GenerationFields, seed: int) -> Sampling:
-        own = self._served.chat.defaults
-        return Sampling(
-            temperature=own.temperature if request.temperature is None else request.temperature,
-            top_p=own.top_p if request.top_p is None else request.top_p,
-            top_k=own.top_k if request.top_k is None else min(max(0, request.top_k), self.vocabulary),
-            seed=seed,
-        )

@@ -1,0 +1,109 @@
+"""What an API request is to the serving loop: prompt tokens that end inside an open thought, limits, sampling."""
+
+from __future__ import annotations
+
+from controller.serving.fair_queue import Claim
+from controller.serving.request import ReasoningRequest
+from engine.base import Sampling
+from laser.server.api.errors import BadRequest, ContextTooLong, clipped, shown
+from laser.server.api.fields import GenerationFields, Slo
+from laser.server.engine_process.served import ServedModel
+from laser.server.intake.bounds import APART
+from laser.server.intake.encoding import check_length, check_prompt
+from laser.server.keys import Caller
+from models.chat_model import Prompt
+from models.tokenizer import TokenizerError
+
+
+class Preparation:
+    """Makes requests for one deployed model; its method may run on any thread."""
+
+    def __init__(self, served: ServedModel) -> None:
+        self._served = served
+        self._room = served.room
+
+    def request(self, request: GenerationFields, seed: int, name: str, caller: Caller, slo: Slo) -> ReasoningRequest:
+        """Returns what the loop serves of an API request, whose reply is called `name`. Raises ApiError on refusal."""
+        policy = request.policy
+        begun = self._prompt(request)
+        prompt = begun.tokens
+        landing = None if policy.message is None else self._landing(policy.message)
+        max_tokens = self._max_tokens(request, len(prompt), landing)
+        stated_ms = None if request.laser is None else request.laser.deadline_ms
+        return ReasoningRequest(
+            prompt=prompt,
+            max_tokens=max_tokens,
+            thinking=begun.thinking,
+            closed=begun.closed,
+            early_exit=request.laser is None or request.laser.early_exit is not False,
+            sampling=self._sampling(request, seed),
+            stop=request.stop,
+            budget=policy.budget(max_tokens, self._served.config.effort, self._served.chat.thinking.format.effort),
+            max_budget=None if (most := self._served.config.max_budget) is None else min(most, max_tokens),
+            difficulty=request.difficulty or self._served.classify(prompt),
+            landing=landing,
+            deadline_s=slo.by_s(max_tokens, stated_ms),
+            ttft_s=slo.ttft_s,
+            name=name,
+            claim=Claim(
+                tenant=caller.name,
+                weight=caller.weight,
+                priority=request.priority,
+                length=self._served.length(prompt),
+            ),
+        )
+
+    def _prompt(self, request: GenerationFields) -> Prompt:
+        check_prompt(request, self._served.chat.tokenizer.encode, self._room - 1)
+        try:
+            return request.prompt_tokens(self._served.chat)
+        except TokenizerError as error:
+            raise BadRequest(clipped(str(error), 200), param=request.prompt_name) from error
+
+    def _landing(self, message: str) -> tuple[int, ...]:
+        """Returns the tokens that close a thought with the client's message.
+
+        Raises BadRequest if the message has the closing marker.
+        """
+        param, chat, thinking = APART, self._served.chat, self._served.chat.thinking
+        check_length({param: message}, chat.tokenizer.encode, self._room - 1)
+        for closer in thinking.format.closers:
+            if closer in message and not thinking.format.in_the_open:
+                raise BadRequest(f"{param} has the closing marker {closer!r}, which follows it anyway", param=param)
+        return (*chat.tokenizer.encode_text(message), *thinking.after_words)
+
+    def _max_tokens(self, request: GenerationFields, prompt: int, landing: tuple[int, ...] | None) -> int:
+        """Returns the reply's token limit. Raises ContextTooLong if prompt and reply do not fit together."""
+        both = self._served.room_for(landing)
+        room = both - prompt
+        spare = self._room - prompt - (request.limit or 1)  # without a message of the client's
+        if landing is not None and 0 <= spare < self._room - both:
+            raise ContextTooLong(
+                f"{APART} has {len(landing)} tokens with the closing, must be at most "
+                f"{len(landing) - (self._room - both) + spare} beside this prompt and this {request.limit_name}",
+                param=APART,
+            )
+        if room < 1:
+            raise self._too_long(str(prompt), request, both)
+        if request.limit is None:
+            return min(self._served.config.default_max_tokens, room)
+        if request.limit > room:
+            raise ContextTooLong(
+                f"{request.limit_name} is {shown(request.limit)}, must be at most {room}: the prompt has {prompt} of "
+                f"the {both} tokens that prompt and reply may have together",
+                param=request.limit_name,
+            )
+        return request.limit
+
+    def _too_long(self, tokens: str, request: GenerationFields, both: int) -> ContextTooLong:
+        message = f"the prompt has {tokens} tokens, must be at most {both - 1}"
+        return ContextTooLong(message, param=request.prompt_name)
+
+    def _sampling(self, request: GenerationFields, seed: int) -> Sampling:
+        own, vocabulary = self._served.chat.defaults, len(self._served.chat.tokenizer.texts)
+        return Sampling(
+            temperature=own.temperature if request.temperature is None else request.temperature,
+            top_p=own.top_p if request.top_p is None else request.top_p,
+            top_k=own.top_k if request.top_k is None else min(max(0, request.top_k), vocabulary),
+            seed=seed,
+        )
