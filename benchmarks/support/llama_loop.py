@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -69,12 +70,30 @@ class BareLlamaLoop:
         return likeliest
 
 
+class Timed:
+    """A contestant whose steps are told apart from the time that llama_decode takes of them."""
+
+    def __init__(self, step: Callable[[], None], clock: TimedDecode) -> None:
+        self._step, self._clock = step, clock
+        self.decoding_s = 0.0  # CPU seconds of llama_decode in all steps
+
+    def step(self) -> None:
+        """Runs one step."""
+        before = self._clock.spent_s
+        self._step()
+        self.decoding_s += self._clock.spent_s - before
+
+
 class TimedDecode:
     """Within the block, adds up the CPU time that llama_decode takes."""
 
     def __init__(self, library: Library) -> None:
         self.spent_s = 0.0
         self._library = library
+
+    def of(self, step: Callable[[], None]) -> Timed:
+        """Returns a contestant that runs `step`."""
+        return Timed(step, self)
 
     def __enter__(self) -> TimedDecode:
         self._plain = plain = self._library.llama_decode

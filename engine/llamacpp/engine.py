@@ -53,8 +53,9 @@ class LlamaEngine(DecodingEngine[ParentSequence]):
         super().__init__(model.vocabulary)
         self._model = model
         self._config = config or LlamaConfig()
+        self._spares = not (model.window or model.recurrent)
         self._shadows = bool(model.window) and not model.recurrent
-        each = 3 if self._shadows or model.recurrent else 2  # a sequence, its probe, and what keeps either's past
+        each = 2 if self._spares else 3  # a sequence, its probe, and what keeps either's past
         self._context = LlamaContext(model, self._config, ids=each * self._config.max_batch)
         self._reserved = 0
         self._capabilities = Capabilities(
@@ -76,7 +77,9 @@ class LlamaEngine(DecodingEngine[ParentSequence]):
 
     def _start_probe(self, state: ParentSequence, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> None:
         started = state.fork(probe, spec, fork_at)
-        if not self._model.recurrent:
+        if state.spare is not None:
+            started.begin_spare(self._context, state.spare, state.computed)
+        elif not self._model.recurrent:
             started.begin(self._context, state.own, state.computed, self._model.window)
 
     def _lapse(self, state: ParentSequence) -> None:
@@ -123,6 +126,7 @@ class LlamaEngine(DecodingEngine[ParentSequence]):
                 id=sequence,
                 request=request,
                 own=self._context.new(),
+                spare=self._context.new() if self._spares else None,
                 shadow=self._context.new() if self._shadows else None,
                 tokens=list(request.prompt),
                 stops_armed=request.stops_armed,

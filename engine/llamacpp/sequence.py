@@ -5,6 +5,9 @@
     recurrent       parent, child, and the anchor, which keeps the state at the fork
     windowed        parent, child, and the shadow, which sees what the parent sees
 
+Where there is attention alone, the child stands by from the start: every row of the parent is its, too, until a probe
+begins. llama.cpp marks and unmarks cells one by one, so a fork costs the same however long the past is.
+
 llama.cpp gives away a cell that lies behind the window of the only sequence that sees it. A probe that forks some
 tokens back looks back that much farther; so the shadow sees all cells, too, and none is given away.
 
@@ -36,15 +39,21 @@ class ChildProbe(Probe):
     def begin(self, context: LlamaContext, parent: int, computed: int, window: int) -> None:
         """Continue `parent`, of which the first `computed` tokens have KV; it may lack the newest that is continued.
 
-        Raises DecodeError if the cache lacks what a layer with this `window` looks back on; 0: there is none.
+        Raises DecodeError if the cache lacks what a layer with this `window` looks back on.
         """
         self.child = context.copy(parent, end=min(self.fork_at, computed))
-        if window and context.first(self.child) > max(0, self.fork_at - window + 1):
+        if context.first(self.child) > max(0, self.fork_at - window + 1):
             raise DecodeError(f"the cache has lost tokens that a probe at {self.fork_at} looks back on")
 
     def begin_anchored(self, context: LlamaContext, parent: int) -> None:
         """Continue the state that `parent` has now, which is that of the fork, and keep it."""
         self.child, self.anchor = context.copy(parent), context.copy(parent)
+
+    def begin_spare(self, context: LlamaContext, spare: int, computed: int) -> None:
+        """Continue in `spare`, which sees all that its parent does, of whose tokens the first `computed` have KV."""
+        self.child = spare
+        if computed > self.fork_at:
+            context.cut(spare, self.fork_at)
 
     def release(self, context: LlamaContext) -> None:
         """Free what the probe holds."""
@@ -59,6 +68,7 @@ class ParentSequence(ComputedSequence[ChildProbe]):
     """An admitted sequence: its tokens, of which the first `computed` have KV in the context's sequence `own`."""
 
     own: int
+    spare: int | None = None  # the child that stands by; None: forks copy, since a layer has a window or is recurrent
     shadow: int | None = None  # None: no layer has a window
     shadowed: int = 0  # tokens that the shadow sees
 
@@ -75,7 +85,9 @@ class ParentSequence(ComputedSequence[ChildProbe]):
         """
         probe = self.probe
         sequences: tuple[int, ...] = (self.own,)
-        if probe is not None and probe.child is not None and not probe.computed and probe.fork_at > self.computed:
+        if probe is None and self.spare is not None:
+            sequences = (self.own, self.spare)
+        elif probe is not None and probe.child is not None and not probe.computed and probe.fork_at > self.computed:
             sequences = (self.own, probe.child)
         end = self.computed + count
         for position in range(self.computed, end):
@@ -103,9 +115,18 @@ class ParentSequence(ComputedSequence[ChildProbe]):
 
     def lapse(self, context: LlamaContext) -> None:
         """End the probe, if there is one."""
-        if self.probe is not None:
-            self.probe.release(context)
-        self.probe = None
+        probe, self.probe = self.probe, None
+        if probe is not None and self.spare is None:
+            probe.release(context)
+        elif probe is not None:
+            self._stand_by(context, probe.fork_at)
+
+    def _stand_by(self, context: LlamaContext, fork_at: int) -> None:
+        """Let the spare see what the parent sees, with which it agrees in the first `fork_at` tokens."""
+        assert self.spare is not None
+        context.cut(self.spare, fork_at)
+        if self.computed > fork_at:
+            context.copy(self.own, start=fork_at, target=self.spare)
 
     def adopt(self, context: LlamaContext, keep: int, then: Sequence[int]) -> None:
         """Continue from the first `keep` tokens of the probe's path, and `then`, instead of what followed the fork."""
@@ -115,7 +136,10 @@ class ParentSequence(ComputedSequence[ChildProbe]):
         self.tokens[probe.fork_at :] = self.unannounced = [*probe.path[:keep], *then]
         most = len(self.tokens) - 1  # one token is left to give the next logits
         held = probe.fork_at + min(keep, probe.computed)
-        context.drop(self.own)
+        if self.spare is None:
+            context.drop(self.own)
+        else:
+            self.spare = self.own
         if probe.anchor is None:
             self.own, self.computed = probe.child, min(held, most)
             if self.computed < probe.fork_at + probe.computed:
@@ -126,6 +150,8 @@ class ParentSequence(ComputedSequence[ChildProbe]):
         else:
             self.own, self.computed = probe.anchor, probe.fork_at
             context.drop(probe.child)
+        if self.spare is not None:
+            self._stand_by(context, probe.fork_at)
         if self.shadow is not None and self.shadowed > probe.fork_at:
             context.cut(self.shadow, probe.fork_at)
             self.shadowed = probe.fork_at
@@ -133,6 +159,6 @@ class ParentSequence(ComputedSequence[ChildProbe]):
     def release(self, context: LlamaContext) -> None:
         """Free what it holds."""
         self.lapse(context)
-        context.drop(self.own)
-        if self.shadow is not None:
-            context.drop(self.shadow)
+        for held in (self.own, self.spare, self.shadow):
+            if held is not None:
+                context.drop(held)
