@@ -114,7 +114,7 @@ class Watch:
     async def memory(self) -> None:
         """Samples the resident memory of this process and of the one that reads bodies, without end."""
         while True:
-            self.felt.resident.append(resident())
+            self.felt.resident.append(await asyncio.to_thread(resident))  # not on the loop that is sampled
             await asyncio.sleep(0.02)
 
 
