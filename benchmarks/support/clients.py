@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import httpx
@@ -24,30 +25,34 @@ class Throughput:
 
 
 def throughput(servers: Sequence[str], clients: Sequence[int], *, repeats: int, tokens: int) -> list[Throughput]:
-    """Measures every server with every number of clients, in turns; each client has one request of `tokens` tokens."""
+    """Measures every server with every number of clients, in turns; each client has one request of `tokens` tokens.
+
+    No prompt comes twice, so that none is in a server's cache.
+    """
+    numbers = count()
     rates: dict[tuple[str, int], list[float]] = {}
-    for count in clients:
+    for most in clients:
         for repeat in range(repeats + 1):
             for server in servers if repeat % 2 else reversed(servers):
-                rate = _rate(server, count, tokens)
+                rate = _rate(server, [next(numbers) for _ in range(most)], tokens)
                 if repeat:  # the first one warms up
-                    rates.setdefault((server, count), []).append(rate)
+                    rates.setdefault((server, most), []).append(rate)
     return [
-        Throughput(server=server, clients=count, tokens_s=statistics.median(found))
-        for (server, count), found in rates.items()
+        Throughput(server=server, clients=most, tokens_s=statistics.median(found))
+        for (server, most), found in rates.items()
     ]
 
 
-def _rate(server: str, clients: int, tokens: int) -> float:
-    with ThreadPoolExecutor(clients) as pool:
+def _rate(server: str, numbers: Sequence[int], tokens: int) -> float:
+    with ThreadPoolExecutor(len(numbers)) as pool:
         began = time.perf_counter()
-        counts = list(pool.map(lambda number: _completed(server, number, tokens), range(clients)))
+        counts = list(pool.map(lambda number: _completed(server, number, tokens), numbers))
         return sum(counts) / (time.perf_counter() - began)
 
 
 def _completed(server: str, number: int, tokens: int) -> int:
-    """Returns the number of tokens of one reply; each client's prompt is its own, so that no cache has it."""
-    asked = {"prompt": f"Question {number}. {PROMPT}", "max_tokens": tokens, "temperature": 0.0}
+    """Returns the number of tokens of one reply; the prompt begins with its number."""
+    asked = {"prompt": f"{number}: {PROMPT}", "max_tokens": tokens, "temperature": 0.0}
     reply = httpx.post(f"{server.rstrip('/')}/v1/completions", json=asked, timeout=600.0)
     reply.raise_for_status()
     usage: dict[str, Any] = reply.json()["usage"]
