@@ -2,7 +2,7 @@
 
 An engine derives from `BaseEngine`, decodes in `step`, and says what differs in the abstract methods: how a probe
 starts, how a sequence goes on, and what is freed. One that computes its tokens with a model derives from
-`DecodingEngine`, whose sequences are of `TokenSequence`.
+`engine.decoding.DecodingEngine`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
-from typing import Any, Generic, Protocol, TypeVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import Generic, Protocol, TypeVar
 
 from engine.base import (
     Capabilities,
@@ -35,14 +32,14 @@ from engine.checks import (
     DecodingSequence,
     Named,
     check_adoption,
+    check_asked,
     check_ban,
     check_fork,
     check_request,
     check_room,
     check_tokens,
 )
-from engine.probe import Probe
-from engine.sampling import choose
+from engine.constraint import Constraint
 
 
 class RunningProbe(Named, Protocol):
@@ -59,6 +56,7 @@ class RunningSequence(DecodingSequence, Protocol):
 
     stops_armed: bool
     banned: frozenset[int]
+    constraint: Constraint | None
     unannounced: list[int]  # forced or adopted tokens that are still to be reported
 
     @property
@@ -126,11 +124,13 @@ class BaseEngine(ABC, Generic[S]):
     def _cells(self) -> tuple[int, int]:
         """The cells of KV cache that are reserved, and all there are."""
 
-    def submit(self, request: Request) -> SequenceId:
+    def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:
         check_request(request, max_tokens=self.max_tokens, vocabulary=self._vocabulary)
-        if request.sampling.temperature > 0.0:
-            self.capabilities.need("sampling", f"temperature is {request.sampling.temperature}, must be 0")
+        check_asked(request, self.capabilities)
         self._check_ban(request.banned, request)
+        alike = None if like is None else self._request(like)
+        if alike is not None and alike.prompt != request.prompt:
+            raise SequenceError(f"the prompt must be that of sequence {like}, and is another")
         sequence = SequenceId(next(self._ids))
         self._waiting[sequence] = request
         return sequence
@@ -142,6 +142,8 @@ class BaseEngine(ABC, Generic[S]):
         check_fork(state, spec, back=back, vocabulary=self._vocabulary)
         if back:
             self.capabilities.need("trim", f"back is {back}, must be 0")
+        if spec.constraint is not None:
+            self.capabilities.need("constraints", "a probe has a constraint, must have none")
         probe = ProbeId(next(self._ids))
         self._start_probe(state, probe, spec, len(state.request.prompt) + state.new_tokens - back)
         return probe
@@ -189,6 +191,19 @@ class BaseEngine(ABC, Generic[S]):
             self.capabilities.need("masks", f"{len(tokens)} tokens are banned, must be 0")
             check_ban(tokens, request, self._vocabulary)
 
+    def constrain(self, sequence: SequenceId, constraint: Constraint | None) -> None:
+        if constraint is not None:
+            self.capabilities.need("constraints", f"sequence {sequence} has a constraint, must have none")
+        if sequence in self._running:
+            self._running[sequence].constraint = constraint
+        elif sequence in self._waiting:
+            self._waiting[sequence] = replace(self._waiting[sequence], constraint=constraint)
+
+    def _request(self, sequence: SequenceId) -> Request | None:
+        """Returns the request of a sequence; None: it is unknown or has ended."""
+        state = self._running.get(sequence)
+        return self._waiting.get(sequence) if state is None else state.request
+
     def cancel(self, sequence: SequenceId) -> None:
         self._waiting.pop(sequence, None)
         state = self._running.pop(sequence, None)
@@ -214,9 +229,13 @@ class BaseEngine(ABC, Generic[S]):
             if self._has_answer(state):
                 self._lapse(state)
             if state.unannounced:
-                events.append(Tokens(sequence=state.id, tokens=tuple(state.unannounced), forced=True))
+                events.append(self._announced(state))
                 state.unannounced = []
                 self._finish_if_full(state, events)
+
+    def _announced(self, state: S) -> Tokens:
+        """Returns the event that reports the sequence's unannounced tokens."""
+        return Tokens(sequence=state.id, tokens=tuple(state.unannounced), forced=True)
 
     def _unsettled(self) -> Iterable[S]:
         """The running sequences that may have something to settle."""
@@ -242,69 +261,6 @@ class BaseEngine(ABC, Generic[S]):
         if state is None or not self._is_decoding(state):
             raise SequenceError(f"sequence {sequence} is not decoding: {self.NOT_DECODING}")
         return state
-
-
-P = TypeVar("P", bound=Probe)
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class TokenSequence(Generic[P]):
-    """An admitted sequence of an engine that computes its tokens with a model."""
-
-    id: SequenceId
-    request: Request
-    tokens: list[int]  # prompt and new ones
-    stops_armed: bool
-    banned: frozenset[int]
-    probe: P | None = None  # None: not being probed
-    unannounced: list[int] = field(default_factory=list)  # forced or adopted tokens that are still to be reported
-
-    @property
-    def new_tokens(self) -> int:
-        return len(self.tokens) - len(self.request.prompt)
-
-    @property
-    def decoding(self) -> bool:
-        """Whether the sequence can be forked and forced now."""
-        return self.new_tokens > 0 and not self.unannounced
-
-    def draw(self, logits: npt.NDArray[np.float32], best: int) -> tuple[int, bool]:
-        """Returns the next token, and whether the model chose a banned one; `best` is the argmax of `logits`."""
-        request = self.request
-        stops = frozenset() if self.stops_armed else request.stop_tokens
-        return choose(logits, best, request.sampling, len(self.tokens), stops=stops, banned=self.banned)
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class ComputedSequence(TokenSequence[P]):
-    """A sequence of which the first `computed` tokens have keys and values."""
-
-    computed: int = 0
-
-    @property
-    def decoding(self) -> bool:
-        """Whether exactly the newest token awaits its forward pass, and that token is not the prompt's."""
-        return self.computed == len(self.tokens) - 1 and self.new_tokens > 0
-
-
-T = TypeVar("T", bound=TokenSequence[Any])
-
-
-class DecodingEngine(BaseEngine[T]):
-    """A BaseEngine that computes its tokens with a model, those of sequences and of their probes."""
-
-    def _is_decoding(self, state: T) -> bool:
-        return state.decoding
-
-    def _has_answer(self, state: T) -> bool:
-        return state.probe is not None and state.probe.ended
-
-    def _probe_rows(self, state: T) -> int:
-        return 0 if state.probe is None else state.probe.rows
-
-    def _append(self, state: T, tokens: Sequence[int]) -> None:
-        state.tokens.extend(tokens)
-        state.unannounced.extend(tokens)
 
 
 @contextmanager
