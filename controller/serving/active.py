@@ -20,7 +20,7 @@ from controller.serving.request import (
 )
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
-from controller.serving.status import RunningRequest, Stage
+from controller.serving.status import Progress, ProgressObserver, ProgressTimer, RunningRequest, Stage
 from engine.base import FinishReason, Probed, ProbeId, SequenceId
 from models.formats.ending import EndFinder, Ending
 
@@ -37,6 +37,7 @@ class ActiveRequest:
     sink: Sink
     observe: ProbeObserver | None  # None: trial answers are not reported
     on_begin: Callable[[], None] | None = None  # called when the request leaves the queue; None: nobody asks
+    watch: ProgressObserver | None = None  # None: the progress is not reported
     reply: Reply
     submitted_s: float
     landing: tuple[int, ...]  # tokens forced to close the thought when the loop cuts it
@@ -87,6 +88,8 @@ class ActiveRequest:
     probes: int = 0
     probe_rows: int = 0
     _ended: dict[Asks, list[Probed]] = field(default_factory=lambda: {asks: [] for asks in Asks})
+
+    _timer: ProgressTimer = field(default_factory=ProgressTimer)
 
     def __post_init__(self) -> None:
         self.thinking = self.request.thinking
@@ -294,6 +297,15 @@ class ActiveRequest:
         self.probe_rows += tokens
 
     # --- reports ----------------------------------------------------------------------------------------------------
+
+    def tell_progress(self, now: float) -> None:
+        """Reports how far the request is, if someone watches and it is time."""
+        if self.watch is None or not self._timer.due(now, self.stage, self.tokens > 0):
+            return
+        thought_tokens = len(self.thought) if self._thought_end is None else self._thought_end
+        self.watch(
+            Progress(stage=self.stage, tokens=self.tokens, thought_tokens=thought_tokens, budget=self.in_force.budget)
+        )
 
     def running(self, now: float) -> RunningRequest:
         """Returns the request's entry in the loop's status."""

@@ -23,7 +23,7 @@ from controller.serving.pace import Pace
 from controller.serving.queue_display import QueueDisplay
 from controller.serving.repetition import LoopDetection
 from controller.serving.request import Outcome, ProbeObserver, ReasoningRequest, RequestId, Sink
-from controller.serving.status import EndedRequest, LoopStatus
+from controller.serving.status import EndedRequest, LoopStatus, ProgressObserver
 from controller.serving.step_report import StepReport
 from controller.serving.thought import ThoughtControl
 from engine.base import (
@@ -134,11 +134,12 @@ class ServingLoop:
 
     def submit(
         self, request: ReasoningRequest, sink: Sink, observe: ProbeObserver | None = None,
-        on_begin: Callable[[], None] | None = None,
+        on_begin: Callable[[], None] | None = None, watch: ProgressObserver | None = None,
     ) -> RequestId:  # fmt: skip
         """Queues a request. `sink` receives its deltas and, last, its outcome; `observe` receives its trial answers.
 
-        `on_begin` is called once the request leaves the queue, before the engine's next step.
+        `on_begin` is called once the request leaves the queue, before the engine's next step. From then on `watch`
+        receives its progress.
         Raises CapacityError if the request can never fit, Overloaded if it is turned away. In a full queue a waiting
         request may have to give way: its outcome is an error that says when it may be sent again.
         """
@@ -166,6 +167,7 @@ class ServingLoop:
             sink=sink,
             observe=observe,
             on_begin=on_begin,
+            watch=watch,
             reply=self._thoughts.reply_to(request, sink),
             submitted_s=now,
             landing=landing,
@@ -348,6 +350,7 @@ class ServingLoop:
     def _after_step(self, sequence: SequenceId, now: float) -> None:
         active = self._in_engine.get(sequence)
         if active is not None:
+            active.tell_progress(now)
             self._thoughts.after_step(active, sequence, now)
             if active.thinking and active.reply.stopped:  # a stop string in a thought in the open
                 self._end(active, FinishReason.STOP)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 from controller.serving.request import Outcome
 from engine.base import EngineLoad, FinishReason
 from models.profile.difficulty import ClassName
+
+TELL_S = 1.0  # between two reports of a request's progress in one stage
 
 
 class Stage(StrEnum):
@@ -16,6 +20,34 @@ class Stage(StrEnum):
     WAITING = "waiting"  # for its turn, for memory, or for a place in the batch
     THINKING = "thinking"  # its thought is open
     ANSWERING = "answering"  # its thought is closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a request is that has left the queue, for a ProgressObserver."""
+
+    stage: Stage
+    tokens: int  # of the reply so far; 0: its prompt is being read
+    thought_tokens: int  # length of its thought so far, which a probe's answer may still shorten
+    budget: int | None  # in force, thinking tokens; None: none
+
+
+ProgressObserver: TypeAlias = Callable[[Progress], None]
+
+
+class ProgressTimer:
+    """Decides when a request's progress is told: at once in a new stage and with the first token, else every TELL_S."""
+
+    def __init__(self) -> None:
+        self._told_s = 0.0
+        self._told: tuple[Stage, bool] | None = None  # None: nothing has been told
+
+    def due(self, now: float, stage: Stage, begun: bool) -> bool:
+        """Whether to tell now; `begun`: the reply has a token. Counts as told if so."""
+        if self._told == (stage, begun) and now - self._told_s < TELL_S:
+            return False
+        self._told_s, self._told = now, (stage, begun)
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,10 @@ from starlette.types import Receive, Scope, Send
 
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
+from controller.serving.status import Progress
 from laser.server.api.errors import ApiError
 from laser.server.api.headers import ResponseHeader
-from laser.server.api.shape import ReplyShape
+from laser.server.api.streams.notices import ProgressNotice
 from laser.server.engine_process.tickets import Item
 from laser.server.submission import Submission
 
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 GONE = 499  # a status: the client has gone, and nobody reads the response
 PING = b": ping\n\n"
-QUEUE_S = 2.0  # between two comments on the place in the queue
+QUEUE_S = 2.0  # between two words on the place in the queue
 
 
 class EventStream(Response):
@@ -56,22 +57,26 @@ class EventStream(Response):
 
 async def _events(submission: Submission, ping_s: float) -> AsyncGenerator[bytes, None]:
     """Yields the stream's bytes; all items since the last write go out in one piece."""
-    shape, silence_s = submission.shape, min(ping_s, QUEUE_S)
-    yield shape.opening() + (_place(submission) or b"")
+    shape, silence_s, clock = submission.shape, min(ping_s, QUEUE_S), asyncio.get_running_loop().time
+    known: ProgressNotice | None = None  # how far the request was last known to be
+    yield shape.opening() + _place(submission, b"")
+    due_s = clock() + silence_s
     try:
         while True:
             try:
-                async with asyncio.timeout(silence_s):
+                async with asyncio.timeout_at(due_s):
                     items = await submission.take()
             except TimeoutError:
-                place = _place(submission)
-                silence_s = ping_s if place is None else min(ping_s, QUEUE_S)
-                yield place or PING
+                silence_s = ping_s if submission.turn is None else min(ping_s, QUEUE_S)
+                yield _place(submission, PING if known is None else known.comment)
+                due_s = clock() + silence_s
                 continue
-            data = b"".join(_piece(shape, item) for item in _joined(items))
+            known = next((ProgressNotice.of(item) for item in reversed(items) if isinstance(item, Progress)), known)
+            data = b"".join(_piece(submission, item) for item in _joined(items))
             if data:
                 yield data
                 await submission.linger()
+                due_s = clock() + silence_s
             if isinstance(items[-1], Outcome):
                 yield shape.closing(items[-1])  # may raise, so the pieces before are sent first
                 return
@@ -88,20 +93,26 @@ def _joined(items: list[Item]) -> Iterator[Item]:
             yield Delta(channel=kind, text="".join(item.text for item in group if isinstance(item, Delta)))
 
 
-def _piece(shape: ReplyShape, item: Item) -> bytes:
+def _piece(submission: Submission, item: Item) -> bytes:
+    shape = submission.shape
     match item:
         case Delta():
             return shape.piece(item)
         case Checkpoint():
             return shape.probed(item)
+        case Progress():
+            return shape.progressed(ProgressNotice.of(item)) if submission.identity.show_progress else b""
         case Outcome():
             return b""  # sent last, as the stream's closing
 
 
-def _place(submission: Submission) -> bytes | None:
-    """Returns a comment with the place in the queue; None: the reply has started."""
+def _place(submission: Submission, otherwise: bytes) -> bytes:
+    """Returns the place in the queue, as an event for who asks and else as a comment; `otherwise`: it has started."""
     turn = submission.turn
-    return None if turn is None else f": queue position {turn.position}, eta {turn.eta_s:.1f} s\n\n".encode()
+    if turn is None:
+        return otherwise
+    notice = ProgressNotice.of_turn(turn)
+    return submission.shape.progressed(notice) if submission.identity.show_progress else notice.comment
 
 
 async def whole(submission: Submission, receive: Receive) -> BaseModel | None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from controller.serving.admission import Overloaded
+from controller.serving.admission import RETRY_S, Overloaded
 from engine.base import CapacityError, EngineError
 from laser.server.api.errors import (
     BadRequest,
@@ -227,7 +227,8 @@ class Service:
         if come >= limit and self._arriving[caller.name] >= share:
             self._engine.turned_away()
             message = f"{come} requests have come at once and are not yet taken"
-            raise Busy(message, max(1.0, self._engine.queue.drain_s))
+            behind_all = self.config.max_waiting + 1  # as many have come as fill the batch and the queue
+            raise Busy(message, max(RETRY_S, self._engine.queue.wait_s(behind_all)))
 
     async def _submit(
         self,
@@ -246,7 +247,8 @@ class Service:
         make = partial(self._preparation.request, request, seed % SEEDS, name, caller, slo)
         reasoning = await self._encoding.run(make, caller, size)
         try:
-            ticket = await self._engine.submit(reasoning, probes=request.wants_probes)
+            streamed = bool(request.stream)
+            ticket = await self._engine.submit(reasoning, probes=request.wants_probes, progress=streamed)
         except CapacityError as error:
             raise ContextTooLong(str(error), param=request.limit_name) from error
         except EngineError as error:
@@ -262,6 +264,7 @@ class Service:
             difficulty=reasoning.difficulty,
             show_reasoning=request.policy.expose,
             show_usage=request.wants_usage,
+            show_progress=request.wants_progress,
             plain=self._served.chat.thinking.format.plain,
         )
         log.reply = name
@@ -270,7 +273,7 @@ class Service:
             caller=caller,
             shape=shape(identity),
             ticket=ticket,
-            ended=partial(self.metrics.ended, streamed=bool(request.stream)),
+            ended=partial(self.metrics.ended, streamed=streamed),
             abandoned=self.metrics.abandoned,
             closed=self._closed,
             turn_of=lambda name: self._engine.queue.turn(name),

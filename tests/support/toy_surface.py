@@ -12,6 +12,7 @@ from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.errors import ApiError
 from laser.server.api.fields import Count, GenerationFields
 from laser.server.api.shape import ReplyHeader, Surface, event, finish_word
+from laser.server.api.streams.notices import ProgressNotice
 from models.chat_model import ChatModel, Prompt
 
 
@@ -69,6 +70,9 @@ class ToyShape:
         return event({"piece": delta.text}) if delta.channel is Channel.CONTENT else b""
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
+        return b""
+
+    def progressed(self, notice: ProgressNotice) -> bytes:
         return b""
 
     def closing(self, outcome: Outcome) -> bytes:

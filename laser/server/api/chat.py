@@ -9,12 +9,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic.config import JsonDict
 
 from controller.serving.reply import Channel, Delta
-from controller.serving.request import Checkpoint, Outcome
+from controller.serving.request import Outcome
 from laser.server.api import dialects
 from laser.server.api.base import Fields, Switch, encodable
 from laser.server.api.errors import shown
 from laser.server.api.fields import GenerationFields, Limit, StreamOptions
-from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, event, finish_word, usage
+from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, finish_word, usage
 from models.chat_model import ChatModel, Prompt
 
 TEXT_PARTS = ("text", "input_text", "output_text")
@@ -118,11 +118,6 @@ class ChatRequest(GenerationFields):
         return "messages"
 
     @property
-    def wants_probes(self) -> bool:
-        """Whether the reply is a stream that also reports the probes of its thought."""
-        return bool(self.stream and self.laser is not None and self.laser.probes)
-
-    @property
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
@@ -195,15 +190,6 @@ class Completion(Chunks):
         if not self.identity.show_reasoning:
             return b""
         return self._chunk({"reasoning": delta.text, "reasoning_content": delta.text})
-
-    def probed(self, checkpoint: Checkpoint) -> bytes:
-        probe = {
-            "thought_tokens": checkpoint.thought_tokens,
-            "answer": checkpoint.answer,
-            "confidence": round(checkpoint.confidence, 6),
-            "gave_up": checkpoint.gave_up,
-        }
-        return event({**self._head(), "choices": [], "laser": {"probe": probe}})
 
     def _choice(self, said: dict[str, str]) -> dict[str, Any]:
         return {"delta": said}

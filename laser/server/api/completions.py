@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from controller.serving.reply import Channel, Delta
-from controller.serving.request import Checkpoint, Outcome
+from controller.serving.request import Outcome
 from laser.server.api import dialects
 from laser.server.api.base import encodable, integer
 from laser.server.api.fields import GenerationFields, Limit, StreamOptions
@@ -139,9 +139,6 @@ class TextShape(Chunks):
         if delta.channel is Channel.CONTENT:
             return self._chunk({"text": delta.text})
         return self._chunk({"text": "", "reasoning": delta.text}) if self.identity.show_reasoning else b""
-
-    def probed(self, checkpoint: Checkpoint) -> bytes:
-        return b""  # this endpoint has no event for probes
 
     def _choice(self, said: dict[str, str]) -> dict[str, Any]:
         return dict(said)

@@ -83,7 +83,10 @@ class LaserOptions(Fields):
     # `open`: a model without markers reasons in its content, which may be cut for a short answer; null: as it is served
     thinking: Literal["open"] | None = None
     priority: Priority | None = None  # among the requests of the same key; null: as service_tier says
-    probes: Switch | None = None  # true: a chat's stream also reports every probe of its thought
+    probes: Switch | None = None  # true: a stream also reports every probe of its thought
+    # true: a stream also reports how far its request is: its place in the queue and the time until its turn, its start,
+    # the tokens that it has thought of its budget, and that it answers
+    progress: Switch | None = None
     # ms from arrival until the reply must be complete; the thought is cut in time; null: none
     deadline_ms: Annotated[int, Field(ge=1, le=MOST_MS, strict=True), INTEGER] | None = None
 
@@ -137,8 +140,13 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
 
     @property
     def wants_probes(self) -> bool:
-        """Whether the stream also reports the probes of its thought."""
-        return False
+        """Whether the reply is a stream that also reports the probes of its thought."""
+        return bool(self.stream and self.laser is not None and self.laser.probes)
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether the reply is a stream that also reports how far its request is."""
+        return bool(self.stream and self.laser is not None and self.laser.progress)
 
     def thought_wanted(self, chat: ChatModel) -> bool | None:
         """Whether the reply is to have a thought; None: the client has said nothing of it.

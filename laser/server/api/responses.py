@@ -18,6 +18,7 @@ from laser.server.api.chat import Message
 from laser.server.api.errors import ApiError, Busy, shown
 from laser.server.api.fields import GenerationFields, Limit
 from laser.server.api.shape import LaserDetails, ReplyHeader, Surface, details, event, finish_word
+from laser.server.api.streams.notices import ProbeNotice, ProgressNotice
 from models.chat_model import ChatModel, Prompt
 
 A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
@@ -242,7 +243,10 @@ class ResponsesShape:
         )
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
-        return b""  # this endpoint has no event for probes
+        return self._event("laser.probe", probe=ProbeNotice.of(checkpoint).model_dump())
+
+    def progressed(self, notice: ProgressNotice) -> bytes:
+        return self._event("laser.progress", progress=notice.model_dump())
 
     def closing(self, outcome: Outcome) -> bytes:
         word = finish_word(outcome)

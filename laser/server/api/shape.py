@@ -15,6 +15,7 @@ from controller.serving.request import Checkpoint, ExitReason, Outcome, Thought
 from engine.base import FinishReason
 from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ErrorReply, ServerFailure, openai_body
 from laser.server.api.fields import GenerationFields
+from laser.server.api.streams.notices import ProbeNotice, ProgressNotice
 from models.profile.difficulty import ClassName
 
 ExitWord = Annotated[
@@ -35,6 +36,7 @@ class ReplyHeader:
     difficulty: str | None = None
     show_reasoning: bool = True
     show_usage: bool = False  # in a stream
+    show_progress: bool = False  # in a stream
     plain: bool = False  # the model is served without thoughts
 
 
@@ -52,6 +54,9 @@ class ReplyShape(Protocol):
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
         """Encodes the result of a probe of the running thought, for clients that asked for probes."""
+
+    def progressed(self, notice: ProgressNotice) -> bytes:
+        """Encodes how far the request is, for clients that asked for progress."""
 
     def closing(self, outcome: Outcome) -> bytes:
         """Returns a stream's last events. Raises ApiError if the request failed."""
@@ -191,6 +196,12 @@ class Chunks(ABC):
     def _choice(self, said: dict[str, str]) -> dict[str, Any]:
         """Returns the fields of a choice that carry `said`."""
 
+    def probed(self, checkpoint: Checkpoint) -> bytes:
+        return self._notice("probe", ProbeNotice.of(checkpoint))
+
+    def progressed(self, notice: ProgressNotice) -> bytes:
+        return self._notice("progress", notice)
+
     def closing(self, outcome: Outcome) -> bytes:
         laser = details(self.identity, outcome).model_dump()
         end = self._chunk(self.NOTHING, finish_word(outcome), laser=laser)
@@ -206,6 +217,9 @@ class Chunks(ABC):
         if self.identity.show_usage:
             more["usage"] = None
         return event({**self._head(), "choices": [choice], **more})
+
+    def _notice(self, kind: str, notice: BaseModel) -> bytes:
+        return event({**self._head(), "choices": [], "laser": {kind: notice.model_dump()}})
 
     def _head(self) -> dict[str, Any]:
         identity = self.identity
