@@ -347,6 +347,7 @@ class ActiveRequest:
             expired=expired,
             retry_after_s=retry_after_s,
             error=error,
+            stopped_by=self.reply.stopped_by,
         )
 
     def left(self, now: float) -> Outcome:

@@ -118,6 +118,7 @@ class Outcome:
     expired: bool = False  # the deadline passed before the request could begin
     retry_after_s: float | None = None  # gave way in a full queue and may be sent again after this; None: did not
     error: str | None = None  # why the request failed; None: it did not
+    stopped_by: str | None = None  # the stop string that ended the answer; None: none did
 
     @property
     def close(self) -> Close:

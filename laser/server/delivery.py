@@ -16,31 +16,38 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.errors import ApiError
 from laser.server.api.headers import ResponseHeader
-from laser.server.api.shape import ReplyShape
+from laser.server.api.shape import EVENTS, Framing, ReplyShape
+from laser.server.connection import PING
 from laser.server.engine_process.tickets import Item
 from laser.server.submission import Submission
 
 T = TypeVar("T")
 
 GONE = 499  # a status: the client has gone, and nobody reads the response
-PING = b": ping\n\n"
 QUEUE_S = 2.0  # between two comments on the place in the queue
 
 
 class EventStream(Response):
-    """A stream of server-sent events that ends, and frees its request, when the client goes away."""
+    """A stream of a reply's events that ends, and frees its request, when the client goes away."""
 
-    media_type = "text/event-stream"
-
-    def __init__(self, submission: Submission, ping_s: float, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        submission: Submission,
+        ping_s: float,
+        headers: Mapping[str, str] | None = None,
+        framing: Framing = EVENTS,
+    ) -> None:
         """`ping_s`: the longest silence, s. `headers`: of this reply alone; None: it has none."""
         self.status_code = 200
         self.background = None
+        self.media_type = framing.media_type
         self.init_headers({ResponseHeader.CACHE_CONTROL: "no-cache", ResponseHeader.BUFFERING: "no", **(headers or {})})
-        self._events = _events(submission, ping_s)
+        self._events = _events(submission, ping_s, framing)
         self._submission = submission
+        self._ping = framing.ping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})[PING] = self._ping  # for the protocol, which pings clients that may have gone
         try:
             await unless_gone(receive, self._send(send))
         finally:
@@ -54,19 +61,19 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _events(submission: Submission, ping_s: float) -> AsyncGenerator[bytes, None]:
+async def _events(submission: Submission, ping_s: float, framing: Framing) -> AsyncGenerator[bytes, None]:
     """Yields the stream's bytes; all items since the last write go out in one piece."""
     shape, silence_s = submission.shape, min(ping_s, QUEUE_S)
-    yield shape.opening() + (_place(submission) or b"")
+    yield shape.opening() + (_place(submission, framing) or b"")
     try:
         while True:
             try:
                 async with asyncio.timeout(silence_s):
                     items = await submission.take()
             except TimeoutError:
-                place = _place(submission)
+                place = _place(submission, framing)
                 silence_s = ping_s if place is None else min(ping_s, QUEUE_S)
-                yield place or PING
+                yield place or framing.ping
                 continue
             data = b"".join(_piece(shape, item) for item in _joined(items))
             if data:
@@ -98,9 +105,11 @@ def _piece(shape: ReplyShape, item: Item) -> bytes:
             return b""  # sent last, as the stream's closing
 
 
-def _place(submission: Submission) -> bytes | None:
-    """Returns a comment with the place in the queue; None: the reply has started."""
+def _place(submission: Submission, framing: Framing) -> bytes | None:
+    """Returns what tells the place in the queue: a comment, if there are comments; None: the reply has started."""
     turn = submission.turn
+    if turn is not None and not framing.comments:
+        return framing.ping
     return None if turn is None else f": queue position {turn.position}, eta {turn.eta_s:.1f} s\n\n".encode()
 
 

@@ -37,7 +37,7 @@ class Preparation:
             closed=begun.closed,
             early_exit=request.laser is None or request.laser.early_exit is not False,
             sampling=self._sampling(request, seed),
-            stop=request.stop,
+            stop=request.stops,
             budget=policy.budget(max_tokens, self._served.config.effort, self._served.chat.thinking.format.effort),
             max_budget=None if (most := self._served.config.max_budget) is None else min(most, max_tokens),
             difficulty=request.difficulty or self._served.classify(prompt),

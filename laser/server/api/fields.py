@@ -51,6 +51,9 @@ def _stops(stop: object) -> object:
     return tuple(encodable(each) for each in stops)
 
 
+StopTexts = Annotated[tuple[str, ...], BeforeValidator(_stops, json_schema_input_type=Stops)]
+
+
 def _one(n: object) -> object:
     if n not in (None, 1) or isinstance(n, bool):
         raise ValueError(f"is {shown(n)}, must be 1: one answer is made per request")
@@ -109,7 +112,7 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
     top_k: Annotated[int, Field(ge=-1, strict=True), INTEGER] | None = None
     seed: Annotated[int, Field(strict=True), INTEGER] | None = None  # of sampling; null: a random one
     # texts that end the answer, at most 4; they are left out of it
-    stop: Annotated[tuple[str, ...], BeforeValidator(_stops, json_schema_input_type=Stops)] = ()
+    stop: StopTexts = ()
     # number of replies: 1
     n: Annotated[int | None, BeforeValidator(_one, json_schema_input_type=Literal[1] | None)] = None
     service_tier: Tier | None = None  # OpenAI's tier: `priority` and `fast` raise the priority, `flex` lowers it
@@ -129,6 +132,21 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
     @abstractmethod
     def prompt_name(self) -> str:
         """The field that holds the prompt."""
+
+    @property
+    def asks_for_nothing(self) -> bool:
+        """Whether the request has no prompt, as a client sends it that wants the model to be loaded."""
+        return False
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the reply comes as a stream."""
+        return bool(self.stream)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The texts that end the answer."""
+        return self.stop
 
     @property
     def wants_usage(self) -> bool:

@@ -19,6 +19,7 @@ from laser.server.api.base import Fields
 from laser.server.api.errors import ErrorReply
 from laser.server.api.fields import LEAST_MS, MOST_MS
 from laser.server.api.headers import RequestHeader, ResponseHeader
+from laser.server.api.shape import EVENTS, LINES
 from models.comments import described, summary
 
 STATUSES = {
@@ -35,7 +36,7 @@ STATUSES = {
     503: "The server is about to end, its engine is broken, or its engine's process has ended: try again.",
     504: "The request's own deadline has passed while it waited.",
 }
-STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+STREAMS = frozenset({EVENTS.media_type, LINES.media_type})
 RETRIED = ("429", "503")  # statuses whose responses say when to come back
 CONSTANT = "Always the same."
 
@@ -43,6 +44,11 @@ CONSTANT = "Always the same."
 def failures(model: type[BaseModel] = ErrorReply) -> dict[int | str, dict[str, Any]]:
     """Returns the descriptions of the error responses, whose JSON is a `model`."""
     return {status: {"model": model, "description": said} for status, said in STATUSES.items()}
+
+
+def streamed(media_type: str) -> dict[int | str, dict[str, Any]]:
+    """Returns the description of a reply that may also come as a stream."""
+    return {200: {"content": {media_type: {}}}}
 
 
 def describe(app: FastAPI, vocabulary: int) -> None:
@@ -71,7 +77,7 @@ def describe(app: FastAPI, vocabulary: int) -> None:
 def _tell_headers(operation: dict[str, Any]) -> None:
     """Adds the headers of an operation's request and responses. A reply is known by its stream."""
     texts, answers = described(RequestHeader), described(ResponseHeader)
-    if "text/event-stream" in operation["responses"]["200"].get("content", {}) and "requestBody" in operation:
+    if STREAMS & set(operation["responses"]["200"].get("content", {})) and "requestBody" in operation:
         operation.setdefault("parameters", []).extend(
             {
                 "name": header.value,

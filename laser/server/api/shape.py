@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, Field
@@ -33,6 +34,7 @@ class ReplyHeader:
     created: int  # s since 1970
     model: str
     difficulty: str | None = None
+    prompt_tokens: int = 0  # what the client sent, in the chat template
     show_reasoning: bool = True
     show_usage: bool = False  # in a stream
     plain: bool = False  # the model is served without thoughts
@@ -61,6 +63,19 @@ class ReplyShape(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Framing:
+    """How the pieces of a stream stand on the wire, and what is sent while there is nothing to say."""
+
+    media_type: str
+    ping: bytes  # a sign of life, which clients skip
+    comments: bool = True  # clients skip the comments of server-sent events, too
+
+
+EVENTS = Framing(media_type="text/event-stream", ping=b": ping\n\n")
+LINES = Framing(media_type="application/x-ndjson", ping=b" ", comments=False)  # JSON may have blanks before it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surface:
     """An endpoint that replies: what it reads, what it sends, and how it says that something was wrong."""
 
@@ -71,6 +86,8 @@ class Surface:
     reply: type[BaseModel]  # the whole reply
     shape: Callable[[ReplyHeader], ReplyShape]
     prefix: str  # of the replies' ids
+    framing: Framing = EVENTS  # of its streams
+    nothing: Callable[[ReplyHeader], BaseModel] | None = None  # replies to who asks for nothing; None: nobody may
     error_body: Callable[[ApiError], dict[str, Any]] = openai_body  # an error's JSON, unless a stream has begun
     error_model: type[BaseModel] = ErrorReply  # the same, for /openapi.json
 
@@ -83,9 +100,19 @@ def event(data: dict[str, Any], name: str | None = None) -> bytes:
 
 def event_data(text: str) -> bytes:
     """Encodes one line of JSON as the data of an event, and ends the event."""
+    return b"data: " + on_one_line(text).encode() + b"\n\n"
+
+
+def on_one_line(text: str) -> str:
+    """Returns JSON without characters at which clients split lines."""
     for character in LINE_ENDS:
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return b"data: " + text.encode() + b"\n\n"
+    return text
+
+
+def written(time_s: int) -> str:
+    """Returns a time, s since 1970, as RFC 3339 has it."""
+    return datetime.fromtimestamp(time_s, UTC).isoformat().replace("+00:00", "Z")
 
 
 def usage(outcome: Outcome) -> Usage:

@@ -1,0 +1,130 @@
+"""What Anthropic's clients ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from laser.server.api.anthropic.blocks import MessagesTurn, Part, System, conversation
+from laser.server.api.anthropic.table import HERE, MESSAGES_PLACES
+from laser.server.api.base import RequestBody
+from laser.server.api.dialects import Indifferent, Treatment
+from laser.server.api.fields import GenerationFields, Limit, StopTexts, Tier
+from laser.server.api.reasoning import ReasoningPolicy, ThinkingOptions
+from models.chat_model import ChatModel, Prompt
+
+OutputEffort = Literal["low", "medium", "high", "xhigh", "max"]
+Turns = Annotated[tuple[MessagesTurn, ...], Field(min_length=1, fail_fast=True)]
+
+
+def _tier(given: object) -> object:
+    """Returns OpenAI's word for Anthropic's `standard_only`."""
+    return "default" if given == "standard_only" else given
+
+
+class MessagesThinking(ThinkingOptions):
+    """Whether to think, how long, and whether the thought is shown."""
+
+    display: Literal["summarized", "omitted"] | None = None  # `omitted`: the response leaves the thought out
+
+    @classmethod
+    def known(cls) -> Mapping[str, Treatment]:
+        return MESSAGES_PLACES[cls.place]
+
+
+class OutputConfig(Part):
+    """How hard to work on the reply."""
+
+    place: ClassVar[str] = "output_config"
+
+    effort: OutputEffort | None = None  # how hard to think, as `reasoning_effort`
+
+
+class MessagesRequest(GenerationFields):
+    """A conversation to go on with. Every field but `messages` may be left out or null."""
+
+    here: ClassVar[Mapping[str, Treatment]] = HERE
+    places: ClassVar[Mapping[str, Mapping[str, Treatment]]] = MESSAGES_PLACES
+
+    messages: Turns  # the conversation so far, at least one message; the reply goes on with an assistant's last one
+    system: System = None  # what the model is told before the conversation: a text, or a list of text blocks
+    max_tokens: Limit = None  # longest reply, thought and answer together, tokens; null: the server's default
+    stop_sequences: StopTexts = ()  # texts that end the answer, at most 4; they are left out of it
+    thinking: MessagesThinking | None = (
+        None  # null: the model thinks as the server has it, and the thought is not shown
+    )
+    output_config: OutputConfig | None = None  # how hard to work on the reply
+    # Anthropic's tier, `auto` or `standard_only`, or OpenAI's
+    service_tier: Annotated[
+        Tier | None, BeforeValidator(_tier, json_schema_input_type=Tier | Literal["standard_only"] | None)
+    ] = None
+
+    @property
+    def limit(self) -> int | None:
+        return self.max_tokens
+
+    @property
+    def limit_name(self) -> str:
+        return "max_tokens"
+
+    @property
+    def prompt_name(self) -> str:
+        return "messages"
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return self.stop_sequences + self.stop
+
+    @property
+    def policy(self) -> ReasoningPolicy:
+        said = super().policy
+        asked = self.wants_thought is True and (self.thinking is not None or super().asks_for_thought is not None)
+        omitted = self.thinking is not None and self.thinking.display == "omitted"
+        return replace(said, expose=said.expose and asked and not omitted)
+
+    @property
+    def asks_for_thought(self) -> str | None:
+        field = super().asks_for_thought
+        return None if field == "thinking" and self.leaves_it_open else field
+
+    @property
+    def leaves_it_open(self) -> bool:
+        """Whether the client leaves it to the model whether to think."""
+        return self.thinking is not None and self.thinking.type == "adaptive"
+
+    @property
+    def _effort(self) -> str | None:
+        own = None if self.output_config is None else self.output_config.effort
+        return super()._effort or own
+
+    def prompt_tokens(self, chat: ChatModel) -> Prompt:
+        return chat.begin(
+            conversation(self.system, self.messages),
+            thinking=self.thought_wanted(chat),
+            options=self.template_variables,
+            effort=self.effort_word,
+            continued=self.messages[-1].role == "assistant",
+        )
+
+
+UNCOUNTED = ("max_tokens", "stop_sequences", "stream", "temperature", "thinking", "top_k", "top_p", "output_config")
+
+
+class CountTokensRequest(RequestBody):
+    """A conversation whose tokens are to be counted."""
+
+    here: ClassVar[Mapping[str, Treatment]] = {**HERE, **dict.fromkeys(UNCOUNTED, Indifferent.UNSAID)}
+    places: ClassVar[Mapping[str, Mapping[str, Treatment]]] = MESSAGES_PLACES
+
+    model: str | None = None  # name of the served model; null: the served model
+    messages: Turns  # the conversation, at least one message
+    system: System = None  # what the model is told before the conversation: a text, or a list of text blocks
+
+
+class TokenCount(BaseModel):
+    """How long a conversation is."""
+
+    input_tokens: int  # tokens of the conversation, in the chat template
