@@ -35,7 +35,7 @@ def catalogue(service: Service, ignored: IgnoredFields) -> APIRouter:
     @router.get("/api/version", responses=failures(OllamaError))
     async def version() -> OllamaVersion:
         """Which of Ollama's APIs this is."""
-        return OllamaVersion(laser=VERSION)
+        return OllamaVersion(laser_version=VERSION)
 
     @router.get("/api/tags", responses=failures(OllamaError))
     async def tags() -> OllamaTags:

@@ -30,7 +30,7 @@ class OllamaMessage(Message):
 
 
 class OllamaChatRequest(OllamaFields):
-    """A chat to answer. Every field may be left out or null; without messages there is nothing to answer."""
+    """A chat to answer. Every field may be left out; without messages there is nothing to answer."""
 
     messages: Annotated[tuple[OllamaMessage, ...], Field(fail_fast=True)] = ()  # the chat so far
 
@@ -82,7 +82,7 @@ OLLAMA_CHAT = Surface(
     request=OllamaChatRequest,
     reply=OllamaChatReply,
     shape=OllamaChatLines,
-    prefix="ollama-",
+    prefix="ollama-chat-",
     framing=LINES,
     nothing=lambda identity: OllamaChatLines(identity).nothing(),
     error_body=ollama_body,

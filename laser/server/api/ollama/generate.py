@@ -17,7 +17,7 @@ Words = Annotated[str, BeforeValidator(encodable)]
 
 
 class OllamaGenerateRequest(OllamaFields):
-    """A prompt to answer. Every field may be left out or null; without a prompt there is nothing to answer."""
+    """A prompt to answer. Every field may be left out; without a prompt there is nothing to answer."""
 
     prompt: Words | None = None  # what the user says; with `raw` a text that the reply continues
     system: Words | None = None  # what the model is told before the prompt
@@ -71,7 +71,7 @@ OLLAMA_GENERATE = Surface(
     request=OllamaGenerateRequest,
     reply=OllamaGenerateReply,
     shape=OllamaGenerateLines,
-    prefix="ollama-",
+    prefix="ollama-generate-",
     framing=LINES,
     nothing=lambda identity: OllamaGenerateLines(identity).nothing(),
     error_body=ollama_body,

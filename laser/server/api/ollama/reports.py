@@ -18,7 +18,7 @@ class OllamaVersion(BaseModel):
     """Which of Ollama's APIs this is."""
 
     version: str = SPOKEN  # the release of Ollama whose API is spoken, which clients compare with what they need
-    laser: str  # the release of LASER
+    laser_version: str  # the release of LASER
 
 
 class OllamaDetails(BaseModel):

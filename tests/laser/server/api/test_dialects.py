@@ -111,7 +111,8 @@ def test_the_table_says_read_of_just_the_fields_of_the_models() -> None:
     assert {endpoint: frozenset(names.split()) for endpoint, names in READ.items()} == {
         endpoint: frozenset(body.model_fields) for endpoint, body in BODIES.items()
     }
-    assert {surface.request for surface in surfaces.SURFACES} == {BODIES[endpoint] for endpoint in REPLIES}
+    openai = {surface.request for surface in surfaces.SURFACES if not surface.request.here}  # others have own tables
+    assert openai == {BODIES[endpoint] for endpoint in REPLIES}
     for part in PARTS:
         read = frozenset(name for name, treatment in PLACES[part.place].items() if treatment is Read.READ)
         assert read >= frozenset(part.model_fields) - {"type"}

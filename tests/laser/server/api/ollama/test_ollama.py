@@ -1,0 +1,106 @@
+"""Ollama's requests are read with their options, and a stream is a line of JSON for each piece."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import ollama
+import pytest
+from pydantic import ValidationError
+
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import NO_THOUGHT, Outcome
+from engine.base import FinishReason
+from laser.server.api.errors import BadRequest, validation_error
+from laser.server.api.ollama.chat import OllamaChatLines, OllamaChatRequest
+from laser.server.api.ollama.generate import OllamaGenerateLines, OllamaGenerateRequest
+from laser.server.api.ollama.table import OPTIONS
+from laser.server.api.shape import LINES, ReplyHeader
+
+HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
+HEADER = ReplyHeader(id="ollama-1", created=86_400, model="m")
+
+
+def asked(**body: Any) -> OllamaChatRequest:
+    return OllamaChatRequest.model_validate({"messages": HELLO, **body})
+
+
+@pytest.mark.parametrize(
+    ("request_", "theirs"),
+    [
+        (OllamaChatRequest, ollama._types.ChatRequest),
+        (OllamaGenerateRequest, ollama._types.GenerateRequest),
+    ],
+)
+def test_every_field_of_ollamas_client_is_read_or_has_a_treatment(request_: Any, theirs: Any) -> None:
+    assert not theirs.model_fields.keys() - request_.known().keys()
+    assert not ollama.Options.model_fields.keys() - OPTIONS.keys()
+
+
+def test_options_are_the_fields_of_the_other_apis() -> None:
+    told = asked(
+        options={
+            "temperature": 0.5, "top_k": 3, "top_p": 0.9, "seed": 7, "num_predict": 12, "stop": ["x"], "num_ctx": 99,
+            "num_thread": 4,
+        }
+    )  # fmt: skip
+    assert (told.temperature, told.top_k, told.top_p, told.seed, told.limit) == (0.5, 3, 0.9, 7, 12)
+    assert (told.stops, told.unread) == (("x",), ("options.num_ctx",))
+    assert asked(options={"num_predict": -2}).limit is None
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"options": {"num_predict": 0}}, "options.num_predict is 0, must be at least 1"),
+        ({"options": {"temperature": 3}}, "options.temperature is 3, must be at most 2"),
+        ({"options": {"mirostat": 2}}, "options.mirostat is 2: not done here"),
+        ({"options": {"temperatur": 1}}, "options.temperatur is 1: there is no such field; did you mean temperature?"),
+        ({"messages": [{"role": "user", "content": "a", "images": ["b"]}]}, "messages.0.images is ['b']: not done"),
+        ({"template": "{{ .Prompt }}"}, "template is '{{ .Prompt }}': not done here"),
+        ({"think": "hard"}, "think: is 'hard', must be true, false, 'low'"),
+    ],
+)
+def test_what_is_not_done_is_refused_by_name(body: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        asked(**body)
+    assert str(validation_error(refused.value.errors(), content_type="application/json")).startswith(told)
+
+
+def test_a_reply_is_a_stream_unless_the_client_says_no() -> None:
+    assert asked().streamed
+    assert not asked(stream=False).streamed
+    assert OllamaGenerateRequest.model_validate({"prompt": ""}).asks_for_nothing
+    assert not asked().asks_for_nothing
+
+
+def test_an_earlier_thought_reaches_the_template() -> None:
+    (message,) = asked(messages=[{"role": "assistant", "content": "a", "thinking": "hm"}]).messages
+    assert message.for_template == {"role": "assistant", "content": "a", "reasoning_content": "hm"}
+
+
+def test_a_stream_is_lines_of_json_between_which_blanks_may_stand() -> None:
+    outcome = Outcome(
+        finish_reason=FinishReason.STOP, prompt_tokens=7, completion_tokens=5, thought=NO_THOUGHT, queue_s=0.5,
+        total_s=2.0, ttft_s=1.0,
+    )  # fmt: skip
+    shape = OllamaChatLines(HEADER)
+    data = shape.piece(Delta(channel=Channel.REASONING, text="h\u2028m")) + LINES.ping
+    data += shape.piece(Delta(channel=Channel.CONTENT, text="yes")) + shape.closing(outcome)
+    thought, answer, end = [json.loads(line) for line in data.decode().splitlines()]
+    assert thought["message"] == {"role": "assistant", "content": "", "thinking": "h\u2028m"}
+    assert answer == {
+        "model": "m", "created_at": "1970-01-02T00:00:00Z", "done": False,
+        "message": {"role": "assistant", "content": "yes"},
+    }  # fmt: skip
+    assert (end["done_reason"], end["prompt_eval_count"], end["eval_count"]) == ("stop", 7, 5)
+    assert (end["total_duration"], end["prompt_eval_duration"], end["eval_duration"]) == (2 * 10**9, 5 * 10**8, 10**9)
+    assert end["laser"]["queue_ms"] == 500
+    assert json.loads(shape.failure(BadRequest("no"))) == {"error": "no"}
+
+
+def test_a_hidden_thought_leaves_no_line() -> None:
+    hidden = OllamaGenerateLines(ReplyHeader(id="", created=0, model="m", show_reasoning=False))
+    assert hidden.piece(Delta(channel=Channel.REASONING, text="hm")) == b""
+    assert json.loads(hidden.piece(Delta(channel=Channel.CONTENT, text="a")))["response"] == "a"
