@@ -1,4 +1,4 @@
-"""Calls as a name and an object of arguments, `name[ARGS]{…}`, as Mistral's, DeepSeek's and Kimi's models write them."""
+"""Calls as a name and an object of arguments, `name[ARGS]{…}`, as models of Mistral, DeepSeek and Kimi write them."""
 
 from __future__ import annotations
 
