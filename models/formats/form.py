@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from models.files.checks import at_least
 from models.score import Score
+from models.tools.form import CallFormat
 
 
 class Keep(StrEnum):
@@ -139,6 +140,7 @@ class ThinkingFormat:
     answer_reserve: int = 256  # tokens of max_tokens kept for the answer
     probe: ProbeFormat = field(default_factory=ProbeFormat)  # the trial answer
     transitions: TransitionFormat = field(default_factory=TransitionFormat)  # where a thought may be closed early
+    tools: CallFormat | None = None  # how the model writes tool calls; null: its chat template tells
     conclusions: tuple[str, ...] = ()  # phrases by which a thought first states its result; only evaluation uses them
 
     def __post_init__(self) -> None:

@@ -251,7 +251,7 @@ LATER: dict[str, Any] = {
 def thinking_sha256(thinking: ThinkingFormat) -> str:
     """The hash that identifies a thinking format."""
     said = asdict(thinking)
-    for unused in ("conclusions", "family"):  # serving does not use them
+    for unused in ("conclusions", "family", "tools"):  # no thought is served by them
         del said[unused]
     for later, usual in LATER.items():  # keys that older profiles do not know
         if said[later] == usual:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -105,12 +106,27 @@ FORMS: Mapping[CallFormat, CallForm] = {  # of several that a template tells the
         signs=(("<|START_ACTION|>",),),
     ),
     CallFormat.GRANITE: _marked("<|tool_call|>", "", listed=True, signs=(("<|tool_call|>",),)),
-    CallFormat.HERMES: _marked("<tool_call>", "</tool_call>", signs=(("<tool_call>",),)),
+    CallFormat.HERMES: _marked(
+        "<tool_call>", "</tool_call>", signs=(("<tool_call>", '\\"arguments\\":'), ("<tool_call>", '"arguments":')),
+    ),
     CallFormat.LLAMA: CallForm(
         style=CallStyle.OBJECTS, begin="<|python_tag|>", bare=True, arguments="parameters",
         signs=(("<|python_tag|>",), ("<|start_header_id|>", '"parameters": dictionary of argument name')),
     ),
 }  # fmt: skip
+
+
+def id_for(name: CallFormat | None, tool: str, number: int, given: str) -> str:
+    """Returns a call's id as a family's chat template takes it: the one that is given, or one made of it.
+
+    `number`: of the call in the chat, from 0.
+    """
+    if name is CallFormat.KIMI:
+        return f"functions.{tool}:{number}"
+    length = None if name is None else FORMS[name].id_length
+    if length is None or (len(given) == length and given.isascii() and given.isalnum()):
+        return given
+    return hashlib.sha256(given.encode()).hexdigest()[:length]
 
 
 def told_by(template: str) -> CallFormat | None:
