@@ -6,7 +6,7 @@ The format as text: `models/formats/form.py`. Here it is found by name, and beco
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from pathlib import Path
@@ -138,9 +138,14 @@ class ThinkingTokens:
         """The markers that are one token each."""
         return frozenset(token for token in (self.open_id, self.close_id) if token is not None)
 
-    def finder(self) -> EndFinder | None:
-        """Returns what finds the end of one thought in its text; None: the token `close_id` ends it."""
-        return EndFinder(self.format.closers, self._tokenizer.stream) if self.close_id is None else None
+    def finder(self, starts: Sequence[str] = ()) -> EndFinder | None:
+        """Returns what finds the end of one thought in its text; None: the token `close_id` ends it.
+
+        `starts`: texts with which the answer may begin although no marker has closed the thought.
+        """
+        if self.close_id is not None and not starts:
+            return None
+        return EndFinder(self.format.closers, self._tokenizer.stream, starts)
 
     def ending(self, tokens: Sequence[int]) -> Ending:
         """Returns the place of the closing marker in tokens that close a thought. Raises ValueError if it is not there.
@@ -219,7 +224,11 @@ class ThinkingTokens:
 
     @cached_property
     def unshown(self) -> Unshown | None:
-        """The texts that no reader may see; None: there are none but tokens.
+        """What `unshown_beside` returns where no tools are offered."""
+        return self.unshown_beside()
+
+    def unshown_beside(self, kept: Collection[str] = ()) -> Unshown | None:
+        """The texts that no reader may see; None: there are none but tokens. `kept`: others need these in the answer.
 
         A marker in brackets is kept out of the whole answer, one in words, which an answer may use, only out of its
         beginning: there it is a second closing marker.
@@ -235,7 +244,7 @@ class ThinkingTokens:
         answer = [*form.unshown, *(mark for mark in marks if _WRAPPED.fullmatch(mark)), *parts]
         return Unshown(
             thought=dict.fromkeys(form.seams, "\n\n"),
-            answer=dict.fromkeys(answer, ""),
+            answer={mark: "" for mark in answer if not any(each in mark for each in kept)},
             head=tuple(mark for mark in marks if not _WRAPPED.fullmatch(mark)),
         )
 

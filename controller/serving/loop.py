@@ -169,7 +169,7 @@ class ServingLoop:
             reply=self._thoughts.reply_to(request, sink),
             submitted_s=now,
             landing=landing,
-            finder=self._thinking.finder() if request.thinking else None,
+            finder=self._thoughts.finder_of(request),
             budget_cap=self._thoughts.budget_cap(request, landing, answer_room),
             answer_room=answer_room,
             prompt_tokens=len(request.prompt),

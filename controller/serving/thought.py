@@ -14,7 +14,7 @@ from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
-from models.formats.ending import Ending
+from models.formats.ending import EndFinder, Ending
 from models.score import Score
 from models.thinking import Keep, ThinkingTokens
 from models.tokenizer import Decoder
@@ -65,6 +65,7 @@ class ThoughtControl:
         self._trims = engine.capabilities.trim
         self._affordable = None if every_probe else engine.capabilities.probe_rows
         self._probe = probe_spec(thinking, stop_tokens, score)
+        self._without = lru_cache(maxsize=RULES)(self._banned_without)
         self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
         rule = self._rule(policy.limits(None))  # raises ValueError now, not with each request, if it cannot be made
         if rule.signals:
@@ -80,13 +81,20 @@ class ThoughtControl:
 
     def reply_to(self, request: ReasoningRequest, emit: Callable[[Delta], None]) -> Reply:
         """Returns the reply to a request, still empty."""
-        thinking = self._thinking
+        thinking, kept = self._thinking, _kept_of(request)
+        unshown = thinking.unshown_beside(kept) if kept else thinking.unshown
         return Reply(
             emit=emit,
             decoder=self._tokenizer.stream,
             thinking=request.thinking and not thinking.format.in_the_open,
             stop=request.stop,
-            unshown=thinking.unshown if request.thinking or request.closed else None,
+            unshown=unshown if request.thinking or request.closed else None,
+        )
+
+    def finder_of(self, request: ReasoningRequest) -> EndFinder | None:
+        """Returns what finds the end of a request's thought; None: there is none, or a single token ends it."""
+        return (
+            self._thinking.finder(() if request.calls is None else request.calls.starts) if request.thinking else None
         )
 
     def apply_limits(self, active: ActiveRequest) -> Limits:
@@ -155,7 +163,15 @@ class ThoughtControl:
         skipped = active.request.thinking and active.exit_reason is not None  # the landing stands in the prompt
         if skipped or (not active.request.thinking and active.request.closed):
             active.seal()
-        return self._banned if active.sealed and self._masks else frozenset()
+        return self._banned_for(active.request) if active.sealed and self._masks else frozenset()
+
+    def _banned_for(self, request: ReasoningRequest) -> frozenset[int]:
+        """The markers that a request may not sample behind its thought: all but those that its tool calls need."""
+        kept = _kept_of(request)
+        return self._without(kept) if kept else self._banned
+
+    def _banned_without(self, kept: tuple[str, ...]) -> frozenset[int]:
+        return frozenset(token for token in self._banned if self._tokenizer.decode((token,)) not in kept)
 
     def hidden(self, active: ActiveRequest, token: int) -> bool:
         """Whether a token of the answer has no text: it ends the reply, or is a marker behind a closed thought."""
@@ -173,7 +189,7 @@ class ThoughtControl:
         if not active.sealed:
             active.seal()
             if self._masks and active.sequence is not None:
-                self._engine.ban(active.sequence, self._banned)
+                self._engine.ban(active.sequence, self._banned_for(active.request))
 
     def on_probe(self, active: ActiveRequest, event: Probed) -> None:
         """Passes a probe's trial answer to the observer, and adopts the probe if its result closes the thought."""
@@ -292,3 +308,8 @@ class ThoughtControl:
             active.release(len(active.thought) - self._thinking.lookback)
         else:
             active.release(len(active.thought))
+
+
+def _kept_of(request: ReasoningRequest) -> tuple[str, ...]:
+    """Returns the markers of thoughts that a request's tool calls are written with."""
+    return () if request.calls is None else request.calls.kept

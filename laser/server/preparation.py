@@ -13,6 +13,8 @@ from laser.server.intake.encoding import check_length, check_prompt
 from laser.server.keys import Caller
 from models.chat_model import Prompt
 from models.tokenizer import TokenizerError
+from models.tools.form import CallFormat, marks_of
+from models.tools.offer import CallMarks
 
 
 class Preparation:
@@ -24,6 +26,7 @@ class Preparation:
 
     def request(self, request: GenerationFields, seed: int, name: str, caller: Caller, slo: Slo) -> ReasoningRequest:
         """Returns what the loop serves of an API request, whose reply is called `name`. Raises ApiError on refusal."""
+        calls = self._calls(request)
         policy = request.policy
         begun = self._prompt(request)
         prompt = begun.tokens
@@ -51,6 +54,7 @@ class Preparation:
                 priority=request.priority,
                 length=self._served.length(prompt),
             ),
+            calls=calls,
         )
 
     def _prompt(self, request: GenerationFields) -> Prompt:
@@ -59,6 +63,23 @@ class Preparation:
             return request.prompt_tokens(self._served.chat)
         except TokenizerError as error:
             raise BadRequest(clipped(str(error), 200), param=request.prompt_name) from error
+
+    def _calls(self, request: GenerationFields) -> CallMarks | None:
+        """Returns what the loop must know of tool calls; None: no tool is offered.
+
+        Raises BadRequest if it is not known how the model calls tools.
+        """
+        if request.offer is None:
+            return None
+        form = self._served.chat.call_form
+        if form is None:
+            known = ", ".join(CallFormat)
+            message = (
+                "tools are not read for this model: its chat template takes them and shows none of the forms of calls "
+                f"that are known ({known}); `tools` in its thinking format may name one"
+            )
+            raise BadRequest(message, param="tools")
+        return marks_of(form)
 
     def _landing(self, message: str) -> tuple[int, ...]:
         """Returns the tokens that close a thought with the client's message.

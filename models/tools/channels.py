@@ -12,6 +12,7 @@ from models.tools.pieces import CallPiece, Content, FurtherThought, Piece, Speak
 START, CHANNEL, MESSAGE, END, CALL, RETURN = (
     "<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>",
 )  # fmt: skip
+MARKS = (START, CHANNEL, MESSAGE, END, CALL, RETURN, "<|constrain|>")
 _HEADS = (START, CHANNEL)
 _ENDS = (END, CALL, RETURN)
 _TO = re.compile(r"to=(?:functions\.)?([\w.-]{1,256})")

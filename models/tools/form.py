@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from models.tools.channels import MARKS
+from models.tools.offer import CallMarks
 from models.tools.tagged import FUNCTION, PAIRS, Tags
 
 
@@ -127,6 +129,12 @@ def id_for(name: CallFormat | None, tool: str, number: int, given: str) -> str:
     if length is None or (len(given) == length and given.isascii() and given.isalnum()):
         return given
     return hashlib.sha256(given.encode()).hexdigest()[:length]
+
+
+def marks_of(name: CallFormat) -> CallMarks:
+    """Returns the texts of a form that the serving loop must know."""
+    form = FORMS[name]
+    return CallMarks(starts=form.closers, kept=MARKS if form.style is CallStyle.CHANNELS else ())
 
 
 def told_by(template: str) -> CallFormat | None:

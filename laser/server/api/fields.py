@@ -15,6 +15,7 @@ from laser.server.api.headers import RequestHeader
 from laser.server.api.reasoning import ReasoningFields
 from models.chat_model import ChatModel, Prompt
 from models.profile.difficulty import CLASSES, ClassName
+from models.tools.offer import ToolOffer
 
 MAX_STOPS = 4
 OPENLY = '"laser": {"thinking": "open"} to have it reason in the content'
@@ -139,6 +140,11 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
     def wants_probes(self) -> bool:
         """Whether the stream also reports the probes of its thought."""
         return False
+
+    @property
+    def offer(self) -> ToolOffer | None:
+        """The tools that the reply may call; None: it may call none."""
+        return None
 
     def thought_wanted(self, chat: ChatModel) -> bool | None:
         """Whether the reply is to have a thought; None: the client has said nothing of it.

@@ -18,6 +18,7 @@ from laser.server.api.chat import Message
 from laser.server.api.errors import ApiError, Busy, shown
 from laser.server.api.fields import GenerationFields, Limit
 from laser.server.api.shape import LaserDetails, ReplyHeader, Surface, details, event, finish_word
+from laser.server.api.tools.reply import CallDelta
 from models.chat_model import ChatModel, Prompt
 
 A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
@@ -240,6 +241,9 @@ class ResponsesShape:
         return change + self._event(
             f"{_kind(delta.channel)}.delta", **self._place(), delta=delta.text, **_more(delta.channel)
         )
+
+    def called(self, call: CallDelta) -> bytes:
+        return b""  # this endpoint has no tools yet
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
         return b""  # this endpoint has no event for probes

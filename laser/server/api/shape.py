@@ -15,6 +15,7 @@ from controller.serving.request import Checkpoint, ExitReason, Outcome, Thought
 from engine.base import FinishReason
 from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ErrorReply, ServerFailure, openai_body
 from laser.server.api.fields import GenerationFields
+from laser.server.api.tools.reply import CallDelta
 from models.profile.difficulty import ClassName
 
 ExitWord = Annotated[
@@ -49,6 +50,9 @@ class ReplyShape(Protocol):
 
     def piece(self, delta: Delta) -> bytes:
         """Encodes a piece of thought or answer; empty if the client does not want it."""
+
+    def called(self, call: CallDelta) -> bytes:
+        """Encodes a piece of a tool call, for requests that offer tools; a whole reply's outcome has the calls."""
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
         """Encodes the result of a probe of the running thought, for clients that asked for probes."""
@@ -103,7 +107,7 @@ def finish_word(outcome: Outcome) -> FinishWord:
     """Returns OpenAI's word for why the reply ended. Raises ApiError if the request failed."""
     match outcome.finish_reason:
         case FinishReason.STOP:
-            return "stop"
+            return "tool_calls" if outcome.calls else "stop"
         case FinishReason.LENGTH:
             return "length"
         case FinishReason.ERROR:
@@ -175,7 +179,7 @@ class LaserDetails(BaseModel):
     total_ms: float  # time until the last token
 
 
-FinishWord = Literal["stop", "length"]
+FinishWord = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +192,7 @@ class Chunks(ABC):
     identity: ReplyHeader
 
     @abstractmethod
-    def _choice(self, said: dict[str, str]) -> dict[str, Any]:
+    def _choice(self, said: dict[str, Any]) -> dict[str, Any]:
         """Returns the fields of a choice that carry `said`."""
 
     def closing(self, outcome: Outcome) -> bytes:
@@ -201,7 +205,7 @@ class Chunks(ABC):
     def failure(self, error: ApiError) -> bytes:
         return event(openai_body(error)) + DONE
 
-    def _chunk(self, said: dict[str, str], finish: FinishWord | None = None, **more: Any) -> bytes:
+    def _chunk(self, said: dict[str, Any], finish: FinishWord | None = None, **more: Any) -> bytes:
         choice = {"index": 0, **self._choice(said), "logprobs": None, "finish_reason": finish}
         if self.identity.show_usage:
             more["usage"] = None
