@@ -10,6 +10,7 @@ from typing import NewType, TypeAlias
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Delta
 from engine.base import FinishReason, Sampling
+from models.kinds.kind import AnswerForm, AnswerKind
 
 RequestId = NewType("RequestId", int)
 
@@ -61,6 +62,8 @@ class ReasoningRequest:
     ttft_s: float | None = None  # longest expected wait in the queue that the client accepts; None: any
     name: str = ""  # identifies the request in the queue's status
     claim: Claim = field(default_factory=Claim)  # for the fair queue
+    answer: AnswerKind = AnswerKind.SHORT  # what the reply is to be; only short answers are tried by probes
+    form: AnswerForm = AnswerForm.BOX  # how a short answer is written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
