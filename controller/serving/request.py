@@ -65,6 +65,11 @@ class ReasoningRequest:
     answer: AnswerKind = AnswerKind.SHORT  # what the reply is to be; only short answers are tried by probes
     form: AnswerForm = AnswerForm.BOX  # how a short answer is written
 
+    @property
+    def tried(self) -> bool:
+        """Whether a trial answer can stand for the reply."""
+        return self.answer is AnswerKind.SHORT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
