@@ -10,6 +10,7 @@ from typing import NewType, TypeAlias
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Delta
 from engine.base import FinishReason, Sampling
+from models.kinds.kind import AnswerForm, AnswerKind
 from models.tools.offer import CallMarks, ToolCall
 
 RequestId = NewType("RequestId", int)
@@ -63,6 +64,13 @@ class ReasoningRequest:
     name: str = ""  # identifies the request in the queue's status
     claim: Claim = field(default_factory=Claim)  # for the fair queue
     calls: CallMarks | None = None  # of tool calls, which may end the thought; None: no tool is offered
+    answer: AnswerKind = AnswerKind.SHORT  # what the reply is to be; only short answers are tried by probes
+    form: AnswerForm = AnswerForm.BOX  # how a short answer is written
+
+    @property
+    def tried(self) -> bool:
+        """Whether a trial answer can stand for the reply."""
+        return self.answer is AnswerKind.SHORT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -262,6 +262,7 @@ class Service:
             created=int(self._now()),
             model=self.model_id,
             difficulty=reasoning.difficulty,
+            answer=reasoning.answer,
             show_reasoning=request.policy.expose,
             show_usage=request.wants_usage,
             plain=self._served.chat.thinking.format.plain,

@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api import dialects
+from laser.server.api.answers.said import said_in
 from laser.server.api.base import Fields, Switch, encodable
 from laser.server.api.errors import shown
 from laser.server.api.fields import GenerationFields, Limit, StreamOptions
@@ -18,6 +19,7 @@ from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Us
 from laser.server.api.tools.reply import CallDelta, CallReply, call_chunk, calls_of
 from laser.server.api.tools.request import CallParam, ToolsAsked
 from models.chat_model import ChatModel, Prompt
+from models.kinds.said import Said
 
 TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -145,6 +147,10 @@ class ChatRequest(ToolsAsked, GenerationFields):
     @property
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
+    def said(self) -> Said:
+        return said_in((message.role, message.content) for message in self.messages)
 
     def prompt_tokens(self, chat: ChatModel) -> Prompt:
         return chat.begin(

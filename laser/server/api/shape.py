@@ -14,8 +14,9 @@ from controller.serving.reply import Delta
 from controller.serving.request import Checkpoint, ExitReason, Outcome, Thought
 from engine.base import FinishReason
 from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ErrorReply, ServerFailure, openai_body
-from laser.server.api.fields import GenerationFields
+from laser.server.api.fields import AnswerWord, GenerationFields
 from laser.server.api.tools.reply import CallDelta
+from models.kinds.kind import AnswerKind
 from models.profile.difficulty import ClassName
 
 ExitWord = Annotated[
@@ -34,6 +35,7 @@ class ReplyHeader:
     created: int  # s since 1970
     model: str
     difficulty: str | None = None
+    answer: AnswerKind = AnswerKind.OPEN
     show_reasoning: bool = True
     show_usage: bool = False  # in a stream
     plain: bool = False  # the model is served without thoughts
@@ -127,6 +129,7 @@ def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
         threshold=thought.threshold,
         confidence=_rounded(thought),
         difficulty=identity.difficulty,
+        answer=identity.answer.value,
         budget=thought.budget,
         reasoning_tokens=thought.tokens,
         probes=thought.probes,
@@ -168,6 +171,7 @@ class LaserDetails(BaseModel):
     threshold: float | None  # confidence in force when the thought ended; null: the thought was not probed
     confidence: float | None  # of the last trial answer; null: there was none
     difficulty: ClassName | None  # difficulty class; null: unknown
+    answer: AnswerWord  # kind of answer that the request was taken to want; only `short` ones are tried by probes
     budget: int | None  # thinking tokens in force when the thought ended; null: no budget
     reasoning_tokens: int  # length of the thought
     probes: int  # number of probes of the thought
