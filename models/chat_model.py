@@ -16,6 +16,10 @@ from models.prompts.history import begun_thought, with_thought_apart
 from models.prompts.template import Chat
 from models.thinking import ThinkingTokens, ThoughtState
 from models.tokenizer import ChatTokenizer, TokenizerError
+from models.tools.form import CallFormat
+from models.tools.history import with_tools
+from models.tools.offer import OfferedTool
+from models.tools.writing import HOUSE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +73,20 @@ class ChatModel:
         effort: str | None = None,
         continued: bool = False,
         header: bool = True,
+        tools: Sequence[OfferedTool] = (),
     ) -> Prompt:
         """Returns a chat as the prompt of a reply; the rendered chat says whether the reply begins with a thought.
 
         `thinking` sets the switches that templates know, before `options`, the template's variables; None: nobody has
         said. `effort`: how hard to think, for templates that can say so; None: nobody has said. `continued`: the reply
-        goes on with the last message. `header`: see `Chat`.
+        goes on with the last message. `header`: see `Chat`. `tools`: that the reply may call.
         Raises TokenizerError if the chat template rejects the messages, or the model lacks a token.
         """
         form = self.thinking.format
         if thinking is None and (form.in_the_open or not form.unasked):
             thinking = form.unasked
         variables = {**self._switches(thinking), **self._effort(effort), **(options or {})}
-        chat, then = self._chat(messages, variables, continued=continued, header=header)
+        chat, then = self._chat(messages, variables, continued=continued, header=header, tools=tools)
         tokens = tuple(self.tokenizer.render(chat, trusted=self.trust_markers, then=then))
         if form.in_the_open:
             self.check(tokens)
@@ -112,6 +117,13 @@ class ChatModel:
             raise TokenizerError(f"the prompt has token {highest} ({text!r}), must lie in 0…{limit - 1}")
 
     @property
+    def call_form(self) -> CallFormat | None:
+        """How the model writes tool calls; None: it takes tools, and nothing is known of how it calls them."""
+        if self.tokenizer.tool_habits.variable is None:
+            return HOUSE
+        return self.thinking.format.tools or self.tokenizer.call_form
+
+    @property
     def stop_tokens(self) -> frozenset[int]:
         """The tokens that end a reply."""
         return self.tokenizer.eos_ids | self.defaults.stop_tokens
@@ -131,19 +143,29 @@ class ChatModel:
         return self.habits.opens or (thinking is False and self.habits.switches)
 
     def _chat(
-        self, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any], *, continued: bool, header: bool
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        options: Mapping[str, Any],
+        *,
+        continued: bool,
+        header: bool,
+        tools: Sequence[OfferedTool],
     ) -> tuple[Chat, tuple[str, ...]]:
         """Returns what is to be rendered, and the texts that follow it: a thought that the last message has begun."""
         form, closing = self.thinking.format, self.thinking.format.closers[0]
-        kept = messages[:-1] if continued else messages
         apart = self.tokenizer.template.reads_thoughts and not form.in_the_open
-        chat = [with_thought_apart(each, form.open, closing) if apart else dict(each) for each in kept]
+        last = messages[-1]
+        chat = [
+            with_thought_apart(each, form.open, closing) if apart and not (continued and each is last) else dict(each)
+            for each in messages
+        ]
+        chat, offered, options = self._with_tools(chat, options, tools)
         if not continued:
-            return Chat(messages=chat, options=options, header=header), ()
-        begun = None if form.in_the_open else begun_thought(messages[-1], form.open, closing)
+            return Chat(messages=chat, options=options, tools=offered, header=header), ()
+        begun = None if form.in_the_open else begun_thought(last, form.open, closing)
         if begun is None:
-            return Chat(messages=[*chat, messages[-1]], options=options, continued=True), ()
-        before = Chat(messages=chat, options=options)
+            return Chat(messages=chat, options=options, tools=offered, continued=True), ()
+        before = Chat(messages=chat[:-1], options=options, tools=offered)
         tokens = self.tokenizer.render(before, trusted=self.trust_markers)
         state = self.thinking.state(tokens, self.turns)
         if state is ThoughtState.CLOSED:
@@ -153,6 +175,16 @@ class ChatModel:
         marked = tuple(tokens[-len(self.thinking.open) :]) == self.thinking.open
         first = begun[1] if marked else begun[1].removeprefix("\n")
         return before, (first, *begun[2:])
+
+    def _with_tools(
+        self, messages: list[dict[str, Any]], options: Mapping[str, Any], tools: Sequence[OfferedTool]
+    ) -> tuple[list[dict[str, Any]], tuple[Mapping[str, Any], ...], Mapping[str, Any]]:
+        """Returns messages, tools and variables as the chat template takes them."""
+        if not tools and not any(message.get("tool_calls") for message in messages):
+            return messages, (), options
+        offer = [tool.for_template for tool in tools]
+        made = with_tools(messages, offer, self.tokenizer.tool_habits, self.call_form)
+        return made.messages, made.tools, {**options, **made.variables}
 
     def _switches(self, thinking: bool | None) -> dict[str, bool]:
         """Returns the variables by which templates know whether to think; without a word of the client, the usual."""

@@ -146,12 +146,19 @@ class ActiveRequest:
         `rule` returns the signals of limits.
         """
         if policy is not self._policy and policy != self._policy:  # by value; mostly it is the same object anyway
-            wanted, own = policy if self.request.early_exit else policy.unprobed(), self.request.budget
+            wanted, made, own = policy, rule(policy), self.request.budget
+            if not self._may_be_probed(made):
+                wanted, made = policy.unprobed(), ExitRule()
             budget = policy.budget if own is None else own
             budget = self.budget_cap if budget is None else min(budget, self.budget_cap)
-            self.rule, self.in_force = rule(wanted), replace(wanted, budget=budget)
+            self.rule, self.in_force = made, replace(wanted, budget=budget)
             self._policy = policy
         return self.in_force
+
+    def _may_be_probed(self, rule: ExitRule) -> bool:
+        """Whether the rule's probes are wanted: trial answers, only where one can stand for the reply."""
+        tries = bool(rule.signals) and rule.asks is Asks.TRIAL_ANSWER
+        return self.request.early_exit and (self.request.tried or not tries)
 
     # --- the thought ------------------------------------------------------------------------------------------------
 

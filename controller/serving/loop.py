@@ -39,6 +39,7 @@ from engine.base import (
     Started,
     Tokens,
 )
+from models.kinds.kind import AnswerKind
 from models.score import Score
 from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder
@@ -66,6 +67,7 @@ class ServingLoop:
         loops: LoopDetection | None = None,  # None: looping thoughts are not closed
         rows: int | None = None,  # tokens that the model has a row for; None: all of the tokenizer's
         every_probe: bool = False,  # ask wherever the format says, whatever a row costs the engine
+        certified: frozenset[AnswerKind] | None = None,  # kinds of answers that the limits hold for; None: all
     ) -> None:
         self._engine = engine
         self._thinking = thinking
@@ -76,7 +78,7 @@ class ServingLoop:
         self._pace = Pace()
         self._thoughts = ThoughtControl(
             engine=engine, tokenizer=tokenizer, thinking=thinking, policy=policy, stop_tokens=stop_tokens, score=score,
-            pace=self._pace, loops=loops, rows=rows, every_probe=every_probe,
+            pace=self._pace, loops=loops, rows=rows, every_probe=every_probe, certified=certified,
         )  # fmt: skip
         self._admission: Admission[ActiveRequest] = Admission(admission or AdmissionLimits(), self._pace)
         self._display = QueueDisplay(engine, self._admission)
@@ -111,12 +113,12 @@ class ServingLoop:
     @property
     def room(self) -> int:
         """The largest number of tokens that a prompt and its reply may have together."""
-        return self._engine.max_tokens - self._thoughts.probe_room - len(self._thinking.landing)
+        return self._engine.max_tokens - self._thoughts.probe_room - self._thinking.longest_landing
 
     def room_for(self, landing: Sequence[int] | None) -> int:
         """Returns `room` for a request whose thought is cut with `landing`; None: the thinking format's."""
-        own = self._thinking.landing
-        return self.room - max(0, len(own if landing is None else landing) - len(own))
+        own = self._thinking.longest_landing
+        return self.room - max(0, len(landing or ()) - own)
 
     def status(self) -> LoopStatus:
         """Returns the requests that wait, run or have ended recently, and the load."""
@@ -142,7 +144,7 @@ class ServingLoop:
         Raises CapacityError if the request can never fit, Overloaded if it is turned away. In a full queue a waiting
         request may have to give way: its outcome is an error that says when it may be sent again.
         """
-        landing = self._thinking.landing if request.landing is None else request.landing
+        landing = self._thoughts.landing_for(request)
         tokens = len(request.prompt) + request.max_tokens
         room = self.room_for(landing)
         if tokens > room:
@@ -169,7 +171,7 @@ class ServingLoop:
             reply=self._thoughts.reply_to(request, sink),
             submitted_s=now,
             landing=landing,
-            finder=self._thinking.finder() if request.thinking else None,
+            finder=self._thoughts.finder_of(request),
             budget_cap=self._thoughts.budget_cap(request, landing, answer_room),
             answer_room=answer_room,
             prompt_tokens=len(request.prompt),
@@ -384,7 +386,8 @@ class ServingLoop:
         if error is None:
             steps = self._steps - active.begun_step
             self._pace.finished(steps=steps, rows=active.rows, answer_tokens=active.answer_tokens)
-        left_to_policy = active.request.thinking and active.request.early_exit and active.request.budget is None
+        asked = active.request
+        left_to_policy = asked.thinking and asked.early_exit and asked.tried and asked.budget is None
         if self._observer is not None and left_to_policy and error is None:
             self._observer.finished(active.request.difficulty, active.rows)
         outcome = active.outcome(reason, now, error=error, expired=expired, retry_after_s=retry_after_s)

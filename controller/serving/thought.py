@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from controller.policy import Limits, Policy
+from controller.policy import UNLIMITED, Limits, Policy
 from controller.serving.active import ActiveRequest
 from controller.serving.pace import Pace
 from controller.serving.repetition import LoopDetection
@@ -13,23 +13,15 @@ from controller.serving.reply import Delta, Reply
 from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
+from controller.serving.trials import Trial, Trials
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
-from models.formats.ending import Ending
+from models.formats.ending import EndFinder, Ending
+from models.kinds.kind import AnswerKind
 from models.score import Score
-from models.thinking import Keep, ThinkingTokens
+from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder
 
 RULES = 64  # exit rules that are kept, so that thoughts under the same limits share one
-
-
-def probe_spec(thinking: ThinkingTokens, stop_tokens: frozenset[int], score: Score | None = None) -> ProbeSpec:
-    """Returns how to probe thoughts of this format; `score` None: the format's."""
-    return ProbeSpec(
-        suffix=thinking.probe_suffix,
-        max_answer_tokens=thinking.format.probe.max_answer_tokens,
-        answer_stops=thinking.probe_stops | stop_tokens,
-        score=score or thinking.format.probe.score,
-    )
 
 
 class ThoughtControl:
@@ -48,6 +40,7 @@ class ThoughtControl:
         loops: LoopDetection | None,  # None: looping thoughts are not closed
         rows: int | None = None,  # tokens that the model has a row for; None: all of the tokenizer's
         every_probe: bool = False,  # ask wherever the format says, whatever a row costs the engine
+        certified: frozenset[AnswerKind] | None = None,  # kinds that the policy's limits hold for; None: all
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
@@ -64,11 +57,13 @@ class ThoughtControl:
         self._masks = engine.capabilities.masks
         self._trims = engine.capabilities.trim
         self._affordable = None if every_probe else engine.capabilities.probe_rows
-        self._probe = probe_spec(thinking, stop_tokens, score)
+        self._without = lru_cache(maxsize=RULES)(self._banned_without)
+        self._certified = certified
+        self._trials = Trials(thinking, stop_tokens, score)
         self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
         rule = self._rule(policy.limits(None))  # raises ValueError now, not with each request, if it cannot be made
         if rule.signals:
-            rule.spec(self._probe, self._probe.suffix[0], thinking.watched)
+            rule.spec(self._trials.box.spec, thinking.probe_suffix[0], thinking.watched)
             if rule.asks is Asks.NEXT_TOKEN:
                 need = f"the signal {rule.signals[0].reason} decodes the newest token again"
                 engine.capabilities.need("trim", need)
@@ -76,28 +71,44 @@ class ThoughtControl:
     @property
     def probe_room(self) -> int:
         """The largest number of tokens that a probe of a thought may need."""
-        return self._probe.room
+        return self._trials.room
 
     def reply_to(self, request: ReasoningRequest, emit: Callable[[Delta], None]) -> Reply:
         """Returns the reply to a request, still empty."""
-        thinking = self._thinking
+        thinking, kept = self._thinking, _kept_of(request)
+        unshown = thinking.unshown_beside(kept) if kept else thinking.unshown
         return Reply(
             emit=emit,
             decoder=self._tokenizer.stream,
             thinking=request.thinking and not thinking.format.in_the_open,
             stop=request.stop,
-            unshown=thinking.unshown if request.thinking or request.closed else None,
+            unshown=unshown if request.thinking or request.closed else None,
+        )
+
+    def finder_of(self, request: ReasoningRequest) -> EndFinder | None:
+        """Returns what finds the end of a request's thought; None: there is none, or a single token ends it."""
+        return (
+            self._thinking.finder(() if request.calls is None else request.calls.starts) if request.thinking else None
         )
 
     def apply_limits(self, active: ActiveRequest) -> Limits:
-        """Derives the limits in force from the policy's present limits."""
+        """Derives the limits in force from the policy's present limits; what is not certified gets the full thought."""
+        if self._certified is not None and active.request.answer not in self._certified:
+            return active.obey(UNLIMITED, self._rule)
         return active.obey(self._policy.limits(active.request.difficulty), self._rule)
+
+    def landing_for(self, request: ReasoningRequest) -> tuple[int, ...]:
+        """Returns what closes the request's thought if it is cut."""
+        return self._thinking.landing_for(request.answer, request.form) if request.landing is None else request.landing
+
+    def _trial(self, active: ActiveRequest) -> Trial:
+        return self._trials.of(active.request.form, as_certified=self._certified is not None)
 
     def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
         """Returns what max_tokens leaves for the thought after its closing and the answer, at most max_budget."""
         known = self._thinking.close_id is not None or self._thinking.format.in_the_open
         wait = 0 if known else len(self._thinking.close)  # until it is decided whether a marker has come
-        left = max(0, request.max_tokens - max(len(landing), self._probe.room) - answer_room - wait)
+        left = max(0, request.max_tokens - max(len(landing), self._trials.room) - answer_room - wait)
         return left if request.max_budget is None else min(left, request.max_budget)
 
     def take_thought(self, active: ActiveRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:
@@ -155,7 +166,15 @@ class ThoughtControl:
         skipped = active.request.thinking and active.exit_reason is not None  # the landing stands in the prompt
         if skipped or (not active.request.thinking and active.request.closed):
             active.seal()
-        return self._banned if active.sealed and self._masks else frozenset()
+        return self._banned_for(active.request) if active.sealed and self._masks else frozenset()
+
+    def _banned_for(self, request: ReasoningRequest) -> frozenset[int]:
+        """The markers that a request may not sample behind its thought: all but those that its tool calls need."""
+        kept = _kept_of(request)
+        return self._without(kept) if kept else self._banned
+
+    def _banned_without(self, kept: tuple[str, ...]) -> frozenset[int]:
+        return frozenset(token for token in self._banned if self._tokenizer.decode((token,)) not in kept)
 
     def hidden(self, active: ActiveRequest, token: int) -> bool:
         """Whether a token of the answer has no text: it ends the reply, or is a marker behind a closed thought."""
@@ -173,14 +192,14 @@ class ThoughtControl:
         if not active.sealed:
             active.seal()
             if self._masks and active.sequence is not None:
-                self._engine.ban(active.sequence, self._banned)
+                self._engine.ban(active.sequence, self._banned_for(active.request))
 
     def on_probe(self, active: ActiveRequest, event: Probed) -> None:
         """Passes a probe's trial answer to the observer, and adopts the probe if its result closes the thought."""
         if event.probe != active.probe:
             return  # the thought has ended in this same step, and the probe was dropped
-        probes = active.note_probe(event)
-        tried = active.asked is Asks.TRIAL_ANSWER
+        tried, trial = active.asked is Asks.TRIAL_ANSWER, self._trial(active)
+        probes = active.note_probe(trial.read(event) if tried else event)
         if tried and active.observe is not None:
             active.observe(self._checkpoint(active, event))
         self.apply_limits(active)
@@ -189,9 +208,9 @@ class ThoughtControl:
             return
         then: tuple[int, ...] = ()
         if tried:
-            keep = self._kept(event)
-            put_in = min(keep, len(self._thinking.probe_suffix))
-            recited = self._beyond_close(self._thinking.probe_suffix[:keep])
+            keep, suffix = trial.kept(event, self._stop_tokens), trial.spec.suffix
+            put_in = min(keep, len(suffix))
+            recited = self._beyond_close(suffix[:keep])
         else:  # the probe's first token, decoded again, belongs to the thought
             keep, then = 1, active.landing
             put_in = len(then)
@@ -199,7 +218,7 @@ class ThoughtControl:
         self._engine.adopt(event.probe, keep=keep, then=then)
         active.adopt(why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in, again=0 if tried else keep)
         self._seal(active)
-        if tried and self._thinking.format.keep is Keep.ANSWER:
+        if tried and trial.adopted:
             self.arm(active, event.sequence)  # the reply has its answer: the next sampled token may end it
 
     def _checkpoint(self, active: ActiveRequest, event: Probed) -> Checkpoint:
@@ -214,13 +233,6 @@ class ThoughtControl:
             gave_up=event.gave_up,
             rows=event.rows,
         )
-
-    def _kept(self, probed: Probed) -> int:
-        """Returns how many tokens of a probe's path become part of the reply."""
-        if self._thinking.format.keep is Keep.CLOSE:
-            return self._thinking.keep_of_suffix
-        terminated = probed.terminator is not None and probed.terminator not in self._stop_tokens
-        return len(self._thinking.probe_suffix) + len(probed.answer) + terminated
 
     def _beyond_close(self, forced: Sequence[int]) -> int:
         """Returns the number of tokens in `forced` after the closing marker; of a thought in the open, of all."""
@@ -269,7 +281,7 @@ class ThoughtControl:
             return
         asks = active.rule.asks
         again = asks is Asks.NEXT_TOKEN  # such a probe forks one token earlier, and decodes that token again
-        spec = active.rule.spec(self._probe, active.thought[at - 1], self._thinking.watched)
+        spec = active.rule.spec(self._trial(active).spec, active.thought[at - 1], self._thinking.watched)
         if every is None and not self._can_afford(active, spec, at):
             return
         probe = self._engine.fork(sequence, spec, back=back + again)
@@ -292,3 +304,8 @@ class ThoughtControl:
             active.release(len(active.thought) - self._thinking.lookback)
         else:
             active.release(len(active.thought))
+
+
+def _kept_of(request: ReasoningRequest) -> tuple[str, ...]:
+    """Returns the markers of thoughts that a request's tool calls are written with."""
+    return () if request.calls is None else request.calls.kept

@@ -17,9 +17,9 @@ from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.errors import ApiError
 from laser.server.api.headers import ResponseHeader
 from laser.server.api.shape import EVENTS, Framing, ReplyShape
+from laser.server.api.tools.reply import CallDelta
 from laser.server.connection import PING
-from laser.server.engine_process.tickets import Item
-from laser.server.submission import Submission
+from laser.server.submission import Submission, Told
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ async def _events(submission: Submission, ping_s: float, framing: Framing) -> As
         yield shape.failure(error)
 
 
-def _joined(items: list[Item]) -> Iterator[Item]:
+def _joined(items: list[Told]) -> Iterator[Told]:
     """Merges consecutive texts of one channel into one."""
     for kind, group in groupby(items, key=lambda item: item.channel if isinstance(item, Delta) else None):
         if kind is None:
@@ -95,10 +95,12 @@ def _joined(items: list[Item]) -> Iterator[Item]:
             yield Delta(channel=kind, text="".join(item.text for item in group if isinstance(item, Delta)))
 
 
-def _piece(shape: ReplyShape, item: Item) -> bytes:
+def _piece(shape: ReplyShape, item: Told) -> bytes:
     match item:
         case Delta():
             return shape.piece(item)
+        case CallDelta():
+            return shape.called(item)
         case Checkpoint():
             return shape.probed(item)
         case Outcome():

@@ -126,6 +126,7 @@ def _deployed(
         loops=LoopDetection() if config.loop_detection else None,
         rows=opened.vocabulary,
         every_probe=chosen.profile is not None,  # a profile was measured, and is certified, with all of them
+        certified=chosen.certified,
     )
     unknown = [token for token in chat.needed if token >= opened.vocabulary]
     if unknown:

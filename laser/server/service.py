@@ -37,6 +37,7 @@ from laser.server.api.reports import (
     Version,
 )
 from laser.server.api.shape import ReplyHeader, ReplyShape, written
+from laser.server.api.tools.reply import ToolReply
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.monitor import Monitor
@@ -52,6 +53,7 @@ from laser.server.submission import Submission, of_failure
 from laser.server.telemetry.metrics import Metrics, watch_lag
 from laser.server.telemetry.request_log import RequestLog
 from laser.version import VERSION
+from models.tools.reader import reader_of
 
 SEEDS = 2**63
 WRITES = 500.0  # per second, over all streams: each write takes interpreter time from the engine
@@ -286,6 +288,7 @@ class Service:
             model=self.model_id,
             difficulty=reasoning.difficulty,
             prompt_tokens=len(reasoning.prompt),
+            answer=reasoning.answer,
             show_reasoning=request.policy.expose,
             show_usage=request.wants_usage,
             plain=self._served.chat.thinking.format.plain,
@@ -301,10 +304,18 @@ class Service:
             closed=self._closed,
             turn_of=lambda name: self._engine.queue.turn(name),
             pause_s=lambda: len(self._running) / WRITES,
+            tools=self._tools(request),
             log=log,
         )
         self._running[name] = submission
         return submission
+
+    def _tools(self, request: GenerationFields) -> ToolReply | None:
+        """Returns what reads the calls of a reply; None: no tool is offered."""
+        offer, form = request.offer, self._served.chat.call_form if request.offer else None
+        if offer is None or form is None:
+            return None
+        return ToolReply(lambda: reader_of(form, offer.schemas, eager=request.streamed))
 
     async def control(self, request: ControlRequest, caller: Caller) -> Controlled:
         """Ends a running thought. Raises UnknownReply, or Forbidden unless the key is the reply's own or an admin's."""

@@ -22,11 +22,12 @@ class Ending:
 class EndFinder:
     """Takes a thought's tokens as they come and finds the closing marker."""
 
-    def __init__(self, closers: Sequence[str], stream: Callable[[], Streamed]) -> None:
-        """`stream` makes a decoder for one reply."""
-        self._closers = tuple(closers)
+    def __init__(self, closers: Sequence[str], stream: Callable[[], Streamed], starts: Sequence[str] = ()) -> None:
+        """`stream` makes a decoder for one reply. `starts`: texts that end a thought, too, and belong to the answer."""
+        self._starts = frozenset(starts)
+        self._closers = (*closers, *starts)
         self._make = stream
-        self._reach = 16 + max(map(len, closers))  # tokens; each has a character, or is a byte of one
+        self._reach = 16 + max(map(len, self._closers))  # tokens; each has a character, or is a byte of one
         self._restart(0)
 
     def _restart(self, at: int) -> None:
@@ -72,6 +73,7 @@ class EndFinder:
         before = 0
         for start, piece in self._pieces:
             if begin < before + len(piece):
-                return Ending(start=start, end=self._count, head=text[before:begin], tail=text[end:])
+                of_answer = begin if text[begin:end] in self._starts else end
+                return Ending(start=start, end=self._count, head=text[before:begin], tail=text[of_answer:])
             before += len(piece)
         raise AssertionError("a marker begins in one of the pieces")

@@ -66,6 +66,7 @@ READ: Mapping[str, str] = {
         thinking_token_budget reasoning_budget_tokens thinking_budget_tokens reasoning_budget thinking_budget
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
         messages stream_options max_tokens max_completion_tokens continue_final_message add_generation_prompt
+        tools tool_choice parallel_tool_calls
         """,
     "completions": """
         model stream temperature top_p top_k seed stop n service_tier laser reasoning_effort reasoning thinking
@@ -100,8 +101,8 @@ SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or
     "response_format": _refused(TEXT),
     "tools": _refused([]),
     "tool_choice": _refused("none", "auto"),
-    "functions": _refused([]),
-    "function_call": _refused("none", "auto"),
+    "functions": _refused([], instead="tools is read"),
+    "function_call": _refused("none", "auto", instead="tool_choice is read"),
     "modalities": _refused(["text"]),
     "audio": _refused(),
     "verbosity": _refused("medium"),
@@ -285,11 +286,10 @@ MESSAGE: Mapping[str, Treatment] = {
     **_each("reasoning reasoning_content", Read.READ),  # an earlier thought, which the chat template may leave out
     **_each("reasoning_details thinking", Indifferent.UNSAID),
     **_each("id status phase annotations cache_control", Indifferent.UNSAID),
-    "tool_call_id": Indifferent.UNSAID,  # results follow their calls
+    **_each("tool_calls tool_call_id", Read.READ),
     "name": Indifferent.TOLD,  # AutoGen sends it by default; templates do not read it
-    "tool_calls": _refused([]),
     "tool_name": _refused(""),
-    "function_call": _refused(),
+    "function_call": _refused(instead="tool_calls is read"),
     "tools": _refused([]),
     "audio": _refused(),
     "images": _refused([]),
@@ -306,6 +306,12 @@ PART: Mapping[str, Treatment] = {
 PLACES: Mapping[str, Mapping[str, Treatment]] = {  # the fields of objects in a request
     "messages": MESSAGE,
     "messages.content": PART,
+    "messages.tool_calls": {**_each("id type function", Read.READ), "index": Indifferent.UNSAID},
+    "messages.tool_calls.function": _each("name arguments", Read.READ),
+    "tools": {**_each("type function", Read.READ), **_each("cache_control", Indifferent.UNSAID)},
+    "tools.function": {**_each("name description parameters strict", Read.READ), "cache_control": Indifferent.UNSAID},
+    "tool_choice": {**_each("type function", Read.READ), **_each("custom allowed_tools", _refused())},
+    "tool_choice.function": _each("name", Read.READ),
     "input": {
         **MESSAGE,
         "type": Read.READ,

@@ -14,7 +14,10 @@ from laser.server.api.errors import BadRequest, shown
 from laser.server.api.headers import RequestHeader
 from laser.server.api.reasoning import ReasoningFields
 from models.chat_model import ChatModel, Prompt
+from models.kinds.kind import AnswerKind
+from models.kinds.said import Said
 from models.profile.difficulty import CLASSES, ClassName
+from models.tools.offer import ToolOffer
 
 MAX_STOPS = 4
 OPENLY = '"laser": {"thinking": "open"} to have it reason in the content'
@@ -24,6 +27,7 @@ Stops = Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
 Tier = Literal["auto", "default", "flex", "scale", "priority", "fast"]  # OpenAI's service tiers
+AnswerWord = Literal["short", "structured", "code", "open"]  # the values of AnswerKind
 TIERS: dict[Tier, Priority] = {"priority": "high", "fast": "high", "flex": "low"}  # all others: normal
 
 
@@ -82,6 +86,8 @@ class LaserOptions(Fields):
 
     # difficulty class; null: classified from the prompt
     difficulty: Annotated[str | None, BeforeValidator(_class, json_schema_input_type=ClassName | None)] = None
+    # kind of the answer: only a `short` one may end its thought by a trial answer; null: told from what is asked
+    answer: AnswerWord | None = None
     early_exit: Switch | None = None  # false: the thought is not probed, so no confidence closes it
     # `open`: a model without markers reasons in its content, which may be cut for a short answer; null: as it is served
     thinking: Literal["open"] | None = None
@@ -158,6 +164,11 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
         """Whether the stream also reports the probes of its thought."""
         return False
 
+    @property
+    def offer(self) -> ToolOffer | None:
+        """The tools that the reply may call; None: it may call none."""
+        return None
+
     def thought_wanted(self, chat: ChatModel) -> bool | None:
         """Whether the reply is to have a thought; None: the client has said nothing of it.
 
@@ -171,6 +182,9 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
         if openly and self.wants_thought is False:
             why = "another field turns the thought off"
             raise BadRequest(f"laser.thinking is 'open', but {why}: must be one of them", param="laser.thinking")
+        if openly and self.answer not in (None, AnswerKind.SHORT):
+            why = "laser.thinking 'open' is for short answers: must be one of them"
+            raise BadRequest(f"laser.answer is {shown(self.answer)}, but {why}", param="laser.answer")
         field = self.asks_for_thought
         if field is not None and form.plain and not openly:
             why = "this model is served plain, without thoughts"
@@ -185,6 +199,20 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
 
         Raises TokenizerError if the prompt cannot be rendered.
         """
+
+    @property
+    def answer(self) -> AnswerKind | None:
+        """The kind of answer that the fields want; None: they do not say it."""
+        if self.laser is not None and self.laser.answer is not None:
+            return AnswerKind(self.laser.answer)
+        if self.laser is not None and self.laser.thinking is not None:
+            return AnswerKind.SHORT
+        return None if self.offer is None else AnswerKind.STRUCTURED
+
+    @property
+    def said(self) -> Said | None:
+        """What the request says in words, by which its kind of answer is told; None: its prompt alone tells."""
+        return None
 
     @property
     def difficulty(self) -> str | None:

@@ -13,12 +13,15 @@ from pydantic import BaseModel, BeforeValidator, Field
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api import dialects
+from laser.server.api.answers.said import said_in
 from laser.server.api.base import Fields, encodable
 from laser.server.api.chat import Message
 from laser.server.api.errors import ApiError, Busy, shown
 from laser.server.api.fields import GenerationFields, Limit
 from laser.server.api.shape import LaserDetails, ReplyHeader, Surface, details, event, finish_word
+from laser.server.api.tools.reply import CallDelta
 from models.chat_model import ChatModel, Prompt
+from models.kinds.said import Said
 
 A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
 SKIPPED = ("reasoning",)  # types of input items that do not go into the prompt
@@ -100,6 +103,10 @@ class ResponsesRequest(GenerationFields):
     @property
     def prompt_name(self) -> str:
         return "input"
+
+    @property
+    def said(self) -> Said:
+        return said_in(((message.role, message.content) for message in self.input), self.instructions)
 
     def prompt_tokens(self, chat: ChatModel) -> Prompt:
         messages = [message.for_template for message in self.input]
@@ -240,6 +247,9 @@ class ResponsesShape:
         return change + self._event(
             f"{_kind(delta.channel)}.delta", **self._place(), delta=delta.text, **_more(delta.channel)
         )
+
+    def called(self, call: CallDelta) -> bytes:
+        return b""  # this endpoint has no tools yet
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
         return b""  # this endpoint has no event for probes

@@ -15,7 +15,9 @@ from controller.serving.reply import Delta
 from controller.serving.request import Checkpoint, ExitReason, Outcome, Thought
 from engine.base import FinishReason
 from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ErrorReply, ServerFailure, openai_body
-from laser.server.api.fields import GenerationFields
+from laser.server.api.fields import AnswerWord, GenerationFields
+from laser.server.api.tools.reply import CallDelta
+from models.kinds.kind import AnswerKind
 from models.profile.difficulty import ClassName
 
 ExitWord = Annotated[
@@ -35,6 +37,7 @@ class ReplyHeader:
     model: str
     difficulty: str | None = None
     prompt_tokens: int = 0  # what the client sent, in the chat template
+    answer: AnswerKind = AnswerKind.OPEN
     show_reasoning: bool = True
     show_usage: bool = False  # in a stream
     plain: bool = False  # the model is served without thoughts
@@ -51,6 +54,9 @@ class ReplyShape(Protocol):
 
     def piece(self, delta: Delta) -> bytes:
         """Encodes a piece of thought or answer; empty if the client does not want it."""
+
+    def called(self, call: CallDelta) -> bytes:
+        """Encodes a piece of a tool call, for requests that offer tools; a whole reply's outcome has the calls."""
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
         """Encodes the result of a probe of the running thought, for clients that asked for probes."""
@@ -130,7 +136,7 @@ def finish_word(outcome: Outcome) -> FinishWord:
     """Returns OpenAI's word for why the reply ended. Raises ApiError if the request failed."""
     match outcome.finish_reason:
         case FinishReason.STOP:
-            return "stop"
+            return "tool_calls" if outcome.calls else "stop"
         case FinishReason.LENGTH:
             return "length"
         case FinishReason.ERROR:
@@ -150,6 +156,7 @@ def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
         threshold=thought.threshold,
         confidence=_rounded(thought),
         difficulty=identity.difficulty,
+        answer=identity.answer.value,
         budget=thought.budget,
         reasoning_tokens=thought.tokens,
         probes=thought.probes,
@@ -191,6 +198,7 @@ class LaserDetails(BaseModel):
     threshold: float | None  # confidence in force when the thought ended; null: the thought was not probed
     confidence: float | None  # of the last trial answer; null: there was none
     difficulty: ClassName | None  # difficulty class; null: unknown
+    answer: AnswerWord  # kind of answer that the request was taken to want; only `short` ones are tried by probes
     budget: int | None  # thinking tokens in force when the thought ended; null: no budget
     reasoning_tokens: int  # length of the thought
     probes: int  # number of probes of the thought
@@ -202,7 +210,7 @@ class LaserDetails(BaseModel):
     total_ms: float  # time until the last token
 
 
-FinishWord = Literal["stop", "length"]
+FinishWord = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +223,7 @@ class Chunks(ABC):
     identity: ReplyHeader
 
     @abstractmethod
-    def _choice(self, said: dict[str, str]) -> dict[str, Any]:
+    def _choice(self, said: dict[str, Any]) -> dict[str, Any]:
         """Returns the fields of a choice that carry `said`."""
 
     def closing(self, outcome: Outcome) -> bytes:
@@ -228,7 +236,7 @@ class Chunks(ABC):
     def failure(self, error: ApiError) -> bytes:
         return event(openai_body(error)) + DONE
 
-    def _chunk(self, said: dict[str, str], finish: FinishWord | None = None, **more: Any) -> bytes:
+    def _chunk(self, said: dict[str, Any], finish: FinishWord | None = None, **more: Any) -> bytes:
         choice = {"index": 0, **self._choice(said), "logprobs": None, "finish_reason": finish}
         if self.identity.show_usage:
             more["usage"] = None

@@ -14,6 +14,14 @@ from laser.server.api.dialects import Indifferent, Read, Refused, Treatment
 MOST = 32  # names that no API knows, in one request
 LEAST = 4  # characters of a name that may be a slip of another: `m` is no slip of `n`
 OFF: tuple[object, ...] = (None, False, 0, "", {}, [])
+INSIDE: Mapping[str, tuple[str, ...]] = {  # fields that hold objects, of an object at a place
+    "messages": ("content", "tool_calls"),
+    "messages.content": ("content",),
+    "messages.tool_calls": ("function",),
+    "input": ("content",),
+    "tools": ("function",),
+    "tool_choice": ("function",),
+}
 Place = tuple[str | int, ...]
 Places = Mapping[str, Mapping[str, Treatment]]
 
@@ -44,15 +52,18 @@ def _look_into(value: Any, path: str, place: Place, places: Places, found: dict[
     plain = frozenset(name for name, treatment in known.items() if treatment is Read.READ)
     if isinstance(value, dict):
         _look(value, known, plain, path, place, found)
+        for inner in INSIDE.get(path, ()):
+            if type(value.get(inner)) in (list, dict):
+                _look_into(value[inner], f"{path}.{inner}", (*place, inner), places, found)
     elif isinstance(value, list):
         for number, each in enumerate(value):  # there may be a hundred thousand
             if type(each) is not dict:
                 continue
             if not each.keys() <= plain:
                 _look(each, known, plain, path, (*place, number), found)
-            content = each.get("content")
-            if type(content) is list:
-                _look_into(content, f"{path}.content", (*place, number, "content"), places, found)
+            for inner in INSIDE.get(path, ()):
+                if type(each.get(inner)) in (list, dict):
+                    _look_into(each[inner], f"{path}.{inner}", (*place, number, inner), places, found)
 
 
 def _look(

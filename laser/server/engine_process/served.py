@@ -45,8 +45,7 @@ class ServedModel:
 
     def room_for(self, landing: Sequence[int] | None) -> int:
         """Returns `room` for a request whose thought is cut with `landing`; None: the thinking format's."""
-        own = self.chat.thinking.landing
-        return self.room - max(0, len(own if landing is None else landing) - len(own))
+        return self.room - max(0, len(landing or ()) - self.chat.thinking.longest_landing)
 
     def classify(self, prompt: Sequence[int]) -> str | None:
         """Returns the difficulty class of a prompt; None: the model has no profile."""
