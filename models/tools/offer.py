@@ -86,3 +86,9 @@ def as_mapping(arguments: str) -> Any:
     except ValueError:
         return arguments
     return value if isinstance(value, dict) else arguments
+
+
+def as_object(arguments: str) -> dict[str, Any]:
+    """Returns arguments as an object, for APIs that have nothing else; a text that is none stands in it, `invalid`."""
+    value = as_mapping(arguments)
+    return value if isinstance(value, dict) else {"invalid": value}

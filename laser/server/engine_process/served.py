@@ -34,7 +34,9 @@ class ServedModel:
     @property
     def capabilities(self) -> tuple[Capability, ...]:
         """What the model can do here."""
-        return ("completion",) if self.chat.thinking.format.plain else ("completion", "thinking")
+        can: tuple[Capability, ...] = ("completion",)
+        can += () if self.chat.thinking.format.plain else ("thinking",)
+        return can if self.chat.call_form is None else (*can, "tools")
 
     def goes_by(self, name: str) -> bool:
         """Whether clients may call the model `name`: by its name, as Ollama spells that, or by one of its aliases."""

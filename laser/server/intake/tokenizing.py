@@ -41,9 +41,14 @@ def tokenize(chat: ChatModel, request: TokenizeRequest, room: int) -> Tokens:
 def count_tokens(chat: ChatModel, request: CountTokensRequest) -> TokenCount:
     """Returns how long a conversation is. Raises BadRequest if it cannot be rendered."""
     check_prompt(request, chat.tokenizer.encode, TOLD)
-    continued = request.messages[-1].role == "assistant"
+    continued, offer = request.messages[-1].role == "assistant", request.offer
     try:
-        begun = chat.begin(conversation(request.system, request.messages), thinking=None, continued=continued)
+        begun = chat.begin(
+            conversation(request.system, request.messages),
+            thinking=None,
+            continued=continued,
+            tools=() if offer is None else offer.tools,
+        )
     except TokenizerError as error:
         raise BadRequest(clipped(str(error), 200), param="messages") from error
     return TokenCount(input_tokens=len(begun.tokens))

@@ -11,9 +11,13 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.anthropic.errors import anthropic_body
 from laser.server.api.errors import ApiError
-from laser.server.api.shape import LaserDetails, ReplyHeader, details, event, finish_word
+from laser.server.api.shape import FinishWord, LaserDetails, ReplyHeader, details, event, finish_word
+from laser.server.api.tools.reply import CallDelta
+from models.tools.offer import as_object
 
-StopReason = Literal["end_turn", "max_tokens", "stop_sequence"]
+StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"]
+
+REASONS: dict[FinishWord, StopReason] = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
 class ThinkingBlock(BaseModel):
@@ -29,6 +33,15 @@ class TextBlock(BaseModel):
 
     type: Literal["text"] = "text"  # kind of the block: a text
     text: str  # the text itself
+
+
+class ToolUseBlock(BaseModel):
+    """A call of a tool."""
+
+    type: Literal["tool_use"] = "tool_use"  # kind of the block: a call
+    id: str  # of the call, for its result to repeat
+    name: str  # of the tool
+    input: dict[str, Any]  # its arguments; those that are no object stand in it as `invalid`, a text
 
 
 class ThinkingDetails(BaseModel):
@@ -54,7 +67,8 @@ class MessagesReply(BaseModel):
     type: Literal["message"] = "message"  # kind of the object
     role: Literal["assistant"] = "assistant"  # who says it: the assistant
     model: str  # name of the served model
-    content: list[ThinkingBlock | TextBlock] = []  # the thought, if the client asks for one, and the answer
+    # the thought, if the client asks for one, the answer, and calls of tools
+    content: list[ThinkingBlock | TextBlock | ToolUseBlock] = []
     stop_reason: StopReason | None = None  # why the reply ended; null: it has not ended
     stop_sequence: str | None = None  # which of the request's texts ended it; null: none
     usage: MessagesUsage  # tokens that were sent and decoded
@@ -67,16 +81,18 @@ class MessagesShape:
     def __init__(self, identity: ReplyHeader) -> None:
         self._identity = identity
         self._blocks = 0  # that are complete
-        self._open: Channel | None = None  # of the block being streamed; None: no block is open
-        self._answered = False  # a block of the answer has begun
+        self._open: Channel | int | None = None  # the block being streamed, an int: of a call; None: no block is open
+        self._answered = False  # a block of the answer, or of a call, has begun
         self._thought = hashlib.sha256()
 
     def whole(self, reasoning: str, content: str, outcome: Outcome) -> MessagesReply:
         finish_word(outcome)  # raises ApiError if the request failed
-        blocks: list[ThinkingBlock | TextBlock] = []
+        blocks: list[ThinkingBlock | TextBlock | ToolUseBlock] = []
         if reasoning and self._identity.show_reasoning:
             blocks.append(ThinkingBlock(thinking=reasoning, signature=hashlib.sha256(reasoning.encode()).hexdigest()))
-        blocks.append(TextBlock(text=content))
+        if content or not outcome.calls:
+            blocks.append(TextBlock(text=content))
+        blocks += (ToolUseBlock(id=call.id, name=call.name, input=as_object(call.arguments)) for call in outcome.calls)
         return MessagesReply(
             id=self._identity.id,
             model=self._identity.model,
@@ -100,18 +116,28 @@ class MessagesShape:
         thinks = delta.channel is Channel.REASONING
         if thinks and not self._identity.show_reasoning:
             return b""
-        change = b"" if delta.channel is self._open else self._close() + self._begin(delta.channel)
+        change = b""
+        if delta.channel is not self._open:
+            block = ThinkingBlock(thinking="", signature="") if thinks else TextBlock(text="")
+            change = self._close() + self._begin(delta.channel, block)
         if thinks:
             self._thought.update(delta.text.encode())
             return change + self._delta({"type": "thinking_delta", "thinking": delta.text})
         return change + self._delta({"type": "text_delta", "text": delta.text})
+
+    def called(self, call: CallDelta) -> bytes:
+        change = b""
+        if call.name is not None:
+            block = ToolUseBlock(id=call.id, name=call.name, input={})
+            change = self._close() + self._begin(call.index, block)
+        return change + self._delta({"type": "input_json_delta", "partial_json": call.arguments})
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
         return b""  # Anthropic's clients know no event for probes
 
     def closing(self, outcome: Outcome) -> bytes:
         finish_word(outcome)
-        end = b"" if self._answered else self._close() + self._begin(Channel.CONTENT)  # an empty answer
+        end = b"" if self._answered else self._close() + self._begin(Channel.CONTENT, TextBlock(text=""))
         usage, laser = _usage(outcome).model_dump(), details(self._identity, outcome).model_dump()
         why = {"stop_reason": _stop_reason(outcome), "stop_sequence": outcome.stopped_by}
         return (
@@ -121,10 +147,9 @@ class MessagesShape:
     def failure(self, error: ApiError) -> bytes:
         return event(anthropic_body(error), name="error")
 
-    def _begin(self, channel: Channel) -> bytes:
-        self._open = channel
-        self._answered = self._answered or channel is Channel.CONTENT
-        block = ThinkingBlock(thinking="", signature="") if channel is Channel.REASONING else TextBlock(text="")
+    def _begin(self, what: Channel | int, block: BaseModel) -> bytes:
+        self._open, self._thought = what, hashlib.sha256()
+        self._answered = self._answered or what is not Channel.REASONING
         return _event("content_block_start", index=self._blocks, content_block=block.model_dump())
 
     def _close(self) -> bytes:
@@ -149,7 +174,7 @@ def _event(kind: str, **data: Any) -> bytes:
 def _stop_reason(outcome: Outcome) -> StopReason:
     if outcome.stopped_by is not None:
         return "stop_sequence"
-    return "max_tokens" if finish_word(outcome) == "length" else "end_turn"
+    return REASONS[finish_word(outcome)]
 
 
 def _usage(outcome: Outcome) -> MessagesUsage:

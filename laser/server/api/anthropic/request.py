@@ -8,13 +8,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from laser.server.api.answers.said import said_in
 from laser.server.api.anthropic.blocks import MessagesTurn, Part, System, conversation
 from laser.server.api.anthropic.table import HERE, MESSAGES_PLACES
+from laser.server.api.anthropic.tools import MessagesTools
 from laser.server.api.base import RequestBody
 from laser.server.api.dialects import Indifferent, Treatment
 from laser.server.api.fields import GenerationFields, Limit, StopTexts, Tier
 from laser.server.api.reasoning import ReasoningPolicy, ThinkingOptions
 from models.chat_model import ChatModel, Prompt
+from models.kinds.said import Said
 
 OutputEffort = Literal["low", "medium", "high", "xhigh", "max"]
 Turns = Annotated[tuple[MessagesTurn, ...], Field(min_length=1, fail_fast=True)]
@@ -43,7 +46,7 @@ class OutputConfig(Part):
     effort: OutputEffort | None = None  # how hard to think, as `reasoning_effort`
 
 
-class MessagesRequest(GenerationFields):
+class MessagesRequest(MessagesTools, GenerationFields):
     """A conversation to go on with. Every field but `messages` may be left out or null."""
 
     here: ClassVar[Mapping[str, Treatment]] = HERE
@@ -107,13 +110,18 @@ class MessagesRequest(GenerationFields):
             options=self.template_variables,
             effort=self.effort_word,
             continued=self.messages[-1].role == "assistant",
+            tools=() if (offer := self.offer) is None else offer.tools,
         )
+
+    @property
+    def said(self) -> Said:
+        return said_in(((turn.role, turn.content) for turn in self.messages if turn.content), self.system)
 
 
 UNCOUNTED = ("max_tokens", "stop_sequences", "stream", "temperature", "thinking", "top_k", "top_p", "output_config")
 
 
-class CountTokensRequest(RequestBody):
+class CountTokensRequest(MessagesTools, RequestBody):
     """A conversation whose tokens are to be counted."""
 
     here: ClassVar[Mapping[str, Treatment]] = {**HERE, **dict.fromkeys(UNCOUNTED, Indifferent.UNSAID)}

@@ -16,7 +16,6 @@ HERE: Mapping[str, Treatment] = {
     "container": Refused(),
     "mcp_servers": Refused(([],)),
     "context_management": Refused(({}, {"edits": []}, KEEPS_THOUGHTS), BY_TEMPLATE),
-    "tool_choice": Refused(({"type": "none"}, {"type": "auto"})),
 }
 BLOCK: Mapping[str, Treatment] = {
     **dict.fromkeys(("type", "text"), Read.READ),
@@ -27,10 +26,20 @@ MESSAGES_PLACES: Mapping[str, Mapping[str, Treatment]] = {
     "messages": MESSAGE,
     "messages.content": {
         **BLOCK,
-        "thinking": Read.READ,
+        **dict.fromkeys(("thinking", "id", "name", "input", "tool_use_id", "content"), Read.READ),
+        "is_error": Indifferent.TOLD,  # no chat template has a place for it
+        **dict.fromkeys(("caller", "toolset_name"), Indifferent.UNSAID),
         **dict.fromkeys(("signature", "data"), Indifferent.UNSAID),  # nothing is encrypted, and nothing verified
     },
+    "messages.content.content": BLOCK,  # of a tool's result
     "system": BLOCK,
+    "tools": {
+        **dict.fromkeys(("type", "name", "description", "input_schema", "strict"), Read.READ),
+        **dict.fromkeys(("cache_control", "eager_input_streaming", "input_examples"), Indifferent.UNSAID),
+        "defer_loading": Refused((False,)),
+        "allowed_callers": Refused((["direct"],)),
+    },
+    "tool_choice": dict.fromkeys(("type", "name", "disable_parallel_tool_use"), Read.READ),
     "thinking": {**PLACES["thinking"], "display": Read.READ},
     "output_config": {"effort": Read.READ, "format": Refused(), "task_budget": Refused()},
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -12,6 +13,8 @@ from laser.server.api.ollama.fields import OllamaFields
 from laser.server.api.ollama.reply import OllamaLines, OllamaReply
 from laser.server.api.shape import LINES, Surface, written
 from models.chat_model import ChatModel, Prompt
+from models.kinds.said import Said
+from models.tools.offer import ToolCall
 
 Words = Annotated[str, BeforeValidator(encodable)]
 
@@ -43,6 +46,10 @@ class OllamaGenerateRequest(OllamaFields):
             effort=self.effort_word,
         )
 
+    @property
+    def said(self) -> Said | None:
+        return None if self.raw else Said(asked=self.prompt or "", system=self.system or "")
+
 
 class OllamaGenerateReply(OllamaReply):
     """A reply, or a line of one."""
@@ -54,7 +61,9 @@ class OllamaGenerateReply(OllamaReply):
 class OllamaGenerateLines(OllamaLines):
     """The lines of a prompt's reply."""
 
-    def _reply(self, thought: str | None, content: str, **more: Any) -> OllamaGenerateReply:
+    def _reply(
+        self, thought: str | None, content: str, calls: Sequence[ToolCall] = (), **more: Any
+    ) -> OllamaGenerateReply:
         return OllamaGenerateReply(
             model=self.identity.model,
             created_at=written(self.identity.created),

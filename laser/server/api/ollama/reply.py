@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.errors import ApiError
 from laser.server.api.ollama.errors import ollama_body
 from laser.server.api.shape import LaserDetails, ReplyHeader, details, finish_word, on_one_line
+from laser.server.api.tools.reply import CallDelta
+from models.tools.offer import ToolCall
 
 NS = 1e9
 
@@ -41,7 +44,7 @@ def ended(identity: ReplyHeader, outcome: Outcome) -> dict[str, Any]:
     first_s = outcome.total_s if outcome.ttft_s is None else outcome.ttft_s
     return {
         "done": True,
-        "done_reason": word,
+        "done_reason": "length" if word == "length" else "stop",
         "total_duration": int(outcome.total_s * NS),
         "load_duration": 0,
         "prompt_eval_count": outcome.sent_tokens,
@@ -64,12 +67,12 @@ class OllamaLines(ABC):
     identity: ReplyHeader
 
     @abstractmethod
-    def _reply(self, thought: str | None, content: str, **more: Any) -> OllamaReply:
-        """Returns a reply, or a line of one, that says `content`; `thought` None: it shows no thought."""
+    def _reply(self, thought: str | None, content: str, calls: Sequence[ToolCall] = (), **more: Any) -> OllamaReply:
+        """Returns a reply, or a line of one, that says `content` and `calls`; `thought` None: it shows no thought."""
 
     def whole(self, reasoning: str, content: str, outcome: Outcome) -> OllamaReply:
         shown = self.identity.show_reasoning and outcome.thought.exit_reason is not None
-        return self._reply(reasoning if shown else None, content, **ended(self.identity, outcome))
+        return self._reply(reasoning if shown else None, content, outcome.calls, **ended(self.identity, outcome))
 
     def nothing(self) -> OllamaReply:
         """Returns the reply to a request that asks for none, so that a model is loaded."""
@@ -83,11 +86,15 @@ class OllamaLines(ABC):
             return self._line(self._reply(None, delta.text, done=False))
         return self._line(self._reply(delta.text, "", done=False)) if self.identity.show_reasoning else b""
 
+    def called(self, call: CallDelta) -> bytes:
+        return b""  # Ollama's clients take whole calls
+
     def probed(self, checkpoint: Checkpoint) -> bytes:
         return b""  # Ollama's clients know no line for probes
 
     def closing(self, outcome: Outcome) -> bytes:
-        return self._line(self._reply(None, "", **ended(self.identity, outcome)))
+        called = self._line(self._reply(None, "", outcome.calls, done=False)) if outcome.calls else b""
+        return called + self._line(self._reply(None, "", **ended(self.identity, outcome)))
 
     def failure(self, error: ApiError) -> bytes:
         return line(ollama_body(error))

@@ -30,6 +30,6 @@ OPTIONS: Mapping[str, Treatment] = {
 }
 OLLAMA_PLACES: Mapping[str, Mapping[str, Treatment]] = {
     **PLACES,
-    "messages": {**MESSAGE, "thinking": Read.READ},
+    "messages": {**MESSAGE, **dict.fromkeys(("thinking", "tool_name"), Read.READ)},
     "options": OPTIONS,
 }
