@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from laser.server.api.anthropic.blocks import Part
-from laser.server.api.base import Switch, encodable
+from laser.server.api.base import Fields, Switch, encodable
 from laser.server.api.errors import shown
 from laser.server.api.tools.request import MOST_TOOLS, Text, ToolName
 from models.prompts.markers import texts_of
@@ -63,7 +63,7 @@ class MessagesChoice(Part):
     disable_parallel_tool_use: Switch | None = None  # true: at most one call in a reply
 
 
-class MessagesTools(Part):
+class MessagesTools(Fields):
     """What a conversation may say of tools."""
 
     tools: Annotated[tuple[MessagesTool, ...], Field(max_length=MOST_TOOLS, fail_fast=True)] | None = None  # to call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,9 @@ from laser.server.api.anthropic.table import MESSAGES_PLACES
 from laser.server.api.dialects import Refused
 from laser.server.api.errors import Busy, ContextTooLong, Unavailable, validation_error
 from laser.server.api.shape import ReplyHeader
+from laser.server.api.tools.reply import CallDelta
+from laser.server.intake.bounds import texts
+from models.tools.offer import Calling, ToolCall
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 TEXT = {"type": "text", "text": "a"}
@@ -77,6 +81,49 @@ def test_blocks_become_the_turns_of_a_chat() -> None:
     assert request.unread == ()
 
 
+def test_calls_and_their_results_become_messages_of_their_own() -> None:
+    called = [{"type": "tool_use", "id": name, "name": "add", "input": {"a": 1}} for name in ("t1", "t2")]
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": [{**TEXT, "cache_control": None}]}
+    request = asked(
+        messages=[
+            *HELLO,
+            {"role": "assistant", "content": [TEXT, called[0]]},
+            {"role": "assistant", "content": [called[1]]},
+            {"role": "user", "content": [result, {"type": "tool_result", "tool_use_id": "t2", "is_error": True}]},
+            {"role": "user", "content": [TEXT]},
+        ]
+    )
+    _, calls, *results, last = conversation(None, request.messages)
+    assert (calls["content"], [call["id"] for call in calls["tool_calls"]]) == ("a", ["t1", "t2"])
+    assert calls["tool_calls"][0]["function"] == {"name": "add", "arguments": {"a": 1}}
+    assert results == [
+        {"role": "tool", "content": "a", "tool_call_id": "t1"}, {"role": "tool", "content": "", "tool_call_id": "t2"},
+    ]  # fmt: skip
+    assert last == {"role": "user", "content": "a"}
+    assert request.unread == ("messages.content.is_error",)
+    assert {text for _, text in texts(request.messages, "messages")} >= {"t1", "t2", "add", "a"}  # what is bounded
+
+
+TOOLS: list[dict[str, Any]] = [{"name": "add", "input_schema": {"type": "object"}}, {"name": "cut", "input_schema": {}}]
+
+
+@pytest.mark.parametrize(
+    ("choice", "calling", "only", "parallel"),
+    [
+        (None, Calling.AUTO, None, True),
+        ({"type": "auto", "disable_parallel_tool_use": True}, Calling.AUTO, None, False),
+        ({"type": "any"}, Calling.REQUIRED, None, True),
+        ({"type": "tool", "name": "cut"}, Calling.REQUIRED, frozenset({"cut"}), False),
+    ],
+)
+def test_tools_are_offered(choice: Any, calling: Calling, only: frozenset[str] | None, parallel: bool) -> None:
+    offer = asked(tools=TOOLS, tool_choice=choice).offer
+    assert offer is not None
+    assert (offer.calling, offer.only, offer.parallel) == (calling, only, parallel)
+    assert [tool.name for tool in offer.tools] == ["add", "cut"]
+    assert asked(tools=TOOLS, tool_choice={"type": "none"}).offer is None
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [
@@ -85,6 +132,11 @@ def test_blocks_become_the_turns_of_a_chat() -> None:
         ({"messages": [{"role": "user", "content": ["a"]}]}, "messages.0: block 0 is of type 'str'"),
         ({"messages": [{"role": "tool", "content": "a"}]}, "messages.0.role is 'tool', must be one of"),
         ({"system": [{"type": "document"}]}, "system: block 0 is of type 'document', must be 'text'"),
+        ({"messages": [{"role": "user", "content": [{"type": "tool_result"}]}]}, "messages.0: block 0 has no tool_use"),
+        ({"tools": [{"type": "bash_20250124", "name": "bash"}]}, "tools.0.type: is 'bash_20250124', must be 'custom'"),
+        ({"tools": [*TOOLS, TOOLS[0]]}, "tools: has 'add' again at 2"),
+        ({"tools": TOOLS, "tool_choice": {"type": "tool", "name": "x"}}, "tool_choice: names 'x', must be"),
+        ({"tool_choice": {"type": "any"}}, "tool_choice: is of type 'any', but tools is empty"),
         ({"mcp_servers": [{"url": "x"}]}, "mcp_servers is"),
         ({"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}, "context_management is"),
         ({"thinking": {"type": "between_tools"}}, "thinking.type is 'between_tools', must be one of"),
@@ -157,6 +209,28 @@ def test_a_hidden_thought_and_an_empty_answer_are_one_empty_block() -> None:
         "content_block_start", "content_block_stop", "message_delta", "message_stop",
     ]  # fmt: skip
     assert told[2]["delta"]["stop_reason"] == "max_tokens"
+
+
+def test_a_call_is_a_block_of_its_own() -> None:
+    shape = MessagesShape(ReplyHeader(id="msg_1", created=0, model="m"))
+    data = shape.piece(Delta(channel=Channel.REASONING, text="hm"))
+    data += shape.called(CallDelta(index=0, id="c", name="add", arguments='{"a"'))
+    data += shape.called(CallDelta(index=0, id="c", name=None, arguments=": 1}"))
+    data += shape.called(CallDelta(index=1, id="d", name="cut", arguments="x"))
+    calls = (ToolCall(id="c", name="add", arguments='{"a": 1}'), ToolCall(id="d", name="cut", arguments="x"))
+    end = replace(outcome(), calls=calls)
+    told = events(data + shape.closing(end))
+    begun = [each["content_block"] for each in told if each["type"] == "content_block_start"]
+    assert [(block["type"], block.get("id")) for block in begun] == [
+        ("thinking", None), ("tool_use", "c"), ("tool_use", "d"),
+    ]  # fmt: skip
+    assert "".join(each["delta"].get("partial_json", "") for each in told if "delta" in each) == '{"a": 1}x'
+    assert told[-2]["delta"]["stop_reason"] == "tool_use"
+    whole = MessagesShape(ReplyHeader(id="msg_1", created=0, model="m")).whole("", "", end)
+    assert [block.model_dump() for block in whole.content] == [
+        {"type": "tool_use", "id": "c", "name": "add", "input": {"a": 1}},
+        {"type": "tool_use", "id": "d", "name": "cut", "input": {"invalid": "x"}},
+    ]
 
 
 def test_errors_have_anthropics_types() -> None:

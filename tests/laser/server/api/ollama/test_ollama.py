@@ -13,10 +13,12 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import NO_THOUGHT, Outcome
 from engine.base import FinishReason
 from laser.server.api.errors import BadRequest, validation_error
-from laser.server.api.ollama.chat import OllamaChatLines, OllamaChatRequest
+from laser.server.api.ollama.chat import OllamaChatLines, OllamaChatRequest, with_ids
 from laser.server.api.ollama.generate import OllamaGenerateLines, OllamaGenerateRequest
 from laser.server.api.ollama.table import OPTIONS
 from laser.server.api.shape import LINES, ReplyHeader
+from laser.server.api.tools.reply import CallDelta
+from models.tools.offer import ToolCall
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 HEADER = ReplyHeader(id="ollama-1", created=86_400, model="m")
@@ -78,6 +80,38 @@ def test_a_reply_is_a_stream_unless_the_client_says_no() -> None:
 def test_an_earlier_thought_reaches_the_template() -> None:
     (message,) = asked(messages=[{"role": "assistant", "content": "a", "thinking": "hm"}]).messages
     assert message.for_template == {"role": "assistant", "content": "a", "reasoning_content": "hm"}
+
+
+def test_results_belong_to_the_calls_that_they_follow() -> None:
+    def call(name: str) -> dict[str, Any]:
+        return {"function": {"name": name, "arguments": {"a": 1}}}
+
+    said = asked(
+        messages=[
+            *HELLO,
+            {"role": "assistant", "tool_calls": [call("add"), call("cut"), call("add")]},
+            {"role": "tool", "tool_name": "cut", "content": "1"},
+            {"role": "tool", "content": "2"},
+            {"role": "tool", "tool_name": "add", "content": "3"},
+            {"role": "tool", "content": "of no call"},
+        ]
+    )
+    calls, *results = list(with_ids(said.messages))[1:]
+    assert [each["id"] for each in calls["tool_calls"]] == ["call_0", "call_1", "call_2"]
+    assert [each.get("tool_call_id") for each in results] == ["call_1", "call_0", "call_2", None]
+
+
+def test_calls_are_told_whole() -> None:
+    outcome = Outcome(
+        finish_reason=FinishReason.STOP, prompt_tokens=7, completion_tokens=5, thought=NO_THOUGHT, queue_s=0.0,
+        total_s=1.0, calls=(ToolCall(id="c", name="add", arguments='{"a": 1}'),),
+    )  # fmt: skip
+    shape = OllamaChatLines(HEADER)
+    assert shape.called(CallDelta(index=0, id="c", name="add", arguments="{")) == b""
+    called, end = [json.loads(line) for line in shape.closing(outcome).splitlines()]
+    assert called["message"]["tool_calls"] == [{"id": "c", "function": {"name": "add", "arguments": {"a": 1}}}]
+    assert (called["done"], end["done"], end["done_reason"]) == (False, True, "stop")
+    assert shape.whole("", "", outcome).model_dump()["message"]["tool_calls"] == called["message"]["tool_calls"]
 
 
 def test_a_stream_is_lines_of_json_between_which_blanks_may_stand() -> None:
