@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from itertools import groupby
 from typing import Any, Protocol
 
-from models.tools.channels import CALL, END, MESSAGE, START
+from models.tools.channels import END, MESSAGE, START
 from models.tools.form import FORMS, CallForm, CallFormat, CallStyle
 from models.tools.offer import Calling, OfferedTool, ToolOffer
 from models.tools.writing import around_arguments, join_of
@@ -159,7 +159,7 @@ def _value(tool: OfferedTool, schema: Any) -> str:
 
 
 def _schema(tool: OfferedTool, schema: Mapping[str, Any], *, object_only: bool = True) -> str:
-    """Returns a schema as a grammar embeds it: with single blanks, and for tools that are not strict as far as known."""
+    """Returns a schema as a grammar embeds it: with single blanks; for tools that are not strict as far as known."""
     options = {
         "whitespace_flexible": False,
         "item_separator": ", ",
