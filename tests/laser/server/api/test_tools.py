@@ -160,7 +160,7 @@ def tool(**function: Any) -> dict[str, Any]:
         ({"tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice", "'weather'"),
         ({"functions": [{"name": "f"}]}, "functions", "tools is read"),
         ({"function_call": {"name": "f"}}, "function_call", "tool_choice is read"),
-        ({"messages": [{"role": "user", "content": "x", "tool_calls": [{"id": "1", **tool()}]}]}, "messages", "assistant"),
+        ({"messages": [{"role": "user", "content": "x", "tool_calls": [{"id": "1", **tool()}]}]}, "messages", "'user'"),
         ({"messages": [{"role": "assistant", "tool_calls": [tool()]}]}, "messages", "id"),
     ],
 )  # fmt: skip
