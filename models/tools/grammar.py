@@ -8,7 +8,8 @@ from collections.abc import Set as AbstractSet
 from itertools import groupby
 from typing import Any, Protocol
 
-from models.tools.channels import CALL, END, MESSAGE, START
+from models.errors import LaserError
+from models.tools.channels import END, MESSAGE, START
 from models.tools.form import FORMS, CallForm, CallFormat, CallStyle
 from models.tools.offer import Calling, OfferedTool, ToolOffer
 from models.tools.writing import around_arguments, join_of
@@ -31,12 +32,19 @@ class Speller(Protocol):
         """The text of tokens."""
 
 
-def calls_grammar(name: CallFormat, offer: ToolOffer, speller: Speller, controls: AbstractSet[int]) -> str:
+class ToolError(LaserError, ValueError):
+    """What a tool's schema asks for is not done in this form of calls."""
+
+
+def calls_grammar(
+    name: CallFormat, offer: ToolOffer, speller: Speller, controls: AbstractSet[int], answer: str | None = None
+) -> str:
     """Returns the grammar of the answers that an offer allows.
 
-    `controls`: the tokens that no text spells; the grammar names them by their ids.
+    `controls`: the tokens that no text spells; the grammar names them by their ids. `answer`: the JSON schema of an
+    answer without calls; None: it is any text. Raises ToolError for a strict tool that the form cannot hold.
     """
-    return _Rules(FORMS[name], offer, _literal(speller, controls)).written
+    return _Rules(FORMS[name], offer, _literal(speller, controls), answer).written
 
 
 def _literal(speller: Speller, controls: AbstractSet[int]) -> Callable[[str], str]:
@@ -60,7 +68,8 @@ def _quoted(text: str) -> str:
 class _Rules:
     """Writes the rules of one grammar."""
 
-    def __init__(self, form: CallForm, offer: ToolOffer, literal: Callable[[str], str]) -> None:
+    def __init__(self, form: CallForm, offer: ToolOffer, literal: Callable[[str], str], answer: str | None) -> None:
+        self._answer = answer
         self._form = form
         self._offer = offer
         self._literal = literal
@@ -80,6 +89,9 @@ class _Rules:
 
     def _beside_text(self) -> str:
         """Returns the rule of an answer that may call tools: text before the calls, or nothing else."""
+        if self._answer is not None:
+            self._lines.append(f"answer: %json {self._answer}")
+            return "answer | calls"
         first = self._form.around[0] if self._form.around else self._form.begin
         if self._form.bare or self._form.style is CallStyle.CHANNELS:  # a call is the whole answer
             self._lines.append(r"text: /[ \t\r\n]*([^\[{ \t\r\n](.|\n)*)?/" if self._form.bare else f"text: {TEXT}")
@@ -128,6 +140,7 @@ class _Rules:
             head = self._literal(f"{tags.key[0]}{key}{tags.key[1]}\n{tags.value[0]}{line if not tags.value[0] else ''}")
             tail = f"{line}{tags.value[1]}\n"
             if isinstance(schema, Mapping) and schema.get("type") == "string" and "enum" not in schema:
+                _check_text(tool, key, schema)
                 self._lines.append(f"{rule}[lazy]: {TEXT} {_quoted(tail)}")
                 part = f"{head} {rule}"
             else:
@@ -158,8 +171,16 @@ def _value(tool: OfferedTool, schema: Any) -> str:
     return f"%json {_schema(tool, whole, object_only=False)}"
 
 
+def _check_text(tool: OfferedTool, key: str, schema: Mapping[str, Any]) -> None:
+    """Raises ToolError if a strict tool asks more of a text than that it is one."""
+    more = sorted(schema.keys() & {"maxLength", "minLength", "pattern", "format", "const"})
+    if tool.strict and more:
+        where = f"properties.{key} of the strict tool {tool.name!r}"
+        raise ToolError(f"{more[0]} of {where} is not done in this model's form of calls: leave it or strict out")
+
+
 def _schema(tool: OfferedTool, schema: Mapping[str, Any], *, object_only: bool = True) -> str:
-    """Returns a schema as a grammar embeds it: with single blanks, and for tools that are not strict as far as known."""
+    """Returns a schema as a grammar embeds it: with single blanks; for tools that are not strict as far as known."""
     options = {
         "whitespace_flexible": False,
         "item_separator": ", ",
