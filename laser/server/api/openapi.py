@@ -66,8 +66,11 @@ def describe(app: FastAPI, vocabulary: int) -> None:
                     operation["responses"].pop("422", None)  # FastAPI's default; this server answers 400
                     _tell_headers(operation)
             components["schemas"]["DetokenizeRequest"]["properties"]["tokens"]["items"]["maximum"] = vocabulary - 1
-            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            schema["security"] = [{"key": []}, {}]  # {}: for a server without keys
+            components["securitySchemes"] = {
+                "key": {"type": "http", "scheme": "bearer"},
+                "api-key": {"type": "apiKey", "in": "header", "name": RequestHeader.API_KEY.value},
+            }
+            schema["security"] = [{"key": []}, {"api-key": []}, {}]  # {}: for a server without keys
             app.openapi_schema = schema
         return app.openapi_schema
 
