@@ -56,9 +56,8 @@ class MessagesRequest(MessagesTools, GenerationFields):
     system: System = None  # what the model is told before the conversation: a text, or a list of text blocks
     max_tokens: Limit = None  # longest reply, thought and answer together, tokens; null: the server's default
     stop_sequences: StopTexts = ()  # texts that end the answer, at most 4; they are left out of it
-    thinking: MessagesThinking | None = (
-        None  # null: the model thinks as the server has it, and the thought is not shown
-    )
+    # whether to think, and how long; null: as the server has it, and the thought is not shown
+    thinking: MessagesThinking | None = None
     output_config: OutputConfig | None = None  # how hard to work on the reply
     # Anthropic's tier, `auto` or `standard_only`, or OpenAI's
     service_tier: Annotated[
@@ -91,12 +90,8 @@ class MessagesRequest(MessagesTools, GenerationFields):
     @property
     def asks_for_thought(self) -> str | None:
         field = super().asks_for_thought
-        return None if field == "thinking" and self.leaves_it_open else field
-
-    @property
-    def leaves_it_open(self) -> bool:
-        """Whether the client leaves it to the model whether to think."""
-        return self.thinking is not None and self.thinking.type == "adaptive"
+        adaptive = self.thinking is not None and self.thinking.type == "adaptive"  # leaves it to the model
+        return None if field == "thinking" and adaptive else field
 
     @property
     def _effort(self) -> str | None:
