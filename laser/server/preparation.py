@@ -123,6 +123,8 @@ class Preparation:
             raise self._too_long(str(prompt), request, both)
         if request.limit is None:
             return min(self._served.config.default_max_tokens, room)
+        if request.limit > room and request.takes_less:
+            return room
         if request.limit > room:
             raise ContextTooLong(
                 f"{request.limit_name} is {shown(request.limit)}, must be at most {room}: the prompt has {prompt} of "

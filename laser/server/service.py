@@ -288,6 +288,7 @@ class Service:
             model=self.model_id,
             difficulty=reasoning.difficulty,
             prompt_tokens=len(reasoning.prompt),
+            shortened=request.limit is not None and reasoning.max_tokens < request.limit,
             answer=reasoning.answer,
             show_reasoning=request.policy.expose,
             show_usage=request.wants_usage,

@@ -140,6 +140,11 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
         """The field that holds the prompt."""
 
     @property
+    def takes_less(self) -> bool:
+        """Whether a limit that the context has no room for is read as all that it has; else it is refused."""
+        return False
+
+    @property
     def asks_for_nothing(self) -> bool:
         """Whether the request has no prompt, as a client sends it that wants the model to be loaded."""
         return False

@@ -37,6 +37,7 @@ class ReplyHeader:
     model: str
     difficulty: str | None = None
     prompt_tokens: int = 0  # what the client sent, in the chat template
+    shortened: bool = False  # the context has less room than the client's limit
     answer: AnswerKind = AnswerKind.OPEN
     show_reasoning: bool = True
     show_usage: bool = False  # in a stream

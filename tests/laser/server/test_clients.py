@@ -85,7 +85,7 @@ def test_anthropics_client_gets_no_thought_that_it_has_not_asked_for(claude: ant
 def test_anthropics_client_puts_a_stream_together(claude: anthropic.Anthropic) -> None:
     kinds = []
     with claude.messages.stream(
-        model=MODEL, max_tokens=400, temperature=0, messages=ASKED, thinking={"type": "adaptive"}
+        model=MODEL, max_tokens=64_000, temperature=0, messages=ASKED, thinking={"type": "adaptive"}
     ) as stream:
         for event in stream:
             kinds.append(event.type)

@@ -56,6 +56,6 @@ def anthropic_body(error: ApiError) -> dict[str, Any]:
     """Returns an error's JSON in Anthropic's format."""
     kind = BY_STATUS.get(error.status, MessagesErrorType.REQUEST)
     message = openai_body(error)["error"]["message"]
-    if error.code is ErrorCode.CONTEXT and error.param != "max_tokens":
+    if error.code is ErrorCode.CONTEXT:
         message = f"{TOO_LONG}{message}"
     return MessagesError(error=MessagesErrorDetails(type=kind, message=message)).model_dump(mode="json")

@@ -15,7 +15,7 @@ from laser.server.api.shape import FinishWord, LaserDetails, ReplyHeader, detail
 from laser.server.api.tools.reply import CallDelta
 from models.tools.offer import as_object
 
-StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"]
+StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded"]
 
 REASONS: dict[FinishWord, StopReason] = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
@@ -97,7 +97,7 @@ class MessagesShape:
             id=self._identity.id,
             model=self._identity.model,
             content=blocks,
-            stop_reason=_stop_reason(outcome),
+            stop_reason=self._stop_reason(outcome),
             stop_sequence=outcome.stopped_by,
             usage=_usage(outcome),
             laser=details(self._identity, outcome),
@@ -139,13 +139,19 @@ class MessagesShape:
         finish_word(outcome)
         end = b"" if self._answered else self._close() + self._begin(Channel.CONTENT, TextBlock(text=""))
         usage, laser = _usage(outcome).model_dump(), details(self._identity, outcome).model_dump()
-        why = {"stop_reason": _stop_reason(outcome), "stop_sequence": outcome.stopped_by}
+        why = {"stop_reason": self._stop_reason(outcome), "stop_sequence": outcome.stopped_by}
         return (
             end + self._close() + _event("message_delta", delta=why, usage=usage, laser=laser) + _event("message_stop")
         )
 
     def failure(self, error: ApiError) -> bytes:
         return event(anthropic_body(error), name="error")
+
+    def _stop_reason(self, outcome: Outcome) -> StopReason:
+        if outcome.stopped_by is not None:
+            return "stop_sequence"
+        word = finish_word(outcome)
+        return "model_context_window_exceeded" if word == "length" and self._identity.shortened else REASONS[word]
 
     def _begin(self, what: Channel | int, block: BaseModel) -> bytes:
         self._open, self._thought = what, hashlib.sha256()
@@ -169,12 +175,6 @@ class MessagesShape:
 
 def _event(kind: str, **data: Any) -> bytes:
     return event({"type": kind, **data}, name=kind)
-
-
-def _stop_reason(outcome: Outcome) -> StopReason:
-    if outcome.stopped_by is not None:
-        return "stop_sequence"
-    return REASONS[finish_word(outcome)]
 
 
 def _usage(outcome: Outcome) -> MessagesUsage:

@@ -73,6 +73,10 @@ class MessagesRequest(MessagesTools, GenerationFields):
         return "max_tokens"
 
     @property
+    def takes_less(self) -> bool:
+        return True
+
+    @property
     def prompt_name(self) -> str:
         return "messages"
 

@@ -74,5 +74,9 @@ class OllamaFields(GenerationFields, ABC):
         return "options.num_predict"
 
     @property
+    def takes_less(self) -> bool:
+        return True
+
+    @property
     def stops(self) -> tuple[str, ...]:
         return self.stop if self.options is None else self.options.stop + self.stop

@@ -209,6 +209,8 @@ def test_a_hidden_thought_and_an_empty_answer_are_one_empty_block() -> None:
         "content_block_start", "content_block_stop", "message_delta", "message_stop",
     ]  # fmt: skip
     assert told[2]["delta"]["stop_reason"] == "max_tokens"
+    short = MessagesShape(ReplyHeader(id="msg_1", created=0, model="m", shortened=True))
+    assert short.whole("", "a", outcome(FinishReason.LENGTH)).stop_reason == "model_context_window_exceeded"
 
 
 def test_a_call_is_a_block_of_its_own() -> None:
@@ -237,4 +239,3 @@ def test_errors_have_anthropics_types() -> None:
     assert anthropic_body(Busy("full", 2.0))["error"]["type"] == "rate_limit_error"
     assert anthropic_body(Unavailable("ends"))["error"]["type"] == "overloaded_error"
     assert anthropic_body(ContextTooLong("x", param="messages"))["error"]["message"] == "prompt is too long: x"
-    assert anthropic_body(ContextTooLong("x", param="max_tokens"))["error"]["message"] == "x"
