@@ -310,7 +310,9 @@ PLACES: Mapping[str, Mapping[str, Treatment]] = {  # the fields of objects in a 
     "messages.tool_calls.function": _each("name arguments", Read.READ),
     "tools": {**_each("type function", Read.READ), **_each("cache_control", Indifferent.UNSAID)},
     "tools.function": {**_each("name description parameters strict", Read.READ), "cache_control": Indifferent.UNSAID},
-    "tool_choice": {**_each("type function", Read.READ), **_each("custom allowed_tools", _refused())},
+    "tool_choice": {**_each("type function allowed_tools", Read.READ), "custom": _refused()},
+    "tool_choice.allowed_tools": _each("mode tools", Read.READ),
+    "tool_choice.allowed_tools.tools": _each("type function", Read.READ),
     "tool_choice.function": _each("name", Read.READ),
     "input": {
         **MESSAGE,

@@ -138,6 +138,11 @@ def test_a_choice_says_what_must_be_called() -> None:
     assert (named.calling, named.parallel, named.only, named.held) == (
         *(Calling.REQUIRED, False, frozenset(("weather",)), True),
     )
+    one = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [tool(name="weather")]}}
+    allowed = asked(tools=[WEATHER, tool()], tool_choice=one).offer
+    assert allowed is not None
+    assert ([each.name for each in allowed.callable], allowed.calling) == (["weather"], Calling.AUTO)
+    assert allowed.held
     assert (required := asked(tool_choice="required").offer) is not None
     assert (required.calling, required.parallel) == (Calling.REQUIRED, True)
 
