@@ -11,6 +11,8 @@ from models.directory import check_directory, gguf_of
 from models.foreign import told
 from models.formats.recognition import ModelSigns, choose_format, doubt, signs_of
 from models.generation import GenerationDefaults, read_generation_defaults
+from models.grammar.compiling import Grammars
+from models.grammar.vocabulary import GrammarVocabulary
 from models.prompts.habits import Habits, learn
 from models.prompts.history import begun_thought, with_thought_apart
 from models.prompts.template import Chat
@@ -115,6 +117,10 @@ class ChatModel:
     def stop_tokens(self) -> frozenset[int]:
         """The tokens that end a reply."""
         return self.tokenizer.eos_ids | self.defaults.stop_tokens
+
+    def grammars(self) -> Grammars:
+        """Returns what compiles grammars for the model; its vocabulary is read when it is first needed."""
+        return Grammars(lambda: GrammarVocabulary(self.tokenizer, self.stop_tokens, self.rows))
 
     @property
     def needed(self) -> frozenset[int]:

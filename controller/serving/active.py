@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.policy import Limits
+from controller.serving.answers.held import HeldAnswer
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Reply
 from controller.serving.request import (
@@ -46,6 +47,7 @@ class ActiveRequest:
     prompt_tokens: int
     cells: int  # KV cache cells (tokens) that the request may need, those of a probe included
     claim: Claim  # for the fair queue, with the tokens charged in advance
+    held: HeldAnswer | None = None  # None: no grammar holds the answer
 
     # its phase
     sequence: SequenceId | None = None  # None: the engine does not have the request
@@ -216,7 +218,8 @@ class ActiveRequest:
     def _turn_to_answer(self, marker: Ending) -> None:
         own = self.exit_reason is None
         self._end_thought()
-        self.reply.close_thought(marker.head, marker.tail, own=own)
+        tail = marker.tail if self.held is None else ""  # no grammar has held it
+        self.reply.close_thought(marker.head, tail, own=own)
 
     def _end_thought(self) -> None:
         self.exit_reason = self.exit_reason or ExitReason.NATURAL
@@ -268,6 +271,20 @@ class ActiveRequest:
         self._recited = recited
 
     # --- the answer -------------------------------------------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """The tokens that the reply may still have, those not counted that are forced and on their way."""
+        return self.request.max_tokens - self.tokens
+
+    def ended_by(self, reason: FinishReason) -> FinishReason:
+        """Returns why the reply has ended, of which the engine gives `reason`: one that is whole is not cut."""
+        whole = reason is FinishReason.LENGTH and self.held is not None and self.held.whole
+        return FinishReason.STOP if whole else reason
+
+    def lead(self, tokens: int) -> None:
+        """As many tokens of the server's are forced between the closing marker and the answer."""
+        self.put_in += tokens
 
     def answer(self, token: int, *, visible: bool) -> None:
         """A token of the answer has come; `visible`: it has text."""

@@ -10,6 +10,7 @@ from typing import NewType, TypeAlias
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Delta
 from engine.base import FinishReason, Sampling
+from models.grammar.grammar import Grammar
 
 RequestId = NewType("RequestId", int)
 
@@ -61,6 +62,7 @@ class ReasoningRequest:
     ttft_s: float | None = None  # longest expected wait in the queue that the client accepts; None: any
     name: str = ""  # identifies the request in the queue's status
     claim: Claim = field(default_factory=Claim)  # for the fair queue
+    grammar: Grammar | None = None  # what the answer is held to; None: nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from controller.policy import Limits, Policy
 from controller.serving.active import ActiveRequest
+from controller.serving.answers.held import AnswerForms, HeldAnswer
 from controller.serving.pace import Pace
 from controller.serving.repetition import LoopDetection
 from controller.serving.reply import Delta, Reply
@@ -15,6 +16,8 @@ from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
 from models.formats.ending import Ending
+from models.grammar.compiling import Grammars
+from models.grammar.matching import GrammarMatch
 from models.score import Score
 from models.thinking import Keep, ThinkingTokens
 from models.tokenizer import Decoder
@@ -48,6 +51,7 @@ class ThoughtControl:
         loops: LoopDetection | None,  # None: looping thoughts are not closed
         rows: int | None = None,  # tokens that the model has a row for; None: all of the tokenizer's
         every_probe: bool = False,  # ask wherever the format says, whatever a row costs the engine
+        grammars: Grammars | None = None,  # None: no answer is held to one
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
@@ -65,6 +69,7 @@ class ThoughtControl:
         self._trims = engine.capabilities.trim
         self._affordable = None if every_probe else engine.capabilities.probe_rows
         self._probe = probe_spec(thinking, stop_tokens, score)
+        self._forms = AnswerForms(thinking, self._probe, stop_tokens, grammars)
         self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
         rule = self._rule(policy.limits(None))  # raises ValueError now, not with each request, if it cannot be made
         if rule.signals:
@@ -76,7 +81,7 @@ class ThoughtControl:
     @property
     def probe_room(self) -> int:
         """The largest number of tokens that a probe of a thought may need."""
-        return self._probe.room
+        return max(self._probe.room, self._forms.room)
 
     def reply_to(self, request: ReasoningRequest, emit: Callable[[Delta], None]) -> Reply:
         """Returns the reply to a request, still empty."""
@@ -93,11 +98,20 @@ class ThoughtControl:
         """Derives the limits in force from the policy's present limits."""
         return active.obey(self._policy.limits(active.request.difficulty), self._rule)
 
+    def held(self, request: ReasoningRequest) -> HeldAnswer | None:
+        """Returns what holds a request's answer; None: nothing does. Raises GrammarError or UnsupportedError."""
+        return self._forms.of(request, self._engine.capabilities)
+
+    def answer_room(self, request: ReasoningRequest, held: HeldAnswer | None) -> int:
+        """Returns the tokens of max_tokens that no thought may take: a share, and at least the shortest answer."""
+        share = min(self._thinking.format.answer_reserve, request.max_tokens // 2)
+        return share if held is None else max(share, min(self._forms.least(held), request.max_tokens))
+
     def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
         """Returns what max_tokens leaves for the thought after its closing and the answer, at most max_budget."""
         known = self._thinking.close_id is not None or self._thinking.format.in_the_open
         wait = 0 if known else len(self._thinking.close)  # until it is decided whether a marker has come
-        left = max(0, request.max_tokens - max(len(landing), self._probe.room) - answer_room - wait)
+        left = max(0, request.max_tokens - max(len(landing), self.probe_room) - answer_room - wait)
         return left if request.max_budget is None else min(left, request.max_budget)
 
     def take_thought(self, active: ActiveRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:
@@ -118,6 +132,7 @@ class ThoughtControl:
             self._drop_probe(active)
             active.close_thought(marker)
             self._seal(active)
+            self._lead_over(active)
         return tokens[before:]
 
     def _take_open_thought(self, active: ActiveRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:
@@ -144,6 +159,29 @@ class ThoughtControl:
         if not active.armed and self._tokenizer.decode(active.thought).strip() and active.sequence is not None:
             self.arm(active, active.sequence)  # the reply has a visible character, and may end wherever it likes
         return ()
+
+    def hold(self, active: ActiveRequest, *, coming: int = 0, taken: Sequence[int] = ()) -> GrammarMatch | None:
+        """Holds the answer to its grammar from the next sampled token on; None: it has no grammar.
+
+        `coming`: tokens that are forced or adopted and still to be reported; of them `taken` are the answer's.
+        """
+        if active.held is None:
+            return None
+        match = active.held.begin(active.room - coming + len(taken), taken)
+        if active.sequence is not None:
+            self._engine.constrain(active.sequence, match)
+        return match
+
+    def _lead_over(self, active: ActiveRequest) -> None:
+        """Begins a held answer where the model has closed its thought: behind the blanks that follow the marker."""
+        held, sequence = active.held, active.sequence
+        if held is None or held.begun or sequence is None:
+            return
+        lead = self._forms.lead if len(self._forms.lead) < active.room else ()
+        if lead:
+            self._engine.force(sequence, lead)
+            active.lead(len(lead))
+        self.hold(active, coming=len(lead))
 
     def arm(self, active: ActiveRequest, sequence: SequenceId) -> None:
         """Lets the model end the answer, which has begun."""
@@ -189,9 +227,10 @@ class ThoughtControl:
             return
         then: tuple[int, ...] = ()
         if tried:
-            keep = self._kept(event)
-            put_in = min(keep, len(self._thinking.probe_suffix))
-            recited = self._beyond_close(self._thinking.probe_suffix[:keep])
+            suffix = self._thinking.probe_suffix if active.held is None else self._forms.suffix
+            keep = self._kept(active, event)
+            put_in = min(keep, len(suffix))
+            recited = self._beyond_close(suffix[:keep])
         else:  # the probe's first token, decoded again, belongs to the thought
             keep, then = 1, active.landing
             put_in = len(then)
@@ -199,6 +238,7 @@ class ThoughtControl:
         self._engine.adopt(event.probe, keep=keep, then=then)
         active.adopt(why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in, again=0 if tried else keep)
         self._seal(active)
+        self.hold(active, coming=keep + len(then), taken=self._answered(event) if keep > put_in and tried else ())
         if tried and self._thinking.format.keep is Keep.ANSWER:
             self.arm(active, event.sequence)  # the reply has its answer: the next sampled token may end it
 
@@ -215,12 +255,19 @@ class ThoughtControl:
             rows=event.rows,
         )
 
-    def _kept(self, probed: Probed) -> int:
+    def _kept(self, active: ActiveRequest, probed: Probed) -> int:
         """Returns how many tokens of a probe's path become part of the reply."""
+        held = active.held is not None
         if self._thinking.format.keep is Keep.CLOSE:
-            return self._thinking.keep_of_suffix
+            return self._forms.keep_of_suffix if held else self._thinking.keep_of_suffix
         terminated = probed.terminator is not None and probed.terminator not in self._stop_tokens
-        return len(self._thinking.probe_suffix) + len(probed.answer) + terminated
+        suffix = self._forms.suffix if held else self._thinking.probe_suffix
+        return len(suffix) + len(probed.answer) + terminated
+
+    def _answered(self, probed: Probed) -> tuple[int, ...]:
+        """Returns the tokens of a trial answer, with the stop token if one has ended it."""
+        ended = probed.terminator is not None and probed.terminator in self._stop_tokens
+        return (*probed.answer, probed.terminator) if ended and probed.terminator is not None else probed.answer
 
     def _beyond_close(self, forced: Sequence[int]) -> int:
         """Returns the number of tokens in `forced` after the closing marker; of a thought in the open, of all."""
@@ -241,6 +288,7 @@ class ThoughtControl:
                 self._engine.force(sequence, active.landing)
                 active.cut_thought(why, recited=self._beyond_close(active.landing))
                 self._seal(active)
+                self.hold(active, coming=len(active.landing))
             elif limits.probing and active.probe is None and not undecided:
                 self._maybe_probe(active, sequence, limits.every)
         self._release(active)
@@ -269,7 +317,10 @@ class ThoughtControl:
             return
         asks = active.rule.asks
         again = asks is Asks.NEXT_TOKEN  # such a probe forks one token earlier, and decodes that token again
-        spec = active.rule.spec(self._probe, active.thought[at - 1], self._thinking.watched)
+        if active.held is not None and not again and not active.held.tried:
+            return
+        trial = self._probe if active.held is None or again else self._forms.trial(active.held)
+        spec = active.rule.spec(trial, active.thought[at - 1], self._thinking.watched)
         if every is None and not self._can_afford(active, spec, at):
             return
         probe = self._engine.fork(sequence, spec, back=back + again)

@@ -12,6 +12,7 @@ from laser.server.intake.bounds import APART
 from laser.server.intake.encoding import check_length, check_prompt
 from laser.server.keys import Caller
 from models.chat_model import Prompt
+from models.grammar.grammar import Grammar, GrammarError
 from models.tokenizer import TokenizerError
 
 
@@ -51,7 +52,18 @@ class Preparation:
                 priority=request.priority,
                 length=self._served.length(prompt),
             ),
+            grammar=self._grammar(request),
         )
+
+    def _grammar(self, request: GenerationFields) -> Grammar | None:
+        """Returns what the answer is held to. Raises BadRequest, which names the field, if that cannot be done."""
+        try:
+            grammar = request.asked_grammar()
+            if grammar is not None:
+                self._served.grammars.compiled(grammar)
+        except GrammarError as error:
+            raise BadRequest(clipped(str(error), 400), param=error.asked_by or None) from error
+        return grammar
 
     def _prompt(self, request: GenerationFields) -> Prompt:
         check_prompt(request, self._served.chat.tokenizer.encode, self._room - 1)
