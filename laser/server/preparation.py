@@ -16,6 +16,7 @@ from laser.server.intake.bounds import APART
 from laser.server.intake.encoding import check_length, check_prompt
 from laser.server.keys import Caller
 from models.chat_model import Prompt
+from models.grammar.grammar import Grammar, GrammarError
 from models.kinds.kind import AnswerForm, AnswerKind
 from models.kinds.reading import KindReader, Reading
 from models.tokenizer import TokenizerError
@@ -65,12 +66,25 @@ class Preparation:
             calls=calls,
             answer=answer.kind,
             form=AnswerForm.BOX if form.boxes else answer.form,
+            grammar=self._grammar(request),
         )
 
     def _answer(self, request: GenerationFields, prompt: Sequence[int]) -> Reading:
         """Returns the kind and form of answer that a request wants; its fields go before its words."""
         read = self._kinds.read(request.said or said_in_prompt(prompt, self._served.chat))
         return read if request.answer is None else replace(read, kind=request.answer)
+
+    def _grammar(self, request: GenerationFields) -> Grammar | None:
+        """Returns what the answer is held to. Raises BadRequest, which names the field, if that cannot be done."""
+        try:
+            grammar = request.asked_grammar()
+            if request.offer is not None:
+                grammar = self._served.chat.calls_grammar(request.offer, grammar)
+            if grammar is not None:
+                self._served.grammars.compiled(grammar)
+        except GrammarError as error:
+            raise BadRequest(clipped(str(error), 400), param=error.asked_by or None) from error
+        return grammar
 
     def _prompt(self, request: GenerationFields) -> Prompt:
         check_prompt(request, self._served.chat.tokenizer.encode, self._room - 1)

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from engine.base import Capabilities, Event, ProbeId, ProbeSpec, Request, SequenceId, Started, Tokens
 from engine.base_engine import BaseEngine
+from engine.constraint import Constraint
 from engine.options import EngineOptions, Opened
 from engine.probe import Probe
 from models.tokenizer import ChatTokenizer
@@ -51,6 +52,7 @@ class ParrotSequence:
     request: Request
     stops_armed: bool
     banned: frozenset[int] = frozenset()
+    constraint: Constraint | None = None  # never one: the engine declares none
     tokens: list[int] = field(default_factory=list)  # new ones
     unannounced: list[int] = field(default_factory=list)
     probe: Probe | None = None

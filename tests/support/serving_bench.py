@@ -24,6 +24,7 @@ from engine.base import (
     Request,
     SequenceId,
 )
+from engine.constraint import Constraint
 from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
 from models.tokenizer import ChatTokenizer
 from tests.support.ledger import Ledger
@@ -86,8 +87,8 @@ class RecordingEngine:
     def max_tokens(self) -> int:
         return self._engine.max_tokens
 
-    def submit(self, request: Request) -> SequenceId:
-        return self.ledger.submit(request)
+    def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:
+        return self.ledger.submit(request, like=like)
 
     def step(self) -> list[Event]:
         events = self._engine.step()
@@ -113,6 +114,9 @@ class RecordingEngine:
 
     def ban(self, sequence: SequenceId, tokens: frozenset[int]) -> None:
         self.ledger.ban(sequence, tokens)
+
+    def constrain(self, sequence: SequenceId, constraint: Constraint | None) -> None:
+        self.ledger.constrain(sequence, constraint)
 
     def cancel(self, sequence: SequenceId) -> None:
         self.ledger.cancel(sequence)

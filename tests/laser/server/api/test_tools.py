@@ -133,16 +133,16 @@ def test_a_choice_says_what_must_be_called() -> None:
     assert asked(tools=None).offer is None
     free, named = asked().offer, asked(tool_choice={"type": "function", "function": {"name": "weather"}}).offer
     assert free is not None
-    assert (free.calling, free.parallel, free.held) == (Calling.AUTO, True, False)
+    assert (free.calling, free.parallel, free.held_by) == (Calling.AUTO, True, None)
     assert named is not None
-    assert (named.calling, named.parallel, named.only, named.held) == (
-        *(Calling.REQUIRED, False, frozenset(("weather",)), True),
+    assert (named.calling, named.parallel, named.only, named.held_by) == (
+        *(Calling.REQUIRED, False, frozenset(("weather",)), "tool_choice"),
     )
     one = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [tool(name="weather")]}}
     allowed = asked(tools=[WEATHER, tool()], tool_choice=one).offer
     assert allowed is not None
     assert ([each.name for each in allowed.callable], allowed.calling) == (["weather"], Calling.AUTO)
-    assert allowed.held
+    assert allowed.held_by == "tool_choice"
     assert (required := asked(tool_choice="required").offer) is not None
     assert (required.calling, required.parallel) == (Calling.REQUIRED, True)
 
