@@ -26,7 +26,18 @@ class PythonBody(Body):
         """`bare`: no marker said that Python comes, so it must be a list of calls."""
         super().__init__(end="", offered=offered, index=index, eager=eager)
         self._bare = bare
+        self._decided = False  # it is known which of the three comes
         self._objects: ObjectsBody | None = None
+
+    def _decide(self) -> None:
+        begun = self._text.lstrip()
+        if begun.startswith("{"):
+            self._objects = ObjectsBody(end="", offered=self.offered, index=self.index, eager=self.eager, strange=False)
+        elif self._bare:
+            self.broken = _LIST.fullmatch(begun) is None
+            self._decided = "(" in begun
+        else:
+            self._decided = bool(begun)
 
     @property
     def unsaid(self) -> str:
@@ -35,10 +46,10 @@ class PythonBody(Body):
     def push(self, text: str) -> list[CallPiece]:
         if self._objects is None:
             self._text += text
-            if not self._text.lstrip().startswith("{"):
-                self.broken = self._bare and _LIST.fullmatch(self._text) is None
+            if not self._decided:
+                self._decide()
+            if self._objects is None:
                 return []
-            self._objects = ObjectsBody(end="", offered=self.offered, index=self.index, eager=self.eager, strange=False)
             text, self._text = self._text, ""
         told = self._objects.push(text)
         self.index, self.behind, self.broken = self._objects.index, self._objects.behind, self._objects.broken
