@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from models.tools.body import Body, Offered
+from models.tools.call_body import CallBody, Offered
 from models.tools.objects import ObjectsBody
 from models.tools.pieces import CallPiece
 
@@ -16,7 +16,7 @@ _LIST = re.compile(r"\[\s*([A-Za-z_][\w.]*\s*(\(.*)?)?", re.DOTALL)  # of calls,
 _MOST = 100_000  # characters that are read as Python
 
 
-class PythonBody(Body):
+class PythonBody(CallBody):
     """What follows a marker of Python, or a bracket at the answer's beginning: JSON objects, calls, or a program.
 
     Calls in Python are told at the answer's end. They are calls of tools that are offered, else they are content.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from models.tools.body import Body, Offered
+from models.tools.call_body import CallBody, Offered
 
 _SPACE = " \t\n\r"
 _NAME = re.compile(r"\s*([\w.-]{1,256})\s*")
@@ -39,7 +39,7 @@ class _At(Enum):
     END = auto()
 
 
-class TaggedBody(Body):
+class TaggedBody(CallBody):
     """Calls in tags. A value is a text unless the tool's schema says otherwise."""
 
     def __init__(self, *, end: str, tags: Tags, offered: Offered, index: int, eager: bool) -> None:

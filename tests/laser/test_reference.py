@@ -28,6 +28,7 @@ FREE = frozenset({
     "content", "error", "exit_reason", "id", "instructions", "input", "knows", "loading", "message", "model", "note",
     "owned_by", "param", "policy", "prompt", "reasoning", "reasoning_budget_message", "reasoning_content", "stop",
     "text", "trouble", "version",
+    "arguments", "description", "name", "tool_call_id",
 })  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What stands between the markers of calls, as it comes: one module for each way of writing it derives from `Body`."""
+"""What stands between the markers of calls, as it comes. Each way of writing it is a module with a `CallBody`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Offered: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The tools of a request: the JSON schema of each one's parameters, by name."""
 
 
-class Body(ABC):
+class CallBody(ABC):
     """The text between a begin marker and its end. It tells calls, and gives back what turns out to be none.
 
     A call is told when it is whole; if `eager`, from its arguments' first character on. Then it stays a call, and
