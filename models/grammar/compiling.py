@@ -7,7 +7,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
+
+from llguidance import LLMatcher, LLParserLimits
+from llguidance.gbnf_to_lark import any_to_lark
 
 from models.grammar import faults
 from models.grammar.extent import SchemaExtent
@@ -15,9 +17,6 @@ from models.grammar.grammar import Grammar, GrammarError, GrammarKind
 from models.grammar.matching import GrammarMatch, MatcherState
 from models.grammar.shortest import longest_way, shortest_way
 from models.grammar.vocabulary import GrammarVocabulary, in_one_line
-
-if TYPE_CHECKING:
-    from llguidance import LLMatcher
 
 KEPT = 64  # compiled grammars
 MOST_WAY = 2_048  # tokens of a shortest answer that is looked for
@@ -119,8 +118,6 @@ class Grammars:
 
 def _matcher(grammar: Grammar, vocabulary: GrammarVocabulary) -> LLMatcher:
     """Compiles a grammar. Raises GrammarError."""
-    from llguidance import LLMatcher, LLParserLimits
-
     limits = LLParserLimits(max_lexer_states=LEXER_STATES, max_grammar_size=GRAMMAR_SIZE, verbose_errors=False)
     matcher = LLMatcher(vocabulary.llguidance, _written(grammar), log_level=0, limits=limits)
     schema = json.loads(grammar.text) if grammar.kind is GrammarKind.JSON_SCHEMA else None
@@ -135,9 +132,6 @@ def _matcher(grammar: Grammar, vocabulary: GrammarVocabulary) -> LLMatcher:
 
 def _written(grammar: Grammar) -> str:
     """Returns a grammar as llguidance reads it. Raises GrammarError if it cannot be written so."""
-    from llguidance import LLMatcher
-    from llguidance.gbnf_to_lark import any_to_lark
-
     match grammar.kind:
         case GrammarKind.JSON_SCHEMA:
             pattern = None if grammar.compact else BLANKS
