@@ -102,6 +102,11 @@ class ThoughtControl:
         """Returns what holds a request's answer; None: nothing does. Raises GrammarError or UnsupportedError."""
         return self._forms.of(request, self._engine.capabilities)
 
+    def landing(self, request: ReasoningRequest, held: HeldAnswer | None) -> tuple[int, ...]:
+        """Returns the tokens that close a request's thought if it is cut."""
+        landing = self._thinking.landing if request.landing is None else request.landing
+        return landing if held is None else self._forms.landing(landing)
+
     def answer_room(self, request: ReasoningRequest, held: HeldAnswer | None) -> int:
         """Returns the tokens of max_tokens that no thought may take: a share, and at least the shortest answer."""
         share = min(self._thinking.format.answer_reserve, request.max_tokens // 2)
@@ -257,11 +262,10 @@ class ThoughtControl:
 
     def _kept(self, active: ActiveRequest, probed: Probed) -> int:
         """Returns how many tokens of a probe's path become part of the reply."""
-        held = active.held is not None
+        suffix = self._thinking.probe_suffix if active.held is None else self._forms.suffix
         if self._thinking.format.keep is Keep.CLOSE:
-            return self._forms.keep_of_suffix if held else self._thinking.keep_of_suffix
+            return self._thinking.keep_of_suffix if active.held is None else len(suffix)
         terminated = probed.terminator is not None and probed.terminator not in self._stop_tokens
-        suffix = self._forms.suffix if held else self._thinking.probe_suffix
         return len(suffix) + len(probed.answer) + terminated
 
     def _answered(self, probed: Probed) -> tuple[int, ...]:

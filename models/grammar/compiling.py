@@ -6,6 +6,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 
 from llguidance import LLMatcher, LLParserLimits
@@ -39,10 +40,18 @@ class CompiledGrammar:
         """Returns the beginning of an answer that may have `room` tokens."""
         return GrammarMatch(self, self._matcher.deep_copy(), room)
 
+    def measure(self) -> None:
+        """Finds out how long answers may be, which takes longer than to compile the grammar."""
+        _ = self.shortest, self.longest, self.rise
+
+    @property
+    def _start(self) -> MatcherState:
+        return MatcherState(self._matcher.deep_copy(), self.vocabulary)
+
     @cached_property
     def shortest(self) -> int | None:
         """The tokens of the shortest answer; None: none was found."""
-        way = shortest_way(MatcherState(self._matcher, self.vocabulary), self.vocabulary.signposts, MOST_WAY)
+        way = shortest_way(self._start, self.vocabulary.signposts, MOST_WAY)
         return None if way is None else max(1, len(way))
 
     @cached_property
@@ -54,8 +63,7 @@ class CompiledGrammar:
             case GrammarKind.CHOICE:
                 return max(map(self.vocabulary.count, json.loads(self._grammar.text)))
             case _:
-                start = MatcherState(self._matcher, self.vocabulary)
-                return longest_way(start, self.vocabulary.letters, MOST_WALK)
+                return longest_way(self._start, self.vocabulary.letters, MOST_WALK)
 
     @cached_property
     def rise(self) -> int:
@@ -74,9 +82,13 @@ class CompiledGrammar:
 class Grammars:
     """The grammars that a model's answers are held to. May be used from any thread."""
 
-    def __init__(self, vocabulary: Callable[[], GrammarVocabulary]) -> None:
-        """`vocabulary` makes the model's vocabulary, once, when it is first needed."""
+    def __init__(self, vocabulary: Callable[[], GrammarVocabulary], *, ahead: bool = False) -> None:
+        """`vocabulary` makes the model's vocabulary, once, when it is first needed.
+
+        `ahead`: a grammar is measured when it is compiled, and not first when its answers are decoded.
+        """
         self._make = vocabulary
+        self._ahead = ahead
         self._making = threading.Lock()
         self._kept: OrderedDict[Grammar, CompiledGrammar] = OrderedDict()
         self._lock = threading.Lock()
@@ -89,6 +101,8 @@ class Grammars:
                 return self._kept[grammar]
         vocabulary = self.vocabulary
         made = CompiledGrammar(grammar, vocabulary, _matcher(grammar, vocabulary))
+        if self._ahead:
+            made.measure()
         with self._lock:
             self._kept[grammar] = made
             while len(self._kept) > KEPT:
@@ -107,13 +121,10 @@ class Grammars:
 
     def warm(self, grammar: Grammar | None = None) -> None:
         """Does ahead of a request what takes time; errors come with the request. None: only what all grammars need."""
-        try:
+        with suppress(GrammarError):
             _ = self.vocabulary.llguidance, self.vocabulary.signposts
             if grammar is not None:
-                made = self.compiled(grammar)
-                _ = made.shortest, made.longest, made.rise
-        except GrammarError:
-            return
+                self.compiled(grammar)
 
 
 def _matcher(grammar: Grammar, vocabulary: GrammarVocabulary) -> LLMatcher:
