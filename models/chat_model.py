@@ -140,9 +140,12 @@ class ChatModel:
         """The tokens that end a reply."""
         return self.tokenizer.eos_ids | self.defaults.stop_tokens
 
-    def grammars(self) -> Grammars:
-        """Returns what compiles grammars for the model; its vocabulary is read when it is first needed."""
-        return Grammars(lambda: GrammarVocabulary(self.tokenizer, self.stop_tokens, self.rows))
+    def grammars(self, *, ahead: bool = False) -> Grammars:
+        """Returns what compiles grammars for the model; its vocabulary is read when it is first needed.
+
+        `ahead`: see Grammars.
+        """
+        return Grammars(lambda: GrammarVocabulary(self.tokenizer, self.stop_tokens, self.rows), ahead=ahead)
 
     @property
     def needed(self) -> frozenset[int]:

@@ -147,7 +147,8 @@ class ServingLoop:
         Overloaded if it is turned away. In a full queue a waiting request may have to give way: its outcome is an error
         that says when it may be sent again.
         """
-        landing = self._thoughts.landing_for(request)
+        held = self._thoughts.held(request)
+        landing = self._thoughts.landing_for(request, held)
         tokens = len(request.prompt) + request.max_tokens
         room = self.room_for(landing)
         if tokens > room:
@@ -155,7 +156,6 @@ class ServingLoop:
                 f"the prompt has {len(request.prompt)} tokens and max_tokens is {request.max_tokens}: "
                 f"together {tokens}, must be at most {room}"
             )
-        held = self._thoughts.held(request)
         if self._observer is not None:
             self._observer.arrived(request.difficulty)  # a request that is turned away is load too
         self._arrived += 1

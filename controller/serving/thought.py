@@ -102,9 +102,10 @@ class ThoughtControl:
             return active.obey(UNLIMITED, self._rule)
         return active.obey(self._policy.limits(active.request.difficulty), self._rule)
 
-    def landing_for(self, request: ReasoningRequest) -> tuple[int, ...]:
+    def landing_for(self, request: ReasoningRequest, held: HeldAnswer | None) -> tuple[int, ...]:
         """Returns what closes the request's thought if it is cut."""
-        return self._thinking.landing_for(request.answer, request.form) if request.landing is None else request.landing
+        own = self._thinking.landing_for(request.answer, request.form) if request.landing is None else request.landing
+        return own if held is None else self._forms.landing(own)
 
     def _trial(self, active: ActiveRequest) -> Trial:
         return self._trials.of(active.request.form, as_certified=self._certified is not None)
@@ -291,10 +292,11 @@ class ThoughtControl:
 
     def _kept_of_held(self, probed: Probed) -> tuple[int, tuple[int, ...]]:
         """Returns how many tokens of a held answer's probe become part of the reply, and the probe's suffix."""
+        suffix = self._forms.suffix
         if self._thinking.format.keep is Keep.CLOSE:
-            return self._forms.keep_of_suffix, self._forms.suffix
+            return len(suffix), suffix
         terminated = probed.terminator is not None and probed.terminator not in self._stop_tokens
-        return len(self._forms.suffix) + len(probed.answer) + terminated, self._forms.suffix
+        return len(suffix) + len(probed.answer) + terminated, suffix
 
     def _answered(self, probed: Probed) -> tuple[int, ...]:
         """Returns the tokens of a trial answer, with the stop token if one has ended it."""

@@ -114,7 +114,7 @@ def _deployed(
     opened = options.open(directory)
     chat = replace(chat, rows=opened.vocabulary)
     engine = wrap(opened.engine)
-    grammars = chat.grammars()
+    grammars = chat.grammars(ahead=True)
     loop = ServingLoop(
         engine=engine,
         tokenizer=chat.tokenizer,

@@ -6,8 +6,11 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING
+
+from llguidance import LLMatcher, LLParserLimits
+from llguidance.gbnf_to_lark import any_to_lark
 
 from models.grammar import faults
 from models.grammar.extent import SchemaExtent
@@ -15,9 +18,6 @@ from models.grammar.grammar import Grammar, GrammarError, GrammarKind
 from models.grammar.matching import GrammarMatch, MatcherState
 from models.grammar.shortest import longest_way, shortest_way
 from models.grammar.vocabulary import GrammarVocabulary, in_one_line
-
-if TYPE_CHECKING:
-    from llguidance import LLMatcher
 
 KEPT = 64  # compiled grammars
 MOST_WAY = 2_048  # tokens of a shortest answer that is looked for
@@ -40,10 +40,18 @@ class CompiledGrammar:
         """Returns the beginning of an answer that may have `room` tokens."""
         return GrammarMatch(self, self._matcher.deep_copy(), room)
 
+    def measure(self) -> None:
+        """Finds out how long answers may be, which takes longer than to compile the grammar."""
+        _ = self.shortest, self.longest, self.rise
+
+    @property
+    def _start(self) -> MatcherState:
+        return MatcherState(self._matcher.deep_copy(), self.vocabulary)
+
     @cached_property
     def shortest(self) -> int | None:
         """The tokens of the shortest answer; None: none was found."""
-        way = shortest_way(MatcherState(self._matcher, self.vocabulary), self.vocabulary.signposts, MOST_WAY)
+        way = shortest_way(self._start, self.vocabulary.signposts, MOST_WAY)
         return None if way is None else max(1, len(way))
 
     @cached_property
@@ -55,8 +63,7 @@ class CompiledGrammar:
             case GrammarKind.CHOICE:
                 return max(map(self.vocabulary.count, json.loads(self._grammar.text)))
             case _:
-                start = MatcherState(self._matcher, self.vocabulary)
-                return longest_way(start, self.vocabulary.letters, MOST_WALK)
+                return longest_way(self._start, self.vocabulary.letters, MOST_WALK)
 
     @cached_property
     def rise(self) -> int:
@@ -75,9 +82,13 @@ class CompiledGrammar:
 class Grammars:
     """The grammars that a model's answers are held to. May be used from any thread."""
 
-    def __init__(self, vocabulary: Callable[[], GrammarVocabulary]) -> None:
-        """`vocabulary` makes the model's vocabulary, once, when it is first needed."""
+    def __init__(self, vocabulary: Callable[[], GrammarVocabulary], *, ahead: bool = False) -> None:
+        """`vocabulary` makes the model's vocabulary, once, when it is first needed.
+
+        `ahead`: a grammar is measured when it is compiled, and not first when its answers are decoded.
+        """
         self._make = vocabulary
+        self._ahead = ahead
         self._making = threading.Lock()
         self._kept: OrderedDict[Grammar, CompiledGrammar] = OrderedDict()
         self._lock = threading.Lock()
@@ -90,6 +101,8 @@ class Grammars:
                 return self._kept[grammar]
         vocabulary = self.vocabulary
         made = CompiledGrammar(grammar, vocabulary, _matcher(grammar, vocabulary))
+        if self._ahead:
+            made.measure()
         with self._lock:
             self._kept[grammar] = made
             while len(self._kept) > KEPT:
@@ -108,19 +121,14 @@ class Grammars:
 
     def warm(self, grammar: Grammar | None = None) -> None:
         """Does ahead of a request what takes time; errors come with the request. None: only what all grammars need."""
-        try:
+        with suppress(GrammarError):
             _ = self.vocabulary.llguidance, self.vocabulary.signposts
             if grammar is not None:
-                made = self.compiled(grammar)
-                _ = made.shortest, made.longest, made.rise
-        except GrammarError:
-            return
+                self.compiled(grammar)
 
 
 def _matcher(grammar: Grammar, vocabulary: GrammarVocabulary) -> LLMatcher:
     """Compiles a grammar. Raises GrammarError."""
-    from llguidance import LLMatcher, LLParserLimits
-
     limits = LLParserLimits(max_lexer_states=LEXER_STATES, max_grammar_size=GRAMMAR_SIZE, verbose_errors=False)
     matcher = LLMatcher(vocabulary.llguidance, _written(grammar), log_level=0, limits=limits)
     schema = json.loads(grammar.text) if grammar.kind is GrammarKind.JSON_SCHEMA else None
@@ -135,9 +143,6 @@ def _matcher(grammar: Grammar, vocabulary: GrammarVocabulary) -> LLMatcher:
 
 def _written(grammar: Grammar) -> str:
     """Returns a grammar as llguidance reads it. Raises GrammarError if it cannot be written so."""
-    from llguidance import LLMatcher
-    from llguidance.gbnf_to_lark import any_to_lark
-
     match grammar.kind:
         case GrammarKind.JSON_SCHEMA:
             pattern = None if grammar.compact else BLANKS

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from llguidance import LLMatcher
 
 from models.grammar.grammar import GrammarError
 from models.grammar.shortest import quick_way, shortest_way
 
 if TYPE_CHECKING:
-    from llguidance import LLMatcher
-
     from models.grammar.compiling import CompiledGrammar
     from models.grammar.vocabulary import GrammarVocabulary
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Set as AbstractSet
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from llguidance import LLMatcher, LLTokenizer
 
 from models.grammar.grammar import GrammarError
 from models.grammar.shortest import Signposts
 from models.tokenizer import ChatTokenizer
-
-if TYPE_CHECKING:
-    from llguidance import LLMatcher, LLTokenizer
 
 
 class GrammarVocabulary:
@@ -78,8 +76,6 @@ class GrammarVocabulary:
 
     @cached_property
     def _made(self) -> LLTokenizer:
-        from llguidance import LLTokenizer
-
         wrapped: Any = _Wrapped(self)
         return LLTokenizer(wrapped, eos_token=sorted(self.ends))
 

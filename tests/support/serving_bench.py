@@ -25,6 +25,7 @@ from engine.base import (
     SequenceId,
 )
 from engine.constraint import Constraint
+from models.grammar.compiling import Grammars
 from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
 from models.tokenizer import ChatTokenizer
 from tests.support.ledger import Ledger
@@ -147,6 +148,7 @@ class Bench:
         rows: int | None = None,
         every_probe: bool = False,
         engine: Engine | None = None,  # None: the torch engine on the model in the directory
+        grammars: Grammars | None = None,
     ) -> None:
         from engine.torch.engine import TorchEngine, TorchEngineConfig
         from engine.torch.load import load_model
@@ -171,6 +173,7 @@ class Bench:
             loops=loops,
             rows=rows,
             every_probe=every_probe,
+            grammars=grammars,
         )
 
     def queue(self, prompt: str = "?", **options: Any) -> tuple[RequestId, Heard]:

@@ -67,12 +67,11 @@ class AnswerForms:
         """`probe`: how other answers are tried. `grammars` None: no answer is held to one."""
         self._grammars = grammars
         self._open = thinking.format.in_the_open
-        self.suffix = thinking.closing  # in the open there is none, and no answer is held behind a thought
-        self.keep_of_suffix = 0 if self._open else thinking.ending(self.suffix).end  # up to the marker
-        self.lead = self.suffix[self.keep_of_suffix :]  # between the marker and the answer
-        self._probe = replace(
-            probe, suffix=self.suffix or probe.suffix, max_answer_tokens=MOST_TRIED, answer_stops=stops
-        )
+        self._thinking = thinking
+        closing = thinking.closing  # in the open there is none, and no answer is held behind a thought
+        self.lead = () if self._open else closing[thinking.ending(closing).end :]  # between the marker and the answer
+        self.suffix = (*probe.suffix[: thinking.keep_of(probe.suffix)], *self.lead)  # without words of the format's own
+        self._probe = replace(probe, suffix=self.suffix, max_answer_tokens=MOST_TRIED, answer_stops=stops)
 
     @property
     def room(self) -> int:
@@ -94,10 +93,15 @@ class AnswerForms:
             raise GrammarError(grammar.asked_by, "a thought in the open is part of the answer, must be off")
         return HeldAnswer(self._grammars.compiled(grammar))
 
+    def landing(self, landing: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns a landing without the words with which it begins an answer, which the grammar may not have."""
+        end = self._thinking.ending(landing).end
+        return (*landing[:end], *self.lead[: len(landing) - end])
+
     def least(self, held: HeldAnswer) -> int:
         """The tokens that the shortest answer takes behind the marker that ends a thought."""
         return len(self.lead) + (held.grammar.shortest or 0)
 
     def trial(self, held: HeldAnswer) -> ProbeSpec:
-        """Returns how the answer is tried: behind the usual closing of a thought, under a grammar of its own."""
+        """Returns how the answer is tried: behind the marker and the usual blanks, under its grammar."""
         return replace(self._probe, constraint=held.grammar.begin(MOST_TRIED + held.grammar.rise))
