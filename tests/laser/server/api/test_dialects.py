@@ -13,8 +13,13 @@ from typing import Any
 import pytest
 from openai.types import completion_create_params as text_params
 from openai.types.chat import (
+    ChatCompletionAllowedToolChoiceParam,
+    ChatCompletionAllowedToolsParam,
     ChatCompletionAssistantMessageParam,
     ChatCompletionContentPartTextParam,
+    ChatCompletionFunctionToolParam,
+    ChatCompletionMessageFunctionToolCallParam,
+    ChatCompletionNamedToolChoiceParam,
     ChatCompletionStreamOptionsParam,
     ChatCompletionSystemMessageParam,
     ChatCompletionToolMessageParam,
@@ -24,6 +29,7 @@ from openai.types.chat import completion_create_params as chat_params
 from openai.types.responses import EasyInputMessageParam, ResponseTextConfigParam
 from openai.types.responses import response_create_params as response_params
 from openai.types.shared_params import (
+    FunctionDefinition,
     Reasoning,
     ResponseFormatJSONObject,
     ResponseFormatJSONSchema,
@@ -51,11 +57,22 @@ from laser.server.api.fields import StreamOptions
 from laser.server.api.reasoning import ReasoningOptions, ThinkingOptions
 from laser.server.api.responses import MessageItemParam, TextOptions
 from laser.server.api.structured.fields import ResponseFormat, StructuredOutputs
+from laser.server.api.tools.request import (
+    AllowedTools,
+    CalledFunction,
+    CallParam,
+    FunctionFields,
+    NamedFunction,
+    NamedTool,
+    ToolChoice,
+    ToolFields,
+)
 from tests.support.request_fields import BODIES, FORMER_VLLM, LLAMACPP, OLLAMA, SGLANG, VLLM
 
 PARTS: tuple[type[Fields], ...] = (
     Message, TextPart, MessageItemParam, StreamOptions, ReasoningOptions, ThinkingOptions, TextOptions, ResponseFormat,
-    StructuredOutputs,
+    StructuredOutputs, ToolFields, FunctionFields, ToolChoice, AllowedTools, NamedTool, NamedFunction, CallParam,
+    CalledFunction,
 )  # fmt: skip
 OTHERS: dict[str, str | dict[str, str]] = {
     "vLLM": VLLM, "vLLM before": FORMER_VLLM, "SGLang": SGLANG, "llama.cpp": LLAMACPP, "Ollama": OLLAMA,
@@ -104,6 +121,11 @@ def test_every_field_of_other_servers_requests_is_in_the_table(endpoint: str, se
         ),
         ("messages.content", (ChatCompletionContentPartTextParam,)),
         ("stream_options", (ChatCompletionStreamOptionsParam,)),
+        ("tools", (ChatCompletionFunctionToolParam,)),
+        ("tools.function", (FunctionDefinition,)),
+        ("tool_choice", (ChatCompletionNamedToolChoiceParam, ChatCompletionAllowedToolChoiceParam)),
+        ("tool_choice.allowed_tools", (ChatCompletionAllowedToolsParam,)),
+        ("messages.tool_calls", (ChatCompletionMessageFunctionToolCallParam,)),
         ("reasoning", (Reasoning,)),
         ("text", (ResponseTextConfigParam,)),
         ("response_format", (ResponseFormatText, ResponseFormatJSONObject, ResponseFormatJSONSchema)),

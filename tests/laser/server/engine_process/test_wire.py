@@ -45,6 +45,7 @@ from laser.server.engine_process.messages import (
 from laser.server.engine_process.wire import COMMANDS, EVENTS, HEAD, Unpacker, packed
 from models.grammar.grammar import Grammar
 from models.kinds.kind import AnswerForm, AnswerKind
+from models.tools.offer import CallMarks
 from tests.support.model_profile import PROFILE
 from tests.support.statuses import GAINED
 
@@ -74,6 +75,7 @@ REQUEST = ReasoningRequest(
     name="chatcmpl-1",
     answer=AnswerKind.CODE,
     form=AnswerForm.CHOICE,
+    calls=CallMarks(starts=("<tool_call>",), kept=("<|end|>",)),
     grammar=Grammar.json_schema({"type": "object"}, asked_by="guided_json", compact=True),
 )
 CHECKPOINT = Checkpoint(
