@@ -32,7 +32,7 @@ def with_tools(
     """
     named = list(_named(messages, form))
     if habits.variable is None:
-        return Rendering(messages=_in_words(named, tools))
+        return Rendering(messages=_in_words(named, tools, system=habits.system))
     if not habits.shows_calls:
         named = [_said(message, form or HOUSE) for message in named]
     else:
@@ -112,8 +112,13 @@ def _said(message: dict[str, Any], form: CallFormat) -> dict[str, Any]:
     return {**message, "content": "\n".join(filter(None, (message.get("content"), written(form, calls))))}
 
 
-def _in_words(messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the messages for a template that knows no tools: the offer, the calls and their results are texts."""
+def _in_words(
+    messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]], *, system: bool
+) -> list[dict[str, Any]]:
+    """Returns the messages for a template that knows no tools: the offer, the calls and their results are texts.
+
+    `system`: the offer may stand in a system message, else it stands in the first one.
+    """
     made: list[dict[str, Any]] = []
     results = False  # the last message holds results
     for message in messages:
@@ -129,7 +134,7 @@ def _in_words(messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, A
         results = True
     if tools:
         offer = asked_for(tools)
-        if made and made[0].get("role") == "system":
+        if made and (made[0].get("role") == "system" or not system):
             made[0] = {**made[0], "content": f"{made[0].get('content') or ''}\n\n{offer}".lstrip()}
         else:
             made.insert(0, {"role": "system", "content": offer})

@@ -86,6 +86,9 @@ def test_the_words_of_the_house_are_messages_that_any_template_takes() -> None:
         '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>\n'
         '<tool_call>\n{"name": "tides", "arguments": {}}\n</tool_call>'
     )
+    bare = with_tools(AGENT[1:], [TOOL.for_template], ToolHabits(system=False), CallFormat.HERMES).messages
+    assert [message["role"] for message in bare] == ["user", "assistant", "user"]
+    assert bare[0]["content"].startswith("Is it wet?\n\nYou can call tools.")
     assert made.messages[3]["content"] == (
         "<tool_response>\nrain\n</tool_response>\n<tool_response>\nhigh\n</tool_response>"
     )
