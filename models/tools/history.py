@@ -77,9 +77,11 @@ def _called(message: dict[str, Any], habits: ToolHabits) -> dict[str, Any]:
         said = as_json(call["function"]["arguments"])
         call["function"]["arguments"] = said if habits.as_text else as_mapping(said)
     thought, content = message.get("reasoning_content"), message.get("content")
-    if habits.apart and thought and content:
-        return {**message, "reasoning_content": f"{thought}\n\n{content}", "content": ""}
-    return message
+    if not thought:
+        return message
+    if habits.apart and content:
+        thought, content = f"{thought}\n\n{content}", ""
+    return {**message, "content": content, "reasoning_content": thought, "thinking": thought}  # by both its names
 
 
 def _one_by_one(messages: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
