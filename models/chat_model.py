@@ -202,7 +202,8 @@ class ChatModel:
         if not tools and not any(message.get("tool_calls") for message in messages):
             return messages, (), options
         offer = [tool.for_template for tool in tools]
-        made = with_tools(messages, offer, self.tokenizer.tool_habits, self.call_form)
+        tokenizer = self.tokenizer
+        made = with_tools(messages, offer, tokenizer.tool_habits, self.call_form, tokenizer.markers.hide)
         return made.messages, made.tools, {**options, **made.variables}
 
     def _switches(self, thinking: bool | None) -> dict[str, bool]:

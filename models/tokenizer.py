@@ -166,7 +166,7 @@ class ChatTokenizer:
             )
         text = self._rendered(chat)
         if trusted:
-            return self.encode(text + "".join(then))
+            return self.encode(self.markers.show(text) + "".join(then))
         ours = (self.markers.hide(each) if isinstance(each, Marker) else each for each in then)
         hidden = self._hidden(chat, text) + "".join(ours)
         if not self.markers.spelled_in(hidden):
@@ -186,7 +186,7 @@ class ChatTokenizer:
                 hidden = self.template.hidden(chat)
             except Exception:
                 hidden = ""
-            if self.markers.show(hidden) == text:
+            if self.markers.show(hidden) == self.markers.show(text):
                 return hidden
         return self._set_aside(chat, text)
 
