@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from controller.policy import Limits, Policy
 from controller.serving.active import ActiveRequest
-from controller.serving.answers.held import AnswerForms, HeldAnswer
+from controller.serving.answers.held import AnswerGrammars, HeldAnswer
 from controller.serving.pace import Pace
 from controller.serving.repetition import LoopDetection
 from controller.serving.reply import Delta, Reply
@@ -69,7 +69,7 @@ class ThoughtControl:
         self._trims = engine.capabilities.trim
         self._affordable = None if every_probe else engine.capabilities.probe_rows
         self._probe = probe_spec(thinking, stop_tokens, score)
-        self._forms = AnswerForms(thinking, self._probe, stop_tokens, grammars)
+        self._held_answers = AnswerGrammars(thinking, self._probe, stop_tokens, grammars)
         self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
         rule = self._rule(policy.limits(None))  # raises ValueError now, not with each request, if it cannot be made
         if rule.signals:
@@ -81,7 +81,7 @@ class ThoughtControl:
     @property
     def probe_room(self) -> int:
         """The largest number of tokens that a probe of a thought may need."""
-        return max(self._probe.room, self._forms.room)
+        return max(self._probe.room, self._held_answers.room)
 
     def reply_to(self, request: ReasoningRequest, emit: Callable[[Delta], None]) -> Reply:
         """Returns the reply to a request, still empty."""
@@ -100,17 +100,17 @@ class ThoughtControl:
 
     def held(self, request: ReasoningRequest) -> HeldAnswer | None:
         """Returns what holds a request's answer; None: nothing does. Raises GrammarError or UnsupportedError."""
-        return self._forms.of(request, self._engine.capabilities)
+        return self._held_answers.of(request, self._engine.capabilities)
 
     def landing(self, request: ReasoningRequest, held: HeldAnswer | None) -> tuple[int, ...]:
         """Returns the tokens that close a request's thought if it is cut."""
         landing = self._thinking.landing if request.landing is None else request.landing
-        return landing if held is None else self._forms.landing(landing)
+        return landing if held is None else self._held_answers.landing(landing)
 
     def answer_room(self, request: ReasoningRequest, held: HeldAnswer | None) -> int:
         """Returns the tokens of max_tokens that no thought may take: a share, and at least the shortest answer."""
         share = min(self._thinking.format.answer_reserve, request.max_tokens // 2)
-        return share if held is None else max(share, min(self._forms.least(held), request.max_tokens))
+        return share if held is None else max(share, min(self._held_answers.least(held), request.max_tokens))
 
     def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
         """Returns what max_tokens leaves for the thought after its closing and the answer, at most max_budget."""
@@ -182,7 +182,7 @@ class ThoughtControl:
         held, sequence = active.held, active.sequence
         if held is None or held.begun or sequence is None:
             return
-        lead = self._forms.lead if len(self._forms.lead) < active.room else ()
+        lead = self._held_answers.lead if len(self._held_answers.lead) < active.room else ()
         if lead:
             self._engine.force(sequence, lead)
             active.lead(len(lead))
@@ -232,7 +232,7 @@ class ThoughtControl:
             return
         then: tuple[int, ...] = ()
         if tried:
-            suffix = self._thinking.probe_suffix if active.held is None else self._forms.suffix
+            suffix = self._thinking.probe_suffix if active.held is None else self._held_answers.suffix
             keep = self._kept(active, event)
             put_in = min(keep, len(suffix))
             recited = self._beyond_close(suffix[:keep])
@@ -262,7 +262,7 @@ class ThoughtControl:
 
     def _kept(self, active: ActiveRequest, probed: Probed) -> int:
         """Returns how many tokens of a probe's path become part of the reply."""
-        suffix = self._thinking.probe_suffix if active.held is None else self._forms.suffix
+        suffix = self._thinking.probe_suffix if active.held is None else self._held_answers.suffix
         if self._thinking.format.keep is Keep.CLOSE:
             return self._thinking.keep_of_suffix if active.held is None else len(suffix)
         terminated = probed.terminator is not None and probed.terminator not in self._stop_tokens
@@ -323,7 +323,7 @@ class ThoughtControl:
         again = asks is Asks.NEXT_TOKEN  # such a probe forks one token earlier, and decodes that token again
         if active.held is not None and not again and not active.held.tried:
             return
-        trial = self._probe if active.held is None or again else self._forms.trial(active.held)
+        trial = self._probe if active.held is None or again else self._held_answers.trial(active.held)
         spec = active.rule.spec(trial, active.thought[at - 1], self._thinking.watched)
         if every is None and not self._can_afford(active, spec, at):
             return
