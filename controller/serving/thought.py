@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from controller.policy import UNLIMITED, Limits, Policy
 from controller.serving.active import ActiveRequest
-from controller.serving.answers.held import AnswerForms, HeldAnswer
+from controller.serving.answers.held import AnswerGrammars, HeldAnswer
 from controller.serving.pace import Pace
 from controller.serving.repetition import LoopDetection
 from controller.serving.reply import Delta, Reply
@@ -64,7 +64,7 @@ class ThoughtControl:
         self._without = lru_cache(maxsize=RULES)(self._banned_without)
         self._certified = certified
         self._trials = Trials(thinking, stop_tokens, score)
-        self._forms = AnswerForms(thinking, self._trials.box.spec, stop_tokens, grammars)
+        self._held_answers = AnswerGrammars(thinking, self._trials.box.spec, stop_tokens, grammars)
         self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
         rule = self._rule(policy.limits(None))  # raises ValueError now, not with each request, if it cannot be made
         if rule.signals:
@@ -76,7 +76,7 @@ class ThoughtControl:
     @property
     def probe_room(self) -> int:
         """The largest number of tokens that a probe of a thought may need."""
-        return max(self._trials.room, self._forms.room)
+        return max(self._trials.room, self._held_answers.room)
 
     def reply_to(self, request: ReasoningRequest, emit: Callable[[Delta], None]) -> Reply:
         """Returns the reply to a request, still empty."""
@@ -105,19 +105,19 @@ class ThoughtControl:
     def landing_for(self, request: ReasoningRequest, held: HeldAnswer | None) -> tuple[int, ...]:
         """Returns what closes the request's thought if it is cut."""
         own = self._thinking.landing_for(request.answer, request.form) if request.landing is None else request.landing
-        return own if held is None else self._forms.landing(own)
+        return own if held is None else self._held_answers.landing(own)
 
     def _trial(self, active: ActiveRequest) -> Trial:
         return self._trials.of(active.request.form, as_certified=self._certified is not None)
 
     def held(self, request: ReasoningRequest) -> HeldAnswer | None:
         """Returns what holds a request's answer; None: nothing does. Raises GrammarError or UnsupportedError."""
-        return self._forms.of(request, self._engine.capabilities)
+        return self._held_answers.of(request, self._engine.capabilities)
 
     def answer_room(self, request: ReasoningRequest, held: HeldAnswer | None) -> int:
         """Returns the tokens of max_tokens that no thought may take: a share, and at least the shortest answer."""
         share = min(self._thinking.format.answer_reserve, request.max_tokens // 2)
-        return share if held is None else max(share, min(self._forms.least(held), request.max_tokens))
+        return share if held is None else max(share, min(self._held_answers.least(held), request.max_tokens))
 
     def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
         """Returns what max_tokens leaves for the thought after its closing and the answer, at most max_budget."""
@@ -203,7 +203,7 @@ class ThoughtControl:
         if begun:
             self.hold(active, taken=begun)
             return
-        lead = self._forms.lead if len(self._forms.lead) < active.room else ()
+        lead = self._held_answers.lead if len(self._held_answers.lead) < active.room else ()
         if lead:
             self._engine.force(sequence, lead)
             active.lead(len(lead))
@@ -292,7 +292,7 @@ class ThoughtControl:
 
     def _kept_of_held(self, probed: Probed) -> tuple[int, tuple[int, ...]]:
         """Returns how many tokens of a held answer's probe become part of the reply, and the probe's suffix."""
-        suffix = self._forms.suffix
+        suffix = self._held_answers.suffix
         if self._thinking.format.keep is Keep.CLOSE:
             return len(suffix), suffix
         terminated = probed.terminator is not None and probed.terminator not in self._stop_tokens
@@ -354,7 +354,7 @@ class ThoughtControl:
         held = active.held
         if held is not None and not again and (active.request.calls is not None or not held.tried):
             return
-        trial = self._trial(active).spec if held is None or again else self._forms.trial(held)
+        trial = self._trial(active).spec if held is None or again else self._held_answers.trial(held)
         spec = active.rule.spec(trial, active.thought[at - 1], self._thinking.watched)
         if every is None and not self._can_afford(active, spec, at):
             return

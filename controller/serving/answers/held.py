@@ -58,7 +58,7 @@ class HeldAnswer:
         return match
 
 
-class AnswerForms:
+class AnswerGrammars:
     """How answers under a grammar are begun and tried, for models of one thinking format."""
 
     def __init__(
