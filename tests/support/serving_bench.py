@@ -24,6 +24,7 @@ from engine.base import (
     Request,
     SequenceId,
 )
+from models.kinds.kind import AnswerKind
 from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
 from models.tokenizer import ChatTokenizer
 from tests.support.ledger import Ledger
@@ -142,6 +143,7 @@ class Bench:
         loops: LoopDetection | None = None,
         rows: int | None = None,
         every_probe: bool = False,
+        certified: frozenset[AnswerKind] | None = None,
         engine: Engine | None = None,  # None: the torch engine on the model in the directory
     ) -> None:
         from engine.torch.engine import TorchEngine, TorchEngineConfig
@@ -167,6 +169,7 @@ class Bench:
             loops=loops,
             rows=rows,
             every_probe=every_probe,
+            certified=certified,
         )
 
     def queue(self, prompt: str = "?", **options: Any) -> tuple[RequestId, Heard]:
