@@ -60,13 +60,21 @@ class Preparation:
                 length=self._served.length(prompt),
             ),
             answer=answer.kind,
-            form=AnswerForm.BOX if form.boxes else answer.form,
+            form=answer.form,
         )
 
     def _answer(self, request: GenerationFields, prompt: Sequence[int]) -> Reading:
-        """Returns the kind and form of answer that a request wants; its fields go before its words."""
+        """Returns the kind and form of answer that a request wants; its fields go before its words.
+
+        A client that calls its answer short takes a trial answer for it, in a box.
+        """
         read = self._kinds.read(request.said or said_in_prompt(prompt, self._served.chat))
-        return read if request.answer is None else replace(read, kind=request.answer)
+        if self._served.chat.thinking.format.boxes:
+            read = replace(read, form=AnswerForm.BOX)
+        if request.answer is None:
+            return read
+        stated = request.answer is AnswerKind.SHORT and read.form is AnswerForm.WORDS
+        return replace(read, kind=request.answer, form=AnswerForm.BOX if stated else read.form)
 
     def _prompt(self, request: GenerationFields) -> Prompt:
         check_prompt(request, self._served.chat.tokenizer.encode, self._room - 1)

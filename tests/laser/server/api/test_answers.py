@@ -63,6 +63,8 @@ def test_each_surface_tells_its_words(prepared: Prepared) -> None:
         assert [prepared(request).answer for request in requests] == [kind] * len(requests)
     told = ResponsesRequest(input=QUESTION, instructions="You always answer in JSON.")
     assert prepared(told).answer is STRUCTURED
+    system = "<|im_start|>system\nYou always answer in JSON.<|im_end|>\n"
+    assert prepared(TextRequest(prompt=f"{system}<|im_start|>user\n{QUESTION}<|im_end|>\n")).answer is STRUCTURED
     assert prepared(chat(QUESTION, "You always answer in JSON.")).answer is STRUCTURED
 
 
