@@ -48,7 +48,7 @@ class Preparation:
             stop=request.stop,
             budget=policy.budget(max_tokens, self._served.config.effort, form.effort),
             max_budget=None if (most := self._served.config.max_budget) is None else min(most, max_tokens),
-            difficulty=request.difficulty or self._served.classify(prompt),
+            difficulty=request.difficulty or self._class(answer, prompt),
             landing=landing,
             deadline_s=slo.by_s(max_tokens, stated_ms),
             ttft_s=slo.ttft_s,
@@ -75,6 +75,10 @@ class Preparation:
             return read
         stated = request.answer is AnswerKind.SHORT and read.form is AnswerForm.WORDS
         return replace(read, kind=request.answer, form=AnswerForm.BOX if stated else read.form)
+
+    def _class(self, answer: Reading, prompt: Sequence[int]) -> str | None:
+        """Returns the difficulty class of a prompt; None: unknown, as calibration asks for short answers alone."""
+        return self._served.classify(prompt) if answer.kind is AnswerKind.SHORT else None
 
     def _prompt(self, request: GenerationFields) -> Prompt:
         check_prompt(request, self._served.chat.tokenizer.encode, self._room - 1)

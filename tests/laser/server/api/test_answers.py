@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -12,13 +12,14 @@ from controller.serving.request import ReasoningRequest
 from laser.server.api.chat import ChatRequest
 from laser.server.api.completions import TextRequest
 from laser.server.api.errors import BadRequest
-from laser.server.api.fields import GenerationFields, Slo
+from laser.server.api.fields import AnswerWord, GenerationFields, Slo
 from laser.server.api.responses import ResponsesRequest
 from laser.server.config import ServeConfig
 from laser.server.engine_process.served import ServedModel, read_chat
 from laser.server.keys import ANYBODY
 from laser.server.preparation import Preparation
 from models.kinds.kind import AnswerForm, AnswerKind
+from models.profile.difficulty import FEATURES, Difficulty
 from tests.support.live_server import LiveServer
 
 QUESTION = "What is 12 + 30?"
@@ -28,8 +29,10 @@ SHORT, STRUCTURED, CODE, OPEN = AnswerKind
 Prepared = Callable[[GenerationFields], ReasoningRequest]
 
 
-def prepared_by(config: ServeConfig) -> Prepared:
-    served = ServedModel(model_id="m", config=config, chat=read_chat(config), room=2048, engine="none")
+def prepared_by(config: ServeConfig, difficulty: Difficulty | None = None) -> Prepared:
+    served = ServedModel(
+        model_id="m", config=config, chat=read_chat(config), room=2048, engine="none", difficulty=difficulty
+    )
     preparation = Preparation(served)
     return lambda request: preparation.request(request, 0, "x", ANYBODY, Slo())
 
@@ -111,6 +114,17 @@ def test_the_reply_tells_its_kind(server: LiveServer) -> None:
         laser = server.post(max_tokens=24, **options).json()["laser"]
         assert laser["answer"] == kind
         assert (laser["threshold"] is None) is (kind != "short")
+
+
+def test_a_class_is_told_of_what_calibration_asks_for() -> None:
+    difficulty = Difficulty(weights=(0.0,) * (2 * FEATURES + 2), bounds=(-2.0, -1.0))
+    prepared = prepared_by(ServeConfig(), difficulty)
+    assert [prepared(chat(asked)).difficulty for asked in (QUESTION, PROGRAM)] == ["hard", None]
+    assert prepared(chat(PROGRAM, laser={"difficulty": "easy"})).difficulty == "easy"
+
+
+def test_the_words_of_the_api_are_the_kinds() -> None:
+    assert get_args(AnswerWord) == tuple(AnswerKind)
 
 
 def test_an_unknown_kind_is_refused(server: LiveServer) -> None:
