@@ -26,6 +26,7 @@ from engine.base import (
 )
 from engine.constraint import Constraint
 from models.grammar.compiling import Grammars
+from models.kinds.kind import AnswerKind
 from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
 from models.tokenizer import ChatTokenizer
 from tests.support.ledger import Ledger
@@ -147,6 +148,7 @@ class Bench:
         loops: LoopDetection | None = None,
         rows: int | None = None,
         every_probe: bool = False,
+        certified: frozenset[AnswerKind] | None = None,
         engine: Engine | None = None,  # None: the torch engine on the model in the directory
         grammars: Grammars | None = None,
     ) -> None:
@@ -174,6 +176,7 @@ class Bench:
             rows=rows,
             every_probe=every_probe,
             grammars=grammars,
+            certified=certified,
         )
 
     def queue(self, prompt: str = "?", **options: Any) -> tuple[RequestId, Heard]:

@@ -84,7 +84,8 @@ class LaserOptions(Fields):
 
     # difficulty class; null: classified from the prompt
     difficulty: Annotated[str | None, BeforeValidator(_class, json_schema_input_type=ClassName | None)] = None
-    # kind of the answer: only a `short` one may end its thought by a trial answer; null: told from what is asked
+    # kind of the answer: only a `short` one may end its thought by a trial answer, which may then be the reply, in a
+    # box; null: told from what is asked
     answer: AnswerWord | None = None
     early_exit: Switch | None = None  # false: the thought is not probed, so no confidence closes it
     # `open`: a model without markers reasons in its content, which may be cut for a short answer; null: as it is served
