@@ -11,14 +11,18 @@ from models.directory import check_directory, gguf_of
 from models.foreign import told
 from models.formats.recognition import ModelSigns, choose_format, doubt, signs_of
 from models.generation import GenerationDefaults, read_generation_defaults
+from models.grammar.compiling import Grammars
+from models.grammar.grammar import Grammar
+from models.grammar.vocabulary import GrammarVocabulary
 from models.prompts.habits import Habits, learn
 from models.prompts.history import begun_thought, with_thought_apart
 from models.prompts.template import Chat
 from models.thinking import ThinkingTokens, ThoughtState
 from models.tokenizer import ChatTokenizer, TokenizerError
 from models.tools.form import CallFormat
+from models.tools.grammar import calls_grammar
 from models.tools.history import with_tools
-from models.tools.offer import OfferedTool
+from models.tools.offer import OfferedTool, ToolOffer
 from models.tools.writing import HOUSE
 
 
@@ -123,10 +127,25 @@ class ChatModel:
             return HOUSE
         return self.thinking.format.tools or self.tokenizer.call_form
 
+    def calls_grammar(self, offer: ToolOffer, answer: Grammar | None) -> Grammar | None:
+        """Returns what holds an answer that may call tools, and without calls is held to `answer`; None: nothing does.
+
+        Raises GrammarError if that cannot be done.
+        """
+        form, tokenizer = self.call_form, self.tokenizer
+        return answer if form is None else calls_grammar(form, offer, tokenizer, tokenizer.markers.ids, answer)
+
     @property
     def stop_tokens(self) -> frozenset[int]:
         """The tokens that end a reply."""
         return self.tokenizer.eos_ids | self.defaults.stop_tokens
+
+    def grammars(self, *, ahead: bool = False) -> Grammars:
+        """Returns what compiles grammars for the model; its vocabulary is read when it is first needed.
+
+        `ahead`: see Grammars.
+        """
+        return Grammars(lambda: GrammarVocabulary(self.tokenizer, self.stop_tokens, self.rows), ahead=ahead)
 
     @property
     def needed(self) -> frozenset[int]:
@@ -183,7 +202,8 @@ class ChatModel:
         if not tools and not any(message.get("tool_calls") for message in messages):
             return messages, (), options
         offer = [tool.for_template for tool in tools]
-        made = with_tools(messages, offer, self.tokenizer.tool_habits, self.call_form)
+        tokenizer = self.tokenizer
+        made = with_tools(messages, offer, tokenizer.tool_habits, self.call_form, tokenizer.markers.hide)
         return made.messages, made.tools, {**options, **made.variables}
 
     def _switches(self, thinking: bool | None) -> dict[str, bool]:

@@ -16,6 +16,7 @@ from models.errors import LaserError
 from models.files.json_file import read_plain
 from models.foreign import told
 from models.gguf.vocabulary import load_tokenizer
+from models.grammar.token_bytes import bytes_of
 from models.prompts.agreement import difference
 from models.prompts.history import Marker
 from models.prompts.markers import Markers, changed, texts_of
@@ -165,7 +166,7 @@ class ChatTokenizer:
             )
         text = self._rendered(chat)
         if trusted:
-            return self.encode(text + "".join(then))
+            return self.encode(self.markers.show(text) + "".join(then))
         ours = (self.markers.hide(each) if isinstance(each, Marker) else each for each in then)
         hidden = self._hidden(chat, text) + "".join(ours)
         if not self.markers.spelled_in(hidden):
@@ -185,7 +186,7 @@ class ChatTokenizer:
                 hidden = self.template.hidden(chat)
             except Exception:
                 hidden = ""
-            if self.markers.show(hidden) == text:
+            if self.markers.show(hidden) == self.markers.show(text):
                 return hidden
         return self._set_aside(chat, text)
 
@@ -279,6 +280,11 @@ class ChatTokenizer:
         """The text of each token by id, special tokens included; ids without a token are empty."""
         size = max(self._fast.get_vocab(with_added_tokens=True).values()) + 1
         return tuple(self._fast.decode_batch([[i] for i in range(size)], skip_special_tokens=False))
+
+    @cached_property
+    def token_bytes(self) -> tuple[bytes, ...]:
+        """The bytes that each token adds to a text, by id; control tokens and ids without a token have none."""
+        return bytes_of(self._fast, self.markers.ids)
 
     @property
     def eos_ids(self) -> frozenset[int]:

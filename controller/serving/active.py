@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.policy import Limits
+from controller.serving.answers.held import HeldAnswer
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Reply
 from controller.serving.request import (
@@ -46,6 +47,7 @@ class ActiveRequest:
     prompt_tokens: int
     cells: int  # KV cache cells (tokens) that the request may need, those of a probe included
     claim: Claim  # for the fair queue, with the tokens charged in advance
+    held: HeldAnswer | None = None  # None: no grammar holds the answer
 
     # its phase
     sequence: SequenceId | None = None  # None: the engine does not have the request
@@ -176,7 +178,7 @@ class ActiveRequest:
     def show_landing(self, marker: Ending) -> None:
         """Adds the landing that closed the thought in the prompt to the reply; `marker`: the closing one's place."""
         self.reply.push(*self.landing[: marker.start])
-        self._turn_to_answer(marker)
+        self._turn_to_answer(marker if self.held is None else replace(marker, tail=""))
         self.reply.recite(*self.landing[marker.end :])
 
     @property
@@ -199,10 +201,13 @@ class ActiveRequest:
         self._recited = recited
         self.put_in = len(self.landing)
 
-    def close_thought(self, marker: Ending) -> None:
-        """The closing marker has come, sampled or forced, and is the thought's end now. No probe may be running."""
+    def close_thought(self, marker: Ending, *, said: bool = True) -> None:
+        """The closing marker has come, sampled or forced, and is the thought's end now. No probe may be running.
+
+        `said`: the text that has come with it is the answer's.
+        """
         del self.thought[marker.start :]
-        self._turn_to_answer(marker)
+        self._turn_to_answer(marker if said else replace(marker, tail=""))
 
     def end_in_the_open(self, start: int) -> tuple[int, ...]:
         """The thought in the open has ended before its token `start`; returns the tokens of the answer among it."""
@@ -275,6 +280,20 @@ class ActiveRequest:
         self._recited = recited
 
     # --- the answer -------------------------------------------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """The tokens that the reply may still have, those not counted that are forced and on their way."""
+        return self.request.max_tokens - self.tokens
+
+    def ended_by(self, reason: FinishReason) -> FinishReason:
+        """Returns why the reply has ended, of which the engine gives `reason`: one that is whole is not cut."""
+        whole = reason is FinishReason.LENGTH and self.held is not None and self.held.whole
+        return FinishReason.STOP if whole else reason
+
+    def lead(self, tokens: int) -> None:
+        """As many tokens of the server's are forced between the closing marker and the answer."""
+        self.put_in += tokens
 
     def answer(self, token: int, *, visible: bool) -> None:
         """A token of the answer has come; `visible`: it has text."""

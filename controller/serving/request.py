@@ -10,6 +10,7 @@ from typing import NewType, TypeAlias
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Delta
 from engine.base import FinishReason, Sampling
+from models.grammar.grammar import Grammar
 from models.kinds.kind import AnswerForm, AnswerKind
 from models.tools.offer import CallMarks, ToolCall
 
@@ -66,11 +67,12 @@ class ReasoningRequest:
     calls: CallMarks | None = None  # of tool calls, which may end the thought; None: no tool is offered
     answer: AnswerKind = AnswerKind.SHORT  # what the reply is to be; only short answers are tried by probes
     form: AnswerForm = AnswerForm.BOX  # how a short answer is written
+    grammar: Grammar | None = None  # what the answer is held to; None: nothing
 
     @property
     def tried(self) -> bool:
         """Whether a trial answer can stand for the reply."""
-        return self.answer is AnswerKind.SHORT
+        return self.answer is AnswerKind.SHORT or (self.grammar is not None and self.calls is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

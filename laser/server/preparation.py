@@ -16,6 +16,7 @@ from laser.server.intake.bounds import APART
 from laser.server.intake.encoding import check_length, check_prompt
 from laser.server.keys import Caller
 from models.chat_model import Prompt
+from models.grammar.grammar import Grammar, GrammarError
 from models.kinds.kind import AnswerForm, AnswerKind
 from models.kinds.reading import KindReader, Reading
 from models.tokenizer import TokenizerError
@@ -51,7 +52,7 @@ class Preparation:
             stop=request.stops,
             budget=policy.budget(max_tokens, self._served.config.effort, form.effort),
             max_budget=None if (most := self._served.config.max_budget) is None else min(most, max_tokens),
-            difficulty=request.difficulty or self._served.classify(prompt),
+            difficulty=request.difficulty or self._class(answer, prompt),
             landing=landing,
             deadline_s=slo.by_s(max_tokens, stated_ms),
             ttft_s=slo.ttft_s,
@@ -64,13 +65,38 @@ class Preparation:
             ),
             calls=calls,
             answer=answer.kind,
-            form=AnswerForm.BOX if form.boxes else answer.form,
+            form=answer.form,
+            grammar=self._grammar(request),
         )
 
     def _answer(self, request: GenerationFields, prompt: Sequence[int]) -> Reading:
-        """Returns the kind and form of answer that a request wants; its fields go before its words."""
+        """Returns the kind and form of answer that a request wants; its fields go before its words.
+
+        A client that calls its answer short takes a trial answer for it, in a box.
+        """
         read = self._kinds.read(request.said or said_in_prompt(prompt, self._served.chat))
-        return read if request.answer is None else replace(read, kind=request.answer)
+        if self._served.chat.thinking.format.boxes:
+            read = replace(read, form=AnswerForm.BOX)
+        if request.answer is None:
+            return read
+        stated = request.answer is AnswerKind.SHORT and read.form is AnswerForm.WORDS
+        return replace(read, kind=request.answer, form=AnswerForm.BOX if stated else read.form)
+
+    def _class(self, answer: Reading, prompt: Sequence[int]) -> str | None:
+        """Returns the difficulty class of a prompt; None: unknown, as calibration asks for short answers alone."""
+        return self._served.classify(prompt) if answer.kind is AnswerKind.SHORT else None
+
+    def _grammar(self, request: GenerationFields) -> Grammar | None:
+        """Returns what the answer is held to. Raises BadRequest, which names the field, if that cannot be done."""
+        try:
+            grammar = request.asked_grammar()
+            if request.offer is not None:
+                grammar = self._served.chat.calls_grammar(request.offer, grammar)
+            if grammar is not None:
+                self._served.grammars.compiled(grammar)
+        except GrammarError as error:
+            raise BadRequest(clipped(str(error), 400), param=error.asked_by or None) from error
+        return grammar
 
     def _prompt(self, request: GenerationFields) -> Prompt:
         check_prompt(request, self._served.chat.tokenizer.encode, self._room - 1)

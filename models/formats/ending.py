@@ -16,7 +16,8 @@ class Ending:
     start: int
     end: int
     head: str = ""  # text of the thought in the marker's first token
-    tail: str = ""  # text of the answer in the marker's last token
+    tail: str = ""  # text of the answer in the marker's last token, behind what has begun it
+    begun: bool = False  # the answer has begun without a closing marker, and `tail` is its beginning
 
 
 class EndFinder:
@@ -73,7 +74,8 @@ class EndFinder:
         before = 0
         for start, piece in self._pieces:
             if begin < before + len(piece):
-                of_answer = begin if text[begin:end] in self._starts else end
-                return Ending(start=start, end=self._count, head=text[before:begin], tail=text[of_answer:])
+                begun = text[begin:end] in self._starts
+                tail = text[begin if begun else end :]
+                return Ending(start=start, end=self._count, head=text[before:begin], tail=tail, begun=begun)
             before += len(piece)
         raise AssertionError("a marker begins in one of the pieces")

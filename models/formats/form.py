@@ -159,7 +159,8 @@ class ThinkingFormat:
         "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly "
         "now.\n</think>\n\n"
     )
-    landings: LandingTexts = field(default_factory=LandingTexts)  # the same for answers that are not short
+    # closes a thought that is cut before an answer that is not short
+    landings: LandingTexts = field(default_factory=LandingTexts)
     seams: tuple[str, ...] = ()  # texts between the parts of a thought; a blank line is shown in their place
     unshown: tuple[str, ...] = ()  # texts around the answer that are no part of it, and are not shown
     switches: tuple[str, ...] = ()  # the chat template's variables that are set to true where a thought is wanted

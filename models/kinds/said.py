@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 LOOKED_AT = 4_000  # characters at either end of a text: what a long one asks for stands there
@@ -15,8 +16,12 @@ class Said:
     system: str = ""
 
 
+_BLANKS = re.compile(r"[^\S\n]+")
+_LINES = re.compile(r"(?: ?\n)+ ?")
+
+
 def ends_of(text: str) -> str:
-    """Returns the beginning and the end of a text; all of it where it is short."""
-    if len(text) <= 2 * LOOKED_AT:
-        return text
-    return f"{text[:LOOKED_AT]}\n{text[-LOOKED_AT:]}"
+    """Returns the beginning and the end of a text, or all of it where it is short, with no two blanks in a row."""
+    if len(text) > 2 * LOOKED_AT:
+        text = f"{text[:LOOKED_AT]}\n{text[-LOOKED_AT:]}"
+    return _LINES.sub("\n", _BLANKS.sub(" ", text)).strip()

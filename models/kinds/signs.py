@@ -24,7 +24,7 @@ _PROGRAMS = (
     r"in (?:python|rust|go|golang|java|javascript|typescript|c\+\+|c#|ruby|kotlin|swift|bash|php|haskell|scala))"
 )
 
-BOXED = re.compile(r"\\+boxed\b")
+BOXED = re.compile(r"\\boxed\b")
 TELL = re.compile(
     _BEGINS + r"(?:explain|justify|prove|describe|discuss|elaborate|summari[sz]e|translate|rewrite|rephrase|paraphrase|"
     r"proofread|brainstorm|compose|outline|show (?:your|all|the|every|me)\s+(?:work(?:ing)?|steps?|reasoning|how)|"
@@ -51,7 +51,7 @@ PROGRAM = re.compile(
 CODE_SHOWN = re.compile(
     r"```|^\s*(?:def \w+\(|class \w+[(:{ ]|#include\b|import \w|from \w[\w.]* import |public \w+ |fn \w+\(|func \w+\()"
     r"|\bTraceback \(|\bTypeError\b|\bNullPointerException\b|\bconsole\.log\b|\bselect\b.{1,80}\bfrom\b|</\w+>|"
-    r"\w+\.(?:py|js|ts|tsx|jsx|rs|go|java|cpp|cs|rb|php|sh|sql|yml|yaml|toml)\b",
+    r"\b\w+\.(?:py|js|ts|tsx|jsx|rs|go|java|cpp|cs|rb|php|sh|sql|yml|yaml|toml)\b",
     re.IGNORECASE | re.MULTILINE,
 )
 _LITTLE = (
@@ -66,7 +66,7 @@ BRIEF = re.compile(
     r"|\b(?:answer|reply|respond)(?: with| by saying)?:? ['\"]?(?:yes|true)['\"]?(?: or |/)['\"]?(?:no|false)\b"
     r"|\byes or no\b|\btrue or false\b"
     r"|\b(?:the|your) (?:final )?answer (?:should|must) be (?:an?|one|in the form)\b"
-    r"|['\"`*]*(?:final )?answer:['\"`*]* ?(?:\$|<|\[|\()"
+    r"|\b(?:final )?answer:['\"`*]{0,3} ?(?:\$|<|\[|\()"
     r"|\banswer:\s*\Z",
     re.IGNORECASE,
 )

@@ -8,17 +8,21 @@ from collections.abc import Set as AbstractSet
 from itertools import groupby
 from typing import Any, Protocol
 
-from models.errors import LaserError
+from models.grammar.grammar import Grammar, GrammarError, GrammarKind
 from models.tools.channels import END, MESSAGE, START
 from models.tools.form import FORMS, CallForm, CallFormat, CallStyle
 from models.tools.offer import Calling, OfferedTool, ToolOffer
 from models.tools.writing import around_arguments, join_of
 
+_WORDS = frozenset(("title", "description", "default", "examples", "$comment"))  # of a schema, that hold nothing
+_VALUES = frozenset(("enum", "const"))  # whose values are no schemas
+_NAMED = frozenset(("properties", "$defs", "definitions", "patternProperties"))  # whose keys are names
 TEXT = r"/(.|\n)*/"
 _HEADS = (  # of a message that is a call, behind the end of the one before
     "<|channel|>commentary to=functions.{} <|constrain|>json",
     " to=functions.{}<|channel|>commentary <|constrain|>json",
     " to=functions.{}<|channel|>commentary json",
+    "<|channel|>analysis to=functions.{} <|constrain|>json",
 )
 
 
@@ -32,19 +36,28 @@ class Speller(Protocol):
         """The text of tokens."""
 
 
-class ToolError(LaserError, ValueError):
-    """What a tool's schema asks for is not done in this form of calls."""
-
-
 def calls_grammar(
-    name: CallFormat, offer: ToolOffer, speller: Speller, controls: AbstractSet[int], answer: str | None = None
-) -> str:
-    """Returns the grammar of the answers that an offer allows.
+    name: CallFormat,
+    offer: ToolOffer,
+    speller: Speller,
+    controls: AbstractSet[int],
+    answer: Grammar | None = None,
+) -> Grammar | None:
+    """Returns the grammar of the answers that an offer allows; None: any text will do.
 
-    `controls`: the tokens that no text spells; the grammar names them by their ids. `answer`: the JSON schema of an
-    answer without calls; None: it is any text. Raises ToolError for a strict tool that the form cannot hold.
+    `controls`: the tokens that no text spells; the grammar names them by their ids. `answer`: what an answer without
+    calls is held to; None: nothing. Raises GrammarError if that, or a strict tool, cannot be held in this form.
     """
-    return _Rules(FORMS[name], offer, _literal(speller, controls), answer).written
+    asked_by = offer.held_by or (None if answer is None else answer.asked_by)
+    if asked_by is None:
+        return None
+    schema = None
+    if answer is not None and offer.calling is Calling.AUTO:
+        if answer.kind is not GrammarKind.JSON_SCHEMA:
+            raise GrammarError(answer.asked_by, "is given beside tools: must be a JSON schema, or without them")
+        schema = json.loads(answer.text)
+    text = _Rules(FORMS[name], offer, _literal(speller, controls), schema).written
+    return Grammar(kind=GrammarKind.GRAMMAR, text=text, asked_by=asked_by)
 
 
 def _literal(speller: Speller, controls: AbstractSet[int]) -> Callable[[str], str]:
@@ -68,7 +81,7 @@ def _quoted(text: str) -> str:
 class _Rules:
     """Writes the rules of one grammar."""
 
-    def __init__(self, form: CallForm, offer: ToolOffer, literal: Callable[[str], str], answer: str | None) -> None:
+    def __init__(self, form: CallForm, offer: ToolOffer, literal: Callable[[str], str], answer: Any) -> None:
         self._answer = answer
         self._form = form
         self._offer = offer
@@ -90,7 +103,7 @@ class _Rules:
     def _beside_text(self) -> str:
         """Returns the rule of an answer that may call tools: text before the calls, or nothing else."""
         if self._answer is not None:
-            self._lines.append(f"answer: %json {self._answer}")
+            self._lines.append(f"answer: %json {_embedded(self._answer, strict=True)}")
             return "answer | calls"
         first = self._form.around[0] if self._form.around else self._form.begin
         if self._form.bare or self._form.style is CallStyle.CHANNELS:  # a call is the whole answer
@@ -172,21 +185,40 @@ def _value(tool: OfferedTool, schema: Any) -> str:
 
 
 def _check_text(tool: OfferedTool, key: str, schema: Mapping[str, Any]) -> None:
-    """Raises ToolError if a strict tool asks more of a text than that it is one."""
+    """Raises GrammarError if a strict tool asks more of a text than that it is one."""
     more = sorted(schema.keys() & {"maxLength", "minLength", "pattern", "format", "const"})
     if tool.strict and more:
         where = f"properties.{key} of the strict tool {tool.name!r}"
-        raise ToolError(f"{more[0]} of {where} is not done in this model's form of calls: leave it or strict out")
+        raise GrammarError("tools", f"{more[0]} of {where} is not done in this model's form of calls")
 
 
 def _schema(tool: OfferedTool, schema: Mapping[str, Any], *, object_only: bool = True) -> str:
-    """Returns a schema as a grammar embeds it: with single blanks; for tools that are not strict as far as known."""
+    """Returns a tool's schema as a grammar embeds it."""
+    kind = {"type": "object"} if object_only and "type" not in schema else {}
+    return _embedded({**kind, **schema}, strict=tool.strict)
+
+
+def _embedded(schema: Any, *, strict: bool) -> str:
+    """Returns a schema as a grammar embeds it: with single blanks; if not `strict`, as far as its keywords are done."""
     options = {
         "whitespace_flexible": False,
         "item_separator": ", ",
         "key_separator": ": ",
-        "lenient": not tool.strict,
-        "coerce_one_of": not tool.strict,
+        "lenient": not strict,
+        "coerce_one_of": not strict,
     }
-    kind = {"type": "object"} if object_only and "type" not in schema else {}
-    return json.dumps({**kind, **schema, "x-guidance": options}, ensure_ascii=False)
+    own = _bare(schema)
+    return json.dumps({**own, "x-guidance": options} if isinstance(own, dict) else own, ensure_ascii=False)
+
+
+def _bare(schema: Any, *, names: bool = False) -> Any:
+    """Returns a schema without the words that hold nothing. `names`: the keys are names of the schema's own."""
+    if isinstance(schema, list):
+        return [_bare(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    kept = {key: value for key, value in schema.items() if names or key not in _WORDS}
+    return {
+        key: value if key in _VALUES and not names else _bare(value, names=not names and key in _NAMED)
+        for key, value in kept.items()
+    }

@@ -30,6 +30,7 @@ class ToolHabits:
     as_text: bool = False  # it wants a call's arguments as JSON text, not as an object
     single: bool = False  # it takes one call a message
     apart: bool = False  # beside a call it takes a thought or content, not both
+    system: bool = True  # of a template that shows no tools: it takes a system message
 
 
 def learn_tools(render: Callable[[Chat], str], form: CallFormat | None) -> ToolHabits:
@@ -47,7 +48,7 @@ def learn_tools(render: Callable[[Chat], str], form: CallFormat | None) -> ToolH
 
     variable = next((each for each in VARIABLES if "word_zx" in shown([ASKED], each)), None)
     if variable is None:
-        return ToolHabits()
+        return ToolHabits(system="word_sy" in shown([{"role": "system", "content": "word_sy"}, ASKED], "tools"))
 
     def takes(*names: str, text: bool, **more: str) -> bool:
         """Whether the template shows an assistant's calls of these tools, with their arguments as JSON has them."""

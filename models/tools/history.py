@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,18 +23,18 @@ class Rendering:
 
 def with_tools(
     messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], habits: ToolHabits,
-    form: CallFormat | None,
+    form: CallFormat | None, hide: Callable[[str], str] = str,
 ) -> Rendering:  # fmt: skip
     """Returns a chat that offers `tools`, whose messages may have calls, for a template of these habits.
 
     A template that shows no tools gets them in the system message, and calls and results as texts.
-    `form`: how the model writes calls; None: not known.
+    `form`: how the model writes calls; None: not known. `hide` returns a text whose markers are the server's.
     """
     named = list(_named(messages, form))
     if habits.variable is None:
-        return Rendering(messages=_in_words(named, tools))
+        return Rendering(messages=_in_words(named, tools, hide, system=habits.system))
     if not habits.shows_calls:
-        named = [_said(message, form or HOUSE) for message in named]
+        named = [_said(message, form or HOUSE, hide) for message in named]
     else:
         named = [_called(message, habits) for message in named]
         named = list(_one_by_one(named)) if habits.single else named
@@ -77,9 +77,11 @@ def _called(message: dict[str, Any], habits: ToolHabits) -> dict[str, Any]:
         said = as_json(call["function"]["arguments"])
         call["function"]["arguments"] = said if habits.as_text else as_mapping(said)
     thought, content = message.get("reasoning_content"), message.get("content")
-    if habits.apart and thought and content:
-        return {**message, "reasoning_content": f"{thought}\n\n{content}", "content": ""}
-    return message
+    if not thought:
+        return message
+    if habits.apart and content:
+        thought, content = f"{thought}\n\n{content}", ""
+    return {**message, "content": content, "reasoning_content": thought, "thinking": thought}  # by both its names
 
 
 def _one_by_one(messages: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -104,32 +106,37 @@ def _one_by_one(messages: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     yield from waiting
 
 
-def _said(message: dict[str, Any], form: CallFormat) -> dict[str, Any]:
+def _said(message: dict[str, Any], form: CallFormat, hide: Callable[[str], str]) -> dict[str, Any]:
     """Returns a message whose calls stand in its content, as its model has written them."""
     calls = message.pop("tool_calls", None)
     if not calls:
         return message
-    return {**message, "content": "\n".join(filter(None, (message.get("content"), written(form, calls))))}
+    return {**message, "content": "\n".join(filter(None, (message.get("content"), written(form, calls, hide))))}
 
 
-def _in_words(messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the messages for a template that knows no tools: the offer, the calls and their results are texts."""
+def _in_words(
+    messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]], hide: Callable[[str], str], *, system: bool
+) -> list[dict[str, Any]]:
+    """Returns the messages for a template that knows no tools: the offer, the calls and their results are texts.
+
+    `system`: the offer may stand in a system message, else it stands in the first one.
+    """
     made: list[dict[str, Any]] = []
     results = False  # the last message holds results
     for message in messages:
         if message.get("role") != "tool":
-            made.append(_said(message, HOUSE))
+            made.append(_said(message, HOUSE, hide))
             results = False
             continue
-        result = result_of(message.get("content") or "")
+        result = result_of(message.get("content") or "", hide)
         if results:
             made[-1] = {**made[-1], "content": f"{made[-1]['content']}\n{result}"}
         else:
             made.append({"role": "user", "content": result})
         results = True
     if tools:
-        offer = asked_for(tools)
-        if made and made[0].get("role") == "system":
+        offer = asked_for(tools, hide)
+        if made and (made[0].get("role") == "system" or not system):
             made[0] = {**made[0], "content": f"{made[0].get('content') or ''}\n\n{offer}".lstrip()}
         else:
             made.insert(0, {"role": "system", "content": offer})

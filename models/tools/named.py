@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from models.tools.body import Body, Offered
+from models.tools.call_body import CallBody, Offered
 from models.tools.json_text import JsonText
 from models.tools.objects import ObjectsBody
 from models.tools.pieces import CallPiece
@@ -21,7 +21,7 @@ class _At(Enum):
     END = auto()
 
 
-class NamedBody(Body):
+class NamedBody(CallBody):
     """One call. `between` stands between the name and the arguments; Mistral's older models write objects instead."""
 
     def __init__(self, *, end: str, between: str, offered: Offered, index: int, eager: bool) -> None:

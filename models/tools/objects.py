@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import Enum, auto
 
-from models.tools.body import Body, Offered
+from models.tools.call_body import CallBody, Offered
 from models.tools.json_text import JsonText
 from models.tools.pieces import CallPiece
 
@@ -25,7 +25,7 @@ class _At(Enum):
     SPOILED = auto()  # behind arguments that were told and are no JSON
 
 
-class ObjectsBody(Body):
+class ObjectsBody(CallBody):
     """Objects that have a name and arguments; other keys are not read."""
 
     def __init__(self, *, end: str, offered: Offered, index: int, eager: bool, strange: bool = True) -> None:

@@ -54,10 +54,13 @@ class ToolOffer:
         return {tool.name: tool.parameters for tool in self.tools}
 
     @property
-    def held(self) -> bool:
-        """Whether the reply's form depends on the offer, so that a grammar must hold it."""
-        strict = any(tool.strict for tool in self.tools)
-        return self.calling is Calling.REQUIRED or strict or not self.parallel or self.only is not None
+    def held_by(self) -> str | None:
+        """The field for which a grammar must hold the reply; None: it is free."""
+        if self.calling is Calling.REQUIRED or self.only is not None:
+            return "tool_choice"
+        if any(tool.strict for tool in self.tools):
+            return "tools"
+        return None if self.parallel else "parallel_tool_calls"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from models.tools.body import Body, Offered
+from models.tools.call_body import CallBody, Offered
 from models.tools.objects import ObjectsBody
 from models.tools.pieces import CallPiece
 
@@ -16,7 +16,7 @@ _LIST = re.compile(r"\[\s*([A-Za-z_][\w.]*\s*(\(.*)?)?", re.DOTALL)  # of calls,
 _MOST = 100_000  # characters that are read as Python
 
 
-class PythonBody(Body):
+class PythonBody(CallBody):
     """What follows a marker of Python, or a bracket at the answer's beginning: JSON objects, calls, or a program.
 
     Calls in Python are told at the answer's end. They are calls of tools that are offered, else they are content.
@@ -26,7 +26,18 @@ class PythonBody(Body):
         """`bare`: no marker said that Python comes, so it must be a list of calls."""
         super().__init__(end="", offered=offered, index=index, eager=eager)
         self._bare = bare
+        self._decided = False  # it is known which of the three comes
         self._objects: ObjectsBody | None = None
+
+    def _decide(self) -> None:
+        begun = self._text.lstrip()
+        if begun.startswith("{"):
+            self._objects = ObjectsBody(end="", offered=self.offered, index=self.index, eager=self.eager, strange=False)
+        elif self._bare:
+            self.broken = _LIST.fullmatch(begun) is None
+            self._decided = "(" in begun
+        else:
+            self._decided = bool(begun)
 
     @property
     def unsaid(self) -> str:
@@ -35,10 +46,10 @@ class PythonBody(Body):
     def push(self, text: str) -> list[CallPiece]:
         if self._objects is None:
             self._text += text
-            if not self._text.lstrip().startswith("{"):
-                self.broken = self._bare and _LIST.fullmatch(self._text) is None
+            if not self._decided:
+                self._decide()
+            if self._objects is None:
                 return []
-            self._objects = ObjectsBody(end="", offered=self.offered, index=self.index, eager=self.eager, strange=False)
             text, self._text = self._text, ""
         told = self._objects.push(text)
         self.index, self.behind, self.broken = self._objects.index, self._objects.behind, self._objects.broken

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 
 from models.formats.matching import first_ended, overlap
-from models.tools.body import Body, Offered
+from models.tools.call_body import CallBody, Offered
 from models.tools.channels import ChannelReader
 from models.tools.form import FORMS, CallForm, CallFormat, CallStyle
 from models.tools.named import NamedBody
@@ -33,7 +33,7 @@ class MarkedReader:
         self._offered = offered
         self._eager = eager
         self._held = ""  # text that is not decided
-        self._body: Body | None = None  # of the calls that come; None: content comes
+        self._body: CallBody | None = None  # of the calls that come; None: content comes
         self._begin = ""  # the marker before it, while no call of it is told
         self._fresh = form.bare  # nothing visible has come, so a call may come without a marker
         self._index = 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from models.tools.body import Body, Offered
+from models.tools.call_body import CallBody, Offered
 
 _SPACE = " \t\n\r"
 _NAME = re.compile(r"\s*([\w.-]{1,256})\s*")
@@ -30,58 +30,61 @@ PAIRS = Tags(name=("", ""), key=("<arg_key>", "</arg_key>"), value=("<arg_value>
 
 
 class _At(Enum):
+    CALL = auto()  # the tag before a name
     NAME = auto()
-    PARAMETER = auto()  # or the end
+    PARAMETER = auto()  # the tag before a key, or the end
+    KEY = auto()
+    VALUE_TAG = auto()
     VALUE = auto()
     END = auto()
 
 
-class TaggedBody(Body):
+class TaggedBody(CallBody):
     """Calls in tags. A value is a text unless the tool's schema says otherwise."""
 
     def __init__(self, *, end: str, tags: Tags, offered: Offered, index: int, eager: bool) -> None:
         super().__init__(end=end, offered=offered, index=index, eager=eager)
         self._tags = tags
-        self._at = _At.NAME
+        self._at = _At.CALL
         self._name = ""
         self._key = ""
-        self._arguments: list[str] = []  # of the present call: `"key": value`
+        self._arguments: list[str] = []  # of the present call, not told yet: `"key": value`
         self._named = False  # the present call is told
 
     def _step(self) -> bool:
         match self._at:
+            case _At.CALL:
+                return self._passed(self._tags.name[0], then=_At.NAME)
             case _At.NAME:
                 return self._read_name()
             case _At.PARAMETER:
+                return self._read_parameter()
+            case _At.KEY:
                 return self._read_key()
+            case _At.VALUE_TAG:
+                return self._passed(self._tags.value[0], then=_At.VALUE)
             case _At.VALUE:
                 return self._read_value()
             case _At.END:
                 return self._read_end()
 
     def _read_name(self) -> bool:
-        opening, closing = self._tags.name
-        if not self._passed(opening):
-            return self.broken
-        if closing:
-            found = self._until(closing)
-        else:  # the name reaches to the first parameter, or to the end
-            found = self._until(self._tags.key[0], self.end)
-            if found is not None:
-                self._put_back(found[1])
+        closing = self._tags.name[1]
+        ends = (closing,) if closing else (self._tags.key[0], self.end)  # the name reaches to the first parameter
+        found = self._until(*ends)
         if found is None:
-            self._put_back(opening)
             self.broken = len(self._text) > 1024
             return self.broken
+        if not closing:
+            self._put_back(found[1])
         name = _NAME.fullmatch(found[0])
         self.broken = name is None
         self._name = "" if name is None else name[1]
         self._arguments, self._named, self._at = [], False, _At.PARAMETER
         return True
 
-    def _read_key(self) -> bool:
+    def _read_parameter(self) -> bool:
         self._skip(_SPACE)
-        opening, closing = self._tags.key
         if self._tags.close and self._text.startswith(self._tags.close):
             self._take(len(self._tags.close))
             self._close()
@@ -89,58 +92,38 @@ class TaggedBody(Body):
         if self.end and self._text.startswith(self.end):  # some models forget the tag before it
             self._close()
             return True
-        if not self._passed(opening):
-            return self.broken and self._fault()
-        found = self._until(closing)
-        if found is None:
-            self._put_back(opening)
-            return False
-        self._key, self._at = found[0].strip(), _At.VALUE
-        return True
+        return self._passed(self._tags.key[0], then=_At.KEY)
+
+    def _read_key(self) -> bool:
+        found = self._until(self._tags.key[1])
+        if found is not None:
+            self._key, self._at = found[0].strip(), _At.VALUE_TAG
+        return found is not None
 
     def _read_value(self) -> bool:
-        opening, closing = self._tags.value
-        if opening and not self._passed(opening):
-            return self.broken and self._fault()
-        found = self._until(closing)
+        found = self._until(self._tags.value[1])
         if found is None:
-            self._put_back(opening)
             return False
         text = found[0]
-        if not opening:  # the line ends around it are the tags'
+        if not self._tags.value[0]:  # the line ends around it are the tags'
             text = text.removeprefix("\n").removesuffix("\n")
         value = typed(text, _schema(self.offered, self._name, self._key))
         self._arguments.append(f"{json.dumps(self._key, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}")
         if self.eager:
-            self._tell_so_far()
+            so_far, self._arguments = ", ".join(self._arguments), []
+            self._tell(f", {so_far}" if self._named else f"{{{so_far}", name=None if self._named else self._name)
+            self._named = True
         self._at = _At.PARAMETER
         return True
-
-    def _tell_so_far(self) -> None:
-        so_far = ", ".join(self._arguments)
-        self._arguments = []
-        if self._named:
-            self._tell(", " + so_far)
-        else:
-            self._named = True
-            self._tell("{" + so_far, name=self._name)
 
     def _close(self) -> None:
         """The present call is whole."""
         if self._named:
             self._tell("}")
         else:
-            self._tell("{" + ", ".join(self._arguments) + "}", name=self._name)
+            self._tell(f"{{{', '.join(self._arguments)}}}", name=self._name)
         self._next()
         self._at = _At.END
-
-    def _fault(self) -> bool:
-        """What comes is no parameter: a call that is told ends here, and the rest is content."""
-        if self._named:
-            self._tell("}")
-            self._next()
-        self.broken = True
-        return True
 
     def _read_end(self) -> bool:
         self._skip(_SPACE)
@@ -148,29 +131,33 @@ class TaggedBody(Body):
             return True
         if not self._text or self._may_end():
             return False
-        if self._tags.name[0]:
-            self._at = _At.NAME
-        else:
-            self.broken = True
+        self.broken = not self._tags.name[0]
+        self._at = _At.CALL
         return True
 
-    def _passed(self, tag: str) -> bool:
-        """Takes a tag that is to come next, behind white space; returns False if it has not come whole."""
-        if not tag:
-            return True
-        self._skip(_SPACE)
+    def _passed(self, tag: str, *, then: _At) -> bool:
+        """Takes a tag that is to come next, behind white space, and goes to `then`.
+
+        If something else comes, a call that is told ends here, and the rest is content.
+        """
+        if tag:
+            self._skip(_SPACE)
         if self._text.startswith(tag):
             self._take(len(tag))
+            self._at = then
             return True
-        wait = (tag, self._tags.close, self.end)
-        self.broken = not any(mark and mark.startswith(self._text) for mark in wait)
-        return False
+        if any(mark and mark.startswith(self._text) for mark in (tag, self._tags.close, self.end)):
+            return False
+        if self._named and self._at is not _At.CALL:
+            self._tell("}")
+            self._next()
+        self.broken = True
+        return True
 
     def _put_back(self, tag: str) -> None:
         """Gives back a tag that was just taken."""
-        if tag:
-            self._taken = self._taken[: -len(tag)]
-            self._text = tag + self._text
+        self._taken = self._taken[: -len(tag)]
+        self._text = tag + self._text
 
 
 def typed(text: str, schema: Mapping[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from models.tools.form import FORMS, CallForm, CallFormat, CallStyle
@@ -33,14 +33,17 @@ def join_of(form: CallForm) -> tuple[str, str, str]:
     return "", "; " if form.bare else "" if form.style is CallStyle.NAMED else "\n", ""
 
 
-def written(name: CallFormat, calls: Sequence[Mapping[str, Any]]) -> str:
-    """Returns an assistant's calls, as messages have them, in a family's form."""
+def written(name: CallFormat, calls: Sequence[Mapping[str, Any]], hide: Callable[[str], str]) -> str:
+    """Returns an assistant's calls, as messages have them, in a family's form.
+
+    `hide` returns a text whose markers are the server's, so that they become control tokens.
+    """
     form = FORMS[name]
-    before, between, behind = join_of(form)
+    before, between, behind = map(hide, join_of(form))
     texts = []
     for call in calls:
         function = call["function"]
-        head, tail = around_arguments(form, function["name"])
+        head, tail = map(hide, around_arguments(form, function["name"]))
         texts.append(f"{head}{as_json(function['arguments'])}{tail}")
     return f"{before}{between.join(texts)}{behind}"
 
@@ -52,18 +55,24 @@ def as_json(arguments: object) -> str:
     return json.dumps(arguments, ensure_ascii=False)
 
 
-def asked_for(tools: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the house's words for a system message that offers tools."""
+_OFFER = (
+    "You can call tools. Each line between <tools> and </tools> describes one, with the JSON schema of its arguments:\n"
+    "<tools>\n"
+)
+_HOW = (
+    "\n</tools>\n"
+    "To call a tool, write a JSON object with its name and its arguments, and nothing else in these lines:\n"
+    '<tool_call>\n{"name": NAME, "arguments": ARGUMENTS}\n</tool_call>\n'
+    "Write one such block for each call. The results come back between <tool_response> and </tool_response>."
+)
+
+
+def asked_for(tools: Sequence[Mapping[str, Any]], hide: Callable[[str], str]) -> str:
+    """Returns the house's words for a system message that offers tools. `hide`: see `written`."""
     listed = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
-    return (
-        "You can call tools. Each line between <tools> and </tools> describes one, with the JSON schema of its "
-        f"arguments:\n<tools>\n{listed}\n</tools>\n"
-        "To call a tool, write a JSON object with its name and its arguments, and nothing else in these lines:\n"
-        '<tool_call>\n{"name": NAME, "arguments": ARGUMENTS}\n</tool_call>\n'
-        "Write one such block for each call. The results come back between <tool_response> and </tool_response>."
-    )
+    return f"{hide(_OFFER)}{listed}{hide(_HOW)}"
 
 
-def result_of(content: str) -> str:
-    """Returns a tool's result as the house shows it to its model."""
-    return f"<tool_response>\n{content}\n</tool_response>"
+def result_of(content: str, hide: Callable[[str], str]) -> str:
+    """Returns a tool's result as the house shows it to its model. `hide`: see `written`."""
+    return f"{hide('<tool_response>')}\n{content}\n{hide('</tool_response>')}"

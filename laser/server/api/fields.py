@@ -13,6 +13,7 @@ from laser.server.api.base import INTEGER, Fields, RequestBody, Switch, encodabl
 from laser.server.api.errors import BadRequest, shown
 from laser.server.api.headers import RequestHeader
 from laser.server.api.reasoning import ReasoningFields
+from laser.server.api.structured.fields import StructuredFields
 from models.chat_model import ChatModel, Prompt
 from models.kinds.kind import AnswerKind
 from models.kinds.said import Said
@@ -86,7 +87,8 @@ class LaserOptions(Fields):
 
     # difficulty class; null: classified from the prompt
     difficulty: Annotated[str | None, BeforeValidator(_class, json_schema_input_type=ClassName | None)] = None
-    # kind of the answer: only a `short` one may end its thought by a trial answer; null: told from what is asked
+    # kind of the answer: only a `short` one may end its thought by a trial answer, which may then be the reply, in a
+    # box; null: told from what is asked
     answer: AnswerWord | None = None
     early_exit: Switch | None = None  # false: the thought is not probed, so no confidence closes it
     # `open`: a model without markers reasons in its content, which may be cut for a short answer; null: as it is served
@@ -105,7 +107,7 @@ class StreamOptions(Fields):
     include_usage: Switch | None = None  # true: one more chunk tells the usage
 
 
-class GenerationFields(ReasoningFields, RequestBody, ABC):
+class GenerationFields(ReasoningFields, StructuredFields, RequestBody, ABC):
     """A request for one reply."""
 
     model: str | None = None  # name of the served model; null: the served model
@@ -195,6 +197,12 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
             why = "this model is served plain, without thoughts"
             raise BadRequest(f"{field} asks for a thought, but {why}: leave it out, or send {OPENLY}", param=field)
         if form.plain and not openly:
+            return False
+        if form.in_the_open and (grammar := self.asked_grammar()) is not None:
+            asking = "laser.thinking" if openly else field
+            if asking is not None:
+                why = f"a thought in the open is part of the content, which {grammar.asked_by} holds"
+                raise BadRequest(f"{asking} asks for a thought, but {why}: must be one of them", param=asking)
             return False
         return True if openly and self.wants_thought is None else self.wants_thought
 

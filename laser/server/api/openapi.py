@@ -110,7 +110,12 @@ def _tell(schemas: dict[str, Any], classes: dict[str, type]) -> None:
             schema["description"] = summary(owner)
             schema["x-enumDescriptions"] = {each.value: texts[each.name] for each in owner if each.name in texts}
         for field, said in schema.get("properties", {}).items():
-            text = texts.get(field) or _of_reference(said, classes) or (CONSTANT if "const" in said else "")
+            text = (
+                texts.get(field)
+                or texts.get(f"{field}_")
+                or _of_reference(said, classes)
+                or (CONSTANT if "const" in said else "")
+            )
             if text:
                 said["description"] = text
 

@@ -20,7 +20,8 @@ INSIDE: Mapping[str, tuple[str, ...]] = {  # fields that hold objects, of an obj
     "messages.tool_calls": ("function",),
     "input": ("content",),
     "tools": ("function",),
-    "tool_choice": ("function",),
+    "tool_choice": ("function", "allowed_tools"),
+    "tool_choice.allowed_tools": ("tools",),
 }
 Place = tuple[str | int, ...]
 Places = Mapping[str, Mapping[str, Treatment]]

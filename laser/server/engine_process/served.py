@@ -12,6 +12,7 @@ from laser.server.api.reports import Capability
 from laser.server.config import ServeConfig
 from laser.server.engine_process.tickets import EngineClient
 from models.chat_model import ChatModel, load_chat_model
+from models.grammar.compiling import Grammars
 from models.profile.difficulty import Difficulty
 from models.reasoner import bundled_model
 
@@ -27,6 +28,7 @@ class ServedModel:
     chat: ChatModel
     room: int  # the most tokens that a prompt and its reply may have together
     engine: str  # the engine's name
+    grammars: Grammars  # that answers are held to, compiled on this side to tell what is wrong with them
     knows: str | None = None  # what the model can be asked; None: it is not the bundled one
     difficulty: Difficulty | None = None  # tells prompts' classes; None: there is no profile
     shortest_first: bool = False

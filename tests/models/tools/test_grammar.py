@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
+from models.grammar.grammar import Grammar, GrammarError
 from models.tools.form import CallFormat
 from models.tools.grammar import calls_grammar
 from models.tools.offer import Calling, OfferedTool, ToolOffer
@@ -81,8 +82,9 @@ def test_what_a_grammar_allows_is_what_was_demanded(form: CallFormat, controls: 
         ToolOffer(tools=TOOLS, calling=Calling.REQUIRED),
         ToolOffer(tools=TOOLS, parallel=False),
     ):
-        written = LLMatcher.grammar_from_lark(calls_grammar(form, offer, vocabulary, ids))
-        matcher = LLMatcher(tokenizer, written, log_level=0)
+        grammar = calls_grammar(form, offer, vocabulary, ids)
+        assert grammar is not None
+        matcher = LLMatcher(tokenizer, LLMatcher.grammar_from_lark(grammar.text), log_level=0)
         assert not matcher.is_error(), matcher.get_error()
         if offer.only is None and offer.calling is Calling.REQUIRED:
             continue  # whose tool without a schema may be called with any object, so that no walk need end
@@ -105,12 +107,13 @@ def test_what_a_grammar_allows_is_what_was_demanded(form: CallFormat, controls: 
             assert arguments["days"] in range(1, 10)
 
 
-def answers(form: CallFormat, offer: ToolOffer, text: str) -> bool:
+def answers(form: CallFormat, offer: ToolOffer, text: str, answer: Grammar | None = None) -> bool:
     """Whether a grammar allows an answer."""
     vocabulary = Bytes(())
     tokenizer = LLTokenizer(vocabulary, eos_token=[END])  # type: ignore[arg-type]
-    grammar = LLMatcher.grammar_from_lark(calls_grammar(form, offer, vocabulary, frozenset()))
-    matcher = LLMatcher(tokenizer, grammar, log_level=0)
+    grammar = calls_grammar(form, offer, vocabulary, frozenset(), answer)
+    assert grammar is not None
+    matcher = LLMatcher(tokenizer, LLMatcher.grammar_from_lark(grammar.text), log_level=0)
     return matcher.try_consume_tokens(vocabulary(text)) == len(text.encode()) and matcher.is_accepting()
 
 
@@ -130,3 +133,41 @@ def test_strict_arguments_are_held_and_all_else_is_free() -> None:
     assert answers(CallFormat.LLAMA, offer, call)
     assert answers(CallFormat.LLAMA, offer, "It is dry.")
     assert not answers(CallFormat.LLAMA, offer, '{"name": "plan", "parameters": {"city": "Paris", "days": 1}}')
+
+
+def test_an_answer_without_calls_may_be_held_to_a_schema() -> None:
+    schema = Grammar.json_schema({"type": "object", "properties": {"dry": {"type": "boolean"}}}, asked_by="x")
+    offer = ToolOffer(tools=TOOLS)
+    assert answers(CallFormat.HERMES, offer, '{"dry": true}', schema)
+    assert not answers(CallFormat.HERMES, offer, "It is dry.", schema)
+    assert answers(CallFormat.HERMES, offer, '<tool_call>\n{"name": "stop", "arguments": {}}\n</tool_call>', schema)
+    with pytest.raises(GrammarError, match="guided_choice: is given beside tools"):
+        answers(CallFormat.HERMES, offer, "", Grammar.choice(["a"], asked_by="guided_choice"))
+
+
+def test_what_is_free_needs_no_grammar() -> None:
+    offer = ToolOffer(tools=TOOLS[1:])
+    assert calls_grammar(CallFormat.HERMES, offer, Bytes(()), frozenset()) is None
+
+
+def test_a_strict_text_that_tags_cannot_hold_is_refused_by_name() -> None:
+    narrow = {"type": "object", "properties": {"city": {"type": "string", "pattern": "O.*"}}}
+    offer = ToolOffer(tools=(OfferedTool(name="plan", parameters=narrow, strict=True),))
+    with pytest.raises(GrammarError, match=r"tools: pattern of properties\.city of the strict tool 'plan'"):
+        calls_grammar(CallFormat.CODER, offer, Bytes(()), frozenset())
+
+
+def test_words_about_a_schema_are_left_out_of_a_grammar_and_its_names_are_not() -> None:
+    told = {
+        "type": "object",
+        "description": "long",
+        "properties": {"description": {"type": "string", "description": "longer"}, "title": {"enum": [{"title": 1}]}},
+        "required": ["description"],
+    }
+    offer = ToolOffer(tools=(OfferedTool(name="plan", parameters=told, strict=True),))
+    grammar = calls_grammar(CallFormat.HERMES, offer, Bytes(()), frozenset())
+    assert grammar is not None
+    assert "long" not in grammar.text
+    call = '<tool_call>\n{"name": "plan", "arguments": {"description": "a", "title": {"title": 1}}}\n</tool_call>'
+    assert answers(CallFormat.HERMES, offer, call)
+    assert not answers(CallFormat.HERMES, offer, call.replace("description", "descriptio"))

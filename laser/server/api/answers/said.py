@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 
 from models.chat_model import ChatModel
 from models.kinds.said import LOOKED_AT, Said
 
-_ROLE = re.compile(r"\s*(?:user|human)\s*[:\n]\s*", re.IGNORECASE)
+_USER = re.compile(r"\s*(?:user|human)\s*[:\n]\s*", re.IGNORECASE)
+_SYSTEM = re.compile(r"\s*(?:system|developer)\s*[:\n]\s*", re.IGNORECASE)
 
 
 def said_in(messages: Iterable[tuple[str, str | None]], instructions: str | None = None) -> Said:
@@ -23,17 +25,25 @@ def said_in(messages: Iterable[tuple[str, str | None]], instructions: str | None
 
 
 def said_in_prompt(tokens: Sequence[int], chat: ChatModel) -> Said:
-    """Returns what prompt tokens say whose messages are not known: the last turn before the reply, or all of them."""
-    turns, end = chat.turns, len(tokens)
-    parts: list[str] = []  # the last ones, newest first
-    while end > 0 and len(parts) < 2:
-        begin = next((place for place in range(end, 0, -1) if tokens[place - 1] in turns), 0)
-        text = chat.tokenizer.decode(_ends(tokens[begin:end])).strip()
-        if text:
-            parts.append(text)
-        end = begin - 1
-    asked = parts[-1] if parts else ""
-    return Said(asked=_ROLE.sub("", asked, count=1) if _ROLE.match(asked) else asked)
+    """Returns what prompt tokens say whose messages are not known: the last turn before the reply, or all of them.
+
+    A first turn of the system's is what it says.
+    """
+    between = chat.turns
+    marks = [place for place, token in enumerate(tokens) if token in between]
+    turns = [tokens[begin + 1 : end] for begin, end in pairwise([-1, *marks, len(tokens)])]
+
+    def said(chosen: Iterable[Sequence[int]]) -> Iterator[str]:
+        return filter(None, (chat.tokenizer.decode(_ends(turn)).strip() for turn in chosen))
+
+    last = list(islice(said(reversed(turns)), 2))  # the beginning of the reply, if any, and before it what is asked
+    asked = next((text for text in last if _USER.match(text)), last[-1] if last else "")
+    first = next(said(turns), "")
+    system, user = _SYSTEM.match(first), _USER.match(asked)
+    return Said(
+        asked=asked if user is None else asked[user.end() :],
+        system="" if system is None or first == asked else first[system.end() :],
+    )
 
 
 def _ends(tokens: Sequence[int]) -> Sequence[int]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from laser.server.api.base import Fields, Switch, encodable
 from laser.server.api.errors import shown
@@ -64,12 +64,61 @@ class NamedFunction(Fields):
 
 
 class NamedTool(Fields):
-    """The tool that must be called."""
+    """A tool by its name."""
 
-    place: ClassVar[str] = "tool_choice"
+    place: ClassVar[str] = "tool_choice.allowed_tools.tools"
 
     type: Literal["function"] = "function"  # kind of the tool: a function
     function: NamedFunction  # which one
+
+
+class AllowedTools(Fields):
+    """Which of the tools may be called, and whether one must be."""
+
+    place: ClassVar[str] = "tool_choice.allowed_tools"
+
+    mode: Literal["auto", "required"]  # as the words of tool_choice
+    tools: Annotated[tuple[NamedTool, ...], Field(min_length=1, max_length=MOST_TOOLS)]  # those that may be called
+
+
+ChoiceWord = Literal["none", "auto", "required"]
+
+
+class ToolChoice(Fields):
+    """Whether tools are called, and which."""
+
+    place: ClassVar[str] = "tool_choice"
+
+    # `function`: the one that is named must be called; `allowed_tools`: only these may be; else as the word alone
+    type: Literal["none", "auto", "required", "function", "allowed_tools"]
+    function: NamedFunction | None = None  # for `function`: which one
+    allowed_tools: AllowedTools | None = None  # for `allowed_tools`: which ones
+
+    @model_validator(mode="after")
+    def _names_what_it_needs(self) -> Self:
+        if self.type in ("function", "allowed_tools") and getattr(self, self.type) is None:
+            raise ValueError(f"has no {self.type}, must name it")
+        return self
+
+    @property
+    def mode(self) -> str:
+        """`none`, `auto` or `required`."""
+        if self.type == "function":
+            return "required"
+        return self.allowed_tools.mode if self.type == "allowed_tools" and self.allowed_tools else self.type
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tools that may be called; none: all."""
+        if self.type == "function":
+            return () if self.function is None else (self.function.name,)
+        allowed = self.allowed_tools if self.type == "allowed_tools" else None
+        return () if allowed is None else tuple(tool.function.name for tool in allowed.tools)
+
+
+def _choice(given: object) -> object:
+    """Converts a word to a choice of this type."""
+    return {"type": given} if isinstance(given, str) else given
 
 
 def _tools(given: object) -> object:
@@ -85,15 +134,16 @@ Tools = Annotated[
     Field(fail_fast=True),
     BeforeValidator(_tools, json_schema_input_type=list[ToolFields] | None),
 ]
-ChoiceWord = Literal["none", "auto", "required"]
 
 
 class ToolsAsked(Fields):
     """What a chat may say of tools."""
 
     tools: Tools = ()  # that the model may call
-    # `auto`: as the model likes; `none`: no calls; `required`: one call or more; an object: a call of the tool it names
-    tool_choice: ChoiceWord | NamedTool | None = None
+    # `auto`: as the model likes; `none`: no calls; `required`: one call or more; an object: the tools that are named
+    tool_choice: Annotated[
+        ToolChoice | None, BeforeValidator(_choice, json_schema_input_type=ChoiceWord | ToolChoice | None)
+    ] = None
     parallel_tool_calls: Switch | None = None  # false: at most one call in a reply
 
     @field_validator("tools")
@@ -108,30 +158,30 @@ class ToolsAsked(Fields):
 
     @field_validator("tool_choice")
     @classmethod
-    def _of_the_tools(cls, choice: Any, others: ValidationInfo) -> Any:
+    def _of_the_tools(cls, choice: ToolChoice | None, others: ValidationInfo) -> ToolChoice | None:
         tools = others.data.get("tools")
-        if tools is None or choice in (None, "none", "auto"):
+        if tools is None or choice is None:
             return choice
         names = [tool.function.name for tool in tools]
-        if choice == "required":
-            if not names:
-                raise ValueError("is 'required', but tools is empty: must have the tool to call")
-        elif choice.function.name not in names:
-            known = ", ".join(map(repr, names[:8])) or "none"
-            raise ValueError(f"names {shown(choice.function.name)}, must be one of tools: {known}")
+        if choice.mode == "required" and not names:
+            raise ValueError("demands a call, but tools is empty: must have the tool to call")
+        for name in choice.names:
+            if name not in names:
+                known = ", ".join(map(repr, names[:8])) or "there are none"
+                raise ValueError(f"names {shown(name)}, must be one of tools: {known}")
         return choice
 
     @property
     def offer(self) -> ToolOffer | None:
         """The tools that the reply may call; None: it may call none."""
-        if not self.tools or self.tool_choice == "none":
+        choice = self.tool_choice or ToolChoice(type="auto")
+        if not self.tools or choice.mode == "none":
             return None
-        named = self.tool_choice if isinstance(self.tool_choice, NamedTool) else None
         return ToolOffer(
             tools=tuple(tool.offered for tool in self.tools),
-            calling=Calling.AUTO if self.tool_choice in (None, "auto") else Calling.REQUIRED,
-            only=None if named is None else frozenset((named.function.name,)),
-            parallel=self.parallel_tool_calls is not False and named is None,
+            calling=Calling(choice.mode),
+            only=frozenset(choice.names) or None,
+            parallel=self.parallel_tool_calls is not False and choice.type != "function",
         )
 
 

@@ -16,6 +16,7 @@ from laser.server.api.errors import validation_error
 from laser.server.config import ServeConfig
 from models.tools.offer import Calling
 from tests.laser.server.api.test_chat import chunks, sdk, stream
+from tests.support.agent_engine import AgentOptions
 from tests.support.live_server import LiveServer, running
 from tests.support.parrot_engine import ParrotOptions
 
@@ -111,14 +112,20 @@ def test_a_thought_with_tools_is_not_tried_for_an_answer(caller: LiveServer) -> 
     assert (laser["exit_reason"], laser["probes"]) == ("natural", 0)
 
 
-def test_a_conversation_goes_on_behind_its_results(caller: LiveServer) -> None:
-    client = sdk(caller).chat.completions
-    first = client.create(model="caller", messages=HELLO, tools=[WEATHER]).choices[0].message  # type: ignore[list-item, arg-type]
-    results = [{"role": "tool", "tool_call_id": call.id, "content": "rain"} for call in first.tool_calls or []]
-    turn = {**first.model_dump(exclude_none=True), "content": None}
-    reply = client.create(model="caller", messages=[*HELLO, turn, *results], tools=[WEATHER])  # type: ignore[list-item, arg-type]
-    assert reply.usage is not None
-    assert reply.choices[0].finish_reason == "tool_calls"
+def test_an_agent_calls_reads_the_results_and_answers(random_model: Path) -> None:
+    config = ServeConfig(model=random_model, name="agent", engine=AgentOptions(says=SAYS))
+    messages: list[Any] = [*HELLO]
+    with running(config) as agent:
+        client = sdk(agent).chat.completions
+        for _ in range(3):
+            choice = client.create(model="agent", messages=messages, tools=[WEATHER]).choices[0]  # type: ignore[list-item]
+            messages.append({**choice.message.model_dump(exclude_none=True), "content": choice.message.content})
+            for call in choice.message.tool_calls or []:
+                messages.append({"role": "tool", "tool_call_id": call.id, "content": "rain"})
+            if choice.finish_reason == "stop":
+                break
+    assert choice.message.content == "It rains in Oslo."
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "tool", "assistant"]
 
 
 # --- what is asked
@@ -133,11 +140,16 @@ def test_a_choice_says_what_must_be_called() -> None:
     assert asked(tools=None).offer is None
     free, named = asked().offer, asked(tool_choice={"type": "function", "function": {"name": "weather"}}).offer
     assert free is not None
-    assert (free.calling, free.parallel, free.held) == (Calling.AUTO, True, False)
+    assert (free.calling, free.parallel, free.held_by) == (Calling.AUTO, True, None)
     assert named is not None
-    assert (named.calling, named.parallel, named.only, named.held) == (
-        *(Calling.REQUIRED, False, frozenset(("weather",)), True),
+    assert (named.calling, named.parallel, named.only, named.held_by) == (
+        *(Calling.REQUIRED, False, frozenset(("weather",)), "tool_choice"),
     )
+    one = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [tool(name="weather")]}}
+    allowed = asked(tools=[WEATHER, tool()], tool_choice=one).offer
+    assert allowed is not None
+    assert ([each.name for each in allowed.callable], allowed.calling) == (["weather"], Calling.AUTO)
+    assert allowed.held_by == "tool_choice"
     assert (required := asked(tool_choice="required").offer) is not None
     assert (required.calling, required.parallel) == (Calling.REQUIRED, True)
 

@@ -1,4 +1,4 @@
-"""What stands between the markers of calls, as it comes: one module for each way of writing it derives from `Body`."""
+"""What stands between the markers of calls, as it comes. Each way of writing it is a module with a `CallBody`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from models.formats.matching import overlap
 from models.tools.pieces import CallPiece
 
 Offered: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The tools of a request: the JSON schema of each one's parameters, by name."""
 
 
-class Body(ABC):
+class CallBody(ABC):
     """The text between a begin marker and its end. It tells calls, and gives back what turns out to be none.
 
     A call is told when it is whole; if `eager`, from its arguments' first character on. Then it stays a call, and
@@ -29,6 +28,7 @@ class Body(ABC):
         self.behind: str | None = None  # the text behind the end; None: the end has not come
         self.broken = False  # what has come since the last call is none
         self._text = ""  # that has not been looked at
+        self._sought = 0  # characters of it in which no marker was found
         self._taken = ""  # that has been looked at, and is of no call that was told
         self._told: list[CallPiece] = []
         self._open = False  # a call is told whose end has not come
@@ -63,6 +63,7 @@ class Body(ABC):
         """Looks at the next characters."""
         taken, self._text = self._text[:characters], self._text[characters:]
         self._taken += taken
+        self._sought = 0
         return taken
 
     def _skip(self, characters: str) -> None:
@@ -71,12 +72,12 @@ class Body(ABC):
 
     def _until(self, *markers: str) -> tuple[str, str] | None:
         """Takes the text before the marker that comes first, and the marker; returns both. None: none has come."""
-        found = [(at, -len(marker), marker) for marker in markers if (at := self._text.find(marker)) >= 0]
+        start = max(0, self._sought - max(map(len, markers)))
+        found = [(at, marker) for marker in markers if (at := self._text.find(marker, start)) >= 0]
         if not found:
+            self._sought = len(self._text)
             return None
-        at, _, marker = min(found)
-        if overlap(self._text[: at + len(marker)], markers) > len(marker):
-            return None  # a longer one may begin before it
+        at, marker = min(found)
         before = self._take(at)
         return before, self._take(len(marker))
 
