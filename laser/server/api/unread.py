@@ -19,6 +19,7 @@ INSIDE: Mapping[str, tuple[str, ...]] = {  # fields that hold objects, of an obj
     "messages.content": ("content",),
     "messages.tool_calls": ("function",),
     "input": ("content",),
+    "output_config": ("format",),
     "tools": ("function",),
     "tool_choice": ("function", "allowed_tools"),
     "tool_choice.allowed_tools": ("tools",),

@@ -36,7 +36,7 @@ class ServedModel:
     @property
     def capabilities(self) -> tuple[Capability, ...]:
         """What the model can do here."""
-        can: tuple[Capability, ...] = ("completion",)
+        can: tuple[Capability, ...] = ("completion", "structured_outputs")
         can += () if self.chat.thinking.format.plain else ("thinking",)
         return can if self.chat.call_form is None else (*can, "tools")
 

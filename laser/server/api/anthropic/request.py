@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
@@ -16,7 +16,9 @@ from laser.server.api.base import RequestBody
 from laser.server.api.dialects import Indifferent, Treatment
 from laser.server.api.fields import GenerationFields, Limit, StopTexts, Tier
 from laser.server.api.reasoning import ReasoningPolicy, ThinkingOptions
+from laser.server.api.structured.fields import JsonSchema, format_grammar
 from models.chat_model import ChatModel, Prompt
+from models.grammar.grammar import Grammar
 from models.kinds.said import Said
 
 OutputEffort = Literal["low", "medium", "high", "xhigh", "max"]
@@ -38,12 +40,22 @@ class MessagesThinking(ThinkingOptions):
         return MESSAGES_PLACES[cls.place]
 
 
+class OutputFormat(Part):
+    """What the answer is held to."""
+
+    place: ClassVar[str] = "output_config.format"
+
+    type: Literal["json_schema"]  # JSON that validates the schema
+    schema_: JsonSchema = Field(alias="schema")  # the JSON schema
+
+
 class OutputConfig(Part):
-    """How hard to work on the reply."""
+    """How hard to work on the reply, and what its answer is held to."""
 
     place: ClassVar[str] = "output_config"
 
     effort: OutputEffort | None = None  # how hard to think, as `reasoning_effort`
+    format: OutputFormat | None = None  # what the answer is held to
 
 
 class MessagesRequest(MessagesTools, GenerationFields):
@@ -58,7 +70,7 @@ class MessagesRequest(MessagesTools, GenerationFields):
     stop_sequences: StopTexts = ()  # texts that end the answer, at most 4; they are left out of it
     # whether to think, and how long; null: as the server has it, and the thought is not shown
     thinking: MessagesThinking | None = None
-    output_config: OutputConfig | None = None  # how hard to work on the reply
+    output_config: OutputConfig | None = None  # how hard to work on the reply, and what its answer is held to
     # Anthropic's tier, `auto` or `standard_only`, or OpenAI's
     service_tier: Annotated[
         Tier | None, BeforeValidator(_tier, json_schema_input_type=Tier | Literal["standard_only"] | None)
@@ -101,6 +113,13 @@ class MessagesRequest(MessagesTools, GenerationFields):
     def _effort(self) -> str | None:
         own = None if self.output_config is None else self.output_config.effort
         return super()._effort or own
+
+    def _grammars(self) -> Iterator[Grammar]:
+        form, name = None if self.output_config is None else self.output_config.format, "output_config.format"
+        grammar = None if form is None else format_grammar(form.type, form.schema_, name, f"{name}.schema")
+        if grammar is not None:
+            yield grammar
+        yield from super()._grammars()
 
     def prompt_tokens(self, chat: ChatModel) -> Prompt:
         return chat.begin(

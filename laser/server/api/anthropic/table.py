@@ -41,5 +41,6 @@ MESSAGES_PLACES: Mapping[str, Mapping[str, Treatment]] = {
     },
     "tool_choice": dict.fromkeys(("type", "name", "disable_parallel_tool_use"), Read.READ),
     "thinking": {**PLACES["thinking"], "display": Read.READ},
-    "output_config": {"effort": Read.READ, "format": Refused(), "task_budget": Refused()},
+    "output_config": {"effort": Read.READ, "format": Read.READ, "task_budget": Refused()},
+    "output_config.format": dict.fromkeys(("type", "schema"), Read.READ),
 }  # fmt: skip

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from laser.server.api.base import INTEGER, Fields, integer
 from laser.server.api.dialects import Treatment
+from laser.server.api.errors import shown
 from laser.server.api.fields import Count, GenerationFields, StopTexts
 from laser.server.api.ollama.table import HERE, OLLAMA_PLACES
+from models.grammar.grammar import Grammar
 
 ENDLESS = (-1, -2)  # words of Ollama's for no limit, and for as much as fits
 HOISTED = ("temperature", "top_p", "top_k", "seed")  # options that are fields of the other APIs
@@ -20,6 +22,15 @@ HOISTED = ("temperature", "top_p", "top_k", "seed")  # options that are fields o
 def _limit(given: object) -> object:
     number = integer(given)
     return None if number in ENDLESS and not isinstance(number, bool) else number
+
+
+def _form(given: object) -> object:
+    """Returns what the answer is held to; None for an empty text. Raises ValueError if it is no schema."""
+    if given == "":
+        return None
+    if given is not None and given != "json" and not isinstance(given, dict):
+        raise ValueError(f"is {shown(given)}, must be 'json' or a JSON schema")
+    return given
 
 
 class OllamaOptions(Fields):
@@ -52,6 +63,11 @@ class OllamaFields(GenerationFields, ABC):
     places: ClassVar[Mapping[str, Mapping[str, Treatment]]] = OLLAMA_PLACES
 
     options: OllamaOptions | None = None  # how tokens are drawn, and how many
+    # what the answer is held to: `json` is a JSON object, anything else a JSON schema
+    format: Annotated[
+        Literal["json"] | dict[str, Any] | None,
+        BeforeValidator(_form, json_schema_input_type=Literal["", "json"] | dict[str, Any] | None),
+    ] = None
 
     @model_validator(mode="after")
     def _hoisted(self) -> Self:
@@ -60,6 +76,12 @@ class OllamaFields(GenerationFields, ABC):
             return self
         said: dict[str, Any] = {name: getattr(self.options, name) for name in HOISTED}
         return self.model_copy(update={name: value for name, value in said.items() if value is not None})
+
+    def _grammars(self) -> Iterator[Grammar]:
+        if self.format is not None:
+            schema = {"type": "object"} if self.format == "json" else self.format
+            yield Grammar.json_schema(schema, asked_by="format")
+        yield from super()._grammars()
 
     @property
     def streamed(self) -> bool:

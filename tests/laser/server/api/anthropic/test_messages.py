@@ -26,6 +26,7 @@ from laser.server.api.errors import Busy, ContextTooLong, Unavailable, validatio
 from laser.server.api.shape import ReplyHeader
 from laser.server.api.tools.reply import CallDelta
 from laser.server.intake.bounds import texts
+from models.grammar.grammar import Grammar
 from models.tools.offer import Calling, ToolCall
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
@@ -165,6 +166,13 @@ def test_a_thought_is_shown_to_who_asks_for_it(
     policy = asked(**body).policy
     assert (policy.expose, policy.max_tokens, policy.effort) == (shown, budget, effort)
     assert policy.enabled is (body.get("thinking") != {"type": "disabled"})
+
+
+def test_a_format_holds_the_answer() -> None:
+    schema = {"type": "object"}
+    grammar = asked(output_config={"format": {"type": "json_schema", "schema": schema}}).asked_grammar()
+    assert grammar == Grammar.json_schema(schema, asked_by="output_config.format.schema")
+    assert refusal(output_config={"format": {"type": "json_schema"}}) == "output_config.format.schema is missing"
 
 
 def test_an_adaptive_thought_is_no_demand_of_one() -> None:

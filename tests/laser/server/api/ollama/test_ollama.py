@@ -18,6 +18,7 @@ from laser.server.api.ollama.generate import OllamaGenerateLines, OllamaGenerate
 from laser.server.api.ollama.table import OPTIONS
 from laser.server.api.shape import LINES, ReplyHeader
 from laser.server.api.tools.reply import CallDelta
+from models.grammar.grammar import Grammar
 from models.tools.offer import ToolCall
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
@@ -61,6 +62,7 @@ def test_options_are_the_fields_of_the_other_apis() -> None:
         ({"options": {"temperatur": 1}}, "options.temperatur is 1: there is no such field; did you mean temperature?"),
         ({"messages": [{"role": "user", "content": "a", "images": ["b"]}]}, "messages.0.images is ['b']: not done"),
         ({"template": "{{ .Prompt }}"}, "template is '{{ .Prompt }}': not done here"),
+        ({"format": "yaml"}, "format: is 'yaml', must be 'json' or a JSON schema"),
         ({"think": "hard"}, "think: is 'hard', must be true, false, 'low'"),
     ],
 )
@@ -80,6 +82,12 @@ def test_a_reply_is_a_stream_unless_the_client_says_no() -> None:
 def test_an_earlier_thought_reaches_the_template() -> None:
     (message,) = asked(messages=[{"role": "assistant", "content": "a", "thinking": "hm"}]).messages
     assert message.for_template == {"role": "assistant", "content": "a", "reasoning_content": "hm"}
+
+
+@pytest.mark.parametrize("schema", ["json", {"type": "object"}])
+def test_a_format_holds_the_answer(schema: Any) -> None:
+    assert asked(format=schema).asked_grammar() == Grammar.json_schema({"type": "object"}, asked_by="format")
+    assert asked(format="").asked_grammar() is None
 
 
 def test_results_belong_to_the_calls_that_they_follow() -> None:
