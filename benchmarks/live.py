@@ -80,8 +80,8 @@ class Observed(EngineWrapper):
         self._parents: dict[ProbeId, SequenceId] = {}
         self._forced = 0
 
-    def submit(self, request: Request) -> SequenceId:
-        sequence = self.engine.submit(request)
+    def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:
+        sequence = self.engine.submit(request, like=like)
         self._prompts[sequence] = len(request.prompt)
         return sequence
 

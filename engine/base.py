@@ -2,7 +2,7 @@
 
     submit → step → events (Started, Tokens, Probed, Finished)     a sequence's life
     fork → Probed → adopt · drop                                   get a running sequence's trial answer, maybe keep it
-    force · arm_stops · ban · cancel · load                        steer it
+    force · arm_stops · ban · constrain · cancel · load            steer it
 
 Errors
 
@@ -24,6 +24,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType, Protocol, TypeAlias
 
+from engine.constraint import Constraint
+from engine.sampling.settings import GREEDY
+from engine.sampling.settings import Sampling as Sampling
 from models.errors import LaserError
 from models.score import Score
 
@@ -32,6 +35,7 @@ ProbeId = NewType("ProbeId", int)
 
 MARGIN = "margin"  # raw log p(likeliest) − log p(ProbeSpec.watched) for the answer's first token
 READINGS = frozenset({MARGIN})  # all that a probe can read besides its answer, by name
+MOST_LIKELIEST = 128  # tokens told beside each sampled one
 
 
 class EngineError(LaserError):
@@ -71,45 +75,32 @@ class SequenceError(EngineError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How the next token is drawn; temperature 0 is greedy. The randomness depends on (seed, position) alone."""
-
-    temperature: float = 0.0
-    top_k: int = 0  # 0: unlimited
-    top_p: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.temperature <= 100.0:
-            raise ValueError(f"temperature is {self.temperature}, must lie in 0…100")
-        if self.top_k < 0:
-            raise ValueError(f"top_k is {self.top_k}, must be at least 0")
-        if not 0.0 < self.top_p <= 1.0:
-            raise ValueError(f"top_p is {self.top_p}, must lie in (0, 1]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One sequence to decode.
 
     `max_new_tokens` counts sampled, forced and adopted tokens alike. While `stops_armed` is False, stop tokens cannot
     be sampled; `Engine.arm_stops` allows them. `banned` tokens cannot be sampled either; `Engine.ban` changes them.
-    `probe_room` is the largest allowed `ProbeSpec.room`, tokens.
+    `constraint` holds what is sampled to its masks; `Engine.constrain` changes it. Where a mask leaves nothing else,
+    it wins over bans, then over unarmed stops. `probe_room` is the largest allowed `ProbeSpec.room`, tokens.
     """
 
     prompt: tuple[int, ...]
     max_new_tokens: int
-    sampling: Sampling = Sampling()
+    sampling: Sampling = GREEDY
     stop_tokens: frozenset[int] = frozenset()
     stops_armed: bool = True
     banned: frozenset[int] = frozenset()
     probe_room: int = 0
+    constraint: Constraint | None = None  # None: any token
+    log_probs: int | None = None  # k: tell each token's log probability and the k likeliest; None: tell none
 
     def __post_init__(self) -> None:
         if not self.prompt:
             raise ValueError("the prompt has 0 tokens, needs at least 1")
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens is {self.max_new_tokens}, must be at least 1")
+        if self.log_probs is not None and not 0 <= self.log_probs <= MOST_LIKELIEST:
+            raise ValueError(f"log_probs is {self.log_probs}, must lie in 0…{MOST_LIKELIEST}")
         if self.probe_room < 0:
             raise ValueError(f"probe_room is {self.probe_room}, must be at least 0")
 
@@ -127,7 +118,9 @@ class ProbeSpec:
     soon as its confidence can no longer reach `give_up_below`: this never changes on which side of that threshold the
     confidence falls. To learn what follows the fork itself, fork with `back` one larger and the last token as suffix.
 
-    `read` names what else the probe measures, of READINGS; `Probed.readings` has the values.
+    `read` names what else the probe measures, of READINGS; `Probed.readings` has the values. Under a `constraint` the
+    answer's tokens are the likeliest of those that a copy of it allows, and it ends, too, where nothing can follow; log
+    probabilities and confidence stay those of all tokens.
     """
 
     suffix: tuple[int, ...]
@@ -137,6 +130,7 @@ class ProbeSpec:
     give_up_below: float = 0.0
     read: frozenset[str] = frozenset()
     watched: int | None = None  # token that the reading MARGIN compares with the likeliest; None: MARGIN is not read
+    constraint: Constraint | None = None  # it has taken the suffix; None: any token
 
     def __post_init__(self) -> None:
         if not self.suffix:
@@ -183,6 +177,14 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLogProbs:
+    """How likely a token was: raw softmax of the model's logits at temperature 1, before penalties, masks and bans."""
+
+    log_prob: float
+    likeliest: tuple[tuple[int, float], ...] = ()  # tokens and log probabilities, falling; of two alike the lower token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
     """The sequence grew by `tokens`, at least one; every token is reported exactly once and in order."""
 
@@ -190,6 +192,9 @@ class Tokens:
     tokens: tuple[int, ...]
     forced: bool = False  # not sampled by the sequence itself: forced or adopted
     averted: int = 0  # of `tokens`, those in whose place the model chose a banned token
+    # of each of `tokens`, if the request asks for them, else (); None: unknown, since it was forced, by itself or as a
+    # probe's suffix: to know it would cost the head's arithmetic. A probe's answer has them
+    log_probs: tuple[TokenLogProbs | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +213,7 @@ class Probed:
     gave_up: bool
     rows: int
     readings: Mapping[str, float] = field(default_factory=dict)  # what `ProbeSpec.read` asked for, by name
+    complete: bool = False  # whether the answer is whole by its constraint, so that nothing can follow
 
 
 class FinishReason(StrEnum):
@@ -246,10 +252,12 @@ class Capabilities:
     """What an engine can do beyond what all engines do; what it cannot is refused by name."""
 
     engine: str  # the engine's name in messages
-    sampling: bool = True  # temperatures above 0
+    sampling: bool = True  # temperatures above 0, penalties and biases
     log_probabilities: bool = True  # those of `Probed` are the model's own
     trim: bool = True  # a probe may fork before the newest token: `back` above 0
     masks: bool = False  # a caller may ban tokens: `Request.banned` and `Engine.ban`
+    constraints: bool = False  # tokens may be held to a constraint: `Engine.constrain` and `ProbeSpec.constraint`
+    token_log_probs: bool = False  # a caller may ask for the log probabilities of tokens: `Request.log_probs`
     hidden_states: bool = False  # a caller may read a layer's output at a place
     batch_invariant: bool = False  # a row's logits are the same to the last bit whatever is beside it
     drafts: bool = False  # several tokens are proposed and checked in one pass
@@ -265,6 +273,7 @@ class Capabilities:
 NAMES = {
     "log_probabilities": "log probabilities",
     "masks": "token masks",
+    "token_log_probs": "log probabilities of tokens",
     "hidden_states": "hidden states",
     "batch_invariant": "batch invariance",
 }
@@ -282,8 +291,13 @@ class Engine(Protocol):
     def max_tokens(self) -> int:
         """The most tokens that one sequence may have: prompt, new tokens and probe room together."""
 
-    def submit(self, request: Request) -> SequenceId:
-        """Queue a sequence. Raises CapacityError if it can never fit, TokenError if the model lacks a prompt token."""
+    def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:
+        """Queue a sequence. Raises CapacityError if it can never fit, TokenError if the model lacks a prompt token.
+
+        `like` names a sequence of the same prompt, which is then prefilled once for both; if that one has ended, the
+        prompt is prefilled again. Raises SequenceError if its prompt is another, UnsupportedError for what the
+        engine lacks of what the request asks.
+        """
 
     def step(self) -> list[Event]:
         """Advance every running sequence and probe by one forward pass; returns no events if there is nothing to do.
@@ -322,6 +336,14 @@ class Engine(Protocol):
         Probes and what is forced or adopted are not banned, and log probabilities stay those of all tokens. Unknown
         or ended sequences are ignored. Raises TokenError if the model lacks a token or none is left to sample,
         UnsupportedError if the engine has no `masks`.
+        """
+
+    def constrain(self, sequence: SequenceId, constraint: Constraint | None) -> None:
+        """Hold the sequence to `constraint` from its next sampled token on, in place of the one before; None: to none.
+
+        A sequence that the constraint lets go on by no token ends: STOP if the text is complete, else ERROR, as it
+        does where the constraint raises. Unknown or ended sequences are ignored. Raises UnsupportedError if the engine
+        has no `constraints`.
         """
 
     def cancel(self, sequence: SequenceId) -> None:

@@ -35,14 +35,16 @@ from engine.checks import (
     DecodingSequence,
     Named,
     check_adoption,
+    check_asked,
     check_ban,
     check_fork,
     check_request,
     check_room,
     check_tokens,
 )
+from engine.constraint import Constraint
 from engine.probe import Probe
-from engine.sampling import choose
+from engine.sampling.drawing import choose
 
 
 class RunningProbe(Named, Protocol):
@@ -59,6 +61,7 @@ class RunningSequence(DecodingSequence, Protocol):
 
     stops_armed: bool
     banned: frozenset[int]
+    constraint: Constraint | None
     unannounced: list[int]  # forced or adopted tokens that are still to be reported
 
     @property
@@ -126,11 +129,13 @@ class BaseEngine(ABC, Generic[S]):
     def _cells(self) -> tuple[int, int]:
         """The cells of KV cache that are reserved, and all there are."""
 
-    def submit(self, request: Request) -> SequenceId:
+    def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:
         check_request(request, max_tokens=self.max_tokens, vocabulary=self._vocabulary)
-        if request.sampling.temperature > 0.0:
-            self.capabilities.need("sampling", f"temperature is {request.sampling.temperature}, must be 0")
+        check_asked(request, self.capabilities)
         self._check_ban(request.banned, request)
+        alike = None if like is None else self._request(like)
+        if alike is not None and alike.prompt != request.prompt:
+            raise SequenceError(f"the prompt must be that of sequence {like}, and is another")
         sequence = SequenceId(next(self._ids))
         self._waiting[sequence] = request
         return sequence
@@ -142,6 +147,8 @@ class BaseEngine(ABC, Generic[S]):
         check_fork(state, spec, back=back, vocabulary=self._vocabulary)
         if back:
             self.capabilities.need("trim", f"back is {back}, must be 0")
+        if spec.constraint is not None:
+            self.capabilities.need("constraints", "a probe has a constraint, must have none")
         probe = ProbeId(next(self._ids))
         self._start_probe(state, probe, spec, len(state.request.prompt) + state.new_tokens - back)
         return probe
@@ -188,6 +195,19 @@ class BaseEngine(ABC, Generic[S]):
         if tokens:
             self.capabilities.need("masks", f"{len(tokens)} tokens are banned, must be 0")
             check_ban(tokens, request, self._vocabulary)
+
+    def constrain(self, sequence: SequenceId, constraint: Constraint | None) -> None:
+        if constraint is not None:
+            self.capabilities.need("constraints", f"sequence {sequence} has a constraint, must have none")
+        if sequence in self._running:
+            self._running[sequence].constraint = constraint
+        elif sequence in self._waiting:
+            self._waiting[sequence] = replace(self._waiting[sequence], constraint=constraint)
+
+    def _request(self, sequence: SequenceId) -> Request | None:
+        """Returns the request of a sequence; None: it is unknown or has ended."""
+        state = self._running.get(sequence)
+        return self._waiting.get(sequence) if state is None else state.request
 
     def cancel(self, sequence: SequenceId) -> None:
         self._waiting.pop(sequence, None)
@@ -256,6 +276,7 @@ class TokenSequence(Generic[P]):
     tokens: list[int]  # prompt and new ones
     stops_armed: bool
     banned: frozenset[int]
+    constraint: Constraint | None = None  # None: any token may be sampled
     probe: P | None = None  # None: not being probed
     unannounced: list[int] = field(default_factory=list)  # forced or adopted tokens that are still to be reported
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from engine.base import CapacityError, ProbeId, ProbeSpec, Request, SequenceError, SequenceId, TokenError
+from engine.base import (
+    Capabilities,
+    CapacityError,
+    ProbeId,
+    ProbeSpec,
+    Request,
+    SequenceError,
+    SequenceId,
+    TokenError,
+)
 
 
 class Named(Protocol):
@@ -37,6 +46,25 @@ def check_request(request: Request, *, max_tokens: int, vocabulary: int) -> None
             f"{request.probe_room} for probes), must be at most {max_tokens}"
         )
     check_tokens(request.prompt, "the prompt", vocabulary)
+    check_tokens([token for token, _ in request.sampling.logit_bias], "logit_bias", vocabulary)
+
+
+NEUTRAL = {"temperature": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "repetition_penalty": 1.0}
+"""What an engine that does not sample takes of a request's sampling."""
+
+
+def check_asked(request: Request, capabilities: Capabilities) -> None:
+    """Raises UnsupportedError, which names the value, if the request asks for what the engine lacks."""
+    for name, neutral in NEUTRAL.items():
+        value = getattr(request.sampling, name)
+        if value != neutral:
+            capabilities.need("sampling", f"{name} is {value:g}, must be {neutral:g}")
+    if request.sampling.logit_bias:
+        capabilities.need("sampling", f"logit_bias has {len(request.sampling.logit_bias)} tokens, must have 0")
+    if request.constraint is not None:
+        capabilities.need("constraints", "the request has a constraint, must have none")
+    if request.log_probs is not None:
+        capabilities.need("token_log_probs", f"log_probs is {request.log_probs}, must be None")
 
 
 def check_fork(state: DecodingSequence, spec: ProbeSpec, *, back: int, vocabulary: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.base import Capabilities, Engine, EngineLoad, Event, ProbeId, ProbeSpec, Request, SequenceId
+from engine.constraint import Constraint
 
 
 class EngineWrapper:
@@ -21,8 +22,8 @@ class EngineWrapper:
     def max_tokens(self) -> int:
         return self.engine.max_tokens
 
-    def submit(self, request: Request) -> SequenceId:
-        return self.engine.submit(request)
+    def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:
+        return self.engine.submit(request, like=like)
 
     def step(self) -> list[Event]:
         return self.engine.step()
@@ -44,6 +45,9 @@ class EngineWrapper:
 
     def ban(self, sequence: SequenceId, tokens: frozenset[int]) -> None:
         self.engine.ban(sequence, tokens)
+
+    def constrain(self, sequence: SequenceId, constraint: Constraint | None) -> None:
+        self.engine.constrain(sequence, constraint)
 
     def cancel(self, sequence: SequenceId) -> None:
         self.engine.cancel(sequence)

@@ -35,19 +35,20 @@ class Progress:
 ProgressObserver: TypeAlias = Callable[[Progress], None]
 
 
-class ProgressTimer:
-    """Decides when a request's progress is told: at once in a new stage and with the first token, else every TELL_S."""
+class ProgressWatch:
+    """Tells an observer of a request's progress: at once in a new stage and with the first token, else every TELL_S."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: ProgressObserver) -> None:
+        self._tell = tell
         self._told_s = 0.0
         self._told: tuple[Stage, bool] | None = None  # None: nothing has been told
 
-    def due(self, now: float, stage: Stage, begun: bool) -> bool:
-        """Whether to tell now; `begun`: the reply has a token. Counts as told if so."""
-        if self._told == (stage, begun) and now - self._told_s < TELL_S:
-            return False
-        self._told_s, self._told = now, (stage, begun)
-        return True
+    def see(self, now: float, progress: Progress) -> None:
+        """Takes how far the request is, and tells it if it is time."""
+        phase = progress.stage, progress.tokens > 0
+        if self._told != phase or now - self._told_s >= TELL_S:
+            self._told_s, self._told = now, phase
+            self._tell(progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engine.base import Probed, ProbeId, ProbeSpec, Request, SequenceId
+from engine.constraint import Constraint
 from engine.simulated.model import Course, TrialAnswer
 
 
@@ -77,6 +78,7 @@ class SimulatedSequence:
     unannounced: list[int] = field(default_factory=list)  # the last tokens of `said`, still to be reported
     steered: bool = False  # tokens were forced or adopted: no budget closes its thought any more
     probe: SimulatedProbe | None = None
+    constraint: Constraint | None = None  # never one: the engine declares none
 
     @property
     def new_tokens(self) -> int:

@@ -23,6 +23,7 @@ from engine.base import (
     Started,
     Tokens,
 )
+from engine.constraint import Constraint
 from tests.support.tiny_models import Oracle
 
 
@@ -76,8 +77,8 @@ class Ledger:
         self.accounts: dict[SequenceId, Account] = {}
         self.asked: dict[ProbeId, Asked] = {}
 
-    def submit(self, request: Request) -> SequenceId:
-        sequence = self.engine.submit(request)
+    def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:
+        sequence = self.engine.submit(request, like=like)
         assert sequence not in self.accounts, "a sequence id was given twice"
         self.accounts[sequence] = Account(request=request, armed=request.stops_armed, banned=request.banned)
         return sequence
@@ -121,6 +122,9 @@ class Ledger:
     def ban(self, sequence: SequenceId, tokens: frozenset[int]) -> None:
         self.engine.ban(sequence, tokens)
         self.accounts[sequence].banned = tokens
+
+    def constrain(self, sequence: SequenceId, constraint: Constraint | None) -> None:
+        self.engine.constrain(sequence, constraint)
 
     def cancel(self, sequence: SequenceId) -> None:
         self.engine.cancel(sequence)

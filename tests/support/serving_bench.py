@@ -24,6 +24,9 @@ from engine.base import (
     Request,
     SequenceId,
 )
+from engine.constraint import Constraint
+from models.grammar.compiling import Grammars
+from models.kinds.kind import AnswerKind
 from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
 from models.tokenizer import ChatTokenizer
 from tests.support.ledger import Ledger
@@ -86,8 +89,8 @@ class RecordingEngine:
     def max_tokens(self) -> int:
         return self._engine.max_tokens
 
-    def submit(self, request: Request) -> SequenceId:
-        return self.ledger.submit(request)
+    def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:
+        return self.ledger.submit(request, like=like)
 
     def step(self) -> list[Event]:
         events = self._engine.step()
@@ -113,6 +116,9 @@ class RecordingEngine:
 
     def ban(self, sequence: SequenceId, tokens: frozenset[int]) -> None:
         self.ledger.ban(sequence, tokens)
+
+    def constrain(self, sequence: SequenceId, constraint: Constraint | None) -> None:
+        self.ledger.constrain(sequence, constraint)
 
     def cancel(self, sequence: SequenceId) -> None:
         self.ledger.cancel(sequence)
@@ -142,7 +148,9 @@ class Bench:
         loops: LoopDetection | None = None,
         rows: int | None = None,
         every_probe: bool = False,
+        certified: frozenset[AnswerKind] | None = None,
         engine: Engine | None = None,  # None: the torch engine on the model in the directory
+        grammars: Grammars | None = None,
     ) -> None:
         from engine.torch.engine import TorchEngine, TorchEngineConfig
         from engine.torch.load import load_model
@@ -167,6 +175,8 @@ class Bench:
             loops=loops,
             rows=rows,
             every_probe=every_probe,
+            grammars=grammars,
+            certified=certified,
         )
 
     def queue(self, prompt: str = "?", **options: Any) -> tuple[RequestId, Heard]:

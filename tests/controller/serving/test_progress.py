@@ -7,7 +7,7 @@ from collections.abc import Callable
 from controller.serving.admission import AdmissionLimits
 from controller.serving.reply import Delta
 from controller.serving.request import Outcome, ReasoningRequest
-from controller.serving.status import TELL_S, Progress, ProgressTimer, Stage
+from controller.serving.status import TELL_S, Progress, ProgressWatch, Stage
 from tests.support.serving_bench import BRIEF, ENDLESS, SURE, Bench
 
 Chain = Callable[..., Bench]
@@ -62,10 +62,11 @@ def test_an_adopted_answer_is_told_with_the_thought_that_it_leaves(chain: Chain)
 
 
 def test_progress_is_told_at_once_in_a_new_stage_and_else_once_a_second() -> None:
-    timer = ProgressTimer()
-    assert timer.due(0.0, Stage.THINKING, False)
-    assert not timer.due(0.5 * TELL_S, Stage.THINKING, False)
-    assert timer.due(0.5 * TELL_S, Stage.THINKING, True)
-    assert not timer.due(1.4 * TELL_S, Stage.THINKING, True)
-    assert timer.due(1.5 * TELL_S, Stage.THINKING, True)
-    assert timer.due(1.5 * TELL_S, Stage.ANSWERING, True)
+    told: list[Progress] = []
+    watch = ProgressWatch(told.append)
+    for now, stage, tokens in [
+        (0.0, Stage.THINKING, 0), (0.5, Stage.THINKING, 0), (0.5, Stage.THINKING, 1), (1.4, Stage.THINKING, 2),
+        (1.5, Stage.THINKING, 3), (1.5, Stage.ANSWERING, 4),
+    ]:  # fmt: skip
+        watch.see(now * TELL_S, Progress(stage=stage, tokens=tokens, thought_tokens=tokens, budget=None))
+    assert [each.tokens for each in told] == [0, 1, 3, 4]

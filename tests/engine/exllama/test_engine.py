@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine.base import Probed, Sampling, SequenceId
 from engine.exllama.config import ExLlamaConfig, ProbeWay
-from engine.sampling import draw
+from engine.sampling.drawing import draw
 from tests.support.engine_requests import request, search, spec
 from tests.support.exllama_stub import check_pages, open_exllama
 from tests.support.history_model import HistoryModel, HistoryOracle
