@@ -325,7 +325,7 @@ class ActiveRequest:
     def tell_progress(self, now: float) -> None:
         """Tells how far the request is, if someone watches and it is time."""
         if self.watch is not None:
-            length = len(self.thought[: self._thought_end])
+            length = len(self.thought) if self._thought_end is None else self._thought_end
             seen = Progress(stage=self.stage, tokens=self.tokens, thought_tokens=length, budget=self.in_force.budget)
             self.watch.see(now, seen)
 

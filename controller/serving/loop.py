@@ -168,7 +168,8 @@ class ServingLoop:
         answer_room = self._thoughts.answer_room(request, held)
         active = ActiveRequest(
             id=RequestId(next(self._ids)), request=request, sink=sink, observe=observe, on_begin=on_begin,
-            watch=None if watch is None else ProgressWatch(watch),             reply=self._thoughts.reply_to(request, sink), submitted_s=now, landing=landing,
+            watch=None if watch is None else ProgressWatch(watch), reply=self._thoughts.reply_to(request, sink),
+            submitted_s=now, landing=landing,
             finder=self._thoughts.finder_of(request),
             budget_cap=self._thoughts.budget_cap(request, landing, answer_room), answer_room=answer_room,
             prompt_tokens=len(request.prompt), cells=cells, claim=claim, held=held,

@@ -79,7 +79,8 @@ async def _events(submission: Submission, ping_s: float, framing: Framing) -> As
             except TimeoutError:
                 turn = submission.turn
                 silence_s = ping_s if turn is None else min(ping_s, QUEUE_S)
-                yield _sign(framing, known) if turn is None else _place(submission, framing, turn)
+                told = b"" if known is None or not framing.comments else known.comment
+                yield told + framing.ping if turn is None else _place(submission, framing, turn)
                 due_s = clock() + silence_s
                 continue
             known = next((ProgressNotice.of(item) for item in reversed(items) if isinstance(item, Progress)), known)
@@ -122,12 +123,9 @@ def _piece(submission: Submission, item: Told) -> bytes:
 def _place(submission: Submission, framing: Framing, turn: Turn) -> bytes:
     """Returns what tells the place in the queue: an event for who asks, else a comment, if there are comments."""
     notice = ProgressNotice.of_turn(turn)
-    return submission.shape.progressed(notice) if submission.identity.show_progress else _sign(framing, notice)
-
-
-def _sign(framing: Framing, notice: ProgressNotice | None) -> bytes:
-    """Returns a sign of life, which tells how far the request is where there are comments and it is known."""
-    return framing.ping if notice is None or not framing.comments else notice.comment
+    if submission.identity.show_progress:
+        return submission.shape.progressed(notice)
+    return notice.comment if framing.comments else framing.ping
 
 
 async def whole(submission: Submission, receive: Receive) -> BaseModel | None:

@@ -12,8 +12,10 @@ import pytest
 from controller.serving.admission import Turn
 from controller.serving.request import Checkpoint
 from controller.serving.status import Progress, Stage
+from laser.server.api.anthropic.reply import MessagesShape
 from laser.server.api.chat import Completion
 from laser.server.api.completions import TextShape
+from laser.server.api.ollama.chat import OllamaChatLines
 from laser.server.api.responses import ResponsesShape
 from laser.server.api.shape import ReplyHeader, ReplyShape
 from laser.server.api.streams.notices import ProgressNotice
@@ -44,6 +46,13 @@ def test_chunks_without_choices_tell_progress_and_probes(shape: ReplyShape) -> N
     assert chunk["laser"] == {"progress": waits}
     probe = {"thought_tokens": 12, "answer": "42", "confidence": 0.9, "gave_up": False}
     assert data(shape.probed(CHECKPOINT))["laser"] == {"probe": probe}
+
+
+def test_anthropics_clients_are_told_in_pings_and_ollamas_in_lines_that_say_nothing_else() -> None:
+    told = data(MessagesShape(HEADER).progressed(WAITS))
+    assert (told["type"], told["laser"]["progress"]["position"]) == ("ping", 3)
+    line = json.loads(OllamaChatLines(HEADER).probed(CHECKPOINT))
+    assert (line["done"], line["message"]["content"], line["laser"]["probe"]["answer"]) == (False, "", "42")
 
 
 def test_typed_events_tell_progress_and_probes() -> None:
