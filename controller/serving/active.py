@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.policy import Limits
+from controller.serving.answers.held import HeldAnswer
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Reply
 from controller.serving.request import (
@@ -20,7 +21,7 @@ from controller.serving.request import (
 )
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
-from controller.serving.status import RunningRequest, Stage
+from controller.serving.status import Progress, ProgressWatch, RunningRequest, Stage
 from engine.base import FinishReason, Probed, ProbeId, SequenceId
 from models.formats.ending import EndFinder, Ending
 
@@ -37,6 +38,7 @@ class ActiveRequest:
     sink: Sink
     observe: ProbeObserver | None  # None: trial answers are not reported
     on_begin: Callable[[], None] | None = None  # called when the request leaves the queue; None: nobody asks
+    watch: ProgressWatch | None = None  # None: the progress is not reported
     reply: Reply
     submitted_s: float
     landing: tuple[int, ...]  # tokens forced to close the thought when the loop cuts it
@@ -46,6 +48,7 @@ class ActiveRequest:
     prompt_tokens: int
     cells: int  # KV cache cells (tokens) that the request may need, those of a probe included
     claim: Claim  # for the fair queue, with the tokens charged in advance
+    held: HeldAnswer | None = None  # None: no grammar holds the answer
 
     # its phase
     sequence: SequenceId | None = None  # None: the engine does not have the request
@@ -146,12 +149,19 @@ class ActiveRequest:
         `rule` returns the signals of limits.
         """
         if policy is not self._policy and policy != self._policy:  # by value; mostly it is the same object anyway
-            wanted, own = policy if self.request.early_exit else policy.unprobed(), self.request.budget
+            wanted, made, own = policy, rule(policy), self.request.budget
+            if not self._may_be_probed(made):
+                wanted, made = policy.unprobed(), ExitRule()
             budget = policy.budget if own is None else own
             budget = self.budget_cap if budget is None else min(budget, self.budget_cap)
-            self.rule, self.in_force = rule(wanted), replace(wanted, budget=budget)
+            self.rule, self.in_force = made, replace(wanted, budget=budget)
             self._policy = policy
         return self.in_force
+
+    def _may_be_probed(self, rule: ExitRule) -> bool:
+        """Whether the rule's probes are wanted: trial answers, only where one can stand for the reply."""
+        tries = bool(rule.signals) and rule.asks is Asks.TRIAL_ANSWER
+        return self.request.early_exit and (self.request.tried or not tries)
 
     # --- the thought ------------------------------------------------------------------------------------------------
 
@@ -169,7 +179,7 @@ class ActiveRequest:
     def show_landing(self, marker: Ending) -> None:
         """Adds the landing that closed the thought in the prompt to the reply; `marker`: the closing one's place."""
         self.reply.push(*self.landing[: marker.start])
-        self._turn_to_answer(marker)
+        self._turn_to_answer(marker if self.held is None else replace(marker, tail=""))
         self.reply.recite(*self.landing[marker.end :])
 
     @property
@@ -192,10 +202,13 @@ class ActiveRequest:
         self._recited = recited
         self.put_in = len(self.landing)
 
-    def close_thought(self, marker: Ending) -> None:
-        """The closing marker has come, sampled or forced, and is the thought's end now. No probe may be running."""
+    def close_thought(self, marker: Ending, *, said: bool = True) -> None:
+        """The closing marker has come, sampled or forced, and is the thought's end now. No probe may be running.
+
+        `said`: the text that has come with it is the answer's.
+        """
         del self.thought[marker.start :]
-        self._turn_to_answer(marker)
+        self._turn_to_answer(marker if said else replace(marker, tail=""))
 
     def end_in_the_open(self, start: int) -> tuple[int, ...]:
         """The thought in the open has ended before its token `start`; returns the tokens of the answer among it."""
@@ -269,6 +282,20 @@ class ActiveRequest:
 
     # --- the answer -------------------------------------------------------------------------------------------------
 
+    @property
+    def room(self) -> int:
+        """The tokens that the reply may still have, those not counted that are forced and on their way."""
+        return self.request.max_tokens - self.tokens
+
+    def ended_by(self, reason: FinishReason) -> FinishReason:
+        """Returns why the reply has ended, of which the engine gives `reason`: one that is whole is not cut."""
+        whole = reason is FinishReason.LENGTH and self.held is not None and self.held.whole
+        return FinishReason.STOP if whole else reason
+
+    def lead(self, tokens: int) -> None:
+        """As many tokens of the server's are forced between the closing marker and the answer."""
+        self.put_in += tokens
+
     def answer(self, token: int, *, visible: bool) -> None:
         """A token of the answer has come; `visible`: it has text."""
         self.tokens += 1
@@ -294,6 +321,13 @@ class ActiveRequest:
         self.probe_rows += tokens
 
     # --- reports ----------------------------------------------------------------------------------------------------
+
+    def tell_progress(self, now: float) -> None:
+        """Tells how far the request is, if someone watches and it is time."""
+        if self.watch is not None:
+            length = len(self.thought) if self._thought_end is None else self._thought_end
+            seen = Progress(stage=self.stage, tokens=self.tokens, thought_tokens=length, budget=self.in_force.budget)
+            self.watch.see(now, seen)
 
     def running(self, now: float) -> RunningRequest:
         """Returns the request's entry in the loop's status."""
@@ -347,6 +381,7 @@ class ActiveRequest:
             expired=expired,
             retry_after_s=retry_after_s,
             error=error,
+            stopped_by=self.reply.stopped_by,
         )
 
     def left(self, now: float) -> Outcome:

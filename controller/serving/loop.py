@@ -23,7 +23,7 @@ from controller.serving.pace import Pace
 from controller.serving.queue_display import QueueDisplay
 from controller.serving.repetition import LoopDetection
 from controller.serving.request import Outcome, ProbeObserver, ReasoningRequest, RequestId, Sink
-from controller.serving.status import EndedRequest, LoopStatus
+from controller.serving.status import EndedRequest, LoopStatus, ProgressObserver, ProgressWatch
 from controller.serving.step_report import StepReport
 from controller.serving.thought import ThoughtControl
 from engine.base import (
@@ -39,6 +39,8 @@ from engine.base import (
     Started,
     Tokens,
 )
+from models.grammar.compiling import Grammars
+from models.kinds.kind import AnswerKind
 from models.score import Score
 from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder
@@ -66,6 +68,8 @@ class ServingLoop:
         loops: LoopDetection | None = None,  # None: looping thoughts are not closed
         rows: int | None = None,  # tokens that the model has a row for; None: all of the tokenizer's
         every_probe: bool = False,  # ask wherever the format says, whatever a row costs the engine
+        certified: frozenset[AnswerKind] | None = None,  # kinds of answers that the limits hold for; None: all
+        grammars: Grammars | None = None,  # None: no answer is held to one
     ) -> None:
         self._engine = engine
         self._thinking = thinking
@@ -76,7 +80,7 @@ class ServingLoop:
         self._pace = Pace()
         self._thoughts = ThoughtControl(
             engine=engine, tokenizer=tokenizer, thinking=thinking, policy=policy, stop_tokens=stop_tokens, score=score,
-            pace=self._pace, loops=loops, rows=rows, every_probe=every_probe,
+            pace=self._pace, loops=loops, rows=rows, every_probe=every_probe, certified=certified, grammars=grammars,
         )  # fmt: skip
         self._admission: Admission[ActiveRequest] = Admission(admission or AdmissionLimits(), self._pace)
         self._display = QueueDisplay(engine, self._admission)
@@ -111,12 +115,12 @@ class ServingLoop:
     @property
     def room(self) -> int:
         """The largest number of tokens that a prompt and its reply may have together."""
-        return self._engine.max_tokens - self._thoughts.probe_room - len(self._thinking.landing)
+        return self._engine.max_tokens - self._thoughts.probe_room - self._thinking.longest_landing
 
     def room_for(self, landing: Sequence[int] | None) -> int:
         """Returns `room` for a request whose thought is cut with `landing`; None: the thinking format's."""
-        own = self._thinking.landing
-        return self.room - max(0, len(own if landing is None else landing) - len(own))
+        own = self._thinking.longest_landing
+        return self.room - max(0, len(landing or ()) - own)
 
     def status(self) -> LoopStatus:
         """Returns the requests that wait, run or have ended recently, and the load."""
@@ -134,15 +138,17 @@ class ServingLoop:
 
     def submit(
         self, request: ReasoningRequest, sink: Sink, observe: ProbeObserver | None = None,
-        on_begin: Callable[[], None] | None = None,
+        on_begin: Callable[[], None] | None = None, watch: ProgressObserver | None = None,
     ) -> RequestId:  # fmt: skip
         """Queues a request. `sink` receives its deltas and, last, its outcome; `observe` receives its trial answers.
 
-        `on_begin` is called once the request leaves the queue, before the engine's next step.
-        Raises CapacityError if the request can never fit, Overloaded if it is turned away. In a full queue a waiting
-        request may have to give way: its outcome is an error that says when it may be sent again.
+        `on_begin` is called once the request leaves the queue, before the engine's next step; from then on `watch` gets
+        its progress. Raises CapacityError if the request can never fit, GrammarError or UnsupportedError if its answer
+        cannot be held to its grammar, Overloaded if it is turned away. In a full queue a waiting request may have to
+        give way: its outcome is an error that says when it may be sent again.
         """
-        landing = self._thinking.landing if request.landing is None else request.landing
+        held = self._thoughts.held(request)
+        landing = self._thoughts.landing_for(request, held)
         tokens = len(request.prompt) + request.max_tokens
         room = self.room_for(landing)
         if tokens > room:
@@ -159,23 +165,15 @@ class ServingLoop:
         claim = replace(request.claim, cost=len(request.prompt) + expected)
         self._admit(now)  # the last step may have made room
         self._make_way(claim, cells, request.ttft_s)
-        answer_room = min(self._thinking.format.answer_reserve, request.max_tokens // 2)
+        answer_room = self._thoughts.answer_room(request, held)
         active = ActiveRequest(
-            id=RequestId(next(self._ids)),
-            request=request,
-            sink=sink,
-            observe=observe,
-            on_begin=on_begin,
-            reply=self._thoughts.reply_to(request, sink),
-            submitted_s=now,
-            landing=landing,
-            finder=self._thinking.finder() if request.thinking else None,
-            budget_cap=self._thoughts.budget_cap(request, landing, answer_room),
-            answer_room=answer_room,
-            prompt_tokens=len(request.prompt),
-            cells=cells,
-            claim=claim,
-        )
+            id=RequestId(next(self._ids)), request=request, sink=sink, observe=observe, on_begin=on_begin,
+            watch=None if watch is None else ProgressWatch(watch), reply=self._thoughts.reply_to(request, sink),
+            submitted_s=now, landing=landing,
+            finder=self._thoughts.finder_of(request),
+            budget_cap=self._thoughts.budget_cap(request, landing, answer_room), answer_room=answer_room,
+            prompt_tokens=len(request.prompt), cells=cells, claim=claim, held=held,
+        )  # fmt: skip
         self._requests[active.id] = active
         self._deadlines.add(active)
         self._admission.push(active, claim)
@@ -287,6 +285,7 @@ class ServingLoop:
                 stops_armed=False,
                 banned=self._thoughts.bans(active),
                 probe_room=self._thoughts.probe_room if request.thinking else 0,
+                constraint=self._thoughts.hold(active) if landing or not request.thinking else None,
             )
         )
         self._in_engine.add(sequence, active)
@@ -335,6 +334,7 @@ class ServingLoop:
         match event:
             case Started():
                 active.start(now, self._steps - 1)
+                active.tell_progress(now)
                 self._display.changed()
             case Tokens():
                 if active.first_token_s is None:
@@ -343,20 +343,19 @@ class ServingLoop:
             case Probed():
                 self._thoughts.on_probe(active, event)
             case Finished():
-                self._end(active, event.reason, event.error)
+                self._end(active, active.ended_by(event.reason), event.error)
 
     def _after_step(self, sequence: SequenceId, now: float) -> None:
         active = self._in_engine.get(sequence)
         if active is not None:
+            active.tell_progress(now)
             self._thoughts.after_step(active, sequence, now)
             if active.thinking and active.reply.stopped:  # a stop string in a thought in the open
                 self._end(active, FinishReason.STOP)
 
     def _on_tokens(self, active: ActiveRequest, event: Tokens) -> None:
-        tokens = event.tokens
         active.avert(event.averted)
-        if active.thinking:
-            tokens = self._thoughts.take_thought(active, tokens)
+        tokens = self._thoughts.take_thought(active, event.tokens) if active.thinking else event.tokens
         for place, token in enumerate(tokens, start=1):
             active.answer(token, visible=not self._thoughts.hidden(active, token))
             if active.reply.stopped or self._thoughts.ends(active, token):
@@ -366,6 +365,8 @@ class ServingLoop:
                 return
             if active.reply.answered and not active.armed:
                 self._thoughts.arm(active, event.sequence)
+        if active.held is not None and active.held.complete:
+            self._end(active, FinishReason.STOP)
 
     # --- end of a request -------------------------------------------------------------------------------------------
 
@@ -384,7 +385,8 @@ class ServingLoop:
         if error is None:
             steps = self._steps - active.begun_step
             self._pace.finished(steps=steps, rows=active.rows, answer_tokens=active.answer_tokens)
-        left_to_policy = active.request.thinking and active.request.early_exit and active.request.budget is None
+        asked = active.request
+        left_to_policy = asked.thinking and asked.early_exit and asked.tried and asked.budget is None
         if self._observer is not None and left_to_policy and error is None:
             self._observer.finished(active.request.difficulty, active.rows)
         outcome = active.outcome(reason, now, error=error, expired=expired, retry_after_s=retry_after_s)

@@ -10,6 +10,9 @@ from typing import NewType, TypeAlias
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Delta
 from engine.base import FinishReason, Sampling
+from models.grammar.grammar import Grammar
+from models.kinds.kind import AnswerForm, AnswerKind
+from models.tools.offer import CallMarks, ToolCall
 
 RequestId = NewType("RequestId", int)
 
@@ -61,6 +64,15 @@ class ReasoningRequest:
     ttft_s: float | None = None  # longest expected wait in the queue that the client accepts; None: any
     name: str = ""  # identifies the request in the queue's status
     claim: Claim = field(default_factory=Claim)  # for the fair queue
+    calls: CallMarks | None = None  # of tool calls, which may end the thought; None: no tool is offered
+    answer: AnswerKind = AnswerKind.SHORT  # what the reply is to be; only short answers are tried by probes
+    form: AnswerForm = AnswerForm.BOX  # how a short answer is written
+    grammar: Grammar | None = None  # what the answer is held to; None: nothing
+
+    @property
+    def tried(self) -> bool:
+        """Whether a trial answer can stand for the reply."""
+        return self.answer is AnswerKind.SHORT or (self.grammar is not None and self.calls is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +130,8 @@ class Outcome:
     expired: bool = False  # the deadline passed before the request could begin
     retry_after_s: float | None = None  # gave way in a full queue and may be sent again after this; None: did not
     error: str | None = None  # why the request failed; None: it did not
+    stopped_by: str | None = None  # the stop string that ended the answer; None: none did
+    calls: tuple[ToolCall, ...] = ()  # in the answer; who serves tools reads them from its text
 
     @property
     def close(self) -> Close:

@@ -12,35 +12,45 @@ from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from controller.serving.admission import Turn
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
+from controller.serving.status import Progress
 from laser.server.api.errors import ApiError
 from laser.server.api.headers import ResponseHeader
-from laser.server.api.shape import ReplyShape
-from laser.server.engine_process.tickets import Item
-from laser.server.submission import Submission
+from laser.server.api.shape import EVENTS, Framing
+from laser.server.api.streams.notices import ProgressNotice
+from laser.server.api.tools.reply import CallDelta
+from laser.server.connection import PING
+from laser.server.submission import Submission, Told
 
 T = TypeVar("T")
 
 GONE = 499  # a status: the client has gone, and nobody reads the response
-PING = b": ping\n\n"
-QUEUE_S = 2.0  # between two comments on the place in the queue
+QUEUE_S = 2.0  # between two words on the place in the queue
 
 
 class EventStream(Response):
-    """A stream of server-sent events that ends, and frees its request, when the client goes away."""
+    """A stream of a reply's events that ends, and frees its request, when the client goes away."""
 
-    media_type = "text/event-stream"
-
-    def __init__(self, submission: Submission, ping_s: float, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        submission: Submission,
+        ping_s: float,
+        headers: Mapping[str, str] | None = None,
+        framing: Framing = EVENTS,
+    ) -> None:
         """`ping_s`: the longest silence, s. `headers`: of this reply alone; None: it has none."""
         self.status_code = 200
         self.background = None
+        self.media_type = framing.media_type
         self.init_headers({ResponseHeader.CACHE_CONTROL: "no-cache", ResponseHeader.BUFFERING: "no", **(headers or {})})
-        self._events = _events(submission, ping_s)
+        self._events = _events(submission, ping_s, framing)
         self._submission = submission
+        self._ping = framing.ping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})[PING] = self._ping  # for the protocol, which pings clients that may have gone
         try:
             await unless_gone(receive, self._send(send))
         finally:
@@ -54,32 +64,39 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _events(submission: Submission, ping_s: float) -> AsyncGenerator[bytes, None]:
+async def _events(submission: Submission, ping_s: float, framing: Framing) -> AsyncGenerator[bytes, None]:
     """Yields the stream's bytes; all items since the last write go out in one piece."""
-    shape, silence_s = submission.shape, min(ping_s, QUEUE_S)
-    yield shape.opening() + (_place(submission) or b"")
+    shape, silence_s, clock = submission.shape, min(ping_s, QUEUE_S), asyncio.get_running_loop().time
+    known: ProgressNotice | None = None  # how far the request was last known to be; None: it has not begun
+    turn = submission.turn
+    yield shape.opening() + (b"" if turn is None else _place(submission, framing, turn))
+    due_s = clock() + silence_s
     try:
         while True:
             try:
-                async with asyncio.timeout(silence_s):
+                async with asyncio.timeout_at(due_s):
                     items = await submission.take()
             except TimeoutError:
-                place = _place(submission)
-                silence_s = ping_s if place is None else min(ping_s, QUEUE_S)
-                yield place or PING
+                turn = submission.turn
+                silence_s = ping_s if turn is None else min(ping_s, QUEUE_S)
+                told = b"" if known is None or not framing.comments else known.comment
+                yield told + framing.ping if turn is None else _place(submission, framing, turn)
+                due_s = clock() + silence_s
                 continue
-            data = b"".join(_piece(shape, item) for item in _joined(items))
+            known = next((ProgressNotice.of(item) for item in reversed(items) if isinstance(item, Progress)), known)
+            data = b"".join(_piece(submission, item) for item in _joined(items))
             if data:
                 yield data
                 await submission.linger()
-            if isinstance(items[-1], Outcome):
+                due_s = clock() + silence_s
+            if items and isinstance(items[-1], Outcome):
                 yield shape.closing(items[-1])  # may raise, so the pieces before are sent first
                 return
     except ApiError as error:
         yield shape.failure(error)
 
 
-def _joined(items: list[Item]) -> Iterator[Item]:
+def _joined(items: list[Told]) -> Iterator[Told]:
     """Merges consecutive texts of one channel into one."""
     for kind, group in groupby(items, key=lambda item: item.channel if isinstance(item, Delta) else None):
         if kind is None:
@@ -88,20 +105,27 @@ def _joined(items: list[Item]) -> Iterator[Item]:
             yield Delta(channel=kind, text="".join(item.text for item in group if isinstance(item, Delta)))
 
 
-def _piece(shape: ReplyShape, item: Item) -> bytes:
+def _piece(submission: Submission, item: Told) -> bytes:
+    shape = submission.shape
     match item:
         case Delta():
             return shape.piece(item)
+        case CallDelta():
+            return shape.called(item)
         case Checkpoint():
             return shape.probed(item)
+        case Progress():
+            return shape.progressed(ProgressNotice.of(item)) if submission.identity.show_progress else b""
         case Outcome():
             return b""  # sent last, as the stream's closing
 
 
-def _place(submission: Submission) -> bytes | None:
-    """Returns a comment with the place in the queue; None: the reply has started."""
-    turn = submission.turn
-    return None if turn is None else f": queue position {turn.position}, eta {turn.eta_s:.1f} s\n\n".encode()
+def _place(submission: Submission, framing: Framing, turn: Turn) -> bytes:
+    """Returns what tells the place in the queue: an event for who asks, else a comment, if there are comments."""
+    notice = ProgressNotice.of_turn(turn)
+    if submission.identity.show_progress:
+        return submission.shape.progressed(notice)
+    return notice.comment if framing.comments else framing.ping
 
 
 async def whole(submission: Submission, receive: Receive) -> BaseModel | None:

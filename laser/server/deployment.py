@@ -23,6 +23,7 @@ from laser.server.policy_choice import ChosenPolicy, choose_policy
 from laser.server.telemetry.gains import Gains
 from models.chat_model import ChatModel
 from models.directory import check_place
+from models.grammar.compiling import Grammars
 from models.reasoner import bundled_model, known_to
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Deployment:
     chosen: ChosenPolicy
     config: ServeConfig
     gains: Gains
+    grammars: Grammars  # that answers are held to
     knows: str | None = None  # what the model can be asked; None: it is not the bundled one
 
     @property
@@ -55,6 +57,7 @@ class Deployment:
             knows=self.knows,
             difficulty=None if profile is None else profile.difficulty,
             shortest_first=self.chosen.shortest_first,
+            grammars=self.grammars,
         )
 
     def connect(self, left: Callable[[Outcome], None]) -> EngineThread:
@@ -111,6 +114,7 @@ def _deployed(
     opened = options.open(directory)
     chat = replace(chat, rows=opened.vocabulary)
     engine = wrap(opened.engine)
+    grammars = chat.grammars(ahead=True)
     loop = ServingLoop(
         engine=engine,
         tokenizer=chat.tokenizer,
@@ -126,6 +130,8 @@ def _deployed(
         loops=LoopDetection() if config.loop_detection else None,
         rows=opened.vocabulary,
         every_probe=chosen.profile is not None,  # a profile was measured, and is certified, with all of them
+        certified=chosen.certified,
+        grammars=grammars,
     )
     unknown = [token for token in chat.needed if token >= opened.vocabulary]
     if unknown:
@@ -146,5 +152,6 @@ def _deployed(
         chosen=chosen,
         config=config,
         gains=Gains(chosen, options.max_batch),
+        grammars=grammars,
         knows=known_to(directory),
     )

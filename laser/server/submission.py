@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from controller.serving.admission import Turn
 from controller.serving.request import Outcome
 from engine.base import FinishReason
 from laser.server.api.errors import ApiError, ServerFailure, Unavailable
 from laser.server.api.shape import ReplyHeader, ReplyShape
+from laser.server.api.tools.reply import CallDelta, ToolReply
 from laser.server.engine_process.tickets import EngineFailure, EngineLost, Item, Ticket
 from laser.server.keys import Caller
 from laser.server.telemetry.request_log import ABANDONED, RequestLog
+
+Told: TypeAlias = Item | CallDelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,9 +32,10 @@ class Submission:
     turn_of: Callable[[str], Turn | None]
     abandoned: Callable[[], None] = lambda: None  # called if the client goes before the reply's end
     pause_s: Callable[[], float] = lambda: 0.0
+    tools: ToolReply | None = None  # reads the reply's tool calls; None: no tool is offered
     log: RequestLog = field(default_factory=RequestLog)
 
-    async def take(self) -> list[Item]:
+    async def take(self) -> list[Told]:
         """Returns the items since the last call; the last of all is the outcome. Raises ApiError."""
         try:
             items = await self.ticket.take()
@@ -40,7 +45,7 @@ class Submission:
         if isinstance(items[-1], Outcome):
             self.log.ended(items[-1])
             self.ended(items[-1])
-        return items
+        return list(items) if self.tools is None else list(self.tools.told(items))
 
     async def linger(self) -> None:
         """Sleeps between two writes of a stream, or until the reply ends."""

@@ -9,13 +9,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic.config import JsonDict
 
 from controller.serving.reply import Channel, Delta
-from controller.serving.request import Checkpoint, Outcome
+from controller.serving.request import Outcome
 from laser.server.api import dialects
+from laser.server.api.answers.said import said_in
 from laser.server.api.base import Fields, Switch, encodable
 from laser.server.api.errors import shown
 from laser.server.api.fields import GenerationFields, Limit, StreamOptions
-from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, event, finish_word, usage
+from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, finish_word, usage
+from laser.server.api.tools.reply import CallDelta, CallReply, call_chunk, calls_of
+from laser.server.api.tools.request import CallParam, ToolsAsked
 from models.chat_model import ChatModel, Prompt
+from models.kinds.said import Said
 
 TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -61,6 +65,8 @@ class Message(Fields):
     content: Content = Field(default=None, validate_default=True)  # what is said: a text, or a list of text parts
     reasoning_content: Annotated[str, BeforeValidator(encodable)] | None = None  # an assistant's earlier thought
     reasoning: Annotated[str, BeforeValidator(encodable)] | None = None  # the same by its other name
+    tool_calls: tuple[CallParam, ...] | None = None  # calls that an assistant's message makes
+    tool_call_id: Annotated[str, BeforeValidator(encodable)] | None = None  # of the call whose result a message is
 
     @field_validator("content")
     @classmethod
@@ -69,15 +75,31 @@ class Message(Fields):
             raise ValueError("is null, must be a text")
         return content
 
+    @field_validator("tool_calls")
+    @classmethod
+    def _assistants_call(cls, calls: tuple[CallParam, ...] | None, info: ValidationInfo) -> Any:
+        role = info.data.get("role")
+        if calls and role not in (None, "assistant"):
+            raise ValueError(f"has calls, but the message is of role {role!r}, must be 'assistant'")
+        return calls
+
     @property
-    def for_template(self) -> dict[str, str]:
+    def for_template(self) -> dict[str, Any]:
         """The message as chat templates expect it: `developer` becomes `system`, null becomes an empty text."""
-        message = {"role": "system" if self.role == "developer" else self.role, "content": self.content or ""}
+        message: dict[str, Any] = {
+            "role": "system" if self.role == "developer" else self.role,
+            "content": self.content or "",
+        }
         thought = self.reasoning if self.reasoning_content is None else self.reasoning_content
-        return message if thought is None or self.role != "assistant" else {**message, "reasoning_content": thought}
+        if self.role == "assistant":
+            message |= {} if thought is None else {"reasoning_content": thought}
+            message |= {"tool_calls": [call.for_template for call in self.tool_calls]} if self.tool_calls else {}
+        elif self.role == "tool" and self.tool_call_id is not None:
+            message["tool_call_id"] = self.tool_call_id
+        return message
 
 
-class ChatRequest(GenerationFields):
+class ChatRequest(ToolsAsked, GenerationFields):
     """A chat to answer. Every field but `messages` may be left out or null."""
 
     endpoint: ClassVar[str] = dialects.CHAT
@@ -118,13 +140,12 @@ class ChatRequest(GenerationFields):
         return "messages"
 
     @property
-    def wants_probes(self) -> bool:
-        """Whether the reply is a stream that also reports the probes of its thought."""
-        return bool(self.stream and self.laser is not None and self.laser.probes)
-
-    @property
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
+    def said(self) -> Said:
+        return said_in((message.role, message.content) for message in self.messages)
 
     def prompt_tokens(self, chat: ChatModel) -> Prompt:
         return chat.begin(
@@ -134,6 +155,7 @@ class ChatRequest(GenerationFields):
             effort=self.effort_word,
             continued=bool(self.continue_final_message),
             header=self.add_generation_prompt is not False,
+            tools=() if (offer := self.offer) is None else offer.tools,
         )
 
 
@@ -141,9 +163,11 @@ class ReplyMessage(BaseModel):
     """The assistant's message; the thought comes under both names that clients know."""
 
     role: Literal["assistant"] = "assistant"  # who says it: the assistant
-    content: str  # the answer
+    content: str | None  # the answer; null: there are only calls
     reasoning: str | None  # the thought; null: there was none, or the client hides it
     reasoning_content: str | None  # the thought by its other name
+    # calls of the client's tools; left out: there are none
+    tool_calls: list[CallReply] | None = Field(default=None, exclude_if=lambda calls: calls is None)
 
 
 class Choice(BaseModel):
@@ -151,7 +175,7 @@ class Choice(BaseModel):
 
     index: int = 0  # place of the choice: 0
     message: ReplyMessage  # the assistant's message
-    finish_reason: FinishWord  # why the reply ended: at its own end, or at the token limit
+    finish_reason: FinishWord  # why the reply ended: at its own end, at the token limit, or with tool calls
     logprobs: None = None  # not told: null
 
 
@@ -176,7 +200,12 @@ class Completion(Chunks):
 
     def whole(self, reasoning: str, content: str, outcome: Outcome) -> ChatCompletion:
         thought = reasoning if self.identity.show_reasoning and outcome.thought.exit_reason is not None else None
-        message = ReplyMessage(content=content, reasoning=thought, reasoning_content=thought)
+        message = ReplyMessage(
+            content=content or None if outcome.calls else content,
+            reasoning=thought,
+            reasoning_content=thought,
+            tool_calls=calls_of(outcome),
+        )
         return ChatCompletion(
             id=self.identity.id,
             created=self.identity.created,
@@ -196,16 +225,10 @@ class Completion(Chunks):
             return b""
         return self._chunk({"reasoning": delta.text, "reasoning_content": delta.text})
 
-    def probed(self, checkpoint: Checkpoint) -> bytes:
-        probe = {
-            "thought_tokens": checkpoint.thought_tokens,
-            "answer": checkpoint.answer,
-            "confidence": round(checkpoint.confidence, 6),
-            "gave_up": checkpoint.gave_up,
-        }
-        return event({**self._head(), "choices": [], "laser": {"probe": probe}})
+    def called(self, call: CallDelta) -> bytes:
+        return self._chunk({"tool_calls": [call_chunk(call)]})
 
-    def _choice(self, said: dict[str, str]) -> dict[str, Any]:
+    def _choice(self, said: dict[str, Any]) -> dict[str, Any]:
         return {"delta": said}
 
 

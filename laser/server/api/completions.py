@@ -13,11 +13,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from controller.serving.reply import Channel, Delta
-from controller.serving.request import Checkpoint, Outcome
+from controller.serving.request import Outcome
 from laser.server.api import dialects
 from laser.server.api.base import encodable, integer
 from laser.server.api.fields import GenerationFields, Limit, StreamOptions
 from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, finish_word, usage
+from laser.server.api.tools.reply import CallDelta
 from models.chat_model import ChatModel
 from models.chat_model import Prompt as Begun
 from models.tokenizer import TokenizerError
@@ -140,10 +141,10 @@ class TextShape(Chunks):
             return self._chunk({"text": delta.text})
         return self._chunk({"text": "", "reasoning": delta.text}) if self.identity.show_reasoning else b""
 
-    def probed(self, checkpoint: Checkpoint) -> bytes:
-        return b""  # this endpoint has no event for probes
+    def called(self, call: CallDelta) -> bytes:
+        return b""  # this endpoint has no tools
 
-    def _choice(self, said: dict[str, str]) -> dict[str, Any]:
+    def _choice(self, said: dict[str, Any]) -> dict[str, Any]:
         return dict(said)
 
 

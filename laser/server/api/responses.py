@@ -6,6 +6,7 @@ whose content is the thought itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
@@ -13,12 +14,18 @@ from pydantic import BaseModel, BeforeValidator, Field
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api import dialects
+from laser.server.api.answers.said import said_in
 from laser.server.api.base import Fields, encodable
 from laser.server.api.chat import Message
 from laser.server.api.errors import ApiError, Busy, shown
 from laser.server.api.fields import GenerationFields, Limit
 from laser.server.api.shape import LaserDetails, ReplyHeader, Surface, details, event, finish_word
+from laser.server.api.streams.notices import ProbeNotice, ProgressNotice
+from laser.server.api.structured.fields import AnswerFormat, NamedSchema, format_grammar
+from laser.server.api.tools.reply import CallDelta
 from models.chat_model import ChatModel, Prompt
+from models.grammar.grammar import Grammar
+from models.kinds.said import Said
 
 A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
 SKIPPED = ("reasoning",)  # types of input items that do not go into the prompt
@@ -69,10 +76,19 @@ Items = Annotated[list[MessageItemParam | ReasoningItemParam], Field(min_length=
 Input = str | Items
 
 
+class TextFormat(NamedSchema):
+    """What the answer is held to."""
+
+    # `text`: nothing; `json_object`: a JSON object; `json_schema`: JSON that validates `schema`
+    type: AnswerFormat
+
+
 class TextOptions(Fields):
-    """How the answer is to look: as text."""
+    """How the answer is to look."""
 
     place: ClassVar[str] = "text"
+
+    format: TextFormat | None = None  # what the answer is held to
 
 
 class ResponsesRequest(GenerationFields):
@@ -100,6 +116,19 @@ class ResponsesRequest(GenerationFields):
     @property
     def prompt_name(self) -> str:
         return "input"
+
+    @property
+    def said(self) -> Said:
+        return said_in(((message.role, message.content) for message in self.input), self.instructions)
+
+    def _grammars(self) -> Iterator[Grammar]:
+        form = None if self.text is None else self.text.format
+        if form is not None:
+            schema = form.schema_ if form.type == "json_schema" else None
+            grammar = format_grammar(form.type, schema, "text.format", "text.format.schema")
+            if grammar is not None:
+                yield grammar
+        yield from super()._grammars()
 
     def prompt_tokens(self, chat: ChatModel) -> Prompt:
         messages = [message.for_template for message in self.input]
@@ -241,8 +270,14 @@ class ResponsesShape:
             f"{_kind(delta.channel)}.delta", **self._place(), delta=delta.text, **_more(delta.channel)
         )
 
+    def called(self, call: CallDelta) -> bytes:
+        return b""  # this endpoint has no tools yet
+
     def probed(self, checkpoint: Checkpoint) -> bytes:
-        return b""  # this endpoint has no event for probes
+        return self._event("laser.probe", probe=ProbeNotice.of(checkpoint).model_dump())
+
+    def progressed(self, notice: ProgressNotice) -> bytes:
+        return self._event("laser.progress", progress=notice.model_dump())
 
     def closing(self, outcome: Outcome) -> bytes:
         word = finish_word(outcome)

@@ -15,7 +15,7 @@ from msgspec import Struct
 from controller.serving.admission import QueueState
 from controller.serving.reply import Channel
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest
-from controller.serving.status import LoopStatus
+from controller.serving.status import LoopStatus, Progress
 from engine.base import EngineLoad
 from models.profile.difficulty import Difficulty
 from models.profile.savings import Gained
@@ -34,6 +34,7 @@ class Submit(EngineMessage, frozen=True):
     number: int
     request: ReasoningRequest
     probes: bool  # also tell the trial answers of its thought
+    progress: bool = False  # also tell how far it is
 
 
 class Cancel(EngineMessage, frozen=True):
@@ -117,6 +118,13 @@ class TrialAnswered(EngineMessage, frozen=True):
 
     number: int
     checkpoint: Checkpoint
+
+
+class Progressed(EngineMessage, frozen=True):
+    """How far a request is."""
+
+    number: int
+    progress: Progress
 
 
 class Ended(EngineMessage, frozen=True):
@@ -210,6 +218,6 @@ class Unloaded(EngineMessage, frozen=True):
 
 
 Event: TypeAlias = (
-    Accepted | NotAccepted | Began | Said | TrialAnswered | Ended | Failed | Gone | ThoughtEnded | Seen | Shown
-    | Broken | Pong | Loading | Deployed | Unloaded
+    Accepted | NotAccepted | Began | Said | TrialAnswered | Progressed | Ended | Failed | Gone | ThoughtEnded | Seen
+    | Shown | Broken | Pong | Loading | Deployed | Unloaded
 )  # fmt: skip

@@ -11,7 +11,7 @@ from controller.serving.admission import QueueState, Turn
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Channel
 from controller.serving.request import Checkpoint, ExitReason, Outcome, ReasoningRequest, Thought
-from controller.serving.status import EndedRequest, LoopStatus, RunningRequest, Stage
+from controller.serving.status import EndedRequest, LoopStatus, Progress, RunningRequest, Stage
 from engine.base import EngineLoad, FinishReason, Sampling
 from laser.server.engine_process import messages
 from laser.server.engine_process.messages import (
@@ -31,6 +31,7 @@ from laser.server.engine_process.messages import (
     Ping,
     PolicyReport,
     Pong,
+    Progressed,
     Refusal,
     Said,
     Seen,
@@ -43,6 +44,9 @@ from laser.server.engine_process.messages import (
     Unloaded,
 )
 from laser.server.engine_process.wire import COMMANDS, EVENTS, HEAD, Unpacker, packed
+from models.grammar.grammar import Grammar
+from models.kinds.kind import AnswerForm, AnswerKind
+from models.tools.offer import CallMarks
 from tests.support.model_profile import PROFILE
 from tests.support.statuses import GAINED
 
@@ -70,6 +74,10 @@ REQUEST = ReasoningRequest(
     deadline_s=3.5,
     claim=Claim(tenant="alice", weight=2.0, priority=-1, length=12.5),
     name="chatcmpl-1",
+    answer=AnswerKind.CODE,
+    form=AnswerForm.CHOICE,
+    calls=CallMarks(starts=("<tool_call>",), kept=("<|end|>",)),
+    grammar=Grammar.json_schema({"type": "object"}, asked_by="guided_json", compact=True),
 )
 CHECKPOINT = Checkpoint(
     thought_tokens=12, beyond=2, answer="42", confidence=0.9, joint=0.8, log_probs=(-0.1, -0.2), gave_up=False, rows=9
@@ -86,13 +94,14 @@ STATUS = LoopStatus(
 )  # fmt: skip
 REPORT = PolicyReport(controller={"policy": "fixed", "limits": {"any": {"threshold": 0.9}}}, gained=GAINED)
 COMMAND_EXAMPLES: list[EngineMessage] = [
-    Submit(number=1, request=REQUEST, probes=True), Cancel(number=1), EndThought(call=2, number=1), TurnedAway(),
-    Inquire(call=3, whole=True), Ping(), Stop(),
+    Submit(number=1, request=REQUEST, probes=True, progress=True), Cancel(number=1), EndThought(call=2, number=1),
+    TurnedAway(), Inquire(call=3, whole=True), Ping(), Stop(),
 ]  # fmt: skip
 EVENT_EXAMPLES: list[EngineMessage] = [
     Accepted(number=1), NotAccepted(number=2, why=Refusal.OVERLOADED, message="full", retry_after_s=2.5),
     Began(number=1), Said(number=1, channel=Channel.REASONING, text=" wait…\n\n"),
     TrialAnswered(number=1, checkpoint=CHECKPOINT), Ended(number=1, outcome=OUTCOME),
+    Progressed(number=1, progress=Progress(stage=Stage.THINKING, tokens=4, thought_tokens=4, budget=None)),
     Failed(number=3, message="it is lost"), Gone(number=4, outcome=None), Gone(number=5, outcome=OUTCOME),
     ThoughtEnded(call=2, ended=True), Seen(call=3, status=STATUS, report=REPORT),
     Seen(call=4, failure="it hangs"), Broken(message="the arena is gone"), Pong(step_s=0.5), Pong(step_s=None),
