@@ -11,10 +11,17 @@ import openai
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import NO_THOUGHT, Outcome
+from engine.base import FinishReason
 from laser.server.api.chat import ChatRequest
 from laser.server.api.errors import validation_error
+from laser.server.api.shape import finish_word
+from laser.server.api.tools.reply import ToolReply
 from laser.server.config import ServeConfig
+from models.tools.form import CallFormat
 from models.tools.offer import Calling
+from models.tools.reader import reader_of
 from tests.laser.server.api.test_chat import chunks, sdk, stream
 from tests.support.agent_engine import AgentOptions
 from tests.support.live_server import LiveServer, running
@@ -99,12 +106,20 @@ def test_without_an_offer_a_call_is_text(caller: LiveServer) -> None:
         assert "tool_calls" not in reply["message"]
 
 
-def test_a_reply_that_is_cut_inside_a_call_says_length(caller: LiveServer) -> None:
-    whole = caller.post(messages=HELLO, tools=[WEATHER], max_tokens=400).json()["usage"]["completion_tokens"]
-    reply = caller.post(messages=HELLO, tools=[WEATHER], max_tokens=whole - 20).json()["choices"][0]
-    assert reply["finish_reason"] == "length"
-    assert len(reply["message"]["tool_calls"]) == 1
-    assert reply["message"]["content"].startswith('I look.\n<tool_call>\n{"name": "weather"')
+def test_a_reply_that_is_cut_inside_a_call_says_length() -> None:
+    outcome = Outcome(
+        finish_reason=FinishReason.LENGTH, prompt_tokens=1, completion_tokens=1, thought=NO_THOUGHT, queue_s=0.0,
+        total_s=0.0,
+    )  # fmt: skip
+    cut = CALLS[:-30]
+    for eager in (False, True):
+        reader = reader_of(CallFormat.HERMES, {"weather": {}}, eager=eager)
+        *told, ended = ToolReply(lambda reader=reader: reader).told([Delta(channel=Channel.CONTENT, text=cut), outcome])  # type: ignore[misc]
+        assert isinstance(ended, Outcome)
+        assert finish_word(ended) == "length"
+        assert len(ended.calls) == 1 + eager
+        content = "".join(each.text for each in told if isinstance(each, Delta))
+        assert content == ("" if eager else cut[cut.rindex("<tool_call>") :])
 
 
 def test_a_thought_with_tools_is_not_tried_for_an_answer(caller: LiveServer) -> None:
@@ -163,7 +178,7 @@ def tool(**function: Any) -> dict[str, Any]:
     [
         ({"tools": [tool(), tool()]}, "tools", "'f' again at 1"),
         ({"tools": [tool(name="a b")]}, "tools.0.function.name", "a b"),
-        ({"tools": [tool(parameters=[])]}, "tools.0.function.parameters", "object"),
+        ({"tools": [tool(parameters=[])]}, "tools.0.function.parameters", "dictionary"),
         ({"tools": [tool(strickt=True)]}, "tools.0.function.strickt", "did you mean strict"),
         ({"tools": [{"type": "web_search"}]}, "tools.0.type", "function"),
         ({"tools": [tool()] * 513}, "tools", "at most 512"),
