@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
 
 from llguidance import LLMatcher, LLParserLimits
 from llguidance.gbnf_to_lark import any_to_lark
@@ -146,14 +145,16 @@ def _written(grammar: Grammar) -> str:
     """Returns a grammar as llguidance reads it. Raises GrammarError if it cannot be written so."""
     match grammar.kind:
         case GrammarKind.JSON_SCHEMA:
-            overrides: Any = {
-                "lenient": False,
-                "coerce_one_of": False,
-                "whitespace_flexible": not grammar.compact,
-                "whitespace_pattern": None if grammar.compact else BLANKS,
-            }
             try:
-                return LLMatcher.grammar_from_json_schema(grammar.text, overrides=overrides)
+                return LLMatcher.grammar_from_json_schema(
+                    grammar.text,
+                    overrides={
+                        "lenient": False,
+                        "coerce_one_of": False,
+                        "whitespace_flexible": not grammar.compact,
+                        "whitespace_pattern": None if grammar.compact else BLANKS,
+                    },
+                )
             except ValueError as error:  # it is nested too deeply
                 raise GrammarError(grammar.asked_by, in_one_line(str(error))) from error
         case GrammarKind.REGEX:
