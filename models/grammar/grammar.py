@@ -47,7 +47,7 @@ class Grammar:
 
     @classmethod
     def json_schema(cls, schema: Any, *, asked_by: str, compact: bool = False) -> Grammar:
-        """Returns the grammar of a JSON schema, given as what JSON has. Raises GrammarError if it is false or too long."""
+        """Returns the grammar of a JSON schema, as JSON has it. Raises GrammarError if it is false or too long."""
         if schema is False:
             raise GrammarError(asked_by, "is false: no answer validates it")
         text = json.dumps({} if schema is True else schema, ensure_ascii=False, separators=(",", ":"))
