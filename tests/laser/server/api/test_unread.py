@@ -117,7 +117,7 @@ def test_what_is_inside_a_field_is_refused_by_name_too(body: dict[str, Any], par
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"text": {"format": {"type": "json_schema", "schema": {}}}}, "text.format"),
+        ({"text": {"format": {"type": "grammar", "schema": {}}}}, "text.format.type"),
         ({"text": {"verbosity": "low"}}, "text.verbosity"),
         ({"truncation": "auto"}, "truncation"),
         ({"conversation": "conv_1"}, "conversation"),
