@@ -143,6 +143,70 @@ def test_an_agent_calls_reads_the_results_and_answers(random_model: Path) -> Non
     assert [message["role"] for message in messages] == ["user", "assistant", "tool", "tool", "assistant"]
 
 
+# --- what must be called: the bundled model has learnt no tools, and a grammar holds it
+
+PLAN = {
+    "type": "function",
+    "function": {
+        "name": "plan",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Oslo", "Rome"]}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
+            "required": ["city", "days"],
+            "additionalProperties": False,
+        },
+    },
+}
+STOP = {"type": "function", "function": {"name": "stop"}}
+NAMED = {"type": "function", "function": {"name": "plan"}}
+
+
+def valid(call: dict[str, Any]) -> bool:
+    """Whether a call is one of `plan` whose arguments match its schema."""
+    arguments = json.loads(call["function"]["arguments"])
+    days = arguments["days"]
+    return call["function"]["name"] == "plan" and arguments["city"] in ("Oslo", "Rome") and days in range(1, 10)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tools": [PLAN], "tool_choice": "required"},
+        {"tools": [PLAN], "tool_choice": "required", "enable_thinking": False},
+        {"tools": [PLAN, STOP], "tool_choice": NAMED, "temperature": 1.0, "seed": 3},
+        {"tools": [PLAN], "tool_choice": "required", "thinking_budget": 8, "parallel_tool_calls": False},
+    ],
+)
+def test_what_must_be_called_is_called_with_valid_arguments(server: LiveServer, body: dict[str, Any]) -> None:
+    reply = server.post(max_tokens=300, **body).json()
+    choice = reply["choices"][0]
+    calls = choice["message"]["tool_calls"]
+    assert all(map(valid, calls))
+    assert choice["message"]["content"] is None
+    assert choice["finish_reason"] == "tool_calls"
+    assert reply["laser"]["probes"] == 0
+    if body.get("parallel_tool_calls") is False or body["tool_choice"] == NAMED:
+        assert len(calls) == 1
+
+
+def test_a_stream_of_what_must_be_called_is_valid_too(server: LiveServer) -> None:
+    parts = chunks(stream(server, max_tokens=300, tools=[PLAN, STOP], tool_choice=NAMED))
+    pieces = [each for part in parts for each in part["choices"][0]["delta"].get("tool_calls", ())]
+    arguments = "".join(piece["function"]["arguments"] for piece in pieces)
+    assert valid({"function": {"name": pieces[0]["function"]["name"], "arguments": arguments}})
+    assert len(pieces) > 3
+    assert parts[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_a_schema_that_cannot_be_held_is_refused_by_its_keyword(server: LiveServer) -> None:
+    odd = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": odd, "strict": True}}
+    reply = server.post(tools=[tool])
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"] == "tools"
+    assert "uniqueItems" in reply.json()["error"]["message"]
+
+
 # --- what is asked
 
 
