@@ -39,7 +39,7 @@ class Submission:
         """Returns the items since the last call, at least one; the last of all is the outcome. Raises ApiError."""
         while True:
             items = await self._take()
-            told = items if self.tools is None else list(self.tools.told(items))
+            told: list[Told] = [*items] if self.tools is None else list(self.tools.told(items))
             if told:  # text may be held back until it is known whether it is a call
                 return told
 
