@@ -20,6 +20,7 @@ from models.prompts.agreement import difference
 from models.prompts.history import Marker
 from models.prompts.markers import Markers, changed, texts_of
 from models.prompts.template import RESERVED, Chat, ChatTemplate
+from models.token_spelling import TokenSpelling
 
 _UNTOLD = (
     "the messages spell a marker that the chat template looks for, or a part of one, so it cannot be told from the "
@@ -254,6 +255,11 @@ class ChatTokenizer:
                 return ""
 
         return not any(self.markers.spelled_in(hidden(chat)) for chat in SAMPLES)
+
+    @cached_property
+    def spelling(self) -> TokenSpelling:
+        """What single tokens are spelled with, byte by byte."""
+        return TokenSpelling(self._fast)
 
     @cached_property
     def texts(self) -> tuple[str, ...]:

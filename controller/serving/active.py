@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.policy import Limits
+from controller.serving.choices.scores import ReplyScores
+from controller.serving.choices.together import Together
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Reply
 from controller.serving.request import (
@@ -45,7 +47,9 @@ class ActiveRequest:
     answer_room: int  # tokens of max_tokens reserved for the answer
     prompt_tokens: int
     cells: int  # KV cache cells (tokens) that the request may need, those of a probe included
-    claim: Claim  # for the fair queue, with the tokens charged in advance
+    claim: Claim  # for the fair queue, with the tokens charged in advance, those of all choices
+    choice: int = 0  # the place of its reply among those to one request
+    together: Together = field(default_factory=Together)  # the replies to one request that have not ended
 
     # its phase
     sequence: SequenceId | None = None  # None: the engine does not have the request
@@ -88,8 +92,12 @@ class ActiveRequest:
     probe_rows: int = 0
     _ended: dict[Asks, list[Probed]] = field(default_factory=lambda: {asks: [] for asks in Asks})
 
+    scores: ReplyScores = field(init=False)  # how likely the tokens were that have come
+
     def __post_init__(self) -> None:
         self.thinking = self.request.thinking
+        self.scores = ReplyScores(wanted=self.request.log_probs is not None)
+        self.together.add(self)
 
     @property
     def stage(self) -> Stage:
@@ -111,7 +119,12 @@ class ActiveRequest:
     @property
     def cost(self) -> int:
         """Tokens computed for the request, its prompt included; 0 before it has started."""
-        return 0 if self.started_s is None else self.prompt_tokens + self.rows
+        return 0 if self.started_s is None else self._own_prompt + self.rows
+
+    @property
+    def _own_prompt(self) -> int:
+        """The tokens of its prompt, without those that were prefilled for another choice."""
+        return self.prompt_tokens - (len(self.request.prompt) if self.choice else 0)
 
     # --- phases -----------------------------------------------------------------------------------------------------
 
@@ -145,6 +158,7 @@ class ActiveRequest:
 
         `rule` returns the signals of limits.
         """
+        policy = self.request.fixed or policy
         if policy is not self._policy and policy != self._policy:  # by value; mostly it is the same object anyway
             wanted, own = policy if self.request.early_exit else policy.unprobed(), self.request.budget
             budget = policy.budget if own is None else own
@@ -159,6 +173,7 @@ class ActiveRequest:
         """Tokens of the thought have come."""
         self.thought.extend(tokens)
         self.tokens += len(tokens)
+        self.scores.think(len(tokens))
 
     def skip_thought(self, reason: str) -> None:
         """The landing is to close the thought in the prompt."""
@@ -194,12 +209,13 @@ class ActiveRequest:
 
     def close_thought(self, marker: Ending) -> None:
         """The closing marker has come, sampled or forced, and is the thought's end now. No probe may be running."""
-        del self.thought[marker.start :]
+        self._cut(marker.start)
         self._turn_to_answer(marker)
 
     def end_in_the_open(self, start: int) -> tuple[int, ...]:
         """The thought in the open has ended before its token `start`; returns the tokens of the answer among it."""
         said = tuple(self.thought[start:])
+        self.scores.return_from(start)
         del self.thought[start:]
         self.tokens -= len(said)
         self._end_thought()
@@ -210,8 +226,13 @@ class ActiveRequest:
         if self.finder is not None and self.thinking:
             end = min(end, self.finder.undecided)
         if self._released < end:
-            self.reply.push(*self.thought[self._released : end])
+            scores = self.scores.of_thought(self._released, end)
+            self.reply.push(*self.thought[self._released : end], scores=scores)
             self._released = end
+
+    def _cut(self, end: int) -> None:
+        del self.thought[end:]
+        self.scores.cut(end)
 
     def _turn_to_answer(self, marker: Ending) -> None:
         own = self.exit_reason is None
@@ -260,7 +281,7 @@ class ActiveRequest:
         self.put_in, self.again = put_in, again
         self.withdrawn += self.beyond
         self.tokens -= self.beyond
-        del self.thought[self.fork_at :]
+        self._cut(self.fork_at)
         self._thought_end = self.last_probe_at
         if self.finder is not None:
             self.finder.rewind(self.thought)
@@ -271,11 +292,27 @@ class ActiveRequest:
 
     def answer(self, token: int, *, visible: bool) -> None:
         """A token of the answer has come; `visible`: it has text."""
+        say = self.reply.recite if self.reciting or not self.long_enough else self.reply.push
+        scores = self.scores.next()
         self.tokens += 1
         self.answer_tokens += 1
         if visible:
-            say = self.reply.recite if self.answer_tokens <= self._recited else self.reply.push
-            say(token)
+            say(token, scores=scores)
+
+    @property
+    def reciting(self) -> bool:
+        """Whether the next token of the answer belongs to the closing, and is the server's word."""
+        return self.answer_tokens < self._recited
+
+    @property
+    def long_enough(self) -> bool:
+        """Whether the reply has as many tokens as it must have before it may end."""
+        return self.tokens - min(self.put_in, self.tokens) >= self.request.min_tokens
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the model may end the reply where it has a visible character."""
+        return self.long_enough and not self.request.endless
 
     def seal(self) -> None:
         """The model may write no marker of thinking from now on."""
@@ -312,14 +349,9 @@ class ActiveRequest:
         )
 
     def outcome(
-        self,
-        reason: FinishReason,
-        now: float,
-        *,
-        error: str | None,
-        expired: bool,
-        retry_after_s: float | None,
-    ) -> Outcome:
+        self, reason: FinishReason, now: float, *, error: str | None, expired: bool, retry_after_s: float | None,
+        reproducible: bool = False,
+    ) -> Outcome:  # fmt: skip
         """Returns the outcome of the request, which ends now. For the parameters see Outcome."""
         thought = NO_THOUGHT
         if self.request.thinking and self.exit_reason is not None:
@@ -335,7 +367,7 @@ class ActiveRequest:
             )
         return Outcome(
             finish_reason=reason,
-            prompt_tokens=self.prompt_tokens,
+            prompt_tokens=self._own_prompt,
             completion_tokens=self.tokens,
             put_in=min(self.put_in, self.tokens),
             put_before=self.put_before,
@@ -347,6 +379,9 @@ class ActiveRequest:
             expired=expired,
             retry_after_s=retry_after_s,
             error=error,
+            choice=self.choice,
+            going_on=len(self.together),
+            reproducible=reproducible,
         )
 
     def left(self, now: float) -> Outcome:
@@ -359,4 +394,4 @@ class ActiveRequest:
             probes=self.probes,
             probe_rows=self.probe_rows,
         )
-        return replace(so_far, thought=thought, prompt_tokens=self.prompt_tokens if self.started_s is not None else 0)
+        return replace(so_far, thought=thought, prompt_tokens=self._own_prompt if self.started_s is not None else 0)

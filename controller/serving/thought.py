@@ -7,13 +7,15 @@ from functools import lru_cache
 
 from controller.policy import Limits, Policy
 from controller.serving.active import ActiveRequest
+from controller.serving.choices.together import Together
+from controller.serving.fair_queue import Claim
 from controller.serving.pace import Pace
 from controller.serving.repetition import LoopDetection
 from controller.serving.reply import Delta, Reply
-from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
+from controller.serving.request import Checkpoint, ExitReason, ProbeObserver, ReasoningRequest, RequestId, Sink
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
-from engine.base import Engine, Probed, ProbeSpec, SequenceId
+from engine.base import Engine, Probed, ProbeSpec, Request, SequenceId
 from models.formats.ending import Ending
 from models.score import Score
 from models.thinking import Keep, ThinkingTokens
@@ -48,8 +50,10 @@ class ThoughtControl:
         loops: LoopDetection | None,  # None: looping thoughts are not closed
         rows: int | None = None,  # tokens that the model has a row for; None: all of the tokenizer's
         every_probe: bool = False,  # ask wherever the format says, whatever a row costs the engine
+        constant: bool = False,  # the policy's limits are the same at any load
     ) -> None:
         self._engine = engine
+        self._constant = constant
         self._tokenizer = tokenizer
         self._thinking = thinking
         self._policy = policy
@@ -78,8 +82,8 @@ class ThoughtControl:
         """The largest number of tokens that a probe of a thought may need."""
         return self._probe.room
 
-    def reply_to(self, request: ReasoningRequest, emit: Callable[[Delta], None]) -> Reply:
-        """Returns the reply to a request, still empty."""
+    def reply_to(self, request: ReasoningRequest, emit: Callable[[Delta], None], choice: int = 0) -> Reply:
+        """Returns the reply to a request, or one of its choices, still empty."""
         thinking = self._thinking
         return Reply(
             emit=emit,
@@ -87,6 +91,49 @@ class ThoughtControl:
             thinking=request.thinking and not thinking.format.in_the_open,
             stop=request.stop,
             unshown=thinking.unshown if request.thinking or request.closed else None,
+            choice=choice,
+            scored=request.log_probs is not None,
+        )
+
+    def opened(
+        self, request: ReasoningRequest, number: RequestId, sink: Sink, *, landing: tuple[int, ...], cells: int,
+        claim: Claim, now: float, choice: int, together: Together, observe: ProbeObserver | None,
+        on_begin: Callable[[], None] | None,
+    ) -> ActiveRequest:  # fmt: skip
+        """Returns one of the replies to a request, which waits from `now` on. For the parameters see ActiveRequest."""
+        answer_room = min(self._thinking.format.answer_reserve, request.max_tokens // 2)
+        return ActiveRequest(
+            id=number,
+            request=request.alone(choice),
+            sink=sink,
+            observe=observe,
+            on_begin=on_begin,
+            reply=self.reply_to(request, sink, choice),
+            submitted_s=now,
+            landing=landing,
+            finder=self._thinking.finder() if request.thinking else None,
+            budget_cap=self.budget_cap(request, landing, answer_room),
+            answer_room=answer_room,
+            prompt_tokens=len(request.prompt),
+            cells=cells,
+            claim=claim,
+            choice=choice,
+            together=together,
+        )
+
+    def to_engine(
+        self, request: ReasoningRequest, landing: tuple[int, ...] = (), banned: frozenset[int] = frozenset()
+    ) -> Request:
+        """Returns what an engine is asked for; `landing`: what closes the thought in the prompt."""
+        return Request(
+            prompt=request.prompt + landing,
+            max_new_tokens=request.max_tokens,
+            sampling=request.sampling,
+            stop_tokens=self.engine_stops,
+            stops_armed=False,
+            banned=banned,
+            probe_room=self.probe_room if request.thinking else 0,
+            log_probs=request.log_probs,
         )
 
     def apply_limits(self, active: ActiveRequest) -> Limits:
@@ -131,7 +178,8 @@ class ThoughtControl:
             active.think(tokens[: active.again])
             active.end_in_the_open(len(active.thought))
             return tokens[active.again :]
-        last = next((place for place, token in enumerate(tokens) if token in self._stop_tokens), len(tokens))
+        ends = self._stop_tokens | (active.request.stop_ids if active.armed else frozenset())
+        last = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
         for place, token in enumerate(tokens[:last]):
             active.think((token,))
             found = active.finder.push(token)
@@ -141,14 +189,15 @@ class ThoughtControl:
         if last < len(tokens):
             self._drop_probe(active)
             return active.end_in_the_open(len(active.thought)) + tokens[last:]
-        if not active.armed and self._tokenizer.decode(active.thought).strip() and active.sequence is not None:
-            self.arm(active, active.sequence)  # the reply has a visible character, and may end wherever it likes
+        if active.may_end and not active.armed and self._tokenizer.decode(active.thought).strip():
+            self.arm(active)  # the reply has a visible character, and may end wherever it likes
         return ()
 
-    def arm(self, active: ActiveRequest, sequence: SequenceId) -> None:
-        """Lets the model end the answer, which has begun."""
-        active.arm()
-        self._engine.arm_stops(sequence)
+    def arm(self, active: ActiveRequest) -> None:
+        """Lets the model end the answer, which has begun, once the reply has the tokens that it must have."""
+        if active.may_end and active.sequence is not None:
+            active.arm()
+            self._engine.arm_stops(active.sequence)
 
     def bans(self, active: ActiveRequest) -> frozenset[int]:
         """The tokens that a request may not sample from its beginning: markers, if its prompt has a closed thought."""
@@ -166,7 +215,24 @@ class ThoughtControl:
 
     def ends(self, active: ActiveRequest, token: int) -> bool:
         """Whether a token of the answer, which has begun, ends the reply although the engine goes on."""
-        return token in self._within and active.reply.answered
+        return token in self._within and active.reply.answered and active.may_end
+
+    def stops_at(self, active: ActiveRequest, token: int) -> bool:
+        """Whether the next token of the answer, which has begun, is one at which the client wants it to end."""
+        if token not in active.request.stop_ids or active.reciting:
+            return False
+        return active.reply.answered and active.long_enough
+
+    def reproduces(self, active: ActiveRequest) -> bool:
+        """Whether the same request with the same seed gets the same reply, whatever runs beside it.
+
+        So it is if a row's logits do not depend on the batch, and the end of the thought on neither load nor time.
+        """
+        request = active.request
+        own = request.fixed is not None or (not request.early_exit and request.budget is not None)
+        timed = request.deadline_s is not None or active.exit_reason is ExitReason.REQUESTED
+        exits = self._constant or own or not request.thinking
+        return self._engine.capabilities.batch_invariant and exits and not timed
 
     def _seal(self, active: ActiveRequest) -> None:
         """Bans the markers for the rest of the reply: the thought is closed, or what closes it is on its way."""
@@ -200,7 +266,7 @@ class ThoughtControl:
         active.adopt(why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in, again=0 if tried else keep)
         self._seal(active)
         if tried and self._thinking.format.keep is Keep.ANSWER:
-            self.arm(active, event.sequence)  # the reply has its answer: the next sampled token may end it
+            self.arm(active)  # the reply has its answer: the next sampled token may end it
 
     def _checkpoint(self, active: ActiveRequest, event: Probed) -> Checkpoint:
         """Returns the report of a trial answer that has just ended."""
@@ -213,6 +279,7 @@ class ThoughtControl:
             log_probs=event.log_probs,
             gave_up=event.gave_up,
             rows=event.rows,
+            choice=active.choice,
         )
 
     def _kept(self, probed: Probed) -> int:

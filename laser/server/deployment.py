@@ -23,6 +23,7 @@ from laser.server.policy_choice import ChosenPolicy, choose_policy
 from laser.server.telemetry.gains import Gains
 from models.chat_model import ChatModel
 from models.directory import check_place
+from models.profile.corners import corners
 from models.reasoner import bundled_model, known_to
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Deployment:
     @property
     def served(self) -> ServedModel:
         """What prompts are prepared for."""
-        profile = self.chosen.profile
+        profile, certifying = self.chosen.profile, self.chosen.certifying
         return ServedModel(
             model_id=self.model_id,
             config=self.config,
@@ -55,6 +56,7 @@ class Deployment:
             knows=self.knows,
             difficulty=None if profile is None else profile.difficulty,
             shortest_first=self.chosen.shortest_first,
+            certified=None if certifying is None else corners(certifying),
         )
 
     def connect(self, left: Callable[[Outcome], None]) -> EngineThread:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from controller.serving.fair_queue import Claim
 from controller.serving.request import ReasoningRequest
-from engine.base import Sampling
 from laser.server.api.errors import BadRequest, ContextTooLong, clipped, shown
 from laser.server.api.fields import GenerationFields, Slo
+from laser.server.api.sampling.exit import asked_limits, check_exit
 from laser.server.engine_process.served import ServedModel
 from laser.server.intake.bounds import APART
 from laser.server.intake.encoding import check_length, check_prompt
@@ -24,21 +24,27 @@ class Preparation:
 
     def request(self, request: GenerationFields, seed: int, name: str, caller: Caller, slo: Slo) -> ReasoningRequest:
         """Returns what the loop serves of an API request, whose reply is called `name`. Raises ApiError on refusal."""
+        self._check(request)
         policy = request.policy
         begun = self._prompt(request)
         prompt = begun.tokens
         landing = None if policy.message is None else self._landing(policy.message)
         max_tokens = self._max_tokens(request, len(prompt), landing)
+        if request.min_tokens is not None and request.min_tokens > max_tokens:
+            message = f"min_tokens is {request.min_tokens}, must be at most {max_tokens}, the longest reply"
+            raise BadRequest(message, param="min_tokens")
         stated_ms = None if request.laser is None else request.laser.deadline_ms
+        budget = policy.budget(max_tokens, self._served.config.effort, self._served.chat.thinking.format.effort)
+        fixed = asked_limits(request, policy.max_tokens)
         return ReasoningRequest(
             prompt=prompt,
             max_tokens=max_tokens,
             thinking=begun.thinking,
             closed=begun.closed,
             early_exit=request.laser is None or request.laser.early_exit is not False,
-            sampling=self._sampling(request, seed),
+            sampling=request.sampling(self._served.chat.defaults, len(self._served.chat.tokenizer.texts), seed),
             stop=request.stop,
-            budget=policy.budget(max_tokens, self._served.config.effort, self._served.chat.thinking.format.effort),
+            budget=budget if fixed is None else None,
             max_budget=None if (most := self._served.config.max_budget) is None else min(most, max_tokens),
             difficulty=request.difficulty or self._served.classify(prompt),
             landing=landing,
@@ -51,7 +57,22 @@ class Preparation:
                 priority=request.priority,
                 length=self._served.length(prompt),
             ),
+            choices=request.made_choices,
+            log_probs=0
+            if request.log_probs is None and request.made_choices > request.sent_choices
+            else request.log_probs,
+            min_tokens=request.min_tokens or 0,
+            endless=request.ignore_eos is True,
+            stop_ids=request.stop_token_ids,
+            fixed=fixed,
         )
+
+    def _check(self, request: GenerationFields) -> None:
+        """Raises BadRequest for what this model or this server does not have, whatever the prompt."""
+        chat, config = self._served.chat, self._served.config
+        request.check_choices(config.engine_options.max_batch)
+        request.check_tokens(len(chat.tokenizer.texts) if chat.rows is None else chat.rows)
+        check_exit(request, self._served.certified, probed=config.early_exit)
 
     def _prompt(self, request: GenerationFields) -> Prompt:
         check_prompt(request, self._served.chat.tokenizer.encode, self._room - 1)
@@ -98,12 +119,3 @@ class Preparation:
     def _too_long(self, tokens: str, request: GenerationFields, both: int) -> ContextTooLong:
         message = f"the prompt has {tokens} tokens, must be at most {both - 1}"
         return ContextTooLong(message, param=request.prompt_name)
-
-    def _sampling(self, request: GenerationFields, seed: int) -> Sampling:
-        own, vocabulary = self._served.chat.defaults, len(self._served.chat.tokenizer.texts)
-        return Sampling(
-            temperature=own.temperature if request.temperature is None else request.temperature,
-            top_p=own.top_p if request.top_p is None else request.top_p,
-            top_k=own.top_k if request.top_k is None else min(max(0, request.top_k), vocabulary),
-            seed=seed,
-        )

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from controller.serving.admission import Overloaded
@@ -35,6 +36,7 @@ from laser.server.api.reports import (
     TurnReport,
     Version,
 )
+from laser.server.api.sampling.log_probs import Scoring
 from laser.server.api.shape import ReplyHeader, ReplyShape
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.history import StatusHistory
@@ -244,7 +246,8 @@ class Service:
         seed = self._rng.getrandbits(63) if request.seed is None or request.seed == -1 else request.seed
         name = f"{prefix}{uuid.uuid4().hex}"
         make = partial(self._preparation.request, request, seed % SEEDS, name, caller, slo)
-        reasoning = await self._encoding.run(make, caller, size)
+        chat = self._served.chat
+        reasoning, echo = await self._encoding.run(lambda: (make(), request.echoed(chat)), caller, size)
         try:
             ticket = await self._engine.submit(reasoning, probes=request.wants_probes)
         except CapacityError as error:
@@ -262,13 +265,18 @@ class Service:
             difficulty=reasoning.difficulty,
             show_reasoning=request.policy.expose,
             show_usage=request.wants_usage,
-            plain=self._served.chat.thinking.format.plain,
+            plain=chat.thinking.format.plain,
+            index=None if request.made_choices == 1 else 0,
+            scoring=None if request.log_probs is None else Scoring(chat.tokenizer.spelling, request.log_probs),
+            echo=echo,
         )
         log.reply = name
         submission = Submission(
             identity=identity,
             caller=caller,
             shape=shape(identity),
+            others=tuple(shape(replace(identity, index=choice)) for choice in range(1, request.made_choices)),
+            sent=request.sent_choices,
             ticket=ticket,
             ended=partial(self.metrics.ended, streamed=bool(request.stream)),
             abandoned=self.metrics.abandoned,

@@ -17,7 +17,7 @@ from laser.server.telemetry.request_log import ABANDONED, RequestLog
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Submission:
-    """A reply in progress: its caller, its ticket, and the shape in which the client gets it."""
+    """A reply in progress, or several: the caller, the ticket, and the shapes in which the client gets them."""
 
     identity: ReplyHeader
     caller: Caller
@@ -29,17 +29,25 @@ class Submission:
     abandoned: Callable[[], None] = lambda: None  # called if the client goes before the reply's end
     pause_s: Callable[[], float] = lambda: 0.0
     log: RequestLog = field(default_factory=RequestLog)
+    others: tuple[ReplyShape, ...] = ()  # those of further choices
+    sent: int = 1  # choices that the client gets: the best of all
+
+    @property
+    def shapes(self) -> tuple[ReplyShape, ...]:
+        """The shapes of all choices."""
+        return (self.shape, *self.others)
 
     async def take(self) -> list[Item]:
-        """Returns the items since the last call; the last of all is the outcome. Raises ApiError."""
+        """Returns the items since the last call; the last of all is an outcome. Raises ApiError."""
         try:
             items = await self.ticket.take()
         except EngineFailure as error:
             self.log.finish_reason = FinishReason.ERROR.value
             raise of_failure(error) from error
-        if isinstance(items[-1], Outcome):
-            self.log.ended(items[-1])
-            self.ended(items[-1])
+        for item in items:
+            if isinstance(item, Outcome):
+                self.log.ended(item)
+                self.ended(item)
         return items
 
     async def linger(self) -> None:

@@ -65,18 +65,24 @@ READ: Mapping[str, str] = {
         model stream temperature top_p top_k seed stop n service_tier laser reasoning_effort reasoning thinking
         thinking_token_budget reasoning_budget_tokens thinking_budget_tokens reasoning_budget thinking_budget
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
+        min_p presence_penalty frequency_penalty repetition_penalty logit_bias min_tokens ignore_eos stop_token_ids
+        logprobs top_logprobs
         messages stream_options max_tokens max_completion_tokens continue_final_message add_generation_prompt
         """,
     "completions": """
         model stream temperature top_p top_k seed stop n service_tier laser reasoning_effort reasoning thinking
         thinking_token_budget reasoning_budget_tokens thinking_budget_tokens reasoning_budget thinking_budget
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
+        min_p presence_penalty frequency_penalty repetition_penalty logit_bias min_tokens ignore_eos stop_token_ids
+        logprobs best_of echo
         prompt stream_options max_tokens
         """,
     "responses": """
         model stream temperature top_p top_k seed stop n service_tier laser reasoning_effort reasoning thinking
         thinking_token_budget reasoning_budget_tokens thinking_budget_tokens reasoning_budget thinking_budget
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
+        min_p presence_penalty frequency_penalty repetition_penalty logit_bias min_tokens ignore_eos stop_token_ids
+        top_logprobs include
         input instructions max_output_tokens previous_response_id text
         """,
     "tokenize": "prompt content messages",
@@ -92,10 +98,10 @@ SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or
     "frequency_penalty": _refused(0),
     "presence_penalty": _refused(0),
     "logit_bias": _refused({}, []),
-    "logprobs": _refused(False),
-    "top_logprobs": _refused(0),
-    "best_of": _refused(1),
-    "echo": _refused(False),
+    "logprobs": _refused(False, instead="a response tells them where include asks for message.output_text.logprobs"),
+    "top_logprobs": _refused(0, instead="a completion has the number in logprobs"),
+    "best_of": _refused(1, instead="n is read"),
+    "echo": _refused(False, instead="the last message is the client's own"),
     "suffix": _refused(""),
     "response_format": _refused(TEXT),
     "tools": _refused([]),
@@ -178,14 +184,14 @@ SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or
     "bootstrap_room": _refused(),
     # llama.cpp
     "n_predict": _refused(-1, instead="max_tokens is read"),
-    "n_cmpl": _refused(1),
+    "n_cmpl": _refused(1, instead="n is read"),
     "n_indent": _refused(0),
-    "n_probs": _refused(0),
+    "n_probs": _refused(0, instead="logprobs is read"),
     "min_keep": _refused(0),
     "dynatemp_range": _refused(0),
     "typical_p": _refused(1),
     "top_n_sigma": _refused(-1, 0),
-    "repeat_penalty": _refused(1),
+    "repeat_penalty": _refused(1, instead="repetition_penalty is read"),
     "dry_multiplier": _refused(0),
     "xtc_probability": _refused(0),
     "mirostat": _refused(0),

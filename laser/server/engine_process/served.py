@@ -11,6 +11,7 @@ from laser.server.config import ServeConfig
 from laser.server.engine_process.tickets import EngineClient
 from models.chat_model import ChatModel, load_chat_model
 from models.profile.difficulty import Difficulty
+from models.profile.tables import OperatingPoint
 from models.reasoner import bundled_model
 
 
@@ -26,6 +27,7 @@ class ServedModel:
     knows: str | None = None  # what the model can be asked; None: it is not the bundled one
     difficulty: Difficulty | None = None  # tells prompts' classes; None: there is no profile
     shortest_first: bool = False
+    certified: tuple[OperatingPoint, ...] | None = None  # corners of what may be asked of an exit; None: anything
 
     def room_for(self, landing: Sequence[int] | None) -> int:
         """Returns `room` for a request whose thought is cut with `landing`; None: the thinking format's."""
