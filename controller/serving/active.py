@@ -48,8 +48,8 @@ class ActiveRequest:
     prompt_tokens: int
     cells: int  # KV cache cells (tokens) that the request may need, those of a probe included
     claim: Claim  # for the fair queue, with the tokens charged in advance, those of all choices
-    choice: int = 0  # the place of its reply among those to one request
-    together: Together = field(default_factory=Together)  # the replies to one request that have not ended
+    together: Together  # the replies to one request that have not ended
+    choice: int = 0  # the place of its reply among those
 
     # its phase
     sequence: SequenceId | None = None  # None: the engine does not have the request

@@ -163,19 +163,20 @@ class ServingLoop:
         claim = replace(request.claim, cost=len(request.prompt) + request.choices * expected)
         self._admit(now)  # the last step may have made room
         self._make_way(claim, request.choices * cells, request.ttft_s)
-        together = Together()
+        together = Together(RequestId(next(self._ids)))
         for choice in range(request.choices):
+            number = RequestId(next(self._ids)) if choice else together.id
             active = self._thoughts.opened(
-                request, RequestId(next(self._ids)), sink, landing=landing, cells=cells, claim=claim, now=now,
-                choice=choice, together=together, observe=observe, on_begin=None if choice else on_begin,
+                request, number, sink, landing=landing, cells=cells, claim=claim, now=now, choice=choice,
+                together=together, observe=observe, on_begin=None if choice else on_begin,
             )  # fmt: skip
             self._requests[active.id] = active
             self._deadlines.add(active)
         lead = next(iter(together))
-        self._together[lead.id] = together
+        self._together[together.id] = together
         self._admission.push(lead, claim)
         self._admit(now)
-        return lead.id
+        return together.id
 
     def turned_away(self) -> None:
         """Counts a request that was turned away before it was read: it is load too."""

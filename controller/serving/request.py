@@ -86,7 +86,8 @@ class ReasoningRequest:
         """Returns the request for one of its choices, counted from 0."""
         if not choice:
             return self
-        return replace(self, sampling=replace(self.sampling, seed=self.sampling.seed + choice))
+        sampling = replace(self.sampling, seed=self.sampling.seed + choice)
+        return replace(self, sampling=sampling, name=f"{self.name}#{choice}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

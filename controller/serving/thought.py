@@ -178,7 +178,8 @@ class ThoughtControl:
             active.think(tokens[: active.again])
             active.end_in_the_open(len(active.thought))
             return tokens[active.again :]
-        ends = self._stop_tokens | (active.request.stop_ids if active.armed else frozenset())
+        may_stop = active.reply.answered and active.long_enough
+        ends = self._stop_tokens | (active.request.stop_ids if may_stop else frozenset())
         last = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
         for place, token in enumerate(tokens[:last]):
             active.think((token,))

@@ -102,16 +102,19 @@ def _end(shapes: Sequence[ReplyShape], over: Sequence[Outcome], ended: Sequence[
 def _joined(items: list[Item]) -> Iterator[Item]:
     """Merges consecutive texts of one channel of one choice into one; choices come one after another."""
     in_turn = sorted(items, key=lambda item: item.choice)
-    for kind, group in groupby(
-        in_turn, key=lambda item: (item.choice, item.channel) if isinstance(item, Delta) else None
-    ):
-        if kind is None:
+    for place, group in groupby(in_turn, key=_place_of):
+        if place is None:
             yield from group
         else:
-            choice, channel = kind
+            choice, channel = place
             said = [item for item in group if isinstance(item, Delta)]
             scores = tuple(score for item in said for score in item.scores)
             yield Delta(channel=channel, text="".join(item.text for item in said), scores=scores, choice=choice)
+
+
+def _place_of(item: Item) -> tuple[int, Channel] | None:
+    """Returns where a text belongs; None: the item is no text."""
+    return (item.choice, item.channel) if isinstance(item, Delta) else None
 
 
 def _piece(shape: ReplyShape, item: Item) -> bytes:

@@ -30,12 +30,9 @@ class Preparation:
         prompt = begun.tokens
         landing = None if policy.message is None else self._landing(policy.message)
         max_tokens = self._max_tokens(request, len(prompt), landing)
-        if request.min_tokens is not None and request.min_tokens > max_tokens:
-            message = f"min_tokens is {request.min_tokens}, must be at most {max_tokens}, the longest reply"
-            raise BadRequest(message, param="min_tokens")
         stated_ms = None if request.laser is None else request.laser.deadline_ms
         budget = policy.budget(max_tokens, self._served.config.effort, self._served.chat.thinking.format.effort)
-        fixed = asked_limits(request, policy.max_tokens)
+        fixed = asked_limits(request, max_tokens)
         return ReasoningRequest(
             prompt=prompt,
             max_tokens=max_tokens,
@@ -58,10 +55,8 @@ class Preparation:
                 length=self._served.length(prompt),
             ),
             choices=request.made_choices,
-            log_probs=0
-            if request.log_probs is None and request.made_choices > request.sent_choices
-            else request.log_probs,
-            min_tokens=request.min_tokens or 0,
+            log_probs=request.kept_log_probs,
+            min_tokens=self._min_tokens(request, max_tokens),
             endless=request.ignore_eos is True,
             stop_ids=request.stop_token_ids,
             fixed=fixed,
@@ -115,6 +110,15 @@ class Preparation:
                 param=request.limit_name,
             )
         return request.limit
+
+    @staticmethod
+    def _min_tokens(request: GenerationFields, most: int) -> int:
+        """Returns the tokens that the reply must have. Raises BadRequest if they are more than it may have: `most`."""
+        least = request.min_tokens or 0
+        if least > most:
+            message = f"min_tokens is {shown(least)}, must be at most {most}, which the longest reply has"
+            raise BadRequest(message, param="min_tokens")
+        return least
 
     def _too_long(self, tokens: str, request: GenerationFields, both: int) -> ContextTooLong:
         message = f"the prompt has {tokens} tokens, must be at most {both - 1}"

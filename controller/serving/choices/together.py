@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 class Together:
     """The replies to one request that have not ended, in the order of their choices."""
 
-    def __init__(self) -> None:
-        self.id: RequestId | None = None  # the request's, which is that of its first choice; None: it has none yet
+    def __init__(self, id: RequestId) -> None:
+        """`id` is the request's, which is that of its first choice, too."""
+        self.id = id
         self._members: list[ActiveRequest] = []
         self._cost = 0  # of those that have ended, tokens
 
@@ -32,7 +33,6 @@ class Together:
 
     def add(self, active: ActiveRequest) -> None:
         """Takes in one more choice."""
-        self.id = self.id or active.id
         self._members.append(active)
 
     def leave(self, active: ActiveRequest) -> int | None:

@@ -143,6 +143,11 @@ class GenerationFields(SamplingFields, ReasoningFields, RequestBody, ABC):
         """The number of replies that are decoded, of which the best are sent."""
         return self.sent_choices
 
+    @property
+    def kept_log_probs(self) -> int | None:
+        """As `log_probs`; 0 where none are asked for, but the replies that are sent are chosen by them."""
+        return 0 if self.log_probs is None and self.made_choices > self.sent_choices else self.log_probs
+
     def check_choices(self, most: int) -> None:
         """Raises BadRequest, which names the field, if not that many replies can be made; `most` are at once."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -83,7 +84,7 @@ class Scoring:
             text_offset=offsets,
         )
 
-    def _told(self, token: int, log_prob: float) -> dict[str, object]:
+    def _told(self, token: int, log_prob: float) -> dict[str, Any]:
         spelled = self.spelling.bytes(token)
         return {"token": self.spelling.text(token), "logprob": _finite(log_prob), "bytes": list(spelled)}
 
