@@ -267,7 +267,7 @@ class Service:
             show_usage=request.wants_usage,
             plain=chat.thinking.format.plain,
             index=None if request.made_choices == 1 else 0,
-            scoring=None if request.log_probs is None else Scoring(chat.tokenizer.spelling, request.log_probs),
+            scoring=self._scoring(request),
             echo=echo,
         )
         log.reply = name
@@ -287,6 +287,12 @@ class Service:
         )
         self._running[name] = submission
         return submission
+
+    def _scoring(self, request: GenerationFields) -> Scoring | None:
+        """Returns what tells how likely a reply's tokens were; None: it is not asked for."""
+        if request.log_probs is None:
+            return None
+        return Scoring(self._served.chat.tokenizer.spelling, request.log_probs, ids=request.names_ids)
 
     async def control(self, request: ControlRequest, caller: Caller) -> Controlled:
         """Ends a running thought. Raises UnknownReply, or Forbidden unless the key is the reply's own or an admin's."""

@@ -27,7 +27,7 @@ COMMAND = "run `python -m laser.reference` and commit docs/reference"
 FREE = frozenset({
     "content", "error", "exit_reason", "id", "instructions", "input", "knows", "loading", "message", "model", "note",
     "owned_by", "param", "policy", "prompt", "reasoning", "reasoning_budget_message", "reasoning_content", "stop",
-    "text", "trouble", "version",
+    "text", "token", "trouble", "version",
 })  # fmt: skip
 
 

@@ -66,7 +66,7 @@ READ: Mapping[str, str] = {
         thinking_token_budget reasoning_budget_tokens thinking_budget_tokens reasoning_budget thinking_budget
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
         min_p presence_penalty frequency_penalty repetition_penalty logit_bias min_tokens ignore_eos stop_token_ids
-        logprobs top_logprobs
+        logprobs top_logprobs return_tokens_as_token_ids
         messages stream_options max_tokens max_completion_tokens continue_final_message add_generation_prompt
         """,
     "completions": """
@@ -74,7 +74,7 @@ READ: Mapping[str, str] = {
         thinking_token_budget reasoning_budget_tokens thinking_budget_tokens reasoning_budget thinking_budget
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
         min_p presence_penalty frequency_penalty repetition_penalty logit_bias min_tokens ignore_eos stop_token_ids
-        logprobs best_of echo
+        logprobs best_of echo return_tokens_as_token_ids
         prompt stream_options max_tokens
         """,
     "responses": """
@@ -152,6 +152,7 @@ SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or
     "structural_tag": _refused(""),
     "priority": _refused(0, instead="laser.priority is read"),
     "return_token_ids": _refused(False),
+    "return_tokens_as_token_ids": _refused(False, instead="a field of chat, completions"),
     "return_prompt_text": _refused(False),
     "prompt_embeds": _refused(),
     "kv_transfer_params": _refused({}),
@@ -239,7 +240,7 @@ INDIFFERENT: Mapping[str, Treatment] = {
     **_each("prompt_cache_key prompt_cache_options prompt_cache_retention", Indifferent.UNSAID),
     # vLLM: who asks, caches, media that no message has, the batching of a stream, details of what is refused
     **_each("session_id cache_salt media_io_kwargs mm_processor_kwargs stream_interval", Indifferent.UNSAID),
-    **_each("length_penalty truncation_side return_tokens_as_token_ids guided_decoding_backend", Indifferent.UNSAID),
+    **_each("length_penalty truncation_side guided_decoding_backend", Indifferent.UNSAID),
     **_each("guided_whitespace_pattern routed_experts_prompt_start return_mm_kwargs", Indifferent.UNSAID),
     **_each("request_id return_token_offsets", Indifferent.TOLD),
     # SGLang

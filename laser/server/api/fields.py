@@ -134,6 +134,11 @@ class GenerationFields(SamplingFields, ReasoningFields, RequestBody, ABC):
         return None
 
     @property
+    def names_ids(self) -> bool:
+        """Whether log-probabilities call tokens by their numbers."""
+        return False
+
+    @property
     def sent_choices(self) -> int:
         """The number of replies that the client gets."""
         return 1

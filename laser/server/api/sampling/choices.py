@@ -21,9 +21,16 @@ def _likely(given: object) -> object:
 
 
 class Several(Fields):
-    """How many replies a request asks for."""
+    """How many replies a request asks for, and what log-probabilities call tokens."""
 
     n: Choices | None = None  # number of replies, each with a thought of its own; null: 1
+    # true: log-probabilities call tokens `token_id:` and their number, since texts may be alike
+    return_tokens_as_token_ids: Switch | None = None
+
+    @property
+    def names_ids(self) -> bool:
+        """Whether log-probabilities call tokens by their numbers."""
+        return bool(self.return_tokens_as_token_ids)
 
     @property
     def sent_choices(self) -> int:

@@ -52,6 +52,7 @@ class Scoring:
 
     spelling: TokenSpelling
     likely: int  # tokens that are told in each place
+    ids: bool = False  # tokens are called by their numbers, not by their texts
 
     def tokens(self, scores: Sequence[TokenScore]) -> list[ScoredToken]:
         """Returns a text's tokens in the newer format."""
@@ -68,17 +69,17 @@ class Scoring:
 
         As OpenAI's server does, `top_logprobs` has the chosen token, too, where it is none of the likeliest.
         """
-        texts, offsets, at = [self.spelling.text(score.token) for score in scores], [], start
-        for text in texts:
+        offsets, at = [], start
+        for score in scores:
             offsets.append(at)
-            at += len(text)
+            at += len(self.spelling.text(score.token))
         likely = [
-            {self.spelling.text(token): _finite(log_prob) for token, log_prob in score.likeliest[: self.likely]}
-            | {text: _finite(score.log_prob)}
-            for text, score in zip(texts, scores, strict=True)
+            {self._name(token): _finite(log_prob) for token, log_prob in score.likeliest[: self.likely]}
+            | {self._name(score.token): _finite(score.log_prob)}
+            for score in scores
         ]
         return TextScores(
-            tokens=texts,
+            tokens=[self._name(score.token) for score in scores],
             token_logprobs=[_finite(score.log_prob) for score in scores],
             top_logprobs=likely if self.likely else None,
             text_offset=offsets,
@@ -86,7 +87,10 @@ class Scoring:
 
     def _told(self, token: int, log_prob: float) -> dict[str, Any]:
         spelled = self.spelling.bytes(token)
-        return {"token": self.spelling.text(token), "logprob": _finite(log_prob), "bytes": list(spelled)}
+        return {"token": self._name(token), "logprob": _finite(log_prob), "bytes": list(spelled)}
+
+    def _name(self, token: int) -> str:
+        return f"token_id:{token}" if self.ids else self.spelling.text(token)
 
 
 def _finite(log_prob: float) -> float:
