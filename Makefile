@@ -7,6 +7,7 @@
 #   make types     mypy, strict
 #   make check     all of these
 #   make nightly   long schedules, fuzzing, soaks and clients' own test suites: by hand, NIGHTS=3 for three times as long
+#   make clients   other people's clients against a live server, each in an environment of its own: by hand, ARGS="litellm"
 #   make wheel     build the wheel and the source archive into dist/
 #   make reference write docs/reference/ anew from the code
 #   make site      build the pages of docs/ as a site into build/site, which a browser opens without a server
@@ -42,7 +43,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := 2.13.0
 COMPILE := uv pip compile --quiet --universal --upgrade --no-header --no-annotate --python-version 3.11
 
-.PHONY: help serve test slow lint types check nightly wheel reference site constraints clean
+.PHONY: help serve test slow lint types check nightly clients wheel reference site constraints clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -79,6 +80,10 @@ nightly: $(DEVELOPMENT)
 	@echo "==> $$(date -u +%F): the engine under cancellations, and the server under faults"
 	@$(BIN)/python -m benchmarks.soak
 	@$(BIN)/python -m benchmarks.soak_http
+
+clients: $(DEVELOPMENT)
+	@echo "==> $$(date -u +%F): other people's clients against a live server"
+	@$(BIN)/python -m tests.clients.run $(ARGS)
 
 wheel: $(DEVELOPMENT)
 	@echo "==> Building the wheel and the source archive into $(DIST)"

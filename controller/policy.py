@@ -71,6 +71,9 @@ class Limits:
         return replace(self, threshold=None, agree=None, margin=None, exits={})
 
 
+UNLIMITED = Limits()  # neither probed nor cut
+
+
 class Policy(Protocol):
     """Chooses the limits of a thought."""
 

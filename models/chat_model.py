@@ -11,11 +11,19 @@ from models.directory import check_directory, gguf_of
 from models.foreign import told
 from models.formats.recognition import ModelSigns, choose_format, doubt, signs_of
 from models.generation import GenerationDefaults, read_generation_defaults
+from models.grammar.compiling import Grammars
+from models.grammar.grammar import Grammar
+from models.grammar.vocabulary import GrammarVocabulary
 from models.prompts.habits import Habits, learn
 from models.prompts.history import begun_thought, with_thought_apart
 from models.prompts.template import Chat
 from models.thinking import ThinkingTokens, ThoughtState
 from models.tokenizer import ChatTokenizer, TokenizerError
+from models.tools.form import CallFormat
+from models.tools.grammar import calls_grammar
+from models.tools.history import with_tools
+from models.tools.offer import OfferedTool, ToolOffer
+from models.tools.writing import HOUSE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +77,20 @@ class ChatModel:
         effort: str | None = None,
         continued: bool = False,
         header: bool = True,
+        tools: Sequence[OfferedTool] = (),
     ) -> Prompt:
         """Returns a chat as the prompt of a reply; the rendered chat says whether the reply begins with a thought.
 
         `thinking` sets the switches that templates know, before `options`, the template's variables; None: nobody has
         said. `effort`: how hard to think, for templates that can say so; None: nobody has said. `continued`: the reply
-        goes on with the last message. `header`: see `Chat`.
+        goes on with the last message. `header`: see `Chat`. `tools`: that the reply may call.
         Raises TokenizerError if the chat template rejects the messages, or the model lacks a token.
         """
         form = self.thinking.format
         if thinking is None and (form.in_the_open or not form.unasked):
             thinking = form.unasked
         variables = {**self._switches(thinking), **self._effort(effort), **(options or {})}
-        chat, then = self._chat(messages, variables, continued=continued, header=header)
+        chat, then = self._chat(messages, variables, continued=continued, header=header, tools=tools)
         tokens = tuple(self.tokenizer.render(chat, trusted=self.trust_markers, then=then))
         if form.in_the_open:
             self.check(tokens)
@@ -112,9 +121,31 @@ class ChatModel:
             raise TokenizerError(f"the prompt has token {highest} ({text!r}), must lie in 0…{limit - 1}")
 
     @property
+    def call_form(self) -> CallFormat | None:
+        """How the model writes tool calls; None: it takes tools, and nothing is known of how it calls them."""
+        if self.tokenizer.tool_habits.variable is None:
+            return HOUSE
+        return self.thinking.format.tools or self.tokenizer.call_form
+
+    def calls_grammar(self, offer: ToolOffer, answer: Grammar | None) -> Grammar | None:
+        """Returns what holds an answer that may call tools, and without calls is held to `answer`; None: nothing does.
+
+        Raises GrammarError if that cannot be done.
+        """
+        form, tokenizer = self.call_form, self.tokenizer
+        return answer if form is None else calls_grammar(form, offer, tokenizer, tokenizer.markers.ids, answer)
+
+    @property
     def stop_tokens(self) -> frozenset[int]:
         """The tokens that end a reply."""
         return self.tokenizer.eos_ids | self.defaults.stop_tokens
+
+    def grammars(self, *, ahead: bool = False) -> Grammars:
+        """Returns what compiles grammars for the model; its vocabulary is read when it is first needed.
+
+        `ahead`: see Grammars.
+        """
+        return Grammars(lambda: GrammarVocabulary(self.tokenizer, self.stop_tokens, self.rows), ahead=ahead)
 
     @property
     def needed(self) -> frozenset[int]:
@@ -131,19 +162,29 @@ class ChatModel:
         return self.habits.opens or (thinking is False and self.habits.switches)
 
     def _chat(
-        self, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any], *, continued: bool, header: bool
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        options: Mapping[str, Any],
+        *,
+        continued: bool,
+        header: bool,
+        tools: Sequence[OfferedTool],
     ) -> tuple[Chat, tuple[str, ...]]:
         """Returns what is to be rendered, and the texts that follow it: a thought that the last message has begun."""
         form, closing = self.thinking.format, self.thinking.format.closers[0]
-        kept = messages[:-1] if continued else messages
         apart = self.tokenizer.template.reads_thoughts and not form.in_the_open
-        chat = [with_thought_apart(each, form.open, closing) if apart else dict(each) for each in kept]
+        last = messages[-1]
+        chat = [
+            with_thought_apart(each, form.open, closing) if apart and not (continued and each is last) else dict(each)
+            for each in messages
+        ]
+        chat, offered, options = self._with_tools(chat, options, tools)
         if not continued:
-            return Chat(messages=chat, options=options, header=header), ()
-        begun = None if form.in_the_open else begun_thought(messages[-1], form.open, closing)
+            return Chat(messages=chat, options=options, tools=offered, header=header), ()
+        begun = None if form.in_the_open else begun_thought(last, form.open, closing)
         if begun is None:
-            return Chat(messages=[*chat, messages[-1]], options=options, continued=True), ()
-        before = Chat(messages=chat, options=options)
+            return Chat(messages=chat, options=options, tools=offered, continued=True), ()
+        before = Chat(messages=chat[:-1], options=options, tools=offered)
         tokens = self.tokenizer.render(before, trusted=self.trust_markers)
         state = self.thinking.state(tokens, self.turns)
         if state is ThoughtState.CLOSED:
@@ -153,6 +194,17 @@ class ChatModel:
         marked = tuple(tokens[-len(self.thinking.open) :]) == self.thinking.open
         first = begun[1] if marked else begun[1].removeprefix("\n")
         return before, (first, *begun[2:])
+
+    def _with_tools(
+        self, messages: list[dict[str, Any]], options: Mapping[str, Any], tools: Sequence[OfferedTool]
+    ) -> tuple[list[dict[str, Any]], tuple[Mapping[str, Any], ...], Mapping[str, Any]]:
+        """Returns messages, tools and variables as the chat template takes them."""
+        if not tools and not any(message.get("tool_calls") for message in messages):
+            return messages, (), options
+        offer = [tool.for_template for tool in tools]
+        tokenizer = self.tokenizer
+        made = with_tools(messages, offer, tokenizer.tool_habits, self.call_form, tokenizer.markers.hide)
+        return made.messages, made.tools, {**options, **made.variables}
 
     def _switches(self, thinking: bool | None) -> dict[str, bool]:
         """Returns the variables by which templates know whether to think; without a word of the client, the usual."""

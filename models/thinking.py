@@ -6,7 +6,7 @@ The format as text: `models/formats/form.py`. Here it is found by name, and beco
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from models.formats.form import TransitionFormat as TransitionFormat
 from models.formats.matching import Unshown
 from models.formats.transitions import TransitionPoints
 from models.gguf.keys import THINKING
+from models.kinds.kind import AnswerForm, AnswerKind
 from models.shipped import shipped_configs
 from models.tokenizer import Vocabulary
 
@@ -97,18 +98,18 @@ class ThinkingTokens:
         self.open = tuple(tokenizer.encode(form.open)) if form.open else ()
         self.close = tuple(tokenizer.encode(form.closers[0]))  # as the tokenizer spells it
         self.opening = tuple(tokenizer.encode(form.opening)) if form.opening else ()
-        self.landing = tuple(tokenizer.encode(form.landing))
+        self.landing = tuple(tokenizer.encode(form.landing))  # before a box
+        texts = {form.landing_for(kind, each) for kind in AnswerKind for each in AnswerForm}
+        self._landings = {text: tuple(tokenizer.encode(text)) for text in texts}
+        self.longest_landing = max(map(len, self._landings.values()))
         self.probe_suffix = tuple(tokenizer.encode(form.probe.suffix))
-        self.probe_stops = frozenset(
-            i for i, text in enumerate(self._texts) if any(stop in text for stop in form.probe.stops)
-        )
+        self.probe_stops = self.stops_with(form.probe.stops)
         if not self.probe_stops:
             raise ConfigError(f"no token of the vocabulary contains a probe stop: {form.probe.stops}")
         closing = f"\n{form.closers[0]}\n\n" if form.closing is None else form.closing
         self.closing = () if form.in_the_open else tuple(tokenizer.encode(closing))
         self._check()
-        # closes a thought behind words of a client's: the answer begins as behind the landing
-        self.after_words = self._after_words(closing)
+        self._empty = closing
         self._points = TransitionPoints(
             paragraphs=form.transitions.paragraphs,
             words=form.transitions.words,
@@ -138,9 +139,14 @@ class ThinkingTokens:
         """The markers that are one token each."""
         return frozenset(token for token in (self.open_id, self.close_id) if token is not None)
 
-    def finder(self) -> EndFinder | None:
-        """Returns what finds the end of one thought in its text; None: the token `close_id` ends it."""
-        return EndFinder(self.format.closers, self._tokenizer.stream) if self.close_id is None else None
+    def finder(self, starts: Sequence[str] = ()) -> EndFinder | None:
+        """Returns what finds the end of one thought in its text; None: the token `close_id` ends it.
+
+        `starts`: texts with which the answer may begin although no marker has closed the thought.
+        """
+        if self.close_id is not None and not starts:
+            return None
+        return EndFinder(self.format.closers, self._tokenizer.stream, starts)
 
     def ending(self, tokens: Sequence[int]) -> Ending:
         """Returns the place of the closing marker in tokens that close a thought. Raises ValueError if it is not there.
@@ -158,15 +164,25 @@ class ThinkingTokens:
             raise ValueError(f"no closing marker among {len(tokens)} tokens")
         return found
 
-    @cached_property
-    def keep_of_suffix(self) -> int:
-        """The number of tokens of the probe suffix up to and including the closing marker; in the open, all of them."""
-        return len(self.probe_suffix) if self.format.in_the_open else self.ending(self.probe_suffix).end
+    def landing_for(self, kind: AnswerKind, form: AnswerForm) -> tuple[int, ...]:
+        """Returns the tokens that close a thought which is cut before an answer of this kind and form."""
+        return self._landings[self.format.landing_for(kind, form)]
+
+    def keep_of(self, suffix: Sequence[int]) -> int:
+        """The number of tokens of a probe's suffix up to and including the closing marker.
+
+        In the open these are the leading tokens of the suffix that say nothing of the answer but that it follows.
+        """
+        if not self.format.in_the_open:
+            return self.ending(suffix).end
+        text, lead = self._tokenizer.decode, self.format.lead(self.format.probe.suffix)
+        return max(count for count in range(len(suffix) + 1) if lead.startswith(text(suffix[:count])))
 
     @property
     def ids(self) -> frozenset[int]:
         """Every token that may be forced or searched for."""
-        return frozenset((*self.opening, *self.landing, *self.probe_suffix, *self.closing))
+        landings = (token for landing in self._landings.values() for token in landing)
+        return frozenset((*self.opening, *landings, *self.probe_suffix, *self.closing))
 
     def state(self, prompt: Sequence[int], turns: AbstractSet[int] = frozenset()) -> ThoughtState:
         """What a prompt's last turn says of its thought; a token of `turns` begins or ends a turn.
@@ -219,7 +235,11 @@ class ThinkingTokens:
 
     @cached_property
     def unshown(self) -> Unshown | None:
-        """The texts that no reader may see; None: there are none but tokens.
+        """What `unshown_beside` returns where no tools are offered."""
+        return self.unshown_beside()
+
+    def unshown_beside(self, kept: Collection[str] = ()) -> Unshown | None:
+        """The texts that no reader may see; None: there are none but tokens. `kept`: others need these in the answer.
 
         A marker in brackets is kept out of the whole answer, one in words, which an answer may use, only out of its
         beginning: there it is a second closing marker.
@@ -235,7 +255,7 @@ class ThinkingTokens:
         answer = [*form.unshown, *(mark for mark in marks if _WRAPPED.fullmatch(mark)), *parts]
         return Unshown(
             thought=dict.fromkeys(form.seams, "\n\n"),
-            answer=dict.fromkeys(answer, ""),
+            answer={mark: "" for mark in answer if not any(each in mark for each in kept)},
             head=tuple(mark for mark in marks if not _WRAPPED.fullmatch(mark)),
         )
 
@@ -266,7 +286,7 @@ class ThinkingTokens:
         """Raises ConfigError if the tokens of a text do not keep its marker."""
         if self.format.in_the_open:
             return
-        texts = [("landing", self.landing), ("probe.suffix", self.probe_suffix)]
+        texts = [("probe.suffix", self.probe_suffix), *(("landing", ids) for ids in self._landings.values())]
         for name, ids in (("the closing of an empty thought", self.closing), *texts):
             try:
                 self.ending(ids)
@@ -278,13 +298,23 @@ class ThinkingTokens:
         if not opened:
             raise ConfigError(f"opening does not keep its marker {self.format.open!r} in this vocabulary")
 
-    def _after_words(self, closing: str) -> tuple[int, ...]:
+    def after_words(self, kind: AnswerKind = AnswerKind.SHORT, form: AnswerForm = AnswerForm.BOX) -> tuple[int, ...]:
+        """Returns what closes a thought behind words of a client's: the answer begins as behind the landing."""
+        landing = self.landing_for(kind, form)
         if self.format.in_the_open:
-            return self.landing
+            return landing
         if self.close_id is not None:
-            return self.closing[: self.closing.index(self.close_id)] + self.landing[self.landing.index(self.close_id) :]
-        at, form = self._first, self.format
-        return tuple(self._tokenizer.encode(closing[: at(closing)] + form.landing[at(form.landing) :]))
+            return self.closing[: self.closing.index(self.close_id)] + landing[landing.index(self.close_id) :]
+        at, text, empty = self._first, self.format.landing_for(kind, form), self._empty
+        return tuple(self._tokenizer.encode(empty[: at(empty)] + text[at(text) :]))
+
+    def stops_with(self, texts: Sequence[str]) -> frozenset[int]:
+        """Returns the tokens whose text contains one of `texts`."""
+        return frozenset(i for i, text in enumerate(self._texts) if any(stop in text for stop in texts))
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Returns the tokens of a text of the format."""
+        return tuple(self._tokenizer.encode(text))
 
     def _first(self, text: str) -> int:
         """Returns where the closing marker begins in a text that has it."""

@@ -16,11 +16,13 @@ from models.errors import LaserError
 from models.files.json_file import read_plain
 from models.foreign import told
 from models.gguf.vocabulary import load_tokenizer
+from models.grammar.token_bytes import bytes_of
 from models.prompts.agreement import difference
 from models.prompts.history import Marker
 from models.prompts.markers import Markers, changed, texts_of
 from models.prompts.template import RESERVED, Chat, ChatTemplate
-from models.token_spelling import TokenSpelling
+from models.tools.form import CallFormat, told_by
+from models.tools.habits import ToolHabits, learn_tools
 
 _UNTOLD = (
     "the messages spell a marker that the chat template looks for, or a part of one, so it cannot be told from the "
@@ -31,6 +33,7 @@ LONG = 2_000  # characters or tokens; longer inputs go as batches, the only call
 ASKED = {"role": "user", "content": "?"}
 SAID = {"role": "assistant", "content": "?"}
 CALLED = {**SAID, "tool_calls": [{"id": "0", "type": "function", "function": {"name": "f", "arguments": {"x": 1}}}]}
+TOOLS = ({"type": "function", "function": {"name": "f", "description": "", "parameters": {"type": "object"}}},)
 SAMPLES: tuple[Chat, ...] = tuple(
     Chat(messages=messages, header=header)
     for messages in (
@@ -44,6 +47,7 @@ SAMPLES: tuple[Chat, ...] = tuple(
     for header in (True, False)
 )
 """Chats without markers, by which a template is known."""
+TOOLED = tuple(replace(chat, tools=TOOLS) for chat in SAMPLES)
 
 
 class TokenizerError(LaserError, ValueError):
@@ -162,7 +166,7 @@ class ChatTokenizer:
             )
         text = self._rendered(chat)
         if trusted:
-            return self.encode(text + "".join(then))
+            return self.encode(self.markers.show(text) + "".join(then))
         ours = (self.markers.hide(each) if isinstance(each, Marker) else each for each in then)
         hidden = self._hidden(chat, text) + "".join(ours)
         if not self.markers.spelled_in(hidden):
@@ -177,18 +181,18 @@ class ChatTokenizer:
 
     def _hidden(self, chat: Chat, text: str) -> str:
         """Returns the rendered `text` with hidden spellings in place of the template's own markers."""
-        if self._literal:
+        if self._literal and (not chat.tools or self._literal_tools):
             try:
                 hidden = self.template.hidden(chat)
             except Exception:
                 hidden = ""
-            if self.markers.show(hidden) == text:
+            if self.markers.show(hidden) == self.markers.show(text):
                 return hidden
         return self._set_aside(chat, text)
 
     def _set_aside(self, chat: Chat, text: str) -> str:
         """Renders with blanks in place of what markers are made of in messages, and puts it back behind the render."""
-        for each in (*texts_of(chat.messages), *texts_of(chat.options)):
+        for each in (*texts_of(chat.messages), *texts_of(chat.options), *texts_of(chat.tools)):
             rest = self.markers.replace_edges(each, lambda _: self.markers.blank)
             if not each.isalnum() and self.markers.may_arise_from(rest):  # one word may be a role, in brackets
                 raise TokenizerError(_UNTOLD)
@@ -204,7 +208,8 @@ class ChatTokenizer:
         def set_aside(value: Any) -> Any:
             return changed(value, lambda each: self.markers.replace_edges(each, blank))
 
-        aside = replace(chat, messages=set_aside(chat.messages), options=set_aside(chat.options))
+        messages, options, tools = (set_aside(each) for each in (chat.messages, chat.options, chat.tools))
+        aside = replace(chat, messages=messages, options=options, tools=tools)
         try:
             rendered = self._rendered(aside)
         except TokenizerError:  # whose message may show the blanks, which nobody may know
@@ -231,7 +236,7 @@ class ChatTokenizer:
         Raises TokenizerError for a token that is none of those that the tokenizer adds to its vocabulary.
         """
         self._named = frozenset(markers)
-        for each in ("markers", "template", "_literal"):
+        for each in ("markers", "template", "tool_habits", "_literal", "_literal_tools"):
             self.__dict__.pop(each, None)
         for one in self._named - self.markers.ids:
             raise TokenizerError(
@@ -245,27 +250,46 @@ class ChatTokenizer:
         return ChatTemplate(self._auto, self.markers)
 
     @cached_property
-    def _literal(self) -> bool:
-        """Whether the template writes each of its markers in one piece, so that these can be hidden in its source."""
-
-        def hidden(chat: Chat) -> str:
-            try:
-                return self.template.hidden(chat)
-            except Exception:  # not every template takes every chat
-                return ""
-
-        return not any(self.markers.spelled_in(hidden(chat)) for chat in SAMPLES)
+    def call_form(self) -> CallFormat | None:
+        """How the chat template shows its model to write tool calls; None: it shows none that is known."""
+        return told_by(self.template.source or "")
 
     @cached_property
-    def spelling(self) -> TokenSpelling:
-        """What single tokens are spelled with, byte by byte."""
-        return TokenSpelling(self._fast)
+    def tool_habits(self) -> ToolHabits:
+        """What the chat template does with tools."""
+        return learn_tools(self.template.render, self.call_form)
+
+    @cached_property
+    def _literal(self) -> bool:
+        """Whether the template writes each of its markers in one piece, so that these can be hidden in its source."""
+        return not any(map(self._spells, SAMPLES))
+
+    @cached_property
+    def _literal_tools(self) -> bool:
+        """Whether it also does where it shows tools."""
+        return not any(map(self._spells, TOOLED))
+
+    def _spells(self, chat: Chat) -> bool:
+        try:
+            return self.markers.spelled_in(self.template.hidden(chat))
+        except Exception:  # not every template takes every chat
+            return False
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
         """The text of each token by id, special tokens included; ids without a token are empty."""
         size = max(self._fast.get_vocab(with_added_tokens=True).values()) + 1
         return tuple(self._fast.decode_batch([[i] for i in range(size)], skip_special_tokens=False))
+
+    @cached_property
+    def token_bytes(self) -> tuple[bytes, ...]:
+        """The bytes that each token adds to a text, by id; control tokens and ids without a token have none."""
+        return bytes_of(self._fast, self.markers.ids)
+
+    @cached_property
+    def spellings(self) -> tuple[bytes, ...]:
+        """What each token is spelled with, by id: its bytes, or a control token's text."""
+        return tuple(spelled or text.encode() for spelled, text in zip(self.token_bytes, self.texts, strict=True))
 
     @property
     def eos_ids(self) -> frozenset[int]:

@@ -6,23 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.policy import Limits
+from controller.serving.answers.held import HeldAnswer
 from controller.serving.choices.scores import ReplyScores
 from controller.serving.choices.together import Together
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Reply
 from controller.serving.request import (
-    NO_THOUGHT,
     ExitReason,
-    Outcome,
     ProbeObserver,
     ReasoningRequest,
     RequestId,
     Sink,
-    Thought,
 )
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
-from controller.serving.status import RunningRequest, Stage
+from controller.serving.status import Stage
 from engine.base import FinishReason, Probed, ProbeId, SequenceId
 from models.formats.ending import EndFinder, Ending
 
@@ -50,6 +48,7 @@ class ActiveRequest:
     claim: Claim  # for the fair queue, with the tokens charged in advance, those of all choices
     together: Together  # the replies to one request that have not ended
     choice: int = 0  # the place of its reply among those
+    held: HeldAnswer | None = None  # None: no grammar holds the answer
 
     # its phase
     sequence: SequenceId | None = None  # None: the engine does not have the request
@@ -78,7 +77,7 @@ class ActiveRequest:
     thought: list[int] = field(default_factory=list)
     again: int = 0  # tokens of the thought that the adopted probe has decoded again
     _recited: int = 0  # leading answer tokens of the closing, in which no stop string counts
-    _thought_end: int | None = None  # the thought's length before its closing; None: not forced
+    thought_end: int | None = None  # the thought's length before its closing; None: not forced
     _waited: int = 0  # times that a cut has waited for a marker to be decided
     _released: int = 0  # thought tokens passed to the reply
 
@@ -119,10 +118,10 @@ class ActiveRequest:
     @property
     def cost(self) -> int:
         """Tokens computed for the request, its prompt included; 0 before it has started."""
-        return 0 if self.started_s is None else self._own_prompt + self.rows
+        return 0 if self.started_s is None else self.own_prompt + self.rows
 
     @property
-    def _own_prompt(self) -> int:
+    def own_prompt(self) -> int:
         """The tokens of its prompt, without those that were prefilled for another choice."""
         return self.prompt_tokens - (len(self.request.prompt) if self.choice else 0)
 
@@ -160,12 +159,19 @@ class ActiveRequest:
         """
         policy = self.request.fixed or policy
         if policy is not self._policy and policy != self._policy:  # by value; mostly it is the same object anyway
-            wanted, own = policy if self.request.early_exit else policy.unprobed(), self.request.budget
+            wanted, made, own = policy, rule(policy), self.request.budget
+            if not self._may_be_probed(made):
+                wanted, made = policy.unprobed(), ExitRule()
             budget = policy.budget if own is None else own
             budget = self.budget_cap if budget is None else min(budget, self.budget_cap)
-            self.rule, self.in_force = rule(wanted), replace(wanted, budget=budget)
+            self.rule, self.in_force = made, replace(wanted, budget=budget)
             self._policy = policy
         return self.in_force
+
+    def _may_be_probed(self, rule: ExitRule) -> bool:
+        """Whether the rule's probes are wanted: trial answers, only where one can stand for the reply."""
+        tries = bool(rule.signals) and rule.asks is Asks.TRIAL_ANSWER
+        return self.request.early_exit and (self.request.tried or not tries)
 
     # --- the thought ------------------------------------------------------------------------------------------------
 
@@ -184,7 +190,7 @@ class ActiveRequest:
     def show_landing(self, marker: Ending) -> None:
         """Adds the landing that closed the thought in the prompt to the reply; `marker`: the closing one's place."""
         self.reply.push(*self.landing[: marker.start])
-        self._turn_to_answer(marker)
+        self._turn_to_answer(marker if self.held is None else replace(marker, tail=""))
         self.reply.recite(*self.landing[marker.end :])
 
     @property
@@ -203,14 +209,17 @@ class ActiveRequest:
     def cut_thought(self, reason: str, *, recited: int) -> None:
         """The landing is forced to close the thought here; `recited` of its tokens follow the closing marker."""
         self.exit_reason = reason
-        self._thought_end = len(self.thought)
+        self.thought_end = len(self.thought)
         self._recited = recited
         self.put_in = len(self.landing)
 
-    def close_thought(self, marker: Ending) -> None:
-        """The closing marker has come, sampled or forced, and is the thought's end now. No probe may be running."""
+    def close_thought(self, marker: Ending, *, said: bool = True) -> None:
+        """The closing marker has come, sampled or forced, and is the thought's end now. No probe may be running.
+
+        `said`: the text that has come with it is the answer's.
+        """
         self._cut(marker.start)
-        self._turn_to_answer(marker)
+        self._turn_to_answer(marker if said else replace(marker, tail=""))
 
     def end_in_the_open(self, start: int) -> tuple[int, ...]:
         """The thought in the open has ended before its token `start`; returns the tokens of the answer among it."""
@@ -282,13 +291,27 @@ class ActiveRequest:
         self.withdrawn += self.beyond
         self.tokens -= self.beyond
         self._cut(self.fork_at)
-        self._thought_end = self.last_probe_at
+        self.thought_end = self.last_probe_at
         if self.finder is not None:
             self.finder.rewind(self.thought)
         self.probe_rows -= kept_rows
         self._recited = recited
 
     # --- the answer -------------------------------------------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """The tokens that the reply may still have, those not counted that are forced and on their way."""
+        return self.request.max_tokens - self.tokens
+
+    def ended_by(self, reason: FinishReason) -> FinishReason:
+        """Returns why the reply has ended, of which the engine gives `reason`: one that is whole is not cut."""
+        whole = reason is FinishReason.LENGTH and self.held is not None and self.held.whole
+        return FinishReason.STOP if whole else reason
+
+    def lead(self, tokens: int) -> None:
+        """As many tokens of the server's are forced between the closing marker and the answer."""
+        self.put_in += tokens
 
     def answer(self, token: int, *, visible: bool) -> None:
         """A token of the answer has come; `visible`: it has text."""
@@ -329,69 +352,3 @@ class ActiveRequest:
     def leave_unsaid(self, tokens: int) -> None:
         """A stop string has ended the answer before `tokens` more of an adopted probe: they stay the probe's rows."""
         self.probe_rows += tokens
-
-    # --- reports ----------------------------------------------------------------------------------------------------
-
-    def running(self, now: float) -> RunningRequest:
-        """Returns the request's entry in the loop's status."""
-        return RunningRequest(
-            number=self.id,
-            difficulty=self.request.difficulty,
-            stage=self.stage,
-            age_s=now - self.submitted_s,
-            tokens=self.tokens,
-            thought_tokens=len(self.thought),
-            probes=self.probes,
-            confidence=self.confidence,
-            threshold=self.in_force.threshold,
-            budget=self.in_force.budget,
-            probing=self.in_force.probing,
-        )
-
-    def outcome(
-        self, reason: FinishReason, now: float, *, error: str | None, expired: bool, retry_after_s: float | None,
-        reproducible: bool = False,
-    ) -> Outcome:  # fmt: skip
-        """Returns the outcome of the request, which ends now. For the parameters see Outcome."""
-        thought = NO_THOUGHT
-        if self.request.thinking and self.exit_reason is not None:
-            thought = Thought(
-                exit_reason=self.exit_reason,
-                threshold=self.in_force.threshold,
-                budget=self.in_force.budget,
-                confidence=self.confidence,
-                ids=tuple(self.thought[: self._thought_end]),
-                withdrawn_tokens=self.withdrawn,
-                probes=self.probes,
-                probe_rows=self.probe_rows,
-            )
-        return Outcome(
-            finish_reason=reason,
-            prompt_tokens=self._own_prompt,
-            completion_tokens=self.tokens,
-            put_in=min(self.put_in, self.tokens),
-            put_before=self.put_before,
-            thought=thought,
-            queue_s=(self.started_s if self.started_s is not None else now) - self.submitted_s,
-            total_s=now - self.submitted_s,
-            ttft_s=None if self.first_token_s is None else self.first_token_s - self.submitted_s,
-            averted=self.averted,
-            expired=expired,
-            retry_after_s=retry_after_s,
-            error=error,
-            choice=self.choice,
-            going_on=len(self.together),
-            reproducible=reproducible,
-        )
-
-    def left(self, now: float) -> Outcome:
-        """Returns what has become of the request, whose client leaves it now: the thought so far, and what it cost."""
-        so_far = self.outcome(FinishReason.ERROR, now, error="left", expired=False, retry_after_s=None)
-        thought = replace(
-            so_far.thought,
-            ids=tuple(self.thought[: self._thought_end]),
-            withdrawn_tokens=self.withdrawn,
-            probes=self.probes,
-            probe_rows=self.probe_rows,
-        )
-        return replace(so_far, thought=thought, prompt_tokens=self._own_prompt if self.started_s is not None else 0)

@@ -16,6 +16,7 @@ from itertools import count
 from controller.policy import LoadObserver, Policy
 from controller.serving.active import ActiveRequest
 from controller.serving.admission import Admission, AdmissionLimits, QueueState
+from controller.serving.choices.accounts import left, outcome
 from controller.serving.choices.together import Together
 from controller.serving.deadlines import Deadlines
 from controller.serving.engine_requests import EngineRequests
@@ -24,11 +25,10 @@ from controller.serving.pace import Pace
 from controller.serving.queue_display import QueueDisplay
 from controller.serving.repetition import LoopDetection
 from controller.serving.request import Outcome, ProbeObserver, ReasoningRequest, RequestId, Sink
-from controller.serving.status import EndedRequest, LoopStatus
+from controller.serving.status import EndedRequest, LoopStatus, RunningRequest
 from controller.serving.step_report import StepReport
 from controller.serving.thought import ThoughtControl
 from engine.base import (
-    CapacityError,
     Engine,
     EngineLoad,
     Event,
@@ -39,7 +39,8 @@ from engine.base import (
     Started,
     Tokens,
 )
-from engine.checks import check_asked
+from models.grammar.compiling import Grammars
+from models.kinds.kind import AnswerKind
 from models.score import Score
 from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder
@@ -67,6 +68,8 @@ class ServingLoop:
         loops: LoopDetection | None = None,  # None: looping thoughts are not closed
         rows: int | None = None,  # tokens that the model has a row for; None: all of the tokenizer's
         every_probe: bool = False,  # ask wherever the format says, whatever a row costs the engine
+        certified: frozenset[AnswerKind] | None = None,  # kinds of answers that the limits hold for; None: all
+        grammars: Grammars | None = None,  # None: no answer is held to one
     ) -> None:
         self._engine = engine
         self._thinking = thinking
@@ -78,7 +81,8 @@ class ServingLoop:
         self._pace = Pace()
         self._thoughts = ThoughtControl(
             engine=engine, tokenizer=tokenizer, thinking=thinking, policy=policy, stop_tokens=stop_tokens, score=score,
-            pace=self._pace, loops=loops, rows=rows, every_probe=every_probe, constant=observer is None,
+            pace=self._pace, loops=loops, rows=rows, every_probe=every_probe, certified=certified, grammars=grammars,
+            constant=observer is None,
         )  # fmt: skip
         self._admission: Admission[ActiveRequest] = Admission(admission or AdmissionLimits(), self._pace)
         self._display = QueueDisplay(engine, self._admission)
@@ -113,12 +117,12 @@ class ServingLoop:
     @property
     def room(self) -> int:
         """The largest number of tokens that a prompt and its reply may have together."""
-        return self._engine.max_tokens - self._thoughts.probe_room - len(self._thinking.landing)
+        return self._engine.max_tokens - self._thoughts.probe_room - self._thinking.longest_landing
 
     def room_for(self, landing: Sequence[int] | None) -> int:
         """Returns `room` for a request whose thought is cut with `landing`; None: the thinking format's."""
-        own = self._thinking.landing
-        return self.room - max(0, len(own if landing is None else landing) - len(own))
+        own = self._thinking.longest_landing
+        return self.room - max(0, len(landing or ()) - own)
 
     def status(self) -> LoopStatus:
         """Returns the requests that wait, run or have ended recently, and the load."""
@@ -130,7 +134,7 @@ class ServingLoop:
             turned_away=queue.turned_away,
             arrived=self._arrived,
             finished=self._finished,
-            running=tuple(active.running(now) for active in self._requests.values()),
+            running=tuple(RunningRequest.of(active, now) for active in self._requests.values()),
             ended=tuple(self._ended),
         )
 
@@ -140,41 +144,32 @@ class ServingLoop:
     ) -> RequestId:  # fmt: skip
         """Queues a request. `sink` receives its deltas and, last, its outcome; `observe` receives its trial answers.
 
-        `on_begin` is called once the request leaves the queue, before the engine's next step.
-        Raises CapacityError if the request can never fit, Overloaded if it is turned away. In a full queue a waiting
-        request may have to give way: its outcome is an error that says when it may be sent again.
+        `on_begin` is called once the request leaves the queue, before the engine's next step. Raises CapacityError if
+        the request can never fit, GrammarError or UnsupportedError if its answer cannot be held to its grammar,
+        Overloaded if it is turned away. In a full queue a waiting request may have to give way: its outcome is an error
+        that says when it may be sent again.
         """
-        landing = self._thinking.landing if request.landing is None else request.landing
-        tokens = len(request.prompt) + request.max_tokens
-        room = self.room_for(landing)
-        if tokens > room:
-            raise CapacityError(
-                f"the prompt has {len(request.prompt)} tokens and max_tokens is {request.max_tokens}: "
-                f"together {tokens}, must be at most {room}"
-            )
-        check_asked(self._thoughts.to_engine(request), self._engine.capabilities)
+        opening = self._thoughts.opening
+        landing = opening.landing(request, opening.held(request))
+        cells = opening.cells(request, landing, self.room_for(landing))
         if self._observer is not None:
             for _ in range(request.choices):
                 self._observer.arrived(request.difficulty)  # a request that is turned away is load too
         self._arrived += 1
         now = self._clock()
-        cells = tokens + (self._thoughts.probe_room + len(landing) if request.thinking else 0)
         expected = min(request.max_tokens, self._pace.rows or request.max_tokens)
         claim = replace(request.claim, cost=len(request.prompt) + request.choices * expected)
         self._admit(now)  # the last step may have made room
         self._make_way(claim, request.choices * cells, request.ttft_s)
-        together = Together(RequestId(next(self._ids)))
-        for choice in range(request.choices):
-            number = RequestId(next(self._ids)) if choice else together.id
-            active = self._thoughts.opened(
-                request, number, sink, landing=landing, cells=cells, claim=claim, now=now, choice=choice,
-                together=together, observe=observe, on_begin=None if choice else on_begin,
-            )  # fmt: skip
+        together = opening.replies(
+            request, sink, self._ids, landing=landing, cells=cells, claim=claim, now=now, observe=observe,
+            on_begin=on_begin,
+        )  # fmt: skip
+        for active in together:
             self._requests[active.id] = active
             self._deadlines.add(active)
-        lead = next(iter(together))
         self._together[together.id] = together
-        self._admission.push(lead, claim)
+        self._admission.push(together.lead, claim)
         self._admit(now)
         return together.id
 
@@ -194,7 +189,7 @@ class ServingLoop:
         gone = list(self._together.get(request, ()))
         for active in gone:
             self._drop(active)
-        return [active.left(self._clock()) for active in gone]
+        return [left(active, self._clock()) for active in gone]
 
     def end_thought(self, request: RequestId) -> bool:
         """Has a request's thoughts closed as soon as possible; returns False if it has no running thought."""
@@ -284,7 +279,10 @@ class ServingLoop:
                 active.skip_thought(why)
                 landing = active.landing
         alike = lead.put_before == active.put_before  # else the landing makes another prompt of it
-        asked = self._thoughts.to_engine(request, landing, banned=self._thoughts.bans(active))
+        asked = self._thoughts.opening.for_engine(
+            request, landing, banned=self._thoughts.bans(active),
+            constraint=self._thoughts.hold(active) if landing or not request.thinking else None,
+        )  # fmt: skip
         sequence = self._engine.submit(asked, like=lead.sequence if alike else None)
         self._in_engine.add(sequence, active)
         if landing:
@@ -343,7 +341,7 @@ class ServingLoop:
             case Probed():
                 self._thoughts.on_probe(active, event)
             case Finished():
-                self._end(active, event.reason, event.error)
+                self._end(active, active.ended_by(event.reason), event.error)
 
     def _after_step(self, sequence: SequenceId, now: float) -> None:
         active = self._in_engine.get(sequence)
@@ -353,11 +351,9 @@ class ServingLoop:
                 self._end(active, FinishReason.STOP)
 
     def _on_tokens(self, active: ActiveRequest, event: Tokens) -> None:
-        tokens = event.tokens
-        active.scores.come(tokens, event.log_probs)
+        active.scores.come(event.tokens, event.log_probs)
         active.avert(event.averted)
-        if active.thinking:
-            tokens = self._thoughts.take_thought(active, tokens)
+        tokens = self._thoughts.take_thought(active, event.tokens) if active.thinking else event.tokens
         for place, token in enumerate(tokens, start=1):
             stop = self._thoughts.stops_at(active, token)
             active.answer(token, visible=not stop and not self._thoughts.hidden(active, token))
@@ -368,6 +364,8 @@ class ServingLoop:
                 return
             if active.reply.answered and not active.armed:
                 self._thoughts.arm(active)
+        if active.held is not None and active.held.complete:
+            self._end(active, FinishReason.STOP)
 
     # --- end of a request -------------------------------------------------------------------------------------------
 
@@ -388,10 +386,10 @@ class ServingLoop:
             self._pace.finished(steps=steps, rows=active.rows, answer_tokens=active.answer_tokens)
         if self._observer is not None and active.request.left_to_policy and error is None:
             self._observer.finished(active.request.difficulty, active.rows)
-        outcome = active.outcome(
-            reason, now, error=error, expired=expired, retry_after_s=retry_after_s,
+        made = outcome(
+            active, reason, now, error=error, expired=expired, retry_after_s=retry_after_s,
             reproducible=self._thoughts.reproduces(active),
         )  # fmt: skip
-        self._finished += not outcome.going_on
-        self._ended.append(EndedRequest.of(active.id, now, active.request.difficulty, outcome))
-        active.sink(outcome)
+        self._finished += not made.going_on
+        self._ended.append(EndedRequest.of(active.id, now, active.request.difficulty, made))
+        active.sink(made)

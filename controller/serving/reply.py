@@ -62,10 +62,15 @@ class Reply:
         self._held = ""  # decoded, not yet emitted
         self.channel = Channel.REASONING if thinking else Channel.CONTENT
         self.answered = False  # the answer has a visible character
-        self.stopped = False  # a stop string has ended the answer
+        self.stopped_by: str | None = None  # the stop string that has ended the answer; None: none has
         self._begun = False  # the channel has a visible character
         self._unshown = unshown
         self._filter = self._make_filter()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string has ended the answer."""
+        return self.stopped_by is not None
 
     def close_thought(self, head: str = "", tail: str = "", *, own: bool = True) -> None:
         """Ends the thought at the closing marker: the tokens that follow are the answer.
@@ -128,8 +133,8 @@ class Reply:
         # the stop string that is complete first counts, wherever tokens end; of two complete at once, the longer one
         found = [(at + len(stop), at) for stop in self._stop if (at := self._held.find(stop)) >= 0]
         if found:
-            self.stopped = True
-            self._held = self._held[: min(found)[1]]
+            end, start = min(found)
+            self.stopped_by, self._held = self._held[start:end], self._held[:start]
             self.finish()
         else:
             self._release(len(self._held) - overlap(self._held, self._stop))

@@ -11,6 +11,9 @@ from controller.policy import Limits
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Delta
 from engine.base import FinishReason, Sampling
+from models.grammar.grammar import Grammar
+from models.kinds.kind import AnswerForm, AnswerKind
+from models.tools.offer import CallMarks, ToolCall
 
 RequestId = NewType("RequestId", int)
 
@@ -62,6 +65,15 @@ class ReasoningRequest:
     ttft_s: float | None = None  # longest expected wait in the queue that the client accepts; None: any
     name: str = ""  # identifies the request in the queue's status
     claim: Claim = field(default_factory=Claim)  # for the fair queue
+    calls: CallMarks | None = None  # of tool calls, which may end the thought; None: no tool is offered
+    answer: AnswerKind = AnswerKind.SHORT  # what the reply is to be; only short answers are tried by probes
+    form: AnswerForm = AnswerForm.BOX  # how a short answer is written
+    grammar: Grammar | None = None  # what the answer is held to; None: nothing
+
+    @property
+    def tried(self) -> bool:
+        """Whether a trial answer can stand for the reply."""
+        return self.answer is AnswerKind.SHORT or (self.grammar is not None and self.calls is None)
 
     # what is drawn, how often, and where it may end
     choices: int = 1  # replies to make of the prompt; the seed of each is one higher than the last one's
@@ -80,7 +92,7 @@ class ReasoningRequest:
     @property
     def left_to_policy(self) -> bool:
         """Whether the policy alone limits its thought."""
-        return self.thinking and self.early_exit and self.budget is None and self.fixed is None
+        return self.thinking and self.early_exit and self.tried and self.budget is None and self.fixed is None
 
     def alone(self, choice: int) -> ReasoningRequest:
         """Returns the request for one of its choices, counted from 0."""
@@ -151,6 +163,8 @@ class Outcome:
     choice: int = 0  # the reply's place among those to one request
     going_on: int = 0  # replies to the same request that have not ended
     reproducible: bool = False  # the same request with the same seed gets the same reply, whatever runs beside it
+    stopped_by: str | None = None  # the stop string that ended the answer; None: none did
+    calls: tuple[ToolCall, ...] = ()  # in the answer; who serves tools reads them from its text
 
     @property
     def close(self) -> Close:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from controller.serving.request import Outcome
 from engine.base import EngineLoad, FinishReason
 from models.profile.difficulty import ClassName
+
+if TYPE_CHECKING:
+    from controller.serving.active import ActiveRequest
 
 
 class Stage(StrEnum):
@@ -33,6 +37,23 @@ class RunningRequest:
     threshold: float | None  # in force at the last checkpoint; None: none
     budget: int | None  # in force at the last checkpoint, thinking tokens; None: none
     probing: bool  # whether the limits in force at the last checkpoint ask for probes
+
+    @classmethod
+    def of(cls, active: ActiveRequest, now: float) -> RunningRequest:
+        """Returns the entry of a request, or of one of the replies to it; `now`: on the loop's clock."""
+        return cls(
+            number=active.id,
+            difficulty=active.request.difficulty,
+            stage=active.stage,
+            age_s=now - active.submitted_s,
+            tokens=active.tokens,
+            thought_tokens=len(active.thought),
+            probes=active.probes,
+            confidence=active.confidence,
+            threshold=active.in_force.threshold,
+            budget=active.in_force.budget,
+            probing=active.in_force.probing,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
-from controller.policy import Limits, Policy
+from controller.policy import UNLIMITED, Limits, Policy
 from controller.serving.active import ActiveRequest
-from controller.serving.choices.together import Together
-from controller.serving.fair_queue import Claim
+from controller.serving.answers.held import AnswerGrammars
+from controller.serving.choices.opening import Opening
 from controller.serving.pace import Pace
 from controller.serving.repetition import LoopDetection
-from controller.serving.reply import Delta, Reply
-from controller.serving.request import Checkpoint, ExitReason, ProbeObserver, ReasoningRequest, RequestId, Sink
+from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
-from engine.base import Engine, Probed, ProbeSpec, Request, SequenceId
+from controller.serving.trials import Trial, Trials
+from engine.base import Engine, Probed, ProbeSpec, SequenceId
 from models.formats.ending import Ending
+from models.grammar.compiling import Grammars
+from models.grammar.matching import GrammarMatch
+from models.kinds.kind import AnswerKind
 from models.score import Score
 from models.thinking import Keep, ThinkingTokens
 from models.tokenizer import Decoder
 
 RULES = 64  # exit rules that are kept, so that thoughts under the same limits share one
-
-
-def probe_spec(thinking: ThinkingTokens, stop_tokens: frozenset[int], score: Score | None = None) -> ProbeSpec:
-    """Returns how to probe thoughts of this format; `score` None: the format's."""
-    return ProbeSpec(
-        suffix=thinking.probe_suffix,
-        max_answer_tokens=thinking.format.probe.max_answer_tokens,
-        answer_stops=thinking.probe_stops | stop_tokens,
-        score=score or thinking.format.probe.score,
-    )
 
 
 class ThoughtControl:
@@ -50,6 +43,8 @@ class ThoughtControl:
         loops: LoopDetection | None,  # None: looping thoughts are not closed
         rows: int | None = None,  # tokens that the model has a row for; None: all of the tokenizer's
         every_probe: bool = False,  # ask wherever the format says, whatever a row costs the engine
+        certified: frozenset[AnswerKind] | None = None,  # kinds that the policy's limits hold for; None: all
+        grammars: Grammars | None = None,  # None: no answer is held to one
         constant: bool = False,  # the policy's limits are the same at any load
     ) -> None:
         self._engine = engine
@@ -62,90 +57,36 @@ class ThoughtControl:
         self._loops = loops
         # a marker that is made of a stop token: the engine must let it pass in the thought, and the loop stops at it
         self._within = stop_tokens & frozenset(thinking.close) if thinking.close_id is None else frozenset[int]()
-        self.engine_stops = stop_tokens - self._within  # at which the engine ends a sequence
         banned = thinking.markers - self._within
         self._banned = frozenset(token for token in banned if rows is None or token < rows)
         self._masks = engine.capabilities.masks
         self._trims = engine.capabilities.trim
         self._affordable = None if every_probe else engine.capabilities.probe_rows
-        self._probe = probe_spec(thinking, stop_tokens, score)
+        self._without = lru_cache(maxsize=RULES)(self._banned_without)
+        self._certified = certified
+        self._trials = Trials(thinking, stop_tokens, score)
+        self._held_answers = AnswerGrammars(thinking, self._trials.box.spec, stop_tokens, grammars)
+        self.probe_room = max(self._trials.room, self._held_answers.room)  # the most tokens of a probe
+        self.opening = Opening(
+            thinking=thinking, tokenizer=tokenizer, answers=self._held_answers, capabilities=engine.capabilities,
+            stops=stop_tokens - self._within, probe_room=self.probe_room,
+        )  # fmt: skip
         self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
         rule = self._rule(policy.limits(None))  # raises ValueError now, not with each request, if it cannot be made
         if rule.signals:
-            rule.spec(self._probe, self._probe.suffix[0], thinking.watched)
+            rule.spec(self._trials.box.spec, thinking.probe_suffix[0], thinking.watched)
             if rule.asks is Asks.NEXT_TOKEN:
                 need = f"the signal {rule.signals[0].reason} decodes the newest token again"
                 engine.capabilities.need("trim", need)
 
-    @property
-    def probe_room(self) -> int:
-        """The largest number of tokens that a probe of a thought may need."""
-        return self._probe.room
-
-    def reply_to(self, request: ReasoningRequest, emit: Callable[[Delta], None], choice: int = 0) -> Reply:
-        """Returns the reply to a request, or one of its choices, still empty."""
-        thinking = self._thinking
-        return Reply(
-            emit=emit,
-            decoder=self._tokenizer.stream,
-            thinking=request.thinking and not thinking.format.in_the_open,
-            stop=request.stop,
-            unshown=thinking.unshown if request.thinking or request.closed else None,
-            choice=choice,
-            scored=request.log_probs is not None,
-        )
-
-    def opened(
-        self, request: ReasoningRequest, number: RequestId, sink: Sink, *, landing: tuple[int, ...], cells: int,
-        claim: Claim, now: float, choice: int, together: Together, observe: ProbeObserver | None,
-        on_begin: Callable[[], None] | None,
-    ) -> ActiveRequest:  # fmt: skip
-        """Returns one of the replies to a request, which waits from `now` on. For the parameters see ActiveRequest."""
-        answer_room = min(self._thinking.format.answer_reserve, request.max_tokens // 2)
-        return ActiveRequest(
-            id=number,
-            request=request.alone(choice),
-            sink=sink,
-            observe=observe,
-            on_begin=on_begin,
-            reply=self.reply_to(request, sink, choice),
-            submitted_s=now,
-            landing=landing,
-            finder=self._thinking.finder() if request.thinking else None,
-            budget_cap=self.budget_cap(request, landing, answer_room),
-            answer_room=answer_room,
-            prompt_tokens=len(request.prompt),
-            cells=cells,
-            claim=claim,
-            choice=choice,
-            together=together,
-        )
-
-    def to_engine(
-        self, request: ReasoningRequest, landing: tuple[int, ...] = (), banned: frozenset[int] = frozenset()
-    ) -> Request:
-        """Returns what an engine is asked for; `landing`: what closes the thought in the prompt."""
-        return Request(
-            prompt=request.prompt + landing,
-            max_new_tokens=request.max_tokens,
-            sampling=request.sampling,
-            stop_tokens=self.engine_stops,
-            stops_armed=False,
-            banned=banned,
-            probe_room=self.probe_room if request.thinking else 0,
-            log_probs=request.log_probs,
-        )
-
     def apply_limits(self, active: ActiveRequest) -> Limits:
-        """Derives the limits in force from the policy's present limits."""
+        """Derives the limits in force from the policy's present limits; what is not certified gets the full thought."""
+        if self._certified is not None and active.request.answer not in self._certified:
+            return active.obey(UNLIMITED, self._rule)
         return active.obey(self._policy.limits(active.request.difficulty), self._rule)
 
-    def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
-        """Returns what max_tokens leaves for the thought after its closing and the answer, at most max_budget."""
-        known = self._thinking.close_id is not None or self._thinking.format.in_the_open
-        wait = 0 if known else len(self._thinking.close)  # until it is decided whether a marker has come
-        left = max(0, request.max_tokens - max(len(landing), self._probe.room) - answer_room - wait)
-        return left if request.max_budget is None else min(left, request.max_budget)
+    def _trial(self, active: ActiveRequest) -> Trial:
+        return self._trials.of(active.request.form, as_certified=self._certified is not None)
 
     def take_thought(self, active: ActiveRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:
         """Adds the tokens that belong to the thought, and returns the tokens after the closing marker."""
@@ -163,8 +104,10 @@ class ThoughtControl:
         active.think(tokens[:before])
         if marker is not None:
             self._drop_probe(active)
-            active.close_thought(marker)
+            begun = self._begun(active, marker)
+            active.close_thought(marker, said=active.held is None or bool(begun))
             self._seal(active)
+            self._lead_over(active, begun)
         return tokens[before:]
 
     def _take_open_thought(self, active: ActiveRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:
@@ -194,6 +137,42 @@ class ThoughtControl:
             self.arm(active)  # the reply has a visible character, and may end wherever it likes
         return ()
 
+    def hold(self, active: ActiveRequest, *, coming: int = 0, taken: Sequence[int] = ()) -> GrammarMatch | None:
+        """Holds the answer to its grammar from the next sampled token on; None: it has no grammar.
+
+        `coming`: tokens that are forced or adopted and still to be reported; of them `taken` are the answer's.
+        """
+        if active.held is None:
+            return None
+        match = active.held.begin(active.room - coming + len(taken), taken)
+        if active.sequence is not None:
+            self._engine.constrain(active.sequence, match)
+        return match
+
+    def _begun(self, active: ActiveRequest, marker: Ending) -> tuple[int, ...]:
+        """Returns the tokens of a held answer with which the model has ended its thought; none if they do not fit."""
+        if active.held is None or active.held.begun or not marker.begun:
+            return ()
+        tokens = self._thinking.encode(marker.tail)
+        return tokens if active.held.allows(tokens) else ()
+
+    def _lead_over(self, active: ActiveRequest, begun: tuple[int, ...]) -> None:
+        """Begins a held answer where the model has ended its thought: behind the blanks that follow the marker.
+
+        `begun`: tokens of the answer that have come.
+        """
+        held, sequence = active.held, active.sequence
+        if held is None or held.begun or sequence is None:
+            return
+        if begun:
+            self.hold(active, taken=begun)
+            return
+        lead = self._held_answers.lead if len(self._held_answers.lead) < active.room else ()
+        if lead:
+            self._engine.force(sequence, lead)
+            active.lead(len(lead))
+        self.hold(active, coming=len(lead))
+
     def arm(self, active: ActiveRequest) -> None:
         """Lets the model end the answer, which has begun, once the reply has the tokens that it must have."""
         if active.may_end and active.sequence is not None:
@@ -205,7 +184,15 @@ class ThoughtControl:
         skipped = active.request.thinking and active.exit_reason is not None  # the landing stands in the prompt
         if skipped or (not active.request.thinking and active.request.closed):
             active.seal()
-        return self._banned if active.sealed and self._masks else frozenset()
+        return self._banned_for(active.request) if active.sealed and self._masks else frozenset()
+
+    def _banned_for(self, request: ReasoningRequest) -> frozenset[int]:
+        """The markers that a request may not sample behind its thought: all but those that its tool calls need."""
+        kept = () if request.calls is None else request.calls.kept
+        return self._without(kept) if kept else self._banned
+
+    def _banned_without(self, kept: tuple[str, ...]) -> frozenset[int]:
+        return frozenset(token for token in self._banned if self._tokenizer.decode((token,)) not in kept)
 
     def hidden(self, active: ActiveRequest, token: int) -> bool:
         """Whether a token of the answer has no text: it ends the reply, or is a marker behind a closed thought."""
@@ -240,14 +227,14 @@ class ThoughtControl:
         if not active.sealed:
             active.seal()
             if self._masks and active.sequence is not None:
-                self._engine.ban(active.sequence, self._banned)
+                self._engine.ban(active.sequence, self._banned_for(active.request))
 
     def on_probe(self, active: ActiveRequest, event: Probed) -> None:
         """Passes a probe's trial answer to the observer, and adopts the probe if its result closes the thought."""
         if event.probe != active.probe:
             return  # the thought has ended in this same step, and the probe was dropped
-        probes = active.note_probe(event)
-        tried = active.asked is Asks.TRIAL_ANSWER
+        tried, trial, held = active.asked is Asks.TRIAL_ANSWER, self._trial(active), active.held is not None
+        probes = active.note_probe(trial.read(event) if tried and not held else event)
         if tried and active.observe is not None:
             active.observe(self._checkpoint(active, event))
         self.apply_limits(active)
@@ -256,9 +243,11 @@ class ThoughtControl:
             return
         then: tuple[int, ...] = ()
         if tried:
-            keep = self._kept(event)
-            put_in = min(keep, len(self._thinking.probe_suffix))
-            recited = self._beyond_close(self._thinking.probe_suffix[:keep])
+            keep, suffix = (
+                self._kept_of_held(event) if held else (trial.kept(event, self._stop_tokens), trial.spec.suffix)
+            )
+            put_in = min(keep, len(suffix))
+            recited = self._beyond_close(suffix[:keep])
         else:  # the probe's first token, decoded again, belongs to the thought
             keep, then = 1, active.landing
             put_in = len(then)
@@ -266,7 +255,8 @@ class ThoughtControl:
         self._engine.adopt(event.probe, keep=keep, then=then)
         active.adopt(why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in, again=0 if tried else keep)
         self._seal(active)
-        if tried and self._thinking.format.keep is Keep.ANSWER:
+        self.hold(active, coming=keep + len(then), taken=self._answered(event) if keep > put_in and tried else ())
+        if tried and (self._thinking.format.keep is Keep.ANSWER if held else trial.adopted):
             self.arm(active)  # the reply has its answer: the next sampled token may end it
 
     def _checkpoint(self, active: ActiveRequest, event: Probed) -> Checkpoint:
@@ -283,12 +273,18 @@ class ThoughtControl:
             choice=active.choice,
         )
 
-    def _kept(self, probed: Probed) -> int:
-        """Returns how many tokens of a probe's path become part of the reply."""
+    def _kept_of_held(self, probed: Probed) -> tuple[int, tuple[int, ...]]:
+        """Returns how many tokens of a held answer's probe become part of the reply, and the probe's suffix."""
+        suffix = self._held_answers.suffix
         if self._thinking.format.keep is Keep.CLOSE:
-            return self._thinking.keep_of_suffix
+            return len(suffix), suffix
         terminated = probed.terminator is not None and probed.terminator not in self._stop_tokens
-        return len(self._thinking.probe_suffix) + len(probed.answer) + terminated
+        return len(suffix) + len(probed.answer) + terminated, suffix
+
+    def _answered(self, probed: Probed) -> tuple[int, ...]:
+        """Returns the tokens of a trial answer, with the stop token if one has ended it."""
+        ended = probed.terminator is not None and probed.terminator in self._stop_tokens
+        return (*probed.answer, probed.terminator) if ended and probed.terminator is not None else probed.answer
 
     def _beyond_close(self, forced: Sequence[int]) -> int:
         """Returns the number of tokens in `forced` after the closing marker; of a thought in the open, of all."""
@@ -309,6 +305,7 @@ class ThoughtControl:
                 self._engine.force(sequence, active.landing)
                 active.cut_thought(why, recited=self._beyond_close(active.landing))
                 self._seal(active)
+                self.hold(active, coming=len(active.landing))
             elif limits.probing and active.probe is None and not undecided:
                 self._maybe_probe(active, sequence, limits.every)
         self._release(active)
@@ -337,7 +334,11 @@ class ThoughtControl:
             return
         asks = active.rule.asks
         again = asks is Asks.NEXT_TOKEN  # such a probe forks one token earlier, and decodes that token again
-        spec = active.rule.spec(self._probe, active.thought[at - 1], self._thinking.watched)
+        held = active.held
+        if held is not None and not again and (active.request.calls is not None or not held.tried):
+            return
+        trial = self._trial(active).spec if held is None or again else self._held_answers.trial(held)
+        spec = active.rule.spec(trial, active.thought[at - 1], self._thinking.watched)
         if every is None and not self._can_afford(active, spec, at):
             return
         probe = self._engine.fork(sequence, spec, back=back + again)

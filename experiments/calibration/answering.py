@@ -11,6 +11,7 @@ from experiments.evaluation.evaluation import answering, evaluate_stream, same_a
 from experiments.grading.exact import last_answer
 from experiments.question import Question
 from models.chat_model import ChatModel
+from models.kinds.kind import AnswerForm, AnswerKind
 
 
 def record_thoughts(
@@ -64,6 +65,8 @@ def record_closings(
             prompt=one.prompt + one.thought[:budget],
             max_tokens=max_tokens - budget - len(landing),
             budget=0,  # the landing closes the thought in the prompt, and what follows the closing marker is answer
+            answer=AnswerKind.SHORT,
+            form=AnswerForm.BOX,
         )
         asked.append((questions[number], request))
     for place, record in answering(loop, model, asked):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from controller.serving.thought import probe_spec
+from controller.serving.trials import probe_spec
 from engine.base import CorruptModelError, Engine
 from engine.inventory import check_weights
 from engine.registry import ELSE, open_engine

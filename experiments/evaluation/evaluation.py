@@ -24,6 +24,7 @@ from experiments.grading.exact import last_answer
 from experiments.grading.grade import Grade, GradedBy, as_grade
 from experiments.question import Question
 from models.chat_model import ChatModel
+from models.kinds.kind import AnswerForm, AnswerKind
 from models.score import Score
 
 
@@ -140,6 +141,8 @@ def evaluate_stream(
             prompt=model.question(question.text),
             max_tokens=max_tokens,
             sampling=Sampling(temperature=temperature, seed=drawn),
+            answer=AnswerKind.SHORT,
+            form=AnswerForm.BOX,  # exits are judged by trial answers
         )
         asked.append((question, request))
     yield from answering(loop, model, asked)

@@ -28,6 +28,7 @@ from experiments.calibration.traces import TraceError
 from experiments.request_record import RequestRecord
 from experiments.simulation.recorded_model import RecordedThought
 from experiments.simulation.recording import RecordedQuestion, Recording
+from models.kinds.kind import AnswerForm, AnswerKind
 from models.profile.profile import Profile
 from models.tokenizer import Decoder, Streamed
 
@@ -118,6 +119,8 @@ def serve(
                 max_tokens=recording.max_tokens,
                 difficulty=question.difficulty,
                 claim=Claim(length=question.expected_tokens if shortest_first else 0.0),
+                answer=AnswerKind.SHORT,
+                form=AnswerForm.BOX,
             )
             loop.submit(request, listener)
             coming += 1

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 
-from controller.serving.thought import probe_spec
+from controller.serving.trials import probe_spec
 from engine.simulated.machine import Machine, profiled_machine
 from experiments.calibration import profile as profiling
 from experiments.calibration.traces import ClosedReply, ThoughtTrace

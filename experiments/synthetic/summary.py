@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.serving.thought import probe_spec
+from controller.serving.trials import probe_spec
 from experiments.calibration.grid import grid
 from experiments.synthetic.reasoner import Reasoner
 from experiments.table import Table, texts

@@ -27,6 +27,7 @@ from laser.server.api.shape import LaserDetails, Usage
 from laser.server.config import ServeConfig
 from laser.server_process import ServerError, serving
 from models.files.strict_yaml import written
+from models.kinds.kind import AnswerKind
 
 TIMEOUT_S = 600.0  # without a byte from the server, which pings far more often
 EVERYBODY = 1_000_000  # requests that may wait: a policy that turned requests away would look faster
@@ -74,8 +75,9 @@ def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) 
 
 
 NO_DETAILS = LaserDetails(
-    exit_reason=None, threshold=None, confidence=None, difficulty=None, budget=None, reasoning_tokens=0, probes=0,
-    probe_tokens=0, withdrawn_tokens=0, forced_tokens=0, queue_ms=0.0, ttft_ms=None, total_ms=0.0,
+    exit_reason=None, threshold=None, confidence=None, difficulty=None, answer="short", budget=None,
+    reasoning_tokens=0, probes=0, probe_tokens=0, withdrawn_tokens=0, forced_tokens=0, queue_ms=0.0, ttft_ms=None,
+    total_ms=0.0,
 )  # fmt: skip
 
 
@@ -178,6 +180,7 @@ async def _ask(client: httpx.AsyncClient, question: Question, max_tokens: int) -
         "max_tokens": max_tokens,
         "temperature": 0.0,
         "stream_options": {"include_usage": True},
+        "laser": {"answer": AnswerKind.SHORT},  # which the grader wants, and calibration recorded
         "include_reasoning": False,  # only their counts are needed, and the client shares the machine
     }
     content, first_answer, end = "", None, End()

@@ -57,6 +57,8 @@ def why(finish_reason: str | None, laser: Mapping[str, Any]) -> str:
     probes = laser.get("probes")
     if probes:
         parts[0] += f", {probes} probe{'s' * (probes != 1)} ({laser['probe_tokens']} rows)"
+    elif laser.get("exit_reason") not in (None, "plain") and laser.get("answer") not in (None, "short"):
+        parts.append(f"not probed: the answer is no short one but {laser['answer']}")
     if finish_reason == "length":
         parts.append("the answer was cut at max_tokens")
     if laser.get("total_ms") is not None:

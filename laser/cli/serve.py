@@ -68,7 +68,7 @@ def _writable(ctx: click.Context, param: click.Parameter, descriptor: int | None
 
 
 SECTIONS = {
-    "Model": ("--config", "--model", "--name", "--thinking", "--chat-template", "--trust-markers"),
+    "Model": ("--config", "--model", "--name", "--alias", "--thinking", "--chat-template", "--trust-markers"),
     "Address and access": (
         "--host", "--port", "--keys", "--public", "--allow-host", "--allow-origin", "--max-body", "--idle-s",
         "--drain-s", "--ready-fd",
@@ -107,6 +107,12 @@ SECTIONS = {
 )
 @model_option
 @click.option("--name", help="The model's name for clients. [default: its name on the hub, or the directory's]")
+@click.option(
+    "--alias",
+    multiple=True,
+    help="A further name by which clients may call the model, * for any characters: claude-*; repeatable. "
+    "[default: none]",
+)
 @click.option("--host", help="Address to listen on; 0.0.0.0 takes requests of other machines. [default: 127.0.0.1]")
 @click.option("--port", type=ShownIntRange(0, 65535), help="Port to listen on; 0: any free one. [default: 8000]")
 @policy_option(f"{POLICY} [default: auto]")

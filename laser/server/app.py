@@ -20,10 +20,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from laser.server.api import surfaces
-from laser.server.api.errors import ApiError, HttpError, ServerFailure, UnknownModel, clipped, validation_error
+from laser.server.api.errors import ApiError, HttpError, ServerFailure, clipped, validation_error
 from laser.server.api.fields import GenerationFields, read_slo
 from laser.server.api.headers import ResponseHeader
-from laser.server.api.openapi import STREAMED, describe, failures
+from laser.server.api.openapi import describe, failures, streamed
 from laser.server.api.reports import (
     Controlled,
     ControlRequest,
@@ -39,6 +39,7 @@ from laser.server.api.reports import (
     Version,
 )
 from laser.server.api.shape import Surface
+from laser.server.catalogue.routes import catalogue
 from laser.server.connection import REFUSED
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.routes import dashboard
@@ -94,6 +95,7 @@ def create_app(service: Service, *, ping_s: float = 15.0, stopped: Callable[[], 
         _add_surface(app, service, surface, ping_s, ignored)
     _add_tools(app, service, ignored)
     _add_reports(app, service)
+    app.include_router(catalogue(service, ignored))
     app.include_router(dashboard(service.monitor))
     return app
 
@@ -101,6 +103,10 @@ def create_app(service: Service, *, ping_s: float = 15.0, stopped: Callable[[], 
 def _add_surface(app: FastAPI, service: Service, surface: Surface, ping_s: float, ignored: IgnoredFields) -> None:
     async def reply(asked: GenerationFields, request: Request) -> Response:
         state = request.state
+        if surface.nothing is not None and asked.asks_for_nothing:
+            told = surface.nothing(service.introduced(asked)).model_dump_json(exclude_none=True)
+            kind = surface.framing.media_type if asked.streamed else "application/json"
+            return Response(f"{told}\n", media_type=kind, headers=ignored.headers(asked.unread))
         slo = read_slo(request.headers)
         submission = await unless_gone(
             request.receive,
@@ -113,8 +119,8 @@ def _add_surface(app: FastAPI, service: Service, surface: Surface, ping_s: float
         if submission is None:
             return Response(status_code=GONE)
         headers = ignored.headers(asked.unread)
-        if asked.stream:
-            return EventStream(submission, ping_s, headers)
+        if asked.streamed:
+            return EventStream(submission, ping_s, headers, surface.framing)
         made = await whole(submission, request.receive)
         if made is None:
             return Response(status_code=GONE)
@@ -123,7 +129,7 @@ def _add_surface(app: FastAPI, service: Service, surface: Surface, ping_s: float
     reply.__annotations__["asked"] = surface.request  # where FastAPI reads what the body is
     app.add_api_route(
         surface.path, reply, methods=["POST"], name=surface.name, description=surface.description,
-        response_model=surface.reply, responses=failures(surface.error_model) | STREAMED,
+        response_model=surface.reply, responses=failures(surface.error_model) | streamed(surface.framing.media_type),
     )  # fmt: skip
 
 
@@ -176,13 +182,12 @@ def _add_reports(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models")
     async def models() -> ModelList:
         """The served models."""
-        return ModelList(data=[service.model_card])
+        return ModelList(data=[service.model_card], first_id=service.model_id, last_id=service.model_id)
 
     @app.get("/v1/models/{model:path}")
     async def model(model: Annotated[str, Path(description="Name of the model.")]) -> ModelCard:
         """One served model."""
-        if model != service.model_id:
-            raise UnknownModel(model, [service.model_id])
+        service.check_name(model)
         return service.model_card
 
     @app.get("/laser/controller")

@@ -67,6 +67,8 @@ class ServeConfig:
     # a model's directory, or its name on the hub, ORG/NAME[:QUANT][@REVISION]; None: the bundled one
     model: ModelPath | None = None
     name: str | None = None  # the model's name for clients; None: its name on the hub, or its directory's
+    # further names by which clients may call the model, * for any characters: claude-*
+    alias: tuple[str, ...] = ()
     # address to listen on; 0.0.0.0 takes requests of other machines, which needs keys or `public`
     host: str = "127.0.0.1"
     port: int = 8000  # port to listen on; 0: any free one
@@ -117,6 +119,8 @@ class ServeConfig:
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}, must be at least {least}")
         positive(self, *TIMES, least=LEAST_S)
+        if "" in self.alias:
+            raise ValueError("alias has an empty name, must have at least 1 character")
         if self.port > 65535:
             raise ValueError(f"port is {self.port}, must be at most 65535")
         _ = self.engine_options  # raises ValueError for an option out of range

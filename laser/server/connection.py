@@ -28,12 +28,13 @@ LOOK_S = 0.25  # between two looks at a client that has closed its sending side,
 PROBE_S = 2.0  # between two attempts to send something to a client that has closed its sending side
 OLD_S = 1.0  # for which a client that speaks HTTP/1.0 waits then: it can be sent nothing before its answer
 
+PING = "ping"  # in a request's state: what its stream's client skips, where it has another sign of life than events
 REFUSED = "refused"  # in the application's state: called with path, status and id of what the protocol refuses
 
 _BODIES = (b"content-length", b"transfer-encoding")
 _UPGRADING = (b"upgrade", b"http2-settings")
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"  # every client must skip it
-_COMMENT = b"8\r\n: ping\n\n\r\n"  # in a stream of events, every one of which is written whole
+_COMMENT = b": ping\n\n"  # in a stream of events, every one of which is written whole
 _LEFT = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
 
 
@@ -207,7 +208,8 @@ class PatientProtocol(HttpToolsProtocol):
             if not cycle.response_started:
                 self.transport.write(_GO_ON)
             elif cycle.chunked_encoding and cycle.scope["method"] != "HEAD":
-                self.transport.write(_COMMENT)
+                ping: bytes = cycle.scope["state"].get(PING, _COMMENT)
+                self.transport.write(b"%x\r\n%b\r\n" % (len(ping), ping))
         self._look_later()
 
     def connection_lost(self, exc: Exception | None) -> None:

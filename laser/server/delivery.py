@@ -19,31 +19,39 @@ from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.errors import ApiError
 from laser.server.api.headers import ResponseHeader
 from laser.server.api.sampling.log_probs import mean
-from laser.server.api.shape import Chunks, ReplyShape, finish_word, gathered
-from laser.server.engine_process.tickets import Item, last
-from laser.server.submission import Submission
+from laser.server.api.shape import EVENTS, Chunks, Framing, ReplyShape, finish_word, gathered
+from laser.server.api.tools.reply import CallDelta
+from laser.server.connection import PING
+from laser.server.engine_process.tickets import last
+from laser.server.submission import Submission, Told
 
 T = TypeVar("T")
 
 GONE = 499  # a status: the client has gone, and nobody reads the response
-PING = b": ping\n\n"
 QUEUE_S = 2.0  # between two comments on the place in the queue
 
 
 class EventStream(Response):
-    """A stream of server-sent events that ends, and frees its request, when the client goes away."""
+    """A stream of a reply's events that ends, and frees its request, when the client goes away."""
 
-    media_type = "text/event-stream"
-
-    def __init__(self, submission: Submission, ping_s: float, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        submission: Submission,
+        ping_s: float,
+        headers: Mapping[str, str] | None = None,
+        framing: Framing = EVENTS,
+    ) -> None:
         """`ping_s`: the longest silence, s. `headers`: of this reply alone; None: it has none."""
         self.status_code = 200
         self.background = None
+        self.media_type = framing.media_type
         self.init_headers({ResponseHeader.CACHE_CONTROL: "no-cache", ResponseHeader.BUFFERING: "no", **(headers or {})})
-        self._events = _events(submission, ping_s)
+        self._events = _events(submission, ping_s, framing)
         self._submission = submission
+        self._ping = framing.ping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})[PING] = self._ping  # for the protocol, which pings clients that may have gone
         try:
             await unless_gone(receive, self._send(send))
         finally:
@@ -57,20 +65,20 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _events(submission: Submission, ping_s: float) -> AsyncGenerator[bytes, None]:
+async def _events(submission: Submission, ping_s: float, framing: Framing) -> AsyncGenerator[bytes, None]:
     """Yields the stream's bytes; all items since the last write go out in one piece."""
     shapes, silence_s = submission.shapes, min(ping_s, QUEUE_S)
     ended: list[Outcome] = []
-    yield b"".join(shape.opening() for shape in shapes) + (_place(submission) or b"")
+    yield b"".join(shape.opening() for shape in shapes) + (_place(submission, framing) or b"")
     try:
         while True:
             try:
                 async with asyncio.timeout(silence_s):
                     items = await submission.take()
             except TimeoutError:
-                place = _place(submission)
+                place = _place(submission, framing)
                 silence_s = ping_s if place is None else min(ping_s, QUEUE_S)
-                yield place or PING
+                yield place or framing.ping
                 continue
             data = b"".join(_piece(shapes[item.choice], item) for item in _joined(items))
             if data:
@@ -99,7 +107,7 @@ def _end(shapes: Sequence[ReplyShape], over: Sequence[Outcome], ended: Sequence[
     return end + several[0].summary(ended) if over and last(over[-1]) else end
 
 
-def _joined(items: list[Item]) -> Iterator[Item]:
+def _joined(items: list[Told]) -> Iterator[Told]:
     """Merges consecutive texts of one channel of one choice into one; choices come one after another."""
     in_turn = sorted(items, key=lambda item: item.choice)
     for place, group in groupby(in_turn, key=_place_of):
@@ -112,24 +120,28 @@ def _joined(items: list[Item]) -> Iterator[Item]:
             yield Delta(channel=channel, text="".join(item.text for item in said), scores=scores, choice=choice)
 
 
-def _place_of(item: Item) -> tuple[int, Channel] | None:
+def _place_of(item: Told) -> tuple[int, Channel] | None:
     """Returns where a text belongs; None: the item is no text."""
     return (item.choice, item.channel) if isinstance(item, Delta) else None
 
 
-def _piece(shape: ReplyShape, item: Item) -> bytes:
+def _piece(shape: ReplyShape, item: Told) -> bytes:
     match item:
         case Delta():
             return shape.piece(item)
+        case CallDelta():
+            return shape.called(item)
         case Checkpoint():
             return shape.probed(item)
         case Outcome():
             return b""  # sent behind all text, as the end of its choice
 
 
-def _place(submission: Submission) -> bytes | None:
-    """Returns a comment with the place in the queue; None: the reply has started."""
+def _place(submission: Submission, framing: Framing) -> bytes | None:
+    """Returns what tells the place in the queue: a comment, if there are comments; None: the reply has started."""
     turn = submission.turn
+    if turn is not None and not framing.comments:
+        return framing.ping
     return None if turn is None else f": queue position {turn.position}, eta {turn.eta_s:.1f} s\n\n".encode()
 
 
@@ -149,7 +161,7 @@ class _Heard:
     scores: dict[Channel, list[TokenScore]] = field(default_factory=lambda: {channel: [] for channel in Channel})
     outcome: Outcome | None = None
 
-    def hear(self, item: Item) -> None:
+    def hear(self, item: Told) -> None:
         if isinstance(item, Delta):
             self.text[item.channel] += item.text
             self.scores[item.channel] += item.scores

@@ -23,6 +23,7 @@ from laser.server.policy_choice import ChosenPolicy, choose_policy
 from laser.server.telemetry.gains import Gains
 from models.chat_model import ChatModel
 from models.directory import check_place
+from models.grammar.compiling import Grammars
 from models.profile.corners import corners
 from models.reasoner import bundled_model, known_to
 
@@ -41,6 +42,7 @@ class Deployment:
     chosen: ChosenPolicy
     config: ServeConfig
     gains: Gains
+    grammars: Grammars  # that answers are held to
     knows: str | None = None  # what the model can be asked; None: it is not the bundled one
 
     @property
@@ -56,6 +58,7 @@ class Deployment:
             knows=self.knows,
             difficulty=None if profile is None else profile.difficulty,
             shortest_first=self.chosen.shortest_first,
+            grammars=self.grammars,
             certified=None if certifying is None else corners(certifying),
         )
 
@@ -113,6 +116,7 @@ def _deployed(
     opened = options.open(directory)
     chat = replace(chat, rows=opened.vocabulary)
     engine = wrap(opened.engine)
+    grammars = chat.grammars(ahead=True)
     loop = ServingLoop(
         engine=engine,
         tokenizer=chat.tokenizer,
@@ -128,6 +132,8 @@ def _deployed(
         loops=LoopDetection() if config.loop_detection else None,
         rows=opened.vocabulary,
         every_probe=chosen.profile is not None,  # a profile was measured, and is certified, with all of them
+        certified=chosen.certified,
+        grammars=grammars,
     )
     unknown = [token for token in chat.needed if token >= opened.vocabulary]
     if unknown:
@@ -148,5 +154,6 @@ def _deployed(
         chosen=chosen,
         config=config,
         gains=Gains(chosen, options.max_batch),
+        grammars=grammars,
         knows=known_to(directory),
     )

@@ -25,7 +25,8 @@ from laser.server.intake.reading import LARGE
 from laser.server.intake.turns import Release
 from laser.server.keys import KeyRing
 
-OPEN = frozenset({"/", "/dashboard.css", "/dashboard.js", "/health", "/ready", "/version"})  # need no key
+# paths that need no key
+OPEN = frozenset({"/", "/dashboard.css", "/dashboard.js", "/health", "/ready", "/version", "/api/version"})
 SMALL = 4096  # bytes of a body on paths that need no key
 DIGITS = 19  # of a Content-Length: those of 2⁶³
 ID = re.compile(r"[!-~]{1,128}")  # visible ASCII
@@ -92,7 +93,7 @@ class Gate:
         headers, state = Headers(scope=scope), scope["state"]
         release = state["release"] = Release()
         try:
-            caller = self._keys.caller(headers.get(RequestHeader.AUTHORIZATION)) if scope["path"] not in OPEN else None
+            caller = self._keys.caller(_authorization(headers)) if scope["path"] not in OPEN else None
             state["caller"] = caller
             if caller is not None and caller.name:
                 state["log"].key = caller.name
@@ -133,6 +134,12 @@ class Gate:
                         return b"".join(parts)
         except TimeoutError as error:
             raise BadRequest(f"the body has not come within {self._settings.body_s:g} s") from error
+
+
+def _authorization(headers: Headers) -> str | None:
+    """Returns the key that a request brings, as an `Authorization` header; None: it brings none."""
+    key = headers.get(RequestHeader.API_KEY)
+    return headers.get(RequestHeader.AUTHORIZATION) or (None if key is None else f"Bearer {key}")
 
 
 def _check_head(headers: Headers, limit: int) -> None:

@@ -133,7 +133,7 @@ class KeyRing:
         self.look()
         scheme, _, secret = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
-            raise Unauthorized("a key is needed: send the header `Authorization: Bearer <key>`")
+            raise Unauthorized("a key is needed: send the header `Authorization: Bearer <key>` or `x-api-key: <key>`")
         given, found = _digest(secret.strip()), None
         for digest, caller in self._file.content:  # compares all: the time does not reveal which one matched
             if hmac.compare_digest(given, digest):

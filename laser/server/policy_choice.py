@@ -25,6 +25,7 @@ from controller.solver_thread import SolverThread
 from laser.server.config import CONTROLLER_KEYS, ServeConfig
 from models.chat_model import ChatModel
 from models.files.strict_yaml import ConfigError
+from models.kinds.kind import AnswerKind
 from models.profile.profile import (
     OtherFormatError,
     Profile,
@@ -57,6 +58,7 @@ class ChosenPolicy:
     shortest_first: bool = False
     note: str | None = None  # why this policy was chosen; None: it was named
     warns: bool = False  # whether the note says what is wrong with the profile
+    certified: frozenset[AnswerKind] | None = None  # kinds of answers that its limits hold for; None: all
     settings: PolicySettings | None = None  # what the policy was made from; None: not stated
     begins: tuple[Callable[[], None], ...] = ()  # begin what may begin once requests are served
     ends: tuple[Callable[[], None], ...] = ()  # end what runs beside the policy
@@ -140,6 +142,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel, *, late
         shortest_first=config.shortest_first,
         note=note and note.replace(str(place), place.name),  # clients do not see the path
         warns=warns,
+        certified=frozenset(profile.answers) if profile is not None and _measured(config, policy) else None,
         settings=policy,
         begins=tuple(begins),
         ends=tuple(ends),
@@ -173,6 +176,11 @@ def _auto(policy: Auto, profile: Profile | None, missing: str | None, broken: bo
     if contest.threshold is not None:
         return _Taken(FixedThreshold(threshold=contest.threshold, budget=contest.budget), contest.reason)
     return _Taken(FullThought() if contest.budget is None else FixedBudget(budget=contest.budget), contest.reason)
+
+
+def _measured(config: ServeConfig, taken: PolicySettings) -> bool:
+    """Whether the limits of the policy that was taken are a profile's, not the operator's own."""
+    return needs_profile(taken) or _is_open(config)
 
 
 def _without_probes(policy: PolicySettings) -> PolicySettings:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from controller.serving.fair_queue import Claim
 from controller.serving.request import ReasoningRequest
+from laser.server.api.answers.said import said_in_prompt
 from laser.server.api.errors import BadRequest, ContextTooLong, clipped, shown
 from laser.server.api.fields import GenerationFields, Slo
 from laser.server.api.sampling.exit import asked_limits, check_exit
@@ -12,7 +16,12 @@ from laser.server.intake.bounds import APART
 from laser.server.intake.encoding import check_length, check_prompt
 from laser.server.keys import Caller
 from models.chat_model import Prompt
+from models.grammar.grammar import Grammar, GrammarError
+from models.kinds.kind import AnswerForm, AnswerKind
+from models.kinds.reading import KindReader, Reading
 from models.tokenizer import TokenizerError
+from models.tools.form import CallFormat, marks_of
+from models.tools.offer import CallMarks
 
 
 class Preparation:
@@ -21,29 +30,32 @@ class Preparation:
     def __init__(self, served: ServedModel) -> None:
         self._served = served
         self._room = served.room
+        self._kinds = KindReader.shipped()
 
     def request(self, request: GenerationFields, seed: int, name: str, caller: Caller, slo: Slo) -> ReasoningRequest:
         """Returns what the loop serves of an API request, whose reply is called `name`. Raises ApiError on refusal."""
         self._check(request)
+        calls = self._calls(request)
         policy = request.policy
         begun = self._prompt(request)
-        prompt = begun.tokens
-        landing = None if policy.message is None else self._landing(policy.message)
+        prompt, form = begun.tokens, self._served.chat.thinking.format
+        answer = self._answer(request, prompt)
+        landing = None if policy.message is None else self._landing(policy.message, answer)
         max_tokens = self._max_tokens(request, len(prompt), landing)
         stated_ms = None if request.laser is None else request.laser.deadline_ms
-        budget = policy.budget(max_tokens, self._served.config.effort, self._served.chat.thinking.format.effort)
+        budget = policy.budget(max_tokens, self._served.config.effort, form.effort)
         fixed = asked_limits(request, max_tokens)
         return ReasoningRequest(
             prompt=prompt,
             max_tokens=max_tokens,
-            thinking=begun.thinking,
+            thinking=begun.thinking and (answer.kind is AnswerKind.SHORT or not form.in_the_open),
             closed=begun.closed,
             early_exit=request.laser is None or request.laser.early_exit is not False,
             sampling=request.sampling(self._served.chat.defaults, len(self._served.chat.tokenizer.texts), seed),
-            stop=request.stop,
+            stop=request.stops,
             budget=budget if fixed is None else None,
             max_budget=None if (most := self._served.config.max_budget) is None else min(most, max_tokens),
-            difficulty=request.difficulty or self._served.classify(prompt),
+            difficulty=request.difficulty or self._class(answer, prompt),
             landing=landing,
             deadline_s=slo.by_s(max_tokens, stated_ms),
             ttft_s=slo.ttft_s,
@@ -54,6 +66,10 @@ class Preparation:
                 priority=request.priority,
                 length=self._served.length(prompt),
             ),
+            calls=calls,
+            answer=answer.kind,
+            form=answer.form,
+            grammar=self._grammar(request),
             choices=request.made_choices,
             log_probs=request.kept_log_probs,
             min_tokens=self._min_tokens(request, max_tokens),
@@ -69,6 +85,35 @@ class Preparation:
         request.check_tokens(len(chat.tokenizer.texts) if chat.rows is None else chat.rows)
         check_exit(request, self._served.certified, probed=config.early_exit)
 
+    def _answer(self, request: GenerationFields, prompt: Sequence[int]) -> Reading:
+        """Returns the kind and form of answer that a request wants; its fields go before its words.
+
+        A client that calls its answer short takes a trial answer for it, in a box.
+        """
+        read = self._kinds.read(request.said or said_in_prompt(prompt, self._served.chat))
+        if self._served.chat.thinking.format.boxes:
+            read = replace(read, form=AnswerForm.BOX)
+        if request.answer is None:
+            return read
+        stated = request.answer is AnswerKind.SHORT and read.form is AnswerForm.WORDS
+        return replace(read, kind=request.answer, form=AnswerForm.BOX if stated else read.form)
+
+    def _class(self, answer: Reading, prompt: Sequence[int]) -> str | None:
+        """Returns the difficulty class of a prompt; None: unknown, as calibration asks for short answers alone."""
+        return self._served.classify(prompt) if answer.kind is AnswerKind.SHORT else None
+
+    def _grammar(self, request: GenerationFields) -> Grammar | None:
+        """Returns what the answer is held to. Raises BadRequest, which names the field, if that cannot be done."""
+        try:
+            grammar = request.asked_grammar()
+            if request.offer is not None:
+                grammar = self._served.chat.calls_grammar(request.offer, grammar)
+            if grammar is not None:
+                self._served.grammars.compiled(grammar)
+        except GrammarError as error:
+            raise BadRequest(clipped(str(error), 400), param=error.asked_by or None) from error
+        return grammar
+
     def _prompt(self, request: GenerationFields) -> Prompt:
         check_prompt(request, self._served.chat.tokenizer.encode, self._room - 1)
         try:
@@ -76,7 +121,24 @@ class Preparation:
         except TokenizerError as error:
             raise BadRequest(clipped(str(error), 200), param=request.prompt_name) from error
 
-    def _landing(self, message: str) -> tuple[int, ...]:
+    def _calls(self, request: GenerationFields) -> CallMarks | None:
+        """Returns what the loop must know of tool calls; None: no tool is offered.
+
+        Raises BadRequest if it is not known how the model calls tools.
+        """
+        if request.offer is None:
+            return None
+        form = self._served.chat.call_form
+        if form is None:
+            known = ", ".join(CallFormat)
+            message = (
+                "tools are not read for this model: its chat template takes them and shows none of the forms of calls "
+                f"that are known ({known}); `tools` in its thinking format may name one"
+            )
+            raise BadRequest(message, param="tools")
+        return marks_of(form)
+
+    def _landing(self, message: str, answer: Reading) -> tuple[int, ...]:
         """Returns the tokens that close a thought with the client's message.
 
         Raises BadRequest if the message has the closing marker.
@@ -86,7 +148,7 @@ class Preparation:
         for closer in thinking.format.closers:
             if closer in message and not thinking.format.in_the_open:
                 raise BadRequest(f"{param} has the closing marker {closer!r}, which follows it anyway", param=param)
-        return (*chat.tokenizer.encode_text(message), *thinking.after_words)
+        return (*chat.tokenizer.encode_text(message), *thinking.after_words(answer.kind, answer.form))
 
     def _max_tokens(self, request: GenerationFields, prompt: int, landing: tuple[int, ...] | None) -> int:
         """Returns the reply's token limit. Raises ContextTooLong if prompt and reply do not fit together."""
@@ -103,6 +165,8 @@ class Preparation:
             raise self._too_long(str(prompt), request, both)
         if request.limit is None:
             return min(self._served.config.default_max_tokens, room)
+        if request.limit > room and request.takes_less:
+            return room
         if request.limit > room:
             raise ContextTooLong(
                 f"{request.limit_name} is {shown(request.limit)}, must be at most {room}: the prompt has {prompt} of "

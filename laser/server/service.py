@@ -13,6 +13,7 @@ from functools import partial
 
 from controller.serving.admission import Overloaded
 from engine.base import CapacityError, EngineError
+from laser.server.api.anthropic.request import CountTokensRequest, TokenCount
 from laser.server.api.errors import (
     BadRequest,
     Busy,
@@ -37,22 +38,25 @@ from laser.server.api.reports import (
     Version,
 )
 from laser.server.api.sampling.log_probs import Scoring
-from laser.server.api.shape import ReplyHeader, ReplyShape
+from laser.server.api.shape import ReplyHeader, ReplyShape, written
+from laser.server.api.tools.reply import ToolReply
 from laser.server.controller_report import ControllerReport
 from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.monitor import Monitor
-from laser.server.engine_process.served import Loaded
+from laser.server.engine_process.served import Loaded, ServedModel
 from laser.server.engine_process.tickets import EngineFailure
 from laser.server.intake.bounds import TextBounds
 from laser.server.intake.encoding import EncodingPool
 from laser.server.intake.reader import BodyReader
-from laser.server.intake.tokenizing import TOLD_BOUNDS, detokenize, tokenize
+from laser.server.intake.tokenizing import TOLD_BOUNDS, count_tokens, detokenize, tokenize
 from laser.server.keys import ANYBODY, Caller
 from laser.server.preparation import Preparation
 from laser.server.submission import Submission, of_failure
 from laser.server.telemetry.metrics import Metrics, watch_lag
 from laser.server.telemetry.request_log import RequestLog
 from laser.version import VERSION
+from models.tools.pieces import CallReader
+from models.tools.reader import reader_of
 
 SEEDS = 2**63
 WRITES = 500.0  # per second, over all streams: each write takes interpreter time from the engine
@@ -103,9 +107,33 @@ class Service:
         return self._served.model_id
 
     @property
+    def served(self) -> ServedModel:
+        """What is known of the served model."""
+        return self._served
+
+    def introduced(self, request: GenerationFields) -> ReplyHeader:
+        """Returns the header of a reply that says nothing. Raises UnknownModel if another model is asked for."""
+        if request.model is not None:
+            self.check_name(request.model)
+        return ReplyHeader(id="", created=int(self._now()), model=self.model_id)
+
+    def check_name(self, name: str) -> None:
+        """Raises UnknownModel unless clients may call the served model `name`."""
+        if not self._served.goes_by(name):
+            raise UnknownModel(name, [self.model_id, *self.config.alias])
+
+    @property
     def model_card(self) -> ModelCard:
         """The served model's entry in the model list."""
-        return ModelCard(id=self.model_id, created=self._started, max_model_len=self._room)
+        return ModelCard(
+            id=self.model_id,
+            created=self._started,
+            created_at=written(self._started),
+            display_name=self.model_id,
+            max_model_len=self._room,
+            context_length=self._room,
+            capabilities=list(self._served.capabilities),
+        )
 
     @property
     def vocabulary(self) -> int:
@@ -241,13 +269,15 @@ class Service:
         log: RequestLog,
         size: int,
     ) -> Submission:
-        if request.model is not None and request.model != self.model_id:
-            raise UnknownModel(request.model, [self.model_id])
+        if request.model is not None:
+            self.check_name(request.model)
         seed = self._rng.getrandbits(63) if request.seed is None or request.seed == -1 else request.seed
         name = f"{prefix}{uuid.uuid4().hex}"
         make = partial(self._preparation.request, request, seed % SEEDS, name, caller, slo)
         chat = self._served.chat
-        reasoning, echo = await self._encoding.run(lambda: (make(), request.echoed(chat)), caller, size)
+        reasoning, echo, scoring = await self._encoding.run(
+            lambda: (make(), request.echoed(chat), self._scoring(request)), caller, size
+        )
         try:
             ticket = await self._engine.submit(reasoning, probes=request.wants_probes)
         except CapacityError as error:
@@ -263,11 +293,14 @@ class Service:
             created=int(self._now()),
             model=self.model_id,
             difficulty=reasoning.difficulty,
+            prompt_tokens=len(reasoning.prompt),
+            shortened=request.limit is not None and reasoning.max_tokens < request.limit,
+            answer=reasoning.answer,
             show_reasoning=request.policy.expose,
             show_usage=request.wants_usage,
             plain=chat.thinking.format.plain,
             index=None if request.made_choices == 1 else 0,
-            scoring=self._scoring(request),
+            scoring=scoring,
             echo=echo,
         )
         log.reply = name
@@ -278,11 +311,12 @@ class Service:
             others=tuple(shape(replace(identity, index=choice)) for choice in range(1, request.made_choices)),
             sent=request.sent_choices,
             ticket=ticket,
-            ended=partial(self.metrics.ended, streamed=bool(request.stream)),
+            ended=partial(self.metrics.ended, streamed=request.streamed),
             abandoned=self.metrics.abandoned,
             closed=self._closed,
             turn_of=lambda name: self._engine.queue.turn(name),
             pause_s=lambda: len(self._running) / WRITES,
+            tools=self._tools(request),
             log=log,
         )
         self._running[name] = submission
@@ -292,7 +326,18 @@ class Service:
         """Returns what tells how likely a reply's tokens were; None: it is not asked for."""
         if request.log_probs is None:
             return None
-        return Scoring(self._served.chat.tokenizer.spelling, request.log_probs, ids=request.names_ids)
+        return Scoring(self._served.chat.tokenizer.spellings, request.log_probs, ids=request.names_ids)
+
+    def _tools(self, request: GenerationFields) -> tuple[ToolReply, ...]:
+        """Returns what reads the calls of each choice; empty: no tool is offered."""
+        offer, form = request.offer, self._served.chat.call_form if request.offer else None
+        if offer is None or form is None:
+            return ()
+
+        def reader() -> CallReader:
+            return reader_of(form, offer.schemas, eager=request.streamed)
+
+        return tuple(ToolReply(reader, choice) for choice in range(request.made_choices))
 
     async def control(self, request: ControlRequest, caller: Caller) -> Controlled:
         """Ends a running thought. Raises UnknownReply, or Forbidden unless the key is the reply's own or an admin's."""
@@ -308,6 +353,12 @@ class Service:
         """Returns a report's JSON: the tokens of a text or a chat. `size`: bytes of the request's body."""
         chat = self._served.chat
         return await self._encoding.run(lambda: tokenize(chat, request, self._room).model_dump_json(), caller, size)
+
+    async def count_tokens(self, request: CountTokensRequest, caller: Caller, size: int) -> TokenCount:
+        """Returns how long a conversation is. `size`: bytes of the request's body. Raises ApiError on refusal."""
+        if request.model is not None:
+            self.check_name(request.model)
+        return await self._encoding.run(lambda: count_tokens(self._served.chat, request), caller, size)
 
     async def detokenize(self, request: DetokenizeRequest, caller: Caller, size: int) -> str:
         """Returns a report's JSON: the text of tokens. `size`: bytes of the request's body."""

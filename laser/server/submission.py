@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from controller.serving.admission import Turn
 from controller.serving.request import Outcome
 from engine.base import FinishReason
 from laser.server.api.errors import ApiError, ServerFailure, Unavailable
 from laser.server.api.shape import ReplyHeader, ReplyShape
+from laser.server.api.tools.reply import CallDelta, ToolReply
 from laser.server.engine_process.tickets import EngineFailure, EngineLost, Item, Ticket
 from laser.server.keys import Caller
 from laser.server.telemetry.request_log import ABANDONED, RequestLog
+
+Told: TypeAlias = Item | CallDelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,6 +32,7 @@ class Submission:
     turn_of: Callable[[str], Turn | None]
     abandoned: Callable[[], None] = lambda: None  # called if the client goes before the reply's end
     pause_s: Callable[[], float] = lambda: 0.0
+    tools: tuple[ToolReply, ...] = ()  # read the tool calls of each choice; empty: no tool is offered
     log: RequestLog = field(default_factory=RequestLog)
     others: tuple[ReplyShape, ...] = ()  # those of further choices
     sent: int = 1  # choices that the client gets: the best of all
@@ -37,7 +42,7 @@ class Submission:
         """The shapes of all choices."""
         return (self.shape, *self.others)
 
-    async def take(self) -> list[Item]:
+    async def take(self) -> list[Told]:
         """Returns the items since the last call; the last of all is an outcome. Raises ApiError."""
         try:
             items = await self.ticket.take()
@@ -48,7 +53,11 @@ class Submission:
             if isinstance(item, Outcome):
                 self.log.ended(item)
                 self.ended(item)
-        return items
+        return [told for item in items for told in self._told(item)]
+
+    def _told(self, item: Item) -> Iterable[Told]:
+        """Returns what an item tells: with tools, calls in place of their text."""
+        return self.tools[item.choice].told([item]) if self.tools else (item,)
 
     async def linger(self) -> None:
         """Sleeps between two writes of a stream, or until the reply ends."""

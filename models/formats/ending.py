@@ -16,17 +16,19 @@ class Ending:
     start: int
     end: int
     head: str = ""  # text of the thought in the marker's first token
-    tail: str = ""  # text of the answer in the marker's last token
+    tail: str = ""  # text of the answer in the marker's last token, behind what has begun it
+    begun: bool = False  # the answer has begun without a closing marker, and `tail` is its beginning
 
 
 class EndFinder:
     """Takes a thought's tokens as they come and finds the closing marker."""
 
-    def __init__(self, closers: Sequence[str], stream: Callable[[], Streamed]) -> None:
-        """`stream` makes a decoder for one reply."""
-        self._closers = tuple(closers)
+    def __init__(self, closers: Sequence[str], stream: Callable[[], Streamed], starts: Sequence[str] = ()) -> None:
+        """`stream` makes a decoder for one reply. `starts`: texts that end a thought, too, and belong to the answer."""
+        self._starts = frozenset(starts)
+        self._closers = (*closers, *starts)
         self._make = stream
-        self._reach = 16 + max(map(len, closers))  # tokens; each has a character, or is a byte of one
+        self._reach = 16 + max(map(len, self._closers))  # tokens; each has a character, or is a byte of one
         self._restart(0)
 
     def _restart(self, at: int) -> None:
@@ -72,6 +74,8 @@ class EndFinder:
         before = 0
         for start, piece in self._pieces:
             if begin < before + len(piece):
-                return Ending(start=start, end=self._count, head=text[before:begin], tail=text[end:])
+                begun = text[begin:end] in self._starts
+                tail = text[begin if begun else end :]
+                return Ending(start=start, end=self._count, head=text[before:begin], tail=tail, begun=begun)
             before += len(piece)
         raise AssertionError("a marker begins in one of the pieces")

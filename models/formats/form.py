@@ -6,11 +6,16 @@ LASER and goes by its name. The defaults fit the `<think> … </think>` family, 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from models.files.checks import at_least
+from models.kinds.kind import AnswerForm, AnswerKind
 from models.score import Score
+from models.tools.form import CallFormat
+
+OTHERS = tuple(kind for kind in AnswerKind if kind is not AnswerKind.SHORT)
 
 
 class Keep(StrEnum):
@@ -42,6 +47,30 @@ class ProbeFormat:
         if not all(self.stops):
             raise ValueError("stops has an empty text, each must have at least 1 character")
         at_least(self, 1, "max_answer_tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceFormat:
+    """The trial answer to a question with a list of choices: the label of one. The model then writes the answer."""
+
+    # text that asks a thought for its choice; null: the probe's suffix up to its words, then `Answer:`
+    suffix: str | None = None
+    stops: tuple[str, ...] = ("\n", ".", ",", ":", ")", "*")  # texts of which one in a token ends the label
+    max_answer_tokens: int = 4  # longest label, tokens
+
+    def __post_init__(self) -> None:
+        if not all(self.stops):
+            raise ValueError("stops has an empty text, each must have at least 1 character")
+        at_least(self, 1, "max_answer_tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LandingTexts:
+    """Closes a thought that is cut before an answer that is not short; null: `landing` without words of an answer."""
+
+    structured: str | None = None  # before JSON, another text under a grammar, or a tool call
+    code: str | None = None  # before a program
+    open: str | None = None  # before prose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +159,20 @@ class ThinkingFormat:
         "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly "
         "now.\n</think>\n\n"
     )
+    # closes a thought that is cut before an answer that is not short
+    landings: LandingTexts = field(default_factory=LandingTexts)
     seams: tuple[str, ...] = ()  # texts between the parts of a thought; a blank line is shown in their place
     unshown: tuple[str, ...] = ()  # texts around the answer that are no part of it, and are not shown
     switches: tuple[str, ...] = ()  # the chat template's variables that are set to true where a thought is wanted
     unasked: bool = True  # whether a reply has a thought if the request says nothing of it
     effort: EffortFormat | None = None  # how hard to think, for the chat template; null: it knows no efforts
-    keep: Keep = Keep.ANSWER  # which part of a confident probe becomes part of the reply
+    keep: Keep = Keep.ANSWER  # which part of a confident probe becomes part of the reply, where a box is wanted
+    boxes: bool = False  # whether the model writes every short answer in a box, asked to or not
     answer_reserve: int = 256  # tokens of max_tokens kept for the answer
     probe: ProbeFormat = field(default_factory=ProbeFormat)  # the trial answer
+    choice: ChoiceFormat = field(default_factory=ChoiceFormat)  # the trial answer to a question with choices
     transitions: TransitionFormat = field(default_factory=TransitionFormat)  # where a thought may be closed early
+    tools: CallFormat | None = None  # how the model writes tool calls; null: its chat template tells
     conclusions: tuple[str, ...] = ()  # phrases by which a thought first states its result; only evaluation uses them
 
     def __post_init__(self) -> None:
@@ -155,7 +189,10 @@ class ThinkingFormat:
         for name in ("also", "seams", "unshown", "switches", "conclusions"):
             _filled(name, getattr(self, name))
         closing = (("closing", self.closing),) if self.closing is not None else ()
-        for name, text in (("landing", self.landing), ("probe.suffix", self.probe.suffix), *closing):
+        own = [(f"landings.{kind}", text) for kind in OTHERS if (text := getattr(self.landings, kind)) is not None]
+        if self.choice.suffix is not None:
+            own.append(("choice.suffix", self.choice.suffix))
+        for name, text in (("landing", self.landing), ("probe.suffix", self.probe.suffix), *closing, *own):
             if not any(closer in text for closer in self.closers):
                 raise ValueError(f"{name} is {text!r}, must contain the closing marker {self.closers[0]!r}")
         if self.open not in self.opening:
@@ -170,6 +207,33 @@ class ThinkingFormat:
     def closers(self) -> tuple[str, ...]:
         """The texts that end a thought, the usual one first."""
         return self.close.text if isinstance(self.close, ClosingTexts) else (self.close, *self.also)
+
+    def landing_for(self, kind: AnswerKind, form: AnswerForm) -> str:
+        """Returns the text that closes a thought which is cut before an answer of this kind and form.
+
+        Only before a box it may begin the answer.
+        """
+        if kind is AnswerKind.SHORT:
+            return self.landing if form is AnswerForm.BOX else self.lead(self.landing)
+        own: str | None = getattr(self.landings, kind)
+        return self.lead(self.landing) if own is None else own
+
+    @property
+    def choice_suffix(self) -> str:
+        """The text that asks a thought for the label of a choice."""
+        return f"{self.lead(self.probe.suffix)}Answer:" if self.choice.suffix is None else self.choice.suffix
+
+    def lead(self, text: str) -> str:
+        """Returns a text that closes a thought without the words of an answer that follow the closing marker.
+
+        White space and texts that are not shown stay; in the open, where the closing marker is words, nothing does.
+        """
+        end = min(at + len(closer) for closer in self.closers if (at := text.find(closer)) >= 0)
+        if self.in_the_open:
+            return text[:end]
+        silent = "|".join([r"\s", *map(re.escape, self.unshown)])
+        behind = re.match(f"(?:{silent})*", text[end:])
+        return text[:end] if behind is None else text[:end] + behind.group()
 
     @property
     def plain(self) -> bool:

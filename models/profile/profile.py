@@ -21,6 +21,7 @@ from models.directory import beside, gguf_of
 from models.errors import LaserError
 from models.files.envelope import Envelope, Head, sha256_of
 from models.hub.name import called
+from models.kinds.kind import AnswerKind
 from models.profile.certificate import Certificate, refusal
 from models.profile.contest import PolicyContest
 from models.profile.difficulty import Difficulty
@@ -105,6 +106,8 @@ class Profile:
     contest: PolicyContest | None = None  # of load-aware and constants, simulated; None: none was held
     # spread of paired savings; None: calibrated before they were kept, or FIXED is no threshold of the table
     paired: PairedSquares | None = None
+    # kinds of the answers that the questions wanted: other kinds are not certified, and not shortened
+    answers: tuple[AnswerKind, ...] = (AnswerKind.SHORT,)
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.thresholds), len(self.budgets))
@@ -196,6 +199,8 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["certificate"]["evidence"]
     if profile.contest is None:
         del said["contest"]
+    if profile.answers == (AnswerKind.SHORT,):
+        del said["answers"]
     return said
 
 
@@ -251,8 +256,10 @@ LATER: dict[str, Any] = {
 def thinking_sha256(thinking: ThinkingFormat) -> str:
     """The hash that identifies a thinking format."""
     said = asdict(thinking)
-    for unused in ("conclusions", "family"):  # serving does not use them
+    for unused in ("conclusions", "family", "tools"):  # no thought is served by them
         del said[unused]
+    for uncertified in ("landings", "choice", "boxes"):  # calibration asks for answers in boxes, and uses none of them
+        del said[uncertified]
     for later, usual in LATER.items():  # keys that older profiles do not know
         if said[later] == usual:
             del said[later]

@@ -38,6 +38,7 @@ class Chat:
 
     messages: Sequence[Mapping[str, Any]]
     options: Mapping[str, Any] = field(default_factory=dict)
+    tools: Sequence[Mapping[str, Any]] = ()  # that the model may call
     continued: bool = False  # the reply goes on with the last message, which stays open
     header: bool = True  # the prompt ends with the beginning of the assistant's turn
 
@@ -68,6 +69,7 @@ class ChatTemplate:
         """Returns what transformers renders. Raises whatever the template's author chose."""
         text: str = self._auto.apply_chat_template(
             [dict(message) for message in chat.messages],
+            tools=list(chat.tools) or None,
             tokenize=False,
             add_generation_prompt=chat.header and not chat.continued,
             continue_final_message=chat.continued,
@@ -84,7 +86,8 @@ class ChatTemplate:
         own = {
             name: self._marked(text) for name, text in self._auto.special_tokens_map.items() if isinstance(text, str)
         }
-        variables = {**self._auto.special_tokens_map, **own, "tools": None, "documents": None, **chat.options}
+        offered = {"tools": list(chat.tools) or None, "documents": None}
+        variables = {**self._auto.special_tokens_map, **own, **offered, **chat.options}
         text = self._compiled.render(
             messages=messages, add_generation_prompt=chat.header and not chat.continued, **variables
         )

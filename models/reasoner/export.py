@@ -23,6 +23,7 @@ THINKING_FORMAT = """\
 # How this model writes its thoughts; read by `laser` beside the weights.
 landing: "</think>\\n\\n**Final Answer**\\n\\\\boxed{"
 answer_reserve: 16
+boxes: true # short answers, whether a prompt asks for boxes or not
 conclusions: ["So the result is"]
 probe:
   suffix: "</think>\\n\\n**Final Answer**\\n\\\\boxed{"

@@ -25,9 +25,12 @@ STANDS_ALONE = re.compile(r"(?!null:|\d+:|…)..")
 COMMAND = "run `python -m laser.reference` and commit docs/reference"
 # texts that clients, models and people write, and names and ids: all other texts of the API are of closed sets
 FREE = frozenset({
-    "content", "error", "exit_reason", "id", "instructions", "input", "knows", "loading", "message", "model", "note",
-    "owned_by", "param", "policy", "prompt", "reasoning", "reasoning_budget_message", "reasoning_content", "stop",
-    "text", "token", "trouble", "version",
+    "content", "created_at", "digest", "display_name", "error", "exit_reason", "expires_at", "family", "first_id", "id",
+    "instructions", "input", "knows", "laser_version", "last_id", "loading", "message", "model", "modelfile",
+    "modified_at", "name", "note", "owned_by", "param", "parameter_size", "parameters", "parent_model", "policy",
+    "prompt", "quantization_level", "reasoning", "reasoning_budget_message", "reasoning_content", "response",
+    "signature", "stop", "stop_sequence", "system", "template", "text", "thinking", "token", "trouble", "version",
+    "arguments", "description", "tool_call_id", "tool_name", "tool_use_id",
 })  # fmt: skip
 
 

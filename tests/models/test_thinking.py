@@ -107,7 +107,7 @@ def test_a_prompt_shows_whether_it_ends_inside_a_thought(
 
 
 def test_the_probe_suffix_closes_the_thought(thinking: ThinkingTokens, tokenizer: ChatTokenizer) -> None:
-    assert tokenizer.decode(thinking.probe_suffix[: thinking.keep_of_suffix]) == "\n</think>"
+    assert tokenizer.decode(thinking.probe_suffix[: thinking.keep_of(thinking.probe_suffix)]) == "\n</think>"
     (brace,) = tokenizer.encode("}")
     assert brace in thinking.probe_stops
     assert all("}" in tokenizer.texts[token] for token in thinking.probe_stops)
@@ -117,8 +117,8 @@ def test_a_marker_of_several_tokens_is_found_in_the_text(tokenizer: ChatTokenize
     form = ThinkingFormat(close="[/T]", landing="\n[/T]\n", probe=ProbeFormat(suffix="so [/T]7{"))
     thinking = ThinkingTokens(form, tokenizer)
     assert (thinking.close_id, tokenizer.decode(thinking.close)) == (None, "[/T]")
-    assert tokenizer.decode(thinking.probe_suffix[: thinking.keep_of_suffix]) == "so [/T]"
-    assert tokenizer.decode(thinking.after_words) == "\n[/T]\n"
+    assert tokenizer.decode(thinking.probe_suffix[: thinking.keep_of(thinking.probe_suffix)]) == "so [/T]"
+    assert tokenizer.decode(thinking.after_words()) == "\n[/T]\n"
     assert thinking.state(tokenizer.encode("<think>a[/T]b")) is ThoughtState.CLOSED
     assert thinking.state(tokenizer.encode("[/T]b<think>a")) is ThoughtState.OPEN
     turn = tokenizer.encode("<|im_end|>")[0]

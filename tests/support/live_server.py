@@ -141,6 +141,8 @@ def save_confident_model(directory: Path, positions: int | None = None) -> Path:
 
     tokenizer = build_tokenizer(seed=0, samples=300)
     tokenizer.save_pretrained(directory)
+    with (directory / "laser.yaml").open("a", encoding="utf-8") as own:
+        own.write("boxes: true\n")
 
     def one(text: str) -> int:
         (token,) = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids

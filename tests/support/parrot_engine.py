@@ -87,9 +87,10 @@ class ParrotEngine(BaseEngine[ParrotSequence]):
             self._running[sequence] = ParrotSequence(id=sequence, request=request, stops_armed=request.stops_armed)
             events.append(Started(sequence=sequence))
         for state in list(self._running.values()):
-            token = self._script[state.new_tokens % len(self._script)]
+            script = self._script_for(state.request)
+            token = script[state.new_tokens % len(script)]
             if token in state.request.stop_tokens and not state.stops_armed:
-                token = self._script[0]
+                token = script[0]
             state.tokens.append(token)
             events.append(Tokens(sequence=state.id, tokens=(token,)))
             probe = state.probe
@@ -99,6 +100,10 @@ class ParrotEngine(BaseEngine[ParrotSequence]):
             if not self._finish_if_full(state, events, token) and probe is not None and probe.ended:
                 events.append(probe.verdict(state.id))
         return events
+
+    def _script_for(self, request: Request) -> tuple[int, ...]:
+        """The tokens that it says to a request."""
+        return self._script
 
     def _is_decoding(self, state: ParrotSequence) -> bool:
         return bool(state.tokens) and not state.unannounced

@@ -25,6 +25,8 @@ from engine.base import (
     SequenceId,
 )
 from engine.constraint import Constraint
+from models.grammar.compiling import Grammars
+from models.kinds.kind import AnswerKind
 from models.thinking import ProbeFormat, ThinkingFormat, ThinkingTokens, TransitionFormat
 from models.tokenizer import ChatTokenizer
 from tests.support.ledger import Ledger
@@ -146,7 +148,9 @@ class Bench:
         loops: LoopDetection | None = None,
         rows: int | None = None,
         every_probe: bool = False,
+        certified: frozenset[AnswerKind] | None = None,
         engine: Engine | None = None,  # None: the torch engine on the model in the directory
+        grammars: Grammars | None = None,
     ) -> None:
         from engine.torch.engine import TorchEngine, TorchEngineConfig
         from engine.torch.load import load_model
@@ -171,6 +175,8 @@ class Bench:
             loops=loops,
             rows=rows,
             every_probe=every_probe,
+            grammars=grammars,
+            certified=certified,
         )
 
     def queue(self, prompt: str = "?", **options: Any) -> tuple[RequestId, Heard]:

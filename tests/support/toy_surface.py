@@ -12,6 +12,7 @@ from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.errors import ApiError
 from laser.server.api.fields import Count, GenerationFields
 from laser.server.api.shape import NO_SCORES, ReplyHeader, Scores, Surface, event, finish_word
+from laser.server.api.tools.reply import CallDelta
 from models.chat_model import ChatModel, Prompt
 
 
@@ -67,6 +68,9 @@ class ToyShape:
 
     def piece(self, delta: Delta) -> bytes:
         return event({"piece": delta.text}) if delta.channel is Channel.CONTENT else b""
+
+    def called(self, call: CallDelta) -> bytes:
+        return b""
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
         return b""

@@ -27,6 +27,11 @@ class Together:
         return iter(tuple(self._members))
 
     @property
+    def lead(self) -> ActiveRequest:
+        """The first of them, which stands for all in the queue."""
+        return self._members[0]
+
+    @property
     def cells(self) -> int:
         """KV cache cells (tokens) that they may need."""
         return sum(active.cells for active in self._members)

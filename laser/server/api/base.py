@@ -60,7 +60,9 @@ class Fields(BaseModel):
 class RequestBody(Fields):
     """A request. What changes the reply is read or refused; the names of all else that nobody reads are kept."""
 
-    endpoint: ClassVar[str] = ""  # in `laser.server.api.dialects`; "": an endpoint of somebody's own
+    endpoint: ClassVar[str] = ""  # in `laser.server.api.dialects`; "": none of OpenAI's, vLLM's or llama.cpp's
+    here: ClassVar[Mapping[str, Treatment]] = {}  # what is done with fields there, where no table of dialects says it
+    places: ClassVar[Mapping[str, Mapping[str, Treatment]]] = PLACES  # the same for the fields of objects in fields
     _unread: tuple[str, ...] = PrivateAttr(default=())
 
     @property
@@ -73,15 +75,20 @@ class RequestBody(Fields):
     def _nothing_in_silence(cls, body: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(body, dict):
             return handler(body)
-        found = unread(body, cls.endpoint, _own(cls))  # first: a field that is missing may have been misspelt
+        found = unread(body, cls.known(), _own(cls))  # first: a field that is missing may have been misspelt
         made = handler(body)
-        unread_inside(body, _own(cls), found)
+        unread_inside(body, _own(cls), cls.places, found)
         made._unread = tuple(found)
         return made
 
     @classmethod
     def known(cls) -> Mapping[str, Treatment]:
-        return treatments(cls.endpoint, _own(cls))
+        return _table(cls)
+
+
+@cache
+def _table(request: type[RequestBody]) -> Mapping[str, Treatment]:
+    return {**treatments(request.endpoint, _own(request)), **request.here}
 
 
 @cache

@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api import dialects
+from laser.server.api.answers.said import said_in
 from laser.server.api.base import Fields, Switch, encodable
 from laser.server.api.errors import shown
 from laser.server.api.fields import GenerationFields, Limit, StreamOptions
@@ -29,7 +30,10 @@ from laser.server.api.shape import (
     finish_word,
     usage,
 )
+from laser.server.api.tools.reply import CallDelta, CallReply, call_chunk, calls_of
+from laser.server.api.tools.request import CallParam, ToolsAsked
 from models.chat_model import ChatModel, Prompt
+from models.kinds.said import Said
 
 TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -75,6 +79,8 @@ class Message(Fields):
     content: Content = Field(default=None, validate_default=True)  # what is said: a text, or a list of text parts
     reasoning_content: Annotated[str, BeforeValidator(encodable)] | None = None  # an assistant's earlier thought
     reasoning: Annotated[str, BeforeValidator(encodable)] | None = None  # the same by its other name
+    tool_calls: tuple[CallParam, ...] | None = None  # calls that an assistant's message makes
+    tool_call_id: Annotated[str, BeforeValidator(encodable)] | None = None  # of the call whose result a message is
 
     @field_validator("content")
     @classmethod
@@ -83,15 +89,31 @@ class Message(Fields):
             raise ValueError("is null, must be a text")
         return content
 
+    @field_validator("tool_calls")
+    @classmethod
+    def _assistants_call(cls, calls: tuple[CallParam, ...] | None, info: ValidationInfo) -> Any:
+        role = info.data.get("role")
+        if calls and role not in (None, "assistant"):
+            raise ValueError(f"has calls, but the message is of role {role!r}, must be 'assistant'")
+        return calls
+
     @property
-    def for_template(self) -> dict[str, str]:
+    def for_template(self) -> dict[str, Any]:
         """The message as chat templates expect it: `developer` becomes `system`, null becomes an empty text."""
-        message = {"role": "system" if self.role == "developer" else self.role, "content": self.content or ""}
+        message: dict[str, Any] = {
+            "role": "system" if self.role == "developer" else self.role,
+            "content": self.content or "",
+        }
         thought = self.reasoning if self.reasoning_content is None else self.reasoning_content
-        return message if thought is None or self.role != "assistant" else {**message, "reasoning_content": thought}
+        if self.role == "assistant":
+            message |= {} if thought is None else {"reasoning_content": thought}
+            message |= {"tool_calls": [call.for_template for call in self.tool_calls]} if self.tool_calls else {}
+        elif self.role == "tool" and self.tool_call_id is not None:
+            message["tool_call_id"] = self.tool_call_id
+        return message
 
 
-class ChatRequest(ChatChoices, GenerationFields):
+class ChatRequest(ChatChoices, ToolsAsked, GenerationFields):
     """A chat to answer. Every field but `messages` may be left out or null."""
 
     endpoint: ClassVar[str] = dialects.CHAT
@@ -140,6 +162,10 @@ class ChatRequest(ChatChoices, GenerationFields):
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
+    @property
+    def said(self) -> Said:
+        return said_in((message.role, message.content) for message in self.messages)
+
     def prompt_tokens(self, chat: ChatModel) -> Prompt:
         return chat.begin(
             [message.for_template for message in self.messages],
@@ -148,6 +174,7 @@ class ChatRequest(ChatChoices, GenerationFields):
             effort=self.effort_word,
             continued=bool(self.continue_final_message),
             header=self.add_generation_prompt is not False,
+            tools=() if (offer := self.offer) is None else offer.tools,
         )
 
 
@@ -155,9 +182,11 @@ class ReplyMessage(BaseModel):
     """The assistant's message; the thought comes under both names that clients know."""
 
     role: Literal["assistant"] = "assistant"  # who says it: the assistant
-    content: str  # the answer
+    content: str | None  # the answer; null: there are only calls
     reasoning: str | None  # the thought; null: there was none, or the client hides it
     reasoning_content: str | None  # the thought by its other name
+    # calls of the client's tools; left out: there are none
+    tool_calls: list[CallReply] | None = Field(default=None, exclude_if=lambda calls: calls is None)
 
 
 class Choice(BaseModel):
@@ -165,7 +194,7 @@ class Choice(BaseModel):
 
     index: int = 0  # place of the choice, from 0
     message: ReplyMessage  # the assistant's message
-    finish_reason: FinishWord  # why the reply ended: at its own end, or at the token limit
+    finish_reason: FinishWord  # why the reply ended: at its own end, at the token limit, or with tool calls
     logprobs: ChatScores | None = None  # log-probabilities of its tokens; null: not asked for
     laser: LaserDetails | None = None  # how its thought went, where there are several choices; null: see the reply's
 
@@ -191,7 +220,12 @@ class Completion(Chunks):
 
     def whole(self, reasoning: str, content: str, outcome: Outcome, scores: Scores = NO_SCORES) -> ChatCompletion:
         thought = reasoning if self.identity.show_reasoning and outcome.thought.exit_reason is not None else None
-        message = ReplyMessage(content=content, reasoning=thought, reasoning_content=thought)
+        message = ReplyMessage(
+            content=content or None if outcome.calls else content,
+            reasoning=thought,
+            reasoning_content=thought,
+            tool_calls=calls_of(outcome),
+        )
         return ChatCompletion(
             id=self.identity.id,
             created=self.identity.created,
@@ -210,6 +244,9 @@ class Completion(Chunks):
         text = delta.text
         said = {"content": text} if delta.channel is Channel.CONTENT else {"reasoning": text, "reasoning_content": text}
         return self._chunk(said, scores={delta.channel: delta.scores})
+
+    def called(self, call: CallDelta) -> bytes:
+        return self._chunk({"tool_calls": [call_chunk(call)]})
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
         probe = {
@@ -231,7 +268,7 @@ class Completion(Chunks):
             reasoning=scoring.tokens(thought) if thought and self.identity.show_reasoning else None,
         )
 
-    def _choice(self, said: dict[str, str]) -> dict[str, Any]:
+    def _choice(self, said: dict[str, Any]) -> dict[str, Any]:
         return {"delta": said}
 
 

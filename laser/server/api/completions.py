@@ -32,6 +32,7 @@ from laser.server.api.shape import (
     finish_word,
     usage,
 )
+from laser.server.api.tools.reply import CallDelta
 from models.chat_model import ChatModel
 from models.chat_model import Prompt as Begun
 from models.tokenizer import TokenizerError
@@ -182,10 +183,13 @@ class TextShape(Chunks):
             said.reasoning = scoring.text(thought, self._sent[Channel.REASONING])
         return said
 
+    def called(self, call: CallDelta) -> bytes:
+        return b""  # this endpoint has no tools
+
     def probed(self, checkpoint: Checkpoint) -> bytes:
         return b""  # this endpoint has no event for probes
 
-    def _choice(self, said: dict[str, str]) -> dict[str, Any]:
+    def _choice(self, said: dict[str, Any]) -> dict[str, Any]:
         return dict(said)
 
 

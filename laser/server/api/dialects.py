@@ -67,7 +67,10 @@ READ: Mapping[str, str] = {
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
         min_p presence_penalty frequency_penalty repetition_penalty logit_bias min_tokens ignore_eos stop_token_ids
         logprobs top_logprobs return_tokens_as_token_ids
+        response_format structured_outputs guided_json guided_regex guided_choice guided_grammar json_schema regex ebnf
+        grammar
         messages stream_options max_tokens max_completion_tokens continue_final_message add_generation_prompt
+        tools tool_choice parallel_tool_calls
         """,
     "completions": """
         model stream temperature top_p top_k seed stop n service_tier laser reasoning_effort reasoning thinking
@@ -75,6 +78,8 @@ READ: Mapping[str, str] = {
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
         min_p presence_penalty frequency_penalty repetition_penalty logit_bias min_tokens ignore_eos stop_token_ids
         logprobs best_of echo return_tokens_as_token_ids
+        response_format structured_outputs guided_json guided_regex guided_choice guided_grammar json_schema regex ebnf
+        grammar
         prompt stream_options max_tokens
         """,
     "responses": """
@@ -83,6 +88,8 @@ READ: Mapping[str, str] = {
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
         min_p presence_penalty frequency_penalty repetition_penalty logit_bias min_tokens ignore_eos stop_token_ids
         top_logprobs include
+        response_format structured_outputs guided_json guided_regex guided_choice guided_grammar json_schema regex ebnf
+        grammar
         input instructions max_output_tokens previous_response_id text
         """,
     "tokenize": "prompt content messages",
@@ -91,7 +98,7 @@ READ: Mapping[str, str] = {
 }
 KEPT_NOWHERE = "nothing is stored here, send the whole conversation"
 BESIDE = "its fields stand in the body itself"
-TEXT = {"type": "text"}
+BLANKS = "structured_outputs.disable_any_whitespace is read"
 
 SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or what it is made from
     # OpenAI
@@ -103,11 +110,10 @@ SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or
     "best_of": _refused(1, instead="n is read"),
     "echo": _refused(False, instead="the last message is the client's own"),
     "suffix": _refused(""),
-    "response_format": _refused(TEXT),
     "tools": _refused([]),
     "tool_choice": _refused("none", "auto"),
-    "functions": _refused([]),
-    "function_call": _refused("none", "auto"),
+    "functions": _refused([], instead="tools is read"),
+    "function_call": _refused("none", "auto", instead="tool_choice is read"),
     "modalities": _refused(["text"]),
     "audio": _refused(),
     "verbosity": _refused("medium"),
@@ -144,12 +150,8 @@ SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or
     "continue_final_message": _refused(False, instead="a reply is always a new turn"),
     "documents": _refused([]),
     "chat_template": _refused(instead="the model's own is used"),
-    "structured_outputs": _refused({}),
-    "guided_json": _refused(),
-    "guided_regex": _refused(""),
-    "guided_choice": _refused([]),
-    "guided_grammar": _refused(""),
     "structural_tag": _refused(""),
+    "guided_whitespace_pattern": _refused(instead=BLANKS),
     "priority": _refused(0, instead="laser.priority is read"),
     "return_token_ids": _refused(False),
     "return_tokens_as_token_ids": _refused(False, instead="a field of chat, completions"),
@@ -167,9 +169,6 @@ SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or
     "return_routed_experts": _refused(False),
     "return_prompt_token_ids": _refused(False),
     "return_meta_info": _refused(False),
-    "json_schema": _refused(""),
-    "regex": _refused(""),
-    "ebnf": _refused(""),
     "stop_regex": _refused("", []),
     "no_stop_trim": _refused(False),
     "lora_path": _refused(""),
@@ -198,7 +197,6 @@ SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or
     "mirostat": _refused(0),
     "adaptive_target": _refused(-1),
     "samplers": _refused(),
-    "grammar": _refused(""),
     "grammar_lazy": _refused(False),
     "grammar_triggers": _refused([]),
     "t_max_predict_ms": _refused(0, instead="laser.deadline_ms is read"),
@@ -241,7 +239,7 @@ INDIFFERENT: Mapping[str, Treatment] = {
     # vLLM: who asks, caches, media that no message has, the batching of a stream, details of what is refused
     **_each("session_id cache_salt media_io_kwargs mm_processor_kwargs stream_interval", Indifferent.UNSAID),
     **_each("length_penalty truncation_side guided_decoding_backend", Indifferent.UNSAID),
-    **_each("guided_whitespace_pattern routed_experts_prompt_start return_mm_kwargs", Indifferent.UNSAID),
+    **_each("routed_experts_prompt_start return_mm_kwargs", Indifferent.UNSAID),
     **_each("request_id return_token_offsets", Indifferent.TOLD),
     # SGLang
     **_each("extra_key ngram_corpus_id custom_labels routed_dp_rank data_parallel_rank", Indifferent.UNSAID),
@@ -292,11 +290,10 @@ MESSAGE: Mapping[str, Treatment] = {
     **_each("reasoning reasoning_content", Read.READ),  # an earlier thought, which the chat template may leave out
     **_each("reasoning_details thinking", Indifferent.UNSAID),
     **_each("id status phase annotations cache_control", Indifferent.UNSAID),
-    "tool_call_id": Indifferent.UNSAID,  # results follow their calls
+    **_each("tool_calls tool_call_id", Read.READ),
     "name": Indifferent.TOLD,  # AutoGen sends it by default; templates do not read it
-    "tool_calls": _refused([]),
     "tool_name": _refused(""),
-    "function_call": _refused(),
+    "function_call": _refused(instead="tool_calls is read"),
     "tools": _refused([]),
     "audio": _refused(),
     "images": _refused([]),
@@ -313,6 +310,14 @@ PART: Mapping[str, Treatment] = {
 PLACES: Mapping[str, Mapping[str, Treatment]] = {  # the fields of objects in a request
     "messages": MESSAGE,
     "messages.content": PART,
+    "messages.tool_calls": {**_each("id type function", Read.READ), "index": Indifferent.UNSAID},
+    "messages.tool_calls.function": _each("name arguments", Read.READ),
+    "tools": {**_each("type function", Read.READ), **_each("cache_control", Indifferent.UNSAID)},
+    "tools.function": {**_each("name description parameters strict", Read.READ), "cache_control": Indifferent.UNSAID},
+    "tool_choice": {**_each("type function allowed_tools", Read.READ), "custom": _refused()},
+    "tool_choice.allowed_tools": _each("mode tools", Read.READ),
+    "tool_choice.allowed_tools.tools": _each("type function", Read.READ),
+    "tool_choice.function": _each("name", Read.READ),
     "input": {
         **MESSAGE,
         "type": Read.READ,
@@ -336,8 +341,20 @@ PLACES: Mapping[str, Mapping[str, Treatment]] = {  # the fields of objects in a 
         "clear_thinking": _refused(True, instead="earlier thoughts are left out"),
         "display": _refused(),
     },
+    "response_format": {
+        **_each("type json_schema schema", Read.READ),
+        "structural_tag": _refused(),
+        **_each("structures triggers format", _refused()),
+    },
+    "structured_outputs": {
+        **_each("json regex choice grammar json_object disable_any_whitespace", Read.READ),
+        "structural_tag": _refused(""),
+        "whitespace_pattern": _refused(instead=BLANKS),
+        "disable_additional_properties": _refused(False, instead="additionalProperties of a schema is read"),
+        **_each("disable_fallback _backend _backend_was_auto", Indifferent.UNSAID),
+    },
     "text": {
-        "format": _refused(TEXT),
+        "format": Read.READ,
         "verbosity": _refused("medium"),
     },
 }  # fmt: skip

@@ -14,8 +14,12 @@ from laser.server.api.errors import BadRequest, shown
 from laser.server.api.headers import RequestHeader
 from laser.server.api.reasoning import ReasoningFields
 from laser.server.api.sampling.fields import SamplingFields
+from laser.server.api.structured.fields import StructuredFields
 from models.chat_model import ChatModel, Prompt
+from models.kinds.kind import AnswerKind
+from models.kinds.said import Said
 from models.profile.difficulty import CLASSES, ClassName
+from models.tools.offer import ToolOffer
 
 MAX_STOPS = 4
 OPENLY = '"laser": {"thinking": "open"} to have it reason in the content'
@@ -25,6 +29,7 @@ Stops = Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
 Tier = Literal["auto", "default", "flex", "scale", "priority", "fast"]  # OpenAI's service tiers
+AnswerWord = Literal["short", "structured", "code", "open"]  # the values of AnswerKind
 TIERS: dict[Tier, Priority] = {"priority": "high", "fast": "high", "flex": "low"}  # all others: normal
 
 
@@ -50,6 +55,9 @@ def _stops(stop: object) -> object:
     if "" in stops:
         raise ValueError("has an empty text, each must have at least 1 character")
     return tuple(encodable(each) for each in stops)
+
+
+StopTexts = Annotated[tuple[str, ...], BeforeValidator(_stops, json_schema_input_type=Stops)]
 
 
 def _one(n: object) -> object:
@@ -80,6 +88,9 @@ class LaserOptions(Fields):
 
     # difficulty class; null: classified from the prompt
     difficulty: Annotated[str | None, BeforeValidator(_class, json_schema_input_type=ClassName | None)] = None
+    # kind of the answer: only a `short` one may end its thought by a trial answer, which may then be the reply, in a
+    # box; null: told from what is asked
+    answer: AnswerWord | None = None
     early_exit: Switch | None = None  # false: the thought is not probed, so no confidence closes it
     # `open`: a model without markers reasons in its content, which may be cut for a short answer; null: as it is served
     thinking: Literal["open"] | None = None
@@ -101,13 +112,13 @@ class StreamOptions(Fields):
     include_usage: Switch | None = None  # true: one more chunk tells the usage
 
 
-class GenerationFields(SamplingFields, ReasoningFields, RequestBody, ABC):
+class GenerationFields(SamplingFields, ReasoningFields, StructuredFields, RequestBody, ABC):
     """A request for one reply."""
 
     model: str | None = None  # name of the served model; null: the served model
     stream: Switch | None = None  # true: the reply comes as server-sent events
     # texts that end the answer, at most 4; they are left out of it
-    stop: Annotated[tuple[str, ...], BeforeValidator(_stops, json_schema_input_type=Stops)] = ()
+    stop: StopTexts = ()
     # number of replies: 1
     n: Annotated[int | None, BeforeValidator(_one, json_schema_input_type=Literal[1] | None)] = None
     service_tier: Tier | None = None  # OpenAI's tier: `priority` and `fast` raise the priority, `flex` lowers it
@@ -161,6 +172,26 @@ class GenerationFields(SamplingFields, ReasoningFields, RequestBody, ABC):
         return ""
 
     @property
+    def takes_less(self) -> bool:
+        """Whether a limit that the context has no room for is read as all that it has; else it is refused."""
+        return False
+
+    @property
+    def asks_for_nothing(self) -> bool:
+        """Whether the request has no prompt, as a client sends it that wants the model to be loaded."""
+        return False
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the reply comes as a stream."""
+        return bool(self.stream)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The texts that end the answer."""
+        return self.stop
+
+    @property
     def wants_usage(self) -> bool:
         """Whether the stream ends with the usage."""
         return False
@@ -169,6 +200,11 @@ class GenerationFields(SamplingFields, ReasoningFields, RequestBody, ABC):
     def wants_probes(self) -> bool:
         """Whether the stream also reports the probes of its thought."""
         return False
+
+    @property
+    def offer(self) -> ToolOffer | None:
+        """The tools that the reply may call; None: it may call none."""
+        return None
 
     def thought_wanted(self, chat: ChatModel) -> bool | None:
         """Whether the reply is to have a thought; None: the client has said nothing of it.
@@ -183,11 +219,20 @@ class GenerationFields(SamplingFields, ReasoningFields, RequestBody, ABC):
         if openly and self.wants_thought is False:
             why = "another field turns the thought off"
             raise BadRequest(f"laser.thinking is 'open', but {why}: must be one of them", param="laser.thinking")
+        if openly and self.answer not in (None, AnswerKind.SHORT):
+            why = "laser.thinking 'open' is for short answers: must be one of them"
+            raise BadRequest(f"laser.answer is {shown(self.answer)}, but {why}", param="laser.answer")
         field = self.asks_for_thought
         if field is not None and form.plain and not openly:
             why = "this model is served plain, without thoughts"
             raise BadRequest(f"{field} asks for a thought, but {why}: leave it out, or send {OPENLY}", param=field)
         if form.plain and not openly:
+            return False
+        if form.in_the_open and (grammar := self.asked_grammar()) is not None:
+            asking = "laser.thinking" if openly else field
+            if asking is not None:
+                why = f"a thought in the open is part of the content, which {grammar.asked_by} holds"
+                raise BadRequest(f"{asking} asks for a thought, but {why}: must be one of them", param=asking)
             return False
         return True if openly and self.wants_thought is None else self.wants_thought
 
@@ -197,6 +242,20 @@ class GenerationFields(SamplingFields, ReasoningFields, RequestBody, ABC):
 
         Raises TokenizerError if the prompt cannot be rendered.
         """
+
+    @property
+    def answer(self) -> AnswerKind | None:
+        """The kind of answer that the fields want; None: they do not say it."""
+        if self.laser is not None and self.laser.answer is not None:
+            return AnswerKind(self.laser.answer)
+        if self.laser is not None and self.laser.thinking is not None:
+            return AnswerKind.SHORT
+        return None if self.offer is None else AnswerKind.STRUCTURED
+
+    @property
+    def said(self) -> Said | None:
+        """What the request says in words, by which its kind of answer is told; None: its prompt alone tells."""
+        return None
 
     @property
     def difficulty(self) -> str | None:

@@ -9,6 +9,7 @@ class RequestHeader(StrEnum):
     """A header that requests may have."""
 
     AUTHORIZATION = "authorization"  # `Bearer KEY`, where the server has keys
+    API_KEY = "x-api-key"  # the key alone, as Anthropic's clients send it; read where there is no `authorization`
     REQUEST_ID = "x-request-id"  # name of the request for the log and the spans, which comes back; else one is made
     SLO_DEADLINE = (
         "x-slo-deadline-ms"  # time from arrival by which the reply is to be complete; the thought is cut in time

@@ -19,6 +19,7 @@ from laser.server.api.base import Fields
 from laser.server.api.errors import ErrorReply
 from laser.server.api.fields import LEAST_MS, MOST_MS
 from laser.server.api.headers import RequestHeader, ResponseHeader
+from laser.server.api.shape import EVENTS, LINES
 from models.comments import described, summary
 
 STATUSES = {
@@ -35,7 +36,7 @@ STATUSES = {
     503: "The server is about to end, its engine is broken, or its engine's process has ended: try again.",
     504: "The request's own deadline has passed while it waited.",
 }
-STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+STREAMS = frozenset({EVENTS.media_type, LINES.media_type})
 RETRIED = ("429", "503")  # statuses whose responses say when to come back
 CONSTANT = "Always the same."
 
@@ -43,6 +44,11 @@ CONSTANT = "Always the same."
 def failures(model: type[BaseModel] = ErrorReply) -> dict[int | str, dict[str, Any]]:
     """Returns the descriptions of the error responses, whose JSON is a `model`."""
     return {status: {"model": model, "description": said} for status, said in STATUSES.items()}
+
+
+def streamed(media_type: str) -> dict[int | str, dict[str, Any]]:
+    """Returns the description of a reply that may also come as a stream."""
+    return {200: {"content": {media_type: {}}}}
 
 
 def describe(app: FastAPI, vocabulary: int) -> None:
@@ -60,8 +66,11 @@ def describe(app: FastAPI, vocabulary: int) -> None:
                     operation["responses"].pop("422", None)  # FastAPI's default; this server answers 400
                     _tell_headers(operation)
             components["schemas"]["DetokenizeRequest"]["properties"]["tokens"]["items"]["maximum"] = vocabulary - 1
-            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            schema["security"] = [{"key": []}, {}]  # {}: for a server without keys
+            components["securitySchemes"] = {
+                "key": {"type": "http", "scheme": "bearer"},
+                "api-key": {"type": "apiKey", "in": "header", "name": RequestHeader.API_KEY.value},
+            }
+            schema["security"] = [{"key": []}, {"api-key": []}, {}]  # {}: for a server without keys
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -71,7 +80,7 @@ def describe(app: FastAPI, vocabulary: int) -> None:
 def _tell_headers(operation: dict[str, Any]) -> None:
     """Adds the headers of an operation's request and responses. A reply is known by its stream."""
     texts, answers = described(RequestHeader), described(ResponseHeader)
-    if "text/event-stream" in operation["responses"]["200"].get("content", {}) and "requestBody" in operation:
+    if STREAMS & set(operation["responses"]["200"].get("content", {})) and "requestBody" in operation:
         operation.setdefault("parameters", []).extend(
             {
                 "name": header.value,
@@ -101,7 +110,12 @@ def _tell(schemas: dict[str, Any], classes: dict[str, type]) -> None:
             schema["description"] = summary(owner)
             schema["x-enumDescriptions"] = {each.value: texts[each.name] for each in owner if each.name in texts}
         for field, said in schema.get("properties", {}).items():
-            text = texts.get(field) or _of_reference(said, classes) or (CONSTANT if "const" in said else "")
+            text = (
+                texts.get(field)
+                or texts.get(f"{field}_")
+                or _of_reference(said, classes)
+                or (CONSTANT if "const" in said else "")
+            )
             if text:
                 said["description"] = text
 

@@ -210,7 +210,7 @@ class ReasoningFields(Fields):
         if self.wants_thought is not True or self._number == 0:
             return None
         given = (name for name in ReasoningFields.model_fields if getattr(self, name) is not None)
-        return next(name for name in given if name not in SILENT)
+        return next((name for name in given if name not in SILENT), None)
 
     @property
     def policy(self) -> ReasoningPolicy:

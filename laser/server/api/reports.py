@@ -10,6 +10,8 @@ from laser.server.api import dialects
 from laser.server.api.base import RequestBody, encodable, integer
 from laser.server.api.chat import Message
 
+Capability = Literal["completion", "thinking", "tools", "structured_outputs"]
+
 
 class ControlRequest(RequestBody):
     """What is to be done with a running reply."""
@@ -65,9 +67,14 @@ class ModelCard(BaseModel):
 
     id: str  # name of the model, for the field `model` of requests
     object: Literal["model"] = "model"  # kind of the object
+    type: Literal["model"] = "model"  # the same, for Anthropic's clients
     created: int  # start of the server, s since 1970
+    created_at: str  # the same, RFC 3339
+    display_name: str  # name of the model for people
     owned_by: str = "laser"  # who serves the model
     max_model_len: int  # longest prompt and reply together, tokens
+    context_length: int  # the same by its other name
+    capabilities: list[Capability]  # what the model can do
 
 
 class ModelList(BaseModel):
@@ -75,6 +82,9 @@ class ModelList(BaseModel):
 
     object: Literal["list"] = "list"  # kind of the object
     data: list[ModelCard]  # the served models: one
+    first_id: str  # name of the first model
+    last_id: str  # name of the last model
+    has_more: Literal[False] = False  # whether there are more models than these: no
 
 
 class Health(BaseModel):

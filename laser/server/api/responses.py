@@ -6,7 +6,7 @@ whose content is the thought itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
@@ -15,6 +15,7 @@ from controller.serving.choices.scores import TokenScore
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api import dialects
+from laser.server.api.answers.said import said_in
 from laser.server.api.base import Fields, encodable
 from laser.server.api.chat import Message
 from laser.server.api.errors import ApiError, Busy, shown
@@ -31,7 +32,11 @@ from laser.server.api.shape import (
     event,
     finish_word,
 )
+from laser.server.api.structured.fields import AnswerFormat, NamedSchema, format_grammar
+from laser.server.api.tools.reply import CallDelta
 from models.chat_model import ChatModel, Prompt
+from models.grammar.grammar import Grammar
+from models.kinds.said import Said
 
 A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
 SKIPPED = ("reasoning",)  # types of input items that do not go into the prompt
@@ -82,10 +87,19 @@ Items = Annotated[list[MessageItemParam | ReasoningItemParam], Field(min_length=
 Input = str | Items
 
 
+class TextFormat(NamedSchema):
+    """What the answer is held to."""
+
+    # `text`: nothing; `json_object`: a JSON object; `json_schema`: JSON that validates `schema`
+    type: AnswerFormat
+
+
 class TextOptions(Fields):
-    """How the answer is to look: as text."""
+    """How the answer is to look."""
 
     place: ClassVar[str] = "text"
+
+    format: TextFormat | None = None  # what the answer is held to
 
 
 class ResponsesRequest(ResponseChoices, GenerationFields):
@@ -113,6 +127,19 @@ class ResponsesRequest(ResponseChoices, GenerationFields):
     @property
     def prompt_name(self) -> str:
         return "input"
+
+    @property
+    def said(self) -> Said:
+        return said_in(((message.role, message.content) for message in self.input), self.instructions)
+
+    def _grammars(self) -> Iterator[Grammar]:
+        form = None if self.text is None else self.text.format
+        if form is not None:
+            schema = form.schema_ if form.type == "json_schema" else None
+            grammar = format_grammar(form.type, schema, "text.format", "text.format.schema")
+            if grammar is not None:
+                yield grammar
+        yield from super()._grammars()
 
     def prompt_tokens(self, chat: ChatModel) -> Prompt:
         messages = [message.for_template for message in self.input]
@@ -260,6 +287,9 @@ class ResponsesShape:
 
     def _scored(self, scores: Sequence[TokenScore]) -> list[ScoredToken]:
         return [] if self._identity.scoring is None else self._identity.scoring.tokens(scores)
+
+    def called(self, call: CallDelta) -> bytes:
+        return b""  # this endpoint has no tools yet
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
         return b""  # this endpoint has no event for probes

@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, Field
@@ -15,8 +16,10 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, ExitReason, Outcome, Thought
 from engine.base import FinishReason
 from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ErrorReply, ServerFailure, openai_body
-from laser.server.api.fields import GenerationFields
+from laser.server.api.fields import AnswerWord, GenerationFields
 from laser.server.api.sampling.log_probs import Scoring
+from laser.server.api.tools.reply import CallDelta
+from models.kinds.kind import AnswerKind
 from models.profile.difficulty import ClassName
 
 ExitWord = Annotated[
@@ -37,6 +40,9 @@ class ReplyHeader:
     created: int  # s since 1970
     model: str
     difficulty: str | None = None
+    prompt_tokens: int = 0  # what the client sent, in the chat template
+    shortened: bool = False  # the context has less room than the client's limit
+    answer: AnswerKind = AnswerKind.OPEN
     show_reasoning: bool = True
     show_usage: bool = False  # in a stream
     plain: bool = False  # the model is served without thoughts
@@ -57,6 +63,9 @@ class ReplyShape(Protocol):
     def piece(self, delta: Delta) -> bytes:
         """Encodes a piece of thought or answer; empty if the client does not want it."""
 
+    def called(self, call: CallDelta) -> bytes:
+        """Encodes a piece of a tool call, for requests that offer tools; a whole reply's outcome has the calls."""
+
     def probed(self, checkpoint: Checkpoint) -> bytes:
         """Encodes the result of a probe of the running thought, for clients that asked for probes."""
 
@@ -65,6 +74,19 @@ class ReplyShape(Protocol):
 
     def failure(self, error: ApiError) -> bytes:
         """Returns the last events of a stream that `error` ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framing:
+    """How the pieces of a stream stand on the wire, and what is sent while there is nothing to say."""
+
+    media_type: str
+    ping: bytes  # a sign of life, which clients skip
+    comments: bool = True  # clients skip the comments of server-sent events, too
+
+
+EVENTS = Framing(media_type="text/event-stream", ping=b": ping\n\n")
+LINES = Framing(media_type="application/x-ndjson", ping=b" ", comments=False)  # JSON may have blanks before it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +100,8 @@ class Surface:
     reply: type[BaseModel]  # the whole reply
     shape: Callable[[ReplyHeader], ReplyShape]
     prefix: str  # of the replies' ids
+    framing: Framing = EVENTS  # of its streams
+    nothing: Callable[[ReplyHeader], BaseModel] | None = None  # replies to who asks for nothing; None: nobody may
     error_body: Callable[[ApiError], dict[str, Any]] = openai_body  # an error's JSON, unless a stream has begun
     error_model: type[BaseModel] = ErrorReply  # the same, for /openapi.json
 
@@ -90,9 +114,19 @@ def event(data: dict[str, Any], name: str | None = None) -> bytes:
 
 def event_data(text: str) -> bytes:
     """Encodes one line of JSON as the data of an event, and ends the event."""
+    return b"data: " + on_one_line(text).encode() + b"\n\n"
+
+
+def on_one_line(text: str) -> str:
+    """Returns JSON without characters at which clients split lines."""
     for character in LINE_ENDS:
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return b"data: " + text.encode() + b"\n\n"
+    return text
+
+
+def written(time_s: int) -> str:
+    """Returns a time, s since 1970, as RFC 3339 has it."""
+    return datetime.fromtimestamp(time_s, UTC).isoformat().replace("+00:00", "Z")
 
 
 def usage(*outcomes: Outcome) -> Usage:
@@ -116,7 +150,7 @@ def finish_word(outcome: Outcome) -> FinishWord:
     """Returns OpenAI's word for why the reply ended. Raises ApiError if the request failed."""
     match outcome.finish_reason:
         case FinishReason.STOP:
-            return "stop"
+            return "tool_calls" if outcome.calls else "stop"
         case FinishReason.LENGTH:
             return "length"
         case FinishReason.ERROR:
@@ -136,6 +170,7 @@ def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
         threshold=thought.threshold,
         confidence=_rounded(thought),
         difficulty=identity.difficulty,
+        answer=identity.answer.value,
         budget=thought.budget,
         reasoning_tokens=thought.tokens,
         probes=thought.probes,
@@ -178,6 +213,7 @@ class LaserDetails(BaseModel):
     threshold: float | None  # confidence in force when the thought ended; null: the thought was not probed
     confidence: float | None  # of the last trial answer; null: there was none
     difficulty: ClassName | None  # difficulty class; null: unknown
+    answer: AnswerWord  # kind of answer that the request was taken to want; only `short` ones are tried by probes
     budget: int | None  # thinking tokens in force when the thought ended; null: no budget
     reasoning_tokens: int  # length of the thought
     probes: int  # number of probes of the thought
@@ -192,7 +228,7 @@ class LaserDetails(BaseModel):
     total_ms: float  # time until the last token
 
 
-FinishWord = Literal["stop", "length"]
+FinishWord = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +241,7 @@ class Chunks(ABC):
     identity: ReplyHeader
 
     @abstractmethod
-    def _choice(self, said: dict[str, str]) -> dict[str, Any]:
+    def _choice(self, said: dict[str, Any]) -> dict[str, Any]:
         """Returns the fields of a choice that carry `said`."""
 
     @abstractmethod
@@ -230,7 +266,7 @@ class Chunks(ABC):
         return event(openai_body(error)) + DONE
 
     def _chunk(
-        self, said: dict[str, str], finish: FinishWord | None = None, scores: Scores = NO_SCORES, **more: Any
+        self, said: dict[str, Any], finish: FinishWord | None = None, scores: Scores = NO_SCORES, **more: Any
     ) -> bytes:
         scored = self._scored(scores) if scores else None
         choice = {

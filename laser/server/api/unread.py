@@ -9,48 +9,63 @@ from typing import Any
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from laser.server.api.dialects import PLACES, Indifferent, Read, Refused, Treatment, treatments
+from laser.server.api.dialects import Indifferent, Read, Refused, Treatment
 
 MOST = 32  # names that no API knows, in one request
 LEAST = 4  # characters of a name that may be a slip of another: `m` is no slip of `n`
 OFF: tuple[object, ...] = (None, False, 0, "", {}, [])
+INSIDE: Mapping[str, tuple[str, ...]] = {  # fields that hold objects, of an object at a place
+    "messages": ("content", "tool_calls"),
+    "messages.content": ("content",),
+    "messages.tool_calls": ("function",),
+    "input": ("content",),
+    "output_config": ("format",),
+    "tools": ("function",),
+    "tool_choice": ("function", "allowed_tools"),
+    "tool_choice.allowed_tools": ("tools",),
+}
 Place = tuple[str | int, ...]
+Places = Mapping[str, Mapping[str, Treatment]]
 
 
-def unread(body: Mapping[Any, Any], endpoint: str, own: frozenset[str]) -> dict[str, None]:
+def unread(body: Mapping[Any, Any], known: Mapping[str, Treatment], own: frozenset[str]) -> dict[str, None]:
     """Returns the names of a body's own fields that nobody reads and that change nothing, in the order of the body.
 
-    `own`: the fields of the endpoint's model. Raises ValidationError for a field that would change the reply, for a
-    name that is one slip away from a known one, and for more than MOST names that no API knows.
+    `known`: what the endpoint does with fields; `own`: those of its model. Raises ValidationError for a field that
+    would change the reply, for a name that is one slip away from a known one, and for more than MOST names that no API
+    knows.
     """
     found: dict[str, None] = {}
-    _look(body, treatments(endpoint, own), own, "", (), found)
+    _look(body, known, own, "", (), found)
     return found
 
 
-def unread_inside(body: Mapping[Any, Any], own: frozenset[str], found: dict[str, None]) -> None:
-    """Does the same for the objects in the body's fields, and adds what it finds to `found`."""
-    for name in body.keys() & own & PLACES.keys():
-        _look_into(body[name], name, (name,), found)
+def unread_inside(body: Mapping[Any, Any], own: frozenset[str], places: Places, found: dict[str, None]) -> None:
+    """Does the same for the objects in the body's fields, whose fields are `places`; adds what it finds to `found`."""
+    for name in body.keys() & own & places.keys():
+        _look_into(body[name], name, (name,), places, found)
 
 
-def _look_into(value: Any, path: str, place: Place, found: dict[str, None]) -> None:
+def _look_into(value: Any, path: str, place: Place, places: Places, found: dict[str, None]) -> None:
     """Looks at a field's object or list of objects, if the names in it are known."""
-    known = PLACES.get(path)
+    known = places.get(path)
     if known is None:
         return
-    plain = _plain(path)
+    plain = frozenset(name for name, treatment in known.items() if treatment is Read.READ)
     if isinstance(value, dict):
         _look(value, known, plain, path, place, found)
+        for inner in INSIDE.get(path, ()):
+            if type(value.get(inner)) in (list, dict):
+                _look_into(value[inner], f"{path}.{inner}", (*place, inner), places, found)
     elif isinstance(value, list):
         for number, each in enumerate(value):  # there may be a hundred thousand
             if type(each) is not dict:
                 continue
             if not each.keys() <= plain:
                 _look(each, known, plain, path, (*place, number), found)
-            content = each.get("content")
-            if type(content) is list:
-                _look_into(content, f"{path}.content", (*place, number, "content"), found)
+            for inner in INSIDE.get(path, ()):
+                if type(each.get(inner)) in (list, dict):
+                    _look_into(each[inner], f"{path}.{inner}", (*place, number, inner), places, found)
 
 
 def _look(
@@ -97,11 +112,6 @@ def _why(treatment: Refused) -> str:
 def _refusal(place: Place, value: object, why: str) -> ValidationError:
     line = InitErrorDetails(type=PydanticCustomError("refused", "{why}", {"why": why}), loc=place, input=value)
     return ValidationError.from_exception_data("request", [line])
-
-
-@cache
-def _plain(path: str) -> frozenset[str]:
-    return frozenset(name for name, treatment in PLACES[path].items() if treatment is Read.READ)
 
 
 # --- slips

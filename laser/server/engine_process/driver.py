@@ -44,6 +44,7 @@ from laser.server.engine_process.messages import (
     TrialAnswered,
     TurnedAway,
 )
+from models.grammar.grammar import GrammarError
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +189,7 @@ class LoopDriver:
             request = self._loop.submit(command.request, emit, emit if command.probes else None, begun)
         except CapacityError as error:
             self._refuse(number, Refusal.CAPACITY, str(error))
-        except EngineError as error:
+        except (EngineError, GrammarError) as error:
             self._refuse(number, Refusal.INVALID, str(error))
         except Overloaded as error:
             self._refuse(number, Refusal.OVERLOADED, str(error), error.retry_after_s)

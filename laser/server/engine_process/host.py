@@ -34,6 +34,7 @@ from laser.server.engine_process.messages import (
     Pong,
     Seen,
     Stop,
+    Submit,
     Unloaded,
 )
 from laser.server.engine_process.wire import COMMANDS, Unpacker, packed
@@ -165,6 +166,7 @@ class Host:
             ]
         )
         deployment.chosen.begin()
+        threading.Thread(target=deployment.grammars.warm, name="grammars", daemon=True).start()
         driver.run()
         deployment.chosen.close()
         return 0 if driver.broken is None else BROKEN
@@ -192,6 +194,8 @@ class Host:
         elif isinstance(command, Inquire) and not command.whole and deployment is not None:
             self._line.send([Seen(call=command.call, report=_report(deployment))])
         else:
+            if isinstance(command, Submit) and command.request.grammar is not None and deployment is not None:
+                deployment.grammars.warm(command.request.grammar)  # here, so that no step waits for it
             self._inbox.put(command)
 
 

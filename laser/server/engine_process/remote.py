@@ -35,10 +35,12 @@ class RemoteModel:
     @classmethod
     def of(cls, config: ServeConfig, chat: ChatModel, deployed: Deployed, engine: EngineProcess) -> RemoteModel:
         """Returns what a process has loaded, for this side's own reading of the model's directory."""
+        chat = replace(chat, rows=deployed.vocabulary)
         served = ServedModel(
             model_id=deployed.model_id,
             config=config,
-            chat=replace(chat, rows=deployed.vocabulary),
+            chat=chat,
+            grammars=chat.grammars(),
             room=deployed.room,
             engine=deployed.engine,
             knows=deployed.knows,

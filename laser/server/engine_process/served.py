@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 from controller.serving.request import Outcome
+from laser.server.api.reports import Capability
 from laser.server.config import ServeConfig
 from laser.server.engine_process.tickets import EngineClient
 from models.chat_model import ChatModel, load_chat_model
+from models.grammar.compiling import Grammars
 from models.profile.difficulty import Difficulty
 from models.profile.tables import OperatingPoint
 from models.reasoner import bundled_model
+
+LATEST = ":latest"  # what Ollama's clients put behind a name without a tag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,15 +29,29 @@ class ServedModel:
     chat: ChatModel
     room: int  # the most tokens that a prompt and its reply may have together
     engine: str  # the engine's name
+    grammars: Grammars  # that answers are held to, compiled on this side to tell what is wrong with them
     knows: str | None = None  # what the model can be asked; None: it is not the bundled one
     difficulty: Difficulty | None = None  # tells prompts' classes; None: there is no profile
     shortest_first: bool = False
     certified: tuple[OperatingPoint, ...] | None = None  # corners of what may be asked of an exit; None: anything
 
+    @property
+    def capabilities(self) -> tuple[Capability, ...]:
+        """What the model can do here."""
+        can: tuple[Capability, ...] = ("completion", "structured_outputs")
+        can += () if self.chat.thinking.format.plain else ("thinking",)
+        return can if self.chat.call_form is None else (*can, "tools")
+
+    def goes_by(self, name: str) -> bool:
+        """Whether clients may call the model `name`: by its name, as Ollama spells that, or by one of its aliases."""
+        own = name.removesuffix(LATEST)
+        return self.model_id in (name, own) or any(
+            fnmatchcase(each, alias) for alias in self.config.alias for each in (name, own)
+        )
+
     def room_for(self, landing: Sequence[int] | None) -> int:
         """Returns `room` for a request whose thought is cut with `landing`; None: the thinking format's."""
-        own = self.chat.thinking.landing
-        return self.room - max(0, len(own if landing is None else landing) - len(own))
+        return self.room - max(0, len(landing or ()) - self.chat.thinking.longest_landing)
 
     def classify(self, prompt: Sequence[int]) -> str | None:
         """Returns the difficulty class of a prompt; None: the model has no profile."""

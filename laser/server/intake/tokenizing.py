@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from laser.server.api.anthropic.blocks import conversation
+from laser.server.api.anthropic.request import CountTokensRequest, TokenCount
 from laser.server.api.errors import BadRequest, clipped, shown
 from laser.server.api.reports import DetokenizeRequest, Text, TokenizeRequest, Tokens
 from laser.server.intake.bounds import TextBounds
@@ -34,6 +36,22 @@ def tokenize(chat: ChatModel, request: TokenizeRequest, room: int) -> Tokens:
     except TokenizerError as error:
         raise BadRequest(clipped(str(error), 200), param="messages") from error
     return Tokens(count=len(tokens), max_model_len=room, tokens=tokens)
+
+
+def count_tokens(chat: ChatModel, request: CountTokensRequest) -> TokenCount:
+    """Returns how long a conversation is. Raises BadRequest if it cannot be rendered."""
+    check_prompt(request, chat.tokenizer.encode, TOLD)
+    continued, offer = request.messages[-1].role == "assistant", request.offer
+    try:
+        begun = chat.begin(
+            conversation(request.system, request.messages),
+            thinking=None,
+            continued=continued,
+            tools=() if offer is None else offer.tools,
+        )
+    except TokenizerError as error:
+        raise BadRequest(clipped(str(error), 200), param="messages") from error
+    return TokenCount(input_tokens=len(begun.tokens))
 
 
 def detokenize(chat: ChatModel, request: DetokenizeRequest) -> Text:

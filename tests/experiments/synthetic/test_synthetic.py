@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from controller.policy import FixedPolicy, Limits
-from controller.serving.thought import probe_spec
+from controller.serving.trials import probe_spec
 from engine.simulated.machine import VirtualClock
 from experiments.calibration.grid import grid
 from experiments.simulation.simulation import simulate

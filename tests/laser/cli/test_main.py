@@ -138,6 +138,11 @@ def test_the_reason_is_told_for_every_way_a_thought_can_end() -> None:
     )
     assert why("stop", {**laser_object, "exit_reason": "natural"}).startswith("thought to its end after 84 tokens")
     assert why("stop", {**laser_object, "exit_reason": None, "probes": 0}) == "did not think; 0.42 s"
+    whole = {**laser_object, "exit_reason": "natural", "probes": 0, "answer": "code"}
+    assert (
+        why("stop", whole)
+        == "thought to its end after 84 tokens; not probed: the answer is no short one but code; 0.42 s"
+    )
     assert why("stop", {}) == "the server does not say why it stopped"
 
 

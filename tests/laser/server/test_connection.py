@@ -191,6 +191,18 @@ def test_a_client_that_only_listens_gets_its_stream(narrow: LiveServer) -> None:
     assert b"data: [DONE]" in data
 
 
+def test_a_client_that_only_listens_gets_lines_of_json_and_no_comments_between_them(narrow: LiveServer) -> None:
+    asked = {"messages": chat()["messages"], "options": {"num_predict": 200}}
+    with connected(narrow) as connection:
+        connection.sendall(request("/api/chat", **asked))
+        connection.shutdown(socket.SHUT_WR)
+        _, _, data = received(connection).partition(b"\r\n\r\n")
+    chunks = data.split(b"\r\n")[1::2]
+    assert b" " in chunks  # a sign of life
+    lines = b"".join(chunks).splitlines()
+    assert [json.loads(line)["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
+
+
 def test_clients_that_only_listen_get_all_answers_to_what_they_sent_at_once(narrow: LiveServer) -> None:
     with connected(narrow) as connection:
         connection.sendall(request(**chat(max_tokens=32)) * 3)

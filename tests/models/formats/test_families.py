@@ -86,7 +86,7 @@ def test_thought_and_answer_come_apart(case: tuple[str, Family, ChatModel]) -> N
     reply = Reply(emit=deltas.append, decoder=chat.tokenizer.stream, thinking=True, stop=(), unshown=thinking.unshown)
     thought = tuple(chat.tokenizer.encode("3 + 4 = 7."))
     behind = form.unshown[-1] if form.unshown else ""
-    written = (*thought, *thinking.after_words, *chat.tokenizer.encode(f"It is 7{behind}"))
+    written = (*thought, *thinking.after_words(), *chat.tokenizer.encode(f"It is 7{behind}"))
     marker = thinking.ending(written)
     reply.push(*written[: marker.start])
     reply.close_thought(marker.head, marker.tail)

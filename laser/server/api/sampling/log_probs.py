@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from controller.serving.choices.scores import TokenScore
-from models.token_spelling import TokenSpelling
 
 LEAST = -9999.0  # stands for a log-probability that JSON cannot write
 
@@ -50,7 +49,7 @@ class TextScores(BaseModel):
 class Scoring:
     """Tells log-probabilities in a client's format."""
 
-    spelling: TokenSpelling
+    spelled: Sequence[bytes]  # the bytes of each token
     likely: int  # tokens that are told in each place
     ids: bool = False  # tokens are called by their numbers, not by their texts
 
@@ -72,7 +71,7 @@ class Scoring:
         offsets, at = [], start
         for score in scores:
             offsets.append(at)
-            at += len(self.spelling.text(score.token))
+            at += len(self._text(score.token))
         likely = [
             {self._name(token): _finite(log_prob) for token, log_prob in score.likeliest[: self.likely]}
             | {self._name(score.token): _finite(score.log_prob)}
@@ -86,11 +85,16 @@ class Scoring:
         )
 
     def _told(self, token: int, log_prob: float) -> dict[str, Any]:
-        spelled = self.spelling.bytes(token)
-        return {"token": self._name(token), "logprob": _finite(log_prob), "bytes": list(spelled)}
+        return {"token": self._name(token), "logprob": _finite(log_prob), "bytes": list(self._bytes(token))}
 
     def _name(self, token: int) -> str:
-        return f"token_id:{token}" if self.ids else self.spelling.text(token)
+        return f"token_id:{token}" if self.ids else self._text(token)
+
+    def _text(self, token: int) -> str:
+        return self._bytes(token).decode("utf-8", "replace")  # half a character is U+FFFD
+
+    def _bytes(self, token: int) -> bytes:
+        return self.spelled[token] if token < len(self.spelled) else b""  # vocabularies are padded
 
 
 def _finite(log_prob: float) -> float:

@@ -96,13 +96,25 @@ def test_a_thought_that_is_both_asked_for_and_turned_off_is_refused(plain: LiveS
 
 
 def test_a_server_may_have_all_thoughts_in_the_open(openly: LiveServer) -> None:
-    message, laser = told(openly)
+    message, laser = told(openly, laser={"answer": "short"})
     assert message["reasoning_content"] == ""
     assert laser["exit_reason"] == "confidence"
     assert laser["reasoning_tokens"] > 0
     assert message["content"].startswith(f"{FIRST}\n\nThe answer is \\boxed{{3 + 4")
     assert told(openly, enable_thinking=False)[0]["content"] == SAYS
     assert told(openly, reasoning_effort="medium")[1]["exit_reason"] == "confidence"
+
+
+def test_what_is_no_short_answer_is_not_reasoned_in_the_open(openly: LiveServer) -> None:
+    message, laser = told(openly, laser={"answer": "code"})
+    assert (message["content"], laser["exit_reason"], laser["probes"]) == (SAYS, None, 0)
+
+
+def test_an_answer_in_the_open_is_the_models_own_where_no_box_is_asked_for(openly: LiveServer) -> None:
+    message, laser = told(openly)
+    assert (laser["exit_reason"], laser["answer"]) == ("confidence", "short")
+    assert message["content"].startswith(f"{FIRST}\n\nThe answer is")
+    assert not message["content"].startswith(f"{FIRST}\n\nThe answer is \\boxed")
 
 
 def test_open_thoughts_are_refused_where_the_model_has_markers(server: LiveServer) -> None:

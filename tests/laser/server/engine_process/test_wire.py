@@ -45,7 +45,10 @@ from laser.server.engine_process.messages import (
     Unloaded,
 )
 from laser.server.engine_process.wire import COMMANDS, EVENTS, HEAD, Unpacker, packed
+from models.grammar.grammar import Grammar
+from models.kinds.kind import AnswerForm, AnswerKind
 from models.profile.tables import OperatingPoint
+from models.tools.offer import CallMarks
 from tests.support.model_profile import PROFILE
 from tests.support.statuses import GAINED
 
@@ -78,6 +81,10 @@ REQUEST = ReasoningRequest(
     min_tokens=4,
     stop_ids=frozenset({3, 5}),
     fixed=Limits(threshold=0.9, budget=100),
+    answer=AnswerKind.CODE,
+    form=AnswerForm.CHOICE,
+    calls=CallMarks(starts=("<tool_call>",), kept=("<|end|>",)),
+    grammar=Grammar.json_schema({"type": "object"}, asked_by="guided_json", compact=True),
 )
 CHECKPOINT = Checkpoint(
     thought_tokens=12, beyond=2, answer="42", confidence=0.9, joint=0.8, log_probs=(-0.1, -0.2), gave_up=False, rows=9

@@ -12,6 +12,7 @@ from controller.serving.request import NO_THOUGHT, ExitReason, Outcome, Reasonin
 from engine.base import FinishReason
 from laser.server.policy_choice import ChosenPolicy
 from laser.server.telemetry.gains import Gains
+from models.kinds.kind import AnswerKind
 from tests.support.model_profile import PROFILE
 
 THOUGHT = Thought(
@@ -46,6 +47,7 @@ def test_a_reply_that_the_policy_limited_counts_at_its_batch_and_no_other_does()
     for request in (
         replace(REQUEST, budget=50),
         replace(REQUEST, early_exit=False),
+        replace(REQUEST, answer=AnswerKind.CODE),
         replace(REQUEST, deadline_s=9.0),
         replace(REQUEST, difficulty=None),
         replace(REQUEST, max_tokens=100),  # no room for a full thought

@@ -1,0 +1,1 @@
+"""Answers under grammars: random schemas, and whether every answer validates."""

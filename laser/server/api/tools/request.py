@@ -1,0 +1,210 @@
+"""The tools of a chat, as OpenAI's API has them, and the calls in its messages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from laser.server.api.base import Fields, Switch, encodable
+from laser.server.api.errors import shown
+from models.prompts.markers import texts_of
+from models.tools.offer import NOTHING, Calling, OfferedTool, ToolOffer
+
+MOST_TOOLS = 512
+NAME = r"^[A-Za-z0-9_.-]{1,128}$"
+ToolName = Annotated[str, Field(pattern=NAME)]
+Text = Annotated[str, BeforeValidator(encodable)]
+
+
+def _whole(value: object) -> object:
+    for text in texts_of(value):
+        encodable(text)
+    return value
+
+
+class FunctionFields(Fields):
+    """What a tool is."""
+
+    place: ClassVar[str] = "tools.function"
+
+    name: ToolName  # by which the model calls it: at most 128 letters, digits, dots, hyphens and underscores
+    description: Text | None = None  # what it does, for the model
+    # its arguments, as the JSON schema of an object; null: it takes none
+    parameters: Annotated[dict[str, Any], BeforeValidator(_whole)] | None = None
+    strict: Switch | None = None  # true: its arguments always match the schema
+
+
+class ToolFields(Fields):
+    """A tool that the model may call."""
+
+    place: ClassVar[str] = "tools"
+
+    type: Literal["function"] = "function"  # kind of the tool: a function of the client's
+    function: FunctionFields  # the function
+
+    @property
+    def offered(self) -> OfferedTool:
+        """The tool without its dialect."""
+        own = self.function
+        return OfferedTool(
+            name=own.name,
+            description=own.description or "",
+            parameters=NOTHING if own.parameters is None else own.parameters,
+            strict=own.strict is True,
+        )
+
+
+class NamedFunction(Fields):
+    """The name of a tool."""
+
+    place: ClassVar[str] = "tool_choice.function"
+
+    name: ToolName  # of the tool
+
+
+class NamedTool(Fields):
+    """A tool by its name."""
+
+    place: ClassVar[str] = "tool_choice.allowed_tools.tools"
+
+    type: Literal["function"] = "function"  # kind of the tool: a function
+    function: NamedFunction  # which one
+
+
+class AllowedTools(Fields):
+    """Which of the tools may be called, and whether one must be."""
+
+    place: ClassVar[str] = "tool_choice.allowed_tools"
+
+    mode: Literal["auto", "required"]  # as the words of tool_choice
+    tools: Annotated[tuple[NamedTool, ...], Field(min_length=1, max_length=MOST_TOOLS)]  # those that may be called
+
+
+ChoiceWord = Literal["none", "auto", "required"]
+
+
+class ToolChoice(Fields):
+    """Whether tools are called, and which."""
+
+    place: ClassVar[str] = "tool_choice"
+
+    # `function`: the one that is named must be called; `allowed_tools`: only these may be; else as the word alone
+    type: Literal["none", "auto", "required", "function", "allowed_tools"]
+    function: NamedFunction | None = None  # for `function`: which one
+    allowed_tools: AllowedTools | None = None  # for `allowed_tools`: which ones
+
+    @model_validator(mode="after")
+    def _names_what_it_needs(self) -> Self:
+        if self.type in ("function", "allowed_tools") and getattr(self, self.type) is None:
+            raise ValueError(f"has no {self.type}, must name it")
+        return self
+
+    @property
+    def mode(self) -> str:
+        """`none`, `auto` or `required`."""
+        if self.type == "function":
+            return "required"
+        return self.allowed_tools.mode if self.type == "allowed_tools" and self.allowed_tools else self.type
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tools that may be called; none: all."""
+        if self.type == "function":
+            return () if self.function is None else (self.function.name,)
+        allowed = self.allowed_tools if self.type == "allowed_tools" else None
+        return () if allowed is None else tuple(tool.function.name for tool in allowed.tools)
+
+
+def _choice(given: object) -> object:
+    """Converts a word to a choice of this type."""
+    return {"type": given} if isinstance(given, str) else given
+
+
+def _tools(given: object) -> object:
+    if given is None:
+        return ()
+    if isinstance(given, list) and len(given) > MOST_TOOLS:
+        raise ValueError(f"has {len(given)} tools, must be at most {MOST_TOOLS}")
+    return given
+
+
+Tools = Annotated[
+    tuple[ToolFields, ...],
+    Field(fail_fast=True),
+    BeforeValidator(_tools, json_schema_input_type=list[ToolFields] | None),
+]
+
+
+class ToolsAsked(Fields):
+    """What a chat may say of tools."""
+
+    tools: Tools = ()  # that the model may call
+    # `auto`: as the model likes; `none`: no calls; `required`: one call or more; an object: the tools that are named
+    tool_choice: Annotated[
+        ToolChoice | None, BeforeValidator(_choice, json_schema_input_type=ChoiceWord | ToolChoice | None)
+    ] = None
+    parallel_tool_calls: Switch | None = None  # false: at most one call in a reply
+
+    @field_validator("tools")
+    @classmethod
+    def _each_once(cls, tools: tuple[ToolFields, ...]) -> tuple[ToolFields, ...]:
+        names: set[str] = set()
+        for number, tool in enumerate(tools):
+            if tool.function.name in names:
+                raise ValueError(f"has {shown(tool.function.name)} again at {number}, must have each name once")
+            names.add(tool.function.name)
+        return tools
+
+    @field_validator("tool_choice")
+    @classmethod
+    def _of_the_tools(cls, choice: ToolChoice | None, others: ValidationInfo) -> ToolChoice | None:
+        tools = others.data.get("tools")
+        if tools is None or choice is None:
+            return choice
+        names = [tool.function.name for tool in tools]
+        if choice.mode == "required" and not names:
+            raise ValueError("demands a call, but tools is empty: must have the tool to call")
+        for name in choice.names:
+            if name not in names:
+                known = ", ".join(map(repr, names[:8])) or "there are none"
+                raise ValueError(f"names {shown(name)}, must be one of tools: {known}")
+        return choice
+
+    @property
+    def offer(self) -> ToolOffer | None:
+        """The tools that the reply may call; None: it may call none."""
+        choice = self.tool_choice or ToolChoice(type="auto")
+        if not self.tools or choice.mode == "none":
+            return None
+        return ToolOffer(
+            tools=tuple(tool.offered for tool in self.tools),
+            calling=Calling(choice.mode),
+            only=frozenset(choice.names) or None,
+            parallel=self.parallel_tool_calls is not False and choice.type != "function",
+        )
+
+
+class CalledFunction(Fields):
+    """What was called."""
+
+    place: ClassVar[str] = "messages.tool_calls.function"
+
+    name: ToolName  # of the tool
+    arguments: Text | Annotated[dict[str, Any], BeforeValidator(_whole)] = ""  # as JSON text, or as the object itself
+
+
+class CallParam(Fields):
+    """A call that an assistant's earlier message made."""
+
+    place: ClassVar[str] = "messages.tool_calls"
+
+    id: Text  # of the call, which its result repeats
+    type: Literal["function"] = "function"  # kind of the tool: a function
+    function: CalledFunction  # what was called
+
+    @property
+    def for_template(self) -> dict[str, Any]:
+        """The call as chat templates expect it, but for its arguments."""
+        own = self.function
+        return {"id": self.id, "type": "function", "function": {"name": own.name, "arguments": own.arguments}}

@@ -1,0 +1,167 @@
+"""Compiles grammars for a model's vocabulary, by llguidance, and keeps the last ones."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property
+
+from llguidance import LLMatcher, LLParserLimits
+from llguidance.gbnf_to_lark import any_to_lark
+
+from models.grammar import faults
+from models.grammar.extent import SchemaExtent
+from models.grammar.grammar import Grammar, GrammarError, GrammarKind
+from models.grammar.matching import GrammarMatch, MatcherState
+from models.grammar.shortest import longest_way, shortest_way
+from models.grammar.vocabulary import GrammarVocabulary, in_one_line
+
+KEPT = 64  # compiled grammars
+MOST_WAY = 2_048  # tokens of a shortest answer that is looked for
+MOST_WALK = 32  # tokens up to which the longest text of a grammar is measured
+RISE = 8  # tokens that one token of a grammar may add to the shortest way, beyond what is known of it
+BLANKS = r"(\x20|\n[\x20\t]{0,16})"  # between parts of JSON: one blank, or a new line and its indentation
+LEXER_STATES, GRAMMAR_SIZE = 50_000, 100_000
+
+
+class CompiledGrammar:
+    """A grammar for one vocabulary."""
+
+    def __init__(self, grammar: Grammar, vocabulary: GrammarVocabulary, matcher: LLMatcher) -> None:
+        self.asked_by = grammar.asked_by
+        self.vocabulary = vocabulary
+        self._grammar = grammar
+        self._matcher = matcher
+
+    def begin(self, room: int) -> GrammarMatch:
+        """Returns the beginning of an answer that may have `room` tokens."""
+        return GrammarMatch(self, self._matcher.deep_copy(), room)
+
+    def measure(self) -> None:
+        """Finds out how long answers may be, which takes longer than to compile the grammar."""
+        _ = self.shortest, self.longest, self.rise
+
+    @property
+    def _start(self) -> MatcherState:
+        return MatcherState(self._matcher.deep_copy(), self.vocabulary)
+
+    @cached_property
+    def shortest(self) -> int | None:
+        """The tokens of the shortest answer; None: none was found."""
+        way = shortest_way(self._start, self.vocabulary.signposts, MOST_WAY)
+        return None if way is None else max(1, len(way))
+
+    @cached_property
+    def longest(self) -> int | None:
+        """The tokens of the longest answer, about; None: the grammar does not bound it."""
+        match self._grammar.kind:
+            case GrammarKind.JSON_SCHEMA:
+                return self._extent.longest
+            case GrammarKind.CHOICE:
+                return max(map(self.vocabulary.count, json.loads(self._grammar.text)))
+            case _:
+                return longest_way(self._start, self.vocabulary.letters, MOST_WALK)
+
+    @cached_property
+    def rise(self) -> int:
+        """The most tokens by which one token may lengthen the shortest way to the end, about."""
+        match self._grammar.kind:
+            case GrammarKind.JSON_SCHEMA:
+                return RISE + self._extent.rise
+            case _:
+                return RISE + (self.longest or self.shortest or 0)
+
+    @cached_property
+    def _extent(self) -> SchemaExtent:
+        return SchemaExtent(json.loads(self._grammar.text), self.vocabulary.count)
+
+
+class Grammars:
+    """The grammars that a model's answers are held to. May be used from any thread."""
+
+    def __init__(self, vocabulary: Callable[[], GrammarVocabulary], *, ahead: bool = False) -> None:
+        """`vocabulary` makes the model's vocabulary, once, when it is first needed.
+
+        `ahead`: a grammar is measured when it is compiled, and not first when its answers are decoded.
+        """
+        self._make = vocabulary
+        self._ahead = ahead
+        self._making = threading.Lock()
+        self._kept: OrderedDict[Grammar, CompiledGrammar] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def compiled(self, grammar: Grammar) -> CompiledGrammar:
+        """Returns a grammar, compiled. Raises GrammarError, which names the field that asked for it."""
+        with self._lock:
+            if grammar in self._kept:
+                self._kept.move_to_end(grammar)
+                return self._kept[grammar]
+        vocabulary = self.vocabulary
+        made = CompiledGrammar(grammar, vocabulary, _matcher(grammar, vocabulary))
+        if self._ahead:
+            made.measure()
+        with self._lock:
+            self._kept[grammar] = made
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return made
+
+    @property
+    def vocabulary(self) -> GrammarVocabulary:
+        """The model's vocabulary. Raises GrammarError if it cannot be held to a grammar."""
+        with self._making:
+            return self._made
+
+    @cached_property
+    def _made(self) -> GrammarVocabulary:
+        return self._make()
+
+    def warm(self, grammar: Grammar | None = None) -> None:
+        """Does ahead of a request what takes time; errors come with the request. None: only what all grammars need."""
+        with suppress(GrammarError):
+            _ = self.vocabulary.llguidance, self.vocabulary.signposts
+            if grammar is not None:
+                self.compiled(grammar)
+
+
+def _matcher(grammar: Grammar, vocabulary: GrammarVocabulary) -> LLMatcher:
+    """Compiles a grammar. Raises GrammarError."""
+    limits = LLParserLimits(max_lexer_states=LEXER_STATES, max_grammar_size=GRAMMAR_SIZE, verbose_errors=False)
+    matcher = LLMatcher(vocabulary.llguidance, _written(grammar), log_level=0, limits=limits)
+    schema = json.loads(grammar.text) if grammar.kind is GrammarKind.JSON_SCHEMA else None
+    if matcher.is_error():
+        message = in_one_line(matcher.get_error())
+        raise GrammarError(grammar.asked_by, faults.told(schema, message))
+    refused = None if schema is None else faults.refused(schema)
+    if refused is not None:
+        raise GrammarError(grammar.asked_by, refused)
+    return matcher
+
+
+def _written(grammar: Grammar) -> str:
+    """Returns a grammar as llguidance reads it. Raises GrammarError if it cannot be written so."""
+    match grammar.kind:
+        case GrammarKind.JSON_SCHEMA:
+            pattern = None if grammar.compact else BLANKS
+            return LLMatcher.grammar_from_json_schema(
+                grammar.text,
+                overrides={
+                    "lenient": False,
+                    "coerce_one_of": False,
+                    "whitespace_flexible": not grammar.compact,
+                    "whitespace_pattern": pattern,
+                },
+            )
+        case GrammarKind.REGEX:
+            return LLMatcher.grammar_from_regex(grammar.text)
+        case GrammarKind.CHOICE:
+            texts = (json.dumps(text, ensure_ascii=False) for text in json.loads(grammar.text))
+            return LLMatcher.grammar_from_lark("start: " + " | ".join(texts))
+        case GrammarKind.GRAMMAR:
+            try:
+                return LLMatcher.grammar_from_lark(any_to_lark(grammar.text))
+            except Exception as error:  # the reader of GBNF raises whatever the text makes it
+                raise GrammarError(grammar.asked_by, in_one_line(str(error))) from error

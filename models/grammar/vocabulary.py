@@ -1,0 +1,115 @@
+"""A model's vocabulary as grammars know it: the bytes of its tokens, those that end a reply, and masks of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Set as AbstractSet
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from llguidance import LLMatcher, LLTokenizer
+
+from models.grammar.grammar import GrammarError
+from models.grammar.shortest import Signposts
+from models.tokenizer import ChatTokenizer
+
+
+class GrammarVocabulary:
+    """A model's vocabulary as grammars know it: tokens are bytes, and control tokens are none."""
+
+    def __init__(self, tokenizer: ChatTokenizer, ends: AbstractSet[int], rows: int | None = None) -> None:
+        """`ends`: the tokens that end a reply. `rows`: tokens that the model has a row for; None: the tokenizer's."""
+        known = tokenizer.token_bytes
+        self.size = len(known) if rows is None else rows
+        self.tokens = [*known[: self.size], *[b""] * (self.size - len(known))]
+        self.ends = frozenset(token for token in ends if token < self.size)
+        if not self.ends:
+            raise GrammarError("", "the model has no token that ends a reply, so no answer can be held to a grammar")
+        for token in self.ends:
+            self.tokens[token] = b""
+        self._by_bytes = {text: token for token, text in reversed(list(enumerate(self.tokens))) if text}
+        self._longest = max(map(len, self._by_bytes), default=1)
+        self._tokenizer = tokenizer
+        self.end_bits = self._packed(self.ends)
+        self._lock = threading.Lock()
+
+    def _packed(self, tokens: AbstractSet[int]) -> npt.NDArray[np.uint32]:
+        bits = np.zeros(-(-self.size // 32), dtype=np.uint32)
+        for token in tokens:
+            bits[token // 32] |= np.uint32(1 << token % 32)
+        return bits
+
+    def only(self, token: int) -> npt.NDArray[np.uint32]:
+        """The mask that allows one token."""
+        return self._packed({token})
+
+    def mask(self, matcher: LLMatcher) -> npt.NDArray[np.uint32]:
+        """The tokens that a matcher allows next. Raises GrammarError if it cannot tell."""
+        bits = np.zeros(self.end_bits.size, dtype=np.uint32)
+        matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
+        if matcher.is_error():
+            raise GrammarError("", f"the answer's grammar is too complex: {in_one_line(matcher.get_error())}")
+        return bits
+
+    def spelled(self, text: bytes) -> list[int]:
+        """Returns a text as the model's tokenizer splits it, else by the longest tokens that it begins with."""
+        usual = self._tokenizer.encode(text.decode(errors="replace"))
+        if all(token < self.size for token in usual) and b"".join(self.tokens[token] for token in usual) == text:
+            return usual
+        found, at = [], 0
+        while at < len(text):
+            ends = range(min(len(text), at + self._longest), at, -1)
+            token = next((self._by_bytes[text[at:end]] for end in ends if text[at:end] in self._by_bytes), None)
+            if token is None:
+                break
+            found.append(token)
+            at += len(self.tokens[token])
+        return found
+
+    @property
+    def llguidance(self) -> LLTokenizer:
+        """The vocabulary as llguidance takes it; made when it is first needed, which takes a second for large ones."""
+        with self._lock:
+            return self._made
+
+    @cached_property
+    def _made(self) -> LLTokenizer:
+        wrapped: Any = _Wrapped(self)
+        return LLTokenizer(wrapped, eos_token=sorted(self.ends))
+
+    @cached_property
+    def signposts(self) -> Signposts:
+        """Where searches look first."""
+        return Signposts(self.tokens)
+
+    @cached_property
+    def letters(self) -> tuple[int, ...]:
+        """The tokens of one byte."""
+        return tuple(token for token, text in enumerate(self.tokens) if len(text) == 1)
+
+    def count(self, text: str) -> int:
+        """The number of tokens of a text."""
+        return len(self._tokenizer.encode(text))
+
+
+class _Wrapped:
+    """A vocabulary in the shape of llguidance's TokenizerWrapper."""
+
+    is_tokenizer_wrapper = True
+    bos_token_id = None
+    special_token_ids: tuple[int, ...] = ()
+
+    def __init__(self, vocabulary: GrammarVocabulary) -> None:
+        self.tokens = vocabulary.tokens
+        self.eos_token_id = min(vocabulary.ends)
+        self._spelled = vocabulary.spelled
+
+    def __call__(self, text: str | bytes) -> list[int]:
+        return self._spelled(text.encode() if isinstance(text, str) else text)
+
+
+def in_one_line(text: str) -> str:
+    """Returns a message of llguidance's, which may have several lines, as one."""
+    return " ".join(text.split())

@@ -1,0 +1,1 @@
+"""Kinds of answers: which kind a request wants, told from what it says or by a small classifier."""

@@ -1,0 +1,184 @@
+"""Tools over HTTP: what is offered, what is read of a reply, and what goes back in the next turn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from laser.server.api.chat import ChatRequest
+from laser.server.api.errors import validation_error
+from laser.server.config import ServeConfig
+from models.tools.offer import Calling
+from tests.laser.server.api.test_chat import chunks, sdk, stream
+from tests.support.agent_engine import AgentOptions
+from tests.support.live_server import LiveServer, running
+from tests.support.parrot_engine import ParrotOptions
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "Tells the weather of a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+HELLO = [{"role": "user", "content": "Is it wet in Oslo?"}]
+CALLS = (
+    '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>\n'
+    '<tool_call>\n{"name": "weather", "arguments": {"city": "Bergen"}}\n</tool_call>'
+)
+SAYS = f"They ask for the weather.\n</think>\n\nI look.\n{CALLS}"
+
+
+@pytest.fixture(scope="module")
+def caller(random_model: Path) -> Iterator[LiveServer]:
+    """A server whose model thinks, says a sentence and calls a tool twice, whatever it is asked."""
+    with running(ServeConfig(model=random_model, name="caller", engine=ParrotOptions(says=SAYS))) as live:
+        yield live
+
+
+def test_a_reply_has_its_calls_beside_its_text(caller: LiveServer) -> None:
+    reply = sdk(caller).chat.completions.create(model="caller", messages=HELLO, tools=[WEATHER])  # type: ignore[list-item, arg-type]
+    choice = reply.choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.content == "I look."
+    calls = choice.message.tool_calls or []
+    assert [(call.type, call.function.name, json.loads(call.function.arguments)) for call in calls] == [  # type: ignore[union-attr]
+        ("function", "weather", {"city": "Oslo"}),
+        ("function", "weather", {"city": "Bergen"}),
+    ]
+    assert len({call.id for call in calls}) == 2
+    assert choice.message.reasoning == "They ask for the weather."  # type: ignore[attr-defined]
+
+
+def test_a_stream_has_each_calls_name_first_and_then_its_arguments(caller: LiveServer) -> None:
+    parts = chunks(stream(caller, messages=HELLO, tools=[WEATHER], max_tokens=400))
+    pieces = [each for part in parts for each in part["choices"][0]["delta"].get("tool_calls", ())]
+    firsts = [piece for piece in pieces if "id" in piece]
+    assert [(piece["index"], piece["type"], piece["function"]["name"]) for piece in firsts] == [
+        (0, "function", "weather"),
+        (1, "function", "weather"),
+    ]
+    arguments = {0: "", 1: ""}
+    for piece in pieces:
+        arguments[piece["index"]] += piece["function"]["arguments"]
+    assert arguments == {0: '{"city": "Oslo"}', 1: '{"city": "Bergen"}'}
+    assert len(pieces) > 6
+    assert parts[-1]["choices"][0]["finish_reason"] == "tool_calls"
+    said = "".join(part["choices"][0]["delta"].get("content", "") for part in parts)
+    assert said == "I look."
+
+
+class Weather(BaseModel):
+    """Tells the weather of a city."""
+
+    city: str
+
+
+def test_openais_client_parses_calls_of_a_stream(caller: LiveServer) -> None:
+    tool = openai.pydantic_function_tool(Weather, name="weather")
+    tool["function"]["strict"] = False  # what is strict needs an engine that masks
+    with sdk(caller).chat.completions.stream(model="caller", messages=HELLO, tools=[WEATHER]) as events:  # type: ignore[list-item, arg-type]
+        done = [event for event in events if event.type == "tool_calls.function.arguments.done"]
+        final = events.get_final_completion()
+    assert [event.arguments for event in done] == ['{"city": "Oslo"}', '{"city": "Bergen"}']
+    assert final.choices[0].finish_reason == "tool_calls"
+
+
+def test_without_an_offer_a_call_is_text(caller: LiveServer) -> None:
+    for more in ({}, {"tools": [WEATHER], "tool_choice": "none"}, {"tools": []}):
+        reply = caller.post(messages=HELLO, max_tokens=400, **more).json()["choices"][0]
+        assert reply["finish_reason"] == "stop"
+        assert reply["message"]["content"] == f"I look.\n{CALLS}"
+        assert "tool_calls" not in reply["message"]
+
+
+def test_a_reply_that_is_cut_inside_a_call_says_length(caller: LiveServer) -> None:
+    whole = caller.post(messages=HELLO, tools=[WEATHER], max_tokens=400).json()["usage"]["completion_tokens"]
+    reply = caller.post(messages=HELLO, tools=[WEATHER], max_tokens=whole - 20).json()["choices"][0]
+    assert reply["finish_reason"] == "length"
+    assert len(reply["message"]["tool_calls"]) == 1
+    assert reply["message"]["content"].startswith('I look.\n<tool_call>\n{"name": "weather"')
+
+
+def test_a_thought_with_tools_is_not_tried_for_an_answer(caller: LiveServer) -> None:
+    laser = caller.post(messages=HELLO, tools=[WEATHER], max_tokens=400).json()["laser"]
+    assert (laser["exit_reason"], laser["probes"]) == ("natural", 0)
+
+
+def test_an_agent_calls_reads_the_results_and_answers(random_model: Path) -> None:
+    config = ServeConfig(model=random_model, name="agent", engine=AgentOptions(says=SAYS))
+    messages: list[Any] = [*HELLO]
+    with running(config) as agent:
+        client = sdk(agent).chat.completions
+        for _ in range(3):
+            choice = client.create(model="agent", messages=messages, tools=[WEATHER]).choices[0]  # type: ignore[list-item]
+            messages.append({**choice.message.model_dump(exclude_none=True), "content": choice.message.content})
+            for call in choice.message.tool_calls or []:
+                messages.append({"role": "tool", "tool_call_id": call.id, "content": "rain"})
+            if choice.finish_reason == "stop":
+                break
+    assert choice.message.content == "It rains in Oslo."
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "tool", "assistant"]
+
+
+# --- what is asked
+
+
+def asked(**body: Any) -> ChatRequest:
+    return ChatRequest.model_validate({"messages": HELLO, "tools": [WEATHER], **body})
+
+
+def test_a_choice_says_what_must_be_called() -> None:
+    assert asked(tool_choice="none").offer is None
+    assert asked(tools=None).offer is None
+    free, named = asked().offer, asked(tool_choice={"type": "function", "function": {"name": "weather"}}).offer
+    assert free is not None
+    assert (free.calling, free.parallel, free.held_by) == (Calling.AUTO, True, None)
+    assert named is not None
+    assert (named.calling, named.parallel, named.only, named.held_by) == (
+        *(Calling.REQUIRED, False, frozenset(("weather",)), "tool_choice"),
+    )
+    one = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [tool(name="weather")]}}
+    allowed = asked(tools=[WEATHER, tool()], tool_choice=one).offer
+    assert allowed is not None
+    assert ([each.name for each in allowed.callable], allowed.calling) == (["weather"], Calling.AUTO)
+    assert allowed.held_by == "tool_choice"
+    assert (required := asked(tool_choice="required").offer) is not None
+    assert (required.calling, required.parallel) == (Calling.REQUIRED, True)
+
+
+def tool(**function: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "f", **function}}
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "said"),
+    [
+        ({"tools": [tool(), tool()]}, "tools", "'f' again at 1"),
+        ({"tools": [tool(name="a b")]}, "tools.0.function.name", "a b"),
+        ({"tools": [tool(parameters=[])]}, "tools.0.function.parameters", "object"),
+        ({"tools": [tool(strickt=True)]}, "tools.0.function.strickt", "did you mean strict"),
+        ({"tools": [{"type": "web_search"}]}, "tools.0.type", "function"),
+        ({"tools": [tool()] * 513}, "tools", "at most 512"),
+        ({"tool_choice": "any"}, "tool_choice", "required"),
+        ({"tool_choice": "required", "tools": []}, "tool_choice", "tools is empty"),
+        ({"tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice", "'weather'"),
+        ({"functions": [{"name": "f"}]}, "functions", "tools is read"),
+        ({"function_call": {"name": "f"}}, "function_call", "tool_choice is read"),
+        ({"messages": [{"role": "user", "content": "x", "tool_calls": [{"id": "1", **tool()}]}]}, "messages", "'user'"),
+        ({"messages": [{"role": "assistant", "tool_calls": [tool()]}]}, "messages", "id"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused_by_name(body: dict[str, Any], param: str, said: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        asked(**body)
+    refusal = validation_error(refused.value.errors(), content_type="application/json")
+    assert (refusal.status, (refusal.param or "").startswith(param)) == (400, True)
+    assert said in str(refusal)

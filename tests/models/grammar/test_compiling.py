@@ -1,0 +1,91 @@
+"""A grammar that cannot be used is refused in one line, which names the field, the keyword and its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from models.grammar.compiling import KEPT, Grammars
+from models.grammar.grammar import MOST_TEXT, Grammar, GrammarError, GrammarKind
+from models.grammar.vocabulary import GrammarVocabulary
+from models.tokenizer import ChatTokenizer
+
+FIELD = "response_format.json_schema.schema"
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        (
+            {"type": "object", "properties": {"x": {"type": "array", "uniqueItems": True}}},
+            "the keyword uniqueItems at #/properties/x is not done here",
+        ),
+        ({"not": {"type": "string"}}, "the keyword not at # is not done here"),
+        ({"anyOf": [{}, {"if": {}, "then": {}}]}, "the keyword if at #/anyOf/1 is not done here"),
+        ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "the keyword oneOf at # is done only where"),
+        ({"type": "object", "minProperties": 3, "required": ["a", "b"]}, "minProperties is 3 at #, must be at most 2"),
+        ({"type": "string", "pattern": "(?=a)b"}, "look-around"),
+        ({"type": "string", "format": "iri"}, "format: iri"),
+        ({"type": "text"}, "Invalid type: text"),
+        ({"$ref": "#/$defs/x"}, "/x"),
+        ({"type": "integer", "minimum": 5, "maximum": 3}, "Unsatisfiable"),
+        (False, "Unsatisfiable"),
+        ({"x-guidance": {"lenient": True}, "uniqueItems": True}, "the keyword uniqueItems"),
+    ],
+    ids=str,
+)
+def test_a_schema_that_is_not_done_is_refused_by_keyword_and_place(
+    grammars: Grammars, schema: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(GrammarError) as error:
+        grammars.compiled(Grammar.json_schema(schema, asked_by=FIELD))
+    assert str(error.value).startswith(f"{FIELD}: ")
+    assert said in str(error.value)
+    assert error.value.asked_by == FIELD
+    assert len(error.value.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        (GrammarKind.REGEX, "(a", "unclosed group"),
+        (GrammarKind.REGEX, "a(?=b)", "look-around"),
+        (GrammarKind.GRAMMAR, 'root ::= "a', "GBNF|end of input|Unexpected"),
+        (GrammarKind.GRAMMAR, "start: other", "other"),
+        (GrammarKind.GRAMMAR, "start: <think>", "think"),
+    ],
+    ids=str,
+)
+def test_a_grammar_that_is_wrong_is_refused(grammars: Grammars, kind: GrammarKind, text: str, said: str) -> None:
+    with pytest.raises(GrammarError, match=said) as error:
+        grammars.compiled(Grammar(kind=kind, text=text, asked_by="guided_grammar"))
+    assert error.value.asked_by == "guided_grammar"
+
+
+def test_what_is_too_long_or_empty_is_refused() -> None:
+    with pytest.raises(GrammarError, match=f"regex: has {MOST_TEXT + 1} characters, must be at most {MOST_TEXT}"):
+        Grammar(kind=GrammarKind.REGEX, text="a" * (MOST_TEXT + 1), asked_by="regex")
+    for texts, said in (([], "has 0 texts"), (["a", ""], "has an empty text")):
+        with pytest.raises(GrammarError, match=f"choice: {said}"):
+            Grammar.choice(texts, asked_by="choice")
+
+
+def test_a_grammar_is_compiled_once_and_the_oldest_is_given_up(tokenizer: ChatTokenizer) -> None:
+    vocabulary = GrammarVocabulary(tokenizer, tokenizer.eos_ids)
+    grammars = Grammars(lambda: vocabulary)
+    first = Grammar.choice(["a"], asked_by="guided_choice")
+    made = grammars.compiled(first)
+    assert grammars.compiled(Grammar.choice(["a"], asked_by="structured_outputs.choice")) is made
+    for number in range(KEPT):
+        grammars.compiled(Grammar.choice([str(number)], asked_by="choice"))
+    assert grammars.compiled(first) is not made
+
+
+def test_masks_are_as_wide_as_the_model_s_rows(tokenizer: ChatTokenizer) -> None:
+    known = len(tokenizer.token_bytes)
+    for rows in (known - 40, known + 100):
+        wide = GrammarVocabulary(tokenizer, tokenizer.eos_ids, rows)
+        match = Grammars(lambda made=wide: made).compiled(Grammar.json_schema({}, asked_by="json")).begin(10)
+        assert match.mask().size == -(-rows // 32)
+        assert not any(int(match.mask()[token // 32]) >> token % 32 & 1 for token in range(known, rows))

@@ -1,0 +1,99 @@
+"""Whatever a model draws under a grammar is a whole answer within its room, if the shortest one fits."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.grammar.compiling import CompiledGrammar, Grammars
+from models.grammar.grammar import Grammar, GrammarError, GrammarKind
+from models.tokenizer import ChatTokenizer
+from tests.support.grammar_walks import walk
+
+ITEM: dict[str, Any] = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "minLength": 3}, "price": {"type": "number"}, "on": {"type": "boolean"}},
+    "required": ["name", "on"],
+    "additionalProperties": False,
+}
+ITEMS: dict[str, Any] = {"type": "array", "items": ITEM, "minItems": 1}
+
+
+@pytest.fixture(scope="module")
+def items(grammars: Grammars) -> CompiledGrammar:
+    return grammars.compiled(Grammar.json_schema(ITEMS, asked_by="response_format"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(spare=st.integers(0, 120), seed=st.integers(0, 2**32))
+def test_an_answer_is_whole_in_any_room_that_the_shortest_fits_into(
+    items: CompiledGrammar, tokenizer: ChatTokenizer, spare: int, seed: int
+) -> None:
+    assert items.shortest is not None
+    answer = walk(items, tokenizer, items.shortest + spare, np.random.default_rng(seed))
+    assert answer.whole
+    for item in json.loads(answer.text):
+        assert len(item["name"]) >= 3
+        assert isinstance(item["on"], bool)
+        assert set(item) <= {"name", "price", "on"}
+
+
+def test_an_answer_that_has_no_room_is_cut(items: CompiledGrammar, tokenizer: ChatTokenizer) -> None:
+    assert items.shortest is not None
+    answer = walk(items, tokenizer, items.shortest - 1, np.random.default_rng(0))
+    assert answer.tokens == items.shortest - 1
+    assert not answer.whole
+
+
+def test_a_copy_goes_on_by_itself(items: CompiledGrammar, tokenizer: ChatTokenizer) -> None:
+    match = items.begin(100)
+    (bracket, *_) = tokenizer.encode("[")
+    match.accept(bracket)
+    before, copy = match.mask().copy(), match.copy()
+    for _ in range(40):
+        copy.accept(int(np.flatnonzero(np.unpackbits(copy.mask().view(np.uint8), bitorder="little"))[0]))
+        if copy.complete:
+            break
+    assert (match.mask() == before).all()
+    assert not match.complete
+
+
+def test_the_end_may_come_only_where_the_text_is_whole(items: CompiledGrammar, tokenizer: ChatTokenizer) -> None:
+    match, ends = items.begin(100), items.vocabulary.end_bits
+    for token in tokenizer.encode('[{"name":"abc","on":true}]'):
+        assert not (match.mask() & ends).any()
+        assert not match.whole
+        match.accept(token)
+    assert match.whole
+    assert match.complete
+    assert (match.mask() == ends).all()
+
+
+def test_a_token_that_is_not_allowed_is_refused(items: CompiledGrammar, tokenizer: ChatTokenizer) -> None:
+    with pytest.raises(GrammarError, match=r"response_format: token .* is not allowed here"):
+        items.begin(100).take(tokenizer.encode("no"))
+
+
+def test_an_answer_is_not_empty_if_the_grammar_has_others(grammars: Grammars, tokenizer: ChatTokenizer) -> None:
+    match = grammars.compiled(Grammar(kind=GrammarKind.REGEX, text="a*")).begin(10)
+    assert match.whole
+    assert not (match.mask() & grammars.vocabulary.end_bits).any()
+    match.take(tokenizer.encode("a"))
+    assert (match.mask() & grammars.vocabulary.end_bits).any()
+    nothing = grammars.compiled(Grammar(kind=GrammarKind.REGEX, text="")).begin(10)
+    assert (nothing.mask() & grammars.vocabulary.end_bits).any()
+
+
+def test_blanks_between_parts_of_json_come_once_or_never(grammars: Grammars, tokenizer: ChatTokenizer) -> None:
+    loose = grammars.compiled(Grammar.json_schema(ITEM, asked_by="json"))
+    loose.begin(100).take(tokenizer.encode('{ "name":'))
+    with pytest.raises(GrammarError):
+        loose.begin(100).take(tokenizer.encode('{                                    "name":'))
+    compact = grammars.compiled(Grammar.json_schema(ITEM, asked_by="json", compact=True))
+    with pytest.raises(GrammarError):
+        compact.begin(100).take(tokenizer.encode('{ "name":'))
