@@ -12,6 +12,7 @@ from models.grammar.grammar import GrammarError
 from models.grammar.matching import GrammarMatch
 from models.thinking import ThinkingTokens
 
+FREE = 64  # tokens left for the content of an answer whose length is not bounded
 MOST_TRIED = 24  # tokens of the longest answer that a probe tries under its grammar
 
 
@@ -101,6 +102,10 @@ class AnswerGrammars:
     def least(self, held: HeldAnswer) -> int:
         """The tokens that the shortest answer takes behind the marker that ends a thought."""
         return len(self.lead) + (held.grammar.shortest or 0)
+
+    def ample(self, held: HeldAnswer) -> int:
+        """The tokens that leave an answer more than the shortest way to its end."""
+        return self.least(held) + held.grammar.rise + (held.grammar.longest or FREE)
 
     def trial(self, held: HeldAnswer) -> ProbeSpec:
         """Returns how the answer is tried: behind the marker and the usual blanks, under its grammar."""
