@@ -24,11 +24,15 @@ class GenerationDefaults:
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
     stop_tokens: frozenset[int] = frozenset()  # of generation_config.json and config.json
-    unused: tuple[str, ...] = ()  # settings that would change a reply and are not used here, as "min_p 0.05"
+    unused: tuple[str, ...] = ()  # settings that would change a reply and are not used here, as "num_beams 4"
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "top_k", "top_p"):
+        for name in (*_DRAWING, *_PENALTIES):
             RANGES[name].check(name, getattr(self, name))
 
 
@@ -88,7 +92,8 @@ RANGES: Mapping[str, Range] = {
 }
 """The numbers that generation_config.json may hold; any other value is refused, used here or not."""
 
-_SAMPLING = ("temperature", "top_k", "top_p")
+_DRAWING = ("temperature", "top_k", "top_p", "min_p")  # nothing to a greedy reply
+_PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")  # those change a greedy reply, too
 _READ = frozenset({"do_sample", "eos_token_id"})
 _HARMLESS = frozenset({  # they change no reply of this server
     "pad_token_id", "bos_token_id", "decoder_start_token_id", "transformers_version", "_from_model_config",
@@ -135,12 +140,17 @@ def _defaults(path: Path, said: Mapping[str, Any], ends: Set[int]) -> Generation
                 limits.check(name, said[name])
     except ValueError as error:
         raise TokenizerError(f"{path}: cannot be used: {error}") from error
-    given = {name: said[name] for name in _SAMPLING if said.get(name) is not None}
+    drawing = {"temperature": 1.0} | _given(said, _DRAWING) if sampled else {}
     return GenerationDefaults(
-        **({"temperature": 1.0} | given if sampled else {}),
+        **drawing,
+        **_given(said, _PENALTIES),
         stop_tokens=frozenset(ends),
         unused=tuple(_unused(said, sampled=bool(sampled))),
     )
+
+
+def _given(said: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: said[name] for name in names if said.get(name) is not None}
 
 
 def _config(directory: Path) -> list[dict[str, Any]]:
@@ -168,7 +178,7 @@ def _end_tokens(path: Path, said: Mapping[str, Any], vocabulary: int | None) -> 
 
 def _unused(said: Mapping[str, Any], *, sampled: bool) -> list[str]:
     """Returns the settings that would change a reply elsewhere and do nothing here, with their values."""
-    used = _READ | _HARMLESS | (frozenset(_SAMPLING) if sampled else frozenset())
+    used = _READ | _HARMLESS | frozenset(_PENALTIES) | (frozenset(_DRAWING) if sampled else frozenset())
     found = []
     for name, value in said.items():
         idle = value in (None, False, [], {}, "") or (name in RANGES and value in RANGES[name].neutral)

@@ -286,6 +286,11 @@ class ChatTokenizer:
         """The bytes that each token adds to a text, by id; control tokens and ids without a token have none."""
         return bytes_of(self._fast, self.markers.ids)
 
+    @cached_property
+    def spellings(self) -> tuple[bytes, ...]:
+        """What each token is spelled with, by id: its bytes, or a control token's text."""
+        return tuple(spelled or text.encode() for spelled, text in zip(self.token_bytes, self.texts, strict=True))
+
     @property
     def eos_ids(self) -> frozenset[int]:
         """The tokenizer's own end-of-sequence token, if it has one."""

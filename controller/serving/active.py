@@ -7,21 +7,20 @@ from dataclasses import dataclass, field, replace
 
 from controller.policy import Limits
 from controller.serving.answers.held import HeldAnswer
+from controller.serving.choices.scores import ReplyScores
+from controller.serving.choices.together import Together
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Reply
 from controller.serving.request import (
-    NO_THOUGHT,
     ExitReason,
-    Outcome,
     ProbeObserver,
     ReasoningRequest,
     RequestId,
     Sink,
-    Thought,
 )
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
-from controller.serving.status import Progress, ProgressWatch, RunningRequest, Stage
+from controller.serving.status import Progress, ProgressWatch, Stage
 from engine.base import FinishReason, Probed, ProbeId, SequenceId
 from models.formats.ending import EndFinder, Ending
 
@@ -47,7 +46,9 @@ class ActiveRequest:
     answer_room: int  # tokens of max_tokens reserved for the answer
     prompt_tokens: int
     cells: int  # KV cache cells (tokens) that the request may need, those of a probe included
-    claim: Claim  # for the fair queue, with the tokens charged in advance
+    claim: Claim  # for the fair queue, with the tokens charged in advance, those of all choices
+    together: Together  # the replies to one request that have not ended
+    choice: int = 0  # the place of its reply among those
     held: HeldAnswer | None = None  # None: no grammar holds the answer
 
     # its phase
@@ -77,7 +78,7 @@ class ActiveRequest:
     thought: list[int] = field(default_factory=list)
     again: int = 0  # tokens of the thought that the adopted probe has decoded again
     _recited: int = 0  # leading answer tokens of the closing, in which no stop string counts
-    _thought_end: int | None = None  # the thought's length before its closing; None: not forced
+    thought_end: int | None = None  # the thought's length before its closing; None: not forced
     _waited: int = 0  # times that a cut has waited for a marker to be decided
     _released: int = 0  # thought tokens passed to the reply
 
@@ -91,8 +92,12 @@ class ActiveRequest:
     probe_rows: int = 0
     _ended: dict[Asks, list[Probed]] = field(default_factory=lambda: {asks: [] for asks in Asks})
 
+    scores: ReplyScores = field(init=False)  # how likely the tokens were that have come
+
     def __post_init__(self) -> None:
         self.thinking = self.request.thinking
+        self.scores = ReplyScores(wanted=self.request.log_probs is not None)
+        self.together.add(self)
 
     @property
     def stage(self) -> Stage:
@@ -114,7 +119,12 @@ class ActiveRequest:
     @property
     def cost(self) -> int:
         """Tokens computed for the request, its prompt included; 0 before it has started."""
-        return 0 if self.started_s is None else self.prompt_tokens + self.rows
+        return 0 if self.started_s is None else self.own_prompt + self.rows
+
+    @property
+    def own_prompt(self) -> int:
+        """The tokens of its prompt, without those that were prefilled for another choice."""
+        return self.prompt_tokens - (len(self.request.prompt) if self.choice else 0)
 
     # --- phases -----------------------------------------------------------------------------------------------------
 
@@ -148,6 +158,7 @@ class ActiveRequest:
 
         `rule` returns the signals of limits.
         """
+        policy = self.request.fixed or policy
         if policy is not self._policy and policy != self._policy:  # by value; mostly it is the same object anyway
             wanted, made, own = policy, rule(policy), self.request.budget
             if not self._may_be_probed(made):
@@ -169,6 +180,7 @@ class ActiveRequest:
         """Tokens of the thought have come."""
         self.thought.extend(tokens)
         self.tokens += len(tokens)
+        self.scores.think(len(tokens))
 
     def skip_thought(self, reason: str) -> None:
         """The landing is to close the thought in the prompt."""
@@ -198,7 +210,7 @@ class ActiveRequest:
     def cut_thought(self, reason: str, *, recited: int) -> None:
         """The landing is forced to close the thought here; `recited` of its tokens follow the closing marker."""
         self.exit_reason = reason
-        self._thought_end = len(self.thought)
+        self.thought_end = len(self.thought)
         self._recited = recited
         self.put_in = len(self.landing)
 
@@ -207,12 +219,13 @@ class ActiveRequest:
 
         `said`: the text that has come with it is the answer's.
         """
-        del self.thought[marker.start :]
+        self._cut(marker.start)
         self._turn_to_answer(marker if said else replace(marker, tail=""))
 
     def end_in_the_open(self, start: int) -> tuple[int, ...]:
         """The thought in the open has ended before its token `start`; returns the tokens of the answer among it."""
         said = tuple(self.thought[start:])
+        self.scores.return_from(start)
         del self.thought[start:]
         self.tokens -= len(said)
         self._end_thought()
@@ -223,8 +236,13 @@ class ActiveRequest:
         if self.finder is not None and self.thinking:
             end = min(end, self.finder.undecided)
         if self._released < end:
-            self.reply.push(*self.thought[self._released : end])
+            scores = self.scores.of_thought(self._released, end)
+            self.reply.push(*self.thought[self._released : end], scores=scores)
             self._released = end
+
+    def _cut(self, end: int) -> None:
+        del self.thought[end:]
+        self.scores.cut(end)
 
     def _turn_to_answer(self, marker: Ending) -> None:
         own = self.exit_reason is None
@@ -273,8 +291,8 @@ class ActiveRequest:
         self.put_in, self.again = put_in, again
         self.withdrawn += self.beyond
         self.tokens -= self.beyond
-        del self.thought[self.fork_at :]
-        self._thought_end = self.last_probe_at
+        self._cut(self.fork_at)
+        self.thought_end = self.last_probe_at
         if self.finder is not None:
             self.finder.rewind(self.thought)
         self.probe_rows -= kept_rows
@@ -298,11 +316,27 @@ class ActiveRequest:
 
     def answer(self, token: int, *, visible: bool) -> None:
         """A token of the answer has come; `visible`: it has text."""
+        say = self.reply.recite if self.reciting or not self.long_enough else self.reply.push
+        scores = self.scores.next()
         self.tokens += 1
         self.answer_tokens += 1
         if visible:
-            say = self.reply.recite if self.answer_tokens <= self._recited else self.reply.push
-            say(token)
+            say(token, scores=scores)
+
+    @property
+    def reciting(self) -> bool:
+        """Whether the next token of the answer belongs to the closing, and is the server's word."""
+        return self.answer_tokens < self._recited
+
+    @property
+    def long_enough(self) -> bool:
+        """Whether the reply has as many tokens as it must have before it may end."""
+        return self.tokens - min(self.put_in, self.tokens) >= self.request.min_tokens
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the model may end the reply where it has a visible character."""
+        return self.long_enough and not self.request.endless
 
     def seal(self) -> None:
         """The model may write no marker of thinking from now on."""
@@ -320,78 +354,7 @@ class ActiveRequest:
         """A stop string has ended the answer before `tokens` more of an adopted probe: they stay the probe's rows."""
         self.probe_rows += tokens
 
-    # --- reports ----------------------------------------------------------------------------------------------------
-
     def tell_progress(self, now: float) -> None:
         """Tells how far the request is, if someone watches and it is time."""
         if self.watch is not None:
-            length = len(self.thought) if self._thought_end is None else self._thought_end
-            seen = Progress(stage=self.stage, tokens=self.tokens, thought_tokens=length, budget=self.in_force.budget)
-            self.watch.see(now, seen)
-
-    def running(self, now: float) -> RunningRequest:
-        """Returns the request's entry in the loop's status."""
-        return RunningRequest(
-            number=self.id,
-            difficulty=self.request.difficulty,
-            stage=self.stage,
-            age_s=now - self.submitted_s,
-            tokens=self.tokens,
-            thought_tokens=len(self.thought),
-            probes=self.probes,
-            confidence=self.confidence,
-            threshold=self.in_force.threshold,
-            budget=self.in_force.budget,
-            probing=self.in_force.probing,
-        )
-
-    def outcome(
-        self,
-        reason: FinishReason,
-        now: float,
-        *,
-        error: str | None,
-        expired: bool,
-        retry_after_s: float | None,
-    ) -> Outcome:
-        """Returns the outcome of the request, which ends now. For the parameters see Outcome."""
-        thought = NO_THOUGHT
-        if self.request.thinking and self.exit_reason is not None:
-            thought = Thought(
-                exit_reason=self.exit_reason,
-                threshold=self.in_force.threshold,
-                budget=self.in_force.budget,
-                confidence=self.confidence,
-                ids=tuple(self.thought[: self._thought_end]),
-                withdrawn_tokens=self.withdrawn,
-                probes=self.probes,
-                probe_rows=self.probe_rows,
-            )
-        return Outcome(
-            finish_reason=reason,
-            prompt_tokens=self.prompt_tokens,
-            completion_tokens=self.tokens,
-            put_in=min(self.put_in, self.tokens),
-            put_before=self.put_before,
-            thought=thought,
-            queue_s=(self.started_s if self.started_s is not None else now) - self.submitted_s,
-            total_s=now - self.submitted_s,
-            ttft_s=None if self.first_token_s is None else self.first_token_s - self.submitted_s,
-            averted=self.averted,
-            expired=expired,
-            retry_after_s=retry_after_s,
-            error=error,
-            stopped_by=self.reply.stopped_by,
-        )
-
-    def left(self, now: float) -> Outcome:
-        """Returns what has become of the request, whose client leaves it now: the thought so far, and what it cost."""
-        so_far = self.outcome(FinishReason.ERROR, now, error="left", expired=False, retry_after_s=None)
-        thought = replace(
-            so_far.thought,
-            ids=tuple(self.thought[: self._thought_end]),
-            withdrawn_tokens=self.withdrawn,
-            probes=self.probes,
-            probe_rows=self.probe_rows,
-        )
-        return replace(so_far, thought=thought, prompt_tokens=self.prompt_tokens if self.started_s is not None else 0)
+            self.watch.see(now, Progress.of(self))

@@ -16,6 +16,8 @@ from itertools import count
 from controller.policy import LoadObserver, Policy
 from controller.serving.active import ActiveRequest
 from controller.serving.admission import Admission, AdmissionLimits, QueueState
+from controller.serving.choices.accounts import left, outcome
+from controller.serving.choices.together import Together
 from controller.serving.deadlines import Deadlines
 from controller.serving.engine_requests import EngineRequests
 from controller.serving.fair_queue import Claim
@@ -23,18 +25,16 @@ from controller.serving.pace import Pace
 from controller.serving.queue_display import QueueDisplay
 from controller.serving.repetition import LoopDetection
 from controller.serving.request import Outcome, ProbeObserver, ReasoningRequest, RequestId, Sink
-from controller.serving.status import EndedRequest, LoopStatus, ProgressObserver, ProgressWatch
+from controller.serving.status import EndedRequest, LoopStatus, ProgressObserver, RunningRequest
 from controller.serving.step_report import StepReport
 from controller.serving.thought import ThoughtControl
 from engine.base import (
-    CapacityError,
     Engine,
     EngineLoad,
     Event,
     Finished,
     FinishReason,
     Probed,
-    Request,
     SequenceId,
     Started,
     Tokens,
@@ -75,12 +75,14 @@ class ServingLoop:
         self._thinking = thinking
         self._clock = clock
         self._ids = count(1)
-        self._requests: dict[RequestId, ActiveRequest] = {}  # all requests that wait or run
+        self._requests: dict[RequestId, ActiveRequest] = {}  # all replies that wait or run
+        self._together: dict[RequestId, Together] = {}  # the replies to each request
         self._in_engine = EngineRequests(engine)
         self._pace = Pace()
         self._thoughts = ThoughtControl(
             engine=engine, tokenizer=tokenizer, thinking=thinking, policy=policy, stop_tokens=stop_tokens, score=score,
             pace=self._pace, loops=loops, rows=rows, every_probe=every_probe, certified=certified, grammars=grammars,
+            constant=observer is None,
         )  # fmt: skip
         self._admission: Admission[ActiveRequest] = Admission(admission or AdmissionLimits(), self._pace)
         self._display = QueueDisplay(engine, self._admission)
@@ -132,7 +134,7 @@ class ServingLoop:
             turned_away=queue.turned_away,
             arrived=self._arrived,
             finished=self._finished,
-            running=tuple(active.running(now) for active in self._requests.values()),
+            running=tuple(RunningRequest.of(active, now) for active in self._requests.values()),
             ended=tuple(self._ended),
         )
 
@@ -147,38 +149,29 @@ class ServingLoop:
         cannot be held to its grammar, Overloaded if it is turned away. In a full queue a waiting request may have to
         give way: its outcome is an error that says when it may be sent again.
         """
-        held = self._thoughts.held(request)
-        landing = self._thoughts.landing_for(request, held)
-        tokens = len(request.prompt) + request.max_tokens
-        room = self.room_for(landing)
-        if tokens > room:
-            raise CapacityError(
-                f"the prompt has {len(request.prompt)} tokens and max_tokens is {request.max_tokens}: "
-                f"together {tokens}, must be at most {room}"
-            )
+        opening = self._thoughts.opening
+        landing = opening.landing(request, opening.held(request))
+        cells = opening.cells(request, landing, self.room_for(landing))
         if self._observer is not None:
-            self._observer.arrived(request.difficulty)  # a request that is turned away is load too
+            for _ in range(request.choices):
+                self._observer.arrived(request.difficulty)  # a request that is turned away is load too
         self._arrived += 1
         now = self._clock()
-        cells = tokens + (self._thoughts.probe_room + len(landing) if request.thinking else 0)
         expected = min(request.max_tokens, self._pace.rows or request.max_tokens)
-        claim = replace(request.claim, cost=len(request.prompt) + expected)
+        claim = replace(request.claim, cost=len(request.prompt) + request.choices * expected)
         self._admit(now)  # the last step may have made room
-        self._make_way(claim, cells, request.ttft_s)
-        answer_room = self._thoughts.answer_room(request, held)
-        active = ActiveRequest(
-            id=RequestId(next(self._ids)), request=request, sink=sink, observe=observe, on_begin=on_begin,
-            watch=None if watch is None else ProgressWatch(watch), reply=self._thoughts.reply_to(request, sink),
-            submitted_s=now, landing=landing,
-            finder=self._thoughts.finder_of(request),
-            budget_cap=self._thoughts.budget_cap(request, landing, answer_room), answer_room=answer_room,
-            prompt_tokens=len(request.prompt), cells=cells, claim=claim, held=held,
+        self._make_way(claim, request.choices * cells, request.ttft_s)
+        together = opening.replies(
+            request, sink, self._ids, landing=landing, cells=cells, claim=claim, now=now, observe=observe,
+            on_begin=on_begin, watch=watch,
         )  # fmt: skip
-        self._requests[active.id] = active
-        self._deadlines.add(active)
-        self._admission.push(active, claim)
+        for active in together:
+            self._requests[active.id] = active
+            self._deadlines.add(active)
+        self._together[together.id] = together
+        self._admission.push(together.lead, claim)
         self._admit(now)
-        return active.id
+        return together.id
 
     def turned_away(self) -> None:
         """Counts a request that was turned away before it was read: it is load too."""
@@ -188,18 +181,19 @@ class ServingLoop:
         self._admission.turned_away += 1
         self._display.changed()
 
-    def cancel(self, request: RequestId) -> Outcome | None:
-        """Drops a request and frees its memory at once; its sink gets nothing more. Returns what it has cost so far."""
-        active = self._requests.get(request)
-        if active is None:
-            return None
-        self._drop(active)
-        return active.left(self._clock())
+    def cancel(self, request: RequestId) -> list[Outcome]:
+        """Drops a request and frees its memory at once; its sink gets nothing more.
+
+        Returns what its replies have cost so far that had not ended.
+        """
+        gone = list(self._together.get(request, ()))
+        for active in gone:
+            self._drop(active)
+        return [left(active, self._clock()) for active in gone]
 
     def end_thought(self, request: RequestId) -> bool:
-        """Has a request's thought closed as soon as possible; returns False if it has no running thought."""
-        active = self._requests.get(request)
-        return active is not None and active.end_thought()
+        """Has a request's thoughts closed as soon as possible; returns False if it has no running thought."""
+        return any([active.end_thought() for active in self._together.get(request, ())])
 
     def fail_running(self, error: str) -> None:
         """Ends every request that the engine has with an error: the engine has failed. Queued requests stay queued."""
@@ -251,22 +245,30 @@ class ServingLoop:
         fits = self._in_engine.fits(cells)
         way = self._admission.check(claim, ages, held_up=len(held_up), fits=fits, patience_s=patience_s)
         if way is not None:
-            active, refusal = way
-            self._end(active, FinishReason.ERROR, str(refusal), retry_after_s=refusal.retry_after_s)
+            lead, refusal = way
+            for active in lead.together:
+                self._end(active, FinishReason.ERROR, str(refusal), retry_after_s=refusal.retry_after_s)
 
     def _admit(self, now: float) -> None:
-        """Hands queued requests to the engine in turn, as long as it has room."""
-        had = self._in_engine
-        while (active := self._admission.next(len(had), lambda head: had.fits(head.cells))) is not None:
-            self._display.changed()
-            active.begin(self._steps)
-            try:
-                self._begin(active, now)
-            except Exception as error:
-                log.exception("request %d could not be begun", active.id)
-                self._fail(active, f"{type(error).__name__}: {error}")
+        """Hands queued requests to the engine in turn, as long as it has room.
 
-    def _begin(self, active: ActiveRequest, now: float) -> None:
+        The replies to one request enter together, so that their prompt is prefilled once; what the engine has no room
+        for yet waits there, before all that waits here.
+        """
+        had = self._in_engine
+        while (lead := self._admission.next(len(had), lambda head: had.fits(head.together.cells))) is not None:
+            self._display.changed()
+            choices = list(lead.together)
+            for active in choices:
+                active.begin(self._steps)
+            for active in choices:
+                try:
+                    self._begin(active, lead, now)
+                except Exception as error:
+                    log.exception("request %d could not be begun", active.id)
+                    self._fail(active, f"{type(error).__name__}: {error}")
+
+    def _begin(self, active: ActiveRequest, lead: ActiveRequest, now: float) -> None:
         request = active.request
         landing: tuple[int, ...] = ()  # in the prompt
         self._pace.began(request.max_tokens)
@@ -276,18 +278,12 @@ class ServingLoop:
             if why is not None:  # no thought at all: the landing closes it in the prompt
                 active.skip_thought(why)
                 landing = active.landing
-        sequence = self._engine.submit(
-            Request(
-                prompt=request.prompt + landing,
-                max_new_tokens=request.max_tokens,
-                sampling=request.sampling,
-                stop_tokens=self._thoughts.engine_stops,
-                stops_armed=False,
-                banned=self._thoughts.bans(active),
-                probe_room=self._thoughts.probe_room if request.thinking else 0,
-                constraint=self._thoughts.hold(active) if landing or not request.thinking else None,
-            )
-        )
+        alike = lead.put_before == active.put_before  # else the landing makes another prompt of it
+        asked = self._thoughts.opening.for_engine(
+            request, landing, banned=self._thoughts.bans(active),
+            constraint=self._thoughts.hold(active) if landing or not request.thinking else None,
+        )  # fmt: skip
+        sequence = self._engine.submit(asked, like=lead.sequence if alike else None)
         self._in_engine.add(sequence, active)
         if landing:
             active.show_landing(self._thinking.ending(landing))
@@ -302,10 +298,13 @@ class ServingLoop:
         """Removes a request from the queue or the engine."""
         del self._requests[active.id]
         self._display.changed()
-        if active.begun:
-            self._admission.settle(active.claim, active.cost)
-        else:
-            self._admission.remove(lambda other: other is active)
+        cost = active.together.leave(active)
+        if cost is not None:  # the last of its request
+            self._together.pop(active.together.id, None)
+            if active.begun:
+                self._admission.settle(active.claim, cost)
+            else:
+                self._admission.remove(lambda other: other.together is active.together)
         self._in_engine.cancel(active)
         self._on_idle()
 
@@ -354,17 +353,19 @@ class ServingLoop:
                 self._end(active, FinishReason.STOP)
 
     def _on_tokens(self, active: ActiveRequest, event: Tokens) -> None:
+        active.scores.come(event.tokens, event.log_probs)
         active.avert(event.averted)
         tokens = self._thoughts.take_thought(active, event.tokens) if active.thinking else event.tokens
         for place, token in enumerate(tokens, start=1):
-            active.answer(token, visible=not self._thoughts.hidden(active, token))
-            if active.reply.stopped or self._thoughts.ends(active, token):
+            stop = self._thoughts.stops_at(active, token)
+            active.answer(token, visible=not stop and not self._thoughts.hidden(active, token))
+            if active.reply.stopped or stop or self._thoughts.ends(active, token):
                 if event.forced:
                     active.leave_unsaid(len(tokens) - place)
                 self._end(active, FinishReason.STOP)
                 return
             if active.reply.answered and not active.armed:
-                self._thoughts.arm(active, event.sequence)
+                self._thoughts.arm(active)
         if active.held is not None and active.held.complete:
             self._end(active, FinishReason.STOP)
 
@@ -385,11 +386,12 @@ class ServingLoop:
         if error is None:
             steps = self._steps - active.begun_step
             self._pace.finished(steps=steps, rows=active.rows, answer_tokens=active.answer_tokens)
-        asked = active.request
-        left_to_policy = asked.thinking and asked.early_exit and asked.tried and asked.budget is None
-        if self._observer is not None and left_to_policy and error is None:
+        if self._observer is not None and active.request.left_to_policy and error is None:
             self._observer.finished(active.request.difficulty, active.rows)
-        outcome = active.outcome(reason, now, error=error, expired=expired, retry_after_s=retry_after_s)
-        self._finished += 1
-        self._ended.append(EndedRequest.of(active.id, now, active.request.difficulty, outcome))
-        active.sink(outcome)
+        made = outcome(
+            active, reason, now, error=error, expired=expired, retry_after_s=retry_after_s,
+            reproducible=self._thoughts.reproduces(active),
+        )  # fmt: skip
+        self._finished += not made.going_on
+        self._ended.append(EndedRequest.of(active.id, now, active.request.difficulty, made))
+        active.sink(made)

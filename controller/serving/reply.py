@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from controller.serving.choices.scores import ScoredText, TokenScore
 from models.formats.matching import TextFilter, Unshown, overlap
 from models.tokenizer import Streamed
 
@@ -23,6 +24,8 @@ class Delta:
 
     channel: Channel
     text: str
+    scores: tuple[TokenScore, ...] = ()  # of the tokens that begin in it, where they are asked for and known
+    choice: int = 0  # the reply's place among those to one request
 
 
 class Reply:
@@ -42,9 +45,17 @@ class Reply:
         thinking: bool,
         stop: tuple[str, ...],
         unshown: Unshown | None = None,
+        choice: int = 0,
+        scored: bool = False,
     ) -> None:
-        """`thinking`: the reply begins with a thought that is no content. `unshown` None: all text is shown."""
+        """`thinking`: the reply begins with a thought that is no content. `unshown` None: all text is shown.
+
+        `choice`: the reply's place among those to one request. `scored`: pieces of text come with their tokens' scores.
+        """
         self._emit = emit
+        self._choice = choice
+        self._scored = ScoredText() if scored else None
+        self._shown = 0  # characters of the channel that have been released or dropped
         self._decoder = decoder
         self._stream = decoder()
         self._stop = stop
@@ -73,22 +84,29 @@ class Reply:
         self._held = ""  # of a thought only white space is held back now
         self._stream = self._decoder()
         self.channel, self._begun = Channel.CONTENT, False
+        self._shown = 0
+        self._scored = None if self._scored is None else ScoredText()
         self._filter = self._make_filter()
         stop, self._stop = self._stop, (self._stop if own else ())
         self._take(tail)
         self._stop = stop
 
-    def recite(self, *tokens: int) -> None:
+    def recite(self, *tokens: int, scores: Sequence[TokenScore | None] = ()) -> None:
         """Adds the thinking format's own tokens before an answer; stop strings do not count in them."""
         stop, self._stop = self._stop, ()
-        self.push(*tokens)
+        self.push(*tokens, scores=scores)
         self._stop = stop
 
-    def push(self, *tokens: int) -> None:
-        """Adds tokens of the reply (no markers, no end-of-sequence tokens)."""
+    def push(self, *tokens: int, scores: Sequence[TokenScore | None] = ()) -> None:
+        """Adds tokens of the reply (no markers, no end-of-sequence tokens). `scores`: one for each token, or none."""
         if self.stopped:
             return
-        self._take("".join(map(self._stream.push, tokens)))
+        if self._scored is None or not scores:
+            self._take("".join(map(self._stream.push, tokens)))
+            return
+        for token, score in zip(tokens, scores, strict=True):
+            self._scored.token(score)
+            self._take(self._stream.push(token))
 
     def _take(self, text: str) -> None:
         self._show(text if self._filter is None else self._filter.push(text))
@@ -98,11 +116,16 @@ class Reply:
         if not text or self.stopped:
             return
         self._held += text
+        if self._scored is not None:
+            self._scored.text(len(text))
         if not self._begun:
             visible = self._held.lstrip()
             if not visible:
                 return
+            self._shown = len(self._held) - len(visible)
             self._held, self._begun = visible, True
+            if self._scored is not None:
+                self._scored.skip(self._shown)
         if self.channel is Channel.REASONING:
             self._release(len(self._held.rstrip()))
             return
@@ -124,7 +147,10 @@ class Reply:
         if self._filter is not None and not self.stopped:
             self._show(self._filter.rest())
         if self.channel is Channel.CONTENT:
-            self._held += "" if self.stopped else self._stream.rest()
+            rest = "" if self.stopped else self._stream.rest()
+            if rest and self._scored is not None:
+                self._scored.text(len(rest))
+            self._held += rest
             self._release(len(self._held))
 
     def _make_filter(self) -> TextFilter | None:
@@ -137,4 +163,6 @@ class Reply:
     def _release(self, length: int) -> None:
         if length:
             text, self._held = self._held[:length], self._held[length:]
-            self._emit(Delta(channel=self.channel, text=text))
+            self._shown += length
+            scores = () if self._scored is None else self._scored.shown(self._shown)
+            self._emit(Delta(channel=self.channel, text=text, scores=scores, choice=self._choice))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NewType, TypeAlias
 
+from controller.policy import Limits
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Delta
 from engine.base import FinishReason, Sampling
@@ -74,6 +75,32 @@ class ReasoningRequest:
         """Whether a trial answer can stand for the reply."""
         return self.answer is AnswerKind.SHORT or (self.grammar is not None and self.calls is None)
 
+    # what is drawn, how often, and where it may end
+    choices: int = 1  # replies to make of the prompt; the seed of each is one higher than the last one's
+    log_probs: int | None = None  # the likeliest tokens to tell beside each token's own probability; None: tell neither
+    min_tokens: int = 0  # tokens of thought and answer before the reply may end
+    endless: bool = False  # the model may not end the reply; stops and max_tokens do
+    stop_ids: frozenset[int] = frozenset()  # tokens that end the answer, as `stop` does
+    fixed: Limits | None = None  # the client's own limits of the thought, in place of the policy's; None: the policy's
+
+    def __post_init__(self) -> None:
+        if self.choices < 1:
+            raise ValueError(f"choices is {self.choices}, must be at least 1")
+        if not 0 <= self.min_tokens <= self.max_tokens:
+            raise ValueError(f"min_tokens is {self.min_tokens}, must lie in 0…{self.max_tokens}, which max_tokens is")
+
+    @property
+    def left_to_policy(self) -> bool:
+        """Whether the policy alone limits its thought."""
+        return self.thinking and self.early_exit and self.tried and self.budget is None and self.fixed is None
+
+    def alone(self, choice: int) -> ReasoningRequest:
+        """Returns the request for one of its choices, counted from 0."""
+        if not choice:
+            return self
+        sampling = replace(self.sampling, seed=self.sampling.seed + choice)
+        return replace(self, sampling=sampling, name=f"{self.name}#{choice}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
@@ -87,6 +114,7 @@ class Checkpoint:
     log_probs: tuple[float, ...]  # of the answer's tokens
     gave_up: bool  # the probe ended early because the threshold was out of reach
     rows: int  # token rows that the probe cost
+    choice: int = 0  # the reply's place among those to one request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +146,9 @@ class Outcome:
     """How a request ended. Times start at its submission."""
 
     finish_reason: FinishReason
-    prompt_tokens: int  # prefilled tokens, with those that opened or closed the thought in the model's place
+    # prefilled tokens, with those that opened or closed the thought in the model's place; of several choices to one
+    # request the first has the prompt's
+    prompt_tokens: int
     completion_tokens: int  # all tokens of the reply: thought, markers, answer
     thought: Thought  # NO_THOUGHT: thinking was off, or the thought did not end
     queue_s: float  # until its prefill began, or until it ended in the queue
@@ -130,6 +160,9 @@ class Outcome:
     expired: bool = False  # the deadline passed before the request could begin
     retry_after_s: float | None = None  # gave way in a full queue and may be sent again after this; None: did not
     error: str | None = None  # why the request failed; None: it did not
+    choice: int = 0  # the reply's place among those to one request
+    going_on: int = 0  # replies to the same request that have not ended
+    reproducible: bool = False  # the same request with the same seed gets the same reply, whatever runs beside it
     stopped_by: str | None = None  # the stop string that ended the answer; None: none did
     calls: tuple[ToolCall, ...] = ()  # in the answer; who serves tools reads them from its text
 

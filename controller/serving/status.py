@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from controller.serving.request import Outcome
 from engine.base import EngineLoad, FinishReason
 from models.profile.difficulty import ClassName
+
+if TYPE_CHECKING:
+    from controller.serving.active import ActiveRequest
 
 TELL_S = 1.0  # between two reports of a request's progress in one stage
 
@@ -30,6 +33,19 @@ class Progress:
     tokens: int  # of the reply so far; 0: its prompt is being read
     thought_tokens: int  # length of its thought so far, which a probe's answer may still shorten
     budget: int | None  # in force, thinking tokens; None: none
+    choice: int = 0  # the reply's place among those to one request
+
+    @classmethod
+    def of(cls, active: ActiveRequest) -> Progress:
+        """Returns how far a request is, or one of the replies to it."""
+        length = len(active.thought) if active.thought_end is None else active.thought_end
+        return cls(
+            stage=active.stage,
+            tokens=active.tokens,
+            thought_tokens=length,
+            budget=active.in_force.budget,
+            choice=active.choice,
+        )
 
 
 ProgressObserver: TypeAlias = Callable[[Progress], None]
@@ -66,6 +82,23 @@ class RunningRequest:
     threshold: float | None  # in force at the last checkpoint; None: none
     budget: int | None  # in force at the last checkpoint, thinking tokens; None: none
     probing: bool  # whether the limits in force at the last checkpoint ask for probes
+
+    @classmethod
+    def of(cls, active: ActiveRequest, now: float) -> RunningRequest:
+        """Returns the entry of a request, or of one of the replies to it; `now`: on the loop's clock."""
+        return cls(
+            number=active.id,
+            difficulty=active.request.difficulty,
+            stage=active.stage,
+            age_s=now - active.submitted_s,
+            tokens=active.tokens,
+            thought_tokens=len(active.thought),
+            probes=active.probes,
+            confidence=active.confidence,
+            threshold=active.in_force.threshold,
+            budget=active.in_force.budget,
+            probing=active.in_force.probing,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from controller.policy import UNLIMITED, Limits, Policy
 from controller.serving.active import ActiveRequest
-from controller.serving.answers.held import AnswerGrammars, HeldAnswer
+from controller.serving.answers.held import AnswerGrammars
+from controller.serving.choices.opening import Opening
 from controller.serving.pace import Pace
 from controller.serving.repetition import LoopDetection
-from controller.serving.reply import Delta, Reply
 from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
 from controller.serving.trials import Trial, Trials
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
-from models.formats.ending import EndFinder, Ending
+from models.formats.ending import Ending
 from models.grammar.compiling import Grammars
 from models.grammar.matching import GrammarMatch
 from models.kinds.kind import AnswerKind
@@ -45,8 +45,10 @@ class ThoughtControl:
         every_probe: bool = False,  # ask wherever the format says, whatever a row costs the engine
         certified: frozenset[AnswerKind] | None = None,  # kinds that the policy's limits hold for; None: all
         grammars: Grammars | None = None,  # None: no answer is held to one
+        constant: bool = False,  # the policy's limits are the same at any load
     ) -> None:
         self._engine = engine
+        self._constant = constant
         self._tokenizer = tokenizer
         self._thinking = thinking
         self._policy = policy
@@ -55,7 +57,6 @@ class ThoughtControl:
         self._loops = loops
         # a marker that is made of a stop token: the engine must let it pass in the thought, and the loop stops at it
         self._within = stop_tokens & frozenset(thinking.close) if thinking.close_id is None else frozenset[int]()
-        self.engine_stops = stop_tokens - self._within  # at which the engine ends a sequence
         banned = thinking.markers - self._within
         self._banned = frozenset(token for token in banned if rows is None or token < rows)
         self._masks = engine.capabilities.masks
@@ -65,6 +66,11 @@ class ThoughtControl:
         self._certified = certified
         self._trials = Trials(thinking, stop_tokens, score)
         self._held_answers = AnswerGrammars(thinking, self._trials.box.spec, stop_tokens, grammars)
+        self.probe_room = max(self._trials.room, self._held_answers.room)  # the most tokens of a probe
+        self.opening = Opening(
+            thinking=thinking, tokenizer=tokenizer, answers=self._held_answers, capabilities=engine.capabilities,
+            stops=stop_tokens - self._within, probe_room=self.probe_room,
+        )  # fmt: skip
         self._rule = lru_cache(maxsize=RULES)(ExitRule.of)
         rule = self._rule(policy.limits(None))  # raises ValueError now, not with each request, if it cannot be made
         if rule.signals:
@@ -73,60 +79,14 @@ class ThoughtControl:
                 need = f"the signal {rule.signals[0].reason} decodes the newest token again"
                 engine.capabilities.need("trim", need)
 
-    @property
-    def probe_room(self) -> int:
-        """The largest number of tokens that a probe of a thought may need."""
-        return max(self._trials.room, self._held_answers.room)
-
-    def reply_to(self, request: ReasoningRequest, emit: Callable[[Delta], None]) -> Reply:
-        """Returns the reply to a request, still empty."""
-        thinking, kept = self._thinking, _kept_of(request)
-        unshown = thinking.unshown_beside(kept) if kept else thinking.unshown
-        return Reply(
-            emit=emit,
-            decoder=self._tokenizer.stream,
-            thinking=request.thinking and not thinking.format.in_the_open,
-            stop=request.stop,
-            unshown=unshown if request.thinking or request.closed else None,
-        )
-
-    def finder_of(self, request: ReasoningRequest) -> EndFinder | None:
-        """Returns what finds the end of a request's thought; None: there is none, or a single token ends it."""
-        return (
-            self._thinking.finder(() if request.calls is None else request.calls.starts) if request.thinking else None
-        )
-
     def apply_limits(self, active: ActiveRequest) -> Limits:
         """Derives the limits in force from the policy's present limits; what is not certified gets the full thought."""
         if self._certified is not None and active.request.answer not in self._certified:
             return active.obey(UNLIMITED, self._rule)
         return active.obey(self._policy.limits(active.request.difficulty), self._rule)
 
-    def landing_for(self, request: ReasoningRequest, held: HeldAnswer | None) -> tuple[int, ...]:
-        """Returns what closes the request's thought if it is cut."""
-        own = self._thinking.landing_for(request.answer, request.form) if request.landing is None else request.landing
-        return own if held is None else self._held_answers.landing(own)
-
     def _trial(self, active: ActiveRequest) -> Trial:
         return self._trials.of(active.request.form, as_certified=self._certified is not None)
-
-    def held(self, request: ReasoningRequest) -> HeldAnswer | None:
-        """Returns what holds a request's answer; None: nothing does. Raises GrammarError or UnsupportedError."""
-        return self._held_answers.of(request, self._engine.capabilities)
-
-    def answer_room(self, request: ReasoningRequest, held: HeldAnswer | None) -> int:
-        """Returns the tokens of max_tokens that no thought may take: a share, and at least the shortest answer."""
-        most, reserve, answers = request.max_tokens, self._thinking.format.answer_reserve, self._held_answers
-        if held is None:
-            return min(reserve, most // 2)
-        return max(min(max(reserve, answers.ample(held)), most // 2), min(answers.least(held), most))
-
-    def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
-        """Returns what max_tokens leaves for the thought after its closing and the answer, at most max_budget."""
-        known = self._thinking.close_id is not None or self._thinking.format.in_the_open
-        wait = 0 if known else len(self._thinking.close)  # until it is decided whether a marker has come
-        left = max(0, request.max_tokens - max(len(landing), self.probe_room) - answer_room - wait)
-        return left if request.max_budget is None else min(left, request.max_budget)
 
     def take_thought(self, active: ActiveRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:
         """Adds the tokens that belong to the thought, and returns the tokens after the closing marker."""
@@ -161,7 +121,9 @@ class ThoughtControl:
             active.think(tokens[: active.again])
             active.end_in_the_open(len(active.thought))
             return tokens[active.again :]
-        last = next((place for place, token in enumerate(tokens) if token in self._stop_tokens), len(tokens))
+        may_stop = active.reply.answered and active.long_enough
+        ends = self._stop_tokens | (active.request.stop_ids if may_stop else frozenset())
+        last = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
         for place, token in enumerate(tokens[:last]):
             active.think((token,))
             found = active.finder.push(token)
@@ -171,8 +133,8 @@ class ThoughtControl:
         if last < len(tokens):
             self._drop_probe(active)
             return active.end_in_the_open(len(active.thought)) + tokens[last:]
-        if not active.armed and self._tokenizer.decode(active.thought).strip() and active.sequence is not None:
-            self.arm(active, active.sequence)  # the reply has a visible character, and may end wherever it likes
+        if active.may_end and not active.armed and self._tokenizer.decode(active.thought).strip():
+            self.arm(active)  # the reply has a visible character, and may end wherever it likes
         return ()
 
     def hold(self, active: ActiveRequest, *, coming: int = 0, taken: Sequence[int] = ()) -> GrammarMatch | None:
@@ -211,10 +173,11 @@ class ThoughtControl:
             active.lead(len(lead))
         self.hold(active, coming=len(lead))
 
-    def arm(self, active: ActiveRequest, sequence: SequenceId) -> None:
-        """Lets the model end the answer, which has begun."""
-        active.arm()
-        self._engine.arm_stops(sequence)
+    def arm(self, active: ActiveRequest) -> None:
+        """Lets the model end the answer, which has begun, once the reply has the tokens that it must have."""
+        if active.may_end and active.sequence is not None:
+            active.arm()
+            self._engine.arm_stops(active.sequence)
 
     def bans(self, active: ActiveRequest) -> frozenset[int]:
         """The tokens that a request may not sample from its beginning: markers, if its prompt has a closed thought."""
@@ -225,7 +188,7 @@ class ThoughtControl:
 
     def _banned_for(self, request: ReasoningRequest) -> frozenset[int]:
         """The markers that a request may not sample behind its thought: all but those that its tool calls need."""
-        kept = _kept_of(request)
+        kept = () if request.calls is None else request.calls.kept
         return self._without(kept) if kept else self._banned
 
     def _banned_without(self, kept: tuple[str, ...]) -> frozenset[int]:
@@ -240,7 +203,24 @@ class ThoughtControl:
 
     def ends(self, active: ActiveRequest, token: int) -> bool:
         """Whether a token of the answer, which has begun, ends the reply although the engine goes on."""
-        return token in self._within and active.reply.answered
+        return token in self._within and active.reply.answered and active.may_end
+
+    def stops_at(self, active: ActiveRequest, token: int) -> bool:
+        """Whether the next token of the answer, which has begun, is one at which the client wants it to end."""
+        if token not in active.request.stop_ids or active.reciting:
+            return False
+        return active.reply.answered and active.long_enough
+
+    def reproduces(self, active: ActiveRequest) -> bool:
+        """Whether the same request with the same seed gets the same reply, whatever runs beside it.
+
+        So it is if a row's logits do not depend on the batch, and the end of the thought on neither load nor time.
+        """
+        request = active.request
+        own = request.fixed is not None or (not request.early_exit and request.budget is not None)
+        timed = request.deadline_s is not None or active.exit_reason is ExitReason.REQUESTED
+        exits = self._constant or own or not request.thinking
+        return self._engine.capabilities.batch_invariant and exits and not timed
 
     def _seal(self, active: ActiveRequest) -> None:
         """Bans the markers for the rest of the reply: the thought is closed, or what closes it is on its way."""
@@ -277,7 +257,7 @@ class ThoughtControl:
         self._seal(active)
         self.hold(active, coming=keep + len(then), taken=self._answered(event) if keep > put_in and tried else ())
         if tried and (self._thinking.format.keep is Keep.ANSWER if held else trial.adopted):
-            self.arm(active, event.sequence)  # the reply has its answer: the next sampled token may end it
+            self.arm(active)  # the reply has its answer: the next sampled token may end it
 
     def _checkpoint(self, active: ActiveRequest, event: Probed) -> Checkpoint:
         """Returns the report of a trial answer that has just ended."""
@@ -290,6 +270,7 @@ class ThoughtControl:
             log_probs=event.log_probs,
             gave_up=event.gave_up,
             rows=event.rows,
+            choice=active.choice,
         )
 
     def _kept_of_held(self, probed: Probed) -> tuple[int, tuple[int, ...]]:
@@ -380,8 +361,3 @@ class ThoughtControl:
             active.release(len(active.thought) - self._thinking.lookback)
         else:
             active.release(len(active.thought))
-
-
-def _kept_of(request: ReasoningRequest) -> tuple[str, ...]:
-    """Returns the markers of thoughts that a request's tool calls are written with."""
-    return () if request.calls is None else request.calls.kept

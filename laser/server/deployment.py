@@ -24,6 +24,7 @@ from laser.server.telemetry.gains import Gains
 from models.chat_model import ChatModel
 from models.directory import check_place
 from models.grammar.compiling import Grammars
+from models.profile.corners import corners
 from models.reasoner import bundled_model, known_to
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Deployment:
     @property
     def served(self) -> ServedModel:
         """What prompts are prepared for."""
-        profile = self.chosen.profile
+        profile, certifying = self.chosen.profile, self.chosen.certifying
         return ServedModel(
             model_id=self.model_id,
             config=self.config,
@@ -58,6 +59,7 @@ class Deployment:
             difficulty=None if profile is None else profile.difficulty,
             shortest_first=self.chosen.shortest_first,
             grammars=self.grammars,
+            certified=None if certifying is None else corners(certifying),
         )
 
     def connect(self, left: Callable[[Outcome], None]) -> EngineThread:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from controller.serving.fair_queue import Claim
 from controller.serving.request import ReasoningRequest
-from engine.base import Sampling
 from laser.server.api.answers.said import said_in_prompt
 from laser.server.api.errors import BadRequest, ContextTooLong, clipped, shown
 from laser.server.api.fields import GenerationFields, Slo
+from laser.server.api.sampling.exit import asked_limits, check_exit
 from laser.server.engine_process.served import ServedModel
 from laser.server.intake.bounds import APART
 from laser.server.intake.encoding import check_length, check_prompt
@@ -34,6 +34,7 @@ class Preparation:
 
     def request(self, request: GenerationFields, seed: int, name: str, caller: Caller, slo: Slo) -> ReasoningRequest:
         """Returns what the loop serves of an API request, whose reply is called `name`. Raises ApiError on refusal."""
+        self._check(request)
         calls = self._calls(request)
         policy = request.policy
         begun = self._prompt(request)
@@ -42,15 +43,17 @@ class Preparation:
         landing = None if policy.message is None else self._landing(policy.message, answer)
         max_tokens = self._max_tokens(request, len(prompt), landing)
         stated_ms = None if request.laser is None else request.laser.deadline_ms
+        budget = policy.budget(max_tokens, self._served.config.effort, form.effort)
+        fixed = asked_limits(request, max_tokens)
         return ReasoningRequest(
             prompt=prompt,
             max_tokens=max_tokens,
             thinking=begun.thinking and (answer.kind is AnswerKind.SHORT or not form.in_the_open),
             closed=begun.closed,
             early_exit=request.laser is None or request.laser.early_exit is not False,
-            sampling=self._sampling(request, seed),
+            sampling=request.sampling(self._served.chat.defaults, len(self._served.chat.tokenizer.texts), seed),
             stop=request.stops,
-            budget=policy.budget(max_tokens, self._served.config.effort, form.effort),
+            budget=budget if fixed is None else None,
             max_budget=None if (most := self._served.config.max_budget) is None else min(most, max_tokens),
             difficulty=request.difficulty or self._class(answer, prompt),
             landing=landing,
@@ -67,7 +70,20 @@ class Preparation:
             answer=answer.kind,
             form=answer.form,
             grammar=self._grammar(request),
+            choices=request.made_choices,
+            log_probs=request.kept_log_probs,
+            min_tokens=self._min_tokens(request, max_tokens),
+            endless=request.ignore_eos is True,
+            stop_ids=request.stop_token_ids,
+            fixed=fixed,
         )
+
+    def _check(self, request: GenerationFields) -> None:
+        """Raises BadRequest for what this model or this server does not have, whatever the prompt."""
+        chat, config = self._served.chat, self._served.config
+        request.check_choices(config.engine_options.max_batch)
+        request.check_tokens(len(chat.tokenizer.texts) if chat.rows is None else chat.rows)
+        check_exit(request, self._served.certified, probed=config.early_exit)
 
     def _answer(self, request: GenerationFields, prompt: Sequence[int]) -> Reading:
         """Returns the kind and form of answer that a request wants; its fields go before its words.
@@ -159,15 +175,15 @@ class Preparation:
             )
         return request.limit
 
+    @staticmethod
+    def _min_tokens(request: GenerationFields, most: int) -> int:
+        """Returns the tokens that the reply must have. Raises BadRequest if they are more than it may have: `most`."""
+        least = request.min_tokens or 0
+        if least > most:
+            message = f"min_tokens is {shown(least)}, must be at most {most}, which the longest reply has"
+            raise BadRequest(message, param="min_tokens")
+        return least
+
     def _too_long(self, tokens: str, request: GenerationFields, both: int) -> ContextTooLong:
         message = f"the prompt has {tokens} tokens, must be at most {both - 1}"
         return ContextTooLong(message, param=request.prompt_name)
-
-    def _sampling(self, request: GenerationFields, seed: int) -> Sampling:
-        own, vocabulary = self._served.chat.defaults, len(self._served.chat.tokenizer.texts)
-        return Sampling(
-            temperature=own.temperature if request.temperature is None else request.temperature,
-            top_p=own.top_p if request.top_p is None else request.top_p,
-            top_k=own.top_k if request.top_k is None else min(max(0, request.top_k), vocabulary),
-            seed=seed,
-        )

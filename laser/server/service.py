@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from controller.serving.admission import RETRY_S, Overloaded
@@ -36,6 +37,7 @@ from laser.server.api.reports import (
     TurnReport,
     Version,
 )
+from laser.server.api.sampling.log_probs import Scoring
 from laser.server.api.shape import ReplyHeader, ReplyShape, written
 from laser.server.api.tools.reply import ToolReply
 from laser.server.controller_report import ControllerReport
@@ -53,6 +55,7 @@ from laser.server.submission import Submission, of_failure
 from laser.server.telemetry.metrics import Metrics, watch_lag
 from laser.server.telemetry.request_log import RequestLog
 from laser.version import VERSION
+from models.tools.pieces import CallReader
 from models.tools.reader import reader_of
 
 SEEDS = 2**63
@@ -272,7 +275,10 @@ class Service:
         seed = self._rng.getrandbits(63) if request.seed is None or request.seed == -1 else request.seed
         name = f"{prefix}{uuid.uuid4().hex}"
         make = partial(self._preparation.request, request, seed % SEEDS, name, caller, slo)
-        reasoning = await self._encoding.run(make, caller, size)
+        chat = self._served.chat
+        reasoning, echo, scoring = await self._encoding.run(
+            lambda: (make(), request.echoed(chat), self._scoring(request)), caller, size
+        )
         try:
             ticket = await self._engine.submit(reasoning, probes=request.wants_probes, progress=request.streamed)
         except CapacityError as error:
@@ -294,13 +300,18 @@ class Service:
             show_reasoning=request.policy.expose,
             show_usage=request.wants_usage,
             show_progress=request.wants_progress,
-            plain=self._served.chat.thinking.format.plain,
+            plain=chat.thinking.format.plain,
+            index=None if request.made_choices == 1 else 0,
+            scoring=scoring,
+            echo=echo,
         )
         log.reply = name
         submission = Submission(
             identity=identity,
             caller=caller,
             shape=shape(identity),
+            others=tuple(shape(replace(identity, index=choice)) for choice in range(1, request.made_choices)),
+            sent=request.sent_choices,
             ticket=ticket,
             ended=partial(self.metrics.ended, streamed=request.streamed),
             abandoned=self.metrics.abandoned,
@@ -313,12 +324,22 @@ class Service:
         self._running[name] = submission
         return submission
 
-    def _tools(self, request: GenerationFields) -> ToolReply | None:
-        """Returns what reads the calls of a reply; None: no tool is offered."""
+    def _scoring(self, request: GenerationFields) -> Scoring | None:
+        """Returns what tells how likely a reply's tokens were; None: it is not asked for."""
+        if request.log_probs is None:
+            return None
+        return Scoring(self._served.chat.tokenizer.spellings, request.log_probs, ids=request.names_ids)
+
+    def _tools(self, request: GenerationFields) -> tuple[ToolReply, ...]:
+        """Returns what reads the calls of each choice; empty: no tool is offered."""
         offer, form = request.offer, self._served.chat.call_form if request.offer else None
         if offer is None or form is None:
-            return None
-        return ToolReply(lambda: reader_of(form, offer.schemas, eager=request.streamed))
+            return ()
+
+        def reader() -> CallReader:
+            return reader_of(form, offer.schemas, eager=request.streamed)
+
+        return tuple(ToolReply(reader, choice) for choice in range(request.made_choices))
 
     async def control(self, request: ControlRequest, caller: Caller) -> Controlled:
         """Ends a running thought. Raises UnknownReply, or Forbidden unless the key is the reply's own or an admin's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -21,7 +21,7 @@ Told: TypeAlias = Item | CallDelta
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Submission:
-    """A reply in progress: its caller, its ticket, and the shape in which the client gets it."""
+    """A reply in progress, or several: the caller, the ticket, and the shapes in which the client gets them."""
 
     identity: ReplyHeader
     caller: Caller
@@ -32,14 +32,20 @@ class Submission:
     turn_of: Callable[[str], Turn | None]
     abandoned: Callable[[], None] = lambda: None  # called if the client goes before the reply's end
     pause_s: Callable[[], float] = lambda: 0.0
-    tools: ToolReply | None = None  # reads the reply's tool calls; None: no tool is offered
+    tools: tuple[ToolReply, ...] = ()  # read the tool calls of each choice; empty: no tool is offered
     log: RequestLog = field(default_factory=RequestLog)
+    others: tuple[ReplyShape, ...] = ()  # those of further choices
+    sent: int = 1  # choices that the client gets: the best of all
+
+    @property
+    def shapes(self) -> tuple[ReplyShape, ...]:
+        """The shapes of all choices."""
+        return (self.shape, *self.others)
 
     async def take(self) -> list[Told]:
-        """Returns the items since the last call, at least one; the last of all is the outcome. Raises ApiError."""
+        """Returns the items since the last call, at least one; the last of all is an outcome. Raises ApiError."""
         while True:
-            items = await self._take()
-            told: list[Told] = [*items] if self.tools is None else list(self.tools.told(items))
+            told = [each for item in await self._take() for each in self._told(item)]
             if told:  # text may be held back until it is known whether it is a call
                 return told
 
@@ -49,10 +55,15 @@ class Submission:
         except EngineFailure as error:
             self.log.finish_reason = FinishReason.ERROR.value
             raise of_failure(error) from error
-        if isinstance(items[-1], Outcome):
-            self.log.ended(items[-1])
-            self.ended(items[-1])
+        for item in items:
+            if isinstance(item, Outcome):
+                self.log.ended(item)
+                self.ended(item)
         return items
+
+    def _told(self, item: Item) -> Iterable[Told]:
+        """Returns what an item tells: with tools, calls in place of their text."""
+        return self.tools[item.choice].told([item]) if self.tools else (item,)
 
     async def linger(self) -> None:
         """Sleeps between two writes of a stream, or until the reply ends."""

@@ -38,7 +38,19 @@ def _budget(point: OperatingPoint) -> float:
 
 def certified_range(profile: Profile) -> str:
     """Returns the corners in words."""
-    return "; ".join(map(_words, corners(profile))) or "none but the full thought"
+    return told(corners(profile))
+
+
+def told(found: Sequence[OperatingPoint]) -> str:
+    """Returns corners in words."""
+    return "; ".join(map(_words, found)) or "none but the full thought"
+
+
+def within(exit_: OperatingPoint, found: Sequence[OperatingPoint]) -> bool:
+    """Whether an exit is the full thought, or lies within one of the corners: as strict and as long, or more so."""
+    return exit_ == FULL or any(
+        _threshold(exit_) >= _threshold(one) and _budget(exit_) >= _budget(one) for one in found
+    )
 
 
 def _words(corner: OperatingPoint) -> str:

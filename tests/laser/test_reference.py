@@ -29,7 +29,7 @@ FREE = frozenset({
     "instructions", "input", "knows", "laser_version", "last_id", "loading", "message", "model", "modelfile",
     "modified_at", "name", "note", "owned_by", "param", "parameter_size", "parameters", "parent_model", "policy",
     "prompt", "quantization_level", "reasoning", "reasoning_budget_message", "reasoning_content", "response",
-    "signature", "stop", "stop_sequence", "system", "template", "text", "thinking", "trouble", "version",
+    "signature", "stop", "stop_sequence", "system", "template", "text", "thinking", "token", "trouble", "version",
     "arguments", "description", "tool_call_id", "tool_name", "tool_use_id",
 })  # fmt: skip
 

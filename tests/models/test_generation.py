@@ -29,6 +29,14 @@ def test_a_model_that_samples_by_default_is_sampled(tmp_path: Path) -> None:
     assert read_generation_defaults(tmp_path).stop_tokens == {7}
 
 
+def test_penalties_hold_whether_a_reply_is_sampled_or_not(tmp_path: Path) -> None:
+    said = {"repetition_penalty": 1.05, "presence_penalty": 1.5, "min_p": 0.05}
+    greedy = read_generation_defaults(written(tmp_path, "generation_config.json", **said))
+    assert (greedy.repetition_penalty, greedy.presence_penalty, greedy.min_p) == (1.05, 1.5, 0.0)
+    sampled = read_generation_defaults(written(tmp_path, "generation_config.json", do_sample=True, **said))
+    assert (sampled.repetition_penalty, sampled.presence_penalty, sampled.min_p) == (1.05, 1.5, 0.05)
+
+
 @pytest.mark.parametrize(("said", "temperature"), [({"do_sample": True}, 1.0), ({"do_sample": None}, 0.0), ({}, 0.0)])
 def test_what_is_not_said_is_what_transformers_takes(tmp_path: Path, said: Any, temperature: float) -> None:
     defaults = read_generation_defaults(written(tmp_path, "generation_config.json", **said))
@@ -125,10 +133,14 @@ def test_a_setting_out_of_its_range_is_refused_by_key_and_value(
     ("said", "unused"),
     [
         (
-            {"do_sample": True, "temperature": 0.6, "top_k": 20, "repetition_penalty": 1.05, "min_p": 0.05},
-            ("repetition_penalty 1.05", "min_p 0.05"),
+            {"do_sample": True, "temperature": 0.6, "top_k": 20, "typical_p": 0.9, "min_p": 0.05, "num_beams": 2},
+            ("typical_p 0.9", "num_beams 2"),
         ),
-        ({"temperature": 0.6, "top_p": 0.9, "top_k": 50}, ("temperature 0.6", "top_p 0.9")),  # greedy nonetheless
+        # greedy nonetheless, but penalties hold
+        (
+            {"temperature": 0.6, "top_p": 0.9, "top_k": 50, "min_p": 0.1, "repetition_penalty": 1.1},
+            ("temperature 0.6", "top_p 0.9", "min_p 0.1"),
+        ),
         ({"do_sample": True, "repetition_penalty": 1.0, "min_p": 0, "num_beams": 1, "bad_words_ids": None}, ()),
         ({"max_new_tokens": 768, "pad_token_id": 0, "transformers_version": "5"}, ("max_new_tokens 768",)),
         ({"suppress_tokens": [3], "stop_strings": "x"}, ("suppress_tokens (a list)", "stop_strings (a text)")),

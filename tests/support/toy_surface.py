@@ -11,7 +11,7 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.errors import ApiError
 from laser.server.api.fields import Count, GenerationFields
-from laser.server.api.shape import ReplyHeader, Surface, event, finish_word
+from laser.server.api.shape import NO_SCORES, ReplyHeader, Scores, Surface, event, finish_word
 from laser.server.api.streams.notices import ProgressNotice
 from laser.server.api.tools.reply import CallDelta
 from models.chat_model import ChatModel, Prompt
@@ -60,7 +60,7 @@ class ToyShape:
 
     identity: ReplyHeader
 
-    def whole(self, reasoning: str, content: str, outcome: Outcome) -> ToyAnswer:
+    def whole(self, reasoning: str, content: str, outcome: Outcome, scores: Scores = NO_SCORES) -> ToyAnswer:
         finish_word(outcome)  # raises ApiError if the request failed
         return ToyAnswer(id=self.identity.id, answer=content, thought_tokens=outcome.thought.tokens)
 

@@ -15,7 +15,20 @@ from laser.server.api.answers.said import said_in
 from laser.server.api.base import Fields, Switch, encodable
 from laser.server.api.errors import shown
 from laser.server.api.fields import GenerationFields, Limit, StreamOptions
-from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, finish_word, usage
+from laser.server.api.sampling.choices import ChatChoices
+from laser.server.api.sampling.log_probs import ChatScores
+from laser.server.api.shape import (
+    NO_SCORES,
+    Chunks,
+    FinishWord,
+    LaserDetails,
+    Scores,
+    Surface,
+    Usage,
+    details,
+    finish_word,
+    usage,
+)
 from laser.server.api.tools.reply import CallDelta, CallReply, call_chunk, calls_of
 from laser.server.api.tools.request import CallParam, ToolsAsked
 from models.chat_model import ChatModel, Prompt
@@ -99,7 +112,7 @@ class Message(Fields):
         return message
 
 
-class ChatRequest(ToolsAsked, GenerationFields):
+class ChatRequest(ChatChoices, ToolsAsked, GenerationFields):
     """A chat to answer. Every field but `messages` may be left out or null."""
 
     endpoint: ClassVar[str] = dialects.CHAT
@@ -171,12 +184,13 @@ class ReplyMessage(BaseModel):
 
 
 class Choice(BaseModel):
-    """The one reply."""
+    """A reply."""
 
-    index: int = 0  # place of the choice: 0
+    index: int = 0  # place of the choice, from 0
     message: ReplyMessage  # the assistant's message
     finish_reason: FinishWord  # why the reply ended: at its own end, at the token limit, or with tool calls
-    logprobs: None = None  # not told: null
+    logprobs: ChatScores | None = None  # log-probabilities of its tokens; null: not asked for
+    laser: LaserDetails | None = None  # how its thought went, where there are several choices; null: see the reply's
 
 
 class ChatCompletion(BaseModel):
@@ -186,9 +200,9 @@ class ChatCompletion(BaseModel):
     object: Literal["chat.completion"] = "chat.completion"  # kind of the object
     created: int  # time of the request, s since 1970
     model: str  # name of the served model
-    choices: list[Choice]  # the one reply
+    choices: list[Choice]  # the reply, or the replies that `n` asks for
     usage: Usage  # tokens that were sent and decoded
-    laser: LaserDetails  # how the thought went
+    laser: LaserDetails  # how the thought went, of the first choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +212,7 @@ class Completion(Chunks):
     OBJECT = "chat.completion.chunk"
     NOTHING: ClassVar[dict[str, str]] = {}
 
-    def whole(self, reasoning: str, content: str, outcome: Outcome) -> ChatCompletion:
+    def whole(self, reasoning: str, content: str, outcome: Outcome, scores: Scores = NO_SCORES) -> ChatCompletion:
         thought = reasoning if self.identity.show_reasoning and outcome.thought.exit_reason is not None else None
         message = ReplyMessage(
             content=content or None if outcome.calls else content,
@@ -210,7 +224,7 @@ class Completion(Chunks):
             id=self.identity.id,
             created=self.identity.created,
             model=self.identity.model,
-            choices=[Choice(message=message, finish_reason=finish_word(outcome))],
+            choices=[Choice(message=message, finish_reason=finish_word(outcome), logprobs=self._scored(scores))],
             usage=usage(outcome),
             laser=details(self.identity, outcome),
         )
@@ -219,14 +233,23 @@ class Completion(Chunks):
         return self._chunk({"role": "assistant", "content": ""})
 
     def piece(self, delta: Delta) -> bytes:
-        if delta.channel is Channel.CONTENT:
-            return self._chunk({"content": delta.text})
-        if not self.identity.show_reasoning:
+        if delta.channel is Channel.REASONING and not self.identity.show_reasoning:
             return b""
-        return self._chunk({"reasoning": delta.text, "reasoning_content": delta.text})
+        text = delta.text
+        said = {"content": text} if delta.channel is Channel.CONTENT else {"reasoning": text, "reasoning_content": text}
+        return self._chunk(said, scores={delta.channel: delta.scores})
 
     def called(self, call: CallDelta) -> bytes:
         return self._chunk({"tool_calls": [call_chunk(call)]})
+
+    def _scored(self, scores: Scores) -> ChatScores | None:
+        scoring, thought = self.identity.scoring, scores.get(Channel.REASONING)
+        if scoring is None:
+            return None
+        return ChatScores(
+            content=None if (said := scores.get(Channel.CONTENT)) is None else scoring.tokens(said),
+            reasoning=scoring.tokens(thought) if thought and self.identity.show_reasoning else None,
+        )
 
     def _choice(self, said: dict[str, Any]) -> dict[str, Any]:
         return {"delta": said}

@@ -7,7 +7,8 @@ the prompt ends inside an open thought, LASER controls that thought as usual: `t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
@@ -17,7 +18,20 @@ from controller.serving.request import Outcome
 from laser.server.api import dialects
 from laser.server.api.base import encodable, integer
 from laser.server.api.fields import GenerationFields, Limit, StreamOptions
-from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, finish_word, usage
+from laser.server.api.sampling.choices import TextChoices
+from laser.server.api.sampling.log_probs import TextScores
+from laser.server.api.shape import (
+    NO_SCORES,
+    Chunks,
+    FinishWord,
+    LaserDetails,
+    Scores,
+    Surface,
+    Usage,
+    details,
+    finish_word,
+    usage,
+)
 from laser.server.api.tools.reply import CallDelta
 from models.chat_model import ChatModel
 from models.chat_model import Prompt as Begun
@@ -39,7 +53,7 @@ def _prompt(prompt: object) -> object:
     tokens = _tokens(prompt)
     if tokens is None and isinstance(prompt, list) and prompt:
         if len(prompt) > 1:
-            raise ValueError(f"has {len(prompt)} entries, must be 1: one answer is made per request")
+            raise ValueError(f"has {len(prompt)} entries, must be 1: one prompt is answered per request")
         (prompt,) = prompt
         tokens = _tokens(prompt)
     if tokens is not None:
@@ -54,7 +68,7 @@ TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 Prompt = Text | TokenIds | Annotated[list[Text | TokenIds], Field(min_length=1, max_length=1)]
 
 
-class TextRequest(GenerationFields):
+class TextRequest(TextChoices, GenerationFields):
     """A text to continue."""
 
     endpoint: ClassVar[str] = dialects.COMPLETIONS
@@ -80,6 +94,11 @@ class TextRequest(GenerationFields):
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
+    def echoed(self, chat: ChatModel) -> str:
+        if not self.echo:
+            return ""
+        return self.prompt if isinstance(self.prompt, str) else chat.tokenizer.decode(self.prompt)
+
     def prompt_tokens(self, chat: ChatModel) -> Begun:
         wanted = self.thought_wanted(chat)
         if isinstance(self.prompt, str):
@@ -94,13 +113,14 @@ class TextRequest(GenerationFields):
 
 
 class TextChoice(BaseModel):
-    """The one continuation."""
+    """A continuation."""
 
-    index: int = 0  # place of the choice: 0
-    text: str  # what was written, without the thought
+    index: int = 0  # place of the choice, from 0
+    text: str  # what was written, without the thought; behind the prompt, if `echo` asks for it
     reasoning: str | None  # the thought; null: there was none, or the client hides it
     finish_reason: FinishWord  # why the reply ended: at its own end, or at the token limit
-    logprobs: None = None  # not told: null
+    logprobs: TextScores | None = None  # log-probabilities of its tokens; null: not asked for
+    laser: LaserDetails | None = None  # how its thought went, where there are several choices; null: see the reply's
 
 
 class TextCompletion(BaseModel):
@@ -110,9 +130,9 @@ class TextCompletion(BaseModel):
     object: Literal["text_completion"] = "text_completion"  # kind of the object
     created: int  # time of the request, s since 1970
     model: str  # name of the served model
-    choices: list[TextChoice]  # the one reply
+    choices: list[TextChoice]  # the continuation, or the continuations that `n` asks for
     usage: Usage  # tokens that were sent and decoded
-    laser: LaserDetails  # how the thought went
+    laser: LaserDetails  # how the thought went, of the first choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,24 +142,46 @@ class TextShape(Chunks):
     OBJECT = "text_completion"
     NOTHING: ClassVar[dict[str, str]] = {"text": ""}
 
-    def whole(self, reasoning: str, content: str, outcome: Outcome) -> TextCompletion:
+    _sent: Counter[Channel] = field(default_factory=Counter)  # characters of a stream so far
+
+    def whole(self, reasoning: str, content: str, outcome: Outcome, scores: Scores = NO_SCORES) -> TextCompletion:
         thought = reasoning if self.identity.show_reasoning and outcome.thought.exit_reason is not None else None
         return TextCompletion(
             id=self.identity.id,
             created=self.identity.created,
             model=self.identity.model,
-            choices=[TextChoice(text=content, reasoning=thought, finish_reason=finish_word(outcome))],
+            choices=[
+                TextChoice(
+                    text=self.identity.echo + content,
+                    reasoning=thought,
+                    finish_reason=finish_word(outcome),
+                    logprobs=self._scored(scores),
+                )
+            ],
             usage=usage(outcome),
             laser=details(self.identity, outcome),
         )
 
     def opening(self) -> bytes:
-        return b""
+        return self._chunk({"text": self.identity.echo}) if self.identity.echo else b""
 
     def piece(self, delta: Delta) -> bytes:
-        if delta.channel is Channel.CONTENT:
-            return self._chunk({"text": delta.text})
-        return self._chunk({"text": "", "reasoning": delta.text}) if self.identity.show_reasoning else b""
+        if delta.channel is Channel.REASONING and not self.identity.show_reasoning:
+            return b""
+        text = delta.text
+        said = {"text": text} if delta.channel is Channel.CONTENT else {"text": "", "reasoning": text}
+        chunk = self._chunk(said, scores={delta.channel: delta.scores})
+        self._sent[delta.channel] += len(text)
+        return chunk
+
+    def _scored(self, scores: Scores) -> TextScores | None:
+        scoring, thought = self.identity.scoring, scores.get(Channel.REASONING)
+        if scoring is None:
+            return None
+        said = scoring.text(scores.get(Channel.CONTENT, ()), self._sent[Channel.CONTENT])
+        if thought and self.identity.show_reasoning:
+            said.reasoning = scoring.text(thought, self._sent[Channel.REASONING])
+        return said
 
     def called(self, call: CallDelta) -> bytes:
         return b""  # this endpoint has no tools

@@ -65,6 +65,8 @@ READ: Mapping[str, str] = {
         model stream temperature top_p top_k seed stop n service_tier laser reasoning_effort reasoning thinking
         thinking_token_budget reasoning_budget_tokens thinking_budget_tokens reasoning_budget thinking_budget
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
+        min_p presence_penalty frequency_penalty repetition_penalty logit_bias min_tokens ignore_eos stop_token_ids
+        logprobs top_logprobs return_tokens_as_token_ids
         response_format structured_outputs guided_json guided_regex guided_choice guided_grammar json_schema regex ebnf
         grammar
         messages stream_options max_tokens max_completion_tokens continue_final_message add_generation_prompt
@@ -74,6 +76,8 @@ READ: Mapping[str, str] = {
         model stream temperature top_p top_k seed stop n service_tier laser reasoning_effort reasoning thinking
         thinking_token_budget reasoning_budget_tokens thinking_budget_tokens reasoning_budget thinking_budget
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
+        min_p presence_penalty frequency_penalty repetition_penalty logit_bias min_tokens ignore_eos stop_token_ids
+        logprobs best_of echo return_tokens_as_token_ids
         response_format structured_outputs guided_json guided_regex guided_choice guided_grammar json_schema regex ebnf
         grammar
         prompt stream_options max_tokens
@@ -82,6 +86,8 @@ READ: Mapping[str, str] = {
         model stream temperature top_p top_k seed stop n service_tier laser reasoning_effort reasoning thinking
         thinking_token_budget reasoning_budget_tokens thinking_budget_tokens reasoning_budget thinking_budget
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
+        min_p presence_penalty frequency_penalty repetition_penalty logit_bias min_tokens ignore_eos stop_token_ids
+        top_logprobs include
         response_format structured_outputs guided_json guided_regex guided_choice guided_grammar json_schema regex ebnf
         grammar
         input instructions max_output_tokens previous_response_id text
@@ -99,10 +105,10 @@ SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or
     "frequency_penalty": _refused(0),
     "presence_penalty": _refused(0),
     "logit_bias": _refused({}, []),
-    "logprobs": _refused(False),
-    "top_logprobs": _refused(0),
-    "best_of": _refused(1),
-    "echo": _refused(False),
+    "logprobs": _refused(False, instead="a response tells them where include asks for message.output_text.logprobs"),
+    "top_logprobs": _refused(0, instead="a completion has the number in logprobs"),
+    "best_of": _refused(1, instead="n is read"),
+    "echo": _refused(False, instead="the last message is the client's own"),
     "suffix": _refused(""),
     "tools": _refused([]),
     "tool_choice": _refused("none", "auto"),
@@ -148,6 +154,7 @@ SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or
     "guided_whitespace_pattern": _refused(instead=BLANKS),
     "priority": _refused(0, instead="laser.priority is read"),
     "return_token_ids": _refused(False),
+    "return_tokens_as_token_ids": _refused(False, instead="a field of chat, completions"),
     "return_prompt_text": _refused(False),
     "prompt_embeds": _refused(),
     "kv_transfer_params": _refused({}),
@@ -177,14 +184,14 @@ SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or
     "bootstrap_room": _refused(),
     # llama.cpp
     "n_predict": _refused(-1, instead="max_tokens is read"),
-    "n_cmpl": _refused(1),
+    "n_cmpl": _refused(1, instead="n is read"),
     "n_indent": _refused(0),
-    "n_probs": _refused(0),
+    "n_probs": _refused(0, instead="logprobs is read"),
     "min_keep": _refused(0),
     "dynatemp_range": _refused(0),
     "typical_p": _refused(1),
     "top_n_sigma": _refused(-1, 0),
-    "repeat_penalty": _refused(1),
+    "repeat_penalty": _refused(1, instead="repetition_penalty is read"),
     "dry_multiplier": _refused(0),
     "xtc_probability": _refused(0),
     "mirostat": _refused(0),
@@ -231,7 +238,7 @@ INDIFFERENT: Mapping[str, Treatment] = {
     **_each("prompt_cache_key prompt_cache_options prompt_cache_retention", Indifferent.UNSAID),
     # vLLM: who asks, caches, media that no message has, the batching of a stream, details of what is refused
     **_each("session_id cache_salt media_io_kwargs mm_processor_kwargs stream_interval", Indifferent.UNSAID),
-    **_each("length_penalty truncation_side return_tokens_as_token_ids guided_decoding_backend", Indifferent.UNSAID),
+    **_each("length_penalty truncation_side guided_decoding_backend", Indifferent.UNSAID),
     **_each("routed_experts_prompt_start return_mm_kwargs", Indifferent.UNSAID),
     **_each("request_id return_token_offsets", Indifferent.TOLD),
     # SGLang

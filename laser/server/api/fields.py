@@ -13,6 +13,7 @@ from laser.server.api.base import INTEGER, Fields, RequestBody, Switch, encodabl
 from laser.server.api.errors import BadRequest, shown
 from laser.server.api.headers import RequestHeader
 from laser.server.api.reasoning import ReasoningFields
+from laser.server.api.sampling.fields import SamplingFields
 from laser.server.api.structured.fields import StructuredFields
 from models.chat_model import ChatModel, Prompt
 from models.kinds.kind import AnswerKind
@@ -61,7 +62,7 @@ StopTexts = Annotated[tuple[str, ...], BeforeValidator(_stops, json_schema_input
 
 def _one(n: object) -> object:
     if n not in (None, 1) or isinstance(n, bool):
-        raise ValueError(f"is {shown(n)}, must be 1: one answer is made per request")
+        raise ValueError(f"is {shown(n)}, must be 1: this format has room for one reply")
     return n
 
 
@@ -98,6 +99,10 @@ class LaserOptions(Fields):
     # true: a stream also reports how far its request is: its place in the queue and the time until its turn, its start,
     # the tokens that it has thought of its budget, and that it answers
     progress: Switch | None = None
+    # confidence at which the thought is closed, in place of the policy's and whatever the load; 1: hardly ever
+    threshold: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
+    # thinking tokens at which the thought is closed, in place of the policy's and whatever the load
+    budget: Annotated[int, Field(ge=0, strict=True), INTEGER] | None = None
     # ms from arrival until the reply must be complete; the thought is cut in time; null: none
     deadline_ms: Annotated[int, Field(ge=1, le=MOST_MS, strict=True), INTEGER] | None = None
 
@@ -110,18 +115,11 @@ class StreamOptions(Fields):
     include_usage: Switch | None = None  # true: one more chunk tells the usage
 
 
-class GenerationFields(ReasoningFields, StructuredFields, RequestBody, ABC):
+class GenerationFields(SamplingFields, ReasoningFields, StructuredFields, RequestBody, ABC):
     """A request for one reply."""
 
     model: str | None = None  # name of the served model; null: the served model
     stream: Switch | None = None  # true: the reply comes as server-sent events
-    # of sampling; 0: greedy; null: the model's own
-    temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
-    # share of the probability that sampling draws from; null: the model's own
-    top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
-    # number of tokens that sampling draws from; 0 and −1: all; null: the model's own
-    top_k: Annotated[int, Field(ge=-1, strict=True), INTEGER] | None = None
-    seed: Annotated[int, Field(strict=True), INTEGER] | None = None  # of sampling; null: a random one
     # texts that end the answer, at most 4; they are left out of it
     stop: StopTexts = ()
     # number of replies: 1
@@ -143,6 +141,38 @@ class GenerationFields(ReasoningFields, StructuredFields, RequestBody, ABC):
     @abstractmethod
     def prompt_name(self) -> str:
         """The field that holds the prompt."""
+
+    @property
+    def log_probs(self) -> int | None:
+        """The number of likeliest tokens to tell of each token; None: no log-probabilities are asked for."""
+        return None
+
+    @property
+    def names_ids(self) -> bool:
+        """Whether log-probabilities call tokens by their numbers."""
+        return False
+
+    @property
+    def sent_choices(self) -> int:
+        """The number of replies that the client gets."""
+        return 1
+
+    @property
+    def made_choices(self) -> int:
+        """The number of replies that are decoded, of which the best are sent."""
+        return self.sent_choices
+
+    @property
+    def kept_log_probs(self) -> int | None:
+        """As `log_probs`; 0 where none are asked for, but the replies that are sent are chosen by them."""
+        return 0 if self.log_probs is None and self.made_choices > self.sent_choices else self.log_probs
+
+    def check_choices(self, most: int) -> None:
+        """Raises BadRequest, which names the field, if not that many replies can be made; `most` are at once."""
+
+    def echoed(self, chat: ChatModel) -> str:
+        """Returns the text with which the reply begins: what the prompt says, if the client wants it back."""
+        return ""
 
     @property
     def takes_less(self) -> bool:

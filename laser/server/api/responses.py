@@ -6,11 +6,12 @@ whose content is the thought itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from controller.serving.choices.scores import TokenScore
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api import dialects
@@ -19,7 +20,18 @@ from laser.server.api.base import Fields, encodable
 from laser.server.api.chat import Message
 from laser.server.api.errors import ApiError, Busy, shown
 from laser.server.api.fields import GenerationFields, Limit
-from laser.server.api.shape import LaserDetails, ReplyHeader, Surface, details, event, finish_word
+from laser.server.api.sampling.choices import ResponseChoices
+from laser.server.api.sampling.log_probs import ScoredToken
+from laser.server.api.shape import (
+    NO_SCORES,
+    LaserDetails,
+    ReplyHeader,
+    Scores,
+    Surface,
+    details,
+    event,
+    finish_word,
+)
 from laser.server.api.streams.notices import ProbeNotice, ProgressNotice
 from laser.server.api.structured.fields import AnswerFormat, NamedSchema, format_grammar
 from laser.server.api.tools.reply import CallDelta
@@ -91,7 +103,7 @@ class TextOptions(Fields):
     format: TextFormat | None = None  # what the answer is held to
 
 
-class ResponsesRequest(GenerationFields):
+class ResponsesRequest(ResponseChoices, GenerationFields):
     """What to reply to. Every field but `input` may be left out or null."""
 
     endpoint: ClassVar[str] = dialects.RESPONSES
@@ -155,7 +167,7 @@ class OutputText(BaseModel):
     type: Literal["output_text"] = "output_text"  # kind of the part: the answer's text
     text: str  # the text of the answer
     annotations: list[str] = []  # none
-    logprobs: list[str] = []  # none
+    logprobs: list[ScoredToken] = []  # of the text's tokens, where `include` asks for them
 
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -246,12 +258,14 @@ class ResponsesShape:
         self._items: list[ReasoningItem | MessageItem] = []  # the complete ones
         self._open: Channel | None = None  # of the item being streamed; None: no item is open
         self._text = ""  # of the open item so far
+        self._scores: list[ScoredToken] = []  # of its tokens so far, if they are asked for
 
-    def whole(self, reasoning: str, content: str, outcome: Outcome) -> Response:
+    def whole(self, reasoning: str, content: str, outcome: Outcome, scores: Scores = NO_SCORES) -> Response:
         word = finish_word(outcome)
         output: list[ReasoningItem | MessageItem] = []
         if reasoning and self._identity.show_reasoning:
             output.append(self._item(Channel.REASONING, reasoning))
+        self._scores = self._scored(scores.get(Channel.CONTENT, ()))
         output.append(self._item(Channel.CONTENT, content, "completed" if word == "stop" else "incomplete"))
         return self._ended(output, outcome)
 
@@ -266,9 +280,14 @@ class ResponsesShape:
             return b""
         change = b"" if delta.channel is self._open else self._close() + self._begin(delta.channel)
         self._text += delta.text
+        new = self._scored(delta.scores) if delta.channel is Channel.CONTENT else []
+        self._scores += new
         return change + self._event(
-            f"{_kind(delta.channel)}.delta", **self._place(), delta=delta.text, **_more(delta.channel)
+            f"{_kind(delta.channel)}.delta", **self._place(), delta=delta.text, **_more(delta.channel, new)
         )
+
+    def _scored(self, scores: Sequence[TokenScore]) -> list[ScoredToken]:
+        return [] if self._identity.scoring is None else self._identity.scoring.tokens(scores)
 
     def called(self, call: CallDelta) -> bytes:
         return b""  # this endpoint has no tools yet
@@ -293,7 +312,7 @@ class ResponsesShape:
         return self._event("response.failed", response=response.model_dump())
 
     def _begin(self, channel: Channel) -> bytes:
-        self._open, self._text = channel, ""
+        self._open, self._text, self._scores = channel, "", []
         item = self._item(channel, "", "in_progress").model_dump() | {"content": []}
         return self._event("response.output_item.added", output_index=len(self._items), item=item) + self._event(
             "response.content_part.added", **self._place(), part=_part(channel, "").model_dump()
@@ -305,8 +324,10 @@ class ResponsesShape:
             return b""
         item, place = self._item(channel, self._text, status), self._place()
         end = (
-            self._event(f"{_kind(channel)}.done", **place, text=self._text, **_more(channel))
-            + self._event("response.content_part.done", **place, part=_part(channel, self._text).model_dump())
+            self._event(f"{_kind(channel)}.done", **place, text=self._text, **_more(channel, self._scores))
+            + self._event(
+                "response.content_part.done", **place, part=_part(channel, self._text, self._scores).model_dump()
+            )
             + self._event("response.output_item.done", output_index=len(self._items), item=item.model_dump())
         )
         self._items.append(item)
@@ -323,7 +344,8 @@ class ResponsesShape:
     def _item(self, channel: Channel, text: str, status: Status = "completed") -> ReasoningItem | MessageItem:
         if channel is Channel.REASONING:
             return ReasoningItem(id=self._item_id(channel), status=status, content=[ReasoningText(text=text)])
-        return MessageItem(id=self._item_id(channel), status=status, content=[OutputText(text=text)])
+        said = OutputText(text=text, logprobs=self._scores)
+        return MessageItem(id=self._item_id(channel), status=status, content=[said])
 
     def _response(self) -> Response:
         return Response(id=self._identity.id, created_at=self._identity.created, model=self._identity.model)
@@ -366,9 +388,11 @@ def _kind(channel: Channel) -> str:
     return "response.reasoning_text" if channel is Channel.REASONING else "response.output_text"
 
 
-def _part(channel: Channel, text: str) -> ReasoningText | OutputText:
-    return ReasoningText(text=text) if channel is Channel.REASONING else OutputText(text=text)
+def _part(channel: Channel, text: str, scores: Sequence[ScoredToken] = ()) -> ReasoningText | OutputText:
+    if channel is Channel.REASONING:
+        return ReasoningText(text=text)
+    return OutputText(text=text, logprobs=list(scores))
 
 
-def _more(channel: Channel) -> dict[str, Any]:
-    return {"logprobs": []} if channel is Channel.CONTENT else {}
+def _more(channel: Channel, scores: Sequence[ScoredToken]) -> dict[str, Any]:
+    return {"logprobs": [each.model_dump() for each in scores]} if channel is Channel.CONTENT else {}

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, Field
 
-from controller.serving.reply import Delta
+from controller.serving.choices.scores import TokenScore
+from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, ExitReason, Outcome, Thought
 from engine.base import FinishReason
 from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ErrorReply, ServerFailure, openai_body
 from laser.server.api.fields import AnswerWord, GenerationFields
+from laser.server.api.sampling.log_probs import Scoring
 from laser.server.api.streams.notices import ProbeNotice, ProgressNotice
 from laser.server.api.tools.reply import CallDelta
 from models.kinds.kind import AnswerKind
@@ -26,6 +28,8 @@ ExitWord = Annotated[
 ]  # exit signals of one's own add words
 PLAIN = "plain"  # in place of an exit reason: the model is served without thoughts
 DONE = b"data: [DONE]\n\n"
+Scores = Mapping[Channel, Sequence[TokenScore]]
+NO_SCORES: Scores = {}  # nobody asks how likely the tokens were
 LINE_ENDS = "\x85\u2028\u2029"  # no line ends in JSON and event streams, but many clients split lines there
 
 
@@ -44,13 +48,16 @@ class ReplyHeader:
     show_usage: bool = False  # in a stream
     show_progress: bool = False  # in a stream
     plain: bool = False  # the model is served without thoughts
+    index: int | None = None  # place of the choice among several to one request; None: it is the only one
+    scoring: Scoring | None = None  # tells how likely the tokens were; None: it is not asked for
+    echo: str = ""  # with which the text begins
 
 
 class ReplyShape(Protocol):
     """Encodes one reply in an endpoint's format."""
 
-    def whole(self, reasoning: str, content: str, outcome: Outcome) -> BaseModel:
-        """Returns the whole reply. Raises ApiError if the request failed."""
+    def whole(self, reasoning: str, content: str, outcome: Outcome, scores: Scores = NO_SCORES) -> BaseModel:
+        """Returns the whole reply; `scores` come where they are asked for. Raises ApiError if the request failed."""
 
     def opening(self) -> bytes:
         """Returns a stream's first events."""
@@ -127,14 +134,20 @@ def written(time_s: int) -> str:
     return datetime.fromtimestamp(time_s, UTC).isoformat().replace("+00:00", "Z")
 
 
-def usage(outcome: Outcome) -> Usage:
-    """Returns what the client has sent and the model has decoded for it, in tokens; words of the server are neither."""
-    thought = outcome.thought
+def usage(*outcomes: Outcome) -> Usage:
+    """Returns what the client has sent and the model has decoded for it, in tokens; words of the server are neither.
+
+    `outcomes`: of all replies to the request, whose prompt counts once.
+    """
+    sent, decoded = sum(each.sent_tokens for each in outcomes), sum(each.decoded_tokens for each in outcomes)
     return Usage(
-        prompt_tokens=outcome.sent_tokens,
-        completion_tokens=outcome.decoded_tokens,
-        total_tokens=outcome.sent_tokens + outcome.decoded_tokens,
-        completion_tokens_details=TokenDetails(reasoning_tokens=thought.tokens, probe_tokens=thought.probe_rows),
+        prompt_tokens=sent,
+        completion_tokens=decoded,
+        total_tokens=sent + decoded,
+        completion_tokens_details=TokenDetails(
+            reasoning_tokens=sum(each.thought.tokens for each in outcomes),
+            probe_tokens=sum(each.thought.probe_rows for each in outcomes),
+        ),
     )
 
 
@@ -169,6 +182,7 @@ def details(identity: ReplyHeader, outcome: Outcome) -> LaserDetails:
         probe_tokens=thought.probe_rows,
         withdrawn_tokens=thought.withdrawn_tokens,
         forced_tokens=outcome.put_in,
+        reproducible=outcome.reproducible,
         queue_ms=round(outcome.queue_s * 1e3, 3),
         ttft_ms=None if outcome.ttft_s is None else round(outcome.ttft_s * 1e3, 3),
         total_ms=round(outcome.total_s * 1e3, 3),
@@ -211,6 +225,9 @@ class LaserDetails(BaseModel):
     probe_tokens: int  # token rows that the probes cost; those of a probe that became the answer are forced ones
     withdrawn_tokens: int  # decoded beside a probe that was then adopted, and dropped
     forced_tokens: int  # words of the server's in the reply
+    # whether the same request with the same seed gets the same reply, whatever else the server does: false where the
+    # engine's arithmetic depends on what is decoded beside it, or the end of the thought on load or time
+    reproducible: bool
     queue_ms: float  # time until the request began
     ttft_ms: float | None  # time until the first token; null: there was none
     total_ms: float  # time until the last token
@@ -232,24 +249,43 @@ class Chunks(ABC):
     def _choice(self, said: dict[str, Any]) -> dict[str, Any]:
         """Returns the fields of a choice that carry `said`."""
 
+    @abstractmethod
+    def _scored(self, scores: Scores) -> BaseModel | None:
+        """Returns how likely tokens were; None: it is not asked for."""
+
     def probed(self, checkpoint: Checkpoint) -> bytes:
-        return self._notice("probe", ProbeNotice.of(checkpoint))
+        return self._notice("probe", ProbeNotice.of(checkpoint, self.identity.index))
 
     def progressed(self, notice: ProgressNotice) -> bytes:
         return self._notice("progress", notice)
 
     def closing(self, outcome: Outcome) -> bytes:
+        return self.ending(outcome) + self.summary([outcome])
+
+    def ending(self, outcome: Outcome) -> bytes:
+        """Returns the last chunk of this choice. Raises ApiError if the request failed."""
         laser = details(self.identity, outcome).model_dump()
-        end = self._chunk(self.NOTHING, finish_word(outcome), laser=laser)
-        if self.identity.show_usage:
-            end += event({**self._head(), "choices": [], "usage": usage(outcome).model_dump()})
-        return end + DONE
+        return self._chunk(self.NOTHING, finish_word(outcome), laser=laser)
+
+    def summary(self, outcomes: Sequence[Outcome]) -> bytes:
+        """Returns what ends a stream behind the last chunks of all choices, which have these `outcomes`."""
+        if not self.identity.show_usage:
+            return DONE
+        return event({**self._head(), "choices": [], "usage": usage(*outcomes).model_dump()}) + DONE
 
     def failure(self, error: ApiError) -> bytes:
         return event(openai_body(error)) + DONE
 
-    def _chunk(self, said: dict[str, Any], finish: FinishWord | None = None, **more: Any) -> bytes:
-        choice = {"index": 0, **self._choice(said), "logprobs": None, "finish_reason": finish}
+    def _chunk(
+        self, said: dict[str, Any], finish: FinishWord | None = None, scores: Scores = NO_SCORES, **more: Any
+    ) -> bytes:
+        scored = self._scored(scores) if scores else None
+        choice = {
+            "index": self.identity.index or 0,
+            **self._choice(said),
+            "logprobs": None if scored is None else scored.model_dump(),
+            "finish_reason": finish,
+        }
         if self.identity.show_usage:
             more["usage"] = None
         return event({**self._head(), "choices": [choice], **more})
@@ -260,3 +296,14 @@ class Chunks(ABC):
     def _head(self) -> dict[str, Any]:
         identity = self.identity
         return {"id": identity.id, "object": self.OBJECT, "created": identity.created, "model": identity.model}
+
+
+def gathered(replies: Sequence[Any], outcomes: Sequence[Outcome]) -> BaseModel:
+    """Returns the whole replies of several choices as one; `outcomes`: of all that were decoded for it."""
+    choices = [
+        choice.model_copy(update={"index": place, "laser": reply.laser})
+        for place, reply in enumerate(replies)
+        for choice in reply.choices
+    ]
+    first: BaseModel = replies[0]
+    return first.model_copy(update={"choices": choices, "usage": usage(*outcomes)})

@@ -215,26 +215,28 @@ class LoopDriver:
     def _emit(self, number: int, request: ReasoningRequest, item: Delta | Checkpoint | Progress | Outcome) -> None:
         match item:
             case Delta():
-                self._outbox.append(Said(number=number, channel=item.channel, text=item.text))
+                said = Said(number=number, channel=item.channel, text=item.text, scores=item.scores, choice=item.choice)
+                self._outbox.append(said)
             case Checkpoint():
                 self._outbox.append(TrialAnswered(number=number, checkpoint=item))
             case Progress():
                 self._outbox.append(Progressed(number=number, progress=item))
             case Outcome():
                 self._count(request, item, len(self._requests))
-                self._requests.pop(number, None)
+                if not item.going_on:
+                    self._requests.pop(number, None)
                 self._outbox.append(Ended(number=number, outcome=item))
 
     def _forget(self, number: int) -> None:
         request = self._requests.pop(number, None)
         if request is None:
             return  # the request was refused, or has ended meanwhile
-        outcome = None
+        outcomes: list[Outcome] = []
         try:
-            outcome = self._loop.cancel(request)
+            outcomes = self._loop.cancel(request)
         except Exception:
             log.exception("a request could not be cancelled")
-        self._outbox.append(Gone(number=number, outcome=outcome))
+        self._outbox += [Gone(number=number, outcome=outcome) for outcome in outcomes or [None]]
 
     # --- failures ---------------------------------------------------------------------------------------------------
 

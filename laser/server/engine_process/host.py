@@ -159,6 +159,7 @@ class Host:
                     knows=served.knows,
                     difficulty=served.difficulty,
                     shortest_first=served.shortest_first,
+                    certified=served.certified,
                     cells=deployment.loop.load.cells_total,
                     report=_report(deployment),
                 )

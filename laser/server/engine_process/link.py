@@ -39,7 +39,7 @@ from laser.server.engine_process.messages import (
     Unloaded,
 )
 from laser.server.engine_process.supervision import Counts, Fate, Ledger, Restarts
-from laser.server.engine_process.tickets import EngineClient, EngineFailure, EngineLost, Item, Ticket
+from laser.server.engine_process.tickets import EngineClient, EngineFailure, EngineLost, Item, Ticket, last
 from laser.server.engine_thread import GIVE_UP, STALL_S, STOP_S
 from models.errors import Faults
 from models.profile.savings import Gained
@@ -338,7 +338,10 @@ class EngineProcess(EngineClient):
             item = self._ledger.timed(number, item)
         elif isinstance(item, Overloaded) and (ticket := self._tickets.get(number)) and ticket.taken:
             item = EngineLost(f"{item}; the request had waited before, and may be sent again")  # to a new process
-        self._ledger.over(number)
+        if isinstance(item, Exception) or last(item):
+            self._ledger.over(number)
+        else:
+            self._ledger.spoke(number)
         super()._end(number, item)
 
     # --- events -----------------------------------------------------------------------------------------------------

@@ -13,12 +13,14 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 
 from controller.serving.admission import QueueState
+from controller.serving.choices.scores import TokenScore
 from controller.serving.reply import Channel
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest
 from controller.serving.status import LoopStatus, Progress
 from engine.base import EngineLoad
 from models.profile.difficulty import Difficulty
 from models.profile.savings import Gained
+from models.profile.tables import OperatingPoint
 
 
 class EngineMessage(Struct, frozen=True, kw_only=True, array_like=True, tag=True, gc=False):
@@ -111,6 +113,8 @@ class Said(EngineMessage, frozen=True):
     number: int
     channel: Channel
     text: str
+    scores: tuple[TokenScore, ...] = ()  # of its tokens, where they are asked for
+    choice: int = 0  # the reply's place among those to one request
 
 
 class TrialAnswered(EngineMessage, frozen=True):
@@ -128,7 +132,7 @@ class Progressed(EngineMessage, frozen=True):
 
 
 class Ended(EngineMessage, frozen=True):
-    """The last of a request."""
+    """The last of a request, or of one of the replies to it: the outcome says how many go on."""
 
     number: int
     outcome: Outcome
@@ -145,7 +149,7 @@ class Gone(EngineMessage, frozen=True):
     """A request is dropped, as `Cancel` asked."""
 
     number: int
-    outcome: Outcome | None  # what it has cost; None: nothing
+    outcome: Outcome | None  # what it has cost; None: nothing. Of several replies each has a message
 
 
 class ThoughtEnded(EngineMessage, frozen=True):
@@ -207,6 +211,7 @@ class Deployed(EngineMessage, frozen=True):
     knows: str | None  # what the model can be asked; None: it is not the bundled one
     difficulty: Difficulty | None  # None: there is no profile
     shortest_first: bool  # requests are to tell their predicted length
+    certified: tuple[OperatingPoint, ...] | None  # corners of what a request may ask of its exit; None: anything
     cells: int  # of the KV cache
     report: PolicyReport  # what the policy knows before the first request
 

@@ -46,6 +46,7 @@ class RemoteModel:
             knows=deployed.knows,
             difficulty=deployed.difficulty,
             shortest_first=deployed.shortest_first,
+            certified=deployed.certified,
         )
         return cls(served=served, engine=engine)
 

@@ -14,6 +14,7 @@ from laser.server.engine_process.tickets import EngineClient
 from models.chat_model import ChatModel, load_chat_model
 from models.grammar.compiling import Grammars
 from models.profile.difficulty import Difficulty
+from models.profile.tables import OperatingPoint
 from models.reasoner import bundled_model
 
 LATEST = ":latest"  # what Ollama's clients put behind a name without a tag
@@ -32,6 +33,7 @@ class ServedModel:
     knows: str | None = None  # what the model can be asked; None: it is not the bundled one
     difficulty: Difficulty | None = None  # tells prompts' classes; None: there is no profile
     shortest_first: bool = False
+    certified: tuple[OperatingPoint, ...] | None = None  # corners of what may be asked of an exit; None: anything
 
     @property
     def capabilities(self) -> tuple[Capability, ...]:

@@ -72,7 +72,7 @@ class Ticket:
         self._over = False
 
     async def take(self) -> list[Item]:
-        """Waits for items and returns those since the last call, at least one; the last item of a reply is its outcome.
+        """Waits for items and returns those since the last call, at least one; a reply's last item is its outcome.
 
         Raises EngineFailure if the engine failed, once all earlier items have been taken.
         """
@@ -133,7 +133,7 @@ class Ticket:
             self._left(item)
         else:
             self._items.append(item)
-        if isinstance(item, Outcome | Exception):
+        if isinstance(item, Exception) or last(item):
             self._ended.set()
         self._over = self._over or self.complete
         self._arrived.set()
@@ -324,8 +324,9 @@ class EngineClient(ABC):
             ticket.receive(item)
 
     def _end(self, number: int, item: Item | Exception) -> None:
-        """Hands over the last item of a request."""
-        ticket = self._tickets.pop(number, None)
+        """Hands over the last item of a request, or of one of the replies to it."""
+        ends = isinstance(item, Exception) or last(item)
+        ticket = self._tickets.pop(number, None) if ends else self._tickets.get(number)
         if ticket is not None:
             ticket.receive(item)
 
@@ -353,7 +354,8 @@ class EngineClient(ABC):
     def _on_said(self, event: Said) -> None:
         ticket = self._tickets.get(event.number)
         if ticket is not None:
-            ticket.receive(Delta(channel=event.channel, text=event.text))
+            said = Delta(channel=event.channel, text=event.text, scores=event.scores, choice=event.choice)
+            ticket.receive(said)
 
     def _on_probed(self, event: TrialAnswered) -> None:
         self._hand(event.number, event.checkpoint)
@@ -372,6 +374,11 @@ class EngineClient(ABC):
 
     def _on_broken(self, event: Broken) -> None:
         self._give_up(event.message)
+
+
+def last(item: Item) -> bool:
+    """Whether nothing more comes of a request: its reply, or the last of its replies, has ended."""
+    return isinstance(item, Outcome) and not item.going_on
 
 
 def _refusal(event: NotAccepted) -> Exception:

@@ -49,8 +49,6 @@ class Gains:
             and outcome.thought.exit_reason is not None
             and outcome.thought.exit_reason not in CUTS - {ExitReason.BUDGET}  # a client, a deadline or a loop ended it
             and request.deadline_s is None
-            and request.early_exit
-            and request.tried
-            and request.budget is None
+            and request.left_to_policy
             and room >= self._savings.full_steps(request.difficulty)
         )

@@ -150,7 +150,7 @@ class Metrics:
         """Records a reply that has ended. `streamed`: it has a status already, and it is 200."""
         thought = outcome.thought
         self._replies.labels(outcome.finish_reason.value, str(thought.exit_reason or "none")).inc()
-        if streamed and outcome.retry_after_s is not None:
+        if streamed and outcome.retry_after_s is not None and not outcome.choice:
             self._turned_away.inc()
         self._count_rows(outcome)
         if outcome.finish_reason is FinishReason.ERROR:

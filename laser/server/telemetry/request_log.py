@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from controller.serving.request import Outcome
+from engine.base import FinishReason
 
 ABANDONED = "abandoned"  # a finish reason: the client has gone
 
@@ -37,11 +39,13 @@ class RequestLog:
     body: str | None = None  # None: bodies are not logged
     reply: str | None = None  # the reply's id; None: no reply was begun
     finish_reason: str | None = None  # a FinishReason's value, or ABANDONED; None: the reply has not ended
-    outcome: Outcome | None = None  # None: the reply has not ended, or the engine or the client failed first
+    outcomes: list[Outcome] = field(default_factory=list)  # of the replies that have ended, one for each choice
 
     def ended(self, outcome: Outcome) -> None:
-        """Notes the reply's end."""
-        self.finish_reason, self.outcome = outcome.finish_reason.value, outcome
+        """Notes the end of a reply; what was asked for has ended once no other goes on."""
+        self.outcomes.append(outcome)
+        if not outcome.going_on or outcome.finish_reason is FinishReason.ERROR:
+            self.finish_reason = outcome.finish_reason.value
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -53,17 +57,18 @@ class RequestLog:
             LogField.FINISH_REASON: self.finish_reason,
         }
         known: dict[str, Any] = {name: value for name, value in noted.items() if value is not None}
-        return known if self.outcome is None else known | _account(self.outcome)
+        return known | _account(self.outcomes) if self.outcomes else known
 
 
-def _account(outcome: Outcome) -> dict[str, Any]:
-    """Returns log fields: why a reply's thought ended and what the reply cost, without any text."""
-    thought = outcome.thought
+def _account(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Returns log fields: why the first choice's thought ended and what all choices cost, without any text."""
+    first = min(outcomes, key=lambda outcome: outcome.choice)
+    why = first.thought.exit_reason
     return {
-        LogField.EXIT_REASON: None if thought.exit_reason is None else str(thought.exit_reason),
-        LogField.PROMPT_TOKENS: outcome.sent_tokens,
-        LogField.COMPLETION_TOKENS: outcome.decoded_tokens,
-        LogField.REASONING_TOKENS: thought.tokens,
-        LogField.PROBES: thought.probes,
-        LogField.QUEUE_MS: round(outcome.queue_s * 1e3, 1),
+        LogField.EXIT_REASON: None if why is None else str(why),
+        LogField.PROMPT_TOKENS: sum(outcome.sent_tokens for outcome in outcomes),
+        LogField.COMPLETION_TOKENS: sum(outcome.decoded_tokens for outcome in outcomes),
+        LogField.REASONING_TOKENS: sum(outcome.thought.tokens for outcome in outcomes),
+        LogField.PROBES: sum(outcome.thought.probes for outcome in outcomes),
+        LogField.QUEUE_MS: round(first.queue_s * 1e3, 1),
     }

@@ -25,12 +25,12 @@ from tests.support.live_server import save_random_model
 
 def test_sampling_settings_that_are_not_used_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = save_random_model(tmp_path)
-    settings = {"do_sample": True, "temperature": 0.6, "repetition_penalty": 1.05, "min_p": 0.05}
+    settings = {"do_sample": True, "temperature": 0.6, "typical_p": 0.9, "num_beams": 2}
     (model / "generation_config.json").write_text(json.dumps(settings), encoding="utf-8")
     with caplog.at_level(logging.WARNING, logger="laser.server"):
         deploy(ServeConfig(model=model))
     (line,) = [each.getMessage() for each in caplog.records if "generation_config" in each.getMessage()]
-    assert line.endswith("has settings that are not used: repetition_penalty 1.05, min_p 0.05")
+    assert line.endswith("has settings that are not used: typical_p 0.9, num_beams 2")
 
 
 def save_others(file: Path) -> None:

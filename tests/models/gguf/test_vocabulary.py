@@ -171,8 +171,8 @@ def test_a_tokenizer_beside_the_file_goes_before_its_own(tmp_path: Path, merged:
 
 
 def test_sampling_that_the_file_states_is_the_default(tmp_path: Path, merged: dict[str, Any]) -> None:
-    sampling = {"temp": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0.05, "mirostat_tau": 5.0}
+    sampling = {"temp": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0.05, "typical_p": 0.9, "mirostat_tau": 5.0}
     keys = {f"general.sampling.{name}": value for name, value in sampling.items()}
     found = read_generation_defaults(save(tmp_path / "model.gguf", {**byte_level(merged, "qwen2"), **keys}))
-    assert (found.temperature, found.top_k, found.top_p) == (0.6, 20, 0.95)
-    assert found.unused == ("min_p 0.05",)
+    assert (found.temperature, found.top_k, found.top_p, found.min_p) == (0.6, 20, 0.95, 0.05)
+    assert found.unused == ("typical_p 0.9",)

@@ -11,7 +11,7 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.anthropic.errors import anthropic_body
 from laser.server.api.errors import ApiError
-from laser.server.api.shape import FinishWord, LaserDetails, ReplyHeader, details, event, finish_word
+from laser.server.api.shape import NO_SCORES, FinishWord, LaserDetails, ReplyHeader, Scores, details, event, finish_word
 from laser.server.api.streams.notices import ProbeNotice, ProgressNotice
 from laser.server.api.tools.reply import CallDelta
 from models.tools.offer import as_object
@@ -86,7 +86,7 @@ class MessagesShape:
         self._answered = False  # a block of the answer, or of a call, has begun
         self._thought = hashlib.sha256()
 
-    def whole(self, reasoning: str, content: str, outcome: Outcome) -> MessagesReply:
+    def whole(self, reasoning: str, content: str, outcome: Outcome, scores: Scores = NO_SCORES) -> MessagesReply:
         finish_word(outcome)  # raises ApiError if the request failed
         blocks: list[ThinkingBlock | TextBlock | ToolUseBlock] = []
         if reasoning and self._identity.show_reasoning:

@@ -13,10 +13,19 @@ from laser.server.api.dialects import Treatment
 from laser.server.api.errors import shown
 from laser.server.api.fields import Count, GenerationFields, StopTexts
 from laser.server.api.ollama.table import HERE, OLLAMA_PLACES
+from laser.server.api.sampling.fields import Penalty
 from models.grammar.grammar import Grammar
 
 ENDLESS = (-1, -2)  # words of Ollama's for no limit, and for as much as fits
-HOISTED = ("temperature", "top_p", "top_k", "seed")  # options that are fields of the other APIs
+HOISTED = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+)  # options that are fields of the other APIs
 
 
 def _limit(given: object) -> object:
@@ -48,6 +57,12 @@ class OllamaOptions(Fields):
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
     # number of tokens that sampling draws from; 0 and −1: all; null: the model's own
     top_k: Annotated[int, Field(ge=-1, strict=True), INTEGER] | None = None
+    # share of the likeliest token's probability that a token must have to be drawn; null: the model's own
+    min_p: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
+    # taken from the logits of tokens that the reply has already; null: the model's own
+    presence_penalty: Penalty | None = None
+    # taken from a token's logit for each time that the reply has it already; null: the model's own
+    frequency_penalty: Penalty | None = None
     seed: Annotated[int, Field(strict=True), INTEGER] | None = None  # of sampling; null: a random one
     stop: StopTexts = ()  # texts that end the answer, at most 4; they are left out of it
 

@@ -14,7 +14,7 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.errors import ApiError
 from laser.server.api.ollama.errors import ollama_body
-from laser.server.api.shape import LaserDetails, ReplyHeader, details, finish_word, on_one_line
+from laser.server.api.shape import NO_SCORES, LaserDetails, ReplyHeader, Scores, details, finish_word, on_one_line
 from laser.server.api.streams.notices import ProbeNotice, ProgressNotice
 from laser.server.api.tools.reply import CallDelta
 from models.tools.offer import ToolCall
@@ -71,7 +71,7 @@ class OllamaLines(ABC):
     def _reply(self, thought: str | None, content: str, calls: Sequence[ToolCall] = (), **more: Any) -> OllamaReply:
         """Returns a reply, or a line of one, that says `content` and `calls`; `thought` None: it shows no thought."""
 
-    def whole(self, reasoning: str, content: str, outcome: Outcome) -> OllamaReply:
+    def whole(self, reasoning: str, content: str, outcome: Outcome, scores: Scores = NO_SCORES) -> OllamaReply:
         shown = self.identity.show_reasoning and outcome.thought.exit_reason is not None
         return self._reply(reasoning if shown else None, content, outcome.calls, **ended(self.identity, outcome))
 

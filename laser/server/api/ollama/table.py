@@ -12,7 +12,8 @@ HERE: Mapping[str, Treatment] = {
     **dict.fromkeys(("width", "height", "steps"), Refused((0,))),  # of pictures
 }
 OPTIONS: Mapping[str, Treatment] = {
-    **dict.fromkeys(("num_predict", "temperature", "top_p", "top_k", "seed", "stop"), Read.READ),
+    **dict.fromkeys(("num_predict", "temperature", "top_p", "top_k", "min_p", "seed", "stop"), Read.READ),
+    **dict.fromkeys(("presence_penalty", "frequency_penalty"), Read.READ),
     "num_ctx": Indifferent.TOLD,  # the server's context holds; what does not fit in it is refused
     # how the model is loaded: it is loaded already
     **dict.fromkeys(("num_batch", "num_gpu", "main_gpu", "num_thread", "numa", "low_vram"), Indifferent.UNSAID),
@@ -20,13 +21,10 @@ OPTIONS: Mapping[str, Treatment] = {
     **dict.fromkeys(("embedding_only", "num_keep", "draft_num_predict"), Indifferent.UNSAID),
     # details of what is refused
     **dict.fromkeys(("repeat_last_n", "penalize_newline", "mirostat_tau", "mirostat_eta"), Indifferent.UNSAID),
-    "min_p": Refused((0,)),
     "typical_p": Refused((1,)),
     "tfs_z": Refused((1,)),
     "mirostat": Refused((0,)),
     "repeat_penalty": Refused((1,)),
-    "presence_penalty": Refused((0,)),
-    "frequency_penalty": Refused((0,)),
 }
 OLLAMA_PLACES: Mapping[str, Mapping[str, Treatment]] = {
     **PLACES,

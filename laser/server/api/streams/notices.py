@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from controller.serving.admission import Turn
 from controller.serving.request import Checkpoint
 from controller.serving.status import Progress, Stage
 
 StageWord = Literal["waiting", "started", "thinking", "answering"]
+Place = Annotated[int | None, Field(exclude_if=lambda index: index is None)]
 
 
 class ProbeNotice(BaseModel):
@@ -20,15 +21,17 @@ class ProbeNotice(BaseModel):
     answer: str  # what it answered
     confidence: float  # how sure the answer was
     gave_up: bool  # whether the probe ended early because it could not be sure enough any more
+    index: Place = None  # place of the reply among several to one request; left out: it is the only one
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> ProbeNotice:
-        """Returns the notice of a probe that has ended."""
+    def of(cls, checkpoint: Checkpoint, index: int | None = None) -> ProbeNotice:
+        """Returns the notice of a probe that has ended; `index` None: there is one reply."""
         return cls(
             thought_tokens=checkpoint.thought_tokens,
             answer=checkpoint.answer,
             confidence=round(checkpoint.confidence, 6),
             gave_up=checkpoint.gave_up,
+            index=index,
         )
 
 
@@ -40,6 +43,7 @@ class ProgressNotice(BaseModel):
     eta_s: float | None = None  # time until it is expected to start; null: it has started
     thought_tokens: int = 0  # length of the thought so far; a probe's answer may still shorten it
     budget: int | None = None  # thinking tokens, at most; null: there is no budget, or the request waits
+    index: Place = None  # place of the reply among several to one request; left out: it is the only one, or all wait
 
     @classmethod
     def of_turn(cls, turn: Turn) -> ProgressNotice:
@@ -47,13 +51,14 @@ class ProgressNotice(BaseModel):
         return cls(stage="waiting", position=turn.position, eta_s=round(turn.eta_s, 3))
 
     @classmethod
-    def of(cls, progress: Progress) -> ProgressNotice:
-        """Returns the notice of a request that has left the queue."""
+    def of(cls, progress: Progress, index: int | None = None) -> ProgressNotice:
+        """Returns the notice of a request that has left the queue; `index` None: there is one reply."""
         begun: StageWord = "answering" if progress.stage is Stage.ANSWERING else "thinking"
         return cls(
             stage=begun if progress.tokens else "started",
             thought_tokens=progress.thought_tokens,
             budget=progress.budget,
+            index=index,
         )
 
     @property
@@ -67,4 +72,5 @@ class ProgressNotice(BaseModel):
                 said = f"thinking, {self.thought_tokens}{most} tokens"
             case _:
                 said = self.stage
-        return f": {said}\n\n".encode()
+        of_one = "" if self.index is None else f"reply {self.index}: "
+        return f": {of_one}{said}\n\n".encode()

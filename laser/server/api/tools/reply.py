@@ -9,8 +9,10 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel
 
+from controller.serving.choices.scores import TokenScore
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
+from controller.serving.status import Progress
 from models.tools.offer import ToolCall
 from models.tools.pieces import CallPiece, CallReader, Content, Piece
 
@@ -38,17 +40,20 @@ class CallDelta:
     id: str
     name: str | None  # of the tool, with the call's first piece; None: a further piece
     arguments: str  # the next piece of its JSON
+    choice: int = 0  # the reply's place among those to one request
 
 
-Item: TypeAlias = Delta | Checkpoint | Outcome
+Item: TypeAlias = Delta | Checkpoint | Progress | Outcome
 
 
 class ToolReply:
     """The calls of one reply."""
 
-    def __init__(self, reader: Callable[[], CallReader]) -> None:
-        """`reader` makes what reads the text of one answer."""
+    def __init__(self, reader: Callable[[], CallReader], choice: int = 0) -> None:
+        """`reader` makes what reads the text of one answer; `choice`: its place among those to one request."""
         self._reader = reader()
+        self._choice = choice
+        self._scores: tuple[TokenScore, ...] = ()  # of tokens whose text is not told yet
         self._calls: list[ToolCall] = []
 
     def told(self, items: Iterable[Item]) -> Iterator[Item | CallDelta]:
@@ -58,17 +63,19 @@ class ToolReply:
                 yield from self._named(self._reader.rest())
                 yield replace(item, calls=tuple(self._calls))
             elif isinstance(item, Delta) and item.channel is Channel.CONTENT:
+                self._scores += item.scores
                 yield from self._named(self._reader.push(item.text))
             else:
                 yield item
 
     def _named(self, pieces: Iterable[Piece]) -> Iterator[Delta | CallDelta]:
         for piece in pieces:
+            scores, self._scores = self._scores, ()  # a call's tokens are told no other way than as the call
             if isinstance(piece, CallPiece):
                 yield self._call(piece)
             else:
                 channel = Channel.CONTENT if isinstance(piece, Content) else Channel.REASONING
-                yield Delta(channel=channel, text=piece.text)
+                yield Delta(channel=channel, text=piece.text, scores=scores, choice=self._choice)
 
     def _call(self, piece: CallPiece) -> CallDelta:
         if piece.name is not None:
@@ -77,7 +84,8 @@ class ToolReply:
         else:
             last = self._calls[-1]
             self._calls[-1] = replace(last, arguments=last.arguments + piece.arguments)
-        return CallDelta(index=piece.index, id=self._calls[-1].id, name=piece.name, arguments=piece.arguments)
+        made = self._calls[-1].id
+        return CallDelta(index=piece.index, id=made, name=piece.name, arguments=piece.arguments, choice=self._choice)
 
 
 def calls_of(outcome: Outcome) -> list[CallReply] | None:

@@ -123,7 +123,7 @@ def test_what_is_inside_a_field_is_refused_by_name_too(body: dict[str, Any], par
         ({"conversation": "conv_1"}, "conversation"),
         ({"background": True}, "background"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
-        ({"include": ["message.output_text.logprobs"]}, "include"),
+        ({"include": ["file_search_call.results"]}, "include"),
         ({"max_tokens": 5}, "max_tokens"),
         ({"input": [*HELLO, {"type": "item_reference", "id": "msg_1"}, *HELLO]}, "input"),
         ({"input": [*HELLO, {"type": "function_call_output", "call_id": "1", "output": ""}]}, "input"),
@@ -152,11 +152,11 @@ def test_a_service_tier_that_nobody_has_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "taken"),
     [
-        ("logprobs", False, True),
-        ("logprobs", 0, False),
-        ("presence_penalty", 0.0, True),
-        ("presence_penalty", False, False),
-        ("top_logprobs", 0, True),
+        ("use_beam_search", False, True),
+        ("use_beam_search", 0, False),
+        ("typical_p", 1.0, True),
+        ("typical_p", True, False),
+        ("best_of", 1, True),
     ],
 )
 def test_a_usual_value_is_the_same_json(name: str, value: object, taken: bool) -> None:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.policy import Limits
 from controller.serving.admission import QueueState, Turn
+from controller.serving.choices.scores import TokenScore
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Channel
 from controller.serving.request import Checkpoint, ExitReason, Outcome, ReasoningRequest, Thought
@@ -46,6 +48,7 @@ from laser.server.engine_process.messages import (
 from laser.server.engine_process.wire import COMMANDS, EVENTS, HEAD, Unpacker, packed
 from models.grammar.grammar import Grammar
 from models.kinds.kind import AnswerForm, AnswerKind
+from models.profile.tables import OperatingPoint
 from models.tools.offer import CallMarks
 from tests.support.model_profile import PROFILE
 from tests.support.statuses import GAINED
@@ -67,13 +70,18 @@ OUTCOME = Outcome(
 REQUEST = ReasoningRequest(
     prompt=tuple(range(300)),
     max_tokens=64,
-    sampling=Sampling(temperature=0.5, top_p=0.9, top_k=3, seed=2**63 - 1),
+    sampling=Sampling(temperature=0.5, top_p=0.9, top_k=3, seed=2**63 - 1, logit_bias=((7, -100.0), (9, 0.5))),
     stop=("\n", "ü"),
     landing=(5, 6),
     difficulty="hard",
     deadline_s=3.5,
     claim=Claim(tenant="alice", weight=2.0, priority=-1, length=12.5),
     name="chatcmpl-1",
+    choices=3,
+    log_probs=2,
+    min_tokens=4,
+    stop_ids=frozenset({3, 5}),
+    fixed=Limits(threshold=0.9, budget=100),
     answer=AnswerKind.CODE,
     form=AnswerForm.CHOICE,
     calls=CallMarks(starts=("<tool_call>",), kept=("<|end|>",)),
@@ -100,6 +108,9 @@ COMMAND_EXAMPLES: list[EngineMessage] = [
 EVENT_EXAMPLES: list[EngineMessage] = [
     Accepted(number=1), NotAccepted(number=2, why=Refusal.OVERLOADED, message="full", retry_after_s=2.5),
     Began(number=1), Said(number=1, channel=Channel.REASONING, text=" wait…\n\n"),
+    Said(
+        number=1, channel=Channel.CONTENT, text="4", choice=2, scores=(TokenScore(7, -0.5, ((7, -0.5), (9, -2.0))),)
+    ),
     TrialAnswered(number=1, checkpoint=CHECKPOINT), Ended(number=1, outcome=OUTCOME),
     Progressed(number=1, progress=Progress(stage=Stage.THINKING, tokens=4, thought_tokens=4, budget=None)),
     Failed(number=3, message="it is lost"), Gone(number=4, outcome=None), Gone(number=5, outcome=OUTCOME),
@@ -109,7 +120,7 @@ EVENT_EXAMPLES: list[EngineMessage] = [
     Loading(stage="weights", share=0.5), Unloaded(lines=("one fault", "another")),
     Deployed(
         model_id="m", vocabulary=320, room=4000, engine="torch", knows="sums", difficulty=PROFILE.difficulty,
-        shortest_first=False, cells=64, report=REPORT,
+        shortest_first=False, cells=64, report=REPORT, certified=(OperatingPoint(threshold=0.9, budget=None),),
     ),
 ]  # fmt: skip
 
@@ -143,4 +154,4 @@ def test_what_is_no_command_is_told() -> None:
 
 
 def test_a_token_takes_few_bytes() -> None:
-    assert len(packed([Said(number=1000, channel=Channel.CONTENT, text=" the")])) - HEAD.size <= 24
+    assert len(packed([Said(number=1000, channel=Channel.CONTENT, text=" the")])) - HEAD.size <= 26

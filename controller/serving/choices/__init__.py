@@ -1,0 +1,1 @@
+"""Several replies to one request, and how likely their tokens were."""

@@ -1,0 +1,204 @@
+"""Several replies to one request, and where a client wants its replies to end."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from controller.policy import FixedPolicy, Limits
+from controller.serving.admission import AdmissionLimits
+from controller.serving.fair_queue import Claim
+from controller.serving.reply import Delta
+from controller.serving.request import ExitReason, Outcome, ReasoningRequest, RequestId
+from engine.base import EngineError, FinishReason, Sampling
+from models.tokenizer import ChatTokenizer
+from tests.support.parrot_bench import parrot, spelled
+from tests.support.serving_bench import ANSWER, BRIEF, ENDLESS, FORMAT, SURE, Bench, Heard
+
+Chain = Callable[..., Bench]
+WAYS = {"\n": {"a": 0.5, "b": 0.4}, "a": {"b": 0.5, "</think>": 0.4}, "b": {"a": 0.5, "</think>": 0.4}, **ANSWER}
+DRAWN = Sampling(temperature=1.0, seed=7)
+
+
+class Choices:
+    """What a client has heard of each of its choices."""
+
+    def __init__(self) -> None:
+        self.heard: dict[int, Heard] = defaultdict(Heard)
+
+    def __call__(self, news: Delta | Outcome) -> None:
+        self.heard[news.choice](news)
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return [self.heard[choice].outcome for choice in sorted(self.heard)]
+
+
+def ask(bench: Bench, choices: int, **options: object) -> tuple[RequestId, Choices]:
+    """Submit a request for several replies."""
+    heard = Choices()
+    prompt = bench.thinking.prompt(tuple(bench.tokenizer.encode("?")), thinking=True)
+    request = ReasoningRequest(**{"prompt": prompt, "max_tokens": 60, "choices": choices, **options})  # type: ignore[arg-type]
+    return bench.loop.submit(request, heard), heard
+
+
+# --- several replies
+
+
+def test_each_choice_is_the_reply_that_its_seed_alone_would_get(chain: Chain) -> None:
+    bench = chain(WAYS)
+    _, heard = ask(bench, 4, sampling=DRAWN)
+    bench.run()
+    alone = [bench.ask(sampling=replace(DRAWN, seed=7 + choice)) for choice in range(4)]
+    assert [(heard.heard[choice].reasoning, heard.heard[choice].content) for choice in range(4)] == [
+        (each.reasoning, each.content) for each in alone
+    ]
+    assert len({each.reasoning for each in alone}) > 1  # else nothing is shown
+    assert all(outcome.reproducible for outcome in heard.outcomes)
+
+
+def test_the_prompt_counts_once_and_the_last_reply_ends_the_request(chain: Chain) -> None:
+    bench = chain(WAYS)
+    _, heard = ask(bench, 3, sampling=DRAWN)
+    bench.run()
+    outcomes = heard.outcomes
+    assert [outcome.sent_tokens > 0 for outcome in outcomes] == [True, False, False]
+    assert sorted(outcome.going_on for outcome in outcomes) == [0, 1, 2]
+    status = bench.loop.status()
+    assert (status.arrived, status.finished, len(status.ended)) == (1, 1, 3)
+
+
+def test_choices_wait_for_one_turn_and_pay_for_all(chain: Chain) -> None:
+    bench = chain(ENDLESS, admission=AdmissionLimits(slots=2, max_waiting=1), max_batch=2)
+    ask(bench, 1, max_tokens=30, claim=Claim(tenant="a"))
+    ask(bench, 1, max_tokens=30, claim=Claim(tenant="a"))
+    bench.tick()
+    _, several = ask(bench, 3, max_tokens=30, claim=Claim(tenant="b"), name="many")
+    bench.tick(2)
+    assert bench.loop.queue.waiting == 1
+    bench.run()
+    assert [outcome.finish_reason for outcome in several.outcomes] == [FinishReason.STOP] * 3
+
+
+def test_a_request_that_goes_takes_all_its_replies_along(chain: Chain) -> None:
+    bench = chain(ENDLESS)
+    number, heard = ask(bench, 3)
+    bench.tick(4)
+    costs = bench.loop.cancel(number)
+    assert len(costs) == 3
+    assert [cost.prompt_tokens > 0 for cost in costs] == [True, False, False]
+    assert not bench.loop.busy
+    assert not any(each.outcomes for each in heard.heard.values())
+    assert bench.loop.cancel(number) == []
+    bench.run()  # and the engine holds nothing
+
+
+def test_one_reply_that_fails_leaves_the_others(chain: Chain) -> None:
+    bench = chain(ENDLESS)
+    _, heard = ask(bench, 3)
+    bench.tick(2)
+    lead, *_ = bench.engine.ledger.accounts
+    bench.loop._broken(lead, RuntimeError("it burst"))
+    bench.run()
+    assert [outcome.finish_reason for outcome in heard.outcomes] == [FinishReason.ERROR, *[FinishReason.STOP] * 2]
+    assert heard.outcomes[0].going_on == 2
+
+
+def test_all_thoughts_of_a_request_are_ended_by_one_call(chain: Chain) -> None:
+    bench = chain(ENDLESS)
+    number, heard = ask(bench, 2)
+    bench.tick(3)
+    assert bench.loop.end_thought(number)
+    bench.run()
+    assert {outcome.thought.exit_reason for outcome in heard.outcomes} == {ExitReason.REQUESTED}
+    assert not any(outcome.reproducible for outcome in heard.outcomes)
+
+
+# --- where a reply ends
+
+
+@pytest.mark.parametrize("least", [0, 6, 7, 15])
+def test_a_reply_has_the_tokens_that_it_must_have(chain: Chain, least: int) -> None:
+    natural = 6  # a b c </think> X Y, and the end behind them
+    heard = chain(BRIEF).ask(min_tokens=least)
+    assert heard.outcome.completion_tokens > max(least, natural)
+    assert (heard.content == "XY") is (least <= natural)
+    with pytest.raises(ValueError, match="min_tokens is 61, must lie in 0…60"):
+        chain(BRIEF).ask(min_tokens=61)
+
+
+def test_an_adopted_answer_too_goes_on_until_it_is_long_enough(chain: Chain) -> None:
+    assert chain(ENDLESS, policy=SURE).ask().outcome.finish_reason is FinishReason.STOP
+    heard = chain(ENDLESS, policy=SURE).ask(min_tokens=40)
+    assert heard.outcome.thought.exit_reason is ExitReason.CONFIDENCE
+    assert heard.outcome.decoded_tokens >= 40
+
+
+def test_a_reply_without_an_end_goes_on_to_its_limit(chain: Chain) -> None:
+    heard = chain(BRIEF).ask(endless=True, max_tokens=30)
+    assert (heard.outcome.finish_reason, heard.outcome.completion_tokens) == (FinishReason.LENGTH, 30)
+    assert heard.content.startswith("XY")
+    assert chain(BRIEF).ask(endless=True, stop=("Y",)).content == "X"
+
+
+def test_a_stop_token_ends_the_answer_and_not_the_thought(chain: Chain) -> None:
+    bench = chain(BRIEF)
+    (b,), (y,) = bench.tokenizer.encode("b"), bench.tokenizer.encode("Y")
+    heard = bench.ask(stop_ids=frozenset({b, y}))
+    assert (heard.reasoning, heard.content) == ("abc", "X")
+    assert heard.outcome.finish_reason is FinishReason.STOP
+    assert bench.ask(stop_ids=frozenset({y}), endless=True).content == "X"
+    (x,) = bench.tokenizer.encode("X")
+    assert bench.ask(stop_ids=frozenset({x})).content == "XY"  # no reply is empty
+
+
+def test_stop_strings_wait_for_the_least_length(chain: Chain) -> None:
+    assert chain(BRIEF).ask(stop=("Y",), min_tokens=6).content == "XY"
+    assert chain(BRIEF).ask(stop=("Y",), min_tokens=5).content == "X"
+
+
+# --- exits that a request fixes
+
+
+def test_a_request_s_own_limits_stand_in_for_the_policy_s(chain: Chain) -> None:
+    bench = chain(ENDLESS, policy=FixedPolicy(Limits(threshold=0.95, budget=20)))
+    thought = bench.ask(fixed=Limits(threshold=0.85)).outcome.thought
+    assert (thought.exit_reason, thought.threshold) == (ExitReason.CONFIDENCE, 0.85)
+    thought = bench.ask(fixed=Limits(budget=5)).outcome.thought
+    assert (thought.exit_reason, thought.tokens, thought.probes) == (ExitReason.BUDGET, 5, 0)
+
+
+class Loaded:
+    """An observer: with one, the policy's limits may depend on the load."""
+
+    def arrived(self, difficulty: str | None) -> None:
+        self.seen = getattr(self, "seen", 0) + 1
+
+    def finished(self, difficulty: str | None, tokens: int) -> None: ...
+
+    def stepped(self, batch: int, context: float, seconds: float) -> None: ...
+
+    def tick(self, now: float, in_system: int) -> None: ...
+
+
+def test_a_reply_is_reproducible_where_its_exit_depends_on_no_load(chain: Chain) -> None:
+    observer = Loaded()
+    bench = chain(ENDLESS, policy=SURE, observer=observer)
+    assert not bench.ask().outcome.reproducible
+    assert bench.ask(fixed=Limits(threshold=0.85)).outcome.reproducible
+    assert bench.ask(budget=5, early_exit=False).outcome.reproducible
+    assert not bench.ask(fixed=Limits(threshold=0.85), deadline_s=1e6).outcome.reproducible
+    ask(bench, 3)
+    assert observer.seen == 7  # each choice is load
+    bench.run()
+
+
+def test_what_an_engine_lacks_is_refused_before_the_request_waits(tokenizer: ChatTokenizer) -> None:
+    bench = parrot(tokenizer, spelled(tokenizer, "ab"), FORMAT)
+    assert not bench.engine.capabilities.token_log_probs
+    with pytest.raises(EngineError, match="log_probs is 2, must be None: the parrot engine has no log probabilities"):
+        bench.ask(log_probs=2)
+    assert not bench.loop.busy
