@@ -43,7 +43,17 @@ class Submission:
         return (self.shape, *self.others)
 
     async def take(self) -> list[Told]:
-        """Returns the items since the last call; the last of all is an outcome. Raises ApiError."""
+        """Returns the items since the last call, at least one; the last of all is an outcome. Raises ApiError."""
+        while True:
+            told = [each for item in await self._take() for each in self._told(item)]
+            if told:  # text may be held back until it is known whether it is a call
+                return told
+
+    def _told(self, item: Item) -> Iterable[Told]:
+        """Returns what an item tells: with tools, calls in place of their text."""
+        return self.tools[item.choice].told([item]) if self.tools else (item,)
+
+    async def _take(self) -> list[Item]:
         try:
             items = await self.ticket.take()
         except EngineFailure as error:
@@ -53,11 +63,7 @@ class Submission:
             if isinstance(item, Outcome):
                 self.log.ended(item)
                 self.ended(item)
-        return [told for item in items for told in self._told(item)]
-
-    def _told(self, item: Item) -> Iterable[Told]:
-        """Returns what an item tells: with tools, calls in place of their text."""
-        return self.tools[item.choice].told([item]) if self.tools else (item,)
+        return items
 
     async def linger(self) -> None:
         """Sleeps between two writes of a stream, or until the reply ends."""

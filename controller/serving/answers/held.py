@@ -92,7 +92,12 @@ class AnswerGrammars:
             raise GrammarError(grammar.asked_by, "no answer is held to a grammar here")
         if self._open and request.thinking:
             raise GrammarError(grammar.asked_by, "a thought in the open is part of the answer, must be off")
-        return HeldAnswer(self._grammars.compiled(grammar))
+        compiled = self._grammars.compiled(grammar)
+        try:
+            compiled.measure()
+        except GrammarError as error:  # too complex to be followed
+            raise GrammarError(grammar.asked_by, str(error)) from error
+        return HeldAnswer(compiled)
 
     def landing(self, landing: tuple[int, ...]) -> tuple[int, ...]:
         """Returns a landing without the words with which it begins an answer, which the grammar may not have."""
