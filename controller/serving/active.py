@@ -20,7 +20,7 @@ from controller.serving.request import (
 )
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
-from controller.serving.status import Stage
+from controller.serving.status import Progress, ProgressWatch, Stage
 from engine.base import FinishReason, Probed, ProbeId, SequenceId
 from models.formats.ending import EndFinder, Ending
 
@@ -37,6 +37,7 @@ class ActiveRequest:
     sink: Sink
     observe: ProbeObserver | None  # None: trial answers are not reported
     on_begin: Callable[[], None] | None = None  # called when the request leaves the queue; None: nobody asks
+    watch: ProgressWatch | None = None  # None: the progress is not reported
     reply: Reply
     submitted_s: float
     landing: tuple[int, ...]  # tokens forced to close the thought when the loop cuts it
@@ -352,3 +353,15 @@ class ActiveRequest:
     def leave_unsaid(self, tokens: int) -> None:
         """A stop string has ended the answer before `tokens` more of an adopted probe: they stay the probe's rows."""
         self.probe_rows += tokens
+
+    # --- reports ----------------------------------------------------------------------------------------------------
+
+    def tell_progress(self, now: float) -> None:
+        """Tells how far the request is, if someone watches and it is time."""
+        if self.watch is not None:
+            length = len(self.thought) if self.thought_end is None else self.thought_end
+            seen = Progress(
+                stage=self.stage, tokens=self.tokens, thought_tokens=length, budget=self.in_force.budget,
+                choice=self.choice,
+            )  # fmt: skip
+            self.watch.see(now, seen)

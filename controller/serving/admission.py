@@ -58,12 +58,18 @@ class QueueState:
     running: int = 0
     turns: tuple[tuple[str, Turn], ...] = ()  # (request's name, turn), in queue order
     drain_s: float = 0.0  # expected time until all waiting requests have begun
+    first_s: float = 0.0  # expected time until a request makes room for the next
+    each_s: float = 0.0  # expected time between two that do
     turned_away: int = 0  # since the start
 
     @property
     def waiting(self) -> int:
         """Number of waiting requests."""
         return len(self.turns)
+
+    def wait_s(self, place: int) -> float:
+        """Returns the expected time until the request at a place of the queue begins; 1: the next."""
+        return self.first_s + (place - 1) * self.each_s
 
     def turn(self, name: str) -> Turn | None:
         """Returns a request's turn; None: no request of this name waits."""
@@ -145,6 +151,7 @@ class Admission(Generic[T]):
 
     def state(self, ages: Sequence[int], name: Callable[[T], str], held_up: Sequence[T] = ()) -> QueueState:
         """Returns the queue's status now; `name` gives a request's name."""
+        first_s, each_s = self._pace.room_s(ages)
         wait = self._wait(ages)
         turns = tuple(
             (name(item), Turn(position=place, eta_s=wait(place)))
@@ -154,6 +161,8 @@ class Admission(Generic[T]):
             running=len(ages),
             turns=turns,
             drain_s=turns[-1][1].eta_s if turns else 0.0,
+            first_s=first_s,
+            each_s=each_s,
             turned_away=self.turned_away,
         )
 

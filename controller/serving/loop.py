@@ -25,7 +25,7 @@ from controller.serving.pace import Pace
 from controller.serving.queue_display import QueueDisplay
 from controller.serving.repetition import LoopDetection
 from controller.serving.request import Outcome, ProbeObserver, ReasoningRequest, RequestId, Sink
-from controller.serving.status import EndedRequest, LoopStatus, RunningRequest
+from controller.serving.status import EndedRequest, LoopStatus, ProgressObserver, RunningRequest
 from controller.serving.step_report import StepReport
 from controller.serving.thought import ThoughtControl
 from engine.base import (
@@ -140,14 +140,14 @@ class ServingLoop:
 
     def submit(
         self, request: ReasoningRequest, sink: Sink, observe: ProbeObserver | None = None,
-        on_begin: Callable[[], None] | None = None,
+        on_begin: Callable[[], None] | None = None, watch: ProgressObserver | None = None,
     ) -> RequestId:  # fmt: skip
         """Queues a request. `sink` receives its deltas and, last, its outcome; `observe` receives its trial answers.
 
-        `on_begin` is called once the request leaves the queue, before the engine's next step. Raises CapacityError if
-        the request can never fit, GrammarError or UnsupportedError if its answer cannot be held to its grammar,
-        Overloaded if it is turned away. In a full queue a waiting request may have to give way: its outcome is an error
-        that says when it may be sent again.
+        `on_begin` is called once the request leaves the queue, before the engine's next step; from then on `watch` gets
+        its progress. Raises CapacityError if the request can never fit, GrammarError or UnsupportedError if its answer
+        cannot be held to its grammar, Overloaded if it is turned away. In a full queue a waiting request may have to
+        give way: its outcome is an error that says when it may be sent again.
         """
         opening = self._thoughts.opening
         landing = opening.landing(request, opening.held(request))
@@ -163,7 +163,7 @@ class ServingLoop:
         self._make_way(claim, request.choices * cells, request.ttft_s)
         together = opening.replies(
             request, sink, self._ids, landing=landing, cells=cells, claim=claim, now=now, observe=observe,
-            on_begin=on_begin,
+            on_begin=on_begin, watch=watch,
         )  # fmt: skip
         for active in together:
             self._requests[active.id] = active
@@ -346,6 +346,7 @@ class ServingLoop:
     def _after_step(self, sequence: SequenceId, now: float) -> None:
         active = self._in_engine.get(sequence)
         if active is not None:
+            active.tell_progress(now)
             self._thoughts.after_step(active, sequence, now)
             if active.thinking and active.reply.stopped:  # a stop string in a thought in the open
                 self._end(active, FinishReason.STOP)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from controller.serving.request import Outcome
 from engine.base import EngineLoad, FinishReason
@@ -13,6 +14,8 @@ from models.profile.difficulty import ClassName
 if TYPE_CHECKING:
     from controller.serving.active import ActiveRequest
 
+TELL_S = 1.0  # between two reports of a request's progress in one stage
+
 
 class Stage(StrEnum):
     """The stage that a request has reached."""
@@ -20,6 +23,36 @@ class Stage(StrEnum):
     WAITING = "waiting"  # for its turn, for memory, or for a place in the batch
     THINKING = "thinking"  # its thought is open
     ANSWERING = "answering"  # its thought is closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a request is that has left the queue, for a ProgressObserver."""
+
+    stage: Stage
+    tokens: int  # of the reply so far; 0: its prompt is being read
+    thought_tokens: int  # length of its thought so far, which a probe's answer may still shorten
+    budget: int | None  # in force, thinking tokens; None: none
+    choice: int = 0  # the reply's place among those to one request
+
+
+ProgressObserver: TypeAlias = Callable[[Progress], None]
+
+
+class ProgressWatch:
+    """Tells an observer of a request's progress: at once in a new stage and with the first token, else every TELL_S."""
+
+    def __init__(self, tell: ProgressObserver) -> None:
+        self._tell = tell
+        self._told_s = 0.0
+        self._told: tuple[Stage, bool] | None = None  # None: nothing has been told
+
+    def see(self, now: float, progress: Progress) -> None:
+        """Takes how far the request is, and tells it if it is time."""
+        phase = progress.stage, progress.tokens > 0
+        if self._told != phase or now - self._told_s >= TELL_S:
+            self._told_s, self._told = now, phase
+            self._tell(progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

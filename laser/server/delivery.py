@@ -13,13 +13,16 @@ from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from controller.serving.admission import Turn
 from controller.serving.choices.scores import TokenScore
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
+from controller.serving.status import Progress
 from laser.server.api.errors import ApiError
 from laser.server.api.headers import ResponseHeader
 from laser.server.api.sampling.log_probs import mean
 from laser.server.api.shape import EVENTS, Chunks, Framing, ReplyShape, finish_word, gathered
+from laser.server.api.streams.notices import ProgressNotice
 from laser.server.api.tools.reply import CallDelta
 from laser.server.connection import PING
 from laser.server.engine_process.tickets import last
@@ -28,7 +31,7 @@ from laser.server.submission import Submission, Told
 T = TypeVar("T")
 
 GONE = 499  # a status: the client has gone, and nobody reads the response
-QUEUE_S = 2.0  # between two comments on the place in the queue
+QUEUE_S = 2.0  # between two words on the place in the queue
 
 
 class EventStream(Response):
@@ -67,29 +70,36 @@ class EventStream(Response):
 
 async def _events(submission: Submission, ping_s: float, framing: Framing) -> AsyncGenerator[bytes, None]:
     """Yields the stream's bytes; all items since the last write go out in one piece."""
-    shapes, silence_s = submission.shapes, min(ping_s, QUEUE_S)
+    shapes, silence_s, clock = submission.shapes, min(ping_s, QUEUE_S), asyncio.get_running_loop().time
     ended: list[Outcome] = []
-    yield b"".join(shape.opening() for shape in shapes) + (_place(submission, framing) or b"")
+    known: ProgressNotice | None = None  # how far the request was last known to be; None: it has not begun
+    turn = submission.turn
+    yield b"".join(shape.opening() for shape in shapes) + (b"" if turn is None else _place(submission, framing, turn))
+    due_s = clock() + silence_s
     try:
         while True:
             try:
-                async with asyncio.timeout(silence_s):
+                async with asyncio.timeout_at(due_s):
                     items = await submission.take()
             except TimeoutError:
-                place = _place(submission, framing)
-                silence_s = ping_s if place is None else min(ping_s, QUEUE_S)
-                yield place or framing.ping
+                turn = submission.turn
+                silence_s = ping_s if turn is None else min(ping_s, QUEUE_S)
+                told = b"" if known is None or not framing.comments else known.comment
+                yield told + framing.ping if turn is None else _place(submission, framing, turn)
+                due_s = clock() + silence_s
                 continue
-            data = b"".join(_piece(shapes[item.choice], item) for item in _joined(items))
+            known = next((ProgressNotice.of(item) for item in reversed(items) if isinstance(item, Progress)), known)
+            data = b"".join(_piece(submission, item) for item in _joined(items))
             if data:
                 yield data
                 await submission.linger()
+                due_s = clock() + silence_s
             over = [item for item in items if isinstance(item, Outcome)]
             ended += over
             end = _end(shapes, over, ended)  # may raise, so the pieces before are sent first
             if end:
                 yield end
-            if last(items[-1]):
+            if over and last(over[-1]):
                 return
     except ApiError as error:
         yield shapes[0].failure(error)
@@ -125,7 +135,8 @@ def _place_of(item: Told) -> tuple[int, Channel] | None:
     return (item.choice, item.channel) if isinstance(item, Delta) else None
 
 
-def _piece(shape: ReplyShape, item: Told) -> bytes:
+def _piece(submission: Submission, item: Told) -> bytes:
+    shape = submission.shapes[item.choice]
     match item:
         case Delta():
             return shape.piece(item)
@@ -133,16 +144,18 @@ def _piece(shape: ReplyShape, item: Told) -> bytes:
             return shape.called(item)
         case Checkpoint():
             return shape.probed(item)
+        case Progress():
+            return shape.progressed(ProgressNotice.of(item)) if submission.identity.show_progress else b""
         case Outcome():
             return b""  # sent behind all text, as the end of its choice
 
 
-def _place(submission: Submission, framing: Framing) -> bytes | None:
-    """Returns what tells the place in the queue: a comment, if there are comments; None: the reply has started."""
-    turn = submission.turn
-    if turn is not None and not framing.comments:
-        return framing.ping
-    return None if turn is None else f": queue position {turn.position}, eta {turn.eta_s:.1f} s\n\n".encode()
+def _place(submission: Submission, framing: Framing, turn: Turn) -> bytes:
+    """Returns what tells the place in the queue: an event for who asks, else a comment, if there are comments."""
+    notice = ProgressNotice.of_turn(turn)
+    if submission.identity.show_progress:
+        return submission.shape.progressed(notice)
+    return notice.comment if framing.comments else framing.ping
 
 
 async def whole(submission: Submission, receive: Receive) -> BaseModel | None:
@@ -185,7 +198,7 @@ async def _whole(submission: Submission) -> BaseModel:
             one.hear(item)
             if one.outcome is not None:
                 finish_word(one.outcome)  # raises ApiError if it failed: the others are of no use then
-        if last(items[-1]):
+        if items and last(items[-1]):
             break
     scored = submission.identity.scoring is not None
     if len(heard) == 1:

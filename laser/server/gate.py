@@ -20,13 +20,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from laser.server.api.errors import ApiError, BadRequest, Busy, EncodedBody, TooLarge
 from laser.server.api.headers import RequestHeader
 from laser.server.api.surfaces import error_body
+from laser.server.dashboard.assets import PAGE
 from laser.server.intake.memory import Tidy
 from laser.server.intake.reading import LARGE
 from laser.server.intake.turns import Release
 from laser.server.keys import KeyRing
 
-# paths that need no key
-OPEN = frozenset({"/", "/dashboard.css", "/dashboard.js", "/health", "/ready", "/version", "/api/version"})
+OPEN = frozenset({*PAGE, "/health", "/ready", "/version", "/api/version"})  # paths that need no key
 SMALL = 4096  # bytes of a body on paths that need no key
 DIGITS = 19  # of a Content-Length: those of 2⁶³
 ID = re.compile(r"[!-~]{1,128}")  # visible ASCII

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from controller.serving.admission import Overloaded
+from controller.serving.admission import RETRY_S, Overloaded
 from engine.base import CapacityError, EngineError
 from laser.server.api.anthropic.request import CountTokensRequest, TokenCount
 from laser.server.api.errors import (
@@ -257,7 +257,8 @@ class Service:
         if come >= limit and self._arriving[caller.name] >= share:
             self._engine.turned_away()
             message = f"{come} requests have come at once and are not yet taken"
-            raise Busy(message, max(1.0, self._engine.queue.drain_s))
+            behind_all = self.config.max_waiting + 1  # as many have come as fill the batch and the queue
+            raise Busy(message, max(RETRY_S, self._engine.queue.wait_s(behind_all)))
 
     async def _submit(
         self,
@@ -279,7 +280,7 @@ class Service:
             lambda: (make(), request.echoed(chat), self._scoring(request)), caller, size
         )
         try:
-            ticket = await self._engine.submit(reasoning, probes=request.wants_probes)
+            ticket = await self._engine.submit(reasoning, probes=request.wants_probes, progress=request.streamed)
         except CapacityError as error:
             raise ContextTooLong(str(error), param=request.limit_name) from error
         except EngineError as error:
@@ -298,6 +299,7 @@ class Service:
             answer=reasoning.answer,
             show_reasoning=request.policy.expose,
             show_usage=request.wants_usage,
+            show_progress=request.wants_progress,
             plain=chat.thinking.format.plain,
             index=None if request.made_choices == 1 else 0,
             scoring=scoring,

@@ -66,9 +66,7 @@ def adaptive() -> None:
 
 @check("a title by the small model, without a thought")
 def title() -> None:
-    reply = CLIENT.beta.messages.create(
-        model=SMALL, max_tokens=400, temperature=1, messages=[{"role": "user", "content": QUESTION}]
-    )
+    reply = CLIENT.beta.messages.create(model=SMALL, max_tokens=400, messages=[{"role": "user", "content": QUESTION}])
     assert ANSWER in reply.content[0].text, reply.content  # type: ignore[union-attr]
 
 

@@ -12,6 +12,7 @@ from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.errors import ApiError
 from laser.server.api.fields import Count, GenerationFields
 from laser.server.api.shape import NO_SCORES, ReplyHeader, Scores, Surface, event, finish_word
+from laser.server.api.streams.notices import ProgressNotice
 from laser.server.api.tools.reply import CallDelta
 from models.chat_model import ChatModel, Prompt
 
@@ -73,6 +74,9 @@ class ToyShape:
         return b""
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
+        return b""
+
+    def progressed(self, notice: ProgressNotice) -> bytes:
         return b""
 
     def closing(self, outcome: Outcome) -> bytes:

@@ -10,6 +10,7 @@ from controller.serving.choices.together import Together
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Reply
 from controller.serving.request import ProbeObserver, ReasoningRequest, RequestId, Sink
+from controller.serving.status import ProgressObserver, ProgressWatch
 from engine.base import Capabilities, CapacityError, Request
 from engine.checks import check_asked
 from engine.constraint import Constraint
@@ -60,6 +61,7 @@ class Opening:
     def replies(
         self, request: ReasoningRequest, sink: Sink, ids: Iterator[int], *, landing: tuple[int, ...], cells: int,
         claim: Claim, now: float, observe: ProbeObserver | None, on_begin: Callable[[], None] | None,
+        watch: ProgressObserver | None,
     ) -> Together:  # fmt: skip
         """Returns the replies to a request, which wait from `now` on; the first begins for all. See ActiveRequest."""
         together = Together(RequestId(next(ids)))
@@ -72,6 +74,7 @@ class Opening:
                 sink=sink,
                 observe=observe,
                 on_begin=None if choice else on_begin,
+                watch=None if watch is None else ProgressWatch(watch),
                 reply=self._reply(request, sink, choice),
                 submitted_s=now,
                 landing=landing,

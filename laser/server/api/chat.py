@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic.config import JsonDict
 
 from controller.serving.reply import Channel, Delta
-from controller.serving.request import Checkpoint, Outcome
+from controller.serving.request import Outcome
 from laser.server.api import dialects
 from laser.server.api.answers.said import said_in
 from laser.server.api.base import Fields, Switch, encodable
@@ -26,7 +26,6 @@ from laser.server.api.shape import (
     Surface,
     Usage,
     details,
-    event,
     finish_word,
     usage,
 )
@@ -154,11 +153,6 @@ class ChatRequest(ChatChoices, ToolsAsked, GenerationFields):
         return "messages"
 
     @property
-    def wants_probes(self) -> bool:
-        """Whether the reply is a stream that also reports the probes of its thought."""
-        return bool(self.stream and self.laser is not None and self.laser.probes)
-
-    @property
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
@@ -247,17 +241,6 @@ class Completion(Chunks):
 
     def called(self, call: CallDelta) -> bytes:
         return self._chunk({"tool_calls": [call_chunk(call)]})
-
-    def probed(self, checkpoint: Checkpoint) -> bytes:
-        probe = {
-            "thought_tokens": checkpoint.thought_tokens,
-            "answer": checkpoint.answer,
-            "confidence": round(checkpoint.confidence, 6),
-            "gave_up": checkpoint.gave_up,
-        }
-        if self.identity.index is not None:
-            probe["index"] = checkpoint.choice
-        return event({**self._head(), "choices": [], "laser": {"probe": probe}})
 
     def _scored(self, scores: Scores) -> ChatScores | None:
         scoring, thought = self.identity.scoring, scores.get(Channel.REASONING)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from controller.serving.reply import Channel, Delta
-from controller.serving.request import Checkpoint, Outcome
+from controller.serving.request import Outcome
 from laser.server.api import dialects
 from laser.server.api.base import encodable, integer
 from laser.server.api.fields import GenerationFields, Limit, StreamOptions
@@ -185,9 +185,6 @@ class TextShape(Chunks):
 
     def called(self, call: CallDelta) -> bytes:
         return b""  # this endpoint has no tools
-
-    def probed(self, checkpoint: Checkpoint) -> bytes:
-        return b""  # this endpoint has no event for probes
 
     def _choice(self, said: dict[str, Any]) -> dict[str, Any]:
         return dict(said)

@@ -95,7 +95,10 @@ class LaserOptions(Fields):
     # `open`: a model without markers reasons in its content, which may be cut for a short answer; null: as it is served
     thinking: Literal["open"] | None = None
     priority: Priority | None = None  # among the requests of the same key; null: as service_tier says
-    probes: Switch | None = None  # true: a chat's stream also reports every probe of its thought
+    probes: Switch | None = None  # true: a stream also reports every probe of its thought
+    # true: a stream also reports how far its request is: its place in the queue and the time until its turn, its start,
+    # the tokens that it has thought of its budget, and that it answers
+    progress: Switch | None = None
     # confidence at which the thought is closed, in place of the policy's and whatever the load; 1: hardly ever
     threshold: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
     # thinking tokens at which the thought is closed, in place of the policy's and whatever the load
@@ -198,8 +201,13 @@ class GenerationFields(SamplingFields, ReasoningFields, StructuredFields, Reques
 
     @property
     def wants_probes(self) -> bool:
-        """Whether the stream also reports the probes of its thought."""
-        return False
+        """Whether the reply is a stream that also reports the probes of its thought."""
+        return bool(self.streamed and self.laser is not None and self.laser.probes)
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether the reply is a stream that also reports how far its request is."""
+        return bool(self.streamed and self.laser is not None and self.laser.progress)
 
     @property
     def offer(self) -> ToolOffer | None:

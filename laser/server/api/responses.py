@@ -32,6 +32,7 @@ from laser.server.api.shape import (
     event,
     finish_word,
 )
+from laser.server.api.streams.notices import ProbeNotice, ProgressNotice
 from laser.server.api.structured.fields import AnswerFormat, NamedSchema, format_grammar
 from laser.server.api.tools.reply import CallDelta
 from models.chat_model import ChatModel, Prompt
@@ -292,7 +293,10 @@ class ResponsesShape:
         return b""  # this endpoint has no tools yet
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
-        return b""  # this endpoint has no event for probes
+        return self._event("laser.probe", probe=ProbeNotice.of(checkpoint).model_dump())
+
+    def progressed(self, notice: ProgressNotice) -> bytes:
+        return self._event("laser.progress", progress=notice.model_dump())
 
     def closing(self, outcome: Outcome) -> bytes:
         word = finish_word(outcome)

@@ -18,6 +18,7 @@ from engine.base import FinishReason
 from laser.server.api.errors import ApiError, Busy, DeadlineMissed, ErrorReply, ServerFailure, openai_body
 from laser.server.api.fields import AnswerWord, GenerationFields
 from laser.server.api.sampling.log_probs import Scoring
+from laser.server.api.streams.notices import ProbeNotice, ProgressNotice
 from laser.server.api.tools.reply import CallDelta
 from models.kinds.kind import AnswerKind
 from models.profile.difficulty import ClassName
@@ -45,6 +46,7 @@ class ReplyHeader:
     answer: AnswerKind = AnswerKind.OPEN
     show_reasoning: bool = True
     show_usage: bool = False  # in a stream
+    show_progress: bool = False  # in a stream
     plain: bool = False  # the model is served without thoughts
     index: int | None = None  # place of the choice among several to one request; None: it is the only one
     scoring: Scoring | None = None  # tells how likely the tokens were; None: it is not asked for
@@ -68,6 +70,9 @@ class ReplyShape(Protocol):
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
         """Encodes the result of a probe of the running thought, for clients that asked for probes."""
+
+    def progressed(self, notice: ProgressNotice) -> bytes:
+        """Encodes how far the request is, for clients that asked for progress."""
 
     def closing(self, outcome: Outcome) -> bytes:
         """Returns a stream's last events. Raises ApiError if the request failed."""
@@ -248,6 +253,12 @@ class Chunks(ABC):
     def _scored(self, scores: Scores) -> BaseModel | None:
         """Returns how likely tokens were; None: it is not asked for."""
 
+    def probed(self, checkpoint: Checkpoint) -> bytes:
+        return self._notice("probe", ProbeNotice.of(checkpoint))
+
+    def progressed(self, notice: ProgressNotice) -> bytes:
+        return self._notice("progress", notice)
+
     def closing(self, outcome: Outcome) -> bytes:
         return self.ending(outcome) + self.summary([outcome])
 
@@ -278,6 +289,10 @@ class Chunks(ABC):
         if self.identity.show_usage:
             more["usage"] = None
         return event({**self._head(), "choices": [choice], **more})
+
+    def _notice(self, kind: str, notice: BaseModel) -> bytes:
+        whose = {} if self.identity.index is None else {"index": self.identity.index}
+        return event({**self._head(), "choices": [], "laser": {kind: notice.model_dump(), **whose}})
 
     def _head(self) -> dict[str, Any]:
         identity = self.identity

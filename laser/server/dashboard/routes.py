@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
-from importlib.resources import files
 
 from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 
 from laser.server.api.errors import Unavailable
 from laser.server.api.headers import ResponseHeader
+from laser.server.dashboard.assets import HEADERS, PAGE, read
 from laser.server.dashboard.monitor import Monitor
 from laser.server.dashboard.schema import Status
-
-PAGE = {
-    "/": (("index.html",), "text/html"),
-    "/dashboard.css": (("dashboard.css",), "text/css"),
-    "/dashboard.js": (("dashboard.js", "charts.js", "chat.js"), "text/javascript"),
-}
-"""Each path, the files that are served as one there, and their media type. The gate asks for no key there."""
-
-HEADERS = {
-    "cache-control": "no-cache",
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
 
 
 def dashboard(monitor: Monitor) -> APIRouter:
     """Returns the routes that serve the page and a monitor's status."""
     router = APIRouter()
-    page = files("laser.server.dashboard") / "page"
-    for path, (names, kind) in PAGE.items():
-        data = b"\n".join((page / name).read_bytes() for name in names)
-        router.add_api_route(path, partial(_file, data, kind), include_in_schema=False, response_class=Response)
+    for path, (_, kind) in PAGE.items():
+        router.add_api_route(path, partial(_file, read(path), kind), include_in_schema=False, response_class=Response)
 
     @router.get("/laser/status", response_model=Status)
     async def status() -> Response:

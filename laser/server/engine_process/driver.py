@@ -17,6 +17,7 @@ from controller.serving.admission import Overloaded, QueueState
 from controller.serving.loop import ServingLoop
 from controller.serving.reply import Delta
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest, RequestId
+from controller.serving.status import Progress
 from engine.base import CapacityError, EngineBrokenError, EngineError
 from laser.server.engine_process.messages import (
     Accepted,
@@ -34,6 +35,7 @@ from laser.server.engine_process.messages import (
     Ping,
     PolicyReport,
     Pong,
+    Progressed,
     Refusal,
     Said,
     Seen,
@@ -186,7 +188,9 @@ class LoopDriver:
         emit = partial(self._emit, number, command.request)
         begun = partial(self._begun, number) if self._apart else None
         try:
-            request = self._loop.submit(command.request, emit, emit if command.probes else None, begun)
+            request = self._loop.submit(
+                command.request, emit, emit if command.probes else None, begun, emit if command.progress else None
+            )
         except CapacityError as error:
             self._refuse(number, Refusal.CAPACITY, str(error))
         except (EngineError, GrammarError) as error:
@@ -208,13 +212,15 @@ class LoopDriver:
     def _begun(self, number: int) -> None:
         self._send([Began(number=number)])  # at once: the step that follows may end the process
 
-    def _emit(self, number: int, request: ReasoningRequest, item: Delta | Checkpoint | Outcome) -> None:
+    def _emit(self, number: int, request: ReasoningRequest, item: Delta | Checkpoint | Progress | Outcome) -> None:
         match item:
             case Delta():
                 said = Said(number=number, channel=item.channel, text=item.text, scores=item.scores, choice=item.choice)
                 self._outbox.append(said)
             case Checkpoint():
                 self._outbox.append(TrialAnswered(number=number, checkpoint=item))
+            case Progress():
+                self._outbox.append(Progressed(number=number, progress=item))
             case Outcome():
                 self._count(request, item, len(self._requests))
                 if not item.going_on:

@@ -16,7 +16,7 @@ from controller.serving.admission import QueueState
 from controller.serving.choices.scores import TokenScore
 from controller.serving.reply import Channel
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest
-from controller.serving.status import LoopStatus
+from controller.serving.status import LoopStatus, Progress
 from engine.base import EngineLoad
 from models.profile.difficulty import Difficulty
 from models.profile.savings import Gained
@@ -36,6 +36,7 @@ class Submit(EngineMessage, frozen=True):
     number: int
     request: ReasoningRequest
     probes: bool  # also tell the trial answers of its thought
+    progress: bool = False  # also tell how far it is
 
 
 class Cancel(EngineMessage, frozen=True):
@@ -121,6 +122,13 @@ class TrialAnswered(EngineMessage, frozen=True):
 
     number: int
     checkpoint: Checkpoint
+
+
+class Progressed(EngineMessage, frozen=True):
+    """How far a request is."""
+
+    number: int
+    progress: Progress
 
 
 class Ended(EngineMessage, frozen=True):
@@ -215,6 +223,6 @@ class Unloaded(EngineMessage, frozen=True):
 
 
 Event: TypeAlias = (
-    Accepted | NotAccepted | Began | Said | TrialAnswered | Ended | Failed | Gone | ThoughtEnded | Seen | Shown
-    | Broken | Pong | Loading | Deployed | Unloaded
+    Accepted | NotAccepted | Began | Said | TrialAnswered | Progressed | Ended | Failed | Gone | ThoughtEnded | Seen
+    | Shown | Broken | Pong | Loading | Deployed | Unloaded
 )  # fmt: skip

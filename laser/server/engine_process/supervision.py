@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from msgspec import structs
+
 from controller.serving.request import NO_THOUGHT, Outcome
 from controller.serving.status import LoopStatus
 from engine.base import FinishReason
@@ -117,7 +119,7 @@ class Ledger:
             request = silent.command.request
             if request.deadline_s is not None:
                 request = replace(request, deadline_s=max(LEAST_S, request.deadline_s - waited_s))
-            yield Submit(number=number, request=request, probes=silent.command.probes)
+            yield structs.replace(silent.command, request=request)
 
     def expired(self, now: float) -> list[tuple[int, Outcome]]:
         """Returns the requests whose deadline has passed while no process served, with the outcome that says so."""

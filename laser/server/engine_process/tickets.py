@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from controller.serving.admission import Overloaded, QueueState
 from controller.serving.reply import Delta
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest
-from controller.serving.status import LoopStatus
+from controller.serving.status import LoopStatus, Progress
 from engine.base import CapacityError, EngineError, EngineLoad
 from laser.server.controller_report import ControllerReport
 from laser.server.engine_process.messages import (
@@ -31,6 +31,7 @@ from laser.server.engine_process.messages import (
     Gone,
     Inquire,
     NotAccepted,
+    Progressed,
     Refusal,
     Said,
     Seen,
@@ -41,7 +42,7 @@ from laser.server.engine_process.messages import (
 )
 from models.profile.savings import Gained
 
-Item: TypeAlias = Delta | Checkpoint | Outcome
+Item: TypeAlias = Delta | Checkpoint | Progress | Outcome
 
 
 class EngineFailure(Exception):
@@ -153,6 +154,7 @@ class EngineClient(ABC):
         self._takes: dict[type[Event], Callable[[Any], None]] = {
             Said: self._on_said,
             TrialAnswered: self._on_probed,
+            Progressed: lambda event: self._hand(event.number, event.progress),
             Ended: lambda event: self._end(event.number, event.outcome),
             Failed: lambda event: self._end(event.number, EngineFailure(event.message)),
             Accepted: lambda event: self._hand(event.number, None),
@@ -236,8 +238,10 @@ class EngineClient(ABC):
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
-    async def submit(self, request: ReasoningRequest, *, probes: bool = False) -> Ticket:
+    async def submit(self, request: ReasoningRequest, *, probes: bool = False, progress: bool = False) -> Ticket:
         """Submits a request to the serving loop; with `probes`, its ticket also delivers the probes of its thought.
+
+        With `progress`, it also delivers how far the request is.
 
         Raises EngineError if the request is invalid (CapacityError: too long), Overloaded if it is turned away, and
         EngineFailure if the engine stops or has failed.
@@ -246,7 +250,7 @@ class EngineClient(ABC):
         ticket = Ticket(self._cancel, self._left, next(self._numbers))
         self._tickets[ticket.number] = ticket
         try:
-            await self._enter(Submit(number=ticket.number, request=request, probes=probes))
+            await self._enter(Submit(number=ticket.number, request=request, probes=probes, progress=progress))
             await ticket.accepted()
         except asyncio.CancelledError:
             ticket.cancel()

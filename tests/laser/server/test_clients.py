@@ -54,7 +54,7 @@ def test_openais_client_finds_the_model_and_what_it_can_do(server: LiveServer) -
 
 def test_anthropics_client_gets_a_thought_and_an_answer(claude: anthropic.Anthropic) -> None:
     reply = claude.messages.create(
-        model="claude-opus-9", max_tokens=400, temperature=0, messages=ASKED, system="Be brief.",
+        model="claude-opus-9", max_tokens=400, messages=ASKED, system="Be brief.",
         thinking={"type": "enabled", "budget_tokens": 300},
     )  # fmt: skip
     thought, answer = reply.content
@@ -71,7 +71,7 @@ def test_anthropics_client_gets_a_thought_and_an_answer(claude: anthropic.Anthro
 
 
 def test_anthropics_client_gets_no_thought_that_it_has_not_asked_for(claude: anthropic.Anthropic) -> None:
-    reply = claude.messages.create(model=MODEL, max_tokens=400, temperature=0, messages=ASKED)
+    reply = claude.messages.create(model=MODEL, max_tokens=400, messages=ASKED)
     (answer,) = reply.content
     assert answer.text == ANSWER
     assert reply.usage.output_tokens_details.thinking_tokens > 0
@@ -85,7 +85,7 @@ def test_anthropics_client_gets_no_thought_that_it_has_not_asked_for(claude: ant
 def test_anthropics_client_puts_a_stream_together(claude: anthropic.Anthropic) -> None:
     kinds = []
     with claude.messages.stream(
-        model=MODEL, max_tokens=64_000, temperature=0, messages=ASKED, thinking={"type": "adaptive"}
+        model=MODEL, max_tokens=64_000, messages=ASKED, thinking={"type": "adaptive"}
     ) as stream:
         for event in stream:
             kinds.append(event.type)

@@ -12,6 +12,7 @@ from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.anthropic.errors import anthropic_body
 from laser.server.api.errors import ApiError
 from laser.server.api.shape import NO_SCORES, FinishWord, LaserDetails, ReplyHeader, Scores, details, event, finish_word
+from laser.server.api.streams.notices import ProbeNotice, ProgressNotice
 from laser.server.api.tools.reply import CallDelta
 from models.tools.offer import as_object
 
@@ -133,7 +134,10 @@ class MessagesShape:
         return change + self._delta({"type": "input_json_delta", "partial_json": call.arguments})
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
-        return b""  # Anthropic's clients know no event for probes
+        return _notice("probe", ProbeNotice.of(checkpoint))
+
+    def progressed(self, notice: ProgressNotice) -> bytes:
+        return _notice("progress", notice)
 
     def closing(self, outcome: Outcome) -> bytes:
         finish_word(outcome)
@@ -175,6 +179,11 @@ class MessagesShape:
 
 def _event(kind: str, **data: Any) -> bytes:
     return event({"type": kind, **data}, name=kind)
+
+
+def _notice(kind: str, notice: BaseModel) -> bytes:
+    """Returns a ping, which Anthropic's clients skip, with a notice in its `laser`."""
+    return _event("ping", laser={kind: notice.model_dump()})
 
 
 def _usage(outcome: Outcome) -> MessagesUsage:

@@ -15,6 +15,7 @@ from controller.serving.request import Checkpoint, Outcome
 from laser.server.api.errors import ApiError
 from laser.server.api.ollama.errors import ollama_body
 from laser.server.api.shape import NO_SCORES, LaserDetails, ReplyHeader, Scores, details, finish_word, on_one_line
+from laser.server.api.streams.notices import ProbeNotice, ProgressNotice
 from laser.server.api.tools.reply import CallDelta
 from models.tools.offer import ToolCall
 
@@ -90,7 +91,10 @@ class OllamaLines(ABC):
         return b""  # Ollama's clients take whole calls
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
-        return b""  # Ollama's clients know no line for probes
+        return self._notice("probe", ProbeNotice.of(checkpoint))
+
+    def progressed(self, notice: ProgressNotice) -> bytes:
+        return self._notice("progress", notice)
 
     def closing(self, outcome: Outcome) -> bytes:
         called = self._line(self._reply(None, "", outcome.calls, done=False)) if outcome.calls else b""
@@ -98,6 +102,11 @@ class OllamaLines(ABC):
 
     def failure(self, error: ApiError) -> bytes:
         return line(ollama_body(error))
+
+    def _notice(self, kind: str, notice: BaseModel) -> bytes:
+        """Returns a line that says nothing of the reply, with a notice in its `laser`."""
+        silent = self._reply(None, "", done=False).model_dump(exclude_none=True)
+        return line({**silent, "laser": {kind: notice.model_dump()}})
 
     def _line(self, reply: OllamaReply) -> bytes:
         told = reply.model_dump(exclude_none=True)
