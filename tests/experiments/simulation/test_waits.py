@@ -117,35 +117,3 @@ def overloaded(
 @pytest.fixture(scope="module")
 def calibration(bundled: Path) -> tuple[Profile, Recording]:
     return read_recording(load_chat_model(bundled), bundled, bundled / FILE_NAME)
-
-
-if __name__ == "__main__":
-    import time
-    from models.reasoner import bundled_model
-
-    b = bundled_model()
-    t0 = time.time()
-    cal = read_recording(load_chat_model(b), b, b / FILE_NAME)
-    print("read", time.time() - t0, flush=True)
-    for policy in (FixedThreshold(threshold=0.8), LoadAware()):
-        for factor in (1.5, 5.0):
-            t = time.process_time()
-            w = overloaded(policy, cal, factor=factor, seconds=30.0, seed=0)
-            for what, said in (("refused", w.refused), ("queued", w.queued)):
-                r = w.ratios(said)
-                if len(r):
-                    print(
-                        policy.kind,
-                        factor,
-                        what,
-                        len(r),
-                        "median |err|",
-                        round(float(np.median(abs(r - 1))), 3),
-                        "bias",
-                        round(float(np.median(r)), 3),
-                        "p5/p95",
-                        np.percentile(r, [5, 95]).round(2),
-                        "within 2:",
-                        round(float(np.mean((r > 0.5) & (r < 2))), 3),
-                    )
-            print("cpu", time.process_time() - t, "began", len(w.began), flush=True)

@@ -16,6 +16,7 @@ from controller.serving.request import ExitReason, Outcome, ReasoningRequest, Re
 from engine.base import EngineError, FinishReason, Sampling
 from models.tokenizer import ChatTokenizer
 from tests.support.parrot_bench import parrot, spelled
+from tests.support.row_counts import counting
 from tests.support.serving_bench import ANSWER, BRIEF, ENDLESS, FORMAT, SURE, Bench, Heard
 
 Chain = Callable[..., Bench]
@@ -69,6 +70,18 @@ def test_the_prompt_counts_once_and_the_last_reply_ends_the_request(chain: Chain
     assert sorted(outcome.going_on for outcome in outcomes) == [0, 1, 2]
     status = bench.loop.status()
     assert (status.arrived, status.finished, len(status.ended)) == (1, 1, 3)
+
+
+@pytest.mark.parametrize("max_batch", [8, 3])
+def test_eight_choices_prefill_their_prompt_once(chain: Chain, max_batch: int) -> None:
+    bench = chain(WAYS, max_batch=max_batch)
+    rows, prompt = counting(bench.engine._engine), "?" + "ab " * 60
+    tokens = bench.thinking.prompt(tuple(bench.tokenizer.encode(prompt)), thinking=True)
+    _, heard = ask(bench, 8, prompt=tokens, sampling=DRAWN)
+    bench.run()
+    decoded = sum(outcome.completion_tokens for outcome in heard.outcomes)
+    assert len(tokens) > 100
+    assert rows() <= len(tokens) - 1 + decoded  # the prompt's last token is each choice's own first row
 
 
 def test_choices_wait_for_one_turn_and_pay_for_all(chain: Chain) -> None:
