@@ -135,7 +135,10 @@ def decided(requests: Iterator[Mixed]) -> dict[str, Counted]:
         stop_tokens=chat.stop_tokens,
         clock=clock,
     )
-    served = ServedModel(model_id="eager", config=config, chat=chat, room=loop.room, engine="simulated")
+    grammars = chat.grammars()
+    served = ServedModel(
+        model_id="eager", config=config, chat=chat, room=loop.room, engine="simulated", grammars=grammars
+    )
     preparation, bounds = Preparation(served), TextBounds(tokens=loop.room, token_bytes=64)
     found: dict[str, Counted] = {}
     for number, one in enumerate(requests):

@@ -81,9 +81,12 @@ class ThoughtControl:
 
     def apply_limits(self, active: ActiveRequest) -> Limits:
         """Derives the limits in force from the policy's present limits; what is not certified gets the full thought."""
-        if self._certified is not None and active.request.answer not in self._certified:
-            return active.obey(UNLIMITED, self._rule)
-        return active.obey(self._policy.limits(active.request.difficulty), self._rule)
+        served = self._policy.limits(active.request.difficulty) if self._certifies(active.request) else UNLIMITED
+        return active.obey(served, self._rule)
+
+    def _certifies(self, request: ReasoningRequest) -> bool:
+        """Whether the policy's limits hold for the kind of answer that a request wants."""
+        return self._certified is None or request.answer in self._certified
 
     def _trial(self, active: ActiveRequest) -> Trial:
         return self._trials.of(active.request.form, as_certified=self._certified is not None)
@@ -219,7 +222,7 @@ class ThoughtControl:
         request = active.request
         own = request.fixed is not None or (not request.early_exit and request.budget is not None)
         timed = request.deadline_s is not None or active.exit_reason is ExitReason.REQUESTED
-        exits = self._constant or own or not request.thinking
+        exits = self._constant or own or not request.thinking or not self._certifies(request)
         return self._engine.capabilities.batch_invariant and exits and not timed
 
     def _seal(self, active: ActiveRequest) -> None:

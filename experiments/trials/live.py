@@ -76,8 +76,8 @@ def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) 
 
 NO_DETAILS = LaserDetails(
     exit_reason=None, threshold=None, confidence=None, difficulty=None, answer="short", budget=None,
-    reasoning_tokens=0, probes=0, probe_tokens=0, withdrawn_tokens=0, forced_tokens=0, queue_ms=0.0, ttft_ms=None,
-    total_ms=0.0,
+    reasoning_tokens=0, probes=0, probe_tokens=0, withdrawn_tokens=0, forced_tokens=0, reproducible=False, queue_ms=0.0,
+    ttft_ms=None, total_ms=0.0,
 )  # fmt: skip
 
 

@@ -92,7 +92,8 @@ class Signposts:
     def characters(self, mask: npt.NDArray[np.uint32]) -> list[int]:
         """Returns the allowed tokens of one byte."""
         bits = np.unpackbits(mask.view(np.uint8), bitorder="little")[: self._blank.size] != 0
-        return self._characters[bits[self._characters]].tolist()
+        allowed: list[int] = self._characters[bits[self._characters]].tolist()
+        return allowed
 
     def closing(self, mask: npt.NDArray[np.uint32]) -> int | None:
         """Returns the allowed token that closes the most, else the longest word or number, else any; None: none is."""
@@ -192,7 +193,8 @@ def _search(start: State, signposts: Signposts, most: int, breadth: Breadth) -> 
 
 def _onward(way: _Way, token: int, signposts: Signposts) -> _Way:
     """Returns the way on behind a token, up to the next choice."""
-    state, tokens = way.state.behind(token), (token,)
+    tokens: tuple[int, ...] = (token,)
+    state = way.state.behind(token)
     if not state.whole:
         forced = tuple(state.forced())
         if forced:

@@ -43,13 +43,13 @@ class ChannelReader:
                 self._begin(self._head + before)
                 self._held = behind
                 continue
-            found = min(((at, mark) for mark in (*_HEADS, *_ENDS) if (at := self._held.find(mark)) >= 0), default=None)
-            if found is None:
+            first = min(((at, mark) for mark in (*_HEADS, *_ENDS) if (at := self._held.find(mark)) >= 0), default=None)
+            if first is None:
                 keep = overlap(self._held, (*_HEADS, *_ENDS))
                 text, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
                 yield from self._say(text)
                 return
-            at, mark = found
+            at, mark = first
             yield from self._say(self._held[:at])
             yield from self._end_message()
             self._held = self._held[at + len(mark) :]

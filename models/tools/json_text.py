@@ -67,12 +67,16 @@ class JsonText:
             self.broken = character not in "0123456789abcdefABCDEF"
         elif character not in _SPACE:
             self._structure(character)
-            if self._at is _At.WORD:
+            if self._in_word:
                 return at
         if not self.broken:
             out.append(character)
             return at + 1
         return at
+
+    @property
+    def _in_word(self) -> bool:
+        return self._at is _At.WORD
 
     def _string(self, text: str, at: int, out: list[str]) -> int:
         plain = _PLAIN.match(text, at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
+from typing import Any
 
 from models.formats.matching import first_ended, overlap
 from models.tools.call_body import CallBody, Offered
@@ -74,7 +75,8 @@ class MarkedReader:
     def _open(self, begin: str, text: str) -> None:
         """Calls may begin with `text`, behind the marker `begin`."""
         self._begin, self._held = begin, text
-        form, common = self._form, {"offered": self._offered, "index": self._index, "eager": self._eager}
+        form = self._form
+        common: dict[str, Any] = {"offered": self._offered, "index": self._index, "eager": self._eager}
         if form.style is CallStyle.TAGS:
             self._body = TaggedBody(end=form.end, tags=form.tags, **common)
         elif form.style is CallStyle.NAMED:

@@ -236,7 +236,7 @@ class LoopDriver:
             outcomes = self._loop.cancel(request)
         except Exception:
             log.exception("a request could not be cancelled")
-        self._outbox += [Gone(number=number, outcome=outcome) for outcome in outcomes or [None]]
+        self._outbox += [Gone(number=number, outcome=each) for each in outcomes] or [Gone(number=number, outcome=None)]
 
     # --- failures ---------------------------------------------------------------------------------------------------
 

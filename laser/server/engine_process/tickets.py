@@ -376,8 +376,8 @@ class EngineClient(ABC):
         self._give_up(event.message)
 
 
-def last(item: Item) -> bool:
-    """Whether nothing more comes of a request: its reply, or the last of its replies, has ended."""
+def last(item: object) -> bool:
+    """Whether nothing more comes of a request after an item: its reply, or the last of its replies, has ended."""
     return isinstance(item, Outcome) and not item.going_on
 
 

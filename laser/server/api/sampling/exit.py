@@ -37,6 +37,9 @@ def check_exit(request: GenerationFields, certified: Sequence[OperatingPoint] | 
     if own is None or (own.threshold is None and own.budget is None):
         return
     _check_others(own, policy, probed=probed)
+    if own.threshold is not None and not _may_be_tried(request):
+        why = f"no trial answer can stand for the reply, as laser.answer is {own.answer!r}"
+        raise BadRequest(f"{THRESHOLD} is {own.threshold:g}, must be left out: {why}", param=THRESHOLD)
     limits = asked_limits(request, sys.maxsize)
     if limits is None or certified is None:
         return
@@ -46,6 +49,12 @@ def check_exit(request: GenerationFields, certified: Sequence[OperatingPoint] | 
         range_ = told(certified)
         message = f"{param} is {value:g}{beside}, must lie within what is certified for this model: {range_}"
         raise BadRequest(message, param=param)
+
+
+def _may_be_tried(request: GenerationFields) -> bool:
+    """Whether a trial answer may stand for the reply, as far as the client says it; a short grammar bounds any kind."""
+    stated = None if request.laser is None else request.laser.answer
+    return stated in (None, "short") or (request.offer is None and request.asked_grammar() is not None)
 
 
 def _check_others(own: LaserOptions, policy: ReasoningPolicy, *, probed: bool) -> None:

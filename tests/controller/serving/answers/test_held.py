@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -17,9 +16,7 @@ from engine.wrapper import EngineWrapper
 from models.formats.form import ClosingTexts
 from models.grammar.compiling import Grammars
 from models.grammar.grammar import Grammar, GrammarError, GrammarKind
-from models.grammar.vocabulary import GrammarVocabulary
 from models.thinking import Keep, ThinkingFormat
-from models.tokenizer import ChatTokenizer
 from tests.controller.serving.test_closing import WAYS
 from tests.support.serving_bench import BRIEF, END, ENDLESS, FORMAT, SURE, Bench, Heard
 
@@ -37,22 +34,6 @@ class WithoutConstraints(EngineWrapper):
     @property
     def capabilities(self) -> Capabilities:
         return replace(self.engine.capabilities, constraints=False)
-
-
-@pytest.fixture(scope="module")
-def grammars(tokenizer: ChatTokenizer) -> Grammars:
-    vocabulary = GrammarVocabulary(tokenizer, tokenizer.eos_ids, 432)
-    return Grammars(lambda: vocabulary)
-
-
-@pytest.fixture
-def held(chain: Chain, grammars: Grammars) -> Chain:
-    """As `chain`, with answers that grammars may hold."""
-
-    def open_(script: Any, **options: Any) -> Bench:
-        return chain(script, grammars=grammars, **options)
-
-    return open_
 
 
 @pytest.mark.parametrize(("way", "why"), WAYS)

@@ -11,17 +11,20 @@ import pytest
 from controller.policy import FixedPolicy, Limits
 from controller.serving.admission import AdmissionLimits
 from controller.serving.fair_queue import Claim
-from controller.serving.reply import Delta
+from controller.serving.reply import Channel, Delta
 from controller.serving.request import ExitReason, Outcome, ReasoningRequest, RequestId
 from engine.base import EngineError, FinishReason, Sampling
+from models.grammar.grammar import Grammar, GrammarKind
+from models.kinds.kind import AnswerKind
 from models.tokenizer import ChatTokenizer
 from tests.support.parrot_bench import parrot, spelled
 from tests.support.row_counts import counting
-from tests.support.serving_bench import ANSWER, BRIEF, ENDLESS, FORMAT, SURE, Bench, Heard
+from tests.support.serving_bench import ANSWER, BRIEF, END, ENDLESS, FORMAT, SURE, Bench, Heard
 
 Chain = Callable[..., Bench]
 WAYS = {"\n": {"a": 0.5, "b": 0.4}, "a": {"b": 0.5, "</think>": 0.4}, "b": {"a": 0.5, "</think>": 0.4}, **ANSWER}
 DRAWN = Sampling(temperature=1.0, seed=7)
+NUMBER = Grammar(kind=GrammarKind.REGEX, text="[0-9]{1,3}", asked_by="guided_regex")
 
 
 class Choices:
@@ -215,3 +218,43 @@ def test_what_an_engine_lacks_is_refused_before_the_request_waits(tokenizer: Cha
     with pytest.raises(EngineError, match="log_probs is 2, must be None: the parrot engine has no log probabilities"):
         bench.ask(log_probs=2)
     assert not bench.loop.busy
+
+
+# --- beside what else a request may ask
+
+
+def test_each_choice_is_held_by_a_matcher_of_its_own_and_tells_raw_probabilities(held: Chain) -> None:
+    bench = held(WAYS)
+    _, heard = ask(bench, 4, sampling=DRAWN, grammar=NUMBER, log_probs=1)
+    bench.run()
+    alone = [bench.ask(sampling=replace(DRAWN, seed=7 + choice), grammar=NUMBER, log_probs=1) for choice in range(4)]
+    replies = [heard.heard[choice] for choice in range(4)]
+    assert [reply.deltas for reply in replies] == [
+        [replace(delta, choice=choice) for delta in each.deltas] for choice, each in enumerate(alone)
+    ]
+    assert len({reply.content for reply in replies}) > 1
+    for reply in replies:
+        assert reply.content.isdigit()
+        assert len(reply.content) <= 3
+        scores = [score for delta in reply.deltas if delta.channel is Channel.CONTENT for score in delta.scores]
+        assert bench.tokenizer.decode([score.token for score in scores]) == reply.content
+        assert all(score.log_prob <= score.likeliest[0][1] <= 0 for score in scores)  # before masks: any token may lead
+
+
+def test_each_choice_under_a_grammar_has_its_own_trial_answer(held: Chain) -> None:
+    bench = held({**ENDLESS, "\n\n": {"7": 0.9}, "7": {"8": 0.9}, "8": {END: 0.9}}, policy=SURE)
+    _, heard = ask(bench, 3, grammar=NUMBER)
+    bench.run()
+    assert [each.content for each in heard.heard.values()] == ["78"] * 3
+    assert {outcome.thought.exit_reason for outcome in heard.outcomes} == {ExitReason.CONFIDENCE}
+
+
+def test_a_limit_of_the_clients_holds_for_any_kind_of_answer_and_probes_only_what_may_be_tried(chain: Chain) -> None:
+    bench = chain(ENDLESS, policy=SURE, certified=frozenset({AnswerKind.SHORT}))
+    own = Limits(threshold=0.5, budget=6)
+    short, code = bench.ask(fixed=own, answer=AnswerKind.SHORT), bench.ask(fixed=own, answer=AnswerKind.CODE)
+    assert short.outcome.thought.exit_reason is ExitReason.CONFIDENCE
+    assert (code.outcome.thought.exit_reason, code.outcome.thought.tokens) == (ExitReason.BUDGET, 6)
+    assert code.outcome.thought.probes == 0
+    assert short.outcome.reproducible
+    assert code.outcome.reproducible

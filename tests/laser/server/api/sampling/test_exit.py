@@ -53,6 +53,16 @@ def test_an_exit_beyond_what_is_certified_is_refused_with_the_range(
     check_exit(asked(laser=laser), None, probed=True)  # without a profile, any
 
 
+def test_a_threshold_is_refused_where_the_client_wants_no_answer_that_could_be_tried() -> None:
+    for answer in ("code", "open", "structured"):
+        with pytest.raises(BadRequest, match=f"is 0.9, must be left out: .* as laser.answer is '{answer}'") as refused:
+            check_exit(asked(laser={"threshold": 0.9, "answer": answer}), None, probed=True)
+        assert refused.value.param == "laser.threshold"
+        check_exit(asked(laser={"budget": 64, "answer": answer}), None, probed=True)
+    check_exit(asked(laser={"threshold": 0.9, "answer": "short"}), None, probed=True)
+    check_exit(asked(laser={"threshold": 0.9, "answer": "structured"}, guided_choice=["a", "b"]), None, probed=True)
+
+
 def test_where_nothing_is_certified_only_the_full_thought_may_be_fixed() -> None:
     with pytest.raises(BadRequest, match="certified for this model: none but the full thought"):
         check_exit(asked(laser={"threshold": 1}), (), probed=True)
