@@ -88,7 +88,7 @@ class TokenSequence(Generic[P]):
         """Returns the next token by raw `logits` (vocabulary,), whose argmax is `best`; its constraint accepts it."""
         readout = LogitsReadout(logits, best)
         try:
-            choice = self._choose(readout)
+            choice = self._choice(readout)
             if choice is not None and self.constraint is not None:
                 self.constraint.accept(choice.token)
         except LaserError as error:
@@ -101,7 +101,7 @@ class TokenSequence(Generic[P]):
         told = None if asked is None else readout.told(choice.token, asked)
         return Drawn(token=choice.token, averted=choice.averted, log_probs=told)
 
-    def _choose(self, readout: LogitsReadout) -> Choice | None:
+    def _choice(self, readout: LogitsReadout) -> Choice | None:
         scores, best, weights = readout.logits, readout.best, readout.weights
         if self.adjustment is not None:
             scores = self.adjustment(scores, self.tokens)

@@ -23,8 +23,13 @@ class LogitsReadout:
     def __post_init__(self) -> None:
         self.weights = Weights(self.logits, 1.0, float(self.logits[self.best]))
 
+    @property
+    def _norm(self) -> float:
+        """The logarithm of the sum of exp(logit)."""
+        return self.weights.top + math.log(self.weights.total)
+
     def log_prob(self, token: int) -> float:
-        return float(self.logits[token]) - self.weights.top - math.log(self.weights.total)
+        return float(self.logits[token]) - self._norm
 
     def gap(self, token: int) -> float:
         return self.weights.top - float(self.logits[token])  # the softmax's normaliser cancels
@@ -37,7 +42,7 @@ class LogitsReadout:
 
     def told(self, token: int, count: int) -> TokenLogProbs:
         """The log probability of `token`, and the `count` likeliest tokens with theirs."""
-        norm = self.weights.top + math.log(self.weights.total)
+        norm = self._norm
         ids = likeliest(self.logits, count) if count else np.zeros(0, np.intp)
         ids = ids[np.argsort(-self.logits[ids], kind="stable")]
         values = self.logits[ids].astype(np.float64) - norm

@@ -30,49 +30,37 @@ from tests.support.tiny_models import VOCABULARY
 WARM = Sampling(temperature=1.0, seed=3)
 
 
-@pytest.fixture
-def holding(tested: EngineUnderTest) -> EngineUnderTest:
-    tested.must_have("constraints")
-    return tested
-
-
-@pytest.fixture
-def telling(tested: EngineUnderTest) -> EngineUnderTest:
-    tested.must_have("token_log_probs")
-    return tested
-
-
 # --- constraints
 
 
-def test_under_a_constraint_each_token_is_the_likeliest_that_it_allows(holding: EngineUnderTest) -> None:
-    ledger = Ledger(open_(holding))
+def test_under_a_constraint_each_token_is_the_likeliest_that_it_allows(sampled: EngineUnderTest) -> None:
+    ledger = Ledger(open_(sampled))
     free = ledger.submit(request(7, 12, seed=9))
     for seed in range(3):
         ledger.submit(request(6 + seed, 12, seed=seed, constraint=in_turn(seed, size=(1, 20, 120)[seed])))
-    finish(ledger, holding)
+    finish(ledger, sampled)
     assert not ledger.accounts[free].constrained
 
 
-def test_a_constraint_can_be_changed_and_lifted_and_reaches_one_that_waits(holding: EngineUnderTest) -> None:
-    ledger = Ledger(open_(holding))
+def test_a_constraint_can_be_changed_and_lifted_and_reaches_one_that_waits(sampled: EngineUnderTest) -> None:
+    ledger = Ledger(open_(sampled))
     sequence = ledger.submit(request(6, 24))
     ledger.constrain(sequence, in_turn(1))
     for held in (in_turn(2), None, in_turn(3, size=3)):
         for _ in range(4):
             ledger.step()
         ledger.constrain(sequence, held)
-    finish(ledger, holding)
+    finish(ledger, sampled)
     assert 0 < sum(allowed is None for allowed in ledger.accounts[sequence].allowed_at) < 24
     ledger.engine.constrain(sequence, in_turn(1))
     ledger.engine.constrain(SequenceId(999), in_turn(1))
 
 
-def test_no_draw_leaves_the_mask(holding: EngineUnderTest) -> None:
+def test_no_draw_leaves_the_mask(sampled: EngineUnderTest) -> None:
     for size in (4, 90):
         held = [in_turn(seed, size=size) for seed in range(8)]
         told = decode(
-            open_(holding),
+            open_(sampled),
             *(
                 request(6, 12, constraint=one.copy(), sampling=Sampling(temperature=4.0, seed=seed, top_p=0.9))
                 for seed, one in enumerate(held)
@@ -84,29 +72,29 @@ def test_no_draw_leaves_the_mask(holding: EngineUnderTest) -> None:
         assert len(set(told)) == len(held)
 
 
-def test_a_stop_comes_where_the_mask_allows_it_and_nowhere_else(holding: EngineUnderTest) -> None:
+def test_a_stop_comes_where_the_mask_allows_it_and_nowhere_else(sampled: EngineUnderTest) -> None:
     stop = 5
     sets = tuple(one - {stop} for one in in_turn(4, sets=6).sets)
     held = InTurn(sets=sets, ends=frozenset({stop}))
     for armed in (True, False):  # where it is the only way to go on, an unarmed stop is one
         asked = request(6, 20, stop_tokens=frozenset({stop}), stops_armed=armed, constraint=held.copy())
-        ledger = Ledger(open_(holding))
+        ledger = Ledger(open_(sampled))
         sequence = ledger.submit(asked)
         ledger.run()
         assert ledger.accounts[sequence].tokens.index(stop) == len(sets)
         assert ledger.accounts[sequence].finished is FinishReason.STOP
     both = InTurn(sets=(frozenset({stop, 7, 9}),), again=True)
-    (said,) = decode(open_(holding), replace(asked, constraint=both))  # the stop is not armed
+    (said,) = decode(open_(sampled), replace(asked, constraint=both))  # the stop is not armed
     assert set(said) <= {7, 9}
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), WARM])
 def test_a_ban_holds_among_the_tokens_allowed_and_yields_where_it_would_leave_none(
-    holding: EngineUnderTest, sampling: Sampling
+    sampled: EngineUnderTest, sampling: Sampling
 ) -> None:
     held = InTurn(sets=(frozenset({3, 4, 5}), frozenset({8})), again=True)
     asked = request(6, 12, constraint=held, sampling=sampling, banned=frozenset({3, 4, 8}))
-    (said,) = decode(open_(holding), asked)
+    (said,) = decode(open_(sampled), asked)
     assert said == (5, 8) * 6
 
 
@@ -117,13 +105,13 @@ class Failing(InTurn):
         raise ConstraintError("too deep")
 
 
-def test_what_can_go_on_by_no_token_ends_and_the_others_go_on(holding: EngineUnderTest) -> None:
+def test_what_can_go_on_by_no_token_ends_and_the_others_go_on(sampled: EngineUnderTest) -> None:
     ends = (
         (InTurn(sets=in_turn(1, sets=2).sets), FinishReason.STOP, ""),
         (InTurn(sets=(frozenset({1}), frozenset())), FinishReason.ERROR, "the constraint allows no token, and"),
         (Failing(sets=(frozenset({1}),)), FinishReason.ERROR, "the constraint failed: too deep"),
     )
-    ledger = Ledger(open_(holding))
+    ledger = Ledger(open_(sampled))
     ledger.submit(request(5, 12, seed=8))
     sequences = [ledger.submit(request(6, 12, seed=i, constraint=held)) for i, (held, _, _) in enumerate(ends)]
     events = [event for _ in range(16) for event in _noted(ledger)]
@@ -132,7 +120,7 @@ def test_what_can_go_on_by_no_token_ends_and_the_others_go_on(holding: EngineUnd
         assert found[sequence].reason is reason
         assert (found[sequence].error or "").startswith(said)
     assert [len(ledger.accounts[sequence].tokens) for sequence in sequences] == [2, 1, 0]
-    finish(ledger, holding)
+    finish(ledger, sampled)
 
 
 def _noted(ledger: Ledger) -> list[object]:
@@ -141,32 +129,32 @@ def _noted(ledger: Ledger) -> list[object]:
     return list(events)
 
 
-def test_forced_and_adopted_tokens_are_not_told_to_the_constraint(holding: EngineUnderTest) -> None:
-    ledger, sequence = decoding(holding, constraint=in_turn(5, sets=30, size=9))
+def test_forced_and_adopted_tokens_are_not_told_to_the_constraint(sampled: EngineUnderTest) -> None:
+    ledger, sequence = decoding(sampled, constraint=in_turn(5, sets=30, size=9))
     ledger.force(sequence, (1, 2, 3))
     for _ in range(3):
         ledger.step()
     ledger.fork(sequence, spec())
     answer = probed(ledger)
     ledger.adopt(sequence, answer.probe, keep=5, then=(4,))
-    finish(ledger, holding)  # with a twin of the constraint, which takes the sampled tokens alone
+    finish(ledger, sampled)  # with a twin of the constraint, which takes the sampled tokens alone
 
 
 @pytest.mark.parametrize("size", [2, 40])
-def test_a_probe_answers_under_its_own_constraint(holding: EngineUnderTest, size: int) -> None:
+def test_a_probe_answers_under_its_own_constraint(sampled: EngineUnderTest, size: int) -> None:
     """Its confidence is over the raw probabilities of the tokens that it took, which the ledger asks float64 for."""
-    ledger, sequence = decoding(holding, constraint=in_turn(5))
+    ledger, sequence = decoding(sampled, constraint=in_turn(5))
     asked = in_turn(6, sets=4, size=size)
     ledger.fork(sequence, spec(answer=4, constraint=asked))
     answer = probed(ledger)
     assert len(answer.answer) == 4
     assert not answer.complete
     assert asked.at == 0, "the probe has moved the caller's constraint"
-    finish(ledger, holding)
+    finish(ledger, sampled)
 
 
-def test_a_probe_ends_where_its_constraint_is_complete(holding: EngineUnderTest) -> None:
-    ledger, sequence = decoding(holding)
+def test_a_probe_ends_where_its_constraint_is_complete(sampled: EngineUnderTest) -> None:
+    ledger, sequence = decoding(sampled)
     for ends in (frozenset[int](), frozenset({7})):
         ledger.fork(sequence, spec(answer=6, constraint=InTurn(sets=in_turn(6, sets=2).sets, ends=ends)))
         answer = probed(ledger)
@@ -175,11 +163,11 @@ def test_a_probe_ends_where_its_constraint_is_complete(holding: EngineUnderTest)
     ledger.fork(sequence, spec(answer=6, constraint=InTurn(sets=(frozenset({1}), frozenset()))))
     answer = probed(ledger)
     assert (answer.answer, answer.complete, answer.gave_up) == ((1,), False, False)
-    finish(ledger, holding)
+    finish(ledger, sampled)
 
 
-def test_a_probe_whose_constraint_fails_gives_up_without_an_answer(holding: EngineUnderTest) -> None:
-    ledger, sequence = decoding(holding)
+def test_a_probe_whose_constraint_fails_gives_up_without_an_answer(sampled: EngineUnderTest) -> None:
+    ledger, sequence = decoding(sampled)
     for failing in (Failing(sets=(frozenset({1}),)), InTurn(sets=(frozenset({1}), frozenset({-1})))):
         ledger.fork(sequence, spec(answer=6, constraint=failing))  # -1: its mask allows what it does not accept
         answer = probed(ledger)
@@ -192,12 +180,12 @@ def test_a_probe_whose_constraint_fails_gives_up_without_an_answer(holding: Engi
 
 @pytest.mark.parametrize("sampling", [Sampling(), WARM, replace(WARM, temperature=0.3, top_k=4)])
 def test_sampled_tokens_are_told_with_the_model_s_own_log_probabilities(
-    telling: EngineUnderTest, sampling: Sampling
+    sampled: EngineUnderTest, sampling: Sampling
 ) -> None:
     """Neither temperature nor ban nor mask nor penalty changes them."""
-    engine = open_(telling)
+    engine = open_(sampled)
     base = request(6, 8, log_probs=5, sampling=sampling)
-    first = telling.oracle.generate(base.prompt, 1)[0]
+    first = sampled.oracle.generate(base.prompt, 1)[0]
     biased = replace(sampling, presence_penalty=1.0, logit_bias=((first, -50.0),))
     requests = [
         base,
@@ -220,12 +208,12 @@ def test_sampled_tokens_are_told_with_the_model_s_own_log_probabilities(
             for token, told in zip(event.tokens, event.log_probs, strict=True):
                 context = (*asked.prompt, *said[event.sequence])
                 assert told is not None
-                assert_told(telling, context, token, told.log_prob, told.likeliest, asked.log_probs or 0)
+                assert_told(sampled, context, token, told.log_prob, told.likeliest, asked.log_probs or 0)
                 said[event.sequence].append(token)
 
 
 def assert_told(
-    tested: EngineUnderTest,
+    sampled: EngineUnderTest,
     context: Sequence[int],
     token: int,
     log_prob: float,
@@ -233,10 +221,10 @@ def assert_told(
     count: int,
 ) -> None:
     """A token's log probability and the likeliest ones are float64's, in float64's order but for ties."""
-    logits = tested.oracle.logits(context)[-1]
+    logits = sampled.oracle.logits(context)[-1]
     exact = logits - logits.max()
     exact -= np.log(np.exp(exact).sum())
-    within = tested.oracle.LOG_PROB
+    within = sampled.oracle.LOG_PROB
     assert log_prob == pytest.approx(exact[token], abs=within)
     assert len(likeliest) == len({one for one, _ in likeliest}) == count
     for rank, (one, told) in enumerate(likeliest):
@@ -244,9 +232,9 @@ def assert_told(
         assert told == pytest.approx(np.sort(exact)[-1 - rank], abs=within)
 
 
-def test_an_adopted_answer_is_told_with_its_own_and_what_is_forced_with_none(telling: EngineUnderTest) -> None:
-    ledger, sequence = decoding(telling, log_probs=2)
-    ledger.fork(sequence, spec(suffix=3, answer=4), back=1 if telling.capabilities.trim else 0)
+def test_an_adopted_answer_is_told_with_its_own_and_what_is_forced_with_none(sampled: EngineUnderTest) -> None:
+    ledger, sequence = decoding(sampled, log_probs=2)
+    ledger.fork(sequence, spec(suffix=3, answer=4), back=1 if sampled.capabilities.trim else 0)
     answer = probed(ledger)
     ledger.adopt(sequence, answer.probe, keep=6, then=(1, 2))
     (forced,) = (event for event in _noted(ledger) if isinstance(event, Tokens) and event.forced)
@@ -255,7 +243,7 @@ def test_an_adopted_answer_is_told_with_its_own_and_what_is_forced_with_none(tel
     told = [one for one in forced.log_probs if one is not None]
     assert [one.log_prob for one in told] == list(answer.log_probs[:3])
     assert all(len(one.likeliest) == 2 for one in told)
-    finish(ledger, telling)
+    finish(ledger, sampled)
 
 
 # --- penalties, biases, cuts
@@ -284,21 +272,20 @@ def adjusted(logits: np.ndarray, sampling: Sampling, prompt: Sequence[int], new:
         Sampling(presence_penalty=-1.0, frequency_penalty=0.5, repetition_penalty=1.2, logit_bias=((4, 5.0),)),
     ],
 )
-def test_penalties_and_biases_change_the_logits_as_float64_says(tested: EngineUnderTest, sampling: Sampling) -> None:
-    tested.must_have("sampling")
+def test_penalties_and_biases_change_the_logits_as_float64_says(sampled: EngineUnderTest, sampling: Sampling) -> None:
     base = request(6, 24)
-    plain, said = decode(open_(tested), base, replace(base, sampling=sampling))
+    plain, said = decode(open_(sampled), base, replace(base, sampling=sampling))
     assert plain != said
     for at, token in enumerate(said):
-        logits = tested.oracle.logits((*base.prompt, *said[:at]))[-1]
+        logits = sampled.oracle.logits((*base.prompt, *said[:at]))[-1]
         seen = adjusted(logits, sampling, base.prompt, said[:at])
-        assert seen.max() - seen[token] < 2.0 * tested.oracle.TIE
+        assert seen.max() - seen[token] < 2.0 * sampled.oracle.TIE
 
 
-def test_what_is_withdrawn_is_penalised_no_more(tested: EngineUnderTest) -> None:
-    tested.must_have("sampling", "trim")
+def test_what_is_withdrawn_is_penalised_no_more(sampled: EngineUnderTest) -> None:
+    sampled.must_have("trim")
     sampling = Sampling(presence_penalty=2.0, frequency_penalty=1.0)
-    ledger = Ledger(open_(tested))
+    ledger = Ledger(open_(sampled))
     sequence = ledger.submit(request(6, 24, sampling=sampling))
     account = ledger.accounts[sequence]
     for _ in range(6):
@@ -309,18 +296,17 @@ def test_what_is_withdrawn_is_penalised_no_more(tested: EngineUnderTest) -> None
     ledger.run()
     for at, token in enumerate(account.tokens):
         if account.sampled[at]:
-            logits = tested.oracle.logits((*account.request.prompt, *account.tokens[:at]))[-1]
+            logits = sampled.oracle.logits((*account.request.prompt, *account.tokens[:at]))[-1]
             seen = adjusted(logits, sampling, account.request.prompt, account.tokens[:at])
-            assert seen.max() - seen[token] < 2.0 * tested.oracle.TIE
+            assert seen.max() - seen[token] < 2.0 * sampled.oracle.TIE
 
 
-def test_no_draw_is_less_likely_than_min_p_allows(tested: EngineUnderTest) -> None:
-    tested.must_have("sampling")
+def test_no_draw_is_less_likely_than_min_p_allows(sampled: EngineUnderTest) -> None:
     base, least = request(6, 1), 0.4
-    logits = tested.oracle.logits(base.prompt)[-1] / 2.0
+    logits = sampled.oracle.logits(base.prompt)[-1] / 2.0
     likely = set(np.flatnonzero(np.exp(logits - logits.max()) >= least).tolist())
     drawn = decode(
-        open_(tested, cells=2048, batch=64, chunk=512),
+        open_(sampled, cells=2048, batch=64, chunk=512),
         *(replace(base, sampling=Sampling(temperature=2.0, seed=seed, min_p=least)) for seed in range(60)),
     )
     assert {tokens[0] for tokens in drawn} == likely
@@ -329,41 +315,39 @@ def test_no_draw_is_less_likely_than_min_p_allows(tested: EngineUnderTest) -> No
 # --- one prefill for many
 
 
-def test_a_prompt_is_prefilled_once_for_all_that_are_submitted_like_it(tested: EngineUnderTest) -> None:
-    if tested.capabilities.engine == "simulated":
-        pytest.skip("it computes no rows")
+def test_a_prompt_is_prefilled_once_for_all_that_are_submitted_like_it(sampled: EngineUnderTest) -> None:
     prompt, new, count = 40, 3, 4
-    engine = open_(tested, cells=2048)
+    engine = open_(sampled, cells=2048)
     ledger, rows = Ledger(engine), counting(engine)
     asked = [request(prompt, new, sampling=Sampling(temperature=1.0, seed=seed)) for seed in range(count)]
     first = ledger.submit(asked[0])
     others = [ledger.submit(one, like=first) for one in asked[1:]]
     ledger.run()
     shared = prompt - 1
-    assert rows() <= shared + count * (1 + new - 1) + _again(tested, count)
-    alone = [decode(open_(tested, cells=2048), one)[0] for one in asked]
-    if tested.capabilities.batch_invariant:
+    assert rows() <= shared + count * (1 + new - 1) + _again(sampled, count)
+    alone = [decode(open_(sampled, cells=2048), one)[0] for one in asked]
+    if sampled.capabilities.batch_invariant:
         assert [tuple(ledger.accounts[one].tokens) for one in (first, *others)] == alone
 
 
-def _again(tested: EngineUnderTest, count: int) -> int:
+def _again(sampled: EngineUnderTest, count: int) -> int:
     """Rows that ExLlamaV2 computes and does not copy: a page's first token, if it is alone."""
-    return count if tested.capabilities.engine == "exllama" else 0
+    return count if sampled.capabilities.engine == "exllama" else 0
 
 
-def test_one_that_joins_late_shares_what_is_there(tested: EngineUnderTest) -> None:
-    ledger = Ledger(open_(tested, cells=2048, batch=2))
+def test_one_that_joins_late_shares_what_is_there(sampled: EngineUnderTest) -> None:
+    ledger = Ledger(open_(sampled, cells=2048, batch=2))
     first = ledger.submit(request(40, 12))
     for _ in range(6):
         ledger.step()
-    ledger.fork(first, spec(), back=1 if tested.capabilities.trim else 0)
+    ledger.fork(first, spec(), back=1 if sampled.capabilities.trim else 0)
     late = [ledger.submit(request(40, 12, stop_tokens=frozenset({seed})), like=first) for seed in range(3)]
     answer = probed(ledger)
     ledger.adopt(first, answer.probe, keep=2)
     ledger.step()
     ledger.cancel(first)
     later = ledger.submit(request(40, 12), like=first)  # which has ended
-    finish(ledger, tested)
+    finish(ledger, sampled)
     assert all(ledger.accounts[one].tokens for one in (*late, later))
 
 
