@@ -355,7 +355,8 @@ class ServingLoop:
         active = self._in_engine.get(sequence)
         if active is not None:
             self._thoughts.after_step(active, sequence, now)
-            if active.thinking and active.reply.stopped:  # a stop string in a thought in the open
+            # a stop string in a thought in the open, or nothing can follow an answer, all tokens of which are reported
+            if active.reply.stopped if active.thinking else active.held is not None and active.held.complete:
                 self._end(active, FinishReason.STOP)
 
     def _on_tokens(self, active: ActiveRequest, event: Tokens) -> None:
@@ -370,8 +371,6 @@ class ServingLoop:
                 return
             if active.reply.answered and not active.armed:
                 self._thoughts.arm(active, event.sequence)
-        if active.held is not None and active.held.complete:
-            self._end(active, FinishReason.STOP)
 
     # --- end of a request -------------------------------------------------------------------------------------------
 
