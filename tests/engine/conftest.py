@@ -55,6 +55,17 @@ def tested(
     return engine_under_test(str(request.param), model_directory, oracle_of)
 
 
+EACH = ["torch-bare-qwen2", "torch-transformers-llama", *LLAMA, "exllama-auto", "exllama-riding"]
+
+
+@pytest.fixture(scope="session", params=GPU if ON_GPU else EACH)
+def sampled(
+    request: pytest.FixtureRequest, model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
+) -> EngineUnderTest:
+    """Each engine that computes logits, on models that differ in what a cache keeps: what is made of the logits."""
+    return engine_under_test(str(request.param), model_directory, oracle_of)
+
+
 @pytest.fixture(scope="session", params=["torch-bare-qwen2", "llamacpp-qwen3", "exllama-auto", SIMULATED])
 def one(
     request: pytest.FixtureRequest, model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
