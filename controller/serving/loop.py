@@ -349,7 +349,8 @@ class ServingLoop:
         if active is not None:
             active.tell_progress(now)
             self._thoughts.after_step(active, sequence, now)
-            if active.thinking and active.reply.stopped:  # a stop string in a thought in the open
+            # a stop string in a thought in the open, or nothing can follow an answer, all tokens of which are reported
+            if active.reply.stopped if active.thinking else active.held is not None and active.held.complete:
                 self._end(active, FinishReason.STOP)
 
     def _on_tokens(self, active: ActiveRequest, event: Tokens) -> None:
@@ -366,8 +367,6 @@ class ServingLoop:
                 return
             if active.reply.answered and not active.armed:
                 self._thoughts.arm(active)
-        if active.held is not None and active.held.complete:
-            self._end(active, FinishReason.STOP)
 
     # --- end of a request -------------------------------------------------------------------------------------------
 

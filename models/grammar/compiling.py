@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -160,8 +161,7 @@ def _written(grammar: Grammar) -> str:
         case GrammarKind.REGEX:
             return LLMatcher.grammar_from_regex(grammar.text)
         case GrammarKind.CHOICE:
-            texts = (json.dumps(text, ensure_ascii=False) for text in json.loads(grammar.text))
-            return LLMatcher.grammar_from_lark("start: " + " | ".join(texts))
+            return LLMatcher.grammar_from_regex("|".join(map(re.escape, json.loads(grammar.text))))
         case GrammarKind.GRAMMAR:
             try:
                 return LLMatcher.grammar_from_lark(any_to_lark(grammar.text))

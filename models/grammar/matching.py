@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 Mask: TypeAlias = npt.NDArray[np.uint32]
 
-FEW = 16  # tokens that are each looked at where an answer must come to its end
+FEW = 12  # tokens that are each looked at where an answer must come to its end
+LONG = 48  # tokens of a way to the end beside which no other is looked for
 
 
 class MatcherState:
@@ -115,13 +116,14 @@ class GrammarMatch:
     def _fitting(self, mask: Mask, way: tuple[int, ...]) -> Mask:
         """Returns those tokens of a mask behind which a way to the end still fits.
 
-        Of many tokens only plain text is looked at, and of that two tokens for all.
+        Of many tokens only plain text is looked at, and of that two tokens for all; where the way is long, only its own
+        tokens stay open.
         """
         vocabulary = self._grammar.vocabulary
         found = mask & vocabulary.end_bits
         if way:
             found = found | vocabulary.only(way[0])
-        if len(way) >= self._room:
+        if len(way) >= self._room or len(way) > LONG:
             return found
         words = mask & ~vocabulary.end_bits
         tokens = vocabulary.tokens_of(words)

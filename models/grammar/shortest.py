@@ -70,7 +70,9 @@ class Signposts:
         plain.sort(key=lambda each: -len(each[1]))
         self._closers = np.array([token for token, _ in closers], dtype=np.intp)
         self._quotes = np.array([token for token, text in closers if b'"' in text], dtype=np.intp)
-        self._characters = np.array([token for token, text in numbered if len(text) == 1], dtype=np.intp)
+        self._characters = np.array(
+            [token for token, text in numbered if len(text) == 1 and text.isascii()], dtype=np.intp
+        )
         self._longest = np.array([token for token, _ in plain], dtype=np.intp)
 
     def next(self, mask: npt.NDArray[np.uint32], breadth: Breadth) -> list[int]:

@@ -115,11 +115,12 @@ class _Wrapped:
 
     is_tokenizer_wrapper = True
     bos_token_id = None
-    special_token_ids: tuple[int, ...] = ()
 
     def __init__(self, vocabulary: GrammarVocabulary) -> None:
-        self.tokens = vocabulary.tokens
         self.eos_token_id = min(vocabulary.ends)
+        self.special_token_ids = (self.eos_token_id,)  # one with a name, or llguidance panics where a grammar names any
+        self.tokens = list(vocabulary.tokens)
+        self.tokens[self.eos_token_id] = b"<end>"
         self._spelled = vocabulary.spelled
 
     def __call__(self, text: str | bytes) -> list[int]:
@@ -128,4 +129,4 @@ class _Wrapped:
 
 def in_one_line(text: str) -> str:
     """Returns a message of llguidance's, which may have several lines, as one."""
-    return " ".join(text.split())
+    return " ".join(text.partition("<backtrace>")[0].split())

@@ -122,7 +122,7 @@ def test_an_empty_text_to_choose_is_refused_by_the_field() -> None:
     ("body", "place"),
     [
         ({"response_format": {"type": "xml"}}, ("response_format", "type")),
-        ({"response_format": {"type": "structural_tag", "structures": [{}]}}, ("response_format", "structures")),
+        ({"response_format": {"type": "structural_tag", "structures": [{}]}}, ("response_format", "type")),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"schema": 7}}},
             ("response_format", "json_schema"),
