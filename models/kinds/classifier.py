@@ -20,7 +20,7 @@ from models.kinds.kind import AnswerKind
 
 KINDS = tuple(AnswerKind)
 WORDS = 200  # looked at, at either end of a text
-SURE = 0.5  # least probability of a kind that needs no trial answer
+SURE = 0.75  # least probability of a kind that needs no trial answer
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+|[^\w\s]")
 

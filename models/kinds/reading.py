@@ -32,26 +32,32 @@ class KindReader:
     def read(self, said: Said) -> Reading:
         """Returns what kind of answer the words want.
 
-        A command of the last message counts before a question in it, and both before the system's messages. What
-        those say of a box or of brief answers holds for questions: they are sent along whatever is asked.
+        What the system's messages say of a box or of brief answers holds where nothing speaks against it: they are sent
+        along whatever is asked.
         """
-        asked, system = ends_of(said.asked), ends_of(said.system)
-        form = form_of(said)
-        if signs.PROGRAM.search(asked):
-            return Reading(kind=AnswerKind.CODE)
-        if signs.STRUCTURED.search(asked) or signs.STRUCTURED.search(system) or signs.TOOLS.search(system):
-            return Reading(kind=AnswerKind.STRUCTURED)
-        if signs.TELL.search(asked):
-            return Reading(kind=AnswerKind.OPEN)
-        if signs.BOXED.search(asked) or signs.BRIEF.search(asked) or form is AnswerForm.CHOICE:
-            return Reading(kind=AnswerKind.SHORT, form=form)
-        if signs.CODE_SHOWN.search(asked):
-            return Reading(kind=AnswerKind.CODE)
-        kind = self.weights.kind(asked)
+        signed = signed_reading(said)
+        if signed is not None:
+            return signed
+        kind, system = self.weights.kind(ends_of(said.asked)), ends_of(said.system)
         if kind is None:
             brief = signs.BOXED.search(system) or signs.BRIEF.search(system)
             kind = AnswerKind.SHORT if brief else AnswerKind.OPEN
-        return Reading(kind=kind, form=form)
+        return Reading(kind=kind, form=form_of(said))
+
+
+def signed_reading(said: Said) -> Reading | None:
+    """Returns what signs tell; None: nothing. A command counts before a question beside it."""
+    asked, system = ends_of(said.asked), ends_of(said.system)
+    form = form_of(said)
+    if signs.PROGRAM.search(asked):
+        return Reading(kind=AnswerKind.CODE)
+    if signs.STRUCTURED.search(asked) or signs.STRUCTURED.search(system) or signs.TOOLS.search(system):
+        return Reading(kind=AnswerKind.STRUCTURED)
+    if signs.TELL.search(asked) or signs.PROSE.search(asked):
+        return Reading(kind=AnswerKind.OPEN)
+    if signs.BOXED.search(asked) or signs.BRIEF.search(asked) or form is AnswerForm.CHOICE:
+        return Reading(kind=AnswerKind.SHORT, form=form)
+    return Reading(kind=AnswerKind.CODE) if signs.CODE_SHOWN.search(asked) else None
 
 
 def form_of(said: Said) -> AnswerForm:

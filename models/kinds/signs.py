@@ -28,8 +28,14 @@ BOXED = re.compile(r"\\boxed\b")
 TELL = re.compile(
     _BEGINS + r"(?:explain|justify|prove|describe|discuss|elaborate|summari[sz]e|translate|rewrite|rephrase|paraphrase|"
     r"proofread|brainstorm|compose|outline|show (?:your|all|the|every|me)\s+(?:work(?:ing)?|steps?|reasoning|how)|"
-    r"say why|tell me (?:about|why|how)|give (?:me )?(?:a |the )?(?:step-by-step |detailed |full )?"
-    r"(?:explanation|proof|derivation|summary|reasons?))\b",
+    r"walk me through|show me|say why|tell me (?:about|why|how)|"
+    r"give (?:me )?(?:a |the )?(?:step-by-step |detailed |full )?(?:explanation|proof|derivation|summary|reasons?))\b",
+    re.IGNORECASE,
+)
+PROSE = re.compile(
+    _BEGINS + r"(?:write|draft|make|create|generate|give me|need)\b[^.?!\n]{0,60}\b(?:poems?|story|stories|essays?|"
+    r"e-?mails?|letters? (?:to|of)|speech(?:es)?|songs?|haikus?|limericks?|articles?|blog|posts?|reports?|plans?|"
+    r"paragraphs?|summary|reviews?|dialogues?|jokes?|captions?|slogans?)\b",
     re.IGNORECASE,
 )
 STRUCTURED = re.compile(

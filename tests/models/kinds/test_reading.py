@@ -39,6 +39,7 @@ def reader() -> KindReader:
         ("Largest ocean? Final answer: $ANSWER", "", SHORT, AnswerForm.WORDS),
         ("Write a Python function that extracts what is in \\boxed{}.", "", CODE, AnswerForm.WORDS),
         ("Write a script that prints all primes.", BOX, CODE, AnswerForm.WORDS),
+        ("Write a short story about the sea.", BOX, OPEN, AnswerForm.WORDS),
         ("```\nx = 1\n```", "", CODE, AnswerForm.WORDS),
         ("Reply in JSON: how many primes are below 50?", "", STRUCTURED, AnswerForm.WORDS),
         ("How many primes are below 50?", "You always answer in JSON.", STRUCTURED, AnswerForm.WORDS),
