@@ -114,7 +114,7 @@ def test_a_reply_that_is_cut_inside_a_call_says_length() -> None:
     cut = CALLS[:-30]
     for eager in (False, True):
         reader = reader_of(CallFormat.HERMES, {"weather": {}}, eager=eager)
-        *told, ended = ToolReply(lambda reader=reader: reader).told([Delta(channel=Channel.CONTENT, text=cut), outcome])  # type: ignore[misc]
+        *told, ended = ToolReply(reader).told([Delta(channel=Channel.CONTENT, text=cut), outcome])
         assert isinstance(ended, Outcome)
         assert finish_word(ended) == "length"
         assert len(ended.calls) == 1 + eager
