@@ -86,6 +86,6 @@ def as_mapping(arguments: str) -> Any:
         return {}
     try:
         value = json.loads(arguments, strict=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments
     return value if isinstance(value, dict) else arguments
