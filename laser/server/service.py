@@ -55,7 +55,6 @@ from laser.server.submission import Submission, of_failure
 from laser.server.telemetry.metrics import Metrics, watch_lag
 from laser.server.telemetry.request_log import RequestLog
 from laser.version import VERSION
-from models.tools.pieces import CallReader
 from models.tools.reader import reader_of
 
 SEEDS = 2**63
@@ -335,11 +334,10 @@ class Service:
         offer, form = request.offer, self._served.chat.call_form if request.offer else None
         if offer is None or form is None:
             return ()
-
-        def reader() -> CallReader:
-            return reader_of(form, offer.schemas, eager=request.streamed)
-
-        return tuple(ToolReply(reader, choice) for choice in range(request.made_choices))
+        eager = request.streamed
+        return tuple(
+            ToolReply(reader_of(form, offer.schemas, eager=eager), choice) for choice in range(request.made_choices)
+        )
 
     async def control(self, request: ControlRequest, caller: Caller) -> Controlled:
         """Ends a running thought. Raises UnknownReply, or Forbidden unless the key is the reply's own or an admin's."""

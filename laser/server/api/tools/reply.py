@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -49,19 +49,20 @@ Item: TypeAlias = Delta | Checkpoint | Progress | Outcome
 class ToolReply:
     """The calls of one reply."""
 
-    def __init__(self, reader: Callable[[], CallReader], choice: int = 0) -> None:
-        """`reader` makes what reads the text of one answer; `choice`: its place among those to one request."""
-        self._reader = reader()
+    def __init__(self, reader: CallReader, choice: int = 0) -> None:
+        """`reader` reads the text of the answer; `choice`: the reply's place among those to one request."""
+        self._reader = reader
         self._choice = choice
         self._scores: tuple[TokenScore, ...] = ()  # of tokens whose text is not told yet
-        self._calls: list[ToolCall] = []
+        self._calls: list[tuple[str, str, list[str]]] = []  # the id, the name, and the pieces of the arguments
 
     def told(self, items: Iterable[Item]) -> Iterator[Item | CallDelta]:
         """Yields the items of a reply with its calls in place of their text; the outcome tells all of them."""
         for item in items:
             if isinstance(item, Outcome):
                 yield from self._named(self._reader.rest())
-                yield replace(item, calls=tuple(self._calls))
+                made = (ToolCall(id=each, name=name, arguments="".join(said)) for each, name, said in self._calls)
+                yield replace(item, calls=tuple(made))
             elif isinstance(item, Delta) and item.channel is Channel.CONTENT:
                 self._scores += item.scores
                 yield from self._named(self._reader.push(item.text))
@@ -79,12 +80,9 @@ class ToolReply:
 
     def _call(self, piece: CallPiece) -> CallDelta:
         if piece.name is not None:
-            made = f"call_{uuid.uuid4().hex[:24]}"
-            self._calls.append(ToolCall(id=made, name=piece.name, arguments=piece.arguments))
-        else:
-            last = self._calls[-1]
-            self._calls[-1] = replace(last, arguments=last.arguments + piece.arguments)
-        made = self._calls[-1].id
+            self._calls.append((f"call_{uuid.uuid4().hex[:24]}", piece.name, []))
+        made, _, said = self._calls[-1]
+        said.append(piece.arguments)
         return CallDelta(index=piece.index, id=made, name=piece.name, arguments=piece.arguments, choice=self._choice)
 
 

@@ -94,6 +94,6 @@ def test_the_log_probabilities_beside_a_call_are_those_of_the_text() -> None:
         Delta(channel=Channel.CONTENT, text=text, scores=(TokenScore(at, -0.5),)) for at, text in enumerate(written)
     ]
     reader = reader_of(CallFormat.HERMES, {"f": {}}, eager=False)
-    told = [item for item in ToolReply(lambda: reader).told(said) if isinstance(item, Delta)]
+    told = [item for item in ToolReply(reader).told(said) if isinstance(item, Delta)]
     assert "".join(item.text for item in told).strip() == "I look."
     assert [score.token for item in told for score in item.scores] == [0, 1, 2]
