@@ -103,7 +103,7 @@ class ObjectsBody(CallBody):
         clean, rest = self._value.push(self._text)
         self._take(had - len(rest))
         self._said += clean
-        if self._streamed and self._key in ARGUMENTS and clean:
+        if self._streamed and self._at is _At.VALUE and self._key in ARGUMENTS and clean:
             self._tell(clean)
         if self._value.broken:
             self._at_fault()
