@@ -334,6 +334,7 @@ class ServingLoop:
         match event:
             case Started():
                 active.start(now, self._steps - 1)
+                active.tell_progress(now)
                 self._display.changed()
             case Tokens():
                 if active.first_token_s is None:

@@ -124,11 +124,13 @@ if __name__ == "__main__":
     from models.reasoner import bundled_model
 
     b = bundled_model()
+    t0 = time.time()
     cal = read_recording(load_chat_model(b), b, b / FILE_NAME)
+    print("read", time.time() - t0, flush=True)
     for policy in (FixedThreshold(threshold=0.8), LoadAware()):
         for factor in (1.5, 5.0):
             t = time.process_time()
-            w = overloaded(policy, cal, factor=factor, seconds=60.0, seed=0)
+            w = overloaded(policy, cal, factor=factor, seconds=30.0, seed=0)
             for what, said in (("refused", w.refused), ("queued", w.queued)):
                 r = w.ratios(said)
                 if len(r):
