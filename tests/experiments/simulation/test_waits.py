@@ -121,6 +121,7 @@ def calibration(bundled: Path) -> tuple[Profile, Recording]:
 
 if __name__ == "__main__":
     import time
+
     from models.reasoner import bundled_model
 
     b = bundled_model()
