@@ -163,6 +163,17 @@ class ThinkingTokens:
         """The number of tokens of the probe suffix up to and including the closing marker; in the open, all of them."""
         return len(self.probe_suffix) if self.format.in_the_open else self.ending(self.probe_suffix).end
 
+    @cached_property
+    def lead(self) -> tuple[int, ...]:
+        """The tokens between the closing marker of an empty thought and the answer, if no reader sees them."""
+        if self.format.in_the_open:
+            return ()
+        lead = self.closing[self.ending(self.closing).end :]
+        said = "".join(map(self._text, lead))
+        for unseen in self.format.unshown:
+            said = said.replace(unseen, "")
+        return () if said.strip() else lead
+
     @property
     def ids(self) -> frozenset[int]:
         """Every token that may be forced or searched for."""
