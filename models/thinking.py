@@ -165,14 +165,18 @@ class ThinkingTokens:
 
     @cached_property
     def lead(self) -> tuple[int, ...]:
-        """The tokens between the closing marker of an empty thought and the answer, if no reader sees them."""
-        if self.format.in_the_open:
-            return ()
-        lead = self.closing[self.ending(self.closing).end :]
-        said = "".join(map(self._text, lead))
-        for unseen in self.format.unshown:
-            said = said.replace(unseen, "")
-        return () if said.strip() else lead
+        """The tokens that stand between the closing marker and any answer: what the reader does not see of a closing.
+
+        They are those of the landing, else those behind an empty thought.
+        """
+        for closing in () if self.format.in_the_open else (self.landing, self.closing):
+            lead = closing[self.ending(closing).end :]
+            said = "".join(map(self._text, lead))
+            for unseen in self.format.unshown:
+                said = said.replace(unseen, "")
+            if not said.strip():
+                return lead
+        return ()
 
     @property
     def ids(self) -> frozenset[int]:

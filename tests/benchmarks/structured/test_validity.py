@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.structured.schemas import SchemaSource
-from benchmarks.structured.validity import StructuredRequest, Draws, turn
+from benchmarks.structured.validity import Draws, StructuredRequest, turn
 from experiments.evaluation.questions import bundled_questions
 from models.chat_model import load_chat_model
 from models.grammar.grammar import Grammar
