@@ -154,7 +154,7 @@ class DecodingEngine(BaseEngine[T]):
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__(vocabulary)
-        self._masks = MasksAhead()
+        self._masks = MasksAhead(vocabulary)
         self._prompts: dict[SequenceId, SequenceId] = {}  # the first that each was submitted like, or itself
 
     def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:

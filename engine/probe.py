@@ -74,7 +74,7 @@ class Probe:
 class DecodedProbe(Probe):
     """A probe whose answer is decoded from a model's logits, under a constraint of its own if it has one."""
 
-    masks: MasksAhead = field(default_factory=MasksAhead)
+    masks: MasksAhead | None = None  # computes masks beside the model; None: they are computed when they are taken
     constraint: Constraint | None = field(init=False)  # None: any token
     tell: int | None = None  # likeliest tokens told beside each decoded one; None: nothing is told
     told: list[TokenLogProbs] = field(default_factory=list)  # of the path behind the suffix
@@ -100,7 +100,8 @@ class DecodedProbe(Probe):
     def _decode(self, readout: LogitsReadout) -> None:
         constraint, token = self.constraint, readout.best
         if constraint is not None:
-            allowed = readout.best_of(unpacked(self.masks.of(constraint), readout.logits.size))
+            words = constraint.mask() if self.masks is None else self.masks.of(constraint)
+            allowed = readout.best_of(unpacked(words, readout.logits.size))
             if allowed is None:
                 self.complete, self.ended = constraint.complete, True
                 return

@@ -37,19 +37,31 @@ def choose(
     is not banned stands as if nothing were; one that is banned is replaced by an independent draw among the others.
     `weights`, if they are given, are those of the logits at temperature 1.
     """
+    if sampling.temperature != 1.0:
+        weights = None
     if allowed is not None:
-        return _under_mask(logits, allowed, sampling, position, stops=stops, banned=banned)
+        greedy = sampling.temperature == 0.0 and allowed[best] and best not in stops and best not in banned
+        if greedy and logits[best] > -np.inf:
+            return Choice(best, False)
+        return _under_mask(logits, allowed, sampling, position, stops=stops, banned=banned, weights=weights)
     if sampling.temperature == 0.0 and best not in stops:
         token = best
     else:
-        token = draw(logits, sampling, position, stops, weights=weights if sampling.temperature == 1.0 else None)
+        token = draw(logits, sampling, position, stops, weights=weights)
     if token not in banned:
         return Choice(token, False)
     return Choice(draw(logits, sampling, position, stops | banned, again=True), True)
 
 
 def _under_mask(
-    logits: Floats, allowed: Bools, sampling: Sampling, position: int, *, stops: frozenset[int], banned: frozenset[int]
+    logits: Floats,
+    allowed: Bools,
+    sampling: Sampling,
+    position: int,
+    *,
+    stops: frozenset[int],
+    banned: frozenset[int],
+    weights: Weights | None,
 ) -> Choice | None:
     """As `choose`, among the tokens that are allowed; a draw is the same whether they are gathered or masked."""
     count = int(np.count_nonzero(allowed))
@@ -61,12 +73,14 @@ def _under_mask(
         scores = logits[ids]
     else:
         scores = masked(logits, allowed)
-    scores = _leaving_any(scores, _places(stops, allowed, ids))
+    every, scores = scores, _leaving_any(scores, _places(stops, allowed, ids))
     at = int(scores.argmax())
     if scores[at] == -np.inf:
         return None
     if sampling.temperature > 0.0:
-        at = draw(scores, sampling, position)
+        shared = weights is not None and ids is None and scores is every and sampling.min_p == 0.0
+        left = weights.among(allowed, scores) if weights is not None and shared else None
+        at = draw(scores, sampling, position, weights=left)
     token = at if ids is None else int(ids[at])
     if token not in banned:
         return Choice(token, False)

@@ -17,15 +17,15 @@ from models.errors import LaserError
 Words: TypeAlias = npt.NDArray[np.uint32]
 
 SPARSE = 8  # of so many tokens at most one is allowed: those are then gathered
+SMALL = 8192  # tokens of a vocabulary whose masks cost less than a thread that computes them
 
 
 def unpacked(words: Words, vocabulary: int) -> Bools:
     """Returns for each of `vocabulary` tokens whether its bit is set; tokens without a bit are not allowed."""
-    words = np.ascontiguousarray(words, dtype="<u4")
-    bits = np.unpackbits(words.view(np.uint8), count=min(vocabulary, 32 * words.size), bitorder="little")
+    bits = np.unpackbits(words.astype("<u4", copy=False).view(np.uint8), bitorder="little")
     if bits.size < vocabulary:
         bits = np.concatenate((bits, np.zeros(vocabulary - bits.size, np.uint8)))
-    return bits.view(np.bool_)
+    return bits[:vocabulary].view(np.bool_)
 
 
 def packed(tokens: Sequence[int] | frozenset[int], vocabulary: int) -> Words:
@@ -36,7 +36,9 @@ def packed(tokens: Sequence[int] | frozenset[int], vocabulary: int) -> Words:
 
 
 def masked(logits: Floats, allowed: Bools) -> Floats:
-    """Returns the logits with −∞ for what is not allowed; without a branch per token."""
+    """Returns the logits with −∞ for what is not allowed; of many, without a branch per token."""
+    if allowed.size <= SMALL:
+        return np.where(allowed, logits, np.float32(-np.inf))
     limits = allowed.astype(np.float32)
     limits -= np.float32(0.5)
     limits *= np.float32(np.inf)
@@ -44,9 +46,13 @@ def masked(logits: Floats, allowed: Bools) -> Floats:
 
 
 class MasksAhead:
-    """Asks constraints for the masks of a step on a thread of its own, while the model computes."""
+    """Asks constraints for the masks of a step on a thread of its own, while the model computes.
 
-    def __init__(self) -> None:
+    Masks of a small `vocabulary` are computed when they are taken.
+    """
+
+    def __init__(self, vocabulary: int) -> None:
+        self._small = vocabulary <= SMALL
         self._thread: ThreadPoolExecutor | None = None
         self._coming: Future[dict[int, Words]] | None = None
 
@@ -54,7 +60,7 @@ class MasksAhead:
     def beside(self, constraints: Sequence[Constraint]) -> Iterator[None]:
         """Computes their masks beside the block; when the block ends, none is still computed."""
         self._coming = None
-        if constraints:
+        if constraints and not self._small:
             self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="laser-masks")
             self._coming = self._thread.submit(_masks, constraints)
         try:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engine.sampling.weights import SLACK, Bools, Indices, Weights, block_sums, likeliest
+from engine.sampling.weights import SLACK, Bools, Indices, Weights, likeliest
 
 HEAD = 1024  # likeliest tokens, of which a nucleus seldom has more
 PEAKED = 64.0  # of the likeliest token's weight: a distribution whose weights sum to less is tried with its HEAD
-EVERY = 16  # one of so many tokens tells about where a wide nucleus ends
+BINS = 4096  # of scores, in which a wide nucleus is looked for
+DEEPEST = 24.0  # temperatures below the highest score; what lies deeper shares one more bin
 
 
 def nucleus(weights: Weights, ids: Indices | None, top_p: float) -> Indices | Bools:
@@ -45,37 +46,22 @@ def _of_head(weights: Weights, top_p: float) -> Indices | None:
 
 
 def _wide(weights: Weights, top_p: float) -> Bools:
-    """The nucleus of a flat distribution: a sample of the scores says between which two it ends, a sort where."""
-    scores = weights.scores
-    sample = np.sort(scores[::EVERY])[::-1]
-    running = np.cumsum(weights.of(sample))
-    end, spread = int(np.searchsorted(running, top_p * running[-1])), 2 * int(sample.size**0.5)
-    low = float(sample[end + spread]) if end + spread < sample.size else -np.inf
-    high = float(sample[end - spread]) if end > spread else np.inf
-    for most, least in ((high, low), (np.inf, -np.inf)):
-        found = _cut(weights, top_p, most, least)
-        if found is not None:
-            return found
-    raise AssertionError("a nucleus ends among all scores")
+    """Whether each token is in the nucleus of a flat distribution: bins of scores say about where it ends."""
+    depths = (np.float32(weights.top) - weights.scores) * np.float32(BINS / DEEPEST / weights.temperature)
+    bins = np.minimum(depths, np.float32(BINS), out=depths).astype(np.intp)
+    kept, sure = _cut(weights, bins, np.bincount(bins, weights.coarse, BINS + 1), top_p)
+    return kept if sure else _cut(weights, bins, np.bincount(bins, weights.exact, BINS + 1), top_p)[0]
 
 
-def _cut(weights: Weights, top_p: float, high: float, low: float) -> Bools | None:
-    """The nucleus, if its last score lies in low … high; None: it does not."""
-    scores, total = weights.scores, weights.total
-    above = scores > high
-    band = np.sort(scores[np.flatnonzero((scores >= low) ^ above)])[::-1]
-    if not band.size:
-        return None
-    some = weights.of(band)
-    before = np.cumsum(some) - some
-    held = float(block_sums(weights.coarse * above).sum())
-    if (np.abs(held + before - top_p * total) < SLACK * total).any():
-        total, held = float(weights.exact.sum()), float(weights.exact[above].sum())
-    count = int(np.searchsorted(held + before, top_p * total, side="left"))
-    if count == 0 or (count == band.size and low > -np.inf):
-        return None
-    last = band[count - 1]
-    kept: Bools = scores > last
-    alike = np.flatnonzero(scores == last)
-    kept[alike[: count - int(np.searchsorted(-band, -last, side="left"))]] = True
-    return kept
+def _cut(weights: Weights, bins: Indices, masses: npt.NDArray[np.float64], top_p: float) -> tuple[Bools, bool]:
+    """Whether each token is in the nucleus, given its bin and the bins' masses; and whether float32 can tell."""
+    ends = np.cumsum(masses)
+    wanted = top_p * float(ends[-1])
+    last = min(int(np.searchsorted(ends, wanted)), BINS)
+    inside = np.flatnonzero(bins == last)
+    inside = inside[np.argsort(-weights.scores[inside], kind="stable")]
+    begin = ends[last - 1 : last] if last else np.zeros(1)
+    edges = np.cumsum(np.concatenate((begin, weights.at(inside))))
+    kept: Bools = bins < last
+    kept[inside[: int(np.searchsorted(edges[:-1], wanted))]] = True
+    return kept, not bool((np.abs(edges - wanted) < SLACK * ends[-1]).any())

@@ -36,6 +36,8 @@ class LogitsReadout:
 
     def best_of(self, allowed: Bools) -> int | None:
         """The likeliest of the tokens that are allowed, the lower of two alike; None: there is none."""
+        if allowed[self.best]:
+            return self.best if self.weights.top > -np.inf else None
         scores = masked(self.logits, allowed)
         at = int(scores.argmax())
         return at if scores[at] > -np.inf else None

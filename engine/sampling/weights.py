@@ -20,6 +20,7 @@ FEW = 1024  # so few tokens are weighed in float64 at once
 BLOCK = 512  # tokens of a partial sum
 STEEP = 1e-3  # lower temperatures are too steep for float32
 REACH = 800.0  # temperatures below the highest score, from where on a weight is 0 in float64
+LEAST_LEFT = 1e-20  # of the likeliest token's weight: less cannot be told in float32 for certain
 SLACK = 2.0**-23  # what a share, a sum over float32 weights by their total, may be off by: 4e-8 was the most measured
 
 
@@ -45,6 +46,14 @@ class Weights:
         weights -= self.top
         weights /= self.temperature
         return np.exp(weights, out=weights)
+
+    def among(self, allowed: Bools, scores: Floats) -> Weights | None:
+        """Those of `scores`, which are −∞ where nothing is allowed, from what is there; None: too little is left."""
+        if self.few:
+            return None
+        found = Weights(scores, self.temperature, self.top)
+        found.coarse = self.coarse * allowed
+        return found if found.total > LEAST_LEFT else None
 
     def at(self, ids: Indices) -> npt.NDArray[np.float64]:
         """The weights of the scores at `ids`, in float64."""

@@ -7,7 +7,7 @@ import pytest
 
 from engine.sampling.choosing import Choice, choose
 from engine.sampling.drawing import draw
-from engine.sampling.masks import SPARSE, MasksAhead, packed, unpacked
+from engine.sampling.masks import SMALL, SPARSE, MasksAhead, packed, unpacked
 from engine.sampling.readout import LogitsReadout
 from engine.sampling.settings import Sampling
 from tests.support.constraints import ConstraintError, InTurn, in_turn
@@ -47,6 +47,22 @@ def test_a_mask_of_nothing_and_one_of_impossible_tokens_let_none_follow() -> Non
         assert LogitsReadout(logits, 3).best_of(allowed) is None
 
 
+@pytest.mark.parametrize("allowed_at", [5000, 19_000])
+def test_weights_that_are_there_are_drawn_from_as_new_ones_are(allowed_at: int) -> None:
+    """Under a mask of a large vocabulary, too, and where it leaves next to nothing of the model's own choice."""
+    logits = np.random.default_rng(1).normal(0.0, 4.0, 20_000).astype(np.float32)
+    logits[allowed_at:] -= 30.0
+    allowed = np.arange(logits.size) >= 4000
+    best = int(logits.argmax())
+    readout = LogitsReadout(logits, best)
+    asked = {"stops": frozenset[int](), "banned": frozenset[int]()}
+    for held in (allowed, ~allowed, np.arange(logits.size) >= 15_000):
+        for sampling in (Sampling(temperature=1.0), Sampling(temperature=1.0, top_p=0.9)):
+            for at in range(20):
+                found = choose(logits, best, sampling, at, allowed=held, weights=readout.weights, **asked)
+                assert found == choose(logits, best, sampling, at, allowed=held, **asked)
+
+
 def test_bits_are_those_of_llguidance() -> None:
     bitmasks = pytest.importorskip("llguidance.numpy")
     words = packed({0, 5, 31, 32, 99}, 100)
@@ -71,7 +87,7 @@ def test_masks_are_asked_for_once_a_step_and_errors_come_where_the_mask_is_taken
                 raise ConstraintError("no")
             return packed(self.allowed, self.vocabulary)
 
-    held, masks = Counting(sets=in_turn(0).sets), MasksAhead()
+    held, masks = Counting(sets=in_turn(0).sets), MasksAhead(SMALL + 1)
     with masks.beside([held]):
         pass
     assert held.asked == 1
