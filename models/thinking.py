@@ -178,6 +178,21 @@ class ThinkingTokens:
         text, lead = self._tokenizer.decode, self.format.lead(self.format.probe.suffix)
         return max(count for count in range(len(suffix) + 1) if lead.startswith(text(suffix[:count])))
 
+    @cached_property
+    def lead(self) -> tuple[int, ...]:
+        """The tokens that stand between the closing marker and any answer: what the reader does not see of a closing.
+
+        They are those of the landing, else those behind an empty thought.
+        """
+        for closing in () if self.format.in_the_open else (self.landing, self.closing):
+            lead = closing[self.ending(closing).end :]
+            said = "".join(map(self._text, lead))
+            for unseen in self.format.unshown:
+                said = said.replace(unseen, "")
+            if not said.strip():
+                return lead
+        return ()
+
     @property
     def ids(self) -> frozenset[int]:
         """Every token that may be forced or searched for."""

@@ -40,7 +40,7 @@ SHOWN = 400  # characters of a fault's texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class StructuredRequest:
     """One request."""
 
     schema: Schema
@@ -82,7 +82,7 @@ class Tally:
     exits: Counter[str] = field(default_factory=Counter)  # why thoughts ended
     faults: list[str] = field(default_factory=list)
 
-    def take(self, asked: Asked, answer: str, finish: str, laser: dict[str, Any]) -> None:
+    def take(self, asked: StructuredRequest, answer: str, finish: str, laser: dict[str, Any]) -> None:
         """Judges one answer."""
         self.counts["asked"] += 1
         self.exits[str(laser["exit_reason"])] += 1
@@ -96,7 +96,7 @@ class Tally:
         else:
             self._validate(asked, answer)
 
-    def _validate(self, asked: Asked, answer: str) -> None:
+    def _validate(self, asked: StructuredRequest, answer: str) -> None:
         try:
             jsonschema.validate(json.loads(answer), asked.schema)
         except (ValueError, jsonschema.ValidationError) as error:
@@ -107,7 +107,7 @@ class Tally:
     def _count(self, what: str) -> None:
         self.counts[what] += 1
 
-    def _fault(self, asked: Asked, answer: str, what: str, why: str) -> None:
+    def _fault(self, asked: StructuredRequest, answer: str, what: str, why: str) -> None:
         self._count(what)
         self.faults.append(
             f"{what} ({why}): limit {asked.limit}, budget {asked.budget}, {asked.endpoint}, stream {asked.stream}: "
@@ -125,7 +125,7 @@ class Draws:
         self._grammars = load_chat_model(bundled_model()).grammars()
         self.refused: list[str] = []  # schemas that are not done
 
-    def draw(self) -> Asked:
+    def draw(self) -> StructuredRequest:
         """Returns the next request whose schema is done."""
         while True:
             schema = self._short() if self._rng.random() < SHORT else self._source.draw()
@@ -134,7 +134,7 @@ class Draws:
             except GrammarError as error:
                 self.refused.append(str(error))
                 continue
-            return Asked(
+            return StructuredRequest(
                 schema=schema,
                 grammar=grammar,
                 question=self._one(self._questions).text,
@@ -159,7 +159,7 @@ class Draws:
         return options[int(self._rng.integers(len(options)))]
 
 
-async def reply(client: httpx.AsyncClient, asked: Asked) -> tuple[str, str, dict[str, Any]]:
+async def reply(client: httpx.AsyncClient, asked: StructuredRequest) -> tuple[str, str, dict[str, Any]]:
     """Returns a reply's answer, its finish reason in the words of chats, and its `laser` object."""
     if not asked.stream:
         response = await client.post(asked.endpoint, json=asked.body)
@@ -198,7 +198,7 @@ def _whole(body: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
     return text, choice["finish_reason"], body["laser"]
 
 
-async def turn(requests: Sequence[Asked], threshold: float, at_once: int, form: str, batch: int) -> Tally:
+async def turn(requests: Sequence[StructuredRequest], threshold: float, at_once: int, form: str, batch: int) -> Tally:
     """Serves with one threshold and asks all of `requests`, `at_once` at a time."""
     arguments = [
         "serve", FORMS[form], "--port", "0", "--policy", "fixed", "--threshold", str(threshold),

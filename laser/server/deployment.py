@@ -64,6 +64,7 @@ class Deployment:
 
     def connect(self, left: Callable[[Outcome], None]) -> EngineThread:
         """Returns the engine, which will run on a thread of this process; `left` as in EngineClient."""
+        self.grammars.warm_up()
         return EngineThread(self.loop, chosen=self.chosen, gains=self.gains, left=left)
 
 

@@ -120,12 +120,19 @@ class Grammars:
     def _made(self) -> GrammarVocabulary:
         return self._make()
 
-    def warm(self, grammar: Grammar | None = None) -> None:
-        """Does ahead of a request what takes time; errors come with the request. None: only what all grammars need."""
+    def warm(self, grammar: Grammar) -> None:
+        """Compiles a grammar ahead of its request, with which errors come."""
         with suppress(GrammarError):
-            _ = self.vocabulary.llguidance, self.vocabulary.signposts
-            if grammar is not None:
-                self.compiled(grammar)
+            self.compiled(grammar)
+
+    def warm_up(self) -> None:
+        """Makes on a thread of its own what all grammars need: of a large vocabulary it takes seconds."""
+
+        def make() -> None:
+            with suppress(GrammarError):
+                _ = self.vocabulary.llguidance, self.vocabulary.signposts
+
+        threading.Thread(target=make, name="grammars", daemon=True).start()
 
 
 def _matcher(grammar: Grammar, vocabulary: GrammarVocabulary) -> LLMatcher:

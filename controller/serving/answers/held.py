@@ -69,8 +69,7 @@ class AnswerGrammars:
         self._grammars = grammars
         self._open = thinking.format.in_the_open
         self._thinking = thinking
-        closing = thinking.closing  # in the open there is none, and no answer is held behind a thought
-        self.lead = () if self._open else closing[thinking.ending(closing).end :]  # between the marker and the answer
+        self.lead = thinking.lead
         self.suffix = (*probe.suffix[: thinking.keep_of(probe.suffix)], *self.lead)  # without words of the format's own
         self._probe = replace(probe, suffix=self.suffix, max_answer_tokens=MOST_TRIED, answer_stops=stops)
 

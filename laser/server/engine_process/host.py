@@ -166,7 +166,7 @@ class Host:
             ]
         )
         deployment.chosen.begin()
-        threading.Thread(target=deployment.grammars.warm, name="grammars", daemon=True).start()
+        deployment.grammars.warm_up()
         driver.run()
         deployment.chosen.close()
         return 0 if driver.broken is None else BROKEN

@@ -30,7 +30,9 @@ class RemoteModel:
         """Waits until both sides have read the model. Raises EngineStartError, else what this side's reading raises."""
         reading = _on_a_thread(lambda: read_chat(config))
         deployed = await engine.opened()  # first: it tells of the same faults, and of more
-        return cls.of(config, await reading, deployed, engine)
+        model = cls.of(config, await reading, deployed, engine)
+        model.served.grammars.warm_up()
+        return model
 
     @classmethod
     def of(cls, config: ServeConfig, chat: ChatModel, deployed: Deployed, engine: EngineProcess) -> RemoteModel:
