@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import openai
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import NO_THOUGHT, Outcome
@@ -82,15 +82,7 @@ def test_a_stream_has_each_calls_name_first_and_then_its_arguments(caller: LiveS
     assert said == "I look."
 
 
-class Weather(BaseModel):
-    """Tells the weather of a city."""
-
-    city: str
-
-
 def test_openais_client_parses_calls_of_a_stream(caller: LiveServer) -> None:
-    tool = openai.pydantic_function_tool(Weather, name="weather")
-    tool["function"]["strict"] = False  # what is strict needs an engine that masks
     with sdk(caller).chat.completions.stream(model="caller", messages=HELLO, tools=[WEATHER]) as events:  # type: ignore[list-item, arg-type]
         done = [event for event in events if event.type == "tool_calls.function.arguments.done"]
         final = events.get_final_completion()
@@ -114,7 +106,7 @@ def test_a_reply_that_is_cut_inside_a_call_says_length() -> None:
     cut = CALLS[:-30]
     for eager in (False, True):
         reader = reader_of(CallFormat.HERMES, {"weather": {}}, eager=eager)
-        *told, ended = ToolReply(lambda reader=reader: reader).told([Delta(channel=Channel.CONTENT, text=cut), outcome])  # type: ignore[misc]
+        *told, ended = ToolReply(reader).told([Delta(channel=Channel.CONTENT, text=cut), outcome])
         assert isinstance(ended, Outcome)
         assert finish_word(ended) == "length"
         assert len(ended.calls) == 1 + eager
@@ -196,6 +188,25 @@ def test_a_stream_of_what_must_be_called_is_valid_too(server: LiveServer) -> Non
     assert valid({"function": {"name": pieces[0]["function"]["name"], "arguments": arguments}})
     assert len(pieces) > 3
     assert parts[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+class Trip(BaseModel):
+    """Where to go, and for how long."""
+
+    city: Literal["Oslo", "Rome"]
+    days: int = Field(ge=1, le=9)
+
+
+def test_openais_client_parses_the_arguments_of_a_strict_tool(server: LiveServer) -> None:
+    reply = sdk(server).chat.completions.parse(
+        model="little",
+        messages=HELLO,
+        tools=[openai.pydantic_function_tool(Trip)],
+        tool_choice="required",
+        max_tokens=300,
+    )  # type: ignore[call-overload]
+    for call in reply.choices[0].message.tool_calls:
+        assert isinstance(call.function.parsed_arguments, Trip)
 
 
 def test_a_schema_that_cannot_be_held_is_refused_by_its_keyword(server: LiveServer) -> None:
