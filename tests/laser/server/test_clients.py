@@ -38,8 +38,9 @@ def claude(server: LiveServer) -> Iterator[anthropic.Anthropic]:
 
 
 @pytest.fixture
-def llama(server: LiveServer) -> ollama.Client:
-    return ollama.Client(server.url, headers={"authorization": f"Bearer {KEY}"}, timeout=WAIT_S)
+def llama(server: LiveServer) -> Iterator[ollama.Client]:
+    with ollama.Client(server.url, headers={"authorization": f"Bearer {KEY}"}, timeout=WAIT_S) as client:
+        yield client
 
 
 def test_openais_client_finds_the_model_and_what_it_can_do(server: LiveServer) -> None:
@@ -54,7 +55,7 @@ def test_openais_client_finds_the_model_and_what_it_can_do(server: LiveServer) -
 
 def test_anthropics_client_gets_a_thought_and_an_answer(claude: anthropic.Anthropic) -> None:
     reply = claude.messages.create(
-        model="claude-opus-9", max_tokens=400, messages=ASKED, system="Be brief.",
+        model="claude-opus-9", max_tokens=400, messages=ASKED,
         thinking={"type": "enabled", "budget_tokens": 300},
     )  # fmt: skip
     thought, answer = reply.content
