@@ -211,6 +211,14 @@ def test_a_seed_gets_the_same_reply_whatever_else_runs(drawing: LiveServer) -> N
     assert [said(each.result()) for each in again] == [said(alone)] * 4
 
 
+def test_a_reply_that_may_not_end_goes_on_to_its_limit(confident: LiveServer) -> None:
+    reply = post(confident, "/v1/chat/completions", **chat(max_tokens=90, ignore_eos=True))
+    assert reply["choices"][0]["finish_reason"] == "length"
+    assert reply["usage"]["completion_tokens"] + reply["laser"]["forced_tokens"] == 90
+    longer = post(confident, "/v1/chat/completions", **chat(max_tokens=90, min_tokens=50))
+    assert longer["usage"]["completion_tokens"] >= 50
+
+
 def test_a_bias_keeps_a_token_out_and_a_stop_token_ends_the_answer(drawing: LiveServer) -> None:
     body = {"prompt": "What is 12 + 30?", "max_tokens": 12, "temperature": 0.0, "logprobs": 0}
     plain = post(drawing, "/v1/completions", **body)["choices"][0]
