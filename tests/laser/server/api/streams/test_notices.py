@@ -94,6 +94,8 @@ def test_a_request_is_followed_from_the_queue_to_its_answer(narrow: LiveServer) 
                     held.close()
                 if told["stage"] == "thinking":
                     assert told["budget"] == 40
+                if told["stage"] == "answering":
+                    break
     narrow.wait_for_load(running=0, waiting=0)
     assert list(dict.fromkeys(stages)) == ["waiting", "started", "thinking", "answering"]
 
