@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,8 @@ from laser.server.engine_process.messages import Deployed, Loading
 from laser.server.engine_process.served import ServedModel, read_chat
 from laser.server.service import Service
 from models.chat_model import ChatModel
+
+SWITCH_S = 0.0005  # for which a thread that renders or encodes a prompt may hold up the event loop; Python's own: 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,11 @@ class RemoteModel:
 
 
 async def open_service(config: ServeConfig, child: Child, told: Callable[[Loading], None]) -> Service:
-    """Returns the service of an engine that `child` loads; `told` gets each stage of that. Raises EngineStartError."""
+    """Returns the service of an engine that `child` loads; `told` gets each stage of that. Raises EngineStartError.
+
+    From then on this process's threads take turns more often: the event loop has none of the engine's work beside it.
+    """
+    sys.setswitchinterval(SWITCH_S)
     return Service(await RemoteModel.opened(config, EngineProcess(config, child, told=told)))
 
 
