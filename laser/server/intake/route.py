@@ -16,7 +16,6 @@ from laser.server.delivery import GONE, unless_gone
 from laser.server.intake.reader import BodyReader
 from laser.server.intake.turns import Release
 
-
 JSON = "application/json"
 UNTYPED = "/api/"  # beginning of Ollama's paths, some of whose clients send no Content-Type
 
