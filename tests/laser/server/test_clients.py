@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import anthropic
+import httpx
 import ollama
 import openai
 import pytest
@@ -154,6 +155,15 @@ def test_ollamas_client_is_told_of_the_model(server: LiveServer, llama: ollama.C
     assert loaded.context_length == shown.modelinfo["qwen3.context_length"] == server.deployment.loop.room
     assert set(shown.capabilities) >= {"completion", "thinking"}
     assert "im_start" in shown.template
+
+
+@pytest.mark.parametrize(("origin", "status"), [(None, 200), ("https://evil.example", 400)])
+def test_ollamas_paths_need_no_content_type_of_who_is_no_web_page(
+    server: LiveServer, origin: str | None, status: int
+) -> None:
+    headers = {"authorization": f"Bearer {KEY}"} | ({} if origin is None else {"origin": origin})
+    reply = httpx.post(f"{server.url}/api/show", content=b"{}", headers=headers, trust_env=False)
+    assert reply.status_code == status, reply.text
 
 
 def test_ollamas_client_raises_what_was_wrong(llama: ollama.Client) -> None:
