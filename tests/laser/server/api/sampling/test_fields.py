@@ -41,8 +41,10 @@ def test_the_numbers_of_tokens_may_be_written_as_json_has_them() -> None:
     assert asked.stop_token_ids == {5, 7}
     assert asked.sampling(OWN, 320, 5).top_k == 320
     assert asked.logit_bias == {7: 1.0}
-    with pytest.raises(BadRequest, match=r"^stop_token_ids has token 7, must lie in 0…6$"):
-        asked.check_tokens(7)
+    asked.check_tokens(8)
+    for name, given in (("stop_token_ids", [7]), ("logit_bias", {"7": 1})):
+        with pytest.raises(BadRequest, match=rf"^{name} has token 7, must lie in 0…6$"):
+            chat(**{name: given}).check_tokens(7)
 
 
 @pytest.mark.parametrize(
