@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from engine.sampling.choosing import Choice, choose
+from engine.sampling.choosing import ChosenToken, choose
 from engine.sampling.drawing import draw
 from engine.sampling.masks import SMALL, SPARSE, MasksAhead, packed, unpacked
 from engine.sampling.readout import LogitsReadout
@@ -30,7 +30,7 @@ def test_a_mask_is_drawn_under_as_if_the_rest_were_impossible(count: int, sampli
         impossible = frozenset(np.flatnonzero(~allowed).tolist())
         expected = draw(LOGITS, sampling, position, impossible)
         found = choose(LOGITS, BEST, sampling, position, stops=frozenset(), banned=frozenset(), allowed=allowed)
-        assert found == Choice(expected, False)
+        assert found == ChosenToken(expected, False)
         under_ban = choose(LOGITS, BEST, sampling, position, stops=frozenset(), banned=banned, allowed=allowed)
         assert under_ban is not None
         if count == 1:
