@@ -24,7 +24,7 @@ Chain = Callable[..., Bench]
 
 YES_OR_NO = Grammar.choice(["yes", "no"], asked_by="guided_choice")
 LONG = Grammar.json_schema({"type": "object"}, asked_by="response_format")
-LED = replace(FORMAT, closing="</think>\t")  # a tab stands between the marker and an answer
+LED = replace(FORMAT, landing="~</think>\t")  # a tab stands between the marker and an answer
 SAYS_SEVEN = {**ENDLESS, "\t": {"7": 0.9}, "7": {"8": 0.9}, "8": {END: 0.9}}  # what it says behind a closing
 NUMBER = Grammar(kind=GrammarKind.REGEX, text="[0-9]{1,3}", asked_by="guided_regex")
 
@@ -48,11 +48,11 @@ def test_however_a_thought_was_closed_the_answer_is_of_the_grammar(
 
 
 def test_a_thought_that_the_model_closes_is_followed_by_the_usual_blanks(held: Chain) -> None:
-    bench = held(BRIEF)
+    bench = held(BRIEF, form=LED)
     heard = bench.ask(grammar=YES_OR_NO)
     (account,) = bench.engine.ledger.accounts.values()
     close = account.tokens.index(bench.thinking.close_id)
-    lead = tuple(bench.tokenizer.encode("\n\n"))
+    lead = tuple(bench.tokenizer.encode("\t"))
     assert tuple(account.tokens[close + 1 :][: len(lead)]) == lead
     assert heard.outcome.put_in == len(lead)
     assert (heard.reasoning, heard.outcome.thought.exit_reason) == ("abc", ExitReason.NATURAL)
