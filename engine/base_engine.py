@@ -2,7 +2,7 @@
 
 An engine derives from `BaseEngine`, decodes in `step`, and says what differs in the abstract methods: how a probe
 starts, how a sequence goes on, and what is freed. One that computes its tokens with a model derives from
-`DecodingEngine`, whose sequences are of `TokenSequence`.
+`engine.decoding.DecodingEngine`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
-from typing import Any, Generic, Protocol, TypeVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import Generic, Protocol, TypeVar
 
 from engine.base import (
     Capabilities,
@@ -43,8 +40,6 @@ from engine.checks import (
     check_tokens,
 )
 from engine.constraint import Constraint
-from engine.probe import Probe
-from engine.sampling.drawing import choose
 
 
 class RunningProbe(Named, Protocol):
@@ -234,9 +229,13 @@ class BaseEngine(ABC, Generic[S]):
             if self._has_answer(state):
                 self._lapse(state)
             if state.unannounced:
-                events.append(Tokens(sequence=state.id, tokens=tuple(state.unannounced), forced=True))
+                events.append(self._announced(state))
                 state.unannounced = []
                 self._finish_if_full(state, events)
+
+    def _announced(self, state: S) -> Tokens:
+        """Returns the event that reports the sequence's unannounced tokens."""
+        return Tokens(sequence=state.id, tokens=tuple(state.unannounced), forced=True)
 
     def _unsettled(self) -> Iterable[S]:
         """The running sequences that may have something to settle."""
@@ -262,70 +261,6 @@ class BaseEngine(ABC, Generic[S]):
         if state is None or not self._is_decoding(state):
             raise SequenceError(f"sequence {sequence} is not decoding: {self.NOT_DECODING}")
         return state
-
-
-P = TypeVar("P", bound=Probe)
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class TokenSequence(Generic[P]):
-    """An admitted sequence of an engine that computes its tokens with a model."""
-
-    id: SequenceId
-    request: Request
-    tokens: list[int]  # prompt and new ones
-    stops_armed: bool
-    banned: frozenset[int]
-    constraint: Constraint | None = None  # None: any token may be sampled
-    probe: P | None = None  # None: not being probed
-    unannounced: list[int] = field(default_factory=list)  # forced or adopted tokens that are still to be reported
-
-    @property
-    def new_tokens(self) -> int:
-        return len(self.tokens) - len(self.request.prompt)
-
-    @property
-    def decoding(self) -> bool:
-        """Whether the sequence can be forked and forced now."""
-        return self.new_tokens > 0 and not self.unannounced
-
-    def draw(self, logits: npt.NDArray[np.float32], best: int) -> tuple[int, bool]:
-        """Returns the next token, and whether the model chose a banned one; `best` is the argmax of `logits`."""
-        request = self.request
-        stops = frozenset() if self.stops_armed else request.stop_tokens
-        return choose(logits, best, request.sampling, len(self.tokens), stops=stops, banned=self.banned)
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class ComputedSequence(TokenSequence[P]):
-    """A sequence of which the first `computed` tokens have keys and values."""
-
-    computed: int = 0
-
-    @property
-    def decoding(self) -> bool:
-        """Whether exactly the newest token awaits its forward pass, and that token is not the prompt's."""
-        return self.computed == len(self.tokens) - 1 and self.new_tokens > 0
-
-
-T = TypeVar("T", bound=TokenSequence[Any])
-
-
-class DecodingEngine(BaseEngine[T]):
-    """A BaseEngine that computes its tokens with a model, those of sequences and of their probes."""
-
-    def _is_decoding(self, state: T) -> bool:
-        return state.decoding
-
-    def _has_answer(self, state: T) -> bool:
-        return state.probe is not None and state.probe.ended
-
-    def _probe_rows(self, state: T) -> int:
-        return 0 if state.probe is None else state.probe.rows
-
-    def _append(self, state: T, tokens: Sequence[int]) -> None:
-        state.tokens.extend(tokens)
-        state.unannounced.extend(tokens)
 
 
 @contextmanager

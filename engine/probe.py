@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from engine.base import Probed, ProbeId, ProbeSpec, SequenceId
+from engine.base import Probed, ProbeId, ProbeSpec, SequenceId, TokenLogProbs
+from engine.constraint import Constraint
 from engine.readings import Readout, read
+from engine.sampling.masks import MasksAhead, unpacked
+from engine.sampling.readout import LogitsReadout
+from engine.sampling.weights import Floats
+from models.errors import LaserError
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -21,6 +26,7 @@ class Probe:
     readings: dict[str, float] = field(default_factory=dict)  # see `engine.base.Probed`; empty before the first token
     terminator: int | None = None  # None: none decoded
     gave_up: bool = False
+    complete: bool = False  # see `engine.base.Probed`
     ended: bool = False
 
     @property
@@ -30,14 +36,20 @@ class Probe:
 
     def extend(self, readout: Readout) -> None:
         """Append the likeliest token to the answer; it may end the probe."""
-        best = readout.best
+        self._measure(readout)
+        self._append(readout.best, readout)
+
+    def _measure(self, readout: Readout) -> None:
+        """Take the readings, if this is the answer's first place."""
         if self.spec.read and len(self.path) == len(self.spec.suffix):
             self.readings = read(readout, self.spec)
-        self.path.append(best)
-        if best in self.spec.answer_stops:
-            self.terminator, self.ended = best, True
+
+    def _append(self, token: int, readout: Readout) -> None:
+        self.path.append(token)
+        if token in self.spec.answer_stops:
+            self.terminator, self.ended = token, True
         else:
-            self.log_probs.append(readout.log_prob())
+            self.log_probs.append(readout.log_prob(token))
             whole = len(self.log_probs) == self.spec.max_answer_tokens
             self.gave_up = self.spec.hopeless(self.log_probs)
             self.ended = whole or self.gave_up
@@ -54,4 +66,61 @@ class Probe:
             gave_up=self.gave_up,
             rows=self.rows,
             readings=self.readings,
+            complete=self.complete,
         )
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class DecodedProbe(Probe):
+    """A probe whose answer is decoded from a model's logits, under a constraint of its own if it has one."""
+
+    masks: MasksAhead = field(default_factory=MasksAhead)
+    constraint: Constraint | None = field(init=False)  # None: any token
+    tell: int | None = None  # likeliest tokens told beside each decoded one; None: nothing is told
+    told: list[TokenLogProbs] = field(default_factory=list)  # of the path behind the suffix
+
+    def __post_init__(self) -> None:
+        self.constraint = None if self.spec.constraint is None else self.spec.constraint.copy()
+
+    def decode(self, logits: Floats, best: int) -> None:
+        """Append the likeliest allowed token by raw `logits` (vocabulary,) with argmax `best`; it may end the probe.
+
+        An answer that can go on by no token ends. If the constraint fails, the probe gives up and has no answer.
+        """
+        readout = LogitsReadout(logits, best)
+        self._measure(readout)
+        try:
+            self._decode(readout)
+        except LaserError:
+            del self.path[len(self.spec.suffix) :]
+            self.log_probs.clear()
+            self.told.clear()
+            self.gave_up = self.ended = True
+
+    def _decode(self, readout: LogitsReadout) -> None:
+        constraint, token = self.constraint, readout.best
+        if constraint is not None:
+            allowed = readout.best_of(unpacked(self.masks.of(constraint), readout.logits.size))
+            if allowed is None:
+                self.complete, self.ended = constraint.complete, True
+                return
+            token = allowed
+        self._append(token, readout)
+        if self.tell is not None:
+            self.told.append(readout.told(token, self.tell))
+        if constraint is not None and self.terminator is None:
+            constraint.accept(token)
+            if constraint.complete:
+                self.complete, self.ended, self.gave_up = True, True, False
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class ComputedProbe(DecodedProbe):
+    """A probe of which the first `computed` tokens of its path have keys and values."""
+
+    computed: int = 0
+
+    @property
+    def due(self) -> int:
+        """The rows that its path is due."""
+        return len(self.path) - self.computed

@@ -15,8 +15,8 @@ class Readout(Protocol):
     def best(self) -> int:
         """The likeliest token."""
 
-    def log_prob(self) -> float:
-        """The likeliest token's log probability."""
+    def log_prob(self, token: int) -> float:
+        """A token's log probability."""
 
     def gap(self, token: int) -> float:
         """log p(likeliest) − log p(`token`)."""

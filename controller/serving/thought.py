@@ -116,8 +116,10 @@ class ThoughtControl:
 
     def answer_room(self, request: ReasoningRequest, held: HeldAnswer | None) -> int:
         """Returns the tokens of max_tokens that no thought may take: a share, and at least the shortest answer."""
-        share = min(self._thinking.format.answer_reserve, request.max_tokens // 2)
-        return share if held is None else max(share, min(self._held_answers.least(held), request.max_tokens))
+        most, reserve, answers = request.max_tokens, self._thinking.format.answer_reserve, self._held_answers
+        if held is None:
+            return min(reserve, most // 2)
+        return max(min(max(reserve, answers.ample(held)), most // 2), min(answers.least(held), most))
 
     def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:
         """Returns what max_tokens leaves for the thought after its closing and the answer, at most max_budget."""

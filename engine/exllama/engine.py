@@ -9,20 +9,12 @@ pages of one probe are kept free, so that probes advance too.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from engine.base import (
-    Capabilities,
-    Event,
-    Finished,
-    FinishReason,
-    ProbeId,
-    ProbeSpec,
-    Request,
-    Started,
-    Tokens,
-)
-from engine.base_engine import DecodingEngine, starting_over
+from engine.base import Capabilities, Event, FinishReason, ProbeId, ProbeSpec, Request, SequenceId, Started
+from engine.base_engine import starting_over
+from engine.constraint import Constraint
+from engine.decoding import DecodingEngine
 from engine.exllama.config import ExLlamaConfig, ProbeWay
 from engine.exllama.generator import Generator, settle
 from engine.exllama.load import ExLlamaModel
@@ -67,7 +59,7 @@ class ExLlamaEngine(DecodingEngine[LeasedSequence]):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(engine="exllama", masks=True)
+        return Capabilities(engine="exllama", masks=True, constraints=True, token_log_probs=True)
 
     def _start_probe(self, state: LeasedSequence, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> None:
         state.probe = LeasedProbe(id=probe, spec=spec, fork_at=fork_at, path=list(spec.suffix))
@@ -79,9 +71,7 @@ class ExLlamaEngine(DecodingEngine[LeasedSequence]):
 
     def _adopt(self, state: LeasedSequence, keep: int, then: Sequence[int]) -> None:
         assert state.probe is not None
-        kept = [*state.probe.path[:keep], *then]
-        state.tokens[state.probe.fork_at :] = kept
-        state.unannounced = kept
+        state.take_over(state.probe, keep, then)
         state.stale = True
         assert state.probe.lease is not None
         state.replaced.append(state.probe.lease)
@@ -111,14 +101,14 @@ class ExLlamaEngine(DecodingEngine[LeasedSequence]):
         self._admit(events)
         self._ask()
         if self._running:
-            self._generator.iterate()
+            with self._masks.beside(list(self._constraints())):
+                self._generator.iterate()
             self._collect(events)
         return events
 
     def _start_over(self, failure: Exception) -> None:
         """Drop all sequences and replace the page table, which may list keys and values that were never computed."""
-        self._waiting.clear()
-        self._running.clear()
+        self._forget_all()
         settle(self._loaded.cache, failure)
         broken, self._generator = self._generator, self._new_generator()
         broken.close()
@@ -148,15 +138,9 @@ class ExLlamaEngine(DecodingEngine[LeasedSequence]):
         due = sum(state.lease.due for state in self._running.values() if state.lease is not None)
         for sequence, request in list(self._waiting.items()):
             late = due > 0 and due + len(request.prompt) > self._config.prefill_chunk
-            if paused or late or len(self._running) >= self._config.max_batch:
+            if paused or late or len(self._running) >= self._config.max_batch or self._awaits_prompt(sequence, request):
                 return
-            state = LeasedSequence(
-                id=sequence,
-                request=request,
-                tokens=list(request.prompt),
-                stops_armed=request.stops_armed,
-                banned=request.banned,
-            )
+            state = LeasedSequence(**self._common(sequence, request))
             if not self._lease(state, keep_free=self._kept_free(request)):
                 return
             del self._waiting[sequence]
@@ -164,6 +148,10 @@ class ExLlamaEngine(DecodingEngine[LeasedSequence]):
             assert state.lease is not None
             due += state.lease.due
             events.append(Started(sequence=sequence))
+
+    def _awaits_prompt(self, sequence: SequenceId, request: Request) -> bool:
+        """Whether a prompt is being computed that the sequence will find in the cache."""
+        return any(other.lease is not None and not other.lease.ready for other in self._alike(sequence, request))
 
     def _lease(self, state: LeasedSequence, *, keep_free: int) -> bool:
         lease = state.next_lease(self._page, self._config.lease_pages)
@@ -201,19 +189,24 @@ class ExLlamaEngine(DecodingEngine[LeasedSequence]):
                 return
             probe.lease = lease
 
+    def _constraints(self) -> Iterator[Constraint]:
+        """Yields the constraints of the rows that give a token, and of suffixes that may."""
+        for state in self._running.values():
+            if state.constraint is not None and state.lease is not None and state.lease.ready:
+                yield state.constraint
+            probe = state.probe
+            if probe is not None and probe.constraint is not None and probe.lease is not None:
+                yield probe.constraint
+
     def _collect(self, events: list[Event]) -> None:
         """Report the step's results: the next token of each sequence, and the sequences and probes that ended."""
         for state in list(self._running.values()):
             if state.overflown:
-                self.cancel(state.id)
-                events.append(Finished(sequence=state.id, reason=FinishReason.ERROR, error=OVERFLOWN))
+                self._end(state, FinishReason.ERROR, OVERFLOWN, events)
                 continue
-            token, state.drawn = state.drawn, None
-            if token is not None:
-                state.tokens.append(token)
-                events.append(Tokens(sequence=state.id, tokens=(token,), averted=int(state.averted)))
-                if self._finish_if_full(state, events, token):
-                    continue
+            drawn, state.drawn = state.drawn, None
+            if drawn is not None and not self._record(state, drawn, events):
+                continue
             probe = state.probe
             if probe is not None and probe.lease is not None:
                 probe.rows = probe.lease.rows

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from engine.base_engine import TokenSequence
+from engine.decoding import Drawn, Stuck, TokenSequence
 from engine.exllama.generator import Choose, Lease
-from engine.probe import Probe
-from engine.readout import LogitsReadout
+from engine.probe import DecodedProbe
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class LeasedProbe(Probe):
+class LeasedProbe(DecodedProbe):
     """A probe and its lease."""
 
     lease: Lease | None = None  # None: it waits for pages, or for its sequence's lease
@@ -28,8 +27,7 @@ class LeasedSequence(TokenSequence[LeasedProbe]):
     lease: Lease | None = None  # None: paused
     stale: bool = False  # the lease decodes other tokens than `tokens`
     replaced: list[Lease] = field(default_factory=list)  # old leases, kept until the next lease has found their pages
-    drawn: int | None = None  # the token sampled in this step; None: none
-    averted: bool = False  # whether the model chose a banned token in the place of `drawn`
+    drawn: Drawn | Stuck | None = None  # the token sampled in this step; None: none
     lost: bool = False  # its logits are no numbers
 
     @property
@@ -57,8 +55,8 @@ class LeasedSequence(TokenSequence[LeasedProbe]):
         if not _finite(logits, best):
             self.lost = True
             return best
-        self.drawn, self.averted = self.draw(logits.numpy(), best)
-        return self.drawn
+        self.drawn = self.draw(logits.numpy(), best)
+        return self.drawn.token if isinstance(self.drawn, Drawn) else best
 
 
 def probe_lease(probe: LeasedProbe, context: list[int], *, stock: bool, batched: bool) -> Lease:
@@ -77,15 +75,15 @@ def _finite(logits: torch.Tensor, best: int) -> bool:
 
 
 def _answer(probe: LeasedProbe) -> Choose:
-    """Returns a function that decodes the answer greedily and records each token's raw log-probability."""
+    """Returns a function that decodes the answer and records each token's raw log-probability."""
 
     def choose(logits: torch.Tensor) -> int:
         best = int(logits.argmax())
-        if _finite(logits, best):
-            probe.extend(LogitsReadout(logits, best))
-        else:
+        if not _finite(logits, best):
             probe.overflown = True
-        return best
+            return best
+        probe.decode(logits.numpy(), best)
+        return probe.path[-1]
 
     return choose
 

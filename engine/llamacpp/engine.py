@@ -6,44 +6,18 @@ sequences at once: a prefill chunk, a decoded token, forced tokens or a probe, w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from engine.base import (
-    Capabilities,
-    Event,
-    Finished,
-    FinishReason,
-    ProbeId,
-    ProbeSpec,
-    Started,
-    Tokens,
-)
-from engine.base_engine import DecodingEngine, starting_over
+from engine.base import Capabilities, Event, ProbeId, ProbeSpec, Started
+from engine.base_engine import starting_over
+from engine.decoding import ComputedEngine, Due, constraints
 from engine.llamacpp.config import LlamaConfig
 from engine.llamacpp.context import LlamaContext, TokenRow
 from engine.llamacpp.model import LlamaModel
-from engine.llamacpp.readout import ArrayReadout
-from engine.llamacpp.sequence import ParentSequence
-
-OVERFLOWN = "the model's numbers overflowed"
+from engine.llamacpp.sequence import ChildProbe, ParentSequence
 
 
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """The rows of one sequence and its probe in a step."""
-
-    state: ParentSequence
-    own: int  # rows of the sequence itself
-    probe: int  # rows of its probe
-    samples: bool  # whether the sequence's last row gives its next token
-
-
-class LlamaEngine(DecodingEngine[ParentSequence]):
+class LlamaEngine(ComputedEngine[ParentSequence]):
     """Implements `engine.base.Engine`. After an exception in `step` the engine is empty and usable again."""
 
     def __init__(
@@ -58,8 +32,17 @@ class LlamaEngine(DecodingEngine[ParentSequence]):
         self._context = LlamaContext(model, self._config, ids=each * self._config.max_batch)
         self._reserved = 0
         self._capabilities = Capabilities(
-            engine="llamacpp", masks=True, trim=not model.recurrent, probe_rows=probe_rows
+            engine="llamacpp",
+            masks=True,
+            constraints=True,
+            token_log_probs=True,
+            trim=not model.recurrent,
+            probe_rows=probe_rows,
         )
+
+    @property
+    def prefill_chunk(self) -> int:
+        return self._config.prefill_chunk
 
     @property
     def max_tokens(self) -> int:
@@ -89,6 +72,18 @@ class LlamaEngine(DecodingEngine[ParentSequence]):
         self._reserved -= state.request.cells
         state.release(self._context)
 
+    def _can_lend(self, lender: ParentSequence, count: int) -> bool:
+        return not self._model.recurrent or lender.computed <= count  # a layer's state is that of its newest token
+
+    def _lend(self, lender: ParentSequence, state: ParentSequence, count: int) -> bool:
+        return state.borrow(self._context, lender.own, count, self._model.window)
+
+    def _most(self, state: ParentSequence) -> int:
+        """The most rows of its prompt that a sequence gets now: a recurrent layer's state is lent before it is lost."""
+        left = len(state.request.prompt) - 1 - state.computed
+        lends = self._model.recurrent and left > 0 and self._awaited(state)
+        return left if lends else left + 1
+
     def _cells(self) -> tuple[int, int]:
         return self._reserved, self._config.cells
 
@@ -103,12 +98,13 @@ class LlamaEngine(DecodingEngine[ParentSequence]):
         self._admit(events)
         plan = self._plan()
         if plan:
-            self._advance(plan, self._context.decode(_rows(plan)), events)
+            with self._masks.beside(constraints(plan)):
+                logits = self._context.decode(_rows(plan))
+            self._advance(plan, logits, logits.argmax(axis=1).tolist(), events)
         return events
 
     def _start_over(self, failure: Exception) -> None:
-        self._waiting.clear()
-        self._running.clear()
+        self._forget_all()
         self._reserved = 0
         self._context.clear()
 
@@ -120,62 +116,21 @@ class LlamaEngine(DecodingEngine[ParentSequence]):
             del self._waiting[sequence]
             self._reserved += request.cells
             self._running[sequence] = ParentSequence(
-                id=sequence,
-                request=request,
                 own=self._context.new(),
                 shadow=self._context.new() if self._shadows else None,
-                tokens=list(request.prompt),
-                stops_armed=request.stops_armed,
-                banned=request.banned,
+                **self._common(sequence, request),
             )
             events.append(Started(sequence=sequence))
 
-    def _plan(self) -> list[_Due]:
-        """The rows of this step: all due rows of decoding sequences and probes, and one chunk of prefill."""
-        plan, chunk = [], self._config.prefill_chunk
-        for state in self._running.values():
-            own = due = len(state.tokens) - state.computed
-            if state.new_tokens == 0:
-                own = min(due, chunk)
-                chunk -= own
-            if own:
-                plan.append(_Due(state, own, state.probe_due, own == due))
-        return plan
+    def _follow(self, state: ParentSequence) -> None:
+        state.follow(self._context, self._model.window)
 
-    def _advance(self, plan: Sequence[_Due], logits: npt.NDArray[np.float32], events: list[Event]) -> None:
-        """Record the step's results: the next token of each sequence and probe, and those that ended."""
-        found = zip(logits, logits.argmax(axis=1).tolist(), strict=True)
-        for due in plan:
-            state, probe = due.state, due.state.probe
-            state.computed += due.own
-            state.follow(self._context, self._model.window)
-            sane = True
-            if due.samples:
-                row, best = next(found)
-                sane = math.isfinite(row[best])
-                if sane:
-                    token, averted = state.draw(row, best)
-                    state.tokens.append(token)
-                    events.append(Tokens(sequence=state.id, tokens=(token,), averted=int(averted)))
-            if due.probe and probe is not None:
-                row, best = next(found)
-                sane = sane and math.isfinite(row[best])
-                probe.computed += due.probe
-                probe.rows += due.probe
-                probe.extend(ArrayReadout(row, best))
-            if not sane:
-                self.cancel(state.id)
-                events.append(Finished(sequence=state.id, reason=FinishReason.ERROR, error=OVERFLOWN))
-                continue
-            finished = due.samples and self._finish_if_full(state, events, state.tokens[-1])
-            if due.samples and not finished and probe is not None:
-                if probe.ended:
-                    events.append(probe.verdict(state.id))
-                elif probe.child is None:
-                    probe.begin_anchored(self._context, state.own)
+    def _await_answer(self, state: ParentSequence, probe: ChildProbe) -> None:
+        if probe.child is None:
+            probe.begin_anchored(self._context, state.own)
 
 
-def _rows(plan: Sequence[_Due]) -> list[TokenRow]:
+def _rows(plan: Sequence[Due[ParentSequence]]) -> list[TokenRow]:
     rows: list[TokenRow] = []
     for due in plan:
         rows.extend(due.state.rows(due.own, wanted=due.samples))

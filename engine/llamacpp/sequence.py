@@ -18,20 +18,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from engine.base import ProbeId, ProbeSpec
-from engine.base_engine import ComputedSequence
+from engine.decoding import ComputedSequence
 from engine.llamacpp.context import DecodeError, LlamaContext, TokenRow
-from engine.probe import Probe
+from engine.probe import ComputedProbe
 
 MOST_UNSHADOWED = 64  # tokens; a copy for several costs no more than for one
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class ChildProbe(Probe):
-    """A probe in a sequence of its own; the first `computed` tokens of its path have KV."""
+class ChildProbe(ComputedProbe):
+    """A probe in a sequence of its own."""
 
     child: int | None = None  # None: its sequence is still to compute the state that the probe continues
     anchor: int | None = None  # the state at the fork; None: the child can be cut instead
-    computed: int = 0
+
+    @property
+    def due(self) -> int:
+        return 0 if self.child is None else len(self.path) - self.computed
 
     def begin(self, context: LlamaContext, parent: int, computed: int, window: int) -> None:
         """Continue `parent`, of which the first `computed` tokens have KV; it may lack the newest that is continued.
@@ -62,11 +65,13 @@ class ParentSequence(ComputedSequence[ChildProbe]):
     shadow: int | None = None  # None: no layer has a window
     shadowed: int = 0  # tokens that the shadow sees
 
-    @property
-    def probe_due(self) -> int:
-        """The rows that its probe's path is due."""
-        probe = self.probe
-        return 0 if probe is None or probe.child is None else len(probe.path) - probe.computed
+    def borrow(self, context: LlamaContext, lender: int, count: int, window: int) -> bool:
+        """See the first `count` tokens of another sequence; False: a layer with this `window` has lost some."""
+        context.copy(lender, end=count, target=self.own)
+        if window and context.first(self.own) > max(0, count - window + 1):
+            context.cut(self.own, 0)
+            return False
+        return True
 
     def rows(self, count: int, *, wanted: bool) -> Iterator[TokenRow]:
         """Yields the next `count` rows; `wanted`: the last one's logits are.
@@ -112,7 +117,7 @@ class ParentSequence(ComputedSequence[ChildProbe]):
         probe, self.probe = self.probe, None
         assert probe is not None
         assert probe.child is not None
-        self.tokens[probe.fork_at :] = self.unannounced = [*probe.path[:keep], *then]
+        self.take_over(probe, keep, then)
         most = len(self.tokens) - 1  # one token is left to give the next logits
         held = probe.fork_at + min(keep, probe.computed)
         context.drop(self.own)

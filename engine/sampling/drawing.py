@@ -2,82 +2,118 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
-from engine.base import Sampling
-
-
-def choose(
-    logits: npt.NDArray[np.float32],
-    best: int,
-    sampling: Sampling,
-    position: int,
-    *,
-    stops: frozenset[int],
-    banned: frozenset[int],
-) -> tuple[int, bool]:
-    """The next token, none of `stops` and none of `banned`, and whether the model chose a banned one.
-
-    `best` is the argmax of `logits`. A draw that is not banned stands as if nothing were; one that is banned is
-    replaced by an independent draw among the others.
-    """
-    greedy = sampling.temperature == 0.0 and best not in stops
-    token = best if greedy else draw(logits, sampling, position, stops)
-    if token not in banned:
-        return token, False
-    return draw(logits, sampling, position, stops | banned, again=True), True
+from engine.sampling.nucleus import nucleus
+from engine.sampling.settings import Sampling
+from engine.sampling.uniform import uniform
+from engine.sampling.weights import (
+    BLOCK,
+    FEW,
+    REACH,
+    SLACK,
+    STEEP,
+    Bools,
+    Floats,
+    Indices,
+    Weights,
+    block_sums,
+    likeliest,
+)
 
 
 def draw(
-    logits: npt.NDArray[np.float32],
+    logits: Floats,
     sampling: Sampling,
     position: int,
     forbidden: frozenset[int] = frozenset(),
     *,
     again: bool = False,
+    weights: Weights | None = None,
 ) -> int:
-    """A token id drawn from `logits` (vocabulary,): temperature, then top-k, then top-p, then the inverse CDF.
+    """An index drawn from `logits` (n,): temperature, then top-k and min-p, then top-p, then the inverse CDF.
 
-    `position` is the token's index in its sequence, so a sequence draws the same tokens in any batch. Tokens in
-    `forbidden` are never drawn. `again` draws with another number than the position's first draw.
+    `position` is the token's index in its sequence, so a sequence draws the same tokens in any batch. Indices in
+    `forbidden`, and those whose logit is −∞, are never drawn; one must be left. `again` draws with another number than
+    the position's first draw. `weights`, if they are given, are those of the very logits at this temperature.
     """
-    scaled = logits.astype(np.float64)
-    if forbidden:
-        scaled[list(forbidden)] = -np.inf
-    if sampling.temperature == 0.0:
-        return int(scaled.argmax())
-    ids = np.arange(scaled.size)
-    if 0 < sampling.top_k < scaled.size:
-        ids = np.sort(np.argpartition(scaled, -sampling.top_k)[-sampling.top_k :])
-        scaled = scaled[ids]
-    with np.errstate(over="ignore"):  # a vanishing temperature leaves 0 and -inf: greedy
-        weights = np.exp((scaled - scaled.max()) / sampling.temperature)
-    weights /= weights.sum()
-    if sampling.top_p < 1.0:
-        kept = _nucleus(weights, sampling.top_p)
-        ids, weights = ids[kept], weights[kept]
+    if forbidden or weights is None:
+        scores = without(logits, forbidden) if forbidden else logits
+        if sampling.temperature == 0.0:
+            return int(scores.argmax())
+        weights = Weights(scores, sampling.temperature)
+        if sampling.temperature < STEEP and scores.size > FEW:
+            near = np.flatnonzero(scores >= np.float32(weights.top - REACH * sampling.temperature))
+            if near.size < scores.size:
+                return int(near[draw(scores[near], sampling, position, again=again)])
+    share = uniform(sampling.seed, position, again=again)
+    kept = _kept(weights, sampling)
+    if kept is None or kept.dtype == np.bool_:
+        return _exact_inverse(weights, share, kept) if weights.few else _inverse(weights, share, kept)
+    return int(kept[_passing(weights.at(kept), share)])
+
+
+def without(logits: Floats, forbidden: frozenset[int]) -> Floats:
+    """Returns the logits with −∞ for what is forbidden."""
+    scores = logits.copy()
+    scores[list(forbidden)] = -np.inf
+    return scores
+
+
+def _kept(weights: Weights, sampling: Sampling) -> Indices | Bools | None:
+    """What top-k, min-p and top-p leave: ascending indices or, of many, whether each is left; None: all are."""
+    kept: Indices | Bools | None = None
+    if 0 < sampling.top_k < weights.scores.size:
+        kept = likeliest(weights.scores, sampling.top_k)
+    if sampling.min_p > 0.0:
+        kept = _above(weights, kept, sampling.min_p)
+    if sampling.top_p == 1.0:
+        return kept
+    if kept is not None and kept.dtype == np.bool_:
+        left = np.where(kept, weights.scores, np.float32(-np.inf))
+        return nucleus(Weights(left, sampling.temperature), None, sampling.top_p)
+    return nucleus(weights, kept, sampling.top_p)
+
+
+def _above(weights: Weights, ids: Indices | None, min_p: float) -> Indices | Bools:
+    """What has at least `min_p` of the highest weight, 1, among ascending `ids`, None: among all."""
+    if ids is not None:
+        return ids[weights.at(ids) >= min_p]
+    least = weights.top + weights.temperature * math.log(min_p)
+    doubt = 1e-5 * max(1.0, abs(least))  # so far off it may be in float32
+    near = weights.scores >= np.float32(least - doubt)
+    if np.count_nonzero(near) <= FEW:
+        return _above(weights, np.flatnonzero(near), min_p)
+    unsure = np.flatnonzero(near & (weights.scores < np.float32(least + doubt)))
+    near[unsure] = weights.at(unsure) >= min_p
+    return near
+
+
+def _passing(weights: npt.NDArray[np.float64], share: float) -> int:
+    """The index at which the running sum of `weights` passes a `share` of the whole."""
     cumulative = np.cumsum(weights)
-    at = _uniform(sampling.seed, position, again) * cumulative[-1]
-    return int(ids[np.searchsorted(cumulative, at, side="right")])
+    return int(np.searchsorted(cumulative, share * cumulative[-1], side="right"))
 
 
-def _nucleus(weights: npt.NDArray[np.float64], top_p: float) -> npt.NDArray[np.intp]:
-    """Ascending indices of the smallest set of likeliest tokens whose probabilities sum to at least `top_p`.
-
-    Sorts only as many tokens as needed: a vocabulary has 150,000 tokens, a nucleus seldom a hundred.
-    """
-    size = min(128, weights.size)
-    while True:
-        likely = np.sort(np.argpartition(weights, -size)[-size:])
-        order = likely[np.argsort(-weights[likely], kind="stable")]
-        mass = np.cumsum(weights[order])
-        if mass[-1] >= top_p or size == weights.size:
-            return np.sort(order[mass - weights[order] < top_p])
-        size = min(8 * size, weights.size)
+def _exact_inverse(weights: Weights, share: float, kept: Bools | None) -> int:
+    """As `_passing`, of the weights that are `kept`, None: of all, in float64."""
+    return _passing(weights.exact if kept is None else weights.exact * kept, share)
 
 
-def _uniform(seed: int, position: int, again: bool) -> float:
-    """A number in [0, 1) that is a function of seed and position (Philox is counter based); `again`: the second one."""
-    key = seed % 2**64  # any integer is a seed
-    return float(np.random.Generator(np.random.Philox(key=key, counter=position)).random(1 + again)[-1])
+def _inverse(weights: Weights, share: float, kept: Bools | None) -> int:
+    """As `_exact_inverse`, which decides where float32 cannot."""
+    ends = np.cumsum(block_sums(weights.coarse if kept is None else weights.coarse * kept))
+    at, slack = share * ends[-1], SLACK * ends[-1]
+    block = int(np.searchsorted(ends, at, side="right"))
+    some = slice(block * BLOCK, (block + 1) * BLOCK)
+    inside = weights.of(weights.scores[some])
+    if kept is not None:
+        inside *= kept[some]
+    bounds = np.cumsum(np.concatenate((ends[block - 1 : block], inside) if block else ((0.0,), inside)))
+    found = int(np.searchsorted(bounds, at, side="right")) - 1
+    if 0 <= found < inside.size and bounds[found] + slack < at < bounds[found + 1] - slack:
+        return some.start + found
+    return _exact_inverse(weights, share, kept)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from engine.base import Capabilities, Event, ProbeId, ProbeSpec, SequenceId, Started, Tokens
+from engine.base import Capabilities, Event, ProbeId, ProbeSpec, Request, SequenceId, Started, Tokens
 from engine.base_engine import BaseEngine
 from engine.simulated.calendar import Calendar
 from engine.simulated.machine import Machine, Stepped, VirtualClock, passes_within
@@ -50,6 +51,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         self._budgets: dict[str | None, int | None] = {}
         self._pulse_s = pulse_s
         self._stepped = stepped
+        self._likes: dict[SequenceId, SequenceId] = {}  # of waiting sequences, the one whose prompt is theirs
         self._prefilling: dict[SequenceId, SimulatedSequence] = {}
         self._by_probe: dict[ProbeId, SimulatedSequence] = {}
         self._undecided: list[SimulatedSequence] = []  # sequences whose probes ended in the last step
@@ -69,6 +71,16 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
     def capabilities(self) -> Capabilities:
         return Capabilities(engine="simulated", sampling=False, masks=True, batch_invariant=True)
 
+    def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:
+        sequence = super().submit(request, like=like)
+        if like is not None:
+            self._likes[sequence] = like
+        return sequence
+
+    def cancel(self, sequence: SequenceId) -> None:
+        super().cancel(sequence)
+        self._likes.pop(sequence, None)
+
     def drop(self, probe: ProbeId) -> int:
         state = self._probed(probe)
         rows = super().drop(probe)
@@ -87,7 +99,9 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         state = self._running.get(sequence)
         lifted = state is not None and bool(state.banned - tokens)
         super().ban(sequence, tokens)
-        if state is not None and (lifted or not tokens.isdisjoint(state.rest(self._passed))):
+        if state is None or state.prefill:  # a course follows once the prompt is there
+            return
+        if lifted or not tokens.isdisjoint(state.rest(self._passed)):
             self._follow_anew(state)
 
     def _follow_anew(self, state: SimulatedSequence) -> None:
@@ -96,7 +110,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         rest = self._follow(state, [*state.said, *untold])
         looks = tuple(len(untold) + look for look in rest.looks)
         state.course, state.start, state.looked = (
-            Course(tokens=untold + rest.tokens, looks=looks),
+            replace(rest, tokens=untold + rest.tokens, looks=looks),
             len(state.said),
             0,
         )
@@ -194,7 +208,8 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
                 difficulty=self._classes.get(request.prompt),
                 stops_armed=request.stops_armed,
                 banned=request.banned,
-                prefill=len(request.prompt),
+                # all but the last token of a prompt that another sequence has is there
+                prefill=1 if self._likes.get(sequence) in self._running else len(request.prompt),
             )
             if self._reserved + state.request.cells > self._machine.cells:
                 return

@@ -6,17 +6,16 @@ sequences at once: a prefill chunk, a decoded token, forced tokens or a probe, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from engine.base import Capabilities, Event, ProbeId, ProbeSpec, Started, Tokens
-from engine.base_engine import DecodingEngine
-from engine.readout import LogitsReadout
+from engine.base import Capabilities, Event, ProbeId, ProbeSpec, Started
+from engine.decoding import ComputedEngine, Due, constraints
 from engine.torch.arena import KVArena
 from engine.torch.packed import PackedBatch, PackedModel, Segment
-from engine.torch.sequence import ProbeState, SequenceState
+from engine.torch.sequence import SequenceState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +32,7 @@ class TorchEngineConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The rows of one sequence and its probe in a step."""
-
-    state: SequenceState
-    own: int  # rows of the sequence itself
-    probe: int  # rows of its probe
-    samples: bool  # whether the sequence's last row gives its next token
-
-
-class TorchEngine(DecodingEngine[SequenceState]):
+class TorchEngine(ComputedEngine[SequenceState]):
     """Implements `engine.base.Engine`."""
 
     def __init__(
@@ -61,12 +50,22 @@ class TorchEngine(DecodingEngine[SequenceState]):
         self._groups = shape.heads // shape.kv_heads
 
     @property
+    def prefill_chunk(self) -> int:
+        return self._config.prefill_chunk
+
+    @property
     def max_tokens(self) -> int:
         return min(self._config.cells, self._model.shape.max_positions)
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(engine="torch", masks=True, batch_invariant=self._batch_invariant)
+        return Capabilities(
+            engine="torch",
+            masks=True,
+            constraints=True,
+            token_log_probs=True,
+            batch_invariant=self._batch_invariant,
+        )
 
     def _start_probe(self, state: SequenceState, probe: ProbeId, spec: ProbeSpec, fork_at: int) -> None:
         state.fork(probe, spec, fork_at)
@@ -80,6 +79,11 @@ class TorchEngine(DecodingEngine[SequenceState]):
     def _release(self, state: SequenceState) -> None:
         self._arena.release(state.extent)
 
+    def _lend(self, lender: SequenceState, state: SequenceState, count: int) -> bool:
+        self._arena.move(source=lender.extent.start, target=state.extent.start, count=count)
+        state.extent.used = count
+        return True
+
     def _cells(self) -> tuple[int, int]:
         return self._arena.reserved, self._arena.cells
 
@@ -90,8 +94,9 @@ class TorchEngine(DecodingEngine[SequenceState]):
         self._admit(events)
         plan = self._plan()
         if plan:
-            logits = self._model.forward(self._pack(plan), self._arena)
-            self._advance(plan, logits, events)
+            with self._masks.beside(constraints(plan)):
+                logits = self._model.forward(self._pack(plan), self._arena)
+            self._advance(plan, logits.numpy(), logits.argmax(dim=-1).tolist(), events)
         return events
 
     def _admit(self, events: list[Event]) -> None:
@@ -101,31 +106,10 @@ class TorchEngine(DecodingEngine[SequenceState]):
             if extent is None:
                 return
             del self._waiting[sequence]
-            self._running[sequence] = SequenceState(
-                id=sequence,
-                request=request,
-                extent=extent,
-                tokens=list(request.prompt),
-                stops_armed=request.stops_armed,
-                banned=request.banned,
-            )
+            self._running[sequence] = SequenceState(extent=extent, **self._common(sequence, request))
             events.append(Started(sequence=sequence))
 
-    def _plan(self) -> list[_Rows]:
-        """The rows of this step: all due rows of decoding sequences and probes, and one chunk of prefill."""
-        plan, chunk = [], self._config.prefill_chunk
-        for state in self._running.values():
-            own = due = len(state.tokens) - state.computed
-            if state.new_tokens == 0:
-                own = min(due, chunk)
-                chunk -= own
-            probe = state.probe
-            asked = len(probe.path) - probe.computed if probe is not None else 0
-            if own:
-                plan.append(_Rows(state, own, asked, own == due))
-        return plan
-
-    def _pack(self, plan: Sequence[_Rows]) -> PackedBatch:
+    def _pack(self, plan: Sequence[Due[SequenceState]]) -> PackedBatch:
         tokens: list[int] = []
         positions: list[int] = []
         cells: list[int] = []
@@ -164,27 +148,3 @@ class TorchEngine(DecodingEngine[SequenceState]):
             logit_rows=torch.tensor(logit_rows, dtype=torch.int64),
             kv_heads=self._model.shape.kv_heads,
         )
-
-    def _advance(self, plan: Sequence[_Rows], logits: torch.Tensor, events: list[Event]) -> None:
-        """Record the step's results: the next token of each sequence and probe, and those that ended."""
-        best: Iterator[int] = iter(logits.argmax(dim=-1).tolist())
-        row = 0
-        for rows in plan:
-            state, probe = rows.state, rows.state.probe
-            state.computed += rows.own
-            if rows.samples:
-                token, averted = state.draw(logits[row].numpy(), next(best))
-                row += 1
-                state.tokens.append(token)
-                events.append(Tokens(sequence=state.id, tokens=(token,), averted=int(averted)))
-            if rows.probe and probe is not None:
-                self._advance_probe(probe, rows.probe, logits[row], next(best))
-                row += 1
-            finished = rows.samples and self._finish_if_full(state, events, state.tokens[-1])
-            if rows.samples and not finished and probe is not None and probe.ended:
-                events.append(probe.verdict(state.id))
-
-    def _advance_probe(self, probe: ProbeState, rows: int, logits: torch.Tensor, best: int) -> None:
-        probe.computed += rows
-        probe.rows += rows
-        probe.extend(LogitsReadout(logits, best))

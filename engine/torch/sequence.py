@@ -16,17 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.base import ProbeId, ProbeSpec
-from engine.base_engine import ComputedSequence
-from engine.probe import Probe
+from engine.decoding import ComputedSequence
+from engine.probe import ComputedProbe
 from engine.torch.arena import Extent, KVArena
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class ProbeState(Probe):
-    """A probe in the hole of its sequence; the first `computed` tokens of its path have KV."""
+class ProbeState(ComputedProbe):
+    """A probe in the hole of its sequence."""
 
     hole_at: int  # number of the sequence's tokens when it was forked
-    computed: int = 0
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -59,14 +58,12 @@ class SequenceState(ComputedSequence[ProbeState]):
         """Continue from the first `keep` tokens of the probe's path, and `then`, instead of what followed the fork."""
         probe = self.probe
         assert probe is not None
-        kept = [*probe.path[:keep], *then]
         held = min(keep, probe.computed)
         if probe.fork_at < probe.hole_at:
             start = self.extent.start
             arena.move(source=start + probe.hole_at, target=start + probe.fork_at, count=held)
-        self.tokens[probe.fork_at :] = kept
+        self.take_over(probe, keep, then)
         self.computed = min(probe.fork_at + held, len(self.tokens) - 1)  # one token is left to give the next logits
-        self.unannounced = kept
         self.probe = None
 
     def mask(self, rows: int, probe_rows: int) -> npt.NDArray[np.float32] | None:

@@ -318,7 +318,7 @@ class Service:
         offer, form = request.offer, self._served.chat.call_form if request.offer else None
         if offer is None or form is None:
             return None
-        return ToolReply(lambda: reader_of(form, offer.schemas, eager=request.streamed))
+        return ToolReply(reader_of(form, offer.schemas, eager=request.streamed))
 
     async def control(self, request: ControlRequest, caller: Caller) -> Controlled:
         """Ends a running thought. Raises UnknownReply, or Forbidden unless the key is the reply's own or an admin's."""

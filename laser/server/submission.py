@@ -36,7 +36,14 @@ class Submission:
     log: RequestLog = field(default_factory=RequestLog)
 
     async def take(self) -> list[Told]:
-        """Returns the items since the last call; the last of all is the outcome. Raises ApiError."""
+        """Returns the items since the last call, at least one; the last of all is the outcome. Raises ApiError."""
+        while True:
+            items = await self._take()
+            told: list[Told] = [*items] if self.tools is None else list(self.tools.told(items))
+            if told:  # text may be held back until it is known whether it is a call
+                return told
+
+    async def _take(self) -> list[Item]:
         try:
             items = await self.ticket.take()
         except EngineFailure as error:
@@ -45,7 +52,7 @@ class Submission:
         if isinstance(items[-1], Outcome):
             self.log.ended(items[-1])
             self.ended(items[-1])
-        return list(items) if self.tools is None else list(self.tools.told(items))
+        return items
 
     async def linger(self) -> None:
         """Sleeps between two writes of a stream, or until the reply ends."""

@@ -145,16 +145,18 @@ def _written(grammar: Grammar) -> str:
     """Returns a grammar as llguidance reads it. Raises GrammarError if it cannot be written so."""
     match grammar.kind:
         case GrammarKind.JSON_SCHEMA:
-            pattern = None if grammar.compact else BLANKS
-            return LLMatcher.grammar_from_json_schema(
-                grammar.text,
-                overrides={
-                    "lenient": False,
-                    "coerce_one_of": False,
-                    "whitespace_flexible": not grammar.compact,
-                    "whitespace_pattern": pattern,
-                },
-            )
+            try:
+                return LLMatcher.grammar_from_json_schema(
+                    grammar.text,
+                    overrides={
+                        "lenient": False,
+                        "coerce_one_of": False,
+                        "whitespace_flexible": not grammar.compact,
+                        "whitespace_pattern": None if grammar.compact else BLANKS,
+                    },
+                )
+            except ValueError as error:  # it is nested too deeply
+                raise GrammarError(grammar.asked_by, in_one_line(str(error))) from error
         case GrammarKind.REGEX:
             return LLMatcher.grammar_from_regex(grammar.text)
         case GrammarKind.CHOICE:

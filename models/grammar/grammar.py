@@ -47,8 +47,10 @@ class Grammar:
 
     @classmethod
     def json_schema(cls, schema: Any, *, asked_by: str, compact: bool = False) -> Grammar:
-        """Returns the grammar of a JSON schema, given as what JSON has."""
-        text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+        """Returns the grammar of a JSON schema, as JSON has it. Raises GrammarError if it is false or too long."""
+        if schema is False:
+            raise GrammarError(asked_by, "is false: no answer validates it")
+        text = json.dumps({} if schema is True else schema, ensure_ascii=False, separators=(",", ":"))
         return cls(kind=GrammarKind.JSON_SCHEMA, text=text, compact=compact, asked_by=asked_by)
 
     @classmethod

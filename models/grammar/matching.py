@@ -6,7 +6,7 @@ Implements `engine.constraint.Constraint`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,20 +20,25 @@ if TYPE_CHECKING:
     from models.grammar.vocabulary import GrammarVocabulary
 
 
+Mask: TypeAlias = npt.NDArray[np.uint32]
+
+FEW = 16  # tokens that are each looked at where an answer must come to its end
+
+
 class MatcherState:
     """A place of a matcher, for a search. It is never changed: a step is made on a copy."""
 
     def __init__(self, matcher: LLMatcher, vocabulary: GrammarVocabulary) -> None:
         self._matcher = matcher
         self._vocabulary = vocabulary
-        self._allowed: npt.NDArray[np.uint32] | None = None  # None: not yet asked for
+        self._allowed: Mask | None = None  # None: not yet asked for
 
     @property
     def whole(self) -> bool:
         """Whether the text may end here."""
         return self._matcher.is_accepting()
 
-    def allowed(self) -> npt.NDArray[np.uint32]:
+    def allowed(self) -> Mask:
         """The tokens that may come next, without those that end the text."""
         if self._allowed is None:
             self._allowed = self._vocabulary.mask(self._matcher) & ~self._vocabulary.end_bits
@@ -53,8 +58,9 @@ class MatcherState:
 class GrammarMatch:
     """A text so far, and the grammar that holds it. It has room for a number of tokens, and ends within them.
 
-    While there is room, any token of the grammar may come. Where the shortest way to the end needs all the room that
-    is left, or a token could make it so, only that way is open. If even the shortest does not fit, the text is cut.
+    While there is room, any token of the grammar may come. Where the shortest way to the end could come to need all the
+    room that is left, only tokens stay open behind which it still fits. If even the shortest does not fit, the text is
+    cut.
     """
 
     def __init__(self, grammar: CompiledGrammar, matcher: LLMatcher, room: int) -> None:
@@ -64,7 +70,7 @@ class GrammarMatch:
         self._room = room
         self._begun = False
         self._ended = False  # a token that ends the text has come
-        self._way: tuple[int, ...] | None = None  # the only way that is still open; None: any
+        self._way: tuple[int, ...] | None = None  # tokens behind which the text may end; None: none are known
         self._sure_until = room  # while there is more room than this, no way need be looked for
 
     @property
@@ -77,36 +83,65 @@ class GrammarMatch:
         """Whether the text may end here."""
         return self._ended or self._matcher.is_accepting()
 
-    def mask(self) -> npt.NDArray[np.uint32]:
+    def mask(self) -> Mask:
         """The tokens that may come next, packed. Raises GrammarError if the grammar's limits are exceeded."""
         vocabulary = self._grammar.vocabulary
         if self._ended:
             return vocabulary.end_bits
-        if self._way is None and self._room <= self._sure_until:
-            self._close_in_time()
-        if self._way is not None:
-            return vocabulary.only(self._way[0]) if self._way else vocabulary.end_bits
         mask = vocabulary.mask(self._matcher)
         if not self._begun:  # an answer is not empty if the grammar has others
             words = mask & ~vocabulary.end_bits
             mask = words if words.any() else mask
+        if self._room <= self._sure_until and not self.complete:
+            way = self._known_way()
+            if way is not None:
+                return self._fitting(mask, way)
         return mask
 
-    def _close_in_time(self) -> None:
-        """Looks for the shortest way to the end, and opens only that one if it is time."""
-        rise = self._grammar.rise
-        state = MatcherState(self._matcher, self._grammar.vocabulary)
+    def _known_way(self) -> tuple[int, ...] | None:
+        """Returns a way to the end if it is time to look after it; None: it is not, or none is found."""
+        if self._way is None:
+            state, signposts = self._state, self._grammar.vocabulary.signposts
+            quick = quick_way(state, signposts, self._room)
+            self._way = shortest_way(state, signposts, self._room) if quick is None else quick
+        way, room, rise = self._way, self._room, self._grammar.rise
+        if way is None:
+            self._sure_until = room // 2  # a search that finds nothing is dear, and not soon repeated
+        elif room > len(way) + rise:  # each token takes one of the room, and may add `rise` to the way
+            self._sure_until = room - max(1, (room - len(way) - rise) // (rise + 1))
+            return None
+        return way
+
+    def _fitting(self, mask: Mask, way: tuple[int, ...]) -> Mask:
+        """Returns those tokens of a mask behind which a way to the end still fits.
+
+        Of many tokens only plain text is looked at, and of that two tokens for all.
+        """
+        vocabulary = self._grammar.vocabulary
+        found = mask & vocabulary.end_bits
+        if way:
+            found = found | vocabulary.only(way[0])
+        if len(way) >= self._room:
+            return found
+        words = mask & ~vocabulary.end_bits
+        tokens = vocabulary.tokens_of(words)
+        if len(tokens) <= FEW:
+            fitting = [token for token in tokens if self._fits(token)]
+            return found | vocabulary.packed(fitting)
+        plain = words & vocabulary.plain_bits
+        tried = vocabulary.tokens_of(plain)
+        if tried and self._fits(tried[0]) and self._fits(max(tried, key=vocabulary.size_of)):
+            found = found | plain
+        return found
+
+    def _fits(self, token: int) -> bool:
+        """Whether a way to the end fits behind a token."""
         signposts = self._grammar.vocabulary.signposts
-        way = quick_way(state, signposts, self._room)
-        if way is None:
-            way = shortest_way(state, signposts, self._room)
-        if way is None:
-            self._sure_until = self._room // 2  # a search that finds nothing is dear, and not soon repeated
-        elif self._room <= len(way) + rise and (way or self._begun):
-            self._way = way
-        else:  # each token takes one of the room, and may add `rise` to the way
-            spare = self._room - len(way) - rise
-            self._sure_until = self._room - max(1, spare // (rise + 1))
+        return quick_way(self._state.behind(token), signposts, self._room - 1) is not None
+
+    @property
+    def _state(self) -> MatcherState:
+        return MatcherState(self._matcher, self._grammar.vocabulary)
 
     def accept(self, token: int) -> None:
         """Goes on behind `token`. Raises GrammarError if the grammar does not allow it."""
@@ -117,8 +152,7 @@ class GrammarMatch:
             return
         if not self._matcher.consume_token(token):
             raise GrammarError(self._grammar.asked_by, f"token {token} is not allowed here")
-        if self._way is not None:
-            self._way = self._way[1:] if self._way and self._way[0] == token else None
+        self._way = self._way[1:] if self._way and self._way[0] == token else None
 
     def take(self, tokens: Iterable[int]) -> None:
         """Goes on behind several tokens."""

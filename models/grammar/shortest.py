@@ -20,6 +20,7 @@ import numpy.typing as npt
 FEW = 8  # allowed tokens that are all looked at
 CLOSING = frozenset(b'"}],')
 FREE = 64  # allowed tokens from which on a state is one of free text, which only a quotation mark closes
+QUICK, TURNS = 512, 8  # choices that a quick search makes, and other turns that it looks for
 PATIENCE = 4  # times that the same tokens are allowed before another turn is looked for
 LONG = 16  # bytes of a token that closes something, at most
 
@@ -121,26 +122,38 @@ def shortest_way(start: State, signposts: Signposts, most: int) -> tuple[int, ..
 
     They are () if it may end at the start.
     """
-    quick = quick_way(start, signposts, most)
+    quick, nowhere = _quick(start, signposts, most)
     shorter = _search(start, signposts, most if quick is None else len(quick) - 1, NARROW)
-    if shorter is None and quick is None:
+    if shorter is None and quick is None and nowhere:
         return _search(start, signposts, most, WIDE)
     return quick if shorter is None else shorter
 
 
 def quick_way(start: State, signposts: Signposts, most: int) -> tuple[int, ...] | None:
     """Returns some tokens, at most `most`, behind which the text may end, few in most texts; None: it found none."""
+    return _quick(start, signposts, most)[0]
+
+
+def _quick(start: State, signposts: Signposts, most: int) -> tuple[tuple[int, ...] | None, bool]:
+    """Returns what `quick_way` does, and whether the search has led nowhere, rather than too far."""
     way = _Way(start, (), 0)
     met: Counter[bytes] = Counter()  # what was allowed, and how often
-    while not way.state.whole:
+    turns = 0
+    for _ in range(QUICK):
+        if len(way.tokens) > most:
+            return None, False
+        if way.state.whole:
+            return way.tokens, True
         allowed = way.state.allowed()
         met[allowed.tobytes()] += 1
-        turn = None if met[allowed.tobytes()] % PATIENCE else _turn(way.state, signposts)
+        turn = None
+        if met[allowed.tobytes()] % PATIENCE == 0 and turns < TURNS:
+            turns, turn = turns + 1, _turn(way.state, signposts)
         token = signposts.closing(allowed) if turn is None else turn
-        if token is None or len(way.tokens) >= most:
-            return None
+        if token is None:
+            return None, True
         way = _onward(way, token, signposts)
-    return way.tokens if len(way.tokens) <= most else None
+    return None, len(met) < TURNS
 
 
 def _turn(state: State, signposts: Signposts) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Any
@@ -32,18 +33,33 @@ class GrammarVocabulary:
         self._by_bytes = {text: token for token, text in reversed(list(enumerate(self.tokens))) if text}
         self._longest = max(map(len, self._by_bytes), default=1)
         self._tokenizer = tokenizer
-        self.end_bits = self._packed(self.ends)
+        self.end_bits = self.packed(self.ends)
         self._lock = threading.Lock()
 
-    def _packed(self, tokens: AbstractSet[int]) -> npt.NDArray[np.uint32]:
-        bits = np.zeros(-(-self.size // 32), dtype=np.uint32)
-        for token in tokens:
-            bits[token // 32] |= np.uint32(1 << token % 32)
-        return bits
+    def packed(self, tokens: Iterable[int]) -> npt.NDArray[np.uint32]:
+        """The mask that allows some tokens."""
+        bits = np.zeros(-(-self.size // 32) * 32, dtype=np.uint8)
+        bits[list(tokens)] = 1
+        return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32, copy=False)
 
     def only(self, token: int) -> npt.NDArray[np.uint32]:
         """The mask that allows one token."""
-        return self._packed({token})
+        return self.packed((token,))
+
+    def tokens_of(self, mask: npt.NDArray[np.uint32]) -> list[int]:
+        """The tokens that a mask allows."""
+        return np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little")).tolist()
+
+    def size_of(self, token: int) -> int:
+        """The bytes of a token."""
+        return len(self.tokens[token])
+
+    @cached_property
+    def plain_bits(self) -> npt.NDArray[np.uint32]:
+        """The tokens of letters, digits and blanks of ASCII, which open and close nothing in any usual form."""
+        return self.packed(
+            token for token, text in enumerate(self.tokens) if text.isascii() and text.replace(b" ", b"a").isalnum()
+        )
 
     def mask(self, matcher: LLMatcher) -> npt.NDArray[np.uint32]:
         """The tokens that a matcher allows next. Raises GrammarError if it cannot tell."""

@@ -54,13 +54,15 @@ class CallForm:
     between: str = ""  # name and object of arguments
     prefix: str = ""  # before the name
     around: tuple[str, ...] = ()  # markers around all calls
-    closers: tuple[str, ...] = ()  # texts that end a thought, and begin a call
+    # texts that end a thought, and begin a call: long enough that no thought which speaks of calls has them
+    closers: tuple[str, ...] = ()
     id_length: int | None = None  # characters of a call's id, which must be letters and digits; None: any
     signs: tuple[tuple[str, ...], ...] = ()  # a chat template that has all texts of one of these is told by it
 
 
-def _marked(begin: str, end: str, **more: object) -> CallForm:
-    return CallForm(style=CallStyle.OBJECTS, begin=begin, end=end, closers=(begin,), **more)  # type: ignore[arg-type]
+def _marked(begin: str, end: str, name: str = "name", **more: object) -> CallForm:
+    closers = tuple(f'{begin}{between}{{"{name}": "' for between in ("\n", "", "[", "\n["))
+    return CallForm(style=CallStyle.OBJECTS, begin=begin, end=end, closers=closers, names=name, **more)  # type: ignore[arg-type]
 
 
 FORMS: Mapping[CallFormat, CallForm] = {  # of several that a template tells the first
@@ -75,16 +77,17 @@ FORMS: Mapping[CallFormat, CallForm] = {  # of several that a template tells the
         signs=(("<|channel|>commentary", "<|call|>"),),
     ),
     CallFormat.GLM: CallForm(
-        style=CallStyle.TAGS, begin="<tool_call>", end="</tool_call>", tags=PAIRS, closers=("<tool_call>",),
+        style=CallStyle.TAGS, begin="<tool_call>", end="</tool_call>", tags=PAIRS,
         signs=(("<arg_key>", "<tool_call>"),),
     ),
     CallFormat.SEED: CallForm(
-        style=CallStyle.TAGS, begin="<seed:tool_call>", end="</seed:tool_call>", closers=("<seed:tool_call>",),
+        style=CallStyle.TAGS, begin="<seed:tool_call>", end="</seed:tool_call>",
+        closers=("<seed:tool_call>\n<function=", "<seed:tool_call><function="),
         signs=(("<seed:tool_call>",),),
     ),
     CallFormat.CODER: CallForm(
-        style=CallStyle.TAGS, begin="<tool_call>", end="</tool_call>", closers=("<tool_call>",),
-        signs=(("<tool_call>", "<function="),),
+        style=CallStyle.TAGS, begin="<tool_call>", end="</tool_call>",
+        closers=("<tool_call>\n<function=", "<tool_call><function="), signs=(("<tool_call>", "<function="),),
     ),
     CallFormat.KIMI: CallForm(
         style=CallStyle.NAMED, begin="<|tool_call_begin|>", end="<|tool_call_end|>",
@@ -104,7 +107,7 @@ FORMS: Mapping[CallFormat, CallForm] = {  # of several that a template tells the
     CallFormat.NEMOTRON: _marked("<TOOLCALL>", "</TOOLCALL>", listed=True, signs=(("<TOOLCALL>",),)),
     CallFormat.APRIEL: _marked("<tool_calls>", "</tool_calls>", listed=True, signs=(("<tool_calls>",),)),
     CallFormat.COMMAND: _marked(
-        "<|START_ACTION|>", "<|END_ACTION|>", listed=True, names="tool_name", arguments="parameters",
+        "<|START_ACTION|>", "<|END_ACTION|>", "tool_name", listed=True, arguments="parameters",
         signs=(("<|START_ACTION|>",),),
     ),
     CallFormat.GRANITE: _marked("<|tool_call|>", "", listed=True, signs=(("<|tool_call|>",),)),

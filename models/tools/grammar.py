@@ -150,7 +150,7 @@ class _Rules:
         properties = tool.parameters.get("properties")
         for place, (key, schema) in enumerate(properties.items() if isinstance(properties, Mapping) else ()):
             rule = f"value_{number}_{place}"
-            head = self._literal(f"{tags.key[0]}{key}{tags.key[1]}\n{tags.value[0]}{line if not tags.value[0] else ''}")
+            head = self._literal(f"{tags.key[0]}{key}{tags.key[1]}\n{tags.value[0]}")
             tail = f"{line}{tags.value[1]}\n"
             if isinstance(schema, Mapping) and schema.get("type") == "string" and "enum" not in schema:
                 _check_text(tool, key, schema)

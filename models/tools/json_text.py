@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from enum import Enum, auto
+from typing import Any
 
 _SPACE = " \t\n\r"
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]+')  # in a string
@@ -132,3 +133,22 @@ class JsonText:
         """A value has ended."""
         self._at = _At.NEXT
         self.complete = not self._open and not self.broken
+
+
+def value_of(text: str) -> Any:
+    """Returns the value of a JSON text. Raises ValueError if there is none, or none that Python reads or JSON has."""
+    try:
+        value = json.loads(text, strict=False, parse_constant=_refuse)
+        json_of(value).encode()
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    return value
+
+
+def json_of(value: Any) -> str:
+    """Returns a value as JSON. Raises ValueError for a number that JSON does not have."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum, auto
 
 from models.tools.call_body import CallBody, Offered
-from models.tools.json_text import JsonText
+from models.tools.json_text import JsonText, value_of
 from models.tools.pieces import CallPiece
 
 _SPACE = " \t\n\r"
@@ -103,7 +102,7 @@ class ObjectsBody(CallBody):
         clean, rest = self._value.push(self._text)
         self._take(had - len(rest))
         self._said += clean
-        if self._streamed and self._key in ARGUMENTS and clean:
+        if self._streamed and self._at is _At.VALUE and self._key in ARGUMENTS and clean:
             self._tell(clean)
         if self._value.broken:
             self._at_fault()
@@ -125,18 +124,24 @@ class ObjectsBody(CallBody):
 
     def _end_value(self) -> None:
         said, self._said, self._value = self._said, "", JsonText()
+        wanted = self._at is _At.KEY or self._key in (*NAMES, *ARGUMENTS)
+        try:
+            value = value_of(said) if wanted else None
+        except ValueError:  # half a character, or a number of thousands of digits
+            self._at = _At.NEXT
+            self._at_fault()
+            return
         if self._at is _At.KEY:
-            self._key = json.loads(said)
+            self._key = value
             self._at = _At.COLON
             self.broken = not self._strange and self._key not in (*NAMES, *ARGUMENTS, *OTHERS)
             return
         self._at = _At.NEXT
         if self._key in NAMES:
-            name = json.loads(said)
-            self._name = name if isinstance(name, str) and self._name is None else None
+            self._name = value if isinstance(value, str) and self._name is None else None
             self.broken = not self._known
         elif self._key in ARGUMENTS:
-            self._arguments = arguments_of(said)
+            self._arguments = arguments_of(said, value)
             if self._arguments is None and not self._streamed:
                 self.broken = True
 
@@ -179,19 +184,18 @@ class ObjectsBody(CallBody):
         return super().finish()
 
 
-def arguments_of(said: str) -> str | None:
+def arguments_of(said: str, value: object) -> str | None:
     """Returns the JSON of an object of arguments: itself, as a text that holds it, or null, which is an empty one.
 
-    None: it is something else.
+    `value`: of the JSON `said`. None: it is something else.
     """
-    value = json.loads(said)
     if value is None:
         return "{}"
     if isinstance(value, str):
         if not value.strip():
             return "{}"
         try:
-            inner = json.loads(value, strict=False)
+            inner = value_of(value)
         except ValueError:
             return None
         return value if isinstance(inner, dict) else None

@@ -86,7 +86,7 @@ def as_mapping(arguments: str) -> Any:
         return {}
     try:
         value = json.loads(arguments, strict=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments
     return value if isinstance(value, dict) else arguments
 

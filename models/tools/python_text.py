@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from typing import Any
 
 from models.tools.call_body import CallBody, Offered
+from models.tools.json_text import json_of
 from models.tools.objects import ObjectsBody
 from models.tools.pieces import CallPiece
 
@@ -59,7 +59,7 @@ class PythonBody(CallBody):
         if self._objects is not None:
             return self._objects.finish()
         for name, arguments in calls_in(self._text, self.offered, programs=not self._bare):
-            self._tell(json.dumps(arguments, ensure_ascii=False), name=name)
+            self._tell(json_of(arguments), name=name)
             self._next()
             self._text = ""
         told, self._told = self._told, []
@@ -93,7 +93,7 @@ def _calls(text: str, offered: Offered) -> list[tuple[str, dict[str, Any]]] | No
             return None
         try:
             arguments = {key.arg: ast.literal_eval(key.value) for key in each.keywords if key.arg is not None}
-            json.dumps(arguments)
+            json_of(arguments).encode()
         except (ValueError, TypeError, RecursionError):
             return None
         if len(arguments) != len(each.keywords):

@@ -74,15 +74,16 @@ class MarkedReader:
     def _open(self, begin: str, text: str) -> None:
         """Calls may begin with `text`, behind the marker `begin`."""
         self._begin, self._held = begin, text
-        form, common = self._form, {"offered": self._offered, "index": self._index, "eager": self._eager}
+        form, offered, index, eager = self._form, self._offered, self._index, self._eager
         if form.style is CallStyle.TAGS:
-            self._body = TaggedBody(end=form.end, tags=form.tags, **common)
+            self._body = TaggedBody(end=form.end, tags=form.tags, offered=offered, index=index, eager=eager)
         elif form.style is CallStyle.NAMED:
-            self._body = NamedBody(end=form.end, between=form.between, **common)
+            self._body = NamedBody(end=form.end, between=form.between, offered=offered, index=index, eager=eager)
         elif form.bare and text[:1] != "{":
-            self._body = PythonBody(bare=not begin, **common)
+            self._body = PythonBody(bare=not begin, offered=offered, index=index, eager=eager)
         else:
-            self._body = ObjectsBody(end=form.end, strange=not form.bare, **common)
+            strange = not form.bare
+            self._body = ObjectsBody(end=form.end, strange=strange, offered=offered, index=index, eager=eager)
 
     def _read_calls(self) -> Iterator[Piece]:
         assert self._body is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from enum import Enum, auto
 from typing import Any
 
 from models.tools.call_body import CallBody, Offered
+from models.tools.json_text import json_of, value_of
 
 _SPACE = " \t\n\r"
 _NAME = re.compile(r"\s*([\w.-]{1,256})\s*")
@@ -108,7 +108,7 @@ class TaggedBody(CallBody):
         if not self._tags.value[0]:  # the line ends around it are the tags'
             text = text.removeprefix("\n").removesuffix("\n")
         value = typed(text, _schema(self.offered, self._name, self._key))
-        self._arguments.append(f"{json.dumps(self._key, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}")
+        self._arguments.append(f"{json_of(self._key)}: {json_of(value)}")
         if self.eager:
             so_far, self._arguments = ", ".join(self._arguments), []
             self._tell(f", {so_far}" if self._named else f"{{{so_far}", name=None if self._named else self._name)
@@ -171,7 +171,7 @@ def typed(text: str, schema: Mapping[str, Any]) -> Any:
     if not kinds and not {"anyOf", "oneOf", "allOf", "$ref", "const", "enum"} & schema.keys():
         return text
     try:
-        return json.loads(text, strict=False)
+        return value_of(text)
     except ValueError:
         words = {"True": True, "False": False, "None": None}
         return words.get(text.strip(), text)

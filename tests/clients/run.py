@@ -88,18 +88,26 @@ def main() -> None:
     chosen = [client for client in CLIENTS if client.name in (given.names or names)]
     given.place.mkdir(parents=True, exist_ok=True)
     if given.url is not None:
-        lines = list(report(chosen, given.place, given.url, given.model))
+        failed = tell(chosen, given.place, given.url, given.model)
     else:
-        lines = asyncio.run(_served(chosen, given.place, given.model))
-    text = "\n".join(lines) + "\n"
-    print(text)
-    (given.place / f"{datetime.now(UTC):%Y-%m-%d}.md").write_text(text, encoding="utf-8")
-    sys.exit(any("| failed" in line for line in lines))
+        failed = asyncio.run(_served(chosen, given.place, given.model))
+    sys.exit(failed)
 
 
-async def _served(chosen: Sequence[Client], place: Path, model: str) -> list[str]:
+async def _served(chosen: Sequence[Client], place: Path, model: str) -> bool:
     async with serving(SERVED, place / "server.log") as server:
-        return await asyncio.to_thread(lambda: list(report(chosen, place, server.url, model)))
+        return await asyncio.to_thread(tell, chosen, place, server.url, model)
+
+
+def tell(chosen: Sequence[Client], place: Path, url: str, model: str) -> bool:
+    """Prints and writes the report as it comes; returns whether a check has failed."""
+    failed = False
+    with (place / f"{datetime.now(UTC):%Y-%m-%d}.md").open("w", encoding="utf-8") as file:
+        for line in report(chosen, place, url, model):
+            for sink in (sys.stdout, file):
+                print(line, file=sink, flush=True)
+            failed = failed or "| failed" in line
+    return failed
 
 
 def report(chosen: Sequence[Client], place: Path, url: str, model: str) -> Iterator[str]:

@@ -79,12 +79,15 @@ await check("openai: parse", async () => {
   assert(Number.isInteger(reply.choices[0].message.parsed.number));
 });
 await check("openai: runTools", async () => {
-  const parameters = { type: "object", properties: { a: { type: "integer" } }, required: ["a"] };
-  const called = { name: "twice", parameters, parse: JSON.parse, function: ({ a }) => 2 * a, description: "Doubles." };
+  const integers = { a: { type: "integer" } };
+  const parameters = { type: "object", properties: integers, required: ["a"], additionalProperties: false };
+  const called = { name: "twice", strict: true, parameters, parse: JSON.parse, function: ({ a }) => 2 * a, description: "Doubles." };
   const runner = openai.chat.completions.runTools({
     model, messages, max_tokens: 400, tools: [{ type: "function", function: called }],
+    tool_choice: { type: "function", function: { name: "twice" } },  // a model of 2M parameters calls none by itself
   });
-  assert(await runner.finalContent());
+  assert.equal((await runner.finalFunctionToolCall()).name, "twice");
+  assert(await runner.finalFunctionToolCallResult());
 });
 await check("@anthropic-ai/sdk: a message and a stream", async () => {
   const client = new Anthropic({ baseURL: url, apiKey: "unused", maxRetries: 0 });

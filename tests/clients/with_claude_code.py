@@ -66,9 +66,7 @@ def adaptive() -> None:
 
 @check("a title by the small model, without a thought")
 def title() -> None:
-    reply = CLIENT.beta.messages.create(
-        model=SMALL, max_tokens=400, temperature=1, messages=[{"role": "user", "content": QUESTION}]
-    )
+    reply = CLIENT.beta.messages.create(model=SMALL, max_tokens=400, messages=[{"role": "user", "content": QUESTION}])
     assert ANSWER in reply.content[0].text, reply.content  # type: ignore[union-attr]
 
 
@@ -102,7 +100,7 @@ def tools() -> None:
             {"role": "user", "content": [{**result, "cache_control": KEPT}]},
         ],
     )
-    assert again.stop_reason in ("end_turn", "tool_use"), again.stop_reason
+    assert again.stop_reason in ("end_turn", "tool_use", "max_tokens"), again.stop_reason
 
 
 @check("the list of models")

@@ -15,6 +15,10 @@ WAYS = {
     "anthropic": URL,
     "ollama_chat": URL,
 }
+THINKING: dict[str, Any] = {
+    "anthropic": {"thinking": {"type": "enabled", "budget_tokens": 300}},
+    "ollama_chat": {"reasoning_effort": "low"},
+}
 TOOL = {
     "type": "function",
     "function": {
@@ -43,8 +47,7 @@ for way in WAYS:
 
     @check(f"{way}: a chat with its thought")
     def chat(way: str = way) -> None:
-        effort = {"reasoning_effort": "low"} if way in ("anthropic", "ollama_chat") else {}
-        message = ask(way, **effort).choices[0].message
+        message = ask(way, **THINKING.get(way, {})).choices[0].message
         assert ANSWER in message.content, message
         assert message.reasoning_content, message
 

@@ -24,7 +24,8 @@ from engine.base import (
     Tokens,
 )
 from engine.constraint import Constraint
-from tests.support.tiny_models import Oracle
+from tests.support.constraints import allowed_by, assert_likeliest
+from tests.support.tiny_models import VOCABULARY, Oracle
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,10 +50,13 @@ class Account:
     armed: bool
     banned_at: list[frozenset[int]] = field(default_factory=list)  # what was banned when the token came
     banned: frozenset[int]
+    allowed_at: list[frozenset[int] | None] = field(default_factory=list)  # by its constraint; None: it had none
+    twin: Constraint | None = None  # of its constraint: takes each sampled token
     averted: int = 0  # tokens in whose place a banned one was chosen
     due: deque[int] = field(default_factory=deque)  # forced or adopted, their events still to come
     probe: ProbeId | None = None
     finished: FinishReason | None = None
+    error: str | None = None
     cancelled: bool = False
 
     @property
@@ -68,6 +72,27 @@ class Account:
     def context(self) -> tuple[int, ...]:
         return (*self.request.prompt, *self.tokens)
 
+    @property
+    def constrained(self) -> bool:
+        """Whether a token of it was sampled under a constraint."""
+        return any(allowed is not None for allowed in self.allowed_at)
+
+    def grow(self, token: int, *, sampled: bool) -> None:
+        """Write down a token, and what held when it came."""
+        self.tokens.append(token)
+        self.sampled.append(sampled)
+        self.armed_at.append(self.armed)
+        self.banned_at.append(self.banned)
+        twin = self.twin if sampled else None
+        self.allowed_at.append(None if twin is None else allowed_by(twin, VOCABULARY))
+        if twin is not None:
+            twin.accept(token)
+
+    def cut(self, length: int) -> None:
+        """Withdraw all tokens but the first ones."""
+        for column in (self.tokens, self.sampled, self.armed_at, self.banned_at, self.allowed_at):
+            del column[length:]
+
 
 class Ledger:
     """Drives an engine and holds it to its protocol; `verify` then asks the oracle about every token."""
@@ -80,7 +105,9 @@ class Ledger:
     def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:
         sequence = self.engine.submit(request, like=like)
         assert sequence not in self.accounts, "a sequence id was given twice"
-        self.accounts[sequence] = Account(request=request, armed=request.stops_armed, banned=request.banned)
+        self.accounts[sequence] = Account(
+            request=request, armed=request.stops_armed, banned=request.banned, twin=_twin(request.constraint)
+        )
         return sequence
 
     def fork(self, sequence: SequenceId, spec: ProbeSpec, *, back: int = 0) -> ProbeId:
@@ -98,8 +125,7 @@ class Ledger:
     def adopt(self, sequence: SequenceId, probe: ProbeId, *, keep: int, then: Sequence[int] = ()) -> None:
         self.engine.adopt(probe, keep=keep, then=then)
         account, asked = self.accounts[sequence], self.asked[probe]
-        for column in (account.tokens, account.sampled, account.armed_at, account.banned_at):
-            del column[asked.fork_at :]
+        account.cut(asked.fork_at)
         account.due.extend((*path(asked)[:keep], *then))
         account.probe = None
 
@@ -125,6 +151,7 @@ class Ledger:
 
     def constrain(self, sequence: SequenceId, constraint: Constraint | None) -> None:
         self.engine.constrain(sequence, constraint)
+        self.accounts[sequence].twin = _twin(constraint)
 
     def cancel(self, sequence: SequenceId) -> None:
         self.engine.cancel(sequence)
@@ -155,19 +182,16 @@ class Ledger:
                     for token in tokens:
                         if forced:
                             assert token == account.due.popleft()
-                        account.tokens.append(token)
-                        account.sampled.append(not forced)
-                        account.armed_at.append(account.armed)
-                        account.banned_at.append(account.banned)
+                        account.grow(token, sampled=not forced)
                 case Probed(probe=probe):
                     assert account.probe == probe, "a probe that was dropped has answered"
                     assert self.asked[probe].answer is None
                     self.asked[probe].answer = event
                     account.probe = None
                     probed.append(event)
-                case Finished(reason=reason):
+                case Finished(reason=reason, error=error):
                     assert not account.due
-                    account.finished, account.probe = reason, None
+                    account.finished, account.probe, account.error = reason, None, error
         return probed
 
     def run(self, limit: int = 10_000) -> None:
@@ -206,11 +230,15 @@ def _verify_tokens(account: Account, oracle: Oracle) -> None:
     stops, start = account.request.stop_tokens, 0
     while start < len(account.tokens):
         end = start + 1
-        kinds = list(zip(account.sampled, account.armed_at, account.banned_at, strict=True))
-        while end < len(account.tokens) and kinds[end] == kinds[start]:
+        kinds = list(zip(account.sampled, account.armed_at, account.banned_at, account.allowed_at, strict=True))
+        sampled, armed, banned, allowed = kinds[start]
+        while allowed is None and end < len(account.tokens) and kinds[end] == kinds[start]:
             end += 1
-        sampled, armed, banned = kinds[start]
-        if sampled:
+        if allowed is not None:
+            rest = allowed if armed else (allowed - stops or allowed)
+            context = (*account.request.prompt, *account.tokens[:start])
+            assert_likeliest(oracle, context, account.tokens[start], rest - banned or rest)
+        elif sampled:
             oracle.assert_continues(
                 (*account.request.prompt, *account.tokens[:start]),
                 account.tokens[start:end],
@@ -226,15 +254,17 @@ def _verify_end(account: Account) -> None:
     stopped = (
         bool(account.tokens)
         and account.sampled[-1]
-        and account.armed_at[-1]
+        and (account.armed_at[-1] or account.allowed_at[-1] is not None)
         and account.tokens[-1] in account.request.stop_tokens
     )
     match account.finished:
         case FinishReason.STOP:
-            assert stopped
+            assert stopped or (account.twin is not None and account.twin.complete)
         case FinishReason.LENGTH:
             assert len(account.tokens) == limit
             assert not stopped
+        case FinishReason.ERROR:
+            assert account.twin is not None, account.error
         case other:
             assert other is None
             assert account.cancelled
@@ -244,7 +274,10 @@ def _verify_answer(asked: Asked, answer: Probed, oracle: Oracle) -> None:
     spec = asked.spec
     context = (*asked.context, *spec.suffix)
     end = () if answer.terminator is None else (answer.terminator,)
-    oracle.assert_continues(context, (*answer.answer, *end), stops=spec.answer_stops)
+    if spec.constraint is None:
+        oracle.assert_continues(context, (*answer.answer, *end), stops=spec.answer_stops)
+    else:
+        _verify_held(context, answer, spec.constraint.copy(), oracle)
     assert not set(answer.answer) & spec.answer_stops
     if answer.terminator is not None:
         assert answer.terminator in spec.answer_stops
@@ -256,10 +289,27 @@ def _verify_answer(asked: Asked, answer: Probed, oracle: Oracle) -> None:
     np.testing.assert_allclose(answer.confidence, spec.score.confidence(answer.log_probs), rtol=1e-9)
     fewest = 1 if oracle.FOUND_BY_CONTENT else len(spec.suffix)
     assert fewest <= answer.rows <= spec.room
-    if answer.gave_up:
+    if answer.gave_up and spec.constraint is not None:
+        assert len(answer.answer) <= spec.max_answer_tokens
+    elif answer.gave_up:
         whole = [token for token in oracle.generate(context, spec.max_answer_tokens, stops=spec.answer_stops)]
         if whole[-1] in spec.answer_stops:
             del whole[-1]
         assert spec.score.confidence(oracle.log_probs(context, whole).tolist()) < spec.give_up_below + oracle.LOG_PROB
-    elif answer.terminator is None:
-        assert len(answer.answer) == spec.max_answer_tokens
+    elif answer.terminator is None and not answer.complete:
+        assert len(answer.answer) == spec.max_answer_tokens or spec.constraint is not None
+
+
+def _verify_held(context: tuple[int, ...], answer: Probed, constraint: Constraint, oracle: Oracle) -> None:
+    """Each token of the answer is the likeliest that the constraint allows."""
+    for token in answer.answer:
+        assert_likeliest(oracle, context, token, allowed_by(constraint, VOCABULARY))
+        constraint.accept(token)
+        context = (*context, token)
+    if answer.terminator is not None:
+        assert_likeliest(oracle, context, answer.terminator, allowed_by(constraint, VOCABULARY))
+    assert answer.complete == (constraint.complete and answer.terminator is None)
+
+
+def _twin(constraint: Constraint | None) -> Constraint | None:
+    return None if constraint is None else constraint.copy()

@@ -37,7 +37,7 @@ class Sure:
 
     best: int
 
-    def log_prob(self) -> float:
+    def log_prob(self, token: int) -> float:
         return math.log(0.5)
 
     def gap(self, token: int) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from hypothesis import strategies as st
 
 from engine.base import Engine, ProbeId, ProbeSpec, Request
 from models.score import Score
+from tests.support.constraints import InTurn, in_turn
 from tests.support.engine_requests import request, spec, tokens
 from tests.support.ledger import Ledger, path
 from tests.support.tiny_models import VOCABULARY
@@ -60,12 +61,18 @@ class Ban:
     tokens: frozenset[int]
 
 
-Operation: TypeAlias = Submit | Steps | Fork | Force | Cancel | Drop | Arm | Ban
+@dataclass(frozen=True, slots=True)
+class Constrain:
+    which: int
+    constraint: InTurn | None
+
+
+Operation: TypeAlias = Submit | Steps | Fork | Force | Cancel | Drop | Arm | Ban | Constrain
 
 WHICH = st.integers(0, 30)
 SEEDS = st.integers(0, 1_000)
 FORK = st.builds(
-    lambda which, suffix, answer, seed, stops, score, give_up, watched, back, keep, then: Fork(
+    lambda which, suffix, answer, seed, stops, score, give_up, watched, held, back, keep, then: Fork(
         which,
         spec(
             suffix,
@@ -75,6 +82,7 @@ FORK = st.builds(
             score=score,
             give_up_below=give_up,
             watched=watched,
+            constraint=in_turn(seed + 3) if held else None,
         ),
         back,
         keep,
@@ -88,6 +96,7 @@ FORK = st.builds(
     st.sampled_from(Score),
     st.sampled_from([0.0, 0.1, 0.3]),
     st.none() | st.integers(0, VOCABULARY - 1),
+    st.sampled_from([False, False, True]),
     st.integers(0, 6),
     st.none() | st.floats(0.0, 1.0),
     st.sampled_from([0, 0, 1, 3]),
@@ -96,7 +105,20 @@ FORCE = st.builds(lambda which, count, seed: Force(which, tokens(count, seed)), 
 BAN = st.builds(
     lambda which, count, seed: Ban(which, frozenset(tokens(count, seed))), WHICH, st.sampled_from([0, 2, 20]), SEEDS
 )
-OTHERS = (FORK, FORK, FORK, FORK, FORK, FORCE, BAN, *(st.builds(kind, WHICH) for kind in (Cancel, Drop, Arm)))
+CONSTRAIN = st.builds(
+    lambda which, seed: Constrain(which, None if seed is None else in_turn(seed)), WHICH, st.none() | SEEDS
+)
+OTHERS = (
+    FORK,
+    FORK,
+    FORK,
+    FORK,
+    FORK,
+    FORCE,
+    BAN,
+    CONSTRAIN,
+    *(st.builds(kind, WHICH) for kind in (Cancel, Drop, Arm)),
+)
 
 
 def schedules(prompts: st.SearchStrategy[int], *, new: int = 30) -> st.SearchStrategy[list[Operation]]:
@@ -156,7 +178,7 @@ class Schedule:
                 self.ledger.adopt(answer.sequence, answer.probe, keep=keep, then=wanted.then)
                 self.adopted += 1
 
-    def _steer(self, operation: Fork | Force | Cancel | Drop | Arm | Ban) -> None:
+    def _steer(self, operation: Fork | Force | Cancel | Drop | Arm | Ban | Constrain) -> None:
         accounts = self.ledger.accounts
         live = [sequence for sequence, account in accounts.items() if not account.over]
         if isinstance(operation, Fork | Force):
@@ -168,6 +190,8 @@ class Schedule:
         match operation:
             case Fork(spec=spec, back=back):
                 if account.probe is None:
+                    if not self.ledger.engine.capabilities.constraints:
+                        spec = replace(spec, constraint=None)
                     back = min(back, len(account.tokens)) if self.ledger.engine.capabilities.trim else 0
                     probe = self.ledger.fork(sequence, spec, back=back)
                     self._wanted[probe] = operation
@@ -184,3 +208,5 @@ class Schedule:
                 self.ledger.arm(sequence)
             case Ban(tokens=banned) if self.ledger.engine.capabilities.masks:
                 self.ledger.ban(sequence, banned)
+            case Constrain(constraint=held) if self.ledger.engine.capabilities.constraints:
+                self.ledger.constrain(sequence, None if held is None else held.copy())

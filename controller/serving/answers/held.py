@@ -12,6 +12,7 @@ from models.grammar.grammar import GrammarError
 from models.grammar.matching import GrammarMatch
 from models.thinking import ThinkingTokens
 
+FREE = 64  # tokens left for the content of an answer whose length is not bounded
 MOST_TRIED = 24  # tokens of the longest answer that a probe tries under its grammar
 
 
@@ -91,7 +92,12 @@ class AnswerGrammars:
             raise GrammarError(grammar.asked_by, "no answer is held to a grammar here")
         if self._open and request.thinking:
             raise GrammarError(grammar.asked_by, "a thought in the open is part of the answer, must be off")
-        return HeldAnswer(self._grammars.compiled(grammar))
+        compiled = self._grammars.compiled(grammar)
+        try:
+            compiled.measure()
+        except GrammarError as error:  # too complex to be followed
+            raise GrammarError(grammar.asked_by, str(error)) from error
+        return HeldAnswer(compiled)
 
     def landing(self, landing: tuple[int, ...]) -> tuple[int, ...]:
         """Returns a landing without the words with which it begins an answer, which the grammar may not have."""
@@ -101,6 +107,10 @@ class AnswerGrammars:
     def least(self, held: HeldAnswer) -> int:
         """The tokens that the shortest answer takes behind the marker that ends a thought."""
         return len(self.lead) + (held.grammar.shortest or 0)
+
+    def ample(self, held: HeldAnswer) -> int:
+        """The tokens that leave an answer more than the shortest way to its end."""
+        return self.least(held) + held.grammar.rise + (held.grammar.longest or FREE)
 
     def trial(self, held: HeldAnswer) -> ProbeSpec:
         """Returns how the answer is tried: behind the marker and the usual blanks, under its grammar."""

@@ -303,7 +303,11 @@ PART: Mapping[str, Treatment] = {
 PLACES: Mapping[str, Mapping[str, Treatment]] = {  # the fields of objects in a request
     "messages": MESSAGE,
     "messages.content": PART,
-    "messages.tool_calls": {**_each("id type function", Read.READ), "index": Indifferent.UNSAID},
+    "messages.tool_calls": {
+        **_each("id type function", Read.READ),
+        **_each("index extra_content", Indifferent.UNSAID),
+        "custom": _refused(),
+    },
     "messages.tool_calls.function": _each("name arguments", Read.READ),
     "tools": {**_each("type function", Read.READ), **_each("cache_control", Indifferent.UNSAID)},
     "tools.function": {**_each("name description parameters strict", Read.READ), "cache_control": Indifferent.UNSAID},

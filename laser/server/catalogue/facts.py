@@ -39,7 +39,7 @@ class ModelFacts:
         if self.parameters is None:
             return ""
         unit, letter = next(((unit, letter) for unit, letter in SIZES if self.parameters >= unit), (1, ""))
-        return f"{self.parameters / unit:.3g}{letter}"
+        return f"{self.parameters / unit:.1f}{letter}"
 
 
 def facts_of(directory: Path) -> ModelFacts:

@@ -48,7 +48,7 @@ def catalogue(service: Service, ignored: IgnoredFields) -> APIRouter:
         return await run_in_threadpool(told.running)
 
     @router.post("/api/show", response_model=OllamaShown, responses=failures(OllamaError))
-    async def show(asked: OllamaShowRequest) -> Response:
+    async def show(asked: OllamaShowRequest, request: Request) -> Response:
         """What is known of the served model, as Ollama's clients ask for it."""
         name = asked.model or asked.name
         if name is not None:

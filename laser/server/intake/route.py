@@ -16,6 +16,9 @@ from laser.server.delivery import GONE, unless_gone
 from laser.server.intake.reader import BodyReader
 from laser.server.intake.turns import Release
 
+JSON = "application/json"
+UNTYPED = "/api/"  # beginning of Ollama's paths, some of whose clients send no Content-Type
+
 
 class BodyRoute(APIRoute):
     """A route whose endpoint may take `asked`, what the body says, and the request; FastAPI describes both.
@@ -27,11 +30,13 @@ class BodyRoute(APIRoute):
         endpoint, asks = self.endpoint, inspect.signature(self.endpoint, eval_str=True).parameters.get("asked")
         if asks is None:
             return super().get_route_handler()
-        model = asks.annotation
+        model, path = asks.annotation, self.path
 
         async def handle(request: Request) -> Response:
             reader: BodyReader = request.app.state.reader
             content_type = request.headers.get("content-type", "")
+            if path.startswith(UNTYPED) and not content_type and "origin" not in request.headers:
+                content_type = JSON  # no web page's, which tells its origin and must ask before it sends JSON
             raw = (await request.receive())["body"]
             if not raw or not is_json(content_type):
                 raise no_object(content_type)

@@ -19,7 +19,7 @@ from tests.support.parrot_bench import cut, parrot, spelled
 from tests.support.serving_bench import FORMAT, Heard
 
 CALL = '<tool_call>{"name": "f"}</tool_call>'
-MARKS = CallMarks(starts=("<tool_call>",))
+MARKS = marks_of(CallFormat.HERMES)
 CHANNELS = ThinkingFormat(  # as gpt-oss's
     open="<|channel|>analysis<|message|>",
     opening="<|channel|>analysis<|message|>",
@@ -54,8 +54,10 @@ def test_a_thought_ends_where_a_call_begins(tokenizer: ChatTokenizer, data: st.D
     assert heard.outcome.close is Close.MODEL
 
 
-def test_without_an_offer_a_thought_may_speak_of_calls(tokenizer: ChatTokenizer) -> None:
+def test_a_thought_may_speak_of_calls(tokenizer: ChatTokenizer) -> None:
     closing = FORMAT.closers[0]
+    spoken = ask(tokenizer, "so <tool_call> or [TOOL", closing, "X")
+    assert (spoken.reasoning, spoken.content) == ("so <tool_call> or [TOOL", "X")
     heard = ask(tokenizer, f"so {CALL}", closing, "X", calls=None)
     assert (heard.reasoning, heard.content) == (f"so {CALL}", "X")
     also = ask(tokenizer, "so 7", closing, f"X{CALL}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -31,6 +31,17 @@ class Counting:
 
     def answer(self, prompt: tuple[int, ...], said: Sequence[int], spec: ProbeSpec) -> TrialAnswer:
         return TrialAnswer(answer=(7, 7), log_probs=(-0.1, -0.1), terminator=9)
+
+
+@dataclass(frozen=True, slots=True)
+class Obedient(Counting):
+    """A model that counts, too, but leaves out what is banned, and says a stop only once it is armed."""
+
+    def follow(self, prompt: tuple[int, ...], said: Sequence[int], rules: CourseRules) -> Course:
+        barred = rules.banned if rules.armed else rules.banned | rules.stops
+        left = [token for token in range(1 + len(said), 200) if token not in barred][: rules.most]
+        end = next((at + 1 for at, token in enumerate(left) if token in rules.stops), len(left))
+        return Course(tokens=tuple(left[:end]), looks=tuple(range(1, end + 1)), until_armed=not rules.armed)
 
 
 @dataclass(slots=True)
@@ -210,6 +221,43 @@ def test_pure_decode_passes_are_told_one_by_one() -> None:
         *[(2, 5.0, 1.0 + 0.5 * 2 + 0.25 * 10.0)] * 3,  # the mean of three
         *[(1, 7.5, 1.0 + 0.5 + 0.25 * 7.5)] * 2,
     ]
+
+
+def test_a_ban_that_changes_what_follows_leaves_it_open_to_stops_that_are_armed_later() -> None:
+    engine = SimulatedEngine(Obedient(), machine(), VirtualClock())
+    sequence = engine.submit(replace(request(), stop_tokens=frozenset({6}), stops_armed=False))
+    engine.step()
+    engine.ban(sequence, frozenset({3}))
+    engine.step()
+    engine.arm_stops(sequence)
+    told = [event for _ in range(8) for event in engine.step()]
+    assert isinstance(told[-1], Finished)
+    assert [event.tokens for event in told if isinstance(event, Tokens)] == [(4,), (5,), (6,)]
+
+
+def test_a_ban_lifted_in_prefill_has_nothing_told_before_the_prompt_is_there() -> None:
+    engine = SimulatedEngine(Obedient(), machine(prefill_chunk=4), VirtualClock())
+    other = engine.submit(request(new=20))
+    for _ in range(6):
+        engine.step()
+    sequence = engine.submit(request(prompt=12, new=3))
+    engine.step()
+    for banned in (frozenset({1}), frozenset[int]()):
+        engine.ban(sequence, banned)
+    told = [[event for event in engine.step() if event.sequence != other] for _ in range(5)]
+    assert [[event.tokens for event in events if isinstance(event, Tokens)] for events in told[:4]] == [
+        [], [(1,)], [(2,)], [(3,)],
+    ]  # fmt: skip
+
+
+def test_a_prompt_that_another_sequence_has_takes_no_time_again() -> None:
+    clock = VirtualClock()
+    engine = SimulatedEngine(Counting(), machine(prefill_s=1.0), clock)
+    first = engine.submit(request(prompt=100, new=5))
+    for _ in range(3):
+        engine.submit(request(prompt=100, new=5), like=first)
+    engine.step()
+    assert clock.now == 1.0 + 100.0 + 3 * 1.0  # the pass, the prompt, and the last token of it for each of the others
 
 
 def test_draws_are_refused() -> None:

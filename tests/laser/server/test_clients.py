@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import anthropic
+import httpx
 import ollama
 import openai
 import pytest
@@ -38,8 +39,9 @@ def claude(server: LiveServer) -> Iterator[anthropic.Anthropic]:
 
 
 @pytest.fixture
-def llama(server: LiveServer) -> ollama.Client:
-    return ollama.Client(server.url, headers={"authorization": f"Bearer {KEY}"}, timeout=WAIT_S)
+def llama(server: LiveServer) -> Iterator[ollama.Client]:
+    with ollama.Client(server.url, headers={"authorization": f"Bearer {KEY}"}, timeout=WAIT_S) as client:
+        yield client
 
 
 def test_openais_client_finds_the_model_and_what_it_can_do(server: LiveServer) -> None:
@@ -54,7 +56,7 @@ def test_openais_client_finds_the_model_and_what_it_can_do(server: LiveServer) -
 
 def test_anthropics_client_gets_a_thought_and_an_answer(claude: anthropic.Anthropic) -> None:
     reply = claude.messages.create(
-        model="claude-opus-9", max_tokens=400, temperature=0, messages=ASKED, system="Be brief.",
+        model="claude-opus-9", max_tokens=400, messages=ASKED,
         thinking={"type": "enabled", "budget_tokens": 300},
     )  # fmt: skip
     thought, answer = reply.content
@@ -71,7 +73,7 @@ def test_anthropics_client_gets_a_thought_and_an_answer(claude: anthropic.Anthro
 
 
 def test_anthropics_client_gets_no_thought_that_it_has_not_asked_for(claude: anthropic.Anthropic) -> None:
-    reply = claude.messages.create(model=MODEL, max_tokens=400, temperature=0, messages=ASKED)
+    reply = claude.messages.create(model=MODEL, max_tokens=400, messages=ASKED)
     (answer,) = reply.content
     assert answer.text == ANSWER
     assert reply.usage.output_tokens_details.thinking_tokens > 0
@@ -85,7 +87,7 @@ def test_anthropics_client_gets_no_thought_that_it_has_not_asked_for(claude: ant
 def test_anthropics_client_puts_a_stream_together(claude: anthropic.Anthropic) -> None:
     kinds = []
     with claude.messages.stream(
-        model=MODEL, max_tokens=64_000, temperature=0, messages=ASKED, thinking={"type": "adaptive"}
+        model=MODEL, max_tokens=64_000, messages=ASKED, thinking={"type": "adaptive"}
     ) as stream:
         for event in stream:
             kinds.append(event.type)
@@ -153,6 +155,15 @@ def test_ollamas_client_is_told_of_the_model(server: LiveServer, llama: ollama.C
     assert loaded.context_length == shown.modelinfo["qwen3.context_length"] == server.deployment.loop.room
     assert set(shown.capabilities) >= {"completion", "thinking"}
     assert "im_start" in shown.template
+
+
+@pytest.mark.parametrize(("origin", "status"), [(None, 200), ("https://evil.example", 400)])
+def test_ollamas_paths_need_no_content_type_of_who_is_no_web_page(
+    server: LiveServer, origin: str | None, status: int
+) -> None:
+    headers = {"authorization": f"Bearer {KEY}"} | ({} if origin is None else {"origin": origin})
+    reply = httpx.post(f"{server.url}/api/show", content=b"{}", headers=headers, trust_env=False)
+    assert reply.status_code == status, reply.text
 
 
 def test_ollamas_client_raises_what_was_wrong(llama: ollama.Client) -> None:

@@ -30,7 +30,7 @@ FIELD = "response_format.json_schema.schema"
         ({"type": "text"}, "Invalid type: text"),
         ({"$ref": "#/$defs/x"}, "/x"),
         ({"type": "integer", "minimum": 5, "maximum": 3}, "Unsatisfiable"),
-        (False, "Unsatisfiable"),
+        (False, "is false: no answer validates it"),
         ({"x-guidance": {"lenient": True}, "uniqueItems": True}, "the keyword uniqueItems"),
     ],
     ids=str,

@@ -105,6 +105,15 @@ def test_a_further_thought_on_a_channel_is_no_content() -> None:
     assert list(reader.push(text)) == [FurtherThought(text="So."), Content(text="Rain.")]
 
 
+def test_numbers_and_characters_that_nobody_can_read_are_no_calls() -> None:
+    for odd in ("9" * 5_000, "[" * 2_000 + "]" * 2_000, '"\\ud800"'):
+        for text in (f'{{"name": "weather", "arguments": {{"days": {odd}}}}}', f'{{"name": {odd}, "arguments": {{}}}}'):
+            whole = f"<tool_call>{text}</tool_call>"
+            assert read(CallFormat.HERMES, [whole], eager=False) == (whole, [])
+            content, calls = read(CallFormat.HERMES, [whole], eager=True)
+            assert "".join((content, *(arguments for _, arguments in calls))).encode()
+
+
 def test_a_thousand_markers_of_no_call_take_no_time_to_speak_of() -> None:
     text = '<tool_call>{"name": ' * 1_000
     assert read(CallFormat.HERMES, [text], eager=True) == (text, [])

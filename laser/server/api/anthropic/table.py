@@ -15,6 +15,7 @@ HERE: Mapping[str, Treatment] = {
     "inference_geo": Indifferent.TOLD,
     "container": Refused(),
     "mcp_servers": Refused(([],)),
+    "output_format": Refused((), "output_config.format is read"),
     "context_management": Refused(({}, {"edits": []}, KEEPS_THOUGHTS), BY_TEMPLATE),
 }
 BLOCK: Mapping[str, Treatment] = {

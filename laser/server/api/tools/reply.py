@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -46,17 +46,18 @@ Item: TypeAlias = Delta | Checkpoint | Outcome
 class ToolReply:
     """The calls of one reply."""
 
-    def __init__(self, reader: Callable[[], CallReader]) -> None:
-        """`reader` makes what reads the text of one answer."""
-        self._reader = reader()
-        self._calls: list[ToolCall] = []
+    def __init__(self, reader: CallReader) -> None:
+        """`reader` reads the text of the answer."""
+        self._reader = reader
+        self._calls: list[tuple[str, str, list[str]]] = []  # the id, the name, and the pieces of the arguments
 
     def told(self, items: Iterable[Item]) -> Iterator[Item | CallDelta]:
         """Yields the items of a reply with its calls in place of their text; the outcome tells all of them."""
         for item in items:
             if isinstance(item, Outcome):
                 yield from self._named(self._reader.rest())
-                yield replace(item, calls=tuple(self._calls))
+                made = (ToolCall(id=each, name=name, arguments="".join(said)) for each, name, said in self._calls)
+                yield replace(item, calls=tuple(made))
             elif isinstance(item, Delta) and item.channel is Channel.CONTENT:
                 yield from self._named(self._reader.push(item.text))
             else:
@@ -72,12 +73,10 @@ class ToolReply:
 
     def _call(self, piece: CallPiece) -> CallDelta:
         if piece.name is not None:
-            made = f"call_{uuid.uuid4().hex[:24]}"
-            self._calls.append(ToolCall(id=made, name=piece.name, arguments=piece.arguments))
-        else:
-            last = self._calls[-1]
-            self._calls[-1] = replace(last, arguments=last.arguments + piece.arguments)
-        return CallDelta(index=piece.index, id=self._calls[-1].id, name=piece.name, arguments=piece.arguments)
+            self._calls.append((f"call_{uuid.uuid4().hex[:24]}", piece.name, []))
+        made, _, said = self._calls[-1]
+        said.append(piece.arguments)
+        return CallDelta(index=piece.index, id=made, name=piece.name, arguments=piece.arguments)
 
 
 def calls_of(outcome: Outcome) -> list[CallReply] | None:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import openai
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from controller.serving.reply import Channel, Delta
+from controller.serving.request import NO_THOUGHT, Outcome
+from engine.base import FinishReason
 from laser.server.api.chat import ChatRequest
 from laser.server.api.errors import validation_error
+from laser.server.api.shape import finish_word
+from laser.server.api.tools.reply import ToolReply
 from laser.server.config import ServeConfig
+from models.tools.form import CallFormat
 from models.tools.offer import Calling
+from models.tools.reader import reader_of
 from tests.laser.server.api.test_chat import chunks, sdk, stream
 from tests.support.agent_engine import AgentOptions
 from tests.support.live_server import LiveServer, running
@@ -75,15 +82,7 @@ def test_a_stream_has_each_calls_name_first_and_then_its_arguments(caller: LiveS
     assert said == "I look."
 
 
-class Weather(BaseModel):
-    """Tells the weather of a city."""
-
-    city: str
-
-
 def test_openais_client_parses_calls_of_a_stream(caller: LiveServer) -> None:
-    tool = openai.pydantic_function_tool(Weather, name="weather")
-    tool["function"]["strict"] = False  # what is strict needs an engine that masks
     with sdk(caller).chat.completions.stream(model="caller", messages=HELLO, tools=[WEATHER]) as events:  # type: ignore[list-item, arg-type]
         done = [event for event in events if event.type == "tool_calls.function.arguments.done"]
         final = events.get_final_completion()
@@ -99,12 +98,20 @@ def test_without_an_offer_a_call_is_text(caller: LiveServer) -> None:
         assert "tool_calls" not in reply["message"]
 
 
-def test_a_reply_that_is_cut_inside_a_call_says_length(caller: LiveServer) -> None:
-    whole = caller.post(messages=HELLO, tools=[WEATHER], max_tokens=400).json()["usage"]["completion_tokens"]
-    reply = caller.post(messages=HELLO, tools=[WEATHER], max_tokens=whole - 20).json()["choices"][0]
-    assert reply["finish_reason"] == "length"
-    assert len(reply["message"]["tool_calls"]) == 1
-    assert reply["message"]["content"].startswith('I look.\n<tool_call>\n{"name": "weather"')
+def test_a_reply_that_is_cut_inside_a_call_says_length() -> None:
+    outcome = Outcome(
+        finish_reason=FinishReason.LENGTH, prompt_tokens=1, completion_tokens=1, thought=NO_THOUGHT, queue_s=0.0,
+        total_s=0.0,
+    )  # fmt: skip
+    cut = CALLS[:-30]
+    for eager in (False, True):
+        reader = reader_of(CallFormat.HERMES, {"weather": {}}, eager=eager)
+        *told, ended = ToolReply(reader).told([Delta(channel=Channel.CONTENT, text=cut), outcome])
+        assert isinstance(ended, Outcome)
+        assert finish_word(ended) == "length"
+        assert len(ended.calls) == 1 + eager
+        content = "".join(each.text for each in told if isinstance(each, Delta))
+        assert content == ("" if eager else cut[cut.rindex("<tool_call>") :])
 
 
 def test_a_thought_with_tools_is_not_tried_for_an_answer(caller: LiveServer) -> None:
@@ -126,6 +133,89 @@ def test_an_agent_calls_reads_the_results_and_answers(random_model: Path) -> Non
                 break
     assert choice.message.content == "It rains in Oslo."
     assert [message["role"] for message in messages] == ["user", "assistant", "tool", "tool", "assistant"]
+
+
+# --- what must be called: the bundled model has learnt no tools, and a grammar holds it
+
+PLAN = {
+    "type": "function",
+    "function": {
+        "name": "plan",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Oslo", "Rome"]}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
+            "required": ["city", "days"],
+            "additionalProperties": False,
+        },
+    },
+}
+STOP = {"type": "function", "function": {"name": "stop"}}
+NAMED = {"type": "function", "function": {"name": "plan"}}
+
+
+def valid(call: dict[str, Any]) -> bool:
+    """Whether a call is one of `plan` whose arguments match its schema."""
+    arguments = json.loads(call["function"]["arguments"])
+    days = arguments["days"]
+    return call["function"]["name"] == "plan" and arguments["city"] in ("Oslo", "Rome") and days in range(1, 10)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tools": [PLAN], "tool_choice": "required"},
+        {"tools": [PLAN], "tool_choice": "required", "enable_thinking": False},
+        {"tools": [PLAN, STOP], "tool_choice": NAMED, "temperature": 1.0, "seed": 3},
+        {"tools": [PLAN], "tool_choice": "required", "thinking_budget": 8, "parallel_tool_calls": False},
+    ],
+)
+def test_what_must_be_called_is_called_with_valid_arguments(server: LiveServer, body: dict[str, Any]) -> None:
+    reply = server.post(max_tokens=300, **body).json()
+    choice = reply["choices"][0]
+    calls = choice["message"]["tool_calls"]
+    assert all(map(valid, calls))
+    assert choice["message"]["content"] is None
+    assert choice["finish_reason"] == "tool_calls"
+    assert reply["laser"]["probes"] == 0
+    if body.get("parallel_tool_calls") is False or body["tool_choice"] == NAMED:
+        assert len(calls) == 1
+
+
+def test_a_stream_of_what_must_be_called_is_valid_too(server: LiveServer) -> None:
+    parts = chunks(stream(server, max_tokens=300, tools=[PLAN, STOP], tool_choice=NAMED))
+    pieces = [each for part in parts for each in part["choices"][0]["delta"].get("tool_calls", ())]
+    arguments = "".join(piece["function"]["arguments"] for piece in pieces)
+    assert valid({"function": {"name": pieces[0]["function"]["name"], "arguments": arguments}})
+    assert len(pieces) > 3
+    assert parts[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+class Trip(BaseModel):
+    """Where to go, and for how long."""
+
+    city: Literal["Oslo", "Rome"]
+    days: int = Field(ge=1, le=9)
+
+
+def test_openais_client_parses_the_arguments_of_a_strict_tool(server: LiveServer) -> None:
+    reply = sdk(server).chat.completions.parse(
+        model="little",
+        messages=HELLO,
+        tools=[openai.pydantic_function_tool(Trip)],
+        tool_choice="required",
+        max_tokens=300,
+    )  # type: ignore[call-overload]
+    for call in reply.choices[0].message.tool_calls:
+        assert isinstance(call.function.parsed_arguments, Trip)
+
+
+def test_a_schema_that_cannot_be_held_is_refused_by_its_keyword(server: LiveServer) -> None:
+    odd = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": odd, "strict": True}}
+    reply = server.post(tools=[tool])
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"] == "tools"
+    assert "uniqueItems" in reply.json()["error"]["message"]
 
 
 # --- what is asked
@@ -163,7 +253,7 @@ def tool(**function: Any) -> dict[str, Any]:
     [
         ({"tools": [tool(), tool()]}, "tools", "'f' again at 1"),
         ({"tools": [tool(name="a b")]}, "tools.0.function.name", "a b"),
-        ({"tools": [tool(parameters=[])]}, "tools.0.function.parameters", "object"),
+        ({"tools": [tool(parameters=[])]}, "tools.0.function.parameters", "dictionary"),
         ({"tools": [tool(strickt=True)]}, "tools.0.function.strickt", "did you mean strict"),
         ({"tools": [{"type": "web_search"}]}, "tools.0.type", "function"),
         ({"tools": [tool()] * 513}, "tools", "at most 512"),

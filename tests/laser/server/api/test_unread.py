@@ -91,7 +91,10 @@ def test_fields_without_effect_may_have_any_value(endpoint: str) -> None:
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}]}, "messages.0.tool_calls"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"id": "1", "custom": {}, "function": {"name": "f"}}]}]},
+            "messages.0.tool_calls.0.custom",
+        ),
         ({"messages": [{"role": "assistant", "content": "x", "audio": {"id": "a"}}]}, "messages.0.audio"),
         ({"messages": [{"role": "assistant", "content": "x", "prefix": True}]}, "messages.0.prefix"),
         ({"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]}, "messages.0.images"),
@@ -114,7 +117,7 @@ def test_what_is_inside_a_field_is_refused_by_name_too(body: dict[str, Any], par
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"text": {"format": {"type": "json_schema", "schema": {}}}}, "text.format"),
+        ({"text": {"format": {"type": "grammar", "schema": {}}}}, "text.format.type"),
         ({"text": {"verbosity": "low"}}, "text.verbosity"),
         ({"truncation": "auto"}, "truncation"),
         ({"conversation": "conv_1"}, "conversation"),

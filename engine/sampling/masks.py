@@ -1,0 +1,79 @@
+"""Masks of constraints: from packed bits to what a row may sample, computed beside the model's arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.constraint import Constraint
+from engine.sampling.weights import Bools, Floats
+from models.errors import LaserError
+
+Words: TypeAlias = npt.NDArray[np.uint32]
+
+SPARSE = 8  # of so many tokens at most one is allowed: those are then gathered
+
+
+def unpacked(words: Words, vocabulary: int) -> Bools:
+    """Returns for each of `vocabulary` tokens whether its bit is set; tokens without a bit are not allowed."""
+    words = np.ascontiguousarray(words, dtype="<u4")
+    bits = np.unpackbits(words.view(np.uint8), count=min(vocabulary, 32 * words.size), bitorder="little")
+    if bits.size < vocabulary:
+        bits = np.concatenate((bits, np.zeros(vocabulary - bits.size, np.uint8)))
+    return bits.view(np.bool_)
+
+
+def packed(tokens: Sequence[int] | frozenset[int], vocabulary: int) -> Words:
+    """Returns the mask that allows `tokens` of a vocabulary."""
+    bits = np.zeros(-(-vocabulary // 32) * 32, np.uint8)
+    bits[list(tokens)] = 1
+    return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32, copy=False)
+
+
+def masked(logits: Floats, allowed: Bools) -> Floats:
+    """Returns the logits with −∞ for what is not allowed; without a branch per token."""
+    limits = allowed.astype(np.float32)
+    limits -= np.float32(0.5)
+    limits *= np.float32(np.inf)
+    return np.minimum(logits, limits, out=limits)
+
+
+class MasksAhead:
+    """Asks constraints for the masks of a step on a thread of its own, while the model computes."""
+
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        self._coming: Future[dict[int, Words]] | None = None
+
+    @contextmanager
+    def beside(self, constraints: Sequence[Constraint]) -> Iterator[None]:
+        """Computes their masks beside the block; when the block ends, none is still computed."""
+        self._coming = None
+        if constraints:
+            self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="laser-masks")
+            self._coming = self._thread.submit(_masks, constraints)
+        try:
+            yield
+        finally:
+            if self._coming is not None:
+                self._coming.exception()
+
+    def of(self, constraint: Constraint) -> Words:
+        """Returns the constraint's mask, which is computed now if it is not there. Raises what the constraint does."""
+        found = None if self._coming is None else self._coming.result().pop(id(constraint), None)
+        return constraint.mask() if found is None else found
+
+
+def _masks(constraints: Sequence[Constraint]) -> dict[int, Words]:
+    found = {}
+    for constraint in constraints:
+        try:
+            found[id(constraint)] = constraint.mask()
+        except LaserError:  # it raises again when its mask is taken
+            continue
+    return found

@@ -1,0 +1,406 @@
+"""The contract of constraints, log probabilities, penalties and shared prompts, against float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from engine.base import (
+    Finished,
+    FinishReason,
+    Sampling,
+    SequenceError,
+    SequenceId,
+    TokenError,
+    Tokens,
+    UnsupportedError,
+)
+from engine.constraint import Constraint
+from tests.support.constraints import ConstraintError, InTurn, in_turn
+from tests.support.engine_requests import decode, request, spec
+from tests.support.engines import EngineUnderTest, decoding, finish, open_, probed
+from tests.support.ledger import Ledger
+from tests.support.row_counts import counting
+from tests.support.tiny_models import VOCABULARY
+
+WARM = Sampling(temperature=1.0, seed=3)
+
+
+@pytest.fixture
+def holding(tested: EngineUnderTest) -> EngineUnderTest:
+    tested.must_have("constraints")
+    return tested
+
+
+@pytest.fixture
+def telling(tested: EngineUnderTest) -> EngineUnderTest:
+    tested.must_have("token_log_probs")
+    return tested
+
+
+# --- constraints
+
+
+def test_under_a_constraint_each_token_is_the_likeliest_that_it_allows(holding: EngineUnderTest) -> None:
+    ledger = Ledger(open_(holding))
+    free = ledger.submit(request(7, 12, seed=9))
+    for seed in range(3):
+        ledger.submit(request(6 + seed, 12, seed=seed, constraint=in_turn(seed, size=(1, 20, 120)[seed])))
+    finish(ledger, holding)
+    assert not ledger.accounts[free].constrained
+
+
+def test_a_constraint_can_be_changed_and_lifted_and_reaches_one_that_waits(holding: EngineUnderTest) -> None:
+    ledger = Ledger(open_(holding))
+    sequence = ledger.submit(request(6, 24))
+    ledger.constrain(sequence, in_turn(1))
+    for held in (in_turn(2), None, in_turn(3, size=3)):
+        for _ in range(4):
+            ledger.step()
+        ledger.constrain(sequence, held)
+    finish(ledger, holding)
+    assert 0 < sum(allowed is None for allowed in ledger.accounts[sequence].allowed_at) < 24
+    ledger.engine.constrain(sequence, in_turn(1))
+    ledger.engine.constrain(SequenceId(999), in_turn(1))
+
+
+def test_no_draw_leaves_the_mask(holding: EngineUnderTest) -> None:
+    for size in (4, 90):
+        held = [in_turn(seed, size=size) for seed in range(8)]
+        told = decode(
+            open_(holding),
+            *(
+                request(6, 12, constraint=one.copy(), sampling=Sampling(temperature=4.0, seed=seed, top_p=0.9))
+                for seed, one in enumerate(held)
+            ),
+        )
+        for one, said in zip(held, told, strict=True):
+            for token in said:
+                one.accept(token)  # raises for what it does not allow
+        assert len(set(told)) == len(held)
+
+
+def test_a_stop_comes_where_the_mask_allows_it_and_nowhere_else(holding: EngineUnderTest) -> None:
+    stop = 5
+    sets = tuple(one - {stop} for one in in_turn(4, sets=6).sets)
+    held = InTurn(sets=sets, ends=frozenset({stop}))
+    for armed in (True, False):  # where it is the only way to go on, an unarmed stop is one
+        asked = request(6, 20, stop_tokens=frozenset({stop}), stops_armed=armed, constraint=held.copy())
+        ledger = Ledger(open_(holding))
+        sequence = ledger.submit(asked)
+        ledger.run()
+        assert ledger.accounts[sequence].tokens.index(stop) == len(sets)
+        assert ledger.accounts[sequence].finished is FinishReason.STOP
+    both = InTurn(sets=(frozenset({stop, 7, 9}),), again=True)
+    (said,) = decode(open_(holding), replace(asked, constraint=both))  # the stop is not armed
+    assert set(said) <= {7, 9}
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), WARM])
+def test_a_ban_holds_among_the_tokens_allowed_and_yields_where_it_would_leave_none(
+    holding: EngineUnderTest, sampling: Sampling
+) -> None:
+    held = InTurn(sets=(frozenset({3, 4, 5}), frozenset({8})), again=True)
+    asked = request(6, 12, constraint=held, sampling=sampling, banned=frozenset({3, 4, 8}))
+    (said,) = decode(open_(holding), asked)
+    assert said == (5, 8) * 6
+
+
+class Failing(InTurn):
+    """It never has a mask."""
+
+    def mask(self) -> npt.NDArray[np.uint32]:
+        raise ConstraintError("too deep")
+
+
+def test_what_can_go_on_by_no_token_ends_and_the_others_go_on(holding: EngineUnderTest) -> None:
+    ends = (
+        (InTurn(sets=in_turn(1, sets=2).sets), FinishReason.STOP, ""),
+        (InTurn(sets=(frozenset({1}), frozenset())), FinishReason.ERROR, "the constraint allows no token, and"),
+        (Failing(sets=(frozenset({1}),)), FinishReason.ERROR, "the constraint failed: too deep"),
+    )
+    ledger = Ledger(open_(holding))
+    ledger.submit(request(5, 12, seed=8))
+    sequences = [ledger.submit(request(6, 12, seed=i, constraint=held)) for i, (held, _, _) in enumerate(ends)]
+    events = [event for _ in range(16) for event in _noted(ledger)]
+    found = {event.sequence: event for event in events if isinstance(event, Finished)}
+    for sequence, (_, reason, said) in zip(sequences, ends, strict=True):
+        assert found[sequence].reason is reason
+        assert (found[sequence].error or "").startswith(said)
+    assert [len(ledger.accounts[sequence].tokens) for sequence in sequences] == [2, 1, 0]
+    finish(ledger, holding)
+
+
+def _noted(ledger: Ledger) -> list[object]:
+    events = ledger.engine.step()
+    ledger.note(events)
+    return list(events)
+
+
+def test_forced_and_adopted_tokens_are_not_told_to_the_constraint(holding: EngineUnderTest) -> None:
+    ledger, sequence = decoding(holding, constraint=in_turn(5, sets=30, size=9))
+    ledger.force(sequence, (1, 2, 3))
+    for _ in range(3):
+        ledger.step()
+    ledger.fork(sequence, spec())
+    answer = probed(ledger)
+    ledger.adopt(sequence, answer.probe, keep=5, then=(4,))
+    finish(ledger, holding)  # with a twin of the constraint, which takes the sampled tokens alone
+
+
+@pytest.mark.parametrize("size", [2, 40])
+def test_a_probe_answers_under_its_own_constraint(holding: EngineUnderTest, size: int) -> None:
+    """Its confidence is over the raw probabilities of the tokens that it took, which the ledger asks float64 for."""
+    ledger, sequence = decoding(holding, constraint=in_turn(5))
+    asked = in_turn(6, sets=4, size=size)
+    ledger.fork(sequence, spec(answer=4, constraint=asked))
+    answer = probed(ledger)
+    assert len(answer.answer) == 4
+    assert not answer.complete
+    assert asked.at == 0, "the probe has moved the caller's constraint"
+    finish(ledger, holding)
+
+
+def test_a_probe_ends_where_its_constraint_is_complete(holding: EngineUnderTest) -> None:
+    ledger, sequence = decoding(holding)
+    for ends in (frozenset[int](), frozenset({7})):
+        ledger.fork(sequence, spec(answer=6, constraint=InTurn(sets=in_turn(6, sets=2).sets, ends=ends)))
+        answer = probed(ledger)
+        assert (len(answer.answer), answer.complete, answer.gave_up) == (2, True, False)
+        assert answer.confidence > 0.0
+    ledger.fork(sequence, spec(answer=6, constraint=InTurn(sets=(frozenset({1}), frozenset()))))
+    answer = probed(ledger)
+    assert (answer.answer, answer.complete, answer.gave_up) == ((1,), False, False)
+    finish(ledger, holding)
+
+
+def test_a_probe_whose_constraint_fails_gives_up_without_an_answer(holding: EngineUnderTest) -> None:
+    ledger, sequence = decoding(holding)
+    for failing in (Failing(sets=(frozenset({1}),)), InTurn(sets=(frozenset({1}), frozenset({-1})))):
+        ledger.fork(sequence, spec(answer=6, constraint=failing))  # -1: its mask allows what it does not accept
+        answer = probed(ledger)
+        assert (answer.answer, answer.confidence, answer.gave_up) == ((), 0.0, True)
+    ledger.run()
+
+
+# --- log probabilities
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), WARM, replace(WARM, temperature=0.3, top_k=4)])
+def test_sampled_tokens_are_told_with_the_model_s_own_log_probabilities(
+    telling: EngineUnderTest, sampling: Sampling
+) -> None:
+    """Neither temperature nor ban nor mask nor penalty changes them."""
+    engine = open_(telling)
+    base = request(6, 8, log_probs=5, sampling=sampling)
+    first = telling.oracle.generate(base.prompt, 1)[0]
+    biased = replace(sampling, presence_penalty=1.0, logit_bias=((first, -50.0),))
+    requests = [
+        base,
+        replace(base, banned=frozenset({first})),
+        replace(base, constraint=in_turn(3)),
+        replace(base, sampling=biased, log_probs=0),
+    ]
+    sequences = {engine.submit(one): one for one in requests}
+    silent = engine.submit(replace(base, log_probs=None))
+    said: dict[SequenceId, list[int]] = {sequence: [] for sequence in sequences}
+    while engine.load().running or engine.load().waiting:
+        for event in engine.step():
+            if not isinstance(event, Tokens):
+                continue
+            if event.sequence == silent:
+                assert event.log_probs == ()
+                continue
+            asked = sequences[event.sequence]
+            assert len(event.log_probs) == len(event.tokens)
+            for token, told in zip(event.tokens, event.log_probs, strict=True):
+                context = (*asked.prompt, *said[event.sequence])
+                assert told is not None
+                assert_told(telling, context, token, told.log_prob, told.likeliest, asked.log_probs or 0)
+                said[event.sequence].append(token)
+
+
+def assert_told(
+    tested: EngineUnderTest,
+    context: Sequence[int],
+    token: int,
+    log_prob: float,
+    likeliest: Sequence[tuple[int, float]],
+    count: int,
+) -> None:
+    """A token's log probability and the likeliest ones are float64's, in float64's order but for ties."""
+    logits = tested.oracle.logits(context)[-1]
+    exact = logits - logits.max()
+    exact -= np.log(np.exp(exact).sum())
+    within = tested.oracle.LOG_PROB
+    assert log_prob == pytest.approx(exact[token], abs=within)
+    assert len(likeliest) == len({one for one, _ in likeliest}) == count
+    for rank, (one, told) in enumerate(likeliest):
+        assert told == pytest.approx(exact[one], abs=within)
+        assert told == pytest.approx(np.sort(exact)[-1 - rank], abs=within)
+
+
+def test_an_adopted_answer_is_told_with_its_own_and_what_is_forced_with_none(telling: EngineUnderTest) -> None:
+    ledger, sequence = decoding(telling, log_probs=2)
+    ledger.fork(sequence, spec(suffix=3, answer=4), back=1 if telling.capabilities.trim else 0)
+    answer = probed(ledger)
+    ledger.adopt(sequence, answer.probe, keep=6, then=(1, 2))
+    (forced,) = (event for event in _noted(ledger) if isinstance(event, Tokens) and event.forced)
+    assert len(forced.log_probs) == len(forced.tokens) == 8
+    assert [told is None for told in forced.log_probs] == [True] * 3 + [False] * 3 + [True] * 2
+    told = [one for one in forced.log_probs if one is not None]
+    assert [one.log_prob for one in told] == list(answer.log_probs[:3])
+    assert all(len(one.likeliest) == 2 for one in told)
+    finish(ledger, telling)
+
+
+# --- penalties, biases, cuts
+
+
+def adjusted(logits: np.ndarray, sampling: Sampling, prompt: Sequence[int], new: Sequence[int]) -> np.ndarray:
+    """What the sampler sees, in float64: bias, then repetition, frequency and presence penalty."""
+    logits = logits.copy()
+    for token, bias in sampling.logit_bias:
+        logits[token] += bias
+    for token in {*prompt, *new}:
+        by = sampling.repetition_penalty
+        logits[token] = logits[token] / by if logits[token] > 0.0 else logits[token] * by
+    for token in set(new):
+        logits[token] -= sampling.frequency_penalty * list(new).count(token) + sampling.presence_penalty
+    return logits
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(presence_penalty=1.5),
+        Sampling(frequency_penalty=0.7),
+        Sampling(repetition_penalty=1.4),
+        Sampling(logit_bias=((3, 2.5), (7, -100.0), (9, 3.0))),
+        Sampling(presence_penalty=-1.0, frequency_penalty=0.5, repetition_penalty=1.2, logit_bias=((4, 5.0),)),
+    ],
+)
+def test_penalties_and_biases_change_the_logits_as_float64_says(tested: EngineUnderTest, sampling: Sampling) -> None:
+    tested.must_have("sampling")
+    base = request(6, 24)
+    plain, said = decode(open_(tested), base, replace(base, sampling=sampling))
+    assert plain != said
+    for at, token in enumerate(said):
+        logits = tested.oracle.logits((*base.prompt, *said[:at]))[-1]
+        seen = adjusted(logits, sampling, base.prompt, said[:at])
+        assert seen.max() - seen[token] < 2.0 * tested.oracle.TIE
+
+
+def test_what_is_withdrawn_is_penalised_no_more(tested: EngineUnderTest) -> None:
+    tested.must_have("sampling", "trim")
+    sampling = Sampling(presence_penalty=2.0, frequency_penalty=1.0)
+    ledger = Ledger(open_(tested))
+    sequence = ledger.submit(request(6, 24, sampling=sampling))
+    account = ledger.accounts[sequence]
+    for _ in range(6):
+        ledger.step()
+    ledger.fork(sequence, spec(suffix=2, answer=2), back=4)
+    answer = probed(ledger)
+    ledger.adopt(sequence, answer.probe, keep=3)
+    ledger.run()
+    for at, token in enumerate(account.tokens):
+        if account.sampled[at]:
+            logits = tested.oracle.logits((*account.request.prompt, *account.tokens[:at]))[-1]
+            seen = adjusted(logits, sampling, account.request.prompt, account.tokens[:at])
+            assert seen.max() - seen[token] < 2.0 * tested.oracle.TIE
+
+
+def test_no_draw_is_less_likely_than_min_p_allows(tested: EngineUnderTest) -> None:
+    tested.must_have("sampling")
+    base, least = request(6, 1), 0.4
+    logits = tested.oracle.logits(base.prompt)[-1] / 2.0
+    likely = set(np.flatnonzero(np.exp(logits - logits.max()) >= least).tolist())
+    drawn = decode(
+        open_(tested, cells=2048, batch=64, chunk=512),
+        *(replace(base, sampling=Sampling(temperature=2.0, seed=seed, min_p=least)) for seed in range(60)),
+    )
+    assert {tokens[0] for tokens in drawn} == likely
+
+
+# --- one prefill for many
+
+
+def test_a_prompt_is_prefilled_once_for_all_that_are_submitted_like_it(tested: EngineUnderTest) -> None:
+    if tested.capabilities.engine == "simulated":
+        pytest.skip("it computes no rows")
+    prompt, new, count = 40, 3, 4
+    engine = open_(tested, cells=2048)
+    ledger, rows = Ledger(engine), counting(engine)
+    asked = [request(prompt, new, sampling=Sampling(temperature=1.0, seed=seed)) for seed in range(count)]
+    first = ledger.submit(asked[0])
+    others = [ledger.submit(one, like=first) for one in asked[1:]]
+    ledger.run()
+    shared = prompt - 1
+    assert rows() <= shared + count * (1 + new - 1) + _again(tested, count)
+    alone = [decode(open_(tested, cells=2048), one)[0] for one in asked]
+    if tested.capabilities.batch_invariant:
+        assert [tuple(ledger.accounts[one].tokens) for one in (first, *others)] == alone
+
+
+def _again(tested: EngineUnderTest, count: int) -> int:
+    """Rows that ExLlamaV2 computes and does not copy: a page's first token, if it is alone."""
+    return count if tested.capabilities.engine == "exllama" else 0
+
+
+def test_one_that_joins_late_shares_what_is_there(tested: EngineUnderTest) -> None:
+    ledger = Ledger(open_(tested, cells=2048, batch=2))
+    first = ledger.submit(request(40, 12))
+    for _ in range(6):
+        ledger.step()
+    ledger.fork(first, spec(), back=1 if tested.capabilities.trim else 0)
+    late = [ledger.submit(request(40, 12, stop_tokens=frozenset({seed})), like=first) for seed in range(3)]
+    answer = probed(ledger)
+    ledger.adopt(first, answer.probe, keep=2)
+    ledger.step()
+    ledger.cancel(first)
+    later = ledger.submit(request(40, 12), like=first)  # which has ended
+    finish(ledger, tested)
+    assert all(ledger.accounts[one].tokens for one in (*late, later))
+
+
+def test_another_prompt_is_refused(one: EngineUnderTest) -> None:
+    engine = open_(one)
+    first = engine.submit(request(6, 4))
+    with pytest.raises(SequenceError, match=rf"^the prompt must be that of sequence {first}, and is another$"):
+        engine.submit(request(6, 4, seed=1), like=first)
+
+
+# --- refusals
+
+
+def test_what_an_engine_cannot_take_of_a_request_is_refused_by_name(one: EngineUnderTest) -> None:
+    engine, has = open_(one), one.capabilities
+    with pytest.raises(TokenError, match=r"^logit_bias has token 128, must lie in 0…127$"):
+        engine.submit(request(sampling=Sampling(logit_bias=((VOCABULARY, 1.0),))))
+    held: Constraint = in_turn(1)
+    sequence = engine.submit(request())
+    engine.step()
+    lacks = {
+        "constraints": (
+            "has no constraints",
+            lambda: engine.submit(request(constraint=held)),
+            lambda: engine.constrain(sequence, held),
+            lambda: engine.fork(sequence, spec(constraint=held)),
+        ),
+        "token_log_probs": ("has no log probabilities of tokens", lambda: engine.submit(request(log_probs=2))),
+        "sampling": (
+            "has no sampling",
+            lambda: engine.submit(request(sampling=Sampling(presence_penalty=1.0))),
+            lambda: engine.submit(request(sampling=Sampling(logit_bias=((1, 1.0),)))),
+        ),
+    }
+    for name, (said, *calls) in lacks.items():
+        for call in calls:
+            if not getattr(has, name):
+                with pytest.raises(UnsupportedError, match=f": the {has.engine} engine {said}$"):
+                    call()
+    engine.constrain(sequence, None)
