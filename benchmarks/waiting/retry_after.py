@@ -136,7 +136,7 @@ def told(ratios: npt.NDArray[np.float64]) -> str:
 def main() -> None:
     """Command line: run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.waiting.retry_after", description=__doc__)
-    parser.add_argument("--factors", type=float, nargs="+", default=[1.5, 5.0], help="of what the machine bears")
+    parser.add_argument("--factors", type=float, nargs="+", default=[3.0, 5.0], help="of what the machine bears")
     parser.add_argument("--seconds", type=float, default=60.0, help="virtual, of overload")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

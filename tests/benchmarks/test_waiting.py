@@ -17,7 +17,7 @@ from models.reasoner import bundled_model
 def test_retry_after_and_etas_are_near_the_truth() -> None:
     model = bundled_model()
     calibration = read_recording(load_chat_model(model), model, model / FILE_NAME, most=60)
-    waits = overloaded(FixedThreshold(threshold=0.8), calibration, factor=2.0, seconds=25.0, seed=0)
+    waits = overloaded(FixedThreshold(threshold=0.8), calibration, factor=5.0, seconds=20.0, seed=0)
     for said in (waits.refused, waits.queued):
         ratios = waits.ratios(said)
         assert ratios.size >= 20

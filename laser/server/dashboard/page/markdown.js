@@ -90,8 +90,8 @@ const plain = (text) => text.replace(/&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|(\w{1,8})
 
 /** TeX as MathML; TeX that cannot be read as it is written. */
 function mathematics(tex, display, raw) {
-  const node = make("span", { class: display ? "formula display" : "formula" });
-  if (display) node.setAttribute("tabindex", "0"); // it may be wider than the page
+  const wide = { class: "formula display", tabindex: "0", role: "group", "aria-label": "Formula" }; // it can be scrolled
+  const node = make("span", display ? wide : { class: "formula" });
   try {
     temml.render(tex, node, { ...TEMML, displayMode: display });
   } catch {

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 PATIENCE_S = 60.0
 SECRET = "a-key-for-the-page"
+SHORT = "What is 3 + 4? Put the answer in \\boxed{}."
 
 
 def text(browser: webdriver.Chrome, where: str) -> str:
@@ -46,7 +47,7 @@ def test_the_chat_shows_thought_probes_and_answer_by_keyboard_alone(
     browser: webdriver.Chrome, confident: LiveServer
 ) -> None:
     browser.get(confident.url)
-    browser.find_element(By.ID, "question").send_keys("What is 3 + 4?", Keys.ENTER)
+    browser.find_element(By.ID, "question").send_keys(SHORT, Keys.ENTER)
     wait_until(lambda: "Stopped thinking" in text(browser, ".turn .why"), PATIENCE_S)
     assert "Stopped thinking: sure: 0.97 ≥ 0.90" in text(browser, ".turn .why")
     assert text(browser, ".turn .thought").startswith("the")
@@ -90,7 +91,7 @@ def test_a_paused_page_stands_still(browser: webdriver.Chrome, confident: LiveSe
     browser.find_element(By.ID, "pause").click()
     held = text(browser, "#ended tbody")
     confident.post(max_tokens=400)
-    browser.find_element(By.ID, "question").send_keys("Is it still?", Keys.ENTER)
+    browser.find_element(By.ID, "question").send_keys(SHORT, Keys.ENTER)
     wait_until(lambda: "Stopped thinking" in text(browser, ".turn .why"), PATIENCE_S)
     assert text(browser, "#ended tbody") == held
     browser.find_element(By.ID, "pause").click()
@@ -128,7 +129,7 @@ def test_a_page_without_a_key_says_what_to_do_and_lives_once_it_has_one(
     wait_until(lambda: text(browser, "#connection") == "live", PATIENCE_S)
     assert not field.is_displayed()
     browser.get_log("browser")  # Chromium tells of each 401
-    browser.find_element(By.ID, "question").send_keys("What is 3 + 4?", Keys.ENTER)
+    browser.find_element(By.ID, "question").send_keys(SHORT, Keys.ENTER)
     wait_until(lambda: bool(text(browser, ".turn .why")), 2 * PATIENCE_S)
     assert "No answer" not in text(browser, ".turn .why")
     assert browser.get_log("browser") == []

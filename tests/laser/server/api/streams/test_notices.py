@@ -21,6 +21,7 @@ from laser.server.api.shape import ReplyHeader, ReplyShape
 from laser.server.api.streams.notices import ProgressNotice
 from tests.support.live_server import ENDLESS, WAIT_S, LiveServer, chat
 
+SHORT = "What is 3 + 4? Put the answer in \\boxed{}."
 HEADER = ReplyHeader(id="resp_1", created=0, model="m")
 CHECKPOINT = Checkpoint(
     thought_tokens=12, beyond=2, answer="42", confidence=0.9, joint=0.8, log_probs=(-0.1,), gave_up=False, rows=9
@@ -114,12 +115,10 @@ def test_openais_client_reads_on_past_what_it_does_not_know(confident: LiveServe
     with openai.OpenAI(base_url=f"{confident.url}/v1", api_key="unused", max_retries=0, timeout=WAIT_S) as client:
         chunks = list(
             client.chat.completions.create(
-                model="confident", messages=[{"role": "user", "content": "What is 3 + 4?"}], max_tokens=400, **asked
+                model="confident", messages=[{"role": "user", "content": SHORT}], max_tokens=400, **asked
             )
         )
-        events = list(
-            client.responses.create(model="confident", input="What is 3 + 4?", max_output_tokens=400, **asked)
-        )
+        events = list(client.responses.create(model="confident", input=SHORT, max_output_tokens=400, **asked))
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text.endswith("\\boxed{7}")
     assert any(chunk.model_extra and "progress" in (chunk.model_extra.get("laser") or {}) for chunk in chunks)
