@@ -36,6 +36,7 @@ from models.errors import LaserError
 P = TypeVar("P", bound=DecodedProbe)
 
 OVERFLOWN = "the model's numbers overflowed"
+NO_TOKEN = "the constraint allows no token, and the text is not complete"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,17 +96,18 @@ class TokenSequence(Generic[P]):
             return Stuck(reason=FinishReason.ERROR, error=f"the constraint failed: {error}")
         if choice is None:
             complete = self.constraint is not None and self.constraint.complete
-            error = None if complete else "the constraint allows no token, and the text is not complete"
-            return Stuck(reason=FinishReason.STOP if complete else FinishReason.ERROR, error=error)
+            if complete:
+                return Stuck(reason=FinishReason.STOP)
+            return Stuck(reason=FinishReason.ERROR, error=NO_TOKEN)
         asked = self.request.log_probs
         told = None if asked is None else readout.told(choice.token, asked)
         return Drawn(token=choice.token, averted=choice.averted, log_probs=told)
 
     def _choice(self, readout: LogitsReadout) -> ChosenToken | None:
-        scores, best, weights = readout.logits, readout.best, readout.weights
+        scores, best = readout.logits, readout.best
         if self.adjustment is not None:
             scores = self.adjustment(scores, self.tokens)
-            best, weights = int(scores.argmax()), None
+            best = int(scores.argmax())
         allowed = None if self.constraint is None else unpacked(self.masks.of(self.constraint), scores.size)
         return choose(
             scores,
@@ -115,7 +117,7 @@ class TokenSequence(Generic[P]):
             stops=frozenset() if self.stops_armed else self.request.stop_tokens,
             banned=self.banned,
             allowed=allowed,
-            weights=weights,
+            weights=readout.weights if self.adjustment is None else None,
         )
 
     def take_over(self, probe: P, keep: int, then: Sequence[int]) -> None:

@@ -19,6 +19,7 @@ from engine.sampling.weights import (
     Bools,
     Floats,
     Indices,
+    Kept,
     Weights,
     block_sums,
     likeliest,
@@ -51,9 +52,9 @@ def draw(
                 return int(near[draw(scores[near], sampling, position, again=again)])
     share = uniform(sampling.seed, position, again=again)
     kept = _kept(weights, sampling)
-    if kept is None or kept.dtype == np.bool_:
-        return _exact_inverse(weights, share, kept) if weights.few else _inverse(weights, share, kept)
-    return int(kept[_passing(weights.at(kept), share)])
+    if kept.ids is not None:
+        return int(kept.ids[_passing(weights.at(kept.ids), share)])
+    return _exact_inverse(weights, share, kept.each) if weights.few else _inverse(weights, share, kept.each)
 
 
 def without(logits: Floats, forbidden: frozenset[int]) -> Floats:
@@ -63,33 +64,33 @@ def without(logits: Floats, forbidden: frozenset[int]) -> Floats:
     return scores
 
 
-def _kept(weights: Weights, sampling: Sampling) -> Indices | Bools | None:
-    """What top-k, min-p and top-p leave: ascending indices or, of many, whether each is left; None: all are."""
-    kept: Indices | Bools | None = None
+def _kept(weights: Weights, sampling: Sampling) -> Kept:
+    """What top-k, min-p and top-p leave."""
+    kept = Kept()
     if 0 < sampling.top_k < weights.scores.size:
-        kept = likeliest(weights.scores, sampling.top_k)
+        kept = Kept(likeliest(weights.scores, sampling.top_k))
     if sampling.min_p > 0.0:
-        kept = _above(weights, kept, sampling.min_p)
+        kept = _above(weights, kept.ids, sampling.min_p)
     if sampling.top_p == 1.0:
         return kept
-    if kept is not None and kept.dtype == np.bool_:
-        left = np.where(kept, weights.scores, np.float32(-np.inf))
+    if kept.each is not None:
+        left = np.where(kept.each, weights.scores, np.float32(-np.inf))
         return nucleus(Weights(left, sampling.temperature), None, sampling.top_p)
-    return nucleus(weights, kept, sampling.top_p)
+    return nucleus(weights, kept.ids, sampling.top_p)
 
 
-def _above(weights: Weights, ids: Indices | None, min_p: float) -> Indices | Bools:
+def _above(weights: Weights, ids: Indices | None, min_p: float) -> Kept:
     """What has at least `min_p` of the highest weight, 1, among ascending `ids`, None: among all."""
     if ids is not None:
-        return ids[weights.at(ids) >= min_p]
+        return Kept(ids[weights.at(ids) >= min_p])
     least = weights.top + weights.temperature * math.log(min_p)
     doubt = 1e-5 * max(1.0, abs(least))  # so far off it may be in float32
-    near = weights.scores >= np.float32(least - doubt)
+    near: Bools = weights.scores >= np.float32(least - doubt)
     if np.count_nonzero(near) <= FEW:
         return _above(weights, np.flatnonzero(near), min_p)
     unsure = np.flatnonzero(near & (weights.scores < np.float32(least + doubt)))
     near[unsure] = weights.at(unsure) >= min_p
-    return near
+    return Kept(each=near)
 
 
 def _passing(weights: npt.NDArray[np.float64], share: float) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -28,7 +28,7 @@ def unpacked(words: Words, vocabulary: int) -> Bools:
     return bits[:vocabulary].view(np.bool_)
 
 
-def packed(tokens: Sequence[int] | frozenset[int], vocabulary: int) -> Words:
+def packed(tokens: Collection[int], vocabulary: int) -> Words:
     """Returns the mask that allows `tokens` of a vocabulary."""
     bits = np.zeros(-(-vocabulary // 32) * 32, np.uint8)
     bits[list(tokens)] = 1

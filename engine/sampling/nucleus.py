@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from engine.sampling.weights import SLACK, Bools, Indices, Weights, likeliest
+from engine.sampling.weights import SLACK, Bools, Indices, Kept, Weights, likeliest
 
 HEAD = 1024  # likeliest tokens, of which a nucleus seldom has more
 PEAKED = 64.0  # of the likeliest token's weight: a distribution whose weights sum to less is tried with its HEAD
@@ -13,14 +15,14 @@ BINS = 4096  # of scores, in which a wide nucleus is looked for
 DEEPEST = 24.0  # temperatures below the highest score; what lies deeper shares one more bin
 
 
-def nucleus(weights: Weights, ids: Indices | None, top_p: float) -> Indices | Bools:
-    """The nucleus among `ids`, None: among all. Ascending indices; if they may be many, whether each is in it."""
+def nucleus(weights: Weights, ids: Indices | None, top_p: float) -> Kept:
+    """The nucleus among ascending `ids`, None: among all."""
     if ids is not None:
-        return ids[_of_few(weights.at(ids), top_p)]
+        return Kept(ids[_of_few(weights.at(ids), top_p)])
     if weights.few:
-        return _of_few(weights.exact, top_p)
+        return Kept(_of_few(weights.exact, top_p))
     found = _of_head(weights, top_p) if weights.total < PEAKED else None
-    return _wide(weights, top_p) if found is None else found
+    return Kept(each=_wide(weights, top_p)) if found is None else Kept(found)
 
 
 def _of_few(weights: npt.NDArray[np.float64], top_p: float) -> Indices:
@@ -49,8 +51,13 @@ def _wide(weights: Weights, top_p: float) -> Bools:
     """Whether each token is in the nucleus of a flat distribution: bins of scores say about where it ends."""
     depths = (np.float32(weights.top) - weights.scores) * np.float32(BINS / DEEPEST / weights.temperature)
     bins = np.minimum(depths, np.float32(BINS), out=depths).astype(np.intp)
-    kept, sure = _cut(weights, bins, np.bincount(bins, weights.coarse, BINS + 1), top_p)
-    return kept if sure else _cut(weights, bins, np.bincount(bins, weights.exact, BINS + 1), top_p)[0]
+    kept, sure = _cut(weights, bins, _masses(bins, weights.coarse), top_p)
+    return kept if sure else _cut(weights, bins, _masses(bins, weights.exact), top_p)[0]
+
+
+def _masses(bins: Indices, weights: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """The sum of the weights in each bin."""
+    return np.bincount(bins, weights, BINS + 1).astype(np.float64, copy=False)
 
 
 def _cut(weights: Weights, bins: Indices, masses: npt.NDArray[np.float64], top_p: float) -> tuple[Bools, bool]:

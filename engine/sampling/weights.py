@@ -7,7 +7,7 @@ for float64.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,13 @@ STEEP = 1e-3  # lower temperatures are too steep for float32
 REACH = 800.0  # temperatures below the highest score, from where on a weight is 0 in float64
 LEAST_LEFT = 1e-20  # of the likeliest token's weight: less cannot be told in float32 for certain
 SLACK = 2.0**-23  # what a share, a sum over float32 weights by their total, may be off by: 4e-8 was the most measured
+
+
+class Kept(NamedTuple):
+    """Which tokens are left: ascending indices or, of many, whether each is; neither: all are."""
+
+    ids: Indices | None = None
+    each: Bools | None = None
 
 
 class Weights:
@@ -45,7 +52,8 @@ class Weights:
         weights = scores.astype(np.float64)
         weights -= self.top
         weights /= self.temperature
-        return np.exp(weights, out=weights)
+        np.exp(weights, out=weights)
+        return weights
 
     def among(self, allowed: Bools, scores: Floats) -> Weights | None:
         """Those of `scores`, which are −∞ where nothing is allowed, from what is there; None: too little is left."""
@@ -70,7 +78,8 @@ class Weights:
         weights = self.scores - np.float32(self.top)
         if self.temperature != 1.0:
             weights *= np.float32(1.0 / self.temperature)
-        return np.exp(weights, out=weights)
+        np.exp(weights, out=weights)
+        return weights
 
     @cached_property
     def total(self) -> float:

@@ -163,7 +163,7 @@ class Ledger:
 
     def note(self, events: Sequence[Event]) -> list[Probed]:
         """Write down what a step of the engine has told."""
-        probed = []
+        probed: list[Probed] = []
         for event in events:
             account = self.accounts[event.sequence]
             assert not account.over, f"{event} after the sequence was over"
