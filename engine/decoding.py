@@ -27,7 +27,7 @@ from engine.base_engine import BaseEngine
 from engine.constraint import Constraint
 from engine.probe import DecodedProbe
 from engine.sampling.adjusting import Adjustment
-from engine.sampling.choosing import Choice, choose
+from engine.sampling.choosing import ChosenToken, choose
 from engine.sampling.masks import MasksAhead, unpacked
 from engine.sampling.readout import LogitsReadout
 from engine.sampling.weights import Floats
@@ -101,7 +101,7 @@ class TokenSequence(Generic[P]):
         told = None if asked is None else readout.told(choice.token, asked)
         return Drawn(token=choice.token, averted=choice.averted, log_probs=told)
 
-    def _choice(self, readout: LogitsReadout) -> Choice | None:
+    def _choice(self, readout: LogitsReadout) -> ChosenToken | None:
         scores, best, weights = readout.logits, readout.best, readout.weights
         if self.adjustment is not None:
             scores = self.adjustment(scores, self.tokens)

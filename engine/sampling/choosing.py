@@ -12,7 +12,7 @@ from engine.sampling.settings import Sampling
 from engine.sampling.weights import Bools, Floats, Indices, Weights
 
 
-class Choice(NamedTuple):
+class ChosenToken(NamedTuple):
     """A token, and whether it stands in the place of a banned one that the model chose."""
 
     token: int
@@ -29,7 +29,7 @@ def choose(
     banned: frozenset[int],
     allowed: Bools | None = None,
     weights: Weights | None = None,
-) -> Choice | None:
+) -> ChosenToken | None:
     """The next token, none of `stops` and none of `banned`; None: `allowed` lets none follow.
 
     `logits` (vocabulary,) are adjusted already, `best` is their argmax. `allowed` says of each token whether a mask
@@ -42,15 +42,15 @@ def choose(
     if allowed is not None:
         greedy = sampling.temperature == 0.0 and allowed[best] and best not in stops and best not in banned
         if greedy and logits[best] > -np.inf:
-            return Choice(best, False)
+            return ChosenToken(best, False)
         return _under_mask(logits, allowed, sampling, position, stops=stops, banned=banned, weights=weights)
     if sampling.temperature == 0.0 and best not in stops:
         token = best
     else:
         token = draw(logits, sampling, position, stops, weights=weights)
     if token not in banned:
-        return Choice(token, False)
-    return Choice(draw(logits, sampling, position, stops | banned, again=True), True)
+        return ChosenToken(token, False)
+    return ChosenToken(draw(logits, sampling, position, stops | banned, again=True), True)
 
 
 def _under_mask(
@@ -62,7 +62,7 @@ def _under_mask(
     stops: frozenset[int],
     banned: frozenset[int],
     weights: Weights | None,
-) -> Choice | None:
+) -> ChosenToken | None:
     """As `choose`, among the tokens that are allowed; a draw is the same whether they are gathered or masked."""
     count = int(np.count_nonzero(allowed))
     if not count:
@@ -83,12 +83,12 @@ def _under_mask(
         at = draw(scores, sampling, position, weights=left)
     token = at if ids is None else int(ids[at])
     if token not in banned:
-        return Choice(token, False)
+        return ChosenToken(token, False)
     others = _leaving_any(scores, _places(banned, allowed, ids))
     if others is scores:
-        return Choice(token, False)
+        return ChosenToken(token, False)
     at = draw(others, sampling, position, again=True)
-    return Choice(at if ids is None else int(ids[at]), True)
+    return ChosenToken(at if ids is None else int(ids[at]), True)
 
 
 def _places(tokens: frozenset[int], allowed: Bools, ids: Indices | None) -> frozenset[int]:

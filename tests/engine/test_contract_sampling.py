@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -368,23 +368,26 @@ def test_what_an_engine_cannot_take_of_a_request_is_refused_by_name(one: EngineU
     held: Constraint = in_turn(1)
     sequence = engine.submit(request())
     engine.step()
-    lacks = {
+    lacks: dict[str, tuple[str, list[Callable[[], object]]]] = {
         "constraints": (
             "has no constraints",
-            lambda: engine.submit(request(constraint=held)),
-            lambda: engine.constrain(sequence, held),
-            lambda: engine.fork(sequence, spec(constraint=held)),
+            [
+                lambda: engine.submit(request(constraint=held)),
+                lambda: engine.constrain(sequence, held),
+                lambda: engine.fork(sequence, spec(constraint=held)),
+            ],
         ),
-        "token_log_probs": ("has no log probabilities of tokens", lambda: engine.submit(request(log_probs=2))),
+        "token_log_probs": ("has no log probabilities of tokens", [lambda: engine.submit(request(log_probs=2))]),
         "sampling": (
             "has no sampling",
-            lambda: engine.submit(request(sampling=Sampling(presence_penalty=1.0))),
-            lambda: engine.submit(request(sampling=Sampling(logit_bias=((1, 1.0),)))),
+            [
+                lambda: engine.submit(request(sampling=Sampling(presence_penalty=1.0))),
+                lambda: engine.submit(request(sampling=Sampling(logit_bias=((1, 1.0),)))),
+            ],
         ),
     }
-    for name, (said, *calls) in lacks.items():
-        for call in calls:
-            if not getattr(has, name):
-                with pytest.raises(UnsupportedError, match=f": the {has.engine} engine {said}$"):
-                    call()
+    for name, (said, calls) in lacks.items():
+        for call in calls if not getattr(has, name) else ():
+            with pytest.raises(UnsupportedError, match=f": the {has.engine} engine {said}$"):
+                call()
     engine.constrain(sequence, None)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from engine.sampling.choosing import Choice, choose
+from engine.sampling.choosing import ChosenToken, choose
 from engine.sampling.drawing import draw
 from engine.sampling.masks import SMALL, SPARSE, MasksAhead, packed, unpacked
 from engine.sampling.readout import LogitsReadout
@@ -27,7 +30,7 @@ def test_a_mask_is_drawn_under_as_if_the_rest_were_impossible(count: int, sampli
         impossible = frozenset(np.flatnonzero(~allowed).tolist())
         expected = draw(LOGITS, sampling, position, impossible)
         found = choose(LOGITS, BEST, sampling, position, stops=frozenset(), banned=frozenset(), allowed=allowed)
-        assert found == Choice(expected, False)
+        assert found == ChosenToken(expected, False)
         under_ban = choose(LOGITS, BEST, sampling, position, stops=frozenset(), banned=banned, allowed=allowed)
         assert under_ban is not None
         if count == 1:
@@ -41,7 +44,7 @@ def test_a_mask_of_nothing_and_one_of_impossible_tokens_let_none_follow() -> Non
     impossible = np.full(SIZE, -np.inf, np.float32)
     impossible[3] = 0.0
     for allowed, logits in ((np.zeros(SIZE, bool), LOGITS), (np.arange(SIZE) == 4, impossible)):
-        asked = {"stops": frozenset[int](), "banned": frozenset[int]()}
+        asked: dict[str, Any] = {"stops": frozenset(), "banned": frozenset()}
         for sampling in (Sampling(), Sampling(temperature=1.0)):
             assert choose(logits, 3, sampling, 0, allowed=allowed, **asked) is None
         assert LogitsReadout(logits, 3).best_of(allowed) is None
@@ -55,7 +58,7 @@ def test_weights_that_are_there_are_drawn_from_as_new_ones_are(allowed_at: int) 
     allowed = np.arange(logits.size) >= 4000
     best = int(logits.argmax())
     readout = LogitsReadout(logits, best)
-    asked = {"stops": frozenset[int](), "banned": frozenset[int]()}
+    asked: dict[str, Any] = {"stops": frozenset(), "banned": frozenset()}
     for held in (allowed, ~allowed, np.arange(logits.size) >= 15_000):
         for sampling in (Sampling(temperature=1.0), Sampling(temperature=1.0, top_p=0.9)):
             for at in range(20):
@@ -81,7 +84,7 @@ def test_masks_are_asked_for_once_a_step_and_errors_come_where_the_mask_is_taken
     class Counting(InTurn):
         asked = 0
 
-        def mask(self) -> np.ndarray:
+        def mask(self) -> npt.NDArray[np.uint32]:
             type(self).asked += 1
             if self.at:
                 raise ConstraintError("no")
