@@ -25,9 +25,10 @@ STANDS_ALONE = re.compile(r"(?!null:|\d+:|…)..")
 COMMAND = "run `python -m laser.reference` and commit docs/reference"
 # texts that clients, models and people write, and names and ids: all other texts of the API are of closed sets
 FREE = frozenset({
-    "content", "error", "exit_reason", "id", "instructions", "input", "knows", "loading", "message", "model", "note",
-    "owned_by", "param", "policy", "prompt", "reasoning", "reasoning_budget_message", "reasoning_content", "stop",
-    "text", "trouble", "version",
+    "content", "description", "ebnf", "error", "exit_reason", "grammar", "guided_grammar", "guided_json",
+    "guided_regex", "id", "instructions", "input", "json", "json_schema", "knows", "loading", "message", "model",
+    "name", "note", "owned_by", "param", "policy", "prompt", "reasoning", "reasoning_budget_message",
+    "reasoning_content", "regex", "schema", "stop", "text", "trouble", "version",
 })  # fmt: skip
 
 
