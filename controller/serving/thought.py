@@ -13,7 +13,7 @@ from controller.serving.reply import Delta, Reply
 from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
-from controller.serving.trials import Trial, Trials
+from controller.serving.trials import AnswerTrial, Trials
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
 from models.formats.ending import Ending
 from models.kinds.kind import AnswerKind
@@ -93,7 +93,7 @@ class ThoughtControl:
         """Returns what closes the request's thought if it is cut."""
         return self._thinking.landing_for(request.answer, request.form) if request.landing is None else request.landing
 
-    def _trial(self, active: ActiveRequest) -> Trial:
+    def _trial(self, active: ActiveRequest) -> AnswerTrial:
         return self._trials.of(active.request.form, as_certified=self._certified is not None)
 
     def budget_cap(self, request: ReasoningRequest, landing: tuple[int, ...], answer_room: int) -> int:

@@ -17,7 +17,7 @@ from laser.server.api.errors import shown
 from laser.server.api.fields import GenerationFields, Limit, StreamOptions
 from laser.server.api.shape import Chunks, FinishWord, LaserDetails, Surface, Usage, details, event, finish_word, usage
 from models.chat_model import ChatModel, Prompt
-from models.kinds.said import Said
+from models.kinds.said import Words
 
 TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -129,7 +129,7 @@ class ChatRequest(GenerationFields):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     @property
-    def said(self) -> Said:
+    def said(self) -> Words:
         return said_in((message.role, message.content) for message in self.messages)
 
     def prompt_tokens(self, chat: ChatModel) -> Prompt:

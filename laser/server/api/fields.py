@@ -15,7 +15,7 @@ from laser.server.api.headers import RequestHeader
 from laser.server.api.reasoning import ReasoningFields
 from models.chat_model import ChatModel, Prompt
 from models.kinds.kind import AnswerKind
-from models.kinds.said import Said
+from models.kinds.said import Words
 from models.profile.difficulty import CLASSES, ClassName
 
 MAX_STOPS = 4
@@ -187,7 +187,7 @@ class GenerationFields(ReasoningFields, RequestBody, ABC):
         return None if self.laser.thinking is None else AnswerKind.SHORT
 
     @property
-    def said(self) -> Said | None:
+    def said(self) -> Words | None:
         """What the request says in words, by which its kind of answer is told; None: its prompt alone tells."""
         return None
 

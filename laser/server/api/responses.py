@@ -20,7 +20,7 @@ from laser.server.api.errors import ApiError, Busy, shown
 from laser.server.api.fields import GenerationFields, Limit
 from laser.server.api.shape import LaserDetails, ReplyHeader, Surface, details, event, finish_word
 from models.chat_model import ChatModel, Prompt
-from models.kinds.said import Said
+from models.kinds.said import Words
 
 A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
 SKIPPED = ("reasoning",)  # types of input items that do not go into the prompt
@@ -104,7 +104,7 @@ class ResponsesRequest(GenerationFields):
         return "input"
 
     @property
-    def said(self) -> Said:
+    def said(self) -> Words:
         return said_in(((message.role, message.content) for message in self.input), self.instructions)
 
     def prompt_tokens(self, chat: ChatModel) -> Prompt:
