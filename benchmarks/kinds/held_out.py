@@ -13,28 +13,28 @@ from pathlib import Path
 
 import click
 
-from benchmarks.kinds.prompts import Prompt
+from benchmarks.kinds.prompts import KnownPrompt
 from experiments.statistics import interval
 from models.kinds.kind import AnswerKind
 from models.kinds.reading import KindReader
-from models.kinds.said import Said
+from models.kinds.said import Words
 
 FILE = Path(__file__).with_name("handwritten.jsonl")
 
 
-def handwritten(*, seen: bool) -> list[Prompt]:
+def handwritten(*, seen: bool) -> list[KnownPrompt]:
     """Returns the prompts that were, or were not, looked at while the signs were written."""
     rows = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
     return [
-        Prompt(
-            said=Said(asked=row["asked"], system=row.get("system", "")), kind=AnswerKind(row["kind"]), template="hand"
+        KnownPrompt(
+            said=Words(asked=row["asked"], system=row.get("system", "")), kind=AnswerKind(row["kind"]), template="hand"
         )
         for row in rows
         if row.get("seen", False) is seen
     ]
 
 
-def show(reader: KindReader, prompts: Sequence[Prompt], *, wrong: bool) -> None:
+def show(reader: KindReader, prompts: Sequence[KnownPrompt], *, wrong: bool) -> None:
     """Prints a table of what the prompts are read as; `wrong`: and those prompts of which a part is lost."""
     read = [(prompt, reader.read(prompt.said).kind) for prompt in prompts]
     for kind in AnswerKind:

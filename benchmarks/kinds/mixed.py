@@ -22,7 +22,7 @@ import httpx
 import numpy as np
 
 from benchmarks.kinds.eager import EagerModel
-from benchmarks.kinds.prompts import Prompt, agents, bundled, drawn
+from benchmarks.kinds.prompts import KnownPrompt, agents, bundled, drawn
 from benchmarks.support import report
 from controller.policy import FixedPolicy, Limits
 from controller.serving.loop import ServingLoop
@@ -111,12 +111,12 @@ def mixed(count: int, seed: int) -> Iterator[Mixed]:
     yield from _plain("prose", drawn(AnswerKind.OPEN, part, rng))
 
 
-def _plain(group: str, prompts: Iterator[Prompt]) -> Iterator[Mixed]:
+def _plain(group: str, prompts: Iterator[KnownPrompt]) -> Iterator[Mixed]:
     for prompt in prompts:
         yield Mixed(group=group, kind=prompt.kind, body=_body(prompt))
 
 
-def _body(prompt: Prompt) -> dict[str, Any]:
+def _body(prompt: KnownPrompt) -> dict[str, Any]:
     system = [{"role": "system", "content": prompt.said.system}] if prompt.said.system else []
     return {"messages": [*system, {"role": "user", "content": prompt.said.asked}], "max_tokens": TOKENS}
 

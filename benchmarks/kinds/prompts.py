@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.kinds.grammar import fill, pools, templates
 from models.kinds.kind import AnswerKind
-from models.kinds.said import Said
+from models.kinds.said import Words
 from models.reasoner.tasks import FAMILIES, generate
 
 BUNDLED = "bundled"  # template of the bundled model's questions
@@ -18,22 +18,22 @@ SPOKEN = 0.25  # share of prompts that are typed carelessly: small letters, no m
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
+class KnownPrompt:
     """A prompt whose kind of answer is known."""
 
-    said: Said
+    said: Words
     kind: AnswerKind
     template: str
 
 
-def bundled(count: int, rng: np.random.Generator, *, from_held_out: bool = False) -> Iterator[Prompt]:
+def bundled(count: int, rng: np.random.Generator, *, from_held_out: bool = False) -> Iterator[KnownPrompt]:
     """Yields questions of the bundled model's families, in turn."""
     for number in range(count):
         asked = generate(FAMILIES[number % len(FAMILIES)], rng, from_held_out=from_held_out).question
-        yield Prompt(said=Said(asked=asked), kind=AnswerKind.SHORT, template=BUNDLED)
+        yield KnownPrompt(said=Words(asked=asked), kind=AnswerKind.SHORT, template=BUNDLED)
 
 
-def drawn(kind: AnswerKind, count: int, rng: np.random.Generator) -> Iterator[Prompt]:
+def drawn(kind: AnswerKind, count: int, rng: np.random.Generator) -> Iterator[KnownPrompt]:
     """Yields prompts of one kind in plain language; each template is as likely."""
     known, slots = templates(kind), pools()
     for _ in range(count):
@@ -41,14 +41,14 @@ def drawn(kind: AnswerKind, count: int, rng: np.random.Generator) -> Iterator[Pr
         asked = LEAD_INS[int(rng.integers(len(LEAD_INS)))] + fill(template, slots, rng)
         if rng.random() < SPOKEN:
             asked = asked.lower().rstrip(".?!")
-        yield Prompt(said=Said(asked=asked), kind=kind, template=template)
+        yield KnownPrompt(said=Words(asked=asked), kind=kind, template=template)
 
 
-def agents(count: int, rng: np.random.Generator) -> Iterator[Prompt]:
+def agents(count: int, rng: np.random.Generator) -> Iterator[KnownPrompt]:
     """Yields agents' turns: a system's message about tools or formats, and a task of any kind."""
     kinds, systems, slots = tuple(AnswerKind), templates("systems"), pools()
     for _ in range(count):
         system = systems[int(rng.integers(len(systems)))]
         (task,) = drawn(kinds[int(rng.integers(len(kinds)))], 1, rng)
-        said = Said(asked=task.said.asked, system=fill(system, slots, rng))
-        yield Prompt(said=said, kind=AnswerKind.STRUCTURED, template=system)
+        said = Words(asked=task.said.asked, system=fill(system, slots, rng))
+        yield KnownPrompt(said=said, kind=AnswerKind.STRUCTURED, template=system)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
-from benchmarks.kinds.prompts import BUNDLED, Prompt, bundled, drawn
+from benchmarks.kinds.prompts import BUNDLED, KnownPrompt, bundled, drawn
 from models.kinds.classifier import FILE, KINDS, WEIGHTS, KindWeights, features
 from models.kinds.kind import AnswerKind
 from models.kinds.reading import KindReader, signed_reading
@@ -33,7 +33,7 @@ FOLDS = 4
 KEPT = 0.05  # a feature whose weights are all smaller is left out
 
 
-def prompts(count: int, seed: int) -> list[Prompt]:
+def prompts(count: int, seed: int) -> list[KnownPrompt]:
     """Returns `count` prompts of each kind, and as many of the bundled model's questions of the training side."""
     rng = np.random.default_rng(seed)
     found = [prompt for kind in KINDS for prompt in drawn(kind, count, rng)]
@@ -45,7 +45,7 @@ def fold(template: str) -> int | None:
     return None if template == BUNDLED else hashlib.blake2b(template.encode(), digest_size=1).digest()[0] % FOLDS
 
 
-def learn(found: Sequence[Prompt], penalty: float) -> KindWeights:
+def learn(found: Sequence[KnownPrompt], penalty: float) -> KindWeights:
     """Returns the weights that fit the prompts. `penalty`: of the mean squared weight."""
     seen = [features(prompt.said.asked) for prompt in found]
     counts = Counter(feature for one in seen for feature in one)
@@ -84,19 +84,19 @@ def _rounded(row: Array) -> tuple[float, ...]:
     return tuple(round(float(weight), 2) for weight in row)
 
 
-def mistakable(weights: KindWeights, unseen: Sequence[Prompt]) -> list[float]:
+def mistakable(weights: KindWeights, unseen: Sequence[KnownPrompt]) -> list[float]:
     """Returns the probabilities of `short` of prompts that want something else and of which no sign tells."""
     others = (prompt for prompt in unseen if prompt.kind is not AnswerKind.SHORT and not signed_reading(prompt.said))
     return [weights.shares(prompt.said.asked)[AnswerKind.SHORT] for prompt in others]
 
 
-def read_by(weights: KindWeights, found: Sequence[Prompt]) -> list[tuple[Prompt, AnswerKind]]:
+def read_by(weights: KindWeights, found: Sequence[KnownPrompt]) -> list[tuple[KnownPrompt, AnswerKind]]:
     """Returns prompts with what signs and classifier together read."""
     reader = KindReader(weights)
     return [(prompt, reader.read(prompt.said).kind) for prompt in found]
 
 
-def report(read: Sequence[tuple[Prompt, AnswerKind]]) -> None:
+def report(read: Sequence[tuple[KnownPrompt, AnswerKind]]) -> None:
     """Prints what prompts of each kind are read as."""
     click.echo(f"{'kind':12}{'prompts':>8}" + "".join(f"{kind:>12}" for kind in KINDS))
     for kind in KINDS:

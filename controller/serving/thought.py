@@ -14,7 +14,7 @@ from controller.serving.repetition import LoopDetection
 from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
-from controller.serving.trials import Trial, Trials
+from controller.serving.trials import AnswerTrial, Trials
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
 from models.formats.ending import Ending
 from models.grammar.compiling import Grammars
@@ -88,7 +88,7 @@ class ThoughtControl:
         """Whether the policy's limits hold for the kind of answer that a request wants."""
         return self._certified is None or request.answer in self._certified
 
-    def _trial(self, active: ActiveRequest) -> Trial:
+    def _trial(self, active: ActiveRequest) -> AnswerTrial:
         return self._trials.of(active.request.form, as_certified=self._certified is not None)
 
     def take_thought(self, active: ActiveRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from models.thinking import Keep, ThinkingTokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class AnswerTrial:
     """How thoughts are probed for answers of one form. Only a box that was wanted becomes the reply's answer."""
 
     spec: ProbeSpec
@@ -51,16 +51,16 @@ class Trials:
         form = thinking.format
         spec = probe_spec(thinking, stop_tokens, score)
         whole = len(spec.suffix) if form.in_the_open else thinking.keep_of(spec.suffix)
-        self.box = Trial(spec=spec, close=whole, adopted=form.keep is Keep.ANSWER)
-        self._unboxed = Trial(spec=spec, close=thinking.keep_of(spec.suffix), adopted=False)
-        self._choice: Trial | None = None
+        self.box = AnswerTrial(spec=spec, close=whole, adopted=form.keep is Keep.ANSWER)
+        self._unboxed = AnswerTrial(spec=spec, close=thinking.keep_of(spec.suffix), adopted=False)
+        self._choice: AnswerTrial | None = None
 
     @property
     def room(self) -> int:
         """The largest number of tokens that a probe may need."""
         return self.box.spec.room
 
-    def of(self, form: AnswerForm, *, as_certified: bool) -> Trial:
+    def of(self, form: AnswerForm, *, as_certified: bool) -> AnswerTrial:
         """Returns the trial for answers of a form. `as_certified`: with the suffix of the box, which was calibrated."""
         if form is AnswerForm.BOX:
             return self.box
@@ -70,7 +70,7 @@ class Trials:
             self._choice = self._of_choice(self.box.spec)
         return self._choice
 
-    def _of_choice(self, box: ProbeSpec) -> Trial:
+    def _of_choice(self, box: ProbeSpec) -> AnswerTrial:
         """Returns the trial for the label of a choice; a probe of it takes no more room than one of a box."""
         choice = self._thinking.format.choice
         suffix = self._thinking.encode(self._thinking.format.choice_suffix)
@@ -79,4 +79,4 @@ class Trials:
         if most < 1 or not stops:
             return self._unboxed
         spec = ProbeSpec(suffix=suffix, max_answer_tokens=most, answer_stops=stops | self._stop_tokens, score=box.score)
-        return Trial(spec=spec, close=self._thinking.keep_of(suffix), adopted=False, whole=True)
+        return AnswerTrial(spec=spec, close=self._thinking.keep_of(suffix), adopted=False, whole=True)

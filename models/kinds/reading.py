@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from models.kinds import signs
 from models.kinds.classifier import FILE, WEIGHTS, KindWeights
 from models.kinds.kind import AnswerForm, AnswerKind
-from models.kinds.said import Said, ends_of
+from models.kinds.said import Words, ends_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class KindReader:
         """Returns a reader with the weights that come with LASER. Raises KindsError if they are damaged."""
         return cls(WEIGHTS.read(FILE))
 
-    def read(self, said: Said) -> Reading:
+    def read(self, said: Words) -> Reading:
         """Returns what kind of answer the words want.
 
         What the system's messages say of a box or of brief answers holds where nothing speaks against it: they are sent
@@ -45,7 +45,7 @@ class KindReader:
         return Reading(kind=kind, form=form_of(said))
 
 
-def signed_reading(said: Said) -> Reading | None:
+def signed_reading(said: Words) -> Reading | None:
     """Returns what signs tell; None: nothing. A command counts before a question beside it."""
     asked, system = ends_of(said.asked), ends_of(said.system)
     form = form_of(said)
@@ -60,7 +60,7 @@ def signed_reading(said: Said) -> Reading | None:
     return Reading(kind=AnswerKind.CODE) if signs.CODE_SHOWN.search(asked) else None
 
 
-def form_of(said: Said) -> AnswerForm:
+def form_of(said: Words) -> AnswerForm:
     """Returns how a short answer is to be written, should the request want one."""
     asked = ends_of(said.asked)
     if signs.BOXED.search(asked) or signs.BOXED.search(ends_of(said.system)):

@@ -9,7 +9,7 @@ LOOKED_AT = 4_000  # characters at either end of a text: what a long one asks fo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Words:
     """The last thing that was asked, and what the system's messages say."""
 
     asked: str

@@ -32,7 +32,7 @@ from laser.server.api.shape import (
 from laser.server.api.tools.reply import CallDelta, CallReply, call_chunk, calls_of
 from laser.server.api.tools.request import CallParam, ToolsAsked
 from models.chat_model import ChatModel, Prompt
-from models.kinds.said import Said
+from models.kinds.said import Words
 
 TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -157,7 +157,7 @@ class ChatRequest(ChatChoices, ToolsAsked, GenerationFields):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     @property
-    def said(self) -> Said:
+    def said(self) -> Words:
         return said_in((message.role, message.content) for message in self.messages)
 
     def prompt_tokens(self, chat: ChatModel) -> Prompt:

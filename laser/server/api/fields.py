@@ -17,7 +17,7 @@ from laser.server.api.sampling.fields import SamplingFields
 from laser.server.api.structured.fields import StructuredFields
 from models.chat_model import ChatModel, Prompt
 from models.kinds.kind import AnswerKind
-from models.kinds.said import Said
+from models.kinds.said import Words
 from models.profile.difficulty import CLASSES, ClassName
 from models.tools.offer import ToolOffer
 
@@ -261,7 +261,7 @@ class GenerationFields(SamplingFields, ReasoningFields, StructuredFields, Reques
         return None if self.offer is None else AnswerKind.STRUCTURED
 
     @property
-    def said(self) -> Said | None:
+    def said(self) -> Words | None:
         """What the request says in words, by which its kind of answer is told; None: its prompt alone tells."""
         return None
 

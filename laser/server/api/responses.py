@@ -37,7 +37,7 @@ from laser.server.api.structured.fields import AnswerFormat, NamedSchema, format
 from laser.server.api.tools.reply import CallDelta
 from models.chat_model import ChatModel, Prompt
 from models.grammar.grammar import Grammar
-from models.kinds.said import Said
+from models.kinds.said import Words
 
 A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
 SKIPPED = ("reasoning",)  # types of input items that do not go into the prompt
@@ -130,7 +130,7 @@ class ResponsesRequest(ResponseChoices, GenerationFields):
         return "input"
 
     @property
-    def said(self) -> Said:
+    def said(self) -> Words:
         return said_in(((message.role, message.content) for message in self.input), self.instructions)
 
     def _grammars(self) -> Iterator[Grammar]:

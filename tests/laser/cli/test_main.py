@@ -111,7 +111,7 @@ def test_ask_shows_the_server_s_own_words_when_it_refuses(confident: LiveServer)
 
 
 def test_ask_prints_thought_answer_and_reason(confident: LiveServer) -> None:
-    done = laser("ask", "--url", confident.url, "Seven?")
+    done = laser("ask", "--url", confident.url, "What is 3 + 4?")
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     thought, answer = done.stdout.split("\n\n**Final Answer**\n")

@@ -12,7 +12,7 @@ import pytest
 from models.kinds.classifier import FILE, WEIGHTS, KindsError, KindWeights, features
 from models.kinds.kind import AnswerForm, AnswerKind
 from models.kinds.reading import KindReader
-from models.kinds.said import LOOKED_AT, Said
+from models.kinds.said import LOOKED_AT, Words
 from models.kinds.signs import choices
 from models.reasoner.tasks import FAMILIES, SPLITS, generate
 
@@ -54,7 +54,7 @@ def reader() -> KindReader:
 def test_words_tell_what_is_wanted(
     reader: KindReader, asked: str, system: str, kind: AnswerKind, form: AnswerForm
 ) -> None:
-    read = reader.read(Said(asked=asked, system=system))
+    read = reader.read(Words(asked=asked, system=system))
     assert read.kind is kind
     assert kind is not SHORT or read.form is form
 
@@ -62,14 +62,14 @@ def test_words_tell_what_is_wanted(
 def test_the_bundled_models_questions_want_short_answers(reader: KindReader) -> None:
     rng = np.random.default_rng(5)
     asked = [generate(family, rng, split=split).question for family in FAMILIES for split in SPLITS for _ in range(25)]
-    assert {reader.read(Said(asked=text)).kind for text in asked} == {SHORT}
+    assert {reader.read(Words(asked=text)).kind for text in asked} == {SHORT}
 
 
 def test_what_stands_at_the_ends_of_a_long_text_tells(reader: KindReader) -> None:
     filler = "lorem ipsum " * LOOKED_AT
-    assert reader.read(Said(asked=f"{filler} {BOX}")).kind is SHORT
-    assert reader.read(Said(asked=f"{BOX} {filler}")).kind is SHORT
-    assert reader.read(Said(asked=f"{filler} {BOX} {filler}")).kind is OPEN
+    assert reader.read(Words(asked=f"{filler} {BOX}")).kind is SHORT
+    assert reader.read(Words(asked=f"{BOX} {filler}")).kind is SHORT
+    assert reader.read(Words(asked=f"{filler} {BOX} {filler}")).kind is OPEN
 
 
 @pytest.mark.parametrize(

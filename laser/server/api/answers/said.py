@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 
 from models.chat_model import ChatModel
-from models.kinds.said import LOOKED_AT, Said
+from models.kinds.said import LOOKED_AT, Words
 
 _USER = re.compile(r"\s*(?:user|human)\s*[:\n]\s*", re.IGNORECASE)
 _SYSTEM = re.compile(r"\s*(?:system|developer)\s*[:\n]\s*", re.IGNORECASE)
 
 
-def said_in(messages: Iterable[tuple[str, str | None]], instructions: str | None = None) -> Said:
+def said_in(messages: Iterable[tuple[str, str | None]], instructions: str | None = None) -> Words:
     """Returns what messages say, given as role and text: the last user's message, and the system's together."""
     system, asked = [instructions or ""], ""
     for role, text in messages:
@@ -21,10 +21,10 @@ def said_in(messages: Iterable[tuple[str, str | None]], instructions: str | None
             system.append(text or "")
         elif role == "user":
             asked = text or ""
-    return Said(asked=asked, system="\n".join(filter(None, system)))
+    return Words(asked=asked, system="\n".join(filter(None, system)))
 
 
-def said_in_prompt(tokens: Sequence[int], chat: ChatModel) -> Said:
+def said_in_prompt(tokens: Sequence[int], chat: ChatModel) -> Words:
     """Returns what prompt tokens say whose messages are not known: the last turn before the reply, or all of them.
 
     A first turn of the system's is what it says.
@@ -40,7 +40,7 @@ def said_in_prompt(tokens: Sequence[int], chat: ChatModel) -> Said:
     asked = next((text for text in last if _USER.match(text)), last[-1] if last else "")
     first = next(said(turns), "")
     system, user = _SYSTEM.match(first), _USER.match(asked)
-    return Said(
+    return Words(
         asked=asked if user is None else asked[user.end() :],
         system="" if system is None or first == asked else first[system.end() :],
     )

@@ -19,7 +19,7 @@ from laser.server.api.reasoning import ReasoningPolicy, ThinkingOptions
 from laser.server.api.structured.fields import JsonSchema, format_grammar
 from models.chat_model import ChatModel, Prompt
 from models.grammar.grammar import Grammar
-from models.kinds.said import Said
+from models.kinds.said import Words
 
 OutputEffort = Literal["low", "medium", "high", "xhigh", "max"]
 Turns = Annotated[tuple[MessagesTurn, ...], Field(min_length=1, fail_fast=True)]
@@ -132,7 +132,7 @@ class MessagesRequest(MessagesTools, GenerationFields):
         )
 
     @property
-    def said(self) -> Said:
+    def said(self) -> Words:
         return said_in(((turn.role, turn.content) for turn in self.messages if turn.content), self.system)
 
 

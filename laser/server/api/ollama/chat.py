@@ -15,7 +15,7 @@ from laser.server.api.ollama.reply import OllamaLines, OllamaReply
 from laser.server.api.shape import LINES, Surface, written
 from laser.server.api.tools.request import CallParam, Text, ToolsAsked
 from models.chat_model import ChatModel, Prompt
-from models.kinds.said import Said
+from models.kinds.said import Words
 from models.tools.offer import ToolCall, as_object
 
 
@@ -86,7 +86,7 @@ class OllamaChatRequest(ToolsAsked, OllamaFields):
         )
 
     @property
-    def said(self) -> Said:
+    def said(self) -> Words:
         return said_in((message.role, message.content) for message in self.messages)
 
 

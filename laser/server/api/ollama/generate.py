@@ -13,7 +13,7 @@ from laser.server.api.ollama.fields import OllamaFields
 from laser.server.api.ollama.reply import OllamaLines, OllamaReply
 from laser.server.api.shape import LINES, Surface, written
 from models.chat_model import ChatModel, Prompt
-from models.kinds.said import Said
+from models.kinds.said import Words
 from models.tools.offer import ToolCall
 
 Words = Annotated[str, BeforeValidator(encodable)]
@@ -47,8 +47,8 @@ class OllamaGenerateRequest(OllamaFields):
         )
 
     @property
-    def said(self) -> Said | None:
-        return None if self.raw else Said(asked=self.prompt or "", system=self.system or "")
+    def said(self) -> Words | None:
+        return None if self.raw else Words(asked=self.prompt or "", system=self.system or "")
 
 
 class OllamaGenerateReply(OllamaReply):
