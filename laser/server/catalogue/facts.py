@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from engine.base import EngineError
 from engine.inventory import inventory
@@ -21,7 +22,7 @@ class ModelFacts:
     """What a model's files say of it. An empty text: they do not say it."""
 
     size: int  # bytes of the weights
-    form: str  # of the files: `gguf` or `safetensors`
+    form: Literal["gguf", "safetensors"]  # of the files
     family: str  # architecture, such as qwen3
     stored: str  # type of the weights, such as BF16
     parameters: int | None  # None: not known
