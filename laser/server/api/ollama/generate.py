@@ -16,14 +16,14 @@ from models.chat_model import ChatModel, Prompt
 from models.kinds.said import Words
 from models.tools.offer import ToolCall
 
-Words = Annotated[str, BeforeValidator(encodable)]
+Given = Annotated[str, BeforeValidator(encodable)]
 
 
 class OllamaGenerateRequest(OllamaFields):
     """A prompt to answer. Every field may be left out; without a prompt there is nothing to answer."""
 
-    prompt: Words | None = None  # what the user says; with `raw` a text that the reply continues
-    system: Words | None = None  # what the model is told before the prompt
+    prompt: Given | None = None  # what the user says; with `raw` a text that the reply continues
+    system: Given | None = None  # what the model is told before the prompt
     raw: Switch | None = None  # true: the prompt is continued as it is, without a chat template
 
     @property
