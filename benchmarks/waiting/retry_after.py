@@ -142,7 +142,7 @@ def main() -> None:
     options = parser.parse_args()
     model = bundled_model()
     calibration = read_recording(load_chat_model(model), model, model / FILE_NAME)
-    policies: list[PolicySettings] = [FixedThreshold(threshold=0.8), LoadAware()]
+    policies: list[FixedThreshold | LoadAware] = [FixedThreshold(threshold=0.8), LoadAware()]
     for policy in policies:
         for factor in options.factors:
             waits = overloaded(policy, calibration, factor=factor, seconds=options.seconds, seed=options.seed)
