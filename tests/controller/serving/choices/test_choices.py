@@ -14,17 +14,16 @@ from controller.serving.fair_queue import Claim
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import ExitReason, Outcome, ReasoningRequest, RequestId
 from engine.base import EngineError, FinishReason, Sampling
-from models.grammar.grammar import Grammar, GrammarKind
 from models.kinds.kind import AnswerKind
 from models.tokenizer import ChatTokenizer
+from tests.controller.serving.answers.test_held import LED, NUMBER, SAYS_SEVEN
 from tests.support.parrot_bench import parrot, spelled
 from tests.support.row_counts import counting
-from tests.support.serving_bench import ANSWER, BRIEF, END, ENDLESS, FORMAT, SURE, Bench, Heard
+from tests.support.serving_bench import ANSWER, BRIEF, ENDLESS, FORMAT, SURE, Bench, Heard
 
 Chain = Callable[..., Bench]
 WAYS = {"\n": {"a": 0.5, "b": 0.4}, "a": {"b": 0.5, "</think>": 0.4}, "b": {"a": 0.5, "</think>": 0.4}, **ANSWER}
 DRAWN = Sampling(temperature=1.0, seed=7)
-NUMBER = Grammar(kind=GrammarKind.REGEX, text="[0-9]{1,3}", asked_by="guided_regex")
 
 
 class Choices:
@@ -242,7 +241,7 @@ def test_each_choice_is_held_by_a_matcher_of_its_own_and_tells_raw_probabilities
 
 
 def test_each_choice_under_a_grammar_has_its_own_trial_answer(held: Chain) -> None:
-    bench = held({**ENDLESS, "\n\n": {"7": 0.9}, "7": {"8": 0.9}, "8": {END: 0.9}}, policy=SURE)
+    bench = held(SAYS_SEVEN, policy=SURE, form=LED)
     _, heard = ask(bench, 3, grammar=NUMBER)
     bench.run()
     assert [each.content for each in heard.heard.values()] == ["78"] * 3
