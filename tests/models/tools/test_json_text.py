@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.tools.json_text import JsonText
+from tests.support.cuts import pieces_of
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
@@ -25,11 +26,6 @@ def read(pieces: list[str]) -> tuple[JsonText, str, str]:
         said, rest = value.push(piece)
         taken, left = taken + said, left + rest
     return value, taken, left
-
-
-def pieces_of(text: str, places: set[int]) -> list[str]:
-    cuts = sorted(place % (len(text) + 1) for place in places)
-    return [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
 
 @given(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from models.tools.form import FORMS, CallFormat
 from models.tools.pieces import CallPiece, Content, FurtherThought, Piece
 from models.tools.reader import reader_of
-from tests.models.tools.test_json_text import pieces_of
+from tests.support.cuts import pieces_of
 
 OFFERED: dict[str, dict[str, Any]] = {
     "weather": {
