@@ -44,8 +44,8 @@ def stream() -> None:
 
 @check("ollama: the model is listed, and answers")
 def ollama() -> None:
-    assert MODEL in llm("models", "list")
-    assert ANSWER in llm("-m", f"{MODEL}:latest", QUESTION)
+    assert f"ollama/{MODEL}:latest" in llm("models", "list")
+    assert ANSWER in llm("-m", f"ollama/{MODEL}:latest", QUESTION)
 
 
 @check("openai: a schema")
