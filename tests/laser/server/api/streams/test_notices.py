@@ -115,10 +115,10 @@ def test_openais_client_reads_on_past_what_it_does_not_know(confident: LiveServe
     with openai.OpenAI(base_url=f"{confident.url}/v1", api_key="unused", max_retries=0, timeout=WAIT_S) as client:
         chunks = list(
             client.chat.completions.create(
-                model="confident", messages=[{"role": "user", "content": SHORT}], max_tokens=400, **asked
+                model="confident", messages=[{"role": "user", "content": SHORT}], max_tokens=380, **asked
             )
         )
-        events = list(client.responses.create(model="confident", input=SHORT, max_output_tokens=400, **asked))
+        events = list(client.responses.create(model="confident", input=SHORT, max_output_tokens=380, **asked))
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text.endswith("\\boxed{7}")
     assert any(chunk.model_extra and "progress" in (chunk.model_extra.get("laser") or {}) for chunk in chunks)
