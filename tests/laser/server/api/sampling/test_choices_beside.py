@@ -61,12 +61,12 @@ def test_each_of_several_replies_has_calls_of_its_own(server: LiveServer) -> Non
 
 
 def test_progress_and_probes_name_their_reply_where_there_are_several(confident: LiveServer) -> None:
-    laser = {"progress": True, "probes": True}
-    notices = [part["laser"] for part in chunks(confident, CHATS, **chat(n=2, max_tokens=380, laser=laser)) if not part["choices"]]
+    body = {"max_tokens": 380, "laser": {"progress": True, "probes": True}}
+    notices = [part["laser"] for part in chunks(confident, CHATS, **chat(n=2, **body)) if not part["choices"]]
     begun = [told for notice in notices for told in notice.values() if told.get("stage") != "waiting"]
     assert {told["index"] for told in begun} == {0, 1}
     assert {kind for notice in notices for kind in notice} == {"progress", "probe"}
-    alone = [part["laser"] for part in chunks(confident, CHATS, **chat(max_tokens=380, laser=laser)) if not part["choices"]]
+    alone = [part["laser"] for part in chunks(confident, CHATS, **chat(**body)) if not part["choices"]]
     assert not any("index" in told for notice in alone for told in notice.values())
 
 
