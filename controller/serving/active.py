@@ -20,7 +20,7 @@ from controller.serving.request import (
 )
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
-from controller.serving.status import Progress, ProgressWatch, Stage
+from controller.serving.status import ProgressWatch, RequestProgress, Stage
 from engine.base import FinishReason, Probed, ProbeId, SequenceId
 from models.formats.ending import EndFinder, Ending
 
@@ -357,4 +357,4 @@ class ActiveRequest:
     def tell_progress(self, now: float) -> None:
         """Tells how far the request is, if someone watches and it is time."""
         if self.watch is not None:
-            self.watch.see(now, Progress.of(self))
+            self.watch.see(now, RequestProgress.of(self))

@@ -26,7 +26,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class RequestProgress:
     """How far a request is that has left the queue, for a ProgressObserver."""
 
     stage: Stage
@@ -36,7 +36,7 @@ class Progress:
     choice: int = 0  # the reply's place among those to one request
 
     @classmethod
-    def of(cls, active: ActiveRequest) -> Progress:
+    def of(cls, active: ActiveRequest) -> RequestProgress:
         """Returns how far a request is, or one of the replies to it."""
         length = len(active.thought) if active.thought_end is None else active.thought_end
         return cls(
@@ -48,7 +48,7 @@ class Progress:
         )
 
 
-ProgressObserver: TypeAlias = Callable[[Progress], None]
+ProgressObserver: TypeAlias = Callable[[RequestProgress], None]
 
 
 class ProgressWatch:
@@ -59,7 +59,7 @@ class ProgressWatch:
         self._told_s = 0.0
         self._told: tuple[Stage, bool] | None = None  # None: nothing has been told
 
-    def see(self, now: float, progress: Progress) -> None:
+    def see(self, now: float, progress: RequestProgress) -> None:
         """Takes how far the request is, and tells it if it is time."""
         phase = progress.stage, progress.tokens > 0
         if self._told != phase or now - self._told_s >= TELL_S:

@@ -17,7 +17,7 @@ from controller.serving.admission import Turn
 from controller.serving.choices.scores import TokenScore
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
-from controller.serving.status import Progress
+from controller.serving.status import RequestProgress
 from laser.server.api.errors import ApiError
 from laser.server.api.headers import ResponseHeader
 from laser.server.api.sampling.log_probs import mean
@@ -88,7 +88,9 @@ async def _events(submission: Submission, ping_s: float, framing: Framing) -> As
                 yield told + framing.ping if turn is None else _place(submission, framing, turn)
                 due_s = clock() + silence_s
                 continue
-            known = next((_notice(submission, item) for item in reversed(items) if isinstance(item, Progress)), known)
+            known = next(
+                (_notice(submission, item) for item in reversed(items) if isinstance(item, RequestProgress)), known
+            )
             data = b"".join(_piece(submission, item) for item in _joined(items))
             if data:
                 yield data
@@ -145,13 +147,13 @@ def _piece(submission: Submission, item: Told) -> bytes:
             return shape.called(item)
         case Checkpoint():
             return shape.probed(item)
-        case Progress():
+        case RequestProgress():
             return shape.progressed(_notice(submission, item)) if submission.identity.show_progress else b""
         case Outcome():
             return b""  # sent behind all text, as the end of its choice
 
 
-def _notice(submission: Submission, progress: Progress) -> ProgressNotice:
+def _notice(submission: Submission, progress: RequestProgress) -> ProgressNotice:
     """Returns the notice of a reply's progress, which names its choice where there are several."""
     return ProgressNotice.of(progress, None if submission.identity.index is None else progress.choice)
 

@@ -16,7 +16,7 @@ from controller.serving.admission import QueueState
 from controller.serving.choices.scores import TokenScore
 from controller.serving.reply import Channel
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest
-from controller.serving.status import LoopStatus, Progress
+from controller.serving.status import LoopStatus, RequestProgress
 from engine.base import EngineLoad
 from models.profile.difficulty import Difficulty
 from models.profile.savings import Gained
@@ -128,7 +128,7 @@ class Progressed(EngineMessage, frozen=True):
     """How far a request is."""
 
     number: int
-    progress: Progress
+    progress: RequestProgress
 
 
 class Ended(EngineMessage, frozen=True):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from controller.serving.admission import Turn
 from controller.serving.request import Checkpoint
-from controller.serving.status import Progress, Stage
+from controller.serving.status import RequestProgress, Stage
 
 StageWord = Literal["waiting", "started", "thinking", "answering"]
 Place = Annotated[int | None, Field(exclude_if=lambda index: index is None)]
@@ -51,7 +51,7 @@ class ProgressNotice(BaseModel):
         return cls(stage="waiting", position=turn.position, eta_s=round(turn.eta_s, 3))
 
     @classmethod
-    def of(cls, progress: Progress, index: int | None = None) -> ProgressNotice:
+    def of(cls, progress: RequestProgress, index: int | None = None) -> ProgressNotice:
         """Returns the notice of a request that has left the queue; `index` None: there is one reply."""
         begun: StageWord = "answering" if progress.stage is Stage.ANSWERING else "thinking"
         return cls(

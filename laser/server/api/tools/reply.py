@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from controller.serving.choices.scores import TokenScore
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
-from controller.serving.status import Progress
+from controller.serving.status import RequestProgress
 from models.tools.offer import ToolCall
 from models.tools.pieces import CallPiece, CallReader, Content, Piece
 
@@ -43,7 +43,7 @@ class CallDelta:
     choice: int = 0  # the reply's place among those to one request
 
 
-Item: TypeAlias = Delta | Checkpoint | Progress | Outcome
+Item: TypeAlias = Delta | Checkpoint | RequestProgress | Outcome
 
 
 class ToolReply:

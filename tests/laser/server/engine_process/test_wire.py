@@ -13,7 +13,7 @@ from controller.serving.choices.scores import TokenScore
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Channel
 from controller.serving.request import Checkpoint, ExitReason, Outcome, ReasoningRequest, Thought
-from controller.serving.status import EndedRequest, LoopStatus, Progress, RunningRequest, Stage
+from controller.serving.status import EndedRequest, LoopStatus, RequestProgress, RunningRequest, Stage
 from engine.base import EngineLoad, FinishReason, Sampling
 from laser.server.engine_process import messages
 from laser.server.engine_process.messages import (
@@ -112,7 +112,7 @@ EVENT_EXAMPLES: list[EngineMessage] = [
         number=1, channel=Channel.CONTENT, text="4", choice=2, scores=(TokenScore(7, -0.5, ((7, -0.5), (9, -2.0))),)
     ),
     TrialAnswered(number=1, checkpoint=CHECKPOINT), Ended(number=1, outcome=OUTCOME),
-    Progressed(number=1, progress=Progress(stage=Stage.THINKING, tokens=4, thought_tokens=4, budget=None)),
+    Progressed(number=1, progress=RequestProgress(stage=Stage.THINKING, tokens=4, thought_tokens=4, budget=None)),
     Failed(number=3, message="it is lost"), Gone(number=4, outcome=None), Gone(number=5, outcome=OUTCOME),
     ThoughtEnded(call=2, ended=True), Seen(call=3, status=STATUS, report=REPORT),
     Seen(call=4, failure="it hangs"), Broken(message="the arena is gone"), Pong(step_s=0.5), Pong(step_s=None),

@@ -11,7 +11,7 @@ import pytest
 
 from controller.serving.admission import Turn
 from controller.serving.request import Checkpoint
-from controller.serving.status import Progress, Stage
+from controller.serving.status import RequestProgress, Stage
 from laser.server.api.anthropic.reply import MessagesShape
 from laser.server.api.chat import Completion
 from laser.server.api.completions import TextShape
@@ -30,7 +30,7 @@ WAITS = ProgressNotice.of_turn(Turn(position=3, eta_s=4.2))
 
 
 def thinking(tokens: int, budget: int | None = 500) -> ProgressNotice:
-    return ProgressNotice.of(Progress(stage=Stage.THINKING, tokens=tokens, thought_tokens=tokens, budget=budget))
+    return ProgressNotice.of(RequestProgress(stage=Stage.THINKING, tokens=tokens, thought_tokens=tokens, budget=budget))
 
 
 def data(event: bytes) -> dict[str, Any]:
