@@ -292,7 +292,7 @@ def test_a_phone_shows_all_and_every_control_has_a_name(browser: webdriver.Chrom
         say(browser, "A call?")
         browser.execute_script("document.querySelectorAll('#chat details').forEach((each) => { each.open = true; })")
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
-        controls = browser.find_elements(By.CSS_SELECTOR, "#chat :is(button, textarea, input, pre, [tabindex])")
+        controls = browser.find_elements(By.CSS_SELECTOR, "#chat :is(button, textarea, input, [tabindex])")
         nameless = [
             each.get_attribute("outerHTML") for each in controls if each.is_displayed() and not each.accessible_name
         ]
