@@ -100,8 +100,8 @@ Blocks = list[
 class ToolSaid(Fields):
     """The result of a call, as a text."""
 
-    call: str
-    content: str
+    call: str  # id of the call
+    content: str  # what the tool has said
 
 
 class MessagesTurn(Message):
