@@ -30,9 +30,11 @@ Prepared = Callable[[GenerationFields], ReasoningRequest]
 
 
 def prepared_by(config: ServeConfig, difficulty: Difficulty | None = None) -> Prepared:
+    chat = read_chat(config)
     served = ServedModel(
-        model_id="m", config=config, chat=read_chat(config), room=2048, engine="none", difficulty=difficulty
-    )
+        model_id="m", config=config, chat=chat, room=2048, engine="none", difficulty=difficulty,
+        grammars=chat.grammars(),
+    )  # fmt: skip
     preparation = Preparation(served)
     return lambda request: preparation.request(request, 0, "x", ANYBODY, Slo())
 
