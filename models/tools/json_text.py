@@ -66,9 +66,8 @@ class JsonText:
             self._digits -= 1
             self._at = _At.HEX if self._digits else _At.STRING
             self.broken = character not in "0123456789abcdefABCDEF"
-        elif character not in _SPACE:
-            if self._structure(character):
-                return at
+        elif character not in _SPACE and self._structure(character):
+            return at
         if not self.broken:
             out.append(character)
             return at + 1
