@@ -37,8 +37,8 @@ class ChannelReader:
         self._held += text
         while True:
             if self._head is not None:
-                before, found, behind = self._held.partition(MESSAGE)
-                if not found:
+                before, whole, behind = self._held.partition(MESSAGE)
+                if not whole:
                     return
                 self._begin(self._head + before)
                 self._held = behind

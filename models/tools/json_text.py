@@ -66,18 +66,12 @@ class JsonText:
             self._digits -= 1
             self._at = _At.HEX if self._digits else _At.STRING
             self.broken = character not in "0123456789abcdefABCDEF"
-        elif character not in _SPACE:
-            self._structure(character)
-            if self._in_word:
-                return at
+        elif character not in _SPACE and self._structure(character):
+            return at
         if not self.broken:
             out.append(character)
             return at + 1
         return at
-
-    @property
-    def _in_word(self) -> bool:
-        return self._at is _At.WORD
 
     def _string(self, text: str, at: int, out: list[str]) -> int:
         plain = _PLAIN.match(text, at)
@@ -108,8 +102,8 @@ class JsonText:
         self._ended()
         return at
 
-    def _structure(self, character: str) -> None:
-        """Takes a character outside strings and words."""
+    def _structure(self, character: str) -> bool:
+        """Takes a character outside strings and words; returns whether it begins a word, and is not taken."""
         match self._at, character:
             case ((_At.VALUE | _At.FIRST_VALUE), "{"):
                 self._open.append("}")
@@ -130,8 +124,10 @@ class JsonText:
                 self._ended()
             case ((_At.VALUE | _At.FIRST_VALUE), _) if _WORD.match(character):
                 self._at, self._word = _At.WORD, ""
+                return True
             case _:
                 self.broken = True
+        return False
 
     def _ended(self) -> None:
         """A value has ended."""
