@@ -21,7 +21,7 @@ from controller.serving.request import (
 )
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
-from controller.serving.status import Progress, ProgressWatch, RunningRequest, Stage
+from controller.serving.status import ProgressWatch, RequestProgress, RunningRequest, Stage
 from engine.base import FinishReason, Probed, ProbeId, SequenceId
 from models.formats.ending import EndFinder, Ending
 
@@ -326,7 +326,9 @@ class ActiveRequest:
         """Tells how far the request is, if someone watches and it is time."""
         if self.watch is not None:
             length = len(self.thought) if self._thought_end is None else self._thought_end
-            seen = Progress(stage=self.stage, tokens=self.tokens, thought_tokens=length, budget=self.in_force.budget)
+            seen = RequestProgress(
+                stage=self.stage, tokens=self.tokens, thought_tokens=length, budget=self.in_force.budget
+            )
             self.watch.see(now, seen)
 
     def running(self, now: float) -> RunningRequest:

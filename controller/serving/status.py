@@ -23,7 +23,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class RequestProgress:
     """How far a request is that has left the queue, for a ProgressObserver."""
 
     stage: Stage
@@ -32,7 +32,7 @@ class Progress:
     budget: int | None  # in force, thinking tokens; None: none
 
 
-ProgressObserver: TypeAlias = Callable[[Progress], None]
+ProgressObserver: TypeAlias = Callable[[RequestProgress], None]
 
 
 class ProgressWatch:
@@ -43,7 +43,7 @@ class ProgressWatch:
         self._told_s = 0.0
         self._told: tuple[Stage, bool] | None = None  # None: nothing has been told
 
-    def see(self, now: float, progress: Progress) -> None:
+    def see(self, now: float, progress: RequestProgress) -> None:
         """Takes how far the request is, and tells it if it is time."""
         phase = progress.stage, progress.tokens > 0
         if self._told != phase or now - self._told_s >= TELL_S:

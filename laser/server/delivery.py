@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from controller.serving.admission import Turn
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome
-from controller.serving.status import Progress
+from controller.serving.status import RequestProgress
 from laser.server.api.errors import ApiError
 from laser.server.api.headers import ResponseHeader
 from laser.server.api.shape import EVENTS, Framing
@@ -83,7 +83,9 @@ async def _events(submission: Submission, ping_s: float, framing: Framing) -> As
                 yield told + framing.ping if turn is None else _place(submission, framing, turn)
                 due_s = clock() + silence_s
                 continue
-            known = next((ProgressNotice.of(item) for item in reversed(items) if isinstance(item, Progress)), known)
+            known = next(
+                (ProgressNotice.of(item) for item in reversed(items) if isinstance(item, RequestProgress)), known
+            )
             data = b"".join(_piece(submission, item) for item in _joined(items))
             if data:
                 yield data
@@ -114,7 +116,7 @@ def _piece(submission: Submission, item: Told) -> bytes:
             return shape.called(item)
         case Checkpoint():
             return shape.probed(item)
-        case Progress():
+        case RequestProgress():
             return shape.progressed(ProgressNotice.of(item)) if submission.identity.show_progress else b""
         case Outcome():
             return b""  # sent last, as the stream's closing

@@ -17,7 +17,7 @@ from controller.serving.admission import Overloaded, QueueState
 from controller.serving.loop import ServingLoop
 from controller.serving.reply import Delta
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest, RequestId
-from controller.serving.status import Progress
+from controller.serving.status import RequestProgress
 from engine.base import CapacityError, EngineBrokenError, EngineError
 from laser.server.engine_process.messages import (
     Accepted,
@@ -212,13 +212,15 @@ class LoopDriver:
     def _begun(self, number: int) -> None:
         self._send([Began(number=number)])  # at once: the step that follows may end the process
 
-    def _emit(self, number: int, request: ReasoningRequest, item: Delta | Checkpoint | Progress | Outcome) -> None:
+    def _emit(
+        self, number: int, request: ReasoningRequest, item: Delta | Checkpoint | RequestProgress | Outcome
+    ) -> None:
         match item:
             case Delta():
                 self._outbox.append(Said(number=number, channel=item.channel, text=item.text))
             case Checkpoint():
                 self._outbox.append(TrialAnswered(number=number, checkpoint=item))
-            case Progress():
+            case RequestProgress():
                 self._outbox.append(Progressed(number=number, progress=item))
             case Outcome():
                 self._count(request, item, len(self._requests))

@@ -15,7 +15,7 @@ from msgspec import Struct
 from controller.serving.admission import QueueState
 from controller.serving.reply import Channel
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest
-from controller.serving.status import LoopStatus, Progress
+from controller.serving.status import LoopStatus, RequestProgress
 from engine.base import EngineLoad
 from models.profile.difficulty import Difficulty
 from models.profile.savings import Gained
@@ -124,7 +124,7 @@ class Progressed(EngineMessage, frozen=True):
     """How far a request is."""
 
     number: int
-    progress: Progress
+    progress: RequestProgress
 
 
 class Ended(EngineMessage, frozen=True):

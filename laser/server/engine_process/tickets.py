@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from controller.serving.admission import Overloaded, QueueState
 from controller.serving.reply import Delta
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest
-from controller.serving.status import LoopStatus, Progress
+from controller.serving.status import LoopStatus, RequestProgress
 from engine.base import CapacityError, EngineError, EngineLoad
 from laser.server.controller_report import ControllerReport
 from laser.server.engine_process.messages import (
@@ -42,7 +42,7 @@ from laser.server.engine_process.messages import (
 )
 from models.profile.savings import Gained
 
-Item: TypeAlias = Delta | Checkpoint | Progress | Outcome
+Item: TypeAlias = Delta | Checkpoint | RequestProgress | Outcome
 
 
 class EngineFailure(Exception):

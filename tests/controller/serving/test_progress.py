@@ -7,23 +7,23 @@ from collections.abc import Callable
 from controller.serving.admission import AdmissionLimits
 from controller.serving.reply import Delta
 from controller.serving.request import Outcome, ReasoningRequest
-from controller.serving.status import TELL_S, Progress, ProgressWatch, Stage
+from controller.serving.status import TELL_S, ProgressWatch, RequestProgress, Stage
 from tests.support.serving_bench import BRIEF, ENDLESS, SURE, Bench
 
 Chain = Callable[..., Bench]
 
 
-def watched(bench: Bench, **options: object) -> list[Progress | Delta | Outcome]:
+def watched(bench: Bench, **options: object) -> list[RequestProgress | Delta | Outcome]:
     """Submits a request; returns where its text and its progress will come, in their order."""
     prompt = bench.thinking.prompt(bench.tokenizer.encode("?"), thinking=True)
     request = ReasoningRequest(**{"prompt": tuple(prompt), "max_tokens": 60, **options})  # type: ignore[arg-type]
-    said: list[Progress | Delta | Outcome] = []
+    said: list[RequestProgress | Delta | Outcome] = []
     bench.loop.submit(request, said.append, watch=said.append)
     return said
 
 
-def progress(said: list[Progress | Delta | Outcome]) -> list[Progress]:
-    return [item for item in said if isinstance(item, Progress)]
+def progress(said: list[RequestProgress | Delta | Outcome]) -> list[RequestProgress]:
+    return [item for item in said if isinstance(item, RequestProgress)]
 
 
 def test_a_thought_is_told_from_its_start_to_its_answer(chain: Chain) -> None:
@@ -62,11 +62,11 @@ def test_an_adopted_answer_is_told_with_the_thought_that_it_leaves(chain: Chain)
 
 
 def test_progress_is_told_at_once_in_a_new_stage_and_else_once_a_second() -> None:
-    told: list[Progress] = []
+    told: list[RequestProgress] = []
     watch = ProgressWatch(told.append)
     for now, stage, tokens in [
         (0.0, Stage.THINKING, 0), (0.5, Stage.THINKING, 0), (0.5, Stage.THINKING, 1), (1.4, Stage.THINKING, 2),
         (1.5, Stage.THINKING, 3), (1.5, Stage.ANSWERING, 4),
     ]:  # fmt: skip
-        watch.see(now * TELL_S, Progress(stage=stage, tokens=tokens, thought_tokens=tokens, budget=None))
+        watch.see(now * TELL_S, RequestProgress(stage=stage, tokens=tokens, thought_tokens=tokens, budget=None))
     assert [each.tokens for each in told] == [0, 1, 3, 4]

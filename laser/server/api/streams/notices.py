@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from controller.serving.admission import Turn
 from controller.serving.request import Checkpoint
-from controller.serving.status import Progress, Stage
+from controller.serving.status import RequestProgress, Stage
 
 StageWord = Literal["waiting", "started", "thinking", "answering"]
 
@@ -47,7 +47,7 @@ class ProgressNotice(BaseModel):
         return cls(stage="waiting", position=turn.position, eta_s=round(turn.eta_s, 3))
 
     @classmethod
-    def of(cls, progress: Progress) -> ProgressNotice:
+    def of(cls, progress: RequestProgress) -> ProgressNotice:
         """Returns the notice of a request that has left the queue."""
         begun: StageWord = "answering" if progress.stage is Stage.ANSWERING else "thinking"
         return cls(

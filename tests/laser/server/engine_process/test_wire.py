@@ -11,7 +11,7 @@ from controller.serving.admission import QueueState, Turn
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Channel
 from controller.serving.request import Checkpoint, ExitReason, Outcome, ReasoningRequest, Thought
-from controller.serving.status import EndedRequest, LoopStatus, Progress, RunningRequest, Stage
+from controller.serving.status import EndedRequest, LoopStatus, RequestProgress, RunningRequest, Stage
 from engine.base import EngineLoad, FinishReason, Sampling
 from laser.server.engine_process import messages
 from laser.server.engine_process.messages import (
@@ -101,7 +101,7 @@ EVENT_EXAMPLES: list[EngineMessage] = [
     Accepted(number=1), NotAccepted(number=2, why=Refusal.OVERLOADED, message="full", retry_after_s=2.5),
     Began(number=1), Said(number=1, channel=Channel.REASONING, text=" wait…\n\n"),
     TrialAnswered(number=1, checkpoint=CHECKPOINT), Ended(number=1, outcome=OUTCOME),
-    Progressed(number=1, progress=Progress(stage=Stage.THINKING, tokens=4, thought_tokens=4, budget=None)),
+    Progressed(number=1, progress=RequestProgress(stage=Stage.THINKING, tokens=4, thought_tokens=4, budget=None)),
     Failed(number=3, message="it is lost"), Gone(number=4, outcome=None), Gone(number=5, outcome=OUTCOME),
     ThoughtEnded(call=2, ended=True), Seen(call=3, status=STATUS, report=REPORT),
     Seen(call=4, failure="it hangs"), Broken(message="the arena is gone"), Pong(step_s=0.5), Pong(step_s=None),

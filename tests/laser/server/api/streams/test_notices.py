@@ -11,7 +11,7 @@ import pytest
 
 from controller.serving.admission import Turn
 from controller.serving.request import Checkpoint
-from controller.serving.status import Progress, Stage
+from controller.serving.status import RequestProgress, Stage
 from laser.server.api.anthropic.reply import MessagesShape
 from laser.server.api.chat import Completion
 from laser.server.api.completions import TextShape
@@ -30,7 +30,7 @@ WAITS = ProgressNotice.of_turn(Turn(position=3, eta_s=4.2))
 
 
 def thinking(tokens: int, budget: int | None = 500) -> ProgressNotice:
-    return ProgressNotice.of(Progress(stage=Stage.THINKING, tokens=tokens, thought_tokens=tokens, budget=budget))
+    return ProgressNotice.of(RequestProgress(stage=Stage.THINKING, tokens=tokens, thought_tokens=tokens, budget=budget))
 
 
 def data(event: bytes) -> dict[str, Any]:
@@ -115,10 +115,10 @@ def test_openais_client_reads_on_past_what_it_does_not_know(confident: LiveServe
     with openai.OpenAI(base_url=f"{confident.url}/v1", api_key="unused", max_retries=0, timeout=WAIT_S) as client:
         chunks = list(
             client.chat.completions.create(
-                model="confident", messages=[{"role": "user", "content": SHORT}], max_tokens=400, **asked
+                model="confident", messages=[{"role": "user", "content": SHORT}], max_tokens=300, **asked
             )
         )
-        events = list(client.responses.create(model="confident", input=SHORT, max_output_tokens=400, **asked))
+        events = list(client.responses.create(model="confident", input=SHORT, max_output_tokens=300, **asked))
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text.endswith("\\boxed{7}")
     assert any(chunk.model_extra and "progress" in (chunk.model_extra.get("laser") or {}) for chunk in chunks)
