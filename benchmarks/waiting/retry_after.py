@@ -142,12 +142,12 @@ def main() -> None:
     options = parser.parse_args()
     model = bundled_model()
     calibration = read_recording(load_chat_model(model), model, model / FILE_NAME)
-    policies: list[FixedThreshold | LoadAware] = [FixedThreshold(threshold=0.8), LoadAware()]
-    for policy in policies:
+    policies: dict[str, PolicySettings] = {"fixed at 0.8": FixedThreshold(threshold=0.8), "load-aware": LoadAware()}
+    for name, policy in policies.items():
         for factor in options.factors:
             waits = overloaded(policy, calibration, factor=factor, seconds=options.seconds, seed=options.seed)
             for what, said in (("Retry-After", waits.refused), ("eta", waits.queued)):
-                print(f"{policy.kind}, {factor:g} times the capacity, {what}: {told(waits.ratios(said))}", flush=True)
+                print(f"{name}, {factor:g} times the capacity, {what}: {told(waits.ratios(said))}", flush=True)
 
 
 if __name__ == "__main__":
