@@ -91,7 +91,8 @@ class SchemaSource:
         return {"enum": [*dict.fromkeys(texts), *([None] if self._chance(0.2) else [])]}
 
     def _plain(self, depth: int) -> Schema:
-        return self._one(({"type": "boolean"}, {"type": "null"}, {"type": ["string", "null"]}, {}))
+        schema: Schema = self._one(({"type": "boolean"}, {"type": "null"}, {"type": ["string", "null"]}, {}))
+        return schema
 
     # --- values with parts
 
