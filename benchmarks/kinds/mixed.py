@@ -13,7 +13,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ def decided(requests: Iterator[Mixed]) -> dict[str, Counted]:
                 thought = item.thought
                 counted.add(one.kind, answer=answer, probes=thought.probes, exit_reason=thought.exit_reason)
 
-        loop.submit(request, heard)
+        loop.submit(replace(request, grammar=None), heard)  # which a simulated engine cannot hold to
         while loop.busy:
             loop.tick()
     return found

@@ -82,9 +82,12 @@ class CallBody(ABC):
         return before, self._take(len(marker))
 
     def _ended(self) -> bool:
-        """Whether the end marker comes next; takes it."""
+        """Whether the end marker comes next; takes it. If no call has come before it, all this is none."""
         if not self.end or not self._text.startswith(self.end):
             return False
+        if self.index == self._first:
+            self.broken = True
+            return True
         self.behind, self._text, self._taken = self._text[len(self.end) :], "", ""
         return True
 

@@ -75,7 +75,7 @@ def agree(file: Path, texts: Sequence[str] = (*CORPUS, *MARKED)) -> None:
         assert tokens == theirs.encode(text)
         if not ours.markers.spelled_in(text):  # so that grammars can be matched with them
             said = b"".join(ours.token_bytes[token] for token in tokens)
-            assert said.removeprefix(b" ") == text.encode().removeprefix(b" ")  # one may be put before the text
+            assert said in (text.encode(), b" " + text.encode())  # one may be put before the text
     assert ours.encode_prompt("So it is") == theirs.encode("So it is", begins=True)
     assert read_generation_defaults(file).stop_tokens == theirs.ends
     theirs.close()

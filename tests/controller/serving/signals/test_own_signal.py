@@ -165,7 +165,7 @@ def test_help_lists_a_signal_and_a_surface_that_were_added(monkeypatch: pytest.M
     monkeypatch.setattr(surfaces, "SURFACES", (*surfaces.SURFACES, TOY))
     told = " ".join(CliRunner().invoke(main, ["serve", "--help"]).output.split())
     assert "confidence, consistency, margin, sustained, or module:Class" in told
-    assert f"/v1/responses, {TOY.path}" in told
+    assert f"{surfaces.SURFACES[-1].path}, {TOY.path}" in told
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def ask(server: LiveServer, path: str = TOY.path, key: str = KEY, **body: Any) -
 
 
 def test_a_new_surface_answers_whole(toy: LiveServer) -> None:
-    reply = ask(toy, question="Seven?", length=400)
+    reply = ask(toy, question="What is 3 + 4?", length=400)
     assert reply.status_code == 200, reply.text
     assert reply.json()["id"].startswith("toy-")
     assert reply.json()["answer"] == "**Final Answer**\n\\boxed{7}"
@@ -44,9 +44,9 @@ def test_a_new_surface_answers_whole(toy: LiveServer) -> None:
 
 
 def test_a_new_surface_streams(toy: LiveServer) -> None:
-    reply = ask(toy, question="Seven?", length=400, stream=True)
+    reply = ask(toy, question="What is 3 + 4?", length=400, stream=True)
     *pieces, end = [json.loads(line.removeprefix("data: ")) for line in reply.text.splitlines() if line]
-    whole = ask(toy, question="Seven?", length=400).json()
+    whole = ask(toy, question="What is 3 + 4?", length=400).json()
     assert "".join(piece["piece"] for piece in pieces) == whole["answer"]
     assert end == {"thought_tokens": whole["thought_tokens"]}
 
