@@ -39,7 +39,8 @@ class Preparation:
         policy = request.policy
         begun = self._prompt(request)
         prompt, form = begun.tokens, self._served.chat.thinking.format
-        answer = self._answer(request, prompt)
+        grammar = self._grammar(request)
+        answer = self._answer(request, prompt, held=grammar is not None)
         landing = None if policy.message is None else self._landing(policy.message, answer)
         max_tokens = self._max_tokens(request, len(prompt), landing)
         stated_ms = None if request.laser is None else request.laser.deadline_ms
@@ -69,7 +70,7 @@ class Preparation:
             calls=calls,
             answer=answer.kind,
             form=answer.form,
-            grammar=self._grammar(request),
+            grammar=grammar,
             choices=request.made_choices,
             log_probs=request.kept_log_probs,
             min_tokens=self._min_tokens(request, max_tokens),
@@ -85,8 +86,10 @@ class Preparation:
         request.check_tokens(len(chat.tokenizer.texts) if chat.rows is None else chat.rows)
         check_exit(request, self._served.certified, probed=config.early_exit)
 
-    def _answer(self, request: GenerationFields, prompt: Sequence[int]) -> Reading:
+    def _answer(self, request: GenerationFields, prompt: Sequence[int], *, held: bool) -> Reading:
         """Returns the kind and form of answer that a request wants; its fields go before its words.
+
+        `held`: a grammar holds the answer.
 
         A client that calls its answer short takes a trial answer for it, in a box.
         """
@@ -94,7 +97,7 @@ class Preparation:
         if self._served.chat.thinking.format.boxes:
             read = replace(read, form=AnswerForm.BOX)
         if request.answer is None:
-            return read
+            return replace(read, kind=AnswerKind.STRUCTURED) if held else read
         stated = request.answer is AnswerKind.SHORT and read.form is AnswerForm.WORDS
         return replace(read, kind=request.answer, form=AnswerForm.BOX if stated else read.form)
 

@@ -162,10 +162,11 @@ def run(folder: Path, *command: str) -> str:
 
 def test_help_lists_a_signal_and_a_surface_that_were_added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIGNALS, "sustained", "sustained:Sustained")
+    last = surfaces.SURFACES[-1].path
     monkeypatch.setattr(surfaces, "SURFACES", (*surfaces.SURFACES, TOY))
     told = " ".join(CliRunner().invoke(main, ["serve", "--help"]).output.split())
     assert "confidence, consistency, margin, sustained, or module:Class" in told
-    assert f"{surfaces.SURFACES[-1].path}, {TOY.path}" in told
+    assert f"{last}, {TOY.path}" in told
 
 
 @pytest.mark.parametrize(
