@@ -91,8 +91,8 @@ class SchemaSource:
         return {"enum": [*dict.fromkeys(texts), *([None] if self._chance(0.2) else [])]}
 
     def _plain(self, depth: int) -> Schema:
-        plain: Schema = self._one(({"type": "boolean"}, {"type": "null"}, {"type": ["string", "null"]}, {}))
-        return plain
+        schema: Schema = self._one(({"type": "boolean"}, {"type": "null"}, {"type": ["string", "null"]}, {}))
+        return schema
 
     # --- values with parts
 

@@ -94,8 +94,8 @@ class Signposts:
     def characters(self, mask: npt.NDArray[np.uint32]) -> list[int]:
         """Returns the allowed tokens of one byte."""
         bits = np.unpackbits(mask.view(np.uint8), bitorder="little")[: self._blank.size] != 0
-        allowed: list[int] = self._characters[bits[self._characters]].tolist()
-        return allowed
+        found: list[int] = self._characters[bits[self._characters]].tolist()
+        return found
 
     def closing(self, mask: npt.NDArray[np.uint32]) -> int | None:
         """Returns the allowed token that closes the most, else the longest word or number, else any; None: none is."""
@@ -195,13 +195,12 @@ def _search(start: State, signposts: Signposts, most: int, breadth: Breadth) -> 
 
 def _onward(way: _Way, token: int, signposts: Signposts) -> _Way:
     """Returns the way on behind a token, up to the next choice."""
-    tokens: tuple[int, ...] = (token,)
-    state = way.state.behind(token)
-    if not state.whole:
-        forced = tuple(state.forced())
-        if forced:
-            state, tokens = state.behind(*forced), (token, *forced)
-    return _Way(state, way.tokens + tokens, way.size + sum(map(signposts.size, tokens)))
+    state, tokens = way.state.behind(token), [token]
+    forced = [] if state.whole else state.forced()
+    if forced:
+        state = state.behind(*forced)
+        tokens += forced
+    return _Way(state, (*way.tokens, *tokens), way.size + sum(map(signposts.size, tokens)))
 
 
 def _note(waiting: dict[int, dict[bytes, list[_Way]]], new: _Way) -> None:
