@@ -81,6 +81,8 @@ class ParentSequence(ComputedSequence[ChildProbe]):
         if window and context.first(self.own) > max(0, count - window + 1):
             context.cut(self.own, 0)
             return False
+        if self.spare is not None:
+            context.copy(lender, end=count, target=self.spare)
         return True
 
     def rows(self, count: int, *, wanted: bool) -> Iterator[TokenRow]:
