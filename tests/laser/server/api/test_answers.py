@@ -30,9 +30,11 @@ Prepared = Callable[[GenerationFields], ReasoningRequest]
 
 
 def prepared_by(config: ServeConfig, difficulty: Difficulty | None = None) -> Prepared:
+    model = read_chat(config)
     served = ServedModel(
-        model_id="m", config=config, chat=read_chat(config), room=2048, engine="none", difficulty=difficulty
-    )
+        model_id="m", config=config, chat=model, grammars=model.grammars(), room=2048, engine="none",
+        difficulty=difficulty,
+    )  # fmt: skip
     preparation = Preparation(served)
     return lambda request: preparation.request(request, 0, "x", ANYBODY, Slo())
 
@@ -94,6 +96,9 @@ def test_only_short_answers_are_reasoned_in_the_open(openly: Prepared) -> None:
     assert openly(chat(QUESTION)).thinking
     assert not openly(chat(PROGRAM)).thinking
     assert openly(chat(PROGRAM, laser={"thinking": "open"})).answer is SHORT  # asked for by name
+    form = {"type": "json_object"}  # a thought in the content would break it
+    assert not openly(chat(QUESTION, response_format=form)).thinking
+    assert openly(chat(QUESTION, response_format=form, laser={"thinking": "open"})).thinking  # refused by the loop
     with pytest.raises(BadRequest, match=r"laser\.answer is .*'code', but laser\.thinking 'open' is for short answers"):
         openly(chat(QUESTION, laser={"thinking": "open", "answer": "code"}))
 
