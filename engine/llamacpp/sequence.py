@@ -82,7 +82,7 @@ class ParentSequence(ComputedSequence[ChildProbe]):
             context.cut(self.own, 0)
             return False
         if self.spare is not None:
-            context.copy(self.own, end=count, target=self.spare)
+            context.copy(lender, end=count, target=self.spare)
         return True
 
     def rows(self, count: int, *, wanted: bool) -> Iterator[TokenRow]:

@@ -36,14 +36,24 @@ class CompiledGrammar:
         self.vocabulary = vocabulary
         self._grammar = grammar
         self._matcher = matcher
+        self._fault: str | None = None  # why it cannot be measured; None: no fault is known
 
     def begin(self, room: int) -> GrammarMatch:
         """Returns the beginning of an answer that may have `room` tokens."""
         return GrammarMatch(self, self._matcher.deep_copy(), room)
 
     def measure(self) -> None:
-        """Finds out how long answers may be, which takes longer than to compile the grammar."""
-        _ = self.shortest, self.longest, self.rise
+        """Finds out how long answers may be, which takes longer than to compile the grammar.
+
+        Raises GrammarError, each time at once but the first, if the grammar is too complex to be followed.
+        """
+        if self._fault is not None:
+            raise GrammarError("", self._fault)
+        try:
+            _ = self.shortest, self.longest, self.rise
+        except GrammarError as error:
+            self._fault = str(error)
+            raise
 
     @property
     def _start(self) -> MatcherState:
@@ -103,7 +113,8 @@ class Grammars:
         vocabulary = self.vocabulary
         made = CompiledGrammar(grammar, vocabulary, _matcher(grammar, vocabulary))
         if self._ahead:
-            made.measure()
+            with suppress(GrammarError):  # which `measure` raises again, for the request
+                made.measure()
         with self._lock:
             self._kept[grammar] = made
             while len(self._kept) > KEPT:

@@ -351,6 +351,17 @@ def test_one_that_joins_late_shares_what_is_there(sampled: EngineUnderTest) -> N
     assert all(ledger.accounts[one].tokens for one in (*late, later))
 
 
+def test_one_that_shares_a_prompt_is_probed_and_adopts_as_if_it_were_alone(sampled: EngineUnderTest) -> None:
+    ledger = Ledger(open_(sampled, cells=2048))
+    first = ledger.submit(request(40, 12))
+    second = ledger.submit(request(40, 12), like=first)
+    while len(ledger.accounts[second].tokens) < 3:
+        ledger.step()
+    ledger.fork(second, spec(), back=1 if sampled.capabilities.trim else 0)
+    ledger.adopt(second, probed(ledger).probe, keep=4)
+    finish(ledger, sampled)
+
+
 def test_another_prompt_is_refused(one: EngineUnderTest) -> None:
     engine = open_(one)
     first = engine.submit(request(6, 4))

@@ -82,6 +82,17 @@ def test_a_grammar_is_compiled_once_and_the_oldest_is_given_up(tokenizer: ChatTo
     assert grammars.compiled(first) is not made
 
 
+def test_what_is_too_complex_to_be_measured_is_refused_each_time_and_searched_once(tokenizer: ChatTokenizer) -> None:
+    vocabulary = GrammarVocabulary(tokenizer, tokenizer.eos_ids)
+    grammars = Grammars(lambda: vocabulary, ahead=True)
+    nested = Grammar(kind=GrammarKind.REGEX, text="((((a{1,30}){1,30}){1,30}){1,30})")
+    made = grammars.compiled(nested)
+    assert grammars.compiled(nested) is made
+    for _ in range(2):
+        with pytest.raises(GrammarError, match="too complex"):
+            made.measure()
+
+
 def test_masks_are_as_wide_as_the_model_s_rows(tokenizer: ChatTokenizer) -> None:
     known = len(tokenizer.token_bytes)
     for rows in (known - 40, known + 100):
