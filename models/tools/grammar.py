@@ -12,6 +12,7 @@ from models.grammar.grammar import Grammar, GrammarError, GrammarKind
 from models.tools.channels import END, MESSAGE, START
 from models.tools.form import FORMS, CallForm, CallFormat, CallStyle
 from models.tools.offer import Calling, OfferedTool, ToolOffer
+from models.tools.tagged import is_text
 from models.tools.writing import around_arguments, join_of
 
 _WORDS = frozenset(("title", "description", "default", "examples", "$comment"))  # of a schema, that hold nothing
@@ -146,13 +147,14 @@ class _Rules:
         """Returns the rule of a call whose parameters stand in tags, in the schema's order."""
         form, tags, parts = self._form, self._form.tags, []
         line = "" if tags.value[0] else "\n"  # around a value
-        required = tool.parameters.get("required", ())
-        properties = tool.parameters.get("properties")
-        for place, (key, schema) in enumerate(properties.items() if isinstance(properties, Mapping) else ()):
+        required = tool.parameters.get("required", [])
+        if not isinstance(required, list):
+            raise GrammarError("tools", f"required of the tool {tool.name!r} is {required!r}, must be a list of names")
+        for place, (key, schema) in enumerate(_properties(tool)):
             rule = f"value_{number}_{place}"
             head = self._literal(f"{tags.key[0]}{key}{tags.key[1]}\n{tags.value[0]}")
             tail = f"{line}{tags.value[1]}\n"
-            if isinstance(schema, Mapping) and schema.get("type") == "string" and "enum" not in schema:
+            if is_text(schema) and "enum" not in schema:
                 _check_text(tool, key, schema)
                 self._lines.append(f"{rule}[lazy]: {TEXT} {_quoted(tail)}")
                 part = f"{head} {rule}"
@@ -175,9 +177,20 @@ def _without(mark: str, rule: str) -> str:
     return f"{_quoted(string[len(text) :])}{rest[behind:]}"
 
 
-def _value(tool: OfferedTool, schema: Any) -> str:
+def _properties(tool: OfferedTool) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields the parameters that a tool may get, with their schemas. Raises GrammarError for one that is no schema."""
+    properties = tool.parameters.get("properties")
+    for key, schema in properties.items() if isinstance(properties, Mapping) else ():
+        if not isinstance(schema, Mapping | bool):
+            where = f"properties.{key} of the tool {tool.name!r}"
+            raise GrammarError("tools", f"{where} is {schema!r}, must be a JSON schema")
+        if schema is not False:
+            yield key, {} if schema is True else schema
+
+
+def _value(tool: OfferedTool, schema: Mapping[str, Any]) -> str:
     """Returns the rule of a parameter's value in tags, where a text stands without its quotation marks."""
-    if isinstance(schema, Mapping) and isinstance(schema.get("enum"), list):
+    if isinstance(schema.get("enum"), list):
         texts = (each if isinstance(each, str) else json.dumps(each) for each in schema["enum"])
         return " | ".join(map(_quoted, texts))
     whole = {**schema, **{key: tool.parameters[key] for key in ("$defs", "definitions") if key in tool.parameters}}

@@ -13,6 +13,7 @@ from models.tools.json_text import json_of, value_of
 
 _SPACE = " \t\n\r"
 _NAME = re.compile(r"\s*([\w.-]{1,256})\s*")
+_TOLD_ELSEWHERE = frozenset(("anyOf", "oneOf", "allOf", "$ref", "const", "enum"))  # what a schema without a type is of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,21 +161,30 @@ class TaggedBody(CallBody):
         self._text = tag + self._text
 
 
+def is_text(schema: Mapping[str, Any]) -> bool:
+    """Whether a parameter of this schema stands in its tags as a text, without quotation marks."""
+    kinds = _kinds(schema)
+    return "string" in kinds or (not kinds and not _TOLD_ELSEWHERE & schema.keys())
+
+
 def typed(text: str, schema: Mapping[str, Any]) -> Any:
     """Returns a parameter's value as its schema wants it: JSON, or the text itself where that is a text or no JSON."""
-    said = schema.get("type")
-    kinds = {said} if isinstance(said, str) else set(said) if isinstance(said, list) else set()
-    if not kinds and any(isinstance(each, str) for each in schema.get("enum", ())):
+    kinds, among = _kinds(schema), schema.get("enum")
+    if not kinds and isinstance(among, list) and any(isinstance(each, str) for each in among):
         return text
-    if "string" in kinds and not (kinds == {"string", "null"} and text.strip() == "null"):
-        return text
-    if not kinds and not {"anyOf", "oneOf", "allOf", "$ref", "const", "enum"} & schema.keys():
+    if is_text(schema) and not (kinds == {"string", "null"} and text.strip() == "null"):
         return text
     try:
         return value_of(text)
     except ValueError:
         words = {"True": True, "False": False, "None": None}
         return words.get(text.strip(), text)
+
+
+def _kinds(schema: Mapping[str, Any]) -> frozenset[str]:
+    """Returns the types that a schema names; none: it names none."""
+    said = schema.get("type")
+    return frozenset(each for each in (said if isinstance(said, list) else [said]) if isinstance(each, str))
 
 
 def _schema(offered: Offered, name: str, key: str) -> Mapping[str, Any]:

@@ -102,9 +102,6 @@ BLANKS = "structured_outputs.disable_any_whitespace is read"
 
 SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or what it is made from
     # OpenAI
-    "frequency_penalty": _refused(0),
-    "presence_penalty": _refused(0),
-    "logit_bias": _refused({}, []),
     "logprobs": _refused(False, instead="a response tells them where include asks for message.output_text.logprobs"),
     "top_logprobs": _refused(0, instead="a completion has the number in logprobs"),
     "best_of": _refused(1, instead="n is read"),
@@ -131,14 +128,9 @@ SHAPING: Mapping[str, Treatment] = {  # what would shape the text of a reply, or
     "extra_query": _refused({}, instead="it is an argument of a client"),
     "extra_headers": _refused({}, instead="it is an argument of a client"),
     # vLLM
-    "min_p": _refused(0),
-    "repetition_penalty": _refused(1),
     "use_beam_search": _refused(False),
     "watermarking": _refused(False),
-    "stop_token_ids": _refused([]),
     "include_stop_str_in_output": _refused(False),
-    "ignore_eos": _refused(False),
-    "min_tokens": _refused(0),
     "skip_special_tokens": _refused(True),
     "spaces_between_special_tokens": _refused(True),
     "truncate_prompt_tokens": _refused(),

@@ -136,8 +136,7 @@ class ResponsesRequest(ResponseChoices, GenerationFields):
     def _grammars(self) -> Iterator[Grammar]:
         form = None if self.text is None else self.text.format
         if form is not None:
-            schema = form.schema_ if form.type == "json_schema" else None
-            grammar = format_grammar(form.type, schema, "text.format", "text.format.schema")
+            grammar = format_grammar(form.type, form.schema_, "text.format", "text.format.schema")
             if grammar is not None:
                 yield grammar
         yield from super()._grammars()

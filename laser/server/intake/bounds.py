@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from laser.server.api.chat import Message
 from laser.server.api.errors import BadRequest, ContextTooLong, clipped
 
-# bytes of texts that are no prompt's
-BRIEF = {"stop": 1024, "stop_sequences": 1024, "model": 1024, "service_tier": 1024, "id": 1024}
+# bytes of texts that are no prompt's; those in Ollama's options are stops
+BRIEF = {"stop": 1024, "stop_sequences": 1024, "options": 1024, "model": 1024, "service_tier": 1024, "id": 1024}
 APART = "reasoning_budget_message"  # no prompt's, and as long as one
 BARE = ("prompt", "content")  # fields that are encoded as they are
 CHATS = ("messages", "input")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,3 +172,27 @@ def test_words_about_a_schema_are_left_out_of_a_grammar_and_its_names_are_not() 
     call = '<tool_call>\n{"name": "plan", "arguments": {"description": "a", "title": {"title": 1}}}\n</tool_call>'
     assert answers(CallFormat.HERMES, offer, call)
     assert not answers(CallFormat.HERMES, offer, call.replace("description", "descriptio"))
+
+
+@pytest.mark.parametrize("schema", [True, {}, {"type": ["string", "null"]}, {"description": "where"}])
+def test_a_value_that_is_read_as_a_text_is_held_to_no_quotation_marks(schema: bool | dict[str, Any]) -> None:
+    tool = OfferedTool(name="plan", parameters={"type": "object", "properties": {"city": schema}}, strict=True)
+    offer = ToolOffer(tools=(tool,), calling=Calling.REQUIRED)
+    call = "<tool_call>\n<function=plan>\n<parameter=city>\nOslo\n</parameter>\n</function>\n</tool_call>"
+    assert answers(CallFormat.CODER, offer, call)
+    (piece,) = reader_of(CallFormat.CODER, offer.schemas, eager=False).push(call)
+    assert isinstance(piece, CallPiece)
+    assert json.loads(piece.arguments) == {"city": "Oslo"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"properties": {"city": 5}}, r"tools: properties\.city of the tool 'plan' is 5, must be a JSON schema"),
+        ({"properties": {"city": CITY}, "required": 5}, "tools: required of the tool 'plan' is 5, must be a list"),
+    ],
+)
+def test_parameters_that_are_no_schema_are_refused_by_name(parameters: dict[str, Any], told: str) -> None:
+    offer = ToolOffer(tools=(OfferedTool(name="plan", parameters=parameters),), calling=Calling.REQUIRED)
+    with pytest.raises(GrammarError, match=told):
+        calls_grammar(CallFormat.CODER, offer, Bytes(()), frozenset())

@@ -117,3 +117,11 @@ def test_numbers_and_characters_that_nobody_can_read_are_no_calls() -> None:
 def test_a_thousand_markers_of_no_call_take_no_time_to_speak_of() -> None:
     text = '<tool_call>{"name": ' * 1_000
     assert read(CallFormat.HERMES, [text], eager=True) == (text, [])
+
+
+def test_a_schema_that_is_none_changes_no_more_than_how_a_value_is_read() -> None:
+    for odd in ({"type": ["string", {}]}, {"enum": 5}, {"type": {}}, {"type": 5, "enum": [{}]}):
+        offered = {"weather": {"properties": {"days": odd}}}
+        text = "<tool_call><function=weather><parameter=days>x</parameter></function></tool_call>"
+        reader = reader_of(CallFormat.CODER, offered, eager=True)
+        assert told([*reader.push(text), *reader.rest()]) == ("", [("weather", '{"days": "x"}')])

@@ -16,6 +16,7 @@ from laser.server.api.errors import shown
 
 SKIPPED = "redacted_thinking"  # a thought that nobody can read
 TURNS = ("user", "assistant")  # roles whose messages in a row are one turn
+SPEAKERS = {"thinking": "assistant", "tool_use": "assistant", "tool_result": "user"}  # roles of the others' blocks
 
 
 class Part(Fields):
@@ -128,6 +129,9 @@ class MessagesTurn(Message):
             if isinstance(block, dict) and block.get("type") == SKIPPED:
                 continue
             kind = _kind(number, block, *said)
+            if SPEAKERS.get(kind, given.get("role")) != given.get("role"):
+                why = f"must be in a message of role {SPEAKERS[kind]!r}"
+                raise ValueError(f"block {number} is of type {kind!r}, {why}")
             said[kind].append(READERS[kind](number, block) if kind in READERS else _said(number, block, kind))
         made = {**given, "content": "\n".join(said["text"]), "results": said["tool_result"]}
         made |= {"reasoning_content": "\n".join(said["thinking"])} if said["thinking"] else {}

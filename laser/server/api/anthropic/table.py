@@ -36,7 +36,8 @@ MESSAGES_PLACES: Mapping[str, Mapping[str, Treatment]] = {
     "system": BLOCK,
     "tools": {
         **dict.fromkeys(("type", "name", "description", "input_schema", "strict"), Read.READ),
-        **dict.fromkeys(("cache_control", "eager_input_streaming", "input_examples"), Indifferent.UNSAID),
+        **dict.fromkeys(("cache_control", "eager_input_streaming"), Indifferent.UNSAID),
+        "input_examples": Indifferent.TOLD,  # no chat template has a place for them
         "defer_loading": Refused((False,)),
         "allowed_callers": Refused((["direct"],)),
     },

@@ -62,8 +62,11 @@ AnswerFormat = Literal["text", "json_object", "json_schema"]
 def format_grammar(kind: AnswerFormat, schema: dict[str, Any] | bool | None, name: str, place: str) -> Grammar | None:
     """Returns the grammar that a format asks for; None: any text will do.
 
-    `name`: the format's field; `place`: the schema's. Raises BadRequest if there is no schema where there must be one.
+    `name`: the format's field; `place`: the schema's. Raises BadRequest if there is no schema where there must be one,
+    or one where there may be none.
     """
+    if kind == "text" and schema is not None:
+        raise BadRequest(f"{place} is given, but {name}.type is 'text': must be one of them", param=place)
     if kind == "text":
         return None
     if kind == "json_schema" and schema is None:
@@ -96,10 +99,13 @@ class ResponseFormat(Fields):
     def grammar(self) -> Grammar | None:
         """The grammar that is asked for; None: none is. Raises BadRequest."""
         name = "response_format"
-        if self.type == "json_schema":
-            schema = None if self.json_schema is None else self.json_schema.schema_
-            return format_grammar(self.type, schema, name, f"{name}.json_schema.schema")
-        return format_grammar(self.type, self.schema_, name, f"{name}.schema")
+        named = None if self.json_schema is None else self.json_schema.schema_
+        here, there = (self.schema_, f"{name}.schema"), (named, f"{name}.json_schema.schema")
+        (schema, place), (other, elsewhere) = (there, here) if self.type == "json_schema" else (here, there)
+        if other is not None:
+            message = f"{elsewhere} is given, but {name}.type is {self.type!r}, which reads {place}: must be left out"
+            raise BadRequest(message, param=elsewhere)
+        return format_grammar(self.type, schema, name, place)
 
 
 class StructuredOutputs(Fields):

@@ -85,7 +85,8 @@ const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: "\"", apos: "'", nbsp: "\u0
 /** A text with the commonest character references replaced. */
 const plain = (text) => text.replace(/&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|(\w{1,8}));/gi, (whole, decimal, hex, name) => {
   const code = decimal ? parseInt(decimal, 10) : hex ? parseInt(hex, 16) : 0;
-  return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : ENTITIES[name] ?? whole;
+  if (code > 0 && code <= 0x10ffff) return String.fromCodePoint(code);
+  return Object.hasOwn(ENTITIES, name) ? ENTITIES[name] : whole;
 });
 
 /** TeX as MathML; TeX that cannot be read as it is written. */

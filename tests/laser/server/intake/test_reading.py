@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from laser.server.api.chat import ChatRequest
 from laser.server.api.completions import TextRequest
 from laser.server.api.errors import ApiError, BadRequest, Busy, ContextTooLong, ErrorCode, TooLarge, no_object, shown
+from laser.server.api.ollama.chat import OllamaChatRequest
 from laser.server.api.reports import DetokenizeRequest, TokenizeRequest
 from laser.server.api.responses import ResponsesRequest
 from laser.server.intake.bounds import TextBounds
@@ -127,6 +128,8 @@ def test_measuring_takes_a_time_linear_in_the_length(unit: bytes, start: bytes) 
         (ChatRequest, chat(reasoning_budget_message=LONG), "reasoning_budget_message", "bytes, must be at most 1000"),
         (ChatRequest, chat(stop="x" * 1025), "stop", "stop.0 has 1025 bytes, must be at most 1024"),
         (ChatRequest, chat(stop=["a", "x" * 1025]), "stop", "stop.1 has 1025 bytes, must be at most 1024"),
+        (OllamaChatRequest, chat(options={"stop": ["x" * 1025]}), "options",
+         "options.stop.0 has 1025 bytes, must be at most 1024"),
         (ChatRequest, chat(model="x" * 1025), "model", "model has 1025 bytes, must be at most 1024"),
     ],
 )  # fmt: skip

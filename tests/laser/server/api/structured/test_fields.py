@@ -74,6 +74,7 @@ def test_every_dialect_says_the_same(body: dict[str, Any], grammar: Grammar, fie
         ({"type": "text"}, None, ""),
         ({"type": "json_object"}, JSON_OBJECT, "text.format"),
         ({"type": "json_schema", **NAMED}, JSON_SCHEMA, "text.format.schema"),
+        ({"type": "json_object", "schema": SCHEMA}, JSON_SCHEMA, "text.format.schema"),
     ],
 )
 def test_responses_have_a_format_of_their_text(form: dict[str, Any], grammar: Grammar | None, field: str) -> None:
@@ -103,6 +104,12 @@ def test_compact_json_is_another_grammar() -> None:
             {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
             "response_format.json_schema.schema",
         ),
+        (
+            {"response_format": {"type": "json_object", "json_schema": NAMED}},
+            "response_format.json_schema.schema",
+        ),
+        ({"response_format": {"type": "json_schema", "json_schema": NAMED, "schema": {}}}, "response_format.schema"),
+        ({"response_format": {"type": "text", "schema": SCHEMA}}, "response_format.schema"),
     ],
     ids=str,
 )
