@@ -45,11 +45,11 @@ class Preparation:
         max_tokens = self._max_tokens(request, len(prompt), landing)
         stated_ms = None if request.laser is None else request.laser.deadline_ms
         budget = policy.budget(max_tokens, self._served.config.effort, form.effort)
-        fixed, grammar = asked_limits(request, max_tokens), self._grammar(request)
+        fixed = asked_limits(request, max_tokens)
         return ReasoningRequest(
             prompt=prompt,
             max_tokens=max_tokens,
-            thinking=begun.thinking and (not form.in_the_open or self._in_the_open(request, answer, grammar)),
+            thinking=begun.thinking and (answer.kind is AnswerKind.SHORT or not form.in_the_open),
             closed=begun.closed,
             early_exit=request.laser is None or request.laser.early_exit is not False,
             sampling=request.sampling(self._served.chat.defaults, len(self._served.chat.tokenizer.texts), seed),
@@ -100,11 +100,6 @@ class Preparation:
             return replace(read, kind=AnswerKind.STRUCTURED) if held else read
         stated = request.answer is AnswerKind.SHORT and read.form is AnswerForm.WORDS
         return replace(read, kind=request.answer, form=AnswerForm.BOX if stated else read.form)
-
-    @staticmethod
-    def _in_the_open(request: GenerationFields, answer: Reading, grammar: Grammar | None) -> bool:
-        """Whether a short answer may follow a thought in the content; under a grammar, if the fields ask for both."""
-        return answer.kind is AnswerKind.SHORT and (grammar is None or request.answer is AnswerKind.SHORT)
 
     def _class(self, answer: Reading, prompt: Sequence[int]) -> str | None:
         """Returns the difficulty class of a prompt; None: unknown, as calibration asks for short answers alone."""

@@ -98,7 +98,8 @@ def test_only_short_answers_are_reasoned_in_the_open(openly: Prepared) -> None:
     assert openly(chat(PROGRAM, laser={"thinking": "open"})).answer is SHORT  # asked for by name
     form = {"type": "json_object"}  # a thought in the content would break it
     assert not openly(chat(QUESTION, response_format=form)).thinking
-    assert openly(chat(QUESTION, response_format=form, laser={"thinking": "open"})).thinking  # refused by the loop
+    with pytest.raises(BadRequest, match=r"laser\.thinking asks for a thought, but .* response_format"):
+        openly(chat(QUESTION, response_format=form, laser={"thinking": "open"}))
     with pytest.raises(BadRequest, match=r"laser\.answer is .*'code', but laser\.thinking 'open' is for short answers"):
         openly(chat(QUESTION, laser={"thinking": "open", "answer": "code"}))
 
