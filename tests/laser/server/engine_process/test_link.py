@@ -39,7 +39,7 @@ class Peer:
         )
         told = Deployed(
             model_id="m", vocabulary=9, room=9, engine="e", knows=None, difficulty=None, shortest_first=False, cells=9,
-            report=limits,
+            report=limits, certified=None,
         )  # fmt: skip
         self.line.sendall(packed([told]))
 
