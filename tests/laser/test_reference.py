@@ -30,8 +30,8 @@ FREE = frozenset({
     "input", "instructions", "json", "json_schema", "knows", "laser_version", "last_id", "loading", "message", "model",
     "modelfile", "modified_at", "name", "note", "owned_by", "param", "parameter_size", "parameters", "parent_model",
     "policy", "prompt", "quantization_level", "reasoning", "reasoning_budget_message", "reasoning_content", "regex",
-    "response", "schema", "signature", "stop", "stop_sequence", "stop_sequences", "system", "template", "text", "thinking",
-    "token", "tool_call_id", "tool_name", "tool_use_id", "trouble", "version",
+    "response", "schema", "signature", "stop", "stop_sequence", "stop_sequences", "system", "template", "text",
+    "thinking", "token", "tool_call_id", "tool_name", "tool_use_id", "trouble", "version",
 })  # fmt: skip
 
 
