@@ -78,12 +78,10 @@ class ParentSequence(ComputedSequence[ChildProbe]):
     def borrow(self, context: LlamaContext, lender: int, count: int, window: int) -> bool:
         """See the first `count` tokens of another sequence; False: a layer with this `window` has lost some."""
         context.copy(lender, end=count, target=self.own)
-        if self.spare is not None:  # its rows are decoded with this one's from here on: it must see the same past
-            context.copy(lender, end=count, target=self.spare)
         if window and context.first(self.own) > max(0, count - window + 1):
             context.cut(self.own, 0)
             return False
-        if self.spare is not None:
+        if self.spare is not None:  # its rows are decoded with this one's from here on
             context.copy(lender, end=count, target=self.spare)
         return True
 
