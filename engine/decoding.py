@@ -28,10 +28,11 @@ from engine.constraint import Constraint
 from engine.probe import DecodedProbe
 from engine.sampling.adjusting import Adjustment
 from engine.sampling.choosing import ChosenToken, choose
-from engine.sampling.masks import MasksAhead, unpacked
+from engine.sampling.masks import MasksAhead
 from engine.sampling.readout import LogitsReadout
 from engine.sampling.weights import Floats
 from models.errors import LaserError
+from models.token_masks import unpacked
 
 P = TypeVar("P", bound=DecodedProbe)
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from engine.base import Probed, ProbeId, ProbeSpec, SequenceId, TokenLogProbs
 from engine.constraint import Constraint
 from engine.readings import Readout, read
-from engine.sampling.masks import MasksAhead, unpacked
+from engine.sampling.masks import MasksAhead
 from engine.sampling.readout import LogitsReadout
 from engine.sampling.weights import Floats
 from models.errors import LaserError
+from models.token_masks import unpacked
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

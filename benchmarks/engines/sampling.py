@@ -24,9 +24,9 @@ from benchmarks.support.plain_sampler import plain_draw
 from engine.base import Request
 from engine.sampling.choosing import choose
 from engine.sampling.drawing import draw
-from engine.sampling.masks import unpacked
 from engine.sampling.readout import LogitsReadout
 from engine.sampling.settings import Sampling
+from models.token_masks import unpacked
 
 VOCABULARY = 151_936
 LIKELIEST = 5  # tokens told beside each sampled one

@@ -1,38 +1,20 @@
-"""Masks of constraints: from packed bits to what a row may sample, computed beside the model's arithmetic."""
+"""Masks of constraints at work: on logits, and computed beside the model's arithmetic."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from engine.constraint import Constraint
 from engine.sampling.weights import Bools, Floats
 from models.errors import LaserError
-
-Words: TypeAlias = npt.NDArray[np.uint32]
+from models.token_masks import Mask
 
 SPARSE = 8  # of so many tokens at most one is allowed: those are then gathered
 SMALL = 8192  # tokens of a vocabulary whose masks cost less than a thread that computes them
-
-
-def unpacked(words: Words, vocabulary: int) -> Bools:
-    """Returns for each of `vocabulary` tokens whether its bit is set; tokens without a bit are not allowed."""
-    bits = np.unpackbits(words.astype("<u4", copy=False).view(np.uint8), bitorder="little")
-    if bits.size < vocabulary:
-        bits = np.concatenate((bits, np.zeros(vocabulary - bits.size, np.uint8)))
-    return bits[:vocabulary].view(np.bool_)
-
-
-def packed(tokens: Collection[int], vocabulary: int) -> Words:
-    """Returns the mask that allows `tokens` of a vocabulary."""
-    bits = np.zeros(-(-vocabulary // 32) * 32, np.uint8)
-    bits[list(tokens)] = 1
-    return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32, copy=False)
 
 
 def masked(logits: Floats, allowed: Bools) -> Floats:
@@ -54,7 +36,7 @@ class MasksAhead:
     def __init__(self, vocabulary: int) -> None:
         self._small = vocabulary <= SMALL
         self._thread: ThreadPoolExecutor | None = None
-        self._coming: Future[dict[int, Words]] | None = None
+        self._coming: Future[dict[int, Mask]] | None = None
 
     @contextmanager
     def beside(self, constraints: Sequence[Constraint]) -> Iterator[None]:
@@ -69,13 +51,13 @@ class MasksAhead:
             if self._coming is not None:
                 self._coming.exception()
 
-    def of(self, constraint: Constraint) -> Words:
+    def of(self, constraint: Constraint) -> Mask:
         """Returns the constraint's mask, which is computed now if it is not there. Raises what the constraint does."""
         found = None if self._coming is None else self._coming.result().pop(id(constraint), None)
         return constraint.mask() if found is None else found
 
 
-def _masks(constraints: Sequence[Constraint]) -> dict[int, Words]:
+def _masks(constraints: Sequence[Constraint]) -> dict[int, Mask]:
     found = {}
     for constraint in constraints:
         try:

@@ -6,21 +6,18 @@ Implements `engine.constraint.Constraint`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 from llguidance import LLMatcher
 
 from models.grammar.grammar import GrammarError
 from models.grammar.shortest import quick_way, shortest_way
+from models.token_masks import Mask
 
 if TYPE_CHECKING:
     from models.grammar.compiling import CompiledGrammar
     from models.grammar.vocabulary import GrammarVocabulary
 
-
-Mask: TypeAlias = npt.NDArray[np.uint32]
 
 FEW = 12  # tokens that are each looked at where an answer must come to its end
 LONG = 48  # tokens of a way to the end beside which no other is looked for

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
+
+from models.token_masks import Mask, unpacked
 
 FEW = 8  # allowed tokens that are all looked at
 CLOSING = frozenset(b'"}],')
@@ -47,7 +48,7 @@ class State(Protocol):
     def whole(self) -> bool:
         """Whether the text may end here."""
 
-    def allowed(self) -> npt.NDArray[np.uint32]:
+    def allowed(self) -> Mask:
         """The tokens that may come next, packed as in a mask, without those that end the text."""
 
     def forced(self) -> Sequence[int]:
@@ -75,9 +76,9 @@ class Signposts:
         )
         self._longest = np.array([token for token, _ in plain], dtype=np.intp)
 
-    def next(self, mask: npt.NDArray[np.uint32], breadth: Breadth) -> list[int]:
+    def next(self, mask: Mask, breadth: Breadth) -> list[int]:
         """Returns the allowed tokens to look at, the most promising first."""
-        bits = np.unpackbits(mask.view(np.uint8), bitorder="little")[: self._blank.size] != 0
+        bits = unpacked(mask, self._blank.size)
         said = bits & ~self._blank
         bits = said if said.any() else bits
         if bits.sum() <= FEW:
@@ -91,15 +92,15 @@ class Signposts:
             found.update(dict.fromkeys(order[bits[order]][:most].tolist()))
         return list(found) or np.flatnonzero(bits)[:FEW].tolist()
 
-    def characters(self, mask: npt.NDArray[np.uint32]) -> list[int]:
+    def characters(self, mask: Mask) -> list[int]:
         """Returns the allowed tokens of one byte."""
-        bits = np.unpackbits(mask.view(np.uint8), bitorder="little")[: self._blank.size] != 0
+        bits = unpacked(mask, self._blank.size)
         found: list[int] = self._characters[bits[self._characters]].tolist()
         return found
 
-    def closing(self, mask: npt.NDArray[np.uint32]) -> int | None:
+    def closing(self, mask: Mask) -> int | None:
         """Returns the allowed token that closes the most, else the longest word or number, else any; None: none is."""
-        bits = np.unpackbits(mask.view(np.uint8), bitorder="little")[: self._blank.size] != 0
+        bits = unpacked(mask, self._blank.size)
         closers = self._quotes if bits.sum() > FREE else self._closers
         for order in (closers, self._longest, self._characters):
             hits = order[bits[order]]

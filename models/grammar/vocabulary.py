@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from llguidance import LLMatcher, LLTokenizer
 
 from models.grammar.grammar import GrammarError
 from models.grammar.shortest import Signposts
+from models.token_masks import Mask, packed, unpacked
 from models.tokenizer import ChatTokenizer
 
 
@@ -36,32 +36,30 @@ class GrammarVocabulary:
         self.end_bits = self.packed(self.ends)
         self._lock = threading.Lock()
 
-    def packed(self, tokens: Iterable[int]) -> npt.NDArray[np.uint32]:
+    def packed(self, tokens: Iterable[int]) -> Mask:
         """The mask that allows some tokens."""
-        bits = np.zeros(-(-self.size // 32) * 32, dtype=np.uint8)
-        bits[list(tokens)] = 1
-        return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32, copy=False)
+        return packed(tokens, self.size)
 
-    def only(self, token: int) -> npt.NDArray[np.uint32]:
+    def only(self, token: int) -> Mask:
         """The mask that allows one token."""
         return self.packed((token,))
 
-    def tokens_of(self, mask: npt.NDArray[np.uint32]) -> list[int]:
+    def tokens_of(self, mask: Mask) -> list[int]:
         """The tokens that a mask allows."""
-        return np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little")).tolist()
+        return np.flatnonzero(unpacked(mask, self.size)).tolist()
 
     def size_of(self, token: int) -> int:
         """The bytes of a token."""
         return len(self.tokens[token])
 
     @cached_property
-    def plain_bits(self) -> npt.NDArray[np.uint32]:
+    def plain_bits(self) -> Mask:
         """The tokens of letters, digits and blanks of ASCII, which open and close nothing in any usual form."""
         return self.packed(
             token for token, text in enumerate(self.tokens) if text.isascii() and text.replace(b" ", b"a").isalnum()
         )
 
-    def mask(self, matcher: LLMatcher) -> npt.NDArray[np.uint32]:
+    def mask(self, matcher: LLMatcher) -> Mask:
         """The tokens that a matcher allows next. Raises GrammarError if it cannot tell."""
         bits = np.zeros(self.end_bits.size, dtype=np.uint32)
         matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)

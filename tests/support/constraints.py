@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.constraint import Constraint
-from engine.sampling.masks import packed, unpacked
 from models.errors import LaserError
+from models.token_masks import packed, unpacked
 from tests.support.tiny_models import VOCABULARY, Oracle
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from engine.sampling.choosing import ChosenToken, choose
 from engine.sampling.drawing import draw
-from engine.sampling.masks import SMALL, SPARSE, MasksAhead, packed, unpacked
+from engine.sampling.masks import SMALL, SPARSE, MasksAhead
 from engine.sampling.readout import LogitsReadout
 from engine.sampling.settings import Sampling
+from models.token_masks import packed, unpacked
 from tests.support.constraints import ConstraintError, InTurn, in_turn
 
 SIZE = 1000
