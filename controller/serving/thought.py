@@ -21,7 +21,7 @@ from models.grammar.compiling import Grammars
 from models.grammar.matching import GrammarMatch
 from models.kinds.kind import AnswerKind
 from models.score import Score
-from models.thinking import Keep, ThinkingTokens
+from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder
 
 RULES = 64  # exit rules that are kept, so that thoughts under the same limits share one
@@ -89,6 +89,9 @@ class ThoughtControl:
         return self._certified is None or request.answer in self._certified
 
     def _trial(self, active: ActiveRequest) -> AnswerTrial:
+        """Returns how the request's answer is tried, but for its grammar."""
+        if active.held is not None:
+            return self._held_answers.trial
         return self._trials.of(active.request.form, as_certified=self._certified is not None)
 
     def take_thought(self, active: ActiveRequest, tokens: tuple[int, ...]) -> tuple[int, ...]:
@@ -236,8 +239,8 @@ class ThoughtControl:
         """Passes a probe's trial answer to the observer, and adopts the probe if its result closes the thought."""
         if event.probe != active.probe:
             return  # the thought has ended in this same step, and the probe was dropped
-        tried, trial, held = active.asked is Asks.TRIAL_ANSWER, self._trial(active), active.held is not None
-        probes = active.note_probe(trial.read(event) if tried and not held else event)
+        tried, trial = active.asked is Asks.TRIAL_ANSWER, self._trial(active)
+        probes = active.note_probe(trial.read(event) if tried else event)
         if tried and active.observe is not None:
             active.observe(self._checkpoint(active, event))
         self.apply_limits(active)
@@ -246,9 +249,7 @@ class ThoughtControl:
             return
         then: tuple[int, ...] = ()
         if tried:
-            keep, suffix = (
-                self._kept_of_held(event) if held else (trial.kept(event, self._stop_tokens), trial.spec.suffix)
-            )
+            keep, suffix = trial.kept(event, self._stop_tokens), trial.spec.suffix
             put_in = min(keep, len(suffix))
             recited = self._beyond_close(suffix[:keep])
         else:  # the probe's first token, decoded again, belongs to the thought
@@ -259,7 +260,7 @@ class ThoughtControl:
         active.adopt(why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in, again=0 if tried else keep)
         self._seal(active)
         self.hold(active, coming=keep + len(then), taken=self._answered(event) if keep > put_in and tried else ())
-        if tried and (self._thinking.format.keep is Keep.ANSWER if held else trial.adopted):
+        if tried and trial.adopted:
             self.arm(active)  # the reply has its answer: the next sampled token may end it
 
     def _checkpoint(self, active: ActiveRequest, event: Probed) -> Checkpoint:
@@ -275,14 +276,6 @@ class ThoughtControl:
             rows=event.rows,
             choice=active.choice,
         )
-
-    def _kept_of_held(self, probed: Probed) -> tuple[int, tuple[int, ...]]:
-        """Returns how many tokens of a held answer's probe become part of the reply, and the probe's suffix."""
-        suffix = self._held_answers.suffix
-        if self._thinking.format.keep is Keep.CLOSE:
-            return len(suffix), suffix
-        terminated = probed.terminator is not None and probed.terminator not in self._stop_tokens
-        return len(suffix) + len(probed.answer) + terminated, suffix
 
     def _answered(self, probed: Probed) -> tuple[int, ...]:
         """Returns the tokens of a trial answer, with the stop token if one has ended it."""
@@ -340,8 +333,8 @@ class ThoughtControl:
         held = active.held
         if held is not None and not again and (active.request.calls is not None or not held.tried):
             return
-        trial = self._trial(active).spec if held is None or again else self._held_answers.trial(held)
-        spec = active.rule.spec(trial, active.thought[at - 1], self._thinking.watched)
+        probe_spec = self._trial(active).spec if held is None or again else self._held_answers.probe(held)
+        spec = active.rule.spec(probe_spec, active.thought[at - 1], self._thinking.watched)
         if every is None and not self._can_afford(active, spec, at):
             return
         probe = self._engine.fork(sequence, spec, back=back + again)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from controller.serving.request import ReasoningRequest
+from controller.serving.trials import AnswerTrial
 from engine.base import Capabilities, ProbeSpec
 from models.grammar.compiling import CompiledGrammar, Grammars
 from models.grammar.grammar import GrammarError
 from models.grammar.matching import GrammarMatch
-from models.thinking import ThinkingTokens
+from models.thinking import Keep, ThinkingTokens
 
 FREE = 64  # tokens left for the content of an answer whose length is not bounded
 MOST_TRIED = 24  # tokens of the longest answer that a probe tries under its grammar
@@ -70,13 +71,17 @@ class AnswerGrammars:
         self._open = thinking.format.in_the_open
         self._thinking = thinking
         self.lead = thinking.lead
-        self.suffix = (*probe.suffix[: thinking.keep_of(probe.suffix)], *self.lead)  # without words of the format's own
-        self._probe = replace(probe, suffix=self.suffix, max_answer_tokens=MOST_TRIED, answer_stops=stops)
+        suffix = (*probe.suffix[: thinking.keep_of(probe.suffix)], *self.lead)  # without words of the format's own
+        self.trial = AnswerTrial(
+            spec=replace(probe, suffix=suffix, max_answer_tokens=MOST_TRIED, answer_stops=stops),
+            close=len(suffix),
+            adopted=thinking.format.keep is Keep.ANSWER,
+        )  # of any held answer; each is tried under its own grammar
 
     @property
     def room(self) -> int:
         """The most tokens that a probe of an answer under a grammar may need; 0: there is none."""
-        return 0 if self._grammars is None else self._probe.room
+        return 0 if self._grammars is None else self.trial.spec.room
 
     def of(self, request: ReasoningRequest, capabilities: Capabilities) -> HeldAnswer | None:
         """Returns what holds a request's answer; None: nothing does.
@@ -111,6 +116,6 @@ class AnswerGrammars:
         """The tokens that leave an answer more than the shortest way to its end."""
         return self.least(held) + held.grammar.rise + (held.grammar.longest or FREE)
 
-    def trial(self, held: HeldAnswer) -> ProbeSpec:
-        """Returns how the answer is tried: behind the marker and the usual blanks, under its grammar."""
-        return replace(self._probe, constraint=held.grammar.begin(MOST_TRIED + held.grammar.rise))
+    def probe(self, held: HeldAnswer) -> ProbeSpec:
+        """Returns how the answer is probed: behind the marker and the usual blanks, under its grammar."""
+        return replace(self.trial.spec, constraint=held.grammar.begin(MOST_TRIED + held.grammar.rise))
