@@ -90,7 +90,10 @@ def test_the_sdk_reads_several_choices_with_their_log_probabilities(drawing: Liv
             assert choice.logprobs is not None
             assert choice.logprobs.content is not None
             assert all(len(place.top_logprobs) == 2 for place in choice.logprobs.content)
-        text = client.completions.create(model="drawing", prompt="1", n=2, best_of=4, logprobs=1, temperature=1.0)
+        text = client.completions.create(
+            model="drawing", prompt="1", n=2, best_of=4, logprobs=1, temperature=1.0, seed=3,
+            extra_body={"ignore_eos": True},
+        )  # fmt: skip
     assert [choice.index for choice in text.choices] == [0, 1]
     means = [sum(each.logprobs.token_logprobs) / len(each.logprobs.tokens) for each in text.choices]  # type: ignore[union-attr, arg-type]
     assert means == sorted(means, reverse=True)
