@@ -24,3 +24,8 @@ def packed(tokens: Iterable[int], vocabulary: int) -> Mask:
     bits = np.zeros(-(-vocabulary // 32) * 32, np.uint8)
     bits[list(tokens)] = 1
     return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32, copy=False)
+
+
+def count(mask: Mask) -> int:
+    """Returns how many tokens a mask allows."""
+    return int(np.count_nonzero(np.unpackbits(mask.view(np.uint8)).view(np.bool_)))

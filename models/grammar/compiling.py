@@ -17,11 +17,12 @@ from models.grammar import faults
 from models.grammar.extent import SchemaExtent
 from models.grammar.grammar import Grammar, GrammarError, GrammarKind
 from models.grammar.matching import GrammarMatch, MatcherState
-from models.grammar.shortest import longest_way, shortest_way
+from models.grammar.shortest import Looks, longest_way, shortest_way
 from models.grammar.vocabulary import GrammarVocabulary, in_one_line
 
 KEPT = 64  # compiled grammars
 MOST_WAY = 2_048  # tokens of a shortest answer that is looked for
+LOOKS_SHORTEST, LOOKS_LONGEST = 1_024, 1_024  # of the searches for the shortest and the longest answer
 MOST_WALK = 32  # tokens up to which the longest text of a grammar is measured
 RISE = 8  # tokens that one token of a grammar may add to the shortest way, beyond what is known of it
 BLANKS = r"(\x20|\n[\x20\t]{0,16})"  # between parts of JSON: one blank, or a new line and its indentation
@@ -29,10 +30,9 @@ LEXER_STATES, GRAMMAR_SIZE = 50_000, 100_000
 
 
 class CompiledGrammar:
-    """A grammar for one vocabulary."""
+    """A grammar for one vocabulary. It knows of no request's field: requests that say the same share it."""
 
     def __init__(self, grammar: Grammar, vocabulary: GrammarVocabulary, matcher: LLMatcher) -> None:
-        self.asked_by = grammar.asked_by
         self.vocabulary = vocabulary
         self._grammar = grammar
         self._matcher = matcher
@@ -55,15 +55,18 @@ class CompiledGrammar:
             self._fault = str(error)
             raise
 
-    @property
-    def _start(self) -> MatcherState:
-        return MatcherState(self._matcher.deep_copy(), self.vocabulary)
+    def _start(self, looks: int) -> MatcherState:
+        return MatcherState(self._matcher.deep_copy(), self.vocabulary, Looks(looks))
 
     @cached_property
-    def shortest(self) -> int | None:
+    def way(self) -> tuple[int, ...] | None:
         """The tokens of the shortest answer; None: none was found."""
-        way = shortest_way(self._start, self.vocabulary.signposts, MOST_WAY)
-        return None if way is None else max(1, len(way))
+        return shortest_way(self._start(LOOKS_SHORTEST), self.vocabulary.signposts, MOST_WAY)
+
+    @property
+    def shortest(self) -> int | None:
+        """How many tokens the shortest answer has, with that which ends an empty one; None: none was found."""
+        return None if self.way is None else max(1, len(self.way))
 
     @cached_property
     def longest(self) -> int | None:
@@ -74,7 +77,7 @@ class CompiledGrammar:
             case GrammarKind.CHOICE:
                 return max(map(self.vocabulary.count, json.loads(self._grammar.text)))
             case _:
-                return longest_way(self._start, self.vocabulary.letters, MOST_WALK)
+                return longest_way(self._start(LOOKS_LONGEST), self.vocabulary.letters, MOST_WALK)
 
     @cached_property
     def rise(self) -> int:
@@ -131,6 +134,11 @@ class Grammars:
     def _made(self) -> GrammarVocabulary:
         return self._make()
 
+    def __contains__(self, grammar: Grammar) -> bool:
+        """Whether a grammar is compiled, and measured if that is done ahead."""
+        with self._lock:
+            return grammar in self._kept
+
     def warm(self, grammar: Grammar) -> None:
         """Compiles a grammar ahead of its request, with which errors come."""
         with suppress(GrammarError):
@@ -152,8 +160,7 @@ def _matcher(grammar: Grammar, vocabulary: GrammarVocabulary) -> LLMatcher:
     matcher = LLMatcher(vocabulary.llguidance, _written(grammar), log_level=0, limits=limits)
     schema = json.loads(grammar.text) if grammar.kind is GrammarKind.JSON_SCHEMA else None
     if matcher.is_error():
-        message = in_one_line(matcher.get_error())
-        raise GrammarError(grammar.asked_by, faults.told(schema, message))
+        raise GrammarError(grammar.asked_by, faults.told(grammar, matcher.get_error()))
     refused = None if schema is None else faults.refused(schema)
     if refused is not None:
         raise GrammarError(grammar.asked_by, refused)

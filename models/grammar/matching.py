@@ -5,30 +5,37 @@ Implements `engine.constraint.Constraint`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from llguidance import LLMatcher
 
 from models.grammar.grammar import GrammarError
-from models.grammar.shortest import quick_way, shortest_way
-from models.token_masks import Mask
+from models.grammar.shortest import Looks, Signposts, State, quick_way, some_way
+from models.grammar.vocabulary import GrammarVocabulary, in_one_line
+from models.token_masks import Mask, count
 
 if TYPE_CHECKING:
     from models.grammar.compiling import CompiledGrammar
-    from models.grammar.vocabulary import GrammarVocabulary
 
 
 FEW = 12  # tokens that are each looked at where an answer must come to its end
 LONG = 48  # tokens of a way to the end beside which no other is looked for
+LOOKS = 256  # that an answer's searches have, and so those of a step at most: random schemas' took 232
+EARNED = 8  # of them that each token of the answer gives back
+
+
+Search: TypeAlias = Callable[[State, Signposts, int], tuple[int, ...] | None]
 
 
 class MatcherState:
     """A place of a matcher, for a search. It is never changed: a step is made on a copy."""
 
-    def __init__(self, matcher: LLMatcher, vocabulary: GrammarVocabulary) -> None:
+    def __init__(self, matcher: LLMatcher, vocabulary: GrammarVocabulary, looks: Looks) -> None:
+        """`looks`: of the search, in all."""
         self._matcher = matcher
         self._vocabulary = vocabulary
+        self._looks = looks
         self._allowed: Mask | None = None  # None: not yet asked for
 
     @property
@@ -37,8 +44,9 @@ class MatcherState:
         return self._matcher.is_accepting()
 
     def allowed(self) -> Mask:
-        """The tokens that may come next, without those that end the text."""
+        """The tokens that may come next, without those that end the text. Raises NoLooks."""
         if self._allowed is None:
+            self._looks.take()
             self._allowed = self._vocabulary.mask(self._matcher) & ~self._vocabulary.end_bits
         return self._allowed
 
@@ -50,7 +58,12 @@ class MatcherState:
         """Returns the place behind tokens that are allowed."""
         matcher = self._matcher.deep_copy()
         matcher.consume_tokens(list(tokens))
-        return MatcherState(matcher, self._vocabulary)
+        return MatcherState(matcher, self._vocabulary, self._looks)
+
+    def ends_behind(self, tokens: Sequence[int]) -> bool:
+        """Whether the text may have these tokens next, and may end behind them. Is no look."""
+        matcher = self._matcher.deep_copy()
+        return (not tokens or matcher.consume_tokens(list(tokens))) and matcher.is_accepting()
 
 
 class GrammarMatch:
@@ -59,6 +72,9 @@ class GrammarMatch:
     While there is room, any token of the grammar may come. Where the shortest way to the end could come to need all the
     room that is left, only tokens stay open behind which it still fits. If even the shortest does not fit, the text is
     cut.
+
+    Ways are searched for within LOOKS. Where these are spent, the last way that is known stays open alone; where none
+    is known, the text goes on freely, and may be cut.
     """
 
     def __init__(self, grammar: CompiledGrammar, matcher: LLMatcher, room: int) -> None:
@@ -68,7 +84,11 @@ class GrammarMatch:
         self._room = room
         self._begun = False
         self._ended = False  # a token that ends the text has come
-        self._way: tuple[int, ...] | None = None  # tokens behind which the text may end; None: none are known
+        self._looks = Looks(LOOKS)
+        self._mask: Mask | None = None  # what may come next; None: it is not yet computed
+        self._way = grammar.way  # tokens behind which the text may end, or could a while ago; None: none were known
+        self._sure = self._way is not None  # they lead there from here
+        self._ways: dict[int, tuple[int, ...]] = {}  # that are known behind tokens that may come next
         self._sure_until = room  # while there is more room than this, no way need be looked for
 
     @property
@@ -83,38 +103,58 @@ class GrammarMatch:
 
     def mask(self) -> Mask:
         """The tokens that may come next, packed. Raises GrammarError if the grammar's limits are exceeded."""
+        if self._mask is None:
+            self._mask = self._computed()
+        return self._mask
+
+    def _computed(self) -> Mask:
         vocabulary = self._grammar.vocabulary
         if self._ended:
             return vocabulary.end_bits
-        mask = vocabulary.mask(self._matcher)
+        mask = allowed = vocabulary.mask(self._matcher)
         if not self._begun:  # an answer is not empty if the grammar has others
             words = mask & ~vocabulary.end_bits
             mask = words if words.any() else mask
         if self._room <= self._sure_until and not self.complete:
             way = self._known_way()
             if way is not None:
-                return self._fitting(mask, way)
+                fitting = self._fitting(mask, way)
+                return fitting if fitting.any() else allowed & vocabulary.end_bits  # it can only be empty
         return mask
 
     def _known_way(self) -> tuple[int, ...] | None:
         """Returns a way to the end if it is time to look after it; None: it is not, or none is found."""
-        if self._way is None:
-            state, signposts = self._state, self._grammar.vocabulary.signposts
-            quick = quick_way(state, signposts, self._room)
-            self._way = shortest_way(state, signposts, self._room) if quick is None else quick
-        way, room, rise = self._way, self._room, self._grammar.rise
+        room, rise = self._room, self._grammar.rise
+        way = self._way if self._sure else None
+        if way is None or len(way) > room:
+            way = self._found(some_way, self._state, room)
         if way is None:
+            self._sure = False
             self._sure_until = room // 2  # a search that finds nothing is dear, and not soon repeated
-        elif room > len(way) + rise:  # each token takes one of the room, and may add `rise` to the way
+            return None
+        self._way, self._sure = way, True
+        if room > len(way) + rise:  # each token takes one of the room, and may add `rise` to the way
             self._sure_until = room - max(1, (room - len(way) - rise) // (rise + 1))
             return None
         return way
 
+    def _found(self, search: Search, state: MatcherState, room: int) -> tuple[int, ...] | None:
+        """Returns the last known way or its rest if that leads on from a state, else what a search finds, if that."""
+        last = self._way
+        if last and not state.whole:
+            for way in (last[1:], last):
+                if len(way) <= room and state.ends_behind(way):
+                    return way
+        try:
+            return search(state, self._grammar.vocabulary.signposts, room)
+        except GrammarError:  # the grammar's limits are exceeded where the search went, not where the text goes
+            return None
+
     def _fitting(self, mask: Mask, way: tuple[int, ...]) -> Mask:
         """Returns those tokens of a mask behind which a way to the end still fits.
 
-        Of many tokens only plain text is looked at, and of that two tokens for all; where the way is long, only its own
-        tokens stay open.
+        Of many tokens only plain text is looked at, and of that two tokens for all, as far as there are looks for one
+        more search behind the others; where the way is long, only its own tokens stay open.
         """
         vocabulary = self._grammar.vocabulary
         found = mask & vocabulary.end_bits
@@ -123,35 +163,45 @@ class GrammarMatch:
         if len(way) >= self._room or len(way) > LONG:
             return found
         words = mask & ~vocabulary.end_bits
-        tokens = vocabulary.tokens_of(words)
-        if len(tokens) <= FEW:
-            fitting = [token for token in tokens if self._fits(token)]
+        if count(words) <= FEW:
+            fitting = [token for token in vocabulary.tokens_of(words) if self._fits(token)]
             return found | vocabulary.packed(fitting)
-        plain = words & vocabulary.plain_bits
-        tried = vocabulary.tokens_of(plain)
-        if tried and self._fits(tried[0]) and self._fits(max(tried, key=vocabulary.size_of)):
+        plain, before = words & vocabulary.plain_bits, self._looks.left
+        tried = vocabulary.signposts.extremes(plain)
+        if tried is not None and all(map(self._fits, tried)) and self._looks.left >= before - self._looks.left:
             found = found | plain
         return found
 
     def _fits(self, token: int) -> bool:
         """Whether a way to the end fits behind a token."""
-        signposts = self._grammar.vocabulary.signposts
-        return quick_way(self._state.behind(token), signposts, self._room - 1) is not None
+        way = self._found(quick_way, self._state.behind(token), self._room - 1)
+        if way is not None:
+            self._ways[token] = way
+        return way is not None
 
     @property
     def _state(self) -> MatcherState:
-        return MatcherState(self._matcher, self._grammar.vocabulary)
+        return MatcherState(self._matcher, self._grammar.vocabulary, self._looks)
 
     def accept(self, token: int) -> None:
         """Goes on behind `token`. Raises GrammarError if the grammar does not allow it."""
         self._room -= 1
         self._begun = True
+        self._mask = None
         if self._ended or token in self._grammar.vocabulary.ends:
             self._ended = True
             return
         if not self._matcher.consume_token(token):
-            raise GrammarError(self._grammar.asked_by, f"token {token} is not allowed here")
-        self._way = self._way[1:] if self._way and self._way[0] == token else None
+            raise GrammarError("", f"token {token} is not allowed here: {in_one_line(self._matcher.get_error())}")
+        self._looks.left = min(LOOKS, self._looks.left + EARNED)
+        known = self._ways.get(token)
+        if known is not None:
+            self._way, self._sure = known, True
+        elif self._sure and self._way and self._way[0] == token:
+            self._way = self._way[1:]
+        else:
+            self._sure = False
+        self._ways = {}
 
     def take(self, tokens: Iterable[int]) -> None:
         """Goes on behind several tokens."""
@@ -161,6 +211,7 @@ class GrammarMatch:
     def copy(self) -> GrammarMatch:
         """Returns a match at the same place, which goes on by itself."""
         other = GrammarMatch(self._grammar, self._matcher.deep_copy(), self._room)
-        other._begun, other._ended = self._begun, self._ended
-        other._way, other._sure_until = self._way, self._sure_until
+        other._begun, other._ended, other._mask = self._begun, self._ended, self._mask
+        other._way, other._sure, other._ways = self._way, self._sure, dict(self._ways)
+        other._sure_until, other._looks.left = self._sure_until, self._looks.left
         return other

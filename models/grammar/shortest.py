@@ -5,18 +5,23 @@ Of the tokens that a state allows the thorough one looks at all if they are few,
 single characters, and at the longest ones; at blanks only if there is nothing else. Where the grammar leaves no choice
 both go on to the next choice at once. States of one length that allow the same tokens are taken as one, except that the
 first and the one with the most bytes are both kept: texts that must have a certain length get on by long tokens.
+
+What a search costs is counted in looks: states whose allowed tokens are computed, over the whole vocabulary. Who
+searches says how many there may be; a search that needs more has found nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from models.token_masks import Mask, unpacked
+from models.token_masks import Mask, count, packed, unpacked
 
 FEW = 8  # allowed tokens that are all looked at
 CLOSING = frozenset(b'"}],')
@@ -41,6 +46,23 @@ NARROW = Breadth(closers=2, characters=3, longest=1, states=4, looks=500)
 WIDE = Breadth(closers=4, characters=96, longest=2, states=16, looks=2_000)
 
 
+class NoLooks(Exception):
+    """A search may look at no more states. No search lets it out."""
+
+
+class Looks:
+    """How many states searches may still look at."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self) -> None:
+        """Counts one. Raises NoLooks if there is none left."""
+        if self.left <= 0:
+            raise NoLooks
+        self.left -= 1
+
+
 class State(Protocol):
     """A place in a text that a grammar holds."""
 
@@ -49,7 +71,10 @@ class State(Protocol):
         """Whether the text may end here."""
 
     def allowed(self) -> Mask:
-        """The tokens that may come next, packed as in a mask, without those that end the text."""
+        """The tokens that may come next, packed as in a mask, without those that end the text.
+
+        The first call is a look. Raises NoLooks if there is none left.
+        """
 
     def forced(self) -> Sequence[int]:
         """The tokens that come next in any text, as far as that is known."""
@@ -62,56 +87,72 @@ class Signposts:
     """Which tokens of a vocabulary a search looks at first."""
 
     def __init__(self, token_bytes: Sequence[bytes]) -> None:
+        size = len(token_bytes)
         self._sizes = np.array([len(each) for each in token_bytes])
-        self._blank = np.array([not each.strip() for each in token_bytes])
         numbered = [(token, text) for token, text in enumerate(token_bytes) if text.strip()]
+        self._said = packed((token for token, _ in numbered), size)
         closers = [(token, text) for token, text in numbered if len(text) <= LONG and set(text) <= CLOSING]
         closers.sort(key=lambda each: (-sum(byte in b"}]" for byte in each[1]), b'"' in each[1], len(each[1])))
-        plain = [(token, text) for token, text in numbered if text.isalnum() and text.isascii()]
-        plain.sort(key=lambda each: -len(each[1]))
         self._closers = np.array([token for token, _ in closers], dtype=np.intp)
         self._quotes = np.array([token for token, text in closers if b'"' in text], dtype=np.intp)
         self._characters = np.array(
             [token for token, text in numbered if len(text) == 1 and text.isascii()], dtype=np.intp
         )
-        self._longest = np.array([token for token, _ in plain], dtype=np.intp)
+        plain: dict[int, list[int]] = {}
+        for token, text in numbered:
+            if text.isalnum() and text.isascii():
+                plain.setdefault(len(text), []).append(token)
+        self._by_length = [packed(plain[length], size) for length in sorted(plain, reverse=True)]
 
     def next(self, mask: Mask, breadth: Breadth) -> list[int]:
         """Returns the allowed tokens to look at, the most promising first."""
-        bits = unpacked(mask, self._blank.size)
-        said = bits & ~self._blank
-        bits = said if said.any() else bits
-        if bits.sum() <= FEW:
-            return np.flatnonzero(bits).tolist()
-        found: dict[int, None] = {}
-        for most, order in (
-            (breadth.closers, self._closers),
-            (breadth.characters, self._characters),
-            (breadth.longest, self._longest),
-        ):
-            found.update(dict.fromkeys(order[bits[order]][:most].tolist()))
-        return list(found) or np.flatnonzero(bits)[:FEW].tolist()
+        said = mask & self._said
+        mask = said if said.any() else mask
+        if count(mask) <= FEW:
+            return self._first(mask, FEW)
+        found = self._hits(self._closers, mask)[: breadth.closers]
+        found += self._hits(self._characters, mask)[: breadth.characters]
+        found += self._longest(mask, breadth.longest)
+        return list(dict.fromkeys(found)) or self._first(mask, FEW)
 
     def characters(self, mask: Mask) -> list[int]:
         """Returns the allowed tokens of one byte."""
-        bits = unpacked(mask, self._blank.size)
-        found: list[int] = self._characters[bits[self._characters]].tolist()
-        return found
+        return self._hits(self._characters, mask)
 
     def closing(self, mask: Mask) -> int | None:
         """Returns the allowed token that closes the most, else the longest word or number, else any; None: none is."""
-        bits = unpacked(mask, self._blank.size)
-        closers = self._quotes if bits.sum() > FREE else self._closers
-        for order in (closers, self._longest, self._characters):
-            hits = order[bits[order]]
-            if hits.size:
-                return int(hits[0])
-        left = np.flatnonzero(bits)
-        return int(left[0]) if left.size else None
+        hits = self._hits(self._quotes if count(mask) > FREE else self._closers, mask)
+        hits = hits or self._longest(mask, 1) or self.characters(mask) or self._first(mask, 1)
+        return hits[0] if hits else None
 
     def size(self, token: int) -> int:
         """The bytes of a token."""
         return int(self._sizes[token])
+
+    def extremes(self, mask: Mask) -> tuple[int, int] | None:
+        """Returns the first allowed token and the one with the most bytes; None: no token is allowed."""
+        tokens = np.flatnonzero(unpacked(mask, self._sizes.size))
+        return (int(tokens[0]), int(tokens[self._sizes[tokens].argmax()])) if tokens.size else None
+
+    def _first(self, mask: Mask, most: int) -> list[int]:
+        return np.flatnonzero(unpacked(mask, self._sizes.size))[:most].tolist()
+
+    @staticmethod
+    def _hits(order: npt.NDArray[np.intp], mask: Mask) -> list[int]:
+        """Returns those tokens of `order` that a mask allows."""
+        allowed = mask[order >> 5] >> (order & 31).astype(np.uint32) & 1
+        return order[allowed != 0].tolist()
+
+    def _longest(self, mask: Mask, most: int) -> list[int]:
+        """Returns the longest allowed words and numbers."""
+        found: list[int] = []
+        for alike in self._by_length:
+            hits = mask & alike
+            if hits.any():
+                found += self._first(hits, most - len(found))
+            if len(found) >= most:
+                break
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +167,33 @@ def shortest_way(start: State, signposts: Signposts, most: int) -> tuple[int, ..
 
     They are () if it may end at the start.
     """
-    quick, nowhere = _quick(start, signposts, most)
-    shorter = _search(start, signposts, most if quick is None else len(quick) - 1, NARROW)
-    if shorter is None and quick is None and nowhere:
-        return _search(start, signposts, most, WIDE)
-    return quick if shorter is None else shorter
+    quick = None
+    with suppress(NoLooks):
+        quick, nowhere = _quick(start, signposts, most)
+        shorter = _search(start, signposts, most if quick is None else len(quick) - 1, NARROW)
+        if shorter is None and quick is None and nowhere:
+            return _search(start, signposts, most, WIDE)
+        return quick if shorter is None else shorter
+    return quick
 
 
 def quick_way(start: State, signposts: Signposts, most: int) -> tuple[int, ...] | None:
     """Returns some tokens, at most `most`, behind which the text may end, few in most texts; None: it found none."""
-    return _quick(start, signposts, most)[0]
+    with suppress(NoLooks):
+        return _quick(start, signposts, most)[0]
+    return None
+
+
+def some_way(start: State, signposts: Signposts, most: int) -> tuple[int, ...] | None:
+    """Returns what `quick_way` does, or what a narrow search finds where that finds nothing."""
+    with suppress(NoLooks):
+        quick = _quick(start, signposts, most)[0]
+        return _search(start, signposts, most, NARROW) if quick is None else quick
+    return None
 
 
 def _quick(start: State, signposts: Signposts, most: int) -> tuple[tuple[int, ...] | None, bool]:
-    """Returns what `quick_way` does, and whether the search has led nowhere, rather than too far."""
+    """Returns a way that closes whatever is open, and whether the search has led nowhere, rather than too far."""
     way = _Way(start, (), 0)
     met: Counter[bytes] = Counter()  # what was allowed, and how often
     turns = 0
@@ -167,7 +221,7 @@ def _turn(state: State, signposts: Signposts) -> int | None:
     """
     here = state.allowed().tobytes()
     found = [
-        (int(np.unpackbits(behind.view(np.uint8)).sum()), token)
+        (count(behind), token)
         for token in signposts.characters(state.allowed())
         if (behind := state.behind(token).allowed()).tobytes() != here
     ]
@@ -218,8 +272,13 @@ def longest_way(start: State, alphabet: Sequence[int], most: int) -> int | None:
 
     States that allow the same tokens are taken as one, so the length is an estimate.
     """
-    letters = np.array(alphabet, dtype=np.intp)
-    level, length, looks = [start], 0, 0
+    with suppress(NoLooks):
+        return _longest(start, np.array(alphabet, dtype=np.intp), most)
+    return None
+
+
+def _longest(start: State, letters: npt.NDArray[np.intp], most: int) -> int | None:
+    level, length = [start], 0
     while level:
         if length > most:
             return None
@@ -228,9 +287,6 @@ def longest_way(start: State, alphabet: Sequence[int], most: int) -> int | None:
             bits = np.unpackbits(state.allowed().view(np.uint8), bitorder="little")
             few = np.flatnonzero(bits)
             for token in (few if few.size <= FEW else letters[bits[letters] != 0]).tolist():
-                looks += 1
-                if looks > WIDE.looks:
-                    return None
                 behind = state.behind(token)
                 found.setdefault(behind.allowed().tobytes(), behind)
         level, length = list(found.values()), length + 1

@@ -63,6 +63,49 @@ def test_a_grammar_that_is_wrong_is_refused(grammars: Grammars, kind: GrammarKin
     assert error.value.asked_by == "guided_grammar"
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        (
+            GrammarKind.REGEX,
+            "ab[z-a]c",
+            "the start must be <= the end, at column 4 of the regular expression, in 'ab[z-a]c'",
+        ),
+        (
+            GrammarKind.REGEX,
+            "x" * 300 + "(" + "x" * 90,
+            "unclosed group, at column 301 of the regular expression, in 'xxx",
+        ),
+        (GrammarKind.REGEX, "a/b\n(", "regex: unclosed group"),  # is written otherwise for llguidance
+        (GrammarKind.GRAMMAR, "start: x\nx: /a(?=b)/", "line 2, column 4: look-around, "),
+        (GrammarKind.GRAMMAR, "start: x\nx: /a(?=b)/", "at column 2 of the regular expression, in 'a(?=b)'"),
+        (GrammarKind.GRAMMAR, "start: other", 'line 1, column 8: unknown name: "other"'),
+        (GrammarKind.GRAMMAR, 'root ::= "a" [z-a]', "regex: invalid character class range, the start must be <="),
+        (
+            GrammarKind.JSON_SCHEMA,
+            '{"type":"string","pattern":"ab("}',
+            "regex: unclosed group, at column 3 of the regular",
+        ),
+    ],
+    ids=str,
+)
+def test_a_place_is_told_where_it_is_one_in_what_was_written(
+    grammars: Grammars, kind: GrammarKind, text: str, said: str
+) -> None:
+    with pytest.raises(GrammarError) as error:
+        grammars.compiled(Grammar(kind=kind, text=text, asked_by="regex"))
+    (line,) = error.value.lines
+    assert said in line
+    assert "(8)" not in line
+    assert text != "a/b\n(" or "column" not in line
+
+
+def test_what_exceeds_limits_of_the_compiler_is_too_complex(grammars: Grammars) -> None:
+    alternatives = "|".join(f"(.*{number}.*){{1,3}}" for number in range(500))
+    with pytest.raises(GrammarError, match=r"^regex: is too complex: [^;]*$"):
+        grammars.compiled(Grammar(kind=GrammarKind.REGEX, text=alternatives, asked_by="regex"))
+
+
 def test_what_is_too_long_or_empty_is_refused() -> None:
     with pytest.raises(GrammarError, match=f"regex: has {MOST_TEXT + 1} characters, must be at most {MOST_TEXT}"):
         Grammar(kind=GrammarKind.REGEX, text="a" * (MOST_TEXT + 1), asked_by="regex")

@@ -75,7 +75,7 @@ def test_the_end_may_come_only_where_the_text_is_whole(items: CompiledGrammar, t
 
 
 def test_a_token_that_is_not_allowed_is_refused(items: CompiledGrammar, tokenizer: ChatTokenizer) -> None:
-    with pytest.raises(GrammarError, match=r"response_format: token .* is not allowed here"):
+    with pytest.raises(GrammarError, match=r"^token \d+ is not allowed here"):
         items.begin(100).take(tokenizer.encode("no"))
 
 
