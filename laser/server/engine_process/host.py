@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NoReturn
 from engine.loading import watched
 from laser.server.engine_process.child import SIZE
 from laser.server.engine_process.driver import LoopDriver
+from laser.server.engine_process.measuring import Measuring
 from laser.server.engine_process.messages import (
     Command,
     Deployed,
@@ -34,7 +35,6 @@ from laser.server.engine_process.messages import (
     Pong,
     Seen,
     Stop,
-    Submit,
     Unloaded,
 )
 from laser.server.engine_process.wire import COMMANDS, Unpacker, packed
@@ -112,6 +112,7 @@ class Host:
         self._inbox: queue.Queue[Command] = inbox or queue.Queue(MOST_COMMANDS)
         self._deployment: Deployment | None = None  # None: it is being loaded
         self._driver: LoopDriver | None = None
+        self._pass_on: Callable[[Command], None] = self._inbox.put
         threading.Thread(target=self._read, name="commands", daemon=True).start()
 
     def load(self, config: ServeConfig) -> Deployment:
@@ -148,6 +149,7 @@ class Host:
             inbox=self._inbox,
         )
         served = deployment.served
+        self._pass_on = Measuring(deployment.grammars, self._inbox.put, self._line.send).take
         self._deployment = deployment
         self._line.send(
             [
@@ -194,9 +196,7 @@ class Host:
         elif isinstance(command, Inquire) and not command.whole and deployment is not None:
             self._line.send([Seen(call=command.call, report=_report(deployment))])
         else:
-            if isinstance(command, Submit) and command.request.grammar is not None and deployment is not None:
-                deployment.grammars.warm(command.request.grammar)  # here, so that no step waits for it
-            self._inbox.put(command)
+            self._pass_on(command)
 
 
 def _report(deployment: Deployment) -> PolicyReport:
