@@ -52,12 +52,11 @@ def calls_grammar(
     asked_by = offer.held_by or (None if answer is None else answer.asked_by)
     if asked_by is None:
         return None
-    schema = None
-    if answer is not None and offer.calling is Calling.AUTO:
-        if answer.kind is not GrammarKind.JSON_SCHEMA:
-            raise GrammarError(answer.asked_by, "is given beside tools: must be a JSON schema, or without them")
-        schema = json.loads(answer.text)
-    text = _Rules(FORMS[name], offer, _literal(speller, controls), schema).written
+    if offer.calling is not Calling.AUTO:
+        answer = None
+    if answer is not None and answer.kind is not GrammarKind.JSON_SCHEMA:
+        raise GrammarError(answer.asked_by, "is given beside tools: must be a JSON schema, or without them")
+    text = _Rules(FORMS[name], offer, _literal(speller, controls), answer).written
     return Grammar(kind=GrammarKind.GRAMMAR, text=text, asked_by=asked_by)
 
 
@@ -82,7 +81,7 @@ def _quoted(text: str) -> str:
 class _Rules:
     """Writes the rules of one grammar."""
 
-    def __init__(self, form: CallForm, offer: ToolOffer, literal: Callable[[str], str], answer: Any) -> None:
+    def __init__(self, form: CallForm, offer: ToolOffer, literal: Callable[[str], str], answer: Grammar | None) -> None:
         self._answer = answer
         self._form = form
         self._offer = offer
@@ -104,7 +103,8 @@ class _Rules:
     def _beside_text(self) -> str:
         """Returns the rule of an answer that may call tools: text before the calls, or nothing else."""
         if self._answer is not None:
-            self._lines.append(f"answer: %json {_embedded(self._answer, strict=True)}")
+            schema = json.loads(self._answer.text)
+            self._lines.append(f"answer: %json {_embedded(schema, strict=True, compact=self._answer.compact)}")
             return "answer | calls"
         first = self._form.around[0] if self._form.around else self._form.begin
         if self._form.bare or self._form.style is CallStyle.CHANNELS:  # a call is the whole answer
@@ -211,12 +211,16 @@ def _schema(tool: OfferedTool, schema: Mapping[str, Any], *, object_only: bool =
     return _embedded({**kind, **schema}, strict=tool.strict)
 
 
-def _embedded(schema: Any, *, strict: bool) -> str:
-    """Returns a schema as a grammar embeds it: with single blanks; if not `strict`, as far as its keywords are done."""
+def _embedded(schema: Any, *, strict: bool, compact: bool = False) -> str:
+    """Returns a schema as a grammar embeds it: with single blanks; if not `strict`, as far as its keywords are done.
+
+    `compact`: without blanks.
+    """
+    blank = "" if compact else " "
     options = {
         "whitespace_flexible": False,
-        "item_separator": ", ",
-        "key_separator": ": ",
+        "item_separator": f",{blank}",
+        "key_separator": f":{blank}",
         "lenient": not strict,
         "coerce_one_of": not strict,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,8 @@ def test_an_answer_without_calls_may_be_held_to_a_schema() -> None:
     offer = ToolOffer(tools=TOOLS)
     assert answers(CallFormat.HERMES, offer, '{"dry": true}', schema)
     assert not answers(CallFormat.HERMES, offer, "It is dry.", schema)
+    assert not answers(CallFormat.HERMES, offer, '{"dry": true}', replace(schema, compact=True))
+    assert answers(CallFormat.HERMES, offer, '{"dry":true}', replace(schema, compact=True))
     assert answers(CallFormat.HERMES, offer, '<tool_call>\n{"name": "stop", "arguments": {}}\n</tool_call>', schema)
     with pytest.raises(GrammarError, match="guided_choice: is given beside tools"):
         answers(CallFormat.HERMES, offer, "", Grammar.choice(["a"], asked_by="guided_choice"))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
@@ -118,15 +119,16 @@ class StructuredOutputs(Fields):
     choice: Choices = None  # texts of which the answer is one
     grammar: Written = None  # grammar of the answer, in Lark's syntax or GBNF
     json_object: Switch | None = None  # true: the answer is a JSON object
-    disable_any_whitespace: Switch | None = None  # true: JSON without blanks between its parts
+    # true: JSON without blanks between its parts, whichever field asks for JSON; where none does, refused
+    disable_any_whitespace: Switch | None = None
 
     def grammars(self) -> Iterator[Grammar]:
         """Yields the grammars that its fields ask for."""
-        name, compact = "structured_outputs", self.disable_any_whitespace is True
+        name = "structured_outputs"
         if self.json_ is not None:
-            yield Grammar.json_schema(self.json_, asked_by=f"{name}.json", compact=compact)
+            yield Grammar.json_schema(self.json_, asked_by=f"{name}.json")
         if self.json_object:
-            yield Grammar.json_schema({"type": "object"}, asked_by=f"{name}.json_object", compact=compact)
+            yield Grammar.json_schema({"type": "object"}, asked_by=f"{name}.json_object")
         yield from _texts(name, self.regex, self.choice, self.grammar)
 
 
@@ -155,7 +157,12 @@ class StructuredFields(Fields):
                 message = f"{grammar.asked_by} is given beside {found.asked_by}: must be one of them"
                 raise BadRequest(message, param=grammar.asked_by)
             found = grammar
-        return found
+        if self.structured_outputs is None or not self.structured_outputs.disable_any_whitespace:
+            return found
+        if found is None or found.kind is not GrammarKind.JSON_SCHEMA:
+            param = "structured_outputs.disable_any_whitespace"
+            raise BadRequest(f"{param} is true, but no field holds the answer to JSON: must be left out", param=param)
+        return replace(found, compact=True)
 
     def _grammars(self) -> Iterator[Grammar]:
         if self.response_format is not None:

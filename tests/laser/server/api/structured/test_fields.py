@@ -94,6 +94,16 @@ def test_compact_json_is_another_grammar() -> None:
     assert asked != JSON_SCHEMA
 
 
+def test_blanks_are_forbidden_in_json_whichever_field_asks_for_it_and_refused_where_none_does() -> None:
+    compact = {"disable_any_whitespace": True}
+    asked = chat(structured_outputs=compact, response_format={"type": "json_object"}).asked_grammar()
+    assert asked == Grammar.json_schema({"type": "object"}, asked_by="any", compact=True)
+    assert chat(structured_outputs={"disable_any_whitespace": False}).asked_grammar() is None
+    for body in ({"structured_outputs": compact}, {"structured_outputs": {**compact, "regex": "a"}}):
+        with pytest.raises(BadRequest, match="disable_any_whitespace is true, but no field holds the answer to JSON"):
+            chat(**body).asked_grammar()
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
