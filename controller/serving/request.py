@@ -54,6 +54,7 @@ class ReasoningRequest:
     max_tokens: int
     thinking: bool = True
     closed: bool = False  # the prompt has the reply's thought, closed: none may be begun behind it
+    continues: bool = False  # the reply goes on with a text of the prompt, from its first white space on
     sampling: Sampling = Sampling()
     stop: tuple[str, ...] = ()
     budget: int | None = None  # the client's own thinking budget, tokens, in place of the policy's; None: the policy's

@@ -51,6 +51,7 @@ class Preparation:
             max_tokens=max_tokens,
             thinking=begun.thinking and (answer.kind is AnswerKind.SHORT or not form.in_the_open),
             closed=begun.closed,
+            continues=begun.continues,
             early_exit=request.laser is None or request.laser.early_exit is not False,
             sampling=request.sampling(self._served.chat.defaults, len(self._served.chat.tokenizer.texts), seed),
             stop=request.stops,

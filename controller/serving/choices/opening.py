@@ -114,6 +114,7 @@ class Opening:
             emit=sink,
             decoder=self._tokenizer.stream,
             thinking=request.thinking and not thinking.format.in_the_open,
+            going_on=self._tokenizer.stream(request.prompt) if request.continues else None,
             stop=request.stop,
             unshown=unshown if request.thinking or request.closed else None,
             choice=choice,

@@ -210,6 +210,7 @@ def test_a_name_one_slip_away_is_refused_with_the_one_that_is_meant(slip: str, m
     [
         ({"stream_options": {"include_usge": True}}, "stream_options.include_usge", "include_usage"),
         ({"reasoning": {"efort": "low"}}, "reasoning.efort", "effort"),
+        ({"laser": {"probs": True}}, "laser.probs", "probes"),
         ({"messages": [{"role": "user", "content": "x", "contents": "y"}]}, "messages.0.contents", "content"),
     ],
 )
