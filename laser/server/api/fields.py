@@ -44,6 +44,11 @@ Count = Annotated[int, Field(ge=1, strict=True)]
 Limit = Annotated[Count | None, BeforeValidator(_limit, json_schema_input_type=Literal[-1] | Count | None)]
 
 
+LimitOrNothing = Annotated[
+    Annotated[int, Field(ge=0, strict=True)] | None, BeforeValidator(_limit, json_schema_input_type=int | None)
+]
+
+
 def _stops(stop: object) -> object:
     """Returns the stop strings as a tuple, empty for None. Raises ValueError if `stop` is no list of texts."""
     if stop is None:
@@ -181,6 +186,11 @@ class GenerationFields(SamplingFields, ReasoningFields, StructuredFields, Reques
     def echoed(self, chat: ChatModel) -> str:
         """Returns the text with which the reply begins: what the prompt says, if the client wants it back."""
         return ""
+
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether the reply tells how likely the prompt's tokens were, too; then one token may follow, no thought."""
+        return False
 
     @property
     def takes_less(self) -> bool:
