@@ -126,7 +126,7 @@ def test_what_is_inside_a_field_is_refused_by_name_too(body: dict[str, Any], par
         ({"include": ["file_search_call.results"]}, "include"),
         ({"max_tokens": 5}, "max_tokens"),
         ({"input": [*HELLO, {"type": "item_reference", "id": "msg_1"}, *HELLO]}, "input"),
-        ({"input": [*HELLO, {"type": "function_call_output", "call_id": "1", "output": ""}]}, "input"),
+        ({"input": [*HELLO, {"type": "web_search_call", "id": "1"}]}, "input"),
     ],
 )  # fmt: skip
 def test_responses_refuse_by_name_what_is_not_done_or_not_stored(body: dict[str, Any], param: str) -> None:
