@@ -258,7 +258,7 @@ class ResponsesShape:
         self._open, self._text, self._scores = what, "", []
         self._answered = self._answered or what is not Channel.REASONING
         item = self._item(what, "", "in_progress").model_dump()
-        empty = {} if isinstance(what, CallDelta) else {"content": []}
+        empty: dict[str, Any] = {} if isinstance(what, CallDelta) else {"content": []}
         added = self._event("response.output_item.added", output_index=len(self._items), item=item | empty)
         if isinstance(what, CallDelta):
             return added

@@ -73,7 +73,7 @@ class Scoring:
         for score in scores:
             offsets.append(at)
             at += len(self._text(score.token))
-        likely = [
+        likely: list[dict[str, float] | None] = [
             {self._name(token): _finite(log_prob) for token, log_prob in score.likeliest[: self.likely]}
             | {self._name(score.token): _finite(score.log_prob)}
             for score in scores
