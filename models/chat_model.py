@@ -33,6 +33,7 @@ class Prompt:
     tokens: tuple[int, ...]
     thinking: bool  # they end inside an open thought
     closed: bool = False  # they end behind a thought of the reply
+    continues: bool = False  # they end within a text that the reply goes on with, its white space included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,7 @@ class ChatModel:
         tokens = tuple(self.tokenizer.render(chat, trusted=self.trust_markers, then=then))
         if form.in_the_open:
             self.check(tokens)
-            return Prompt(tokens=tokens, thinking=thinking is not False)
+            return Prompt(tokens=tokens, thinking=thinking is not False, continues=continued)
         state = self.thinking.state(tokens, self.turns)
         if state is ThoughtState.OPEN and thinking is False:
             tokens, state = tokens + self.thinking.closing, ThoughtState.CLOSED
@@ -102,7 +103,7 @@ class ChatModel:
             tokens += self.thinking.opening if thinking is not False else self.thinking.opening + self.thinking.closing
             state = ThoughtState.CLOSED if thinking is False else ThoughtState.OPEN
         self.check(tokens)
-        return _ending(tokens, state)
+        return self._ending(tokens, state, continued=continued)
 
     def raw(self, prompt: str | Sequence[int]) -> Prompt:
         """Returns a text or tokens without a chat template as the prompt of a reply; markers in them count.
@@ -111,7 +112,7 @@ class ChatModel:
         """
         tokens = tuple(self.tokenizer.encode_prompt(prompt) if isinstance(prompt, str) else prompt)
         self.check(tokens)
-        return _ending(tokens, self.thinking.state(tokens, self.turns))
+        return self._ending(tokens, self.thinking.state(tokens, self.turns), continued=True)
 
     def check(self, tokens: Sequence[int]) -> None:
         """Raises TokenizerError if the model has no row for a token."""
@@ -119,6 +120,15 @@ class ChatModel:
         if limit is not None and highest >= limit:
             text = self.tokenizer.texts[highest] if highest < len(self.tokenizer.texts) else ""
             raise TokenizerError(f"the prompt has token {highest} ({text!r}), must lie in 0…{limit - 1}")
+
+    def _ending(self, tokens: tuple[int, ...], state: ThoughtState, *, continued: bool) -> Prompt:
+        begins = state is ThoughtState.OPEN and self.thinking.just_opened(tokens)  # white space is the marker's
+        return Prompt(
+            tokens=tokens,
+            thinking=state is ThoughtState.OPEN,
+            closed=state is ThoughtState.CLOSED,
+            continues=continued and not begins,
+        )
 
     @property
     def call_form(self) -> CallFormat | None:
@@ -220,10 +230,6 @@ class ChatModel:
 
 OPENLY = "--thinking open has it reason in the content of its replies"
 SWITCHES = "enable_thinking", "thinking"
-
-
-def _ending(tokens: tuple[int, ...], state: ThoughtState) -> Prompt:
-    return Prompt(tokens=tokens, thinking=state is ThoughtState.OPEN, closed=state is ThoughtState.CLOSED)
 
 
 def load_chat_model(

@@ -226,6 +226,13 @@ class ThinkingTokens:
                 return self._spelled(prompt[end:], spelled) or ThoughtState.NOT_BEGUN
         return self._spelled(prompt, spelled) or ThoughtState.NOT_BEGUN
 
+    def just_opened(self, prompt: Sequence[int]) -> bool:
+        """Whether nothing visible stands behind the last opening marker of a prompt, which ends inside a thought."""
+        end = next((end for end in range(len(prompt), 0, -1) if self._text(prompt[end - 1]).strip()), 0)
+        marker = self.format.open.rstrip()
+        most = len(marker.encode())  # tokens that may spell it
+        return self._tokenizer.decode(prompt[max(0, end - most) : end]).rstrip().endswith(marker)
+
     def _spelled(self, tokens: Sequence[int], markers: Sequence[tuple[str, ThoughtState]]) -> ThoughtState | None:
         """Returns the state behind the last marker in the text of `tokens`; None: there is no marker."""
         if not markers or not tokens:

@@ -70,8 +70,8 @@ class Decoder(Protocol):
     def decode(self, tokens: Sequence[int]) -> str:
         """The whole text of `tokens`."""
 
-    def stream(self) -> Streamed:
-        """A decoder for one reply."""
+    def stream(self, before: Sequence[int] = ()) -> Streamed:
+        """A decoder for one reply. `before`: tokens whose text the reply goes on with."""
 
 
 class Vocabulary(Decoder, Protocol):
@@ -297,9 +297,9 @@ class ChatTokenizer:
         eos = self._auto.eos_token_id
         return frozenset() if eos is None else frozenset((int(eos),))
 
-    def stream(self) -> TextStream:
-        """A decoder for one reply."""
-        return TextStream(self._fast)
+    def stream(self, before: Sequence[int] = ()) -> TextStream:
+        """A decoder for one reply. `before`: tokens whose text the reply goes on with."""
+        return TextStream(self._fast, before)
 
 
 def _load(model: Path) -> Any:
@@ -322,9 +322,9 @@ class TextStream:
     Each token is decoded together with the tokens of the previous piece, since tokenizers join pieces by context.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, before: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._before: list[int] = []  # the tokens of the last piece given out
+        self._before = self._whole_end(before)  # the tokens of the last piece given out
         self._held: list[int] = []  # tokens since then
 
     def push(self, token: int) -> str:
@@ -344,3 +344,14 @@ class TextStream:
     def _text(self) -> str:
         before = self._tokenizer.decode(self._before, skip_special_tokens=False)
         return self._tokenizer.decode(self._before + self._held, skip_special_tokens=False)[len(before) :]
+
+    def _whole_end(self, tokens: Sequence[int]) -> list[int]:
+        """Returns the last tokens, as few as make whole characters; none if no few of them do."""
+        for count in range(1, min(len(tokens), MOST_OF_A_CHARACTER) + 1):
+            text = self._tokenizer.decode(list(tokens[-count:]), skip_special_tokens=False)
+            if text and not text.endswith("\N{REPLACEMENT CHARACTER}"):
+                return list(tokens[-count:])
+        return []
+
+
+MOST_OF_A_CHARACTER = 5  # tokens: a blank, which some tokenizers do not say first, and four bytes

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from controller.policy import Limits
 from controller.serving.answers.held import HeldAnswer
-from controller.serving.choices.scores import ReplyScores
+from controller.serving.choices.scores import ReplyScores, TokenScore
 from controller.serving.choices.together import Together
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Reply
@@ -21,7 +21,7 @@ from controller.serving.request import (
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
 from controller.serving.status import ProgressWatch, RequestProgress, Stage
-from engine.base import FinishReason, Probed, ProbeId, SequenceId
+from engine.base import FinishReason, Probed, ProbeId, SequenceId, TokenLogProbs
 from models.formats.ending import EndFinder, Ending
 
 
@@ -93,10 +93,13 @@ class ActiveRequest:
     _ended: dict[Asks, list[Probed]] = field(default_factory=lambda: {asks: [] for asks in Asks})
 
     scores: ReplyScores = field(init=False)  # how likely the tokens were that have come
+    unrecited: int = field(init=False)  # tokens of the prompt that are to come, since their scores are wanted
+    prompt_scores: list[TokenScore] = field(default_factory=list)  # of those that have come
 
     def __post_init__(self) -> None:
         self.thinking = self.request.thinking
         self.scores = ReplyScores(wanted=self.request.log_probs is not None)
+        self.unrecited = len(self.request.prompt) - 1 if self.request.scores_prompt else 0
         self.together.add(self)
 
     @property
@@ -314,6 +317,11 @@ class ActiveRequest:
         """As many tokens of the server's are forced between the closing marker and the answer."""
         self.put_in += tokens
 
+    def recite(self, tokens: Sequence[int], known: Sequence[TokenLogProbs | None]) -> None:
+        """Tokens of the prompt have come."""
+        self.unrecited -= len(tokens)
+        self.prompt_scores += filter(None, map(TokenScore.of, tokens, known))
+
     def answer(self, token: int, *, visible: bool) -> None:
         """A token of the answer has come; `visible`: it has text."""
         say = self.reply.recite if self.reciting or not self.long_enough else self.reply.push
@@ -344,7 +352,8 @@ class ActiveRequest:
 
     def avert(self, tokens: int) -> None:
         """The model has chosen `tokens` markers that were kept out of the answer."""
-        self.averted += tokens
+        if not self.request.scores_prompt:  # there they are the prompt's own, or stop tokens
+            self.averted += tokens
 
     def arm(self) -> None:
         """The model may end the answer from now on."""

@@ -271,7 +271,7 @@ class ServingLoop:
     def _begin(self, active: ActiveRequest, lead: ActiveRequest, now: float) -> None:
         request = active.request
         landing: tuple[int, ...] = ()  # in the prompt
-        self._pace.began(request.max_tokens)
+        self._pace.began(request.most_steps)
         if request.thinking:
             self._thoughts.apply_limits(active)
             why = self._thoughts.close_reason(active, now)
@@ -335,6 +335,10 @@ class ServingLoop:
                 active.start(now, self._steps - 1)
                 active.tell_progress(now)
                 self._display.changed()
+            case Tokens() if active.unrecited:
+                active.recite(event.tokens, event.log_probs)
+                if not active.unrecited:
+                    self._engine.constrain(event.sequence, None)
             case Tokens():
                 if active.first_token_s is None:
                     active.speak(self._clock())

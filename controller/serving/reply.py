@@ -31,10 +31,11 @@ class Delta:
 class Reply:
     """Splits a stream of tokens at the closing marker and decodes it.
 
-    White space around the thought and before the answer belongs to the markers and is dropped. The answer ends before
-    the first occurrence of a stop string; text that may be the beginning of a stop string is held back until this is
-    decided. Recited tokens are not the model's own, so no stop string counts in them: it would end the answer before it
-    begins. A thought in the open is content from its first character on.
+    White space around the thought and before the answer belongs to the markers and is dropped. A reply that goes on
+    with a text of the prompt is said from its first character on. The answer ends before the first occurrence of a stop
+    string; text that may be the beginning of a stop string is held back until this is decided. Recited tokens are not
+    the model's own, so no stop string counts in them: it would end the answer before it begins. A thought in the open
+    is content from its first character on.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Reply:
         emit: Callable[[Delta], None],
         decoder: Callable[[], Streamed],
         thinking: bool,
+        going_on: Streamed | None = None,
         stop: tuple[str, ...],
         unshown: Unshown | None = None,
         choice: int = 0,
@@ -50,6 +52,7 @@ class Reply:
     ) -> None:
         """`thinking`: the reply begins with a thought that is no content. `unshown` None: all text is shown.
 
+        `going_on`: decodes what goes on with a text of the prompt; None: the reply begins a text.
         `choice`: the reply's place among those to one request. `scored`: pieces of text come with their tokens' scores.
         """
         self._emit = emit
@@ -57,13 +60,14 @@ class Reply:
         self._scored = ScoredText() if scored else None
         self._shown = 0  # characters of the channel that have been released or dropped
         self._decoder = decoder
-        self._stream = decoder()
+        self._stream = decoder() if going_on is None else going_on
         self._stop = stop
         self._held = ""  # decoded, not yet emitted
         self.channel = Channel.REASONING if thinking else Channel.CONTENT
-        self.answered = False  # the answer has a visible character
+        # the answer has a visible character, or goes on with a text: then it may end
+        self.answered = going_on is not None and not thinking
         self.stopped_by: str | None = None  # the stop string that has ended the answer; None: none has
-        self._begun = False  # the channel has a visible character
+        self._begun = going_on is not None  # the channel has a visible character, or goes on with a text
         self._unshown = unshown
         self._filter = self._make_filter()
 
@@ -157,7 +161,7 @@ class Reply:
         if self._unshown is None:
             return None
         if self.channel is Channel.CONTENT:
-            return TextFilter(self._unshown.answer, self._unshown.head)
+            return TextFilter(self._unshown.answer, () if self._begun else self._unshown.head)
         return TextFilter(self._unshown.thought) if self._unshown.thought else None
 
     def _release(self, length: int) -> None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NewType, TypeAlias
 
 from controller.policy import Limits
+from controller.serving.choices.scores import TokenScore
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Delta
 from engine.base import FinishReason, Sampling
@@ -54,6 +55,7 @@ class ReasoningRequest:
     max_tokens: int
     thinking: bool = True
     closed: bool = False  # the prompt has the reply's thought, closed: none may be begun behind it
+    continues: bool = False  # the reply goes on with a text of the prompt, from its first white space on
     sampling: Sampling = Sampling()
     stop: tuple[str, ...] = ()
     budget: int | None = None  # the client's own thinking budget, tokens, in place of the policy's; None: the policy's
@@ -82,12 +84,29 @@ class ReasoningRequest:
     endless: bool = False  # the model may not end the reply; stops and max_tokens do
     stop_ids: frozenset[int] = frozenset()  # tokens that end the answer, as `stop` does
     fixed: Limits | None = None  # the client's own limits of the thought, in place of the policy's; None: the policy's
+    scores_prompt: bool = False  # the prompt's log probabilities are told, too; then one token may follow, no thought
 
     def __post_init__(self) -> None:
+        if self.scores_prompt:
+            self._check_scored()
         if self.choices < 1:
             raise ValueError(f"choices is {self.choices}, must be at least 1")
         if not 0 <= self.min_tokens <= self.max_tokens:
             raise ValueError(f"min_tokens is {self.min_tokens}, must lie in 0…{self.max_tokens}, which max_tokens is")
+
+    def _check_scored(self) -> None:
+        """Raises ValueError for what a request that has its prompt scored may not be."""
+        least = 1 if len(self.prompt) == 1 else 0
+        if not least <= self.max_tokens <= 1:
+            raise ValueError(f"max_tokens is {self.max_tokens}, must lie in {least}…1 where the prompt is scored")
+        wrong = self.thinking or self.grammar is not None or self.choices > 1 or self.log_probs is None
+        if wrong:
+            raise ValueError("a scored prompt is for one reply with log probabilities, no thought and no grammar")
+
+    @property
+    def most_steps(self) -> int:
+        """The most steps in which a token of it is decoded."""
+        return self.max_tokens + (len(self.prompt) - 1 if self.scores_prompt else 0)
 
     @property
     def left_to_policy(self) -> bool:
@@ -165,6 +184,7 @@ class Outcome:
     reproducible: bool = False  # the same request with the same seed gets the same reply, whatever runs beside it
     stopped_by: str | None = None  # the stop string that ended the answer; None: none did
     calls: tuple[ToolCall, ...] = ()  # in the answer; who serves tools reads them from its text
+    prompt_scores: tuple[TokenScore, ...] = ()  # of the prompt's tokens but the first, where they are asked for
 
     @property
     def close(self) -> Close:

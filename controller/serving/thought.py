@@ -139,9 +139,13 @@ class ThoughtControl:
         if last < len(tokens):
             self._drop_probe(active)
             return active.end_in_the_open(len(active.thought)) + tokens[last:]
-        if active.may_end and not active.armed and self._tokenizer.decode(active.thought).strip():
-            self.arm(active)  # the reply has a visible character, and may end wherever it likes
+        if active.may_end and not active.armed and (active.reply.answered or self._visible(active)):
+            self.arm(active)  # it may end wherever it likes
         return ()
+
+    def _visible(self, active: ActiveRequest) -> bool:
+        """Whether a thought in the open has a visible character."""
+        return bool(self._tokenizer.decode(active.thought).strip())
 
     def hold(self, active: ActiveRequest, *, coming: int = 0, taken: Sequence[int] = ()) -> GrammarMatch | None:
         """Holds the answer to its grammar from the next sampled token on; None: it has no grammar.

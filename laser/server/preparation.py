@@ -40,17 +40,25 @@ class Preparation:
         begun = self._prompt(request)
         prompt, form = begun.tokens, self._served.chat.thinking.format
         grammar = self._grammar(request)
+        if request.scores_prompt and grammar is not None:
+            message = f"{grammar.asked_by} holds the answer, must be left out where the prompt is scored"
+            raise BadRequest(message, param=grammar.asked_by)
         answer = self._answer(request, prompt, held=grammar is not None)
         landing = None if policy.message is None else self._landing(policy.message, answer)
         max_tokens = self._max_tokens(request, len(prompt), landing)
+        if not max_tokens and len(prompt) == 1:
+            raise BadRequest("the prompt has 1 token, needs 2 or more where max_tokens is 0", param=request.prompt_name)
         stated_ms = None if request.laser is None else request.laser.deadline_ms
         budget = policy.budget(max_tokens, self._served.config.effort, form.effort)
         fixed = asked_limits(request, max_tokens)
         return ReasoningRequest(
             prompt=prompt,
             max_tokens=max_tokens,
-            thinking=begun.thinking and (answer.kind is AnswerKind.SHORT or not form.in_the_open),
+            thinking=begun.thinking
+            and (answer.kind is AnswerKind.SHORT or not form.in_the_open)
+            and not request.scores_prompt,
             closed=begun.closed,
+            continues=begun.continues,
             early_exit=request.laser is None or request.laser.early_exit is not False,
             sampling=request.sampling(self._served.chat.defaults, len(self._served.chat.tokenizer.texts), seed),
             stop=request.stops,
@@ -77,6 +85,7 @@ class Preparation:
             endless=request.ignore_eos is True,
             stop_ids=request.stop_token_ids,
             fixed=fixed,
+            scores_prompt=request.scores_prompt,
         )
 
     def _check(self, request: GenerationFields) -> None:

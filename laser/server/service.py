@@ -303,6 +303,8 @@ class Service:
             index=None if request.made_choices == 1 else 0,
             scoring=scoring,
             echo=echo,
+            prompt=reasoning.prompt if reasoning.scores_prompt else (),
+            offer=request.offer,
         )
         log.reply = name
         submission = Submission(

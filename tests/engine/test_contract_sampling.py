@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from controller.serving.choices.recital import reciting
 from engine.base import (
     Finished,
     FinishReason,
+    Request,
     Sampling,
     SequenceId,
     TokenError,
@@ -208,6 +210,35 @@ def test_sampled_tokens_are_told_with_the_model_s_own_log_probabilities(
                 assert told is not None
                 assert_told(sampled, context, token, told.log_prob, told.likeliest, asked.log_probs or 0)
                 said[event.sequence].append(token)
+
+
+def test_a_prompt_that_is_recited_is_told_token_by_token_whatever_it_has(sampled: EngineUnderTest) -> None:
+    """Stop tokens and banned ones, too; a token that follows is neither."""
+    engine = open_(sampled)
+    asked: dict[SequenceId, tuple[Request, int]] = {}
+    for seed, following in enumerate((0, 1, 1)):
+        plain = request(9, 1, seed=seed, log_probs=3, probe_room=0, sampling=(Sampling(), WARM)[seed % 2])
+        stop, ban = plain.prompt[4], plain.prompt[6]
+        held = replace(plain, stop_tokens=frozenset({stop}), banned=frozenset({ban}))
+        asked[engine.submit(reciting(held, following))] = held, following
+    said: dict[SequenceId, list[int]] = {sequence: [] for sequence in asked}
+    while engine.load().running or engine.load().waiting:
+        for event in engine.step():
+            if not isinstance(event, Tokens):
+                continue
+            prompt = asked[event.sequence][0].prompt
+            for token, told in zip(event.tokens, event.log_probs, strict=True):
+                context = (prompt[0], *said[event.sequence])
+                assert told is not None
+                assert_told(sampled, context, token, told.log_prob, told.likeliest, 3)
+                said[event.sequence].append(token)
+            if len(said[event.sequence]) == len(prompt) - 1:
+                engine.constrain(event.sequence, None)
+    for sequence, (held, following) in asked.items():
+        recited, behind = said[sequence][:8], said[sequence][8:]
+        assert tuple(recited) == held.prompt[1:]
+        assert len(behind) == following
+        assert not set(behind) & (held.stop_tokens | held.banned)
 
 
 def assert_told(

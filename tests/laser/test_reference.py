@@ -25,13 +25,13 @@ STANDS_ALONE = re.compile(r"(?!null:|\d+:|…)..")
 COMMAND = "run `python -m laser.reference` and commit docs/reference"
 # texts that clients, models and people write, and names and ids: all other texts of the API are of closed sets
 FREE = frozenset({
-    "arguments", "call", "content", "created_at", "description", "digest", "display_name", "ebnf", "error",
+    "arguments", "call", "call_id", "content", "created_at", "description", "digest", "display_name", "ebnf", "error",
     "exit_reason", "expires_at", "family", "first_id", "grammar", "guided_grammar", "guided_json", "guided_regex", "id",
     "input", "instructions", "json", "json_schema", "knows", "laser_version", "last_id", "loading", "message", "model",
-    "modelfile", "modified_at", "name", "note", "owned_by", "param", "parameter_size", "parameters", "parent_model",
-    "policy", "prompt", "quantization_level", "reasoning", "reasoning_budget_message", "reasoning_content", "regex",
-    "response", "schema", "signature", "stop", "stop_sequence", "stop_sequences", "system", "template", "text",
-    "thinking", "token", "tool_call_id", "tool_name", "tool_use_id", "trouble", "version",
+    "modelfile", "modified_at", "name", "note", "output", "owned_by", "param", "parameter_size", "parameters",
+    "parent_model", "policy", "prompt", "quantization_level", "reasoning", "reasoning_budget_message",
+    "reasoning_content", "regex", "response", "schema", "signature", "stop", "stop_sequence", "stop_sequences",
+    "system", "template", "text", "thinking", "token", "tool_call_id", "tool_name", "tool_use_id", "trouble", "version",
 })  # fmt: skip
 
 

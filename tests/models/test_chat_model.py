@@ -10,6 +10,7 @@ from models.chat_model import load_chat_model
 from models.tokenizer import ChatTokenizer, TokenizerError
 from tests.support.templates import CHATML, rebuild, save_templated
 
+ASKED = {"role": "user", "content": "?"}
 UNKNOWING = [
     {"type": "Unigram", "vocab": [["a", 0.0], ["b", -1.0]], "unk_id": None, "byte_fallback": False},
     {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "[UNK]"},
@@ -46,3 +47,33 @@ def test_a_chat_template_of_one_s_own_takes_the_place_of_the_model_s(tmp_path: P
     own.write_text("{{ raise_exception('not here') }}", "utf-8")
     with pytest.raises(TokenizerError, match=r"own\.jinja: the chat template rejects these messages: not here"):
         load_chat_model(model, chat_template=own)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "continues"),
+    [
+        ("def f():\n", True),
+        ("\n", True),
+        ("<think>", False),
+        ("<think>\n \n", False),  # white space behind the marker is the marker's
+        ("<think>\nSo", True),
+        ("<think>\nSo\n", True),
+        ("<think>\nSo</think>", True),
+        ("<think>\nSo</think>\n\nIt is", True),
+        ("<|im_start|>assistant\n", True),
+    ],
+)
+def test_a_raw_prompt_is_a_text_that_the_reply_goes_on_with(tmp_path: Path, prompt: str, continues: bool) -> None:
+    assert load_chat_model(save_templated(tmp_path, CHATML)).raw(prompt).continues is continues
+
+
+def test_a_chat_goes_on_with_a_text_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    chat = load_chat_model(save_templated(tmp_path, CHATML))
+    begun = [ASKED, {"role": "assistant", "content": "It is"}]
+    assert chat.begin(begun, continued=True).continues
+    assert not chat.begin(begun).continues
+    assert not chat.begin([ASKED]).continues
+    begun[1] = {"role": "assistant", "content": "<think>\nSo"}
+    assert chat.begin(begun, continued=True).continues
+    begun[1] = {"role": "assistant", "content": "<think>\n"}
+    assert not chat.begin(begun, continued=True).continues

@@ -54,6 +54,41 @@ def test_streaming_any_tokens_withdraws_nothing(tokenizer: ChatTokenizer, ids: l
     assert whole[len(streamed) :].strip("\ufffd") == ""  # only an unfinished character may be missing
 
 
+def spaced(directory: Path) -> ChatTokenizer:
+    """A tokenizer that writes blanks as ▁ and leaves out the one at the beginning of a text, as Llama 2's does."""
+    from tokenizers import Tokenizer, decoders, models
+    from transformers import PreTrainedTokenizerFast
+
+    bytes_ = [f"<0x{byte:02X}>" for byte in "€".encode()]
+    tokens = ["<unk>", "▁four", "four", "▁", ".", *bytes_]
+    tokenizer = Tokenizer(
+        models.BPE(vocab={token: at for at, token in enumerate(tokens)}, merges=[], unk_token="<unk>")
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(directory)
+    return ChatTokenizer(directory)
+
+
+@pytest.mark.parametrize(
+    ("before", "tokens", "said"),
+    [
+        ((), (1, 4), "four."),
+        ((2,), (1, 4), " four."),
+        ((2, 3), (2, 1), "four four"),
+        ((2, 5, 6, 7), (1, 5, 6, 7), " four€"),
+        ((5,), (6, 7), ""),  # half a character before it: nobody can say what it is joined to
+    ],
+    ids=str,
+)
+def test_what_follows_a_text_keeps_the_blank_that_a_tokenizer_leaves_out_at_a_beginning(
+    tmp_path: Path, before: tuple[int, ...], tokens: tuple[int, ...], said: str
+) -> None:
+    stream = spaced(tmp_path).stream(before)
+    assert "".join(map(stream.push, tokens)) == said
+
+
 def test_ids_beyond_the_tokenizer_are_no_text(tokenizer: ChatTokenizer) -> None:
     """Padded vocabularies let a model sample ids that have no token."""
     (a,) = tokenizer.encode("a")

@@ -42,6 +42,7 @@ def outcome(
         going_on=len(active.together),
         reproducible=reproducible,
         stopped_by=active.reply.stopped_by,
+        prompt_scores=tuple(active.prompt_scores),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from controller.serving.active import ActiveRequest
 from controller.serving.answers.held import AnswerGrammars, HeldAnswer
+from controller.serving.choices.recital import reciting
 from controller.serving.choices.together import Together
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Reply
@@ -55,6 +56,8 @@ class Opening:
                 f"the prompt has {len(request.prompt)} tokens and max_tokens is {request.max_tokens}: "
                 f"together {tokens}, must be at most {room}"
             )
+        if request.scores_prompt:
+            self._capabilities.need("constraints", "echo is true beside logprobs, which tells those of the prompt")
         check_asked(self.for_engine(request), self._capabilities)
         return tokens + (self._probe_room + len(landing) if request.thinking else 0)
 
@@ -95,9 +98,9 @@ class Opening:
         constraint: Constraint | None = None,
     ) -> Request:  # fmt: skip
         """Returns what an engine is asked for; `landing`: what closes the thought in the prompt."""
-        return Request(
+        asked = Request(
             prompt=request.prompt + landing,
-            max_new_tokens=request.max_tokens,
+            max_new_tokens=request.max_tokens or 1,  # a scored prompt may stand alone
             sampling=request.sampling,
             stop_tokens=self._stops,
             stops_armed=False,
@@ -106,6 +109,7 @@ class Opening:
             constraint=constraint,
             log_probs=request.log_probs,
         )
+        return reciting(asked, request.max_tokens) if request.scores_prompt else asked
 
     def _reply(self, request: ReasoningRequest, sink: Sink, choice: int) -> Reply:
         thinking, kept = self._thinking, () if request.calls is None else request.calls.kept
@@ -114,6 +118,7 @@ class Opening:
             emit=sink,
             decoder=self._tokenizer.stream,
             thinking=request.thinking and not thinking.format.in_the_open,
+            going_on=self._tokenizer.stream(request.prompt) if request.continues else None,
             stop=request.stop,
             unshown=unshown if request.thinking or request.closed else None,
             choice=choice,

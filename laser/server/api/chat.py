@@ -37,7 +37,7 @@ from models.kinds.said import Words
 TEXT_PARTS = ("text", "input_text", "output_text")
 
 
-def _text(content: object) -> object:
+def text_of(content: object) -> object:
     """Returns a message's content as one text; None stays None. Raises ValueError if a part is not text."""
     if content is None:
         return None
@@ -63,7 +63,7 @@ class TextPart(Fields):
     text: str  # the text itself
 
 
-Content = Annotated[str | None, BeforeValidator(_text, json_schema_input_type=str | list[TextPart] | None)]
+Content = Annotated[str | None, BeforeValidator(text_of, json_schema_input_type=str | list[TextPart] | None)]
 SAYS_SOMETHING: JsonDict = {"properties": {"content": {"not": {"type": "null"}}}, "required": ["content"]}
 ASSISTANT: JsonDict = {"properties": {"role": {"const": "assistant"}}}
 

@@ -17,7 +17,8 @@ from controller.serving.reply import Channel, Delta
 from controller.serving.request import Outcome
 from laser.server.api import dialects
 from laser.server.api.base import encodable, integer
-from laser.server.api.fields import GenerationFields, Limit, StreamOptions
+from laser.server.api.errors import BadRequest, shown
+from laser.server.api.fields import GenerationFields, LimitOrNothing, StreamOptions
 from laser.server.api.sampling.choices import TextChoices
 from laser.server.api.sampling.log_probs import TextScores
 from laser.server.api.shape import (
@@ -76,7 +77,40 @@ class TextRequest(TextChoices, GenerationFields):
     # a text or its tokens, which the reply continues
     prompt: Annotated[str | tuple[int, ...], BeforeValidator(_prompt, json_schema_input_type=Prompt)]
     stream_options: StreamOptions | None = None  # what a stream carries besides the reply
-    max_tokens: Limit = DEFAULT_TOKENS  # longest reply, thought and answer together, tokens; null: the server's default
+    # longest reply, thought and answer together, tokens; 0: none, beside `echo` and `logprobs`; null: the server's
+    # default
+    max_tokens: LimitOrNothing = DEFAULT_TOKENS
+
+    @property
+    def scores_prompt(self) -> bool:
+        return bool(self.echo) and self.logprobs is not None
+
+    def check_choices(self, most: int) -> None:
+        """Raises BadRequest, which names the field, for too many replies, or for fields that exclude one another."""
+        super().check_choices(most)
+        if self.scores_prompt:
+            self._check_scored()
+        elif self.max_tokens == 0:
+            message = (
+                "max_tokens is 0, must be at least 1 unless echo and logprobs ask for the prompt's log-probabilities"
+            )
+            raise BadRequest(message, param="max_tokens")
+
+    def _check_scored(self) -> None:
+        """Raises BadRequest for what cannot be beside the log-probabilities of a prompt."""
+        openly = self.laser is not None and self.laser.thinking is not None
+        for name, given, must in (
+            ("max_tokens", self.max_tokens not in (0, 1), "0 or 1"),
+            ("n", self.sent_choices > 1, "1"),
+            ("best_of", self.made_choices > 1, "1"),
+            ("stream", self.streamed, "false"),
+            (self.asks_for_thought or "", self.asks_for_thought is not None, "left out"),
+            ("laser.thinking", openly, "left out"),
+        ):
+            if given:
+                value = f"is {shown(getattr(self, name))}, " if must != "left out" else ""
+                why = "beside echo and logprobs, which tell how likely the prompt's tokens were"
+                raise BadRequest(f"{name} {value}must be {must} {why}", param=name)
 
     @property
     def limit(self) -> int | None:
@@ -155,7 +189,7 @@ class TextShape(Chunks):
                     text=self.identity.echo + content,
                     reasoning=thought,
                     finish_reason=finish_word(outcome),
-                    logprobs=self._scored(scores),
+                    logprobs=self._scored_with_prompt(scores, outcome),
                 )
             ],
             usage=usage(outcome),
@@ -182,6 +216,14 @@ class TextShape(Chunks):
         if thought and self.identity.show_reasoning:
             said.reasoning = scoring.text(thought, self._sent[Channel.REASONING])
         return said
+
+    def _scored_with_prompt(self, scores: Scores, outcome: Outcome) -> TextScores | None:
+        """Returns how likely the text's tokens were, and those before them where the prompt's are asked for."""
+        header = self.identity
+        if header.scoring is None or not header.prompt:
+            return self._scored(scores)
+        said = header.scoring.text(scores.get(Channel.CONTENT, ()), len(header.echo))
+        return header.scoring.behind(header.prompt, outcome.prompt_scores, header.echo, said)
 
     def called(self, call: CallDelta) -> bytes:
         return b""  # this endpoint has no tools

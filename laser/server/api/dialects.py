@@ -87,7 +87,7 @@ READ: Mapping[str, str] = {
         thinking_token_budget reasoning_budget_tokens thinking_budget_tokens reasoning_budget thinking_budget
         reasoning_budget_message chat_template_kwargs enable_thinking think include_reasoning
         min_p presence_penalty frequency_penalty repetition_penalty logit_bias min_tokens ignore_eos stop_token_ids
-        top_logprobs include
+        top_logprobs include tools tool_choice parallel_tool_calls
         response_format structured_outputs guided_json guided_regex guided_choice guided_grammar json_schema regex ebnf
         grammar
         input instructions max_output_tokens previous_response_id text

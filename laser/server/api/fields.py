@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from laser.server.api.base import INTEGER, Fields, RequestBody, Switch, encodable, integer
 from laser.server.api.errors import BadRequest, shown
@@ -15,6 +15,7 @@ from laser.server.api.headers import RequestHeader
 from laser.server.api.reasoning import ReasoningFields
 from laser.server.api.sampling.fields import SamplingFields
 from laser.server.api.structured.fields import StructuredFields
+from laser.server.api.unread import refuse_others
 from models.chat_model import ChatModel, Prompt
 from models.kinds.kind import AnswerKind
 from models.kinds.said import Words
@@ -41,6 +42,11 @@ def _limit(given: object) -> object:
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Limit = Annotated[Count | None, BeforeValidator(_limit, json_schema_input_type=Literal[-1] | Count | None)]
+
+
+LimitOrNothing = Annotated[
+    Annotated[int, Field(ge=0, strict=True)] | None, BeforeValidator(_limit, json_schema_input_type=int | None)
+]
 
 
 def _stops(stop: object) -> object:
@@ -105,6 +111,13 @@ class LaserOptions(Fields):
     budget: Annotated[int, Field(ge=0, strict=True), INTEGER] | None = None
     # ms from arrival until the reply must be complete; the thought is cut in time; null: none
     deadline_ms: Annotated[int, Field(ge=1, le=MOST_MS, strict=True), INTEGER] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_others(cls, given: object) -> object:
+        if isinstance(given, dict):
+            refuse_others(given, cls.model_fields)
+        return given
 
 
 class StreamOptions(Fields):
@@ -173,6 +186,11 @@ class GenerationFields(SamplingFields, ReasoningFields, StructuredFields, Reques
     def echoed(self, chat: ChatModel) -> str:
         """Returns the text with which the reply begins: what the prompt says, if the client wants it back."""
         return ""
+
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether the reply tells how likely the prompt's tokens were, too; then one token may follow, no thought."""
+        return False
 
     @property
     def takes_less(self) -> bool:

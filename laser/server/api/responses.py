@@ -1,15 +1,15 @@
 """OpenAI's responses API: a request for one reply, and the reply as items, whole or as typed events.
 
-Nothing is stored, so `previous_response_id` is not supported; there are no tools. A thought is a `reasoning` item
-whose content is the thought itself.
+Nothing is stored, so `previous_response_id` is not supported; tools are functions of the client's. A thought is a
+`reasoning` item whose content is the thought itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator
 
 from controller.serving.choices.scores import TokenScore
 from controller.serving.reply import Channel, Delta
@@ -20,6 +20,21 @@ from laser.server.api.base import Fields, encodable
 from laser.server.api.chat import Message
 from laser.server.api.errors import ApiError, Busy, shown
 from laser.server.api.fields import GenerationFields, Limit
+from laser.server.api.items.given import Input, conversation
+from laser.server.api.items.made import (
+    FunctionCallItem,
+    FunctionToolReply,
+    MessageItem,
+    OutputItem,
+    OutputText,
+    ReasoningItem,
+    ReasoningText,
+    Status,
+    ToolChoiceReply,
+    told_offer,
+)
+from laser.server.api.items.table import RESPONSES_PLACES
+from laser.server.api.items.tools import ItemTools
 from laser.server.api.sampling.choices import ResponseChoices
 from laser.server.api.sampling.log_probs import ScoredToken
 from laser.server.api.shape import (
@@ -39,53 +54,11 @@ from models.chat_model import ChatModel, Prompt
 from models.grammar.grammar import Grammar
 from models.kinds.said import Words
 
-A_MESSAGE: dict[str, Any] = {"contains": {"required": ["role"], "properties": {"type": {"const": "message"}}}}
-SKIPPED = ("reasoning",)  # types of input items that do not go into the prompt
-
-
-def _messages(given: object) -> object:
-    """Returns the input as a list of messages; a text becomes one user message. Raises ValueError for other items."""
-    if isinstance(given, str):
-        return [{"role": "user", "content": encodable(given)}]
-    if not isinstance(given, list):
-        raise ValueError(f"is {type(given).__name__}, must be a text or a list of messages")
-    messages = []
-    for number, item in enumerate(given):
-        kind = item.get("type", "message") if isinstance(item, dict) else type(item).__name__
-        if kind in SKIPPED:
-            continue
-        if kind == "item_reference":
-            raise ValueError(f"item {number} is an item_reference: nothing is stored here, send the whole conversation")
-        if kind != "message":
-            raise ValueError(f"item {number} is of type {shown(kind)}, must be 'message': there are no tools here")
-        messages.append(item)
-    if not messages:
-        raise ValueError("has 0 messages, needs 1 or more")
-    return messages
-
 
 def _nothing(given: object) -> object:
     if given is not None:
         raise ValueError(f"is {shown(given)}, must be null: responses are not stored here, send the whole conversation")
     return None
-
-
-class MessageItemParam(Message):
-    """A message among the items of an input."""
-
-    place: ClassVar[str] = "input"
-
-    type: Literal["message"] = "message"  # kind of the item: a message
-
-
-class ReasoningItemParam(Fields):
-    """An earlier thought, which is not read again."""
-
-    type: Literal["reasoning"]  # kind of the item: a thought
-
-
-Items = Annotated[list[MessageItemParam | ReasoningItemParam], Field(min_length=1, json_schema_extra=A_MESSAGE)]
-Input = str | Items
 
 
 class TextFormat(NamedSchema):
@@ -103,15 +76,13 @@ class TextOptions(Fields):
     format: TextFormat | None = None  # what the answer is held to
 
 
-class ResponsesRequest(ResponseChoices, GenerationFields):
+class ResponsesRequest(ResponseChoices, ItemTools, GenerationFields):
     """What to reply to. Every field but `input` may be left out or null."""
 
     endpoint: ClassVar[str] = dialects.RESPONSES
+    places: ClassVar[Mapping[str, Mapping[str, dialects.Treatment]]] = RESPONSES_PLACES
 
-    # what is said so far: a text or a list of items
-    input: Annotated[
-        tuple[Message, ...], Field(fail_fast=True), BeforeValidator(_messages, json_schema_input_type=Input)
-    ]
+    input: Input  # what is said so far: a text or a list of items
     instructions: Annotated[str, BeforeValidator(encodable)] | None = None  # a system message before the input
     max_output_tokens: Limit = None  # longest reply, thought and answer together, tokens; null: the server's default
     text: TextOptions | None = None  # how the answer is to look
@@ -131,7 +102,8 @@ class ResponsesRequest(ResponseChoices, GenerationFields):
 
     @property
     def said(self) -> Words:
-        return said_in(((message.role, message.content) for message in self.input), self.instructions)
+        said = ((item.role, item.content) for item in self.input if isinstance(item, Message))
+        return said_in(said, self.instructions)
 
     def _grammars(self) -> Iterator[Grammar]:
         form = None if self.text is None else self.text.format
@@ -142,7 +114,7 @@ class ResponsesRequest(ResponseChoices, GenerationFields):
         yield from super()._grammars()
 
     def prompt_tokens(self, chat: ChatModel) -> Prompt:
-        messages = [message.for_template for message in self.input]
+        messages = conversation(self.input)
         if self.instructions:
             messages.insert(0, {"role": "system", "content": self.instructions})
         return chat.begin(
@@ -150,46 +122,8 @@ class ResponsesRequest(ResponseChoices, GenerationFields):
             thinking=self.thought_wanted(chat),
             options=self.template_variables,
             effort=self.effort_word,
+            tools=() if (offer := self.offer) is None else offer.tools,
         )
-
-
-class ReasoningText(BaseModel):
-    """The thought."""
-
-    type: Literal["reasoning_text"] = "reasoning_text"  # kind of the part: a thought's text
-    text: str  # the text of the thought
-
-
-class OutputText(BaseModel):
-    """The answer."""
-
-    type: Literal["output_text"] = "output_text"  # kind of the part: the answer's text
-    text: str  # the text of the answer
-    annotations: list[str] = []  # none
-    logprobs: list[ScoredToken] = []  # of the text's tokens, where `include` asks for them
-
-
-Status = Literal["in_progress", "completed", "incomplete"]
-
-
-class ReasoningItem(BaseModel):
-    """The thought as an item."""
-
-    type: Literal["reasoning"] = "reasoning"  # kind of the item: a thought
-    id: str  # of the item
-    status: Status  # how far the item is
-    summary: list[str] = []  # none
-    content: list[ReasoningText]  # the thought's text
-
-
-class MessageItem(BaseModel):
-    """The answer as an item."""
-
-    type: Literal["message"] = "message"  # kind of the item: a message
-    id: str  # of the item
-    status: Status  # how far the item is
-    role: Literal["assistant"] = "assistant"  # who says it: the assistant
-    content: list[OutputText]  # the answer's text
 
 
 class InputDetails(BaseModel):
@@ -239,10 +173,10 @@ class Response(BaseModel):
     status: Literal["in_progress", "completed", "incomplete", "failed"] = "in_progress"  # how far the reply is
     error: ResponseFailure | None = None  # why the reply failed; null: it did not
     incomplete_details: Incomplete | None = None  # why the reply is incomplete; null: it is not
-    output: list[ReasoningItem | MessageItem] = []  # the reply's items: the thought, then the message
-    parallel_tool_calls: bool = False  # not done: false
-    tool_choice: Literal["none"] = "none"  # not done: there are no tools
-    tools: list[str] = []  # none
+    output: list[OutputItem] = []  # the reply's items: the thought, the message, then calls of tools
+    parallel_tool_calls: bool = False  # whether the reply may have several calls
+    tool_choice: ToolChoiceReply = "none"  # whether tools are called, and which
+    tools: list[FunctionToolReply] = []  # that the reply may call
     store: bool = False  # not done: nothing is stored
     usage: ResponsesUsage | None = None  # tokens that were sent and decoded; null: the reply has not ended
     laser: LaserDetails | None = None  # how the thought went; null: the reply has not ended
@@ -254,19 +188,25 @@ class ResponsesShape:
     def __init__(self, identity: ReplyHeader) -> None:
         self._identity = identity
         self._events = 0
-        self._items: list[ReasoningItem | MessageItem] = []  # the complete ones
-        self._open: Channel | None = None  # of the item being streamed; None: no item is open
-        self._text = ""  # of the open item so far
+        self._items: list[OutputItem] = []  # the complete ones
+        self._open: Channel | CallDelta | None = None  # the item being streamed, a call by its first piece; None: none
+        self._answered = False  # an item of the answer, or a call, has begun
+        self._text = ""  # of the open item so far, or a call's arguments
         self._scores: list[ScoredToken] = []  # of its tokens so far, if they are asked for
 
     def whole(self, reasoning: str, content: str, outcome: Outcome, scores: Scores = NO_SCORES) -> Response:
-        word = finish_word(outcome)
-        output: list[ReasoningItem | MessageItem] = []
+        cut = finish_word(outcome) == "length"
         if reasoning and self._identity.show_reasoning:
-            output.append(self._item(Channel.REASONING, reasoning))
+            self._items.append(self._item(Channel.REASONING, reasoning))
         self._scores = self._scored(scores.get(Channel.CONTENT, ()))
-        output.append(self._item(Channel.CONTENT, content, "completed" if word == "stop" else "incomplete"))
-        return self._ended(output, outcome)
+        if content or not outcome.calls:
+            self._items.append(self._item(Channel.CONTENT, content))
+        for index, call in enumerate(outcome.calls):
+            begun = CallDelta(index=index, id=call.id, name=call.name, arguments="")
+            self._items.append(self._item(begun, call.arguments))
+        if cut:
+            self._items[-1] = self._items[-1].model_copy(update={"status": "incomplete"})
+        return self._ended(outcome)
 
     def opening(self) -> bytes:
         return b"".join(
@@ -289,7 +229,11 @@ class ResponsesShape:
         return [] if self._identity.scoring is None else self._identity.scoring.tokens(scores)
 
     def called(self, call: CallDelta) -> bytes:
-        return b""  # this endpoint has no tools yet
+        change = b"" if call.name is None else self._close() + self._begin(call)
+        self._text += call.arguments
+        if not call.arguments:
+            return change
+        return change + self._event("response.function_call_arguments.delta", **self._place(), delta=call.arguments)
 
     def probed(self, checkpoint: Checkpoint) -> bytes:
         return self._event("laser.probe", probe=ProbeNotice.of(checkpoint).model_dump())
@@ -298,10 +242,10 @@ class ResponsesShape:
         return self._event("laser.progress", progress=notice.model_dump())
 
     def closing(self, outcome: Outcome) -> bytes:
-        word = finish_word(outcome)
-        end = b"" if self._open is Channel.CONTENT else self._close() + self._begin(Channel.CONTENT)  # an empty answer
-        end += self._close("completed" if word == "stop" else "incomplete")
-        response = self._ended(self._items, outcome)
+        cut = finish_word(outcome) == "length"
+        end = b"" if self._answered else self._close() + self._begin(Channel.CONTENT)  # an empty answer
+        end += self._close("incomplete" if cut else "completed")
+        response = self._ended(outcome)
         return end + self._event(f"response.{response.status}", response=response.model_dump())
 
     def failure(self, error: ApiError) -> bytes:
@@ -310,52 +254,63 @@ class ResponsesShape:
         response = self._response().model_copy(update={"status": "failed", "error": failed, "output": self._items})
         return self._event("response.failed", response=response.model_dump())
 
-    def _begin(self, channel: Channel) -> bytes:
-        self._open, self._text, self._scores = channel, "", []
-        item = self._item(channel, "", "in_progress").model_dump() | {"content": []}
-        return self._event("response.output_item.added", output_index=len(self._items), item=item) + self._event(
-            "response.content_part.added", **self._place(), part=_part(channel, "").model_dump()
-        )
+    def _begin(self, what: Channel | CallDelta) -> bytes:
+        self._open, self._text, self._scores = what, "", []
+        self._answered = self._answered or what is not Channel.REASONING
+        item = self._item(what, "", "in_progress").model_dump()
+        empty: dict[str, Any] = {} if isinstance(what, CallDelta) else {"content": []}
+        added = self._event("response.output_item.added", output_index=len(self._items), item=item | empty)
+        if isinstance(what, CallDelta):
+            return added
+        return added + self._event("response.content_part.added", **self._place(), part=_part(what, "").model_dump())
 
     def _close(self, status: Status = "completed") -> bytes:
-        channel = self._open
-        if channel is None:
+        what = self._open
+        if what is None:
             return b""
-        item, place = self._item(channel, self._text, status), self._place()
-        end = (
-            self._event(f"{_kind(channel)}.done", **place, text=self._text, **_more(channel, self._scores))
-            + self._event(
-                "response.content_part.done", **place, part=_part(channel, self._text, self._scores).model_dump()
-            )
-            + self._event("response.output_item.done", output_index=len(self._items), item=item.model_dump())
-        )
+        item, place = self._item(what, self._text, status), self._place()
+        if isinstance(what, CallDelta):
+            end = self._event("response.function_call_arguments.done", **place, name=what.name, arguments=self._text)
+        else:
+            part = _part(what, self._text, self._scores).model_dump()
+            end = self._event(f"{_kind(what)}.done", **place, text=self._text, **_more(what, self._scores))
+            end += self._event("response.content_part.done", **place, part=part)
+        end += self._event("response.output_item.done", output_index=len(self._items), item=item.model_dump())
         self._items.append(item)
         self._open = None
         return end
 
     def _place(self) -> dict[str, Any]:
         assert self._open is not None
-        return {"item_id": self._item_id(self._open), "output_index": len(self._items), "content_index": 0}
+        place = {"item_id": self._item_id(self._open), "output_index": len(self._items)}
+        return place if isinstance(self._open, CallDelta) else place | {"content_index": 0}
 
-    def _item_id(self, channel: Channel) -> str:
-        return self._identity.id.replace("resp_", "rs_" if channel is Channel.REASONING else "msg_")
+    def _item_id(self, what: Channel | CallDelta) -> str:
+        """Returns the next item's name, the reply's with the kind before it and, of a further item, a number behind."""
+        kind = "fc_" if isinstance(what, CallDelta) else "rs_" if what is Channel.REASONING else "msg_"
+        before = sum(item.id.startswith(kind) for item in self._items)
+        return self._identity.id.replace("resp_", kind) + (f"_{before}" if before else "")
 
-    def _item(self, channel: Channel, text: str, status: Status = "completed") -> ReasoningItem | MessageItem:
-        if channel is Channel.REASONING:
-            return ReasoningItem(id=self._item_id(channel), status=status, content=[ReasoningText(text=text)])
-        said = OutputText(text=text, logprobs=self._scores)
-        return MessageItem(id=self._item_id(channel), status=status, content=[said])
+    def _item(self, what: Channel | CallDelta, text: str, status: Status = "completed") -> OutputItem:
+        name = self._item_id(what)
+        if isinstance(what, CallDelta):
+            return FunctionCallItem(id=name, status=status, call_id=what.id, name=what.name or "", arguments=text)
+        if what is Channel.REASONING:
+            return ReasoningItem(id=name, status=status, content=[ReasoningText(text=text)])
+        return MessageItem(id=name, status=status, content=[OutputText(text=text, logprobs=self._scores)])
 
     def _response(self) -> Response:
-        return Response(id=self._identity.id, created_at=self._identity.created, model=self._identity.model)
+        identity, offer = self._identity, self._identity.offer
+        begun = Response(id=identity.id, created_at=identity.created, model=identity.model)
+        return begun if offer is None else begun.model_copy(update=told_offer(offer))
 
-    def _ended(self, output: list[ReasoningItem | MessageItem], outcome: Outcome) -> Response:
+    def _ended(self, outcome: Outcome) -> Response:
         cut = finish_word(outcome) == "length"
         return self._response().model_copy(
             update={
                 "status": "incomplete" if cut else "completed",
                 "incomplete_details": Incomplete(reason="max_output_tokens") if cut else None,
-                "output": output,
+                "output": self._items,
                 "usage": ResponsesUsage(
                     input_tokens=outcome.sent_tokens,
                     input_tokens_details=InputDetails(),

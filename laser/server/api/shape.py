@@ -22,6 +22,7 @@ from laser.server.api.streams.notices import ProbeNotice, ProgressNotice
 from laser.server.api.tools.reply import CallDelta
 from models.kinds.kind import AnswerKind
 from models.profile.difficulty import ClassName
+from models.tools.offer import ToolOffer
 
 ExitWord = Annotated[
     str, Field(json_schema_extra={"examples": [*ExitReason, "plain"]})
@@ -51,6 +52,8 @@ class ReplyHeader:
     index: int | None = None  # place of the choice among several to one request; None: it is the only one
     scoring: Scoring | None = None  # tells how likely the tokens were; None: it is not asked for
     echo: str = ""  # with which the text begins
+    prompt: tuple[int, ...] = ()  # its tokens, where the reply tells how likely they were
+    offer: ToolOffer | None = None  # the tools that the reply may call; None: it may call none
 
 
 class ReplyShape(Protocol):

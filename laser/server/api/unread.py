@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
@@ -21,9 +21,11 @@ INSIDE: Mapping[str, tuple[str, ...]] = {  # fields that hold objects, of an obj
     "input": ("content",),
     "output_config": ("format",),
     "tools": ("function",),
-    "tool_choice": ("function", "allowed_tools"),
+    "tool_choice": ("function", "allowed_tools", "tools"),
     "tool_choice.allowed_tools": ("tools",),
+    "input.function_call_output": ("output",),
 }
+KINDS: Mapping[str, tuple[str, ...]] = {"input": ("function_call", "function_call_output")}  # `type` tells the fields
 Place = tuple[str | int, ...]
 Places = Mapping[str, Mapping[str, Treatment]]
 
@@ -46,6 +48,15 @@ def unread_inside(body: Mapping[Any, Any], own: frozenset[str], places: Places, 
         _look_into(body[name], name, (name,), places, found)
 
 
+def refuse_others(given: Mapping[Any, Any], known: Collection[str]) -> None:
+    """Raises ValidationError for the first name that is not among `known`, with the one that is meant or with all."""
+    for name, value in given.items():
+        if name not in known:
+            meant = slip_of(str(name), known)
+            instead = f"did you mean {meant}?" if meant is not None else f"must be one of {', '.join(known)}"
+            raise _refusal((str(name),), value, f"there is no such field; {instead}")
+
+
 def _look_into(value: Any, path: str, place: Place, places: Places, found: dict[str, None]) -> None:
     """Looks at a field's object or list of objects, if the names in it are known."""
     known = places.get(path)
@@ -60,6 +71,9 @@ def _look_into(value: Any, path: str, place: Place, places: Places, found: dict[
     elif isinstance(value, list):
         for number, each in enumerate(value):  # there may be a hundred thousand
             if type(each) is not dict:
+                continue
+            if (kind := each.get("type")) in KINDS.get(path, ()):
+                _look_into(each, f"{path}.{kind}", (*place, number), places, found)
                 continue
             if not each.keys() <= plain:
                 _look(each, known, plain, path, (*place, number), found)
@@ -117,7 +131,7 @@ def _refusal(place: Place, value: object, why: str) -> ValidationError:
 # --- slips
 
 
-def slip_of(name: str, known: Mapping[str, Treatment]) -> str | None:
+def slip_of(name: str, known: Collection[str]) -> str | None:
     """Returns the known name that `name` is one slip away from; None: there is none.
 
     A slip is a character added, dropped or replaced, two neighbours swapped, or another way of joining the words.

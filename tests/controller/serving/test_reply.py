@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.serving.choices.scores import TokenScore
 from controller.serving.reply import Channel, Delta, Reply
 from models.tokenizer import ChatTokenizer
 
@@ -67,6 +68,49 @@ def test_an_answer_cut_before_its_first_visible_character_is_not_empty(tokenizer
     reply.push(first_byte)
     reply.finish()
     assert text(deltas, Channel.CONTENT) == "\ufffd"
+
+
+def cut_exactly(whole: str, stops: tuple[str, ...]) -> str:
+    """What is left of a text that goes on: all before the stop string that is complete first."""
+    ends = [(whole.find(stop) + len(stop), whole.find(stop)) for stop in stops if stop in whole]
+    return whole[: min(ends)[1]] if ends else whole
+
+
+@given(pieces=PIECES, stops=STOPS)
+def test_what_goes_on_with_a_text_is_said_exactly(
+    tokenizer: ChatTokenizer, pieces: list[str], stops: list[str]
+) -> None:
+    """White space, stop strings in it, and the tokens' scores, whose texts make up what is said."""
+    deltas: list[Delta] = []
+    before = tokenizer.stream(tokenizer.encode("a "))
+    reply = Reply(
+        emit=deltas.append, decoder=tokenizer.stream, thinking=False, going_on=before, stop=tuple(stops), scored=True
+    )
+    assert reply.answered
+    tokens = tokenizer.encode("".join(pieces))
+    for token in tokens:
+        reply.push(token, scores=(TokenScore(token, -1.0),))
+    reply.finish()
+    said = cut_exactly("".join(pieces), tuple(stops))
+    assert text(deltas, Channel.CONTENT) == said
+    scored = "".join(tokenizer.texts[score.token] for delta in deltas for score in delta.scores)
+    assert scored.startswith(said)
+    assert reply.stopped or scored == said
+
+
+def test_a_thought_that_goes_on_is_exact_up_to_its_marker_and_its_answer_begins_visibly(
+    tokenizer: ChatTokenizer,
+) -> None:
+    deltas: list[Delta] = []
+    reply = Reply(emit=deltas.append, decoder=tokenizer.stream, thinking=True, going_on=tokenizer.stream(), stop=())
+    reply.push(*tokenizer.encode(" so 7.\n"))
+    assert not reply.answered
+    reply.close_thought()
+    assert not reply.answered
+    reply.push(*tokenizer.encode("\n\n7"))
+    reply.finish()
+    assert text(deltas, Channel.REASONING) == " so 7."
+    assert text(deltas, Channel.CONTENT) == "7"
 
 
 def test_white_space_at_the_end_of_an_answer_is_kept(tokenizer: ChatTokenizer) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ from engine.base import FinishReason, Sampling
 from models.thinking import Keep
 from models.tokenizer import ChatTokenizer
 from tests.support.engine_requests import search
-from tests.support.serving_bench import FORM, Bench, Heard
+from tests.support.serving_bench import END, FORM, Bench, Heard
 from tests.support.tiny_models import Oracle
 
 # a random model seldom writes a blank line or `Wait`: so these common letters and words count as cue words
@@ -152,3 +154,19 @@ def test_a_probe_answer_that_runs_into_the_end_of_sequence_does_not_reply_it(
     (checkpoint,) = heard.checkpoints
     assert checkpoint.confidence == pytest.approx(0.9, rel=1e-3)
     assert checkpoint.answer == "7"
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "tokens"),
+    [({}, "\n", 2), ({"stop": ("\n",)}, "", 1), ({"stop_ids": "\n"}, "", 1)],
+    ids=str,
+)
+def test_what_goes_on_with_a_text_may_be_white_space_and_may_end_behind_its_first_token(
+    chain: Callable[..., Bench], tokenizer: ChatTokenizer, options: dict[str, Any], said: str, tokens: int
+) -> None:
+    """And it ends at a stop wherever that comes; else a reply shows a character first."""
+    options = {**options, "stop_ids": frozenset(tokenizer.encode(options.get("stop_ids", "")))}
+    heard = chain({"?": "\n", "\n": END}).ask("?", thinking=False, continues=True, **options)
+    assert heard.content == said
+    assert heard.outcome.completion_tokens == tokens
+    assert heard.outcome.finish_reason is FinishReason.STOP

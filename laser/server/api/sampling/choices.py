@@ -89,9 +89,6 @@ class TextChoices(Several):
         if self.made_choices > self.sent_choices and getattr(self, "stream", None):
             message = f"best_of is {self.best_of}, must be n in a stream: the best is known when all have ended"
             raise BadRequest(message, param="best_of")
-        if self.echo and self.logprobs is not None:
-            message = "echo is true, must be false beside logprobs: log-probabilities of a prompt are not told"
-            raise BadRequest(message, param="echo")
 
 
 LOGPROBS = "message.output_text.logprobs"

@@ -39,8 +39,9 @@ class TextScores(BaseModel):
     """Log-probabilities of a reply's tokens, in OpenAI's older format."""
 
     tokens: list[str]  # texts of the tokens
-    token_logprobs: list[float]  # log-probability of each
-    top_logprobs: list[dict[str, float]] | None  # the likeliest tokens in each place; null: not asked for
+    token_logprobs: list[float | None]  # log-probability of each; null: of a prompt's first, before which there is none
+    # the likeliest tokens in each place, null where `token_logprobs` has null; null: not asked for
+    top_logprobs: list[dict[str, float] | None] | None
     text_offset: list[int]  # where each token begins in the text, in characters
     reasoning: TextScores | None = None  # the same of the thought's tokens; null: it is hidden, or there is none
 
@@ -72,7 +73,7 @@ class Scoring:
         for score in scores:
             offsets.append(at)
             at += len(self._text(score.token))
-        likely = [
+        likely: list[dict[str, float] | None] = [
             {self._name(token): _finite(log_prob) for token, log_prob in score.likeliest[: self.likely]}
             | {self._name(score.token): _finite(score.log_prob)}
             for score in scores
@@ -82,6 +83,22 @@ class Scoring:
             token_logprobs=[_finite(score.log_prob) for score in scores],
             top_logprobs=likely if self.likely else None,
             text_offset=offsets,
+        )
+
+    def behind(self, prompt: Sequence[int], scores: Sequence[TokenScore], echo: str, said: TextScores) -> TextScores:
+        """Returns a prompt's tokens in the older format, and behind them those of what was `said`.
+
+        `scores`: of the prompt's tokens but the first. `echo`: the prompt's text, which may lack what its tokens begin
+        with: a BOS, or a blank.
+        """
+        texts = [self._text(token) for token in prompt]
+        lead = len("".join(texts)) - len(echo) if "".join(texts).endswith(echo) else 0
+        rest = self.text(scores, len(texts[0]) - lead)
+        return TextScores(
+            tokens=[self._name(prompt[0]), *rest.tokens, *said.tokens],
+            token_logprobs=[None, *rest.token_logprobs, *said.token_logprobs],
+            top_logprobs=[None, *(rest.top_logprobs or ()), *(said.top_logprobs or ())] if self.likely else None,
+            text_offset=[0, *(max(0, at) for at in rest.text_offset), *said.text_offset],
         )
 
     def _told(self, token: int, log_prob: float) -> dict[str, Any]:

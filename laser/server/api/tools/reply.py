@@ -54,6 +54,7 @@ class ToolReply:
         self._reader = reader
         self._choice = choice
         self._scores: tuple[TokenScore, ...] = ()  # of tokens whose text is not told yet
+        self._calling = False  # what was told last belongs to a call
         self._calls: list[tuple[str, str, list[str]]] = []  # the id, the name, and the pieces of the arguments
 
     def told(self, items: Iterable[Item]) -> Iterator[Item | CallDelta]:
@@ -66,12 +67,15 @@ class ToolReply:
             elif isinstance(item, Delta) and item.channel is Channel.CONTENT:
                 self._scores += item.scores
                 yield from self._named(self._reader.push(item.text))
+                if self._calling:
+                    self._scores = ()  # of a call's end, which is not told
             else:
                 yield item
 
     def _named(self, pieces: Iterable[Piece]) -> Iterator[Delta | CallDelta]:
         for piece in pieces:
             scores, self._scores = self._scores, ()  # a call's tokens are told no other way than as the call
+            self._calling = isinstance(piece, CallPiece)
             if isinstance(piece, CallPiece):
                 yield self._call(piece)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
@@ -23,6 +24,9 @@ def _whole(value: object) -> object:
     return value
 
 
+Schema = Annotated[dict[str, Any], BeforeValidator(_whole)]
+
+
 class FunctionFields(Fields):
     """What a tool is."""
 
@@ -30,8 +34,7 @@ class FunctionFields(Fields):
 
     name: ToolName  # by which the model calls it: at most 128 letters, digits, dots, hyphens and underscores
     description: Text | None = None  # what it does, for the model
-    # its arguments, as the JSON schema of an object; null: it takes none
-    parameters: Annotated[dict[str, Any], BeforeValidator(_whole)] | None = None
+    parameters: Schema | None = None  # its arguments, as the JSON schema of an object; null: it takes none
     strict: Switch | None = None  # true: its arguments always match the schema
 
 
@@ -116,7 +119,7 @@ class ToolChoice(Fields):
         return () if allowed is None else tuple(tool.function.name for tool in allowed.tools)
 
 
-def _choice(given: object) -> object:
+def as_choice(given: object) -> object:
     """Converts a word to a choice of this type."""
     return {"type": given} if isinstance(given, str) else given
 
@@ -127,6 +130,25 @@ def _tools(given: object) -> object:
     if isinstance(given, list) and len(given) > MOST_TOOLS:
         raise ValueError(f"has {len(given)} tools, must be at most {MOST_TOOLS}")
     return given
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises ValueError if two tools have one name."""
+    known: set[str] = set()
+    for number, name in enumerate(names):
+        if name in known:
+            raise ValueError(f"has {shown(name)} again at {number}, must have each name once")
+        known.add(name)
+
+
+def check_choice(offered: Sequence[str], named: Sequence[str], *, required: bool) -> None:
+    """Raises ValueError if a choice demands a call or names tools, and these are not offered."""
+    if required and not offered:
+        raise ValueError("demands a call, but tools is empty: must have the tool to call")
+    for name in named:
+        if name not in offered:
+            known = ", ".join(map(repr, offered[:8])) or "there are none"
+            raise ValueError(f"names {shown(name)}, must be one of tools: {known}")
 
 
 Tools = Annotated[
@@ -142,33 +164,23 @@ class ToolsAsked(Fields):
     tools: Tools = ()  # that the model may call
     # `auto`: as the model likes; `none`: no calls; `required`: one call or more; an object: the tools that are named
     tool_choice: Annotated[
-        ToolChoice | None, BeforeValidator(_choice, json_schema_input_type=ChoiceWord | ToolChoice | None)
+        ToolChoice | None, BeforeValidator(as_choice, json_schema_input_type=ChoiceWord | ToolChoice | None)
     ] = None
     parallel_tool_calls: Switch | None = None  # false: at most one call in a reply
 
     @field_validator("tools")
     @classmethod
     def _each_once(cls, tools: tuple[ToolFields, ...]) -> tuple[ToolFields, ...]:
-        names: set[str] = set()
-        for number, tool in enumerate(tools):
-            if tool.function.name in names:
-                raise ValueError(f"has {shown(tool.function.name)} again at {number}, must have each name once")
-            names.add(tool.function.name)
+        check_names([tool.function.name for tool in tools])
         return tools
 
     @field_validator("tool_choice")
     @classmethod
     def _of_the_tools(cls, choice: ToolChoice | None, others: ValidationInfo) -> ToolChoice | None:
         tools = others.data.get("tools")
-        if tools is None or choice is None:
-            return choice
-        names = [tool.function.name for tool in tools]
-        if choice.mode == "required" and not names:
-            raise ValueError("demands a call, but tools is empty: must have the tool to call")
-        for name in choice.names:
-            if name not in names:
-                known = ", ".join(map(repr, names[:8])) or "there are none"
-                raise ValueError(f"names {shown(name)}, must be one of tools: {known}")
+        if tools is not None and choice is not None:
+            offered = [tool.function.name for tool in tools]
+            check_choice(offered, choice.names, required=choice.mode == "required")
         return choice
 
     @property
@@ -191,7 +203,7 @@ class CalledFunction(Fields):
     place: ClassVar[str] = "messages.tool_calls.function"
 
     name: ToolName  # of the tool
-    arguments: Text | Annotated[dict[str, Any], BeforeValidator(_whole)] = ""  # as JSON text, or as the object itself
+    arguments: Text | Schema = ""  # as JSON text, or as the object itself
 
 
 class CallParam(Fields):

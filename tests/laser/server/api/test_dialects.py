@@ -54,8 +54,9 @@ from laser.server.api.dialects import (
     Refused,
 )
 from laser.server.api.fields import StreamOptions
+from laser.server.api.items.given import MessageItemParam
 from laser.server.api.reasoning import ReasoningOptions, ThinkingOptions
-from laser.server.api.responses import MessageItemParam, TextOptions
+from laser.server.api.responses import TextOptions
 from laser.server.api.structured.fields import ResponseFormat, StructuredOutputs
 from laser.server.api.tools.request import (
     AllowedTools,

@@ -181,7 +181,7 @@ def test_a_thought_may_be_left_out_of_a_response(confident: LiveServer) -> None:
     [
         ({"input": 7}, "input", "is int, must be a text or a list"),
         ({"input": []}, "input", "has 0 messages, needs 1 or more"),
-        ({"input": [{"type": "function_call"}]}, "input", "item 0 is of type 'function_call', must be 'message'"),
+        ({"input": [{"type": "web_search_call"}]}, "input", "item 0 is of type 'web_search_call', must be one of"),
         ({"input": "x", "previous_response_id": "resp_1"}, "previous_response_id", "responses are not stored here"),
         ({"input": "x", "max_output_tokens": 0}, "max_output_tokens", "is 0, must be at least 1"),
     ],

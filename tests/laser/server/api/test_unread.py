@@ -126,7 +126,7 @@ def test_what_is_inside_a_field_is_refused_by_name_too(body: dict[str, Any], par
         ({"include": ["file_search_call.results"]}, "include"),
         ({"max_tokens": 5}, "max_tokens"),
         ({"input": [*HELLO, {"type": "item_reference", "id": "msg_1"}, *HELLO]}, "input"),
-        ({"input": [*HELLO, {"type": "function_call_output", "call_id": "1", "output": ""}]}, "input"),
+        ({"input": [*HELLO, {"type": "web_search_call", "id": "1"}]}, "input"),
     ],
 )  # fmt: skip
 def test_responses_refuse_by_name_what_is_not_done_or_not_stored(body: dict[str, Any], param: str) -> None:
@@ -210,6 +210,7 @@ def test_a_name_one_slip_away_is_refused_with_the_one_that_is_meant(slip: str, m
     [
         ({"stream_options": {"include_usge": True}}, "stream_options.include_usge", "include_usage"),
         ({"reasoning": {"efort": "low"}}, "reasoning.efort", "effort"),
+        ({"laser": {"probs": True}}, "laser.probs", "probes"),
         ({"messages": [{"role": "user", "content": "x", "contents": "y"}]}, "messages.0.contents", "content"),
     ],
 )

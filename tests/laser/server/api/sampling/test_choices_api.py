@@ -14,9 +14,11 @@ import torch
 
 from controller.policies.fixed import FixedThreshold
 from laser.server.config import ServeConfig
+from models.reasoner import bundled_model
 from tests.support.live_server import WAIT_S, LiveServer, chat, running, save_random_model
 
 DRAWN: dict[str, Any] = {"temperature": 1.0, "seed": 11, "max_tokens": 24, "min_p": 0.05}
+SCORED: dict[str, Any] = {"echo": True, "logprobs": 2, "max_tokens": 1}
 NATS = 1e-4  # how far a log-probability in float32 may be from the one in float64
 
 
@@ -108,7 +110,13 @@ def test_the_sdk_reads_several_choices_with_their_log_probabilities(drawing: Liv
         ({"best_of": 9}, "best_of", "is 9, must be at most 8"),
         ({"n": 3, "best_of": 2}, "best_of", "is 2, must be at least n, which is 3"),
         ({"best_of": 2, "stream": True}, "best_of", "is 2, must be n in a stream"),
-        ({"echo": True, "logprobs": 1}, "echo", "must be false beside logprobs"),
+        ({"echo": True, "logprobs": 1}, "max_tokens", "is 16, must be 0 or 1 beside echo and logprobs"),
+        ({**SCORED, "n": 2}, "n", "is 2, must be 1 beside echo and logprobs"),
+        ({**SCORED, "stream": True}, "stream", "is True, must be false beside echo and logprobs"),
+        ({**SCORED, "laser": {"thinking": "open"}}, "laser.thinking", "must be left out beside echo and logprobs"),
+        ({**SCORED, "regex": "a"}, "regex", "must be left out where the prompt is scored"),
+        ({"max_tokens": 0}, "max_tokens", "is 0, must be at least 1 unless echo and logprobs"),
+        ({**SCORED, "prompt": [7], "max_tokens": 0}, "prompt", "has 1 token, needs 2 or more where max_tokens is 0"),
         ({"logprobs": True}, "logprobs", "is True"),
     ],
 )
@@ -168,6 +176,43 @@ def test_log_probabilities_are_those_of_float64(drawing: LiveServer) -> None:
         best = row.topk(5)
         expected = dict(zip(best.indices.tolist(), best.values.tolist(), strict=True)) | {token: float(row[token])}
         assert {number(name): value for name, value in likeliest.items()} == pytest.approx(expected, abs=NATS)
+
+
+def check_scored_prompt(server: LiveServer) -> None:
+    """A prompt's log-probabilities are float64's, whatever tokens it has, and what may follow is told behind them."""
+    text = "<|im_start|>user\n7 é?<|im_end|>\n<|im_start|>assistant\nIt is"
+    prompt = post(server, "/tokenize", prompt=text)["tokens"]
+    whole = post(server, "/v1/completions", prompt=prompt, **SCORED, return_tokens_as_token_ids=True)
+    told = whole["choices"][0]["logprobs"]
+    tokens = [number(name) for name in told["tokens"]]
+    assert tokens[:-1] == prompt
+    assert [told["token_logprobs"][0], told["top_logprobs"][0], told["text_offset"][0]] == [None, None, 0]
+    table = exact(server, prompt[:1], tokens[1:])
+    scores = [float(row[token]) for row, token in zip(table, tokens[1:], strict=True)]
+    assert told["token_logprobs"][1:] == pytest.approx(scores, abs=NATS)
+    for row, score, likeliest in zip(table, scores, told["top_logprobs"][1:], strict=True):
+        assert max(likeliest.values()) == pytest.approx(max(float(row.max()), score), abs=NATS)
+    assert whole["usage"]["prompt_tokens"] == len(prompt)
+    assert whole["usage"]["completion_tokens"] == 1
+    alone = post(server, "/v1/completions", prompt=text, **{**SCORED, "max_tokens": 0})
+    assert alone["choices"][0]["text"] == text
+    assert alone["usage"]["completion_tokens"] == 0
+    again = alone["choices"][0]["logprobs"]
+    assert again["token_logprobs"] == told["token_logprobs"][:-1]
+    offsets = [at for at, name in zip(again["text_offset"], again["tokens"], strict=True) if "\ufffd" not in name]
+    assert "".join(text[at] for at in offsets[:3]) == "".join(name[0] for name in again["tokens"][:3])
+
+
+def test_a_prompts_log_probabilities_are_those_of_float64(drawing: LiveServer) -> None:
+    check_scored_prompt(drawing)
+    laser = post(drawing, "/v1/completions", prompt="<think>\nSo", **SCORED)["laser"]
+    assert (laser["exit_reason"], laser["reasoning_tokens"]) == (None, 0)  # it is scored, not thought about
+
+
+@pytest.mark.slow
+def test_so_are_those_of_the_bundled_model() -> None:
+    with running(ServeConfig(model=bundled_model(), name="bundled")) as live:
+        check_scored_prompt(live)
 
 
 @pytest.mark.parametrize("extra", [{}, {"stop": ["0"]}, {"thinking_budget": 3}], ids=["free", "stopped", "cut"])

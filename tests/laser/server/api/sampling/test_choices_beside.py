@@ -88,11 +88,22 @@ def test_where_there_is_room_for_one_reply_more_are_refused_by_name(
 
 
 def test_the_log_probabilities_beside_a_call_are_those_of_the_text() -> None:
-    written = ["I ", "look", ".<", "tool", "_call>", '\n{"name": "f", "arguments": {}}', "\n</tool_call>"]
+    written = [
+        "I ",
+        "look",
+        ".<",
+        "tool",
+        "_call>",
+        '\n{"name": "f", "arguments": {}}',
+        "\n</tool",
+        "_call>",
+        "\nSo",
+        ".",
+    ]
     said = [
         Delta(channel=Channel.CONTENT, text=text, scores=(TokenScore(at, -0.5),)) for at, text in enumerate(written)
     ]
     reader = reader_of(CallFormat.HERMES, {"f": {}}, eager=False)
     told = [item for item in ToolReply(reader).told(said) if isinstance(item, Delta)]
-    assert "".join(item.text for item in told).strip() == "I look."
-    assert [score.token for item in told for score in item.scores] == [0, 1, 2]
+    assert "".join(item.text for item in told) == "I look.So."
+    assert [score.token for item in told for score in item.scores] == [0, 1, 2, 8, 9]

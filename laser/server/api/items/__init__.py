@@ -1,0 +1,1 @@
+"""The items of OpenAI's responses: what a request says in them, and the tools that it offers."""
