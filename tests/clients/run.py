@@ -3,16 +3,18 @@
     python -m tests.clients.run [--url URL --model NAME] [NAME…]
 
 The environments are made under build/clients, from the package index, and kept. A client that cannot be installed is
-skipped by name. The report, dated, is printed and written there, too.
+skipped by name. The report, dated, is printed and written there, too; NAME.log has what a client said.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,6 +31,7 @@ INSTALL_S = 1800.0
 RUN_S = 600.0
 SERVED = ("serve", "--port", "0", "--threshold", "0.8", "--alias", "claude-*")
 BUNDLED = "laser-reasoner"
+TORCH = "2.13.0"  # the Makefile's, whose CPU build is at hand; Open WebUI takes any
 
 
 class NotInstalled(Exception):
@@ -61,6 +64,7 @@ CLIENTS = (
     Client(name="lm-eval", packages=("lm-eval[api]",), script="with_lm_eval.py"),
     Client(name="guidellm", packages=("guidellm",), script="with_guidellm.py"),
     Client(name="claude-code", packages=("anthropic",), script="with_claude_code.py"),
+    Client(name="claude", packages=("@anthropic-ai/claude-code",), script="with_claude_cli.mjs"),
     Client(
         name="ai-sdk",
         packages=(
@@ -69,7 +73,7 @@ CLIENTS = (
         ),
         script="with_ai_sdk.mjs",
     ),
-    Client(name="open-webui", packages=("open-webui",), script="with_open_webui.py"),
+    Client(name="open-webui", packages=("open-webui", f"torch=={TORCH}", "selenium"), script="with_open_webui.py"),
 )  # fmt: skip
 
 
@@ -124,7 +128,7 @@ def report(chosen: Sequence[Client], place: Path, url: str, model: str) -> Itera
             yield f"| {client.name} | | | skipped: {error} |"
             continue
         version = _version(client, place / client.name)
-        for name, result in _results(command, url, model):
+        for name, result in _results(command, place / f"{client.name}.log", url, model):
             yield f"| {client.name} | {version} | {name} | {result} |"
 
 
@@ -167,20 +171,29 @@ def _version(client: Client, place: Path) -> str:
     return subprocess.run([place / "bin" / "python", "-c", asked], capture_output=True, text=True).stdout.strip()
 
 
-def _results(command: Sequence[Path], url: str, model: str) -> Iterator[tuple[str, str]]:
+def _results(command: Sequence[Path], log: Path, url: str, model: str) -> Iterator[tuple[str, str]]:
     """Yields the checks of a client's script with what has become of each: `ok`, or `failed` and why."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"LASER_URL": url, "LASER_MODEL": model, "NO_PROXY": "127.0.0.1,localhost"}
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=RUN_S)
-    except subprocess.TimeoutExpired:
-        yield "all", f"failed: it takes more than {RUN_S:g} s"
-        return
-    told = [line.split("\t") for line in done.stdout.splitlines() if line.startswith(("ok\t", "failed\t"))]
-    for word, name, *why in told:
+    with (
+        log.open("wb") as said,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True
+        ) as script,
+    ):
+        try:
+            told, _ = script.communicate(timeout=RUN_S)
+        except subprocess.TimeoutExpired:
+            yield "all", f"failed: it takes more than {RUN_S:g} s"
+            return
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(script.pid, signal.SIGKILL)  # it, and what it has started
+    lines = [line.split("\t") for line in told.splitlines() if line.startswith(("ok\t", "failed\t"))]
+    for word, name, *why in lines:
         yield name, ": ".join([word, *why]).replace("|", "/")
-    if not told or (done.returncode != 0 and all(word == "ok" for word, *_ in told)):
-        last = (done.stderr.strip() or "no word").splitlines()[-1]
+    if not lines or (script.returncode != 0 and all(word == "ok" for word, *_ in lines)):
+        last = (log.read_text(encoding="utf-8", errors="replace").strip() or "no word").splitlines()[-1]
         yield "the script", f"failed: {last[:300]}".replace("|", "/")
 
 

@@ -6,6 +6,9 @@ with Anthropic's own client.
 
 from __future__ import annotations
 
+import contextlib
+import json
+import urllib.request
 from typing import Any
 
 import anthropic
@@ -103,9 +106,29 @@ def tools() -> None:
     assert again.stop_reason in ("end_turn", "tool_use", "max_tokens"), again.stop_reason
 
 
-@check("the list of models")
+@check("the list of models, and any alias of one")
 def models() -> None:
     assert [model.id for model in CLIENT.models.list()] == [MODEL]
+    assert [CLIENT.models.retrieve(name).id for name in (LARGE, SMALL)] == [MODEL, MODEL]
+    with contextlib.suppress(anthropic.NotFoundError):
+        raise AssertionError(CLIENT.models.retrieve("gpt-9"))
+
+
+def asked(path: str, body: dict[str, Any] | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(URL + path, data), timeout=60) as reply:
+        return json.load(reply)
+
+
+@check("what its launcher asks of Ollama: the version, what is loaded, and that it is kept by its alias")
+def launcher() -> None:
+    version = asked("/api/version")["version"].split(".")
+    assert [part.isdecimal() for part in version] == [True] * 3, version
+    for kept in ("10m", -1, 0):
+        told = asked("/api/generate", {"model": LARGE, "keep_alive": kept, "stream": False})
+        assert (told["model"], told["done"], told["response"]) == (MODEL, True, ""), told
+        (loaded,) = asked("/api/ps")["models"]
+        assert (loaded["model"], loaded["expires_at"][:4]) == (f"{MODEL}:latest", "9999"), loaded
 
 
 done()

@@ -48,9 +48,11 @@ def ollama() -> None:
     assert ANSWER in llm("-m", f"ollama/{MODEL}:latest", QUESTION)
 
 
-@check("openai: a schema")
-def schema() -> None:
-    assert isinstance(json.loads(llm("-m", "laser", "--schema", "number int", QUESTION))["number"], int)
+for way, name in {"openai": "laser", "ollama": f"ollama/{MODEL}:latest"}.items():
+
+    @check(f"{way}: a schema")
+    def schema(name: str = name) -> None:
+        assert isinstance(json.loads(llm("-m", name, "--schema", "number int", QUESTION))["number"], int)
 
 
 done()
