@@ -115,7 +115,8 @@ class _Step:
 def cost(form: str, vocabulary: CountingVocabulary, seed: int) -> Cost:
     """Measures a form, and draws an answer in each room."""
     steps, ends = list[_Step](), list[bool]()
-    shortest = refused = None
+    shortest: int | None = None
+    refused: str | None = None
     vocabulary.computed, began = 0, time.process_time()
     measured, measured_ms = 0, 0.0
     try:
