@@ -62,7 +62,7 @@ FORMS = {
 }
 
 
-class Made:
+class MadeTokenizer:
     """A tokenizer of bytes and of random words."""
 
     def __init__(self, size: int, seed: int) -> None:
@@ -101,7 +101,7 @@ class Cost:
     worst: int  # masks of a step
     worst_ms: float
     of_plain: float  # the worst step's time over the median of those that search for nothing
-    whole: int  # answers that came to their end
+    whole: int  # answers that came to their end within STEPS
     answers: int
     refused: str | None = None  # why the form, or going on with an answer, was refused; None: neither was
 
@@ -115,7 +115,8 @@ class _Step:
 def cost(form: str, vocabulary: CountingVocabulary, seed: int) -> Cost:
     """Measures a form, and draws an answer in each room."""
     steps, ends = list[_Step](), list[bool]()
-    shortest = refused = None
+    shortest: int | None = None
+    refused: str | None = None
     vocabulary.computed, began = 0, time.process_time()
     measured, measured_ms = 0, 0.0
     try:
@@ -176,7 +177,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     ran = report.circumstances("benchmarks.structured.searches", options.seed)
-    made: Any = Made(options.vocabulary, options.seed)  # what a vocabulary reads of a tokenizer
+    made: Any = MadeTokenizer(options.vocabulary, options.seed)  # what a vocabulary reads of a tokenizer
     vocabulary = CountingVocabulary(made, {options.vocabulary - 1})
     _ = vocabulary.llguidance, vocabulary.signposts, vocabulary.plain_bits
     costs = [cost(form, vocabulary, options.seed) for form in FORMS]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FEW = 12  # tokens that are each looked at where an answer must come to its end
 LONG = 48  # tokens of a way to the end beside which no other is looked for
-LOOKS = 256  # that an answer's searches have, and so those of a step at most: random schemas' took 232
+LOOKS = 256  # that an answer's searches have, and so those of one step at most
 EARNED = 8  # of them that each token of the answer gives back
 
 

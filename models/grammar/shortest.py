@@ -141,7 +141,8 @@ class Signposts:
     def _hits(order: npt.NDArray[np.intp], mask: Mask) -> list[int]:
         """Returns those tokens of `order` that a mask allows."""
         allowed = mask[order >> 5] >> (order & 31).astype(np.uint32) & 1
-        return order[allowed != 0].tolist()
+        found: list[int] = order[allowed != 0].tolist()
+        return found
 
     def _longest(self, mask: Mask, most: int) -> list[int]:
         """Returns the longest allowed words and numbers."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from models.grammar import faults
 from models.grammar.compiling import KEPT, Grammars
 from models.grammar.grammar import MOST_TEXT, Grammar, GrammarError, GrammarKind
 from models.grammar.vocabulary import GrammarVocabulary
@@ -100,10 +101,10 @@ def test_a_place_is_told_where_it_is_one_in_what_was_written(
     assert text != "a/b\n(" or "column" not in line
 
 
-def test_what_exceeds_limits_of_the_compiler_is_too_complex(grammars: Grammars) -> None:
-    alternatives = "|".join(f"(.*{number}.*){{1,3}}" for number in range(500))
-    with pytest.raises(GrammarError, match=r"^regex: is too complex: [^;]*$"):
-        grammars.compiled(Grammar(kind=GrammarKind.REGEX, text=alternatives, asked_by="regex"))
+def test_settings_of_the_compiler_are_not_told() -> None:
+    message = "lexer precomputation failed; either increase limits.initial_lexer_fuel or disable it"
+    told = faults.told(Grammar(kind=GrammarKind.REGEX, text="a"), message)
+    assert told == "is too complex: lexer precomputation failed"
 
 
 def test_what_is_too_long_or_empty_is_refused() -> None:

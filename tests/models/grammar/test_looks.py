@@ -7,14 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from llguidance import LLMatcher
 
+from benchmarks.structured.searches import CountingVocabulary
 from models.grammar import compiling, matching
 from models.grammar.compiling import LOOKS_LONGEST, LOOKS_SHORTEST, CompiledGrammar, Grammars
 from models.grammar.grammar import Grammar, GrammarKind
 from models.grammar.matching import EARNED, LOOKS
-from models.grammar.vocabulary import GrammarVocabulary
-from models.token_masks import Mask
 from models.tokenizer import ChatTokenizer
 from tests.support.grammar_walks import walk
 
@@ -30,16 +28,6 @@ HOSTILE = [
     Grammar.json_schema({"type": "string", "minLength": 60_000}, asked_by="json"),
     Grammar.json_schema({"enum": [f"value {number}" for number in range(2_000)]}, asked_by="json"),
 ]
-
-
-class CountingVocabulary(GrammarVocabulary):
-    """Counts the masks that are computed over it."""
-
-    computed = 0
-
-    def mask(self, matcher: LLMatcher) -> Mask:
-        self.computed += 1
-        return super().mask(matcher)
 
 
 @pytest.fixture(scope="module")
