@@ -17,7 +17,7 @@ from laser.server.intake.reader import BodyReader
 from laser.server.intake.turns import Release
 
 JSON = "application/json"
-UNTYPED = "/api/"  # beginning of Ollama's paths, some of whose clients send no Content-Type
+UNTYPED = "/api/"  # beginning of Ollama's paths, whose clients send no Content-Type, or curl's, which is a form's
 
 
 class BodyRoute(APIRoute):
@@ -35,7 +35,7 @@ class BodyRoute(APIRoute):
         async def handle(request: Request) -> Response:
             reader: BodyReader = request.app.state.reader
             content_type = request.headers.get("content-type", "")
-            if path.startswith(UNTYPED) and not content_type and "origin" not in request.headers:
+            if path.startswith(UNTYPED) and "origin" not in request.headers:
                 content_type = JSON  # no web page's, which tells its origin and must ask before it sends JSON
             raw = (await request.receive())["body"]
             if not raw or not is_json(content_type):

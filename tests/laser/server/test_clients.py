@@ -157,11 +157,12 @@ def test_ollamas_client_is_told_of_the_model(server: LiveServer, llama: ollama.C
     assert "im_start" in shown.template
 
 
-@pytest.mark.parametrize(("origin", "status"), [(None, 200), ("https://evil.example", 400)])
+@pytest.mark.parametrize("typed", [{}, {"content-type": "application/x-www-form-urlencoded"}])  # curl's
+@pytest.mark.parametrize(("origin", "status"), [({}, 200), ({"origin": "https://evil.example"}, 400)])
 def test_ollamas_paths_need_no_content_type_of_who_is_no_web_page(
-    server: LiveServer, origin: str | None, status: int
+    server: LiveServer, typed: dict[str, str], origin: dict[str, str], status: int
 ) -> None:
-    headers = {"authorization": f"Bearer {KEY}"} | ({} if origin is None else {"origin": origin})
+    headers = {"authorization": f"Bearer {KEY}", **typed, **origin}
     reply = httpx.post(f"{server.url}/api/show", content=b"{}", headers=headers, trust_env=False)
     assert reply.status_code == status, reply.text
 
