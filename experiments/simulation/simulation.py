@@ -250,7 +250,7 @@ class Letters:
     def decode(self, tokens: Sequence[int]) -> str:
         return self.decoder.decode(tokens)
 
-    def stream(self) -> Streamed:
+    def stream(self, before: Sequence[int] = ()) -> Streamed:
         return _Letter()
 
 

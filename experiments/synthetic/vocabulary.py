@@ -34,7 +34,7 @@ class SyntheticVocabulary:
     def decode(self, tokens: Sequence[int]) -> str:
         return "".join(self.texts[token] for token in tokens)
 
-    def stream(self) -> Spelling:
+    def stream(self, before: Sequence[int] = ()) -> Spelling:
         return Spelling(self)
 
     def id(self, text: str) -> int:

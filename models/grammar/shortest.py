@@ -135,7 +135,7 @@ class Signposts:
         return (int(tokens[0]), int(tokens[self._sizes[tokens].argmax()])) if tokens.size else None
 
     def _first(self, mask: Mask, most: int) -> list[int]:
-        return np.flatnonzero(unpacked(mask, self._sizes.size))[:most].tolist()
+        return [int(token) for token in np.flatnonzero(unpacked(mask, self._sizes.size))[:most]]
 
     @staticmethod
     def _hits(order: npt.NDArray[np.intp], mask: Mask) -> list[int]:
