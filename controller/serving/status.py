@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
-from controller.serving.request import Outcome
+from controller.serving.reply import Delta
+from controller.serving.request import Checkpoint, Outcome
 from engine.base import EngineLoad, FinishReason
 from models.profile.difficulty import ClassName
 
@@ -49,6 +50,8 @@ class RequestProgress:
 
 
 ProgressObserver: TypeAlias = Callable[[RequestProgress], None]
+ReplyItem: TypeAlias = Delta | Checkpoint | RequestProgress | Outcome
+"""What comes of a request: pieces of text, trial answers, how far it is, and the end of each reply."""
 
 
 class ProgressWatch:

@@ -8,15 +8,16 @@ from typing import TypeAlias
 
 from controller.serving.admission import Turn
 from controller.serving.request import Outcome
+from controller.serving.status import ReplyItem
 from engine.base import FinishReason
 from laser.server.api.errors import ApiError, ServerFailure, Unavailable
 from laser.server.api.shape import ReplyHeader, ReplyShape
 from laser.server.api.tools.reply import CallDelta, ToolReply
-from laser.server.engine_process.tickets import EngineFailure, EngineLost, Item, Ticket
+from laser.server.engine_process.tickets import EngineFailure, EngineLost, Ticket
 from laser.server.keys import Caller
 from laser.server.telemetry.request_log import ABANDONED, RequestLog
 
-Told: TypeAlias = Item | CallDelta
+Told: TypeAlias = ReplyItem | CallDelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,7 +50,7 @@ class Submission:
             if told:  # text may be held back until it is known whether it is a call
                 return told
 
-    async def _take(self) -> list[Item]:
+    async def _take(self) -> list[ReplyItem]:
         try:
             items = await self.ticket.take()
         except EngineFailure as error:
@@ -61,7 +62,7 @@ class Submission:
                 self.ended(item)
         return items
 
-    def _told(self, item: Item) -> Iterable[Told]:
+    def _told(self, item: ReplyItem) -> Iterable[Told]:
         """Returns what an item tells: with tools, calls in place of their text."""
         return self.tools[item.choice].told([item]) if self.tools else (item,)
 

@@ -158,10 +158,9 @@ def _matcher(grammar: Grammar, vocabulary: GrammarVocabulary) -> LLMatcher:
     """Compiles a grammar. Raises GrammarError."""
     limits = LLParserLimits(max_lexer_states=LEXER_STATES, max_grammar_size=GRAMMAR_SIZE, verbose_errors=False)
     matcher = LLMatcher(vocabulary.llguidance, _written(grammar), log_level=0, limits=limits)
-    schema = json.loads(grammar.text) if grammar.kind is GrammarKind.JSON_SCHEMA else None
     if matcher.is_error():
         raise GrammarError(grammar.asked_by, faults.told(grammar, matcher.get_error()))
-    refused = None if schema is None else faults.refused(schema)
+    refused = faults.refused(json.loads(grammar.text)) if grammar.kind is GrammarKind.JSON_SCHEMA else None
     if refused is not None:
         raise GrammarError(grammar.asked_by, refused)
     return matcher

@@ -285,9 +285,9 @@ def _longest(start: State, letters: npt.NDArray[np.intp], most: int) -> int | No
             return None
         found: dict[bytes, State] = {}
         for state in level:
-            bits = np.unpackbits(state.allowed().view(np.uint8), bitorder="little")
+            bits = unpacked(state.allowed(), 32 * state.allowed().size)
             few = np.flatnonzero(bits)
-            for token in (few if few.size <= FEW else letters[bits[letters] != 0]).tolist():
+            for token in (few if few.size <= FEW else letters[bits[letters]]).tolist():
                 behind = state.behind(token)
                 found.setdefault(behind.allowed().tobytes(), behind)
         level, length = list(found.values()), length + 1

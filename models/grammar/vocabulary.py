@@ -48,10 +48,6 @@ class GrammarVocabulary:
         """The tokens that a mask allows."""
         return np.flatnonzero(unpacked(mask, self.size)).tolist()
 
-    def size_of(self, token: int) -> int:
-        """The bytes of a token."""
-        return len(self.tokens[token])
-
     @cached_property
     def plain_bits(self) -> Mask:
         """The tokens of letters, digits and blanks of ASCII, which open and close nothing in any usual form."""

@@ -27,6 +27,18 @@ class OfferedTool:
     parameters: Mapping[str, Any] = field(default_factory=lambda: NOTHING)  # JSON schema of an object
     strict: bool = False  # its arguments must be valid
 
+    @classmethod
+    def said(
+        cls, name: str, description: str | None, parameters: Mapping[str, Any] | None, strict: bool | None
+    ) -> OfferedTool:
+        """Returns the tool of a request, where None is for what it leaves out."""
+        return cls(
+            name=name,
+            description=description or "",
+            parameters=NOTHING if parameters is None else parameters,
+            strict=strict is True,
+        )
+
     @property
     def for_template(self) -> dict[str, Any]:
         """The tool as chat templates expect it."""

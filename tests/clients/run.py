@@ -142,6 +142,7 @@ def _installed(client: Client, place: Path) -> tuple[Path, Path]:
         place.mkdir(exist_ok=True)
         if not made.exists():
             _run(npm, "install", "--no-audit", "--no-fund", "--prefix", str(place), *client.packages)
+        shutil.copy(HERE / "checks.mjs", place)
         command = Path(node), Path(shutil.copy(HERE / client.script, place))  # node looks for packages beside a script
     else:
         command = place / "bin" / "python", HERE / client.script

@@ -10,25 +10,11 @@ import { Ollama } from "ollama";
 import OpenAI from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
+import { answer, check, done, model, question, url } from "./checks.mjs";
 
-const { LASER_URL: url, LASER_MODEL: model } = process.env;
-const question = "Given 37, 82, 51, 92, what is the largest number?";
-const answer = "92";
 const asked = { prompt: question, maxOutputTokens: 400, temperature: 0, maxRetries: 0 };
 const messages = [{ role: "user", content: question }];
 const largest = z.object({ number: z.number().int() });
-let failed = false;
-
-async function check(name, what) {
-  try {
-    await what();
-    console.log(`ok\t${name}`);
-  } catch (error) {
-    failed = true;
-    console.error(error);
-    console.log(`failed\t${name}\t${error.name}: ${String(error.message).replace(/\s+/g, " ").slice(0, 300)}`);
-  }
-}
 
 const compatible = createOpenAICompatible({
   name: "laser", baseURL: `${url}/v1`, apiKey: "unused", supportsStructuredOutputs: true,
@@ -107,4 +93,4 @@ await check("ollama: a chat, a stream and the list of models", async () => {
   assert.equal((await client.list()).models[0].model, `${model}:latest`);
 });
 
-process.exit(failed ? 1 : 0);
+done();

@@ -6,10 +6,9 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { answer, check, done, model, question, url } from "./checks.mjs";
 
-const { LASER_URL: url, LASER_MODEL: model, PATH: path } = process.env;
-const question = "Given 37, 82, 51, 92, what is the largest number?";
-const answer = "92";
+const { PATH: path } = process.env;
 const claude = join(dirname(fileURLToPath(import.meta.url)), "node_modules", ".bin", "claude");
 const home = mkdtempSync(join(tmpdir(), "claude-"));
 const env = {
@@ -20,25 +19,13 @@ const env = {
 };
 const small = ["--system-prompt", "Be brief.", "--disable-slash-commands", "--tools"];
 const ends = [answer, "exceeded the 200 output token maximum"];
-let failed = false;
-
-async function check(name, what) {
-  try {
-    await what();
-    console.log(`ok\t${name}`);
-  } catch (error) {
-    failed = true;
-    console.error(error);
-    console.log(`failed\t${name}\t${error.name}: ${String(error.message).replace(/\s+/g, " ").slice(0, 300)}`);
-  }
-}
 
 // Returns the messages of one turn; the last tells how it ended.
 function told(...more) {
   const words = ["--print", question, "--output-format", "stream-json", "--verbose", "--no-session-persistence", ...more];
-  const done = spawnSync(claude, words, { env, cwd: home, encoding: "utf8", timeout: 150_000, input: "" });
-  assert(done.stdout, `${done.error ?? ""} ${done.stderr}`);
-  return done.stdout.trim().split("\n").map((line) => JSON.parse(line));
+  const ended = spawnSync(claude, words, { env, cwd: home, encoding: "utf8", timeout: 150_000, input: "" });
+  assert(ended.stdout, `${ended.error ?? ""} ${ended.stderr}`);
+  return ended.stdout.trim().split("\n").map((line) => JSON.parse(line));
 }
 
 function blocks(messages) {
@@ -66,4 +53,4 @@ await check("all of its tools: an answer, or told that they are too long", async
   const { is_error: wrong, result } = told().at(-1);
   assert(wrong ? /too long/i.test(result) : result.includes(answer), result);
 });
-process.exit(failed ? 1 : 0);
+done();

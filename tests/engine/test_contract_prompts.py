@@ -63,6 +63,3 @@ def test_another_prompt_is_refused(one: EngineUnderTest) -> None:
     first = engine.submit(request(6, 4))
     with pytest.raises(SequenceError, match=rf"^the prompt must be that of sequence {first}, and is another$"):
         engine.submit(request(6, 4, seed=1), like=first)
-
-
-# --- refusals

@@ -23,7 +23,7 @@ def walk(grammar: CompiledGrammar, tokenizer: Decoder, room: int, rng: np.random
     """Draws tokens that the grammar allows until the answer ends or has `room` tokens; often characters."""
     match, tokens = grammar.begin(room), list[int]()
     while len(tokens) < room and not match.complete:
-        allowed = np.flatnonzero(np.unpackbits(match.mask().view(np.uint8), bitorder="little"))
+        allowed = np.array(grammar.vocabulary.tokens_of(match.mask()))
         assert allowed.size, f"nothing may follow {tokenizer.decode(tokens)!r}"
         token = int(allowed[int(allowed.size * rng.random() ** rng.integers(1, 4))])
         match.accept(token)

@@ -17,7 +17,7 @@ from controller.serving.admission import Overloaded, QueueState
 from controller.serving.loop import ServingLoop
 from controller.serving.reply import Delta
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest, RequestId
-from controller.serving.status import RequestProgress
+from controller.serving.status import ReplyItem, RequestProgress
 from engine.base import CapacityError, EngineBrokenError, EngineError
 from laser.server.engine_process.messages import (
     Accepted,
@@ -212,9 +212,7 @@ class LoopDriver:
     def _begun(self, number: int) -> None:
         self._send([Began(number=number)])  # at once: the step that follows may end the process
 
-    def _emit(
-        self, number: int, request: ReasoningRequest, item: Delta | Checkpoint | RequestProgress | Outcome
-    ) -> None:
+    def _emit(self, number: int, request: ReasoningRequest, item: ReplyItem) -> None:
         match item:
             case Delta():
                 said = Said(number=number, channel=item.channel, text=item.text, scores=item.scores, choice=item.choice)

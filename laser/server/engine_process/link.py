@@ -13,7 +13,7 @@ from typing import Any
 
 from controller.serving.admission import Overloaded, QueueState
 from controller.serving.request import Outcome
-from controller.serving.status import LoopStatus
+from controller.serving.status import LoopStatus, ReplyItem
 from engine.base import EngineLoad
 from laser.server.config import ServeConfig
 from laser.server.controller_report import ControllerReport
@@ -39,7 +39,7 @@ from laser.server.engine_process.messages import (
     Unloaded,
 )
 from laser.server.engine_process.supervision import Counts, Fate, Ledger, Restarts
-from laser.server.engine_process.tickets import EngineClient, EngineFailure, EngineLost, Item, Ticket, last
+from laser.server.engine_process.tickets import EngineClient, EngineFailure, EngineLost, Ticket, last
 from laser.server.engine_thread import GIVE_UP, STALL_S, STOP_S
 from models.errors import Faults
 from models.profile.savings import Gained
@@ -333,7 +333,7 @@ class EngineProcess(EngineClient):
         if self._line is not None:
             self._line.send(command)
 
-    def _end(self, number: int, item: Item | Exception) -> None:
+    def _end(self, number: int, item: ReplyItem | Exception) -> None:
         if isinstance(item, Outcome):
             item = self._ledger.timed(number, item)
         elif isinstance(item, Overloaded) and (ticket := self._tickets.get(number)) and ticket.taken:

@@ -11,12 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any
 
 from controller.serving.admission import Overloaded, QueueState
 from controller.serving.reply import Delta
-from controller.serving.request import Checkpoint, Outcome, ReasoningRequest
-from controller.serving.status import LoopStatus, RequestProgress
+from controller.serving.request import Outcome, ReasoningRequest
+from controller.serving.status import LoopStatus, ReplyItem
 from engine.base import CapacityError, EngineError, EngineLoad
 from laser.server.controller_report import ControllerReport
 from laser.server.engine_process.messages import (
@@ -42,8 +42,6 @@ from laser.server.engine_process.messages import (
 )
 from models.profile.savings import Gained
 
-Item: TypeAlias = Delta | Checkpoint | RequestProgress | Outcome
-
 
 class EngineFailure(Exception):
     """The engine failed on a valid request, or can serve none."""
@@ -67,11 +65,11 @@ class Ticket:
         self._accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._arrived = asyncio.Event()
         self._ended = asyncio.Event()
-        self._items: list[Item] = []
+        self._items: list[ReplyItem] = []
         self._failure: EngineFailure | None = None
         self._over = False
 
-    async def take(self) -> list[Item]:
+    async def take(self) -> list[ReplyItem]:
         """Waits for items and returns those since the last call, at least one; a reply's last item is its outcome.
 
         Raises EngineFailure if the engine failed, once all earlier items have been taken.
@@ -120,7 +118,7 @@ class Ticket:
         """Returns once the request is queued; raises the error if the request is refused."""
         await self._accepted
 
-    def receive(self, item: Item | Exception | None) -> None:
+    def receive(self, item: ReplyItem | Exception | None) -> None:
         """Takes an item of the engine's; None: the request is accepted. Runs on the event loop."""
         if item is None or (isinstance(item, Exception) and not self._accepted.done()):
             if not self._accepted.done():  # the future is cancelled if the client has gone
@@ -318,12 +316,12 @@ class EngineClient(ABC):
         if ticket.number in self._tickets:
             self._send(Cancel(number=ticket.number))
 
-    def _hand(self, number: int, item: Item | Exception | None) -> None:
+    def _hand(self, number: int, item: ReplyItem | Exception | None) -> None:
         ticket = self._tickets.get(number)
         if ticket is not None:
             ticket.receive(item)
 
-    def _end(self, number: int, item: Item | Exception) -> None:
+    def _end(self, number: int, item: ReplyItem | Exception) -> None:
         """Hands over the last item of a request, or of one of the replies to it."""
         ends = isinstance(item, Exception) or last(item)
         ticket = self._tickets.pop(number, None) if ends else self._tickets.get(number)

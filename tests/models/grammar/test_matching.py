@@ -56,7 +56,7 @@ def test_a_copy_goes_on_by_itself(items: CompiledGrammar, tokenizer: ChatTokeniz
     match.accept(bracket)
     before, copy = match.mask().copy(), match.copy()
     for _ in range(40):
-        copy.accept(int(np.flatnonzero(np.unpackbits(copy.mask().view(np.uint8), bitorder="little"))[0]))
+        copy.accept(items.vocabulary.tokens_of(copy.mask())[0])
         if copy.complete:
             break
     assert (match.mask() == before).all()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from laser.server.api.anthropic.blocks import Part
-from laser.server.api.base import Fields, Switch, encodable
+from laser.server.api.base import Fields, Switch
 from laser.server.api.errors import shown
-from laser.server.api.tools.request import MOST_TOOLS, Text, ToolName
-from models.prompts.markers import texts_of
+from laser.server.api.tools.request import MOST_TOOLS, Schema, Text, ToolName, check_names, offer_of
 from models.tools.offer import Calling, OfferedTool, ToolOffer
 
 
@@ -19,12 +18,6 @@ def _custom(kind: object) -> object:
     if kind not in (None, "custom"):
         raise ValueError(f"is {shown(kind)}, must be 'custom' or left out: tools of Anthropic's own are not known here")
     return kind
-
-
-def _encodable(schema: object) -> object:
-    for text in texts_of(schema):
-        encodable(text)
-    return schema
 
 
 class MessagesTool(Part):
@@ -36,20 +29,13 @@ class MessagesTool(Part):
     type: Annotated[Literal["custom"] | None, BeforeValidator(_custom)] = None
     name: ToolName  # by which the model calls it: at most 128 letters, digits, dots, hyphens and underscores
     description: Text | None = None  # what it does, for the model
-    input_schema: Annotated[
-        dict[str, Any], BeforeValidator(_encodable)
-    ]  # its arguments, as the JSON schema of an object
+    input_schema: Schema  # its arguments, as the JSON schema of an object
     strict: Switch | None = None  # true: its arguments always match the schema
 
     @property
     def offered(self) -> OfferedTool:
         """The tool without its dialect."""
-        return OfferedTool(
-            name=self.name,
-            description=self.description or "",
-            parameters=self.input_schema,
-            strict=self.strict is True,
-        )
+        return OfferedTool.said(self.name, self.description, self.input_schema, self.strict)
 
 
 class MessagesChoice(Part):
@@ -62,6 +48,21 @@ class MessagesChoice(Part):
     name: ToolName | None = None  # of the tool that must be called
     disable_parallel_tool_use: Switch | None = None  # true: at most one call in a reply
 
+    @property
+    def calling(self) -> Calling | None:
+        """Whether a call must come; None: none may."""
+        return {"none": None, "auto": Calling.AUTO}.get(self.type, Calling.REQUIRED)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tools that may be called; none: all."""
+        return (self.name,) if self.type == "tool" and self.name is not None else ()
+
+    @property
+    def single(self) -> bool:
+        """Whether it demands one call, of the tool that it names."""
+        return self.type == "tool"
+
 
 class MessagesTools(Fields):
     """What a conversation may say of tools."""
@@ -72,11 +73,7 @@ class MessagesTools(Fields):
     @field_validator("tools")
     @classmethod
     def _each_once(cls, tools: tuple[MessagesTool, ...] | None) -> tuple[MessagesTool, ...] | None:
-        names: set[str] = set()
-        for number, tool in enumerate(tools or ()):
-            if tool.name in names:
-                raise ValueError(f"has {shown(tool.name)} again at {number}, must have each name once")
-            names.add(tool.name)
+        check_names([tool.name for tool in tools or ()])
         return tools
 
     @field_validator("tool_choice")
@@ -95,12 +92,6 @@ class MessagesTools(Fields):
     @property
     def offer(self) -> ToolOffer | None:
         """The tools that the reply may call; None: it may call none."""
-        choice = self.tool_choice or MessagesChoice(type="auto")
-        if not self.tools or choice.type == "none":
-            return None
-        return ToolOffer(
-            tools=tuple(tool.offered for tool in self.tools),
-            calling=Calling.AUTO if choice.type == "auto" else Calling.REQUIRED,
-            only=frozenset((choice.name,)) if choice.type == "tool" and choice.name is not None else None,
-            parallel=choice.disable_parallel_tool_use is not True and choice.type != "tool",
-        )
+        choice = self.tool_choice
+        parallel = choice is None or choice.disable_parallel_tool_use is not True
+        return offer_of([tool.offered for tool in self.tools or ()], choice, parallel=parallel)

@@ -18,8 +18,9 @@ from laser.server.api.tools.request import (
     as_choice,
     check_choice,
     check_names,
+    offer_of,
 )
-from models.tools.offer import NOTHING, Calling, OfferedTool, ToolOffer
+from models.tools.offer import Calling, OfferedTool, ToolOffer
 
 
 def _function(kind: object) -> object:
@@ -46,12 +47,7 @@ class FunctionToolParam(ItemPart):
     @property
     def offered(self) -> OfferedTool:
         """The tool without its dialect."""
-        return OfferedTool(
-            name=self.name,
-            description=self.description or "",
-            parameters=NOTHING if self.parameters is None else self.parameters,
-            strict=self.strict is True,
-        )
+        return OfferedTool.said(self.name, self.description, self.parameters, self.strict)
 
 
 class NamedToolParam(ItemPart):
@@ -92,6 +88,11 @@ class ToolChoiceParam(ItemPart):
         return Calling(word)
 
     @property
+    def single(self) -> bool:
+        """Whether it demands one call, of the tool that it names."""
+        return self.type == "function"
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The tools that may be called; none: all."""
         if self.type == "function":
@@ -122,18 +123,11 @@ class ItemTools(Fields):
     def _of_the_tools(cls, choice: ToolChoiceParam | None, others: ValidationInfo) -> ToolChoiceParam | None:
         if choice is not None and "tools" in others.data:
             offered = [tool.name for tool in others.data["tools"] or ()]
-            check_choice(offered, choice.names, required=choice.calling is Calling.REQUIRED)
+            check_choice(offered, choice)
         return choice
 
     @property
     def offer(self) -> ToolOffer | None:
         """The tools that the reply may call; None: it may call none."""
-        choice = self.tool_choice or ToolChoiceParam(type="auto")
-        if not self.tools or choice.calling is None:
-            return None
-        return ToolOffer(
-            tools=tuple(tool.offered for tool in self.tools),
-            calling=choice.calling,
-            only=frozenset(choice.names) or None,
-            parallel=self.parallel_tool_calls is not False and choice.type != "function",
-        )
+        tools = [tool.offered for tool in self.tools or ()]
+        return offer_of(tools, self.tool_choice, parallel=self.parallel_tool_calls is not False)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from controller.serving.choices.scores import TokenScore
 from controller.serving.reply import Channel, Delta
-from controller.serving.request import Checkpoint, Outcome
-from controller.serving.status import RequestProgress
+from controller.serving.request import Outcome
+from controller.serving.status import ReplyItem
 from models.tools.offer import ToolCall
 from models.tools.pieces import CallPiece, CallReader, Content, Piece
 
@@ -43,9 +43,6 @@ class CallDelta:
     choice: int = 0  # the reply's place among those to one request
 
 
-Item: TypeAlias = Delta | Checkpoint | RequestProgress | Outcome
-
-
 class ToolReply:
     """The calls of one reply."""
 
@@ -57,7 +54,7 @@ class ToolReply:
         self._calling = False  # what was told last belongs to a call
         self._calls: list[tuple[str, str, list[str]]] = []  # the id, the name, and the pieces of the arguments
 
-    def told(self, items: Iterable[Item]) -> Iterator[Item | CallDelta]:
+    def told(self, items: Iterable[ReplyItem]) -> Iterator[ReplyItem | CallDelta]:
         """Yields the items of a reply with its calls in place of their text; the outcome tells all of them."""
         for item in items:
             if isinstance(item, Outcome):

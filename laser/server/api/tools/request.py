@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from laser.server.api.base import Fields, Switch, encodable
 from laser.server.api.errors import shown
 from models.prompts.markers import texts_of
-from models.tools.offer import NOTHING, Calling, OfferedTool, ToolOffer
+from models.tools.offer import Calling, OfferedTool, ToolOffer
 
 MOST_TOOLS = 512
 NAME = r"^[A-Za-z0-9_.-]{1,128}$"
@@ -50,12 +50,7 @@ class ToolFields(Fields):
     def offered(self) -> OfferedTool:
         """The tool without its dialect."""
         own = self.function
-        return OfferedTool(
-            name=own.name,
-            description=own.description or "",
-            parameters=NOTHING if own.parameters is None else own.parameters,
-            strict=own.strict is True,
-        )
+        return OfferedTool.said(own.name, own.description, own.parameters, own.strict)
 
 
 class NamedFunction(Fields):
@@ -104,11 +99,17 @@ class ToolChoice(Fields):
         return self
 
     @property
-    def mode(self) -> str:
-        """`none`, `auto` or `required`."""
+    def calling(self) -> Calling | None:
+        """Whether a call must come; None: none may."""
         if self.type == "function":
-            return "required"
-        return self.allowed_tools.mode if self.type == "allowed_tools" and self.allowed_tools else self.type
+            return Calling.REQUIRED
+        word = self.allowed_tools.mode if self.type == "allowed_tools" and self.allowed_tools else self.type
+        return None if word == "none" else Calling(word)
+
+    @property
+    def single(self) -> bool:
+        """Whether it demands one call, of the tool that it names."""
+        return self.type == "function"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -141,14 +142,43 @@ def check_names(names: Sequence[str]) -> None:
         known.add(name)
 
 
-def check_choice(offered: Sequence[str], named: Sequence[str], *, required: bool) -> None:
+class CallChoice(Protocol):
+    """Whether tools are called, and which, in any dialect."""
+
+    @property
+    def calling(self) -> Calling | None:
+        """Whether a call must come; None: none may."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tools that may be called; none: all."""
+
+    @property
+    def single(self) -> bool:
+        """Whether it demands one call, of the tool that it names."""
+
+
+def check_choice(offered: Sequence[str], choice: CallChoice) -> None:
     """Raises ValueError if a choice demands a call or names tools, and these are not offered."""
-    if required and not offered:
+    if choice.calling is Calling.REQUIRED and not offered:
         raise ValueError("demands a call, but tools is empty: must have the tool to call")
-    for name in named:
+    for name in choice.names:
         if name not in offered:
             known = ", ".join(map(repr, offered[:8])) or "there are none"
             raise ValueError(f"names {shown(name)}, must be one of tools: {known}")
+
+
+def offer_of(tools: Sequence[OfferedTool], choice: CallChoice | None, *, parallel: bool) -> ToolOffer | None:
+    """Returns what a request offers; None: no call may come. `choice` None: as the model likes."""
+    calling = Calling.AUTO if choice is None else choice.calling
+    if not tools or calling is None:
+        return None
+    return ToolOffer(
+        tools=tuple(tools),
+        calling=calling,
+        only=None if choice is None else frozenset(choice.names) or None,
+        parallel=parallel and not (choice is not None and choice.single),
+    )
 
 
 Tools = Annotated[
@@ -180,21 +210,14 @@ class ToolsAsked(Fields):
         tools = others.data.get("tools")
         if tools is not None and choice is not None:
             offered = [tool.function.name for tool in tools]
-            check_choice(offered, choice.names, required=choice.mode == "required")
+            check_choice(offered, choice)
         return choice
 
     @property
     def offer(self) -> ToolOffer | None:
         """The tools that the reply may call; None: it may call none."""
-        choice = self.tool_choice or ToolChoice(type="auto")
-        if not self.tools or choice.mode == "none":
-            return None
-        return ToolOffer(
-            tools=tuple(tool.offered for tool in self.tools),
-            calling=Calling(choice.mode),
-            only=frozenset(choice.names) or None,
-            parallel=self.parallel_tool_calls is not False and choice.type != "function",
-        )
+        tools = [tool.offered for tool in self.tools]
+        return offer_of(tools, self.tool_choice, parallel=self.parallel_tool_calls is not False)
 
 
 class CalledFunction(Fields):

@@ -38,6 +38,7 @@ def test_each_of_several_replies_holds_to_a_schema_with_the_models_own_log_proba
         assert 0 <= json.loads(choice["message"]["content"])["answer"] <= 999
         assert spelled(choice["logprobs"]["content"]).strip() == choice["message"]["content"]
         assert choice["finish_reason"] == "stop"
+        assert choice["laser"]["answer"] == "structured"
 
 
 def test_each_of_several_replies_has_calls_of_its_own(server: LiveServer) -> None:
