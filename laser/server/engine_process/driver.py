@@ -115,6 +115,7 @@ class LoopDriver:
 
     def _serve(self) -> None:
         while self._obey():
+            self._flush()  # nobody waits for a step to hear that a request is taken
             if self._loop.busy:
                 self._step_since = time.monotonic()
                 try:
