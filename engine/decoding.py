@@ -28,7 +28,7 @@ from engine.constraint import Constraint
 from engine.probe import DecodedProbe
 from engine.sampling.adjusting import Adjustment
 from engine.sampling.choosing import ChosenToken, choose
-from engine.sampling.masks import Held, MasksAhead
+from engine.sampling.masks import MaskedRow, MasksAhead
 from engine.sampling.readout import LogitsReadout
 from engine.sampling.weights import Floats
 from models.errors import LaserError
@@ -86,7 +86,7 @@ class TokenSequence(Generic[P]):
         """Whether the sequence can be forked and forced now."""
         return self.new_tokens > 0 and not self.unannounced
 
-    def draw(self, logits: Floats, best: int, held: Held | None = None) -> Drawn | Stuck:
+    def draw(self, logits: Floats, best: int, held: MaskedRow | None = None) -> Drawn | Stuck:
         """Returns the next token by raw `logits` (vocabulary,), whose argmax is `best`; its constraint accepts it.
 
         `held`: the logits under the constraint's mask, if they are there.
@@ -107,7 +107,7 @@ class TokenSequence(Generic[P]):
         told = None if asked is None else readout.told(choice.token, asked)
         return Drawn(token=choice.token, averted=choice.averted, log_probs=told)
 
-    def _choice(self, readout: LogitsReadout, held: Held | None) -> ChosenToken | None:
+    def _choice(self, readout: LogitsReadout, held: MaskedRow | None) -> ChosenToken | None:
         scores, best = readout.logits, readout.best
         allowed = None if held is None else held.allowed
         if held is None and self.constraint is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from engine.base import Probed, ProbeId, ProbeSpec, SequenceId, TokenLogProbs
 from engine.constraint import Constraint
 from engine.readings import Readout, read
-from engine.sampling.masks import Held, MasksAhead
+from engine.sampling.masks import MaskedRow, MasksAhead
 from engine.sampling.readout import LogitsReadout
 from engine.sampling.weights import Floats
 from models.errors import LaserError
@@ -83,7 +83,7 @@ class DecodedProbe(Probe):
     def __post_init__(self) -> None:
         self.constraint = None if self.spec.constraint is None else self.spec.constraint.copy()
 
-    def decode(self, logits: Floats, best: int, held: Held | None = None) -> None:
+    def decode(self, logits: Floats, best: int, held: MaskedRow | None = None) -> None:
         """Append the likeliest allowed token by raw `logits` (vocabulary,) with argmax `best`; it may end the probe.
 
         An answer that can go on by no token ends. If the constraint fails, the probe gives up and has no answer.
@@ -99,7 +99,7 @@ class DecodedProbe(Probe):
             self.told.clear()
             self.gave_up = self.ended = True
 
-    def _decode(self, readout: LogitsReadout, held: Held | None) -> None:
+    def _decode(self, readout: LogitsReadout, held: MaskedRow | None) -> None:
         constraint, token = self.constraint, readout.best
         if constraint is not None:
             allowed = held.allowed if held is not None else unpacked(self._words(constraint), readout.logits.size)

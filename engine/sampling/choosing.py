@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.sampling.drawing import draw, without
-from engine.sampling.masks import SPARSE, Held, masked
+from engine.sampling.masks import SPARSE, MaskedRow, masked
 from engine.sampling.settings import Sampling
 from engine.sampling.weights import Bools, Floats, Indices, Weights
 
@@ -28,7 +28,7 @@ def choose(
     stops: frozenset[int],
     banned: frozenset[int],
     allowed: Bools | None = None,
-    held: Held | None = None,
+    held: MaskedRow | None = None,
     weights: Weights | None = None,
 ) -> ChosenToken | None:
     """The next token, none of `stops` and none of `banned`; None: the mask lets none follow.
@@ -40,7 +40,7 @@ def choose(
     at temperature 1.
     """
     if held is None and allowed is not None:
-        held = Held(allowed, int(np.count_nonzero(allowed)))
+        held = MaskedRow(allowed, int(np.count_nonzero(allowed)))
     if held is not None:
         greedy = sampling.temperature == 0.0 and held.allowed[best] and best not in stops and best not in banned
         if greedy and logits[best] > -np.inf:
@@ -60,7 +60,7 @@ def choose(
 
 def _under_mask(
     logits: Floats,
-    held: Held,
+    held: MaskedRow,
     sampling: Sampling,
     position: int,
     *,

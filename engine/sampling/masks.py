@@ -28,7 +28,7 @@ def masked(logits: Floats, allowed: Bools) -> Floats:
     return np.minimum(logits, limits, out=limits)
 
 
-class Held(NamedTuple):
+class MaskedRow(NamedTuple):
     """A row of logits under a mask."""
 
     allowed: Bools
@@ -44,7 +44,6 @@ class MasksAhead:
     """
 
     def __init__(self, vocabulary: int) -> None:
-        self._vocabulary = vocabulary
         self._small = vocabulary <= SMALL
         self._thread: ThreadPoolExecutor | None = None
         self._coming: Future[dict[int, Mask]] | None = None
@@ -68,12 +67,12 @@ class MasksAhead:
         found = None if self._coming is None else self._coming.result().pop(id(constraint), None)
         return constraint.mask() if found is None else found
 
-    def over(self, constraints: Sequence[Constraint | None], logits: Floats) -> list[Held | None]:
+    def over(self, constraints: Sequence[Constraint | None], logits: Floats) -> list[MaskedRow | None]:
         """Returns what the masks of a step's rows leave of their `logits` (rows, vocabulary).
 
         None: no constraint holds the row, or its mask is still to be taken: it fails, or the vocabulary is large.
         """
-        held: list[Held | None] = [None] * len(constraints)
+        held: list[MaskedRow | None] = [None] * len(constraints)
         if not self._small:
             return held
         rows, masks = [], []
@@ -84,19 +83,20 @@ class MasksAhead:
                 masks.append(mask)
         if rows:
             of_them = logits if len(rows) == len(logits) else logits[rows]
-            for row, one in zip(rows, self._all_held(masks, of_them), strict=True):
+            for row, one in zip(rows, _all_held(masks, of_them), strict=True):
                 held[row] = one
         return held
 
-    def _all_held(self, masks: list[Mask], logits: Floats) -> Iterator[Held]:
-        """Yields each row of logits under its mask; masks of one size are applied at once."""
-        if len({mask.size for mask in masks}) == 1:
-            allowed = unpacked(np.concatenate(masks).reshape(len(masks), -1), self._vocabulary)
-        else:
-            allowed = np.array([unpacked(mask, self._vocabulary) for mask in masks])
-        scores = masked(logits, allowed)
-        counts, best = np.add.reduce(allowed, axis=1, dtype=np.intp).tolist(), scores.argmax(axis=1).tolist()
-        return map(Held, allowed, counts, scores, best)
+
+def _all_held(masks: list[Mask], logits: Floats) -> Iterator[MaskedRow]:
+    """Yields each row of `logits` (rows, vocabulary) under its mask."""
+    if len({mask.size for mask in masks}) == 1:
+        allowed = unpacked(np.concatenate(masks).reshape(len(masks), -1), logits.shape[1])
+    else:
+        allowed = np.array([unpacked(mask, logits.shape[1]) for mask in masks])
+    scores = masked(logits, allowed)
+    counts, best = np.add.reduce(allowed, axis=1, dtype=np.intp).tolist(), scores.argmax(axis=1).tolist()
+    return map(MaskedRow, allowed, counts, scores, best)
 
 
 def _masks(constraints: Sequence[Constraint]) -> dict[int, Mask]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from engine.constraint import Constraint
 from engine.sampling.choosing import ChosenToken, choose
 from engine.sampling.drawing import draw
 from engine.sampling.masks import SMALL, SPARSE, MasksAhead
@@ -87,14 +88,10 @@ def test_rows_under_masks_at_once_are_those_under_each_alone(sampling: Sampling)
     logits = np.random.default_rng(2).normal(0.0, 2.0, (5, SIZE)).astype(np.float32)
     wide, narrow = (in_turn(seed, size=300, vocabulary=size) for seed, size in ((0, SIZE), (1, SIZE - 40)))
     failing = Failing(sets=wide.sets)
-    masks, asked = MasksAhead(SIZE), {"stops": frozenset({3, 5}), "banned": frozenset(range(0, SIZE, 2))}
-    for constraints in (
-        [None, wide, narrow, failing, wide.copy()],
-        [wide] * 5,
-        [narrow] * 5,
-        [None] * 5,
-        [failing] * 5,
-    ):
+    masks = MasksAhead(SIZE)
+    asked: dict[str, Any] = {"stops": frozenset({3, 5}), "banned": frozenset(range(0, SIZE, 2))}
+    steps: list[list[Constraint | None]] = [[None, wide, narrow, failing, wide.copy()], [wide] * 5, [narrow] * 5]
+    for constraints in [*steps, [None] * 5, [failing] * 5]:
         found = masks.over(constraints, logits)
         for row, constraint, held in zip(logits, constraints, found, strict=True):
             assert (held is None) == (constraint is None or constraint is failing)
