@@ -28,7 +28,7 @@ from engine.constraint import Constraint
 from engine.probe import DecodedProbe
 from engine.sampling.adjusting import Adjustment
 from engine.sampling.choosing import ChosenToken, choose
-from engine.sampling.masks import MasksAhead
+from engine.sampling.masks import MaskedRow, MasksAhead
 from engine.sampling.readout import LogitsReadout
 from engine.sampling.weights import Floats
 from models.errors import LaserError
@@ -86,11 +86,14 @@ class TokenSequence(Generic[P]):
         """Whether the sequence can be forked and forced now."""
         return self.new_tokens > 0 and not self.unannounced
 
-    def draw(self, logits: Floats, best: int) -> Drawn | Stuck:
-        """Returns the next token by raw `logits` (vocabulary,), whose argmax is `best`; its constraint accepts it."""
+    def draw(self, logits: Floats, best: int, held: MaskedRow | None = None) -> Drawn | Stuck:
+        """Returns the next token by raw `logits` (vocabulary,), whose argmax is `best`; its constraint accepts it.
+
+        `held`: the logits under the constraint's mask, if they are there.
+        """
         readout = LogitsReadout(logits, best)
         try:
-            choice = self._choice(readout)
+            choice = self._choice(readout, held)
             if choice is not None and self.constraint is not None:
                 self.constraint.accept(choice.token)
         except LaserError as error:
@@ -104,12 +107,14 @@ class TokenSequence(Generic[P]):
         told = None if asked is None else readout.told(choice.token, asked)
         return Drawn(token=choice.token, averted=choice.averted, log_probs=told)
 
-    def _choice(self, readout: LogitsReadout) -> ChosenToken | None:
+    def _choice(self, readout: LogitsReadout, held: MaskedRow | None) -> ChosenToken | None:
         scores, best = readout.logits, readout.best
+        allowed = None if held is None else held.allowed
+        if held is None and self.constraint is not None:
+            allowed = unpacked(self.masks.of(self.constraint), scores.size)
         if self.adjustment is not None:
             scores = self.adjustment(scores, self.tokens)
-            best = int(scores.argmax())
-        allowed = None if self.constraint is None else unpacked(self.masks.of(self.constraint), scores.size)
+            best, held = int(scores.argmax()), None
         return choose(
             scores,
             best,
@@ -118,6 +123,7 @@ class TokenSequence(Generic[P]):
             stops=frozenset() if self.stops_armed else self.request.stop_tokens,
             banned=self.banned,
             allowed=allowed,
+            held=held,
             weights=readout.weights if self.adjustment is None else None,
         )
 
@@ -248,11 +254,15 @@ class Due(Generic[C]):
     samples: bool  # whether the sequence's last row gives its next token
 
 
-def constraints(plan: Sequence[Due[Any]]) -> list[Constraint]:
-    """Returns the constraints of the rows that give a token."""
-    held = [due.state.constraint for due in plan if due.samples]
-    held += [due.state.probe.constraint for due in plan if due.probe]
-    return [constraint for constraint in held if constraint is not None]
+def constraints(plan: Sequence[Due[Any]]) -> list[Constraint | None]:
+    """Returns the constraint of each row that gives a token, in the plan's order; None: it has none."""
+    found: list[Constraint | None] = []
+    for due in plan:
+        if due.samples:
+            found.append(due.state.constraint)
+        if due.probe:
+            found.append(due.state.probe.constraint)
+    return found
 
 
 class ComputedEngine(DecodingEngine[C]):
@@ -292,14 +302,14 @@ class ComputedEngine(DecodingEngine[C]):
 
         `logits` (rows, vocabulary) are those of the rows that give a token, in the plan's order; `best` their argmaxes.
         """
-        found = zip(logits, best, strict=True)
+        found = zip(logits, best, self._masks.over(constraints(plan), logits), strict=True)
         for due in plan:
             state, probe = due.state, due.state.probe
             state.computed += due.own
             self._follow(state)
             own = next(found) if due.samples else None
             asked = next(found) if due.probe else None
-            if not all(math.isfinite(row[at]) for row, at in filter(None, (own, asked))):
+            if not all(math.isfinite(row[at]) for row, at, _ in filter(None, (own, asked))):
                 self._end(state, FinishReason.ERROR, OVERFLOWN, events)
                 continue
             runs = own is not None and self._record(state, state.draw(*own), events)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from engine.base import Probed, ProbeId, ProbeSpec, SequenceId, TokenLogProbs
 from engine.constraint import Constraint
 from engine.readings import Readout, read
-from engine.sampling.masks import MasksAhead
+from engine.sampling.masks import MaskedRow, MasksAhead
 from engine.sampling.readout import LogitsReadout
 from engine.sampling.weights import Floats
 from models.errors import LaserError
-from models.token_masks import unpacked
+from models.token_masks import Mask, unpacked
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -83,30 +83,31 @@ class DecodedProbe(Probe):
     def __post_init__(self) -> None:
         self.constraint = None if self.spec.constraint is None else self.spec.constraint.copy()
 
-    def decode(self, logits: Floats, best: int) -> None:
+    def decode(self, logits: Floats, best: int, held: MaskedRow | None = None) -> None:
         """Append the likeliest allowed token by raw `logits` (vocabulary,) with argmax `best`; it may end the probe.
 
         An answer that can go on by no token ends. If the constraint fails, the probe gives up and has no answer.
+        `held`: the logits under the constraint's mask, if they are there.
         """
         readout = LogitsReadout(logits, best)
         self._measure(readout)
         try:
-            self._decode(readout)
+            self._decode(readout, held)
         except LaserError:
             del self.path[len(self.spec.suffix) :]
             self.log_probs.clear()
             self.told.clear()
             self.gave_up = self.ended = True
 
-    def _decode(self, readout: LogitsReadout) -> None:
+    def _decode(self, readout: LogitsReadout, held: MaskedRow | None) -> None:
         constraint, token = self.constraint, readout.best
         if constraint is not None:
-            words = constraint.mask() if self.masks is None else self.masks.of(constraint)
-            allowed = readout.best_of(unpacked(words, readout.logits.size))
-            if allowed is None:
+            allowed = held.allowed if held is not None else unpacked(self._words(constraint), readout.logits.size)
+            likeliest = readout.best_of(allowed)
+            if likeliest is None:
                 self.complete, self.ended = constraint.complete, True
                 return
-            token = allowed
+            token = likeliest
         self._append(token, readout)
         if self.tell is not None:
             self.told.append(readout.told(token, self.tell))
@@ -114,6 +115,9 @@ class DecodedProbe(Probe):
             constraint.accept(token)
             if constraint.complete:
                 self.complete, self.ended, self.gave_up = True, True, False
+
+    def _words(self, constraint: Constraint) -> Mask:
+        return constraint.mask() if self.masks is None else self.masks.of(constraint)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

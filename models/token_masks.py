@@ -12,11 +12,15 @@ Mask: TypeAlias = npt.NDArray[np.uint32]
 
 
 def unpacked(mask: Mask, vocabulary: int) -> npt.NDArray[np.bool_]:
-    """Returns for each of `vocabulary` tokens whether its bit is set; tokens without a bit are not allowed."""
-    bits = np.unpackbits(mask.astype("<u4", copy=False).view(np.uint8), bitorder="little")
-    if bits.size < vocabulary:
-        bits = np.concatenate((bits, np.zeros(vocabulary - bits.size, np.uint8)))
-    return bits[:vocabulary].view(np.bool_)
+    """Returns for each of `vocabulary` tokens whether its bit is set; tokens without a bit are not allowed.
+
+    Of masks (n, words), one below the other, returns (n, vocabulary).
+    """
+    bits = np.unpackbits(mask.astype("<u4", copy=False).view(np.uint8), axis=-1, bitorder="little")
+    lacking = vocabulary - bits.shape[-1]
+    if lacking > 0:
+        bits = np.concatenate((bits, np.zeros((*bits.shape[:-1], lacking), np.uint8)), axis=-1)
+    return bits[..., :vocabulary].view(np.bool_)
 
 
 def packed(tokens: Iterable[int], vocabulary: int) -> Mask:

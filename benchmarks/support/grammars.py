@@ -20,22 +20,21 @@ class Matched:
     """Implements `engine.constraint.Constraint` over one of llguidance's matchers."""
 
     matcher: Any  # the package's own class
-    words: npt.NDArray[np.uint32]  # one for each 32 tokens
+    words: int  # of a mask, one for each 32 tokens
 
     @property
     def complete(self) -> bool:
         return bool(self.matcher.is_stopped())
 
     def mask(self) -> npt.NDArray[np.uint32]:
-        self.matcher.unsafe_compute_mask_ptr(self.words.ctypes.data, self.words.nbytes)
-        return self.words
+        return np.frombuffer(self.matcher.compute_bitmask(), np.uint32, self.words)
 
     def accept(self, token: int) -> None:
         if not self.matcher.consume_token(token):
             raise MatcherError(self.matcher.get_error())
 
     def copy(self) -> Matched:
-        return Matched(self.matcher.deep_copy(), self.words.copy())
+        return Matched(self.matcher.deep_copy(), self.words)
 
 
 def matched(tokenizer: Any, pattern: str) -> Matched:
@@ -43,7 +42,7 @@ def matched(tokenizer: Any, pattern: str) -> Matched:
     from llguidance import LLMatcher
 
     matcher = LLMatcher(tokenizer, LLMatcher.grammar_from_regex(pattern), log_level=0)
-    return Matched(matcher, np.zeros(-(-tokenizer.vocab_size // 32), np.uint32))
+    return Matched(matcher, -(-tokenizer.vocab_size // 32))
 
 
 def made_tokenizer(vocabulary: int, seed: int) -> Any:

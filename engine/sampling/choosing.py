@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.sampling.drawing import draw, without
-from engine.sampling.masks import SPARSE, masked
+from engine.sampling.masks import SPARSE, MaskedRow, masked
 from engine.sampling.settings import Sampling
 from engine.sampling.weights import Bools, Floats, Indices, Weights
 
@@ -28,25 +28,30 @@ def choose(
     stops: frozenset[int],
     banned: frozenset[int],
     allowed: Bools | None = None,
+    held: MaskedRow | None = None,
     weights: Weights | None = None,
 ) -> ChosenToken | None:
-    """The next token, none of `stops` and none of `banned`; None: `allowed` lets none follow.
+    """The next token, none of `stops` and none of `banned`; None: the mask lets none follow.
 
     `logits` (vocabulary,) are adjusted already, `best` is their argmax. `allowed` says of each token whether a mask
-    lets it follow, None: of every one; where it leaves nothing else, banned tokens are drawn, then stops. A draw that
-    is not banned stands as if nothing were; one that is banned is replaced by an independent draw among the others.
-    `weights`, if they are given, are those of the logits at temperature 1.
+    lets it follow, None: of every one; `held` is the logits under the mask, where they are there. Where it leaves
+    nothing else, banned tokens are drawn, then stops. A draw that is not banned stands as if nothing were; one that is
+    banned is replaced by an independent draw among the others. `weights`, if they are given, are those of the logits
+    at temperature 1.
     """
-    if sampling.temperature != 1.0:
-        weights = None
-    if allowed is not None:
-        greedy = sampling.temperature == 0.0 and allowed[best] and best not in stops and best not in banned
+    if held is None and allowed is not None:
+        held = MaskedRow(allowed, int(np.count_nonzero(allowed)))
+    if held is not None:
+        greedy = sampling.temperature == 0.0 and held.allowed[best] and best not in stops and best not in banned
         if greedy and logits[best] > -np.inf:
             return ChosenToken(best, False)
-        return _under_mask(logits, allowed, sampling, position, stops=stops, banned=banned, weights=weights)
+        shared = weights if sampling.temperature == 1.0 else None
+        return _under_mask(logits, held, sampling, position, stops=stops, banned=banned, weights=shared)
     if sampling.temperature == 0.0 and best not in stops:
         token = best
     else:
+        if weights is not None and 0.0 < sampling.temperature != 1.0:
+            weights = Weights(logits, sampling.temperature, weights.top)
         token = draw(logits, sampling, position, stops, weights=weights)
     if token not in banned:
         return ChosenToken(token, False)
@@ -55,7 +60,7 @@ def choose(
 
 def _under_mask(
     logits: Floats,
-    allowed: Bools,
+    held: MaskedRow,
     sampling: Sampling,
     position: int,
     *,
@@ -64,23 +69,24 @@ def _under_mask(
     weights: Weights | None,
 ) -> ChosenToken | None:
     """As `choose`, among the tokens that are allowed; a draw is the same whether they are gathered or masked."""
-    count = int(np.count_nonzero(allowed))
-    if not count:
+    allowed = held.allowed
+    if not held.count:
         return None
     ids: Indices | None = None
-    if count * SPARSE <= allowed.size:
+    if held.count * SPARSE <= allowed.size:
         ids = np.flatnonzero(allowed)
-        scores = logits[ids]
+        every = logits[ids]
     else:
-        scores = masked(logits, allowed)
-    every, scores = scores, _leaving_any(scores, _places(stops, allowed, ids))
-    at = int(scores.argmax())
-    if scores[at] == -np.inf:
+        every = masked(logits, allowed) if held.scores is None else held.scores
+    scores = _leaving_any(every, _places(stops, allowed, ids)) if stops else every
+    at = held.best if scores is held.scores and held.best is not None else int(scores.argmax())
+    top = float(scores[at])
+    if top == -np.inf:
         return None
     if sampling.temperature > 0.0:
         shared = weights is not None and ids is None and scores is every and sampling.min_p == 0.0
         left = weights.among(allowed, scores) if weights is not None and shared else None
-        at = draw(scores, sampling, position, weights=left)
+        at = draw(scores, sampling, position, weights=left or Weights(scores, sampling.temperature, top))
     token = at if ids is None else int(ids[at])
     if token not in banned:
         return ChosenToken(token, False)

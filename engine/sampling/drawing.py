@@ -41,20 +41,20 @@ def draw(
     `forbidden`, and those whose logit is −∞, are never drawn; one must be left. `again` draws with another number than
     the position's first draw. `weights`, if they are given, are those of the very logits at this temperature.
     """
+    scores = without(logits, forbidden) if forbidden else logits
+    if sampling.temperature == 0.0:
+        return int(scores.argmax())
+    if sampling.temperature < STEEP and scores.size > FEW:
+        near = np.flatnonzero(scores >= np.float32(float(scores.max()) - REACH * sampling.temperature))
+        if near.size < scores.size:
+            return int(near[draw(scores[near], sampling, position, again=again)])
     if forbidden or weights is None:
-        scores = without(logits, forbidden) if forbidden else logits
-        if sampling.temperature == 0.0:
-            return int(scores.argmax())
         weights = Weights(scores, sampling.temperature)
-        if sampling.temperature < STEEP and scores.size > FEW:
-            near = np.flatnonzero(scores >= np.float32(weights.top - REACH * sampling.temperature))
-            if near.size < scores.size:
-                return int(near[draw(scores[near], sampling, position, again=again)])
     share = uniform(sampling.seed, position, again=again)
     kept = _kept(weights, sampling)
     if kept.ids is not None:
         return int(kept.ids[_passing(weights.at(kept.ids), share)])
-    return _exact_inverse(weights, share, kept.each) if weights.few else _inverse(weights, share, kept.each)
+    return _exact_inverse(weights, share, kept.each) if weights.few else _inverse(weights, share, kept)
 
 
 def without(logits: Floats, forbidden: frozenset[int]) -> Floats:
@@ -104,17 +104,17 @@ def _exact_inverse(weights: Weights, share: float, kept: Bools | None) -> int:
     return _passing(weights.exact if kept is None else weights.exact * kept, share)
 
 
-def _inverse(weights: Weights, share: float, kept: Bools | None) -> int:
+def _inverse(weights: Weights, share: float, kept: Kept) -> int:
     """As `_exact_inverse`, which decides where float32 cannot."""
-    ends = np.cumsum(block_sums(weights.coarse if kept is None else weights.coarse * kept))
+    ends = np.cumsum(block_sums(weights.coarse, kept.each) if kept.sums is None else kept.sums)
     at, slack = share * ends[-1], SLACK * ends[-1]
     block = int(np.searchsorted(ends, at, side="right"))
     some = slice(block * BLOCK, (block + 1) * BLOCK)
     inside = weights.of(weights.scores[some])
-    if kept is not None:
-        inside *= kept[some]
+    if kept.each is not None:
+        inside *= kept.each[some]
     bounds = np.cumsum(np.concatenate((ends[block - 1 : block], inside) if block else ((0.0,), inside)))
     found = int(np.searchsorted(bounds, at, side="right")) - 1
     if 0 <= found < inside.size and bounds[found] + slack < at < bounds[found + 1] - slack:
         return some.start + found
-    return _exact_inverse(weights, share, kept)
+    return _exact_inverse(weights, share, kept.each)

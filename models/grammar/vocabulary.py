@@ -57,8 +57,7 @@ class GrammarVocabulary:
 
     def mask(self, matcher: LLMatcher) -> Mask:
         """The tokens that a matcher allows next. Raises GrammarError if it cannot tell."""
-        bits = np.zeros(self.end_bits.size, dtype=np.uint32)
-        matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
+        bits = np.frombuffer(matcher.compute_bitmask(), np.uint32, self.end_bits.size)
         if matcher.is_error():
             raise GrammarError("", f"the answer's grammar is too complex: {in_one_line(matcher.get_error())}")
         return bits

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from engine.constraint import Constraint
 from engine.sampling.choosing import ChosenToken, choose
 from engine.sampling.drawing import draw
 from engine.sampling.masks import SMALL, SPARSE, MasksAhead
@@ -79,6 +80,36 @@ def test_bits_are_those_of_llguidance() -> None:
     logits = np.zeros((1, 100), np.float32)
     bitmasks.apply_token_bitmask_inplace(logits, words.view(np.int32)[None])
     assert np.flatnonzero(np.isfinite(logits[0])).tolist() == [0, 5, 31, 32, 99]
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=1.5), Sampling(temperature=1.0, top_p=0.8)])
+def test_rows_under_masks_at_once_are_those_under_each_alone(sampling: Sampling) -> None:
+    """Rows without a constraint between them, constraints that fail, and masks of other sizes than the vocabulary's."""
+    logits = np.random.default_rng(2).normal(0.0, 2.0, (5, SIZE)).astype(np.float32)
+    wide, narrow = (in_turn(seed, size=300, vocabulary=size) for seed, size in ((0, SIZE), (1, SIZE - 40)))
+    failing = Failing(sets=wide.sets)
+    masks = MasksAhead(SIZE)
+    asked: dict[str, Any] = {"stops": frozenset({3, 5}), "banned": frozenset(range(0, SIZE, 2))}
+    steps: list[list[Constraint | None]] = [[None, wide, narrow, failing, wide.copy()], [wide] * 5, [narrow] * 5]
+    for constraints in [*steps, [None] * 5, [failing] * 5]:
+        found = masks.over(constraints, logits)
+        for row, constraint, held in zip(logits, constraints, found, strict=True):
+            assert (held is None) == (constraint is None or constraint is failing)
+            if held is None or constraint is None:
+                continue
+            allowed = unpacked(constraint.mask(), SIZE)
+            best = int(row.argmax())
+            at_once = [choose(row, best, sampling, at, held=held, **asked) for at in range(10)]
+            assert at_once == [choose(row, best, sampling, at, allowed=allowed, **asked) for at in range(10)]
+            assert held.allowed.tolist() == allowed.tolist()
+    with pytest.raises(ConstraintError):
+        masks.of(failing)
+    assert MasksAhead(SMALL + 1).over([wide], logits[:1]) == [None], "a thread computes masks of large vocabularies"
+
+
+class Failing(InTurn):
+    def mask(self) -> npt.NDArray[np.uint32]:
+        raise ConstraintError("no")
 
 
 def test_masks_are_asked_for_once_a_step_and_errors_come_where_the_mask_is_taken() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.sampling.drawing import draw
+from engine.sampling.nucleus import SAMPLE
 from engine.sampling.settings import Sampling
 from engine.sampling.weights import FEW, likeliest
 from tests.support.engine_requests import search
@@ -60,6 +61,43 @@ def test_any_draw_is_that_of_the_plain_sampler(sampling: Sampling, size: int, sp
         found = draw(logits, sampling, position, banned)
         assert found == plainly(left, sampling, position)
         assert found not in banned
+
+
+def misleading(name: str) -> npt.NDArray[np.float32]:
+    """Logits of which every second one, all that is sampled of so many, says nothing of the others."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0.0, 2.0, 2 * SAMPLE).astype(np.float32)
+    if name == "nothing sampled is possible":
+        logits[::2] = -np.inf
+    elif name == "nothing sampled is likely":
+        logits[::2] -= 30.0
+    elif name == "only what is sampled is likely":
+        logits[1::2] -= 30.0
+    elif name == "few are possible":
+        logits[: 2 * SAMPLE - 20] = -np.inf
+    elif name == "three heights":
+        logits = rng.integers(0, 3, logits.size).astype(np.float32)
+    elif name == "one height, but for next to nothing":
+        logits = np.where(logits > 0.0, np.float32(0.0), np.float32(-1e-44))
+    return logits
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nothing sampled is possible",
+        "nothing sampled is likely",
+        "only what is sampled is likely",
+        "few are possible",
+        "three heights",
+        "one height, but for next to nothing",
+    ],
+)
+@pytest.mark.parametrize("top_p", [1e-9, 0.3, 0.95, 1.0 - 1e-12])
+def test_a_nucleus_is_the_same_whatever_a_sample_suggests(name: str, top_p: float) -> None:
+    logits, sampling = misleading(name), Sampling(temperature=0.7, top_p=top_p)
+    for position in range(6):
+        assert draw(logits, sampling, position) == plainly(logits, sampling, position)
 
 
 @pytest.mark.slow
