@@ -300,9 +300,11 @@ def _serve(config: ServeConfig, ready_fd: int | None, end_if_told: Callable[[], 
 
 def _serve_here(config: ServeConfig, listener: socket.socket, ready: Callable[[Service, str], None]) -> None:
     """Serves with the engine in this process, which answers once the model is loaded."""
+    from engine.registry import check_gguf
     from laser.server.run import run
     from laser.server.telemetry.startup import loading, tell
 
+    check_gguf(config.model, config.engine_options)
     with loading(config) as stage, errors_in_one_line(ValueError):
         stage("libraries")
         from laser.server.deployment import deploy
