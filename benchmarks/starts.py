@@ -2,7 +2,7 @@
 
 Starts are told by stage, as the server's log tells them. The first token is timed with one client that streams, from
 servers of both forms, in turns. The engine's process is killed under streams that go on; a server is back once it
-answers a request.
+answers a request. With --stop-s the engine's process is stopped for so long, and nothing else is measured.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import httpx
 
 from benchmarks.streams import FORMS, stream
 from benchmarks.support import report
+from benchmarks.support.freezing import WHOLE, freeze
 from benchmarks.support.kills import Kills, kill
 from experiments.evaluation.questions import bundled_questions
 from laser.server_process import serving
@@ -149,6 +150,21 @@ def start_lines(starts: Sequence[Start]) -> list[str]:
     return lines
 
 
+async def stopped(options: argparse.Namespace) -> dict[str, Any]:
+    """Stops the engine's process under streams, and prints what was seen. Ends the command if anything was lost."""
+    questions = [question.text for question in bundled_questions(options.streams, seed=options.seed)]
+    async with serving(["serve", "--port", "0", "--no-early-exit", "--no-loop-detection"]) as server:
+        found = await freeze(server, questions, options.stop_s)
+    told = "never" if found.told_s is None else f"after {found.told_s:.1f} s"
+    print(
+        f"stopped for {found.stopped_s:.0f} s under {options.streams} streams: /health told it {told}; "
+        f"{found.ends.count(WHOLE)} streams went on to their end"
+    )
+    if found.faults:
+        raise SystemExit("\n".join(found.faults))
+    return asdict(found)
+
+
 async def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Measures all, and prints it."""
     starts = [await started(form) for _ in range(options.starts) for form in FORMS]
@@ -184,11 +200,12 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=100, help="whose first token is timed, of each form")
     parser.add_argument("--kills", type=int, default=10, help="of the engine's process")
     parser.add_argument("--streams", type=int, default=32, help="that go on while it is killed")
+    parser.add_argument("--stop-s", type=float, help="stop the engine's process for so long under the streams")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     ran = report.circumstances("benchmarks.starts", options.seed)
-    found = asyncio.run(measured(options))
+    found = asyncio.run(measured(options) if options.stop_s is None else stopped(options))
     if options.out is not None:
         report.write(options.out, ran, found)
 
