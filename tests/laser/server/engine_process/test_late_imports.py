@@ -63,7 +63,12 @@ deployment.chosen.close()
 
 def test_a_controller_s_are_imported_once_requests_are_served() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CONTROLLED], capture_output=True, text=True, env=ENVIRONMENT, timeout=WAIT_S, check=True
+        [sys.executable, "-c", CONTROLLED],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=3 * WAIT_S,
+        check=True,
     )
     name, before, made, behind = json.loads(done.stdout)
     assert (name, before, made) == ("load-aware", [], True)
