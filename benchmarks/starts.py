@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.streams import FORMS, stream
+from benchmarks.streams import FORMS, cpu_seconds, stream
 from benchmarks.support import report
 from benchmarks.support.freezing import WHOLE, freeze
 from benchmarks.support.kills import Kills, kill
@@ -42,6 +42,7 @@ class Start:
     form: str
     port_s: float  # until /health answers at all
     ready_s: float  # until requests are accepted
+    cpu_s: float  # of all its processes until then
     stages: dict[str, float]  # of loading, as the log tells them: how long each took
 
 
@@ -59,12 +60,12 @@ async def started(form: str) -> Start:
         arguments = ["serve", FORMS[form], "--port", str(port), "--log-format", "json"]
         began = time.monotonic()
         answers = asyncio.create_task(_answers(f"http://127.0.0.1:{port}/health"))
-        async with serving(arguments, log):
-            ready_s = time.monotonic() - began
+        async with serving(arguments, log) as server:
+            ready_s, cpu_s = time.monotonic() - began, cpu_seconds(server.pid)
         port_s = await answers - began
         records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     stages = next(record["stages"] for record in records if record.get("topic") == "loaded")
-    return Start(form=form, port_s=port_s, ready_s=ready_s, stages=stages)
+    return Start(form=form, port_s=port_s, ready_s=ready_s, cpu_s=cpu_s, stages=stages)
 
 
 async def _answers(url: str) -> float:
@@ -142,10 +143,11 @@ def start_lines(starts: Sequence[Start]) -> list[str]:
         ready_s = median(start.ready_s for start in seen)
         stages = {name: median(start.stages[name] for start in seen) for name in seen[0].stages}
         parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.items())
-        port_s, kept = median(start.port_s for start in seen), "✓" if ready_s <= READY_S else "✗"
+        port_s, cpu_s = median(start.port_s for start in seen), median(start.cpu_s for start in seen)
+        kept = "✓" if ready_s <= READY_S else "✗"
         lines.append(
             f"{form}: /health answers after {port_s:.2f} s, ready after {ready_s:.2f} ≤ {READY_S:g} s {kept} "
-            f"(medians of {len(seen)}); loading by stage, s: {parts}"
+            f"with {cpu_s:.2f} CPU s (medians of {len(seen)}); loading by stage, s: {parts}"
         )
     return lines
 
