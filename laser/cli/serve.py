@@ -279,16 +279,21 @@ def _serve(config: ServeConfig, ready_fd: int | None, end_if_told: Callable[[], 
         end_if_told()
         announce(service, url, ready_fd)
 
-    from laser.server.engine_process.child import POSSIBLE, launched
+    from laser.server.engine_process.child import POSSIBLE, Child, launched
     from laser.server.intake.listener import listen
+
+    ahead = click.get_current_context().find_object(Child)
 
     gc.disable()  # until the model is loaded: a sixth of the start went to looking through libraries for garbage
     with listen(config.host, config.port) as listener:
         config = replace(config, model=located(config.model, _reporter(config.log_format)))
         if config.in_process or not POSSIBLE:
+            if ahead is not None:
+                ahead.kill()
             _serve_here(config, listener, ready)
             return
-        with launched(config) as child, loading_bar() as (told, loaded):  # the child loads while this process imports
+        # the child loads while this process imports
+        with launched(config, ahead) as child, loading_bar() as (told, loaded):
             from laser.server.run import run_apart
 
             def served(service: Service, url: str) -> None:
