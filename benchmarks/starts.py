@@ -2,7 +2,7 @@
 
 Starts are told by stage, as the server's log tells them. The first token is timed with one client that streams, from
 servers of both forms, in turns. The engine's process is killed under streams that go on; a server is back once it
-answers a request.
+answers a request. With --stop-s the engine's process is stopped for so long, and nothing else is measured.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from typing import Any
 
 import httpx
 
-from benchmarks.streams import FORMS, stream
+from benchmarks.streams import FORMS, cpu_seconds, stream
 from benchmarks.support import report
+from benchmarks.support.freezing import WHOLE, freeze
 from benchmarks.support.kills import Kills, kill
 from experiments.evaluation.questions import bundled_questions
 from laser.server_process import serving
@@ -41,6 +42,7 @@ class Start:
     form: str
     port_s: float  # until /health answers at all
     ready_s: float  # until requests are accepted
+    cpu_s: float  # of all its processes until then
     stages: dict[str, float]  # of loading, as the log tells them: how long each took
 
 
@@ -58,12 +60,12 @@ async def started(form: str) -> Start:
         arguments = ["serve", FORMS[form], "--port", str(port), "--log-format", "json"]
         began = time.monotonic()
         answers = asyncio.create_task(_answers(f"http://127.0.0.1:{port}/health"))
-        async with serving(arguments, log):
-            ready_s = time.monotonic() - began
+        async with serving(arguments, log) as server:
+            ready_s, cpu_s = time.monotonic() - began, cpu_seconds(server.pid)
         port_s = await answers - began
         records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     stages = next(record["stages"] for record in records if record.get("topic") == "loaded")
-    return Start(form=form, port_s=port_s, ready_s=ready_s, stages=stages)
+    return Start(form=form, port_s=port_s, ready_s=ready_s, cpu_s=cpu_s, stages=stages)
 
 
 async def _answers(url: str) -> float:
@@ -141,12 +143,28 @@ def start_lines(starts: Sequence[Start]) -> list[str]:
         ready_s = median(start.ready_s for start in seen)
         stages = {name: median(start.stages[name] for start in seen) for name in seen[0].stages}
         parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.items())
-        port_s, kept = median(start.port_s for start in seen), "✓" if ready_s <= READY_S else "✗"
+        port_s, cpu_s = median(start.port_s for start in seen), median(start.cpu_s for start in seen)
+        kept = "✓" if ready_s <= READY_S else "✗"
         lines.append(
             f"{form}: /health answers after {port_s:.2f} s, ready after {ready_s:.2f} ≤ {READY_S:g} s {kept} "
-            f"(medians of {len(seen)}); loading by stage, s: {parts}"
+            f"with {cpu_s:.2f} CPU s (medians of {len(seen)}); loading by stage, s: {parts}"
         )
     return lines
+
+
+async def stopped(options: argparse.Namespace) -> dict[str, Any]:
+    """Stops the engine's process under streams, and prints what was seen. Ends the command if anything was lost."""
+    questions = [question.text for question in bundled_questions(options.streams, seed=options.seed)]
+    async with serving(["serve", "--port", "0", "--no-early-exit", "--no-loop-detection"]) as server:
+        found = await freeze(server, questions, options.stop_s)
+    told = "never" if found.told_s is None else f"after {found.told_s:.1f} s"
+    print(
+        f"stopped for {found.stopped_s:.0f} s under {options.streams} streams: /health told it {told}; "
+        f"{found.ends.count(WHOLE)} streams went on to their end"
+    )
+    if found.faults:
+        raise SystemExit("\n".join(found.faults))
+    return asdict(found)
 
 
 async def measured(options: argparse.Namespace) -> dict[str, Any]:
@@ -184,11 +202,12 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=100, help="whose first token is timed, of each form")
     parser.add_argument("--kills", type=int, default=10, help="of the engine's process")
     parser.add_argument("--streams", type=int, default=32, help="that go on while it is killed")
+    parser.add_argument("--stop-s", type=float, help="stop the engine's process for so long under the streams")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     ran = report.circumstances("benchmarks.starts", options.seed)
-    found = asyncio.run(measured(options))
+    found = asyncio.run(measured(options) if options.stop_s is None else stopped(options))
     if options.out is not None:
         report.write(options.out, ran, found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from engine.base import CorruptModelError, UnsupportedModelError
@@ -26,17 +27,32 @@ MOST: dict[str, int] = {
 """The dimensions that engines read of a configuration, and the most that each may be."""
 QUANTISATIONS = "quantization_config", "compression_config"
 ADAPTER = "adapter_config.json"
+STATED: Mapping[str, type] = {
+    **dict.fromkeys(MOST, int),
+    "rms_norm_eps": float,
+    "tie_word_embeddings": bool,
+    "attention_bias": bool,
+    "use_sliding_window": bool,
+    "hidden_act": str,
+}
+"""What engines read of a plain Qwen3 model's configuration, but its rotary embedding."""
+UNREAD = frozenset(
+    (
+        *("attention_dropout", "bos_token_id", "dtype", "eos_token_id", "initializer_range", "pad_token_id"),
+        *("rope_theta", "torch_dtype", "transformers_version", "use_cache"),
+    )
+)
+"""What such a config.json may say besides: no engine reads it, and rope_parameters tell the angle."""
 _EPSILONS = "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon"
 
 
-def read_config(directory: Path, quantised: frozenset[str] = frozenset()) -> Any:
+def read_config(directory: Path, quantised: frozenset[str] = frozenset(), *, bare: bool = False) -> Any:
     """Returns a model's configuration as transformers reads it; `quantised` lists the allowed quantisation methods.
 
-    Raises CorruptModelError if config.json is missing or unusable, UnsupportedModelError if the weights are quantised
-    by another method or no engine here decodes the model correctly.
+    `bare`: it is not used to make a model of transformers, so its attributes suffice; one that states them all is read
+    without transformers, whose import takes long. Raises CorruptModelError if config.json is missing or unusable,
+    UnsupportedModelError if the weights are quantised by another method or no engine here decodes the model correctly.
     """
-    from transformers import AutoConfig
-
     if find_gguf(directory) is not None:
         raise UnsupportedModelError(f"{directory}: is a GGUF file, which the engine llamacpp alone runs")
     path = directory / "config.json"
@@ -44,9 +60,10 @@ def read_config(directory: Path, quantised: frozenset[str] = frozenset()) -> Any
         raise CorruptModelError(f"{directory}: config.json is missing; a model directory is needed")
     said = read_object(path, CorruptModelError)
     _check_plain(directory, said, quantised)
-    with told(f"{path} cannot be used", CorruptModelError):
-        config: Any = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    _check_architecture(path, config)
+    if bare and _states_all(said):
+        config: Any = SimpleNamespace(sliding_window=None, **said)
+    else:
+        config = _of_transformers(directory, path)
     _check_numbers(path, config)
     for rope in _rotaries(config):
         _check_rope(path, rope)
@@ -57,6 +74,29 @@ def read_config(directory: Path, quantised: frozenset[str] = frozenset()) -> Any
             "only full attention is supported"
         )
     return config
+
+
+def _of_transformers(directory: Path, path: Path) -> Any:
+    from transformers import AutoConfig
+
+    with told(f"{path} cannot be used", CorruptModelError):
+        config: Any = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    _check_architecture(path, config)
+    return config
+
+
+def _states_all(said: Mapping[str, Any]) -> bool:
+    """Whether a config.json states all that engines read of a Qwen3 model, and nothing unusual."""
+    rope = said.get("rope_parameters")
+    return (
+        set(said) <= {*STATED, *UNREAD, "model_type", "architectures", "rope_parameters"}
+        and all(type(said.get(name)) is its_type for name, its_type in STATED.items())
+        and (said.get("model_type"), said.get("architectures")) == ("qwen3", ["Qwen3ForCausalLM"])
+        and (said["hidden_act"], said["use_sliding_window"]) == ("silu", False)
+        and isinstance(rope, dict)
+        and set(rope) == {"rope_type", "rope_theta"}
+        and rope["rope_type"] == "default"
+    )
 
 
 def architecture_of(config: Any) -> str:
@@ -139,9 +179,22 @@ def _rotaries(config: Any) -> Iterator[Mapping[str, Any]]:
 
 def _check_rope(path: Path, rope: Mapping[str, Any]) -> None:
     """Raises an error if a rotary embedding is of a kind that is unknown or not served, or holds what is no number."""
+    kind = rope.get("rope_type", "default")
+    if kind != "default":
+        _check_kind(path, kind)
+    for name, value in rope.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise CorruptModelError(f"{path}: {name} of its rotary embedding is {value}, must be finite")
+    for name in ("rope_theta", "factor", "partial_rotary_factor", "original_max_position_embeddings"):
+        value = rope.get(name)
+        if value is not None and not (_is_number(value) and value > 0):
+            raise CorruptModelError(f"{path}: {name} of its rotary embedding is {shown(value)}, must be above 0")
+
+
+def _check_kind(path: Path, kind: object) -> None:
+    """Raises UnsupportedModelError if a rotary embedding's rule is unknown or not served."""
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-    kind = rope.get("rope_type", "default")
     if kind == "longrope":
         raise UnsupportedModelError(
             f"{path.parent}: the model's rotary embedding is longrope, which changes with a sequence's length; "
@@ -150,13 +203,6 @@ def _check_rope(path: Path, rope: Mapping[str, Any]) -> None:
     known = sorted({"default", *ROPE_INIT_FUNCTIONS} - {"longrope"})
     if not isinstance(kind, str) or kind not in known:
         raise UnsupportedModelError(f"{path}: rope_type is {shown(kind)}, must be one of {', '.join(known)}")
-    for name, value in rope.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise CorruptModelError(f"{path}: {name} of its rotary embedding is {value}, must be finite")
-    for name in ("rope_theta", "factor", "partial_rotary_factor", "original_max_position_embeddings"):
-        value = rope.get(name)
-        if value is not None and not (_is_number(value) and value > 0):
-            raise CorruptModelError(f"{path}: {name} of its rotary embedding is {shown(value)}, must be above 0")
 
 
 def _is_number(value: object) -> bool:

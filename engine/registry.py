@@ -93,6 +93,15 @@ def open_engine(directory: Path, options: EngineOptions) -> Opened:
     return fitted(directory, options).open(directory)
 
 
+def check_gguf(model: Path | None, options: EngineOptions) -> None:
+    """Raises EngineError or GGUFError for a GGUF file that llama.cpp cannot decode; loads nothing of it.
+
+    Other models pass, None, the bundled one, among them, and so do those that `options` leave to another engine.
+    """
+    if model is not None and options.kind in (AUTO, OF_GGUF) and find_gguf(model) is not None:
+        engine_options(OF_GGUF, {}).check(model)
+
+
 def chosen(directory: Path) -> str:
     """Returns what `auto` takes: llamacpp for a GGUF file, exllama if ExLlamaV2 can serve it here, else torch."""
     if find_gguf(directory) is not None:

@@ -15,10 +15,10 @@ from engine.weights import head_width
 
 def rotary_frequencies(config: Any) -> tuple[torch.Tensor, float]:
     """Returns the frequencies, (rotated dimensions / 2,), and the factor on sines and cosines."""
-    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-
     rope = config.rope_parameters
     if rope["rope_type"] != "default":
+        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
         found, scaling = ROPE_INIT_FUNCTIONS[rope["rope_type"]](config, device=torch.device("cpu"))
         return found, float(scaling)
     width = head_width(config)

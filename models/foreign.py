@@ -19,18 +19,11 @@ _PLAIN = (OSError, RuntimeError, ValueError)  # their messages tell enough witho
 def told(what: str, error: type[Exception]) -> Iterator[None]:
     """Raises `error` for whatever the block raises: `what`, and the first LONGEST characters of the message.
 
-    A LaserError passes as it is. transformers logs nothing and draws no bars within the block. A panic of
-    tokenizers' own code is no Exception; it is told like one.
+    A LaserError passes as it is. transformers, if it is imported by then, logs nothing and draws no bars within the
+    block. A panic of tokenizers' own code is no Exception; it is told like one.
     """
-    from transformers.utils import logging as imported
-
-    logging: Any = imported
-
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        with _silent_transformers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except LaserError:
@@ -39,6 +32,21 @@ def told(what: str, error: type[Exception]) -> Iterator[None]:
         raise
     except BaseException as problem:  # loaders raise whatever their authors and the files' contents make them
         raise error(f"{what}: {in_one_line(problem)}") from problem
+
+
+@contextmanager
+def _silent_transformers() -> Iterator[None]:
+    if "transformers" not in sys.modules:  # its import takes long, and not all need it
+        yield
+        return
+    from transformers.utils import logging as imported
+
+    logging: Any = imported
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
     finally:
         logging.set_verbosity(before)
         if bars:

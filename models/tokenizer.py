@@ -20,6 +20,7 @@ from models.grammar.token_bytes import bytes_of
 from models.prompts.agreement import difference
 from models.prompts.history import Marker
 from models.prompts.markers import Markers, changed, texts_of
+from models.prompts.plain import plain_tokenizer
 from models.prompts.template import RESERVED, Chat, ChatTemplate
 from models.tools.form import CallFormat, told_by
 from models.tools.habits import ToolHabits, learn_tools
@@ -303,15 +304,19 @@ class ChatTokenizer:
 
 
 def _load(model: Path) -> Any:
-    """Returns transformers' tokenizer of a model's directory or GGUF file. Raises TokenizerError or GGUFError."""
-    from transformers import AutoTokenizer  # heavy; only when a model is really loaded
-
+    """Returns a model's tokenizer as transformers loads it. Raises TokenizerError or GGUFError."""
     gguf = gguf_of(model)
     if gguf is not None:
         file = beside(model, TOKENIZER)
         return load_tokenizer(gguf, file if there(file, TokenizerError) else None)
     if not (model / TOKENIZER).is_file():
         raise TokenizerError(f"{model}: {TOKENIZER} is missing")
+    with told(f"{model}: the tokenizer cannot be loaded", TokenizerError):
+        plain = plain_tokenizer(model, TokenizerError)
+    if plain is not None:
+        return plain
+    from transformers import AutoTokenizer  # heavy; only where it is needed
+
     with told(f"{model}: the tokenizer cannot be loaded", TokenizerError):
         return AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
 

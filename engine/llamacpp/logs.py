@@ -6,7 +6,8 @@ import atexit
 import ctypes
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -23,9 +24,20 @@ class LogSink:
     def __init__(self, log_set: Callable[..., Any]) -> None:
         self._errors: deque[str] = deque(maxlen=KEPT)
         self._line, self._level = "", 0
+        self._told = True
         self._callback = _CALLBACK(self._take)  # kept, since llama.cpp calls it for as long as the process lives
         log_set(ctypes.cast(self._callback, ctypes.c_void_p), None)
         atexit.register(log_set, None, None)  # while the process ends there is no Python to call
+
+    @contextmanager
+    def to_itself(self) -> Iterator[None]:
+        """Forgets the errors so far, and passes nothing on to our log in the block."""
+        self.forget()
+        self._told = False
+        try:
+            yield
+        finally:
+            self._told = True
 
     def forget(self) -> None:
         """Forgets the errors so far."""
@@ -50,4 +62,5 @@ class LogSink:
             return
         if self._level == _ERROR:
             self._errors.append(line.partition(": ")[2] or line)  # without the name of the function
-        log.log(_LEVELS.get(self._level, logging.DEBUG), "%s", line)
+        if self._told:
+            log.log(_LEVELS.get(self._level, logging.DEBUG), "%s", line)

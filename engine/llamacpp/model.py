@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.base import CorruptModelError, UnsupportedModelError
+from engine.llamacpp.architectures import UNKNOWN
 from engine.llamacpp.library import Library, llama
-
-UNKNOWN = "unknown model architecture"  # so llama.cpp calls what it cannot decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

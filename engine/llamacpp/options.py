@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from engine.base import UnsupportedModelError
+from engine.llamacpp.architectures import check_architecture
 from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
 from engine.llamacpp.engine import LlamaEngine
 from engine.llamacpp.library import check_installed
@@ -16,6 +17,7 @@ from engine.llamacpp.price import row_price
 from engine.llamacpp.selftest import safe_loading, tried_apart
 from engine.options import EngineOptions, Opened, spare_cores
 from models.directory import gguf_of
+from models.gguf.model import GGUFModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,9 @@ class LlamaOptions(EngineOptions):
         return self.threads or spare_cores()
 
     def open(self, directory: Path) -> Opened:
-        file = self._file(directory)
+        found = self._found(directory)
+        check_architecture(found)
+        file = found.path
         wanted = LoadSettings(gpu_layers=self.gpu_layers, mmap=self.mmap, repack=self.repack is not False)
         trial = partial(tried_apart, file, self._config)
         loading, note = safe_loading(wanted, trial, may_change=self.repack is None)
@@ -85,14 +89,15 @@ class LlamaOptions(EngineOptions):
         )
 
     def check(self, directory: Path) -> None:
-        self._file(directory)
+        found = self._found(directory)
         check_installed()
+        check_architecture(found)
 
-    def _file(self, directory: Path) -> Path:
+    def _found(self, directory: Path) -> GGUFModel:
         """Raises GGUFError, too, if the file is damaged or no language model."""
         found = gguf_of(directory)
         if found is None:
             raise UnsupportedModelError(
                 f"{directory}: the llamacpp engine decodes GGUF files, and this is none: `laser convert` writes one"
             )
-        return found.path
+        return found

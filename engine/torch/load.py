@@ -38,7 +38,7 @@ def check_model(directory: Path, runner: Runner) -> tuple[Any, dict[str, StoredT
 
     Raises the errors of `load_model` that can be told so.
     """
-    config = read_config(directory)
+    config = read_config(directory, bare=runner is not Runner.TRANSFORMERS)
     architecture = architecture_of(config)
     bare = architecture in ARCHITECTURES and getattr(config, "hidden_act", "silu") == "silu"
     if runner is Runner.BARE and not bare:

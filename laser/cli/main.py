@@ -42,6 +42,18 @@ ROOMS = {"models": "models.listing", "convert": "models.convert", "fit": "models
 """The modules in laser.cli of the commands that stand in a package of it."""
 
 
+WITHOUT = frozenset({"-h", "--help", "--in-process"})
+"""With any of these `laser serve` needs no process of the engine's."""
+
+
+def _start_engine(ctx: click.Context) -> None:
+    """Starts the engine's process while the command is still being imported; it ends with the context at the latest."""
+    from laser.server.engine_process.child import POSSIBLE, spawned
+
+    if POSSIBLE:
+        ctx.obj = ctx.with_resource(spawned())
+
+
 @contextmanager
 def ending_in_order() -> Iterator[None]:
     """Lets a SIGTERM in the block end it as an exception does, so that temporary files and folders are removed.
@@ -96,6 +108,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(f"no such command {args[0]!r}; there are {', '.join(COMMANDS)}", ctx)
+        if args[:1] == ["serve"] and not WITHOUT.intersection(args):
+            _start_engine(ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

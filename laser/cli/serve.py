@@ -279,16 +279,21 @@ def _serve(config: ServeConfig, ready_fd: int | None, end_if_told: Callable[[], 
         end_if_told()
         announce(service, url, ready_fd)
 
-    from laser.server.engine_process.child import POSSIBLE, launched
+    from laser.server.engine_process.child import POSSIBLE, Child, launched
     from laser.server.intake.listener import listen
+
+    ahead = click.get_current_context().find_object(Child)
 
     gc.disable()  # until the model is loaded: a sixth of the start went to looking through libraries for garbage
     with listen(config.host, config.port) as listener:
         config = replace(config, model=located(config.model, _reporter(config.log_format)))
         if config.in_process or not POSSIBLE:
+            if ahead is not None:
+                ahead.kill()
             _serve_here(config, listener, ready)
             return
-        with launched(config) as child, loading_bar() as (told, loaded):  # the child loads while this process imports
+        # the child loads while this process imports
+        with launched(config, ahead) as child, loading_bar() as (told, loaded):
             from laser.server.run import run_apart
 
             def served(service: Service, url: str) -> None:
@@ -300,9 +305,11 @@ def _serve(config: ServeConfig, ready_fd: int | None, end_if_told: Callable[[], 
 
 def _serve_here(config: ServeConfig, listener: socket.socket, ready: Callable[[Service, str], None]) -> None:
     """Serves with the engine in this process, which answers once the model is loaded."""
+    from engine.registry import check_gguf
     from laser.server.run import run
     from laser.server.telemetry.startup import loading, tell
 
+    check_gguf(config.model, config.engine_options)
     with loading(config) as stage, errors_in_one_line(ValueError):
         stage("libraries")
         from laser.server.deployment import deploy

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from jinja2 import Template, TemplateError, nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
+from jinja2 import Template, nodes
+from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
+from models.prompts.dialect import Generation, check_name, now, refuse, to_json
 from models.prompts.marked import Marked, replace
 from models.prompts.markers import Markers
 
@@ -103,10 +101,10 @@ class ChatTemplate:
     @cached_property
     def _compiled(self) -> Template:
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+            trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
         )
-        environment.filters |= {"tojson": _to_json, "replace": replace}
-        environment.globals |= {"raise_exception": _raise, "strftime_now": _now, "namespace": _namespace}
+        environment.filters |= {"tojson": to_json, "replace": replace}
+        environment.globals |= {"raise_exception": refuse, "strftime_now": now, "namespace": _namespace}
         tree = environment.parse(self._auto.get_chat_template())
         hiding = _Hiding(self._markers)
         code = environment.compile(hiding.visit(tree))
@@ -126,7 +124,7 @@ class _Hiding(NodeTransformer):
         return node
 
     def visit_NSRef(self, node: nodes.NSRef) -> nodes.NSRef:
-        _check(node.attr)
+        check_name(node.attr)
         return node
 
     def visit_Const(self, node: nodes.Const) -> nodes.Expr:
@@ -137,16 +135,6 @@ class _Hiding(NodeTransformer):
         return nodes.Name(name, "load", lineno=node.lineno, environment=node.environment)
 
 
-class _Generation(Extension):
-    """`{% generation %}`, which marks what an assistant has said; it prints its body."""
-
-    tags = {"generation"}  # noqa: RUF012 - Jinja's own declaration
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
 def _with_thinking(message: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a message with its thought under the two names that templates read."""
     kept = {name: value for name, value in message.items() if value is not None}
@@ -154,31 +142,8 @@ def _with_thinking(message: Mapping[str, Any]) -> dict[str, Any]:
     return kept if thought is None else {"thinking": thought, **kept}
 
 
-def _to_json(
-    value: object,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
 def _namespace(*given: Any, **named: Any) -> Namespace:
     made = dict(*given, **named)
     for name in made:
-        _check(name)
+        check_name(name)
     return Namespace(made)
-
-
-def _check(name: str) -> None:
-    if name.startswith("_"):
-        raise TemplateError(f"a namespace may not have {name!r}: names that begin with _ reach into Python")
-
-
-def _raise(message: str) -> None:
-    raise TemplateError(message)
-
-
-def _now(form: str) -> str:
-    return datetime.now().strftime(form)

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from models.reasoner import bundled_model
 from tests.support.engines import EngineUnderTest, engine_under_test
 from tests.support.on_gpu import ON_GPU
 from tests.support.tiny_models import Oracle, save_model
 
+BUNDLED = "bundled"
+
+
+def copied(folder: Path) -> Path:
+    """The bundled model's configuration and weights in `folder`; without its end token, before which an oracle ends."""
+    said = json.loads((bundled_model() / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps({**said, "eos_token_id": None}), "utf-8")
+    shutil.copy(bundled_model() / "model.safetensors", folder)
+    return folder
+
 
 @pytest.fixture(scope="session")
 def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Where a tiny random model of an architecture lies; each is made once."""
+    """Where a tiny random model of an architecture lies, or the bundled one; each is made once."""
     made: dict[str, Path] = {}
 
     def find(architecture: str) -> Path:
         if architecture not in made:
-            made[architecture] = save_model(tmp_path_factory.mktemp(architecture), architecture)
+            folder = tmp_path_factory.mktemp(architecture)
+            made[architecture] = copied(folder) if architecture == BUNDLED else save_model(folder, architecture)
         return made[architecture]
 
     return find
@@ -40,12 +54,13 @@ def oracle_of(model_directory: Callable[[str], Path]) -> Callable[[str], Oracle]
 
 TORCH = [f"torch-{runner}-{model}" for model in ("qwen2", "qwen3", "llama") for runner in ("bare", "transformers")]
 LLAMA = [f"llamacpp-{model}" for model in ("qwen3", "gemma3", "lfm2")]  # full attention, a window, a hybrid
+WHOLE = [pytest.param(f"llamacpp-{BUNDLED}", marks=pytest.mark.slow)]  # a trained model, as a GGUF file
 EXLLAMA = [f"exllama-{way}" for way in ("auto", "stock", "batched", "riding")]
 GPU = [pytest.param(f"gpu-{way}", marks=pytest.mark.gpu) for way in ("auto", "stock", "batched", "riding")]
 SIMULATED = "simulated"
 
 
-@pytest.fixture(scope="session", params=GPU if ON_GPU else [*TORCH, *LLAMA, *EXLLAMA, SIMULATED])
+@pytest.fixture(scope="session", params=GPU if ON_GPU else [*TORCH, *LLAMA, *WHOLE, *EXLLAMA, SIMULATED])
 def tested(
     request: pytest.FixtureRequest,
     model_directory: Callable[[str], Path],
@@ -55,7 +70,7 @@ def tested(
     return engine_under_test(str(request.param), model_directory, oracle_of)
 
 
-EACH = ["torch-bare-qwen2", "torch-transformers-llama", *LLAMA, "exllama-auto", "exllama-riding"]
+EACH = ["torch-bare-qwen2", "torch-transformers-llama", *LLAMA, *WHOLE, "exllama-auto", "exllama-riding"]
 
 
 @pytest.fixture(scope="session", params=GPU if ON_GPU else EACH)

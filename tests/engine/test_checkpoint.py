@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engine.base import EngineError
-from engine.checkpoint import read_config
+from engine.checkpoint import STATED, read_config
+from engine.rotary import rotary_frequencies
 from engine.torch.config import Runner
 from engine.torch.load import load_model
+from engine.weights import parameters
+from models.reasoner import bundled_model
 from tests.support.tiny_models import damage, save_model
 
 
@@ -135,3 +140,43 @@ def test_what_engines_do_not_read_of_a_configuration_may_be_anything(model: Path
     damage(model, **adds)
     assert read_config(model).model_type == "llama"
     assert json.loads((model / "config.json").read_text())["model_type"] == "llama"
+
+
+def test_a_configuration_that_states_all_is_read_without_transformers_as_with_it() -> None:
+    bare, whole = read_config(bundled_model(), bare=True), read_config(bundled_model())
+    assert isinstance(bare, SimpleNamespace)
+    assert not isinstance(whole, SimpleNamespace)
+    for name in (*STATED, "model_type", "architectures", "rope_parameters", "sliding_window"):
+        assert getattr(bare, name) == getattr(whole, name), name
+    assert parameters(bare) == parameters(whole)
+    for ours, theirs in zip(rotary_frequencies(bare), rotary_frequencies(whole), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"head_dim": None},
+        {"vocab_size": True},
+        {"rms_norm_eps": 0},
+        {"hidden_act": "gelu"},
+        {"use_sliding_window": True},
+        {"sliding_window": 8},
+        {"layer_types": ["full_attention"] * 5},
+        {"rope_parameters": {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 2.0}},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5}},
+        {"rope_parameters": None},
+        {"rope_scaling": {"type": "linear", "factor": 2.0}},
+        {"model_type": "qwen2"},
+        {"architectures": ["Qwen3ForCausalLM", "Qwen3ForCausalLM"]},
+        {"quantization": 3},
+    ],
+)
+def test_one_that_states_less_or_more_is_left_to_transformers(tmp_path: Path, changes: dict[str, Any]) -> None:
+    said = json.loads((bundled_model() / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**said, **changes}))
+    try:
+        found = read_config(tmp_path, bare=True)
+    except EngineError:
+        return
+    assert not isinstance(found, SimpleNamespace)

@@ -153,7 +153,7 @@ def llama_engine(
         )
         return LlamaEngine(model, config)
 
-    return EngineUnderTest(open=open_, oracle=oracle)
+    return EngineUnderTest(open=open_, oracle=oracle, vocabulary=model.vocabulary)
 
 
 def needs_llama() -> None:

@@ -35,6 +35,13 @@ class Child:
             self.process.kill()
         self.process.wait()
 
+    def tell(self, config: ServeConfig) -> None:
+        """Tells the process what to load, once."""
+        what = pickle.dumps(config)
+        with suppress(OSError):  # it has ended; whoever reads will see
+            self.line.sendall(SIZE.pack(len(what)) + what)
+        self.line.setblocking(False)
+
     @property
     def end(self) -> str:
         """How the process has ended, in words."""
@@ -49,9 +56,9 @@ class Child:
 
 
 @contextmanager
-def launched(config: ServeConfig) -> Iterator[Child]:
-    """The engine's first process; if it still runs when the block ends, it is ended."""
-    child = launch(config)
+def spawned() -> Iterator[Child]:
+    """A process of the engine's that waits to be told what to load; if it runs when the block ends, it is ended."""
+    child = spawn()
     try:
         yield child
     finally:
@@ -59,8 +66,27 @@ def launched(config: ServeConfig) -> Iterator[Child]:
         child.line.close()
 
 
+@contextmanager
+def launched(config: ServeConfig, ahead: Child | None = None) -> Iterator[Child]:
+    """The engine's first process, told what to load: `ahead`, which whoever spawned it ends, or else a new one."""
+    if ahead is not None:
+        ahead.tell(config)
+        yield ahead
+        return
+    with spawned() as child:
+        child.tell(config)
+        yield child
+
+
 def launch(config: ServeConfig) -> Child:
-    """Starts a process that loads what `config` names, and then serves it over the socket.
+    """Starts a process that loads what `config` names, and then serves it over the socket."""
+    child = spawn()
+    child.tell(config)
+    return child
+
+
+def spawn() -> Child:
+    """Starts a process that imports what it needs, and waits to be told what to load.
 
     A terminal's Ctrl-C and a supervisor's SIGTERM go to all processes; this one takes neither, since the server drains
     first.
@@ -82,8 +108,4 @@ def launch(config: ServeConfig) -> Child:
         raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    what = pickle.dumps(config)
-    with suppress(OSError):  # it has ended at once; whoever reads will see
-        ours.sendall(SIZE.pack(len(what)) + what)
-    ours.setblocking(False)
     return Child(process=process, line=ours)

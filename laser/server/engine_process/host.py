@@ -117,9 +117,11 @@ class Host:
 
     def load(self, config: ServeConfig) -> Deployment:
         """Loads what `config` names, tells the log, and the line how far it is. Ends the process if it cannot."""
+        from engine.registry import check_gguf
         from laser.server.telemetry.startup import loading, tell
 
         try:
+            check_gguf(config.model, config.engine_options)
             with loading(config) as stage:
 
                 def begun(name: str) -> None:

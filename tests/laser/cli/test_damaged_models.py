@@ -18,6 +18,8 @@ from click.testing import CliRunner
 
 from laser.cli.main import main
 from models.reasoner import bundled_model
+from tests.support.engines import needs_llama
+from tests.support.gguf_files import save
 from tests.support.processes import laser
 
 FILES = (
@@ -198,3 +200,15 @@ def test_a_process_of_its_own_ends_without_a_traceback(model: Path, name: str) -
     before, last = done.stderr.splitlines()
     assert before.endswith(f" INFO laser.start: loading   {model} …")
     assert last == f"Error: {model / name}: is nested too deeply, at most 64 levels are read"
+
+
+@pytest.mark.slow
+def test_a_gguf_file_of_an_unknown_architecture_is_told_in_one_line_before_anything_is_loaded(tmp_path: Path) -> None:
+    needs_llama()
+    file = save(tmp_path / "model.gguf", **{"general.architecture": "laserformer"})
+    for form in ("--in-process", "--no-in-process"):
+        done = laser("serve", "--model", file, "--port", "0", form)
+        assert (done.returncode, done.stdout) == (1, "")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"Error: {file}: general.architecture is 'laserformer', which llama.cpp ")
+        assert " does not know; it knows " in line

@@ -5,16 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import pty
 import re
-import select
 import signal
-import subprocess
-import sys
 import termios
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +30,7 @@ from laser.server.controller_report import LimitsReport
 from laser.server.dashboard.schema import Status
 from tests.support.live_server import WAIT_S, LiveServer, running, wait_until
 from tests.support.statuses import CONTROLLER, GAINED, ended, made_status
+from tests.support.terminals import read_until, terminal
 
 SECRET = "a-key-for-top"
 
@@ -298,34 +294,6 @@ def test_news_are_joined_to_what_was_seen(confident: LiveServer) -> None:
 
 
 # --- in a terminal
-
-
-@contextmanager
-def terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
-    """`laser` on a terminal of 100 columns: the process, and both ends of the terminal."""
-    ours, its = pty.openpty()
-    termios.tcsetwinsize(ours, (40, 100))
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    environment["TERM"] = "xterm-256color"
-    line = [sys.executable, "-m", "laser", *arguments]
-    process = subprocess.Popen(line, stdin=its, stdout=its, stderr=its, env=environment, start_new_session=True)
-    try:
-        yield process, ours, its
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-        os.close(its)
-
-
-def read_until(end: int, text: str, limit_s: float = 3 * WAIT_S) -> str:
-    """What a terminal shows until it has shown `text`."""
-    shown, until = b"", time.monotonic() + limit_s
-    while text.encode() not in shown:
-        assert time.monotonic() < until, shown.decode(errors="replace")
-        if select.select([end], [], [], 0.1)[0]:
-            shown += os.read(end, 65536)
-    return shown.decode(errors="replace")
 
 
 @pytest.mark.slow

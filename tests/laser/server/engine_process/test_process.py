@@ -18,6 +18,7 @@ import httpx
 import psutil
 import pytest
 
+from models.chat_model import load_chat_model
 from tests.support.live_server import ENDLESS, ENDLESS_CELLS, WAIT_S, chat, wait_until
 from tests.support.processes import ENVIRONMENT, serving, url_of
 
@@ -33,6 +34,7 @@ class Stream:
 
     url: str
     max_tokens: int = ENDLESS
+    biases: dict[int, float] = field(default_factory=dict)  # of tokens
     events: list[str] = field(default_factory=list)
     over: bool = False
 
@@ -42,7 +44,7 @@ class Stream:
         self.thread.start()
 
     def _read(self) -> None:
-        body = chat(stream=True, max_tokens=self.max_tokens)
+        body = chat(stream=True, max_tokens=self.max_tokens, logit_bias=self.biases)
         url = f"{self.url}/v1/chat/completions"
         with (
             suppress(httpx.RemoteProtocolError),  # the server is killed at the end
@@ -81,6 +83,23 @@ class Served:
         ]
         return int(child.pid)
 
+    def crash(self) -> int:
+        """Kills the engine's process; returns its id."""
+        engine = self.engine
+        os.kill(engine, signal.SIGKILL)
+        wait_until(lambda: gone(engine))
+        return engine
+
+    def wait_for(self, **expected: int) -> None:
+        """Returns once so many requests are running, or waiting, in a process of the engine's that serves."""
+
+        def there() -> bool:
+            queue = self.get("/laser/queue").json()
+            serves = self.get("/health").json()["status"] == "ok"
+            return serves and all(queue[name] == value for name, value in expected.items())
+
+        wait_until(there)
+
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", trust_env=False, timeout=WAIT_S)
 
@@ -98,7 +117,10 @@ def served(endless_model: Path) -> Iterator[Served]:
 
 
 def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_killed_under_streams_it_is_started_again_and_each_client_gets_an_error_or_its_reply(served: Served) -> None:
@@ -123,6 +145,41 @@ def test_killed_under_streams_it_is_started_again_and_each_client_gets_an_error_
         stream.leave.set()
     wait_until(lambda: served.get("/laser/queue").json()["running"] == 0)
     assert served.post() == 200
+
+
+def test_running_in_two_crashes_a_request_fails_with_its_own_error_and_three_make_the_server_not_ready(
+    endless_model: Path,
+) -> None:
+    """The requests write line breaks alone, of which no client is told: they are sent again as long as that is safe."""
+    (line,) = load_chat_model(endless_model).tokenizer.encode("\n\n")
+    options = ("--max-batch", str(AT_ONCE), "--cells", str(ENDLESS_CELLS), "--no-early-exit", "--no-loop-detection")
+    with serving("--model", endless_model, *options, apart=True) as (process, ready):
+        server = Served(process, url_of(ready))
+        guilty = [Stream(server.url, biases={line: 100.0}) for _ in range(AT_ONCE)]
+        server.wait_for(running=AT_ONCE)
+        innocent = Stream(server.url)
+        server.wait_for(running=AT_ONCE, waiting=1)
+        first = server.crash()
+        server.wait_for(running=AT_ONCE, waiting=1)  # all are sent again, in the order of their coming
+        assert server.get("/ready").status_code == 200
+        second = server.crash()
+        wait_until(lambda: all(stream.over for stream in guilty))
+        for stream in guilty:
+            assert stream.error is not None
+            assert "has ended twice while this request ran" in stream.error["message"]
+            assert "sent again" not in stream.error["message"]
+        wait_until(lambda: innocent.begun)
+        third = server.crash()
+        wait_until(lambda: innocent.over)
+        assert innocent.error is not None
+        assert "may be sent again" in innocent.error["message"]  # it ran in one crash
+        assert len({first, second, third}) == 3
+        found = server.get("/ready")
+        assert (found.status_code, found.json()) == (503, {"status": "failing"})
+        assert server.post() == 200  # a fourth process serves
+        found = server.get("/ready")
+        assert (found.status_code, found.json()) == (503, {"status": "failing"})
+        assert server.get("/health").json()["restarts"] == 3
 
 
 def test_stopped_it_is_told_and_loses_nothing(served: Served) -> None:
