@@ -43,6 +43,37 @@ def test_an_answer_is_whole_in_any_room_that_the_shortest_fits_into(
         assert set(item) <= {"name", "price", "on"}
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "number"},
+        {"type": "array", "items": {"type": "number"}, "minItems": 2},
+        {"type": "string", "format": "duration"},
+    ],
+    ids=str,
+)
+def test_no_token_stays_open_that_needs_another_behind_it(
+    grammars: Grammars, tokenizer: ChatTokenizer, schema: dict[str, Any]
+) -> None:
+    compiled = grammars.compiled(Grammar.json_schema(schema, asked_by="json"))
+    assert compiled.shortest is not None
+    for seed in range(60):
+        room = compiled.shortest + 2 + seed % 6
+        answer = walk(compiled, tokenizer, room, np.random.default_rng(seed))
+        assert answer.whole, answer.text
+
+
+def test_near_the_end_all_that_fits_stays_open(items: CompiledGrammar, tokenizer: ChatTokenizer) -> None:
+    begun = tokenizer.encode('[{"name":"abc')
+    (end,) = tokenizer.encode('"')
+    wide, tight = (items.begin(len(begun) + room) for room in (400, 32))
+    for match in (wide, tight):
+        match.take(begun)
+    plain = items.vocabulary.plain_bits
+    assert ((tight.mask() & plain) == (wide.mask() & plain)).all()
+    assert end in items.vocabulary.tokens_of(tight.mask())
+
+
 def test_an_answer_that_has_no_room_is_cut(items: CompiledGrammar, tokenizer: ChatTokenizer) -> None:
     assert items.shortest is not None
     answer = walk(items, tokenizer, items.shortest - 1, np.random.default_rng(0))
