@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from llguidance.gbnf_to_lark import any_to_lark
 from models.grammar import faults
 from models.grammar.extent import SchemaExtent
 from models.grammar.grammar import Grammar, GrammarError, GrammarKind
-from models.grammar.leaves import likely
+from models.grammar.leaves import likely_texts
 from models.grammar.matching import GrammarMatch, MatcherState
 from models.grammar.parts import SchemaParts, embedded
 from models.grammar.pieces import Pieces
@@ -27,6 +27,7 @@ from models.grammar.vocabulary import GrammarVocabulary, in_one_line
 KEPT = 64  # compiled grammars
 MOST_WAY = 8_192  # tokens of a shortest answer that is looked for
 LOOKS_SHORTEST, LOOKS_LONGEST = 1_024, 1_024  # of the searches for the shortest and the longest answer
+LEAVES = 64  # texts and numbers of a schema whose shortest values are looked for
 LOOKS_LEAF = 96  # of LOOKS_SHORTEST, for the shortest value of one text's or number's schema
 SHORT = 3  # tokens of a text or a number that is not made shorter
 MOST_COUNTED = 8_192  # bytes of texts whose fewest tokens are counted
@@ -45,6 +46,7 @@ class CompiledGrammar:
         self._matcher = matcher
         self._fault: str | None = None  # why it cannot be measured; None: no fault is known
         self._looks = Looks(LOOKS_SHORTEST)
+        self._leaves = 0  # that were asked for
         self._counted = 0  # bytes of texts whose tokens were counted
 
     def begin(self, room: int) -> GrammarMatch:
@@ -104,25 +106,30 @@ class CompiledGrammar:
         return self.vocabulary.count(text.decode(errors="replace"))
 
     def _leaf(self, schema: dict[str, Any]) -> bytes | None:
-        """Returns the shortest value of a text's or a number's schema; None: none was found."""
+        """Returns a short value of a text's or a number's schema; None: none is known.
+
+        Of the first LEAVES it is the shortest that is found, of others a guess.
+        """
+        likely = [self.vocabulary.fewest(text) for text in likely_texts(schema, self.vocabulary.signposts.words)]
+        self._leaves += 1
+        way = self._shortest_leaf(schema, likely) if self._leaves <= LEAVES else next(iter(likely), None)
+        return None if way is None else b"".join(self.vocabulary.tokens[token] for token in way)
+
+    def _shortest_leaf(self, schema: dict[str, Any], likely: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
         looks = Looks(min(LOOKS_LEAF, self._looks.left))
         self._looks.left -= looks.left
+        signposts = self.vocabulary.signposts
         try:
             matcher = _matcher(Grammar.json_schema(schema, asked_by="", compact=True), self.vocabulary)
-            return self._least(MatcherState(matcher, self.vocabulary, looks), schema)
+            start = MatcherState(matcher, self.vocabulary, looks)
+            way = min((each for each in likely if start.ends_behind(each)), key=len, default=None)
+            if way is not None and len(way) <= SHORT:
+                return way
+            return shortest_way(start, signposts, MOST_WAY if way is None else len(way) - 1) or way
         except GrammarError:  # there is none, or it cannot be followed
             return None
         finally:
             self._looks.left += looks.left
-
-    def _least(self, start: MatcherState, schema: dict[str, Any]) -> bytes | None:
-        vocabulary = self.vocabulary
-        known = (vocabulary.fewest(text) for text in likely(schema, vocabulary.signposts.words))
-        way = min((each for each in known if start.ends_behind(each)), key=len, default=None)
-        if way is None or len(way) > SHORT:
-            shorter = shortest_way(start, vocabulary.signposts, MOST_WAY if way is None else len(way) - 1)
-            way = way if shorter is None else shorter
-        return None if way is None else b"".join(vocabulary.tokens[token] for token in way)
 
     @property
     def shortest(self) -> int | None:

@@ -24,7 +24,7 @@ FORMATS = {
 DECIMALS = 6  # of numbers between two bounds that are near, at most
 
 
-def likely(schema: dict[str, Any], words: Callable[[int], bytes]) -> Iterator[bytes]:
+def likely_texts(schema: dict[str, Any], words: Callable[[int], bytes]) -> Iterator[bytes]:
     """Yields JSON that is likely a short value of a text's or a number's schema; not all of it validates.
 
     `words` writes letters in few tokens.

@@ -65,16 +65,17 @@ class MatcherState:
         return MatcherState(matcher, self._vocabulary, self._looks, self._pieces)
 
     def piece(self) -> Sequence[int]:
-        """Tokens that may come next and lead on to the end; none: none are known."""
+        """Tokens that may come next and lead on to the end; none: none are known. Raises NoLooks."""
         return () if self._pieces is None else self._pieces.next(self) or ()
 
     def takes(self, tokens: Sequence[int]) -> bool:
-        """Whether the text may have these tokens next."""
+        """Whether the text may have these tokens next. Raises NoLooks."""
+        self._looks.try_piece()
         return self._matcher.validate_tokens(list(tokens)) == len(tokens)
 
     def ends_behind(self, tokens: Sequence[int]) -> bool:
         """Whether the text may have these tokens next, and may end behind them. Is no look."""
-        return self.takes((*tokens, self._vocabulary.end))
+        return self._matcher.validate_tokens([*tokens, self._vocabulary.end]) == len(tokens) + 1
 
 
 class GrammarMatch:

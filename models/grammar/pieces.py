@@ -1,18 +1,20 @@
 """Pieces of JSON that a search for the end of a text writes at once: what closes, what must come, what is short.
 
-Whether a piece may come is asked of the matcher, which is no look: no mask of the vocabulary is computed.
+Whether a piece may come is asked of the matcher, which computes no mask of the vocabulary for that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from models.grammar.parts import SchemaParts
 
 Tokens: TypeAlias = tuple[int, ...]
+T = TypeVar("T")
 
+BYTES = 16_384  # of all pieces of a kind
 ODD = b"~#$%&;"  # characters that come only where almost any text may
 PROBES = 2  # of them that are tried
 FORMED = 160  # bytes of a text that must have some form, at most, whose rests are pieces
@@ -24,7 +26,7 @@ class Taking(Protocol):
     """A place in a text."""
 
     def takes(self, tokens: Sequence[int]) -> bool:
-        """Whether the text may have these tokens next. Is no look."""
+        """Whether the text may have these tokens next."""
 
 
 class Closers:
@@ -52,11 +54,13 @@ class Pieces:
         self._closers = closers
         self._spelled = spelled
         self._comma = parts[0].comma if parts else b""
-        self._objects = [members for each in parts for members in each.objects]
-        self._spare = [text for each in parts for text in each.spare]
-        self._values = [text for each in parts for text in each.values]
-        texts = [text for each in parts for text in each.texts if len(text) <= FORMED]
-        self._rests = sorted({text[start:] for text in texts for start in range(1, len(text) - 1)}, key=len)
+        objects = sorted({members for each in parts for members in each.objects}, key=_size)
+        self._objects = list(_few(objects, _size))
+        self._spare = list(_few((text for each in parts for text in each.spare), len))
+        self._values = list(_few((text for each in parts for text in each.values), len))
+        texts = (text for each in parts for text in each.texts if len(text) <= FORMED)
+        rests = {text[start:] for text in _few(texts, len) for start in range(1, len(text) - 1)}
+        self._rests = list(_few(sorted(rests, key=lambda rest: (len(rest), rest)), len))
         step = max((each.step for each in parts), default=0)
         digits = min(DIGITS, len(str(step)))
         self._digits = [f"{one:0{size}}".encode() for size in range(1, digits + 1) for one in range(10**size)]
@@ -116,6 +120,20 @@ class Pieces:
         if known is None:
             known = self._known[text] = self._spelled(text)
         return known
+
+
+def _size(texts: Sequence[bytes]) -> int:
+    return sum(map(len, texts))
+
+
+def _few(texts: Iterable[T], size: Callable[[T], int]) -> Iterator[T]:
+    """Yields texts, the first ones, that are BYTES long in all."""
+    left = BYTES
+    for text in texts:
+        left -= size(text)
+        if left < 0:
+            return
+        yield text
 
 
 def _fitting(place: Taking, pieces: Iterable[Tokens]) -> Tokens | None:

@@ -6,8 +6,9 @@ single characters, and at the longest ones; at blanks only if there is nothing e
 both go on to the next choice at once. States of one length that allow the same tokens are taken as one, except that the
 first and the one with the most bytes are both kept: texts that must have a certain length get on by long tokens.
 
-What a search costs is counted in looks: states whose allowed tokens are computed, over the whole vocabulary. Who
-searches says how many there may be; a search that needs more has found nothing.
+What a search costs is counted in looks: states whose allowed tokens are computed, over the whole vocabulary. To try
+TRIES pieces of text that are known beforehand costs as much. Who searches says how many looks there may be; a search
+that needs more has found nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ FEW = 8  # allowed tokens that are all looked at
 CLOSING = frozenset(b'"}],')
 FREE = 64  # allowed tokens from which on a state is one of free text, which only a quotation mark closes
 QUICK, TURNS = 512, 8  # choices that a quick search makes, and other turns that it looks for
+TRIES = 256  # pieces that are tried for the price of a look
 PATIENCE = 4  # times that the same tokens are allowed before another turn is looked for
 LONG = 16  # bytes of a token that closes something, at most
 
@@ -55,12 +57,19 @@ class Looks:
 
     def __init__(self, left: int) -> None:
         self.left = left
+        self._tries = 0
 
     def take(self) -> None:
         """Counts one. Raises NoLooks if there is none left."""
         if self.left <= 0:
             raise NoLooks
         self.left -= 1
+
+    def try_piece(self) -> None:
+        """Counts one of TRIES that are a look together. Raises NoLooks if there is none left."""
+        self._tries += 1
+        if self._tries % TRIES == 0:
+            self.take()
 
 
 class State(Protocol):
@@ -80,7 +89,7 @@ class State(Protocol):
         """The tokens that come next in any text, as far as that is known."""
 
     def piece(self) -> Sequence[int]:
-        """Tokens that may come next and lead on to the end, without a look; none: none are known."""
+        """Tokens that may come next and lead on to the end; none: none are known. Raises NoLooks."""
 
     def behind(self, *tokens: int) -> State:
         """Returns the place behind tokens that are allowed."""

