@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 FEW = 12  # tokens that are each looked at where an answer must come to its end
-SAMPLE = 128  # tokens of plain text that are tried
+SAMPLE, MANY = 128, 2_048  # tokens of plain text that are tried first; all are, if they are no more than MANY
 LOOKS = 256  # that an answer's searches have, and so those of one step at most
 EARNED = 8  # of them that each token of the answer gives back
 
@@ -166,7 +166,7 @@ class GrammarMatch:
         """Returns those tokens of a mask behind which a way to the end still fits.
 
         Of few tokens each is looked at. Of many only those of plain text are, and behind them only the known way or its
-        rest; of more than SAMPLE as many are, which stand for all.
+        rest; where single characters and a sample of the others all lead on, so does any.
         """
         vocabulary = self._grammar.vocabulary
         found = mask & vocabulary.end_bits
@@ -179,9 +179,11 @@ class GrammarMatch:
             return found | vocabulary.packed(filter(self._fits, vocabulary.tokens_of(words)))
         plain = words & vocabulary.plain_bits
         tokens = vocabulary.tokens_of(plain)
-        tried = tokens[:: -(-len(tokens) // SAMPLE)] if tokens else []
-        leading = self._leading(tried, way)
-        return found | (plain if len(tokens) > len(leading) == len(tried) else vocabulary.packed(leading))
+        sample = {*tokens[:: -(-len(tokens) // SAMPLE) or 1], *vocabulary.tokens_of(plain & vocabulary.letter_bits)}
+        leading = self._leading(sorted(sample), way)
+        if len(leading) == len(sample):
+            return found | plain
+        return found | vocabulary.packed(self._leading(tokens, way) if len(tokens) <= MANY else leading)
 
     def _leading(self, tokens: Sequence[int], way: tuple[int, ...]) -> list[int]:
         """Returns those tokens behind which a way or its rest leads to the end, and fits."""

@@ -128,6 +128,11 @@ class GrammarVocabulary:
         """The tokens of one byte."""
         return tuple(token for token, text in enumerate(self.tokens) if len(text) == 1)
 
+    @cached_property
+    def letter_bits(self) -> Mask:
+        """The tokens of one byte, as a mask."""
+        return self.packed(self.letters)
+
     def count(self, text: str) -> int:
         """The number of tokens of a text."""
         return len(self._tokenizer.encode(text))

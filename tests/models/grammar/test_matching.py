@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models.grammar.compiling import CompiledGrammar, Grammars
 from models.grammar.grammar import Grammar, GrammarError, GrammarKind
+from models.grammar.vocabulary import GrammarVocabulary
 from models.tokenizer import ChatTokenizer
 from tests.support.grammar_walks import walk
 
@@ -22,6 +23,18 @@ ITEM: dict[str, Any] = {
     "additionalProperties": False,
 }
 ITEMS: dict[str, Any] = {"type": "array", "items": ITEM, "minItems": 1}
+
+
+class DigitTokenizer:
+    """A tokenizer with a token for each number below 1,000."""
+
+    def __init__(self) -> None:
+        others = {bytes([byte]) for byte in range(256)} | {b"%03d" % one for one in range(1_000)}
+        self.token_bytes = (*sorted({b"%d" % one for one in range(1_000)} | others), b"")
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the bytes of a text as tokens."""
+        return [self.token_bytes.index(bytes([byte])) for byte in text.encode()]
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +74,17 @@ def test_no_token_stays_open_that_needs_another_behind_it(
         room = compiled.shortest + 2 + seed % 6
         answer = walk(compiled, tokenizer, room, np.random.default_rng(seed))
         assert answer.whole, answer.text
+
+
+def test_among_a_thousand_numbers_an_exponent_s_sign_is_found_out() -> None:
+    made: Any = DigitTokenizer()
+    vocabulary = GrammarVocabulary(made, {len(made.token_bytes) - 1})
+    number = Grammars(lambda: vocabulary).compiled(Grammar.json_schema({"type": "number"}, asked_by="json"))
+    match = number.begin(3)
+    match.take(vocabulary.fewest(b"39"))
+    allowed = [vocabulary.tokens[token] for token in vocabulary.tokens_of(match.mask())]
+    assert b"E" not in allowed
+    assert {b"%d" % one for one in range(1_000)} <= set(allowed)
 
 
 def test_near_the_end_all_that_fits_stays_open(items: CompiledGrammar, tokenizer: ChatTokenizer) -> None:
