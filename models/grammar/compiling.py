@@ -216,7 +216,7 @@ class Grammars:
 
         def make() -> None:
             with suppress(GrammarError):
-                _ = self.vocabulary.llguidance, self.vocabulary.signposts
+                self.vocabulary.warm_up()
 
         threading.Thread(target=make, name="grammars", daemon=True).start()
 

@@ -133,6 +133,10 @@ class GrammarVocabulary:
         """The tokens of one byte, as a mask."""
         return self.packed(self.letters)
 
+    def warm_up(self) -> None:
+        """Makes what all grammars need."""
+        _ = self.llguidance, self.signposts, self.closers, self.plain_bits, self.letter_bits
+
     def count(self, text: str) -> int:
         """The number of tokens of a text."""
         return len(self._tokenizer.encode(text))
