@@ -179,7 +179,7 @@ def main() -> None:
     ran = report.circumstances("benchmarks.structured.searches", options.seed)
     made: Any = MadeTokenizer(options.vocabulary, options.seed)  # what a vocabulary reads of a tokenizer
     vocabulary = CountingVocabulary(made, {options.vocabulary - 1})
-    _ = vocabulary.llguidance, vocabulary.signposts, vocabulary.plain_bits
+    vocabulary.warm_up()
     costs = [cost(form, vocabulary, options.seed) for form in FORMS]
     print("\n".join(lines(costs)))
     if options.out is not None:

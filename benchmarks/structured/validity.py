@@ -13,7 +13,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,11 @@ class Tally:
             self._fault(asked, answer, "empty", finish)
         else:
             self._validate(asked, answer)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The tally as JSON has it."""
+        return {"counts": dict(self.counts), "exits": dict(self.exits), "faults": self.faults}
 
     def _validate(self, asked: StructuredRequest, answer: str) -> None:
         try:
@@ -240,7 +245,7 @@ def main() -> None:
         print(f"threshold {threshold}: {dict(tally.counts)} in {time.monotonic() - began:.0f} s; {dict(tally.exits)}")
         for fault in tally.faults[:10]:
             print(f"  {fault}")
-        results.append({"threshold": threshold, **asdict(tally)})
+        results.append({"threshold": threshold, **tally.told})
     print(f"{len(draws.refused)} schemas drawn that are not done")
     if options.out is not None:
         report.write(options.out, ran, results)

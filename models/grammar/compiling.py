@@ -6,9 +6,10 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
+from typing import Any
 
 from llguidance import LLMatcher, LLParserLimits
 from llguidance.gbnf_to_lark import any_to_lark
@@ -16,13 +17,20 @@ from llguidance.gbnf_to_lark import any_to_lark
 from models.grammar import faults
 from models.grammar.extent import SchemaExtent
 from models.grammar.grammar import Grammar, GrammarError, GrammarKind
+from models.grammar.leaves import likely_texts
 from models.grammar.matching import GrammarMatch, MatcherState
+from models.grammar.parts import SchemaParts, embedded
+from models.grammar.pieces import Pieces
 from models.grammar.shortest import Looks, longest_way, shortest_way
 from models.grammar.vocabulary import GrammarVocabulary, in_one_line
 
 KEPT = 64  # compiled grammars
-MOST_WAY = 2_048  # tokens of a shortest answer that is looked for
+MOST_WAY = 8_192  # tokens of a shortest answer that is looked for
 LOOKS_SHORTEST, LOOKS_LONGEST = 1_024, 1_024  # of the searches for the shortest and the longest answer
+LEAVES = 64  # texts and numbers of a schema whose shortest values are looked for
+LOOKS_LEAF = 96  # of LOOKS_SHORTEST, for the shortest value of one text's or number's schema
+SHORT = 3  # tokens of a text or a number that is not made shorter
+MOST_COUNTED = 8_192  # bytes of texts whose fewest tokens are counted
 MOST_WALK = 32  # tokens up to which the longest text of a grammar is measured
 RISE = 8  # tokens that one token of a grammar may add to the shortest way, beyond what is known of it
 BLANKS = r"(\x20|\n[\x20\t]{0,16})"  # between parts of JSON: one blank, or a new line and its indentation
@@ -37,6 +45,9 @@ class CompiledGrammar:
         self._grammar = grammar
         self._matcher = matcher
         self._fault: str | None = None  # why it cannot be measured; None: no fault is known
+        self._looks = Looks(LOOKS_SHORTEST)
+        self._leaves = 0  # that were asked for
+        self._counted = 0  # bytes of texts whose tokens were counted
 
     def begin(self, room: int) -> GrammarMatch:
         """Returns the beginning of an answer that may have `room` tokens."""
@@ -55,13 +66,70 @@ class CompiledGrammar:
             self._fault = str(error)
             raise
 
-    def _start(self, looks: int) -> MatcherState:
-        return MatcherState(self._matcher.deep_copy(), self.vocabulary, Looks(looks))
+    def start(self, looks: Looks) -> MatcherState:
+        """Returns where an answer begins, for a search."""
+        return MatcherState(self._matcher.deep_copy(), self.vocabulary, looks, self.pieces)
 
     @cached_property
     def way(self) -> tuple[int, ...] | None:
         """The tokens of the shortest answer; None: none was found."""
-        return shortest_way(self._start(LOOKS_SHORTEST), self.vocabulary.signposts, MOST_WAY)
+        _ = self.pieces  # which have looks first
+        start = self.start(self._looks)
+        way = shortest_way(start, self.vocabulary.signposts, MOST_WAY)
+        if way is not None:
+            fewest = self.vocabulary.fewest(b"".join(self.vocabulary.tokens[token] for token in way))
+            way = fewest if len(fewest) < len(way) and start.ends_behind(fewest) else way
+        return way
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        """What searches write at once."""
+        return Pieces(self._parts, self.vocabulary.closers, self.vocabulary.fewest)
+
+    @cached_property
+    def _parts(self) -> list[SchemaParts]:
+        return [SchemaParts(schema, self._tokens, self._leaf, separators) for schema, separators in self._schemas()]
+
+    def _schemas(self) -> Iterator[tuple[Any, tuple[str, str]]]:
+        """Yields the JSON schemas in the grammar, each with what stands between its values' parts."""
+        match self._grammar.kind:
+            case GrammarKind.JSON_SCHEMA:
+                yield json.loads(self._grammar.text), (",", ":")
+            case GrammarKind.GRAMMAR:
+                yield from embedded(self._grammar.text)
+
+    def _tokens(self, text: bytes) -> int:
+        """Returns about how many tokens a text has, the fewest as long as not many are asked for."""
+        self._counted += len(text)
+        if self._counted < MOST_COUNTED:
+            return len(self.vocabulary.fewest(text))
+        return self.vocabulary.count(text.decode(errors="replace"))
+
+    def _leaf(self, schema: dict[str, Any]) -> bytes | None:
+        """Returns a short value of a text's or a number's schema; None: none is known.
+
+        Of the first LEAVES it is the shortest that is found, of others a guess.
+        """
+        likely = [self.vocabulary.fewest(text) for text in likely_texts(schema, self.vocabulary.signposts.words)]
+        self._leaves += 1
+        way = self._shortest_leaf(schema, likely) if self._leaves <= LEAVES else next(iter(likely), None)
+        return None if way is None else b"".join(self.vocabulary.tokens[token] for token in way)
+
+    def _shortest_leaf(self, schema: dict[str, Any], likely: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
+        looks = Looks(min(LOOKS_LEAF, self._looks.left))
+        self._looks.left -= looks.left
+        signposts = self.vocabulary.signposts
+        try:
+            matcher = _matcher(Grammar.json_schema(schema, asked_by="", compact=True), self.vocabulary)
+            start = MatcherState(matcher, self.vocabulary, looks)
+            way = min((each for each in likely if start.ends_behind(each)), key=len, default=None)
+            if way is not None and len(way) <= SHORT:
+                return way
+            return shortest_way(start, signposts, MOST_WAY if way is None else len(way) - 1) or way
+        except GrammarError:  # there is none, or it cannot be followed
+            return None
+        finally:
+            self._looks.left += looks.left
 
     @property
     def shortest(self) -> int | None:
@@ -77,16 +145,15 @@ class CompiledGrammar:
             case GrammarKind.CHOICE:
                 return max(map(self.vocabulary.count, json.loads(self._grammar.text)))
             case _:
-                return longest_way(self._start(LOOKS_LONGEST), self.vocabulary.letters, MOST_WALK)
+                return longest_way(self.start(Looks(LOOKS_LONGEST)), self.vocabulary.letters, MOST_WALK)
 
     @cached_property
     def rise(self) -> int:
         """The most tokens by which one token may lengthen the shortest way to the end, about."""
-        match self._grammar.kind:
-            case GrammarKind.JSON_SCHEMA:
-                return RISE + self._extent.rise
-            case _:
-                return RISE + (self.longest or self.shortest or 0)
+        parts = max((each.rise for each in self._parts), default=0)
+        if self._grammar.kind is GrammarKind.JSON_SCHEMA:
+            return RISE + parts
+        return RISE + max(parts, self.longest or self.shortest or 0)
 
     @cached_property
     def _extent(self) -> SchemaExtent:
@@ -149,7 +216,7 @@ class Grammars:
 
         def make() -> None:
             with suppress(GrammarError):
-                _ = self.vocabulary.llguidance, self.vocabulary.signposts
+                self.vocabulary.warm_up()
 
         threading.Thread(target=make, name="grammars", daemon=True).start()
 

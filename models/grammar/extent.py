@@ -1,6 +1,6 @@
-"""How many tokens the values of a JSON schema take, by the schema alone: the least of each part, and the most of all.
+"""How many tokens the longest value of a JSON schema takes, by the schema alone.
 
-Both are estimates: blanks between parts are counted once, as `json.dumps` writes them, and numbers without bounds have
+It is an estimate: blanks between parts are counted once, as `json.dumps` writes them, and numbers without bounds have
 the digits of usual ones.
 """
 
@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from models.grammar.schemas import schemas
+from models.grammar.schemas import meant
 
 FREE_INTEGER, FREE_NUMBER = "-99999", "-9999.99"  # numbers without bounds
-DATE, LONG_FORMAT = "2026-11-29", 36  # a date; tokens of any other format's text
+DATE = "2026-11-29"
 MOST = 100_000  # tokens; more is not told apart
 DEPTH = 32  # of schemas in one another
 BESIDE = frozenset(
@@ -23,64 +23,17 @@ BESIDE = frozenset(
 
 
 class SchemaExtent:
-    """The sizes of a schema's values, in tokens as `count` counts those of a text."""
+    """The size of a schema's longest value, in tokens as `count` counts those of a text."""
 
     def __init__(self, schema: Any, count: Callable[[str], int]) -> None:
         self._root = schema
         self._count = count
-        self._known: dict[int, int] = {}  # the least of each part, by its object's id
-
-    @property
-    def rise(self) -> int:
-        """The most tokens that opening one value, of the whole or of a part, may oblige to."""
-        return max((self._least(part, DEPTH) for _, part in schemas(self._root)), default=1)
 
     @property
     def longest(self) -> int | None:
         """The tokens of the longest answer; None: the schema does not bound it."""
         most = self._most(self._root, DEPTH)
         return None if most is None or most >= MOST else most
-
-    # --- the least
-
-    def _least(self, schema: Any, depth: int) -> int:
-        if not isinstance(schema, dict) or depth == 0:
-            return 1
-        known = self._known.get(id(schema))
-        if known is None:
-            self._known[id(schema)] = 1  # of a schema inside itself
-            known = self._known[id(schema)] = min(MOST, self._new_least(schema, depth - 1))
-        return known
-
-    def _new_least(self, schema: dict[str, Any], depth: int) -> int:
-        texts = _texts(schema)
-        if texts is not None:
-            return min(map(self._count, texts), default=1)
-        parts = [self._least(self._meant(schema["$ref"]), depth)] if "$ref" in schema else []
-        parts += [self._least(each, depth) for each in schema.get("allOf", ())]
-        for name in ("anyOf", "oneOf"):
-            if schema.get(name):
-                parts.append(min(self._least(each, depth) for each in schema[name]))
-        return max(sum(parts), self._least_itself(schema, depth))
-
-    def _least_itself(self, schema: dict[str, Any], depth: int) -> int:
-        kinds = _kinds(schema)
-        if "object" in kinds or (not kinds and "properties" in schema):
-            properties = _object(schema.get("properties"))
-            required = [str(name) for name in schema.get("required", ())]
-            return 2 + sum(self._key(name) + self._least(properties.get(name), depth) for name in required)
-        if "array" in kinds or (not kinds and "items" in schema):
-            first = schema.get("prefixItems", ())
-            least = int(schema.get("minItems", 0))
-            sizes = [self._least(each, depth) + 1 for each in first[:least]]
-            return 2 + sum(sizes) + max(0, least - len(sizes)) * (self._least(schema.get("items"), depth) + 1)
-        if kinds & {"integer", "number"}:
-            return max((self._count(str(schema[name])) for name in _BOUNDS if name in schema), default=1)
-        if "string" in kinds:
-            return LONG_FORMAT if "format" in schema or "pattern" in schema else 2 + int(schema.get("minLength", 0))
-        return 1
-
-    # --- the most
 
     def _most(self, schema: Any, depth: int) -> int | None:
         if not isinstance(schema, dict) or depth == 0:
@@ -90,7 +43,7 @@ class SchemaExtent:
             return max(map(self._count, texts), default=1)
         own = schema.keys() - BESIDE
         if own == {"$ref"}:
-            return self._most(self._meant(schema["$ref"]), depth - 1)
+            return self._most(meant(self._root, schema["$ref"]), depth - 1)
         for name in ("anyOf", "oneOf", "allOf"):
             if own == {name} and (name != "allOf" or len(schema[name]) == 1):
                 return _largest(self._most(each, depth - 1) for each in schema[name])
@@ -128,14 +81,6 @@ class SchemaExtent:
 
     def _key(self, name: str) -> int:
         return self._count(json.dumps(name, ensure_ascii=False) + ": ") + 1  # and a comma
-
-    def _meant(self, reference: Any) -> Any:
-        """Returns the part of the schema that a reference names; None: it names none here."""
-        part = self._root
-        for step in str(reference).removeprefix("#").split("/")[1:]:
-            step = step.replace("~1", "/").replace("~0", "~")
-            part = part.get(step) if isinstance(part, dict) else None
-        return part if str(reference).startswith("#") else None
 
 
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from llguidance import LLMatcher
 
 from models.grammar.grammar import GrammarError
+from models.grammar.pieces import Pieces
 from models.grammar.shortest import Looks, Signposts, State, quick_way, some_way
 from models.grammar.vocabulary import GrammarVocabulary, in_one_line
 from models.token_masks import Mask, count
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 FEW = 12  # tokens that are each looked at where an answer must come to its end
-LONG = 48  # tokens of a way to the end beside which no other is looked for
+SAMPLE, MANY = 128, 2_048  # tokens of plain text that are tried first; all are, if they are no more than MANY
 LOOKS = 256  # that an answer's searches have, and so those of one step at most
 EARNED = 8  # of them that each token of the answer gives back
 
@@ -31,11 +32,14 @@ Search: TypeAlias = Callable[[State, Signposts, int], tuple[int, ...] | None]
 class MatcherState:
     """A place of a matcher, for a search. It is never changed: a step is made on a copy."""
 
-    def __init__(self, matcher: LLMatcher, vocabulary: GrammarVocabulary, looks: Looks) -> None:
+    def __init__(
+        self, matcher: LLMatcher, vocabulary: GrammarVocabulary, looks: Looks, pieces: Pieces | None = None
+    ) -> None:
         """`looks`: of the search, in all."""
         self._matcher = matcher
         self._vocabulary = vocabulary
         self._looks = looks
+        self._pieces = pieces
         self._allowed: Mask | None = None  # None: not yet asked for
 
     @property
@@ -58,12 +62,20 @@ class MatcherState:
         """Returns the place behind tokens that are allowed."""
         matcher = self._matcher.deep_copy()
         matcher.consume_tokens(list(tokens))
-        return MatcherState(matcher, self._vocabulary, self._looks)
+        return MatcherState(matcher, self._vocabulary, self._looks, self._pieces)
+
+    def piece(self) -> Sequence[int]:
+        """Tokens that may come next and lead on to the end; none: none are known. Raises NoLooks."""
+        return () if self._pieces is None else self._pieces.next(self) or ()
+
+    def takes(self, tokens: Sequence[int]) -> bool:
+        """Whether the text may have these tokens next. Raises NoLooks."""
+        self._looks.try_piece()
+        return self._matcher.validate_tokens(list(tokens)) == len(tokens)
 
     def ends_behind(self, tokens: Sequence[int]) -> bool:
         """Whether the text may have these tokens next, and may end behind them. Is no look."""
-        matcher = self._matcher.deep_copy()
-        return (not tokens or matcher.consume_tokens(list(tokens))) and matcher.is_accepting()
+        return self._matcher.validate_tokens([*tokens, self._vocabulary.end]) == len(tokens) + 1
 
 
 class GrammarMatch:
@@ -153,24 +165,32 @@ class GrammarMatch:
     def _fitting(self, mask: Mask, way: tuple[int, ...]) -> Mask:
         """Returns those tokens of a mask behind which a way to the end still fits.
 
-        Of many tokens only plain text is looked at, and of that two tokens for all, as far as there are looks for one
-        more search behind the others; where the way is long, only its own tokens stay open.
+        Of few tokens each is looked at. Of many only those of plain text are, and behind them only the known way or its
+        rest; where single characters and a sample of the others all lead on, so does any.
         """
         vocabulary = self._grammar.vocabulary
         found = mask & vocabulary.end_bits
         if way:
             found = found | vocabulary.only(way[0])
-        if len(way) >= self._room or len(way) > LONG:
+        if len(way) >= self._room:
             return found
         words = mask & ~vocabulary.end_bits
         if count(words) <= FEW:
-            fitting = [token for token in vocabulary.tokens_of(words) if self._fits(token)]
-            return found | vocabulary.packed(fitting)
-        plain, before = words & vocabulary.plain_bits, self._looks.left
-        tried = vocabulary.signposts.extremes(plain)
-        if tried is not None and all(map(self._fits, tried)) and self._looks.left >= before - self._looks.left:
-            found = found | plain
-        return found
+            return found | vocabulary.packed(filter(self._fits, vocabulary.tokens_of(words)))
+        plain = words & vocabulary.plain_bits
+        tokens = vocabulary.tokens_of(plain)
+        sample = {*tokens[:: -(-len(tokens) // SAMPLE) or 1], *vocabulary.tokens_of(plain & vocabulary.letter_bits)}
+        leading = self._leading(sorted(sample), way)
+        if len(leading) == len(sample):
+            return found | plain
+        return found | vocabulary.packed(self._leading(tokens, way) if len(tokens) <= MANY else leading)
+
+    def _leading(self, tokens: Sequence[int], way: tuple[int, ...]) -> list[int]:
+        """Returns those tokens behind which a way or its rest leads to the end, and fits."""
+        end = self._grammar.vocabulary.end
+        rests = [[*rest, end] for rest in (way, way[1:]) if len(rest) < self._room]
+        takes = self._matcher.validate_tokens
+        return [token for token in tokens if any(takes([token, *rest]) == len(rest) + 1 for rest in rests)]
 
     def _fits(self, token: int) -> bool:
         """Whether a way to the end fits behind a token."""
@@ -181,7 +201,7 @@ class GrammarMatch:
 
     @property
     def _state(self) -> MatcherState:
-        return MatcherState(self._matcher, self._grammar.vocabulary, self._looks)
+        return MatcherState(self._matcher, self._grammar.vocabulary, self._looks, self._grammar.pieces)
 
     def accept(self, token: int) -> None:
         """Goes on behind `token`. Raises GrammarError if the grammar does not allow it."""

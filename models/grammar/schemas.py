@@ -31,3 +31,12 @@ def _inside(place: str, schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from ((f"{place}/{name}/{number}", each) for number, each in enumerate(value))
         elif name in PLAIN:
             yield f"{place}/{name}", value
+
+
+def meant(root: Any, reference: Any) -> Any:
+    """Returns the part of a schema that a reference names; None: it names none there."""
+    part = root
+    for step in str(reference).removeprefix("#").split("/")[1:]:
+        step = step.replace("~1", "/").replace("~0", "~")
+        part = part.get(step) if isinstance(part, dict) else None
+    return part if str(reference).startswith("#") else None

@@ -6,8 +6,9 @@ single characters, and at the longest ones; at blanks only if there is nothing e
 both go on to the next choice at once. States of one length that allow the same tokens are taken as one, except that the
 first and the one with the most bytes are both kept: texts that must have a certain length get on by long tokens.
 
-What a search costs is counted in looks: states whose allowed tokens are computed, over the whole vocabulary. Who
-searches says how many there may be; a search that needs more has found nothing.
+What a search costs is counted in looks: states whose allowed tokens are computed, over the whole vocabulary. To try
+TRIES pieces of text that are known beforehand costs as much. Who searches says how many looks there may be; a search
+that needs more has found nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ FEW = 8  # allowed tokens that are all looked at
 CLOSING = frozenset(b'"}],')
 FREE = 64  # allowed tokens from which on a state is one of free text, which only a quotation mark closes
 QUICK, TURNS = 512, 8  # choices that a quick search makes, and other turns that it looks for
+TRIES = 256  # pieces that are tried for the price of a look
 PATIENCE = 4  # times that the same tokens are allowed before another turn is looked for
 LONG = 16  # bytes of a token that closes something, at most
 
@@ -55,12 +57,19 @@ class Looks:
 
     def __init__(self, left: int) -> None:
         self.left = left
+        self._tries = 0
 
     def take(self) -> None:
         """Counts one. Raises NoLooks if there is none left."""
         if self.left <= 0:
             raise NoLooks
         self.left -= 1
+
+    def try_piece(self) -> None:
+        """Counts one of TRIES that are a look together. Raises NoLooks if there is none left."""
+        self._tries += 1
+        if self._tries % TRIES == 0:
+            self.take()
 
 
 class State(Protocol):
@@ -78,6 +87,9 @@ class State(Protocol):
 
     def forced(self) -> Sequence[int]:
         """The tokens that come next in any text, as far as that is known."""
+
+    def piece(self) -> Sequence[int]:
+        """Tokens that may come next and lead on to the end; none: none are known. Raises NoLooks."""
 
     def behind(self, *tokens: int) -> State:
         """Returns the place behind tokens that are allowed."""
@@ -102,6 +114,7 @@ class Signposts:
         for token, text in numbered:
             if text.isalnum() and text.isascii():
                 plain.setdefault(len(text), []).append(token)
+        self._longest_word = token_bytes[plain[max(plain)][0]] if plain else b"a"
         self._by_length = [packed(plain[length], size) for length in sorted(plain, reverse=True)]
 
     def next(self, mask: Mask, breadth: Breadth) -> list[int]:
@@ -129,10 +142,10 @@ class Signposts:
         """The bytes of a token."""
         return int(self._sizes[token])
 
-    def extremes(self, mask: Mask) -> tuple[int, int] | None:
-        """Returns the first allowed token and the one with the most bytes; None: no token is allowed."""
-        tokens = np.flatnonzero(unpacked(mask, self._sizes.size))
-        return (int(tokens[0]), int(tokens[self._sizes[tokens].argmax()])) if tokens.size else None
+    def words(self, length: int) -> bytes:
+        """Returns letters or digits, `length` of them, in few tokens."""
+        longest = self._longest_word
+        return longest * (length // len(longest)) + longest[: length % len(longest)]
 
     def _first(self, mask: Mask, most: int) -> list[int]:
         return [int(token) for token in np.flatnonzero(unpacked(mask, self._sizes.size))[:most]]
@@ -203,6 +216,10 @@ def _quick(start: State, signposts: Signposts, most: int) -> tuple[tuple[int, ..
             return None, False
         if way.state.whole:
             return way.tokens, True
+        piece = way.state.piece()
+        if piece:
+            way = _onward(way, piece, signposts)
+            continue
         allowed = way.state.allowed()
         met[allowed.tobytes()] += 1
         turn = None
@@ -211,7 +228,7 @@ def _quick(start: State, signposts: Signposts, most: int) -> tuple[tuple[int, ..
         token = signposts.closing(allowed) if turn is None else turn
         if token is None:
             return None, True
-        way = _onward(way, token, signposts)
+        way = _onward(way, [token], signposts)
     return None, len(met) < TURNS
 
 
@@ -245,13 +262,13 @@ def _search(start: State, signposts: Signposts, most: int, breadth: Breadth) -> 
                 looks += 1
                 if looks > breadth.looks:
                     return None
-                _note(waiting, _onward(way, token, signposts))
+                _note(waiting, _onward(way, [token], signposts))
     return None
 
 
-def _onward(way: _Way, token: int, signposts: Signposts) -> _Way:
-    """Returns the way on behind a token, up to the next choice."""
-    state, tokens = way.state.behind(token), [token]
+def _onward(way: _Way, next_: Sequence[int], signposts: Signposts) -> _Way:
+    """Returns the way on behind the next tokens, up to the next choice."""
+    state, tokens = way.state.behind(*next_), list(next_)
     forced = [] if state.whole else state.forced()
     if forced:
         state = state.behind(*forced)

@@ -12,9 +12,14 @@ import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 
 from models.grammar.grammar import GrammarError
+from models.grammar.pieces import Closers
 from models.grammar.shortest import Signposts
 from models.token_masks import Mask, packed, unpacked
 from models.tokenizer import ChatTokenizer
+
+MOST_BYTES = 24  # of a token, where the fewest are looked for
+SHORT = 2_048  # bytes of a text whose fewest tokens are looked for
+FAR = 1 << 30  # tokens of a text that none spell
 
 
 class GrammarVocabulary:
@@ -34,6 +39,7 @@ class GrammarVocabulary:
         self._longest = max(map(len, self._by_bytes), default=1)
         self._tokenizer = tokenizer
         self.end_bits = self.packed(self.ends)
+        self.end = min(self.ends)
         self._lock = threading.Lock()
 
     def packed(self, tokens: Iterable[int]) -> Mask:
@@ -77,6 +83,24 @@ class GrammarVocabulary:
             at += len(self.tokens[token])
         return found
 
+    def fewest(self, text: bytes) -> tuple[int, ...]:
+        """Returns few tokens that spell a text; of a short one the fewest, of up to MOST_BYTES each; () if none do."""
+        if len(text) > SHORT:
+            return tuple(self.spelled(text))
+        known, longest = self._by_bytes, min(self._longest, MOST_BYTES)
+        steps: list[tuple[int, int, int]] = [(0, 0, 0)]  # for each start of the text: tokens, the last one, its start
+        for end in range(1, len(text) + 1):
+            starts = range(max(0, end - longest), end)
+            found = ((steps[at][0] + 1, token, at) for at in starts if (token := known.get(text[at:end])) is not None)
+            steps.append(min(found, default=(FAR, 0, end)))
+        if steps[-1][0] >= FAR:
+            return ()
+        tokens, end = list[int](), len(text)
+        while end:
+            _, token, end = steps[end]
+            tokens.append(token)
+        return tuple(reversed(tokens))
+
     @property
     def llguidance(self) -> LLTokenizer:
         """The vocabulary as llguidance takes it; made when it is first needed, which takes a second for large ones."""
@@ -94,9 +118,23 @@ class GrammarVocabulary:
         return Signposts(self.tokens)
 
     @cached_property
+    def closers(self) -> Closers:
+        """The tokens that close what is open in JSON."""
+        return Closers(self.tokens, self.end)
+
+    @cached_property
     def letters(self) -> tuple[int, ...]:
         """The tokens of one byte."""
         return tuple(token for token, text in enumerate(self.tokens) if len(text) == 1)
+
+    @cached_property
+    def letter_bits(self) -> Mask:
+        """The tokens of one byte, as a mask."""
+        return self.packed(self.letters)
+
+    def warm_up(self) -> None:
+        """Makes what all grammars need."""
+        _ = self.llguidance, self.signposts, self.closers, self.plain_bits, self.letter_bits
 
     def count(self, text: str) -> int:
         """The number of tokens of a text."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
 
 from benchmarks.structured.schemas import SchemaSource
-from benchmarks.structured.validity import Draws, StructuredRequest, turn
+from benchmarks.structured.validity import Draws, StructuredRequest, Tally, turn
+from benchmarks.support import report
 from experiments.evaluation.questions import bundled_questions
 from models.chat_model import load_chat_model
 from models.grammar.grammar import Grammar
@@ -30,6 +32,18 @@ def test_whatever_a_model_draws_validates_in_any_room() -> None:
             answer = walk(grammar, chat.tokenizer, grammar.shortest + spare, rng)
             assert answer.whole, schema
             jsonschema.validate(json.loads(answer.text), schema)
+
+
+def test_what_became_of_requests_is_written_to_a_file(tmp_path: Path, requests: list[StructuredRequest]) -> None:
+    tally = Tally()
+    for asked in requests[:3]:
+        tally.take(asked, "", "stop", {"exit_reason": "budget"})
+    report.write(tmp_path / "out.json", report.circumstances("validity", 0), [tally.told])
+    (told,) = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["results"]
+    assert told["counts"]["asked"] == 3
+    assert told["exits"] == {"budget": 3}
+    assert told["faults"] == tally.faults
+    assert len(tally.faults) == 3
 
 
 @pytest.fixture(scope="module")

@@ -56,11 +56,3 @@ def test_a_schema_that_bounds_its_values_tells_the_longest(schema: dict[str, Any
 )
 def test_a_schema_that_does_not_is_unbounded(schema: Any) -> None:
     assert length(schema) is None
-
-
-def test_opening_a_part_may_oblige_to_all_that_it_must_have() -> None:
-    part = {"type": "object", "properties": {"abc": {"const": 12345}}, "required": ["abc"]}
-    obliges = SchemaExtent({"anyOf": [{"type": "null"}, part]}, len).rise
-    assert obliges >= len('{"abc":12345}')
-    assert SchemaExtent({"anyOf": [{"type": "null"}]}, len).rise < obliges
-    assert SchemaExtent(TREE, len).rise < 10

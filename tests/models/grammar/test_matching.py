@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models.grammar.compiling import CompiledGrammar, Grammars
 from models.grammar.grammar import Grammar, GrammarError, GrammarKind
+from models.grammar.vocabulary import GrammarVocabulary
 from models.tokenizer import ChatTokenizer
 from tests.support.grammar_walks import walk
 
@@ -22,6 +23,18 @@ ITEM: dict[str, Any] = {
     "additionalProperties": False,
 }
 ITEMS: dict[str, Any] = {"type": "array", "items": ITEM, "minItems": 1}
+
+
+class DigitTokenizer:
+    """A tokenizer with a token for each number below 1,000."""
+
+    def __init__(self) -> None:
+        others = {bytes([byte]) for byte in range(256)} | {b"%03d" % one for one in range(1_000)}
+        self.token_bytes = (*sorted({b"%d" % one for one in range(1_000)} | others), b"")
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the bytes of a text as tokens."""
+        return [self.token_bytes.index(bytes([byte])) for byte in text.encode()]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +54,48 @@ def test_an_answer_is_whole_in_any_room_that_the_shortest_fits_into(
         assert len(item["name"]) >= 3
         assert isinstance(item["on"], bool)
         assert set(item) <= {"name", "price", "on"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "number"},
+        {"type": "array", "items": {"type": "number"}, "minItems": 2},
+        {"type": "string", "format": "duration"},
+    ],
+    ids=str,
+)
+def test_no_token_stays_open_that_needs_another_behind_it(
+    grammars: Grammars, tokenizer: ChatTokenizer, schema: dict[str, Any]
+) -> None:
+    compiled = grammars.compiled(Grammar.json_schema(schema, asked_by="json"))
+    assert compiled.shortest is not None
+    for seed in range(60):
+        room = compiled.shortest + 2 + seed % 6
+        answer = walk(compiled, tokenizer, room, np.random.default_rng(seed))
+        assert answer.whole, answer.text
+
+
+def test_among_a_thousand_numbers_an_exponent_s_sign_is_found_out() -> None:
+    made: Any = DigitTokenizer()
+    vocabulary = GrammarVocabulary(made, {len(made.token_bytes) - 1})
+    number = Grammars(lambda: vocabulary).compiled(Grammar.json_schema({"type": "number"}, asked_by="json"))
+    match = number.begin(3)
+    match.take(vocabulary.fewest(b"39"))
+    allowed = [vocabulary.tokens[token] for token in vocabulary.tokens_of(match.mask())]
+    assert b"E" not in allowed
+    assert {b"%d" % one for one in range(1_000)} <= set(allowed)
+
+
+def test_near_the_end_all_that_fits_stays_open(items: CompiledGrammar, tokenizer: ChatTokenizer) -> None:
+    begun = tokenizer.encode('[{"name":"abc')
+    (end,) = tokenizer.encode('"')
+    wide, tight = (items.begin(len(begun) + room) for room in (400, 32))
+    for match in (wide, tight):
+        match.take(begun)
+    plain = items.vocabulary.plain_bits
+    assert ((tight.mask() & plain) == (wide.mask() & plain)).all()
+    assert end in items.vocabulary.tokens_of(tight.mask())
 
 
 def test_an_answer_that_has_no_room_is_cut(items: CompiledGrammar, tokenizer: ChatTokenizer) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -16,6 +17,19 @@ from tests.support.grammar_walks import walk
 
 ANSWER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
 DATED = {"type": "object", "properties": {"on": {"type": "string", "format": "date"}}, "required": ["on"]}
+PLAIN = {"type": "object", "properties": {"kind": {"const": "plain"}, "size": ANSWER}, "required": ["kind", "size"]}
+FORMED = {
+    "type": "object",
+    "properties": {
+        name: {"type": "string", "format": name} for name in ("email", "date-time", "duration", "uuid", "time", "ipv4")
+    },
+}
+NEEDY = {**FORMED, "required": list(FORMED["properties"])}
+KINDS = {
+    "type": "object",
+    "properties": {"kind": {"const": "formed"}, "size": {**NEEDY, "properties": {"also": {}, **FORMED["properties"]}}},
+    "required": ["kind", "size"],
+}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +40,10 @@ DATED = {"type": "object", "properties": {"on": {"type": "string", "format": "da
         ({"type": "array", "minItems": 2, "items": {"type": "boolean"}}, "[true,true]"),
         ({"enum": ["a long text that is longer", "no"]}, '"no"'),
         ({"anyOf": [ANSWER, {"type": "null"}]}, "null"),
+        ({"anyOf": [NEEDY, {"type": "array", "items": NEEDY}]}, "[]"),
+        ({"oneOf": [KINDS, PLAIN]}, '{"kind":"plain","size":{"n":0}}'),
+        ({"type": "object", "properties": {"on": FORMED, "size": ANSWER}, "required": ["size"]}, '{"size":{"n":0}}'),
+        ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, "0.5"),
         (DATED, '{"on":"0000-01-01"}'),
         ({"$ref": "#/$defs/t", "$defs": {"t": {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/t"}}]}}}, "[]"),
     ],
@@ -38,6 +56,17 @@ def test_the_shortest_value_of_a_schema_is_found(
     assert compiled.shortest is not None
     assert compiled.shortest <= len(tokenizer.encode(text))
     json.loads(walk(compiled, tokenizer, compiled.shortest, np.random.default_rng(0)).text)
+
+
+def test_many_texts_that_must_have_some_form_have_a_shortest_answer(
+    grammars: Grammars, tokenizer: ChatTokenizer
+) -> None:
+    formed = {"type": "array", "items": NEEDY, "minItems": 2}
+    compiled = grammars.compiled(Grammar.json_schema(formed, asked_by="json"))
+    assert compiled.shortest is not None
+    for spare in range(4):
+        answer = walk(compiled, tokenizer, compiled.shortest + spare, np.random.default_rng(spare))
+        jsonschema.validate(json.loads(answer.text), formed)
 
 
 def test_a_long_text_that_must_come_takes_long_tokens(grammars: Grammars, tokenizer: ChatTokenizer) -> None:
