@@ -70,10 +70,10 @@ def _under_mask(
 ) -> ChosenToken | None:
     """As `choose`, among the tokens that are allowed; a draw is the same whether they are gathered or masked."""
     allowed = held.allowed
-    if not held.count:
+    if not held.left:
         return None
     ids: Indices | None = None
-    if held.count * SPARSE <= allowed.size:
+    if held.left * SPARSE <= allowed.size:
         ids = np.flatnonzero(allowed)
         every = logits[ids]
     else:

@@ -32,7 +32,7 @@ class MaskedRow(NamedTuple):
     """A row of logits under a mask."""
 
     allowed: Bools
-    count: int  # tokens that are allowed
+    left: int  # tokens that are allowed
     scores: Floats | None = None  # the logits, −∞ for what is not allowed; None: they are not computed yet
     best: int | None = None  # the argmax of `scores`; None as they are
 

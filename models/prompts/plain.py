@@ -87,7 +87,7 @@ class PlainTokenizer:
             add_generation_prompt=add_generation_prompt,
             **{**self.special_tokens_map, **options},
         )
-        return _cut(text, last) if continue_final_message else text
+        return _cut(text, str(last)) if continue_final_message else text
 
     def _tag(self, chat: list[dict[str, Any]], last: object) -> None:
         """Marks the end of the last message's content. Raises ValueError if there is none to go on with."""
