@@ -40,7 +40,7 @@ def choose(
     at temperature 1.
     """
     if held is None and allowed is not None:
-        held = MaskedRow(allowed, int(np.count_nonzero(allowed)))
+        held = MaskedRow(allowed)
     if held is not None:
         greedy = sampling.temperature == 0.0 and held.allowed[best] and best not in stops and best not in banned
         if greedy and logits[best] > -np.inf:
@@ -70,10 +70,11 @@ def _under_mask(
 ) -> ChosenToken | None:
     """As `choose`, among the tokens that are allowed; a draw is the same whether they are gathered or masked."""
     allowed = held.allowed
-    if not held.left:
+    count = int(np.count_nonzero(allowed))
+    if not count:
         return None
     ids: Indices | None = None
-    if held.left * SPARSE <= allowed.size:
+    if count * SPARSE <= allowed.size:
         ids = np.flatnonzero(allowed)
         every = logits[ids]
     else:

@@ -32,7 +32,6 @@ class MaskedRow(NamedTuple):
     """A row of logits under a mask."""
 
     allowed: Bools
-    left: int  # tokens that are allowed
     scores: Floats | None = None  # the logits, −∞ for what is not allowed; None: they are not computed yet
     best: int | None = None  # the argmax of `scores`; None as they are
 
@@ -95,8 +94,7 @@ def _all_held(masks: list[Mask], logits: Floats) -> Iterator[MaskedRow]:
     else:
         allowed = np.array([unpacked(mask, logits.shape[1]) for mask in masks])
     scores = masked(logits, allowed)
-    counts, best = np.add.reduce(allowed, axis=1, dtype=np.intp).tolist(), scores.argmax(axis=1).tolist()
-    return map(MaskedRow, allowed, counts, scores, best)
+    return map(MaskedRow, allowed, scores, scores.argmax(axis=1).tolist())
 
 
 def _masks(constraints: Sequence[Constraint]) -> dict[int, Mask]:
