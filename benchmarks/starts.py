@@ -154,7 +154,8 @@ def start_lines(starts: Sequence[Start]) -> list[str]:
 
 async def stopped(options: argparse.Namespace) -> dict[str, Any]:
     """Stops the engine's process under streams, and prints what was seen. Ends the command if anything was lost."""
-    questions = [question.text for question in bundled_questions(options.streams, seed=options.seed)]
+    drawn = bundled_questions(options.streams, seed=options.seed)[: options.streams]
+    questions = [question.text for question in drawn]
     async with serving(["serve", "--port", "0", "--no-early-exit", "--no-loop-detection"]) as server:
         found = await freeze(server, questions, options.stop_s)
     told = "never" if found.told_s is None else f"after {found.told_s:.1f} s"
