@@ -54,7 +54,7 @@ class Pieces:
         self._closers = closers
         self._spelled = spelled
         self._comma = parts[0].comma if parts else b""
-        objects = sorted({members for each in parts for members in each.objects}, key=_size)
+        objects = sorted({members for each in parts for members in each.objects}, key=lambda one: (_size(one), one))
         self._objects = list(_few(objects, _size))
         self._spare = list(_few((text for each in parts for text in each.spare), len))
         self._values = list(_few((text for each in parts for text in each.values), len))
