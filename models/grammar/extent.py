@@ -28,6 +28,8 @@ class SchemaExtent:
     def __init__(self, schema: Any, count: Callable[[str], int]) -> None:
         self._root = schema
         self._count = count
+        self.computed = 0  # parts, each at a depth
+        self._known: dict[tuple[int, int], int | None] = {}  # by a part's id, and how deep it may still be looked at
 
     @property
     def longest(self) -> int | None:
@@ -38,6 +40,13 @@ class SchemaExtent:
     def _most(self, schema: Any, depth: int) -> int | None:
         if not isinstance(schema, dict) or depth == 0:
             return None
+        key = (id(schema), depth)
+        if key not in self._known:
+            self.computed += 1
+            self._known[key] = self._most_alone(schema, depth)
+        return self._known[key]
+
+    def _most_alone(self, schema: dict[str, Any], depth: int) -> int | None:
         texts = _texts(schema)
         if texts is not None:
             return max(map(self._count, texts), default=1)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from models.grammar.extent import BESIDE
-from models.grammar.merging import Schema, alternatives, kinds_of, mapping
+from models.grammar.merging import Joins, Schema, kinds_of, mapping
 from models.grammar.schemas import schemas
 
 Least: TypeAlias = tuple[int, bytes]  # tokens, about, and text
@@ -45,10 +45,13 @@ class SchemaParts:
         `separators`: between the items of lists and objects, and behind keys.
         """
         self._root = schema
+        self.joins = Joins(schema)
         self._count = count
         self._leaf = leaf
         self.comma, self._colon = (each.encode() for each in separators)
         self._known: dict[int, Least | None] = {}  # by a part's id
+        self._parts = [part for _, part in schemas(schema)]  # and those that are joined of them, as they are met
+        self.computed = 0  # values of parts without references and unions
         self._leaves: dict[str, Least | None] = {}  # by a schema, as JSON
         self._values: dict[bytes, int] = {ANY: 1}
         self._objects: dict[tuple[bytes, ...], None] = {}
@@ -88,10 +91,9 @@ class SchemaParts:
         return self._most + max((len(text) - size for text, size in self._formed.items()), default=0)
 
     def _fill(self) -> None:
-        parts = [part for _, part in schemas(self._root)]
         for _ in range(PASSES):
             before, self._most = dict(self._known), 1
-            for part in reversed(parts):  # what is in a part comes before it
+            for part in self._parts[::-1]:  # what is in a part comes before it
                 self._known[id(part)] = self._least(part, DEEP)
             if self._known == before:
                 break
@@ -102,13 +104,18 @@ class SchemaParts:
             return 1, ANY
         if not isinstance(schema, dict) or depth == 0:
             return None
-        return self._known[id(schema)] if id(schema) in self._known else self._least(schema, depth - 1)
+        if id(schema) not in self._known:
+            self._known[id(schema)] = None  # where it is in itself
+            self._parts.append(schema)
+            self._known[id(schema)] = self._least(schema, depth - 1)
+        return self._known[id(schema)]
 
     def _least(self, schema: Schema, depth: int) -> Least | None:
-        return _shortest(self._least_alone(each, depth) for each in alternatives(self._root, schema))
+        return _shortest(self._least_alone(each, depth) for each in self.joins.alternatives(schema))
 
     def _least_alone(self, schema: Schema, depth: int) -> Least | None:
         """Returns the shortest value of a part without references and unions."""
+        self.computed += 1
         listed = [schema["const"]] if "const" in schema else schema.get("enum")
         if isinstance(listed, list):
             return self._noted(self._listed(listed))

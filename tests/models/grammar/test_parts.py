@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from models.grammar.extent import SchemaExtent
 from models.grammar.leaves import likely_texts
+from models.grammar.merging import MERGES
 from models.grammar.parts import SchemaParts, embedded
 
 TREE = {
@@ -71,9 +73,65 @@ def test_opening_a_part_may_oblige_to_all_that_it_must_have() -> None:
     part = {"type": "object", "properties": {"abc": {"const": 12345}}, "required": ["abc"]}
     obliges = parts({"anyOf": [{"type": "null"}, part]}).rise
     assert obliges >= len('{"abc":12345}')
+    assert obliges <= len('{"abc":12345}')
     assert parts({"anyOf": [{"type": "null"}]}).rise < obliges
     unknown = {"type": "object", "properties": {"a": {"type": "string", "pattern": "b+"}}, "required": ["a"]}
     assert parts(unknown).rise > obliges
+
+
+@pytest.mark.parametrize(
+    ("schema", "least"),
+    [
+        ({"$ref": "#/$defs/t", "$defs": {"t": TREE}}, '{"value":true,"next":null}'),
+        ({"type": "object", "properties": {"next": {"$ref": "#"}}, "additionalProperties": False}, "{}"),
+    ],
+    ids=str,
+)
+def test_opening_a_part_that_may_contain_itself_obliges_to_no_more_than_its_least(
+    schema: dict[str, Any], least: str
+) -> None:
+    assert parts(schema).rise <= len(least)
+
+
+def nested(members: list[dict[str, Any]], levels: int = 6) -> dict[str, Any]:
+    """Returns a schema of which each definition is any of `members`, each together with the next definition."""
+    chain = {
+        f"d{level}": {"anyOf": [{**each, "$ref": f"#/$defs/d{level + 1}"} for each in members]}
+        for level in range(levels)
+    }
+    return {"$ref": "#/$defs/d0", "$defs": {**chain, f"d{levels}": {"type": "boolean"}}}
+
+
+@pytest.mark.parametrize(
+    "members", [[{}] * 10, [{"minimum": number} for number in range(10)]], ids=["alike", "different"]
+)
+def test_nested_unions_are_joined_within_a_budget(members: list[dict[str, Any]]) -> None:
+    found = parts(nested(members))
+    assert found.joins.merges <= MERGES
+    assert found.computed <= 20_000
+    assert b"true" in found.values
+    extent = SchemaExtent(nested(members), len)
+    assert extent.longest == (1 if members[0] == {} else None)
+    assert extent.computed <= 200
+
+
+def test_parts_joined_with_parts_that_contain_themselves_are_computed_once() -> None:
+    names = [f"p{number}" for number in range(6)]
+    one, other = (
+        {
+            "type": "object",
+            "properties": {name: {"anyOf": [{"type": "null"}, {"$ref": f"#/$defs/{itself}"}]} for name in names},
+            "required": names,
+        }
+        for itself in ("one", "other")
+    )
+    found = parts(
+        {"allOf": [{"$ref": "#/$defs/one"}, {"$ref": "#/$defs/other"}], "$defs": {"one": one, "other": other}}
+    )
+    least = "{" + ",".join(f'"{name}":null' for name in names) + "}"
+    assert least.encode() in found.values
+    assert found.joins.merges <= 200
+    assert found.computed <= 600
 
 
 @pytest.mark.parametrize(
