@@ -6,13 +6,14 @@ Implements `engine.constraint.Constraint`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from llguidance import LLMatcher
 
 from models.grammar.grammar import GrammarError
 from models.grammar.pieces import Pieces
-from models.grammar.shortest import Looks, Signposts, State, quick_way, some_way
+from models.grammar.shortest import Looks, NoLooks, Signposts, State, quick_way, some_way
 from models.grammar.vocabulary import GrammarVocabulary, in_one_line
 from models.token_masks import Mask, count
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 FEW = 12  # tokens that are each looked at where an answer must come to its end
 SAMPLE, MANY = 128, 2_048  # tokens of plain text that are tried first; all are, if they are no more than MANY
+TRIED = 65_536  # tokens that are validated for one mask, about, where its candidates are tried before the way
 LOOKS = 256  # that an answer's searches have, and so those of one step at most
 EARNED = 8  # of them that each token of the answer gives back
 
@@ -30,7 +32,11 @@ Search: TypeAlias = Callable[[State, Signposts, int], tuple[int, ...] | None]
 
 
 class MatcherState:
-    """A place of a matcher, for a search. It is never changed: a step is made on a copy."""
+    """A place of a matcher, for a search. A step is made on a copy.
+
+    Trials are made at the place itself: one that meets a limit of llguidance leaves it useless. Copies share a lexer,
+    whose own limit so holds for all of them.
+    """
 
     def __init__(
         self, matcher: LLMatcher, vocabulary: GrammarVocabulary, looks: Looks, pieces: Pieces | None = None
@@ -70,12 +76,16 @@ class MatcherState:
 
     def takes(self, tokens: Sequence[int]) -> bool:
         """Whether the text may have these tokens next. Raises NoLooks."""
-        self._looks.try_piece()
-        return self._matcher.validate_tokens(list(tokens)) == len(tokens)
+        fit = self._matcher.validate_tokens(list(tokens))
+        self._looks.try_piece(fit)
+        return fit == len(tokens)
 
     def ends_behind(self, tokens: Sequence[int]) -> bool:
-        """Whether the text may have these tokens next, and may end behind them. Is no look."""
-        return self._matcher.validate_tokens([*tokens, self._vocabulary.end]) == len(tokens) + 1
+        """Whether the text may have these tokens next, and may end behind them. Counts as a piece."""
+        fit = self._matcher.validate_tokens([*tokens, self._vocabulary.end])
+        with suppress(NoLooks):
+            self._looks.try_piece(fit)
+        return fit == len(tokens) + 1
 
 
 class GrammarMatch:
@@ -98,6 +108,7 @@ class GrammarMatch:
         self._ended = False  # a token that ends the text has come
         self._looks = Looks(LOOKS)
         self._mask: Mask | None = None  # what may come next; None: it is not yet computed
+        self._trials: LLMatcher | None = None  # a copy at the same place, so that the answer outlives a trial's limits
         self._way = grammar.way  # tokens behind which the text may end, or could a while ago; None: none were known
         self._sure = self._way is not None  # they lead there from here
         self._ways: dict[int, tuple[int, ...]] = {}  # that are known behind tokens that may come next
@@ -165,8 +176,10 @@ class GrammarMatch:
     def _fitting(self, mask: Mask, way: tuple[int, ...]) -> Mask:
         """Returns those tokens of a mask behind which a way to the end still fits.
 
-        Of few tokens each is looked at. Of many only those of plain text are, and behind them only the known way or its
-        rest; where single characters and a sample of the others all lead on, so does any.
+        Of few tokens each is looked at, while looks are left. Of many only those of plain text are, and behind them
+        only the known way or its rest; where single characters and a sample of the others all lead on, so does any.
+        About TRIED tokens are validated for that at most, and none once half of LOOKS is spent, so before a long way
+        few tokens stay open.
         """
         vocabulary = self._grammar.vocabulary
         found = mask & vocabulary.end_bits
@@ -180,20 +193,28 @@ class GrammarMatch:
         plain = words & vocabulary.plain_bits
         tokens = vocabulary.tokens_of(plain)
         sample = {*tokens[:: -(-len(tokens) // SAMPLE) or 1], *vocabulary.tokens_of(plain & vocabulary.letter_bits)}
-        leading = self._leading(sorted(sample), way)
+        most = max(1, TRIED // (2 * len(way) + 2))  # that are tried
+        leading = self._leading(_spread(sorted(sample), most), way)
         if len(leading) == len(sample):
             return found | plain
-        return found | vocabulary.packed(self._leading(tokens, way) if len(tokens) <= MANY else leading)
+        others = [token for token in tokens if token not in sample] if len(tokens) <= MANY else []
+        return found | vocabulary.packed([*leading, *self._leading(_spread(others, most - len(sample)), way)])
 
     def _leading(self, tokens: Sequence[int], way: tuple[int, ...]) -> list[int]:
-        """Returns those tokens behind which a way or its rest leads to the end, and fits."""
-        end = self._grammar.vocabulary.end
-        rests = [[*rest, end] for rest in (way, way[1:]) if len(rest) < self._room]
-        takes = self._matcher.validate_tokens
-        return [token for token in tokens if any(takes([token, *rest]) == len(rest) + 1 for rest in rests)]
+        """Returns those tokens behind which a way or its rest leads to the end, and fits, while looks are left."""
+        rests = [rest for rest in (way, way[1:]) if len(rest) < self._room]
+        state, leading = self._state, list[int]()
+        for token in tokens:
+            if self._looks.left <= LOOKS // 2:
+                break
+            if any(state.ends_behind([token, *rest]) for rest in rests):
+                leading.append(token)
+        return leading
 
     def _fits(self, token: int) -> bool:
         """Whether a way to the end fits behind a token."""
+        if self._looks.left == 0:
+            return False
         way = self._found(quick_way, self._state.behind(token), self._room - 1)
         if way is not None:
             self._ways[token] = way
@@ -201,13 +222,15 @@ class GrammarMatch:
 
     @property
     def _state(self) -> MatcherState:
-        return MatcherState(self._matcher, self._grammar.vocabulary, self._looks, self._grammar.pieces)
+        if self._trials is None:
+            self._trials = self._matcher.deep_copy()
+        return MatcherState(self._trials, self._grammar.vocabulary, self._looks, self._grammar.pieces)
 
     def accept(self, token: int) -> None:
         """Goes on behind `token`. Raises GrammarError if the grammar does not allow it."""
         self._room -= 1
         self._begun = True
-        self._mask = None
+        self._mask = self._trials = None
         if self._ended or token in self._grammar.vocabulary.ends:
             self._ended = True
             return
@@ -235,3 +258,8 @@ class GrammarMatch:
         other._way, other._sure, other._ways = self._way, self._sure, dict(self._ways)
         other._sure_until, other._looks.left = self._sure_until, self._looks.left
         return other
+
+
+def _spread(tokens: Sequence[int], most: int) -> Sequence[int]:
+    """Returns at most `most` tokens, from all along their list."""
+    return tokens[:: -(-len(tokens) // most)] if 0 < most < len(tokens) else tokens[: max(0, most)]

@@ -7,8 +7,8 @@ both go on to the next choice at once. States of one length that allow the same 
 first and the one with the most bytes are both kept: texts that must have a certain length get on by long tokens.
 
 What a search costs is counted in looks: states whose allowed tokens are computed, over the whole vocabulary. To try
-TRIES pieces of text that are known beforehand costs as much. Who searches says how many looks there may be; a search
-that needs more has found nothing.
+TRIES pieces of text that are known beforehand costs as much; one of many tokens counts as several. Who searches says
+how many looks there may be; a search that needs more has found nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ CLOSING = frozenset(b'"}],')
 FREE = 64  # allowed tokens from which on a state is one of free text, which only a quotation mark closes
 QUICK, TURNS = 512, 8  # choices that a quick search makes, and other turns that it looks for
 TRIES = 256  # pieces that are tried for the price of a look
+TRY = 8  # tokens of a piece, beyond which it counts as several
 PATIENCE = 4  # times that the same tokens are allowed before another turn is looked for
 LONG = 16  # bytes of a token that closes something, at most
 
@@ -65,10 +66,11 @@ class Looks:
             raise NoLooks
         self.left -= 1
 
-    def try_piece(self) -> None:
-        """Counts one of TRIES that are a look together. Raises NoLooks if there is none left."""
-        self._tries += 1
-        if self._tries % TRIES == 0:
+    def try_piece(self, size: int) -> None:
+        """Counts a piece of which `size` tokens fit; TRIES short ones are a look. Raises NoLooks if none is left."""
+        self._tries += 1 + size // TRY
+        while self._tries >= TRIES:
+            self._tries -= TRIES
             self.take()
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+from llguidance import LLMatcher
 
 from benchmarks.structured.searches import CountingVocabulary
 from models.grammar import compiling, matching
 from models.grammar.compiling import LOOKS_LONGEST, LOOKS_SHORTEST, CompiledGrammar, Grammars
 from models.grammar.grammar import Grammar, GrammarKind
-from models.grammar.matching import EARNED, LOOKS
+from models.grammar.matching import EARNED, LOOKS, TRIED, GrammarMatch
+from models.grammar.shortest import Looks
 from models.tokenizer import ChatTokenizer
 from tests.support.grammar_walks import walk
 
@@ -85,3 +88,48 @@ def test_without_a_known_way_an_answer_goes_on_freely_and_is_cut(
     answer = walk(compiled, tokenizer, 12, np.random.default_rng(0))
     assert (answer.tokens, answer.whole) == (12, False)
     assert walk(compiled, tokenizer, 40, np.random.default_rng(0)).whole
+
+
+class CountingMatcher:
+    """A matcher that counts the tokens which it and its copies validate."""
+
+    def __init__(self, matcher: LLMatcher, validated: list[int]) -> None:
+        self._matcher = matcher
+        self._validated = validated
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._matcher, name)
+
+    def deep_copy(self) -> CountingMatcher:
+        return CountingMatcher(self._matcher.deep_copy(), self._validated)
+
+    def validate_tokens(self, tokens: list[int]) -> int:
+        self._validated.append(len(tokens))
+        return self._matcher.validate_tokens(tokens)
+
+
+@pytest.mark.parametrize(("items", "spare"), [(20, 30), (300, 30), (2_000, 30), (2_000, 0)])
+def test_a_mask_near_the_end_validates_a_bounded_number_of_tokens(
+    counting: CountingVocabulary, items: int, spare: int
+) -> None:
+    schema = {"type": "array", "items": {"type": "string"}, "minItems": items}
+    compiled = Grammars(lambda: counting).compiled(Grammar.json_schema(schema, asked_by="json"))
+    compiled.measure()
+    way = compiled.way
+    assert way is not None
+    validated: list[int] = []
+    matcher: Any = CountingMatcher(compiled.start(Looks(0))._matcher, validated)
+    room = len(way) + spare
+    match = GrammarMatch(compiled, matcher, room)
+    for character in '["Her':
+        match.accept(counting.fewest(character.encode())[0])
+        validated.clear()
+        counting.computed = 0
+        mask = match.mask()
+        assert sum(validated) <= TRIED + 8 * room
+        assert counting.computed <= 1 + LOOKS
+        if spare == 0 or match.whole:
+            break
+        open_ = counting.tokens_of(mask)
+        assert len(open_) > 1
+    assert validated or spare == 0
