@@ -32,46 +32,66 @@ class FreezeFound:
 
 
 @dataclass(slots=True)
-class _Reading:
+class Reading:
+    """What one stream has brought so far."""
+
     tokens: int  # that it must bring
     pieces: int = 0
     last: dict[str, Any] = field(default_factory=dict)  # the last event before [DONE]
     done: bool = False
+    fault: str | None = None  # that has broken it off
 
     @property
     def end(self) -> str:
         """How the stream has ended, in words."""
         if not self.done:
-            return "broken off"
+            return "broken off" if self.fault is None else f"broken off: {self.fault}"
         if "error" in self.last:
             return f"an error: {self.last['error']['message']}"
         return WHOLE if self.last["usage"]["completion_tokens"] == self.tokens else "cut short"
 
 
-async def _read(client: httpx.AsyncClient, reading: _Reading, question: str) -> None:
-    """Reads one stream to its end, which is that of its tokens alone."""
+async def read(client: httpx.AsyncClient, reading: Reading, question: str) -> None:
+    """Reads one stream to its end, which is that of its tokens alone. Raises what breaks it off, and notes it."""
     body = {"messages": [{"role": "user", "content": question}], "max_tokens": reading.tokens}
     body |= {"stream": True, "ignore_eos": True, "stream_options": {"include_usage": True}}
-    async with client.stream("POST", "/v1/chat/completions", json=body) as response:
-        response.raise_for_status()
-        async for line in response.aiter_lines():
-            if line == "data: [DONE]":
-                reading.done = True
-            elif line.startswith("data: "):
-                reading.pieces += 1
-                reading.last = json.loads(line.removeprefix("data: "))
+    try:
+        async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+            response.raise_for_status()
+            async for line in response.aiter_lines():
+                if line == "data: [DONE]":
+                    reading.done = True
+                elif line.startswith("data: "):
+                    reading.pieces += 1
+                    reading.last = json.loads(line.removeprefix("data: "))
+    except Exception as error:
+        reading.fault = f"{type(error).__name__}: {error}"
+        raise
+
+
+async def begun(tasks: Sequence[asyncio.Task[None]], readings: Sequence[Reading]) -> None:
+    """Waits until each stream has brought BEGUN pieces or is over. Raises what has broken one of them off before."""
+    while True:
+        for task in tasks:
+            if task.done():
+                task.result()
+        if all(one.pieces >= BEGUN or task.done() for one, task in zip(readings, tasks, strict=True)):
+            return
+        await asyncio.sleep(0.01)
 
 
 async def freeze(served: ServerProcess, questions: Sequence[str], seconds: float, tokens: int = 2000) -> FreezeFound:
-    """Stops the engine's process for `seconds` under a stream of `tokens` for each question, and reads them all."""
-    found, readings = FreezeFound(), [_Reading(tokens=tokens) for _ in questions]
+    """Stops the engine's process for `seconds` under a stream of `tokens` for each question, and reads them all.
+
+    Raises what has broken off a stream before.
+    """
+    found, readings = FreezeFound(), [Reading(tokens=tokens) for _ in questions]
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=served.url, trust_env=False, timeout=None, limits=limits) as client:
         reading = [
-            asyncio.create_task(_read(client, one, question)) for one, question in zip(readings, questions, strict=True)
+            asyncio.create_task(read(client, one, question)) for one, question in zip(readings, questions, strict=True)
         ]
-        while not all(one.pieces >= BEGUN or one.done for one in readings):
-            await asyncio.sleep(0.01)
+        await begun(reading, readings)
         engine = engine_of(served.pid)
         if engine is None:
             raise SystemExit("there is no engine to stop")
@@ -83,7 +103,7 @@ async def freeze(served: ServerProcess, questions: Sequence[str], seconds: float
         finally:
             os.kill(engine.pid, signal.SIGCONT)
         found.stopped_s = time.monotonic() - began
-        running = sum(not one.done for one in readings)
+        running = sum(not task.done() for task in reading)
         found.over_s = await _trouble(client, time.monotonic() + seconds, there=False)
         await asyncio.gather(*reading, return_exceptions=True)
         after = engine_of(served.pid)

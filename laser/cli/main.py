@@ -42,8 +42,11 @@ ROOMS = {"models": "models.listing", "convert": "models.convert", "fit": "models
 """The modules in laser.cli of the commands that stand in a package of it."""
 
 
-WITHOUT = frozenset({"-h", "--help", "--in-process"})
-"""With any of these `laser serve` needs no process of the engine's."""
+NO_ENGINE = frozenset({"-h", "--help", "--in-process"})
+"""With any of these `laser serve` needs no process of the engine's.
+
+What a configuration file says is read later: with `in_process: true` in it a process is started, and ended again.
+"""
 
 
 def _start_engine(ctx: click.Context) -> None:
@@ -108,7 +111,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(f"no such command {args[0]!r}; there are {', '.join(COMMANDS)}", ctx)
-        if args[:1] == ["serve"] and not WITHOUT.intersection(args):
+        if args[:1] == ["serve"] and not NO_ENGINE.intersection(args) and not ctx.resilient_parsing:
             _start_engine(ctx)
         return super().resolve_command(ctx, args)
 

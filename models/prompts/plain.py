@@ -131,8 +131,8 @@ def plain_tokenizer(directory: Path, error: type[Exception]) -> PlainTokenizer |
     ):
         return None
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-    added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    if tokenizer.get_vocab_size() > MOST_TOKENS or not added.issuperset(named.values()):
+    special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
+    if tokenizer.get_vocab_size() > MOST_TOKENS or not special.issuperset(named.values()):  # transformers adds them so
         return None
     own = directory / "chat_template.jinja"  # goes before the configuration's
     return PlainTokenizer(tokenizer, named, own.read_text(encoding="utf-8") if own.is_file() else template)

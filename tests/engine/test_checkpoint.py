@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import AutoConfig
 
 from engine.base import EngineError
 from engine.checkpoint import STATED, read_config
@@ -153,30 +154,68 @@ def test_a_configuration_that_states_all_is_read_without_transformers_as_with_it
         assert np.array_equal(ours, theirs)
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The directories that transformers was asked to read, which it goes on to do."""
+    directories: list[Path] = []
+    its_own = AutoConfig.from_pretrained
+
+    def noting(directory: Path, **options: Any) -> Any:
+        directories.append(directory)
+        return its_own(directory, **options)
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", noting)
+    return directories
+
+
+def stating(directory: Path, **changes: Any) -> Path:
+    """A directory with the bundled model's configuration, changed."""
+    said = json.loads((bundled_model() / "config.json").read_text("utf-8"))
+    (directory / "config.json").write_text(json.dumps({**said, **changes}))
+    return directory
+
+
+def test_one_that_states_all_is_not_left_to_transformers(tmp_path: Path, asked: list[Path]) -> None:
+    assert read_config(stating(tmp_path), bare=True).model_type == "qwen3"
+    assert asked == []
+    read_config(tmp_path)
+    assert asked == [tmp_path]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
-        {"head_dim": None},
-        {"vocab_size": True},
-        {"rms_norm_eps": 0},
         {"hidden_act": "gelu"},
-        {"use_sliding_window": True},
         {"sliding_window": 8},
         {"layer_types": ["full_attention"] * 5},
         {"rope_parameters": {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 2.0}},
         {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5}},
         {"rope_parameters": None},
         {"rope_scaling": {"type": "linear", "factor": 2.0}},
-        {"model_type": "qwen2"},
-        {"architectures": ["Qwen3ForCausalLM", "Qwen3ForCausalLM"]},
         {"quantization": 3},
     ],
 )
-def test_one_that_states_less_or_more_is_left_to_transformers(tmp_path: Path, changes: dict[str, Any]) -> None:
-    said = json.loads((bundled_model() / "config.json").read_text("utf-8"))
-    (tmp_path / "config.json").write_text(json.dumps({**said, **changes}))
-    try:
-        found = read_config(tmp_path, bare=True)
-    except EngineError:
-        return
-    assert not isinstance(found, SimpleNamespace)
+def test_one_that_states_less_or_more_is_left_to_transformers(
+    tmp_path: Path, asked: list[Path], changes: dict[str, Any]
+) -> None:
+    assert not isinstance(read_config(stating(tmp_path, **changes), bare=True), SimpleNamespace)
+    assert asked == [tmp_path]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"head_dim": None}, "head_dim.* expected int, got NoneType"),
+        ({"vocab_size": True}, "vocab_size.* expected int, got bool"),
+        ({"rms_norm_eps": 0}, "rms_norm_eps.* expected float, got int"),
+        ({"use_sliding_window": True}, "uses sliding-window attention"),
+        ({"model_type": "qwen2"}, "is 'Qwen3ForCausalLM', must be Qwen2ForCausalLM for model_type qwen2"),
+        ({"architectures": ["Qwen3ForCausalLM"] * 2}, "must name one architecture"),
+    ],
+)
+def test_one_that_transformers_is_left_to_refuse_is_told_as_ever(
+    tmp_path: Path, asked: list[Path], changes: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(EngineError, match=told):
+        read_config(stating(tmp_path, **changes), bare=True)
+    assert asked == [tmp_path]

@@ -8,6 +8,7 @@ import sys
 import click
 import psutil
 import pytest
+from click.shell_completion import ShellComplete
 
 from laser.cli.main import main
 from laser.server.engine_process.child import MODULE, Child
@@ -33,6 +34,15 @@ def test_what_needs_none_starts_none(line: str) -> None:
     with click.Context(main) as context:
         main.resolve_command(context, line.split())
         assert context.find_object(Child) is None
+
+
+@pytest.mark.parametrize("line", ["serve", "serve --port 0"])
+def test_completing_a_line_in_a_shell_starts_none(line: str) -> None:
+    with click.Context(main, resilient_parsing=True) as context:
+        main.resolve_command(context, line.split())
+        assert context.find_object(Child) is None
+    words = ShellComplete(main, {}, "laser", "_LASER_COMPLETE").get_completions(line.split(), "--in-pro")
+    assert [word.value for word in words] == ["--in-process"]
 
 
 @pytest.mark.parametrize("wrong", [("--port", "x"), ("--config", "nowhere.yaml"), ("--model", "nowhere")])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from models.prompts.agreement import TEXTS
@@ -102,20 +103,21 @@ def test_each_family_s_template_is_rendered_alike(tmp_path: Path, name: str) -> 
 
 
 @pytest.mark.parametrize(
-    "template",
+    ("template", "told"),
     [
-        "{% set ns = namespace(__class__=1) %}{{ messages[0].content }}",
-        "{% set ns = namespace(a=1) %}{% set ns._b = 2 %}{{ messages[0].content }}",
-        "{{ ''.__class__.__mro__ }}{{ messages[0].content }}",
-        "{{ dict.__class__ }}{{ messages[0].content }}",
-        "{{ messages.append(1) }}{{ messages[0].content }}",
-        "{{ raise_exception('no') }}{{ messages[0].content }}",
+        ("{% set ns = namespace(__class__=1) %}", None),
+        ("{% set ns = namespace(a=1) %}{% set ns._b = 2 %}", None),
+        ("{{ ''.__class__.__mro__ }}", None),
+        ("{{ dict.__class__ }}", "hi"),  # prints nothing
+        ("{{ messages.append(1) }}", None),
+        ("{{ raise_exception('no') }}", None),
+        ("{% set ns = namespace(a=1) %}{% set ns.b = 2 %}{{ ns.a + ns.b }}", "3hi"),  # this they may
     ],
 )
-def test_what_templates_may_not_do_they_may_not_here(tmp_path: Path, template: str) -> None:
-    plain, auto = both(templated(tmp_path, template))
+def test_what_templates_may_not_do_they_may_not_here(tmp_path: Path, template: str, told: str | None) -> None:
+    plain, auto = both(templated(tmp_path, f"{template}{{{{ messages[0].content }}}}"))
     chat = Chat(messages=[{"role": "user", "content": "hi"}])
-    assert (rendered(plain, chat) or "").strip("hi") == (rendered(auto, chat) or "").strip("hi") == ""
+    assert rendered(plain, chat) == rendered(auto, chat) == told
 
 
 def templated(directory: Path, template: str, model_type: str = "qwen3", **changes: Any) -> Path:
@@ -144,6 +146,23 @@ def templated(directory: Path, template: str, model_type: str = "qwen3", **chang
 def test_what_says_more_is_left_to_transformers(tmp_path: Path, changes: dict[str, Any]) -> None:
     assert plain_tokenizer(templated(tmp_path / "a", TEMPLATES["chatml"]), TokenizerError) is not None
     assert plain_tokenizer(templated(tmp_path / "b", TEMPLATES["chatml"], **changes), TokenizerError) is None
+
+
+@pytest.mark.parametrize("named", ["bos_token", "eos_token", "pad_token"])
+def test_a_named_token_that_is_not_special_is_left_to_transformers(tmp_path: Path, named: str) -> None:
+    directory = templated(tmp_path, TEMPLATES["chatml"], **{named: "<|User|>"})
+    assert_alike(*both(directory))
+    file = directory / "tokenizer.json"
+    said = json.loads(file.read_text("utf-8"))
+    number = next(token["id"] for token in said["added_tokens"] if token["content"] == "<|User|>")
+    for token in said["added_tokens"]:
+        token["special"] = token["id"] != number
+    file.write_text(json.dumps(said), encoding="utf-8")
+    assert plain_tokenizer(directory, TokenizerError) is None
+    auto: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    read = auto.backend_tokenizer.get_added_tokens_decoder()[number]
+    assert read.special  # which tokens of tokenizer.json are not
+    assert not Tokenizer.from_file(str(file)).get_added_tokens_decoder()[number].special
 
 
 @pytest.mark.parametrize("name", ["special_tokens_map.json", "added_tokens.json"])
