@@ -70,14 +70,18 @@ async def read(client: httpx.AsyncClient, reading: Reading, question: str) -> No
 
 
 async def begun(tasks: Sequence[asyncio.Task[None]], readings: Sequence[Reading]) -> None:
-    """Waits until each stream has brought BEGUN pieces or is over. Raises what has broken one of them off before."""
-    while True:
-        for task in tasks:
-            if task.done():
-                task.result()
+    """Waits until each stream has brought BEGUN pieces or is over.
+
+    Raises what has broken one of them off before; then none is read on.
+    """
+    while not (errors := [error for task in tasks if task.done() and (error := task.exception()) is not None]):
         if all(one.pieces >= BEGUN or task.done() for one, task in zip(readings, tasks, strict=True)):
             return
         await asyncio.sleep(0.01)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    raise errors[0]
 
 
 async def freeze(served: ServerProcess, questions: Sequence[str], seconds: float, tokens: int = 2000) -> FreezeFound:

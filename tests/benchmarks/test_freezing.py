@@ -57,16 +57,16 @@ def test_a_stream_that_ends_before_it_has_begun_is_not_waited_for(brought: str, 
         await writer.drain()
         writer.close()
 
-    async def run() -> tuple[Reading, list[BaseException | None]]:
+    async def run() -> tuple[Reading, BaseException | None]:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with server, httpx.AsyncClient(base_url=url, trust_env=False) as client:
             reading = Reading(tokens=8)
             task = asyncio.create_task(read(client, reading, "?"))
             waited = asyncio.wait_for(begun([task], [reading]), 5.0)
-            return reading, await asyncio.gather(waited, return_exceptions=True)
+            return reading, (await asyncio.gather(waited, return_exceptions=True))[0]
 
-    reading, (told,) = asyncio.run(run())
+    reading, told = asyncio.run(run())
     assert re.match(end, reading.end)
     assert (told is None) is (reading.fault is None)
     assert not isinstance(told, TimeoutError)

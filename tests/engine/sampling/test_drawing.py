@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.sampling.drawing import draw
 from engine.sampling.nucleus import SAMPLE
 from engine.sampling.settings import Sampling
-from engine.sampling.weights import FEW, likeliest
+from engine.sampling.weights import FEW, SLACK, Weights, block_sums, likeliest
 from tests.support.engine_requests import search
 
 
@@ -116,6 +116,21 @@ def test_a_vocabulary_of_150_000_draws_the_tokens_of_the_plain_sampler(sampling:
     logits = np.random.default_rng(1).normal(0.0, spread, 151_936).astype(np.float32)
     for position in range(40):
         assert draw(logits, sampling, position) == plainly(logits, sampling, position)
+
+
+@pytest.mark.parametrize(
+    ("spread", "temperature", "seed"), [(3.0, 0.6, 0), (3.0, 0.9, 58), (5.0, 0.9, 2), (5.0, 0.9, 4), (6.0, 1.0, 0)]
+)
+def test_a_share_in_float32_is_off_by_less_than_is_allowed_for(spread: float, temperature: float, seed: int) -> None:
+    scores = np.random.default_rng(seed).normal(20.0, spread, 150_000).astype(np.float32)
+    weights = Weights(scores, temperature)
+    total = weights.exact.sum()
+    ordered = np.sort(scores)[::-1]
+    masses = np.cumsum(weights.of(ordered)) / total
+    for share in (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95):
+        above = scores > ordered[np.searchsorted(masses, share)]
+        found = block_sums(weights.coarse, above).sum() / weights.total
+        assert abs(found - weights.exact[above].sum() / total) < SLACK
 
 
 def test_of_two_alike_the_lower_index_is_likelier_however_many_there_are() -> None:

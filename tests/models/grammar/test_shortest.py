@@ -18,13 +18,13 @@ from tests.support.grammar_walks import walk
 ANSWER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
 DATED = {"type": "object", "properties": {"on": {"type": "string", "format": "date"}}, "required": ["on"]}
 PLAIN = {"type": "object", "properties": {"kind": {"const": "plain"}, "size": ANSWER}, "required": ["kind", "size"]}
-FORMED = {
+FORMED: dict[str, Any] = {
     "type": "object",
     "properties": {
         name: {"type": "string", "format": name} for name in ("email", "date-time", "duration", "uuid", "time", "ipv4")
     },
 }
-NEEDY = {**FORMED, "required": list(FORMED["properties"])}
+NEEDY: dict[str, Any] = {**FORMED, "required": list(FORMED["properties"])}
 KINDS = {
     "type": "object",
     "properties": {"kind": {"const": "formed"}, "size": {**NEEDY, "properties": {"also": {}, **FORMED["properties"]}}},
