@@ -32,7 +32,7 @@ class FreezeFound:
 
 
 @dataclass(slots=True)
-class Reading:
+class StreamRead:
     """What one stream has brought so far."""
 
     tokens: int  # that it must bring
@@ -51,7 +51,7 @@ class Reading:
         return WHOLE if self.last["usage"]["completion_tokens"] == self.tokens else "cut short"
 
 
-async def read(client: httpx.AsyncClient, reading: Reading, question: str) -> None:
+async def read(client: httpx.AsyncClient, reading: StreamRead, question: str) -> None:
     """Reads one stream to its end, which is that of its tokens alone. Raises what breaks it off, and notes it."""
     body = {"messages": [{"role": "user", "content": question}], "max_tokens": reading.tokens}
     body |= {"stream": True, "ignore_eos": True, "stream_options": {"include_usage": True}}
@@ -69,7 +69,7 @@ async def read(client: httpx.AsyncClient, reading: Reading, question: str) -> No
         raise
 
 
-async def begun(tasks: Sequence[asyncio.Task[None]], readings: Sequence[Reading]) -> None:
+async def begun(tasks: Sequence[asyncio.Task[None]], readings: Sequence[StreamRead]) -> None:
     """Waits until each stream has brought BEGUN pieces or is over.
 
     Raises what has broken one of them off before; then none is read on.
@@ -89,7 +89,7 @@ async def freeze(served: ServerProcess, questions: Sequence[str], seconds: float
 
     Raises what has broken off a stream before.
     """
-    found, readings = FreezeFound(), [Reading(tokens=tokens) for _ in questions]
+    found, readings = FreezeFound(), [StreamRead(tokens=tokens) for _ in questions]
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=served.url, trust_env=False, timeout=None, limits=limits) as client:
         reading = [

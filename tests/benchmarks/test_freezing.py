@@ -8,7 +8,7 @@ import re
 import httpx
 import pytest
 
-from benchmarks.support.freezing import WHOLE, FreezeFound, Reading, begun, freeze, read
+from benchmarks.support.freezing import WHOLE, FreezeFound, StreamRead, begun, freeze, read
 from laser.server.engine_process.link import FROZEN_S
 from laser.server_process import serving
 
@@ -57,11 +57,11 @@ def test_a_stream_that_ends_before_it_has_begun_is_not_waited_for(brought: str, 
         await writer.drain()
         writer.close()
 
-    async def run() -> tuple[Reading, BaseException | None]:
+    async def run() -> tuple[StreamRead, BaseException | None]:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with server, httpx.AsyncClient(base_url=url, trust_env=False) as client:
-            reading = Reading(tokens=8)
+            reading = StreamRead(tokens=8)
             task = asyncio.create_task(read(client, reading, "?"))
             waited = asyncio.wait_for(begun([task], [reading]), 5.0)
             return reading, (await asyncio.gather(waited, return_exceptions=True))[0]
