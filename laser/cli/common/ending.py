@@ -12,6 +12,7 @@ from types import FrameType
 from laser.cli.common.exit_code import ExitCode
 
 log = logging.getLogger("laser.start")
+of_tasks = logging.getLogger("asyncio")
 
 
 @contextmanager
@@ -29,6 +30,7 @@ def ended_by_signals() -> Iterator[Callable[[], None]]:
 
     def told(number: int, _frame: FrameType | None) -> None:
         came.append(number)
+        of_tasks.disabled = True  # until the process has ended: a task that is cut off by it has not failed
         end_if_told()
 
     ours = threading.current_thread() is threading.main_thread()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
 import signal
 import subprocess
 import sys
@@ -15,6 +18,12 @@ from laser.cli.common.ending import ended_by_signals
 from tests.support.processes import ENVIRONMENT
 
 ENDS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def heard_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets asyncio speak in the tests that follow: a signal silences it until the process ends."""
+    monkeypatch.setattr(logging.getLogger("asyncio"), "disabled", False)
 
 
 @pytest.mark.parametrize("number", ENDS)
@@ -50,6 +59,21 @@ def test_a_signal_ends_a_start_whatever_libraries_make_of_its_exception(start: C
     assert ended.value.code == 0
 
 
+def test_a_task_that_a_signal_cuts_off_says_nothing_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def cut_off() -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    async def start() -> None:
+        task = asyncio.create_task(cut_off())
+        await asyncio.sleep(10)
+        await task
+
+    with pytest.raises(SystemExit), ended_by_signals():
+        asyncio.run(start())
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
 def test_without_a_signal_an_error_stays_what_it_is() -> None:
     with pytest.raises(ImportError, match="missing"), ended_by_signals():
         raise ImportError("missing")
@@ -69,6 +93,7 @@ def test_a_server_ends_at_any_moment_of_its_start(behind: str, wait_s: float) ->
         process.terminate()
         try:
             assert process.wait(20) == 0, told
-            assert "Traceback" not in process.stderr.read()
+            rest = process.stderr.read()
+            assert "Traceback" not in rest, rest
         finally:
             process.kill()
