@@ -26,7 +26,8 @@ class LogSink:
         self._line, self._level = "", 0
         self._told = True
         self._callback = _CALLBACK(self._take)  # kept, since llama.cpp calls it for as long as the process lives
-        log_set(ctypes.cast(self._callback, ctypes.c_void_p), None)
+        self._log_set = log_set
+        self._listen()
         atexit.register(log_set, None, None)  # while the process ends there is no Python to call
 
     @contextmanager
@@ -40,8 +41,12 @@ class LogSink:
             self._told = True
 
     def forget(self) -> None:
-        """Forgets the errors so far."""
+        """Forgets the errors so far, and listens again if another user of the library has taken its log."""
         self._errors.clear()
+        self._listen()
+
+    def _listen(self) -> None:
+        self._log_set(ctypes.cast(self._callback, ctypes.c_void_p), None)
 
     @property
     def errors(self) -> str:
