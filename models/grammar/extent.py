@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from models.grammar.schemas import meant
+from models.grammar.schemas import kinds_of, listed, mapping, meant
 
 FREE_INTEGER, FREE_NUMBER = "-99999", "-9999.99"  # numbers without bounds
 DATE = "2026-11-29"
@@ -56,7 +56,7 @@ class SchemaExtent:
         for name in ("anyOf", "oneOf", "allOf"):
             if own == {name} and (name != "allOf" or len(schema[name]) == 1):
                 return _largest(self._most(each, depth - 1) for each in schema[name])
-        kinds = _kinds(schema)
+        kinds = kinds_of(schema)
         return _largest(self._most_of(kind, schema, depth - 1) for kind in kinds) if kinds else None
 
     def _most_of(self, kind: str, schema: dict[str, Any], depth: int) -> int | None:
@@ -74,7 +74,7 @@ class SchemaExtent:
             case "array":
                 return self._most_of_list(schema, depth)
             case "object" if schema.get("additionalProperties") is False and "patternProperties" not in schema:
-                properties = _object(schema.get("properties"))
+                properties = mapping(schema.get("properties"))
                 return _total(2, ((self._key(name), self._most(each, depth)) for name, each in properties.items()))
         return None
 
@@ -97,17 +97,8 @@ _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 def _texts(schema: dict[str, Any]) -> list[str] | None:
     """Returns the values that a schema lists, as JSON; None: it lists none."""
-    listed = [schema["const"]] if "const" in schema else schema.get("enum")
-    return [json.dumps(each, ensure_ascii=False) for each in listed] if isinstance(listed, list) else None
-
-
-def _kinds(schema: dict[str, Any]) -> frozenset[str]:
-    kinds = schema.get("type", ())
-    return frozenset([kinds] if isinstance(kinds, str) else kinds)
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+    values = listed(schema)
+    return None if values is None else [json.dumps(each, ensure_ascii=False) for each in values]
 
 
 def _largest(sizes: Iterator[int | None]) -> int | None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from models.grammar.merging import kinds_of
+from models.grammar.schemas import kinds_of
 
 FORMATS = {
     "date": "1000-01-01",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from models.grammar.extent import BESIDE
-from models.grammar.schemas import meant
+from models.grammar.schemas import kinds_of, mapping, meant
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -78,17 +78,6 @@ class Joins:
 
     def _both(self, one: Any, other: Any) -> Schema:
         return self._joint.setdefault((id(one), id(other)), {"allOf": [one, other]})
-
-
-def kinds_of(schema: Schema) -> frozenset[str]:
-    """Returns the kinds of values that a schema names."""
-    kinds = schema.get("type")
-    return frozenset(kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(kind, str))
-
-
-def mapping(value: Any) -> Schema:
-    """Returns a value if it is an object, else an empty one."""
-    return value if isinstance(value, dict) else {}
 
 
 def _wide(schema: Schema) -> frozenset[str]:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from models.grammar.extent import BESIDE
-from models.grammar.merging import Joins, Schema, kinds_of, mapping
-from models.grammar.schemas import schemas
+from models.grammar.merging import Joins, Schema
+from models.grammar.schemas import kinds_of, listed, mapping, schemas
 
 Least: TypeAlias = tuple[int, bytes]  # tokens, about, and text
 
@@ -116,9 +116,9 @@ class SchemaParts:
     def _least_alone(self, schema: Schema, depth: int) -> Least | None:
         """Returns the shortest value of a part without references and unions."""
         self.computed += 1
-        listed = [schema["const"]] if "const" in schema else schema.get("enum")
-        if isinstance(listed, list):
-            return self._noted(self._listed(listed))
+        values = listed(schema)
+        if values is not None:
+            return self._noted(self._listed(values))
         kinds = kinds_of(schema)
         if not kinds and "type" in schema:  # nothing is of both kinds
             return None

@@ -33,6 +33,23 @@ def _inside(place: str, schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{place}/{name}", value
 
 
+def kinds_of(schema: dict[str, Any]) -> frozenset[str]:
+    """Returns the kinds of values that a schema names."""
+    kinds = schema.get("type")
+    return frozenset(kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(kind, str))
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Returns a value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def listed(schema: dict[str, Any]) -> list[Any] | None:
+    """Returns the values that a schema lists; None: it lists none."""
+    values = [schema["const"]] if "const" in schema else schema.get("enum")
+    return values if isinstance(values, list) else None
+
+
 def meant(root: Any, reference: Any) -> Any:
     """Returns the part of a schema that a reference names; None: it names none there."""
     part = root
