@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Template
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from models.files.json_file import read_object
-from models.prompts.dialect import CheckedNamespace, Dictionary, Generation, now, refuse, to_json
+from models.prompts.dialect import Dictionary, environment
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """The names of tokens, in transformers' order."""
@@ -100,17 +98,9 @@ class PlainTokenizer:
 
 @lru_cache(maxsize=4)
 def _compiled(source: str) -> Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
-    )
-    environment.filters["tojson"] = to_json
-    environment.globals |= {
-        "raise_exception": refuse,
-        "strftime_now": now,
-        "dict": Dictionary(),
-        "namespace": CheckedNamespace,
-    }
-    return environment.from_string(source)
+    made = environment()
+    made.globals["dict"] = Dictionary()
+    return made.from_string(source)
 
 
 def plain_tokenizer(directory: Path, error: type[Exception]) -> PlainTokenizer | None:

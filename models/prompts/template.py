@@ -10,12 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from jinja2 import Template, nodes
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
-from models.prompts.dialect import Generation, check_name, now, refuse, to_json
+from models.prompts.dialect import check_name, environment
 from models.prompts.marked import Marked, replace
 from models.prompts.markers import Markers
 
@@ -100,16 +97,13 @@ class ChatTemplate:
 
     @cached_property
     def _compiled(self) -> Template:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
-        )
-        environment.filters |= {"tojson": to_json, "replace": replace}
-        environment.globals |= {"raise_exception": refuse, "strftime_now": now, "namespace": _namespace}
-        tree = environment.parse(self._auto.get_chat_template())
+        made = environment()
+        made.filters["replace"] = replace
+        tree = made.parse(self._auto.get_chat_template())
         hiding = _Hiding(self._markers)
-        code = environment.compile(hiding.visit(tree))
+        code = made.compile(hiding.visit(tree))
         named = {name: self._marked(text) for name, text in hiding.named.items()}
-        return Template.from_code(environment, code, environment.make_globals(named))
+        return Template.from_code(made, code, made.make_globals(named))
 
 
 class _Hiding(NodeTransformer):
@@ -140,10 +134,3 @@ def _with_thinking(message: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in message.items() if value is not None}
     thought = kept.get("reasoning_content")
     return kept if thought is None else {"thinking": thought, **kept}
-
-
-def _namespace(*given: Any, **named: Any) -> Namespace:
-    made = dict(*given, **named)
-    for name in made:
-        check_name(name)
-    return Namespace(made)
