@@ -109,12 +109,11 @@ class TokenSequence(Generic[P]):
 
     def _choice(self, readout: LogitsReadout, held: MaskedRow | None) -> ChosenToken | None:
         scores, best = readout.logits, readout.best
-        allowed = None if held is None else held.allowed
         if held is None and self.constraint is not None:
-            allowed = unpacked(self.masks.of(self.constraint), scores.size)
+            held = MaskedRow(unpacked(self.masks.of(self.constraint), scores.size))
         if self.adjustment is not None:
             scores = self.adjustment(scores, self.tokens)
-            best, held = int(scores.argmax()), None
+            best, held = int(scores.argmax()), held and MaskedRow(held.allowed)
         return choose(
             scores,
             best,
@@ -122,7 +121,6 @@ class TokenSequence(Generic[P]):
             len(self.tokens),
             stops=frozenset() if self.stops_armed else self.request.stop_tokens,
             banned=self.banned,
-            allowed=allowed,
             held=held,
             weights=readout.weights if self.adjustment is None else None,
         )

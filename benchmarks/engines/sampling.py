@@ -24,6 +24,7 @@ from benchmarks.support.plain_sampler import plain_draw
 from engine.base import Request
 from engine.sampling.choosing import choose
 from engine.sampling.drawing import draw
+from engine.sampling.masks import MaskedRow
 from engine.sampling.readout import LogitsReadout
 from engine.sampling.settings import Sampling
 from models.token_masks import unpacked
@@ -76,8 +77,8 @@ def row_times(name: str, sampling: Sampling, spread: float, *, rows: int, seed: 
     def told(at: int, allowed: npt.NDArray[np.bool_] | None = None) -> int:
         row = at % len(logits)
         readout = LogitsReadout(logits[row], best[row])
-        weights = readout.weights
-        choice = choose(logits[row], best[row], sampling, at, allowed=allowed, weights=weights, **asked)
+        weights, held = readout.weights, None if allowed is None else MaskedRow(allowed)
+        choice = choose(logits[row], best[row], sampling, at, held=held, weights=weights, **asked)
         assert choice is not None
         readout.told(choice.token, LIKELIEST)
         return choice.token

@@ -27,20 +27,16 @@ def choose(
     *,
     stops: frozenset[int],
     banned: frozenset[int],
-    allowed: Bools | None = None,
     held: MaskedRow | None = None,
     weights: Weights | None = None,
 ) -> ChosenToken | None:
     """The next token, none of `stops` and none of `banned`; None: the mask lets none follow.
 
-    `logits` (vocabulary,) are adjusted already, `best` is their argmax. `allowed` says of each token whether a mask
-    lets it follow, None: of every one; `held` is the logits under the mask, where they are there. Where it leaves
-    nothing else, banned tokens are drawn, then stops. A draw that is not banned stands as if nothing were; one that is
-    banned is replaced by an independent draw among the others. `weights`, if they are given, are those of the logits
-    at temperature 1.
+    `logits` (vocabulary,) are adjusted already, `best` is their argmax. `held`: they under a mask; None: there is none.
+    Where it leaves nothing else, banned tokens are drawn, then stops. A draw that is not banned stands as if nothing
+    were; one that is banned is replaced by an independent draw among the others. `weights`, if they are given, are
+    those of the logits at temperature 1.
     """
-    if held is None and allowed is not None:
-        held = MaskedRow(allowed)
     if held is not None:
         greedy = sampling.temperature == 0.0 and held.allowed[best] and best not in stops and best not in banned
         if greedy and logits[best] > -np.inf:

@@ -11,7 +11,7 @@ import pytest
 from engine.constraint import Constraint
 from engine.sampling.choosing import ChosenToken, choose
 from engine.sampling.drawing import draw
-from engine.sampling.masks import SMALL, SPARSE, MasksAhead
+from engine.sampling.masks import SMALL, SPARSE, MaskedRow, MasksAhead
 from engine.sampling.readout import LogitsReadout
 from engine.sampling.settings import Sampling
 from models.token_masks import packed, unpacked
@@ -31,9 +31,9 @@ def test_a_mask_is_drawn_under_as_if_the_rest_were_impossible(count: int, sampli
     for position in range(20):
         impossible = frozenset(np.flatnonzero(~allowed).tolist())
         expected = draw(LOGITS, sampling, position, impossible)
-        found = choose(LOGITS, BEST, sampling, position, stops=frozenset(), banned=frozenset(), allowed=allowed)
+        found = choose(LOGITS, BEST, sampling, position, stops=frozenset(), banned=frozenset(), held=MaskedRow(allowed))
         assert found == ChosenToken(expected, False)
-        under_ban = choose(LOGITS, BEST, sampling, position, stops=frozenset(), banned=banned, allowed=allowed)
+        under_ban = choose(LOGITS, BEST, sampling, position, stops=frozenset(), banned=banned, held=MaskedRow(allowed))
         assert under_ban is not None
         if count == 1:
             assert under_ban == found
@@ -48,7 +48,7 @@ def test_a_mask_of_nothing_and_one_of_impossible_tokens_let_none_follow() -> Non
     for allowed, logits in ((np.zeros(SIZE, bool), LOGITS), (np.arange(SIZE) == 4, impossible)):
         asked: dict[str, Any] = {"stops": frozenset(), "banned": frozenset()}
         for sampling in (Sampling(), Sampling(temperature=1.0)):
-            assert choose(logits, 3, sampling, 0, allowed=allowed, **asked) is None
+            assert choose(logits, 3, sampling, 0, held=MaskedRow(allowed), **asked) is None
         assert LogitsReadout(logits, 3).best_of(allowed) is None
 
 
@@ -61,11 +61,11 @@ def test_weights_that_are_there_are_drawn_from_as_new_ones_are(allowed_at: int) 
     best = int(logits.argmax())
     readout = LogitsReadout(logits, best)
     asked: dict[str, Any] = {"stops": frozenset(), "banned": frozenset()}
-    for held in (allowed, ~allowed, np.arange(logits.size) >= 15_000):
+    for held in map(MaskedRow, (allowed, ~allowed, np.arange(logits.size) >= 15_000)):
         for sampling in (Sampling(temperature=1.0), Sampling(temperature=1.0, top_p=0.9)):
             for at in range(20):
-                found = choose(logits, best, sampling, at, allowed=held, weights=readout.weights, **asked)
-                assert found == choose(logits, best, sampling, at, allowed=held, **asked)
+                found = choose(logits, best, sampling, at, held=held, weights=readout.weights, **asked)
+                assert found == choose(logits, best, sampling, at, held=held, **asked)
 
 
 def test_bits_are_those_of_llguidance() -> None:
@@ -100,7 +100,7 @@ def test_rows_under_masks_at_once_are_those_under_each_alone(sampling: Sampling)
             allowed = unpacked(constraint.mask(), SIZE)
             best = int(row.argmax())
             at_once = [choose(row, best, sampling, at, held=held, **asked) for at in range(10)]
-            assert at_once == [choose(row, best, sampling, at, allowed=allowed, **asked) for at in range(10)]
+            assert at_once == [choose(row, best, sampling, at, held=MaskedRow(allowed), **asked) for at in range(10)]
             assert held.allowed.tolist() == allowed.tolist()
     with pytest.raises(ConstraintError):
         masks.of(failing)
