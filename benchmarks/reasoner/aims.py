@@ -24,6 +24,7 @@ THRESHOLDS = (
     0.96, 0.97, 0.98, 0.99, 0.995,
 )  # fmt: skip
 LAX, STRICT = 0.5, 0.95  # the thresholds that have aims of their own
+STEEP = 0.1  # gain of accuracy at each of two doublings of length in a row that counts as steep
 RISKS = (0.10, 0.03)  # observed worst-exit risks within which thresholds are of use
 MILLION = 1e6
 
@@ -48,8 +49,7 @@ AIMS = (
     ReasonerAim(name="solved at once", says="right without thinking, the family with the most", low=0.9),
     ReasonerAim(
         name="steep families",
-        says="families but the hardest whose accuracy grows by 10 points or more with each of two doublings of length "
-        "in a row",
+        says="families but the hardest to which two doublings of length in a row add 10 points or more each",
         low=2,
         unit="count",
     ),

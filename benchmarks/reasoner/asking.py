@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +13,7 @@ from benchmarks.reasoner.aims import CAP, QUESTIONS_SEED
 from controller.policy import UNLIMITED, Limits
 from controller.serving.loop import ServingLoop
 from controller.serving.trials import probe_spec
+from engine.base import ProbeSpec
 from engine.registry import AutoOptions, open_engine
 from experiments.calibration.run import CalibrationSettings, records_header
 from experiments.calibration.traces import RunQuestions, run_questions
@@ -29,8 +29,6 @@ CELLS = 2 * BATCH * CAP  # tokens of the KV cache: prompts and landings need som
 AT_ONCE = 2_000  # requests that wait in the loop, whose queue is worked out anew ten times a second
 KNOWN = (Examination().seed, CalibrationSettings().seed)  # seeds whose questions others have asked
 OTHERS = 1_000  # of these, of each family
-PROBED = Limits(threshold=math.inf, budget=CAP)  # at every transition point; closed at the cap alone
-UNPROBED = Limits(budget=CAP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +72,10 @@ def fresh_questions(count: int, seed: int = QUESTIONS_SEED) -> list[Question]:
     return [one for mine in kept.values() for one in mine[:count]]
 
 
-def longest_reply(chat: ChatModel) -> int:
-    """Returns the max_tokens of a reply that leave CAP tokens to the thought."""
+def longest_reply(chat: ChatModel, cap: int) -> int:
+    """Returns the max_tokens of a reply that leave `cap` tokens to the thought."""
     spec = probe_spec(chat.thinking, chat.stop_tokens)
-    return CAP + max(len(chat.thinking.landing), spec.room) + chat.thinking.format.answer_reserve
+    return cap + max(len(chat.thinking.landing), spec.room) + chat.thinking.format.answer_reserve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,22 +89,27 @@ class AskedReasoner:
     header: dict[str, object]
     max_tokens: int  # of a reply
 
+    @property
+    def spec(self) -> ProbeSpec:
+        """How its thoughts are probed."""
+        return probe_spec(self.chat.thinking, self.chat.stop_tokens)
+
     def loop(self, limits: Limits = UNLIMITED) -> ServingLoop:
-        """Loads the weights and returns a serving loop that holds every thought to the same limits."""
+        """Loads the weights and returns a serving loop with these limits; `max_tokens` cap every thought."""
         torch.set_num_threads(1)
         engine = open_engine(self.directory, AutoOptions(max_batch=BATCH, cells=CELLS, threads=1)).engine
         return evaluation_loop(engine, self.chat, limits)
 
 
-def asked_reasoner(directory: Path, count: int) -> AskedReasoner:
-    """Reads a model without its weights, and draws `count` questions of each family.
+def asked_reasoner(directory: Path, count: int, *, cap: int = CAP) -> AskedReasoner:
+    """Reads a model without its weights, and draws `count` questions of each family. `cap`: tokens of a thought.
 
     Raises a LaserError if the model or its thinking format cannot be used.
     """
     settings = Examination(model=directory, count=count, seed=QUESTIONS_SEED)
     chat = settings.chat()
     questions = tuple(fresh_questions(count))
-    limit = longest_reply(chat)
+    limit = longest_reply(chat, cap)
     header = {**records_header(settings, identify(directory, chat.thinking.format)), "max_tokens": limit}
     return AskedReasoner(
         directory=directory,

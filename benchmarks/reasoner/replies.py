@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.reasoner.aims import SAMPLES, SAMPLES_SEED, TEMPERATURE
-from benchmarks.reasoner.asking import UNPROBED, AskedReasoner, ReasonerPart, slices
+from benchmarks.reasoner.asking import AskedReasoner, ReasonerPart, slices
 from controller.serving.request import ReasoningRequest
 from engine.base import Sampling
 from experiments.evaluation.evaluation import EvaluationRecord, answering
@@ -49,7 +49,7 @@ class SampledReply:
 def record_replies(asked: AskedReasoner, part: ReasonerPart, out: Path, reporter: Reporter) -> None:
     """Samples the replies to a part's questions that the file lacks. Raises RepliesError if the file is another's."""
     mine = [n * SAMPLES + sample for n in part.among(len(asked.questions)) for sample in range(SAMPLES)]
-    header = {**asdict(HEAD), **asked.header, "temperature": TEMPERATURE, "seed": SAMPLES_SEED}
+    header = replies_header(asked)
     drop_torn_line(out)
     known = {(one.question, one.sample) for one in read_replies(out, header)} if _begun(out) else set()
     missing = [place for place in mine if (asked.keys.keys[place // SAMPLES], place % SAMPLES) not in known]
@@ -58,7 +58,7 @@ def record_replies(asked: AskedReasoner, part: ReasonerPart, out: Path, reporter
             append_line(file, _line(header))
         if not missing:
             return
-        loop = asked.loop(UNPROBED)
+        loop = asked.loop()
         with reporter.stage("Sampled replies", len(mine), done=len(mine) - len(missing)) as advance:
             for places in slices(missing):
                 requests = [(asked.questions[place // SAMPLES], request(asked, place)) for place in places]
@@ -118,7 +118,12 @@ def read_replies(path: Path, header: Mapping[str, object] | None = None) -> list
         raise RepliesError(f"{path}: no replies can be read: {error}") from error
 
 
-def packed_replies(header: Mapping[str, object], replies: Iterable[SampledReply]) -> Iterator[bytes]:
+def replies_header(asked: AskedReasoner) -> dict[str, object]:
+    """Returns what the first line of a log of a reasoner's replies says."""
+    return {**asdict(HEAD), **asked.header, "temperature": TEMPERATURE, "seed": SAMPLES_SEED}
+
+
+def log_lines(header: Mapping[str, object], replies: Iterable[SampledReply]) -> Iterator[bytes]:
     """Yields the lines of a log of these replies."""
     yield _line(header)
     for one in replies:

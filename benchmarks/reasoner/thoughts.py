@@ -1,19 +1,20 @@
 """Records greedy full thoughts with all their probes, and the answers to the same questions without any thought.
 
 Both are records of a calibration, in one file for each part of the questions: an answer without thought is the reply
-behind a budget of 0 tokens. A run that was ended goes on from its file and decodes nothing twice.
+behind a budget of 0 tokens. Further budgets may be recorded beside it. A run that was ended goes on from its file and
+decodes nothing twice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.reasoner.asking import PROBED, AskedReasoner, ReasonerPart, slices
+from benchmarks.reasoner.asking import AskedReasoner, ReasonerPart, slices
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
 from experiments.calibration.traces import TraceLog
+from experiments.evaluation.evaluation import FULL_THOUGHT
 from experiments.progress import Reporter
-
-NO_THOUGHT_AT_ALL = (0,)  # budgets, tokens
 
 
 def record_full_thoughts(asked: AskedReasoner, part: ReasonerPart, out: Path, reporter: Reporter) -> None:
@@ -23,7 +24,7 @@ def record_full_thoughts(asked: AskedReasoner, part: ReasonerPart, out: Path, re
         missing = [number for number in mine if number not in log.traces]
         if not missing:
             return
-        loop, done = asked.loop(PROBED), len(mine) - len(missing)
+        loop, done = asked.loop(FULL_THOUGHT), len(mine) - len(missing)
         with reporter.stage("Full thoughts", len(mine), done=done) as advance:
             for numbers in slices(missing):
                 record_thoughts(
@@ -37,18 +38,21 @@ def record_full_thoughts(asked: AskedReasoner, part: ReasonerPart, out: Path, re
                 )
 
 
-def record_direct_answers(asked: AskedReasoner, out: Path, reporter: Reporter) -> None:
-    """Records the answers without thought that the file of full thoughts lacks. Raises as `TraceLog` does."""
+def record_closed_answers(asked: AskedReasoner, out: Path, budgets: Sequence[int], reporter: Reporter) -> None:
+    """Records the answers that follow if budgets close the file's full thoughts, those that it lacks.
+
+    `budgets`: tokens of a thought; 0: no thought. Raises as `TraceLog` and `answering` do.
+    """
     with TraceLog(out, asked.header, asked.keys) as log:
-        if not (missing := missing_closings(log, NO_THOUGHT_AT_ALL)):
+        if not (missing := missing_closings(log, budgets)):
             return
-        with reporter.stage("Answers without thought", len(missing)) as advance:
+        with reporter.stage("Answers of closed thoughts", len(missing)) as advance:
             record_closings(
                 asked.loop(),
                 asked.chat,
                 asked.questions,
                 log,
-                NO_THOUGHT_AT_ALL,
+                budgets,
                 max_tokens=asked.max_tokens,
                 on_done=lambda: advance(1),
             )
