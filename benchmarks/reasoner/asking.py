@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -53,13 +54,18 @@ def part(said: str) -> ReasonerPart:
     return ReasonerPart(number=int(number), of=int(of))
 
 
+@cache
+def asked_by_others() -> frozenset[str]:
+    """Returns the keys of the first OTHERS questions of each family that an evaluation or a calibration draws."""
+    return frozenset(one.key for known in KNOWN for one in bundled_questions(OTHERS, known))
+
+
 def fresh_questions(count: int, seed: int = QUESTIONS_SEED) -> list[Question]:
     """Returns `count` held-out questions of each family, in their families' order; training has seen none of them.
 
-    Left out are the first OTHERS questions of each family that an evaluation or a calibration draws by default. A
-    smaller `count` gives the first questions of each family of a larger one.
+    Left out are those of `asked_by_others`. A smaller `count` gives the first questions of each family of a larger one.
     """
-    others = {one.key for known in KNOWN for one in bundled_questions(OTHERS, known)}
+    others = asked_by_others()
     drawn, fewest = count, 0
     while fewest < count:
         kept: dict[str, list[Question]] = {}

@@ -11,10 +11,9 @@ import pytest
 from benchmarks.reasoner.aims import CAP, SAMPLES, TEMPERATURE
 from benchmarks.reasoner.asking import (
     AT_ONCE,
-    KNOWN,
-    OTHERS,
     AskedReasoner,
     ReasonerPart,
+    asked_by_others,
     asked_reasoner,
     fresh_questions,
     part,
@@ -31,6 +30,7 @@ from benchmarks.reasoner.replies import (
 )
 from benchmarks.reasoner.report import reasoner_report, tables
 from benchmarks.reasoner.thoughts import record_closed_answers, record_full_thoughts
+from experiments.calibration.run import CalibrationSettings
 from experiments.calibration.traces import TraceError, TraceLog, read_records
 from experiments.evaluation.questions import bundled_questions
 from experiments.progress import Silent
@@ -65,8 +65,9 @@ def test_questions_are_fresh_and_fewer_are_the_first_of_more() -> None:
     for name in FAMILIES:
         first = [one.key for one in many if one.benchmark == name][:2]
         assert first == [one.key for one in few if one.benchmark == name]
-    others = {one.key for seed in KNOWN for one in bundled_questions(OTHERS, seed)}
-    assert not others & {one.key for one in many}
+    assert not asked_by_others() & {one.key for one in many}
+    calibrated = bundled_questions(5, CalibrationSettings().seed)
+    assert {one.key for one in calibrated} <= asked_by_others()
 
 
 def test_a_sample_draws_by_question_and_place_alone(asked: AskedReasoner) -> None:
