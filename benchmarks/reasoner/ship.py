@@ -178,14 +178,17 @@ def install(source: Path, target: Path) -> None:
 
 
 def calibrate_there(asked: AskedReasoner, places: ShippedPlaces, count: int) -> Path:
-    """Has `laser calibrate` measure the installed model, unless its profile is there; returns the packed records."""
+    """Has `laser calibrate` measure the installed model, unless it has a profile of the same cap; returns its records.
+
+    The records are packed then.
+    """
     path = profile_of(places.weights)
     plain = path.with_name(f"{path.name}.records.jsonl")
     packed = plain.with_name(f"{plain.name}.xz")
     identity = identify(places.weights, asked.chat.thinking.format)
     try:
-        read_profile(path, identity)
-        there = records_of(path).exists()
+        found = read_profile(path, identity)
+        there = found.max_tokens == asked.max_tokens and records_of(path).exists()
     except ProfileError:
         there = False
     if not there:
