@@ -139,9 +139,10 @@ def test_all_is_recorded_in_parts_and_goes_on_after_a_kill(asked: AskedReasoner,
 
 @pytest.mark.slow
 def test_a_thought_at_the_cap_is_closed_there_and_answers(tmp_path: Path) -> None:
-    short = asked_reasoner(bundled_model(), 1, cap=40)
+    cap = 8
+    short = asked_reasoner(bundled_model(), 1, cap=cap)
     record_full_thoughts(short, ReasonerPart(), tmp_path / "log", Silent())
     traces = read_records(tmp_path / "log").traces.values()
-    assert {len(one.thought) for one in traces} == {40}
-    assert not any(one.ended for one in traces)
+    assert max(len(one.thought) for one in traces) == cap
     assert all(one.answer for one in traces)
+    assert {len(one.thought) for one in traces if not one.ended} == {cap}
