@@ -99,13 +99,15 @@ def sampled(record: EvaluationRecord, question: str, sample: int) -> SampledRepl
 
 
 def read_replies(path: Path, header: Mapping[str, object] | None = None) -> list[SampledReply]:
-    """Returns the replies of a log, plain or packed (.xz); `header`: that it must have, None: any of this format.
+    """Returns the replies of a log, plain or packed (.xz); an unfinished last line is skipped.
 
+    `header`: that it must have; None: any of this format.
     Raises RepliesError if it is no such log.
     """
     try:
         found = path.read_bytes()
-        head, *lines = (lzma.decompress(found) if path.suffix == ".xz" else found).splitlines() or [b""]
+        whole = (lzma.decompress(found) if path.suffix == ".xz" else found).rpartition(b"\n")[0]
+        head, *lines = whole.split(b"\n")
         said = decode_json(head)
         if not HEAD.opens(said):
             raise ValueError(f"format and version are not {HEAD.format} and {HEAD.version}")

@@ -99,6 +99,8 @@ def test_replies_are_read_plain_and_packed(asked: AskedReasoner, tmp_path: Path)
     (tmp_path / "packed.xz").write_bytes(lzma.compress(whole))
     assert read_replies(tmp_path / "plain") == read_replies(tmp_path / "packed.xz", replies_header(asked)) == said
     assert read_samples(asked, [tmp_path / "plain"]) == {"key": [said[1], said[0]]}
+    (tmp_path / "plain").write_bytes(whole[:-9])  # being written
+    assert read_replies(tmp_path / "plain") == said[:1]
 
 
 def test_replies_of_another_model_and_other_files_are_refused(asked: AskedReasoner, tmp_path: Path) -> None:
