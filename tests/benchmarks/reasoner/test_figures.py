@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.reasoner.aims import AIMS, RISKS, SAMPLES, THRESHOLDS, ReasonerAim
@@ -94,6 +94,7 @@ def test_tokens_are_net_of_probes() -> None:
     assert at(table, 0.5).times < 1.0 < at(table, 0.3).times
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.booleans(), st.lists(st.tuples(st.floats(0.01, 0.999), st.booleans()), max_size=4)),
