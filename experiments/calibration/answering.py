@@ -21,10 +21,14 @@ def record_thoughts(
     log: TraceLog,
     *,
     max_tokens: int,
+    numbers: Sequence[int] | None = None,
     on_done: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answers the questions that the log lacks, with full thought; `loop` must probe and never close a thought."""
-    missing = [number for number in range(len(questions)) if number not in log.traces]
+    """Answers the questions that the log lacks, with full thought; `loop` must probe and never close a thought.
+
+    `numbers`: of the questions that are asked; None: all.
+    """
+    missing = [n for n in (range(len(questions)) if numbers is None else numbers) if n not in log.traces]
     for place, record in evaluate_stream(loop, model, [questions[number] for number in missing], max_tokens=max_tokens):
         number = missing[place]
         prompt = model.question(questions[number].text)
@@ -71,7 +75,7 @@ def record_closings(
         asked.append((questions[number], request))
     for place, record in answering(loop, model, asked):
         number, budget = missing[place]
-        one = log.traces[number]
+        one, answer = log.traces[number], last_answer(record.reply)
         log.add(
             ClosedReply(
                 number=number,
@@ -81,7 +85,8 @@ def record_closings(
                 graded_by=record.graded_by,
                 same=None
                 if one.answer is None
-                else same_answer(questions[number], record.right, last_answer(record.reply), one.right, one.answer),
+                else same_answer(questions[number], record.right, answer, one.right, one.answer),
+                answer=answer,
             )
         )
         on_done()

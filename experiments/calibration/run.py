@@ -126,7 +126,7 @@ def calibrate(
     files = weights_sha256(directory)
     identity = identify(directory, chat.thinking.format, None if settings.model else BUNDLED_NAME, files=files)
     mine = run_questions(questions, settings.files)
-    with TraceLog(file, _header(settings, identity), mine) as log:
+    with TraceLog(file, records_header(settings, identity), mine) as log:
         reused = len(log.traces)
         said, pilot = profiling.planned(mine.keys, settings.seed, settings.budgets, log.choice)
         profiling.check_count(len(questions), settings.levels, said, pilot=len(pilot))
@@ -191,8 +191,8 @@ def _before(path: Path, model: ModelIdentity) -> Profile | None:
         return None
 
 
-def _header(settings: CalibrationSettings, model: ModelIdentity) -> dict[str, object]:
-    """What the records must be of, for a run to go on from them."""
+def records_header(settings: Examination, model: ModelIdentity) -> dict[str, object]:
+    """Returns what the records must be of, for a run to go on from them."""
     template = settings.chat_template
     return {
         "weights_sha256": model.weights_sha256,

@@ -72,6 +72,7 @@ class ClosedReply:
     tokens: int  # of the landing and the answer
     graded_by: GradedBy = GradedBy.EXACT
     same: bool | None = None  # whether the full thought gives the same answer; None: not compared
+    answer: str | None = None  # of the reply; None: not recorded
 
 
 Budgets = Sequence[int]
