@@ -162,7 +162,7 @@ def visit(laser: Path, folder: Path) -> None:
     print(visitor.run("laser --version"))
     print(visitor.run(told("laser init")))
     with visitor.serving(told("laser serve --config")) as url:
-        _expect(r"\boxed{Ben}", visitor.run(told('laser ask "The points'), LASER_URL=url))
+        _expect(r"\boxed{28}", visitor.run(told('laser ask "Tom'), LASER_URL=url))
         _expect(r"\boxed{68}", visitor.program(sys.executable, snippet().replace("http://127.0.0.1:8000", url)))
     _own_model(visitor, laser.parent / "python", folder)
     first, last = "laser serve --model DIR --thinking qwen3 --thr", "laser serve --model DIR --thinking qwen3$"

@@ -29,10 +29,7 @@ SECONDS = 60  # of the demo; its burst is the second third
 ASKED_S, TAKEN_S = 10.0, 17.0  # since the burst began
 WIDTH, HEIGHT = 1280, 1500  # of the page, before its own height is known
 COLOURS = 128  # of the picture, which keeps it small
-QUESTION = (
-    "The points of each are the last two digits of a sum: Tom 37 + 33, Zoe 49 + 27, Ben 12 + 72, Mia 98 + 54, "
-    "Kim 83 + 97. Who has the most points?"
-)
+QUESTION = "Tom has 19 books. Tom buys 33 more. Tom loses 24. How many books does Tom have at the end?"
 
 
 @contextmanager
