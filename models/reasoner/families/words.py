@@ -117,7 +117,7 @@ def _stated(name: str, step: _Step) -> str:
 
 def _small(step: _Step) -> bool:
     """Whether a step is done in the head."""
-    return step.right <= (3 if step.sign == "*" else 40)
+    return step.right <= (2 if step.sign == "*" else 12)
 
 
 def _columns(step: _Step) -> str:
