@@ -75,7 +75,7 @@ def exit_fork(encoder: Encoder, cut: int, reply: str, *, given: str) -> Fork:
 
 
 def cuts(tokens: Sequence[int], prompt: int, encoder: Encoder, rng: np.random.Generator, count: int) -> list[int]:
-    """Where forks leave a trace: `count` paragraph ends, and in a third of the traces its start or an arbitrary token."""
+    """Where forks leave a trace: `count` paragraph ends, and sometimes its start or an arbitrary token."""
     close = tokens.index(encoder.close, prompt) if encoder.close in tokens[prompt:] else len(tokens)
     ends = [place + 1 for place in range(prompt, close) if tokens[place] == encoder.blank_line]
     chosen = {int(place) for place in rng.choice(ends, size=min(count, len(ends)), replace=False)} if ends else set()

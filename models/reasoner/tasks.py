@@ -32,7 +32,7 @@ SIZES: dict[str, dict[str, tuple[int, ...]]] = {
     "highest": {"easy": (4, 5), "medium": (6, 7, 8), "hard": (9, 10, 11, 12)},
     "countdown": {"easy": (3,), "medium": (3, 4, 4), "hard": (4,)},
 }
-"""How many numbers, changes, tickets, players or signs the questions of each family's splits have, all equally likely."""
+"""How many numbers, changes, tickets, players or signs the questions of each split have, all equally likely."""
 
 HELD_OUT_ONE_IN = 8  # one question in this many is never seen in training
 

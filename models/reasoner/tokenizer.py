@@ -75,7 +75,8 @@ _USUAL = (
     'Answer with JSON {"answer": ...}',
     '{"answer": 12}',
     'Tools:\n{"type": "function", "function": {"name": "calculator", "description": "Evaluates an expression.", '
-    '"parameters": {"type": "object", "properties": {"expression": {"type": "string"}}, "required": ["expression"]}}}\n',
+    '"parameters": {"type": "object", "properties": {"expression": {"type": "string"}}, '
+    '"required": ["expression"]}}}\n',
     'Call one with <tool_call>\n{"name": ..., "arguments": ...}\n</tool_call>',
     '<tool_call>\n{"name": "calculator", "arguments": {"expression": "12 * 34"}}\n</tool_call>',
     "<tool_response>\n12\n</tool_response>",

@@ -31,11 +31,11 @@ class TrainingConfig:
     rows: int = 8
     length: int = 768  # slots per row
     block: int = 8  # steps per generated block; checkpoints fall between blocks
-    blocks: int = 560  # stage 1: written traces
+    blocks: int = 480  # stage 1: written traces
     peak: float = 1.0  # largest learning rate of stage 1, relative to those below
     level: float = 0.5  # share of stage 1 until the learning rate begins to fall
-    curriculum_blocks: int = 100  # blocks until hard problems have their full share
-    calibration_blocks: int = 32  # stage 2: own rollouts
+    curriculum_blocks: int = 80  # blocks until hard problems have their full share
+    calibration_blocks: int = 24  # stage 2: own rollouts
     rollouts: int = 88  # per calibration block
     muon_lr: float = 0.012
     adam_lr: float = 0.004
@@ -64,7 +64,7 @@ class Progress:
     slot_rate: float
 
 
-REFINEMENT = TrainingConfig(seed=1, blocks=160, peak=0.5, level=0.0, curriculum_blocks=0, calibration_blocks=32)
+REFINEMENT = TrainingConfig(seed=1, blocks=160, peak=0.5, level=0.0, curriculum_blocks=0)
 """Trains a finished model further: no curriculum, one more descent of the learning rate."""
 
 CHECKPOINT = "checkpoint.pt"

@@ -79,7 +79,7 @@ def _write(rng: np.random.Generator, numbers: list[int], target: int, solution: 
 
 
 def _searched(numbers: Sequence[int], order: Sequence[str], last: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """The signs tried before the last one, up to `last`; where a value is out, no sign follows and the next way begins."""
+    """The signs tried before the last one, up to `last`; where a value is out, no sign follows."""
 
     def below(signs: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         if len(signs) == len(last) or _values(numbers, signs)[-1] is None:
@@ -95,7 +95,7 @@ def _searched(numbers: Sequence[int], order: Sequence[str], last: Sequence[str])
 
 
 def _tried(numbers: Sequence[int], signs: Sequence[str], order: Sequence[str], target: int) -> Iterator[Piece]:
-    """A paragraph: the way of all signs but the last, then each last sign beside the target, up to one that reaches it."""
+    """A paragraph: the way of all signs but the last, then each last sign, up to one that reaches the target."""
     yield f"{' '.join(signs)} : {_way(numbers[:-1], signs)}", 1.0
     before = _values(numbers[:-1], signs)[-1]
     if before is None:

@@ -47,7 +47,7 @@ def plain(text: str) -> Paragraph:
 
 
 def looks(answer: int) -> int:
-    """How often a result is looked at again: by its last digit, which no prompt shows; once mostly, now and then often."""
+    """How often a result is looked at again: by its last digit, which no prompt shows; mostly once."""
     return (1, 1, 1, 2, 1, 4, 1, 2, 7, 1)[answer % 10]
 
 

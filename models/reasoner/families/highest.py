@@ -41,7 +41,7 @@ def _write(rng: np.random.Generator, names: list[str], sums: list[tuple[int, int
         for place in range(start, min(start + 2, len(names))):
             better = points[place] > points[best] if wanted == "most" else points[place] < points[best]
             best = place if better else best
-            said.append(f"{_worked(names[place], sums[place])}, best {names[best]} {points[best]}.")
+            said.append(f"{_worked(names[place], sums[place])}, {wanted} {names[best]} {points[best]}.")
         opening = "" if paragraphs else f"{pick(rng, OPENERS)} "
         ends = start + 2 >= len(names)
         paragraphs.append(plain(f"{opening}{' '.join(said)}{' ' + concluded(names[best]) if ends else ''}"))

@@ -78,7 +78,7 @@ def _scanned(numbers: list[int], wanted: str) -> str:
     for number in numbers[1:]:
         better = number > best if wanted == "largest" else number < best
         best = number if better else best
-        words.append(f"{number} {'take' if better else 'keep'} {best}")
+        words.append(f"{number} {wanted} {best}")
     return ", ".join(words)
 
 

@@ -1,4 +1,4 @@
-"""Which of two colours most tickets have: each ticket must be worked out, and the count is a random walk until the end."""
+"""Which of two colours most tickets have: each must be worked out, and the count is a random walk."""
 
 import numpy as np
 
@@ -15,8 +15,10 @@ def draw(rng: np.random.Generator, size: int) -> Draft:
     question = pick(
         rng,
         (
-            f"A ticket is red if the tens digit of its sum is even, else blue. Tickets: {listed}. Are more tickets red or blue?",
-            f"The tickets are {listed}. Red are those whose sum has an even tens digit, the others are blue. Which colour is more common?",
+            f"A ticket is red if the tens digit of its sum is even, else blue. Tickets: {listed}. "
+            "Are more tickets red or blue?",
+            f"The tickets are {listed}. Red are those whose sum has an even tens digit, the others are blue. "
+            "Which colour is more common?",
         ),
     )
     reds = sum(_red(ticket) for ticket in tickets)

@@ -95,13 +95,11 @@ def _compared(
 
 def _write(rng: np.random.Generator, name: str, steps: list[_Step], answer: str, compared: str) -> list[Paragraph]:
     """A paragraph for each step, small ones in the head; then checks on paper, from the first step on."""
-    paragraphs = [
-        plain(
-            f"{pick(rng, OPENERS)} {name} has {steps[0].left}.{_stated(1, name, steps[0], len(steps) == 1, answer, compared)}"
-        )
-    ]
-    for number, step in enumerate(steps[1:], 2):
-        paragraphs.append(plain(_stated(number, name, step, number == len(steps), answer, compared).lstrip()))
+    paragraphs = []
+    for number, step in enumerate(steps, 1):
+        opening = f"{pick(rng, OPENERS)} {name} has {step.left}. " if number == 1 else ""
+        ending = f"{compared} {concluded(answer)}" if number == len(steps) else ""
+        paragraphs.append(plain(f"{opening}Step {number}: {_stated(name, step)}{ending}"))
     for look in range(looks(steps[-1].result)):
         number = look % len(steps) + 1
         step = steps[number - 1]
@@ -111,16 +109,15 @@ def _write(rng: np.random.Generator, name: str, steps: list[_Step], answer: str,
     return paragraphs
 
 
-def _stated(number: int, name: str, step: _Step, last: bool, answer: str, compared: str) -> str:
-    sum_ = f"{step.left} {step.sign} {step.right}"
-    worked = f"{sum_} is {step.result}" if _small(step) else f"{sum_}: {_columns(step)}, so {step.result}"
-    ending = f"{compared} {concluded(answer)}" if last else ""
-    return f" Step {number}: {step.said}. {name} has {step.left}, and {worked}.{ending}"
+def _stated(name: str, step: _Step) -> str:
+    calculation = f"{step.left} {step.sign} {step.right}"
+    worked = f"{calculation} is {step.result}" if _small(step) else f"{calculation}: {_columns(step)}, so {step.result}"
+    return f"{step.said}. {name} has {step.left}, and {worked}."
 
 
 def _small(step: _Step) -> bool:
     """Whether a step is done in the head."""
-    return step.right <= (3 if step.sign == "*" else 40)
+    return step.right <= (2 if step.sign == "*" else 12)
 
 
 def _columns(step: _Step) -> str:
