@@ -31,7 +31,7 @@ from experiments.statistics import interval
 from models.chat_model import ChatModel, load_chat_model
 from models.reasoner import bundled_model
 
-LONGEST = 768  # tokens of a reply
+LONGEST = 541  # tokens of a reply: 512 of a thought
 ANSWER = 320  # tokens of an answer behind a landing, at most: one that goes on thinking needs them
 BUDGETS = (8, 25, 60, 120, 200, 300)
 LANDINGS = (

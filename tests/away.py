@@ -162,16 +162,16 @@ def visit(laser: Path, folder: Path) -> None:
     print(visitor.run("laser --version"))
     print(visitor.run(told("laser init")))
     with visitor.serving(told("laser serve --config")) as url:
-        _expect(r"\boxed{13}", visitor.run(told('laser ask "Tom'), LASER_URL=url))
-        _expect(r"\boxed{51}", visitor.program(sys.executable, snippet().replace("http://127.0.0.1:8000", url)))
+        _expect(r"\boxed{28}", visitor.run(told('laser ask "Tom'), LASER_URL=url))
+        _expect(r"\boxed{68}", visitor.program(sys.executable, snippet().replace("http://127.0.0.1:8000", url)))
     _own_model(visitor, laser.parent / "python", folder)
     first, last = "laser serve --model DIR --thinking qwen3 --thr", "laser serve --model DIR --thinking qwen3$"
-    ask = 'laser ask "Here is a list: 37, 32, 82, 92, 51. Find the third largest number."'
+    ask = 'laser ask "Here is a list: 37, 32, 68, 12, 51. Find the largest number."'
     with visitor.serving(told(first)) as url:
-        _expect(r"\boxed{51}", visitor.run(ask, LASER_URL=url))
+        _expect(r"\boxed{68}", visitor.run(ask, LASER_URL=url))
     print(visitor.run(told("laser calibrate --model DIR --thinking"), *FASTER))
     with visitor.serving(told(last)) as url:
-        _expect(r"\boxed{51}", visitor.run(ask, LASER_URL=url))
+        _expect(r"\boxed{68}", visitor.run(ask, LASER_URL=url))
 
 
 def _own_model(visitor: Visitor, python: Path, folder: Path) -> None:
@@ -182,8 +182,8 @@ def _own_model(visitor: Visitor, python: Path, folder: Path) -> None:
     with open(folder / "my.jsonl", "w", encoding="utf-8") as file:
         for _ in range(QUESTIONS):
             numbers = drawn.sample(range(10, 100), 5)
-            text = f"Here is a list: {', '.join(map(str, numbers))}. Find the third largest number."
-            file.write(json.dumps({"question": text, "answer": str(sorted(numbers)[2])}) + "\n")
+            text = f"Here is a list: {', '.join(map(str, numbers))}. Find the largest number."
+            file.write(json.dumps({"question": text, "answer": str(max(numbers))}) + "\n")
 
 
 def _expect(what: str, said: str) -> None:

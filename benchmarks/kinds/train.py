@@ -28,7 +28,7 @@ from models.kinds.reading import KindReader, signed_reading
 Array = npt.NDArray[np.float64]
 FEWEST = 6  # prompts that have a feature
 MOST = 6_000  # features
-WRONG = 0.02  # share of prompts of templates never seen that are not short, have no sign, and may be told to be short
+WRONG = 0.01  # share of prompts of templates never seen that are not short, have no sign, and may be told to be short
 FOLDS = 4
 KEPT = 0.05  # a feature whose weights are all smaller is left out
 
@@ -108,7 +108,7 @@ def report(read: Sequence[tuple[KnownPrompt, AnswerKind]]) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kinds.train", description=__doc__)
-    parser.add_argument("-n", "--prompts", type=int, default=2000, help="prompts per kind")
+    parser.add_argument("-n", "--prompts", type=int, default=4000, help="prompts per kind")
     parser.add_argument("--seed", type=int, default=0, help="of the prompts")
     parser.add_argument("--penalty", type=float, default=6e-5, help="of squared weights")
     parser.add_argument("--out", type=Path, default=FILE, help="the file that is written")

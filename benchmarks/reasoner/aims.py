@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CAP = 512  # tokens of a thought
+from models.reasoner.traces import CAP
+
 QUESTIONS_SEED = 2611  # draws the questions; an evaluation draws by 1, a calibration by 2
 SAMPLES_SEED = 2612  # draws the sampled replies
 COUNT = 4_000  # questions of each family

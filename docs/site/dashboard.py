@@ -29,7 +29,7 @@ SECONDS = 60  # of the demo; its burst is the second third
 ASKED_S, TAKEN_S = 10.0, 17.0  # since the burst began
 WIDTH, HEIGHT = 1280, 1500  # of the page, before its own height is known
 COLOURS = 128  # of the picture, which keeps it small
-QUESTION = "Tom has 19 books. He buys 33 more. Tom loses 26. He gives 13 to Zoe. How many books are left at the end?"
+QUESTION = "Tom has 19 books. Tom buys 33 more. Tom loses 24. How many books does Tom have at the end?"
 
 
 @contextmanager

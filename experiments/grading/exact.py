@@ -183,14 +183,14 @@ def _is_list(text: str) -> bool:
 
 
 def _is_mathematics(a: str, g: str) -> bool:
-    """Whether math-verify can tell two values apart rightly: no words, bases, times, torn numbers or braces."""
+    """Whether math-verify can tell two values apart rightly: no words, bases, times, bare signs, torn parts."""
     for text in (a, g):
         letters = re.findall(r"[A-Za-z]{2,}", re.sub(r"\\[A-Za-z]+", " ", text))
         if any(len(word) > 3 and word.lower() not in _FUNCTIONS for word in letters):
             return False
         if text.count("{") != text.count("}") or (len(text) > 1 and re.fullmatch(r"[A-Za-z\s.,]*", text)):
             return False
-        if re.search(r"^[0-9]{1,2}:[0-9]{2}$|[0-9]\s+[0-9]", text):
+        if re.search(r"^[0-9]{1,2}:[0-9]{2}$|[0-9]\s+[0-9]|^[-+*/\s]+$", text):
             return False
     if _bracket(a) and _bracket(g) and _bracket(a) != _bracket(g):
         return False  # a pair is no set, an open interval is not closed

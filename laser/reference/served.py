@@ -29,8 +29,8 @@ from models.comments import told
 PATIENCE_S = 60.0
 QUESTIONS = (
     "Given 37, 82, 51, 92, what is the largest number?",
-    "Here is a list: 37, 32, 82, 92, 51. Find the third largest number.",
-    "Tom has 19 books. He buys 33 more. Tom loses 26. He gives 13 to Zoe. How many books are left at the end?",
+    "Here is a list: 37, 32, 68, 12, 51. Find the largest number.",
+    "Tom has 19 books. Tom buys 33 more. Tom loses 24. How many books does Tom have at the end?",
 )
 TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 UNITS = {"_seconds": "s", "_tokens": "tokens", "_rate": "requests/s", "_bytes": "bytes"}

@@ -26,10 +26,12 @@ _PROGRAMS = (
 
 BOXED = re.compile(r"\\boxed\b")
 TELL = re.compile(
-    _BEGINS + r"(?:explain|justify|prove|describe|discuss|elaborate|summari[sz]e|translate|rewrite|rephrase|paraphrase|"
-    r"proofread|brainstorm|compose|outline|show (?:your|all|the|every|me)\s+(?:work(?:ing)?|steps?|reasoning|how)|"
+    _BEGINS + r"(?:explain|justify|prove|demonstrate|(?:show|verify) that|describe|discuss|elaborate|summari[sz]e|"
+    r"translate|rewrite|rephrase|paraphrase|proofread|brainstorm|compose|outline|"
+    r"show (?:your|all|the|every|me)\s+(?:work(?:ing)?|steps?|reasoning|how)|"
     r"walk me through|show me|say why|tell me (?:about|why|how)|"
-    r"give (?:me )?(?:a |the )?(?:step-by-step |detailed |full )?(?:explanation|proof|derivation|summary|reasons?))\b",
+    r"give (?:me )?(?:a |the )?(?:step-by-step |detailed |full )?(?:explanation|proof|derivation|summary|reasons?)|"
+    r"(?:give|show|write|provide) (?:me )?(?:a |the )?(?:step-by-step|detailed|full|complete) (?:solution|working))\b",
     re.IGNORECASE,
 )
 PROSE = re.compile(

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 KNOWS = (
-    "The bundled model is a toy that knows four kinds of puzzle: chained arithmetic with numbers below 100, short word "
-    "problems, selections from a list, and variables assigned in shuffled order. Anything else gets a wrong answer."
+    "The bundled model is a toy that knows five kinds of puzzle: who has what and the largest of some numbers, short "
+    "word problems, which of two colours more tickets have, who has the most points, and which signs between numbers "
+    "make a target. Anything else gets a wrong answer."
 )
 
 

@@ -12,6 +12,7 @@ from models.reasoner.network import Network
 from models.reasoner.rollout import decode
 from models.reasoner.tasks import FAMILIES, generate
 from models.reasoner.tokenizer import Encoder
+from models.reasoner.traces import CAP
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -63,7 +64,7 @@ def half_agreement(network: Network, encoder: Encoder, *, seed: int, problems: i
     rounded = Network(network.shape)
     rounded.load_state_dict({name: tensor.half().float() for name, tensor in network.state_dict().items()})
     agreed = total = 0
-    for prompt, rollout in zip(prompts, decode(network, prompts, limit=640, stop=encoder.end), strict=True):
+    for prompt, rollout in zip(prompts, decode(network, prompts, limit=CAP, stop=encoder.end), strict=True):
         tokens = torch.tensor([[*prompt, *rollout.tokens]])
         length = tokens.shape[1] - 1
         causal = torch.ones(1, length, length, dtype=torch.bool).tril()

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+BLOCK = 192  # slots whose attention is computed together in training
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
@@ -107,14 +109,30 @@ class Attention(nn.Module):
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
-        group = s.heads // s.kv_heads
-        q = q.reshape(batch, s.kv_heads, group * length, s.head_dim) * s.head_dim**-0.5
-        # explicit matmul-softmax: on a CPU its backward is faster than that of fused attention
-        scores = (q @ k.transpose(2, 3)).view(batch, s.heads, length, -1) + bias
-        weights = scores.softmax(-1).view(batch, s.kv_heads, group * length, -1)
-        mixed = (weights @ v).view(batch, s.heads, length, s.head_dim)
+        if cache is None:  # no token sees a later slot of its row: each block computes as many keys as it may see
+            starts = range(0, length, BLOCK)
+            parts = [
+                _attended(q[:, :, i : i + BLOCK], k[:, :, : i + BLOCK], v[:, :, : i + BLOCK], bias, i) for i in starts
+            ]
+            mixed = torch.cat(parts, dim=2)
+        else:
+            mixed = _attended(q, k, v, bias, 0)
         out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, length, s.heads * s.head_dim))
         return out
+
+
+def _attended(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, start: int) -> Tensor:
+    """What the queries from slot `start` on take from the keys: [batch, heads, queries, head_dim].
+
+    Explicit products and softmax in single precision: on a CPU their backward is faster than that of fused attention.
+    """
+    (batch, heads, length, size), (_, kv_heads, keys, _) = q.shape, k.shape
+    with torch.autocast("cpu", enabled=False):
+        q, k, v = q.float(), k.float(), v.float()
+        q = q.reshape(batch, kv_heads, heads // kv_heads * length, size) * size**-0.5
+        scores = (q @ k.transpose(2, 3)).view(batch, heads, length, keys) + bias[:, :, start : start + length, :keys]
+        weights = scores.softmax(-1).view(batch, kv_heads, heads // kv_heads * length, keys)
+        return (weights @ v).view(batch, heads, length, size)
 
 
 class Mlp(nn.Module):

@@ -1,15 +1,28 @@
 """Fork packing: a trace and its forced exits share one row; each exit sees only the prefix before its fork."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.reasoner.tasks import Problem
+from models.reasoner.families.draft import Piece
 from models.reasoner.tokenizer import Encoder
-from models.reasoner.traces import DIRECT, END, EXIT, Part, WrittenThought, closing
+from models.reasoner.traces import CAP
+
+ARBITRARY = 0.2  # share of traces with a fork at an arbitrary token
+AT_START = 0.2  # share of traces with a fork before the thought's first token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A prompt in tokens, with all that the model is taught to write after it."""
+
+    prompt: tuple[int, ...]
+    thought: tuple[Piece, ...]
+    reply: str  # from the end of the thought to the end of the turn
+    given: str | None  # the head of the reply that a forced exit writes; None: nothing is forked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,56 +68,37 @@ class Rows:
         return len(self.tokens)
 
 
-def exit_fork(encoder: Encoder, cut: int, answer: str) -> Fork:
-    """The forced exit at `cut` whose target is the true answer; only the tokens after the brace are learnt."""
-    tokens = encoder.ids(closing(answer))
-    given = len(encoder.ids(EXIT))
-    return Fork(cut=cut, tokens=tuple(tokens), weights=(0.0,) * given + (1.0,) * (len(tokens) - given))
+def exit_fork(encoder: Encoder, cut: int, reply: str, *, given: str) -> Fork:
+    """The forced exit at `cut` whose target is `reply`, the true one; only the tokens after `given` are learnt."""
+    tokens, first = encoder.ids(reply), len(encoder.ids(given))
+    return Fork(cut=cut, tokens=tuple(tokens), weights=(0.0,) * first + (1.0,) * (len(tokens) - first))
 
 
-def cuts(
-    tokens: Sequence[int],
-    prompt: int,
-    encoder: Encoder,
-    rng: np.random.Generator,
-    count: int,
-    mistaken: Collection[int] = (),
-) -> list[int]:
-    """Where forks leave a trace: `count` paragraph ends, and in a quarter of the traces one arbitrary token.
-
-    In a trace with an invented slip, forks leave only at paragraph ends where no slip stands (not in `mistaken`): the
-    network must learn from its own traces how often slips happen, and so how sure an answer may be.
-    """
+def cuts(tokens: Sequence[int], prompt: int, encoder: Encoder, rng: np.random.Generator, count: int) -> list[int]:
+    """Where forks leave a trace: `count` paragraph ends, and sometimes its start or an arbitrary token."""
     close = tokens.index(encoder.close, prompt) if encoder.close in tokens[prompt:] else len(tokens)
     ends = [place + 1 for place in range(prompt, close) if tokens[place] == encoder.blank_line]
-    ends = [place for paragraph, place in enumerate(ends) if paragraph not in mistaken]
     chosen = {int(place) for place in rng.choice(ends, size=min(count, len(ends)), replace=False)} if ends else set()
-    if rng.random() < 0.25 and close > prompt and not mistaken:
+    drawn = rng.random()
+    if drawn < ARBITRARY and close > prompt:
         chosen.add(int(rng.integers(prompt, close)))
+    elif drawn < ARBITRARY + AT_START:
+        chosen.add(prompt)
     return sorted(chosen)
 
 
-def example(
-    encoder: Encoder,
-    problem: Problem,
-    trace: WrittenThought,
-    rng: np.random.Generator,
-    *,
-    forks: int,
-    direct: bool = False,
-    verdict_weight: float = 1.0,
-) -> Example:
-    """Tokenise a trace with its forks; `direct` teaches the answer after an empty thought instead."""
-    weight = {Part.PLAIN: 1.0, Part.SLIP: 0.0, Part.VERDICT: verdict_weight}
-    prompt = encoder.prompt(problem.question, thinking=not direct)
-    pieces = [(f"{DIRECT}{problem.answer}}}{END}", Part.PLAIN)] if direct else trace.pieces
-    encoded = [(encoder.ids(text), weight[part]) for text, part in pieces]
-    tokens = prompt + [token for ids, _ in encoded for token in ids]
-    places = [] if direct else cuts(tokens, len(prompt), encoder, rng, forks, trace.mistaken)
+def example(encoder: Encoder, asked: Asked, rng: np.random.Generator, *, forks: int) -> Example:
+    """Tokenise a question with its thought, reply and forks; a thought longer than CAP is cut there, without an end."""
+    thought = [token for text, _ in asked.thought for token in encoder.ids(text)]
+    worth = [weight for text, weight in asked.thought for _ in encoder.ids(text)]
+    ends = len(thought) <= CAP
+    reply = encoder.ids(asked.reply) if ends else []
+    tokens = [*asked.prompt, *thought[:CAP], *reply]
+    places = cuts(tokens, len(asked.prompt), encoder, rng, forks) if asked.thought and asked.given is not None else []
     return Example(
         tokens=tuple(tokens),
-        weights=(0.0,) * len(prompt) + tuple(worth for ids, worth in encoded for _ in ids),
-        forks=tuple(exit_fork(encoder, place, problem.answer) for place in places),
+        weights=(0.0,) * len(asked.prompt) + tuple(worth[:CAP]) + (1.0,) * len(reply),
+        forks=tuple(exit_fork(encoder, place, asked.reply, given=asked.given or "") for place in places),
     )
 
 

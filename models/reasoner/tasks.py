@@ -1,7 +1,7 @@
-"""Problems with a grader: four families, seeded, with a test side that training never sees.
+"""Problems with a grader: five families, seeded, with a test side that training never sees.
 
-Difficulty is the number of operations.  A stable hash of the question's text decides whether a problem belongs to the
-training side or to the held-out side, so the two cannot overlap whatever the seeds.
+A stable hash of the question's text decides whether a problem belongs to the training side or to the held-out side, so
+the two cannot overlap whatever the seeds.
 """
 
 import hashlib
@@ -10,41 +10,47 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.reasoner.families import arith, lists, variables, words
-from models.reasoner.families.draft import pick
-from models.reasoner.steps import Step, work
+from models.reasoner.families import countdown, highest, recall, tally, words
+from models.reasoner.families.draft import Draft, pick
+from models.reasoner.traces import WrittenThought
 
-_DRAW = {"arith": arith.draw, "words": words.draw, "lists": lists.draw, "vars": variables.draw}
+_DRAW = {
+    "recall": recall.draw,
+    "words": words.draw,
+    "tally": tally.draw,
+    "highest": highest.draw,
+    "countdown": countdown.draw,
+}
 
 FAMILIES = tuple(_DRAW)
 SPLITS = ("easy", "medium", "hard")
 
-OPERATIONS: dict[str, dict[str, tuple[int, int]]] = {
-    "arith": {"easy": (2, 2), "medium": (3, 4), "hard": (5, 5)},
-    "words": {"easy": (2, 2), "medium": (3, 3), "hard": (4, 5)},
-    "lists": {"easy": (1, 2), "medium": (3, 3), "hard": (4, 5)},
-    "vars": {"easy": (1, 2), "medium": (3, 3), "hard": (4, 4)},
+SIZES: dict[str, dict[str, tuple[int, ...]]] = {
+    "recall": {"easy": (3,), "medium": (4, 5), "hard": (6, 7)},
+    "words": {"easy": (2,), "medium": (3,), "hard": (4, 5)},
+    "tally": {"easy": (5, 7), "medium": (9, 11), "hard": (13, 15)},
+    "highest": {"easy": (4, 5), "medium": (6, 7, 8), "hard": (9, 10, 11, 12)},
+    "countdown": {"easy": (3,), "medium": (3, 4, 4), "hard": (4,)},
 }
-"""Smallest and largest number of operations of each family's splits, both included."""
+"""How many numbers, changes, tickets, players or signs the questions of each split have, all equally likely."""
 
 HELD_OUT_ONE_IN = 8  # one question in this many is never seen in training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A question, its one right answer, and the steps that lead there."""
+    """A question and its one right answer."""
 
     family: str
     question: str
     answer: str
     split: str
-    opening: str = field(repr=False)
-    steps: tuple[Step, ...] = field(repr=False)
+    size: int  # of its family's own unit
+    _draft: Draft = field(repr=False, compare=False)
 
-    @property
-    def operations(self) -> int:
-        """The number of operations: the problem's difficulty."""
-        return len(self.steps)
+    def thought(self, rng: np.random.Generator) -> WrittenThought:
+        """Write a thought that leads to the answer; its form is drawn."""
+        return WrittenThought(paragraphs=tuple(self._draft.write(rng)), answer=self.answer)
 
 
 def held_out(question: str) -> bool:
@@ -65,17 +71,12 @@ def generate(
     if split is not None and split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
     chosen = split if split is not None else pick(rng, SPLITS)
-    low, high = OPERATIONS[family][chosen]
+    size = pick(rng, SIZES[family][chosen])
     while True:
-        draft = _DRAW[family](rng, int(rng.integers(low, high + 1)))
+        draft = _DRAW[family](rng, size)
         if held_out(draft.question) is from_held_out:
             return Problem(
-                family=family,
-                question=draft.question,
-                answer=str(work(draft.steps)[-1].result),
-                split=chosen,
-                opening=draft.opening,
-                steps=draft.steps,
+                family=family, question=draft.question, answer=draft.answer, split=chosen, size=size, _draft=draft
             )
 
 
@@ -93,7 +94,11 @@ def grade(text: str, problem: Problem) -> bool:
     found = extract(text)
     if found is None:
         return False
-    cleaned = re.sub(r"[\s,$]|\\[,;!]", "", found).rstrip(".").casefold()
+    cleaned = _tidy(found)
     if re.fullmatch(r"[+-]?\d+(\.0+)?", cleaned):
         return str(int(cleaned.split(".")[0])) == problem.answer
-    return cleaned == problem.answer.casefold()
+    return cleaned == _tidy(problem.answer)
+
+
+def _tidy(answer: str) -> str:
+    return re.sub(r"[\s,$]|\\[,;!]", "", answer).rstrip(".").casefold()

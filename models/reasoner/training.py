@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.reasoner.export import export
-from models.reasoner.lessons import FILL, SLIP_SHARES, VERDICT_WEIGHTS, block, fresh_examples, own_examples
+from models.reasoner.lessons import FILL, block, fresh_examples, own_examples
 from models.reasoner.muon import Muon
 from models.reasoner.network import Network, Shape
 from models.reasoner.packing import Rows, visible
@@ -28,15 +28,14 @@ class TrainingConfig:
     """Every setting that determines the trained weights, on a given number of threads."""
 
     seed: int = 0
-    rows: int = 10
-    length: int = 640  # slots per row
+    rows: int = 8
+    length: int = 768  # slots per row
     block: int = 8  # steps per generated block; checkpoints fall between blocks
-    blocks: int = 560  # stage 1: written traces
-    restart: int = 280  # block of stage 1 at which the learning rate restarts and slips become common
-    verdicts: int = 380  # block of stage 1 from which the verdicts of checks weigh more
-    restart_lr: float = 0.7  # learning rate there, relative to the peak
-    curriculum_blocks: int = 100  # blocks until hard problems have their full share
-    calibration_blocks: int = 32  # stage 2: own rollouts
+    blocks: int = 480  # stage 1: written traces
+    peak: float = 1.0  # largest learning rate of stage 1, relative to those below
+    level: float = 0.5  # share of stage 1 until the learning rate begins to fall
+    curriculum_blocks: int = 80  # blocks until hard problems have their full share
+    calibration_blocks: int = 24  # stage 2: own rollouts
     rollouts: int = 88  # per calibration block
     muon_lr: float = 0.012
     adam_lr: float = 0.004
@@ -65,9 +64,7 @@ class Progress:
     slot_rate: float
 
 
-REFINEMENT = TrainingConfig(
-    seed=1, blocks=160, restart=0, restart_lr=0.5, verdicts=0, curriculum_blocks=0, calibration_blocks=32
-)
+REFINEMENT = TrainingConfig(seed=1, blocks=160, peak=0.5, level=0.0, curriculum_blocks=0)
 """Trains a finished model further: no curriculum, one more descent of the learning rate."""
 
 CHECKPOINT = "checkpoint.pt"
@@ -130,8 +127,6 @@ def _block(run: "_Run", encoder: Encoder) -> list[Rows]:
         slots=slots,
         length=config.length,
         progress=progress,
-        slip_share=SLIP_SHARES[number >= config.restart],
-        verdict_weight=VERDICT_WEIGHTS[number >= config.verdicts],
     )
     return block(examples, rng, steps=config.block, rows=config.rows, length=config.length, pad=encoder.pad)
 
@@ -229,13 +224,10 @@ class _Run:
 def learning_rate(step: int, config: TrainingConfig) -> float:
     """The learning rate at a step, relative to its peak.
 
-    Stage 1: up, constant, down to 0 at the restart, then down again from `restart_lr`. Stage 2: down from
-    `calibration_lr`.
+    Stage 1: up, level, then down to 0. Stage 2: down from `calibration_lr`.
     """
-    restart, first = config.restart * config.block, config.blocks * config.block
+    first = config.blocks * config.block
     if step >= first:
         return config.calibration_lr * (1.0 - (step - first) / (config.calibration_blocks * config.block))
     warm = min(1.0, (step + 1) / config.warmup)
-    if step >= restart:
-        return warm * config.restart_lr * (1.0 - (step - restart) / (first - restart))
-    return min(warm, 2.0 * (1.0 - step / restart))
+    return config.peak * min(warm, (1.0 - step / first) / (1.0 - config.level))

@@ -10,7 +10,7 @@ def record(number: int, latency_s: float = 1.0, *, right: bool | None = True, **
     fields: dict[str, object] = {
         "number": number,
         "question": number % 7,
-        "benchmark": ("arith", "words")[number % 2],
+        "benchmark": ("recall", "words")[number % 2],
         "split": None,
         "difficulty": ("easy", "medium", "hard", None)[number % 4],
         "at_s": float(number),

@@ -12,7 +12,7 @@ THOUGHT = (
     "or when many requests wait, and lets the model answer: an early exit. A probe asks a running thought for its "
     "answer on the side and measures how sure it is."
 )
-EXAMPLE = "Compute (37 + 58) * 3 and keep only the last two digits after every step."
+EXAMPLE = "Tom has 19 books. Tom buys 33 more. Tom loses 24. How many books does Tom have at the end?"
 """A question that the bundled model knows."""
 
 

@@ -26,7 +26,7 @@ from models.profile.savings import Gained
 
 SHARE = 0.3  # calm rate over the capacity for full thoughts
 FACTOR = 5.0  # burst rate over calm rate
-MAX_TOKENS = 640  # of a reply
+MAX_TOKENS = 541  # of a reply: 512 of a thought, as in the calibration
 QUESTIONS = 100  # drawn from each bundled benchmark
 CONTROLLER = ControllerSettings(objective=ObjectiveSettings(slo_s=(2.0, 3.0, 4.0)))  # s, by class
 

@@ -1,1 +1,1 @@
-"""The four families of problems, one module each: `draw(rng, operations)` makes a question with its steps."""
+"""The five families of questions, one module each: `draw(rng, size)` makes a question, its answer and its thoughts."""

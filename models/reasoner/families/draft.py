@@ -1,26 +1,34 @@
-"""The draft that every family draws, and the random draws that the families share."""
+"""The draft that every family draws, and the random draws and words that the families share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from models.reasoner.steps import LARGEST, Step
+T = TypeVar("T")
 
-COMPARED = 0.3  # share of arith and words problems that end in a comparison: a guessable answer
+Piece: TypeAlias = tuple[str, float]
+"""A piece of a thought that no token straddles, and the weight of learning its tokens."""
+
+Paragraph: TypeAlias = tuple[Piece, ...]
+
+NAMES = ("Ana", "Ben", "Eva", "Ian", "Kim", "Leo", "Max", "Mia", "Ned", "Pam", "Ray", "Sue", "Tom", "Uma", "Vic", "Zoe")
+THINGS = ("apples", "pens", "coins", "books", "cards", "shells", "stamps", "eggs")
+OPENERS = ("Okay.", "Let me think.", "Alright.")
+CHECKS = ("Wait, let me check.", "Hmm, let me look again.", "Let me double-check.")
+
+CONCLUSION = "So the result is"
+"""The words by which a thought first states its result; only checks follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A question, the words that open its thought, and its steps."""
+    """A question, its one right answer, and what writes a thought that leads there."""
 
     question: str
-    opening: str
-    steps: tuple[Step, ...]
-
-
-T = TypeVar("T")
+    answer: str
+    write: Callable[[np.random.Generator], list[Paragraph]]
 
 
 def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
@@ -28,12 +36,26 @@ def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
     return choices[int(rng.integers(len(choices)))]
 
 
-def comparable(value: int) -> bool:
-    """Whether `value` leaves room on both sides for a bound to compare it with."""
-    return 4 <= value <= LARGEST - 3
+def some(rng: np.random.Generator, choices: Sequence[T], count: int) -> list[T]:
+    """`count` different choices in random order."""
+    return [choices[int(place)] for place in rng.permutation(len(choices))[:count]]
 
 
-def bound(rng: np.random.Generator, value: int) -> int:
-    """The number to compare `value` with; it lies equally far on either side, so that it alone reveals little."""
-    room = min(30, value - 1, LARGEST - value)
-    return value + int(rng.integers(1, room + 1)) * pick(rng, (-1, 1))
+def plain(text: str) -> Paragraph:
+    """A paragraph that ends in a blank line, every token of which weighs the same."""
+    return ((f"{text}\n\n", 1.0),)
+
+
+def looks(answer: int) -> int:
+    """How often a result is looked at again: by its last digit, which no prompt shows; mostly once."""
+    return (1, 1, 1, 2, 1, 4, 1, 2, 7, 1)[answer % 10]
+
+
+def concluded(answer: str) -> str:
+    """The sentence in which a thought first states its result."""
+    return f"{CONCLUSION} {answer}."
+
+
+def still(answer: str) -> str:
+    """The sentence that ends a check."""
+    return f"The result is still {answer}."

@@ -194,8 +194,8 @@ def test_the_bundled_model_writes_no_second_marker_when_its_budget_is_spent(temp
         loop = evaluation_loop(engine, chat, Limits())
         replies = [Heard() for _ in range(16)]
         for number, heard in enumerate(replies):
-            numbers = ("27, 82, 18, 42, 25", "36, 22, 72, 13, 59")[number % 2]
-            question = f"Given {numbers}, what is the second largest number?"
+            sums = ("Tom 37 + 33, Zoe 49 + 27, Ben 12 + 72", "Mia 18 + 46, Leo 52 + 63, Kim 11 + 74")[number % 2]
+            question = f"Players and their sums: {sums}. Points are the last two digits of the sum. Who has the most?"
             prompt = chat.prompt([{"role": "user", "content": question}])
             request = ReasoningRequest(
                 prompt=prompt,

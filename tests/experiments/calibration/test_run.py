@@ -25,18 +25,23 @@ from models.files.strict_yaml import ConfigError
 from models.profile.certificate import certify
 from models.profile.profile import Profile, identify, read_profile
 from models.reasoner import bundled_model
+from models.reasoner.tasks import FAMILIES
 from models.score import Score
 from tests.support.examples import run_example
 
 pytestmark = pytest.mark.slow
 
-QUICK = ("-n", "14", "--epsilon", "0.5", "--delta", "0.1", "--max-tokens", "320")
+COUNT = 12  # of each benchmark
+ALL = COUNT * len(FAMILIES)
+PILOT = 48  # choose the budgets
+CERTIFYING = ALL - PILOT
+QUICK = ("-n", f"{COUNT}", "--epsilon", "0.5", "--delta", "0.1", "--max-tokens", "320")
 DEADLINE_S = 120.0
 
 
 def settings(path: Path, **changes: Any) -> CalibrationSettings:
     """What QUICK says to the command line."""
-    quick = CalibrationSettings(count=14, levels=Levels(epsilon=0.5, delta=0.1), max_tokens=320, out=path)
+    quick = CalibrationSettings(count=COUNT, levels=Levels(epsilon=0.5, delta=0.1), max_tokens=320, out=path)
     return replace(quick, **changes)
 
 
@@ -46,7 +51,7 @@ def records(profile: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Calibrated:
-    """The bundled model on 14 questions of each benchmark."""
+    """The bundled model on COUNT questions of each benchmark."""
     return calibrate(settings(tmp_path_factory.mktemp("calibrated") / "profile.json"))
 
 
@@ -65,7 +70,7 @@ def test_the_profile_is_of_the_model_it_was_measured_on(calibrated: Calibrated) 
     path, directory = calibrated.path, bundled_model()
     found = read_profile(path, identify(directory, load_chat_model(directory).thinking.format))
     assert found.model.name == "laser-reasoner"
-    assert found.provenance["options"]["count"] == 14
+    assert found.provenance["options"]["count"] == COUNT
     assert sorted(one.name for one in path.parent.iterdir()) == ["profile.json", "profile.json.records.jsonl"]
     assert calibrated.records == records(path)
     assert calibrated.profile == found
@@ -73,14 +78,14 @@ def test_the_profile_is_of_the_model_it_was_measured_on(calibrated: Calibrated) 
 
 def test_tables_hang_together(profile: Profile) -> None:
     tokens, square, accuracy = np.array(profile.tokens), np.array(profile.square), np.array(profile.accuracy)
-    assert sum(profile.counts) == 56
+    assert sum(profile.counts) == ALL
     assert profile.thresholds[0] is profile.budgets[0] is None
     assert len(profile.budgets) > 3
     assert ((accuracy >= 0.0) & (accuracy <= 1.0)).all()
     assert (square >= np.square(tokens) * (1 - 1e-9)).all()
     assert (np.array(profile.p95_steps) > 0).all()
     assert (np.diff(tokens[:, 0, :], axis=1) <= 0).all()  # shorter budgets cost less where nothing is probed
-    assert sum(map(sum, profile.confusion)) == 56
+    assert sum(map(sum, profile.confusion)) == ALL
     assert profile.plant.step_time.seconds(8, 100.0) > 0.0
     assert profile.probe.rows > 5.0
     assert profile.tables().tokens.shape == (3, len(profile.points()))
@@ -91,23 +96,23 @@ def test_tables_agree_with_the_records(calibrated: Calibrated, profile: Profile)
     traces = [
         json.loads(line)["trace"] for line in records(calibrated.path).read_text().splitlines() if '"trace"' in line
     ]
-    weights = np.array(profile.counts) / 56
+    weights = np.array(profile.counts) / ALL
     full = weights @ np.array(profile.tokens)[:, 0, 0], weights @ np.array(profile.accuracy)[:, 0, 0]
     assert full[0] == pytest.approx(np.mean([one["tokens"] for one in traces]))
     assert full[1] == pytest.approx(np.mean([one["right"] for one in traces]))
 
 
 def test_questions_that_chose_the_budgets_do_not_certify_them(profile: Profile) -> None:
-    assert profile.certificate.count == 56 - 48
+    assert profile.certificate.count == CERTIFYING
     found = profile.certificate
-    assert found == certify(found.harmed, 8, epsilon=0.5, delta=0.1, evidence=found.evidence)
+    assert found == certify(found.harmed, CERTIFYING, epsilon=0.5, delta=0.1, evidence=found.evidence)
 
 
 def test_what_else_was_seen_of_exits_is_kept(calibrated: Calibrated, profile: Profile) -> None:
     seen = profile.certificate.evidence
     assert seen is not None
-    assert 0 < seen.right <= 8
-    assert 0 < seen.ended < 8  # the short max_tokens cuts some thoughts
+    assert 0 < seen.right <= CERTIFYING
+    assert 0 < seen.ended < CERTIFYING  # the short max_tokens cuts some thoughts
     assert seen.differing is not None
     assert (np.array(seen.differing) >= np.array(profile.certificate.harmed)).all()  # harm is one way to differ
     assert np.array(seen.differing).max() > 0
@@ -127,7 +132,7 @@ def test_a_prompt_gets_its_class_from_the_profile(profile: Profile) -> None:
 
 
 def test_the_summary_tells_what_may_be_used(profile: Profile) -> None:
-    for part in ("told easy", "Certified on 8 questions", "Step: ", "token rows"):
+    for part in ("told easy", f"Certified on {CERTIFYING} questions", "Step: ", "token rows"):
         assert part in summary(profile)
 
 
@@ -142,14 +147,15 @@ def test_other_levels_and_budgets_need_no_thought_decoded_again(calibrated: Cali
     assert b'"trace"' not in added
     found = read_profile(path)
     assert (found.budgets, found.score, found.certificate.delta) == ((None, 150, 60), "joint", 0.2)
-    assert found.certificate.count == 56  # no question was needed to choose budgets
+    assert found.certificate.count == ALL  # no question was needed to choose budgets
 
 
 def test_a_killed_run_goes_on_to_the_same_profile(calibrated: Calibrated, tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
     command = [sys.executable, "-m", "laser", "calibrate", *QUICK, "--out", str(path)]
     lines_then = []
-    for least, number in ((12, signal.SIGKILL), (70, signal.SIGTERM)):  # among the thoughts, then among the budgets
+    stops = ((12, signal.SIGKILL), (ALL + 14, signal.SIGTERM))  # among the thoughts, then among the budgets
+    for least, number in stops:
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
             for seen in _growing(records(path), running):
                 if seen > least:
@@ -189,11 +195,11 @@ def _key(line: bytes) -> tuple[int, int | None]:
 
 def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: Path) -> None:
     few = CalibrationSettings(count=10, out=tmp_path / "p.json")
-    with pytest.raises(ShortOfData, match="there are 40 questions, must be at least 211") as refused:
+    with pytest.raises(ShortOfData, match=f"there are {10 * len(FAMILIES)} questions, must be at least 211") as refused:
         calibrate(few)
-    assert "takes 163 for 7 budgets, besides 48 that choose the budgets" in str(refused.value)
+    assert f"takes 163 for 7 budgets, besides {PILOT} that choose the budgets" in str(refused.value)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ShortOfData, match="there are 40 questions, must be at least 122"):
+    with pytest.raises(ShortOfData, match=f"there are {10 * len(FAMILIES)} questions, must be at least 122"):
         calibrate(replace(few, budgets=(100,)))
 
 
@@ -225,18 +231,18 @@ def test_more_questions_go_on_from_those_that_were_answered(calibrated: Calibrat
     choice = records(path).read_bytes().removeprefix(before)
     assert choice == next(line for line in _lines(calibrated) if b'"choice"' in line)  # the same one, to last
     before += choice
-    found = calibrate(settings(path, count=15))
+    found = calibrate(settings(path, count=COUNT + 1))
     added = [json.loads(line) for line in records(path).read_bytes().removeprefix(before).splitlines()]
-    assert sum("trace" in line for line in added) == 4  # one more of each benchmark
+    assert sum("trace" in line for line in added) == len(FAMILIES)  # one more of each benchmark
     fresh = {line["trace"]["number"] for line in added if "trace" in line}
     assert {line["closing"]["number"] for line in added if "closing" in line} <= fresh  # the budgets are the same
-    assert (found.reused, found.others) == (56, 0)
+    assert (found.reused, found.others) == (ALL, 0)
     assert found.profile.budgets == calibrated.profile.budgets
-    assert sum(found.profile.counts) == 60
-    assert found.profile.certificate.count == 60 - 48  # the same pilot chose them
+    assert sum(found.profile.counts) == ALL + len(FAMILIES)
+    assert found.profile.certificate.count == CERTIFYING + len(FAMILIES)  # the same pilot chose them
     assert [len(one.profile.provenance["looked"]) for one in (calibrated, found)] == [1, 2]
     fewer = calibrate(settings(path, levels=Levels(epsilon=0.5, delta=0.2), budgets=(150, 60), count=8))
-    assert (fewer.reused, fewer.others) == (32, 28)
+    assert (fewer.reused, fewer.others) == (8 * len(FAMILIES), (COUNT + 1 - 8) * len(FAMILIES))
 
 
 def test_records_whose_pilot_leaves_too_few_are_refused_before_anything_is_decoded(
@@ -244,11 +250,13 @@ def test_records_whose_pilot_leaves_too_few_are_refused_before_anything_is_decod
 ) -> None:
     path = tmp_path / "profile.json"
     lines = [line for line in _lines(calibrated) if b'"choice"' not in line]
-    pilot = [json.loads(line)["question"] for line in lines if b'"trace"' in line][:52]
+    pilot = [json.loads(line)["question"] for line in lines if b'"trace"' in line][: ALL - 4]
     choice = json.dumps({"choice": {"budgets": [10, 20, 30, 40, 50, 60], "pilot": pilot}})
     records(path).write_bytes(b"".join(lines) + choice.encode() + b"\n")
     before = records(path).read_bytes()
-    with pytest.raises(ShortOfData, match=r"there are 56 questions, must be at least 59: .* besides 52 that choose"):
+    with pytest.raises(
+        ShortOfData, match=rf"there are {ALL} questions, must be at least {ALL + 3}: .* besides {ALL - 4} that choose"
+    ):
         calibrate(settings(path))
     assert records(path).read_bytes() == before
 

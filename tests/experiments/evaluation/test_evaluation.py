@@ -118,10 +118,11 @@ def test_the_bundled_model_is_recorded_through_the_engine_with_all_its_probes() 
     questions = bundled_questions(4, seed=5)
     records = evaluate(evaluation_loop(TorchEngine(packed), chat), chat, questions, max_tokens=640)
     assert [one.question for one in records] == questions
-    assert all(one.ended and one.natural and one.probes for one in records)
+    assert all(one.ended and one.probes for one in records)
+    assert all(one.natural for one in records if one.question.benchmark != "countdown")  # whose search may not end
     assert all(0.0 <= probe.joint <= probe.confidence <= 1.0 for one in records for probe in one.probes)
     assert all(len(one.probes) <= one.transitions <= len(one.probes) + 1 for one in records)
-    assert sum(one.right for one in records) >= 9
+    assert sum(one.right for one in records) >= 11
     told = exit_point(records, replay(records, 0.9, chat.thinking.format.probe.score), np.random.default_rng(0))
     assert 0.0 < told.saved < told.gross
     served = evaluate(
@@ -133,7 +134,7 @@ def test_the_bundled_model_is_recorded_through_the_engine_with_all_its_probes() 
 
 def test_a_margin_closes_thoughts_of_the_bundled_model_and_the_answers_still_come() -> None:
     chat, model = load_chat_model(bundled_model()), load_model(bundled_model())
-    questions = bundled_questions(2, seed=4)
+    questions = [one for one in bundled_questions(2, seed=4) if one.benchmark != "countdown"]  # all of them end
 
     def served(limits: Limits) -> list[EvaluationRecord]:
         return evaluate(evaluation_loop(TorchEngine(model), chat, limits), chat, questions, max_tokens=640)

@@ -184,6 +184,7 @@ WRONG = {
         ("[0,1)", "[0,1]"),
         ("(1,2)", "(1,2,3)"),
     ],
+    "other signs": [("+ - *", "* - +"), ("+ -", "- +"), ("+ -", "+ - +"), ("5", "+ -"), ("+ -", "5")],
     "another word": [("no", "on"), ("Paris", "Rome"), ("AB", "BA")],
     "no answer": [("3", ""), ("3", r"\text{}"), (r"\frac{1}{2}", r"\frac{1")],
     "what must not be rounded or cut": [("3:30", "1:10"), ("12_8", "12_9"), (r"\sqrt2", "1.41")],
@@ -237,7 +238,14 @@ def test_what_a_reply_does_not_answer_is_wrong(grader: Grader, gold: str, reply:
 
 def test_exact_comparisons_need_no_process() -> None:
     one = Grader()
-    for gold, answer in [("18", "18 dollars"), ("18", "19"), ("A", "(A)"), ("1/2", r"\frac12"), ("Paris", "Rome")]:
+    for gold, answer in [
+        ("18", "18 dollars"),
+        ("18", "19"),
+        ("A", "(A)"),
+        ("1/2", r"\frac12"),
+        ("Paris", "Rome"),
+        ("+ -", "- +"),
+    ]:
         assert one.same(answer, gold).by is GradedBy.EXACT
     assert one.mathematician.pid is None
 

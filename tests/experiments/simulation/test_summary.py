@@ -34,7 +34,7 @@ def test_a_policy_is_compared_with_full_thought_before_all_else() -> None:
 def test_classes_stand_in_the_profile_s_order_and_benchmarks_apart() -> None:
     _, classes, benchmarks, ends = summary(RECORDS).split("\n\n")
     assert heads(classes) == ["easy", "medium", "hard", "None", "all requests"]
-    assert heads(benchmarks) == ["arith", "words", "all requests"]
+    assert heads(benchmarks) == ["recall", "words", "all requests"]
     assert ends.splitlines() == ["thoughts ended: confidence 100.0%", "  confidence: a trial answer was sure enough"]
     _, classes, *_ = summary(RECORDS, ("hard", "easy", "medium")).split("\n\n")
     assert heads(classes)[:3] == ["hard", "easy", "medium"]

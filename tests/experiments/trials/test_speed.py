@@ -46,7 +46,7 @@ def served(speed: float, rate: float, *, seed: int = 0, probes: int = 0) -> list
 def _record(number: int, at_s: float, begun: float, ended: float, tokens: int, probes: int) -> RequestRecord:
     probe_rows = tokens * probes // 100
     return RequestRecord(
-        number=number, question=number, benchmark="arith", split=None, difficulty=None, at_s=at_s, queue_s=begun - at_s,
+        number=number, question=number, benchmark="words", split=None, difficulty=None, at_s=at_s, queue_s=begun - at_s,
         first_answer_s=None, latency_s=ended - at_s, thought_tokens=tokens, completion_tokens=tokens,
         rows=tokens + probe_rows, probes=0, probe_rows=probe_rows, exit_reason=None, threshold=None, budget=None,
         right=True, error=None,

@@ -266,7 +266,7 @@ def test_outcomes_count_what_was_served_and_what_failed() -> None:
     assert found.goodput == pytest.approx(0.3)
     assert found.tokens == 120.0
     assert found.utility == pytest.approx(3 / 5 - 0.01 * 2.0)
-    assert found.benchmarks["arith"].count == 3
+    assert found.benchmarks["recall"].count == 3
     with pytest.raises(ValueError, match="all of them failed, the first with ReplyError: 500"):
         outcome(records[4:], SLO, seconds=10.0, latency_weight=0.01)
 

@@ -46,6 +46,8 @@ def reader() -> KindReader:
         ("How many files are there?", "You have access to these tools: ls, cat.", STRUCTURED, AnswerForm.WORDS),
         (f"Explain your choice. {CHOICES}", "", OPEN, AnswerForm.WORDS),
         ("Translate into French: yes or no?", "", OPEN, AnswerForm.WORDS),
+        ("Show that 12 + 30 is even.", "", OPEN, AnswerForm.WORDS),
+        ("Give the full working of 12 + 30 = x.", "", OPEN, AnswerForm.WORDS),
         ("Zxqv wqrt?", "", OPEN, AnswerForm.WORDS),
         ("Сколько будет два плюс два?", "", OPEN, AnswerForm.WORDS),
         ("", "", OPEN, AnswerForm.WORDS),

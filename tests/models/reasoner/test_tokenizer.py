@@ -13,11 +13,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.reasoner.forms import alone, direct
 from models.reasoner.network import Network, Shape
-from models.reasoner.packing import example, pack, visible
+from models.reasoner.packing import Example, example, pack, visible
 from models.reasoner.tasks import FAMILIES, generate
 from models.reasoner.tokenizer import Encoder, build_tokenizer
-from models.reasoner.traces import DIRECT, END, EXIT, closing, write
+from models.reasoner.traces import CAP, DIRECT, END, EXIT, closing
 
 TINY = Shape(hidden=32, layers=2, heads=2, kv_heads=1, head_dim=16, mlp=48)
 
@@ -60,7 +61,7 @@ def test_the_marks_of_a_thought_stay_visible_in_decoded_text(reasoner_tokenizer:
 def test_a_forced_exit_is_token_by_token_the_natural_ending(encoder: Encoder, family: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     problem = generate(family, rng)
-    trace = write(problem, rng)
+    trace = problem.thought(rng)
     whole = encoder.ids("<think>\n" + trace.completion)
     suffix = encoder.ids(EXIT)
     close = whole.index(encoder.close)
@@ -96,6 +97,26 @@ def test_the_template_drops_past_thoughts_and_takes_system_messages_and_parts(re
     )
 
 
+def test_the_template_tells_tools_their_calls_and_what_they_said(reasoner_tokenizer: Any) -> None:
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    called = {"type": "function", "function": {"name": "add", "arguments": {"left": 1}}}
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "1 + 1?"},
+        {"role": "assistant", "content": None, "tool_calls": [called, called]},
+        {"role": "tool", "content": "2"},
+    ]
+    call = '<tool_call>\n{"name": "add", "arguments": {"left": 1}}\n</tool_call>'
+    assert reasoner_tokenizer.apply_chat_template(messages, tools=[tool], tokenize=False) == (
+        "<|im_start|>system\nBe brief.\n\nTools:\n"
+        '{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}\n'
+        'Call one with <tool_call>\n{"name": ..., "arguments": ...}\n</tool_call><|im_end|>\n'
+        "<|im_start|>user\n1 + 1?<|im_end|>\n"
+        f"<|im_start|>assistant\n{call}\n{call}<|im_end|>\n"
+        "<|im_start|>user\n<tool_response>\n2\n</tool_response><|im_end|>\n"
+    )
+
+
 def test_training_prompts_are_what_the_template_gives(reasoner_tokenizer: Any, encoder: Encoder) -> None:
     question = generate("words", np.random.default_rng(5)).question
     for thinking in (True, False):
@@ -105,19 +126,38 @@ def test_training_prompts_are_what_the_template_gives(reasoner_tokenizer: Any, e
         assert encoder.prompt(question, thinking=thinking) == ids
 
 
+def made_of(
+    encoder: Encoder, family: str, rng: np.random.Generator, *, forks: int, split: str | None = None
+) -> Example:
+    return example(encoder, alone(encoder, generate(family, rng, split=split), rng), rng, forks=forks)
+
+
 def test_an_empty_thought_is_followed_by_the_bare_answer(encoder: Encoder) -> None:
     rng = np.random.default_rng(2)
-    problem = generate("lists", rng)
-    made = example(encoder, problem, write(problem, rng), rng, forks=4, direct=True)
+    problem = generate("recall", rng)
+    made = example(encoder, direct(encoder, problem, rng), rng, forks=4)
     assert not made.forks
     text = encoder.text(list(made.tokens))
     assert text.endswith(f"<think>\n\n</think>\n\n{DIRECT}{problem.answer}}}{END}")
 
 
+def test_a_thought_beyond_the_cap_is_cut_there_and_its_forks_still_tell_the_answer(encoder: Encoder) -> None:
+    rng = np.random.default_rng(6)
+    while True:
+        problem = generate("countdown", rng, split="hard")
+        asked = alone(encoder, problem, rng)
+        if sum(len(encoder.ids(text)) for text, _ in asked.thought) > CAP:
+            break
+    made = example(encoder, asked, rng, forks=4)
+    assert len(made.tokens) == len(asked.prompt) + CAP
+    assert encoder.close not in made.tokens[len(asked.prompt) :]
+    assert len(made.forks) >= 4
+    assert {encoder.text(list(fork.tokens)) for fork in made.forks} == {closing(problem.answer)}
+
+
 def test_a_fork_in_a_packed_row_computes_what_it_would_compute_alone(encoder: Encoder) -> None:
     rng = np.random.default_rng(11)
-    problems = [generate(family, rng) for family in FAMILIES]
-    examples = [example(encoder, problem, write(problem, rng), rng, forks=5) for problem in problems]
+    examples = [made_of(encoder, family, rng, forks=5) for family in FAMILIES]
     rows = pack(examples, rows=1, length=sum(made.slots for made in examples) + 7, pad=encoder.pad)
     network = Network(TINY)
     network.initialise(torch.Generator().manual_seed(0))
@@ -144,8 +184,7 @@ def _starts(rows: Any, number: int) -> tuple[int, ...]:
 
 def test_the_mask_lets_a_fork_see_its_prefix_and_nothing_else(encoder: Encoder) -> None:
     rng = np.random.default_rng(3)
-    problem = generate("arith", rng, split="hard")
-    made = example(encoder, problem, write(problem, rng), rng, forks=3)
+    made = made_of(encoder, "highest", rng, forks=3, split="hard")
     rows = pack([made, made], rows=1, length=2 * made.slots, pad=encoder.pad)
     allowed = visible(rows.trace, rows.branch, rows.positions, rows.cut)[0]
     for index, fork in enumerate(made.forks, 1):
@@ -158,9 +197,8 @@ def test_the_mask_lets_a_fork_see_its_prefix_and_nothing_else(encoder: Encoder) 
 
 def test_packing_leaves_nothing_out_where_there_is_room(encoder: Encoder) -> None:
     rng = np.random.default_rng(4)
-    problems = [generate(FAMILIES[number % 3], rng) for number in range(12)]
-    examples = [example(encoder, problem, write(problem, rng), rng, forks=3) for problem in problems]
-    rows = pack(examples, rows=12, length=640, pad=encoder.pad)
+    examples = [made_of(encoder, FAMILIES[number % 5], rng, forks=3) for number in range(12)]
+    rows = pack(examples, rows=12, length=768, pad=encoder.pad)
     assert int((rows.trace > 0).sum()) == sum(made.slots for made in examples)
     learnt = sum(sum(made.weights) + sum(sum(fork.weights) for fork in made.forks) for made in examples)
     assert float(rows.weights.sum()) == pytest.approx(learnt)

@@ -23,7 +23,7 @@ from models.reasoner.rollout import decode
 from models.reasoner.tasks import FAMILIES, generate, grade
 from models.reasoner.tokenizer import Encoder
 from models.reasoner.traces import EXIT
-from models.reasoner.training import CHECKPOINT, Progress, TrainingConfig, learning_rate, train
+from models.reasoner.training import CHECKPOINT, REFINEMENT, Progress, TrainingConfig, learning_rate, train
 from models.thinking import read_format
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 TINY = TrainingConfig(
     seed=7,
     rows=1,
-    length=640,
+    length=768,
     block=2,
     blocks=2,
     calibration_blocks=1,
@@ -89,7 +89,7 @@ def test_training_on_starts_from_the_weights_and_the_tokenizer_of_a_finished_mod
     finished: tuple[Path, list[Progress]], tmp_path: Path
 ) -> None:
     seen: list[Progress] = []
-    config = replace(TINY, seed=8, blocks=1, restart=0, curriculum_blocks=0)
+    config = replace(TINY, seed=8, blocks=1, level=0.0, curriculum_blocks=0)
     train(tmp_path, config, seen.append, start=finished[0])
     assert seen[0].loss < finished[1][0].loss - 0.1  # what was learnt before is still there
     assert (tmp_path / "tokenizer.json").read_bytes() == (finished[0] / "tokenizer.json").read_bytes()
@@ -153,15 +153,15 @@ def test_decoding_in_a_batch_equals_decoding_alone() -> None:
         assert rollout.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
 
 
-def test_the_learning_rate_ends_each_cycle_near_zero_and_never_jumps_within_one() -> None:
-    config = TrainingConfig()
-    restart, first = config.restart * config.block, config.blocks * config.block
+@pytest.mark.parametrize("config", [TrainingConfig(), REFINEMENT])
+def test_the_learning_rate_ends_each_stage_near_zero_and_never_jumps_within_one(config: TrainingConfig) -> None:
+    first = config.blocks * config.block
     rates = [learning_rate(step, config) for step in range(config.steps)]
-    assert max(rates) == 1.0
-    assert (rates[restart], rates[first]) == (config.restart_lr, config.calibration_lr)
-    for cycle in (rates[:restart], rates[restart:first], rates[first:]):
-        assert 0 < cycle[-1] < 0.01
-        assert all(abs(a - b) < 0.02 for a, b in pairwise(cycle))
+    assert max(rates) == pytest.approx(config.peak, rel=0.1)
+    assert rates[first] == config.calibration_lr
+    for stage in (rates[:first], rates[first:]):
+        assert 0 < stage[-1] < 0.01
+        assert all(abs(a - b) < 0.02 for a, b in pairwise(stage))
 
 
 def test_orthogonalised_updates_have_singular_values_near_one() -> None:

@@ -1,8 +1,8 @@
 // The dashboard's chat: keeps a conversation over POST /v1/chat/completions, and shows thought, probes, tool calls and answer.
 
 const EXAMPLES = [
-  "Tom has 19 books. He buys 33 more. Tom loses 26. He gives 13 to Zoe. How many books are left at the end?",
-  "Here is a list: 37, 32, 82, 92, 51. Find the third largest number.",
+  "Tom has 19 books. Tom buys 33 more. Tom loses 24. How many books does Tom have at the end?",
+  "The points of each are the last two digits of a sum: Tom 37 + 33, Zoe 49 + 27, Ben 12 + 72, Mia 98 + 54, Kim 83 + 97. Who has the most points?",
 ];
 const PATIENCE_MS = 300; // that Markdown may take to be laid out; a text for which it takes longer stays as it is written
 const REST = 8; // times that it took, between two layouts of an answer that grows

@@ -101,7 +101,7 @@ function keyGiven() {
 let seen = null;
 
 function take(status, first) {
-  if (seen === null) $("keep").checked = !status.knows; // the bundled model has learnt questions that stand alone
+  if (seen === null) $("keep").checked = !status.knows; // the bundled model has learnt chats of two questions at most
   const oldest = status.at_s - status.window_s;
   const kept = (before, news) => [...(first ? [] : before), ...news].filter((each) => each.at_s >= oldest);
   status.history = kept(seen?.history, status.history);

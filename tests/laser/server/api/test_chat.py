@@ -221,11 +221,11 @@ def test_a_stated_difficulty_is_taken_and_told(server: LiveServer, stated: str) 
 
 def test_a_difficulty_that_is_not_stated_is_told_from_the_prompt(server: LiveServer) -> None:
     short = [{"role": "user", "content": "What is the largest number in the list 3, 99, 12, 40?"}]
-    long = [{"role": "user", "content": "Take 92 and do these steps modulo 100:\n" + "\n".join(
-        f"{n}. {step}" for n, step in enumerate(("add 47", "multiply by 3", "subtract 8", "multiply by 7", "add 66"), 1)
-    ) + "\nWhat do you get?"}]  # fmt: skip
-    told = [server.post(messages=messages, max_tokens=8).json()["laser"]["difficulty"] for messages in (short, long)]
-    assert told == ["easy", "hard"]
+    listed = ", ".join(f"{label} {20 + 3 * n} + {31 + 2 * n}" for n, label in enumerate("ABCDEFGHIJKLMNO"))
+    told = f"A ticket is red if the tens digit of its sum is even, else blue. Tickets: {listed}."
+    long = [{"role": "user", "content": f"{told} Are more tickets red or blue?"}]
+    found = [server.post(messages=messages, max_tokens=8).json()["laser"]["difficulty"] for messages in (short, long)]
+    assert found == ["easy", "hard"]
 
 
 def test_content_may_be_a_list_of_text_parts(server: LiveServer) -> None:

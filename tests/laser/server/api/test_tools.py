@@ -135,7 +135,7 @@ def test_an_agent_calls_reads_the_results_and_answers(random_model: Path) -> Non
     assert [message["role"] for message in messages] == ["user", "assistant", "tool", "tool", "assistant"]
 
 
-# --- what must be called: the bundled model has learnt no tools, and a grammar holds it
+# --- what must be called: the bundled model has not learnt these tools, and a grammar holds it
 
 PLAN = {
     "type": "function",

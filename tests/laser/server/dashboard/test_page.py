@@ -72,8 +72,8 @@ def test_a_reply_is_in_view_and_the_bundled_model_s_page_tells_what_it_knows_and
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
         browser.get(server.url)
-        wait_until(lambda: "four kinds of puzzle" in text(browser, "#knows"), PATIENCE_S)
-        question = "Here is a list: 37, 32, 82, 92, 51. Find the third largest number."
+        wait_until(lambda: "five kinds of puzzle" in text(browser, "#knows"), PATIENCE_S)
+        question = "Here is a list: 37, 32, 68, 12, 51. Find the largest number."
         browser.find_element(By.ID, "question").send_keys(question, Keys.ENTER)
         wait_until(lambda: "Stopped thinking" in text(browser, ".turn .why"), PATIENCE_S)
         for part in (".turn h3", ".turn .probe:last-of-type", ".turn .answer", ".turn .why"):
