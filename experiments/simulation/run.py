@@ -13,6 +13,7 @@ from controller.policies.definition import Made, PolicySettings, constant_limits
 from controller.policies.load_aware import LoadAware
 from controller.policies.none import FullThought
 from controller.policy import Limits
+from controller.serving.ordering.turns import ServingOrder
 from controller.settings import SettingsFile
 from controller.unmet import unmet
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
@@ -38,6 +39,8 @@ class SimulationSettings:
     solve_delay_s: float = SOLVE_S  # virtual seconds that the controller waits for a solution
     prefill_s: float | None = None  # what a prompt's token takes; None: what a probe's row does
     max_batch: int | None = None  # sequences decoded at once; None: the profile's
+    head_start_s: float = 0.0  # see controller.serving.ordering.order; 0: first come, first served
+    pauses: bool = False  # running thoughts pause for waiting requests that go before them
     model: Path | None = None  # a model's directory; None: the bundled one
     thinking: Path | None = None  # thinking format; None: the model's own
     profile: Path | None = None  # None: the model's
@@ -97,6 +100,7 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
                 clock=clock,
                 policy=made.policy,
                 observer=made.observer,
+                order=ServingOrder.of(profile, head_start_s=settings.head_start_s, pauses=settings.pauses),
                 on_done=lambda: advance(1),
             )
         return tuple(records)

@@ -103,6 +103,20 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.0),
     help="Microseconds that reading a token of a prompt takes. [default: as long as a probe's token takes]",
 )
+@click.option(
+    "--head-start-s",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0.0),
+    help="Seconds for which a waiting request may be overtaken by later ones whose thoughts are predicted shorter; 0: "
+    "first come, first served; inf: shortest first.",
+)
+@click.option(
+    "--pauses/--no-pauses",
+    default=False,
+    show_default=True,
+    help="Have running thoughts pause for waiting requests that go before them by --head-start-s.",
+)
 @click.option("--max-batch", type=click.IntRange(1), help=f"{MAX_BATCH} [default: as calibrated]")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write all simulated requests here, as JSON."
@@ -128,6 +142,8 @@ def command(
     controller_file: Path | None,
     solve_delay: float,
     prefill_us: float | None,
+    head_start_s: float,
+    pauses: bool,
     max_batch: int | None,
     out: Path | None,
 ) -> None:
@@ -154,6 +170,8 @@ def command(
             solve_delay_s=solve_delay,
             prefill_s=None if prefill_us is None else prefill_us * 1e-6,
             max_batch=max_batch,
+            head_start_s=head_start_s,
+            pauses=pauses,
             model=located(model),
             thinking=thinking,
             profile=profile_file,
