@@ -33,6 +33,7 @@ from models.profile.difficulty import learn
 from models.profile.profile import Profile, profile_of
 from models.reasoner import bundled_model
 
+LONG_ENOUGH = 1.5  # times the mean duration of REQUESTS, so that a seed draws as many
 CV = 3.0  # of the gaps of bursty arrivals
 EARLY, LATE = 0.2, 0.8  # shares of a crowd's ends between which its rate is the capacity
 
@@ -117,18 +118,12 @@ def arrivals(kind: str, rate: float, trace: Path | None) -> Workload:
             return Trace(path=trace, rate=rate, field="TIMESTAMP")
 
 
-def fronts(
-    served: Served, workload: Callable[[float], Workload], *, seeds: Sequence[int], pauses: bool
-) -> list[OrderFront]:
-    """Returns the front of each seed."""
-    rate = LOAD * served.capacity()
-    found = []
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        times = workload(rate).arrivals(1.5 * REQUESTS / rate, rng)[:REQUESTS]
-        asked = rng.choice(served.asked, size=len(times)).tolist()
-        found.append(order_front(served.profile, lambda order: served.play(times, asked, order), pauses=pauses))
-    return found
+def front(served: Served, workload: Workload, rate: float, *, seed: int, pauses: bool) -> OrderFront:
+    """Returns the front of the first REQUESTS requests that a seed draws; `rate`: the workload's, requests/s."""
+    rng = np.random.default_rng(seed)
+    times = workload.arrivals(LONG_ENOUGH * REQUESTS / rate, rng)[:REQUESTS]
+    asked = rng.choice(served.asked, size=len(times)).tolist()
+    return order_front(served.profile, lambda order: served.play(times, asked, order), pauses=pauses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,19 +190,15 @@ def main() -> None:
     served = MODELS[options.model]()
     if options.max_batch is not None:
         served = replace(served, machine=replace(served.machine, max_batch=options.max_batch))
-    found = fronts(
-        served,
-        lambda rate: arrivals(options.arrivals, rate, options.trace),
-        seeds=SEEDS[: options.seeds],
-        pauses=options.pauses,
-    )
+    rate = LOAD * served.capacity()
+    workload = arrivals(options.arrivals, rate, options.trace)
+    found = [front(served, workload, rate, seed=seed, pauses=options.pauses) for seed in SEEDS[: options.seeds]]
     points = list(mean_points(found))
-    print(f"{options.model}, {options.arrivals}, {len(found)} seeds of {REQUESTS} requests, limits {served.limits}")
+    print(f"{options.model}, {options.arrivals} at {rate:.2f}/s, {len(found)} seeds of {REQUESTS}, {served.limits}")
     tell(points)
     if options.out is not None:
-        report.write(
-            options.out, ran, {"points": [asdict(one) for one in points], "fronts": [asdict(one) for one in found]}
-        )
+        figures = {"rate": rate, "points": [asdict(one) for one in points], "fronts": [asdict(one) for one in found]}
+        report.write(options.out, ran, figures)
 
 
 if __name__ == "__main__":

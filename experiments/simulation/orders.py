@@ -14,6 +14,7 @@ import numpy as np
 
 from controller.serving.ordering.turns import ServingOrder
 from experiments.request_record import RequestRecord
+from experiments.table import Table, lines_of, texts
 from models.profile.profile import Profile
 
 REPLIES = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, math.inf)  # head starts, in full replies alone
@@ -90,12 +91,40 @@ def order_point(profile: Profile, records: Sequence[RequestRecord], order: Servi
     )
 
 
+def told(front: OrderFront) -> str:
+    """Returns the front as a table, and which head start serves best by it, as text."""
+    first, chosen = front.first_come, front.chosen
+    table = Table(
+        title="By the head start of short thoughts",
+        header=("head start s", "latency s", "p99", "worst", "worst slowdown", "overtaken by s"),
+        rows=tuple(
+            (
+                f"{one.head_start_s:g}" if math.isinf(one.head_start_s) else f"{one.head_start_s:.2f}",
+                *(f"{value:.2f}" for value in (one.mean_s, one.p99_s, one.worst_s)),
+                f"{one.worst_slowdown:.1f}",
+                f"{one.overtaken_s:.2f}",
+            )
+            for one in front.points
+        ),
+    )
+    if chosen == first:
+        found = f"no head start saves {LEAST_GAIN:.0%} of it at a p99 of at most {MOST_P99:g} times that"
+        lead = f"First come, first served: a reply takes {first.mean_s:.2f} s in the mean, and {found}."
+    else:
+        lead = (
+            f"Serve it with --head-start-s {chosen.head_start_s:.2f}: a reply takes {chosen.mean_s:.2f} s in the mean "
+            f"instead of {first.mean_s:.2f} s first come, first served, at a p99 of {chosen.p99_s / first.p99_s:.2f} "
+            f"times that, and no request is overtaken by one that came more than {chosen.head_start_s:.2f} s later."
+        )
+    return "\n\n".join(["\n".join(lines_of([lead])), *texts([table])])
+
+
 def overtaken_s(records: Sequence[RequestRecord]) -> float:
     """Returns how much later than a request another came, at most, that began before it, s; 0: none did.
 
     Of requests that began at the same time none began before another.
     """
-    begun = sorted(((record.at_s + record.queue_s, record.at_s) for record in records))
+    begun = sorted((record.at_s + record.queue_s, record.at_s) for record in records)
     latest = [0.0, *accumulate((at_s for _, at_s in begun), max)]
     worst, before = 0.0, 0
     for place, (began_s, at_s) in enumerate(begun):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         "laser simulate --rate 5",
         "laser simulate --rate 5 --policy fixed --threshold 0.95",
         "laser simulate --workload FILE.yaml --seed 1",
+        "laser simulate --rate 20 --orders",
     ),
 )
 @model_option
@@ -112,6 +113,11 @@ if TYPE_CHECKING:
     "first come, first served; inf: shortest first.",
 )
 @click.option(
+    "--orders",
+    is_flag=True,
+    help="Also serve the same requests with other head starts, and tell which one serves best.",
+)
+@click.option(
     "--pauses/--no-pauses",
     default=False,
     show_default=True,
@@ -143,6 +149,7 @@ def command(
     solve_delay: float,
     prefill_us: float | None,
     head_start_s: float,
+    orders: bool,
     pauses: bool,
     max_batch: int | None,
     out: Path | None,
@@ -172,6 +179,7 @@ def command(
             max_batch=max_batch,
             head_start_s=head_start_s,
             pauses=pauses,
+            orders=orders,
             model=located(model),
             thinking=thinking,
             profile=profile_file,
@@ -180,8 +188,7 @@ def command(
             compared=True,
         )
         found = simulate_load(settings, reporter=progress())
-        _tell(found, policy)
-        _write(found, context.params)
+        _tell(found, policy, context.params)
 
 
 def _workload(file: Path | None, rate: float | None, cv: float | None) -> Workload:
@@ -236,12 +243,17 @@ def _check_controlled(context: click.Context, policy: PolicySettings) -> None:
             raise click.UsageError(f"{option} has no use: policy is {kind_of(policy)}, which has no controller")
 
 
-def _tell(found: SimulatedLoad, policy: str) -> None:
+def _tell(found: SimulatedLoad, policy: str, options: dict[str, Any]) -> None:
     from experiments.simulation.summary import summary
 
     share = f"{found.rate / found.full_thought_rate:.0%} of what the profile's machine bears with full thought"
     click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, {share}, in {found.cpu_s:.1f} s of CPU time")
     click.echo(summary(found.records, found.classes, found.full_thought))
+    if found.orders is not None:
+        from experiments.simulation.orders import told
+
+        click.echo(f"\n{told(found.orders)}")
+    _write(found, options)
 
 
 def _write(found: SimulatedLoad, options: dict[str, Any]) -> None:
