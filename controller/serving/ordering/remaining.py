@@ -10,6 +10,7 @@ the rest is the mean excess
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,7 @@ class RowForecast:
 
 def mean_excess(mean: float, spread: float, attained: float) -> float:
     """Returns E[X − r | X > r] of a lognormal X of this mean and σ, r being what is `attained`."""
-    if attained <= 0.0:
+    if attained < 1.0:  # no row
         return mean
     if spread <= 0.0:
         return max(0.0, mean - attained)
@@ -88,10 +89,12 @@ def _above(deviations: float) -> float:
 
 
 def _last_above(ladder: tuple[float | None, ...] | tuple[int | None, ...], value: float | None) -> int:
-    """Returns the place of the ladder's last step that is not below `value`; None is above all."""
-    if value is None:
-        return 0
-    return max(place for place, step in enumerate(ladder) if step is None or step >= value)
+    """Returns the place of the falling ladder's last step that is not below `value`; None is above all."""
+    return 0 if value is None else bisect_right(ladder, -value, key=_rising) - 1
+
+
+def _rising(step: float | None) -> float:
+    return -math.inf if step is None else -step
 
 
 def _rows(table: np.ndarray) -> tuple[tuple[tuple[float, ...], ...], ...]:
