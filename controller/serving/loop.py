@@ -21,7 +21,7 @@ from controller.serving.choices.together import Together
 from controller.serving.deadlines import Deadlines
 from controller.serving.engine_requests import EngineRequests
 from controller.serving.fair_queue import Claim
-from controller.serving.ordering.turns import ServingOrder, Turns
+from controller.serving.ordering.turns import ServingOrder, ServingTurns
 from controller.serving.pace import Pace
 from controller.serving.queue_display import QueueDisplay
 from controller.serving.repetition import LoopDetection
@@ -87,7 +87,7 @@ class ServingLoop:
             constant=observer is None,
         )  # fmt: skip
         self._admission: Admission[ActiveRequest] = Admission(admission or AdmissionLimits(), self._pace)
-        self._turns = Turns(order, policy=policy, admission=self._admission, in_engine=self._in_engine)
+        self._turns = ServingTurns(order, policy=policy, admission=self._admission, in_engine=self._in_engine)
         self._display = QueueDisplay(engine, self._admission)
         self._deadlines = Deadlines()
         self._steps = 0  # of the engine

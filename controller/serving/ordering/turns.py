@@ -45,7 +45,7 @@ class ServingOrder:
         return cls(order=order, forecast=forecast, pauses=pauses)
 
 
-class Turns:
+class ServingTurns:
     """Gives the turns of the requests of one loop."""
 
     def __init__(
