@@ -174,6 +174,12 @@ def tell(points: Sequence[MeanPoint]) -> None:
         print(f"mean at most {aim.mean:g} at a 99th percentile of at most {aim.p99:g}: {said}")
 
 
+def write(file: Path, ran: report.Circumstances, rate: float, found: Sequence[OrderFront]) -> None:
+    """Writes the fronts and their mean."""
+    figures = {"points": [asdict(one) for one in mean_points(found)], "fronts": [asdict(one) for one in found]}
+    report.write(file, ran, {"rate": rate, **figures})
+
+
 def main() -> None:
     """Command line: measure, print the front, and write the JSON file if one is named."""
     assert HEAD_STARTS == REPLIES, "the aims are for these head starts"
@@ -192,13 +198,14 @@ def main() -> None:
         served = replace(served, machine=replace(served.machine, max_batch=options.max_batch))
     rate = LOAD * served.capacity()
     workload = arrivals(options.arrivals, rate, options.trace)
-    found = [front(served, workload, rate, seed=seed, pauses=options.pauses) for seed in SEEDS[: options.seeds]]
+    found: list[OrderFront] = []
+    for seed in SEEDS[: options.seeds]:
+        found.append(front(served, workload, rate, seed=seed, pauses=options.pauses))
+        if options.out is not None:  # what is measured is kept if the run is ended
+            write(options.out, ran, rate, found)
     points = list(mean_points(found))
     print(f"{options.model}, {options.arrivals} at {rate:.2f}/s, {len(found)} seeds of {REQUESTS}, {served.limits}")
     tell(points)
-    if options.out is not None:
-        figures = {"rate": rate, "points": [asdict(one) for one in points], "fronts": [asdict(one) for one in found]}
-        report.write(options.out, ran, figures)
 
 
 if __name__ == "__main__":

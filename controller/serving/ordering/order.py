@@ -2,10 +2,11 @@
 
 A request that came at a and needs r more token rows has its place at
 
-    p = a + H·φ(r)        φ(r) = r / (r + m), between 0 and 1
+    p = a + H·φ(r)        φ(r) = r² / (r² + m²), between 0 and 1
 
 with H the head start in seconds and m the rows of a usual request. The smallest p is served first. H = 0 is first
-come, first served; H = ∞ orders by r alone. In between, a short request has a head start of up to H on a long one.
+come, first served; H = ∞ orders by r alone. In between, a short request has a head start of up to H on a long one; φ is
+steepest around m, so that usual requests differ by much of H and the bound is tight for what it gains.
 
 The bound: j goes before i only if a_j + H·φ(r_j) < a_i + H·φ(r_i), hence a_j < a_i + H. So no request is overtaken by
 one that came more than H after it, whatever was predicted of either, right or wrong, and even if r is predicted anew
@@ -40,4 +41,5 @@ class Order:
         """
         if math.isinf(self.head_start_s):
             return rows
-        return came_s + self.head_start_s * rows / (rows + self.usual_rows)
+        share = rows / self.usual_rows
+        return came_s + self.head_start_s * (1.0 - 1.0 / (1.0 + share * share))

@@ -31,6 +31,7 @@ class RowForecast:
     budgets: tuple[int | None, ...]  # longest first; None: no budget
     mean: tuple[tuple[tuple[float, ...], ...], ...]  # rows
     spread: tuple[tuple[tuple[float, ...], ...], ...]  # σ of the log rows
+    usual_rows: float  # mean of all classes at the cheapest certified point: where requests queue, exits are lax
 
     @classmethod
     def of(cls, profile: Profile) -> RowForecast:
@@ -45,12 +46,8 @@ class RowForecast:
             budgets=profile.budgets,
             mean=_rows(mean),
             spread=_rows(np.sqrt(np.log1p(cv2))),
+            usual_rows=float(np.average(profile.tables().tokens, axis=0, weights=counts).min()),
         )
-
-    @property
-    def usual_rows(self) -> float:
-        """Mean rows of a full thought, all classes together."""
-        return self.mean[-1][0][0]
 
     def rows(self, difficulty: str | None, limits: Limits, *, length: float = 0.0, attained: float = 0.0) -> float:
         """Returns the rows that a request still needs after `attained` ones, at least LEAST.

@@ -95,8 +95,8 @@ def test_an_infinite_head_start_is_shortest_first(requests: list[tuple[float, fl
 
 def test_a_head_start_lets_the_shorter_go_first_as_far_as_it_reaches() -> None:
     order = Order(head_start_s=10.0, usual_rows=100.0)
-    long, short = order.place(0.0, 300.0), [order.place(came, 25.0) for came in (5.0, 6.0)]
-    assert short[0] < long < short[1]  # 10 · (.75 − .2) = 5.5 s
+    long, short = order.place(0.0, 300.0), [order.place(came, 25.0) for came in (8.0, 9.0)]
+    assert short[0] < long < short[1]  # 10 · (.9 − .06) = 8.4 s
 
 
 @pytest.mark.parametrize("head_start", [-1.0, math.nan])

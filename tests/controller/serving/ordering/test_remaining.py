@@ -63,3 +63,14 @@ def test_between_two_points_the_stricter_one_counts(forecast: RowForecast) -> No
 @given(st.floats(0.0, 1e6))
 def test_a_request_that_goes_on_needs_at_least_a_row(forecast: RowForecast, attained: float) -> None:
     assert forecast.rows("easy", Limits(), attained=attained) >= LEAST
+
+
+def test_a_usual_request_is_a_mean_one_at_the_cheapest_certified_point(forecast: RowForecast) -> None:
+    profile = read_profile(profile_of(bundled_model()))
+    cheapest = min(
+        sum(count * row[i][j] for count, row in zip(profile.counts, profile.tokens, strict=True)) / sum(profile.counts)
+        for i in range(len(profile.thresholds))
+        for j in range(len(profile.budgets))
+        if profile.certificate.certified[i][j]
+    )
+    assert forecast.usual_rows == pytest.approx(cheapest)
