@@ -5,6 +5,10 @@ queue takes the place of the running thought that stands furthest behind it, if 
 priority; a place that frees goes to a paused thought before a waiting request that stands behind it, or that is
 another tenant's. So turns between tenants stay the queue's, the batch stays as full as without pauses, and nobody is
 overtaken by more than the order allows. A paused thought keeps its memory.
+
+No thought pauses while the batch has a place. A step of b rows takes a + c·b: without the row of one the others gain
+c·(b − 1) a step, and that one loses a for each row that it makes up later, and those beside it then lose c again. So it
+would pay only where c·(b − 1) > a and nobody comes meanwhile, as no loop can know.
 """
 
 from __future__ import annotations
