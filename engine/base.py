@@ -3,6 +3,7 @@
     submit → step → events (Started, Tokens, Probed, Finished)     a sequence's life
     fork → Probed → adopt · drop                                   get a running sequence's trial answer, maybe keep it
     force · arm_stops · ban · constrain · cancel · load            steer it
+    pause · resume                                                 let others run in its place
 
 Errors
 
@@ -245,6 +246,7 @@ class EngineLoad:
     probing: int  # probes that are decoded
     cells_reserved: int  # cells of the KV cache that sequences hold
     cells_total: int  # cells of the KV cache
+    paused: int = 0  # sequences that keep their cells and are not decoded, neither running nor waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +263,7 @@ class Capabilities:
     hidden_states: bool = False  # a caller may read a layer's output at a place
     batch_invariant: bool = False  # a row's logits are the same to the last bit whatever is beside it
     drafts: bool = False  # several tokens are proposed and checked in one pass
+    pausing: bool = False  # a sequence may keep its memory and leave its place in the batch: `Engine.pause`
     # rows that probes may cost for each token of a thought, so that they take little of its time; None: any
     probe_rows: float | None = None
 
@@ -276,6 +279,7 @@ NAMES = {
     "token_log_probs": "log probabilities of tokens",
     "hidden_states": "hidden states",
     "batch_invariant": "batch invariance",
+    "pausing": "pauses",
 }
 """How messages call the capabilities whose name is not a word."""
 
@@ -344,6 +348,19 @@ class Engine(Protocol):
         A sequence that the constraint lets go on by no token ends: STOP if the text is complete, else ERROR, as it
         does where the constraint raises. Unknown or ended sequences are ignored. Raises UnsupportedError if the engine
         has no `constraints`.
+        """
+
+    def pause(self, sequence: SequenceId) -> None:
+        """Take a decoding sequence out of the batch; it keeps its memory, and another may take its place.
+
+        Until it goes on it gets no token and cannot be forked or forced; its stops, bans and constraint may change. An
+        ended probe on it lapses. A paused sequence stays so. Raises SequenceError if the sequence is not decoding or
+        its probe is running, UnsupportedError if the engine has no `pausing`.
+        """
+
+    def resume(self, sequence: SequenceId) -> None:
+        """Have a paused sequence go on, before any that waits, as soon as the batch has a place; its tokens are those
+        that it would have had. Any other sequence is left as it is.
         """
 
     def cancel(self, sequence: SequenceId) -> None:

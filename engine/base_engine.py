@@ -69,13 +69,15 @@ S = TypeVar("S", bound=RunningSequence)
 class BaseEngine(ABC, Generic[S]):
     """Implements the bookkeeping of `engine.base.Engine`; `vocabulary` is the number of the model's token ids."""
 
-    NOT_DECODING = "it is unknown, waiting, in prefill, or has ended"
+    NOT_DECODING = "it is unknown, waiting, in prefill, paused, or has ended"
 
     def __init__(self, vocabulary: int) -> None:
         self._vocabulary = vocabulary
         self._ids = count(1)
         self._waiting: dict[SequenceId, Request] = {}  # in order of arrival
         self._running: dict[SequenceId, S] = {}  # in order of arrival
+        self._paused: dict[SequenceId, S] = {}
+        self._resuming: dict[SequenceId, None] = {}  # of the paused, those that go on once there is a place, in turn
 
     @property
     @abstractmethod
@@ -171,15 +173,56 @@ class BaseEngine(ABC, Generic[S]):
         self._lapse(state)
         self._append(state, tokens)
 
+    def pause(self, sequence: SequenceId) -> None:
+        self.capabilities.need("pausing", f"sequence {sequence} is to pause")
+        if sequence in self._paused:
+            self._resuming.pop(sequence, None)
+            return
+        state = self._running.get(sequence)
+        if state is None or not self._can_pause(state):
+            raise SequenceError(f"sequence {sequence} is not decoding: {self.NOT_DECODING}")
+        if state.probe is not None and not self._has_answer(state):
+            raise SequenceError(f"sequence {sequence} has a running probe, must have none to pause")
+        self._lapse(state)
+        self._paused[sequence] = self._running.pop(sequence)
+        self._set_aside(state)
+
+    def resume(self, sequence: SequenceId) -> None:
+        if sequence in self._paused:
+            self._resuming[sequence] = None
+
+    def _can_pause(self, state: S) -> bool:
+        """Whether the sequence can leave the batch now."""
+        return self._is_decoding(state) and not state.unannounced
+
+    def _set_aside(self, state: S) -> None:
+        """Is called once a sequence has been paused."""
+
+    def _take_up(self, state: S) -> None:
+        """Is called once a paused sequence runs again."""
+
+    def _go_on(self, max_batch: int) -> None:
+        """Has resumed sequences run again, as far as the batch has a place for them."""
+        while self._resuming and len(self._running) < max_batch:
+            sequence = next(iter(self._resuming))
+            del self._resuming[sequence]
+            self._running[sequence] = state = self._paused.pop(sequence)
+            self._take_up(state)
+
+    def _held(self, sequence: SequenceId) -> S | None:
+        """Returns a sequence that runs or is paused; None: it is neither."""
+        return self._running.get(sequence) or self._paused.get(sequence)
+
     def arm_stops(self, sequence: SequenceId) -> None:
-        if sequence in self._running:
-            self._running[sequence].stops_armed = True
+        state = self._held(sequence)
+        if state is not None:
+            state.stops_armed = True
         elif sequence in self._waiting:
             self._waiting[sequence] = replace(self._waiting[sequence], stops_armed=True)
 
     def ban(self, sequence: SequenceId, tokens: frozenset[int]) -> None:
-        if sequence in self._running:
-            state = self._running[sequence]
+        state = self._held(sequence)
+        if state is not None:
             self._check_ban(tokens, state.request)
             state.banned = tokens
         elif sequence in self._waiting:
@@ -194,19 +237,21 @@ class BaseEngine(ABC, Generic[S]):
     def constrain(self, sequence: SequenceId, constraint: Constraint | None) -> None:
         if constraint is not None:
             self.capabilities.need("constraints", f"sequence {sequence} has a constraint, must have none")
-        if sequence in self._running:
-            self._running[sequence].constraint = constraint
+        state = self._held(sequence)
+        if state is not None:
+            state.constraint = constraint
         elif sequence in self._waiting:
             self._waiting[sequence] = replace(self._waiting[sequence], constraint=constraint)
 
     def _request(self, sequence: SequenceId) -> Request | None:
         """Returns the request of a sequence; None: it is unknown or has ended."""
-        state = self._running.get(sequence)
+        state = self._held(sequence)
         return self._waiting.get(sequence) if state is None else state.request
 
     def cancel(self, sequence: SequenceId) -> None:
         self._waiting.pop(sequence, None)
-        state = self._running.pop(sequence, None)
+        self._resuming.pop(sequence, None)
+        state = self._running.pop(sequence, None) or self._paused.pop(sequence, None)
         if state is not None:
             self._release(state)
 
@@ -218,6 +263,7 @@ class BaseEngine(ABC, Generic[S]):
             probing=self._probes_running(),
             cells_reserved=reserved,
             cells_total=total,
+            paused=len(self._paused),
         )
 
     def _probes_running(self) -> int:

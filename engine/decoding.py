@@ -182,8 +182,8 @@ class DecodingEngine(BaseEngine[T]):
 
     def _forget_all(self) -> None:
         """Forget every sequence; what they held is freed elsewhere."""
-        self._waiting.clear()
-        self._running.clear()
+        for sequences in (self._waiting, self._running, self._paused, self._resuming):
+            sequences.clear()
         self._prompts.clear()
 
     def _common(self, sequence: SequenceId, request: Request) -> dict[str, Any]:

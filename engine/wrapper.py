@@ -49,6 +49,12 @@ class EngineWrapper:
     def constrain(self, sequence: SequenceId, constraint: Constraint | None) -> None:
         self.engine.constrain(sequence, constraint)
 
+    def pause(self, sequence: SequenceId) -> None:
+        self.engine.pause(sequence)
+
+    def resume(self, sequence: SequenceId) -> None:
+        self.engine.resume(sequence)
+
     def cancel(self, sequence: SequenceId) -> None:
         self.engine.cancel(sequence)
 

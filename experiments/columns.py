@@ -87,6 +87,11 @@ COLUMNS = {
     "latency": "seconds from arrival to the last token, in the mean",
     "first answer s": "seconds from arrival to the first token of the answer, in the mean",
     "queue s": "seconds until a request begins, in the mean",
+    "head start s": "seconds for which a request may be overtaken by later ones whose thoughts are predicted shorter; "
+    "0: first come, first served; inf: shortest first",
+    "worst": "the longest of them",
+    "worst slowdown": "the largest latency over what the request's tokens take alone on the machine",
+    "overtaken by s": "by how many seconds later a request came, at most, than one that began after it",
     "in time %": "requests that end within their class's seconds, see “in time” above",
     "goodput /s": "requests a second that end in time",
     "utility": "accuracy less what waiting costs, see “utility” above",

@@ -57,6 +57,7 @@ class ActiveRequest:
     begun_step: int = 0  # the loop's step count when it was handed over, then when it started
     started_s: float | None = None  # when its prefill began; None: not yet
     first_token_s: float | None = None  # None: no token yet
+    paused: bool = False  # the engine keeps its memory and decodes others
     thinking: bool = field(init=False)  # the next token belongs to the thought
     ending: bool = False  # the thought is to be closed as soon as possible
     exit_reason: str | None = None  # why the thought is over or being closed; None: it goes on

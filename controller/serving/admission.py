@@ -107,7 +107,7 @@ class Admission(Generic[T]):
         accepts, None: any. Raises Overloaded if the new request itself is turned away.
         """
         limits, waiting = self._limits, len(self._queue)
-        if not waiting and fits and self._slot_free(len(ages) + held_up):
+        if not waiting and fits and self.slot_free(len(ages) + held_up):
             return None
         is_full = limits.max_waiting is not None and waiting >= limits.max_waiting
         if not is_full and limits.max_wait_s is None and patience_s is None:
@@ -131,13 +131,17 @@ class Admission(Generic[T]):
         why = f"{full}, and this one gives way to {whose}"
         return last, self._refusal(why, wait(held_up + place))
 
+    def head(self) -> T | None:
+        """Returns the next request, which stays in the queue; None: none waits."""
+        return self._queue.head() if len(self._queue) else None
+
     def push(self, item: T, claim: Claim) -> None:
         """Adds a request to the queue."""
         self._queue.push(item, claim)
 
     def next(self, running: int, fits: Callable[[T], bool] = lambda item: True) -> T | None:
         """Takes out and returns the next request; None: none waits, no slot is free, or the request does not fit."""
-        if not len(self._queue) or not self._slot_free(running) or not fits(self._queue.head()):
+        if not len(self._queue) or not self.slot_free(running) or not fits(self._queue.head()):
             return None
         return self._queue.pop()
 
@@ -166,7 +170,8 @@ class Admission(Generic[T]):
             turned_away=self.turned_away,
         )
 
-    def _slot_free(self, running: int) -> bool:
+    def slot_free(self, running: int) -> bool:
+        """Whether the engine may run one more request beside `running` ones."""
         return self._limits.slots is None or running < self._limits.slots
 
     def _wait(self, ages: Sequence[int]) -> Callable[[int], float]:

@@ -36,15 +36,36 @@ class EngineRequests:
             self._by_sequence.pop(active.sequence, None)
             self._engine.cancel(active.sequence)
 
+    @property
+    def can_pause(self) -> bool:
+        """Whether the engine can pause a sequence."""
+        return self._engine.capabilities.pausing
+
+    def pause(self, active: ActiveRequest) -> None:
+        """Has a request's sequence keep its memory and get no more tokens, so that another takes its place."""
+        assert active.sequence is not None
+        self._engine.pause(active.sequence)
+        active.paused = True
+
+    def resume(self, active: ActiveRequest) -> None:
+        """Has a paused request's sequence go on."""
+        assert active.sequence is not None
+        self._engine.resume(active.sequence)
+        active.paused = False
+
+    def has_room(self, cells: int) -> bool:
+        """Whether the engine has memory for a request of `cells` cells beside all that it holds and is to start."""
+        load = self._engine.load()
+        due = sum(active.cells for active in self if active.started_s is None)
+        return load.cells_reserved + due + cells <= load.cells_total
+
     def fits(self, cells: int) -> bool:
         """Whether the engine has room to start a request of `cells` cells now, or has no request waiting in it.
 
         An engine that allocates memory as sequences grow can start more requests than could all reach their full
         length. So one request may always wait in the engine, so that no memory lies idle.
         """
-        load = self._engine.load()
-        due = sum(active.cells for active in self if active.started_s is None)
-        return not load.waiting or load.cells_reserved + due + cells <= load.cells_total
+        return not self._engine.load().waiting or self.has_room(cells)
 
     def ages(self, steps: int) -> tuple[list[int], list[ActiveRequest]]:
         """Returns the running requests' ages, in steps, and the held-up ones: those not started within one step.
@@ -52,4 +73,5 @@ class EngineRequests:
         `steps` is the number of steps that the engine has made.
         """
         held_up = [active for active in self if active.started_s is None and active.begun_step < steps]
-        return [steps - active.begun_step for active in self if active not in held_up], held_up
+        running = (active for active in self if not active.paused and active not in held_up)
+        return [steps - active.begun_step for active in running], held_up

@@ -29,7 +29,8 @@ class Claim:
     tenant: str = ""
     weight: float = 1.0  # the tenant's share relative to other tenants
     priority: int = 0  # among the tenant's own requests: lower is earlier
-    length: float = 0.0  # predicted, tokens: among the tenant's requests of one priority the shortest is first
+    length: float = 0.0  # of its thought, predicted by its prompt, tokens; 0: unknown
+    place: float = 0.0  # among the tenant's requests of one priority: the smallest is first, see `ordering.order`
     cost: float = 1.0  # expected tokens, charged when the request's turn comes
 
     def __post_init__(self) -> None:
@@ -44,7 +45,7 @@ class _Place(Generic[T]):
 
     @property
     def rank(self) -> tuple[int, float, int]:
-        return self.claim.priority, self.claim.length, self.number
+        return self.claim.priority, self.claim.place, self.number
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class FairQueue(Generic[T]):
         return sum(len(tenant.waiting) for tenant in self._tenants.values())
 
     def push(self, item: T, claim: Claim) -> None:
-        """Adds an item behind its tenant's items of the same priority and length."""
+        """Adds an item behind its tenant's items of the same priority and place."""
         tenant = self._tenants.setdefault(claim.tenant, _Tenant())
         insort(tenant.waiting, _Place(claim, next(self._numbers), item), key=lambda place: place.rank)
 
@@ -120,7 +121,7 @@ class FairQueue(Generic[T]):
     def ahead(self, claim: Claim) -> int:
         """Returns the number of items that `pop` would take out before a new one, if no other item came."""
         own: _Tenant[T] = self._tenants.get(claim.tenant, _Tenant())
-        before = bisect_right(own.waiting, (claim.priority, claim.length, math.inf), key=lambda place: place.rank)
+        before = bisect_right(own.waiting, (claim.priority, claim.place, math.inf), key=lambda place: place.rank)
         start = own.all_starts(self._virtual)[before]
         others = (tenant for name, tenant in self._tenants.items() if name != claim.tenant)
         return before + sum(

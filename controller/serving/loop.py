@@ -21,6 +21,7 @@ from controller.serving.choices.together import Together
 from controller.serving.deadlines import Deadlines
 from controller.serving.engine_requests import EngineRequests
 from controller.serving.fair_queue import Claim
+from controller.serving.ordering.turns import ServingOrder, ServingTurns
 from controller.serving.pace import Pace
 from controller.serving.queue_display import QueueDisplay
 from controller.serving.repetition import LoopDetection
@@ -70,6 +71,7 @@ class ServingLoop:
         every_probe: bool = False,  # ask wherever the format says, whatever a row costs the engine
         certified: frozenset[AnswerKind] | None = None,  # kinds of answers that the limits hold for; None: all
         grammars: Grammars | None = None,  # None: no answer is held to one
+        order: ServingOrder | None = None,  # None: first come, first served
     ) -> None:
         self._engine = engine
         self._thinking = thinking
@@ -85,6 +87,7 @@ class ServingLoop:
             constant=observer is None,
         )  # fmt: skip
         self._admission: Admission[ActiveRequest] = Admission(admission or AdmissionLimits(), self._pace)
+        self._turns = ServingTurns(order, policy=policy, admission=self._admission, in_engine=self._in_engine)
         self._display = QueueDisplay(engine, self._admission)
         self._deadlines = Deadlines()
         self._steps = 0  # of the engine
@@ -157,8 +160,7 @@ class ServingLoop:
                 self._observer.arrived(request.difficulty)  # a request that is turned away is load too
         self._arrived += 1
         now = self._clock()
-        expected = min(request.max_tokens, self._pace.rows or request.max_tokens)
-        claim = replace(request.claim, cost=len(request.prompt) + request.choices * expected)
+        claim = self._turns.claim(request, self._pace.rows, now)
         self._admit(now)  # the last step may have made room
         self._make_way(claim, request.choices * cells, request.ttft_s)
         together = opening.replies(
@@ -255,13 +257,11 @@ class ServingLoop:
         The replies to one request enter together, so that their prompt is prefilled once; what the engine has no room
         for yet waits there, before all that waits here.
         """
-        had = self._in_engine
-        while (lead := self._admission.next(len(had), lambda head: had.fits(head.together.cells))) is not None:
+        while (lead := self._turns.next()) is not None:
             self._display.changed()
-            choices = list(lead.together)
-            for active in choices:
+            for active in lead.together:
                 active.begin(self._steps)
-            for active in choices:
+            for active in lead.together:
                 try:
                     self._begin(active, lead, now)
                 except Exception as error:

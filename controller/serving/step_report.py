@@ -28,7 +28,7 @@ class StepReport:
         self._decoded = None
         batch, context = 0, 0
         for active in running:
-            if active.started_s is not None:
+            if active.started_s is not None and not active.paused:
                 if active.probe is not None or not active.tokens:
                     return  # the sequence's first token comes in the same step as its last chunk of prefill
                 batch += 1

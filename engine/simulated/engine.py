@@ -28,7 +28,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
     `stepped` is called for each pass that only decoded: a step covers many passes, so the loop cannot time them.
     """
 
-    NOT_DECODING = "it is unknown, waiting, in prefill, has ended, or has tokens that were not told of"
+    NOT_DECODING = "it is unknown, waiting, in prefill, paused, has ended, or has tokens that were not told of"
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(engine="simulated", sampling=False, masks=True, batch_invariant=True)
+        return Capabilities(engine="simulated", sampling=False, masks=True, batch_invariant=True, pausing=True)
 
     def submit(self, request: Request, *, like: SequenceId | None = None) -> SequenceId:
         sequence = super().submit(request, like=like)
@@ -89,14 +89,14 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         return rows
 
     def arm_stops(self, sequence: SequenceId) -> None:
-        state = self._running.get(sequence)
+        state = self._held(sequence)
         follows = state is not None and not state.stops_armed and state.course.until_armed
         super().arm_stops(sequence)
         if state is not None and follows:
             self._follow_anew(state)
 
     def ban(self, sequence: SequenceId, tokens: frozenset[int]) -> None:
-        state = self._running.get(sequence)
+        state = self._held(sequence)
         lifted = state is not None and bool(state.banned - tokens)
         super().ban(sequence, tokens)
         if state is None or state.prefill:  # a course follows once the prompt is there
@@ -167,8 +167,22 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         self._calendar.forget(state.id)
         self._lapse(state)
         self._reserved -= state.request.cells
-        if self._prefilling.pop(state.id, None) is None:
+        if self._prefilling.pop(state.id, None) is None and state.kept is None:
             self._cached -= len(state.request.prompt) + self._passed - state.zero
+
+    def _can_pause(self, state: SimulatedSequence) -> bool:
+        return bool(state.said) and not state.unannounced
+
+    def _set_aside(self, state: SimulatedSequence) -> None:
+        self._calendar.forget(state.id)
+        state.kept = self._passed - state.zero
+        self._cached -= len(state.request.prompt) + state.kept
+
+    def _take_up(self, state: SimulatedSequence) -> None:
+        assert state.kept is not None
+        self._cached += len(state.request.prompt) + state.kept
+        state.zero, state.kept = self._passed - state.kept, None
+        self._heed_budget(state)
 
     def _cells(self) -> tuple[int, int]:
         return self._reserved, self._machine.cells
@@ -200,6 +214,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         return events
 
     def _admit(self, events: list[Event]) -> None:
+        self._go_on(self._machine.max_batch)
         while self._waiting and len(self._running) < self._machine.max_batch:
             sequence, request = next(iter(self._waiting.items()))
             state = SimulatedSequence(
@@ -228,9 +243,12 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         self._budgets = budgets
         for state in self._running.values():
             if not state.prefill:
-                budget = budgets[state.difficulty]
-                over = budget is not None and budget <= self._passed - state.zero and not state.steered
-                self._enter(state, at=self._passed + 1 if over else None)
+                self._heed_budget(state)
+
+    def _heed_budget(self, state: SimulatedSequence) -> None:
+        budget = self._budgets.get(state.difficulty)
+        over = budget is not None and budget <= self._passed - state.zero and not state.steered
+        self._enter(state, at=self._passed + 1 if over else None)
 
     def _prefill(self) -> tuple[int, list[SimulatedSequence]]:
         """Returns the prompt tokens computed in this pass, and the sequences that get their first token in it."""
@@ -317,6 +335,8 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
 
     def _enter(self, state: SimulatedSequence, at: int | None = None) -> None:
         """Look at a sequence after pass `at`; None: after the next pass in which there is something to report."""
+        if state.kept is not None:
+            return
         budget = self._budgets.get(state.difficulty)
         self._calendar.enter(state.id, state.due(self._passed, budget) if at is None else at)
 

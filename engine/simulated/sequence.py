@@ -62,7 +62,10 @@ def drawn(trial: TrialAnswer, spec: ProbeSpec) -> tuple[int, bool]:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class SimulatedSequence:
-    """An admitted sequence. After pass s it has s − zero new tokens; `said` holds those reported or forced."""
+    """An admitted sequence; `said` holds its new tokens that were reported or forced.
+
+    After pass s it has s − zero new tokens, those not reported among them, unless it is paused.
+    """
 
     id: SequenceId
     request: Request
@@ -74,6 +77,7 @@ class SimulatedSequence:
     start: int = 0  # new tokens before the course
     looked: int = 0  # number of the course's looks that are past
     zero: int = 0
+    kept: int | None = None  # new tokens of a paused sequence; None: it is not paused
     said: list[int] = field(default_factory=list)
     unannounced: list[int] = field(default_factory=list)  # the last tokens of `said`, still to be reported
     steered: bool = False  # tokens were forced or adopted: no budget closes its thought any more
@@ -85,13 +89,17 @@ class SimulatedSequence:
         """Number of new tokens that were reported or forced."""
         return len(self.said)
 
+    def has(self, passed: int) -> int:
+        """The new tokens that the sequence has after pass `passed`, reported or not."""
+        return passed - self.zero if self.kept is None else self.kept
+
     def untold(self, passed: int) -> tuple[int, ...]:
         """The tokens that the sequence has after pass `passed` and that are not yet reported."""
-        return self.course.tokens[len(self.said) - self.start : passed - self.zero - self.start]
+        return self.course.tokens[len(self.said) - self.start : self.has(passed) - self.start]
 
     def rest(self, passed: int) -> tuple[int, ...]:
         """The course's tokens after pass `passed`."""
-        return self.course.tokens[passed - self.zero - self.start :]
+        return self.course.tokens[self.has(passed) - self.start :]
 
     def due(self, passed: int, budget: int | None) -> int:
         """The pass after which the engine looks at the sequence next: an end, a look, a spent budget, a probe's answer.

@@ -64,6 +64,7 @@ class TorchEngine(ComputedEngine[SequenceState]):
             masks=True,
             constraints=True,
             token_log_probs=True,
+            pausing=True,
             batch_invariant=self._batch_invariant,
         )
 
@@ -100,6 +101,7 @@ class TorchEngine(ComputedEngine[SequenceState]):
         return events
 
     def _admit(self, events: list[Event]) -> None:
+        self._go_on(self._config.max_batch)
         while self._waiting and len(self._running) < self._config.max_batch:
             sequence, request = next(iter(self._waiting.items()))
             extent = self._arena.reserve(request.cells)

@@ -13,11 +13,13 @@ from controller.policies.definition import Made, PolicySettings, constant_limits
 from controller.policies.load_aware import LoadAware
 from controller.policies.none import FullThought
 from controller.policy import Limits
+from controller.serving.ordering.turns import ServingOrder
 from controller.settings import SettingsFile
 from controller.unmet import unmet
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.progress import Reporter, Silent
 from experiments.request_record import RequestRecord
+from experiments.simulation.orders import OrderFront, order_front
 from experiments.simulation.recording import Recording, read_recording
 from experiments.simulation.simulation import SOLVE_S, check_budget, simulate, simulated_context
 from experiments.workloads import Workload, WorkloadError
@@ -38,11 +40,14 @@ class SimulationSettings:
     solve_delay_s: float = SOLVE_S  # virtual seconds that the controller waits for a solution
     prefill_s: float | None = None  # what a prompt's token takes; None: what a probe's row does
     max_batch: int | None = None  # sequences decoded at once; None: the profile's
+    head_start_s: float = 0.0  # see controller.serving.ordering.order; 0: first come, first served
+    pauses: bool = False  # running thoughts pause for waiting requests that go before them
     model: Path | None = None  # a model's directory; None: the bundled one
     thinking: Path | None = None  # thinking format; None: the model's own
     profile: Path | None = None  # None: the model's
     records: Path | None = None  # what the calibration recorded; None: the file beside the profile
     files: tuple[Path, ...] = ()  # that the calibration's questions are from; (): the bundled benchmarks
+    orders: bool = False  # whether the same requests are also served with other head starts
     compared: bool = False  # whether the same requests are also served with full thought, where the policy is another
 
 
@@ -56,6 +61,7 @@ class SimulatedLoad:
     rate: float  # requests/s that arrived
     full_thought_rate: float  # requests/s that the machine bears with full thought
     cpu_s: float  # that the simulation itself took
+    orders: OrderFront | None = None  # of the same requests, without pauses; None: they were served in one order
     full_thought: tuple[RequestRecord, ...] | None = None  # the same requests with it; None: they were not served so
 
 
@@ -85,7 +91,9 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
         raise WorkloadError(f"no request arrives within {settings.duration_s:g} s, must be at least 1")
     asked = rng.integers(len(known.questions), size=arrivals.size).tolist()
 
-    def served(policy: PolicySettings, label: str) -> tuple[RequestRecord, ...]:
+    served_in = ServingOrder.of(profile, head_start_s=settings.head_start_s, pauses=settings.pauses)
+
+    def served(policy: PolicySettings, label: str, order: ServingOrder = served_in) -> tuple[RequestRecord, ...]:
         clock = VirtualClock()
         made = _made(policy, settings, profile, machine, clock)
         with reporter.stage(label, arrivals.size) as advance:
@@ -97,6 +105,7 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
                 clock=clock,
                 policy=made.policy,
                 observer=made.observer,
+                order=order,
                 on_done=lambda: advance(1),
             )
         return tuple(records)
@@ -108,6 +117,9 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
     return SimulatedLoad(
         directory=directory,
         records=records,
+        orders=order_front(profile, lambda order: served(settings.policy, "Requests in another order", order))
+        if settings.orders
+        else None,
         full_thought=served(FullThought(), "Requests with full thought, to compare") if compared else None,
         classes=profile.classes,
         rate=arrivals.size / settings.duration_s,

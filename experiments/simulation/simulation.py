@@ -18,6 +18,7 @@ from controller.policy import LoadObserver, Policy
 from controller.serving.admission import AdmissionLimits
 from controller.serving.fair_queue import Claim
 from controller.serving.loop import ServingLoop
+from controller.serving.ordering.turns import ServingOrder
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Outcome, ReasoningRequest
 from controller.settings import SettingsSource
@@ -46,13 +47,13 @@ def simulate(
     clock: VirtualClock,
     policy: Policy,
     observer: LoadObserver | None = None,
-    shortest_first: bool = False,
+    order: ServingOrder | None = None,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[RequestRecord]:
     """Asks the recording's question `questions[i]` at `arrivals[i]`, s, sorted; returns records in order of arrival.
 
     Policy and observer must read the same `clock`, which must not be past the first arrival. `observer` None: the
-    policy needs none. With `shortest_first` the waiting request with the shortest predicted thought starts first.
+    policy needs none; `order` None: first come, first served.
     """
     engine = SimulatedEngine(
         recording.model,
@@ -73,8 +74,9 @@ def simulate(
         score=recording.score,
         observer=None if observer is None else _Untimed(observer),
         admission=AdmissionLimits(slots=machine.max_batch),
+        order=order,
     )
-    return serve(recording, arrivals, questions, loop=loop, clock=clock, shortest_first=shortest_first, on_done=on_done)
+    return serve(recording, arrivals, questions, loop=loop, clock=clock, on_done=on_done)
 
 
 def serve(
@@ -84,7 +86,6 @@ def serve(
     *,
     loop: ServingLoop,
     clock: SkippingClock,
-    shortest_first: bool = False,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[RequestRecord]:
     """Does the same on a loop of any engine, on its clock; grades answers by the recording, not by their text.
@@ -118,7 +119,7 @@ def serve(
                 prompt=question.prompt,
                 max_tokens=recording.max_tokens,
                 difficulty=question.difficulty,
-                claim=Claim(length=question.expected_tokens if shortest_first else 0.0),
+                claim=Claim(length=question.expected_tokens),
                 answer=AnswerKind.SHORT,
                 form=AnswerForm.BOX,
             )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
+from controller.serving.ordering.turns import ServingOrder
 from controller.settings import FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.calibration.traces import ThoughtTrace, TraceError
@@ -52,7 +53,7 @@ class Simulation:
             clock=clock,
             policy=made.policy,
             observer=made.observer,
-            shortest_first=trial.policy.shortest_first,
+            order=ServingOrder.of(self.profile, head_start_s=math.inf if trial.policy.shortest_first else 0.0),
         )
 
 

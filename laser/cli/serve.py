@@ -77,7 +77,10 @@ SECTIONS = {
         "--policy", "--set", "--threshold", "--budget", "--max-budget", "--risk", "--controller", "--decision-log",
         "--early-exit", "--score", "--every", "--agree", "--margin", "--loop-detection",
     ),
-    "Queue and limits": ("--max-waiting", "--max-wait-s", "--shortest-first", "--default-max-tokens", "--slo-s"),
+    "Queue and limits": (
+        "--max-waiting", "--max-wait-s", "--head-start-s", "--shortest-first", "--pauses", "--default-max-tokens",
+        "--slo-s",
+    ),
     "Engine": (
         "--engine", "--threads", "--max-batch", "--cells", "--runner", "--dtype", "--cache-type", "--in-process",
     ),
@@ -167,6 +170,18 @@ SECTIONS = {
     type=ShownFloatRange(0.0, 1.0, min_open=True, max_open=True),
     help=f"{RISK} Load-aware stays within it. Any value works without a new calibration if the profile has questions "
     "enough for it: the smaller, the more. [default: what the profile was calibrated with]",
+)
+@click.option(
+    "--head-start-s",
+    type=ShownFloatRange(0.0),
+    help="Seconds for which a waiting request may be overtaken by later ones whose thoughts are predicted shorter "
+    "(needs a profile). [default: 0, first come, first served]",
+)
+@click.option(
+    "--pauses/--no-pauses",
+    default=None,
+    help="Have running thoughts pause for waiting requests that go before them by --head-start-s, if the engine can "
+    "pause. [default: no-pauses]",
 )
 @click.option(
     "--shortest-first/--first-come",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         "laser simulate --rate 5",
         "laser simulate --rate 5 --policy fixed --threshold 0.95",
         "laser simulate --workload FILE.yaml --seed 1",
+        "laser simulate --rate 20 --orders",
     ),
 )
 @model_option
@@ -103,6 +104,25 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.0),
     help="Microseconds that reading a token of a prompt takes. [default: as long as a probe's token takes]",
 )
+@click.option(
+    "--head-start-s",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0.0),
+    help="Seconds for which a waiting request may be overtaken by later ones whose thoughts are predicted shorter; 0: "
+    "first come, first served; inf: shortest first.",
+)
+@click.option(
+    "--orders",
+    is_flag=True,
+    help="Also serve the same requests with other head starts, and tell which one serves best.",
+)
+@click.option(
+    "--pauses/--no-pauses",
+    default=False,
+    show_default=True,
+    help="Have running thoughts pause for waiting requests that go before them by --head-start-s.",
+)
 @click.option("--max-batch", type=click.IntRange(1), help=f"{MAX_BATCH} [default: as calibrated]")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write all simulated requests here, as JSON."
@@ -128,6 +148,9 @@ def command(
     controller_file: Path | None,
     solve_delay: float,
     prefill_us: float | None,
+    head_start_s: float,
+    orders: bool,
+    pauses: bool,
     max_batch: int | None,
     out: Path | None,
 ) -> None:
@@ -154,6 +177,9 @@ def command(
             solve_delay_s=solve_delay,
             prefill_s=None if prefill_us is None else prefill_us * 1e-6,
             max_batch=max_batch,
+            head_start_s=head_start_s,
+            pauses=pauses,
+            orders=orders,
             model=located(model),
             thinking=thinking,
             profile=profile_file,
@@ -162,8 +188,7 @@ def command(
             compared=True,
         )
         found = simulate_load(settings, reporter=progress())
-        _tell(found, policy)
-        _write(found, context.params)
+        _tell(found, policy, context.params)
 
 
 def _workload(file: Path | None, rate: float | None, cv: float | None) -> Workload:
@@ -218,12 +243,17 @@ def _check_controlled(context: click.Context, policy: PolicySettings) -> None:
             raise click.UsageError(f"{option} has no use: policy is {kind_of(policy)}, which has no controller")
 
 
-def _tell(found: SimulatedLoad, policy: str) -> None:
+def _tell(found: SimulatedLoad, policy: str, options: dict[str, Any]) -> None:
     from experiments.simulation.summary import summary
 
     share = f"{found.rate / found.full_thought_rate:.0%} of what the profile's machine bears with full thought"
     click.echo(f"\nSimulated, {policy}, {found.rate:.2f} requests/s, {share}, in {found.cpu_s:.1f} s of CPU time")
     click.echo(summary(found.records, found.classes, found.full_thought))
+    if found.orders is not None:
+        from experiments.simulation.orders import told
+
+        click.echo(f"\n{told(found.orders)}")
+    _write(found, options)
 
 
 def _write(found: SimulatedLoad, options: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
@@ -20,7 +21,7 @@ from engine.options import EngineOptions, default_threads
 from engine.registry import ENGINES, AutoOptions, CacheType, Dtype, Runner, engine_options, options_of
 from laser.server.api.reasoning import EffortShares
 from laser.server.telemetry.logs import LogFormat
-from models.files.checks import positive
+from models.files.checks import not_negative, positive
 from models.files.strict_yaml import ConfigError, Kinds, given_keys, read
 from models.hub.name import ModelPath, called
 from models.score import Score
@@ -77,7 +78,12 @@ class ServeConfig:
     controller: Path | None = None  # load-aware settings, reread when the file changes; None: the defaults
     decision_log: Path | None = None  # where the load-aware policy records its decisions; None: nowhere
     score: Score | None = None  # how a trial answer's probabilities become its confidence; None: the thinking format's
-    shortest_first: bool = False  # start the waiting request with the shortest predicted thought, not the first come
+    # start the waiting request with the shortest predicted thought, not the first come: an unlimited `head_start_s`
+    shortest_first: bool = False
+    # seconds for which a request may be overtaken by later ones whose thoughts are predicted shorter; 0: first come
+    head_start_s: float = 0.0
+    # have running thoughts pause for waiting requests that go before them by `head_start_s`, if the engine can pause
+    pauses: bool = False
     # thinking format, its file or name; None: `laser.yaml`, else that of the family which the model's files tell
     thinking: FormatFile | None = None
     chat_template: Path | None = None  # how messages become the prompt, a Jinja file; None: the model's own
@@ -119,6 +125,7 @@ class ServeConfig:
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}, must be at least {least}")
         positive(self, *TIMES, least=LEAST_S)
+        not_negative(self, "head_start_s")
         if "" in self.alias:
             raise ValueError("alias has an empty name, must have at least 1 character")
         if self.port > 65535:
@@ -126,6 +133,11 @@ class ServeConfig:
         _ = self.engine_options  # raises ValueError for an option out of range
         for complaint in unused(self):
             raise ValueError(complaint)
+
+    @property
+    def orders(self) -> float:
+        """The head start in force, s; 0: first come, first served; infinite: shortest first."""
+        return math.inf if self.shortest_first else self.head_start_s
 
     @property
     def engine_options(self) -> EngineOptions:
@@ -160,6 +172,10 @@ def unused(config: ServeConfig) -> Iterator[str]:
     limits = constant_limits(policy)
     if config.score is not None and not (config.early_exit and (limits is None or limits.probing)):
         yield f"score is {config.score}, but no thought is probed"
+    if config.shortest_first and config.head_start_s:
+        yield f"head_start_s is {config.head_start_s:g}, but shortest_first is true: its head start is unlimited"
+    if config.pauses and not config.orders:
+        yield "pauses is true, but head_start_s is 0: nobody goes before those that came first"
     if config.vllm_metrics and not config.metrics:
         yield "vllm_metrics is true, but metrics is false: there are none"
     if config.public and config.keys is not None:

@@ -57,7 +57,7 @@ class Deployment:
             engine=self.engine.capabilities.engine,
             knows=self.knows,
             difficulty=None if profile is None else profile.difficulty,
-            shortest_first=self.chosen.shortest_first,
+            tells_length=self.chosen.order.forecast is not None,
             grammars=self.grammars,
             certified=None if certifying is None else corners(certifying),
         )
@@ -135,6 +135,7 @@ def _deployed(
         every_probe=chosen.profile is not None,  # a profile was measured, and is certified, with all of them
         certified=chosen.certified,
         grammars=grammars,
+        order=chosen.order,
     )
     unknown = [token for token in chat.needed if token >= opened.vocabulary]
     if unknown:

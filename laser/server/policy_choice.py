@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +21,7 @@ from controller.policies.none import FullThought
 from controller.policies.registry import changed, kind_of
 from controller.policies.restricted import within_risk
 from controller.policy import LoadObserver, Policy
+from controller.serving.ordering.turns import ServingOrder
 from controller.solver_thread import SolverThread
 from laser.server.config import CONTROLLER_KEYS, ServeConfig
 from models.chat_model import ChatModel
@@ -55,7 +56,7 @@ class ChosenPolicy:
     policy: Policy
     observer: LoadObserver | None = None  # None: the policy needs none
     profile: Profile | None = None  # the model's; None: there is none
-    shortest_first: bool = False
+    order: ServingOrder = field(default_factory=ServingOrder)  # in which requests are served
     note: str | None = None  # why this policy was chosen; None: it was named
     warns: bool = False  # whether the note says what is wrong with the profile
     certified: frozenset[AnswerKind] | None = None  # kinds of answers that its limits hold for; None: all
@@ -89,12 +90,6 @@ class ChosenPolicy:
         """Returns the difficulty class of a prompt; None: the model has no profile."""
         return None if self.profile is None else self.profile.difficulty.classify(prompt)
 
-    def length(self, prompt: Sequence[int]) -> float:
-        """Returns the predicted length of the prompt's thought, tokens; 0 unless shortest_first is set."""
-        if not self.shortest_first or self.profile is None:
-            return 0.0
-        return self.profile.difficulty.expected_tokens(prompt)
-
     def begin(self) -> None:
         """Begins what may begin once requests are served."""
         for begin in self.begins:
@@ -117,8 +112,9 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel, *, late
     given = config.policy
     policy, note, warns = _auto(given, profile, missing, broken, config) if isinstance(given, Auto) else _Taken(given)
     name = kind_of(policy)
-    if profile is None and (needs_profile(policy) or config.shortest_first):
-        what = f"policy is {name}" if needs_profile(policy) else "shortest_first is set"
+    if profile is None and (needs_profile(policy) or config.orders):
+        given_order = "shortest_first is set" if config.shortest_first else f"head_start_s is {config.head_start_s:g}"
+        what = f"policy is {name}" if needs_profile(policy) else given_order
         raise ProfileError(f"{what}, which needs a profile: {missing}")
     if broken and not warns:
         log.warning("%s", missing)
@@ -139,7 +135,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel, *, late
         policy=made.policy,
         observer=made.observer,
         profile=profile,
-        shortest_first=config.shortest_first,
+        order=ServingOrder.of(profile, head_start_s=config.orders, pauses=config.pauses),
         note=note and note.replace(str(place), place.name),  # clients do not see the path
         warns=warns,
         certified=frozenset(profile.answers) if profile is not None and _measured(config, policy) else None,

@@ -58,6 +58,7 @@ class Account:
     finished: FinishReason | None = None
     error: str | None = None
     cancelled: bool = False
+    paused: bool = False
 
     @property
     def over(self) -> bool:
@@ -66,7 +67,7 @@ class Account:
     @property
     def decoding(self) -> bool:
         """Whether it may be forked and forced now."""
-        return bool(self.tokens) and not self.due and not self.over
+        return bool(self.tokens) and not self.due and not self.over and not self.paused
 
     @property
     def context(self) -> tuple[int, ...]:
@@ -153,6 +154,14 @@ class Ledger:
         self.engine.constrain(sequence, constraint)
         self.accounts[sequence].twin = _twin(constraint)
 
+    def pause(self, sequence: SequenceId) -> None:
+        self.engine.pause(sequence)
+        self.accounts[sequence].paused, self.accounts[sequence].probe = True, None
+
+    def resume(self, sequence: SequenceId) -> None:
+        self.engine.resume(sequence)
+        self.accounts[sequence].paused = False
+
     def cancel(self, sequence: SequenceId) -> None:
         self.engine.cancel(sequence)
         self.accounts[sequence].cancelled = self.accounts[sequence].finished is None
@@ -168,6 +177,7 @@ class Ledger:
             account = self.accounts[event.sequence]
             assert not account.over, f"{event} after the sequence was over"
             answered = any(answer.sequence == event.sequence for answer in probed)
+            assert not account.paused, f"{event} of a paused sequence"
             assert not answered, f"{event} after the probe's answer, which whoever adopts it would not expect"
             match event:
                 case Started():
@@ -198,7 +208,7 @@ class Ledger:
         """Step until there is nothing left to do."""
         for _ in range(limit):
             load = self.engine.load()
-            if load.running == load.waiting == 0:
+            if load.running == load.waiting == load.paused == 0:
                 assert self.engine.step() == []
                 return
             self.step()
@@ -207,7 +217,7 @@ class Ledger:
     def verify(self, oracle: Oracle) -> None:
         """Every token, every answer and every count is what the oracle says."""
         load = self.engine.load()
-        assert (load.running, load.waiting, load.probing, load.cells_reserved) == (0, 0, 0, 0)
+        assert (load.running, load.waiting, load.probing, load.paused, load.cells_reserved) == (0, 0, 0, 0, 0)
         for account in self.accounts.values():
             assert account.over
             _verify_tokens(account, oracle)

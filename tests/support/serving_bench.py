@@ -10,6 +10,7 @@ from typing import Any
 from controller.policy import FixedPolicy, Limits, LoadObserver, Policy
 from controller.serving.admission import AdmissionLimits
 from controller.serving.loop import ServingLoop
+from controller.serving.ordering.turns import ServingOrder
 from controller.serving.repetition import LoopDetection
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Checkpoint, Outcome, ReasoningRequest, RequestId
@@ -120,6 +121,12 @@ class RecordingEngine:
     def constrain(self, sequence: SequenceId, constraint: Constraint | None) -> None:
         self.ledger.constrain(sequence, constraint)
 
+    def pause(self, sequence: SequenceId) -> None:
+        self.ledger.pause(sequence)
+
+    def resume(self, sequence: SequenceId) -> None:
+        self.ledger.resume(sequence)
+
     def cancel(self, sequence: SequenceId) -> None:
         self.ledger.cancel(sequence)
 
@@ -151,6 +158,7 @@ class Bench:
         certified: frozenset[AnswerKind] | None = None,
         engine: Engine | None = None,  # None: the torch engine on the model in the directory
         grammars: Grammars | None = None,
+        order: ServingOrder | None = None,
     ) -> None:
         from engine.torch.engine import TorchEngine, TorchEngineConfig
         from engine.torch.load import load_model
@@ -177,6 +185,7 @@ class Bench:
             every_probe=every_probe,
             grammars=grammars,
             certified=certified,
+            order=order,
         )
 
     def queue(self, prompt: str = "?", **options: Any) -> tuple[RequestId, Heard]:

@@ -162,7 +162,7 @@ class Host:
                     engine=served.engine,
                     knows=served.knows,
                     difficulty=served.difficulty,
-                    shortest_first=served.shortest_first,
+                    tells_length=served.tells_length,
                     certified=served.certified,
                     cells=deployment.loop.load.cells_total,
                     report=_report(deployment),

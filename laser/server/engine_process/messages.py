@@ -210,7 +210,7 @@ class Deployed(EngineMessage, frozen=True):
     engine: str  # the engine's name
     knows: str | None  # what the model can be asked; None: it is not the bundled one
     difficulty: Difficulty | None  # None: there is no profile
-    shortest_first: bool  # requests are to tell their predicted length
+    tells_length: bool  # requests are to tell their predicted length
     certified: tuple[OperatingPoint, ...] | None  # corners of what a request may ask of its exit; None: anything
     cells: int  # of the KV cache
     report: PolicyReport  # what the policy knows before the first request

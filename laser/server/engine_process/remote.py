@@ -50,7 +50,7 @@ class RemoteModel:
             engine=deployed.engine,
             knows=deployed.knows,
             difficulty=deployed.difficulty,
-            shortest_first=deployed.shortest_first,
+            tells_length=deployed.tells_length,
             certified=deployed.certified,
         )
         return cls(served=served, engine=engine)

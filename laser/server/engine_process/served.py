@@ -32,7 +32,7 @@ class ServedModel:
     grammars: Grammars  # that answers are held to, compiled on this side to tell what is wrong with them
     knows: str | None = None  # what the model can be asked; None: it is not the bundled one
     difficulty: Difficulty | None = None  # tells prompts' classes; None: there is no profile
-    shortest_first: bool = False
+    tells_length: bool = False  # requests are to tell their predicted length
     certified: tuple[OperatingPoint, ...] | None = None  # corners of what may be asked of an exit; None: anything
 
     @property
@@ -58,8 +58,8 @@ class ServedModel:
         return None if self.difficulty is None else self.difficulty.classify(prompt)
 
     def length(self, prompt: Sequence[int]) -> float:
-        """Returns the predicted length of the prompt's thought, tokens; 0 unless shortest_first is set."""
-        if not self.shortest_first or self.difficulty is None:
+        """Returns the predicted length of the prompt's thought, tokens; 0 unless requests are to tell it."""
+        if not self.tells_length or self.difficulty is None:
             return 0.0
         return self.difficulty.expected_tokens(prompt)
 

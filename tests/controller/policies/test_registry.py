@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from controller.policies.registry import POLICIES, changed, find, kind_of
 from controller.policy import FixedPolicy, Limits
 from controller.serving.admission import AdmissionLimits
 from controller.serving.fair_queue import Claim
+from controller.serving.ordering.turns import ServingOrder
 from controller.serving.request import ExitReason, Thought
 from controller.settings import ControllerSettings, FixedSettings, PriceSource
 from controller.status import DecisionSource
@@ -110,7 +112,9 @@ def test_a_client_that_wants_no_probes_gets_none_of_either_kind(chain: Chain) ->
 
 
 def test_the_shortest_expected_thought_is_admitted_first(chain: Chain) -> None:
-    bench = chain(ENDLESS, policy=FixedPolicy(Limits(budget=6)), max_batch=1, admission=AdmissionLimits(slots=1))
+    order = ServingOrder.of(made_profile(), head_start_s=math.inf)
+    limits = FixedPolicy(Limits(budget=6))
+    bench = chain(ENDLESS, policy=limits, max_batch=1, admission=AdmissionLimits(slots=1), order=order)
     lengths = [5.0, 30.0, 10.0, 20.0, 10.0]
     order: list[int] = []
     waiting = []

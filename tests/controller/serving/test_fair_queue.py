@@ -31,10 +31,10 @@ def test_one_tenant_is_served_in_order_of_priority_then_arrival() -> None:
     assert taken(queue, 4) == ["d", "a", "c", "b"]
 
 
-def test_of_equally_urgent_requests_the_one_predicted_shortest_is_first() -> None:
+def test_of_equally_urgent_requests_the_one_with_the_smallest_place_is_first() -> None:
     queue: FairQueue[str] = FairQueue()
-    for item, priority, length in (("a", 1, 30.0), ("b", 1, 5.0), ("c", 0, 90.0), ("d", 1, 5.0)):
-        queue.push(item, Claim(priority=priority, length=length))
+    for item, priority, place in (("a", 1, 30.0), ("b", 1, 5.0), ("c", 0, 90.0), ("d", 1, 5.0)):
+        queue.push(item, Claim(priority=priority, place=place))
     assert taken(queue, 4) == ["c", "b", "d", "a"]
 
 

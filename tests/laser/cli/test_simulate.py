@@ -46,6 +46,14 @@ def test_flags_reach_the_simulation(profile: Path) -> None:
     assert "budget 100.0%" in result.output
 
 
+def test_other_orders_of_the_same_requests_are_told(profile: Path) -> None:
+    options = ("--policy", "none", "--max-batch", 1, "--orders", "--head-start-s", 2, "--pauses")
+    result = simulate("--profile", profile, "--rate", 2, "--duration", 20, *options)
+    assert result.exit_code == 0, result.output
+    assert "By the head start of short thoughts" in result.output
+    assert "inf" in result.output
+
+
 def test_a_workload_may_come_from_a_file(profile: Path, tmp_path: Path) -> None:
     file = tmp_path / "burst.yaml"
     file.write_text("kind: flash-crowd\nrate: 1\npeak: 5\nat_s: 5\n")

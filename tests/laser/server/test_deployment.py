@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from controller.policies.auto import Auto
 from controller.policies.load_aware import LoadAware
+from controller.policies.none import FullThought
 from laser.server.config import ServeConfig
 from laser.server.deployment import deploy
 from models.chat_model import load_chat_model
@@ -43,6 +44,8 @@ def save_others(file: Path) -> None:
     [
         ({"policy": LoadAware()}, "policy is load-aware, which needs a profile: "),
         ({"policy": LoadAware(), "shortest_first": True}, "which needs a profile: "),
+        ({"policy": FullThought(), "shortest_first": True}, "shortest_first is set, which needs a profile: "),
+        ({"policy": FullThought(), "head_start_s": 2.0}, "head_start_s is 2, which needs a profile: "),
         ({"policy": Auto(risk=0.01), "decision_log": Path("decisions")}, "which needs a profile: "),
     ],
 )

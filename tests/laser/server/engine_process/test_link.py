@@ -38,7 +38,7 @@ class Peer:
             controller=ControllerReport(policy="none", note=None, limits={}).model_dump(), gained=None
         )
         told = Deployed(
-            model_id="m", vocabulary=9, room=9, engine="e", knows=None, difficulty=None, shortest_first=False, cells=9,
+            model_id="m", vocabulary=9, room=9, engine="e", knows=None, difficulty=None, tells_length=False, cells=9,
             report=limits, certified=None,
         )  # fmt: skip
         self.line.sendall(packed([told]))

@@ -120,7 +120,7 @@ EVENT_EXAMPLES: list[EngineMessage] = [
     Loading(stage="weights", share=0.5), Unloaded(lines=("one fault", "another")),
     Deployed(
         model_id="m", vocabulary=320, room=4000, engine="torch", knows="sums", difficulty=PROFILE.difficulty,
-        shortest_first=False, cells=64, report=REPORT, certified=(OperatingPoint(threshold=0.9, budget=None),),
+        tells_length=False, cells=64, report=REPORT, certified=(OperatingPoint(threshold=0.9, budget=None),),
     ),
 ]  # fmt: skip
 

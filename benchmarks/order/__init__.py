@@ -1,0 +1,1 @@
+"""The order of waiting requests, from first come to shortest first, and pauses: measured in virtual time."""

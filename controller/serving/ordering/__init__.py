@@ -1,0 +1,1 @@
+"""The order in which requests are served: one knob from first come to shortest first, and pauses."""

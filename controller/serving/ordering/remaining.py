@@ -1,0 +1,98 @@
+"""The token rows that a request still needs, predicted from a profile's class tables and the service attained. Pure.
+
+A request's rows X are taken to be lognormal. Their mean is the class's at the limits in force, scaled by how much
+longer a thought the prompt lets expect than the class's prompts do; their spread is the class's there. After r rows
+the rest is the mean excess
+
+    E[X − r | X > r] = M·Φ((μ + σ² − ln r) / σ) / Φ((μ − ln r) / σ) − r        M = exp(μ + σ²/2)
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.policy import Limits
+from models.profile.profile import Profile
+
+LEAST = 1.0  # rows that are left of a request that goes on
+RARE = 1e-9  # share of requests below which the mean excess is taken from its limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowForecast:
+    """What a profile tells of requests' rows. Tables are [class, threshold, budget], the last class all together."""
+
+    classes: tuple[str, ...]
+    thresholds: tuple[float | None, ...]  # strictest first; None: never probed
+    budgets: tuple[int | None, ...]  # longest first; None: no budget
+    mean: tuple[tuple[tuple[float, ...], ...], ...]  # rows
+    spread: tuple[tuple[tuple[float, ...], ...], ...]  # σ of the log rows
+    usual_rows: float  # mean of all classes at the cheapest certified point: where requests queue, exits are lax
+
+    @classmethod
+    def of(cls, profile: Profile) -> RowForecast:
+        """Returns the forecast of a profile."""
+        counts = np.array(profile.counts, dtype=np.float64)
+        tables = [np.array(table) for table in (profile.tokens, profile.square)]
+        mean, square = (np.concatenate((one, np.average(one, axis=0, weights=counts)[None])) for one in tables)
+        cv2 = np.maximum(square / np.square(mean) - 1.0, 0.0)
+        return cls(
+            classes=profile.classes,
+            thresholds=profile.thresholds,
+            budgets=profile.budgets,
+            mean=_rows(mean),
+            spread=_rows(np.sqrt(np.log1p(cv2))),
+            usual_rows=float(np.average(profile.tables().tokens, axis=0, weights=counts).min()),
+        )
+
+    def rows(self, difficulty: str | None, limits: Limits, *, length: float = 0.0, attained: float = 0.0) -> float:
+        """Returns the rows that a request still needs after `attained` ones, at least LEAST.
+
+        `difficulty`: its class, None: unknown; `length`: the thought that its prompt lets expect at full length,
+        tokens, 0: unknown.
+        """
+        at = self.classes.index(difficulty) if difficulty in self.classes else -1
+        i, j = self._point(limits)
+        mean, spread = self.mean[at][i][j], self.spread[at][i][j]
+        if length > 0.0:
+            mean *= length / self.mean[at][0][0]
+        return max(LEAST, mean_excess(mean, spread, attained))
+
+    def _point(self, limits: Limits) -> tuple[int, int]:
+        """Returns where the tables hold the laxest point that is at least as strict as the limits."""
+        i = _last_above(self.thresholds, limits.threshold)
+        return i, _last_above(self.budgets, limits.budget)
+
+
+def mean_excess(mean: float, spread: float, attained: float) -> float:
+    """Returns E[X − r | X > r] of a lognormal X of this mean and σ, r being what is `attained`."""
+    if attained < 1.0:  # no row
+        return mean
+    if spread <= 0.0:
+        return max(0.0, mean - attained)
+    deviations = (math.log(attained / mean) + spread * spread / 2.0) / spread  # (ln r − μ) / σ
+    longer = _above(deviations)
+    if longer < RARE:  # the hazard of X is about (ln r − μ) / (σ² r) there
+        return attained * spread / deviations
+    return mean * _above(deviations - spread) / longer - attained
+
+
+def _above(deviations: float) -> float:
+    return math.erfc(deviations / math.sqrt(2.0)) / 2.0
+
+
+def _last_above(ladder: tuple[float | None, ...] | tuple[int | None, ...], value: float | None) -> int:
+    """Returns the place of the falling ladder's last step that is not below `value`; None is above all."""
+    return 0 if value is None else bisect_right(ladder, -value, key=_rising) - 1
+
+
+def _rising(step: float | None) -> float:
+    return -math.inf if step is None else -step
+
+
+def _rows(table: np.ndarray) -> tuple[tuple[tuple[float, ...], ...], ...]:
+    return tuple(tuple(tuple(float(one) for one in row) for row in rows) for rows in table)

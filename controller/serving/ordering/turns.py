@@ -1,0 +1,140 @@
+"""Whose turn it is: which waiting request begins next, and which running thoughts pause for it.
+
+Where pauses are on, running, paused and waiting requests share one order: at a full batch the next request of the
+queue takes the place of the running thought that stands furthest behind it, if both are of the same tenant and
+priority; a place that frees goes to a paused thought before a waiting request that stands behind it, or that is
+another tenant's. So turns between tenants stay the queue's, the batch stays as full as without pauses, and nobody is
+overtaken by more than the order allows. A paused thought keeps its memory.
+
+No thought pauses while the batch has a place. A step of b rows takes a + c·b: without the row of one the others gain
+c·(b − 1) a step, and that one loses a for each row that it makes up later, and those beside it then lose c again. So it
+would pay only where c·(b − 1) > a and nobody comes meanwhile, as no loop can know.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from controller.policy import Policy
+from controller.serving.active import ActiveRequest
+from controller.serving.admission import Admission
+from controller.serving.engine_requests import EngineRequests
+from controller.serving.fair_queue import Claim
+from controller.serving.ordering.order import Order
+from controller.serving.ordering.remaining import RowForecast
+from controller.serving.request import ReasoningRequest
+from models.profile.profile import Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingOrder:
+    """In which order requests are served."""
+
+    order: Order = field(default_factory=Order)
+    forecast: RowForecast | None = None  # None: nothing is known of requests' rows, as first come needs
+    pauses: bool = False  # running thoughts pause for waiting ones before them, if the engine can pause
+
+    def __post_init__(self) -> None:
+        if self.forecast is None and (self.order.head_start_s or self.pauses):
+            raise ValueError("a head start and pauses need a forecast of requests' rows, which a profile gives")
+
+    @classmethod
+    def of(cls, profile: Profile | None, *, head_start_s: float, pauses: bool = False) -> ServingOrder:
+        """Returns the order by what a profile tells of requests' rows; None: it tells nothing. Raises ValueError."""
+        if profile is None or not head_start_s:
+            return cls(order=Order(head_start_s=head_start_s))
+        forecast = RowForecast.of(profile)
+        order = Order(head_start_s=head_start_s, usual_rows=forecast.usual_rows)
+        return cls(order=order, forecast=forecast, pauses=pauses)
+
+
+class ServingTurns:
+    """Gives the turns of the requests of one loop."""
+
+    def __init__(
+        self, serving: ServingOrder | None, *, policy: Policy, admission: Admission[ActiveRequest],
+        in_engine: EngineRequests,
+    ) -> None:  # fmt: skip
+        """`serving` None: first come, first served."""
+        serving = serving or ServingOrder()
+        self._order = serving.order
+        self._forecast = serving.forecast
+        self._policy = policy
+        self._admission = admission
+        self._in_engine = in_engine
+        self._pauses = serving.pauses and in_engine.can_pause
+
+    def claim(self, request: ReasoningRequest, usual_rows: float | None, now: float) -> Claim:
+        """Returns the claim of a request that comes now, with its place in the order and its expected cost.
+
+        `usual_rows`: those of a reply, of late; None: none has ended yet.
+        """
+        expected = min(request.max_tokens, usual_rows or request.max_tokens)
+        cost = len(request.prompt) + request.choices * expected
+        rows = 0.0
+        if self._forecast is not None:
+            limits = request.fixed or self._policy.limits(request.difficulty)
+            rows = self._forecast.rows(request.difficulty, limits, length=request.claim.length)
+        return replace(request.claim, cost=cost, place=self._order.place(now, _at_most(request, rows)))
+
+    def next(self) -> ActiveRequest | None:
+        """Takes the request out of the queue that begins now, and returns it; None: none does."""
+        running = self._make_up() if self._pauses else len(self._in_engine)
+        head = self._admission.head()
+        if head is None:
+            return None
+        if self._pauses and not self._admission.slot_free(running) and self._in_engine.has_room(head.together.cells):
+            running -= self._make_way(head)
+        return self._admission.next(running, lambda lead: self._in_engine.fits(lead.together.cells))
+
+    def _make_up(self) -> int:
+        """Has paused thoughts go on whose turn it is; returns the number of requests that run or are about to."""
+        paused = sorted((self._place(active), active.id, active) for active in self._in_engine if active.paused)
+        running, head = len(self._in_engine) - len(paused), self._admission.head()
+        for place, _, active in paused:
+            waits = head is not None and self._goes_before(head, place, active)
+            if active.ending or (self._admission.slot_free(running) and not waits):
+                self._in_engine.resume(active)
+                running += 1
+        return running
+
+    def _make_way(self, head: ActiveRequest) -> int:
+        """Pauses the running thought that stands furthest behind the queue's head; returns how many: 1, or 0."""
+        behind = [(self._place(active), active.id, active) for active in self._in_engine if _may_pause(active, head)]
+        place, _, last = max(behind, default=(-math.inf, 0, head))
+        if place <= head.claim.place:
+            return 0
+        self._in_engine.pause(last)
+        return 1
+
+    def _goes_before(self, head: ActiveRequest, place: float, paused: ActiveRequest) -> bool:
+        """Whether the queue's head begins before a paused thought, which stands at `place`, goes on."""
+        return _alike(head, paused) and head.claim.place < place and self._in_engine.has_room(head.together.cells)
+
+    def _place(self, active: ActiveRequest) -> float:
+        """Returns the place of a request that the engine has, by what it still needs; the first, if its end is due."""
+        if self._forecast is None or active.ending:
+            return -math.inf
+        request = active.request
+        rows = self._forecast.rows(
+            request.difficulty, active.in_force, length=active.claim.length, attained=float(active.rows)
+        )
+        return self._order.place(active.submitted_s, _at_most(request, rows))
+
+
+def _at_most(request: ReasoningRequest, rows: float) -> float:
+    """Returns the rows that are foretold of a request, as far as its max_tokens allow them."""
+    return min(rows, float(request.max_tokens))
+
+
+def _alike(one: ActiveRequest, other: ActiveRequest) -> bool:
+    """Whether the order compares two requests."""
+    return (one.claim.tenant, one.claim.priority) == (other.claim.tenant, other.claim.priority)
+
+
+def _may_pause(active: ActiveRequest, head: ActiveRequest) -> bool:
+    """Whether a request that the engine has may pause for the queue's head: a thought that goes on and has time."""
+    alone = active.request.choices == 1 and active.deadline_s is None
+    going_on = active.thinking and active.tokens > 0 and active.exit_reason is None and not active.ending
+    return alone and going_on and active.probe is None and not active.paused and _alike(active, head)

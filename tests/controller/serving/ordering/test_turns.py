@@ -1,0 +1,185 @@
+"""The loop serves by the order, and running thoughts pause for waiting requests that go before them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from controller.serving.admission import AdmissionLimits
+from controller.serving.fair_queue import Claim
+from controller.serving.ordering.order import Order
+from controller.serving.ordering.remaining import RowForecast
+from controller.serving.ordering.turns import ServingOrder
+from controller.serving.request import ExitReason
+from tests.support.serving_bench import ENDLESS, Bench, Heard
+
+Chain = Callable[..., Bench]
+
+
+def forecast(mean: float) -> RowForecast:
+    """All requests are alike, but for what their prompts let expect."""
+    table = (((mean,),), ((mean,),))
+    zero = (((0.0,),), ((0.0,),))
+    return RowForecast(classes=("easy",), thresholds=(None,), budgets=(None,), mean=table, spread=zero, usual_rows=mean)
+
+
+def bench(chain: Chain, *, head_start_s: float, pauses: bool = False, **options: Any) -> Bench:
+    order = ServingOrder(
+        order=Order(head_start_s=head_start_s, usual_rows=40.0), forecast=forecast(40.0), pauses=pauses
+    )
+    return chain(ENDLESS, order=order, **{"max_batch": 1, "admission": AdmissionLimits(slots=1), **options})
+
+
+def asked(bench: Bench, rows: int, **claim: Any) -> Heard:
+    """A request whose thought is cut after so many tokens, as its prompt lets expect."""
+    return bench.queue(max_tokens=120, budget=rows, claim=Claim(length=float(rows), **claim))[1]
+
+
+def ends(bench: Bench, heard: dict[str, Heard]) -> list[str]:
+    """The names of the requests as they end."""
+    order: list[str] = []
+    while bench.loop.busy:
+        bench.tick()
+        order += [name for name, one in heard.items() if one.outcomes and name not in order]
+    return order
+
+
+@pytest.mark.parametrize(
+    ("head_start", "expected"),
+    [(0.0, ["first", "long", "short", "late"]), (20.0, ["first", "short", "long", "late"]),
+     (math.inf, ["first", "late", "short", "long"])],
+)  # fmt: skip
+def test_a_short_request_overtakes_as_far_as_its_head_start_reaches(
+    chain: Chain, head_start: float, expected: list[str]
+) -> None:
+    one = bench(chain, head_start_s=head_start)
+    heard = {"first": asked(one, 60)}
+    one.tick()
+    heard["long"] = asked(one, 60)
+    one.tick()
+    heard["short"] = asked(one, 10)
+    one.tick(30)
+    heard["late"] = asked(one, 9)
+    assert ends(one, heard) == expected
+
+
+@pytest.mark.parametrize("pauses", [False, True])
+def test_a_running_thought_pauses_for_a_shorter_one_and_then_goes_on(chain: Chain, pauses: bool) -> None:
+    one = bench(chain, head_start_s=math.inf, pauses=pauses)
+    heard = {"long": asked(one, 60)}
+    one.tick(5)
+    heard["short"] = asked(one, 10)
+    assert ends(one, heard) == (["short", "long"] if pauses else ["long", "short"])
+    assert all(each.outcome.thought.exit_reason is ExitReason.BUDGET for each in heard.values())
+    assert heard["long"].outcome.thought.tokens == 60
+    alone = bench(chain, head_start_s=0.0)
+    assert asked_alone(alone, 60).reasoning == heard["long"].reasoning
+
+
+def asked_alone(bench: Bench, rows: int) -> Heard:
+    heard = asked(bench, rows)
+    bench.run()
+    return heard
+
+
+def test_a_thought_that_is_nearly_done_does_not_pause(chain: Chain) -> None:
+    one = bench(chain, head_start_s=math.inf, pauses=True)
+    heard = {"long": asked(one, 60)}
+    one.tick(55)
+    heard["short"] = asked(one, 10)
+    assert ends(one, heard) == ["long", "short"]
+
+
+def test_a_paused_thought_is_not_overtaken_beyond_the_head_start(chain: Chain) -> None:
+    """Short ones come without end; the long one still ends, by the bound."""
+    one = bench(chain, head_start_s=40.0, pauses=True)
+    long = asked(one, 60)
+    one.tick(5)
+    later = [asked(one, 10)]
+    while not long.outcomes:
+        one.tick(9)
+        later.append(asked(one, 10))
+        assert one.now < 400.0, "the long one starves"
+    came_in_time = 40.0 / 9.0 + 2  # requests that came within the head start, one every 9 s
+    assert sum(bool(each.outcomes) for each in later) <= came_in_time
+    one.run()
+
+
+def test_nobody_pauses_for_another_key_or_for_a_less_urgent_request(chain: Chain) -> None:
+    for claim in ({"tenant": "other"}, {"priority": 1}):
+        one = bench(chain, head_start_s=math.inf, pauses=True)
+        heard = {"long": asked(one, 60)}
+        one.tick(5)
+        heard["short"] = asked(one, 10, **claim)
+        assert ends(one, heard) == ["long", "short"]
+
+
+def test_a_paused_request_can_be_told_to_end_its_thought_and_can_be_cancelled(chain: Chain) -> None:
+    one = bench(chain, head_start_s=math.inf, pauses=True)
+    (told, ended), (left, _) = (one.queue(max_tokens=120, budget=60, claim=Claim(length=60.0)) for _ in range(2))
+    one.tick(5)
+    short = asked(one, 30)
+    one.tick(3)
+    assert one.engine.load().paused == 1
+    assert one.loop.end_thought(told)
+    one.loop.cancel(left)
+    one.run()
+    assert ended.outcome.thought.exit_reason is ExitReason.REQUESTED
+    assert short.outcome.thought.exit_reason is ExitReason.BUDGET
+
+
+def test_requests_with_a_deadline_do_not_pause(chain: Chain) -> None:
+    one = bench(chain, head_start_s=math.inf, pauses=True)
+    heard = {"long": one.queue(max_tokens=120, budget=60, deadline_s=1e6, claim=Claim(length=60.0))[1]}
+    one.tick(5)
+    heard["short"] = asked(one, 10)
+    assert ends(one, heard) == ["long", "short"]
+
+
+def test_nobody_pauses_for_a_request_that_memory_has_no_room_for(chain: Chain) -> None:
+    one = bench(chain, head_start_s=math.inf, pauses=True, cells=200)
+    heard = {"long": asked(one, 60)}
+    one.tick(5)
+    heard["short"] = asked(one, 10)
+    assert ends(one, heard) == ["long", "short"]
+
+
+def test_an_engine_that_cannot_pause_is_never_asked_to(chain: Chain) -> None:
+    from tests.support.parrot_engine import ParrotEngine, ParrotOptions
+
+    engine = ParrotEngine(tuple(range(5, 60)), 432, ParrotOptions(cells=4096, max_batch=1))
+    assert not engine.capabilities.pausing
+    one = bench(chain, head_start_s=math.inf, pauses=True, engine=engine)
+    heard = {"long": asked(one, 60)}
+    one.tick(5)
+    heard["short"] = asked(one, 10)
+    assert set(ends(one, heard)) == {"long", "short"}
+
+
+def test_a_full_batch_stays_full_while_thoughts_pause(chain: Chain) -> None:
+    one = bench(chain, head_start_s=math.inf, pauses=True, max_batch=2, admission=AdmissionLimits(slots=2))
+    for rows in (50, 40, 10, 20, 5, 30):
+        asked(one, rows)
+        one.tick(2)
+    paused = 0
+    while one.loop.queue.waiting or one.engine.load().paused:
+        paused = max(paused, one.engine.load().paused)
+        had = decoded(one)
+        one.tick()
+        assert decoded(one) >= had + 2
+    assert paused
+    one.run()
+
+
+def decoded(bench: Bench) -> int:
+    """The tokens of all sequences so far."""
+    return sum(len(account.tokens) for account in bench.engine.ledger.accounts.values())
+
+
+def test_an_order_needs_to_know_of_rows() -> None:
+    with pytest.raises(ValueError, match="need a forecast"):
+        ServingOrder(order=Order(head_start_s=1.0))
+    assert ServingOrder.of(None, head_start_s=0.0) == ServingOrder()
