@@ -8,7 +8,8 @@ Aims, written before anything was measured with this code; risk .02, peak .10, s
   and shortest first; over the calm hour no worse than the best constant's less .2; the mean charged over the whole at
   most .02.
 - `python -m benchmarks.risk.streams`: on recorded thoughts whose true harm is known, 400 streams with load correlated
-  with the thoughts' length and family, thresholds moved every 20 to 200 tokens: mean harm realised at most mean charged.
+  with the thoughts' length and family, thresholds moved every 20 to 200 tokens: mean harm realised at most mean
+  charged.
 
 Seeds below 100 are for choosing settings, seeds from 100 on for the result.
 """

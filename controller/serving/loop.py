@@ -189,6 +189,7 @@ class ServingLoop:
         gone = list(self._together.get(request, ()))
         for active in gone:
             self._drop(active)
+            self._thoughts.void(active)
         return [left(active, self._clock()) for active in gone]
 
     def end_thought(self, request: RequestId) -> bool:
@@ -273,6 +274,7 @@ class ServingLoop:
         landing: tuple[int, ...] = ()  # in the prompt
         self._pace.began(request.most_steps)
         if request.thinking:
+            self._thoughts.admit(active)
             self._thoughts.apply_limits(active)
             why = self._thoughts.close_reason(active, now)
             if why is not None:  # no thought at all: the landing closes it in the prompt
@@ -386,7 +388,9 @@ class ServingLoop:
             active.reply.finish()
         self._drop(active)
         now = self._clock()
-        if error is None:
+        if error is not None:
+            self._thoughts.void(active)
+        else:
             steps = self._steps - active.begun_step
             self._pace.finished(steps=steps, rows=active.rows, answer_tokens=active.answer_tokens)
         if self._observer is not None and active.request.left_to_policy and error is None:
