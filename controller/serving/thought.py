@@ -87,17 +87,17 @@ class ThoughtControl:
             served = self._keeper.within(active.grant, served, len(active.thought))
         return active.obey(served, self._rule)
 
-    def admit(self, active: ActiveRequest) -> None:
-        """Has the policy's keeper grant a thought that begins what it may meet, if there is a keeper."""
+    def begin(self, active: ActiveRequest) -> None:
+        """Applies the limits to a thought that begins, within what the policy's keeper grants it, if there is one."""
         request = active.request
         if self._keeper is not None and self._certifies(request) and request.fixed is None:
             active.grant = self._keeper.admit(request.difficulty, active.claim.tenant, pays=request.left_to_policy)
+        self.apply_limits(active)
 
-    def void(self, active: ActiveRequest) -> None:
-        """Tells the keeper that a request was not served."""
-        if self._keeper is not None and active.grant is not None:
+    def left(self, active: ActiveRequest, *, served: bool) -> None:
+        """A request has left; tells the keeper if it was not served."""
+        if not served and self._keeper is not None and active.grant is not None:
             self._keeper.void(active.grant)
-            active.grant = None
 
     def _certifies(self, request: ReasoningRequest) -> bool:
         """Whether the policy's limits hold for the kind of answer that a request wants."""
