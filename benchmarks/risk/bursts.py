@@ -41,7 +41,6 @@ AFTER_S = 200.0  # from the burst's start to the end, as in simulated.yaml
 LOAD = 0.4  # of the capacity, in calm
 MAX_BATCH = 32
 THRESHOLDS = (0.3, 0.5, 0.65, 0.8, 0.85, 0.9, 0.95)
-CALM_THRESHOLDS = (0.8, 0.85, 0.9, 0.95)
 
 Times = npt.NDArray[np.float64]
 
@@ -186,12 +185,12 @@ def one_burst(bench: Bench, name: str, seed: int, options: argparse.Namespace, s
     return found
 
 
-def one_calm(bench: Bench, seed: int, calm_s: float) -> dict[str, float]:
+def one_calm(bench: Bench, seed: int, levels: Sequence[float], calm_s: float) -> dict[str, float]:
     """Returns the utility of constants over the calm."""
     times, questions = _pieces(bench, seed, bursts(bench.calm_rate)["burst"][0], calm_s)
     calm = times < calm_s
     found = {}
-    for level in CALM_THRESHOLDS:
+    for level in levels:
         served = serve(
             bench, FixedThreshold(threshold=level), times[calm], questions[: int(calm.sum())], shortest_first=False,
             settings=ControllerSettings(),
@@ -202,12 +201,15 @@ def one_calm(bench: Bench, seed: int, calm_s: float) -> dict[str, float]:
 
 def told(one: dict[str, Any], calm: dict[str, float] | None) -> str:
     """Returns a run in words."""
-    constants = {key: value for key, value in one["against"].items() if key[0].isdigit()}
-    margins = {key: one["after"][key] - value for key, value in constants.items()}
-    worst = min(margins, key=lambda key: margins[key])
+    margins = {key: one["after"][key] - value for key, value in one["against"].items() if key[0].isdigit()}
+    first, short = (
+        {key: gain for key, gain in margins.items() if ("," in key) is shortest} for shortest in (False, True)
+    )
+    worst = [min(some, key=lambda key: some[key]) for some in (first, short)]
     others = ", ".join(f"{key} {one['after'][key] - value:+.2f}" for key, value in one["against"].items())
     lines = [
-        f"{one['burst']}, seed {one['seed']}: least margin {margins[worst]:+.2f} over constant {worst}; charged "
+        f"{one['burst']}, seed {one['seed']}: least margins {margins[worst[0]]:+.2f} over {worst[0]}, first come, and "
+        f"{margins[worst[1]]:+.2f} over {worst[1]}; charged "
         f"{one['account'].get('mean', 0.0):.2%}, harmed {one['harm']:.2%}, queue back after {one['back_s']:.0f} s",
         f"  margins: {others}",
         f"  account: {one['account']}",
@@ -225,7 +227,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="100", help="comma-separated; those below 100 are for choosing settings")
     parser.add_argument("--bursts", default="burst,flash crowd")
     parser.add_argument("--calm", type=float, default=CALM_S, help="seconds of calm")
-    parser.add_argument("--no-calm", action="store_true", help="leave the constants out over the calm")
+    parser.add_argument("--calm-thresholds", default="0.8,0.85,0.9,0.95", help="of the constants over the calm")
     parser.add_argument("--thresholds", default=",".join(map(str, THRESHOLDS)), help="of the constants in the burst")
     parser.add_argument(
         "--ways", action="store_true", help="also the controller as it is, and all the time at the peak"
@@ -243,7 +245,8 @@ def main() -> None:
     settings = replace(settings, account=account)
     bench, found = Bench.bundled(), []
     for seed in map(int, options.seeds.split(",")):
-        calm = None if options.no_calm else one_calm(bench, seed, options.calm)
+        levels = [float(level) for level in options.calm_thresholds.split(",") if level]
+        calm = one_calm(bench, seed, levels, options.calm) if levels else None
         for name in options.bursts.split(","):
             found.append({**one_burst(bench, name, seed, options, settings), "constants_calm": calm})
             print(told(found[-1], calm), flush=True)
