@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cvxpy as cp
@@ -17,9 +18,12 @@ from controller.planning.decision import Decision
 from controller.planning.joint_program import Optimizer
 from controller.planning.objective import Objective
 from controller.planning.solving import SolverError
+from controller.risk.account import Allowance
 from models.files import strict_yaml
+from models.profile.harm import OWN_BOUNDS
 from models.profile.plant import Plant
-from models.profile.tables import OperatingTables, prune_hull
+from models.profile.tables import Charges, OperatingTables, prune_hull
+from tests.support.account_profile import account_profile
 from tests.support.analysis_profile import made_profile
 from tests.support.examples import run_example
 from tests.support.random_profiles import CLASSES, GPU, random_plant, random_profile
@@ -52,7 +56,16 @@ def with_shedding(tables: OperatingTables, objective: Objective) -> tuple[np.nda
     return tokens, np.hstack([-objective.shed_penalty * column, tables.accuracy])
 
 
-def best_by_cutting_planes(tables: OperatingTables, objective: Objective, load: Load, plant: Plant) -> np.ndarray:
+def mean_charge(tables: OperatingTables, rates: np.ndarray) -> np.ndarray:
+    """What each column, of shedding and points, adds to the mean charge of a request."""
+    assert tables.charges is not None
+    charges = np.hstack([np.zeros((len(tables.classes), 1)), tables.charges.of])
+    return (rates[:, None] * charges).ravel() / rates.sum()
+
+
+def best_by_cutting_planes(
+    tables: OperatingTables, objective: Objective, load: Load, plant: Plant, allowance: Allowance | None = None
+) -> np.ndarray:
     """The optimum over all points, no hull: linear programs with ever more tangents of the true N(D)."""
     rates = np.maximum(load.rates, objective.min_rate)
     tokens, accuracy = with_shedding(tables, objective)
@@ -69,6 +82,11 @@ def best_by_cutting_planes(tables: OperatingTables, objective: Objective, load: 
     cap = np.zeros(count)
     cap[: classes * columns], cap[classes * columns + 1] = work, -1.0
     rows, limits = [cap], [objective.max_load]
+    if allowance is not None:
+        charge = mean_charge(tables, rates)
+        cost[: classes * columns] += allowance.worth * charge
+        rows.append(np.concatenate([charge, np.zeros(count - classes * columns)]))
+        limits.append(allowance.charge)
     for d in range(classes):
         simplex[d, d * columns : (d + 1) * columns] = 1.0
         if objective.accuracy_floors:
@@ -124,6 +142,49 @@ def test_it_is_as_good_as_cutting_planes_on_the_true_plant() -> None:
             best = best_by_cutting_planes(tables, objective, load, plant)
             gap = true_value(tables, objective, load, plant, best) - true_value(tables, objective, load, plant, mine)
             assert -2e-5 <= gap <= 1e-3
+
+
+@pytest.mark.slow
+def test_under_an_account_it_is_as_good_as_cutting_planes_and_keeps_to_the_allowance() -> None:
+    """100 random instances: charges of any shape, allowances that bind and that do not, kept risk of any worth."""
+    rng, bound = np.random.default_rng(11), 0
+    for _ in range(25):
+        plain, plant = random_profile(rng), random_plant(rng)
+        charges = rng.uniform(0.0, 0.1, plain.tokens.shape)
+        charges[:, 0] = 0.0  # the full thought
+        tables = replace(plain, charges=Charges(of=charges, own=True))
+        objective = Objective(latency_weight=float(10 ** rng.uniform(-4, -2)), order_penalty=0.0)
+        program = optimizer(tables, objective)
+        for _ in range(4):
+            load = Load(
+                rate=float(plant.capacity / 1500 * 10 ** rng.uniform(-2, 1)),
+                mix=rng.dirichlet(np.ones(len(tables.classes))),
+                work_ratio=rng.uniform(0.5, 2.0, len(tables.classes)),
+            )
+            allowance = Allowance(charge=float(rng.uniform(0.0, 0.08)), worth=float(rng.choice([0.0, 0.5, 3.0])))
+            decision = program.solve(load, plant, allowance=allowance)
+            mine = np.hstack([decision.shed[:, None], decision.mixture])
+            best = best_by_cutting_planes(tables, objective, load, plant, allowance)
+            charge = mean_charge(tables, np.maximum(load.rates, objective.min_rate))
+            worths = [
+                true_value(tables, objective, load, plant, x) - allowance.worth * float(charge @ x.ravel())
+                for x in (best, mine)
+            ]
+            assert -2e-5 <= worths[0] - worths[1] <= 1e-3
+            assert decision.charge == pytest.approx(float(charge @ mine.ravel()), abs=1e-6)
+            assert decision.charge <= allowance.charge + 1e-5
+            bound += decision.prices.risk > 1e-3
+    assert 10 < bound < 90  # the allowance binds in some, and in others it does not
+
+
+def test_the_price_of_risk_is_what_a_little_more_of_it_brings() -> None:
+    tables = account_profile(OWN_BOUNDS).tables()
+    plant, load = account_profile(OWN_BOUNDS).plant_model(), even_load(14.0)
+    program = optimizer(tables, Objective(latency_weight=0.02, order_penalty=0.0))
+    at, more = (program.solve(load, plant, allowance=Allowance(charge=c, worth=0.0)) for c in (0.02, 0.0205))
+    assert at.charge == pytest.approx(0.02, abs=1e-5)
+    assert at.prices.risk > 0.0
+    assert (more.value - at.value) / 0.0005 == pytest.approx(at.prices.risk, rel=0.1)
 
 
 @pytest.mark.slow
