@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import cvxpy as cp
 import numpy as np
 import pytest
-from scipy.optimize import linprog
 
 from benchmarks.solver import saturating_profile
 from controller.load import Load
@@ -18,13 +16,10 @@ from controller.planning.decision import Decision
 from controller.planning.joint_program import Optimizer
 from controller.planning.objective import Objective
 from controller.planning.solving import SolverError
-from controller.risk.account import Allowance
 from models.files import strict_yaml
-from models.profile.harm import OWN_BOUNDS
-from models.profile.plant import Plant
-from models.profile.tables import Charges, OperatingTables, prune_hull
-from tests.support.account_profile import account_profile
+from models.profile.tables import OperatingTables, prune_hull
 from tests.support.analysis_profile import made_profile
+from tests.support.cutting_planes import best_by_cutting_planes, true_value, with_shedding
 from tests.support.examples import run_example
 from tests.support.random_profiles import CLASSES, GPU, random_plant, random_profile
 
@@ -35,85 +30,6 @@ def optimizer(tables: OperatingTables, objective: Objective, **settings: object)
 
 def even_load(rate: float) -> Load:
     return Load(rate=rate, mix=np.full(3, 1 / 3), work_ratio=np.ones(3))
-
-
-def true_value(tables: OperatingTables, objective: Objective, load: Load, plant: Plant, x: np.ndarray) -> float:
-    """Correct answers per request of mixtures x [class, shed and points], with the plant itself for waiting."""
-    rates = np.maximum(load.rates, objective.min_rate)
-    tokens, accuracy = with_shedding(tables, objective)
-    demand = float(((rates * load.work_ratio)[:, None] * tokens * x).sum())
-    over = max(0.0, demand / plant.capacity - objective.max_load)
-    value = float((rates[:, None] * accuracy * x).sum() - objective.latency_weight * plant.in_system(demand))
-    if objective.accuracy_floors:
-        below = np.maximum(0.0, np.array(objective.accuracy_floors) - (accuracy * x).sum(axis=1))
-        value -= objective.floor_penalty * float(rates @ below)
-    return value / rates.sum() - objective.capacity_penalty * over
-
-
-def with_shedding(tables: OperatingTables, objective: Objective) -> tuple[np.ndarray, np.ndarray]:
-    column = np.ones((len(tables.classes), 1))
-    tokens = np.hstack([tables.shed_tokens * column, tables.tokens])
-    return tokens, np.hstack([-objective.shed_penalty * column, tables.accuracy])
-
-
-def mean_charge(tables: OperatingTables, rates: np.ndarray) -> np.ndarray:
-    """What each column, of shedding and points, adds to the mean charge of a request."""
-    assert tables.charges is not None
-    charges = np.hstack([np.zeros((len(tables.classes), 1)), tables.charges.of])
-    return (rates[:, None] * charges).ravel() / rates.sum()
-
-
-def best_by_cutting_planes(
-    tables: OperatingTables, objective: Objective, load: Load, plant: Plant, allowance: Allowance | None = None
-) -> np.ndarray:
-    """The optimum over all points, no hull: linear programs with ever more tangents of the true N(D)."""
-    rates = np.maximum(load.rates, objective.min_rate)
-    tokens, accuracy = with_shedding(tables, objective)
-    classes, columns = tokens.shape
-    work = ((rates * load.work_ratio)[:, None] * tokens).ravel() / plant.capacity
-    # variables: x, N, capacity slack, floor slacks
-    count = classes * columns + 2 + classes
-    cost = np.zeros(count)
-    cost[: classes * columns] = -(rates[:, None] * accuracy).ravel() / rates.sum()
-    cost[classes * columns] = objective.latency_weight / rates.sum()
-    cost[classes * columns + 1] = objective.capacity_penalty
-    cost[classes * columns + 2 :] = objective.floor_penalty * rates / rates.sum()
-    simplex = np.zeros((classes, count))
-    cap = np.zeros(count)
-    cap[: classes * columns], cap[classes * columns + 1] = work, -1.0
-    rows, limits = [cap], [objective.max_load]
-    if allowance is not None:
-        charge = mean_charge(tables, rates)
-        cost[: classes * columns] += allowance.worth * charge
-        rows.append(np.concatenate([charge, np.zeros(count - classes * columns)]))
-        limits.append(allowance.charge)
-    for d in range(classes):
-        simplex[d, d * columns : (d + 1) * columns] = 1.0
-        if objective.accuracy_floors:
-            row = np.zeros(count)
-            row[d * columns : (d + 1) * columns], row[classes * columns + 2 + d] = -accuracy[d], -1.0
-            rows.append(row)
-            limits.append(-objective.accuracy_floors[d])
-
-    def cut(rho: float) -> None:
-        step = 1e-5
-        low, high = (plant.in_system(plant.capacity * (rho + sign * step)) for sign in (-1, 1))
-        slope = (high - low) / (2 * step)
-        row = np.zeros(count)
-        row[: classes * columns], row[classes * columns] = slope * work, -1.0
-        rows.append(row)
-        limits.append(slope * rho - plant.in_system(plant.capacity * rho))
-
-    for rho in (0.01, 0.5, 0.9):
-        cut(rho)
-    for _ in range(60):
-        found = linprog(cost, A_ub=np.array(rows), b_ub=limits, A_eq=simplex, b_eq=np.ones(classes))
-        assert found.success
-        rho = float(work @ found.x[: classes * columns])
-        if plant.in_system(plant.capacity * rho) - found.x[classes * columns] < 1e-5:
-            break
-        cut(max(rho, 1e-3))
-    return found.x[: classes * columns].reshape(classes, columns)
 
 
 @pytest.mark.slow
@@ -142,49 +58,6 @@ def test_it_is_as_good_as_cutting_planes_on_the_true_plant() -> None:
             best = best_by_cutting_planes(tables, objective, load, plant)
             gap = true_value(tables, objective, load, plant, best) - true_value(tables, objective, load, plant, mine)
             assert -2e-5 <= gap <= 1e-3
-
-
-@pytest.mark.slow
-def test_under_an_account_it_is_as_good_as_cutting_planes_and_keeps_to_the_allowance() -> None:
-    """100 random instances: charges of any shape, allowances that bind and that do not, kept risk of any worth."""
-    rng, bound = np.random.default_rng(11), 0
-    for _ in range(25):
-        plain, plant = random_profile(rng), random_plant(rng)
-        charges = rng.uniform(0.0, 0.1, plain.tokens.shape)
-        charges[:, 0] = 0.0  # the full thought
-        tables = replace(plain, charges=Charges(of=charges, own=True))
-        objective = Objective(latency_weight=float(10 ** rng.uniform(-4, -2)), order_penalty=0.0)
-        program = optimizer(tables, objective)
-        for _ in range(4):
-            load = Load(
-                rate=float(plant.capacity / 1500 * 10 ** rng.uniform(-2, 1)),
-                mix=rng.dirichlet(np.ones(len(tables.classes))),
-                work_ratio=rng.uniform(0.5, 2.0, len(tables.classes)),
-            )
-            allowance = Allowance(charge=float(rng.uniform(0.0, 0.08)), worth=float(rng.choice([0.0, 0.5, 3.0])))
-            decision = program.solve(load, plant, allowance=allowance)
-            mine = np.hstack([decision.shed[:, None], decision.mixture])
-            best = best_by_cutting_planes(tables, objective, load, plant, allowance)
-            charge = mean_charge(tables, np.maximum(load.rates, objective.min_rate))
-            worths = [
-                true_value(tables, objective, load, plant, x) - allowance.worth * float(charge @ x.ravel())
-                for x in (best, mine)
-            ]
-            assert -2e-5 <= worths[0] - worths[1] <= 1e-3
-            assert decision.charge == pytest.approx(float(charge @ mine.ravel()), abs=1e-6)
-            assert decision.charge <= allowance.charge + 1e-5
-            bound += decision.prices.risk > 1e-3
-    assert 10 < bound < 90  # the allowance binds in some, and in others it does not
-
-
-def test_the_price_of_risk_is_what_a_little_more_of_it_brings() -> None:
-    tables = account_profile(OWN_BOUNDS).tables()
-    plant, load = account_profile(OWN_BOUNDS).plant_model(), even_load(14.0)
-    program = optimizer(tables, Objective(latency_weight=0.02, order_penalty=0.0))
-    at, more = (program.solve(load, plant, allowance=Allowance(charge=c, worth=0.0)) for c in (0.02, 0.0205))
-    assert at.charge == pytest.approx(0.02, abs=1e-5)
-    assert at.prices.risk > 0.0
-    assert (more.value - at.value) / 0.0005 == pytest.approx(at.prices.risk, rel=0.1)
 
 
 @pytest.mark.slow
