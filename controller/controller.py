@@ -55,7 +55,7 @@ class Controller:
         """
         self._profile = profile
         self._tables = profile.tables()  # of certified points alone
-        self._safe = safe_points(profile, self._tables)
+        self._safe = safe_points(self._tables, profile.certificate.mean)
         self._plant = profile.plant_model()
         if max_batch is not None:
             self._plant = replace(self._plant, max_batch=max_batch)

@@ -35,7 +35,7 @@ class LateController:
     ) -> None:
         """`profile`: the controller's. `start` begins the making."""
         tables = profile.tables()
-        safe = [tables.points[k] for k in safe_points(profile, tables)]
+        safe = [tables.points[k] for k in safe_points(tables, profile.certificate.mean)]
         limits = [Limits(threshold=point.threshold, budget=point.budget) for point in safe]
         self._limits: dict[str | None, Limits] = {**dict(zip(profile.classes, limits, strict=True)), None: limits[-1]}
         self.certified: tuple[OperatingPoint, ...] = tables.points  # that may be handed out

@@ -56,16 +56,16 @@ def replay(profile: Profile, records: Iterable[DecisionRecord]) -> Replayed:
             price = price_at(maps.prices(record.situation), record.n)
             error = abs(price - record.price) / max(abs(record.price), 1e-12)
             worst = max(worst, error if math.isfinite(error) else math.inf)
-        now = _decided(profile, tables, record)
+        now = _decided(tables, profile.certificate.mean, record)
         if now != record.held:
             changed.append(ChangedDecision(number=number, record=record, now=now))
     return Replayed(decisions=number, solves=maps.solves, price_error=worst, changed=tuple(changed))
 
 
-def _decided(profile: Profile, tables: OperatingTables, record: DecisionRecord) -> Held:
+def _decided(tables: OperatingTables, mean: float | None, record: DecisionRecord) -> Held:
     before = record.before
     if record.price is None:
-        target = safe_points(profile, tables)
+        target = safe_points(tables, mean)
     else:
         target = choose(
             tables,

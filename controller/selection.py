@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.planning.objective import Objective
-from models.profile.profile import Profile
 from models.profile.tables import OperatingTables, PointId, prune_hull
 
 Array = npt.NDArray[np.float64]
@@ -119,11 +118,12 @@ def cheapest(tables: OperatingTables) -> tuple[PointId, ...]:
     return tuple(PointId(int(prune_hull(*pair)[0])) for pair in zip(tables.tokens, tables.accuracy, strict=True))
 
 
-def safe_points(profile: Profile, tables: OperatingTables) -> tuple[PointId, ...]:
-    """Returns each class's safe point among a profile's tables: its cheapest, or the cheapest that an account always
-    affords.
+def safe_points(tables: OperatingTables, mean: float | None) -> tuple[PointId, ...]:
+    """Returns each class's safe point: its cheapest, or the cheapest that an account of risk always affords.
+
+    `mean`: the risk that the account keeps on average; None: there is no account.
     """
-    charges, mean = tables.charges, profile.certificate.mean
+    charges = tables.charges
     if charges is None or mean is None:
         return cheapest(tables)
     always = np.flatnonzero((charges.of <= mean).all(axis=0))

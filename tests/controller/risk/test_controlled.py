@@ -123,7 +123,7 @@ def test_decisions_with_an_account_come_out_the_same_again() -> None:
 def test_what_stands_in_never_spends_savings() -> None:
     tables = POOLED.tables()
     assert tables.charges is not None
-    for d, k in enumerate(safe_points(POOLED, tables)):
+    for d, k in enumerate(safe_points(tables, RISK)):
         assert tables.charges.of[d, k] <= RISK
 
 
