@@ -31,7 +31,7 @@ def clean(text: str) -> str:
 def account(risk: RiskReport) -> tuple[str, str, str]:
     """Returns the name of the account of risk, the mean charge so far, and what is saved."""
     saved = f"{number(risk.left)} of {number(risk.most)} saved, price {risk.price:.2g}"
-    return "Risk", f"{risk.charged:.2%}", f"of {risk.risk:.3g} on average; {saved}"
+    return "Risk", f"{risk.charged:.2%} of {risk.risk:.2%}", saved
 
 
 def number(value: float) -> str:

@@ -115,8 +115,8 @@ def test_a_frame_begins_with_what_is_done_and_what_was_saved() -> None:
 def test_every_figure_and_column_is_explained_and_nothing_else() -> None:
     accounted = CONTROLLER.model_copy(update={"risk": ACCOUNT})
     text = "\n".join(drawn(made_status(gained=GAINED, controller=accounted), 150, 60))
-    assert "Risk 1.72%" in text
-    assert "of 0.02 on average; 1.10 of 2.00 saved, price 0.45" in text
+    assert "Risk 1.72% of 2.00%" in text
+    assert "1.10 of 2.00 saved, price 0.45" in text
     assert "Risk" not in "\n".join(drawn(made_status(gained=GAINED), 150, 60))
     for name in VIEW:
         assert re.search(rf"(^| ){re.escape(name)}( |$)", text, re.MULTILINE), name
