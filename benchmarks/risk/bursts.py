@@ -166,11 +166,9 @@ def one_burst(bench: Bench, name: str, seed: int, options: argparse.Namespace, s
     found["after"], found["against"] = {}, {}
     levels = map(float, options.thresholds.split(","))
     others = [(f"{level:g}", FixedThreshold(threshold=level)) for level in levels]
-    named: list[tuple[str, PolicySettings]] = [
-        *others,
-        ("today", LoadAware()),
-        ("at peak", LoadAware(risk=options.peak)),
-    ]
+    named: list[tuple[str, PolicySettings]] = [*others]
+    if options.ways:
+        named += [("today", LoadAware()), ("at peak", LoadAware(risk=options.peak))]
     mine = back_s(ours.records, options.calm + ends)
     found["back_s"] = mine - options.calm
     for label, policy in named:
