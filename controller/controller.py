@@ -22,7 +22,8 @@ from controller.planning import bisection as fallback
 from controller.planning.decision import Decision
 from controller.planning.plan import Plan, Solver, SolveRequest
 from controller.policy import Limits
-from controller.selection import Held, cheapest, choose, move
+from controller.risk.keeper import RiskKeeper
+from controller.selection import Held, choose, move, safe_points
 from controller.settings import ControllerSettings, PriceSource, SettingsSource
 from controller.status import ControllerStatus, DecisionBasis, DecisionSource, LookUp, Solves
 from models.profile.certificate import Certificate
@@ -54,6 +55,7 @@ class Controller:
         """
         self._profile = profile
         self._tables = profile.tables()  # of certified points alone
+        self._safe = safe_points(self._tables, profile.certificate.mean)
         self._plant = profile.plant_model()
         if max_batch is not None:
             self._plant = replace(self._plant, max_batch=max_batch)
@@ -78,8 +80,11 @@ class Controller:
         self._unbisected: str | None = None  # why this look-up's price bisection failed; None: it did not
         self._held: Held | None = None
         self._limits: dict[str | None, Limits] = {}
-        safe = cheapest(self._tables)
-        self._hand_out(safe)
+        self.keeper: RiskKeeper | None = None  # None: there is no account of risk
+        if profile.certificate.mean is not None:
+            self.keeper = RiskKeeper(profile, settings.settings.account, time_s=lambda: self._time)
+        safe = self._safe
+        self._hand_out(safe, safe)
         self._status = self._seen(
             LookUp(
                 in_system=0,
@@ -141,8 +146,8 @@ class Controller:
                 log.exception("the controller failed; it holds the safe point until it can decide again")
             self._failure = failure
             self._held = None
-            safe = cheapest(self._tables)
-            self._hand_out(safe)
+            safe = self._safe
+            self._hand_out(safe, safe)
             self._status = replace(
                 self._status,
                 time_s=self._time,
@@ -193,7 +198,7 @@ class Controller:
         basis = self._basis(estimate, settings, in_system)
         before, steps = self._held, self._steps(estimate, in_system)
         if basis.price is None:
-            target = cheapest(self._tables)
+            target = self._safe
         else:
             target = choose(
                 self._tables,
@@ -203,10 +208,12 @@ class Controller:
                 before=None if before is None else before.target,
                 floors=basis.floors,
                 steps=steps,
+                risk_price=basis.risk_price,
+                mix=estimate.mix,
             )
         held = move(self._tables, self._objective, target=target, before=before, elapsed_s=elapsed)
         self._held = held
-        self._hand_out(held.points)
+        self._hand_out(held.points, held.target)
         self._failure = None
         look = LookUp(
             in_system=in_system,
@@ -254,6 +261,7 @@ class Controller:
             plant=replace(self._plant, step_time=estimate.step_time),
             objective=self._objective,
             rows=settings.rows,
+            allowance=None if self.keeper is None else self.keeper.allowance(estimate.rate),
         )
         self._solver.ask(request)
         self._asked = request
@@ -267,10 +275,8 @@ class Controller:
         if plan is not None and self._time - plan.request.time_s <= settings.stale_s:
             planned = plan.decision
             if settings.price is PriceSource.JOINT_PROGRAM:
-                return DecisionBasis(source=DecisionSource.JOINT_PROGRAM, price=planned.prices.token, planned=planned)
-            return DecisionBasis(
-                source=DecisionSource.POLICY_MAP, price=plan.price(in_system), planned=planned, request=plan.request
-            )
+                return self._based(DecisionSource.JOINT_PROGRAM, planned.prices.token, planned)
+            return self._based(DecisionSource.POLICY_MAP, plan.price(in_system), planned, plan.request)
         if self._stand_in is None or self._time - self._stand_in[0] >= min(settings.outer_s, settings.deadline_s):
             try:
                 plant = replace(self._plant, step_time=estimate.step_time)
@@ -280,7 +286,14 @@ class Controller:
                 self._unbisected = f"price bisection failed: {error}"
                 return DecisionBasis(source=DecisionSource.SAFE_POINT)
         planned = self._stand_in[1]
-        return DecisionBasis(source=DecisionSource.PRICE_BISECTION, price=planned.prices.token, planned=planned)
+        return self._based(DecisionSource.PRICE_BISECTION, planned.prices.token, planned)
+
+    def _based(
+        self, source: DecisionSource, price: float, planned: Decision, request: SolveRequest | None = None
+    ) -> DecisionBasis:
+        """Returns a basis with the price of risk: what kept risk is worth now, and what the plan's allowance costs."""
+        risk_price = 0.0 if self.keeper is None else self.keeper.worth + planned.prices.risk
+        return DecisionBasis(source=source, price=price, planned=planned, request=request, risk_price=risk_price)
 
     def _steps(self, estimate: LoadEstimate, in_system: int) -> tuple[float, ...] | None:
         """Returns the decode steps that each class's SLO leaves a request that arrives now; None: there is no SLO."""
@@ -298,6 +311,8 @@ class Controller:
         self._objective = settings.objective.at(self._profile.reply_s)
         if settings.estimator != self._estimator_settings:
             self._estimator = self._new_estimator(settings)
+        if self.keeper is not None:
+            self.keeper.settle(settings.account)
         self._asked = self._stand_in = None
 
     def _new_estimator(self, settings: ControllerSettings) -> LoadEstimator:
@@ -313,10 +328,16 @@ class Controller:
         named = [self._tables.points[k] for k in points]
         return tuple(Limits(threshold=point.threshold, budget=point.budget) for point in named)
 
-    def _hand_out(self, points: tuple[PointId, ...]) -> None:
-        named = self._named(points)
+    def _hand_out(self, points: tuple[PointId, ...], target: tuple[PointId, ...]) -> None:
+        """Puts points in force, on their way to the target."""
         self._points = points
-        self._limits = {**dict(zip(self._profile.classes, named, strict=True)), None: named[-1]}
+        self._limits = self._by_class(points)
+        if self.keeper is not None:
+            self.keeper.expect(self._limits, self._by_class(target))
+
+    def _by_class(self, points: tuple[PointId, ...]) -> dict[str | None, Limits]:
+        named = self._named(points)
+        return {**dict(zip(self._profile.classes, named, strict=True)), None: named[-1]}
 
     def _problems(self) -> tuple[str, ...]:
         """Returns everything that is wrong now, in words, but for a failure of the controller itself."""
@@ -355,6 +376,7 @@ class Controller:
             rejected=self._estimator.rejected,
             jumps=self._jumps,
             problems=self._problems(),
+            risk=None if self.keeper is None else self.keeper.status(look.basis.risk_price),
         )
 
 

@@ -117,6 +117,7 @@ class DecisionRecord:
     problems: tuple[str, ...]  # what is wrong, in words; empty: nothing is
     shadow_prices: ShadowPrices | None = None  # what the constraints cost; None: nothing was planned
     situation: SolvedFor | None = None  # inputs of the policy map that was looked up; None: none was
+    risk_price: float = 0.0  # correct answers that a unit of risk costs; 0: there is no account of risk
 
     def __post_init__(self) -> None:
         for name in ("time_s", "rate", "demand", "in_system", "solve_s"):
@@ -165,11 +166,13 @@ class DecisionRecord:
             problems=status.problems,
             shadow_prices=None if planned is None else ShadowPrices.of(planned.prices),
             situation=None if request is None else SolvedFor.of(request),
+            risk_price=look.basis.risk_price,
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the record as a JSON object. Shadow prices and situation are left out where they are None."""
+        """Returns the record as a JSON object. Prices and the situation are left out where there are none."""
         absent = {name for name in ("shadow_prices", "situation") if getattr(self, name) is None}
+        absent |= set() if self.risk_price else {"risk_price"}
         return {name: value for name, value in _plain(self).items() if name not in absent}
 
     @classmethod
@@ -207,6 +210,7 @@ class DecisionRecord:
             problems=tuple(map(str, said.list("problems"))),
             shadow_prices=None if said.null("shadow_prices", older=True) else _prices(said.part("shadow_prices")),
             situation=None if said.null("situation", older=True) else _solved_for(said.part("situation")),
+            risk_price=0.0 if said.null("risk_price", older=True) else said.number("risk_price"),
         )
 
 

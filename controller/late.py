@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from controller.policy import Limits
-from controller.selection import cheapest
+from controller.selection import safe_points
 from models.profile.profile import Profile
 from models.profile.tables import OperatingPoint
 
 if TYPE_CHECKING:
     from controller.controller import Controller
+    from controller.risk.keeper import Grant, RiskKeeper
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +35,15 @@ class LateController:
     ) -> None:
         """`profile`: the controller's. `start` begins the making."""
         tables = profile.tables()
-        safe = [tables.points[k] for k in cheapest(tables)]
+        safe = [tables.points[k] for k in safe_points(tables, profile.certificate.mean)]
         limits = [Limits(threshold=point.threshold, budget=point.budget) for point in safe]
         self._limits: dict[str | None, Limits] = {**dict(zip(profile.classes, limits, strict=True)), None: limits[-1]}
         self.certified: tuple[OperatingPoint, ...] = tables.points  # that may be handed out
         self._make = make
         self._start = start
         self.controller: Controller | None = None  # None: it is not made yet, or could not be made
+        # of the account of risk, if the profile is certified for one; before the controller is made nobody pays
+        self.keeper = None if profile.certificate.mean is None else LateKeeper(self)
 
     def begin(self) -> None:
         """Has the controller made."""
@@ -59,6 +62,11 @@ class LateController:
             return self.controller.limits(difficulty)
         return self._limits.get(difficulty) or self._limits[None]
 
+    @property
+    def made_keeper(self) -> RiskKeeper | None:
+        """The controller's keeper; None: it is not made yet."""
+        return None if self.controller is None else self.controller.keeper
+
     # --- LoadObserver -----------------------------------------------------------------------------------------------
 
     def arrived(self, difficulty: str | None) -> None:
@@ -76,3 +84,23 @@ class LateController:
     def tick(self, now: float, in_system: int) -> None:
         if self.controller is not None:
             self.controller.tick(now, in_system)
+
+
+class LateKeeper:
+    """A Keeper: the controller's, once that is made. Requests before it keep the safe point, and do not pay."""
+
+    def __init__(self, late: LateController) -> None:
+        self._late = late
+
+    def admit(self, difficulty: str | None, key: str, *, pays: bool) -> Grant | Limits:
+        keeper = self._late.made_keeper
+        return self._late.limits(difficulty) if keeper is None else keeper.admit(difficulty, key, pays=pays)
+
+    def within(self, grant: Grant | Limits, limits: Limits, age: int) -> Limits:
+        keeper = self._late.made_keeper
+        return grant if isinstance(grant, Limits) or keeper is None else keeper.within(grant, limits, age)
+
+    def void(self, grant: Grant | Limits) -> None:
+        keeper = self._late.made_keeper
+        if keeper is not None and not isinstance(grant, Limits):
+            keeper.void(grant)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+G = TypeVar("G")
 SPELLED = {"confidence": "threshold", "consistency": "agree", "margin": "margin"}  # signals that are fields of Limits
 
 
@@ -89,6 +90,31 @@ class FixedPolicy:
 
     def limits(self, difficulty: str | None) -> Limits:
         return self.fixed
+
+
+class Keeper(Protocol[G]):
+    """Grants each request the limits that it may meet, so that what they may cost is accounted for.
+
+    A policy that has one has it as its attribute `keeper`. `G` is what it keeps of a request.
+    """
+
+    def admit(self, difficulty: str | None, key: str, *, pays: bool) -> G:
+        """Returns what a request of this class and key may meet that begins now.
+
+        `pays`: whether the policy may shorten its thought at will, so that it is charged for it.
+        """
+
+    def within(self, grant: G, limits: Limits, age: int) -> Limits:
+        """Returns the policy's limits as far as the grant of a thought of `age` tokens goes."""
+
+    def void(self, grant: G) -> None:
+        """The request was not served."""
+
+
+def keeper_of(policy: Policy) -> Keeper[object] | None:
+    """Returns a policy's keeper; None: it has none, and its limits are for every request."""
+    found: Keeper[object] | None = getattr(policy, "keeper", None)
+    return found
 
 
 class LoadObserver(Protocol):

@@ -12,7 +12,7 @@ from controller.decision_record import DecisionRecord, SolvedFor
 from controller.planning.objective import Objective
 from controller.planning.plan import price_at
 from controller.planning.policy_map import PolicyMapper
-from controller.selection import Held, cheapest, choose, move
+from controller.selection import Held, choose, move, safe_points
 from models.profile.profile import Profile
 from models.profile.tables import OperatingTables
 
@@ -56,16 +56,16 @@ def replay(profile: Profile, records: Iterable[DecisionRecord]) -> Replayed:
             price = price_at(maps.prices(record.situation), record.n)
             error = abs(price - record.price) / max(abs(record.price), 1e-12)
             worst = max(worst, error if math.isfinite(error) else math.inf)
-        now = _decided(tables, record)
+        now = _decided(tables, profile.certificate.mean, record)
         if now != record.held:
             changed.append(ChangedDecision(number=number, record=record, now=now))
     return Replayed(decisions=number, solves=maps.solves, price_error=worst, changed=tuple(changed))
 
 
-def _decided(tables: OperatingTables, record: DecisionRecord) -> Held:
+def _decided(tables: OperatingTables, mean: float | None, record: DecisionRecord) -> Held:
     before = record.before
     if record.price is None:
-        target = cheapest(tables)
+        target = safe_points(tables, mean)
     else:
         target = choose(
             tables,
@@ -75,6 +75,8 @@ def _decided(tables: OperatingTables, record: DecisionRecord) -> Held:
             before=None if before is None else before.target,
             floors=record.floors,
             steps=record.slo_steps,
+            risk_price=record.risk_price,
+            mix=np.array(record.mix),
         )
     return move(tables, record.objective, target=target, before=before, elapsed_s=record.elapsed_s)
 

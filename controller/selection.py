@@ -5,6 +5,9 @@ at a price at which both are equally good, so never mixing loses nothing: the pr
 the system, and the class moves from one point to the other with the price. Means between two points are not certified,
 so they are never handed out.
 
+With an account of risk a point also costs its charge, at the price of risk. Where one corner counts for all classes,
+the laxest in force, the corner is chosen first, by what all classes together would gain within it.
+
 If classes have SLOs, points with which 95 % of requests would not end in time at the present number in the system are
 left out first; an accuracy floor takes precedence over an SLO.
 """
@@ -41,21 +44,33 @@ def choose(
     before: tuple[PointId, ...] | None = None,
     floors: bool = True,
     steps: Sequence[float] | None = None,
+    risk_price: float = 0.0,
+    mix: Array | None = None,
 ) -> tuple[PointId, ...]:
     """Returns the best point of each class at this price; the target `before` stays unless another gains `stickiness`.
 
     With `floors`, points below a class's accuracy floor are left out if the class has others. `steps`: decode steps
     that each class's SLO leaves a request; None: there is no SLO. `before` None: there is no earlier target.
+    `risk_price`: correct answers that a unit charged to the account of risk costs; `mix`: the classes' shares; None:
+    all alike.
     """
+    accuracy = tables.accuracy
+    within = np.arange(len(tables.points))
+    if tables.charges is not None:
+        if tables.charges.own:
+            accuracy = accuracy - risk_price * tables.charges.of
+        else:
+            worth = accuracy - max(price, 0.0) * work_ratio[:, None] * tables.tokens
+            within = _corner(tables, worth, risk_price, np.ones(len(accuracy)) if mix is None else mix)
     chosen = []
     for d in range(len(tables.classes)):
-        open_to = np.arange(len(tables.points))
+        open_to = within
         if floors and objective.accuracy_floors:
             open_to = _enough(open_to, tables.accuracy[d], objective.accuracy_floors[d])
         if steps is not None and tables.p95_steps is not None:
             open_to = _enough(open_to, -work_ratio[d] * tables.p95_steps[d], -steps[d])
-        hull = open_to[prune_hull(tables.tokens[d, open_to], tables.accuracy[d, open_to])]
-        worth = tables.accuracy[d, hull] - max(price, 0.0) * work_ratio[d] * tables.tokens[d, hull]
+        hull = open_to[prune_hull(tables.tokens[d, open_to], accuracy[d, open_to])]
+        worth = accuracy[d, hull] - max(price, 0.0) * work_ratio[d] * tables.tokens[d, hull]
         best = int(worth.argmax())
         if before is not None and before[d] in hull:
             kept = int(np.flatnonzero(hull == before[d])[0])
@@ -63,6 +78,15 @@ def choose(
                 best = kept
         chosen.append(PointId(int(hull[best])))
     return tuple(chosen)
+
+
+def _corner(tables: OperatingTables, worth: Array, risk_price: float, mix: Array) -> npt.NDArray[np.intp]:
+    """Returns the points within the best corner for all classes; `worth`: [class, point], without what risk costs."""
+    assert tables.charges is not None
+    inside = (tables.thresholds >= tables.thresholds[:, None]) & (tables.budgets >= tables.budgets[:, None])
+    best = np.where(inside, worth[:, None, :], -np.inf).max(axis=2)  # [class, corner]
+    corner = int((mix / mix.sum() @ best - risk_price * tables.charges.of[0]).argmax())
+    return np.flatnonzero(inside[corner])
 
 
 def _enough(points: npt.NDArray[np.intp], of: Array, least: float) -> npt.NDArray[np.intp]:
@@ -92,3 +116,16 @@ def move(
 def cheapest(tables: OperatingTables) -> tuple[PointId, ...]:
     """Returns the point with the fewest tokens on each class's hull."""
     return tuple(PointId(int(prune_hull(*pair)[0])) for pair in zip(tables.tokens, tables.accuracy, strict=True))
+
+
+def safe_points(tables: OperatingTables, mean: float | None) -> tuple[PointId, ...]:
+    """Returns each class's safe point: its cheapest, or the cheapest that an account of risk always affords.
+
+    `mean`: the risk that the account keeps on average; None: there is no account.
+    """
+    charges = tables.charges
+    if charges is None or mean is None:
+        return cheapest(tables)
+    always = np.flatnonzero((charges.of <= mean).all(axis=0))
+    found = cheapest(tables.at(always.tolist()))
+    return tuple(PointId(int(always[k])) for k in found)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from controller.estimation.estimator import EstimatorSettings
 from controller.planning.objective import ObjectiveSettings
+from controller.risk.account import RiskSettings
 from models.files.checks import at_least, positive
 from models.files.strict_yaml import ConfigError, read
 from models.files.watched import WatchedFile
@@ -42,6 +43,7 @@ class ControllerSettings:
     # what is aimed at: weights and constraints, in correct answers
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     estimator: EstimatorSettings = field(default_factory=EstimatorSettings)  # how the load is estimated
+    account: RiskSettings = field(default_factory=RiskSettings)  # of risk, where a policy has a `risk_peak`
 
     def __post_init__(self) -> None:
         positive(self, "inner_s", "outer_s", "change", "soonest_s", "deadline_s", "stale_s", "gap_s")

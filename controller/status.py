@@ -10,6 +10,7 @@ from controller.planning.decision import Decision
 from controller.planning.objective import Objective
 from controller.planning.plan import SolveRequest
 from controller.policy import Limits
+from controller.risk.account import RiskStatus
 from controller.selection import Held
 
 if TYPE_CHECKING:  # its import loads filterpy, which a server without a controller does not need
@@ -33,6 +34,7 @@ class DecisionBasis:
     price: float | None = None  # of a token, correct answers; None: safe point
     planned: Decision | None = None  # the decision planned for the mean over time; None: safe point
     request: SolveRequest | None = None  # what the policy map was solved for; None: the price is not a map's
+    risk_price: float = 0.0  # correct answers that a unit of risk costs; 0: there is no account of risk
 
     @property
     def floors(self) -> bool:
@@ -86,3 +88,4 @@ class ControllerStatus:
     rejected: int  # impossible measurements
     jumps: int  # of the clock
     problems: tuple[str, ...]  # everything that is wrong, in words; empty: nothing is
+    risk: RiskStatus | None = None  # the account of risk; None: there is none

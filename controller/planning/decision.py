@@ -21,6 +21,8 @@ class Prices:
     capacity: float  # the part of `token` for the bound on demand
     floor: Array  # by class: correct answers per request of the mix, for one unit of the class's accuracy floor
     threshold: Array  # by class: the same for one unit of the mean threshold, where its rate limit binds
+    # correct answers per unit of risk: what the account's allowance costs beyond the worth of risk that is kept
+    risk: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,6 +52,7 @@ class Decision:
     solver: str
     status: str
     solve_s: float
+    charge: float = 0.0  # mean charge of a request to the account of risk; 0: there is no account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,6 +7,9 @@ D = Σ λ_d κ_d W_d·x_d tokens/s, Λ = Σ λ_d, and N the tangents of the plan
     s.t.  x_d in the simplex;  N ≥ α_j D + β_j;  D ≤ ρ_max·D_max + s;  Q_d·x_d + e_d ≥ floor_d;
           |θ̄_d − θ̄_d,prev| ≤ δ·Δt + r_d;  B̄_1 ≤ B̄_2 + u_1 ≤ …
 
+With an account of risk, which charges r_dk and allows a mean charge of A, and at which a unit kept is worth μ,
+the objective also has − μ·Σ (λ_d/Λ) r_d·x_d, and Σ (λ_d/Λ) r_d·x_d ≤ A is one more constraint. Its price is told.
+
 Mixtures make this a linear program, exact on tables of any shape. The program is compiled once; a solve only changes
 its parameters.
 """
@@ -26,6 +29,7 @@ from controller.load import Load
 from controller.planning.decision import Decision, Prices, Slack, served
 from controller.planning.objective import Objective
 from controller.planning.solving import SOLVERS, optimum
+from controller.risk.account import Allowance
 from models.profile.plant import Lines, Plant
 from models.profile.tables import OperatingTables, prune_hull
 
@@ -72,7 +76,7 @@ class Optimizer:
         columns: list[tuple[int, int]] = []
         tokens, accuracy, thresholds, budgets = [], [], [], []
         for d in range(len(tables.classes)):
-            hull = prune_hull(tables.tokens[d], tables.accuracy[d])
+            hull = hull_points(tables, d)
             for k in (-1, *hull):
                 point = hull[0] if k < 0 else k
                 columns.append((d, int(k)))
@@ -83,6 +87,8 @@ class Optimizer:
         self._class, self._point = np.array(columns).T
         self._tokens, self._accuracy = np.array(tokens), np.array(accuracy)
         self._thresholds, self._budgets = np.array(thresholds), np.array(budgets)
+        charged = np.zeros((len(tables.classes), len(tables.points))) if tables.charges is None else tables.charges.of
+        self._risks = np.where(self._point < 0, 0.0, charged[self._class, self._point])
         self._membership = np.equal.outer(np.arange(len(tables.classes)), self._class).astype(np.float64)
         self._compile()
 
@@ -91,11 +97,20 @@ class Optimizer:
         """The compiled program."""
         return self._problem
 
-    def solve(self, load: Load, plant: Plant, *, previous: Decision | None = None, elapsed_s: float = 0.0) -> Decision:
+    def solve(
+        self,
+        load: Load,
+        plant: Plant,
+        *,
+        previous: Decision | None = None,
+        elapsed_s: float = 0.0,
+        allowance: Allowance | None = None,
+    ) -> Decision:
         """Returns the best mixture for this load; `previous`, decided `elapsed_s` ago, limits how far it may move.
 
-        `previous` None: no limit. Raises SolverError if no solver finds an optimum, ValueError if the load does not
-        have the tables' number of classes or `elapsed_s` is negative or not finite.
+        `previous` None: no limit. `allowance` None: any charge is allowed, and costs nothing. Raises SolverError if no
+        solver finds an optimum, ValueError if the load does not have the tables' number of classes or `elapsed_s` is
+        negative or not finite.
         """
         if len(load.mix) != len(self.tables.classes):
             raise ValueError(
@@ -104,7 +119,7 @@ class Optimizer:
         if not (math.isfinite(elapsed_s) and elapsed_s >= 0.0):
             raise ValueError(f"elapsed_s is {elapsed_s} s, must be finite and at least 0")
         started = self._clock()
-        self._set(load, plant, previous, elapsed_s)
+        self._set(load, plant, previous, elapsed_s, allowance)
         solver = optimum(self._problem, self._solvers, rate=load.rate)
         return self._decision(load, plant, solver, self._clock() - started)
 
@@ -141,6 +156,14 @@ class Optimizer:
             - objective.capacity_penalty * over
             - objective.threshold_penalty * (self._weight @ fast)
         )
+        self._affords: cp.Constraint | None = None
+        if self.tables.charges is not None:
+            self._charge = cp.Parameter(columns, nonneg=True)  # (λ_d/Λ)·r
+            self._charge_worth = cp.Parameter(columns, nonneg=True)  # μ·(λ_d/Λ)·r
+            self._allowed = cp.Parameter(nonneg=True)  # A
+            self._affords = self._charge @ x <= self._allowed
+            constraints.append(self._affords)
+            value -= self._charge_worth @ x
         self._below: cp.Variable | None = None
         if objective.accuracy_floors:
             below = self._below = cp.Variable(classes, nonneg=True)
@@ -165,7 +188,9 @@ class Optimizer:
             self._lines = plant, plant.lines(count=self.objective.tangents, max_load=top)
         return self._lines[1]
 
-    def _set(self, load: Load, plant: Plant, previous: Decision | None, elapsed_s: float) -> None:
+    def _set(
+        self, load: Load, plant: Plant, previous: Decision | None, elapsed_s: float, allowance: Allowance | None
+    ) -> None:
         rates, lines = self._rates(load), self._tangents(plant)
         weight, seconds = rates / rates.sum(), self.objective.latency_weight / rates.sum()
         column_weight = weight[self._class]
@@ -174,6 +199,11 @@ class Optimizer:
         self._line_slope.value = seconds * lines.slope * plant.capacity
         self._line_intercept.value = seconds * lines.intercept
         self._weight.value = weight
+        if self._affords is not None:
+            charge, worth = (1.0, 0.0) if allowance is None else (allowance.charge, allowance.worth)
+            self._charge.value = column_weight * self._risks
+            self._charge_worth.value = worth * self._charge.value
+            self._allowed.value = np.array(charge)
         if previous is None:
             self._stick.value = self._stick_previous.value = np.zeros(len(self._class))
             self._lowest.value = np.full(len(weight), self._thresholds.min())
@@ -218,6 +248,7 @@ class Optimizer:
                 capacity=bound,
                 floor=floors,
                 threshold=_dual(self._falls) - _dual(self._rises),
+                risk=0.0 if self._affords is None else float(_dual(self._affords)),
             ),
             slack=Slack(
                 capacity=float(_missed(self._over)),
@@ -227,7 +258,23 @@ class Optimizer:
             solver=solver,
             status=self._problem.status,
             solve_s=solve_s,
+            charge=float((self._rates(load) / total)[self._class] * self._risks @ x),
         )
+
+
+def hull_points(tables: OperatingTables, d: int) -> npt.NDArray[np.intp]:
+    """Returns a class's points that are worth mixing, by ascending tokens.
+
+    With an account of risk these are the hull's points among those of each charge or less.
+    """
+    if tables.charges is None:
+        return prune_hull(tables.tokens[d], tables.accuracy[d])
+    kept: set[int] = set()
+    charges = tables.charges.of[d]
+    for most in np.unique(charges):
+        open_to = np.flatnonzero(charges <= most)
+        kept.update(open_to[prune_hull(tables.tokens[d, open_to], tables.accuracy[d, open_to])].tolist())
+    return np.array(sorted(kept, key=lambda k: tables.tokens[d, k]), dtype=np.intp)
 
 
 def _value(of: cp.Variable | cp.Parameter) -> Array:

@@ -9,6 +9,7 @@ from typing import Protocol
 from controller.load import Load
 from controller.planning.decision import Decision
 from controller.planning.objective import Objective
+from controller.risk.account import Allowance
 from models.profile.plant import Plant
 
 
@@ -22,6 +23,7 @@ class SolveRequest:
     plant: Plant
     objective: Objective
     rows: int  # of the policy map
+    allowance: Allowance | None = None  # of an account of risk; None: there is no account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -32,7 +32,11 @@ class Planner:
         found = mapper.solve(request.load, request.plant)
         then, previous = self._previous or (request.time_s, None)
         decision = optimizer.solve(
-            request.load, request.plant, previous=previous, elapsed_s=max(0.0, request.time_s - then)
+            request.load,
+            request.plant,
+            previous=previous,
+            elapsed_s=max(0.0, request.time_s - then),
+            allowance=request.allowance,
         )
         self._previous = request.time_s, decision
         return Plan(

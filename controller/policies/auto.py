@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from controller.policies.definition import Made, PolicyContext, check_risk, check_threshold
+from controller.policies.definition import Made, PolicyContext, check_peak, check_risk, check_threshold
 from controller.policy import Limits
 
 
@@ -23,10 +23,12 @@ class Auto:
     budget: int | None = None  # thinking tokens, for fixed; None: that policy's default
     every: int | None = None  # tokens from one probe to the next, for fixed; None: that policy's default
     risk: float | None = None  # certified risk, for load-aware; None: the profile's
+    risk_peak: float | None = None  # certified risk of any one request, for load-aware; None: `risk` is that
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
         check_risk(self.risk)
+        check_peak(self.risk, self.risk_peak)
         Limits(budget=self.budget, every=self.every)  # raises ValueError for invalid settings
 
     def fixed_by(self, *, early_exit: bool) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from controller.policies.restricted import within_risk
+from controller.policies.restricted import within_account, within_risk
 from controller.policy import FixedPolicy, Limits, LoadObserver, Policy
 from models.profile.profile import Profile, ProfileError
 
@@ -31,15 +31,17 @@ class PolicyContext:
     max_batch: int  # sequences decoded at once
     controller: Callable[[Profile], AdaptivePolicy]  # builds the load-aware controller for a profile's certified points
 
-    def certified(self, kind: str, risk: float | None = None) -> Profile:
+    def certified(self, kind: str, risk: float | None = None, peak: float | None = None) -> Profile:
         """Returns the model's profile, certified at `risk`; None: at the calibration's.
+
+        With a `peak` above the risk, the risk is kept on average, by an account, and the peak with each request.
 
         Raises ProfileError, which names the policy's kind, if there is no profile, if the profile has too few questions
         for the risk, or if its certificate is one of nothing.
         """
         if self.profile is None:
             raise ProfileError(f"policy is {kind}, which needs a profile, and there is none")
-        found = self.profile if risk is None else within_risk(self.profile, risk)
+        found = certified_at(self.profile, risk, peak)
         if found.refused is not None:
             raise ProfileError(f"policy is {kind}, but the profile certifies nothing: {found.refused}")
         return found
@@ -91,6 +93,25 @@ def check_threshold(threshold: float | None) -> None:
     """Raises ValueError if a threshold is given and not in (0, 1]."""
     if threshold is not None and not 0.0 < threshold <= 1.0:
         raise ValueError(f"threshold is {threshold}, must lie in (0, 1]")
+
+
+def certified_at(profile: Profile, risk: float | None, peak: float | None) -> Profile:
+    """Returns a profile as it is certified at `risk` (None: the calibration's), for an account if there is a `peak`.
+
+    Raises ProfileError where `within_risk` or `within_account` does.
+    """
+    mean = profile.certificate.epsilon if risk is None else risk
+    if peak is not None and peak != mean:
+        return within_account(profile, mean, peak)
+    return profile if risk is None else within_risk(profile, risk)
+
+
+def check_peak(risk: float | None, peak: float | None) -> None:
+    """Raises ValueError if a peak is given and not in (0, 1), or below the risk."""
+    if peak is not None and not 0.0 < peak < 1.0:
+        raise ValueError(f"risk_peak is {peak}, must be above 0 and below 1")
+    if peak is not None and risk is not None and peak < risk:
+        raise ValueError(f"risk_peak is {peak}, must be at least the risk, {risk}")
 
 
 def check_risk(risk: float | None) -> None:

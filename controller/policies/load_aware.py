@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from controller.policies.definition import Made, PolicyContext, check_risk
+from controller.policies.definition import Made, PolicyContext, check_peak, check_risk
 from controller.policies.restricted import budgets_only, thresholds_only
 from models.profile.profile import Profile
 
@@ -24,11 +24,16 @@ class LoadAware:
         None  # the largest probability that an exit spoils a full thought's right answer; None: the profile's
     )
 
+    # the largest such probability of any one request, where `risk` is that of all on average, kept by an account:
+    # what calm saves is spent in bursts; None, or equal to `risk`: there is no account
+    risk_peak: float | None = None
+
     def __post_init__(self) -> None:
         check_risk(self.risk)
+        check_peak(self.risk, self.risk_peak)
 
     def make(self, context: PolicyContext) -> Made:
-        controller = context.controller(self._usable(context.certified(self.kind, self.risk)))
+        controller = context.controller(self._usable(context.certified(self.kind, self.risk, self.risk_peak)))
         return Made(policy=controller, observer=controller)
 
     def _usable(self, profile: Profile) -> Profile:

@@ -29,7 +29,7 @@ POLICIES: dict[str, str] = {
 }
 """Each kind's class, as module:Name; imported when the kind is first used."""
 
-FLAT = ("threshold", "budget", "agree", "margin", "every", "risk")
+FLAT = ("threshold", "budget", "agree", "margin", "every", "risk", "risk_peak")
 """The settings that files once stated beside `policy`, and that have flags of their own."""
 
 

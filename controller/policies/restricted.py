@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from models.profile.certificate import Certificate, certify
+from models.profile.harm import Harm
 from models.profile.profile import Profile, ProfileError
 
 
@@ -30,6 +33,33 @@ def within_risk(profile: Profile, risk: float) -> Profile:
         return replace(profile, certificate=_again(given, risk), contest=None)  # held among other points
     except ValueError as error:
         raise ProfileError(f"risk is {risk:g}, for which the profile is too small: {error}") from error
+
+
+def within_account(profile: Profile, risk: float, peak: float) -> Profile:
+    """Returns the profile with the points whose risk is at most `peak`, for an account that keeps `risk` on average.
+
+    All bounds hold at once, at the calibration's confidence. Raises ProfileError if `peak` is below `risk`.
+    """
+    if peak < risk:
+        raise ProfileError(f"risk_peak is {peak:g}, must be at least the risk, {risk:g}")
+    given = replace(profile.certificate, epsilon=peak, mean=risk)
+    bounds = Harm.of(given, len(profile.classes)).bounds.max(axis=0)
+    safe = bounds <= peak
+    if given.refused is not None:
+        safe = np.zeros_like(safe)
+    safe[0, 0] = True
+    said = replace(
+        given,
+        bounds=tuple(tuple(row) for row in bounds.tolist()),
+        certified=tuple(tuple(row) for row in safe.tolist()),
+    )
+    return replace(profile, certificate=said, contest=None)
+
+
+def standing(profile: Profile) -> Profile:
+    """Returns the profile with the points that an account can always afford; without an account, the profile itself."""
+    mean = profile.certificate.mean
+    return profile if mean is None else within_account(profile, mean, mean)
 
 
 def _again(given: Certificate, risk: float) -> Certificate:

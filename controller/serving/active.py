@@ -67,6 +67,7 @@ class ActiveRequest:
     # its limits
     in_force: Limits = field(default_factory=Limits)
     rule: ExitRule = field(default_factory=ExitRule)  # the signals of `in_force`
+    grant: object = None  # what the policy's keeper lets it meet; None: the policy has no keeper
     _policy: Limits | None = None  # those that `in_force` was derived from; None: not yet
 
     # what was decoded

@@ -190,7 +190,7 @@ class ServingLoop:
         """
         gone = list(self._together.get(request, ()))
         for active in gone:
-            self._drop(active)
+            self._drop(active, served=False)
         return [left(active, self._clock()) for active in gone]
 
     def end_thought(self, request: RequestId) -> bool:
@@ -273,7 +273,7 @@ class ServingLoop:
         landing: tuple[int, ...] = ()  # in the prompt
         self._pace.began(request.most_steps)
         if request.thinking:
-            self._thoughts.apply_limits(active)
+            self._thoughts.begin(active)
             why = self._thoughts.close_reason(active, now)
             if why is not None:  # no thought at all: the landing closes it in the prompt
                 active.skip_thought(why)
@@ -294,8 +294,9 @@ class ServingLoop:
             waited = f"the deadline has passed after {now - active.submitted_s:.1f} s in the queue"
             self._end(active, FinishReason.ERROR, waited, expired=True)
 
-    def _drop(self, active: ActiveRequest) -> None:
+    def _drop(self, active: ActiveRequest, *, served: bool) -> None:
         """Removes a request from the queue or the engine."""
+        self._thoughts.left(active, served=served)
         del self._requests[active.id]
         self._display.changed()
         cost = active.together.leave(active)
@@ -321,8 +322,7 @@ class ServingLoop:
     def _broken(self, sequence: SequenceId, error: Exception) -> None:
         """Fails the request of one sequence, for which handling the step raised `error`; the others go on."""
         log.exception("sequence %d failed", sequence)
-        active = self._in_engine.get(sequence)
-        if active is not None:
+        if (active := self._in_engine.get(sequence)) is not None:
             self._fail(active, f"{type(error).__name__}: {error}")
 
     def _on_event(self, event: Event, now: float) -> None:
@@ -384,7 +384,7 @@ class ServingLoop:
     ) -> None:  # fmt: skip
         if error is None:
             active.reply.finish()
-        self._drop(active)
+        self._drop(active, served=error is None)
         now = self._clock()
         if error is None:
             steps = self._steps - active.begun_step

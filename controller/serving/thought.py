@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from controller.policy import UNLIMITED, Limits, Policy
+from controller.policy import UNLIMITED, Limits, Policy, keeper_of
 from controller.serving.active import ActiveRequest
 from controller.serving.answers.held import AnswerGrammars
 from controller.serving.choices.opening import Opening
@@ -52,6 +52,7 @@ class ThoughtControl:
         self._tokenizer = tokenizer
         self._thinking = thinking
         self._policy = policy
+        self._keeper = keeper_of(policy)
         self._stop_tokens = stop_tokens
         self._pace = pace
         self._loops = loops
@@ -82,7 +83,21 @@ class ThoughtControl:
     def apply_limits(self, active: ActiveRequest) -> Limits:
         """Derives the limits in force from the policy's present limits; what is not certified gets the full thought."""
         served = self._policy.limits(active.request.difficulty) if self._certifies(active.request) else UNLIMITED
+        if active.grant is not None and self._keeper is not None:
+            served = self._keeper.within(active.grant, served, len(active.thought))
         return active.obey(served, self._rule)
+
+    def begin(self, active: ActiveRequest) -> None:
+        """Applies the limits to a thought that begins, within what the policy's keeper grants it, if there is one."""
+        request = active.request
+        if self._keeper is not None and self._certifies(request) and request.fixed is None:
+            active.grant = self._keeper.admit(request.difficulty, active.claim.tenant, pays=request.left_to_policy)
+        self.apply_limits(active)
+
+    def left(self, active: ActiveRequest, *, served: bool) -> None:
+        """A request has left; tells the keeper if it was not served."""
+        if not served and self._keeper is not None and active.grant is not None:
+            self._keeper.void(active.grant)
 
     def _certifies(self, request: ReasoningRequest) -> bool:
         """Whether the policy's limits hold for the kind of answer that a request wants."""

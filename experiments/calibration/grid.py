@@ -36,6 +36,7 @@ class Grid:
     steps: Counts  # sequential decode steps: probes run beside them, the budget's landing counts token by token
     harmed: Truths  # the full thought is right, and some exit within the corner is wrong
     differing: Truths | None  # some exit within the corner answers otherwise than the full thought; None: not recorded
+    ends: Counts  # [question, threshold]: thought tokens before the exit, without a budget
 
 
 def grid(
@@ -55,10 +56,13 @@ def grid(
     right, harmed = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
     differing, compared = np.zeros(shape, dtype=np.bool_), _compared(traces, closings, budgets)
     tokens, steps = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    ends = np.zeros(shape[:2], dtype=np.int64)
     specs = [None if threshold is None else replace(spec, give_up_below=threshold) for threshold in rows]
     for n, one in enumerate(traces):
         for i, at in enumerate(specs):
             asked = None if at is None else [_ask(probe, at) for probe in one.probes]
+            sure = (probe.seen.thought_tokens for probe in asked or () if probe.sure)
+            ends[n, i] = next(sure, len(one.thought))
             for j, budget in enumerate(columns):
                 end = _end(one, asked, closings, budget)
                 right[n, i, j], tokens[n, i, j], steps[n, i, j] = end
@@ -74,6 +78,7 @@ def grid(
         steps=steps,
         harmed=harmed,
         differing=differing if compared else None,
+        ends=ends,
     )
 
 

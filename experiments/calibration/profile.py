@@ -27,13 +27,15 @@ from experiments.calibration.traces import BudgetChoice, ClosedReply, ThoughtTra
 from experiments.evaluation.sweeps import THRESHOLDS
 from experiments.provenance import Provenance
 from models.errors import LaserError
-from models.profile.certificate import Certificate, certify, evidence, fewest_questions
+from models.profile.certificate import ByClass, Certificate, certify, evidence, fewest_questions
 from models.profile.difficulty import CLASSES, FEWEST, learn
 from models.profile.plant import mean_context
 from models.profile.profile import FIXED, MeasuredPlant, ModelIdentity, PairedSquares, ProbeCost, Profile, Table
 
 PILOT = 48  # questions whose thought lengths choose the budgets; the certificate does not use them
 PERCENTILES = (10, 25, 50, 75, 90, 97)  # of the pilot's thought lengths: the budgets
+# tokens of running thoughts: half an octave apart, so that no outcome chooses them
+AGES = tuple(round(16 * 2 ** (step / 2)) for step in range(24))
 PROBED = 8  # sequences that are probed at once to measure the cost of a probe
 
 
@@ -198,7 +200,7 @@ def profile(
         square=_by_class(np.square(tokens), member),
         accuracy=_by_class(replayed.right.astype(np.float64), member),
         p95_steps=_p95(replayed, member),
-        certificate=_certificate(replayed, ordered, unseen, levels),
+        certificate=_certificate(replayed, ordered, unseen, levels, member),
         plant=plant,
         probe=probe,
         difficulty=learned.difficulty,
@@ -224,16 +226,44 @@ def _paired(replayed: Grid, tokens: npt.NDArray[np.float64], member: npt.NDArray
     return PairedSquares(full_thought=full_thought, fixed=usual)
 
 
-def _certificate(replayed: Grid, traces: Sequence[ThoughtTrace], unseen: Sequence[int], levels: Levels) -> Certificate:
+def _certificate(
+    replayed: Grid,
+    traces: Sequence[ThoughtTrace],
+    unseen: Sequence[int],
+    levels: Levels,
+    member: npt.NDArray[np.bool_],
+) -> Certificate:
     counted = np.isin([one.number for one in traces], unseen)
     count = int(counted.sum())
     mine = [one for one, counts in zip(traces, counted, strict=True) if counts]
     differing = None if replayed.differing is None else replayed.differing[counted].sum(axis=0)
     seen = evidence(
-        sum(one.right for one in mine), sum(one.ended for one in mine), differing, count=count, delta=levels.delta
+        sum(one.right for one in mine),
+        sum(one.ended for one in mine),
+        differing,
+        count=count,
+        delta=levels.delta,
+        by_class=by_class(replayed, member & counted),
     )
     harmed = replayed.harmed[counted].sum(axis=0)
     return certify(harmed, count, epsilon=levels.epsilon, delta=levels.delta, evidence=seen)
+
+
+def by_class(replayed: Grid, member: npt.NDArray[np.bool_]) -> ByClass:
+    """Returns what an account of risk must know of the questions `member` [class, question]."""
+    ages = np.array(AGES)
+    running = replayed.ends[:, :, None] > ages  # [question, threshold, age]
+    return ByClass(
+        counts=tuple(int(count) for count in member.sum(axis=1)),
+        harmed=_counted(replayed.harmed, member),
+        ages=AGES,
+        alive=_counted(running, member),
+    )
+
+
+def _counted(truths: npt.NDArray[np.bool_], member: npt.NDArray[np.bool_]) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    tables = [truths[mine].sum(axis=0).tolist() for mine in member]
+    return tuple(tuple(tuple(row) for row in table) for table in tables)
 
 
 def _members(values: npt.NDArray[np.float64], mine: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

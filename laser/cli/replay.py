@@ -10,7 +10,7 @@ import click
 
 from laser.cli.common.exit_code import ExitCode
 from laser.cli.common.messages import progress
-from laser.cli.common.options import risk_option
+from laser.cli.common.options import peak_option, risk_option
 
 if TYPE_CHECKING:
     from controller.decision_record import DecisionRecord
@@ -38,8 +38,16 @@ SHOWN = 20  # changed decisions that are listed, at most
     help="The policy that was served with.",
 )
 @risk_option
+@peak_option
 @click.pass_context
-def command(context: click.Context, log_file: Path, profile_file: Path | None, policy: str, risk: float | None) -> None:
+def command(
+    context: click.Context,
+    log_file: Path,
+    profile_file: Path | None,
+    policy: str,
+    risk: float | None,
+    risk_peak: float | None,
+) -> None:
     """Check that a log of decisions comes out the same again, e.g. after an update, or to trust what it tells.
 
     LOG is what `laser serve --decision-log` wrote. Every decision is taken again from its recorded inputs. The exit
@@ -51,7 +59,7 @@ def command(context: click.Context, log_file: Path, profile_file: Path | None, p
     from models.profile.profile import ProfileError
 
     try:
-        profile = _profile(profile_file, policy, risk)
+        profile = _profile(profile_file, policy, risk, risk_peak)
         records = list(read_decisions(log_file, len(profile.classes)))
         with progress().stage("Replay", len(records)) as advance:
             found = replay(profile, _counted(records, advance))
@@ -68,14 +76,13 @@ def _counted(records: Sequence[DecisionRecord], advance: Advance) -> Iterator[De
         advance(1)
 
 
-def _profile(file: Path | None, policy: str, risk: float | None) -> Profile:
-    from controller.policies.restricted import budgets_only, thresholds_only, within_risk
+def _profile(file: Path | None, policy: str, risk: float | None, peak: float | None) -> Profile:
+    from controller.policies.definition import certified_at
+    from controller.policies.restricted import budgets_only, thresholds_only
     from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
 
-    profile = read_profile(file or bundled_model() / FILE_NAME)
-    if risk is not None:
-        profile = within_risk(profile, risk)
+    profile = certified_at(read_profile(file or bundled_model() / FILE_NAME), risk, peak)
     restrict = {"thresholds-only": thresholds_only, "budgets-only": budgets_only}.get(policy)
     return profile if restrict is None else restrict(profile)
 

@@ -26,6 +26,7 @@ from laser.cli.common.options import (
     CONFIDENCE,
     CONTROLLER,
     DEFAULT_URL,
+    PEAK,
     POLICY,
     RISK,
     loading_options,
@@ -74,8 +75,9 @@ SECTIONS = {
         "--drain-s", "--ready-fd",
     ),
     "When thoughts stop": (
-        "--policy", "--set", "--threshold", "--budget", "--max-budget", "--risk", "--controller", "--decision-log",
-        "--early-exit", "--score", "--every", "--agree", "--margin", "--loop-detection",
+        "--policy", "--set", "--threshold", "--budget", "--max-budget", "--risk", "--risk-peak",
+        "--controller", "--decision-log", "--early-exit", "--score", "--every", "--agree", "--margin",
+        "--loop-detection",
     ),
     "Queue and limits": (
         "--max-waiting", "--max-wait-s", "--head-start-s", "--shortest-first", "--pauses", "--default-max-tokens",
@@ -170,6 +172,11 @@ SECTIONS = {
     type=ShownFloatRange(0.0, 1.0, min_open=True, max_open=True),
     help=f"{RISK} Load-aware stays within it. Any value works without a new calibration if the profile has questions "
     "enough for it: the smaller, the more. [default: what the profile was calibrated with]",
+)
+@click.option(
+    "--risk-peak",
+    type=ShownFloatRange(0.0, 1.0, min_open=True, max_open=True),
+    help=f"{PEAK} [default: --risk, so that there is nothing to save]",
 )
 @click.option(
     "--head-start-s",

@@ -16,6 +16,7 @@ from laser.cli.common.options import (
     MAX_BATCH,
     POLICY,
     model_option,
+    peak_option,
     policy_option,
     risk_option,
     seed_help,
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     "--budget", type=click.IntRange(0), help="Thinking tokens after which a thought is stopped. [default: no limit]"
 )
 @risk_option
+@peak_option
 @click.option("--controller", "controller_file", type=click.Path(path_type=Path), help=CONTROLLER)
 @click.option(
     "--solve-delay",
@@ -145,6 +147,7 @@ def command(
     threshold: float | None,
     budget: int | None,
     risk: float | None,
+    risk_peak: float | None,
     controller_file: Path | None,
     solve_delay: float,
     prefill_us: float | None,
@@ -163,7 +166,8 @@ def command(
 
     with errors_in_one_line():
         workload = _workload(workload_file, rate, cv)
-        chosen = _policy(policy, assignments, threshold=threshold, budget=budget, risk=risk)
+        flags = {"threshold": threshold, "budget": budget, "risk": risk, "risk_peak": risk_peak}
+        chosen = _policy(policy, assignments, **flags)
         _check_controlled(context, chosen)
         if out is not None and not out.parent.is_dir():  # fails now rather than after the simulation
             raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")

@@ -38,8 +38,8 @@ BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at mos
 
 
 def service() -> Service:
-    """Returns a service of the bundled model, not started, with all metrics that there are."""
-    return Service(deploy(ServeConfig(policy=LoadAware(), vllm_metrics=True)))
+    """Returns a service of the bundled model, not started, with all metrics that there are: an account of risk, too."""
+    return Service(deploy(ServeConfig(policy=LoadAware(risk_peak=0.1), vllm_metrics=True)))
 
 
 async def measured(app: FastAPI, found: Service) -> str:

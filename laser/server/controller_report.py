@@ -55,7 +55,10 @@ class CornerReport(BaseModel):
 class CertifiedReport(BaseModel):
     """The range that the profile certifies; load-aware policies and the safe constant never leave it."""
 
-    risk: float  # upper bound on P(the full thought is right and an exit within the range wrong)
+    # upper bound on P(the full thought is right and an exit within the range wrong); with an account of risk, of any
+    # one request
+    risk: float
+    mean_risk: float | None = None  # what an account of risk keeps on average; null: there is no account
     confidence: float  # with which that bound holds
     corners: list[CornerReport]  # of the range, longest budget first; empty: the full thought alone is certified
     lowest_threshold: float | None  # lowest certified threshold; with a budget it may be higher; null: none is
@@ -71,6 +74,22 @@ class PricesReport(BaseModel):
     capacity: float  # the part of `token` for the bound on demand
     floor: dict[str, float]  # per unit of a class's accuracy floor
     threshold: dict[str, float]  # per unit of threshold, where the rate limit binds
+
+
+class RiskReport(BaseModel):
+    """The account of risk. Charges are upper bounds of the probability that a request's right answer is spoilt."""
+
+    risk: float  # mean charge that is kept
+    peak: float  # of any one request's charge
+    requests: int  # that the policy may shorten at will, and that were served; they pay and earn
+    spent: float  # all charges so far
+    charged: float  # mean charge so far
+    left: float  # saved so far, to be spent
+    most: float  # that may be saved: a quarter of the income of the last `window_s`
+    refused: int  # requests that were held to stricter limits than load asked for, since the account was short
+    topped_up: int  # running thoughts that were charged again, for laxer limits
+    price: float  # of a unit of risk, correct answers
+    planned: float | None = None  # mean charge that was planned for; null: nothing was planned
 
 
 class ExpectedReport(BaseModel):
@@ -111,6 +130,7 @@ class ControllerReport(BaseModel):
     load: LoadReport | None = None  # what is believed of the load
     prices: PricesReport | None = None  # what the constraints cost; null: nothing was planned
     expected: ExpectedReport | None = None  # what was planned for; null: nothing was planned
+    risk: RiskReport | None = None  # the account of risk; null: there is none
     solver: SolverReport | None = None  # how the solver does
     rejected_measurements: int | None = None  # impossible measurements that were left out
     clock_jumps: int | None = None  # jumps of the clock
@@ -139,6 +159,7 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
         load=_load(state),
         prices=_prices(state),
         expected=_expected(state),
+        risk=_risk(state),
         solver=SolverReport(
             asked=state.solves.asked,
             solved=state.solves.solved,
@@ -158,6 +179,7 @@ def _certified(points: Sequence[OperatingPoint], certificate: Certificate) -> Ce
     return CertifiedReport(
         corners=[CornerReport(threshold=one.threshold, budget=one.budget) for one in outermost(points)],
         risk=certificate.epsilon,
+        mean_risk=certificate.mean,
         confidence=1.0 - certificate.delta,
         lowest_threshold=min((point.threshold for point in points if point.threshold is not None), default=None),
         smallest_budget=min((point.budget for point in points if point.budget is not None), default=None),
@@ -207,6 +229,25 @@ def _prices(state: ControllerStatus) -> PricesReport | None:
         capacity=prices.capacity,
         floor=_floats(state, prices.floor.tolist()),
         threshold=_floats(state, prices.threshold.tolist()),
+    )
+
+
+def _risk(state: ControllerStatus) -> RiskReport | None:
+    account = state.risk
+    if account is None:
+        return None
+    return RiskReport(
+        risk=account.risk,
+        peak=account.peak,
+        requests=account.requests,
+        spent=account.spent,
+        charged=account.mean,
+        left=account.left,
+        most=account.most,
+        refused=account.refused,
+        topped_up=account.topped_up,
+        price=account.price,
+        planned=None if state.decision is None else state.decision.charge,
     )
 
 

@@ -14,12 +14,18 @@ from controller.late import LateController
 from controller.planning.plan import Plan, SolveRequest
 from controller.policies.auto import Auto
 from controller.policies.budget import FixedBudget
-from controller.policies.definition import AdaptivePolicy, PolicyContext, PolicySettings, has_controller, needs_profile
+from controller.policies.definition import (
+    AdaptivePolicy,
+    PolicyContext,
+    PolicySettings,
+    certified_at,
+    has_controller,
+    needs_profile,
+)
 from controller.policies.fixed import FixedThreshold
 from controller.policies.load_aware import LoadAware
 from controller.policies.none import FullThought
 from controller.policies.registry import changed, kind_of
-from controller.policies.restricted import within_risk
 from controller.policy import LoadObserver, Policy
 from controller.serving.ordering.turns import ServingOrder
 from controller.solver_thread import SolverThread
@@ -68,8 +74,10 @@ class ChosenPolicy:
     def certifying(self) -> Profile | None:
         """The profile with what it certifies at the policy's risk; None: there is no profile."""
         controlled = self.settings is not None and has_controller(self.settings)
-        risk = getattr(self.settings, "risk", None) if controlled else None
-        return self.profile if self.profile is None or risk is None else within_risk(self.profile, risk)
+        if self.profile is None or not controlled:
+            return self.profile
+        settings = self.settings
+        return certified_at(self.profile, getattr(settings, "risk", None), getattr(settings, "risk_peak", None))
 
     @property
     def controller(self) -> Controller | None:
@@ -155,8 +163,9 @@ def _auto(policy: Auto, profile: Profile | None, missing: str | None, broken: bo
     """Returns the policy that auto takes; `broken`: there is a profile, and it cannot be used."""
     if why := policy.fixed_by(early_exit=config.early_exit):
         return _Taken(changed(policy, FixedThreshold.kind, {}), why)
-    if policy.risk is not None:
-        return _Taken(changed(policy, LoadAware.kind, {}), "risk is given")
+    for name in ("risk", "risk_peak"):
+        if getattr(policy, name) is not None:
+            return _Taken(changed(policy, LoadAware.kind, {}), f"{name} is given")
     if profile is None:
         return _Taken(changed(policy, FixedThreshold.kind, {}), missing, warns=broken)
     if profile.refused is not None:

@@ -29,6 +29,16 @@ ENDED_FLOOR = 0.5  # of full thoughts; below, what exits are compared with is mo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ByClass:
+    """The certificate's questions by difficulty class, for an account of risk."""
+
+    counts: tuple[int, ...]  # questions of each class
+    harmed: tuple[tuple[tuple[int, ...], ...], ...]  # [class, threshold, budget], as the certificate's
+    ages: tuple[int, ...]  # tokens of a running thought, rising
+    alive: tuple[tuple[tuple[int, ...], ...], ...]  # [class, threshold, age]: thoughts that run then, without a budget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What else the calibration questions show of full thoughts and exits."""
 
@@ -39,14 +49,20 @@ class Evidence:
     # upper bounds of that share, of all corners at once, so that they hold for corners that the
     # same questions selected; None, as `differing`: answers are not recorded
     differing_bounds: Bounds | None
+    by_class: ByClass | None = None  # the same by class; None: calibrated before it was kept
 
 
 def evidence(
-    right: int, ended: int, differing: Sequence[Sequence[int]] | Counts | None, count: int, delta: float
+    right: int,
+    ended: int,
+    differing: Sequence[Sequence[int]] | Counts | None,
+    count: int,
+    delta: float,
+    by_class: ByClass | None = None,
 ) -> Evidence:
     """Returns the evidence of `count` questions, with upper bounds that share `delta` over all corners (Bonferroni)."""
     if differing is None:
-        return Evidence(right=right, ended=ended, differing=None, differing_bounds=None)
+        return Evidence(right=right, ended=ended, differing=None, differing_bounds=None, by_class=by_class)
     table = np.asarray(differing, dtype=np.int64)
     bounds = _bounds(table, count, delta / len(table))  # no order of tests as the thresholds of the risk have it
     return Evidence(
@@ -54,6 +70,7 @@ def evidence(
         ended=ended,
         differing=tuple(tuple(row) for row in table.tolist()),
         differing_bounds=tuple(tuple(row) for row in bounds.tolist()),
+        by_class=by_class,
     )
 
 
@@ -84,6 +101,8 @@ class Certificate:
     bounds: tuple[tuple[float, ...], ...]  # upper bounds of the risk: Clopper-Pearson at the column's share of δ
     certified: tuple[tuple[bool, ...], ...]  # whether the corner's risk is at most ε with confidence 1 − δ
     evidence: Evidence | None = None  # what else was seen; None: calibrated before it was kept
+    # risk that an account keeps on average, where ε bounds the risk of any one request; None: there is no account
+    mean: float | None = None
 
     @property
     def refused(self) -> str | None:

@@ -25,8 +25,9 @@ from models.kinds.kind import AnswerKind
 from models.profile.certificate import Certificate, refusal
 from models.profile.contest import PolicyContest
 from models.profile.difficulty import Difficulty
+from models.profile.harm import Harm
 from models.profile.plant import Plant, StepTime
-from models.profile.tables import OperatingPoint, OperatingTables
+from models.profile.tables import Charges, OperatingPoint, OperatingTables
 from models.thinking import ThinkingFormat
 
 FILE_NAME = "profile.json"  # beside the model's weights; of a GGUF file, NAME.profile.json
@@ -142,7 +143,13 @@ class Profile:
             accuracy=np.array(self.accuracy)[:, rows, columns],
             p95_steps=np.array(self.p95_steps)[:, rows, columns],
             longest=self.max_tokens,
+            charges=None if self.harm is None else Charges(of=self.harm.bounds[:, rows, columns], own=self.harm.own),
         )
+
+    @property
+    def harm(self) -> Harm | None:
+        """What an account of risk charges; None: the profile is certified without an account."""
+        return None if self.certificate.mean is None else Harm.of(self.certificate, len(self.classes))
 
     def _places(self, certified_only: bool) -> list[tuple[int, int]]:
         """The points in use, as places in the tables: [threshold, budget]."""
@@ -197,6 +204,10 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["paired"]
     if profile.certificate.evidence is None:
         del said["certificate"]["evidence"]
+    elif profile.certificate.evidence.by_class is None:
+        del said["certificate"]["evidence"]["by_class"]
+    if profile.certificate.mean is None:
+        del said["certificate"]["mean"]
     if profile.contest is None:
         del said["contest"]
     if profile.answers == (AnswerKind.SHORT,):

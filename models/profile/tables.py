@@ -35,6 +35,14 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Charges:
+    """What an account of risk charges a request for its operating point."""
+
+    of: Array  # [class, point]: upper bound of the risk, simultaneous over all points
+    own: bool  # whether a class's bound is its own; else a request is charged for the laxest corner of all classes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OperatingTables:
     """Tables W and Q, [class, point]; the class is the difficulty predicted when a request arrives.
 
@@ -49,6 +57,7 @@ class OperatingTables:
     shed_tokens: float = 0.0  # tokens that a shed request costs nonetheless
     p95_steps: Array | None = None  # 95th percentile of a request's decode steps; None: unknown, no SLO can be kept
     longest: int | None = None  # tokens of the longest thought, as which no budget counts; None: all points have one
+    charges: Charges | None = None  # of an account of risk; None: there is no account
     thresholds: Array = field(init=False)  # by point, as numbers
     budgets: Array = field(init=False)  # by point, as numbers
 
@@ -103,6 +112,7 @@ class OperatingTables:
             shed_tokens=self.shed_tokens,
             p95_steps=None if self.p95_steps is None else self.p95_steps[:, columns],
             longest=self.longest,
+            charges=None if self.charges is None else Charges(of=self.charges.of[:, columns], own=self.charges.own),
         )
 
 

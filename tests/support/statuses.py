@@ -7,7 +7,7 @@ from dataclasses import replace
 from controller.serving.request import ExitReason
 from controller.serving.status import EndedRequest, LoopStatus
 from engine.base import EngineLoad, FinishReason
-from laser.server.controller_report import ControllerReport, LimitsReport
+from laser.server.controller_report import ControllerReport, LimitsReport, RiskReport
 from laser.server.dashboard.history import StatusHistory
 from laser.server.dashboard.schema import Status
 from models.profile.savings import Gained, Saved
@@ -62,11 +62,16 @@ def loop_status(at_s: float, *, arrived: int = 0, finished: int = 0, last: tuple
     )
 
 
-def made_status(count: int = 30, gained: Gained | None = None) -> Status:
+ACCOUNT = RiskReport(
+    risk=0.02, peak=0.1, requests=400, spent=6.9, charged=0.0172, left=1.1, most=2.0, refused=3, topped_up=1, price=0.45
+)
+
+
+def made_status(count: int = 30, gained: Gained | None = None, controller: ControllerReport = CONTROLLER) -> Status:
     """A server's status after some requests."""
     history = StatusHistory(model="m", slo_s=2.0, gained=lambda: gained)
     last = tuple(ended(number, float(number), total_s=number / 10, difficulty="easy") for number in range(1, count + 1))
-    history.add(loop_status(count + 1.0, arrived=count, finished=count, last=last), CONTROLLER)
+    history.add(loop_status(count + 1.0, arrived=count, finished=count, last=last), controller)
     status = history.status()
     assert status is not None
     return status

@@ -56,6 +56,10 @@ model_option = click.option(
 RISK = "Largest probability that stopping early spoils an answer that the full thought gets right."
 """What a risk is, as every command tells it."""
 
+PEAK = (
+    "The same for any one request, where --risk is that of all on average: risk that calm has saved is spent in "
+    "bursts, up to this."
+)
 POLICY = "What decides when a thought is stopped. A kind that needs a profile says so."
 CONTROLLER = "Settings of the load-aware policy, a YAML file; `laser init` lays out an example."
 CONFIDENCE = (
@@ -81,6 +85,15 @@ def risk_option(command: Command) -> Command:
         "--risk",
         type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
         help=f"{RISK} [default: what the profile was calibrated with, `laser calibrate --epsilon`]",
+    )(command)
+
+
+def peak_option(command: Command) -> Command:
+    """Adds the risk of any one request, where an account keeps the other on average."""
+    return click.option(
+        "--risk-peak",
+        type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+        help=f"{PEAK} [default: --risk]",
     )(command)
 
 

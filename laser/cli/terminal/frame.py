@@ -14,6 +14,7 @@ from laser.cli.terminal.chart import Band, Series, chart
 from laser.cli.terminal.feed import Connection, Look
 from laser.cli.terminal.legend import VIEW, legend
 from laser.cli.terminal.words import (
+    account,
     budget,
     clean,
     exits,
@@ -155,6 +156,7 @@ def _facts(status: Status, width: int) -> tuple[int, Table]:
         ),
         ("Decided by", clean(controller.rung or controller.policy), _cache(status)),
     ]
+    facts += [] if controller.risk is None else [account(controller.risk)]
     if width < NARROW:
         table = _grid(2)
         for name, value, _ in facts:
@@ -166,7 +168,7 @@ def _facts(status: Status, width: int) -> tuple[int, Table]:
         row = facts[start : start + across]
         table.add_row(*(Text.assemble((f"{name} ", "dim"), (value, "bold cyan")) for name, value, _ in row))
         table.add_row(*(Text(more, "dim") for _, _, more in row))
-    return 2 * len(facts) // across, table
+    return 2 * -(-len(facts) // across), table
 
 
 def _cache(status: Status) -> str:

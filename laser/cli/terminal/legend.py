@@ -14,6 +14,8 @@ VIEW: Mapping[str, str] = {
     "the second figure",
     "Within SLO": "share of the replies that took no longer than they should (slo_s, --slo-s)",
     "Shadow price": "right answers that waiting for 1,000 more tokens would cost all users, at this load",
+    "Risk": "mean charge of the requests so far, of what is kept on average: how likely it is at most that stopping "
+    "early has spoilt a right answer; saved: to be spent in bursts; price: right answers that a unit costs now",
     "Decided by": "what the limits come from: the policy map, solved for this load; what stands in for it; or the "
     "policy that does without",
     "Class": "how long a thought the prompt will need, as told from the prompt; any: the limits are the same for all",

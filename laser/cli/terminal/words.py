@@ -7,7 +7,7 @@ from collections.abc import Collection
 from controller.serving.request import ExitReason
 from controller.serving.status import EndedRequest, Stage
 from engine.base import FinishReason
-from laser.server.controller_report import LimitsReport
+from laser.server.controller_report import LimitsReport, RiskReport
 from laser.server.dashboard.schema import Latency, Status
 from models.profile.savings import Gained, Saved
 
@@ -26,6 +26,12 @@ EXITS: dict[str, str] = {
 def clean(text: str) -> str:
     """Replaces characters that would move the cursor or change the terminal by spaces."""
     return "".join(each if each.isprintable() else " " for each in text)
+
+
+def account(risk: RiskReport) -> tuple[str, str, str]:
+    """Returns the name of the account of risk, the mean charge so far, and what is saved."""
+    saved = f"{number(risk.left)} of {number(risk.most)} saved, price {risk.price:.2g}"
+    return "Risk", f"{risk.charged:.2%} of {risk.risk:.2%}", saved
 
 
 def number(value: float) -> str:

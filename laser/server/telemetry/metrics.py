@@ -260,6 +260,7 @@ def _controlled(report: ControllerReport) -> Iterator[Gauge]:
     if report.prices is not None and report.prices.token_now is not None:
         price = report.prices.token_now
         yield Gauge(name="laser_token_price", help="Correct answers that a token costs.", value=price)
+    yield from _risk(report)
     for name, limits in report.limits.items():
         label = (("difficulty", name),)
         threshold = NEVER if limits.threshold is None else limits.threshold
@@ -267,6 +268,24 @@ def _controlled(report: ControllerReport) -> Iterator[Gauge]:
         budget = float("inf") if limits.budget is None else float(limits.budget)
         yield Gauge(name="laser_budget_tokens", help="Thinking tokens.", labels=label, value=budget)
     yield from controller_health(report)
+
+
+def _risk(report: ControllerReport) -> Iterator[Gauge]:
+    """Yields the account of risk; without one, nothing."""
+    account = report.risk
+    if account is None:
+        return
+    for name, help, value in (
+        ("laser_risk_spent", "Charged to the account of risk so far, as a sum over requests.", account.spent),
+        ("laser_risk_requests", "Requests that pay to the account of risk and earn, so far.", account.requests),
+        ("laser_risk_charged", "Mean charge of a request so far; stays at most at the policy's risk.", account.charged),
+        ("laser_risk_left", "Risk saved, to be spent in bursts.", account.left),
+        ("laser_risk_most", "Risk that may be saved.", account.most),
+        ("laser_risk_price", "Correct answers that a unit of risk costs now.", account.price),
+        ("laser_risk_refused", "Requests held to stricter limits, since the account was short.", account.refused),
+        ("laser_risk_topped_up", "Running thoughts charged again, for laxer limits.", account.topped_up),
+    ):
+        yield Gauge(name=name, help=help, value=float(value))
 
 
 def _build(served: ServedModel) -> Gauge:

@@ -227,6 +227,9 @@ def certified(profile: Profile) -> tuple[str, dict[str, Any]]:
         "confidence": confidence,
         "corners": [{"threshold": each.threshold, "budget": each.budget} for each in corners(profile)],
     }
+    if given.mean is not None:
+        said["mean_risk"] = given.mean
     if profile.refused is not None:
         return f"nothing: {profile.refused}", said
-    return f"{certified_range(profile)}, at a risk of {given.epsilon:g} with confidence {confidence:g}", said
+    mean = "" if given.mean is None else f" for any one request and {given.mean:g} on average"
+    return f"{certified_range(profile)}, at a risk of {given.epsilon:g}{mean} with confidence {confidence:g}", said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from engine.torch.engine import TorchEngine
 from engine.torch.load import load_model
 from experiments.calibration.answering import record_closings, record_thoughts
 from experiments.calibration.grid import Grid, grid
+from experiments.calibration.profile import by_class
 from experiments.calibration.traces import ClosedReply, ThoughtTrace, TraceLog
 from experiments.evaluation.evaluation import Asked, evaluate, evaluation_loop
 from experiments.evaluation.questions import bundled_questions
@@ -109,6 +111,27 @@ def test_harm_only_grows_with_freedom() -> None:
         harmed = replayed(thought(*probes), closings=closings, thresholds=(0.9, 0.7, 0.5, 0.3)).harmed[0]
         assert (np.diff(harmed.astype(int), axis=0) >= 0).all()
         assert (np.diff(harmed.astype(int), axis=1) >= 0).all()
+
+
+def test_a_thought_ends_at_its_first_sure_probe_or_by_itself() -> None:
+    one = thought(asked(20, 0.5, right=False), asked(40, 0.9, right=True), length=100)
+    found = replayed(one, closings={30: True}, thresholds=(0.95, 0.8, 0.4))
+    assert found.ends[0].tolist() == [100, 100, 40, 20]  # whatever budgets there are
+
+
+def test_harm_and_running_thoughts_are_counted_by_class() -> None:
+    one = thought(asked(20, 0.5, right=False), asked(40, 0.9, right=True), length=100)
+    other = replace(thought(asked(60, 0.9, right=False), length=80), number=1)
+    found = grid([one, other], {}, (0.8, 0.4), (), SPEC)
+    told = by_class(found, np.array([[True, False], [False, True], [False, False]]))
+    assert told.counts == (1, 1, 0)
+    assert told.harmed == (((0,), (0,), (1,)), ((0,), (1,), (1,)), ((0,), (0,), (0,)))
+    at = [told.ages.index(age) for age in (16, 23, 45, 64, 91)]
+    assert [told.alive[0][2][k] for k in at] == [1, 0, 0, 0, 0]  # .4 closes it at 20
+    assert [told.alive[0][1][k] for k in at] == [1, 1, 0, 0, 0]
+    assert [told.alive[1][1][k] for k in at] == [1, 1, 1, 0, 0]
+    assert [told.alive[0][0][k] for k in at] == [1, 1, 1, 1, 1]
+    assert [told.alive[1][0][k] for k in at] == [1, 1, 1, 1, 0]
 
 
 def test_scores_are_compared_as_served() -> None:

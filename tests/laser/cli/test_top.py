@@ -29,7 +29,7 @@ from laser.server.config import ServeConfig
 from laser.server.controller_report import LimitsReport
 from laser.server.dashboard.schema import Status
 from tests.support.live_server import WAIT_S, LiveServer, running, wait_until
-from tests.support.statuses import CONTROLLER, GAINED, ended, made_status
+from tests.support.statuses import ACCOUNT, CONTROLLER, GAINED, ended, made_status
 from tests.support.terminals import read_until, terminal
 
 SECRET = "a-key-for-top"
@@ -109,7 +109,11 @@ def test_a_frame_begins_with_what_is_done_and_what_was_saved() -> None:
 
 
 def test_every_figure_and_column_is_explained_and_nothing_else() -> None:
-    text = "\n".join(drawn(made_status(gained=GAINED), 150, 60))
+    accounted = CONTROLLER.model_copy(update={"risk": ACCOUNT})
+    text = "\n".join(drawn(made_status(gained=GAINED, controller=accounted), 150, 60))
+    assert "Risk 1.72% of 2.00%" in text
+    assert "1.10 of 2.00 saved, price 0.45" in text
+    assert "Risk" not in "\n".join(drawn(made_status(gained=GAINED), 150, 60))
     for name in VIEW:
         assert re.search(rf"(^| ){re.escape(name)}( |$)", text, re.MULTILINE), name
     headings = [line for line in drawn(made_status(), 120, 60) if re.match(r"(Class|No\.) ", line)]

@@ -127,11 +127,34 @@ def test_other_policies_say_who_they_are(
     assert told["rung"] is None
     assert told["certified"] == {
         "risk": profiled[1].certificate.epsilon,
+        "mean_risk": None,
         "confidence": 1.0 - profiled[1].certificate.delta,
         "corners": [{"threshold": one.threshold, "budget": one.budget} for one in corners(profiled[1])],
         "lowest_threshold": min(point.threshold or 1.0 for point in profiled[1].points()),
         "smallest_budget": min(point.budget or 9999 for point in profiled[1].points()),
     }
+
+
+def test_an_account_of_risk_is_told_of_and_its_requests_are_counted(profiled: tuple[Path, Profile]) -> None:
+    policy = LoadAware(risk=0.02, risk_peak=0.1)
+    with running(ServeConfig(model=profiled[0], policy=policy)) as server:
+        wait_until(lambda: seen(server)["risk"] is not None)
+        server.post(max_tokens=8)
+        server.post(max_tokens=8, laser={"early_exit": False})
+        told = seen(server)
+        metrics = httpx.get(f"{server.url}/metrics", trust_env=False).text
+    account, certified = told["risk"], told["certified"]
+    assert isinstance(account, dict)
+    assert isinstance(certified, dict)
+    assert (account["risk"], account["peak"], account["requests"]) == (
+        0.02,
+        0.1,
+        1,
+    )  # who is not shortened does not pay
+    assert 0.0 <= account["spent"] <= 0.02
+    assert account["charged"] == account["spent"]
+    assert (certified["risk"], certified["mean_risk"]) == (0.1, 0.02)
+    assert "laser_risk_requests 1.0" in metrics
 
 
 def test_without_a_profile_the_policy_is_fixed_and_says_why(random_model: Path) -> None:

@@ -192,6 +192,11 @@ function queue({ load, drain_s, turned_away }) {
   return words.join("; ");
 }
 
+function account({ charged, risk, left, most, price }) {
+  const words = `on average, of ${(100 * risk).toPrecision(3)} % kept; ${digits(left)} of ${digits(most)} saved, price ${price.toPrecision(2)}`;
+  return ["Risk", `${(100 * charged).toFixed(2)} %`, words];
+}
+
 function tiles(status) {
   const { controller, history, load, latency, slo_s, window_s } = status;
   const now = history.at(-1);
@@ -208,6 +213,7 @@ function tiles(status) {
       : ["Within SLO", latency.within_slo === null ? "–" : share(latency.within_slo), `${kept(latency)}${latency.within_slo === null ? "" : "; "}${minutes}`],
     ["Shadow price", price === null ? "–" : (price * 1000).toPrecision(2), price === null ? "this policy knows no price" : "answers per 1,000 tokens"],
     ["Decided by", controller.rung ?? controller.policy, RUNGS[controller.rung] ?? POLICIES[controller.policy] ?? ""],
+    ...(controller.risk ? [account(controller.risk)] : []),
   ];
 }
 

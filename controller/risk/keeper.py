@@ -1,0 +1,191 @@
+"""The keeper: what each request is charged for as it begins, and the limits that it then may meet.
+
+A request is charged, as it begins, for the laxest corner that the present limits let it meet: where classes have bounds
+of their own, for its class's, else for the laxest of all classes. If the account is short, it is charged for the
+cheapest corner within that one that the account affords. Later limits are held to the corner. They go beyond it
+only for a top-up: at age a, to r(corner)/S(a) in all, S(a) the least share of thoughts that live so long under what was
+charged for, since whoever still runs is not like all.
+
+A budget is never lowered below what a running thought has passed: no closings there were recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from controller.policy import Limits
+from controller.risk.account import Allowance, RiskAccount, RiskSettings, RiskStatus
+from models.profile.harm import Harm
+from models.profile.profile import Profile
+
+Corner = tuple[int, int]
+"""Places in the profile's thresholds and budgets, strictest first."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Grant:
+    """What a request may meet, and what it has been charged."""
+
+    key: str
+    place: int  # of its class
+    corner: Corner
+    charged: float
+    pays: bool
+    budget: int | None = None  # in force at the last look; None: none was
+    refused: Corner | None = None  # the last corner that it was not topped up to; None: none yet
+
+
+class RiskKeeper:
+    """Charges requests, and holds each to what it was charged for. All calls come from the engine's thread."""
+
+    def __init__(self, profile: Profile, settings: RiskSettings, *, time_s: Callable[[], float]) -> None:
+        """`profile`: certified for an account. `time_s`: a clock that the account's windows are measured by."""
+        mean, harm = profile.certificate.mean, profile.harm
+        assert mean is not None, "a keeper is for a profile that is certified for an account"
+        assert harm is not None, "such a profile has bounds"
+        self._harm: Harm = harm
+        self._peak = profile.certificate.epsilon
+        self._settings = settings
+        self._now = time_s
+        self._classes = {name: d for d, name in enumerate(profile.classes)}
+        self._thresholds, self._budgets = profile.thresholds, profile.budgets
+        self._rows = {threshold: i for i, threshold in enumerate(profile.thresholds)}
+        self._columns = {budget: j for j, budget in enumerate(profile.budgets)}
+        tokens = np.average(np.array(profile.tokens), axis=0, weights=profile.counts)
+        self._cheapest: list[Corner] = sorted(np.ndindex(*tokens.shape), key=lambda corner: float(tokens[corner]))
+        laxest = len(self._rows) - 1, len(self._columns) - 1
+        self._free = [self._affordable(place, laxest, mean) for place in range(len(self._classes))]
+        self._wanted: dict[str | None, Corner] = {}
+        self.account = RiskAccount(mean, settings)
+        self._refusals = self._top_ups = 0
+
+    # --- what the controller tells and asks -------------------------------------------------------------------------
+
+    def settle(self, settings: RiskSettings) -> None:
+        """Applies new settings; windows keep their old lengths."""
+        self._settings = settings
+
+    def expect(self, limits: Mapping[str | None, Limits], target: Mapping[str | None, Limits]) -> None:
+        """Takes the limits of each class that are in force, and those that they are on their way to."""
+        corners = {name: _join((self._corner(each), self._corner(target[name]))) for name, each in limits.items()}
+        if not self._harm.own:  # one bound for all classes holds for a corner that all of them stay within
+            joint = _join(corners.values())
+            corners = dict.fromkeys(corners, joint)
+        self._wanted = corners
+
+    def allowance(self, rate: float) -> Allowance:
+        """Returns what a plan may spend for a load of `rate` requests/s."""
+        account, soon = self.account, max(1.0, rate * self._settings.horizon_s)
+        return Allowance(charge=account.risk + account.left / soon, worth=self.worth)
+
+    @property
+    def worth(self) -> float:
+        """What a unit of risk is worth if it is kept, right answers: the less, the fuller the account."""
+        account = self.account
+        return self._settings.worth * max(0.0, 1.0 - account.left / account.most)
+
+    def status(self, price: float) -> RiskStatus:
+        """Returns the account's state; `price`: right answers that a unit of risk costs now."""
+        account = self.account
+        return RiskStatus(
+            risk=account.risk,
+            peak=self._peak,
+            requests=account.requests,
+            spent=account.spent,
+            left=account.left,
+            most=account.most,
+            refused=self._refusals,
+            topped_up=self._top_ups,
+            price=price,
+        )
+
+    # --- what the serving loop asks ---------------------------------------------------------------------------------
+
+    def admit(self, difficulty: str | None, key: str, *, pays: bool) -> Grant:
+        """Returns what a request may meet that begins now; who does not pay is held to the average's corner."""
+        place = self._classes.get(difficulty or "", len(self._classes) - 1)
+        wanted = self._wanted.get(difficulty, self._wanted.get(None, (0, 0)))
+        if not pays:
+            return Grant(key=key, place=place, corner=self._free[place], charged=0.0, pays=False)
+        now = self._now()
+        most = self.account.open_to(key, now)
+        corner = wanted
+        if self._charge(place, corner) > most:
+            self._refusals += 1
+            corner = self._affordable(place, wanted, most)
+        charge = self._charge(place, corner)
+        self.account.admit(charge, key, now)
+        return Grant(key=key, place=place, corner=corner, charged=charge, pays=True)
+
+    def void(self, grant: Grant) -> None:
+        """Undoes the charge of a request that was not served."""
+        if grant.pays:
+            self.account.void(grant.charged)
+            grant.pays = False
+
+    def within(self, grant: Grant, limits: Limits, age: int) -> Limits:
+        """Returns the limits of a thought of `age` tokens: the policy's, as far as its grant or a top-up goes."""
+        row, column = self._corner(limits)
+        if row > grant.corner[0] or column > grant.corner[1]:
+            wanted = self._wanted_by(grant, (row, column))
+            if wanted != grant.refused and not self._topped_up(grant, wanted, age):
+                grant.refused = wanted
+        row, column = min(row, grant.corner[0]), min(column, grant.corner[1])
+        while column and self._passed(self._budgets[column], grant.budget, age):
+            column -= 1
+        grant.budget = self._budgets[column]
+        if limits.threshold == self._thresholds[row] and limits.budget == grant.budget:
+            return limits
+        return replace(limits, threshold=self._thresholds[row], budget=grant.budget)
+
+    # --- corners ----------------------------------------------------------------------------------------------------
+
+    def _wanted_by(self, grant: Grant, corner: Corner) -> Corner:
+        others = () if self._harm.own else self._wanted.values()
+        return _join((grant.corner, corner, *others))
+
+    def _topped_up(self, grant: Grant, corner: Corner, age: int) -> bool:
+        """Charges a running thought for a laxer corner, if it pays, its age is known and the account affords it."""
+        if not grant.pays:
+            return False
+        alive = 1.0 if age == 0 else self._harm.share_alive(grant.place, grant.corner[0], age)
+        charge = self._charge(grant.place, corner)
+        if not alive or charge > self._peak * alive:
+            return False
+        more = max(0.0, charge / alive - grant.charged)
+        if not self.account.top_up(more, grant.key, self._now()):
+            return False
+        grant.corner, grant.charged = corner, grant.charged + more
+        self._top_ups += age > 0
+        return True
+
+    def _charge(self, place: int, corner: Corner) -> float:
+        return float(self._harm.bounds[place][corner])
+
+    def _affordable(self, place: int, within: Corner, most: float) -> Corner:
+        """Returns the corner within another one that has the fewest tokens of those charged at most `most`."""
+        bounds = self._harm.bounds[place]
+        return next(
+            (
+                corner
+                for corner in self._cheapest
+                if corner[0] <= within[0] and corner[1] <= within[1] and bounds[corner] <= most
+            ),
+            (0, 0),
+        )
+
+    def _corner(self, limits: Limits) -> Corner:
+        return self._rows[limits.threshold], self._columns[limits.budget]
+
+    @staticmethod
+    def _passed(budget: int | None, before: int | None, age: int) -> bool:
+        """Whether a thought of `age` tokens is beyond a budget that was not in force when it came there."""
+        return budget is not None and budget <= age and (before is None or budget < before)
+
+
+def _join(corners: Iterable[Corner]) -> Corner:
+    rows, columns = zip(*corners, strict=True)
+    return max(rows), max(columns)

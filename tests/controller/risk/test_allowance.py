@@ -1,0 +1,65 @@
+"""What an account of risk allows, in the joint program: against cutting planes, and what its price means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from controller.load import Load
+from controller.planning.joint_program import Optimizer
+from controller.planning.objective import Objective
+from controller.risk.account import Allowance
+from models.profile.harm import OWN_BOUNDS
+from models.profile.tables import Charges
+from tests.support.account_profile import account_profile
+from tests.support.analysis_profile import still
+from tests.support.cutting_planes import best_by_cutting_planes, mean_charge, true_value
+from tests.support.random_profiles import random_plant, random_profile
+
+
+@pytest.mark.slow
+def test_under_an_account_it_is_as_good_as_cutting_planes_and_keeps_to_the_allowance() -> None:
+    """100 random instances: charges of any shape, allowances that bind and that do not, kept risk of any worth."""
+    rng, bound = np.random.default_rng(11), 0
+    for _ in range(25):
+        plain, plant = random_profile(rng), random_plant(rng)
+        charges = rng.uniform(0.0, 0.1, plain.tokens.shape)
+        charges[:, 0] = 0.0  # the full thought
+        tables = replace(plain, charges=Charges(of=charges, own=True))
+        objective = Objective(latency_weight=float(10 ** rng.uniform(-4, -2)), order_penalty=0.0)
+        program = Optimizer(tables, objective, clock=still)
+        for _ in range(4):
+            load = Load(
+                rate=float(plant.capacity / 1500 * 10 ** rng.uniform(-2, 1)),
+                mix=rng.dirichlet(np.ones(len(tables.classes))),
+                work_ratio=rng.uniform(0.5, 2.0, len(tables.classes)),
+            )
+            allowance = Allowance(charge=float(rng.uniform(0.0, 0.08)), worth=float(rng.choice([0.0, 0.5, 3.0])))
+            decision = program.solve(load, plant, allowance=allowance)
+            mine = np.hstack([decision.shed[:, None], decision.mixture])
+            best = best_by_cutting_planes(tables, objective, load, plant, allowance)
+            charge = mean_charge(tables, np.maximum(load.rates, objective.min_rate))
+            worths = [
+                true_value(tables, objective, load, plant, x) - allowance.worth * float(charge @ x.ravel())
+                for x in (best, mine)
+            ]
+            assert -2e-5 <= worths[0] - worths[1] <= 1e-3
+            assert decision.charge == pytest.approx(float(charge @ mine.ravel()), abs=1e-6)
+            assert decision.charge <= allowance.charge + 1e-5
+            bound += decision.prices.risk > 1e-3
+    assert 10 < bound < 90  # the allowance binds in some, and in others it does not
+
+
+def test_the_price_of_risk_is_what_a_little_more_of_it_brings() -> None:
+    tables = account_profile(OWN_BOUNDS).tables()
+    plant, load = (
+        account_profile(OWN_BOUNDS).plant_model(),
+        Load(rate=14.0, mix=np.full(3, 1 / 3), work_ratio=np.ones(3)),
+    )
+    program = Optimizer(tables, Objective(latency_weight=0.02, order_penalty=0.0), clock=still)
+    at, more = (program.solve(load, plant, allowance=Allowance(charge=c, worth=0.0)) for c in (0.02, 0.0205))
+    assert at.charge == pytest.approx(0.02, abs=1e-5)
+    assert at.prices.risk > 0.0
+    assert (more.value - at.value) / 0.0005 == pytest.approx(at.prices.risk, rel=0.1)

@@ -1,0 +1,188 @@
+"""The keeper: what requests are charged, and that no thought meets more than it was charged for."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.policy import Limits
+from controller.risk.account import RiskSettings
+from controller.risk.keeper import Grant, RiskKeeper
+from models.profile.harm import OWN_BOUNDS
+from models.profile.profile import Profile
+from tests.support.account_profile import AGES, RISK, account_profile
+from tests.support.analysis_profile import BUDGETS, CLASSES, THRESHOLDS
+
+POOLED, OWN = account_profile(1000), account_profile(OWN_BOUNDS)
+STRICT, USUAL, LAX = Limits(threshold=0.97), Limits(threshold=0.9), Limits(threshold=0.65)
+
+
+def keeper(profile: Profile = POOLED, *, saved: float = 0.0) -> RiskKeeper:
+    made = RiskKeeper(profile, RiskSettings(), time_s=lambda: 0.0)
+    if saved:
+        while made.account.left < saved:
+            made.account.admit(0.0, "", 0.0)
+    return made
+
+
+def expect(made: RiskKeeper, *each: Limits) -> None:
+    """Puts limits in force, one for each class; of one, the same for all."""
+    limits = each * len(CLASSES) if len(each) == 1 else each
+    named: dict[str | None, Limits] = {**dict(zip(CLASSES, limits, strict=True)), None: limits[-1]}
+    made.expect(named, named)
+
+
+def bound(profile: Profile, place: int, limits: Limits) -> float:
+    harm = profile.harm
+    assert harm is not None
+    return float(harm.bounds[place, THRESHOLDS.index(limits.threshold), BUDGETS.index(limits.budget)])
+
+
+def test_where_classes_share_bounds_a_request_is_charged_for_the_laxest_of_all() -> None:
+    made = keeper(saved=1.0)
+    expect(made, STRICT, USUAL, LAX)
+    assert made.admit("easy", "", pays=True).charged == bound(POOLED, 0, LAX)
+
+
+def test_where_classes_have_own_bounds_a_request_is_charged_for_its_own_corner() -> None:
+    made = keeper(OWN, saved=1.0)
+    expect(made, STRICT, USUAL, LAX)
+    charged = [made.admit(name, "", pays=True).charged for name in CLASSES]
+    assert charged == [bound(OWN, place, limits) for place, limits in enumerate((STRICT, USUAL, LAX))]
+
+
+def test_limits_on_their_way_to_laxer_ones_are_charged_for_those() -> None:
+    made = keeper(saved=1.0)
+    now: dict[str | None, Limits] = dict.fromkeys((*CLASSES, None), STRICT)
+    made.expect(now, dict.fromkeys(now, LAX))
+    grant = made.admit("easy", "", pays=True)
+    assert grant.charged == bound(POOLED, 0, LAX)
+    assert made.within(grant, LAX, 200) == LAX  # it was paid for from the first
+
+
+def test_a_short_account_holds_a_request_to_what_it_affords() -> None:
+    made = keeper()
+    expect(made, LAX)
+    grant = made.admit("hard", "", pays=True)
+    assert grant.charged <= RISK
+    got = made.within(grant, LAX, 0)
+    assert got.threshold is not None
+    assert got.threshold > 0.65
+    assert bound(POOLED, 2, got) == grant.charged
+    assert made.status(0.0).refused == 1
+
+
+def test_who_does_not_pay_neither_earns_nor_gets_more_than_the_average_allows() -> None:
+    made = keeper(saved=1.0)
+    expect(made, LAX)
+    before = made.status(0.0)
+    grant = made.admit("hard", "", pays=False)
+    assert made.status(0.0) == before
+    assert bound(POOLED, 2, made.within(grant, LAX, 0)) <= RISK
+    assert bound(POOLED, 2, made.within(grant, LAX, 200)) <= RISK
+    assert made.status(0.0) == before
+
+
+def test_a_running_thought_is_loosened_only_for_what_those_cost_who_still_run() -> None:
+    made = keeper(saved=1.0)
+    expect(made, USUAL)
+    grant = made.admit("easy", "", pays=True)
+    expect(made, Limits(threshold=0.8))
+    assert made.within(grant, Limits(threshold=0.8), 50) == Limits(threshold=0.8)
+    harm = POOLED.harm
+    assert harm is not None
+    alive = harm.share_alive(0, THRESHOLDS.index(0.9), 50)
+    assert alive is not None
+    assert grant.charged == pytest.approx(bound(POOLED, 0, Limits(threshold=0.8)) / alive)
+    assert made.account.spent == pytest.approx(grant.charged)
+    assert made.status(0.0).topped_up == 1
+
+
+def test_a_thought_too_old_or_too_dear_keeps_its_limits() -> None:
+    made = keeper(saved=1.0)
+    expect(made, USUAL)
+    old, young = made.admit("easy", "", pays=True), made.admit("easy", "", pays=True)
+    expect(made, LAX)
+    left = made.account.left
+    assert made.within(old, LAX, max(AGES) + 1) == USUAL  # how many run then is not recorded
+    assert made.within(young, LAX, 250) == USUAL  # above the peak, for one of those who run so long
+    assert made.account.left == left
+
+
+def test_without_records_of_running_thoughts_none_is_loosened() -> None:
+    made = keeper(account_profile(1000, ages=False), saved=1.0)
+    expect(made, USUAL)
+    grant = made.admit("easy", "", pays=True)
+    expect(made, LAX)
+    assert made.within(grant, LAX, 1) == USUAL
+
+
+def test_a_budget_is_not_lowered_below_what_a_thought_has_passed() -> None:
+    made = keeper(saved=1.0)
+    expect(made, Limits(threshold=0.9, budget=250))
+    grant = made.admit("hard", "", pays=True)
+    assert made.within(grant, USUAL, 100) == USUAL
+    assert made.within(grant, Limits(threshold=0.9, budget=250), 251).budget == 400  # the next longer that was recorded
+    assert made.within(grant, Limits(threshold=0.9, budget=400), 300).budget == 400
+    assert made.within(grant, Limits(threshold=0.9, budget=400), 400).budget == 400  # it was in force before
+
+
+def test_a_request_that_was_not_served_gives_its_charge_back_once() -> None:
+    made = keeper(saved=1.0)
+    expect(made, LAX)
+    made.admit("hard", "", pays=True)
+    left, spent = made.account.left, made.account.spent
+    grant = made.admit("hard", "", pays=True)
+    assert made.account.left < left
+    made.void(grant)
+    made.void(grant)
+    assert (made.account.left, made.account.spent) == pytest.approx((left, spent))
+
+
+def test_kept_risk_is_worth_the_less_the_fuller_the_account() -> None:
+    made = keeper()
+    assert made.worth == 1.0
+    for _ in range(1000):
+        made.account.admit(0.0, "", 0.0)
+    assert made.worth == pytest.approx(0.0)
+    assert made.allowance(10.0).charge == pytest.approx(RISK + made.account.left / 300.0)
+
+
+POINTS = [Limits(threshold=point.threshold, budget=point.budget) for point in POOLED.points()]
+
+
+@settings(deadline=None)
+@given(
+    own=st.booleans(),
+    saved=st.sampled_from([0.0, 0.3]),
+    moves=st.lists(
+        st.tuples(st.lists(st.sampled_from(POINTS), min_size=3, max_size=3), st.integers(0, 60), st.booleans()),
+        min_size=1,
+        max_size=30,
+    ),
+)
+def test_whatever_moves_no_thought_meets_more_than_it_was_charged_for(
+    own: bool, saved: float, moves: list[tuple[list[Limits], int, bool]]
+) -> None:
+    profile = OWN if own else POOLED
+    made = keeper(profile, saved=saved)
+    running: list[tuple[Grant, int]] = []
+    seen: list[tuple[int, int | None]] = []  # of each, its age, and the budget at the last look
+    for each, later, pays in moves:
+        expect(made, *each)
+        place = later % len(CLASSES)
+        running.append((made.admit(CLASSES[place], "", pays=pays), place))
+        seen.append((0, None))
+        for number, (grant, whose) in enumerate(running):
+            age, before = seen[number]
+            got = made.within(grant, each[whose], age)
+            most = grant.charged if grant.pays else RISK
+            assert bound(profile, whose, got) <= most + 1e-12
+            if got.budget is not None and got.budget <= age:
+                assert before is not None
+                assert got.budget >= before  # it was there when the thought came to it
+            seen[number] = age + later, got.budget
+        account = made.account
+        assert account.left >= 0.0
+        assert account.spent <= account.risk * account.requests + 1e-9

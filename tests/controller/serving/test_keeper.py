@@ -1,0 +1,115 @@
+"""What the loop asks a policy's keeper: one grant for each thought that begins, its limits, and what was not served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from controller.policy import Limits
+from controller.serving.admission import AdmissionLimits
+from controller.serving.fair_queue import Claim
+from controller.serving.reply import Delta
+from controller.serving.request import ExitReason, Outcome, ReasoningRequest
+from models.kinds.kind import AnswerKind
+from tests.support.serving_bench import ENDLESS, Bench
+
+Chain = Callable[..., Bench]
+LEAST = 0.95  # above the scripted answer's confidence, .9
+
+
+@dataclass(eq=False)
+class Granted:
+    """A grant, and the ages at which its thought was looked at."""
+
+    key: str
+    pays: bool
+    threshold: float
+    ages: list[int] = field(default_factory=list)
+    served: bool = True
+
+
+@dataclass
+class Counting:
+    """A policy that would close any thought at .85, and its keeper, which holds those to .95 who do not pay."""
+
+    granted: list[Granted] = field(default_factory=list)
+
+    @property
+    def keeper(self) -> Counting:
+        return self
+
+    def limits(self, difficulty: str | None) -> Limits:
+        return Limits(threshold=0.85)
+
+    def admit(self, difficulty: str | None, key: str, *, pays: bool) -> Granted:
+        self.granted.append(Granted(key=key, pays=pays, threshold=0.85 if pays else LEAST))
+        return self.granted[-1]
+
+    def within(self, grant: Granted, limits: Limits, age: int) -> Limits:
+        grant.ages.append(age)
+        return Limits(threshold=max(limits.threshold or 0.0, grant.threshold))
+
+    def void(self, grant: Granted) -> None:
+        grant.served = False
+
+
+def test_a_thought_pays_once_as_it_begins_and_is_looked_at_as_it_grows(chain: Chain) -> None:
+    policy = Counting()
+    heard = chain(ENDLESS, policy=policy).ask(claim=Claim(tenant="ours"))
+    assert heard.outcome.thought.exit_reason is ExitReason.CONFIDENCE
+    (grant,) = policy.granted
+    assert (grant.key, grant.pays, grant.served) == ("ours", True, True)
+    assert grant.ages[0] == 0
+    assert grant.ages == sorted(grant.ages)
+    assert grant.ages[-1] >= heard.outcome.thought.tokens
+
+
+def test_each_reply_to_a_request_pays(chain: Chain) -> None:
+    policy = Counting()
+    bench = chain(ENDLESS, policy=policy)
+    prompt = bench.thinking.prompt(tuple(bench.tokenizer.encode("?")), thinking=True)
+    heard: list[Delta | Outcome] = []
+    bench.loop.submit(ReasoningRequest(prompt=prompt, max_tokens=60, choices=3), heard.append)
+    bench.run()
+    assert sum(isinstance(news, Outcome) for news in heard) == 3
+    assert [grant.pays for grant in policy.granted] == [True] * 3
+
+
+def test_own_budgets_and_early_exit_off_do_not_pay_and_keep_to_their_grant(chain: Chain) -> None:
+    policy = Counting()
+    bench = chain(ENDLESS, policy=policy)
+    assert bench.ask(budget=30).outcome.thought.exit_reason is ExitReason.BUDGET  # .9 is not enough for its grant
+    bench.ask(early_exit=False)
+    assert [grant.pays for grant in policy.granted] == [False, False]
+
+
+def test_limits_of_the_client_s_own_and_no_thought_have_no_grant(chain: Chain) -> None:
+    policy = Counting()
+    bench = chain(ENDLESS, policy=policy, certified=frozenset({AnswerKind.SHORT}))
+    bench.ask(fixed=Limits(threshold=0.9))
+    bench.ask(thinking=False)
+    bench.ask(answer=AnswerKind.OPEN)  # its limits are not certified: it has the full thought
+    assert policy.granted == []
+
+
+def test_who_has_gone_or_failed_was_not_served(chain: Chain) -> None:
+    policy = Counting()
+    bench = chain(ENDLESS, policy=policy, max_batch=2)
+    first, _ = bench.submit(early_exit=True)
+    bench.submit()
+    bench.tick(2)
+    bench.cancel(first)
+    bench.loop.fail_running("the engine has failed")
+    assert [grant.served for grant in policy.granted] == [False, False]
+    bench.ask()
+    assert policy.granted[-1].served
+
+
+def test_who_never_began_has_paid_nothing(chain: Chain) -> None:
+    policy = Counting()
+    bench = chain(ENDLESS, policy=policy, admission=AdmissionLimits(slots=1))
+    bench.queue()
+    waits, _ = bench.queue()
+    bench.tick()
+    bench.loop.cancel(waits)
+    assert len(policy.granted) == 1

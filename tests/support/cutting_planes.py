@@ -1,0 +1,91 @@
+"""The joint program's optimum by other means: linear programs over all points, with tangents of the true plant."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linprog
+
+from controller.load import Load
+from controller.planning.objective import Objective
+from controller.risk.account import Allowance
+from models.profile.plant import Plant
+from models.profile.tables import OperatingTables
+
+
+def true_value(tables: OperatingTables, objective: Objective, load: Load, plant: Plant, x: np.ndarray) -> float:
+    """Correct answers per request of mixtures x [class, shed and points], with the plant itself for waiting."""
+    rates = np.maximum(load.rates, objective.min_rate)
+    tokens, accuracy = with_shedding(tables, objective)
+    demand = float(((rates * load.work_ratio)[:, None] * tokens * x).sum())
+    over = max(0.0, demand / plant.capacity - objective.max_load)
+    value = float((rates[:, None] * accuracy * x).sum() - objective.latency_weight * plant.in_system(demand))
+    if objective.accuracy_floors:
+        below = np.maximum(0.0, np.array(objective.accuracy_floors) - (accuracy * x).sum(axis=1))
+        value -= objective.floor_penalty * float(rates @ below)
+    return value / rates.sum() - objective.capacity_penalty * over
+
+
+def with_shedding(tables: OperatingTables, objective: Objective) -> tuple[np.ndarray, np.ndarray]:
+    column = np.ones((len(tables.classes), 1))
+    tokens = np.hstack([tables.shed_tokens * column, tables.tokens])
+    return tokens, np.hstack([-objective.shed_penalty * column, tables.accuracy])
+
+
+def mean_charge(tables: OperatingTables, rates: np.ndarray) -> np.ndarray:
+    """What each column, of shedding and points, adds to the mean charge of a request."""
+    assert tables.charges is not None
+    charges = np.hstack([np.zeros((len(tables.classes), 1)), tables.charges.of])
+    return (rates[:, None] * charges).ravel() / rates.sum()
+
+
+def best_by_cutting_planes(
+    tables: OperatingTables, objective: Objective, load: Load, plant: Plant, allowance: Allowance | None = None
+) -> np.ndarray:
+    """The optimum over all points, no hull: linear programs with ever more tangents of the true N(D)."""
+    rates = np.maximum(load.rates, objective.min_rate)
+    tokens, accuracy = with_shedding(tables, objective)
+    classes, columns = tokens.shape
+    work = ((rates * load.work_ratio)[:, None] * tokens).ravel() / plant.capacity
+    # variables: x, N, capacity slack, floor slacks
+    count = classes * columns + 2 + classes
+    cost = np.zeros(count)
+    cost[: classes * columns] = -(rates[:, None] * accuracy).ravel() / rates.sum()
+    cost[classes * columns] = objective.latency_weight / rates.sum()
+    cost[classes * columns + 1] = objective.capacity_penalty
+    cost[classes * columns + 2 :] = objective.floor_penalty * rates / rates.sum()
+    simplex = np.zeros((classes, count))
+    cap = np.zeros(count)
+    cap[: classes * columns], cap[classes * columns + 1] = work, -1.0
+    rows, limits = [cap], [objective.max_load]
+    if allowance is not None:
+        charge = mean_charge(tables, rates)
+        cost[: classes * columns] += allowance.worth * charge
+        rows.append(np.concatenate([charge, np.zeros(count - classes * columns)]))
+        limits.append(allowance.charge)
+    for d in range(classes):
+        simplex[d, d * columns : (d + 1) * columns] = 1.0
+        if objective.accuracy_floors:
+            row = np.zeros(count)
+            row[d * columns : (d + 1) * columns], row[classes * columns + 2 + d] = -accuracy[d], -1.0
+            rows.append(row)
+            limits.append(-objective.accuracy_floors[d])
+
+    def cut(rho: float) -> None:
+        step = 1e-5
+        low, high = (plant.in_system(plant.capacity * (rho + sign * step)) for sign in (-1, 1))
+        slope = (high - low) / (2 * step)
+        row = np.zeros(count)
+        row[: classes * columns], row[classes * columns] = slope * work, -1.0
+        rows.append(row)
+        limits.append(slope * rho - plant.in_system(plant.capacity * rho))
+
+    for rho in (0.01, 0.5, 0.9):
+        cut(rho)
+    for _ in range(60):
+        found = linprog(cost, A_ub=np.array(rows), b_ub=limits, A_eq=simplex, b_eq=np.ones(classes))
+        assert found.success
+        rho = float(work @ found.x[: classes * columns])
+        if plant.in_system(plant.capacity * rho) - found.x[classes * columns] < 1e-5:
+            break
+        cut(max(rho, 1e-3))
+    return found.x[: classes * columns].reshape(classes, columns)
