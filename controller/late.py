@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from controller.policy import Limits
-from controller.selection import cheapest
+from controller.selection import cheapest, limits_at
 from models.profile.profile import Profile
 from models.profile.tables import OperatingPoint
 
@@ -34,8 +34,7 @@ class LateController:
     ) -> None:
         """`profile`: the controller's. `start` begins the making."""
         tables = profile.tables()
-        safe = [tables.points[k] for k in cheapest(tables)]
-        limits = [Limits(threshold=point.threshold, budget=point.budget) for point in safe]
+        limits = limits_at(tables, cheapest(tables))
         self._limits: dict[str | None, Limits] = {**dict(zip(profile.classes, limits, strict=True)), None: limits[-1]}
         self.certified: tuple[OperatingPoint, ...] = tables.points  # that may be handed out
         self._make = make

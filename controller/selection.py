@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.planning.objective import Objective
+from controller.policy import Limits
+from models.profile.give_up import GiveUpLimit
 from models.profile.tables import OperatingTables, PointId, prune_hull
 
 Array = npt.NDArray[np.float64]
@@ -29,7 +31,8 @@ class Held:
 
     target: tuple[PointId, ...]  # the points that were chosen
     threshold_now: tuple[float, ...]  # thresholds, as numbers, on their rate-limited way to the target's
-    points: tuple[PointId, ...]  # the points handed out: the target's budget, the threshold nearest to `threshold_now`
+    # the points handed out: the target's budget and lower curve, the threshold nearest to `threshold_now`
+    points: tuple[PointId, ...]
 
 
 def choose(
@@ -74,7 +77,7 @@ def _enough(points: npt.NDArray[np.intp], of: Array, least: float) -> npt.NDArra
 def move(
     tables: OperatingTables, objective: Objective, *, target: tuple[PointId, ...], before: Held | None, elapsed_s: float
 ) -> Held:
-    """Moves towards `target`: budgets change at once, thresholds by at most `threshold_rate` per second.
+    """Moves towards `target`: budgets and lower curves change at once, thresholds by `threshold_rate` a second at most.
 
     `before` None: the target is in force at once.
     """
@@ -84,7 +87,7 @@ def move(
     thresholds, points = [], []
     for k, now in zip(target, before.threshold_now, strict=True):
         thresholds.append(now + min(max(float(tables.thresholds[k]) - now, -reach), reach))
-        same = [PointId(j) for j, point in enumerate(tables.points) if point.budget == tables.points[k].budget]
+        same = [PointId(j) for j in tables.beside(k)]
         points.append(min(same, key=lambda j: abs(float(tables.thresholds[j]) - thresholds[-1])))
     return Held(target=target, threshold_now=tuple(thresholds), points=tuple(points))
 
@@ -92,3 +95,15 @@ def move(
 def cheapest(tables: OperatingTables) -> tuple[PointId, ...]:
     """Returns the point with the fewest tokens on each class's hull."""
     return tuple(PointId(int(prune_hull(*pair)[0])) for pair in zip(tables.tokens, tables.accuracy, strict=True))
+
+
+def limits_at(tables: OperatingTables, points: Sequence[PointId]) -> tuple[Limits, ...]:
+    """Returns the limits of each class's thoughts at its point; a lower curve counts in medians of the class."""
+    found = []
+    for d, k in enumerate(points):
+        point = tables.points[k]
+        curve = None
+        if point.give_up is not None and tables.medians is not None:
+            curve = GiveUpLimit(curve=point.give_up, median=tables.medians[d])
+        found.append(Limits(threshold=point.threshold, budget=point.budget, give_up=curve))
+    return tuple(found)

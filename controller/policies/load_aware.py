@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from controller.policies.definition import Made, PolicyContext, check_risk
-from controller.policies.restricted import budgets_only, thresholds_only
+from controller.policies.restricted import budgets_only, giving_up, thresholds_only
 from models.profile.profile import Profile
 
 
@@ -23,9 +23,13 @@ class LoadAware:
     risk: float | None = (
         None  # the largest probability that an exit spoils a full thought's right answer; None: the profile's
     )
+    # whether hopeless thoughts may be given up: closed with their best trial answer; needs `laser calibrate --give-up`
+    give_up: bool = False
 
     def __post_init__(self) -> None:
         check_risk(self.risk)
+        if self.give_up and self.kind != LoadAware.kind:
+            raise ValueError(f"give_up is True, must be False: policy {self.kind} has one lever alone")
 
     def make(self, context: PolicyContext) -> Made:
         controller = context.controller(self._usable(context.certified(self.kind, self.risk)))
@@ -33,7 +37,7 @@ class LoadAware:
 
     def _usable(self, profile: Profile) -> Profile:
         """Returns the profile with the operating points that the controller may use."""
-        return profile
+        return giving_up(profile) if self.give_up else profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

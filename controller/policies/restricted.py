@@ -25,11 +25,31 @@ def within_risk(profile: Profile, risk: float) -> Profile:
     The certificate holds only if the risk was chosen before looking at its outcome. Raises ProfileError if the profile
     has too few questions to certify anything at this risk.
     """
-    given = profile.certificate
+    given, give_up = profile.certificate, profile.give_up
     try:
-        return replace(profile, certificate=_again(given, risk), contest=None)  # held among other points
+        return replace(
+            profile,
+            certificate=_again(given, risk),
+            give_up=None if give_up is None else give_up.at_risk(risk, given.delta, given.count),
+            contest=None,  # held among other points
+        )
     except ValueError as error:
         raise ProfileError(f"risk is {risk:g}, for which the profile is too small: {error}") from error
+
+
+def giving_up(profile: Profile) -> Profile:
+    """Returns the profile with its certified points at which hopeless thoughts are given up in use, too.
+
+    Raises ProfileError if it has none, or if none of them is certified.
+    """
+    if profile.give_up is None:
+        raise ProfileError(
+            "give_up is True, but the profile has no points at which thoughts are given up: "
+            "`laser calibrate --give-up` tabulates them"
+        )
+    if profile.give_up.refused is not None:
+        raise ProfileError(f"give_up is True, but the profile certifies no giving up: {profile.give_up.refused}")
+    return replace(profile, gives_up=True, contest=None)
 
 
 def _again(given: Certificate, risk: float) -> Certificate:

@@ -86,6 +86,8 @@ class RecordedThought:
             return self._trace.right
         if thought.exit_reason in CUTS:
             return self.closed(thought.tokens)[1]
+        if thought.exit_reason == ExitReason.HOPELESS and thought.tried_at is not None:
+            return self._right_before(thought.tried_at)  # with the best trial answer so far
         return self._right_before(thought.tokens)  # by a signal, with a trial answer: no other probes were recorded
 
     def closed(self, at: int) -> tuple[int, bool]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.files.checks import positive
+from models.profile.give_up import GiveUpCurve
 
 Array = npt.NDArray[np.float64]
 
@@ -27,9 +28,12 @@ class OperatingPoint:
 
     threshold: float | None  # confidence at which a thought is closed; None: it is never probed
     budget: int | None  # thinking tokens; None: no budget
+    give_up: GiveUpCurve | None = None  # lower threshold, below which a thought is given up; None: none is
 
     def __post_init__(self) -> None:
         positive(self, "threshold")
+        if self.give_up is not None and self.threshold is None:
+            raise ValueError("threshold is None, must be given beside give_up: only what is probed can be given up")
         if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 0):
             raise ValueError(f"budget is {self.budget} tokens, must be finite and at least 0")
 
@@ -49,6 +53,7 @@ class OperatingTables:
     shed_tokens: float = 0.0  # tokens that a shed request costs nonetheless
     p95_steps: Array | None = None  # 95th percentile of a request's decode steps; None: unknown, no SLO can be kept
     longest: int | None = None  # tokens of the longest thought, as which no budget counts; None: all points have one
+    medians: tuple[float, ...] | None = None  # by class, of full thoughts, tokens; None: no point has a lower curve
     thresholds: Array = field(init=False)  # by point, as numbers
     budgets: Array = field(init=False)  # by point, as numbers
 
@@ -56,6 +61,10 @@ class OperatingTables:
         shape = (len(self.classes), len(self.points))
         if 0 in shape:
             raise ValueError(f"the profile has {shape[0]} classes and {shape[1]} points, must have at least 1 of each")
+        if self.medians is not None and len(self.medians) != len(self.classes):
+            raise ValueError(f"medians has {len(self.medians)} entries, must have {len(self.classes)}: one a class")
+        if self.medians is None and any(point.give_up is not None for point in self.points):
+            raise ValueError("medians is None, must be given for points with a lower curve")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes are {', '.join(self.classes)}, must differ")
         for name in ("tokens", "accuracy", "p95_steps"):
@@ -92,6 +101,11 @@ class OperatingTables:
             raise ValueError(f"longest is {self.longest}, must be the tokens of a thought for points without a budget")
         return NEVER if point.threshold is None else point.threshold, budget
 
+    def beside(self, point: int) -> list[int]:
+        """Returns the points with the budget and the lower curve of this one, itself included: any threshold."""
+        wanted = self.points[point]
+        return [k for k, one in enumerate(self.points) if (one.budget, one.give_up) == (wanted.budget, wanted.give_up)]
+
     def at(self, points: Sequence[int]) -> OperatingTables:
         """The tables restricted to the points with these indices."""
         columns = list(points)
@@ -103,6 +117,7 @@ class OperatingTables:
             shed_tokens=self.shed_tokens,
             p95_steps=None if self.p95_steps is None else self.p95_steps[:, columns],
             longest=self.longest,
+            medians=self.medians,
         )
 
 
