@@ -38,8 +38,16 @@ SHOWN = 20  # changed decisions that are listed, at most
     help="The policy that was served with.",
 )
 @risk_option
+@click.option("--give-up", is_flag=True, help="The policy gave hopeless thoughts up, `--set give_up=true`.")
 @click.pass_context
-def command(context: click.Context, log_file: Path, profile_file: Path | None, policy: str, risk: float | None) -> None:
+def command(
+    context: click.Context,
+    log_file: Path,
+    profile_file: Path | None,
+    policy: str,
+    risk: float | None,
+    give_up: bool,
+) -> None:
     """Check that a log of decisions comes out the same again, e.g. after an update, or to trust what it tells.
 
     LOG is what `laser serve --decision-log` wrote. Every decision is taken again from its recorded inputs. The exit
@@ -51,7 +59,7 @@ def command(context: click.Context, log_file: Path, profile_file: Path | None, p
     from models.profile.profile import ProfileError
 
     try:
-        profile = _profile(profile_file, policy, risk)
+        profile = _profile(profile_file, policy, risk, give_up=give_up)
         records = list(read_decisions(log_file, len(profile.classes)))
         with progress().stage("Replay", len(records)) as advance:
             found = replay(profile, _counted(records, advance))
@@ -68,14 +76,16 @@ def _counted(records: Sequence[DecisionRecord], advance: Advance) -> Iterator[De
         advance(1)
 
 
-def _profile(file: Path | None, policy: str, risk: float | None) -> Profile:
-    from controller.policies.restricted import budgets_only, thresholds_only, within_risk
+def _profile(file: Path | None, policy: str, risk: float | None, *, give_up: bool) -> Profile:
+    from controller.policies.restricted import budgets_only, giving_up, thresholds_only, within_risk
     from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
 
     profile = read_profile(file or bundled_model() / FILE_NAME)
     if risk is not None:
         profile = within_risk(profile, risk)
+    if give_up:
+        profile = giving_up(profile)
     restrict = {"thresholds-only": thresholds_only, "budgets-only": budgets_only}.get(policy)
     return profile if restrict is None else restrict(profile)
 
@@ -108,4 +118,6 @@ def _limits(profile: Profile, k: PointId) -> str:
     if not 0 <= k < len(points):
         return f"point {k}, of which there is none"
     threshold = "never" if points[k].threshold is None else f"{points[k].threshold:g}"
-    return f"{threshold}/{'none' if points[k].budget is None else points[k].budget}"
+    budget = "none" if points[k].budget is None else points[k].budget
+    curve = points[k].give_up
+    return f"{threshold}/{budget}{'' if curve is None else f'/given up below {curve.height:g}'}"

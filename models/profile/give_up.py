@@ -67,6 +67,7 @@ def worth_below(threshold: float, low: float, best: float | None) -> float:
 
 
 LADDER = (
+    GiveUpCurve(height=0.1, rise=2.0),
     GiveUpCurve(height=0.2, rise=2.0),
     GiveUpCurve(height=0.3, rise=2.0),
     GiveUpCurve(height=0.4, rise=1.0),
