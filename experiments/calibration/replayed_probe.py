@@ -64,6 +64,12 @@ def replayed_probes(probes: Sequence[Asked], spec: ProbeSpec, limit: GiveUpLimit
     return found
 
 
+def closed_hopeless(probes: Sequence[Asked], spec: ProbeSpec, limit: GiveUpLimit) -> bool:
+    """Whether a thought without a budget is given up, at the threshold `spec.give_up_below`."""
+    closing = next((probe for probe in replayed_probes(probes, spec, limit) if probe.closes), None)
+    return closing is not None and closing.hopeless
+
+
 def may_be_given_up(probes: Sequence[Asked], score: Score, limit: GiveUpLimit, counts: Callable[[Asked], bool]) -> bool:
     """Whether below the curve, at any place, some trial that may be the best by then `counts`.
 
