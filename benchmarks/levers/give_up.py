@@ -241,7 +241,7 @@ def main() -> None:
         print("\n".join(told(one)))
     print(
         "  curve: height / rise in medians, * chosen by the fitting questions; closed: thoughts given up; rows: of a\n"
-        "  request without the curve; saved: of these; lost, bound: points thrown away, and at most; change: of accuracy"
+        "  request without the curve; saved: of these; lost, bound: points thrown away, at most; change: of accuracy"
     )
     print("\n".join(verdict(hardest)))
     if arguments.out is not None:
