@@ -20,7 +20,7 @@ from controller.serving.request import (
 )
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
-from controller.serving.signals.give_up import Tried, better
+from controller.serving.signals.give_up import StandingTrial, better
 from controller.serving.status import ProgressWatch, RequestProgress, Stage
 from engine.base import FinishReason, Probed, ProbeId, SequenceId, TokenLogProbs
 from models.formats.ending import EndFinder, Ending
@@ -90,7 +90,7 @@ class ActiveRequest:
     last_probe_at: int = 0  # thought tokens before the place of the last probe
     asked_below: float = 0.0  # the confidence below which the last probe may end early
     confidence: float | None = None  # of the last trial answer; None: none yet
-    best: Tried | None = None  # trial answer so far; None: none was whole
+    best: StandingTrial | None = None  # trial answer so far; None: none was whole
     tried_at: int | None = None  # the thought's length at the trial whose answer was adopted; None: none was
     probes: int = 0
     probe_rows: int = 0

@@ -15,7 +15,7 @@ from controller.serving.repetition import LoopDetection
 from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
-from controller.serving.signals.give_up import Tried, give_up_below, hopeless
+from controller.serving.signals.give_up import StandingTrial, give_up_below, hopeless
 from controller.serving.trials import AnswerTrial, Trials
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
 from models.formats.ending import Ending
@@ -250,14 +250,14 @@ class ThoughtControl:
         if tried and active.observe is not None:
             active.observe(self._checkpoint(active, event))
         self.apply_limits(active)
-        stands = Tried(event, active.fork_at)
+        stands = StandingTrial(event, active.fork_at)
         why = active.rule.verdict(active.asked, probes)
         if why is None and tried and hopeless(active.in_force, probes[-1], active.fork_at, active.asked_below):
             why, stands = (None, stands) if active.best is None else (ExitReason.HOPELESS, active.best)
         if why is not None:
             self._adopt(active, event, why, stands if tried else None)
 
-    def _adopt(self, active: ActiveRequest, event: Probed, why: str, stands: Tried | None) -> None:
+    def _adopt(self, active: ActiveRequest, event: Probed, why: str, stands: StandingTrial | None) -> None:
         """Closes the thought with the probe that has just ended.
 
         `stands`: the trial whose answer the reply gets, this probe's or an earlier one's; None: the probe tried none.

@@ -10,7 +10,7 @@ from models.profile.give_up import worth_below
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class StandingTrial:
     """A trial answer that was not given up, and where."""
 
     probed: Probed
@@ -21,14 +21,14 @@ class Tried:
         return self.probed.confidence
 
 
-def better(best: Tried | None, probed: Probed, at: int) -> Tried | None:
+def better(best: StandingTrial | None, probed: Probed, at: int) -> StandingTrial | None:
     """Returns the best trial so far, the new one after `at` tokens included: the surest, of two alike the later."""
     if probed.gave_up or (best is not None and probed.confidence < best.confidence):
         return best
-    return Tried(probed, at)
+    return StandingTrial(probed, at)
 
 
-def give_up_below(limits: Limits, at: int, best: Tried | None, otherwise: float) -> float:
+def give_up_below(limits: Limits, at: int, best: StandingTrial | None, otherwise: float) -> float:
     """Returns the confidence below which a probe after `at` tokens may end early; without a curve it is `otherwise`."""
     if limits.give_up is None or limits.threshold is None:
         return otherwise

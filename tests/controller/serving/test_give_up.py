@@ -14,7 +14,7 @@ from models.kinds.kind import AnswerKind
 from models.profile.give_up import GiveUpCurve, GiveUpLimit
 from models.thinking import Keep
 from models.tokenizer import ChatTokenizer
-from tests.support.serving_bench import BRIEF, ENDLESS, FORM, FORMAT, Bench
+from tests.support.serving_bench import BRIEF, ENDLESS, FORMAT, Bench
 from tests.support.tiny_models import Oracle
 
 Chain = Callable[..., Bench]
@@ -77,8 +77,9 @@ def test_an_earlier_trial_that_was_surer_is_the_answer(
     random_model: Path, random_oracle: Oracle, tokenizer: ChatTokenizer
 ) -> None:
     """A random model is now more, now less sure."""
-    limits = Limits(threshold=1.0, give_up=GiveUpLimit(curve=GiveUpCurve(height=0.99, rise=0.01), median=60.0))
-    bench = Bench(random_model, tokenizer, form=FORM, policy=FixedPolicy(limits))
+    sudden = GiveUpLimit(curve=GiveUpCurve(height=0.99, rise=0.01), median=60.0)
+    limits = Limits(threshold=1.0, give_up=sudden, every=5)
+    bench = Bench(random_model, tokenizer, policy=FixedPolicy(limits))
     earlier = 0
     for prompt in ("the answer", "and so", "it is", "who", "what then", "ever"):
         sequence, heard = bench.submit(prompt, max_tokens=120)
