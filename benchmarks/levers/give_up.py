@@ -27,7 +27,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.support import report
 from controller.serving.trials import probe_spec
@@ -42,8 +41,6 @@ from models.profile.difficulty import CLASSES, Difficulty, learn
 from models.profile.give_up import LADDER, GiveUpCurve, GiveUpLimit
 from models.profile.profile import profile_of
 from models.reasoner import bundled_model
-
-Truths = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

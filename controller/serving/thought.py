@@ -262,8 +262,9 @@ class ThoughtControl:
 
         `stands`: the trial whose answer the reply gets, this probe's or an earlier one's; None: the probe tried none.
         """
-        trial, then, at = self._trial(active), active.landing, None
+        trial, then = self._trial(active), active.landing
         answered: tuple[int, ...] = ()
+        at: int | None = None
         if stands is None:  # the probe's first token, decoded again, belongs to the thought
             keep, put_in, recited = 1, len(then), self._beyond_close(then)
         else:

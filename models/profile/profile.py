@@ -26,6 +26,7 @@ from models.kinds.kind import AnswerKind
 from models.profile.certificate import Certificate, refusal
 from models.profile.contest import PolicyContest
 from models.profile.difficulty import Difficulty
+from models.profile.give_up import GiveUpCurve
 from models.profile.give_up_tables import GiveUpTables
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import OperatingPoint, OperatingTables
@@ -137,7 +138,7 @@ class Profile:
 
     def points(self, *, certified_only: bool = True) -> tuple[OperatingPoint, ...]:
         """The points in use, in the order of the tables; the full thought comes first."""
-        curves = (None, *(() if self.give_up is None else self.give_up.curves))
+        curves: tuple[GiveUpCurve | None, ...] = (None, *(() if self.give_up is None else self.give_up.curves))
         return tuple(
             OperatingPoint(threshold=self.thresholds[i], budget=self.budgets[j], give_up=curves[c])
             for c, i, j in self._places(certified_only)
@@ -166,7 +167,7 @@ class Profile:
         """The points in use, as places in the tables: [0 without a curve or the curve's number, threshold, budget]."""
         if certified_only and self.refused is not None:
             return [(0, 0, 0)]
-        levels = (self.certificate.certified,)
+        levels: tuple[tuple[tuple[bool, ...], ...], ...] = (self.certificate.certified,)
         if self.gives_up and self.give_up is not None:
             levels = self.give_up.certified
         return [
