@@ -151,7 +151,7 @@ def giving_up(profile: Profile) -> list[str]:
     return wrapped(
         f"Giving hopeless thoughts up is certified to curves that rise to {curve.height:g} within {curve.rise:g} "
         f"median thoughts, there at thresholds down to {profile.thresholds[i]:.2f}: that "
-        f"{saves(1.0 - cost / tokens)} besides and {'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy on "
+        f"{saves(1.0 - cost / tokens)} and {'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy on "
         "these questions"
     )
 
