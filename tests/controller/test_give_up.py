@@ -49,7 +49,7 @@ def test_under_load_hopeless_thoughts_are_given_up_and_in_calm_they_are_not() ->
     assert driven.controller.limits(None) == driven.controller.limits(CLASSES[-1])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(st.lists(st.tuples(st.floats(0.0, 5.0), st.integers(0, 200), st.integers(1, 12)), min_size=1, max_size=6))
 def test_no_load_leads_out_of_the_certified_set(loads: list[tuple[float, int, int]]) -> None:
     driven = Driven(AtOnce(PLANNER), profile=USED)
