@@ -14,10 +14,6 @@ from laser.server.config import load_config
 from tests.support.live_server import WAIT_S, running
 
 SAYS = "Let me see, let me see, let me see, let me see.\n\nWait, " + "let me see, " * 12 + "I know.\n</think>\n\nAye!"
-    "Let me see, let me see, let me see, let me see.\n\nWait, "
-    + "let me see, " * 12
-    + "I know.\n</think>\n\nPieces of eight!"
-)
 ASKED = [{"role": "user", "content": "?"}]
 SHORT: dict[str, Any] = {"model": "parrot", "laser": {"answer": "short"}}
 REPLIES: dict[str, dict[str, Any]] = {
