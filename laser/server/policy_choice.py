@@ -19,7 +19,7 @@ from controller.policies.fixed import FixedThreshold
 from controller.policies.load_aware import LoadAware
 from controller.policies.none import FullThought
 from controller.policies.registry import changed, kind_of
-from controller.policies.restricted import within_risk
+from controller.policies.restricted import giving_up, within_risk
 from controller.policy import LoadObserver, Policy
 from controller.solver_thread import SolverThread
 from laser.server.config import CONTROLLER_KEYS, ServeConfig
@@ -65,10 +65,12 @@ class ChosenPolicy:
 
     @property
     def certifying(self) -> Profile | None:
-        """The profile with what it certifies at the policy's risk; None: there is no profile."""
+        """The profile with what it certifies at the policy's risk and for its levers; None: there is no profile."""
         controlled = self.settings is not None and has_controller(self.settings)
         risk = getattr(self.settings, "risk", None) if controlled else None
-        return self.profile if self.profile is None or risk is None else within_risk(self.profile, risk)
+        found = self.profile if self.profile is None or risk is None else within_risk(self.profile, risk)
+        gives_up = controlled and getattr(self.settings, "give_up", False)
+        return giving_up(found) if found is not None and gives_up else found
 
     @property
     def controller(self) -> Controller | None:

@@ -15,8 +15,9 @@ from controller.planning.planner import Planner
 from controller.policies.definition import PolicyContext
 from controller.policies.load_aware import BudgetsOnly, LoadAware, ThresholdsOnly
 from controller.policies.restricted import giving_up
-from controller.policy import Limits
+from controller.policy import FixedPolicy, Limits
 from controller.selection import Held, cheapest, choose, limits_at, move
+from laser.server.policy_choice import ChosenPolicy
 from models.profile.give_up import LADDER, GiveUpLimit
 from models.profile.profile import Profile, ProfileError
 from models.profile.tables import PointId, prune_hull
@@ -118,3 +119,12 @@ def test_who_asks_for_it_where_there_is_none_is_refused() -> None:
             ValueError, match=f"give_up is True, must be False: policy {other.kind} has one lever alone"
         ):
             other(give_up=True)
+
+
+def test_who_may_fix_an_exit_may_so_within_the_certificate_that_is_in_use() -> None:
+    """Curves take a share of δ, so with them in use fewer thresholds may be certified."""
+    profile = giving_up_profile()
+    for policy in (LoadAware(), LoadAware(give_up=True)):
+        chosen = ChosenPolicy(name="load-aware", policy=FixedPolicy(), profile=profile, settings=policy)
+        assert chosen.certifying is not None
+        assert chosen.certifying.gives_up == policy.give_up
