@@ -16,7 +16,8 @@ How it is measured, stated with the aim:
 - the bound is Clopper and Pearson's, one-sided at 95 %.
 
 `python -m benchmarks.levers.give_up` takes the bundled model's records; `--model DIR` (and `--questions FILE`) those of
-another calibration, whose questions tell the families; `--records FILE` alone any log, as one family.
+another calibration, whose questions tell the families; `--records FILE` alone any log, as one family, with probes
+as long as the bundled model's.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from models.profile.difficulty import CLASSES, Difficulty, learn
 from models.profile.give_up import LADDER, GiveUpCurve, GiveUpLimit
 from models.profile.profile import profile_of
 from models.reasoner import bundled_model
+from models.score import Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,7 @@ def traces_by_family(arguments: argparse.Namespace) -> tuple[dict[str, list[Thou
     found: dict[str, list[ThoughtTrace]] = {}
     for number, question in enumerate(known.questions):
         found.setdefault(question.benchmark, []).append(traces[number])
-    return found, spec
+    return found, replace(spec, score=Score(known.profile.score))
 
 
 def given_up(
