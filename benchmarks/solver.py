@@ -23,6 +23,7 @@ from controller.planning.decision import Decision
 from controller.planning.joint_program import Optimizer
 from controller.planning.objective import Objective
 from controller.planning.policy_map import PolicyMapper
+from models.profile.give_up import LADDER, GiveUpCurve
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import OperatingPoint, OperatingTables
 
@@ -50,20 +51,30 @@ class SolverResult:
     second_solver: int  # re-solves in which the first solver failed
 
 
-def saturating_profile() -> OperatingTables:
-    """Returns 3 classes of 25 points whose accuracy saturates with the thought's tokens, later for harder classes."""
+def saturating_profile(curves: Sequence[GiveUpCurve] = ()) -> OperatingTables:
+    """Returns 3 classes of 25 points whose accuracy saturates with the thought's tokens, later for harder classes.
+
+    Each of `curves` adds as many points: the higher it is, the fewer tokens and right answers, of harder classes first.
+    """
     settings = [(theta, budget) for theta in (0.6, 0.7, 0.8, 0.9, 0.97) for budget in (256, 512, 1024, 2048, 4096)]
     tokens, accuracy = [], []
     for natural, best in ((500, 0.97), (1200, 0.88), (2600, 0.70)):
         thought = np.array([min(budget, natural * (0.25 + 2.0 * max(theta - 0.6, 0.0))) for theta, budget in settings])
         tokens.append(60 + thought)
         accuracy.append(best * (1.0 - np.exp(-3.0 * thought / natural)))
+    saved = np.array([0.02, 0.05, 0.1])[:, None]
+    rungs = range(1 + len(curves))
     return OperatingTables(
         classes=("easy", "medium", "hard"),
-        points=tuple(OperatingPoint(threshold=theta, budget=budget) for theta, budget in settings),
-        tokens=np.array(tokens),
-        accuracy=np.array(accuracy),
+        points=tuple(
+            OperatingPoint(threshold=theta, budget=budget, give_up=curve)
+            for curve in (None, *curves)
+            for theta, budget in settings
+        ),
+        tokens=np.hstack([np.array(tokens) * (1.0 - saved * rung) for rung in rungs]),
+        accuracy=np.hstack([np.array(accuracy) * (1.0 - 0.04 * saved * rung**1.5) for rung in rungs]),
         shed_tokens=5.0,
+        medians=(500.0, 1200.0, 2600.0) if curves else None,
     )
 
 
@@ -79,9 +90,12 @@ def random_loads(rng: np.random.Generator, count: int, highest: float) -> list[L
     ]
 
 
-def measure(*, solves: int, rebuilds: int, seed: int) -> SolverResult:
-    """Times all ways to decide on random loads; re-solves are tied to the previous decision by the rate limit."""
-    profile, objective = saturating_profile(), Objective()
+def measure(*, solves: int, rebuilds: int, seed: int, curves: Sequence[GiveUpCurve] = ()) -> SolverResult:
+    """Times all ways to decide on random loads; re-solves are tied to the previous decision by the rate limit.
+
+    `curves`: below which the profile's points give thoughts up, besides those that give none up.
+    """
+    profile, objective = saturating_profile(curves), Objective()
     plant = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
     loads = random_loads(np.random.default_rng(seed), solves, highest=4.0)
     program = Optimizer(profile, objective, clock=time.perf_counter)
@@ -126,10 +140,12 @@ def main() -> None:
     parser.add_argument("--solves", type=int, default=2000, help="random loads to re-solve for")
     parser.add_argument("--rebuilds", type=int, default=100, help="of them also decided in the other ways")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--give-up", action="store_true", help="with points at which hopeless thoughts are given up")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     ran = report.circumstances("benchmarks.solver", options.seed)
-    result = measure(solves=options.solves, rebuilds=options.rebuilds, seed=options.seed)
+    curves = LADDER if options.give_up else ()
+    result = measure(solves=options.solves, rebuilds=options.rebuilds, seed=options.seed, curves=curves)
     print(f"load average {ran.load_average[0]:.1f} on {ran.cores} cores")
     for name, times in (
         ("re-solve", result.resolve),

@@ -23,7 +23,7 @@ from controller.planning.decision import Decision
 from controller.planning.plan import Plan, Solver, SolveRequest
 from controller.policy import Limits
 from controller.risk.keeper import RiskKeeper
-from controller.selection import Held, choose, move, safe_points
+from controller.selection import Held, choose, limits_at, move, safe_points
 from controller.settings import ControllerSettings, PriceSource, SettingsSource
 from controller.status import ControllerStatus, DecisionBasis, DecisionSource, LookUp, Solves
 from models.profile.certificate import Certificate
@@ -325,8 +325,7 @@ class Controller:
 
     def _named(self, points: tuple[PointId, ...]) -> tuple[Limits, ...]:
         """Returns points as limits. Only this method makes limits, of the tables' points, which are all certified."""
-        named = [self._tables.points[k] for k in points]
-        return tuple(Limits(threshold=point.threshold, budget=point.budget) for point in named)
+        return limits_at(self._tables, points)
 
     def _hand_out(self, points: tuple[PointId, ...], target: tuple[PointId, ...]) -> None:
         """Puts points in force, on their way to the target."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from controller.policy import Limits
-from controller.selection import safe_points
+from controller.selection import limits_at, safe_points
 from models.profile.profile import Profile
 from models.profile.tables import OperatingPoint
 
@@ -35,8 +35,7 @@ class LateController:
     ) -> None:
         """`profile`: the controller's. `start` begins the making."""
         tables = profile.tables()
-        safe = [tables.points[k] for k in safe_points(tables, profile.certificate.mean)]
-        limits = [Limits(threshold=point.threshold, budget=point.budget) for point in safe]
+        limits = limits_at(tables, safe_points(tables, profile.certificate.mean))
         self._limits: dict[str | None, Limits] = {**dict(zip(profile.classes, limits, strict=True)), None: limits[-1]}
         self.certified: tuple[OperatingPoint, ...] = tables.points  # that may be handed out
         self._make = make

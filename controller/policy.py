@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
+from models.profile.give_up import GiveUpLimit
+
 G = TypeVar("G")
 SPELLED = {"confidence": "threshold", "consistency": "agree", "margin": "margin"}  # signals that are fields of Limits
 
@@ -23,7 +25,7 @@ class Limits:
     whichever signal is met first. Probes of a thought with a margin give no trial answer: they only measure how far the
     thought is from closing itself.
 
-    In each of `threshold`, `budget`, `agree` and `margin` None means: no such limit.
+    In each of `threshold`, `budget`, `agree`, `margin` and `give_up` None means: no such limit.
     """
 
     threshold: float | None = None  # confidence at which a thought is closed; above 1: probe, but never close
@@ -32,6 +34,7 @@ class Limits:
     margin: float | None = None  # log p(likeliest token) − log p(the closing marker) up to which a thought is closed
     exits: Mapping[str, float] = field(default_factory=dict, hash=False)  # levels of other signals, by name
     every: int | None = None  # tokens from one probe to the next, at any place; None: probe at transition points
+    give_up: GiveUpLimit | None = None  # lower threshold, below which a thought is closed with its best trial answer
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not self.threshold > 0.0:
@@ -48,6 +51,8 @@ class Limits:
                     raise ValueError(
                         f"{name} is {getattr(self, name)} and margin is {self.margin}, must be one of them"
                     )
+        if self.give_up is not None and (self.threshold is None or self.agree is not None or self.exits):
+            raise ValueError("give_up is given, must stand beside a threshold and no other signal")
         if self.every is not None and self.every < 1:
             raise ValueError(f"every is {self.every}, must be at least 1")
         for name, level in self.exits.items():
@@ -69,7 +74,7 @@ class Limits:
 
     def unprobed(self) -> Limits:
         """Returns the limits without any signal."""
-        return replace(self, threshold=None, agree=None, margin=None, exits={})
+        return replace(self, threshold=None, agree=None, margin=None, exits={}, give_up=None)
 
 
 UNLIMITED = Limits()  # neither probed nor cut

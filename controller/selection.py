@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.planning.objective import Objective
+from controller.policy import Limits
+from models.profile.give_up import GiveUpLimit
 from models.profile.tables import OperatingTables, PointId, prune_hull
 
 Array = npt.NDArray[np.float64]
@@ -32,7 +34,8 @@ class Held:
 
     target: tuple[PointId, ...]  # the points that were chosen
     threshold_now: tuple[float, ...]  # thresholds, as numbers, on their rate-limited way to the target's
-    points: tuple[PointId, ...]  # the points handed out: the target's budget, the threshold nearest to `threshold_now`
+    # the points handed out: the target's budget and lower curve, the threshold nearest to `threshold_now`
+    points: tuple[PointId, ...]
 
 
 def choose(
@@ -83,7 +86,7 @@ def choose(
 def _corner(tables: OperatingTables, worth: Array, risk_price: float, mix: Array) -> npt.NDArray[np.intp]:
     """Returns the points within the best corner for all classes; `worth`: [class, point], without what risk costs."""
     assert tables.charges is not None
-    inside = (tables.thresholds >= tables.thresholds[:, None]) & (tables.budgets >= tables.budgets[:, None])
+    inside = np.stack([tables.within(k) for k in range(len(tables.points))])  # [corner, point]
     best = np.where(inside, worth[:, None, :], -np.inf).max(axis=2)  # [class, corner]
     corner = int((mix / mix.sum() @ best - risk_price * tables.charges.of[0]).argmax())
     return np.flatnonzero(inside[corner])
@@ -98,7 +101,7 @@ def _enough(points: npt.NDArray[np.intp], of: Array, least: float) -> npt.NDArra
 def move(
     tables: OperatingTables, objective: Objective, *, target: tuple[PointId, ...], before: Held | None, elapsed_s: float
 ) -> Held:
-    """Moves towards `target`: budgets change at once, thresholds by at most `threshold_rate` per second.
+    """Moves towards `target`: budgets and lower curves change at once, thresholds by `threshold_rate` a second at most.
 
     `before` None: the target is in force at once.
     """
@@ -108,7 +111,7 @@ def move(
     thresholds, points = [], []
     for k, now in zip(target, before.threshold_now, strict=True):
         thresholds.append(now + min(max(float(tables.thresholds[k]) - now, -reach), reach))
-        same = [PointId(j) for j, point in enumerate(tables.points) if point.budget == tables.points[k].budget]
+        same = [PointId(j) for j in tables.beside(k)]
         points.append(min(same, key=lambda j: abs(float(tables.thresholds[j]) - thresholds[-1])))
     return Held(target=target, threshold_now=tuple(thresholds), points=tuple(points))
 
@@ -129,3 +132,15 @@ def safe_points(tables: OperatingTables, mean: float | None) -> tuple[PointId, .
     always = np.flatnonzero((charges.of <= mean).all(axis=0))
     found = cheapest(tables.at(always.tolist()))
     return tuple(PointId(int(always[k])) for k in found)
+
+
+def limits_at(tables: OperatingTables, points: Sequence[PointId]) -> tuple[Limits, ...]:
+    """Returns the limits of each class's thoughts at its point; a lower curve counts in medians of the class."""
+    found = []
+    for d, k in enumerate(points):
+        point = tables.points[k]
+        curve = None
+        if point.give_up is not None and tables.medians is not None:
+            curve = GiveUpLimit(curve=point.give_up, median=tables.medians[d])
+        found.append(Limits(threshold=point.threshold, budget=point.budget, give_up=curve))
+    return tuple(found)

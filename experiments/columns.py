@@ -121,6 +121,7 @@ ENDS = {
     "confidence": "a trial answer was sure enough",
     "consistency": "trial answers in a row agreed",
     "margin": "the model nearly closed it",
+    "hopeless": "its trial answers were too unsure for its length",
     "budget": "its tokens were spent",
     "loop": "it repeated itself",
     "deadline": "the rest of its time was needed for the answer",

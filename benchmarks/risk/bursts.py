@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from controller.planning.objective import ObjectiveSettings
 from controller.policies.definition import PolicySettings
 from controller.policies.fixed import FixedThreshold
 from controller.policies.load_aware import LoadAware
+from controller.serving.ordering.turns import ServingOrder
 from controller.settings import ControllerSettings, FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.request_record import RequestRecord
@@ -111,7 +113,8 @@ def serve(
     made = policy.make(simulated_context(bench.profile, lambda _: fixed, machine=bench.machine, clock=clock))
     records = simulate(
         bench.recorded, times, questions, machine=bench.machine, clock=clock, policy=made.policy,
-        observer=made.observer, shortest_first=shortest_first,
+        observer=made.observer,
+        order=ServingOrder.of(bench.profile, head_start_s=math.inf if shortest_first else 0.0),
     )  # fmt: skip
     keeper = made.policy.keeper if isinstance(made.policy, Controller) else None
     if keeper is None:

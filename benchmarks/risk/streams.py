@@ -25,8 +25,8 @@ from controller.policy import Limits
 from controller.risk.account import RiskSettings
 from controller.risk.keeper import Grant, RiskKeeper
 from controller.serving.trials import probe_spec
+from experiments.calibration.by_class import counts_by_class
 from experiments.calibration.grid import Grid, grid
-from experiments.calibration.profile import by_class
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.sweeps import THRESHOLDS, score_of
 from experiments.simulation.recording import read_calibration
@@ -93,7 +93,7 @@ class World:
         )
         member = np.array([self.places[sample] == place for place in range(len(self.profile.classes))])
         right = sum(self.traces[number].right for number in sample)
-        seen = evidence(right, given.count, None, given.count, given.delta, by_class(drawn, member))
+        seen = evidence(right, given.count, None, given.count, given.delta, counts_by_class(drawn, member))
         made = certify(drawn.harmed.sum(axis=0), given.count, epsilon=given.epsilon, delta=given.delta, evidence=seen)
         return within_account(replace(self.profile, certificate=made), risk, peak)
 

@@ -23,17 +23,21 @@ class LoadAware:
     risk: float | None = (
         None  # the largest probability that an exit spoils a full thought's right answer; None: the profile's
     )
-
     # the largest such probability of any one request, where `risk` is that of all on average, kept by an account:
     # what calm saves is spent in bursts; None, or equal to `risk`: there is no account
     risk_peak: float | None = None
+    # whether hopeless thoughts may be given up: closed with their best trial answer; needs `laser calibrate --give-up`
+    give_up: bool = False
 
     def __post_init__(self) -> None:
         check_risk(self.risk)
         check_peak(self.risk, self.risk_peak)
+        if self.give_up and self.kind != LoadAware.kind:
+            raise ValueError(f"give_up is True, must be False: policy {self.kind} has one lever alone")
 
     def make(self, context: PolicyContext) -> Made:
-        controller = context.controller(self._usable(context.certified(self.kind, self.risk, self.risk_peak)))
+        certified = context.certified(self.kind, self.risk, self.risk_peak, give_up=self.give_up)
+        controller = context.controller(self._usable(certified))
         return Made(policy=controller, observer=controller)
 
     def _usable(self, profile: Profile) -> Profile:

@@ -28,9 +28,14 @@ def within_risk(profile: Profile, risk: float) -> Profile:
     The certificate holds only if the risk was chosen before looking at its outcome. Raises ProfileError if the profile
     has too few questions to certify anything at this risk.
     """
-    given = profile.certificate
+    given, give_up = profile.certificate, profile.give_up
     try:
-        return replace(profile, certificate=_again(given, risk), contest=None)  # held among other points
+        return replace(
+            profile,
+            certificate=_again(given, risk),
+            give_up=None if give_up is None else give_up.at_risk(risk, given.delta, given.count),
+            contest=None,  # held among other points
+        )
     except ValueError as error:
         raise ProfileError(f"risk is {risk:g}, for which the profile is too small: {error}") from error
 
@@ -42,8 +47,9 @@ def within_account(profile: Profile, risk: float, peak: float) -> Profile:
     """
     if peak < risk:
         raise ProfileError(f"risk_peak is {peak:g}, must be at least the risk, {risk:g}")
-    given = replace(profile.certificate, epsilon=peak, mean=risk)
-    bounds = Harm.of(given, len(profile.classes)).bounds.max(axis=0)
+    given, give_up = replace(profile.certificate, epsilon=peak, mean=risk), profile.give_up
+    classes = len(profile.classes)
+    bounds = Harm.of(given, classes).bounds.max(axis=0)[0]
     safe = bounds <= peak
     if given.refused is not None:
         safe = np.zeros_like(safe)
@@ -53,13 +59,30 @@ def within_account(profile: Profile, risk: float, peak: float) -> Profile:
         bounds=tuple(tuple(row) for row in bounds.tolist()),
         certified=tuple(tuple(row) for row in safe.tolist()),
     )
-    return replace(profile, certificate=said, contest=None)
+    if give_up is not None:
+        give_up = give_up.within_bounds(Harm.of(given, classes, give_up).bounds.max(axis=0), peak)
+    return replace(profile, certificate=said, give_up=give_up, contest=None)
 
 
 def standing(profile: Profile) -> Profile:
     """Returns the profile with the points that an account can always afford; without an account, the profile itself."""
     mean = profile.certificate.mean
     return profile if mean is None else within_account(profile, mean, mean)
+
+
+def giving_up(profile: Profile) -> Profile:
+    """Returns the profile with its certified points at which hopeless thoughts are given up in use, too.
+
+    Raises ProfileError if it has none, or if none of them is certified.
+    """
+    if profile.give_up is None:
+        raise ProfileError(
+            "give_up is True, but the profile has no points at which thoughts are given up: "
+            "`laser calibrate --give-up` tabulates them"
+        )
+    if profile.give_up.refused is not None:
+        raise ProfileError(f"give_up is True, but the profile certifies no giving up: {profile.give_up.refused}")
+    return replace(profile, gives_up=True, contest=None)
 
 
 def _again(given: Certificate, risk: float) -> Certificate:

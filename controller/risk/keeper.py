@@ -18,11 +18,11 @@ import numpy as np
 
 from controller.policy import Limits
 from controller.risk.account import Allowance, RiskAccount, RiskSettings, RiskStatus
-from models.profile.harm import Harm
+from models.profile.give_up import GiveUpCurve, GiveUpLimit
+from models.profile.harm import Corner, Harm
 from models.profile.profile import Profile
 
-Corner = tuple[int, int]
-"""Places in the profile's thresholds and budgets, strictest first."""
+FULL: Corner = (0, 0, 0)  # the full thought
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,9 +54,14 @@ class RiskKeeper:
         self._thresholds, self._budgets = profile.thresholds, profile.budgets
         self._rows = {threshold: i for i, threshold in enumerate(profile.thresholds)}
         self._columns = {budget: j for j, budget in enumerate(profile.budgets)}
-        tokens = np.average(np.array(profile.tokens), axis=0, weights=profile.counts)
-        self._cheapest: list[Corner] = sorted(np.ndindex(*tokens.shape), key=lambda corner: float(tokens[corner]))
-        laxest = len(self._rows) - 1, len(self._columns) - 1
+        curves = profile.curves
+        self._curves: tuple[GiveUpCurve | None, ...] = (None, *(() if curves is None else curves.curves))
+        self._levels = {curve: c for c, curve in enumerate(self._curves)}
+        self._medians = () if curves is None else curves.medians
+        tables = np.array([profile.tokens, *(() if curves is None else curves.tokens)])
+        tokens = np.average(tables, axis=1, weights=profile.counts)  # [curve, threshold, budget]
+        self._cheapest: list[Corner] = sorted(np.ndindex(tokens.shape), key=lambda corner: float(tokens[corner]))
+        laxest = len(self._curves) - 1, len(self._rows) - 1, len(self._columns) - 1
         self._free = [self._affordable(place, laxest, mean) for place in range(len(self._classes))]
         self._wanted: dict[str | None, Corner] = {}
         self.account = RiskAccount(mean, settings)
@@ -107,11 +112,11 @@ class RiskKeeper:
     def admit(self, difficulty: str | None, key: str, *, pays: bool) -> Grant:
         """Returns what a request may meet that begins now; who does not pay is held to the average's corner."""
         place = self._classes.get(difficulty or "", len(self._classes) - 1)
-        wanted = self._wanted.get(difficulty, self._wanted.get(None, (0, 0)))
+        wanted = self._wanted.get(difficulty, self._wanted.get(None, FULL))
         if not pays:
             return Grant(key=key, place=place, corner=self._free[place], charged=0.0, pays=False)
         now = self._now()
-        most = self.account.open_to(key, now)
+        most = min(self.account.open_to(key, now), self._peak)
         corner = wanted
         if self._charge(place, corner) > most:
             self._refusals += 1
@@ -128,18 +133,18 @@ class RiskKeeper:
 
     def within(self, grant: Grant, limits: Limits, age: int) -> Limits:
         """Returns the limits of a thought of `age` tokens: the policy's, as far as its grant or a top-up goes."""
-        row, column = self._corner(limits)
-        if row > grant.corner[0] or column > grant.corner[1]:
-            wanted = self._wanted_by(grant, (row, column))
+        asked = self._corner(limits)
+        if not _inside(asked, grant.corner):
+            wanted = self._wanted_by(grant, asked)
             if wanted != grant.refused and not self._topped_up(grant, wanted, age):
                 grant.refused = wanted
-        row, column = min(row, grant.corner[0]), min(column, grant.corner[1])
+        curve, row, column = map(min, asked, grant.corner)
         while column and self._passed(self._budgets[column], grant.budget, age):
             column -= 1
         grant.budget = self._budgets[column]
-        if limits.threshold == self._thresholds[row] and limits.budget == grant.budget:
+        if (curve, row, column) == asked:
             return limits
-        return replace(limits, threshold=self._thresholds[row], budget=grant.budget)
+        return self._limits(limits, (curve, row, column), grant.place)
 
     # --- corners ----------------------------------------------------------------------------------------------------
 
@@ -151,7 +156,7 @@ class RiskKeeper:
         """Charges a running thought for a laxer corner, if it pays, its age is known and the account affords it."""
         if not grant.pays:
             return False
-        alive = 1.0 if age == 0 else self._harm.share_alive(grant.place, grant.corner[0], age)
+        alive = 1.0 if age == 0 else self._harm.share_alive(grant.place, grant.corner, age)
         charge = self._charge(grant.place, corner)
         if not alive or charge > self._peak * alive:
             return False
@@ -168,17 +173,20 @@ class RiskKeeper:
     def _affordable(self, place: int, within: Corner, most: float) -> Corner:
         """Returns the corner within another one that has the fewest tokens of those charged at most `most`."""
         bounds = self._harm.bounds[place]
-        return next(
-            (
-                corner
-                for corner in self._cheapest
-                if corner[0] <= within[0] and corner[1] <= within[1] and bounds[corner] <= most
-            ),
-            (0, 0),
-        )
+        open_to = (corner for corner in self._cheapest if _inside(corner, within) and bounds[corner] <= most)
+        return next(open_to, FULL)
 
     def _corner(self, limits: Limits) -> Corner:
-        return self._rows[limits.threshold], self._columns[limits.budget]
+        curve = None if limits.give_up is None else limits.give_up.curve
+        return self._levels[curve], self._rows[limits.threshold], self._columns[limits.budget]
+
+    def _limits(self, limits: Limits, corner: Corner, place: int) -> Limits:
+        """Returns limits as they are at a corner, for a class; what is never probed has no lower curve."""
+        curve, threshold = self._curves[corner[0]], self._thresholds[corner[1]]
+        lower = None
+        if curve is not None and threshold is not None:
+            lower = GiveUpLimit(curve=curve, median=self._medians[place])
+        return replace(limits, threshold=threshold, budget=self._budgets[corner[2]], give_up=lower)
 
     @staticmethod
     def _passed(budget: int | None, before: int | None, age: int) -> bool:
@@ -187,5 +195,9 @@ class RiskKeeper:
 
 
 def _join(corners: Iterable[Corner]) -> Corner:
-    rows, columns = zip(*corners, strict=True)
-    return max(rows), max(columns)
+    curves, rows, columns = zip(*corners, strict=True)
+    return max(curves), max(rows), max(columns)
+
+
+def _inside(corner: Corner, of: Corner) -> bool:
+    return all(place <= most for place, most in zip(corner, of, strict=True))

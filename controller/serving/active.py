@@ -20,6 +20,7 @@ from controller.serving.request import (
 )
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
+from controller.serving.signals.give_up import StandingTrial, better
 from controller.serving.status import ProgressWatch, RequestProgress, Stage
 from engine.base import FinishReason, Probed, ProbeId, SequenceId, TokenLogProbs
 from models.formats.ending import EndFinder, Ending
@@ -89,7 +90,10 @@ class ActiveRequest:
     asked: Asks = Asks.TRIAL_ANSWER  # what the last probe decodes
     fork_at: int = 0  # thought tokens kept if the running probe is adopted
     last_probe_at: int = 0  # thought tokens before the place of the last probe
+    asked_below: float = 0.0  # the confidence below which the last probe may end early
     confidence: float | None = None  # of the last trial answer; None: none yet
+    best: StandingTrial | None = None  # trial answer so far; None: none was whole
+    tried_at: int | None = None  # the thought's length at the trial whose answer was adopted; None: none was
     probes: int = 0
     probe_rows: int = 0
     _ended: dict[Asks, list[Probed]] = field(default_factory=lambda: {asks: [] for asks in Asks})
@@ -261,9 +265,13 @@ class ActiveRequest:
 
     # --- probes -----------------------------------------------------------------------------------------------------
 
-    def ask(self, probe: ProbeId, asked: Asks, *, at: int, fork_at: int) -> None:
-        """A probe has been forked, for the place after `at` thought tokens, from `fork_at` of them."""
+    def ask(self, probe: ProbeId, asked: Asks, *, at: int, fork_at: int, below: float) -> None:
+        """A probe has been forked, for the place after `at` thought tokens, from `fork_at` of them.
+
+        It may end early where it cannot reach the confidence `below`.
+        """
         self.probe, self.asked, self.last_probe_at, self.fork_at = probe, asked, at, fork_at
+        self.asked_below = below
         self.probes += 1
 
     def note_probe(self, probed: Probed) -> Sequence[Probed]:
@@ -272,6 +280,7 @@ class ActiveRequest:
         self.probe_rows += probed.rows
         if self.asked is Asks.TRIAL_ANSWER:
             self.confidence = probed.confidence
+            self.best = better(self.best, probed, self.fork_at)
         ended = self._ended[self.asked]
         ended.append(probed)
         return ended
@@ -286,13 +295,16 @@ class ActiveRequest:
         """Tokens that the thought has decoded beside the last probe."""
         return len(self.thought) - self.fork_at
 
-    def adopt(self, reason: str, *, kept_rows: int, recited: int, put_in: int, again: int) -> None:
+    def adopt(
+        self, reason: str, *, kept_rows: int, recited: int, put_in: int, again: int, tried_at: int | None = None
+    ) -> None:
         """The probe that has just ended closes the thought: what was decoded beside it is withdrawn.
 
         `kept_rows` of the probe's rows become the reply's; `recited` tokens follow the closing marker; `put_in` of the
-        tokens that come now are the server's, and the first `again` are of the thought.
+        tokens that come now are the server's, and the first `again` are of the thought. `tried_at`: the thought's
+        length at the trial whose answer the reply gets; None: it gets none's.
         """
-        self.exit_reason = reason
+        self.exit_reason, self.tried_at = reason, tried_at
         self.put_in, self.again = put_in, again
         self.withdrawn += self.beyond
         self.tokens -= self.beyond

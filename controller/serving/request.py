@@ -26,6 +26,7 @@ class ExitReason(StrEnum):
     CONFIDENCE = "confidence"  # a probe's confidence reached the threshold
     CONSISTENCY = "consistency"  # probes in a row gave the same answer
     MARGIN = "margin"  # the closing marker was nearly the likeliest token
+    HOPELESS = "hopeless"  # a probe's confidence lay below the lower curve: the best trial so far is the answer
     BUDGET = "budget"  # the thought's token budget was spent
     LOOP = "loop"  # the thought repeated itself
     DEADLINE = "deadline"  # the time left until the request's deadline was needed for the answer
@@ -148,6 +149,7 @@ class Thought:
     withdrawn_tokens: int  # decoded beside a probe that was then adopted
     probes: int
     probe_rows: int  # suffixes and trial answers, less the part of an adopted one that belongs to the reply
+    tried_at: int | None = None  # the thought's length at the trial whose answer is the reply's; None: no trial's is
 
     @property
     def tokens(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from controller.policy import UNLIMITED, Limits, Policy, keeper_of
@@ -14,6 +15,7 @@ from controller.serving.repetition import LoopDetection
 from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
+from controller.serving.signals.give_up import StandingTrial, give_up_below, hopeless
 from controller.serving.trials import AnswerTrial, Trials
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
 from models.formats.ending import Ending
@@ -263,23 +265,38 @@ class ThoughtControl:
         if tried and active.observe is not None:
             active.observe(self._checkpoint(active, event))
         self.apply_limits(active)
+        stands = StandingTrial(event, active.fork_at)
         why = active.rule.verdict(active.asked, probes)
-        if why is None:
-            return
-        then: tuple[int, ...] = ()
-        if tried:
-            keep, suffix = trial.kept(event, self._stop_tokens), trial.spec.suffix
-            put_in = min(keep, len(suffix))
-            recited = self._beyond_close(suffix[:keep])
-        else:  # the probe's first token, decoded again, belongs to the thought
-            keep, then = 1, active.landing
-            put_in = len(then)
-            recited = self._beyond_close(then)
+        if why is None and tried and hopeless(active.in_force, probes[-1], active.fork_at, active.asked_below):
+            why, stands = (None, stands) if active.best is None else (ExitReason.HOPELESS, active.best)
+        if why is not None:
+            self._adopt(active, event, why, stands if tried else None)
+
+    def _adopt(self, active: ActiveRequest, event: Probed, why: str, stands: StandingTrial | None) -> None:
+        """Closes the thought with the probe that has just ended.
+
+        `stands`: the trial whose answer the reply gets, this probe's or an earlier one's; None: the probe tried none.
+        """
+        trial, then = self._trial(active), active.landing
+        answered: tuple[int, ...] = ()
+        at: int | None = None
+        if stands is None:  # the probe's first token, decoded again, belongs to the thought
+            keep, put_in, recited = 1, len(then), self._beyond_close(then)
+        else:
+            suffix, keep, then = trial.spec.suffix, trial.kept(stands.probed, self._stop_tokens), ()
+            put_in, recited = min(keep, len(suffix)), self._beyond_close(suffix[:keep])
+            if keep > put_in:
+                answered, at = self._answered(stands.probed), stands.at
+                if stands.probed.probe != event.probe:  # its path is gone: its answer is forced behind this suffix
+                    then, keep = stands.path[: keep - put_in], put_in
         self._engine.adopt(event.probe, keep=keep, then=then)
-        active.adopt(why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in, again=0 if tried else keep)
+        active.adopt(
+            why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in, again=0 if stands else keep,
+            tried_at=at,
+        )  # fmt: skip
         self._seal(active)
-        self.hold(active, coming=keep + len(then), taken=self._answered(event) if keep > put_in and tried else ())
-        if tried and trial.adopted:
+        self.hold(active, coming=keep + len(then), taken=answered)
+        if stands is not None and trial.adopted:
             self.arm(active)  # the reply has its answer: the next sampled token may end it
 
     def _checkpoint(self, active: ActiveRequest, event: Probed) -> Checkpoint:
@@ -356,8 +373,9 @@ class ThoughtControl:
         spec = active.rule.spec(probe_spec, active.thought[at - 1], self._thinking.watched)
         if every is None and not self._can_afford(active, spec, at):
             return
-        probe = self._engine.fork(sequence, spec, back=back + again)
-        active.ask(probe, asks, at=at, fork_at=at - again)
+        below = give_up_below(active.in_force, at, active.best, spec.give_up_below)
+        probe = self._engine.fork(sequence, replace(spec, give_up_below=below), back=back + again)
+        active.ask(probe, asks, at=at, fork_at=at - again, below=below)
 
     def _can_afford(self, active: ActiveRequest, spec: ProbeSpec, at: int) -> bool:
         """Whether a probe after `at` tokens keeps within the engine's `probe_rows`, if it costs what others did."""

@@ -24,7 +24,8 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
 
     To look at a sequence is to report its tokens, so that the caller can act. The engine looks at a sequence at its
     `Course.looks`. `budget` returns the budget of a difficulty class in tokens (None: unlimited); the engine also
-    looks at a sequence as soon as its class's budget is spent, or is lowered below the sequence's new tokens.
+    looks at a sequence as soon as its class's budget is spent, or is lowered below the sequence's new tokens, and at
+    `marks`, numbers of new tokens, where single sequences may have budgets of their own.
     `stepped` is called for each pass that only decoded: a step covers many passes, so the loop cannot time them.
     """
 
@@ -37,6 +38,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         clock: VirtualClock,
         *,
         budget: Callable[[str | None], int | None] | None = None,  # None: no class has a budget
+        marks: Sequence[int] = (),  # rising
         classes: Mapping[tuple[int, ...], str | None] | None = None,  # class by prompt; None: no classes
         pulse_s: float = math.inf,  # longest step, so that an observer sees time pass
         stepped: Stepped | None = None,  # None: nothing is called
@@ -46,6 +48,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         self._machine = machine
         self._clock = clock
         self._budget = budget
+        self._marks = marks
         self._classes = classes or {}
         self._known = tuple({None, *self._classes.values()})
         self._budgets: dict[str | None, int | None] = {}
@@ -338,7 +341,7 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
         if state.kept is not None:
             return
         budget = self._budgets.get(state.difficulty)
-        self._calendar.enter(state.id, state.due(self._passed, budget) if at is None else at)
+        self._calendar.enter(state.id, state.due(self._passed, budget, self._marks) if at is None else at)
 
     def _suffix_s(self, probe: SimulatedProbe) -> float:
         """Seconds that the suffix takes beyond the one row that each pass computes for a probe."""

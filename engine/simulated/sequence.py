@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.base import Probed, ProbeId, ProbeSpec, Request, SequenceId
@@ -101,10 +103,10 @@ class SimulatedSequence:
         """The course's tokens after pass `passed`."""
         return self.course.tokens[self.has(passed) - self.start :]
 
-    def due(self, passed: int, budget: int | None) -> int:
+    def due(self, passed: int, budget: int | None, marks: Sequence[int] = ()) -> int:
         """The pass after which the engine looks at the sequence next: an end, a look, a spent budget, a probe's answer.
 
-        `budget` None: unlimited.
+        `budget` None: unlimited. `marks`: numbers of new tokens at which it looks besides, rising.
         """
         new, start, looks = passed - self.zero, self.start, self.course.looks
         at = min(start + len(self.course.tokens), self.request.max_new_tokens)
@@ -114,5 +116,7 @@ class SimulatedSequence:
             at = min(at, start + looks[self.looked])
         if budget is not None and new < budget < at and not self.steered:
             at = budget
+        if not self.steered and (mark := bisect_right(marks, new)) < len(marks):
+            at = min(at, marks[mark])
         at += self.zero
         return at if self.probe is None or self.probe.due <= passed else min(at, self.probe.due)

@@ -13,6 +13,7 @@ from experiments.analysis import checks, maps, sweep
 from experiments.analysis.capacity import Capacity, capacity
 from experiments.analysis.checks import Checks
 from experiments.analysis.fronts import Front, Fronts, fronts
+from experiments.analysis.levers import LeverWorth, lever_worth
 from experiments.analysis.maps import Mapped, policy_maps
 from experiments.analysis.misspecification import Misspecification, misspecification
 from experiments.analysis.replay import LogReplay, replay
@@ -34,6 +35,7 @@ class Analysis:
     """The results of one analysis of a profile, a plant and an objective."""
 
     fronts: Fronts
+    levers: LeverWorth
     maps: Mapped
     sweep: RateSweep
     capacity: Capacity
@@ -56,6 +58,7 @@ def analyse(
     highest = bears.sheds_from
     return Analysis(
         fronts=fronts(one),
+        levers=lever_worth(one),
         maps=policy_maps(one, maps.grid(max(highest, max(one.rates))), clock, advance),
         sweep=sweep.sweep(one, sweep.grid(one, highest), clock, advance),
         capacity=bears,

@@ -67,8 +67,8 @@ def fronts(one: Situation) -> Fronts:
     unbound = [k for k, point in enumerate(one.tables.points) if point.budget is None]
     found = {
         "constant": _constant(one),
-        "threshold": _front(one, one.tables.at(unbound)),
-        "joint": _front(one, one.tables),
+        "threshold": front(one, one.tables.at(unbound)),
+        "joint": front(one, one.tables),
     }
     return Fronts(
         **found,
@@ -84,7 +84,8 @@ def latency_at(one: Situation, tokens: float, rate: float) -> float | None:
     return one.plant.latency(demand, rate) if demand <= one.bound * (1.0 + 1e-9) else None
 
 
-def _front(one: Situation, tables: OperatingTables) -> Front:
+def front(one: Situation, tables: OperatingTables) -> Front:
+    """Returns the front of settings by class over the points of these tables."""
     levels = ladder(tables, one.load(1.0))
     # Levels that only move a class with share 0 change nothing; the first level of each such run is kept.
     keep = np.flatnonzero(np.diff(levels.accuracy, prepend=-1.0) > 1e-12)

@@ -30,6 +30,7 @@ class Situation:
     objective: Objective
     mix: Array  # share of each class in the requests
     rates: tuple[float, ...]  # requests/s that are analysed in detail, rising
+    certified_only: bool = True  # whether the points in use are the certified ones
 
     def load(self, rate: float) -> Load:
         """Returns the load of this mix at a rate, with requests as long as profiled."""
@@ -87,4 +88,5 @@ def situation(
         objective=objective,
         mix=shares,
         rates=tuple(sorted(set(rates))),
+        certified_only=certified_only,
     )

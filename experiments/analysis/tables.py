@@ -8,6 +8,7 @@ from experiments.analysis.analysis import Analysis
 from experiments.analysis.capacity import Capacity
 from experiments.analysis.checks import Checks
 from experiments.analysis.fronts import Fronts, latency_at
+from experiments.analysis.levers import LeverWorth
 from experiments.analysis.misspecification import Misspecification
 from experiments.analysis.replay import LogReplay
 from experiments.analysis.situation import Situation
@@ -21,10 +22,15 @@ WIDTH = 36  # of the first column
 
 def tables(one: Situation, found: Analysis) -> str:
     """Returns what the analysis means and all its tables as one text."""
-    fronts, decisions, *others = texts(_tables(one, found))
+    fronts, levers, decisions, *others = texts(_tables(one, found))
     begins = lines_of(verdict(one, found))
     parts = ["\n".join(part) for part in (begins, _situation(one))]
-    parts += [fronts, decisions, *("\n".join(part) for part in (_capacity(one, found.capacity), _checks(found.checks)))]
+    parts += [
+        fronts,
+        levers,
+        decisions,
+        *("\n".join(part) for part in (_capacity(one, found.capacity), _checks(found.checks))),
+    ]
     wrong = others[: len(found.misspecification)]
     parts += wrong
     if found.replay is not None:
@@ -34,6 +40,7 @@ def tables(one: Situation, found: Analysis) -> str:
 
 def _tables(one: Situation, found: Analysis) -> Iterator[Table]:
     yield _fronts(one, found.fronts)
+    yield _levers(found.levers)
     yield _decisions(one, found.sweep)
     yield from map(_misspecification, found.misspecification)
     if found.replay is not None:
@@ -100,6 +107,25 @@ def _fronts(one: Situation, found: Fronts) -> Table:
         "grow for ever. The last three rows spend as few tokens as full thought's accuracy allows",
         names=rates,
     )
+
+
+def _levers(found: LeverWorth) -> Table:
+    accuracy = tuple(f"{100 * wanted:.2f} %" for wanted in found.accuracy)
+    rows = [("all levers", *("out of reach" if tokens is None else f"{tokens:.0f}" for tokens in found.tokens))]
+    for one in found.without:
+        more = zip(one.tokens, found.tokens, strict=True)
+        rows.append((f"without {one.lever}", *(_more(tokens, every) for tokens, every in more)))
+    return Table(
+        title="What each lever is worth: the fewest tokens a request for an accuracy, and how many more without it",
+        header=("", *accuracy),
+        rows=tuple(rows),
+        note=f"{accuracy[0]}: the full thought's accuracy; below 0: what is certified without the lever is cheaper",
+        names=accuracy,
+    )
+
+
+def _more(tokens: float | None, every: float | None) -> str:
+    return "out of reach" if tokens is None or every is None else f"{tokens / every - 1.0:+.1%}"
 
 
 def _times(latency_s: tuple[float | None, ...]) -> tuple[str, ...]:

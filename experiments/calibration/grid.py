@@ -1,7 +1,8 @@
 """Replays recorded thoughts at every threshold and budget: the source of the tables that the optimiser plans with.
 
 Decoding is deterministic, so a thought that is closed early equals the recorded thought up to there. A thought ends at
-the first probe whose confidence reaches the threshold, at the budget, or by itself, whichever comes first.
+the first probe whose confidence reaches the threshold or lies below the lower curve, at the budget, or by itself,
+whichever comes first.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.base import ProbeSpec
+from experiments.calibration.replayed_probe import ReplayedProbe, may_be_given_up, replayed_probes
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.evaluation import Asked
 from experiments.evaluation.sweeps import ENDING, score_of
+from models.profile.give_up import GiveUpLimit
 from models.score import Score
 
 Threshold = float | None  # None: never probed, never closed by confidence
@@ -45,10 +48,13 @@ def grid(
     thresholds: Sequence[float],
     budgets: Sequence[int],
     spec: ProbeSpec,
+    give_up: Sequence[GiveUpLimit] | None = None,
 ) -> Grid:
     """Replays the traces at every point; `closings` needs an entry for every budget that a thought reaches.
 
     `spec` is the probe that serving uses; its score is compared with the threshold and decides when a probe gives up.
+    `give_up`: each trace's lower curve, which holds at every threshold, and not where thoughts are never probed; None:
+    no thought is given up.
     """
     rows: tuple[Threshold, ...] = (None, *sorted(thresholds, reverse=True))
     columns: tuple[Budget, ...] = (None, *sorted(budgets, reverse=True))
@@ -59,17 +65,18 @@ def grid(
     ends = np.zeros(shape[:2], dtype=np.int64)
     specs = [None if threshold is None else replace(spec, give_up_below=threshold) for threshold in rows]
     for n, one in enumerate(traces):
+        limit = None if give_up is None else give_up[n]
         for i, at in enumerate(specs):
-            asked = None if at is None else [_ask(probe, at) for probe in one.probes]
-            sure = (probe.seen.thought_tokens for probe in asked or () if probe.sure)
-            ends[n, i] = next(sure, len(one.thought))
+            asked = None if at is None else replayed_probes(one.probes, at, limit)
+            closing = (probe.seen.thought_tokens for probe in asked or () if probe.closes)
+            ends[n, i] = next(closing, len(one.thought))
             for j, budget in enumerate(columns):
                 end = _end(one, asked, closings, budget)
                 right[n, i, j], tokens[n, i, j], steps[n, i, j] = end
         if one.right:
-            harmed[n] = _within(one, closings, rows, columns, spec.score, lambda exit: not exit.right)
+            harmed[n] = _within(one, closings, rows, columns, spec.score, lambda exit: not exit.right, limit)
         if compared:
-            differing[n] = _within(one, closings, rows, columns, spec.score, lambda exit: not exit.same)
+            differing[n] = _within(one, closings, rows, columns, spec.score, lambda exit: not exit.same, limit)
     return Grid(
         thresholds=rows,
         budgets=columns,
@@ -92,28 +99,11 @@ def _compared(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Probe:
-    """A recorded probe, replayed at a threshold."""
-
-    seen: Asked
-    sure: bool  # whether the confidence reaches the threshold
-    rows: int  # token rows until it ends or gives up
-
-
-def _ask(seen: Asked, spec: ProbeSpec) -> _Probe:
-    """Replays a probe at the threshold `spec.give_up_below`; it gives up once it cannot reach the threshold.
-
-    A probe that gives up after m answer tokens has cost m − 1 answer rows: token m is sampled from row m − 1.
-    """
-    if score_of(seen, spec.score) >= spec.give_up_below:
-        return _Probe(seen, True, seen.rows)
-    given_up = spec.gives_up(seen.log_probs)
-    return _Probe(seen, False, seen.rows if given_up is None else len(spec.suffix) + given_up - 1)
-
-
 def _end(
-    one: ThoughtTrace, probes: Sequence[_Probe] | None, closings: Mapping[tuple[int, int], ClosedReply], budget: Budget
+    one: ThoughtTrace,
+    probes: Sequence[ReplayedProbe] | None,
+    closings: Mapping[tuple[int, int], ClosedReply],
+    budget: Budget,
 ) -> tuple[bool, int, int]:
     """Returns whether the reply is right, its token rows and its steps; `probes` None: no probing.
 
@@ -128,9 +118,10 @@ def _end(
             if probe.seen.thought_tokens >= closed_at:
                 break
             late = max(0, probe.seen.thought_tokens + probe.seen.beyond - closed_at)
-        if probe.sure and not late:
-            steps = probe.seen.thought_tokens + probe.seen.beyond + ENDING
-            return probe.seen.right, steps + probe.rows + spent, steps
+        ends_at = probe.seen.thought_tokens + probe.beyond
+        if probe.closes and (closed_at is None or ends_at <= closed_at):
+            steps = ends_at + ENDING
+            return probe.stands.right, steps + probe.rows + probe.again + spent, steps
         spent += max(0, min(probe.rows, probe.seen.rows - late))
     if closed_at is not None:
         closing = closings[one.number, closed_at]
@@ -147,15 +138,18 @@ def _within(
     budgets: Sequence[Budget],
     score: Score,
     counts: Callable[[Asked | ClosedReply], bool],
+    limit: GiveUpLimit | None,
 ) -> Truths:
     """Returns [threshold, budget]: whether some exit there, or at a stricter threshold or longer budget, `counts`.
 
     While limits move, any probe that reaches the corner's threshold may end the thought, even if earlier probes were
-    surer, and so may any budget that the thought reaches. A budget that is lowered below a running thought's length
-    closes the thought between two budgets; such closings were not recorded and are not covered.
+    surer; so may any place below the curve, and any budget that the thought reaches. A budget that is lowered below a
+    running thought's length closes the thought between two budgets; such closings were not recorded and are not
+    covered.
     """
     surest = max((score_of(probe, score) for probe in one.probes if counts(probe)), default=-1.0)
-    by_threshold = np.array([threshold is not None and surest >= threshold for threshold in thresholds])
+    given_up = limit is not None and may_be_given_up(one.probes, score, limit, counts)
+    by_threshold = np.array([threshold is not None and (given_up or surest >= threshold) for threshold in thresholds])
     by_budget = np.array([_counts_at(one, closings, budget, counts) for budget in budgets])
     return by_threshold[:, None] | np.logical_or.accumulate(by_budget)[None, :]
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from experiments.calibration.profile import Levels
+from models.profile.give_up import GiveUpCurve
 from models.profile.profile import Profile
 from models.score import Score
 
@@ -22,6 +23,7 @@ class CertificateLook:
     budgets: tuple[int, ...]
     score: Score
     levels: Levels
+    curves: tuple[GiveUpCurve, ...] = ()  # below which thoughts are given up
 
     @property
     def key(self) -> str:
@@ -32,6 +34,7 @@ class CertificateLook:
             self.score.value,
             self.levels.epsilon,
             self.levels.delta,
+            *([[curve.height, curve.rise] for curve in self.curves]),
         ]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
@@ -39,22 +42,24 @@ class CertificateLook:
         """Whether a profile that names no look agrees with this one, as far as it tells."""
         certificate = profile.certificate
         return (
-            certificate.count == len(self.questions)
+            not self.curves
+            and certificate.count == len(self.questions)
             and {budget for budget in profile.budgets if budget is not None} == set(self.budgets)
             and profile.score == self.score.value
             and (certificate.epsilon, certificate.delta) == (self.levels.epsilon, self.levels.delta)
         )
 
 
-def looked(before: Profile | None, look: CertificateLook) -> dict[str, float]:
-    """Returns the delta of each look so far, this one included, by its key; `before`: the profile that is replaced.
+def looked(before: Profile | None, *looks: CertificateLook) -> dict[str, float]:
+    """Returns the delta of each look so far, these included, by its key; `before`: the profile that is replaced.
 
     A look that was taken before is no new one.
     """
-    now = {look.key: look.levels.delta}
+    now = {look.key: look.levels.delta for look in looks}
     if before is None:
         return now
-    return {**(looks_of(before) or ({} if look.may_be_of(before) else {EARLIER: before.certificate.delta})), **now}
+    known = any(look.may_be_of(before) for look in looks)
+    return {**(looks_of(before) or ({} if known else {EARLIER: before.certificate.delta})), **now}
 
 
 def looks_of(profile: Profile) -> dict[str, float]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import cycle, islice
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.base import CapacityError, Engine, ProbeSpec
+from experiments.calibration.by_class import counts_by_class, means_by_class, p95_by_class
+from experiments.calibration.giving_up import class_medians, tabulated
 from experiments.calibration.grid import Grid, grid
 from experiments.calibration.step_times import (
     TIMING,
@@ -27,15 +29,13 @@ from experiments.calibration.traces import BudgetChoice, ClosedReply, ThoughtTra
 from experiments.evaluation.sweeps import THRESHOLDS
 from experiments.provenance import Provenance
 from models.errors import LaserError
-from models.profile.certificate import ByClass, Certificate, certify, evidence, fewest_questions
+from models.profile.certificate import Certificate, certify, evidence, fewest_questions
 from models.profile.difficulty import CLASSES, FEWEST, learn
 from models.profile.plant import mean_context
-from models.profile.profile import FIXED, MeasuredPlant, ModelIdentity, PairedSquares, ProbeCost, Profile, Table
+from models.profile.profile import FIXED, MeasuredPlant, ModelIdentity, PairedSquares, ProbeCost, Profile
 
 PILOT = 48  # questions whose thought lengths choose the budgets; the certificate does not use them
 PERCENTILES = (10, 25, 50, 75, 90, 97)  # of the pilot's thought lengths: the budgets
-# tokens of running thoughts: half an octave apart, so that no outcome chooses them
-AGES = tuple(round(16 * 2 ** (step / 2)) for step in range(24))
 PROBED = 8  # sequences that are probed at once to measure the cost of a probe
 
 
@@ -176,19 +176,20 @@ def profile(
     origin: Provenance,
     steady: Steadiness | None = None,
     looked: Mapping[str, float] | None = None,
+    give_up: bool = False,
 ) -> Profile:
     """Builds the profile. `unseen`: numbers of the questions that did not choose the budgets; they certify.
 
     `steady`: how steady the machine was while the plant was measured; None: not known.
     `looked`: the looks at a certificate so far, this one included, as `experiments.calibration.looks` tells them; None:
-    they are not counted.
+    they are not counted. `give_up`: points at which hopeless thoughts are given up are tabulated, too.
     """
     ordered = [traces[number] for number in sorted(traces)]
     replayed = grid(ordered, closings, THRESHOLDS, budgets, spec)
     learned = learn([one.prompt for one in ordered], [max(1, len(one.thought)) for one in ordered])
     member = np.array([[told == name for told in learned.observed] for name in CLASSES])
     tokens = replayed.tokens.astype(np.float64)
-    return Profile(
+    made = Profile(
         model=model,
         score=spec.score.value,
         max_tokens=max_tokens,
@@ -196,10 +197,10 @@ def profile(
         counts=tuple(int(count) for count in member.sum(axis=1)),
         thresholds=replayed.thresholds,
         budgets=replayed.budgets,
-        tokens=_by_class(tokens, member),
-        square=_by_class(np.square(tokens), member),
-        accuracy=_by_class(replayed.right.astype(np.float64), member),
-        p95_steps=_p95(replayed, member),
+        tokens=means_by_class(tokens, member),
+        square=means_by_class(np.square(tokens), member),
+        accuracy=means_by_class(replayed.right.astype(np.float64), member),
+        p95_steps=p95_by_class(replayed.steps, member),
         certificate=_certificate(replayed, ordered, unseen, levels, member),
         plant=plant,
         probe=probe,
@@ -213,6 +214,46 @@ def profile(
         },
         paired=_paired(replayed, tokens, member),
     )
+    if not give_up:
+        return made
+    return with_give_up(made, traces=traces, closings=closings, unseen=unseen, spec=spec, observed=learned.observed)
+
+
+def with_give_up(
+    profile: Profile,
+    *,
+    traces: Mapping[int, ThoughtTrace],
+    closings: Mapping[tuple[int, int], ClosedReply],
+    unseen: Sequence[int],
+    spec: ProbeSpec,
+    observed: Sequence[str] | None = None,
+) -> Profile:
+    """Returns the profile with the points at which hopeless thoughts are given up, tabulated on its own records.
+
+    Its other questions than `unseen` give the medians. `observed`: each question's class, in order, as a classifier
+    told it that had not seen the question; None: it is learnt again, which gives the same.
+    """
+    ordered = [traces[number] for number in sorted(traces)]
+    if observed is None:
+        prompts, lengths = [one.prompt for one in ordered], [max(1, len(one.thought)) for one in ordered]
+        observed = learn(prompts, lengths).observed
+    member = np.array([[told == name for told in observed] for name in profile.classes])
+    certificate = profile.certificate
+    return replace(
+        profile,
+        give_up=tabulated(
+            ordered,
+            closings,
+            spec,
+            thresholds=[threshold for threshold in profile.thresholds if threshold is not None],
+            budgets=[budget for budget in profile.budgets if budget is not None],
+            medians=class_medians(ordered, member, set(traces) - set(unseen), profile.classes),
+            member=member,
+            unseen=unseen,
+            epsilon=certificate.epsilon,
+            delta=certificate.delta,
+        ),
+    )
 
 
 def _paired(replayed: Grid, tokens: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> PairedSquares | None:
@@ -221,7 +262,7 @@ def _paired(replayed: Grid, tokens: npt.NDArray[np.float64], member: npt.NDArray
         return None
     fixed = replayed.thresholds.index(FIXED)
     full_thought, usual = (
-        _by_class(np.square(tokens - tokens[:, row, 0][:, None, None]), member) for row in (0, fixed)
+        means_by_class(np.square(tokens - tokens[:, row, 0][:, None, None]), member) for row in (0, fixed)
     )
     return PairedSquares(full_thought=full_thought, fixed=usual)
 
@@ -243,41 +284,7 @@ def _certificate(
         differing,
         count=count,
         delta=levels.delta,
-        by_class=by_class(replayed, member & counted),
+        by_class=counts_by_class(replayed, member & counted),
     )
     harmed = replayed.harmed[counted].sum(axis=0)
     return certify(harmed, count, epsilon=levels.epsilon, delta=levels.delta, evidence=seen)
-
-
-def by_class(replayed: Grid, member: npt.NDArray[np.bool_]) -> ByClass:
-    """Returns what an account of risk must know of the questions `member` [class, question]."""
-    ages = np.array(AGES)
-    running = replayed.ends[:, :, None] > ages  # [question, threshold, age]
-    return ByClass(
-        counts=tuple(int(count) for count in member.sum(axis=1)),
-        harmed=_counted(replayed.harmed, member),
-        ages=AGES,
-        alive=_counted(running, member),
-    )
-
-
-def _counted(truths: npt.NDArray[np.bool_], member: npt.NDArray[np.bool_]) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    tables = [truths[mine].sum(axis=0).tolist() for mine in member]
-    return tuple(tuple(tuple(row) for row in table) for table in tables)
-
-
-def _members(values: npt.NDArray[np.float64], mine: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    return values[mine] if mine.any() else values  # a class without questions gets the figures of all: its count is 0
-
-
-def _by_class(values: npt.NDArray[np.float64], member: npt.NDArray[np.bool_]) -> Table:
-    return _table(np.stack([_members(values, mine).mean(axis=0) for mine in member]))
-
-
-def _p95(replayed: Grid, member: npt.NDArray[np.bool_]) -> Table:
-    steps = replayed.steps.astype(np.float64)
-    return _table(np.stack([np.percentile(_members(steps, mine), 95, axis=0) for mine in member]))
-
-
-def _table(values: npt.NDArray[np.float64]) -> Table:
-    return tuple(tuple(tuple(row) for row in table) for table in values.tolist())

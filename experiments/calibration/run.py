@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -29,6 +29,7 @@ from laser.server.config import BUNDLED_NAME
 from models.chat_model import ChatModel
 from models.directory import check_place
 from models.files.strict_yaml import ConfigError
+from models.profile.give_up import LADDER
 from models.profile.profile import (
     ModelIdentity,
     Profile,
@@ -39,6 +40,7 @@ from models.profile.profile import (
     weights_sha256,
     write_profile,
 )
+from models.score import Score
 from models.thinking import Keep
 
 
@@ -50,6 +52,7 @@ class CalibrationSettings(Examination):
     levels: profiling.Levels = field(default_factory=profiling.Levels)
     budgets: tuple[int, ...] | None = None  # thought tokens; None: percentiles of 48 full thoughts
     out: Path | None = None  # the profile; None: profile.json beside the model
+    give_up: bool = False  # also tabulate points at which hopeless thoughts are given up
 
     def __post_init__(self) -> None:
         Examination.__post_init__(self)  # a slotted dataclass has no super() without arguments
@@ -165,10 +168,8 @@ def calibrate(
         probe=probe,
         origin=provenance(directory, threads=torch.get_num_threads(), options=stated, files=files),
         steady=steady,
-        looked=looked(
-            _before(path, identity),
-            CertificateLook(questions=keys, budgets=budgets, score=spec.score, levels=settings.levels),
-        ),
+        looked=looked(_before(path, identity), *_looks(keys, budgets, spec.score, settings)),
+        give_up=settings.give_up,
     )
     write_profile(path, found)
     return Calibrated(
@@ -181,6 +182,16 @@ def calibrate(
         questions=tuple(questions),
         log=log.whole,
     )
+
+
+def _looks(
+    keys: tuple[str, ...], budgets: tuple[int, ...], score: Score, settings: CalibrationSettings
+) -> Iterator[CertificateLook]:
+    """Yields what this run looks for certificates with: one without giving up, and one with it if it is wanted."""
+    look = CertificateLook(questions=keys, budgets=budgets, score=score, levels=settings.levels)
+    yield look
+    if settings.give_up:
+        yield replace(look, curves=LADDER)
 
 
 def _before(path: Path, model: ModelIdentity) -> Profile | None:

@@ -24,6 +24,7 @@ def lines(profile: Profile) -> list[str]:
         "",
         *(line for table in tables for line in (*table.splitlines(), "")),
         *_certified(profile),
+        *giving_up(profile),
         "",
         *_speed(profile),
     ]
@@ -127,6 +128,32 @@ def _certified(profile: Profile) -> list[str]:
     )
     risk = "risk: how often full thought is right and an early exit within the range is wrong"
     return [range_, *_evidence(profile), *wrapped(risk, indent="  ")]
+
+
+def giving_up(profile: Profile) -> list[str]:
+    """Tells what is certified of giving hopeless thoughts up, and what it does; nothing where it is not tabulated."""
+    tables = profile.give_up
+    if tables is None:
+        return []
+    if profile.refused is not None or tables.refused is not None:
+        return wrapped(f"Giving hopeless thoughts up is not certified: {profile.refused or tables.refused}")
+    certified = np.array(tables.certified)[1:, 1:, 0]  # [curve, threshold] without a budget
+    if not certified.any():
+        return wrapped("Giving hopeless thoughts up is certified nowhere: even the lowest curve throws away too much")
+    c = int(np.flatnonzero(certified.any(axis=1))[-1])
+    i = 1 + int(np.flatnonzero(certified[c])[-1])
+    right, cost = (
+        float(np.average(np.array(table)[c, :, i, 0], weights=profile.counts))
+        for table in (tables.accuracy, tables.tokens)
+    )
+    accuracy, tokens = _mean(profile, i, 0)
+    curve, lost = tables.curves[c], 100 * (accuracy - right)
+    return wrapped(
+        f"Giving hopeless thoughts up is certified to curves that rise to {curve.height:g} within {curve.rise:g} "
+        f"median thoughts, there at thresholds down to {profile.thresholds[i]:.2f}: that "
+        f"{saves(1.0 - cost / tokens)} and {'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy on "
+        "these questions"
+    )
 
 
 def _speed(profile: Profile) -> list[str]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from experiments.evaluation.breakdown import by_benchmark
 from experiments.evaluation.evaluation import Asked, EvaluationRecord
 from experiments.statistics import Difference, Proportion, Truths, difference, proportion
+from models.profile.give_up import GiveUpLimit
 from models.score import Score
 
 THRESHOLDS = (0.3, 0.5, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.99)
@@ -59,16 +60,21 @@ def score_of(probe: Asked, score: Score) -> float:
 
 
 def replay(
-    records: Sequence[EvaluationRecord], threshold: float, score: Score = Score.GEOMETRIC_MEAN
+    records: Sequence[EvaluationRecord],
+    threshold: float,
+    score: Score = Score.GEOMETRIC_MEAN,
+    give_up: GiveUpLimit | None = None,
 ) -> ThresholdReplay:
-    """Replays closing each thought at its first probe of at least this confidence.
+    """Replays closing each thought at its first probe of at least this confidence, or below a lower curve.
+
+    `give_up` None: no thought is given up. One that is gets the answer of its surest probe so far.
 
     The reply of an exit is the thought up to the probe, the probe's suffix and answer, and the tokens that end it. Its
     overhead is all probes before, and the tokens that the thought decoded beside the adopted probe. A live probe gives
     up early and so costs less than the recorded probe. The replay assumes a format that keeps the trial answer; a
     format that has the answer written anew (`keep: close`) decodes more.
     """
-    rows = [_exit(one, threshold, score) for one in records]
+    rows = [_exit(one, threshold, score, give_up) for one in records]
     right, reply, decoded, probe_rows, exited = zip(*rows, strict=True)
     return ThresholdReplay(
         threshold=threshold,
@@ -80,13 +86,19 @@ def replay(
     )
 
 
-def _exit(one: EvaluationRecord, threshold: float, score: Score) -> tuple[bool, int, int, int, bool]:
-    spent = 0
+def _exit(
+    one: EvaluationRecord, threshold: float, score: Score, give_up: GiveUpLimit | None
+) -> tuple[bool, int, int, int, bool]:
+    spent, best = 0, (-1.0, False)  # the surest probe so far, and whether it is right
     for probe in one.probes:
         spent += probe.rows
-        if score_of(probe, score) >= threshold:
+        sure = score_of(probe, score)
+        if sure >= best[0]:
+            best = sure, probe.right
+        if sure >= threshold or (give_up is not None and sure < give_up.at(probe.thought_tokens)):
+            right = probe.right if sure >= threshold else best[1]
             reply = probe.thought_tokens + probe.rows + ENDING
-            return probe.right, reply, reply + probe.beyond + spent - probe.rows, spent, True
+            return right, reply, reply + probe.beyond + spent - probe.rows, spent, True
     return one.right, one.tokens, one.rows, one.rows - one.tokens, False
 
 

@@ -86,6 +86,8 @@ class RecordedThought:
             return self._trace.right
         if thought.exit_reason in CUTS:
             return self.closed(thought.tokens)[1]
+        if thought.exit_reason == ExitReason.HOPELESS and thought.tried_at is not None:
+            return self._right_before(thought.tried_at)  # with the best trial answer so far
         return self._right_before(thought.tokens)  # by a signal, with a trial answer: no other probes were recorded
 
     def closed(self, at: int) -> tuple[int, bool]:
@@ -149,6 +151,7 @@ class RecordedModel:
         self.vocabulary = vocabulary
         self.max_tokens = sys.maxsize  # the machine's cells are the limit
         self._landing = thinking.landing
+        self.budgets = sorted({budget for _, budget in closings})  # at which closings were recorded
         by_question: dict[int, list[ClosedReply]] = {number: [] for number in traces}
         for (number, _), closing in closings.items():
             if number in by_question:

@@ -14,7 +14,7 @@ from controller.controller import Controller
 from controller.planning.plan import Plan, SolveRequest
 from controller.planning.planner import Planner
 from controller.policies.definition import PolicyContext
-from controller.policy import LoadObserver, Policy
+from controller.policy import LoadObserver, Policy, keeper_of
 from controller.serving.admission import AdmissionLimits
 from controller.serving.fair_queue import Claim
 from controller.serving.loop import ServingLoop
@@ -60,6 +60,7 @@ def simulate(
         machine,
         clock,
         budget=lambda name: policy.limits(name).budget,
+        marks=() if keeper_of(policy) is None else recording.model.budgets,
         classes={question.prompt: question.difficulty for question in recording.questions},
         pulse_s=math.inf if observer is None else PULSE_S,
         stepped=None if observer is None else observer.stepped,

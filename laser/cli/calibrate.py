@@ -17,7 +17,7 @@ from laser.cli.common.resuming import ResumableCommand
 if TYPE_CHECKING:
     from experiments.calibration.run import Calibrated, CalibrationSettings
 
-OF_RECORDS = ("model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers")
+OF_RECORDS = ("model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up")
 """The parameters that --from-records has a use for."""
 
 
@@ -77,6 +77,12 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     help="Measure nothing: simulate policies on an existing profile's records again, store in the profile which does "
     "best, and say what the certificate is worth.",
 )
+@click.option(
+    "--give-up",
+    is_flag=True,
+    help="Also tabulate and certify points at which hopeless thoughts are given up; `laser serve --set give_up=true` "
+    "uses them. With --from-records: of a profile's own records.",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -93,6 +99,7 @@ def command(
     budgets: tuple[int, ...] | None,
     out: Path | None,
     from_records: bool,
+    give_up: bool,
     **loading: Any,
 ) -> None:
     """Measure a model once, so that LASER knows how early its thoughts may be stopped without spoiling answers.
@@ -123,6 +130,7 @@ def command(
             levels=Levels(epsilon=epsilon, delta=delta),
             budgets=budgets,
             out=out,
+            give_up=give_up,
         )
         measured = None if from_records else _measure(settings, context.params)
         _tell_worth(settings, measured)
@@ -165,6 +173,11 @@ def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None
     from experiments.simulation.recording import recording
 
     file, files = settings.profile_file, settings.files
+    if found is None and settings.give_up:
+        from experiments.calibration.summary import giving_up
+        from experiments.simulation.give_up_of_records import add_give_up
+
+        click.echo("\n".join(giving_up(add_give_up(settings.chat(), settings.directory, file, files=files))))
     if found is None:
         profile = add_contest(settings.chat(), settings.directory, file, files=files, reporter=progress())
     else:

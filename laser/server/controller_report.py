@@ -12,6 +12,7 @@ from controller.status import ControllerStatus, DecisionSource
 from laser.server.policy_choice import ChosenPolicy
 from models.profile.certificate import Certificate
 from models.profile.corners import outermost
+from models.profile.give_up import GiveUpLimit
 from models.profile.tables import OperatingPoint
 
 
@@ -34,6 +35,14 @@ class LoadReport(BaseModel):
     step_g_s: Estimated  # g of a decode step, s per sequence and cached token
 
 
+class GiveUpReport(BaseModel):
+    """A lower threshold: height · (1 − exp(−(t/median − 1/3) / rise)) after t tokens of thought, 0 before a third."""
+
+    height: float  # confidence that it rises to
+    rise: float  # medians in which it comes to 63 % of its height
+    median: float  # tokens of the class's median full thought
+
+
 class LimitsReport(BaseModel):
     """What bounds a thought; null: no probing, no budget."""
 
@@ -43,6 +52,7 @@ class LimitsReport(BaseModel):
     margin: float | None = None  # of log p, to the closing marker, that closes it; null: off
     exits: dict[str, float] = {}  # levels of other exit signals, by name
     every: int | None = None  # tokens from one probe to the next; null: at transition points
+    give_up: GiveUpReport | None = None  # lower threshold, below which a thought is given up; null: off
 
 
 class CornerReport(BaseModel):
@@ -194,7 +204,12 @@ def _limits(limits: Limits) -> LimitsReport:
         margin=limits.margin,
         exits=dict(limits.exits),
         every=limits.every,
+        give_up=None if limits.give_up is None else _give_up(limits.give_up),
     )
+
+
+def _give_up(limit: GiveUpLimit) -> GiveUpReport:
+    return GiveUpReport(height=limit.curve.height, rise=limit.curve.rise, median=limit.median)
 
 
 def _by_class(state: ControllerStatus, limits: tuple[Limits, ...]) -> dict[str, LimitsReport]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from controller.policies.restricted import standing
 from controller.serving.admission import AdmissionLimits
 from controller.serving.loop import ServingLoop
 from controller.serving.repetition import LoopDetection
@@ -59,7 +60,7 @@ class Deployment:
             difficulty=None if profile is None else profile.difficulty,
             tells_length=self.chosen.order.forecast is not None,
             grammars=self.grammars,
-            certified=None if certifying is None else corners(certifying),
+            certified=None if certifying is None else corners(standing(certifying)),  # nobody pays for these
         )
 
     def connect(self, left: Callable[[Outcome], None]) -> EngineThread:

@@ -72,12 +72,12 @@ class ChosenPolicy:
 
     @property
     def certifying(self) -> Profile | None:
-        """The profile with what it certifies at the policy's risk; None: there is no profile."""
+        """The profile with what it certifies at the policy's risk and for its levers; None: there is no profile."""
         controlled = self.settings is not None and has_controller(self.settings)
         if self.profile is None or not controlled:
             return self.profile
-        settings = self.settings
-        return certified_at(self.profile, getattr(settings, "risk", None), getattr(settings, "risk_peak", None))
+        risk, peak = (getattr(self.settings, name, None) for name in ("risk", "risk_peak"))
+        return certified_at(self.profile, risk, peak, give_up=getattr(self.settings, "give_up", False))
 
     @property
     def controller(self) -> Controller | None:

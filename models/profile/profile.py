@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from models.directory import beside, gguf_of
 from models.errors import LaserError
@@ -25,7 +26,9 @@ from models.kinds.kind import AnswerKind
 from models.profile.certificate import Certificate, refusal
 from models.profile.contest import PolicyContest
 from models.profile.difficulty import Difficulty
-from models.profile.harm import Harm
+from models.profile.give_up import GiveUpCurve
+from models.profile.give_up_tables import GiveUpTables
+from models.profile.harm import Corner, Harm
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
 from models.thinking import ThinkingFormat
@@ -109,6 +112,8 @@ class Profile:
     paired: PairedSquares | None = None
     # kinds of the answers that the questions wanted: other kinds are not certified, and not shortened
     answers: tuple[AnswerKind, ...] = (AnswerKind.SHORT,)
+    give_up: GiveUpTables | None = None  # points at which hopeless thoughts are given up; None: not tabulated
+    gives_up: bool = False  # whether those points are in use, as a policy chooses; no file keeps it
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.thresholds), len(self.budgets))
@@ -121,6 +126,12 @@ class Profile:
         for name in ("harmed", "bounds", "certified"):
             if (found := _shape(getattr(self.certificate, name))) != shape[1:]:
                 raise ValueError(f"certificate.{name} has shape {found}, must be {shape[1:]}: thresholds and budgets")
+        if self.give_up is not None and (found := np.shape(self.give_up.tokens)[1:]) != shape:
+            raise ValueError(f"give_up has tables of shape {found}, must be {shape}: classes, thresholds and budgets")
+        if self.gives_up and self.give_up is None:
+            raise ValueError(
+                "gives_up is True, must be False: the profile has no points at which thoughts are given up"
+            )
         if len(self.counts) != len(self.classes):
             raise ValueError(f"counts has {len(self.counts)} entries, must have {len(self.classes)}: one a class")
         _check_falling("thresholds", self.thresholds)
@@ -128,35 +139,64 @@ class Profile:
 
     def points(self, *, certified_only: bool = True) -> tuple[OperatingPoint, ...]:
         """The points in use, in the order of the tables; the full thought comes first."""
+        curves: tuple[GiveUpCurve | None, ...] = (None, *(() if self.give_up is None else self.give_up.curves))
         return tuple(
-            OperatingPoint(threshold=self.thresholds[i], budget=self.budgets[j])
-            for i, j in self._places(certified_only)
+            OperatingPoint(threshold=self.thresholds[i], budget=self.budgets[j], give_up=curves[c])
+            for c, i, j in self._places(certified_only)
         )
 
     def tables(self, *, certified_only: bool = True) -> OperatingTables:
         """The tables W and Q at `points`, as the optimiser takes them."""
-        rows, columns = zip(*self._places(certified_only), strict=True)
+        places = self._places(certified_only)
         return OperatingTables(
             classes=self.classes,
             points=self.points(certified_only=certified_only),
-            tokens=np.array(self.tokens)[:, rows, columns],
-            accuracy=np.array(self.accuracy)[:, rows, columns],
-            p95_steps=np.array(self.p95_steps)[:, rows, columns],
+            tokens=self._at("tokens", places),
+            accuracy=self._at("accuracy", places),
+            p95_steps=self._at("p95_steps", places),
             longest=self.max_tokens,
-            charges=None if self.harm is None else Charges(of=self.harm.bounds[:, rows, columns], own=self.harm.own),
+            charges=self._charges(places),
+            medians=None if self.curves is None else self.curves.medians,
         )
+
+    @property
+    def curves(self) -> GiveUpTables | None:
+        """The points at which hopeless thoughts are given up, if they are in use; None: they are not."""
+        return self.give_up if self.gives_up else None
 
     @property
     def harm(self) -> Harm | None:
         """What an account of risk charges; None: the profile is certified without an account."""
-        return None if self.certificate.mean is None else Harm.of(self.certificate, len(self.classes))
+        if self.certificate.mean is None:
+            return None
+        return Harm.of(self.certificate, len(self.classes), self.curves)
 
-    def _places(self, certified_only: bool) -> list[tuple[int, int]]:
-        """The points in use, as places in the tables: [threshold, budget]."""
+    def _charges(self, places: list[Corner]) -> Charges | None:
+        harm = self.harm
+        if harm is None:
+            return None
+        return Charges(of=np.stack([harm.bounds[:, c, i, j] for c, i, j in places], axis=1), own=harm.own)
+
+    def _at(self, name: str, places: list[Corner]) -> npt.NDArray[np.float64]:
+        """Returns a table [class, point] at these places."""
+        levels = [getattr(self, name), *(() if self.curves is None else getattr(self.curves, name))]
+        table = np.array(levels, dtype=np.float64)
+        return np.stack([table[c, :, i, j] for c, i, j in places], axis=1)
+
+    def _places(self, certified_only: bool) -> list[Corner]:
+        """The points in use."""
         if certified_only and self.refused is not None:
-            return [(0, 0)]
-        table = self.certificate.certified
-        return [(i, j) for i, row in enumerate(table) for j, safe in enumerate(row) if safe or not certified_only]
+            return [(0, 0, 0)]
+        levels: tuple[tuple[tuple[bool, ...], ...], ...] = (self.certificate.certified,)
+        if self.curves is not None:
+            levels = self.curves.certified
+        return [
+            (c, i, j)
+            for c, table in enumerate(levels)
+            for i, row in enumerate(table)
+            for j, safe in enumerate(row)
+            if (safe or not certified_only or (c, i, j) == (0, 0, 0)) and (i > 0 or c == 0)
+        ]
 
     @property
     def refused(self) -> str | None:
@@ -212,6 +252,9 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["contest"]
     if profile.answers == (AnswerKind.SHORT,):
         del said["answers"]
+    if profile.give_up is None:
+        del said["give_up"]
+    del said["gives_up"]
     return said
 
 

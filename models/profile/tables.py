@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.files.checks import positive
+from models.profile.give_up import GiveUpCurve, check_ladder
 
 Array = npt.NDArray[np.float64]
 
@@ -27,9 +28,12 @@ class OperatingPoint:
 
     threshold: float | None  # confidence at which a thought is closed; None: it is never probed
     budget: int | None  # thinking tokens; None: no budget
+    give_up: GiveUpCurve | None = None  # lower threshold, below which a thought is given up; None: none is
 
     def __post_init__(self) -> None:
         positive(self, "threshold")
+        if self.give_up is not None and self.threshold is None:
+            raise ValueError("threshold is None, must be given beside give_up: only what is probed can be given up")
         if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 0):
             raise ValueError(f"budget is {self.budget} tokens, must be finite and at least 0")
 
@@ -47,7 +51,8 @@ class OperatingTables:
     """Tables W and Q, [class, point]; the class is the difficulty predicted when a request arrives.
 
     Means over mixtures and rate limits need numbers, so `thresholds` and `budgets` hold every point's as numbers:
-    NEVER for no probing, `longest` for no budget. They are converted here, once; points themselves keep None.
+    NEVER for no probing, `longest` for no budget. They are converted here, once; points themselves keep None. Lower
+    curves form a ladder, on which `levels` has each point's place.
     """
 
     classes: tuple[str, ...]  # easiest first
@@ -58,13 +63,19 @@ class OperatingTables:
     p95_steps: Array | None = None  # 95th percentile of a request's decode steps; None: unknown, no SLO can be kept
     longest: int | None = None  # tokens of the longest thought, as which no budget counts; None: all points have one
     charges: Charges | None = None  # of an account of risk; None: there is no account
+    medians: tuple[float, ...] | None = None  # by class, of full thoughts, tokens; None: no point has a lower curve
     thresholds: Array = field(init=False)  # by point, as numbers
     budgets: Array = field(init=False)  # by point, as numbers
+    levels: npt.NDArray[np.intp] = field(init=False)  # by point: place of its lower curve, lowest first; 0: it has none
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.points))
         if 0 in shape:
             raise ValueError(f"the profile has {shape[0]} classes and {shape[1]} points, must have at least 1 of each")
+        if self.medians is not None and len(self.medians) != len(self.classes):
+            raise ValueError(f"medians has {len(self.medians)} entries, must have {len(self.classes)}: one a class")
+        if self.medians is None and any(point.give_up is not None for point in self.points):
+            raise ValueError("medians is None, must be given for points with a lower curve")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes are {', '.join(self.classes)}, must differ")
         for name in ("tokens", "accuracy", "p95_steps"):
@@ -93,6 +104,9 @@ class OperatingTables:
         numbers.setflags(write=False)
         object.__setattr__(self, "thresholds", numbers[0])
         object.__setattr__(self, "budgets", numbers[1])
+        levels = np.array(self._levels(), dtype=np.intp)
+        levels.setflags(write=False)
+        object.__setattr__(self, "levels", levels)
 
     def numbers(self, point: OperatingPoint) -> tuple[float, float]:
         """Returns threshold and budget as numbers. Raises ValueError for no budget if there is no `longest` thought."""
@@ -100,6 +114,28 @@ class OperatingTables:
         if budget is None:
             raise ValueError(f"longest is {self.longest}, must be the tokens of a thought for points without a budget")
         return NEVER if point.threshold is None else point.threshold, budget
+
+    def within(self, point: int) -> npt.NDArray[np.bool_]:
+        """Returns, of each point, whether it lies in the corner of this one: nowhere laxer."""
+        return np.asarray(
+            (self.thresholds >= self.thresholds[point])
+            & (self.budgets >= self.budgets[point])
+            & (self.levels <= self.levels[point])
+        )
+
+    def _levels(self) -> list[int]:
+        ladder = sorted(
+            {point.give_up for point in self.points if point.give_up is not None},
+            key=lambda curve: (curve.height, -curve.rise),
+        )
+        check_ladder(ladder)
+        places = {curve: place for place, curve in enumerate(ladder, start=1)}
+        return [0 if point.give_up is None else places[point.give_up] for point in self.points]
+
+    def beside(self, point: int) -> list[int]:
+        """Returns the points with the budget and the lower curve of this one, itself included: any threshold."""
+        wanted = self.points[point]
+        return [k for k, one in enumerate(self.points) if (one.budget, one.give_up) == (wanted.budget, wanted.give_up)]
 
     def at(self, points: Sequence[int]) -> OperatingTables:
         """The tables restricted to the points with these indices."""
@@ -113,6 +149,7 @@ class OperatingTables:
             p95_steps=None if self.p95_steps is None else self.p95_steps[:, columns],
             longest=self.longest,
             charges=None if self.charges is None else Charges(of=self.charges.of[:, columns], own=self.charges.own),
+            medians=self.medians,
         )
 
 

@@ -15,6 +15,7 @@ from controller.planning.plan import Plan, Solver, SolveRequest
 from controller.planning.planner import Planner
 from controller.settings import SettingsFile
 from controller.status import ControllerStatus
+from models.profile.profile import Profile
 from models.profile.tables import OperatingPoint
 from tests.support.analysis_profile import CLASSES, made_profile
 
@@ -55,9 +56,11 @@ class AtOnce:
 class Driven:
     """A controller, and the traffic that it sees."""
 
-    def __init__(self, solver: Solver | None = None, file: Path | None = None, **options: Any) -> None:
+    def __init__(
+        self, solver: Solver | None = None, file: Path | None = None, profile: Profile = PROFILE, **options: Any
+    ) -> None:
         self.controller = Controller(
-            PROFILE, settings=SettingsFile(file, len(CLASSES)), solver=solver or AtOnce(), **options
+            profile, settings=SettingsFile(file, len(CLASSES)), solver=solver or AtOnce(), **options
         )
         self.rng = np.random.default_rng(0)
         self.now = 1000.0
@@ -85,5 +88,7 @@ class Driven:
     def check(self) -> None:
         for name in (*CLASSES, None):
             limits = self.controller.limits(name)
-            assert OperatingPoint(threshold=limits.threshold, budget=limits.budget) in self.controller.certified
+            curve = None if limits.give_up is None else limits.give_up.curve
+            point = OperatingPoint(threshold=limits.threshold, budget=limits.budget, give_up=curve)
+            assert point in self.controller.certified
         assert math.isfinite(self.status.estimate.rate)

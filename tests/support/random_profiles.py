@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.profile.give_up import LADDER
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import OperatingPoint, OperatingTables
 
@@ -12,11 +13,16 @@ CLASSES = ("easy", "medium", "hard")
 
 
 def random_profile(rng: np.random.Generator) -> OperatingTables:
-    """Tables that are neither monotone nor concave."""
+    """Tables that are neither monotone nor concave; most points give hopeless thoughts up, by some curve."""
     classes, count = int(rng.integers(1, 4)), int(rng.integers(3, 13))
+    curves = (None, *LADDER)
     points = tuple(
-        OperatingPoint(threshold=float(rng.uniform(0.5, 1.0)), budget=round(rng.uniform(50, 4000)))
-        for _ in range(count)
+        OperatingPoint(
+            threshold=float(rng.uniform(0.5, 1.0)),
+            budget=round(rng.uniform(50, 4000)),
+            give_up=curves[number % len(curves)],
+        )
+        for number in range(count)
     )
     return OperatingTables(
         classes=CLASSES[:classes],
@@ -24,6 +30,7 @@ def random_profile(rng: np.random.Generator) -> OperatingTables:
         tokens=rng.uniform(50, 3000, (classes, count)),
         accuracy=rng.uniform(0.1, 1.0, (classes, count)),
         shed_tokens=float(rng.uniform(0.0, 20.0)),
+        medians=(100.0, 200.0, 400.0)[:classes],
     )
 
 

@@ -60,4 +60,5 @@ def _spent(active: ActiveRequest) -> dict[str, Any]:
         "withdrawn_tokens": active.withdrawn,
         "probes": active.probes,
         "probe_rows": active.probe_rows,
+        "tried_at": active.tried_at,
     }

@@ -14,9 +14,12 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from controller.policy import Limits
-from models.profile.profile import Profile
+from models.profile.give_up import GiveUpCurve
+from models.profile.give_up_tables import CurveTable
+from models.profile.profile import Profile, Table
 
 LEAST = 1.0  # rows that are left of a request that goes on
 RARE = 1e-9  # share of requests below which the mean excess is taken from its limit
@@ -24,27 +27,36 @@ RARE = 1e-9  # share of requests below which the mean excess is taken from its l
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowForecast:
-    """What a profile tells of requests' rows. Tables are [class, threshold, budget], the last class all together."""
+    """What a profile tells of requests' rows.
+
+    Tables are [curve, class, threshold, budget]: first without a lower curve, then with each; the last class is all
+    together.
+    """
 
     classes: tuple[str, ...]
     thresholds: tuple[float | None, ...]  # strictest first; None: never probed
     budgets: tuple[int | None, ...]  # longest first; None: no budget
-    mean: tuple[tuple[tuple[float, ...], ...], ...]  # rows
-    spread: tuple[tuple[tuple[float, ...], ...], ...]  # σ of the log rows
+    curves: tuple[GiveUpCurve | None, ...]  # below which thoughts are given up, lowest first; None: none is
+    mean: CurveTable  # rows
+    spread: Table  # σ of the log rows, the same under every curve
     usual_rows: float  # mean of all classes at the cheapest certified point: where requests queue, exits are lax
 
     @classmethod
     def of(cls, profile: Profile) -> RowForecast:
         """Returns the forecast of a profile."""
         counts = np.array(profile.counts, dtype=np.float64)
-        tables = [np.array(table) for table in (profile.tokens, profile.square)]
-        mean, square = (np.concatenate((one, np.average(one, axis=0, weights=counts)[None])) for one in tables)
-        cv2 = np.maximum(square / np.square(mean) - 1.0, 0.0)
+        lower = profile.give_up
+        tokens = np.array([profile.tokens, *(() if lower is None else lower.tokens)])
+        mean = np.concatenate((tokens, np.average(tokens, axis=1, weights=counts)[:, None]), axis=1)
+        square = np.array(profile.square)
+        square = np.concatenate((square, np.average(square, axis=0, weights=counts)[None]))
+        cv2 = np.maximum(square / np.square(mean[0]) - 1.0, 0.0)
         return cls(
             classes=profile.classes,
             thresholds=profile.thresholds,
             budgets=profile.budgets,
-            mean=_rows(mean),
+            curves=(None, *(() if lower is None else lower.curves)),
+            mean=tuple(map(_rows, mean)),
             spread=_rows(np.sqrt(np.log1p(cv2))),
             usual_rows=float(np.average(profile.tables().tokens, axis=0, weights=counts).min()),
         )
@@ -57,9 +69,11 @@ class RowForecast:
         """
         at = self.classes.index(difficulty) if difficulty in self.classes else -1
         i, j = self._point(limits)
-        mean, spread = self.mean[at][i][j], self.spread[at][i][j]
+        curve = None if limits.give_up is None else limits.give_up.curve
+        c = self.curves.index(curve) if curve in self.curves else 0
+        mean, spread = self.mean[c][at][i][j], self.spread[at][i][j]
         if length > 0.0:
-            mean *= length / self.mean[at][0][0]
+            mean *= length / self.mean[0][at][0][0]
         return max(LEAST, mean_excess(mean, spread, attained))
 
     def _point(self, limits: Limits) -> tuple[int, int]:
@@ -94,5 +108,5 @@ def _rising(step: float | None) -> float:
     return -math.inf if step is None else -step
 
 
-def _rows(table: np.ndarray) -> tuple[tuple[tuple[float, ...], ...], ...]:
+def _rows(table: npt.NDArray[np.float64]) -> Table:
     return tuple(tuple(tuple(float(one) for one in row) for row in rows) for rows in table)

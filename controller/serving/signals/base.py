@@ -15,7 +15,7 @@ SIGNALS: dict[str, str] = {  # by name; a class is imported when its signal is f
     "consistency": "controller.serving.signals.consistency:Consistency",
     "margin": "controller.serving.signals.margin:Margin",
 }
-STOPS = CUTS | {ExitReason.NATURAL}  # reasons that no signal gives
+STOPS = CUTS | {ExitReason.NATURAL, ExitReason.HOPELESS}  # reasons that no signal gives
 
 
 class Asks(StrEnum):

@@ -13,6 +13,7 @@ from models.profile.savings import Gained, Saved
 
 EXITS: dict[str, str] = {
     ExitReason.CONFIDENCE: "were sure",
+    ExitReason.HOPELESS: "were given up",
     ExitReason.BUDGET: "had spent their budget",
     ExitReason.NATURAL: "thought to their end",
     ExitReason.CONSISTENCY: "had probes that agreed",
@@ -68,6 +69,8 @@ def why_ended(one: EndedRequest) -> str:
     match one.exit_reason:
         case ExitReason.CONFIDENCE:
             return f"sure: {one.confidence or 0.0:.2f} ≥ {threshold(one.threshold)}"
+        case ExitReason.HOPELESS:
+            return f"given up: {one.confidence or 0.0:.2f} sure after {one.thought_tokens} tokens"
         case ExitReason.BUDGET:
             return f"its budget of {one.budget} was spent"
         case ExitReason.NATURAL:
@@ -157,4 +160,5 @@ def _rule(limits: Collection[LimitsReport]) -> str:
     low, high = threshold(bounds[0]), threshold(bounds[-1])
     sure = f"{low} sure" if low == high else f"{low} to {high} sure, by class"
     rest = "; some classes are not probed" if len(bounds) < len(all_of_them) else ""
-    return f"Thoughts are closed once they are {sure}{rest}"
+    hopeless = "; hopeless ones are given up" if any(each.give_up is not None for each in limits) else ""
+    return f"Thoughts are closed once they are {sure}{rest}{hopeless}"

@@ -68,8 +68,9 @@ def test_it_is_as_good_as_every_pair_of_points() -> None:
     for _ in range(10):
         tables, plant = random_profile(rng), random_plant(rng)
         tables = OperatingTables(
-            classes=tables.classes[:1], points=tables.points, tokens=tables.tokens[:1], accuracy=tables.accuracy[:1]
-        )
+            classes=tables.classes[:1], points=tables.points, tokens=tables.tokens[:1], accuracy=tables.accuracy[:1],
+            medians=(100.0,),
+        )  # fmt: skip
         load = Load(rate=float(plant.capacity / 1500 * 10 ** rng.uniform(-1, 0.5)), mix=[1.0], work_ratio=[1.0])
         columns = len(tables.points) + 1
         best = -math.inf

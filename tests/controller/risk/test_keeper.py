@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from controller.policy import Limits
 from controller.risk.account import RiskSettings
 from controller.risk.keeper import Grant, RiskKeeper
+from models.profile.give_up import LADDER
 from models.profile.harm import OWN_BOUNDS
 from models.profile.profile import Profile
 from tests.support.account_profile import AGES, RISK, account_profile
@@ -36,7 +37,8 @@ def expect(made: RiskKeeper, *each: Limits) -> None:
 def bound(profile: Profile, place: int, limits: Limits) -> float:
     harm = profile.harm
     assert harm is not None
-    return float(harm.bounds[place, THRESHOLDS.index(limits.threshold), BUDGETS.index(limits.budget)])
+    level = 0 if limits.give_up is None else 1 + LADDER.index(limits.give_up.curve)
+    return float(harm.bounds[place, level, THRESHOLDS.index(limits.threshold), BUDGETS.index(limits.budget)])
 
 
 def test_where_classes_share_bounds_a_request_is_charged_for_the_laxest_of_all() -> None:
@@ -92,7 +94,7 @@ def test_a_running_thought_is_loosened_only_for_what_those_cost_who_still_run() 
     assert made.within(grant, Limits(threshold=0.8), 50) == Limits(threshold=0.8)
     harm = POOLED.harm
     assert harm is not None
-    alive = harm.share_alive(0, THRESHOLDS.index(0.9), 50)
+    alive = harm.share_alive(0, (0, THRESHOLDS.index(0.9), 0), 50)
     assert alive is not None
     assert grant.charged == pytest.approx(bound(POOLED, 0, Limits(threshold=0.8)) / alive)
     assert made.account.spent == pytest.approx(grant.charged)

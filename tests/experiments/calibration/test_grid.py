@@ -14,8 +14,8 @@ from engine.base import ProbeSpec
 from engine.torch.engine import TorchEngine
 from engine.torch.load import load_model
 from experiments.calibration.answering import record_closings, record_thoughts
+from experiments.calibration.by_class import counts_by_class
 from experiments.calibration.grid import Grid, grid
-from experiments.calibration.profile import by_class
 from experiments.calibration.traces import ClosedReply, ThoughtTrace, TraceLog
 from experiments.evaluation.evaluation import Asked, evaluate, evaluation_loop
 from experiments.evaluation.questions import bundled_questions
@@ -123,7 +123,7 @@ def test_harm_and_running_thoughts_are_counted_by_class() -> None:
     one = thought(asked(20, 0.5, right=False), asked(40, 0.9, right=True), length=100)
     other = replace(thought(asked(60, 0.9, right=False), length=80), number=1)
     found = grid([one, other], {}, (0.8, 0.4), (), SPEC)
-    told = by_class(found, np.array([[True, False], [False, True], [False, False]]))
+    told = counts_by_class(found, np.array([[True, False], [False, True], [False, False]]))
     assert told.counts == (1, 1, 0)
     assert told.harmed == (((0,), (0,), (1,)), ((0,), (1,), (1,)), ((0,), (0,), (0,)))
     at = [told.ages.index(age) for age in (16, 23, 45, 64, 91)]

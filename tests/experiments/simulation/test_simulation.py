@@ -16,12 +16,14 @@ from controller.planning.planner import Planner
 from controller.policies.load_rule import LoadRule, LoadRuleSettings
 from controller.policy import FixedPolicy, Limits, Policy
 from controller.serving.loop import ServingLoop
+from controller.serving.trials import probe_spec
 from controller.settings import SettingsFile
 from engine.base import MARGIN, EngineError, Event, ProbeSpec
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from engine.torch.engine import TorchEngine, TorchEngineConfig
 from engine.wrapper import EngineWrapper
 from experiments.calibration.answering import record_closings, record_thoughts
+from experiments.calibration.grid import grid
 from experiments.calibration.traces import TraceError, TraceLog, questions_sha256, read_records
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.questions import bundled_questions
@@ -31,6 +33,7 @@ from experiments.simulation.recording import Recording, recording
 from experiments.simulation.simulation import Letters, PunctualSolver, serve, simulate
 from experiments.workloads import Gamma, Poisson
 from models.chat_model import ChatModel, load_chat_model
+from models.profile.give_up import GiveUpCurve, GiveUpLimit
 from models.profile.plant import StepTime
 from models.reasoner import bundled_model
 from models.score import Score
@@ -149,11 +152,14 @@ def simulated(
     )
 
 
+GIVE_UP = GiveUpLimit(curve=GiveUpCurve(height=0.95, rise=0.2), median=120.0)
 POLICIES = {
     "probed, never closed": Limits(threshold=math.inf),
     "a threshold": Limits(threshold=0.6),
     "a budget": Limits(budget=60),
     "both": Limits(threshold=0.97, budget=120),
+    "hopeless given up": Limits(threshold=0.97, give_up=GIVE_UP),
+    "all three": Limits(threshold=0.97, budget=120, give_up=GIVE_UP),
 }
 
 
@@ -179,6 +185,22 @@ def test_a_simulated_service_does_what_torch_does_with_every_request(recorded: R
     policy = FixedPolicy(POLICIES[name])
     real = served(recorded, arrivals, questions, policy)
     assert_alike(simulated(recorded, arrivals, questions, policy), real)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.97])
+def test_what_a_thought_that_may_be_given_up_costs_is_what_its_replay_says(
+    recorded: Recorded, threshold: float
+) -> None:
+    log, said = read_records(recorded.path), recorded.recording
+    count = len(said.questions)
+    policy = FixedPolicy(Limits(threshold=threshold, give_up=GIVE_UP))
+    served_alone = simulated(recorded, 100.0 * np.arange(count), range(count), policy)
+    spec = probe_spec(said.thinking, said.stop_tokens, said.score)
+    traces = [log.traces[question.number] for question in said.questions]
+    told = grid(traces, log.closings, (threshold,), BUDGETS, spec, [GIVE_UP] * count)
+    assert [record.rows for record in served_alone] == told.tokens[:, 1, 0].tolist()
+    assert [record.right for record in served_alone] == told.right[:, 1, 0].tolist()
+    assert "hopeless" in {record.exit_reason for record in served_alone}
 
 
 @pytest.mark.slow

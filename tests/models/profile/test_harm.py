@@ -25,7 +25,7 @@ def test_bounds_grow_with_the_corner_and_lie_above_what_was_seen(
     harmed = np.minimum(np.add.accumulate(np.add.accumulate(np.array(steps), axis=0), axis=1), count)
     harmed[0, 0] = 0
     harmed = np.maximum.accumulate(np.maximum.accumulate(harmed, axis=0), axis=1)
-    bounds = np.array(simultaneous(harmed.tolist(), count, delta))
+    bounds = simultaneous(harmed[None], count, delta)[0]
     assert bounds[0, 0] == 0.0
     assert (np.diff(bounds, axis=0) >= 0.0).all()
     assert (np.diff(bounds, axis=1) >= 0.0).all()
@@ -33,8 +33,8 @@ def test_bounds_grow_with_the_corner_and_lie_above_what_was_seen(
 
 
 def test_a_bound_is_the_exact_one_at_its_part_of_delta() -> None:
-    harmed, count, delta = [[0, 4], [2, 9], [5, 14]], 900, 0.06
-    bounds = np.array(simultaneous(harmed, count, delta))
+    harmed, count, delta = np.array([[[0, 4], [2, 9], [5, 14]]]), 900, 0.06
+    bounds = simultaneous(harmed, count, delta)[0]
     assert bounds[2, 0] == pytest.approx(upper_bound(5, count, delta / 2 / 2))  # half of δ for two corners
     assert bounds[2, 1] == pytest.approx(upper_bound(14, count, delta / 2 / 3))  # the rest for three
 
@@ -49,7 +49,7 @@ def test_all_bounds_hold_at_once_as_often_as_promised() -> None:
         # a question is harmed where either of two draws says so: nested, as exits within corners are
         first, second = rng.uniform(size=(2, count, 1, 1))
         harmed = ((first < by_row) | (second < by_column)).sum(axis=0)
-        missed += bool((np.array(simultaneous(harmed.tolist(), count, delta)) < truth - 1e-12).any())
+        missed += bool((simultaneous(harmed[None], count, delta)[0] < truth - 1e-12).any())
     assert 0 < missed <= delta * 600  # some do miss, so the bounds are not idle
 
 
@@ -59,18 +59,18 @@ def test_classes_have_own_bounds_once_each_has_questions_enough() -> None:
     assert many is not None
     assert (few.own, many.own) == (False, True)
     assert (few.bounds == few.bounds[0]).all()
-    assert many.bounds[0][5, 0] < few.bounds[0][5, 0] < many.bounds[2][5, 0]
+    assert many.bounds[0, 0, 5, 0] < few.bounds[0, 0, 5, 0] < many.bounds[2, 0, 5, 0]
 
 
 def test_a_share_of_thoughts_that_run_is_told_from_below_and_at_the_next_age_recorded() -> None:
     harm = account_profile(600).harm
     assert harm is not None
-    share = harm.share_alive(0, 3, 40)
-    assert share == harm.share_alive(2, 3, 64)
+    share = harm.share_alive(0, (0, 3, 0), 40)
+    assert share == harm.share_alive(2, (0, 3, 0), 64)
     assert share is not None
     assert 0.5 < share < np.exp(-64 / 210)
-    assert harm.share_alive(0, 3, max(AGES)) is not None
-    assert harm.share_alive(0, 3, max(AGES) + 1) is None
+    assert harm.share_alive(0, (0, 3, 0), max(AGES)) is not None
+    assert harm.share_alive(0, (0, 3, 0), max(AGES) + 1) is None
     assert least_share(600, 600, 0.05) == pytest.approx(0.05 ** (1 / 600))
     assert least_share(0, 600, 0.05) == 0.0
 

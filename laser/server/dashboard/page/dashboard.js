@@ -27,6 +27,7 @@ const budget = (value) => (value === null ? "none" : String(value));
 function whyEnded({ finish_reason, exit_reason, confidence, threshold: bound, budget: tokens }) {
   if (finish_reason === "error") return "failed";
   if (exit_reason === "confidence") return `sure: ${confidence.toFixed(2)} ≥ ${bound.toFixed(2)}`;
+  if (exit_reason === "hopeless") return `given up: ${confidence.toFixed(2)} sure`;
   if (exit_reason === "budget") return `its budget of ${tokens} was spent`;
   if (exit_reason === "natural") return "thought to its end";
   if (exit_reason === "consistency") return "its probes agreed";
@@ -38,7 +39,7 @@ function whyEnded({ finish_reason, exit_reason, confidence, threshold: bound, bu
 }
 
 const EXITS = {
-  confidence: "were sure", budget: "had spent their budget", natural: "thought to their end", consistency: "had probes that agreed",
+  confidence: "were sure", hopeless: "were given up", budget: "had spent their budget", natural: "thought to their end", consistency: "had probes that agreed",
   margin: "were nearly at their end", deadline: "ran out of time", loop: "went round in circles", requested: "were ended on request",
 };
 const POLICIES = {
@@ -175,7 +176,8 @@ function rule(limits) {
   }
   const [low, high] = [bounds[0].toFixed(2), bounds.at(-1).toFixed(2)];
   const sure = low === high ? `${low} sure` : `${low} to ${high} sure, by class`;
-  return `Thoughts are closed once they are ${sure}${bounds.length < limits.length ? "; some classes are not probed" : ""}`;
+  const hopeless = limits.some((each) => each.give_up) ? "; hopeless ones are given up" : "";
+  return `Thoughts are closed once they are ${sure}${bounds.length < limits.length ? "; some classes are not probed" : ""}${hopeless}`;
 }
 
 /** How each class kept its SLO. */

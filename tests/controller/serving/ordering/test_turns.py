@@ -23,7 +23,15 @@ def forecast(mean: float) -> RowForecast:
     """All requests are alike, but for what their prompts let expect."""
     table = (((mean,),), ((mean,),))
     zero = (((0.0,),), ((0.0,),))
-    return RowForecast(classes=("easy",), thresholds=(None,), budgets=(None,), mean=table, spread=zero, usual_rows=mean)
+    return RowForecast(
+        classes=("easy",),
+        thresholds=(None,),
+        budgets=(None,),
+        curves=(None,),
+        mean=(table,),
+        spread=zero,
+        usual_rows=mean,
+    )
 
 
 def bench(chain: Chain, *, head_start_s: float, pauses: bool = False, **options: Any) -> Bench:

@@ -201,7 +201,10 @@ def test_a_signal_that_is_not_there_is_named(own: ModuleType, name: str, message
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"reason": "budget"}, "has reason budget, must be none of budget, deadline, loop, natural, requested"),
+        (
+            {"reason": "budget"},
+            "has reason budget, must be none of budget, deadline, hopeless, loop, natural, requested",
+        ),
         ({"reason": ""}, "has reason '', must be a word"),
         ({"asks": "everything"}, "asks 'everything', must be one of trial answer, next token"),
         ({"read": ["margin"]}, "must be a frozenset of names"),
