@@ -96,8 +96,11 @@ class LateKeeper:
         return self._late.limits(difficulty) if keeper is None else keeper.admit(difficulty, key, pays=pays)
 
     def within(self, grant: Grant | Limits, limits: Limits, age: int) -> Limits:
+        if isinstance(grant, Limits):
+            return grant
         keeper = self._late.made_keeper
-        return grant if isinstance(grant, Limits) or keeper is None else keeper.within(grant, limits, age)
+        assert keeper is not None, "it has given the grant"
+        return keeper.within(grant, limits, age)
 
     def void(self, grant: Grant | Limits) -> None:
         keeper = self._late.made_keeper
