@@ -31,6 +31,7 @@ from laser.cli.common.options import (
     RISK,
     loading_options,
     model_option,
+    order_options,
     policy_option,
     thinking_option,
 )
@@ -178,18 +179,7 @@ SECTIONS = {
     type=ShownFloatRange(0.0, 1.0, min_open=True, max_open=True),
     help=f"{PEAK} [default: --risk, so that there is nothing to save]",
 )
-@click.option(
-    "--head-start-s",
-    type=ShownFloatRange(0.0),
-    help="Seconds for which a waiting request may be overtaken by later ones whose thoughts are predicted shorter "
-    "(needs a profile). [default: 0, first come, first served]",
-)
-@click.option(
-    "--pauses/--no-pauses",
-    default=None,
-    help="Have running thoughts pause for waiting requests that go before them by --head-start-s, if the engine can "
-    "pause. [default: no-pauses]",
-)
+@order_options
 @click.option(
     "--shortest-first/--first-come",
     default=None,

@@ -12,6 +12,7 @@ import click
 from controller.policies.definition import PolicySettings
 from controller.policies.registry import POLICIES, find, summaries
 from engine.registry import AUTO, CacheType, Dtype, Runner, kinds, options_of
+from laser.cli.common.help_pages import ShownFloatRange
 from models.errors import LaserError
 from models.thinking import format_file, format_names
 
@@ -95,6 +96,26 @@ def peak_option(command: Command) -> Command:
         type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
         help=f"{PEAK} [default: --risk]",
     )(command)
+
+
+def order_options(command: Command) -> Command:
+    """Adds the order in which a server takes requests."""
+    for option in (
+        click.option(
+            "--pauses/--no-pauses",
+            default=None,
+            help="Have running thoughts pause for waiting requests that go before them by --head-start-s, if the "
+            "engine can pause. [default: no-pauses]",
+        ),
+        click.option(
+            "--head-start-s",
+            type=ShownFloatRange(0.0),
+            help="Seconds for which a waiting request may be overtaken by later ones whose thoughts are predicted "
+            "shorter (needs a profile). [default: 0, first come, first served]",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def asking(*, seed: int, count: int = 200) -> Callable[[Command], Command]:
