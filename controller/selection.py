@@ -86,7 +86,7 @@ def choose(
 def _corner(tables: OperatingTables, worth: Array, risk_price: float, mix: Array) -> npt.NDArray[np.intp]:
     """Returns the points within the best corner for all classes; `worth`: [class, point], without what risk costs."""
     assert tables.charges is not None
-    inside = np.stack([tables.within(k) for k in range(len(tables.points))])  # [corner, point]
+    inside = tables.inside()
     best = np.where(inside, worth[:, None, :], -np.inf).max(axis=2)  # [class, corner]
     corner = int((mix / mix.sum() @ best - risk_price * tables.charges.of[0]).argmax())
     return np.flatnonzero(inside[corner])

@@ -115,12 +115,12 @@ class OperatingTables:
             raise ValueError(f"longest is {self.longest}, must be the tokens of a thought for points without a budget")
         return NEVER if point.threshold is None else point.threshold, budget
 
-    def within(self, point: int) -> npt.NDArray[np.bool_]:
-        """Returns, of each point, whether it lies in the corner of this one: nowhere laxer."""
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """Returns [corner, point]: whether a point lies in the corner of another one, and is nowhere laxer."""
         return np.asarray(
-            (self.thresholds >= self.thresholds[point])
-            & (self.budgets >= self.budgets[point])
-            & (self.levels <= self.levels[point])
+            (self.thresholds >= self.thresholds[:, None])
+            & (self.budgets >= self.budgets[:, None])
+            & (self.levels <= self.levels[:, None])
         )
 
     def _levels(self) -> list[int]:

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
+
 from controller.policy import Limits
+from controller.risk.account import RiskSettings
+from controller.risk.keeper import RiskKeeper
 from controller.serving.admission import AdmissionLimits
 from controller.serving.fair_queue import Claim
+from controller.serving.ordering.order import Order
+from controller.serving.ordering.remaining import RowForecast
+from controller.serving.ordering.turns import ServingOrder
 from controller.serving.reply import Delta
 from controller.serving.request import ExitReason, Outcome, ReasoningRequest
+from engine.base import FinishReason
 from models.kinds.kind import AnswerKind
+from tests.support.account_profile import account_profile
+from tests.support.analysis_profile import CLASSES
 from tests.support.serving_bench import ENDLESS, Bench
 
 Chain = Callable[..., Bench]
 LEAST = 0.95  # above the scripted answer's confidence, .9
+PROFILE = account_profile(1000)
+FORECAST = RowForecast(
+    classes=("easy",), thresholds=(None,), budgets=(None,), curves=(None,), mean=((((40.0,),),) * 2,),
+    spread=(((0.0,),),) * 2, usual_rows=40.0,
+)  # fmt: skip
+PAUSES = ServingOrder(order=Order(head_start_s=math.inf, usual_rows=40.0), forecast=FORECAST, pauses=True)
 
 
 @dataclass(eq=False)
@@ -113,3 +130,60 @@ def test_who_never_began_has_paid_nothing(chain: Chain) -> None:
     bench.tick()
     bench.loop.cancel(waits)
     assert len(policy.granted) == 1
+
+
+class Charged:
+    """A policy that never closes the scripted thoughts, and the real keeper of an account."""
+
+    def __init__(self) -> None:
+        self.threshold = 0.95  # above the scripted answer's confidence
+        self.keeper = RiskKeeper(PROFILE, RiskSettings(), time_s=lambda: 0.0)
+        self.ask(0.95)
+
+    def ask(self, threshold: float) -> None:
+        """Changes the limits in force."""
+        self.threshold = threshold
+        named = dict.fromkeys((*CLASSES, None), Limits(threshold=threshold))
+        self.keeper.expect(named, named)
+
+    def limits(self, difficulty: str | None) -> Limits:
+        return Limits(threshold=self.threshold)
+
+
+def test_a_thought_that_pauses_keeps_its_charge_and_is_charged_once(chain: Chain) -> None:
+    policy = Charged()
+    account = policy.keeper.account
+    bench = chain(ENDLESS, policy=policy, order=PAUSES, max_batch=1, admission=AdmissionLimits(slots=1))
+    _, long = bench.queue(max_tokens=120, claim=Claim(length=80.0))
+    bench.tick(5)
+    charge = account.spent
+    assert charge > 0.0
+    _, short = bench.queue(max_tokens=30, claim=Claim(length=10.0))
+    bench.tick(2)
+    assert bench.engine.load().paused == 1
+    assert (account.requests, account.spent) == (2, pytest.approx(2.0 * charge))
+    bench.run()
+    assert long.outcome.queue_s == 0.0
+    assert short.outcome.finish_reason is not FinishReason.ERROR
+    assert (account.requests, account.spent) == (2, pytest.approx(2.0 * charge))
+
+
+def test_limits_that_loosen_while_a_thought_pauses_are_topped_up_by_its_age(chain: Chain) -> None:
+    policy = Charged()
+    keeper = policy.keeper
+    for _ in range(50):
+        keeper.account.admit(0.0, "", 0.0)
+    bench = chain(ENDLESS, policy=policy, order=PAUSES, max_batch=1, admission=AdmissionLimits(slots=1))
+    bench.queue(max_tokens=120, claim=Claim(length=80.0))
+    bench.tick(20)
+    bench.queue(max_tokens=30, claim=Claim(length=10.0))
+    bench.tick(2)
+    assert bench.engine.load().paused == 1
+    policy.ask(0.9)
+    bench.run()
+    harm = PROFILE.harm
+    assert harm is not None
+    bound = float(harm.bounds[0, 0, PROFILE.thresholds.index(0.9), 0])
+    assert keeper.status(0.0).topped_up == 2  # the short one that ran, and the long one that paused
+    alive = [harm.share_alive(0, (0, PROFILE.thresholds.index(0.95), 0), age) for age in (1, 20)]
+    assert keeper.account.spent >= bound / (alive[0] or 0.0) + bound / (alive[1] or 0.0) - 1e-12

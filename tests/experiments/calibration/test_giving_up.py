@@ -192,6 +192,24 @@ def test_the_profile_s_own_risk_is_the_one_without_curves() -> None:
     assert (np.diff(levels, axis=0) >= 0).all()
 
 
+def test_harm_and_running_thoughts_are_counted_by_class_under_every_curve() -> None:
+    mine = traces(300, np.random.default_rng(4))
+    member = np.array([[number % 3 == d for number in range(300)] for d in range(3)])
+    found = tabulated(
+        mine, {}, SPEC, thresholds=(0.95,), budgets=(), member=member, unseen=range(60, 300), epsilon=0.03, delta=0.05,
+        medians=class_medians(mine, member, range(60), made_profile().classes),
+    )  # fmt: skip
+    assert len(found.by_class) == 1 + len(LADDER)
+    for level, told in zip(found.harmed, found.by_class, strict=True):
+        assert told.counts == (80, 80, 80)
+        assert np.array(told.harmed).sum(axis=0).tolist() == np.array(level).tolist()
+    alive = np.array([told.alive for told in found.by_class])  # [curve, class, threshold, age]
+    assert (np.diff(alive, axis=0) <= 0).all()  # the higher the curve, the sooner thoughts end
+    assert (np.diff(alive, axis=3) <= 0).all()
+    assert (alive[:, :, 0] == alive[:1, :, 0]).all()  # what is never probed is not given up
+    assert alive[-1, :, 1].sum() < alive[0, :, 1].sum()
+
+
 def test_a_certificate_of_giving_up_is_a_look_of_its_own() -> None:
     look = CertificateLook(questions=("a",), budgets=(9,), score=Score.JOINT, levels=Levels())
     other = replace(look, curves=LADDER)

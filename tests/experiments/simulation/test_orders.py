@@ -8,8 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from controller.controller import Controller
+from controller.policies.load_aware import LoadAware
 from controller.policy import FixedPolicy, Limits
 from controller.serving.ordering.turns import ServingOrder
+from controller.settings import ControllerSettings, FixedSettings
 from engine.simulated.machine import VirtualClock, profiled_machine
 from experiments.request_record import RequestRecord
 from experiments.simulation.orders import (
@@ -22,7 +25,7 @@ from experiments.simulation.orders import (
     told,
 )
 from experiments.simulation.recording import Recording, read_recording
-from experiments.simulation.simulation import simulate
+from experiments.simulation.simulation import simulate, simulated_context
 from models.chat_model import load_chat_model
 from models.profile.profile import Profile, profile_of
 from models.reasoner import bundled_model
@@ -32,6 +35,7 @@ POINT = OrderPoint(
     head_start_s=0.0, pauses=False, mean_s=10.0, p99_s=20.0, worst_s=30.0, worst_slowdown=4.0, overtaken_s=0.0
 )
 REQUESTS = 250
+RISK, PEAK = 0.03, 0.1  # of an account
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +117,33 @@ def test_pauses_change_when_requests_end_and_nothing_else(calibrated: tuple[Prof
         same = ("right", "rows", "completion_tokens", "thought_tokens", "probes", "exit_reason", "error")
         assert [getattr(one, name) for name in same] == [getattr(other, name) for name in same]
     assert overtaken_s(served[True]) <= head_start_s
+
+
+@pytest.mark.parametrize("pauses", [False, True])
+def test_with_an_account_of_risk_every_order_charges_each_request_once_and_keeps_its_bound(
+    calibrated: tuple[Profile, Recording], pauses: bool
+) -> None:
+    profile, known = calibrated
+    rng = np.random.default_rng(4)
+    arrivals = np.cumsum(rng.exponential(1.0 / 15.0, REQUESTS))
+    asked = rng.integers(len(known.questions), size=REQUESTS).tolist()
+    machine = replace(profiled_machine(profile), max_batch=4)
+    latencies = []
+    for head_start_s in (0.0, 10.0):
+        clock = VirtualClock()
+        context = simulated_context(
+            profile, lambda _: FixedSettings(ControllerSettings()), machine=machine, clock=clock
+        )
+        made = LoadAware(risk=RISK, risk_peak=PEAK).make(context)
+        records = simulate(
+            known, arrivals, asked, machine=machine, clock=clock, policy=made.policy, observer=made.observer,
+            order=ServingOrder.of(profile, head_start_s=head_start_s, pauses=pauses and head_start_s > 0.0),
+        )  # fmt: skip
+        assert isinstance(made.policy, Controller)
+        assert made.policy.keeper is not None
+        account = made.policy.keeper.account
+        assert account.requests == REQUESTS
+        assert 0.0 < account.spent <= RISK * REQUESTS
+        assert overtaken_s(records) <= head_start_s
+        latencies.append([one.latency_s for one in records])
+    assert latencies[0] != latencies[1]

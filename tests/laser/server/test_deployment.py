@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -70,3 +71,18 @@ def test_a_controller_s_bad_file_is_told_before_the_weights_are_loaded(tmp_path:
     bad.write_text("iner_s: 1\n")
     with pytest.raises(ConfigError, match=r"controller.yaml:1:1: unknown key `iner_s`; did you mean `inner_s`?"):
         deploy(ServeConfig(model=tmp_path, policy=LoadAware(), controller=bad))
+
+
+def test_beside_an_account_requests_may_fix_only_what_it_always_affords() -> None:
+    """Nobody pays for an exit of the request's own, so it keeps the mean risk, not the peak."""
+    deployed = deploy(ServeConfig(policy=LoadAware(risk=0.03, risk_peak=0.1)))
+    certifying, certified = deployed.chosen.certifying, deployed.served.certified
+    assert certifying is not None
+    assert certifying.harm is not None
+    assert certified is not None
+    bounds = certifying.harm.bounds.max(axis=0)[0]
+    for corner in certified:
+        place = certifying.thresholds.index(corner.threshold), certifying.budgets.index(corner.budget)
+        assert bounds[place] <= 0.03
+    assert bounds[np.array(certifying.certificate.certified)].max() > 0.03
+    deployed.chosen.close()

@@ -53,6 +53,22 @@ def test_all_bounds_hold_at_once_as_often_as_promised() -> None:
     assert 0 < missed <= delta * 600  # some do miss, so the bounds are not idle
 
 
+def test_bounds_with_curves_hold_at_once_as_often_as_promised() -> None:
+    """The same, where a third draw says whom giving up harms of those that are probed."""
+    rng, delta, count = np.random.default_rng(3), 0.2, 400
+    by_curve = np.array([0.0, 0.02, 0.05])[:, None, None] * (np.arange(5) > 0)[None, :, None]
+    by_row, by_column = np.linspace(0.0, 0.1, 5)[None, :, None], np.array([0.0, 0.03])[None, None, :]
+    truth = 1.0 - (1.0 - by_curve) * (1.0 - by_row) * (1.0 - by_column)
+    missed = 0
+    for _ in range(600):
+        draws = rng.uniform(size=(3, count, 1, 1, 1))
+        harmed = ((draws[0] < by_curve) | (draws[1] < by_row) | (draws[2] < by_column)).sum(axis=0)
+        bounds = simultaneous(harmed, count, delta)
+        assert (bounds >= harmed / count).all()
+        missed += bool((bounds < truth - 1e-12).any())
+    assert 0 < missed <= delta * 600
+
+
 def test_classes_have_own_bounds_once_each_has_questions_enough() -> None:
     few, many = account_profile(OWN_BOUNDS - 1).harm, account_profile(OWN_BOUNDS).harm
     assert few is not None
