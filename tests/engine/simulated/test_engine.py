@@ -158,6 +158,19 @@ def test_a_budget_is_looked_at_in_the_step_that_spends_it() -> None:
     assert rest.tokens == tuple(range(24, 51))  # it closes no thought any more
 
 
+def test_a_sequence_is_looked_at_at_each_mark_until_its_thought_is_closed() -> None:
+    engine = SimulatedEngine(Counting(), machine(), VirtualClock(), budget=Budget(20), marks=(12, 20, 31, 40))
+    sequence = engine.submit(request())
+    engine.step()
+    ends = [told.tokens[-1] for _ in range(3) for told in engine.step() if isinstance(told, Tokens)]
+    assert ends == [12, 20, 31]
+    engine.force(sequence, (5, 6))
+    engine.step()
+    (rest, _) = engine.step()
+    assert isinstance(rest, Tokens)
+    assert rest.tokens[-1] == 50
+
+
 def test_a_budget_lowered_below_a_running_sequence_is_looked_at_after_the_next_pass() -> None:
     clock, budget = VirtualClock(), Budget(None)
     engine = SimulatedEngine(Counting(), machine(), clock, budget=budget, pulse_s=12.0)

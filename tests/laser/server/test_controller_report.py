@@ -123,7 +123,8 @@ def test_other_policies_say_who_they_are(
     with running(load_config(None, {"model": profiled[0], **options})) as server:
         told = seen(server)
     assert told["policy"] == policy
-    assert told["limits"] == {"any": {"agree": None, "margin": None, "exits": {}, "every": None, **limits}}
+    unset = {"agree": None, "margin": None, "exits": {}, "every": None, "give_up": None}
+    assert told["limits"] == {"any": {**unset, **limits}}
     assert told["rung"] is None
     assert told["certified"] == {
         "risk": profiled[1].certificate.epsilon,
