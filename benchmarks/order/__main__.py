@@ -39,7 +39,7 @@ EARLY, LATE = 0.2, 0.8  # shares of a crowd's ends between which its rate is the
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class AskedModel:
     """A model, the questions that are asked of it, and its machine."""
 
     profile: Profile  # whose classifier has not seen the questions
@@ -67,7 +67,7 @@ class Served:
         return float((late - early) / (ends[late] - ends[early]))
 
 
-def held_out(profile: Profile, known: Recording, machine: Machine) -> Served:
+def held_out(profile: Profile, known: Recording, machine: Machine) -> AskedModel:
     """Returns what is served, with every second question kept from the classifier, and asked."""
     taught = known.questions[::2]
     lengths = [len(known.model.thoughts[one.number].follow(()).tokens) for one in taught]
@@ -82,23 +82,23 @@ def held_out(profile: Profile, known: Recording, machine: Machine) -> Served:
         for one in known.questions
     )
     asked = tuple(range(1, len(questions), 2))
-    return Served(profile=profile, known=replace(known, questions=questions), asked=asked, machine=machine)
+    return AskedModel(profile=profile, known=replace(known, questions=questions), asked=asked, machine=machine)
 
 
-def bundled() -> Served:
+def bundled() -> AskedModel:
     """The bundled model's recorded thoughts on the machine of its profile."""
     directory = bundled_model()
     profile, known = read_recording(load_chat_model(directory, None), directory, profile_of(directory))
     return held_out(profile, known, profiled_machine(profile))
 
 
-def synthetic(curve: Curve) -> Served:
+def synthetic(curve: Curve) -> AskedModel:
     """A synthetic 7B reasoner on an RTX 4090."""
     made = reasoner(Synthetic(curve=curve))
     return held_out(made.profile, made.recording(made.thoughts.traces), made.machine)
 
 
-MODELS: dict[str, Callable[[], Served]] = {
+MODELS: dict[str, Callable[[], AskedModel]] = {
     "bundled": bundled,
     "synthetic-optimistic": lambda: synthetic(Curve.OPTIMISTIC),
     "synthetic-pessimistic": lambda: synthetic(Curve.PESSIMISTIC),
@@ -118,7 +118,7 @@ def arrivals(kind: str, rate: float, trace: Path | None) -> Workload:
             return Trace(path=trace, rate=rate, field="TIMESTAMP")
 
 
-def front(served: Served, workload: Workload, rate: float, *, seed: int, pauses: bool) -> OrderFront:
+def front(served: AskedModel, workload: Workload, rate: float, *, seed: int, pauses: bool) -> OrderFront:
     """Returns the front of the first REQUESTS requests that a seed draws; `rate`: the workload's, requests/s."""
     rng = np.random.default_rng(seed)
     times = workload.arrivals(LONG_ENOUGH * REQUESTS / rate, rng)[:REQUESTS]

@@ -79,7 +79,7 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class ServedRun:
     """The records of a run, and what its account says."""
 
     records: list[RequestRecord]
@@ -105,7 +105,7 @@ def serve(
     *,
     shortest_first: bool,
     settings: ControllerSettings,
-) -> Served:
+) -> ServedRun:
     """Serves the requests from an empty queue at the first arrival's time on."""
     clock = VirtualClock()
     clock.now = float(times[0])
@@ -118,10 +118,10 @@ def serve(
     )  # fmt: skip
     keeper = made.policy.keeper if isinstance(made.policy, Controller) else None
     if keeper is None:
-        return Served(records=records, account={})
+        return ServedRun(records=records, account={})
     status = keeper.status(0.0)
     said = ("requests", "spent", "mean", "left", "most", "refused", "topped_up")
-    return Served(records=records, account={name: float(getattr(status, name)) for name in said})
+    return ServedRun(records=records, account={name: float(getattr(status, name)) for name in said})
 
 
 def back_s(records: Sequence[RequestRecord], since: float) -> float:

@@ -166,8 +166,7 @@ def command(
 
     with errors_in_one_line():
         workload = _workload(workload_file, rate, cv)
-        flags = {"threshold": threshold, "budget": budget, "risk": risk, "risk_peak": risk_peak}
-        chosen = _policy(policy, assignments, **flags)
+        chosen = _policy(policy, assignments, threshold=threshold, budget=budget, risk=risk, risk_peak=risk_peak)
         _check_controlled(context, chosen)
         if out is not None and not out.parent.is_dir():  # fails now rather than after the simulation
             raise click.ClickException(f"there is no directory {str(out.parent)!r} for the records")
