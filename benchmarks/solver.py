@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,10 @@ from controller.planning.decision import Decision
 from controller.planning.joint_program import Optimizer
 from controller.planning.objective import Objective
 from controller.planning.policy_map import PolicyMapper
+from controller.risk.account import Allowance
 from models.profile.give_up import LADDER, GiveUpCurve
 from models.profile.plant import Plant, StepTime
-from models.profile.tables import OperatingPoint, OperatingTables
+from models.profile.tables import Charges, OperatingPoint, OperatingTables
 
 AT_MOST = {"median_ms": 5.0, "p99_ms": 15.0}  # of a re-solve, on an idle machine
 
@@ -78,6 +79,13 @@ def saturating_profile(curves: Sequence[GiveUpCurve] = ()) -> OperatingTables:
     )
 
 
+def charged(tables: OperatingTables) -> OperatingTables:
+    """Returns the tables with charges of an account of risk: the laxer a point, the more, up to 15 %."""
+    budget = np.log2(tables.budgets.max() / tables.budgets)
+    risk = 0.2 * (1.0 - tables.thresholds) + 0.005 * budget + 0.01 * tables.levels
+    return replace(tables, charges=Charges(of=np.tile(risk, (len(tables.classes), 1)), own=False))
+
+
 def random_loads(rng: np.random.Generator, count: int, highest: float) -> list[Load]:
     """Draws loads from `highest` / 50 to `highest` requests/s, with random mixes and work ratios."""
     return [
@@ -90,20 +98,28 @@ def random_loads(rng: np.random.Generator, count: int, highest: float) -> list[L
     ]
 
 
-def measure(*, solves: int, rebuilds: int, seed: int, curves: Sequence[GiveUpCurve] = ()) -> SolverResult:
+def measure(
+    *, solves: int, rebuilds: int, seed: int, curves: Sequence[GiveUpCurve] = (), account: bool = False
+) -> SolverResult:
     """Times all ways to decide on random loads; re-solves are tied to the previous decision by the rate limit.
 
-    `curves`: below which the profile's points give thoughts up, besides those that give none up.
+    `curves`: below which the profile's points give thoughts up, besides those that give none up. `account`: each point
+    charges an account of risk, whose allowance changes with the load.
     """
     profile, objective = saturating_profile(curves), Objective()
+    profile = charged(profile) if account else profile
     plant = Plant(step_time=StepTime(a=0.010, c=0.0005), max_batch=16)
-    loads = random_loads(np.random.default_rng(seed), solves, highest=4.0)
+    rng = np.random.default_rng(seed)
+    loads = random_loads(rng, solves, highest=4.0)
+    allowances = [
+        Allowance(charge=rng.uniform(0.02, 0.1), worth=rng.uniform(0.0, 1.0)) if account else None for _ in loads
+    ]
     program = Optimizer(profile, objective, clock=time.perf_counter)
     decision: Decision | None = program.solve(loads[0], plant)  # the first solve compiles
     resolved, seconds = [], 0
-    for load in loads:
+    for load, allowance in zip(loads, allowances, strict=True):
         started = time.perf_counter()
-        decision = program.solve(load, plant, previous=decision, elapsed_s=5.0)
+        decision = program.solve(load, plant, previous=decision, elapsed_s=5.0, allowance=allowance)
         resolved.append(time.perf_counter() - started)
         seconds += decision.solver != "CLARABEL"
     rebuilt = []
@@ -141,11 +157,14 @@ def main() -> None:
     parser.add_argument("--rebuilds", type=int, default=100, help="of them also decided in the other ways")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--give-up", action="store_true", help="with points at which hopeless thoughts are given up")
+    parser.add_argument("--account", action="store_true", help="with an account of risk")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     ran = report.circumstances("benchmarks.solver", options.seed)
     curves = LADDER if options.give_up else ()
-    result = measure(solves=options.solves, rebuilds=options.rebuilds, seed=options.seed, curves=curves)
+    result = measure(
+        solves=options.solves, rebuilds=options.rebuilds, seed=options.seed, curves=curves, account=options.account
+    )
     print(f"load average {ran.load_average[0]:.1f} on {ran.cores} cores")
     for name, times in (
         ("re-solve", result.resolve),

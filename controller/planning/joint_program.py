@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from cvxpy.atoms.affine.binary_operators import multiply  # type checkers don't see these two as cp.multiply …
 from cvxpy.atoms.norm1 import norm1  # … and cp.norm1
+from scipy.spatial import ConvexHull
 
 from controller.load import Load
 from controller.planning.decision import Decision, Prices, Slack, served
@@ -34,6 +35,8 @@ from models.profile.plant import Lines, Plant
 from models.profile.tables import OperatingTables, prune_hull
 
 Array = npt.NDArray[np.float64]
+
+FAR = 10.0  # times the range of what points cost
 
 
 class Optimizer:
@@ -265,16 +268,19 @@ class Optimizer:
 def hull_points(tables: OperatingTables, d: int) -> npt.NDArray[np.intp]:
     """Returns a class's points that are worth mixing, by ascending tokens.
 
-    With an account of risk these are the hull's points among those of each charge or less.
+    With an account of risk these are the corners of all that mixtures match or beat in tokens, charge and accuracy.
     """
+    tokens, accuracy = tables.tokens[d], tables.accuracy[d]
     if tables.charges is None:
-        return prune_hull(tables.tokens[d], tables.accuracy[d])
-    kept: set[int] = set()
-    charges = tables.charges.of[d]
-    for most in np.unique(charges):
-        open_to = np.flatnonzero(charges <= most)
-        kept.update(open_to[prune_hull(tables.tokens[d, open_to], tables.accuracy[d, open_to])].tolist())
-    return np.array(sorted(kept, key=lambda k: tables.tokens[d, k]), dtype=np.intp)
+        return prune_hull(tokens, accuracy)
+    costs = np.stack([tokens, tables.charges.of[d], -accuracy], axis=1)
+    costs = costs - costs.min(axis=0)
+    costs /= np.maximum(costs.max(axis=0), 1e-12)
+    # whoever costs as much as a mixture or more is no corner of what the points and all far beyond them span
+    beyond = [costs + FAR * axis for axis in np.eye(3)]
+    corners = ConvexHull(np.concatenate([costs, *beyond])).vertices
+    kept = corners[corners < len(costs)]
+    return np.asarray(kept[np.lexsort((-accuracy[kept], tokens[kept]))], dtype=np.intp)
 
 
 def _value(of: cp.Variable | cp.Parameter) -> Array:

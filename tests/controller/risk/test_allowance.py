@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
 
 from controller.load import Load
-from controller.planning.joint_program import Optimizer
+from controller.planning.joint_program import Optimizer, hull_points
 from controller.planning.objective import Objective
 from controller.risk.account import Allowance
 from models.profile.harm import OWN_BOUNDS
@@ -63,3 +66,37 @@ def test_the_price_of_risk_is_what_a_little_more_of_it_brings() -> None:
     assert at.charge == pytest.approx(0.02, abs=1e-5)
     assert at.prices.risk > 0.0
     assert (more.value - at.value) / 0.0005 == pytest.approx(at.prices.risk, rel=0.1)
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+@settings(deadline=None, max_examples=25)
+def test_points_worth_mixing_cover_all_others_and_none_of_them_is_covered(seed: int, stepped: bool) -> None:
+    """A point is covered by a mixture with as few tokens, as small a charge and as many right answers, or better."""
+    rng = np.random.default_rng(seed)
+    plain = random_profile(rng)
+    charges = rng.uniform(0.0, 0.1, plain.tokens.shape)
+    tables = replace(plain, charges=Charges(of=np.round(charges, 2) if stepped else charges, own=True))
+    assert tables.charges is not None
+    for d in range(len(tables.classes)):
+        kept = hull_points(tables, d)
+        costs = np.array([tables.tokens[d] / tables.tokens.max(), 10.0 * tables.charges.of[d], -tables.accuracy[d]])
+        assert (np.diff(tables.tokens[d, kept]) >= 0.0).all()
+        for k in range(len(tables.points)):
+            assert _covered(costs, k, kept) == (k not in kept)
+
+
+def _covered(costs: np.ndarray, k: int, by: np.ndarray) -> bool:
+    """Whether a mixture of other points costs at most what `k` costs; within 1e-7."""
+    others = [j for j in by if j != k]
+    if not others:
+        return False
+    found = linprog(
+        np.zeros(len(others)), A_ub=costs[:, others], b_ub=costs[:, k] + 1e-7, A_eq=np.ones((1, len(others))), b_eq=[1]
+    )
+    return found.status == 0
+
+
+def test_an_account_leaves_dozens_of_points_even_with_lower_curves() -> None:
+    tables = account_profile(1000, curves=True).tables()
+    assert len(tables.points) > 100
+    assert all(len(hull_points(tables, d)) <= 24 for d in range(len(tables.classes)))
