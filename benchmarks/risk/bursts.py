@@ -30,6 +30,7 @@ from controller.serving.ordering.turns import ServingOrder
 from controller.settings import ControllerSettings, FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.request_record import RequestRecord
+from experiments.simulation.give_up_of_records import given_up
 from experiments.simulation.recording import Recording, read_calibration, recording
 from experiments.simulation.simulation import simulate, simulated_context
 from experiments.workloads import FlashCrowd, Poisson, Step, Workload
@@ -57,14 +58,16 @@ class Bench:
     right: tuple[bool, ...]  # of each question's full thought
 
     @classmethod
-    def bundled(cls) -> Bench:
+    def bundled(cls, *, give_up: bool = False) -> Bench:
+        """`give_up`: giving up is tabulated on the records."""
         directory = bundled_model()
         chat = load_chat_model(directory)
         found = read_calibration(chat, directory, profile_of(directory))
-        known = recording(chat, found.profile, found.log, found.questions)
-        machine = replace(profiled_machine(found.profile), max_batch=MAX_BATCH)
+        profile = given_up(chat, found) if give_up else found.profile
+        known = recording(chat, profile, found.log, found.questions)
+        machine = replace(profiled_machine(profile), max_batch=MAX_BATCH)
         right = tuple(found.log.traces[number].right for number in range(len(found.questions)))
-        return cls(profile=found.profile, recorded=known, machine=machine, right=right)
+        return cls(profile=profile, recorded=known, machine=machine, right=right)
 
     @property
     def calm_rate(self) -> float:
@@ -103,7 +106,7 @@ def serve(
     times: Times,
     questions: Sequence[int],
     *,
-    shortest_first: bool,
+    head_start_s: float,
     settings: ControllerSettings,
 ) -> ServedRun:
     """Serves the requests from an empty queue at the first arrival's time on."""
@@ -114,7 +117,7 @@ def serve(
     records = simulate(
         bench.recorded, times, questions, machine=bench.machine, clock=clock, policy=made.policy,
         observer=made.observer,
-        order=ServingOrder.of(bench.profile, head_start_s=math.inf if shortest_first else 0.0),
+        order=ServingOrder.of(bench.profile, head_start_s=head_start_s),
     )  # fmt: skip
     keeper = made.policy.keeper if isinstance(made.policy, Controller) else None
     if keeper is None:
@@ -160,8 +163,8 @@ def one_burst(bench: Bench, name: str, seed: int, options: argparse.Namespace, s
     """Returns the account's run against every constant's over one burst."""
     what, ends = bursts(bench.calm_rate)[name]
     times, questions = _pieces(bench, seed, what, options.calm)
-    account = LoadAware(risk=options.risk, risk_peak=options.peak)
-    ours = serve(bench, account, times, questions, shortest_first=not options.first_come, settings=settings)
+    account = LoadAware(risk=options.risk, risk_peak=options.peak, give_up=options.give_up)
+    ours = serve(bench, account, times, questions, head_start_s=options.head_start, settings=settings)
     late = times >= options.calm - BEFORE_S
     start = int(np.argmax(late))
     found: dict[str, Any] = {"burst": name, "seed": seed, "account": ours.account, "harm": harm(bench, ours.records)}
@@ -177,8 +180,9 @@ def one_burst(bench: Bench, name: str, seed: int, options: argparse.Namespace, s
     for label, policy in named:
         for shortest in (False, True):
             theirs = serve(
-                bench, policy, times[late], questions[start:], shortest_first=shortest, settings=ControllerSettings()
-            )
+                bench, policy, times[late], questions[start:], head_start_s=math.inf if shortest else 0.0,
+                settings=ControllerSettings(),
+            )  # fmt: skip
             until = max(mine, back_s(theirs.records, options.calm + ends))
             key = f"{label}{', shortest first' if shortest else ''}"
             found["against"][key] = utility(bench, theirs.records, options.calm, until)
@@ -193,7 +197,7 @@ def one_calm(bench: Bench, seed: int, levels: Sequence[float], calm_s: float) ->
     found = {}
     for level in levels:
         served = serve(
-            bench, FixedThreshold(threshold=level), times[calm], questions[: int(calm.sum())], shortest_first=False,
+            bench, FixedThreshold(threshold=level), times[calm], questions[: int(calm.sum())], head_start_s=0.0,
             settings=ControllerSettings(),
         )  # fmt: skip
         found[f"{level:g}"] = utility(bench, served.records, 0.0, calm_s - BEFORE_S)
@@ -235,7 +239,11 @@ def main() -> None:
     )
     parser.add_argument("--risk", type=float, default=0.02)
     parser.add_argument("--peak", type=float, default=0.10)
-    parser.add_argument("--first-come", action="store_true", help="for ours; constants are served in both orders")
+    parser.add_argument(
+        "--head-start", type=float, default=math.inf, help="of ours, s; 0: first come, inf: shortest first, in both of "
+        "which the constants are served"
+    )  # fmt: skip
+    parser.add_argument("--give-up", action="store_true", help="ours gives hopeless thoughts up, too")
     parser.add_argument("--worth", type=float, help="of a unit of kept risk")
     parser.add_argument("--horizon", type=float, help="seconds that the savings must last for")
     parser.add_argument("--out", type=Path)
@@ -244,7 +252,7 @@ def main() -> None:
     changed = {"worth": options.worth, "horizon_s": options.horizon}
     account = replace(settings.account, **{name: value for name, value in changed.items() if value is not None})
     settings = replace(settings, account=account)
-    bench, found = Bench.bundled(), []
+    bench, found = Bench.bundled(give_up=options.give_up), []
     for seed in map(int, options.seeds.split(",")):
         levels = [float(level) for level in options.calm_thresholds.split(",") if level]
         calm = one_calm(bench, seed, levels, options.calm) if levels else None
