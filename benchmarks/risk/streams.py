@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from controller.policies.restricted import within_account
+from controller.policies.definition import certified_at
 from controller.policy import Limits
 from controller.risk.account import RiskSettings
 from controller.risk.keeper import Grant, RiskKeeper
@@ -29,9 +29,11 @@ from experiments.calibration.by_class import counts_by_class
 from experiments.calibration.grid import Grid, grid
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.sweeps import THRESHOLDS, score_of
+from experiments.simulation.give_up_of_records import given_up
 from experiments.simulation.recording import read_calibration
 from models.chat_model import load_chat_model
 from models.profile.certificate import certify, evidence
+from models.profile.give_up import GiveUpLimit
 from models.profile.profile import Profile, profile_of
 from models.reasoner import bundled_model
 from models.score import Score
@@ -56,19 +58,26 @@ class World:
     families: npt.NDArray[np.intp]  # its benchmark
     lengths: npt.NDArray[np.float64]  # of its thought, in standard deviations of the logarithm from the mean
     probes: Sequence[Sequence[tuple[int, float, bool]]]  # of each thought: place, confidence, whether it is right
+    curved: Sequence[Grid]  # the same under each lower curve of the profile; empty: no thought is given up
 
     @classmethod
-    def bundled(cls) -> World:
+    def bundled(cls, *, give_up: bool = False) -> World:
+        """`give_up`: hopeless thoughts are given up, too, by curves that the records place."""
         directory = bundled_model()
         chat = load_chat_model(directory)
         found = read_calibration(chat, directory, profile_of(directory))
-        profile, log = found.profile, found.log
+        profile, log = given_up(chat, found) if give_up else found.profile, found.log
         traces = [log.traces[number] for number in range(len(found.questions))]
         score = Score(profile.score)
         budgets = [budget for budget in profile.budgets if budget is not None]
         spec = probe_spec(chat.thinking, chat.stop_tokens, score)
         replayed = grid(traces, log.closings, THRESHOLDS, budgets, spec)
-        classes = [profile.difficulty.classify(one.prompt) for one in traces]
+        places = [profile.classes.index(profile.difficulty.classify(one.prompt)) for one in traces]
+        curved = []
+        if give_up and profile.give_up is not None:
+            for curve in profile.give_up.curves:
+                limits = [GiveUpLimit(curve=curve, median=profile.give_up.medians[place]) for place in places]
+                curved.append(grid(traces, log.closings, THRESHOLDS, budgets, spec, limits))
         names = sorted({question.benchmark for question in found.questions})
         logs = np.log([max(1, len(one.thought)) for one in traces])
         return cls(
@@ -76,26 +85,34 @@ class World:
             traces=traces,
             closings=log.closings,
             replayed=replayed,
-            places=np.array([profile.classes.index(name) for name in classes]),
+            places=np.array(places),
             families=np.array([names.index(question.benchmark) for question in found.questions]),
             lengths=(logs - logs.mean()) / logs.std(),
             probes=[[(p.thought_tokens, score_of(p, score), p.right) for p in one.probes] for one in traces],
+            curved=curved,
         )
 
     def certified(self, rng: np.random.Generator, risk: float, peak: float) -> Profile:
         """Returns the profile with a certificate on a fresh sample of the world, of the calibration's size."""
         given = self.profile.certificate
         sample = rng.integers(len(self.traces), size=given.count)
-        drawn = replace(
-            self.replayed,
-            harmed=self.replayed.harmed[sample],
-            ends=self.replayed.ends[sample],
-        )
+        drawn = [
+            replace(one, harmed=one.harmed[sample], ends=one.ends[sample]) for one in (self.replayed, *self.curved)
+        ]
         member = np.array([self.places[sample] == place for place in range(len(self.profile.classes))])
+        told, harmed = [counts_by_class(one, member) for one in drawn], [one.harmed.sum(axis=0) for one in drawn]
         right = sum(self.traces[number].right for number in sample)
-        seen = evidence(right, given.count, None, given.count, given.delta, counts_by_class(drawn, member))
-        made = certify(drawn.harmed.sum(axis=0), given.count, epsilon=given.epsilon, delta=given.delta, evidence=seen)
-        return within_account(replace(self.profile, certificate=made), risk, peak)
+        seen = evidence(right, given.count, None, given.count, given.delta, told[0])
+        made = certify(harmed[0], given.count, epsilon=given.epsilon, delta=given.delta, evidence=seen)
+        give_up = self.profile.give_up if self.curved else None
+        if give_up is not None:
+            give_up = replace(give_up, harmed=tuple(map(_nested, harmed)), by_class=tuple(told))
+        profile = replace(self.profile, certificate=made, give_up=give_up)
+        return certified_at(profile, risk, peak, give_up=give_up is not None)
+
+
+def _nested(table: npt.NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
+    return tuple(map(tuple, table.tolist()))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,6 +124,7 @@ class Running:
     grant: Grant
     limits: Limits
     next: int = 0  # place of its next probe
+    best: tuple[float, bool] = (-1.0, False)  # confidence of its surest trial, and whether it is right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +155,8 @@ def run(world: World, seed: int, count: int, risk: float, peak: float) -> Stream
     profile = world.certified(rng, risk, peak)
     now = 0
     keeper = RiskKeeper(profile, RiskSettings(), time_s=lambda: float(now))
-    points = {(point.threshold, point.budget) for point in profile.points()}
+    points, lower = profile.points(), profile.curves
+    medians = (0.0,) * len(profile.classes) if lower is None else lower.medians
     calm, busy = weights(world, rng)
     drawn = {False: rng.choice(len(calm), size=count, p=calm), True: rng.choice(len(busy), size=count, p=busy)}
     names: list[str | None] = [*profile.classes, None]
@@ -147,12 +166,16 @@ def run(world: World, seed: int, count: int, risk: float, peak: float) -> Stream
     bursting, begun, harms, gap = False, 0, 0, -np.inf
 
     def move() -> None:
-        pick = [point for point in (BUSY if bursting else CALM) if point in points]
+        pick = [point for point in points if (point.threshold, point.budget) in (BUSY if bursting else CALM)]
         some = rng.integers(len(pick), size=len(names))
         wanted.clear()
-        wanted.update(
-            (name, Limits(threshold=pick[k][0], budget=pick[k][1])) for name, k in zip(names, some, strict=True)
-        )
+        for name, k, median in zip(names, some, (*medians, medians[-1]), strict=True):
+            curve = pick[k].give_up
+            wanted[name] = Limits(
+                threshold=pick[k].threshold,
+                budget=pick[k].budget,
+                give_up=None if curve is None else GiveUpLimit(curve=curve, median=median),
+            )
         keeper.expect(wanted, wanted)
         for one in running.values():
             look(one)
@@ -186,10 +209,14 @@ def run(world: World, seed: int, count: int, risk: float, peak: float) -> Stream
             return world.closings[one.question, budget].right
         if one.next == len(world.probes[one.question]):
             return trace.right
-        _, sure, right = world.probes[one.question][one.next]
+        place, sure, right = world.probes[one.question][one.next]
         look(one)
         one.next += 1
-        return right if one.limits.threshold is not None and sure >= one.limits.threshold else None
+        one.best = (sure, right) if sure >= one.best[0] else one.best
+        if one.limits.threshold is not None and sure >= one.limits.threshold:
+            return right
+        lower = one.limits.give_up
+        return one.best[1] if lower is not None and sure < lower.at(place) else None
 
     move()
     heappush(events, (int(rng.integers(*PHASE)), 1, 0))
@@ -226,9 +253,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--risk", type=float, default=0.02)
     parser.add_argument("--peak", type=float, default=0.10)
+    parser.add_argument("--give-up", action="store_true", help="hopeless thoughts are given up, too")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    world = World.bundled()
+    world = World.bundled(give_up=options.give_up)
     seeds = range(options.seed, options.seed + options.streams)
     found = [run(world, seed, options.requests, options.risk, options.peak) for seed in seeds]
     charged = np.array([one.charged for one in found])
