@@ -83,6 +83,10 @@ def drawing(trial: Trial) -> np.random.Generator:
     return np.random.default_rng([trial.seed, *name.tolist()])
 
 
+LATER: dict[str, Any] = {"risk_peak": None, "give_up": False}
+"""Settings of policies that came after the first stored trials, and the values at which a policy is what it was."""
+
+
 def described(value: Any) -> Any:
     """Returns a configuration as JSON; paths keep only the file name, because the directory does not affect results."""
     if isinstance(value, NamedPolicy):
@@ -100,11 +104,14 @@ def described(value: Any) -> Any:
 def _named(policy: NamedPolicy) -> dict[str, Any]:
     """Returns a named policy as stored trials describe it: its kind as `policy`, settings beside it, others null."""
     settings = {name: value for name, value in described(policy.policy).items() if name != "kind"}
+    told = {**dict.fromkeys(FLAT), **settings}
+    for later, usual in LATER.items():
+        if later in told and told[later] == usual:
+            del told[later]
     return {
         "name": policy.name,
         "policy": policy.kind,
-        **dict.fromkeys(FLAT),
-        **settings,
+        **told,
         "shortest_first": policy.shortest_first,
         "oracle": policy.oracle,
         "controller": described(policy.controller),
