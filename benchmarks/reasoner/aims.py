@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.reasoner.traces import CAP
-
 QUESTIONS_SEED = 2611  # draws the questions; an evaluation draws by 1, a calibration by 2
 SAMPLES_SEED = 2612  # draws the sampled replies
 COUNT = 4_000  # questions of each family

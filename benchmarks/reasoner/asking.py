@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.reasoner.aims import CAP, QUESTIONS_SEED
+from benchmarks.reasoner.aims import QUESTIONS_SEED
 from controller.policy import UNLIMITED, Limits
 from controller.serving.loop import ServingLoop
 from controller.serving.trials import probe_spec
@@ -24,6 +24,7 @@ from experiments.evaluation.questions import bundled_questions
 from experiments.question import Question
 from models.chat_model import ChatModel
 from models.profile.profile import identify
+from models.reasoner.traces import CAP
 
 BATCH = 128  # sequences decoded at once
 CELLS = 2 * BATCH * CAP  # tokens of the KV cache: prompts and landings need some beside the thoughts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.reasoner.aims import CAP, QUESTIONS_SEED, SAMPLED, SAMPLES, SAMPLES_SEED, TEMPERATURE
+from benchmarks.reasoner.aims import QUESTIONS_SEED, SAMPLED, SAMPLES, SAMPLES_SEED, TEMPERATURE
 from benchmarks.reasoner.report import (
     AIM_HEADER,
     ALL,
@@ -18,6 +18,7 @@ from benchmarks.reasoner.report import (
 )
 from experiments.sentences import counted
 from models.errors import LaserError
+from models.reasoner.traces import CAP
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 

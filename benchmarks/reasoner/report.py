@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reasoner.aims import AIMS, CAP, QUESTIONS_SEED, ReasonerAim
+from benchmarks.reasoner.aims import AIMS, QUESTIONS_SEED, ReasonerAim
 from benchmarks.reasoner.asking import AskedReasoner
 from benchmarks.reasoner.evidence import Numbers, ReasonerEvidence
 from benchmarks.reasoner.figures import ReasonerFigure, accuracy_after, figures, steepness
@@ -18,6 +18,7 @@ from benchmarks.support import report
 from experiments.statistics import Proportion, proportion
 from experiments.table import Table, text
 from models.reasoner.tasks import SPLITS
+from models.reasoner.traces import CAP
 
 ALL = "all"
 LENGTHS = (0, 16, 32, 64, 96, 128, 192, 256, 384, CAP)  # of thoughts, tokens

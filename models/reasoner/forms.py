@@ -23,13 +23,13 @@ IN_JSON = (
     "Answer with JSON.",
 )
 TOOLS = ("calculator",) * 4 + ("calculate", "compute", "evaluate", "math", "sum_up", "work_out")
-_ABOUT = (
+ABOUT = (
     "Evaluates an expression.",
     "Works out an expression.",
     "A calculator.",
     "Returns the value of an expression.",
 )
-_CALCULATE = (
+ASKED_SUMS = (
     "What is {sum}?",
     "Use the tool to work out {sum}.",
     "Calculate {sum} with the tool.",
@@ -86,7 +86,7 @@ def beside_tool(encoder: Encoder, problem: Problem, rng: np.random.Generator) ->
     sign = pick(rng, "+-*")
     sum_ = f"{left} {sign} {right}"
     value = str({"+": left + right, "-": left - right, "*": left * right}[sign])
-    messages = [_user(pick(rng, _CALCULATE).format(sum=sum_))]
+    messages = [_user(pick(rng, ASKED_SUMS).format(sum=sum_))]
     call = {"name": name, "arguments": {"expression": sum_}}
     if rng.random() < 0.6:
         thought: Paragraph = (("Okay. The tool", 1.0), (f" {name}", _NAMED), (f" can work out {sum_}.\n\n", 1.0))
@@ -139,5 +139,5 @@ def _tool(rng: np.random.Generator) -> tuple[str, list[dict[str, object]]]:
     parameters: dict[str, object] = {"type": "object", "properties": {"expression": about}}
     if rng.random() < 0.8:
         parameters["required"] = ["expression"]
-    function = {"name": name, "description": pick(rng, _ABOUT), "parameters": parameters}
+    function = {"name": name, "description": pick(rng, ABOUT), "parameters": parameters}
     return name, [{"type": "function", "function": function}]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reasoner.aims import CAP, SAMPLES, TEMPERATURE
+from benchmarks.reasoner.aims import SAMPLES, TEMPERATURE
 from benchmarks.reasoner.asking import (
     AT_ONCE,
     AskedReasoner,
@@ -36,6 +36,7 @@ from experiments.evaluation.questions import bundled_questions
 from experiments.progress import Silent
 from models.reasoner import bundled_model
 from models.reasoner.tasks import FAMILIES
+from models.reasoner.traces import CAP
 from tests.support.reasoner_evidence import reply, trace
 
 
