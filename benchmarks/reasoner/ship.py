@@ -27,7 +27,7 @@ from models.reasoner import bundled_model
 
 THOUGHTS, REPLIES, FIGURES = "thoughts.jsonl.xz", "replies.jsonl.xz", "measured.json"
 FITTING = ("parameters", "weights", "head")  # aims without which a model is no bundled one
-CALIBRATED = 400  # questions of each family
+CALIBRATED = 1_000  # questions of each family
 
 Samples = Mapping[str, list[SampledReply]]  # by the question's key
 
