@@ -135,7 +135,7 @@ def save_random_model(directory: Path, **changes: Any) -> Path:
     return directory
 
 
-CONFIDENT_CELLS = 480
+CONFIDENT_CELLS = 520
 
 
 def save_confident_model(directory: Path, positions: int = CONFIDENT_CELLS) -> Path:
