@@ -35,13 +35,13 @@ COUNT = 12  # of each benchmark
 ALL = COUNT * len(FAMILIES)
 PILOT = 48  # choose the budgets
 CERTIFYING = ALL - PILOT
-QUICK = ("-n", f"{COUNT}", "--epsilon", "0.5", "--delta", "0.1", "--max-tokens", "320")
+QUICK = ("-n", f"{COUNT}", "--epsilon", "0.5", "--delta", "0.1", "--max-tokens", "541")
 DEADLINE_S = 120.0
 
 
 def settings(path: Path, **changes: Any) -> CalibrationSettings:
     """What QUICK says to the command line."""
-    quick = CalibrationSettings(count=COUNT, levels=Levels(epsilon=0.5, delta=0.1), max_tokens=320, out=path)
+    quick = CalibrationSettings(count=COUNT, levels=Levels(epsilon=0.5, delta=0.1), max_tokens=541, out=path)
     return replace(quick, **changes)
 
 
