@@ -1,7 +1,7 @@
 """Measures how often a reasoner answers in the form that is asked for: a chat's second question, JSON in words.
 
-No grammar holds the answers, and no thought is closed before the reply's last token. A calculator's calls are measured
-by `benchmarks.kinds.before_calls`.
+No grammar holds the answers. A thought that reaches the reply's limit is closed there, and what follows counts. A
+calculator's calls are measured by `benchmarks.kinds.before_calls`.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def count_forms(directory: Path, count: int) -> Iterator[FormCount]:
 
 
 def answers(loop: ServingLoop, model: ChatModel, chats: Sequence[Messages]) -> list[str]:
-    """Returns the answers to chats, greedy, without their thoughts; what had no end in LONGEST tokens may be empty."""
+    """Returns the greedy answers to chats; a thought without an end in LONGEST tokens is closed there."""
     pieces: list[list[str]] = [[] for _ in chats]
     for chat, mine in zip(chats, pieces, strict=True):
         prompt = model.begin(chat)

@@ -71,7 +71,7 @@ def in_json(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Les
     reply = f"{CLOSE}{json.dumps({'answer': value})}{END}"
     return Lesson(
         prompt=tuple(encoder.chat(messages)),
-        thought=tuple(piece for paragraph in problem.thought(rng).paragraphs for piece in paragraph),
+        thought=tuple(problem.thought(rng).pieces),
         reply=reply,
         given=CLOSE,
     )
@@ -115,10 +115,9 @@ def _boxed(
     rng: np.random.Generator,
     tools: list[dict[str, object]] | None = None,
 ) -> Lesson:
-    paragraphs: tuple[Paragraph, ...] = problem.thought(rng).paragraphs
     return Lesson(
         prompt=tuple(encoder.chat(messages, tools=tools)),
-        thought=tuple(piece for paragraph in paragraphs for piece in paragraph),
+        thought=tuple(problem.thought(rng).pieces),
         reply=closing(problem.answer),
         given=EXIT,
     )

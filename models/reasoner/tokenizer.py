@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Required, TypedDict
+from typing import TYPE_CHECKING, Any, Required, TypedDict
 
 import numpy as np
 
@@ -145,7 +145,6 @@ class Encoder:
         self.pad = self.one(PAD)
         self.close = self.one(CLOSE)
         self.blank_line = self.one("\n\n")
-        self.brace = self.one("{")
 
     def _shell(self, thinking: bool) -> tuple[str, str]:
         """The text that the template puts before and after a question; rendered once, since rendering is slow."""
@@ -155,9 +154,11 @@ class Encoder:
         return before, after
 
     def _rendered(self, messages: Sequence[Message], tools: list[dict[str, object]] | None, thinking: bool) -> str:
+        chat: list[Any] = list(messages)
+        described: list[Any] | None = tools
         return str(
             self._tokenizer.apply_chat_template(
-                list(messages), tools=tools, tokenize=False, add_generation_prompt=True, enable_thinking=thinking
+                chat, tools=described, tokenize=False, add_generation_prompt=True, enable_thinking=thinking
             )
         )
 

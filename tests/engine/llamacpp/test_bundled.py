@@ -74,7 +74,7 @@ def test_in_float32_its_replies_are_token_for_token_those_of_transformers(
     ("kind", "within", "most", "least"),
     [
         (StoredType.F32, 1.0, 0.0085, 0.999999),
-        (StoredType.F16, 1.0, 0.018, 0.9999),
+        (StoredType.F16, 1.0, 0.018, 0.9999),  # .0142 was measured
         (StoredType.Q8_0, 0.999, 0.21, 0.995),  # single logits of rare tokens differ more, up to 0.8
     ],
 )

@@ -217,7 +217,7 @@ def test_what_was_recorded_is_handed_on_as_the_file_holds_it(calibrated: Calibra
 
 def test_records_of_another_length_are_not_mixed_in(calibrated: Calibrated) -> None:
     before = records(calibrated.path).read_bytes()
-    with pytest.raises(TraceError, match="was begun with max_tokens 320, this run has 300"):
+    with pytest.raises(TraceError, match="was begun with max_tokens 541, this run has 300"):
         calibrate(settings(calibrated.path, max_tokens=300))
     assert records(calibrated.path).read_bytes() == before
 

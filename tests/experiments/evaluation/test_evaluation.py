@@ -120,9 +120,10 @@ def test_the_bundled_model_is_recorded_through_the_engine_with_all_its_probes() 
     assert [one.question for one in records] == questions
     assert all(one.ended and one.probes for one in records)
     assert all(one.natural or one.tokens > 600 for one in records)  # a search or checks may not end
+    assert sum(one.natural for one in records) >= 12
     assert all(0.0 <= probe.joint <= probe.confidence <= 1.0 for one in records for probe in one.probes)
     assert all(len(one.probes) <= one.transitions <= len(one.probes) + 1 for one in records)
-    assert sum(one.right for one in records) >= 11
+    assert sum(one.right for one in records) >= 15
     told = exit_point(records, replay(records, 0.9, chat.thinking.format.probe.score), np.random.default_rng(0))
     assert 0.0 < told.saved < told.gross
     served = evaluate(

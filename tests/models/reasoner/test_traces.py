@@ -92,6 +92,51 @@ def test_most_searches_find_their_target_and_some_are_given_up() -> None:
 
 
 @given(seeds)
+def test_points_are_the_last_two_digits_and_the_best_so_far_is_the_best(seed: int) -> None:
+    problem, trace = written("highest", seed)
+    points = {name: (int(a) + int(b)) % 100 for name, a, b in re.findall(r"(\w+) (\d+) \+ (\d+)", problem.question)}
+    best = max if " most" in problem.question else min
+    assert problem.answer == best(points, key=points.__getitem__)
+    for name, said in re.findall(r"(\w+) \d+ \+ \d+ = \d+, points (\d+)", trace.thought):
+        assert points[name] == int(said)
+    names = list(points)
+    so_far = re.findall(r"(?:most|fewest) (\w+) (\d+)", trace.thought)
+    assert len(so_far) == len(names)
+    for seen, (name, said) in enumerate(so_far, 1):
+        assert name == best(names[:seen], key=points.__getitem__)
+        assert points[name] == int(said)
+
+
+@given(seeds)
+def test_a_ticket_s_colour_and_the_count_are_those_of_its_sum(seed: int) -> None:
+    problem, trace = written("tally", seed)
+    tickets = {label: int(a) + int(b) for label, a, b in re.findall(r"([A-Z]) (\d+) \+ (\d+)", problem.question)}
+    for label, digit, parity in re.findall(r"([A-Z]) \d+ \+ \d+ = \d+, (\d) (even|odd)", trace.thought):
+        assert int(digit) == tickets[label] // 10 % 10
+        assert (int(digit) % 2 == 0) is (parity == "even")
+    reds = 0
+    counts = re.findall(r"red (\d+) blue (\d+)", trace.thought)
+    for seen, (total, (red, blue)) in enumerate(zip(tickets.values(), counts, strict=False), 1):
+        reds += total // 10 % 2 == 0
+        assert (int(red), int(blue)) == (reds, seen - reds)
+
+
+@given(seeds)
+def test_what_is_looked_up_is_what_the_question_says(seed: int) -> None:
+    problem, trace = written("recall", seed)
+    numbers = [int(number) for number in re.findall(r"\d+", problem.question)]
+    said = [int(number) for number in re.findall(r"(\d+) (?:largest|smallest) ", trace.thought)]
+    if said:
+        best = max if "largest" in problem.question else min
+        assert said == numbers[1:]
+        so_far = re.findall(r"(?:largest|smallest) (\d+)[,.]", trace.thought)
+        assert [int(number) for number in so_far] == [best(numbers[: seen + 1]) for seen in range(1, len(numbers))]
+    else:
+        asked = re.findall(r"about (\w+)\.", trace.thought)[0]
+        assert re.search(rf"{asked}(?: has)? {problem.answer}\b", problem.question)
+
+
+@given(seeds)
 def test_a_count_goes_on_until_no_ticket_left_can_change_its_colour(seed: int) -> None:
     problem, trace = written("tally", seed)
     counts = [(int(red), int(blue)) for red, blue in re.findall(r"red (\d+) blue (\d+)", trace.thought)]
