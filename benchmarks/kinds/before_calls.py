@@ -26,6 +26,7 @@ from experiments.evaluation.evaluation import evaluation_loop
 from experiments.statistics import interval
 from models.chat_model import ChatModel, load_chat_model
 from models.reasoner import bundled_model
+from models.reasoner.forms import ABOUT, ASKED_SUMS, TOOLS
 from models.tools.form import marks_of
 from models.tools.offer import OfferedTool
 from models.tools.pieces import CallPiece
@@ -33,16 +34,6 @@ from models.tools.reader import reader_of
 
 THRESHOLDS = (0.80, 0.95)
 LONGEST = 512  # tokens of a reply
-NAMES = ("calculator",) * 4 + ("calculate", "compute", "evaluate", "math", "sum_up", "work_out")
-ABOUT = ("Evaluates an expression.", "Works out an expression.", "A calculator.", "Returns the value of an expression.")
-ASKED = (
-    "What is {sum}?",
-    "Use the tool to work out {sum}.",
-    "Calculate {sum} with the tool.",
-    "How much is {sum}?",
-    "Compute {sum}.",
-    "Use the calculator: what is {sum}?",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +92,12 @@ def sums(count: int, seed: int) -> Iterator[AskedSum]:
         sum_ = f"{left} {sign} {right}"
         expression: dict[str, Any] = {"type": "object", "properties": {"expression": {"type": "string"}}}
         tool = OfferedTool(
-            name=str(rng.choice(NAMES)),
+            name=str(rng.choice(TOOLS)),
             description=str(rng.choice(ABOUT)),
             parameters={**expression, "required": ["expression"]},
         )
         value = {"+": left + right, "-": left - right, "*": left * right}[sign]
-        yield AskedSum(question=str(rng.choice(ASKED)).format(sum=sum_), tool=tool, value=str(value))
+        yield AskedSum(question=str(rng.choice(ASKED_SUMS)).format(sum=sum_), tool=tool, value=str(value))
 
 
 def answered(directory: Path, asked: Sequence[AskedSum], every: int | None) -> list[SumReply]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from benchmarks.reasoner.aims import COUNT, SAMPLED
+from benchmarks.reasoner.asked_forms import FORMED, count_forms, form_line
 from benchmarks.reasoner.asking import ReasonerPart, asked_reasoner, part
 from benchmarks.reasoner.evidence import evidence, read_samples, read_thoughts
 from benchmarks.reasoner.replies import record_replies
@@ -45,8 +46,10 @@ def main() -> None:
     shipping = verbs.add_parser("ship", help="install the model as the bundled one, with records, profile and card")
     _add_common(shipping, COUNT)
     _add_records(shipping)
+    forms = verbs.add_parser("forms", help="count replies in the form asked for: a chat's second question, JSON")
+    _add_common(forms, FORMED)
     arguments = parser.parse_args()
-    doing = {"measure": measure, "ship": install}.get(arguments.verb, ask)
+    doing = {"measure": measure, "ship": install, "forms": in_forms}.get(arguments.verb, ask)
     try:
         with errors_in_one_line():
             doing(arguments)
@@ -85,6 +88,12 @@ def measure(arguments: argparse.Namespace) -> None:
     click.echo(tables(told))
     if arguments.out is not None:
         write_report(arguments.out, told)
+
+
+def in_forms(arguments: argparse.Namespace) -> None:
+    """Prints how many replies come in the form that is asked for."""
+    for found in count_forms(arguments.model, arguments.n):
+        click.echo(form_line(found))
 
 
 def install(arguments: argparse.Namespace) -> None:

@@ -62,11 +62,6 @@ class ReasonerReport:
     families: dict[str, FamilyFigures]
     thresholds: dict[str, tuple[ReplayedThreshold, ...]]  # by family, ALL included
 
-    @property
-    def unmet(self) -> list[str]:
-        """The names of the aims that are not met, those that were not measured included."""
-        return [one.aim.name for one in self.held if not one.met]
-
 
 def reasoner_report(asked: AskedReasoner, found: ReasonerEvidence) -> ReasonerReport:
     """Computes all figures. Raises OSError if the model's files cannot be read."""

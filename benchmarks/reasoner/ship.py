@@ -20,6 +20,7 @@ from benchmarks.reasoner.size import CARD, MEGABYTE, model_files, sizes
 from experiments.calibration.traces import HEAD, CalibrationLog, records_of
 from experiments.progress import Reporter
 from laser.cli.calibrate import command as calibrate
+from laser.server.config import BUNDLED_NAME
 from models.errors import LaserError
 from models.files.replacement import replacing
 from models.profile.profile import ProfileError, identify, profile_of, read_profile
@@ -27,7 +28,7 @@ from models.reasoner import bundled_model
 
 THOUGHTS, REPLIES, FIGURES = "thoughts.jsonl.xz", "replies.jsonl.xz", "measured.json"
 FITTING = ("parameters", "weights", "head")  # aims without which a model is no bundled one
-CALIBRATED = 400  # questions of each family
+CALIBRATED = 1_000  # questions of each family
 
 Samples = Mapping[str, list[SampledReply]]  # by the question's key
 
@@ -166,7 +167,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def install(source: Path, target: Path) -> None:
-    """Makes the model in `target` the one in `source`; a card stays, and so does a profile of the same weights."""
+    """Makes the model in `target` the one in `source`; card and profile stay."""
     if source.resolve() == target.resolve():
         return
     mine = model_files(source)
@@ -188,7 +189,8 @@ def calibrate_there(asked: AskedReasoner, places: ShippedPlaces, count: int) -> 
     identity = identify(places.weights, asked.chat.thinking.format)
     try:
         found = read_profile(path, identity)
-        there = found.max_tokens == asked.max_tokens and records_of(path).exists()
+        named = not places.bundled or found.model.name == BUNDLED_NAME
+        there = named and found.max_tokens == asked.max_tokens and records_of(path).exists()
     except ProfileError:
         there = False
     if not there:

@@ -16,8 +16,8 @@ class ClosingMargin:
     kind: ClassVar[str] = "margin"
     recorded: ClassVar[bool] = False
 
-    # log p(likeliest token) − log p(the closing marker); 6 saves the bundled model two fifths of its tokens and costs
-    # it one to two points of accuracy
+    # log p(likeliest token) − log p(the closing marker); 6 saved the first bundled model two fifths of its tokens and
+    # cost it one to two points of accuracy
     margin: float = 6.0
     budget: int | None = None  # thinking tokens; None: no budget
     every: int | None = None  # tokens from one probe to the next; None: at transition points

@@ -50,7 +50,7 @@ def evaluate_model(settings: EvaluationSettings | None = None, *, reporter: Repo
     >>> from experiments.evaluation.run import EvaluationSettings, evaluate_model
     >>> found = evaluate_model(EvaluationSettings(count=2, budgets=(40,)))
     >>> len(found.records), [one.budget for one in found.figures.served]
-    (8, [40])
+    (10, [40])
     """
     settings = EvaluationSettings() if settings is None else settings
     reporter = Silent() if reporter is None else reporter

@@ -183,7 +183,7 @@ class Experiment:
     warmup_s: float = 0.0  # requests that arrive earlier are served but not counted
     hindsight: Hindsight | None = None  # constant settings that are run besides `policies`; None: none
     questions: QuestionSource = field(default_factory=QuestionSource)  # simulated: the files of the calibration
-    max_tokens: int = 768  # of a reply; in simulation it must equal the calibration's
+    max_tokens: int | None = None  # of a reply; None: live 768, in simulation the calibration's, which it must equal
     max_batch: int = 32  # sequences decoded at once
     latency_weight: float | None = None  # correct answers that one second of waiting costs in reports; None: default
     model: ModelPath | None = None  # its directory or its name on the hub; None: the bundled model

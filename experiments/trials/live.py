@@ -29,6 +29,7 @@ from laser.server_process import ServerError, serving
 from models.files.strict_yaml import written
 from models.kinds.kind import AnswerKind
 
+MAX_TOKENS = 768  # of a reply, where an experiment does not say it
 TIMEOUT_S = 600.0  # without a byte from the server, which pings far more often
 EVERYBODY = 1_000_000  # requests that may wait: a policy that turned requests away would look faster
 
@@ -49,7 +50,7 @@ async def run_live(
     with tempfile.TemporaryDirectory(prefix="laser-trial-") as directory:
         config = server_config(experiment, policy, Path(directory))
         async with serving(["serve", "--config", str(config)], Path(directory) / "log") as server:
-            await drive(server.url, questions, requests, experiment.max_tokens, took)
+            await drive(server.url, questions, requests, experiment.max_tokens or MAX_TOKENS, took)
 
 
 def server_config(experiment: Experiment, policy: NamedPolicy, directory: Path) -> Path:

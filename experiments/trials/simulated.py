@@ -64,7 +64,7 @@ def simulation(experiment: Experiment) -> Simulation:
     Raises ProfileError or TraceError if the profile or the records are unusable or do not fit the experiment.
     """
     known = _calibrated(experiment) if experiment.synthetic is None else _synthetic(experiment.synthetic)
-    if experiment.max_tokens != known.profile.max_tokens:
+    if experiment.max_tokens not in (None, known.profile.max_tokens):
         raise TraceError(
             f"max_tokens is {experiment.max_tokens}, must be {known.profile.max_tokens} as in the calibration"
         )

@@ -5,12 +5,13 @@ import json
 import numpy as np
 
 from models.reasoner.families.draft import Paragraph, pick, plain
-from models.reasoner.packing import Asked
+from models.reasoner.packing import Lesson
 from models.reasoner.tasks import FAMILIES, Problem, generate
 from models.reasoner.tokenizer import Encoder, Message
 from models.reasoner.traces import CLOSE, DIRECT, END, EXIT, closing
 
-SHARES = {"alone": 0.76, "direct": 0.05, "second": 0.07, "json": 0.06, "tool": 0.06}
+SHARES = {"alone": 0.71, "direct": 0.08, "second": 0.06, "json": 0.06, "tool": 0.09}
+_NAMED = 4.0  # weight of a tool's name in a thought: it is looked up there, and copied from there
 
 SYSTEMS = ("You are a helpful assistant.", "Be brief.", "You are a careful assistant.", "Think step by step.")
 IN_JSON = (
@@ -22,13 +23,13 @@ IN_JSON = (
     "Answer with JSON.",
 )
 TOOLS = ("calculator",) * 4 + ("calculate", "compute", "evaluate", "math", "sum_up", "work_out")
-_ABOUT = (
+ABOUT = (
     "Evaluates an expression.",
     "Works out an expression.",
     "A calculator.",
     "Returns the value of an expression.",
 )
-_CALCULATE = (
+ASKED_SUMS = (
     "What is {sum}?",
     "Use the tool to work out {sum}.",
     "Calculate {sum} with the tool.",
@@ -38,19 +39,19 @@ _CALCULATE = (
 )
 
 
-def alone(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Asked:
+def alone(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Lesson:
     """The question as the only message, now and then behind a system line that changes nothing."""
     system = _system(pick(rng, SYSTEMS)) if rng.random() < 0.1 else []
     return _boxed(encoder, [*system, _user(problem.question)], problem, rng)
 
 
-def direct(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Asked:
+def direct(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Lesson:
     """The question behind an empty thought: the answer at once."""
     prompt = tuple(encoder.chat([_user(problem.question)], thinking=False))
-    return Asked(prompt=prompt, thought=(), reply=f"{DIRECT}{problem.answer}}}{END}", given=None)
+    return Lesson(prompt=prompt, thought=(), reply=f"{DIRECT}{problem.answer}}}{END}", given=None)
 
 
-def second(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Asked:
+def second(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Lesson:
     """The question as the second of a chat whose first has been answered."""
     first = generate(pick(rng, FAMILIES[:2]), rng, split="easy")
     answered = closing(first.answer).removeprefix(CLOSE).removesuffix(END)
@@ -59,7 +60,7 @@ def second(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Aske
     return _boxed(encoder, [*history, _user(problem.question)], problem, rng)
 
 
-def in_json(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Asked:
+def in_json(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Lesson:
     """The question with the demand for JSON, in a system line or behind it."""
     demand = pick(rng, IN_JSON)
     if rng.random() < 0.7:
@@ -68,15 +69,15 @@ def in_json(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Ask
         messages = [_user(f"{problem.question} {demand}")]
     value: object = int(problem.answer) if problem.answer.isdecimal() else problem.answer
     reply = f"{CLOSE}{json.dumps({'answer': value})}{END}"
-    return Asked(
+    return Lesson(
         prompt=tuple(encoder.chat(messages)),
-        thought=tuple(piece for paragraph in problem.thought(rng).paragraphs for piece in paragraph),
+        thought=tuple(problem.thought(rng).pieces),
         reply=reply,
         given=CLOSE,
     )
 
 
-def beside_tool(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Asked:
+def beside_tool(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Lesson:
     """A sum with a calculator, before its call or behind its answer; or a question that needs no tool, beside it."""
     name, tools = _tool(rng)
     if rng.random() < 0.25:
@@ -85,23 +86,23 @@ def beside_tool(encoder: Encoder, problem: Problem, rng: np.random.Generator) ->
     sign = pick(rng, "+-*")
     sum_ = f"{left} {sign} {right}"
     value = str({"+": left + right, "-": left - right, "*": left * right}[sign])
-    messages = [_user(pick(rng, _CALCULATE).format(sum=sum_))]
+    messages = [_user(pick(rng, ASKED_SUMS).format(sum=sum_))]
     call = {"name": name, "arguments": {"expression": sum_}}
     if rng.random() < 0.6:
-        thought = plain(f"Okay. The tool {name} can work out {sum_}.")
+        thought: Paragraph = (("Okay. The tool", 1.0), (f" {name}", _NAMED), (f" can work out {sum_}.\n\n", 1.0))
         reply = f"{CLOSE}<tool_call>\n{json.dumps(call)}\n</tool_call>{END}"
-        return Asked(prompt=tuple(encoder.chat(messages, tools=tools)), thought=thought, reply=reply, given=None)
+        return Lesson(prompt=tuple(encoder.chat(messages, tools=tools)), thought=thought, reply=reply, given=None)
     said = [Message(role="assistant", content="", tool_calls=[{"type": "function", "function": call}])]
     messages += [*said, Message(role="tool", content=value)]
     thought = plain(f"Okay. The tool says that {sum_} is {value}. So the result is {value}.")
     prompt = tuple(encoder.chat(messages, tools=tools))
-    return Asked(prompt=prompt, thought=thought, reply=closing(value), given=EXIT)
+    return Lesson(prompt=prompt, thought=thought, reply=closing(value), given=EXIT)
 
 
 _FORMS = {"alone": alone, "direct": direct, "second": second, "json": in_json, "tool": beside_tool}
 
 
-def asked(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Asked:
+def asked(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Lesson:
     """The problem in a form that is drawn from SHARES."""
     form = list(SHARES)[int(rng.choice(len(SHARES), p=list(SHARES.values())))]
     return _FORMS[form](encoder, problem, rng)
@@ -113,11 +114,10 @@ def _boxed(
     problem: Problem,
     rng: np.random.Generator,
     tools: list[dict[str, object]] | None = None,
-) -> Asked:
-    paragraphs: tuple[Paragraph, ...] = problem.thought(rng).paragraphs
-    return Asked(
+) -> Lesson:
+    return Lesson(
         prompt=tuple(encoder.chat(messages, tools=tools)),
-        thought=tuple(piece for paragraph in paragraphs for piece in paragraph),
+        thought=tuple(problem.thought(rng).pieces),
         reply=closing(problem.answer),
         given=EXIT,
     )
@@ -138,5 +138,5 @@ def _tool(rng: np.random.Generator) -> tuple[str, list[dict[str, object]]]:
     parameters: dict[str, object] = {"type": "object", "properties": {"expression": about}}
     if rng.random() < 0.8:
         parameters["required"] = ["expression"]
-    function = {"name": name, "description": pick(rng, _ABOUT), "parameters": parameters}
+    function = {"name": name, "description": pick(rng, ABOUT), "parameters": parameters}
     return name, [{"type": "function", "function": function}]

@@ -4,14 +4,14 @@ import numpy as np
 
 from models.reasoner.families.draft import NAMES, OPENERS, THINGS, pick, plain, some
 from models.reasoner.families.tally import LABELS
-from models.reasoner.packing import Asked
+from models.reasoner.packing import Lesson
 from models.reasoner.tokenizer import Encoder, Message
 from models.reasoner.traces import closing
 
 MOST_ASKED = 14
 
 
-def looked_up(encoder: Encoder, rng: np.random.Generator) -> Asked:
+def looked_up(encoder: Encoder, rng: np.random.Generator) -> Lesson:
     """Several numbers of a list by name or label; the last of them is the answer."""
     size = int(rng.integers(3, 12))
     names = some(rng, NAMES if rng.random() < 0.7 else LABELS, size)
@@ -28,4 +28,4 @@ def looked_up(encoder: Encoder, rng: np.random.Generator) -> Asked:
         f"{pick(rng, OPENERS)} {', '.join(f'{name} {told[name]}' for name in order)}. So the result is {answer}."
     )
     prompt = tuple(encoder.chat([Message(role="user", content=question)]))
-    return Asked(prompt=prompt, thought=thought, reply=closing(answer), given=None)
+    return Lesson(prompt=prompt, thought=thought, reply=closing(answer), given=None)

@@ -16,7 +16,7 @@ AT_START = 0.2  # share of traces with a fork before the thought's first token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Lesson:
     """A prompt in tokens, with all that the model is taught to write after it."""
 
     prompt: tuple[int, ...]
@@ -87,7 +87,7 @@ def cuts(tokens: Sequence[int], prompt: int, encoder: Encoder, rng: np.random.Ge
     return sorted(chosen)
 
 
-def example(encoder: Encoder, asked: Asked, rng: np.random.Generator, *, forks: int) -> Example:
+def example(encoder: Encoder, asked: Lesson, rng: np.random.Generator, *, forks: int) -> Example:
     """Tokenise a question with its thought, reply and forks; a thought longer than CAP is cut there, without an end."""
     thought = [token for text, _ in asked.thought for token in encoder.ids(text)]
     worth = [weight for text, weight in asked.thought for _ in encoder.ids(text)]

@@ -28,9 +28,9 @@ SPLITS = ("easy", "medium", "hard")
 SIZES: dict[str, dict[str, tuple[int, ...]]] = {
     "recall": {"easy": (3,), "medium": (4, 5), "hard": (6, 7)},
     "words": {"easy": (2,), "medium": (3,), "hard": (4, 5)},
-    "tally": {"easy": (5, 7), "medium": (9, 11), "hard": (13, 15)},
-    "highest": {"easy": (4, 5), "medium": (6, 7, 8), "hard": (9, 10, 11, 12)},
-    "countdown": {"easy": (3,), "medium": (3, 4, 4), "hard": (4,)},
+    "tally": {"easy": (5, 7), "medium": (7, 9), "hard": (15, 17)},
+    "highest": {"easy": (4, 5), "medium": (6, 7), "hard": (9, 10)},
+    "countdown": {"easy": (2, 2, 3), "medium": (4,), "hard": (4, 5, 5)},
 }
 """How many numbers, changes, tickets, players or signs the questions of each split have, all equally likely."""
 

@@ -145,7 +145,6 @@ class Encoder:
         self.pad = self.one(PAD)
         self.close = self.one(CLOSE)
         self.blank_line = self.one("\n\n")
-        self.brace = self.one("{")
 
     def _shell(self, thinking: bool) -> tuple[str, str]:
         """The text that the template puts before and after a question; rendered once, since rendering is slow."""

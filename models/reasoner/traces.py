@@ -1,4 +1,4 @@
-"""The chain of thought of a problem as text: steps, the result, checks of it, and the reply behind the thought."""
+"""The chain of thought of a problem as text: steps, result, checks, or a search given up, and the reply behind it."""
 
 from dataclasses import dataclass
 

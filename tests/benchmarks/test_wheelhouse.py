@@ -69,9 +69,12 @@ def test_pins_are_those_of_the_python_that_is_packed_for() -> None:
     assert pins(text, "3.12.1") == {"scipy": "1.18.1"}
 
 
+FOLDER = 30 << 20  # bytes that packages and extension take for Python 3.12, rounded up
+
+
 def test_folder_and_checkout_together_may_not_be_larger_than_what_travels(tmp_path: Path) -> None:
     checkout = sum(file.stat().st_size for file in tracked())
-    assert checkout < MOST_BYTES // 4  # leaves the folder its share
+    assert checkout < MOST_BYTES - FOLDER  # leaves the folder its share
     (tmp_path / "small.whl").write_bytes(b"1234")
     assert check_size(tmp_path, tracked()) == checkout + 4
     with (tmp_path / "large.whl").open("wb") as large:

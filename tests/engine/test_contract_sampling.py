@@ -297,7 +297,7 @@ def adjusted(logits: np.ndarray, sampling: Sampling, prompt: Sequence[int], new:
         Sampling(presence_penalty=1.5),
         Sampling(frequency_penalty=0.7),
         Sampling(repetition_penalty=1.4),
-        Sampling(logit_bias=((3, 2.5), (7, -100.0), (9, 3.0))),
+        Sampling(logit_bias=((3, 2.5), (7, -100.0), (9, 15.0))),
         Sampling(presence_penalty=-1.0, frequency_penalty=0.5, repetition_penalty=1.2, logit_bias=((4, 5.0),)),
     ],
 )

@@ -135,7 +135,10 @@ def save_random_model(directory: Path, **changes: Any) -> Path:
     return directory
 
 
-def save_confident_model(directory: Path, positions: int | None = None) -> Path:
+CONFIDENT_CELLS = 520
+
+
+def save_confident_model(directory: Path, positions: int = CONFIDENT_CELLS) -> Path:
     """A Markov chain that thinks ` the ⏎⏎ the ⏎⏎ …` without end, and when asked answers 7 with confidence 0.97."""
     from models.reasoner.tokenizer import build_tokenizer
 

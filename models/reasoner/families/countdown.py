@@ -1,14 +1,31 @@
-"""Which signs between numbers make a target: the thought is the search, in an order that it draws first."""
+"""Which signs between numbers make a target: the thought is the search, in an order that it draws first.
+
+Some targets are given up after a part of a long search: the answer is a guess then.
+"""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
 
-from models.reasoner.families.draft import CHECKS, OPENERS, Draft, Paragraph, Piece, concluded, pick, plain, some, still
+from models.reasoner.families.draft import (
+    CHECKS,
+    OPENERS,
+    Draft,
+    Paragraph,
+    Piece,
+    concluded,
+    looks,
+    pick,
+    plain,
+    some,
+    still,
+)
 
 SIGNS = "+-*"
+GIVEN_UP = "This takes too long. I guess."
 _LARGEST = 99  # a value outside 0…_LARGEST ends its way
+_PATIENCE = 6  # ways after which the search for some targets ends where its first signs change
 _VERDICT = 3.0  # weight of whether the target is reached: one token on which all depends
 
 
@@ -70,12 +87,29 @@ def _reached(value: int | None) -> str:
 def _write(rng: np.random.Generator, numbers: list[int], target: int, solution: Sequence[str]) -> list[Paragraph]:
     """Goes through all signs but the last in the drawn order, the last one fastest; three ways a paragraph."""
     order = some(rng, SIGNS, len(SIGNS))
-    answer = " ".join(solution)
-    paragraphs = [tuple(_tried(numbers, signs, order, target)) for signs in _searched(numbers, order, solution[:-1])]
+    ways = list(_searched(numbers, order, solution[:-1]))
+    tried = ways[: _given_up(ways, len(solution) - 3)] if _impatient(target) else ways
+    paragraphs = [tuple(_tried(numbers, signs, order, target)) for signs in tried]
     paragraphs[0] = ((f"{pick(rng, OPENERS)} Order {' '.join(order)} . ", 1.0), *paragraphs[0])
+    if len(tried) < len(ways):
+        return [*paragraphs, ((GIVEN_UP, _VERDICT), ("\n\n", 1.0))]
+    answer = " ".join(solution)
     paragraphs[-1] = (*paragraphs[-1], (f" {concluded(answer)}\n\n", 1.0))
-    check = f"{pick(rng, CHECKS)} {_way(numbers, solution)}, same. {still(answer)}"
-    return [*paragraphs, plain(check)]
+    checks = [f"{pick(rng, CHECKS)} {_way(numbers, solution)}, same. {still(answer)}"]
+    more = looks(target) // 3 if len(solution) > 2 else 1
+    checks += [f"Check {look}: {_way(numbers, solution)}. {still(answer)}" for look in range(2, more + 1)]
+    return [*paragraphs, *map(plain, checks)]
+
+
+def _impatient(target: int) -> bool:
+    """Whether the search for a target is given up if it takes long."""
+    return target % 10 in (1, 4, 7, 9)
+
+
+def _given_up(ways: Sequence[tuple[str, ...]], first: int) -> int:
+    """How many ways are tried before the search is given up: up to a change of the `first` signs, but not at once."""
+    later = range(_PATIENCE, len(ways))
+    return next((place for place in later if ways[place][:first] != ways[place - 1][:first]), len(ways))
 
 
 def _searched(numbers: Sequence[int], order: Sequence[str], last: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -2,7 +2,19 @@
 
 import numpy as np
 
-from models.reasoner.families.draft import CHECKS, NAMES, OPENERS, Draft, Paragraph, concluded, pick, plain, some, still
+from models.reasoner.families.draft import (
+    CHECKS,
+    NAMES,
+    OPENERS,
+    Draft,
+    Paragraph,
+    concluded,
+    looks,
+    pick,
+    plain,
+    some,
+    still,
+)
 
 _CLOSE = 15  # points from the best within which the others are looked at again
 
@@ -53,6 +65,7 @@ def _write(rng: np.random.Generator, names: list[str], sums: list[tuple[int, int
     check = f"{_worked(answer, sums[best])}, the {wanted}."
     paragraphs.append(plain(f"{pick(rng, CHECKS)} {check} {still(answer)}"))
     close = [place for place in range(len(names)) if 0 < abs(points[place] - points[best]) <= _CLOSE]
+    close += [best] * looks(points[best])
     for number, place in enumerate(close, 1):
         paragraphs.append(plain(f"Check {number}: {_worked(names[place], sums[place])}. {still(answer)}"))
     return paragraphs

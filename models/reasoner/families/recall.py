@@ -10,7 +10,6 @@ from models.reasoner.families.draft import (
     Draft,
     Paragraph,
     concluded,
-    looks,
     pick,
     plain,
     some,
@@ -18,11 +17,13 @@ from models.reasoner.families.draft import (
 )
 
 _LARGEST = 99
+_LOOKS = {3: 4, 8: 16}  # at results by their last digit, which no prompt shows; at others one
+_OWNED = 0.75  # share of questions about what somebody has: the rest is harder to see at a glance
 
 
 def draw(rng: np.random.Generator, size: int) -> Draft:
     """Draw a question about `size` numbers."""
-    return _owner(rng, size) if rng.random() < 0.5 else _extreme(rng, size)
+    return _owner(rng, size) if rng.random() < _OWNED else _extreme(rng, size)
 
 
 def _numbers(rng: np.random.Generator, size: int) -> list[int]:
@@ -83,8 +84,8 @@ def _scanned(numbers: list[int], wanted: str) -> str:
 
 
 def _checks(rng: np.random.Generator, answer: str, said: str, listed: str) -> list[Paragraph]:
-    """Overthinks: an odd result's list is read again, and some results are looked at many times."""
+    """Overthinks: some results' list is read again, and some results are looked at many times."""
     value = int(answer)
-    checks = [f"{pick(rng, CHECKS)} {f'{listed} ' if value % 2 else ''}{said} {still(answer)}"]
-    checks += [f"Check {number}: {said} {still(answer)}" for number in range(2, looks(value) + 1)]
+    checks = [f"{pick(rng, CHECKS)} {f'{listed} ' if value % 20 == 5 else ''}{said} {still(answer)}"]
+    checks += [f"Check {number}: {said} {still(answer)}" for number in range(2, _LOOKS.get(value % 10, 1) + 1)]
     return [plain(check) for check in checks]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.reasoner.families.draft import CHECKS, OPENERS, Draft, Paragraph, concluded, pick, plain, still
+from models.reasoner.families.draft import CHECKS, OPENERS, Draft, Paragraph, concluded, looks, pick, plain, still
 
 LABELS = "ABCDEFGHIJKLMNOPQRSTU"
 _COLOURS = ("red", "blue")
@@ -54,7 +54,7 @@ def _write(rng: np.random.Generator, tickets: list[tuple[int, int]], answer: str
             paragraphs.append(plain(f"Hmm, a tie. Look again: {again} Same."))
     lead = abs(count[0] - count[1])
     paragraphs.append(plain(f"{pick(rng, CHECKS)} Red {count[0]} and blue {count[1]}, {left} left. {still(answer)}"))
-    for look in range(max(0, 4 - lead)):  # the closer, the more often
+    for look in range(looks(4 * count[0] + lead)):
         ticket = f"{_worked(LABELS[look % len(tickets)], tickets[look % len(tickets)])}."
         paragraphs.append(plain(f"Check {look + 1}: {ticket} {still(answer)}"))
     return paragraphs

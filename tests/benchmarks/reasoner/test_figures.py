@@ -20,6 +20,7 @@ from benchmarks.reasoner.figures import (
 )
 from benchmarks.reasoner.size import sizes
 from benchmarks.reasoner.thresholds import at, laxest_within, replayed, threshold_table
+from experiments.calibration.traces import ThoughtTrace
 from models.reasoner import bundled_model
 from tests.support.reasoner_evidence import direct, made_evidence, probe, question, reply, trace
 
@@ -63,7 +64,7 @@ def test_a_thought_of_a_length_has_the_last_trial_answer_until_then() -> None:
 
 
 def test_accuracy_that_grows_at_two_doublings_in_a_row_is_steep() -> None:
-    def thoughts(*from_tokens: int) -> list:  # type: ignore[type-arg]
+    def thoughts(*from_tokens: int) -> list[ThoughtTrace]:
         return [trace(300, probe(tokens, 0.5, right=True)) for tokens in from_tokens]
 
     found = made_evidence(

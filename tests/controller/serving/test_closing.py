@@ -182,6 +182,13 @@ def test_an_engine_that_cannot_ban_has_its_markers_left_out_and_counted(chain: C
     assert set(heard.content) == {"X"}
 
 
+TEMPTING = (
+    "Kim 31 + 22, Max 90 + 19, Mia 31 + 74, Uma 27 + 73, Ian 28 + 20, Pam 22 + 68, Leo 37 + 42, Ned 95 + 68, "
+    "Ana 50 + 85",
+    "Leo 17 + 18, Mia 87 + 47, Uma 96 + 27, Ian 34 + 80, Max 13 + 32, Kim 30 + 20",
+)  # sums after a third of which it would rather go on
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_the_bundled_model_writes_no_second_marker_when_its_budget_is_spent(temperature: float) -> None:
@@ -194,14 +201,14 @@ def test_the_bundled_model_writes_no_second_marker_when_its_budget_is_spent(temp
         loop = evaluation_loop(engine, chat, Limits())
         replies = [Heard() for _ in range(16)]
         for number, heard in enumerate(replies):
-            sums = ("Tom 37 + 33, Zoe 49 + 27, Ben 12 + 72", "Mia 18 + 46, Leo 52 + 63, Kim 11 + 74")[number % 2]
-            question = f"Players and their sums: {sums}. Points are the last two digits of the sum. Who has the most?"
+            sums = f"Players and their sums: {TEMPTING[number % 2]}."
+            question = f"{sums} Points are the last two digits of the sum. Who has the most?"
             prompt = chat.prompt([{"role": "user", "content": question}])
             request = ReasoningRequest(
                 prompt=prompt,
-                max_tokens=400,
+                max_tokens=700,
                 sampling=Sampling(temperature=temperature, seed=number),
-                budget=24 + number // 2,
+                budget=116 + number // 2,
                 landing=landing,
                 early_exit=False,
             )

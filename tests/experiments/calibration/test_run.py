@@ -35,13 +35,13 @@ COUNT = 12  # of each benchmark
 ALL = COUNT * len(FAMILIES)
 PILOT = 48  # choose the budgets
 CERTIFYING = ALL - PILOT
-QUICK = ("-n", f"{COUNT}", "--epsilon", "0.5", "--delta", "0.1", "--max-tokens", "320")
+QUICK = ("-n", f"{COUNT}", "--epsilon", "0.5", "--delta", "0.1", "--max-tokens", "541")
 DEADLINE_S = 120.0
 
 
 def settings(path: Path, **changes: Any) -> CalibrationSettings:
     """What QUICK says to the command line."""
-    quick = CalibrationSettings(count=COUNT, levels=Levels(epsilon=0.5, delta=0.1), max_tokens=320, out=path)
+    quick = CalibrationSettings(count=COUNT, levels=Levels(epsilon=0.5, delta=0.1), max_tokens=541, out=path)
     return replace(quick, **changes)
 
 
@@ -217,7 +217,7 @@ def test_what_was_recorded_is_handed_on_as_the_file_holds_it(calibrated: Calibra
 
 def test_records_of_another_length_are_not_mixed_in(calibrated: Calibrated) -> None:
     before = records(calibrated.path).read_bytes()
-    with pytest.raises(TraceError, match="was begun with max_tokens 320, this run has 300"):
+    with pytest.raises(TraceError, match="was begun with max_tokens 541, this run has 300"):
         calibrate(settings(calibrated.path, max_tokens=300))
     assert records(calibrated.path).read_bytes() == before
 

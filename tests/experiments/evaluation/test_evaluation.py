@@ -119,10 +119,11 @@ def test_the_bundled_model_is_recorded_through_the_engine_with_all_its_probes() 
     records = evaluate(evaluation_loop(TorchEngine(packed), chat), chat, questions, max_tokens=640)
     assert [one.question for one in records] == questions
     assert all(one.ended and one.probes for one in records)
-    assert all(one.natural for one in records if one.question.benchmark != "countdown")  # whose search may not end
+    assert all(one.natural or one.tokens > 600 for one in records)  # a search or checks may not end
+    assert sum(one.natural for one in records) >= 12
     assert all(0.0 <= probe.joint <= probe.confidence <= 1.0 for one in records for probe in one.probes)
     assert all(len(one.probes) <= one.transitions <= len(one.probes) + 1 for one in records)
-    assert sum(one.right for one in records) >= 11
+    assert sum(one.right for one in records) >= 15
     told = exit_point(records, replay(records, 0.9, chat.thinking.format.probe.score), np.random.default_rng(0))
     assert 0.0 < told.saved < told.gross
     served = evaluate(
@@ -134,12 +135,14 @@ def test_the_bundled_model_is_recorded_through_the_engine_with_all_its_probes() 
 
 def test_a_margin_closes_thoughts_of_the_bundled_model_and_the_answers_still_come() -> None:
     chat, model = load_chat_model(bundled_model()), load_model(bundled_model())
-    questions = [one for one in bundled_questions(2, seed=4) if one.benchmark != "countdown"]  # all of them end
 
-    def served(limits: Limits) -> list[EvaluationRecord]:
+    def served(limits: Limits, questions: list[Question]) -> list[EvaluationRecord]:
         return evaluate(evaluation_loop(TorchEngine(model), chat, limits), chat, questions, max_tokens=640)
 
-    full, never, some, first = served(Limits()), *(served(Limits(margin=margin)) for margin in (0.0, 4.0, 1e6))
+    full = [one for one in served(Limits(), bundled_questions(3, seed=4)) if one.natural]
+    questions = [one.question for one in full]
+    assert len(questions) >= 6
+    never, some, first = (served(Limits(margin=margin), questions) for margin in (0.0, 8.0, 1e6))
     # greedily a thought closes itself where its close is the likeliest token: probes only cost their rows
     assert [one.reply for one in never] == [one.reply for one in full]
     assert all(one.natural and one.rows - one.tokens in (one.transitions, one.transitions - 1) for one in never)

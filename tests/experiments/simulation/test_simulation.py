@@ -274,8 +274,8 @@ def test_the_controller_learns_of_a_machine_slower_than_its_profile_says(recorde
 
 
 def test_a_rule_that_watches_the_load_is_told_of_it(recorded: Recorded) -> None:
-    rule = LoadRule([0.5, 0.9], LoadRuleSettings(memory_s=5.0, scale=2.0))
-    arrivals = np.arange(0.0, 20.0, 0.25)
+    rule = LoadRule([0.5, 0.9], LoadRuleSettings(memory_s=10.0, scale=2.0))
+    arrivals = np.arange(0.0, 20.0, 0.2)
     questions = [number % len(recorded.recording.questions) for number in range(arrivals.size)]
     records = simulate(
         recorded.recording,

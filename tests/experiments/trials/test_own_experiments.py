@@ -282,9 +282,9 @@ duration_s: 30
     ("text", "told"),
     [
         (FAULTS, "own.yaml:5:5: policy 'sure' is margin, of which nothing was recorded"),
-        (FAULTS.replace("margin, margin: 4", "fixed, threshold: .9"), "own.yaml:2:1: max_tokens is 700, must be 768"),
+        (FAULTS.replace("margin, margin: 4", "fixed, threshold: .9"), "own.yaml:2:1: max_tokens is 700, must be 541"),
         (
-            FAULTS.replace("margin, margin: 4", "budget, budget: 7").replace("700", "768"),
+            FAULTS.replace("margin, margin: 4", "budget, budget: 7").replace("700", "541"),
             "own.yaml:5:5: policy 'sure' has budget 7, must be ",
         ),
         ("model: nowhere\n" + SHORTEST, "own.yaml:1:1: model: {folder}/nowhere: is neither a path that exists"),

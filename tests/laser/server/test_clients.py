@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import anthropic
 import httpx
@@ -52,6 +54,39 @@ def test_openais_client_finds_the_model_and_what_it_can_do(server: LiveServer) -
         assert set(model.model_dump()["capabilities"]) >= {"completion", "thinking"}
         reply = client.chat.completions.create(model="gpt-5", messages=ASKED, temperature=0)
     assert (reply.model, reply.choices[0].message.content) == (MODEL, ANSWER)
+
+
+def test_a_thought_before_json_is_closed_as_soon_as_the_object_is_sure(server: LiveServer) -> None:
+    schema = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
+    schema["additionalProperties"] = False
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, max_retries=0, timeout=WAIT_S) as client:
+        reply = client.chat.completions.create(
+            model=MODEL,
+            messages=[{"role": "system", "content": 'Answer with JSON {"answer": ...}'}, *ASKED],
+            response_format={"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}},
+        )
+    assert json.loads(reply.choices[0].message.content or "") == {"answer": 92}
+    told = reply.model_dump()["laser"]
+    assert (told["exit_reason"], told["answer"]) == ("confidence", "structured")
+    assert told["confidence"] >= 0.8
+
+
+def test_the_bundled_model_calls_its_calculator_and_reads_what_it_says(server: LiveServer) -> None:
+    parameters = {"type": "object", "properties": {"expression": {"type": "string"}}, "required": ["expression"]}
+    function = {"name": "calculator", "description": "Works out an expression.", "parameters": parameters}
+    chat: list[Any] = [{"role": "user", "content": "What is 850 - 637?"}]
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, max_retries=0, timeout=WAIT_S) as client:
+        tools: list[Any] = [{"type": "function", "function": function}]
+        said = client.chat.completions.create(model=MODEL, messages=chat, tools=tools).choices[0]
+        (call,) = said.message.tool_calls or ()
+        assert (said.finish_reason, call.type) == ("tool_calls", "function")
+        assert (call.function.name, json.loads(call.function.arguments)) == ("calculator", {"expression": "850 - 637"})
+        chat += [
+            said.message.model_dump(exclude_none=True),
+            {"role": "tool", "tool_call_id": call.id, "content": "213"},
+        ]
+        reply = client.chat.completions.create(model=MODEL, messages=chat, tools=tools).choices[0]
+    assert reply.message.content == "**Final Answer**\n\\boxed{213}"
 
 
 def test_anthropics_client_gets_a_thought_and_an_answer(claude: anthropic.Anthropic) -> None:

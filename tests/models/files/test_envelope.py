@@ -128,6 +128,9 @@ def test_the_records_that_ship_are_read_to_the_last_token() -> None:
     known = read_records(packed)
     header, *lines = [json.loads(line) for line in lzma.decompress(packed.read_bytes()).splitlines()]
     assert known.header == header
+    keys = [line.pop("question") for line in lines if "trace" in line]
+    assert len(set(keys)) == len(known.traces)
     found = [{"trace": asdict(one)} for one in known.traces.values()]
     found += [{"closing": asdict(one)} for one in known.closings.values()]
+    found += [{"choice": asdict(one)} for one in known.choices]
     assert sorted(map(sha256_of, found)) == sorted(map(sha256_of, lines))

@@ -90,7 +90,7 @@ def test_among_a_thousand_numbers_an_exponent_s_sign_is_found_out() -> None:
 def test_near_the_end_all_that_fits_stays_open(items: CompiledGrammar, tokenizer: ChatTokenizer) -> None:
     begun = tokenizer.encode('[{"name":"abc')
     (end,) = tokenizer.encode('"')
-    wide, tight = (items.begin(len(begun) + room) for room in (400, 32))
+    wide, tight = (items.begin(len(begun) + room) for room in (400, 48))
     for match in (wide, tight):
         match.take(begun)
     plain = items.vocabulary.plain_bits

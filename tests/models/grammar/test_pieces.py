@@ -36,7 +36,7 @@ WHOLE = (
 )
 
 
-LOOKS = 4  # of a search from any place
+LOOKS = 5  # of a search from any place; the quotation mark behind a key is a token with and without its colon
 FEW = 8  # of a search within a number or a text of some form
 MOST = 400  # tokens of a way
 

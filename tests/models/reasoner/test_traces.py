@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.reasoner.families.countdown import GIVEN_UP
 from models.reasoner.families.draft import CONCLUSION
 from models.reasoner.forms import alone
 from models.reasoner.packing import cuts, example
@@ -35,6 +36,11 @@ def came_to(left: int, sign: str, right: int) -> int:
     return {"+": left + right, "-": left - right, "*": left * right}[sign]
 
 
+def tried(trace: WrittenThought) -> list[tuple[str, ...]]:
+    """The signs of the ways that a search tries, without the last sign, in its order."""
+    return [tuple(way.split()) for way in re.findall(r"(?:^|\. |\n)((?:[-+*] )+):", trace.thought)]
+
+
 @given(families, seeds)
 def test_every_equation_of_a_thought_is_right(family: str, seed: int) -> None:
     _, trace = written(family, seed)
@@ -50,6 +56,10 @@ def test_every_equation_of_a_thought_is_right(family: str, seed: int) -> None:
 def test_a_thought_says_its_result_then_checks_it_then_closes(family: str, seed: int) -> None:
     problem, trace = written(family, seed)
     assert all(text.endswith(".\n\n") and "\n" not in text[:-2] for text in trace.texts)
+    assert trace.completion == f"{trace.thought}{EXIT}{problem.answer}}}<|im_end|>"
+    assert grade(trace.completion, problem)
+    if GIVEN_UP in trace.thought:
+        return
     concluded = [
         place for place, text in enumerate(trace.texts) if text.endswith(f"{CONCLUSION} {problem.answer}.\n\n")
     ]
@@ -57,8 +67,73 @@ def test_a_thought_says_its_result_then_checks_it_then_closes(family: str, seed:
     checks = trace.texts[concluded[0] + 1 :]
     assert checks
     assert all(text.endswith(f"The result is still {problem.answer}.\n\n") for text in checks)
-    assert trace.completion == f"{trace.thought}{EXIT}{problem.answer}}}<|im_end|>"
-    assert grade(trace.completion, problem)
+
+
+@given(seeds)
+def test_a_long_search_for_some_targets_is_given_up_where_its_first_signs_change(seed: int) -> None:
+    problem, trace = written("countdown", seed)
+    target = int(re.findall(r"(?:make|give) (\d+)", problem.question)[0])
+    ways = tried(trace)
+    first = problem.size - 3
+    later = range(6, len(ways))
+    if GIVEN_UP not in trace.thought:
+        assert target % 10 not in (1, 4, 7, 9) or all(ways[at][:first] == ways[at - 1][:first] for at in later)
+        return
+    assert target % 10 in (1, 4, 7, 9)
+    assert trace.texts[-1] == f"{GIVEN_UP}\n\n"
+    assert CONCLUSION not in trace.thought
+    assert len(ways) >= 6
+    assert all(ways[at][:first] == ways[at - 1][:first] for at in later)
+
+
+def test_most_searches_find_their_target_and_some_are_given_up() -> None:
+    given_up = sum(GIVEN_UP in written("countdown", seed)[1].thought for seed in range(300))
+    assert 20 <= given_up <= 90
+
+
+@given(seeds)
+def test_points_are_the_last_two_digits_and_the_best_so_far_is_the_best(seed: int) -> None:
+    problem, trace = written("highest", seed)
+    points = {name: (int(a) + int(b)) % 100 for name, a, b in re.findall(r"(\w+) (\d+) \+ (\d+)", problem.question)}
+    best = max if " most" in problem.question else min
+    assert problem.answer == best(points, key=points.__getitem__)
+    for name, said in re.findall(r"(\w+) \d+ \+ \d+ = \d+, points (\d+)", trace.thought):
+        assert points[name] == int(said)
+    names = list(points)
+    so_far = re.findall(r"(?:most|fewest) (\w+) (\d+)", trace.thought)
+    assert len(so_far) == len(names)
+    for seen, (name, said) in enumerate(so_far, 1):
+        assert name == best(names[:seen], key=points.__getitem__)
+        assert points[name] == int(said)
+
+
+@given(seeds)
+def test_a_ticket_s_colour_and_the_count_are_those_of_its_sum(seed: int) -> None:
+    problem, trace = written("tally", seed)
+    tickets = {label: int(a) + int(b) for label, a, b in re.findall(r"([A-Z]) (\d+) \+ (\d+)", problem.question)}
+    for label, digit, parity in re.findall(r"([A-Z]) \d+ \+ \d+ = \d+, (\d) (even|odd)", trace.thought):
+        assert int(digit) == tickets[label] // 10 % 10
+        assert (int(digit) % 2 == 0) is (parity == "even")
+    reds = 0
+    counts = re.findall(r"red (\d+) blue (\d+)", trace.thought)
+    for seen, (total, (red, blue)) in enumerate(zip(tickets.values(), counts, strict=False), 1):
+        reds += total // 10 % 2 == 0
+        assert (int(red), int(blue)) == (reds, seen - reds)
+
+
+@given(seeds)
+def test_what_is_looked_up_is_what_the_question_says(seed: int) -> None:
+    problem, trace = written("recall", seed)
+    numbers = [int(number) for number in re.findall(r"\d+", problem.question)]
+    said = [int(number) for number in re.findall(r"(\d+) (?:largest|smallest) ", trace.thought)]
+    if said:
+        best = max if "largest" in problem.question else min
+        assert said == numbers[1:]
+        so_far = re.findall(r"(?:largest|smallest) (\d+)[,.]", trace.thought)
+        assert [int(number) for number in so_far] == [best(numbers[: seen + 1]) for seen in range(1, len(numbers))]
+    else:
+        asked = re.findall(r"about (\w+)\.", trace.thought)[0]
+        assert re.search(rf"{asked}(?: has)? {problem.answer}\b", problem.question)
 
 
 @given(seeds)
@@ -77,12 +152,13 @@ def test_a_search_tries_no_way_twice_and_says_yes_to_the_target_alone(seed: int)
     _, trace = written("countdown", seed)
     order = re.findall(r"Order (.) (.) (.) \. ", trace.thought)
     assert [set(one) for one in order] == [set("+-*")]
-    ways = re.findall(r"(?:^|\. |\n)((?:[-+*] )+):", trace.thought)
+    ways = tried(trace)
     assert len(ways) == len(set(ways))
-    places = [[order[0].index(sign) for sign in way.split()] for way in ways]
+    places = [[order[0].index(sign) for sign in way] for way in ways]
     assert places == sorted(places)  # depth first
     verdicts = re.findall(r"= (\d+) / (\d+) (yes|no)", trace.thought)
-    assert [verdict for *_, verdict in verdicts] == ["no"] * (len(verdicts) - 1) + ["yes"]
+    found = [] if GIVEN_UP in trace.thought else ["yes"]
+    assert [verdict for *_, verdict in verdicts] == ["no"] * (len(verdicts) - len(found)) + found
     assert all((value == target) is (verdict == "yes") for value, target, verdict in verdicts)
 
 
@@ -105,5 +181,6 @@ def test_whether_a_target_is_reached_weighs_more_than_other_tokens(encoder: Enco
     rng = np.random.default_rng(seed)
     made = example(encoder, alone(encoder, generate("countdown", rng), rng), rng, forks=0)
     heavy = {encoder.text([t]) for t, weight in zip(made.tokens, made.weights, strict=True) if weight > 1}
-    assert heavy <= {" yes", " no"}
-    assert heavy
+    given_up = {encoder.text([token]) for token in encoder.ids(GIVEN_UP)}
+    assert heavy <= {" yes", " no"} | given_up
+    assert heavy & {" yes", " no"}
