@@ -17,7 +17,8 @@ How it is measured, stated with the aim:
 
 `python -m benchmarks.levers.give_up` takes the bundled model's records; `--model DIR` (and `--questions FILE`) those of
 another calibration, whose questions tell the families; `--records FILE` alone any log, as one family, with probes
-as long as the bundled model's.
+as long as the bundled model's. `--thoughts models/reasoner/records/thoughts.jsonl.xz` takes the bundled model's 20,000
+fresh thoughts, 4,000 of each family, which `python -m benchmarks.reasoner thoughts` records.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.reasoner.aims import COUNT
+from benchmarks.reasoner.asking import asked_reasoner
+from benchmarks.reasoner.evidence import read_thoughts
 from benchmarks.support import report
 from controller.serving.trials import probe_spec
 from engine.base import ProbeSpec
@@ -92,6 +96,8 @@ def traces_by_family(arguments: argparse.Namespace) -> tuple[dict[str, list[Thou
     directory = arguments.model or bundled_model()
     chat = load_chat_model(directory)
     spec = probe_spec(chat.thinking, chat.stop_tokens)
+    if arguments.thoughts:
+        return fresh_traces(directory, arguments.thoughts), spec
     if arguments.records is not None and not arguments.questions and arguments.model is None:
         return {"all": [*read_records(arguments.records).traces.values()]}, spec
     file = arguments.profile or profile_of(directory)
@@ -101,6 +107,15 @@ def traces_by_family(arguments: argparse.Namespace) -> tuple[dict[str, list[Thou
     for number, question in enumerate(known.questions):
         found.setdefault(question.benchmark, []).append(traces[number])
     return found, replace(spec, score=Score(known.profile.score))
+
+
+def fresh_traces(directory: Path, files: Sequence[Path]) -> dict[str, list[ThoughtTrace]]:
+    """Returns the full thoughts of a reasoner's fresh questions by family. Raises TraceError for another's files."""
+    asked = asked_reasoner(directory, COUNT)
+    found: dict[str, list[ThoughtTrace]] = {}
+    for number, trace in sorted(read_thoughts(asked, files).traces.items()):
+        found.setdefault(asked.questions[number].benchmark, []).append(trace)
+    return found
 
 
 def given_up(
@@ -219,6 +234,7 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="its profile; default: the one beside the model")
     parser.add_argument("--records", type=Path, help="the calibration's log; default: the one beside the profile")
     parser.add_argument("--questions", type=Path, action="append", default=[], help="files of the questions")
+    parser.add_argument("--thoughts", type=Path, nargs="+", default=[], help="files of a reasoner's fresh thoughts")
     parser.add_argument("--threshold", type=float, default=0.95, help="confidence; default: 0.95")
     parser.add_argument(
         "--fit", type=int, default=400, help="a family's questions that fit, at most half; default: 400"
