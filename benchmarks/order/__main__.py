@@ -61,8 +61,9 @@ class AskedModel:
         )
 
     def capacity(self) -> float:
-        """Requests/s that end while a crowd waits."""
-        ends = np.sort([one.latency_s for one in self.play(np.zeros(len(self.asked)), self.asked, ServingOrder())])
+        """Requests/s that end while a crowd of all questions, in a drawn order, waits."""
+        crowd = np.random.default_rng(0).permutation(self.asked).tolist()  # as recorded, a family follows another
+        ends = np.sort([one.latency_s for one in self.play(np.zeros(len(crowd)), crowd, ServingOrder())])
         early, late = (round(share * (len(ends) - 1)) for share in (EARLY, LATE))
         return float((late - early) / (ends[late] - ends[early]))
 
