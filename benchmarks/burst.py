@@ -35,6 +35,7 @@ from experiments.simulation.simulation import punctual_controller, simulate
 from experiments.trials.live import drive
 from experiments.trials.trial import Requests
 from experiments.workloads import Step
+from laser.cli.terminal.demo_traffic import MAX_TOKENS
 from laser.server.controller_report import report as controller_report
 from laser.server.policy_choice import ChosenPolicy
 from laser.server_process import serving
@@ -45,7 +46,6 @@ from models.reasoner import bundled_model
 COLOURS = ("#3b8f5a", "#d9722e", "#1f5fa8")  # of the classes, easiest first
 TRUE, MUTED, SHADE = "#222222", "#8a8a8a", "#f3e3c3"
 EVERY_S = 0.5  # between two reads of /laser/controller
-MAX_TOKENS = 541  # of a reply: 512 of a thought, as in the calibration
 LAST = 10  # number of last finished requests whose mean latency is shown
 
 

@@ -28,10 +28,10 @@ from experiments.evaluation.evaluation import evaluate, evaluation_loop
 from experiments.evaluation.questions import bundled_questions
 from experiments.question import Question
 from experiments.statistics import interval
+from laser.cli.terminal.demo_traffic import MAX_TOKENS
 from models.chat_model import ChatModel, load_chat_model
 from models.reasoner import bundled_model
 
-LONGEST = 541  # tokens of a reply: 512 of a thought
 ANSWER = 320  # tokens of an answer behind a landing, at most: one that goes on thinking needs them
 BUDGETS = (8, 25, 60, 120, 200, 300)
 LANDINGS = (
@@ -103,7 +103,7 @@ class Landings:
         """Returns the full thought about each question."""
         loop = evaluation_loop(self.engine, self.model, Limits())
         records = evaluate(
-            loop, self.model, self.questions, max_tokens=LONGEST, temperature=temperature, seed=self.seed
+            loop, self.model, self.questions, max_tokens=MAX_TOKENS, temperature=temperature, seed=self.seed
         )
         return [record.thought for record in records]
 

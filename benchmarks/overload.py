@@ -21,9 +21,9 @@ import numpy as np
 from benchmarks.support import report
 from experiments.evaluation.questions import bundled_questions
 from experiments.question import Question
+from laser.cli.terminal.demo_traffic import MAX_TOKENS
 from laser.server_process import serving
 
-MAX_TOKENS = 541  # of a reply: 512 of a thought, as in the calibration
 FACTOR = 2.0  # a Retry-After counts as true within this factor of the actual wait
 
 

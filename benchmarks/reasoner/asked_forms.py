@@ -26,6 +26,7 @@ from models.chat_model import ChatModel, load_chat_model
 from models.reasoner.families.draft import pick
 from models.reasoner.forms import IN_JSON
 from models.reasoner.tasks import Problem, generate, grade
+from models.reasoner.traces import DIRECT
 
 FAMILIES = ("recall", "words")
 SPLIT = "easy"
@@ -55,7 +56,7 @@ def alone(problem: Problem, rng: np.random.Generator) -> Messages:
 def second(problem: Problem, rng: np.random.Generator) -> Messages:
     """Returns the question behind another one that has been answered."""
     first = generate(pick(rng, FAMILIES), rng, split=SPLIT, from_held_out=True)
-    said = {"role": "assistant", "content": f"**Final Answer**\n\\boxed{{{first.answer}}}"}
+    said = {"role": "assistant", "content": f"{DIRECT}{first.answer}}}"}
     return [{"role": "user", "content": first.question}, said, *alone(problem, rng)]
 
 

@@ -16,7 +16,7 @@ from benchmarks.reasoner.replies import SampledReply
 from benchmarks.reasoner.thresholds import ReplayedThreshold, at, laxest_within
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.statistics import Difference, Proportion, Truths, difference, proportion
-from models.profile.difficulty import FEWEST, learn
+from models.profile.difficulty import FEWEST, learn, share_explained
 
 Values = npt.NDArray[np.float64]
 
@@ -187,14 +187,9 @@ def told_by_words(found: ReasonerEvidence) -> float:
     for out in range(FOLDS):
         weights = np.linalg.lstsq(columns[fold != out], y[fold != out], rcond=None)[0]
         predicted[fold == out] = columns[fold == out] @ weights
-    return _explained(y, predicted)
+    return share_explained(y, predicted)
 
 
 def told_by_tokens(found: ReasonerEvidence) -> float:
     """Returns the same share for the predictor of a profile, which counts the prompt's tokens and pairs of them."""
     return learn([one.prompt for one in found.traces], np.maximum(found.lengths, 1).tolist()).explained
-
-
-def _explained(y: Values, predicted: Values) -> float:
-    spread = float(np.square(y - y.mean()).sum())
-    return 1.0 - float(np.square(y - predicted).sum()) / spread if spread > 0.0 else 0.0

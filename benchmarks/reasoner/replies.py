@@ -5,7 +5,6 @@ The log is JSON Lines: a header that names the model, then a line for each reply
 
 from __future__ import annotations
 
-import json
 import lzma
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from experiments.evaluation.evaluation import EvaluationRecord, answering
 from experiments.grading.exact import last_answer
 from experiments.progress import Reporter
 from models.errors import LaserError
-from models.files.appended import append_line, drop_torn_line
+from models.files.appended import append_line, drop_torn_line, json_line
 from models.files.envelope import Head, StrictJson
 from models.files.text import decode_json
 from models.kinds.kind import AnswerForm, AnswerKind
@@ -55,7 +54,7 @@ def record_replies(asked: AskedReasoner, part: ReasonerPart, out: Path, reporter
     missing = [place for place in mine if (asked.keys.keys[place // SAMPLES], place % SAMPLES) not in known]
     with out.open("a+b", buffering=0) as file:
         if not _begun(out):
-            append_line(file, _line(header))
+            append_line(file, json_line(header))
         if not missing:
             return
         loop = asked.loop()
@@ -65,7 +64,7 @@ def record_replies(asked: AskedReasoner, part: ReasonerPart, out: Path, reporter
                 for number, record in answering(loop, asked.chat, requests):
                     place = places[number]
                     reply = sampled(record, asked.keys.keys[place // SAMPLES], place % SAMPLES)
-                    append_line(file, _line(asdict(reply)))
+                    append_line(file, json_line(asdict(reply)))
                     advance(1)
 
 
@@ -127,14 +126,10 @@ def replies_header(asked: AskedReasoner) -> dict[str, object]:
 
 def log_lines(header: Mapping[str, object], replies: Iterable[SampledReply]) -> Iterator[bytes]:
     """Yields the lines of a log of these replies."""
-    yield _line(header)
+    yield json_line(header)
     for one in replies:
-        yield _line(asdict(one))
+        yield json_line(asdict(one))
 
 
 def _begun(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
-
-
-def _line(said: Mapping[str, object]) -> bytes:
-    return json.dumps(said, separators=(",", ":")).encode() + b"\n"

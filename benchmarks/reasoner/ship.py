@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import lzma
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ from experiments.progress import Reporter
 from laser.cli.calibrate import command as calibrate
 from laser.server.config import BUNDLED_NAME
 from models.errors import LaserError
+from models.files.appended import json_line
 from models.files.replacement import replacing
 from models.profile.profile import ProfileError, identify, profile_of, read_profile
 from models.reasoner import bundled_model
@@ -137,11 +137,11 @@ def sampled_keys(asked: AskedReasoner) -> list[str]:
 
 def thought_lines(asked: AskedReasoner, log: CalibrationLog) -> Iterator[bytes]:
     """Yields the lines of a log of full thoughts and answers without thought, in the questions' order."""
-    yield _line({**asdict(HEAD), **asked.header})
+    yield json_line({**asdict(HEAD), **asked.header})
     for number, one in sorted(log.traces.items()):
-        yield _line({"trace": asdict(one), "question": asked.keys.keys[number]})
+        yield json_line({"trace": asdict(one), "question": asked.keys.keys[number]})
     for _, closing in sorted(log.closings.items()):
-        yield _line({"closing": asdict(closing)})
+        yield json_line({"closing": asdict(closing)})
 
 
 def reply_lines(asked: AskedReasoner, samples: Samples) -> Iterator[bytes]:
@@ -152,10 +152,6 @@ def reply_lines(asked: AskedReasoner, samples: Samples) -> Iterator[bytes]:
 def pack(lines: Iterable[bytes]) -> bytes:
     """Returns lines as an xz file."""
     return lzma.compress(b"".join(lines), preset=9)
-
-
-def _line(said: Mapping[str, object]) -> bytes:
-    return json.dumps(said, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -24,7 +24,7 @@ from experiments.grading.exact import last_answer
 from experiments.grading.grade import Grade, GradeCounts, GradedBy, grade_counts
 from experiments.question import Question
 from models.errors import LaserError
-from models.files.appended import append_line
+from models.files.appended import append_line, json_line
 from models.files.differing import told_apart
 from models.files.envelope import Head, StrictJson
 from models.files.replacement import told_of
@@ -331,7 +331,7 @@ class TraceLog:
 
     def _append(self, line: Mapping[str, object]) -> None:
         with told_of(self.path):
-            append_line(self._file, _line(line))
+            append_line(self._file, json_line(line))
             os.fsync(self._file.fileno())
 
     def _read(self) -> None:
@@ -345,7 +345,7 @@ class TraceLog:
         if whole and torn:
             log.warning("%s:%d: was cut off, and is dropped", self.path, whole.count(b"\n") + 2)
         if not whole:
-            if not _line(self._header).startswith(found):
+            if not json_line(self._header).startswith(found):
                 raise TraceError(f"{self.path}:1: is no record of a calibration: remove it or write elsewhere")
             self._file.truncate(0)
             self._append(self._header)
@@ -371,7 +371,3 @@ class TraceLog:
             if theirs != ours:
                 difference = told_apart(key, theirs, ours, holder="this run")
                 raise TraceError(f"{self.path}: was begun with {difference}: remove it or write elsewhere with --out")
-
-
-def _line(said: Mapping[str, object]) -> bytes:
-    return json.dumps(said, allow_nan=False, separators=(",", ":")).encode() + b"\n"

@@ -6,9 +6,16 @@ A line is torn when the process or the machine ends in the middle of writing it.
 from __future__ import annotations
 
 import errno
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
+
+
+def json_line(said: Mapping[str, object]) -> bytes:
+    """Returns a JSON object as a line, with its line end. Raises ValueError for a number that JSON has not."""
+    return json.dumps(said, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
 def append_line(file: BinaryIO, line: bytes) -> None:

@@ -79,13 +79,18 @@ def learn(prompts: Sequence[Sequence[int]], lengths: Sequence[int]) -> Learned:
     truth = np.searchsorted(_thirds(y), y, side="right")
     confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
     np.add.at(confusion, (truth, told), 1)
-    spread = float(np.square(y - y.mean()).mean())
     return Learned(
         difficulty=Difficulty(weights=tuple(float(w) for w in _ridge(x, y, ridge)), bounds=bounds),
         observed=tuple(CLASSES[index] for index in told),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
-        explained=1.0 - float(np.square(predicted - y).mean()) / spread if spread > 0.0 else 0.0,
+        explained=share_explained(y, predicted),
     )
+
+
+def share_explained(y: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
+    """Returns the share of the variance of values [n] that predictions [n] explain; 0 if the values are all alike."""
+    spread = float(np.square(y - y.mean()).mean())
+    return 1.0 - float(np.square(predicted - y).mean()) / spread if spread > 0.0 else 0.0
 
 
 def _features(prompt: Sequence[int]) -> NDArray[np.float64]:

@@ -54,7 +54,7 @@ def direct(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Less
 def second(encoder: Encoder, problem: Problem, rng: np.random.Generator) -> Lesson:
     """The question as the second of a chat whose first has been answered."""
     first = generate(pick(rng, FAMILIES[:2]), rng, split="easy")
-    answered = closing(first.answer).removeprefix(CLOSE).removesuffix(END)
+    answered = f"{DIRECT}{first.answer}}}"
     said = pick(rng, (answered, answered, first.answer, f"The answer is {first.answer}."))
     history = [_user(first.question), Message(role="assistant", content=said)]
     return _boxed(encoder, [*history, _user(problem.question)], problem, rng)
