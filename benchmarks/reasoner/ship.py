@@ -23,7 +23,8 @@ from laser.server.config import BUNDLED_NAME
 from models.errors import LaserError
 from models.files.appended import json_line
 from models.files.replacement import replacing
-from models.profile.profile import ProfileError, identify, profile_of, read_profile
+from models.profile.identity import identify
+from models.profile.profile import ProfileError, profile_of, read_profile
 from models.reasoner import bundled_model
 
 THOUGHTS, REPLIES, FIGURES = "thoughts.jsonl.xz", "replies.jsonl.xz", "measured.json"

@@ -34,6 +34,7 @@ from experiments.simulation.recording import read_calibration
 from models.chat_model import load_chat_model
 from models.profile.certificate import certify, evidence
 from models.profile.give_up import GiveUpLimit
+from models.profile.lever import Lever
 from models.profile.profile import Profile, profile_of
 from models.reasoner import bundled_model
 from models.score import Score
@@ -108,7 +109,7 @@ class World:
         if give_up is not None:
             give_up = replace(give_up, harmed=tuple(map(_nested, harmed)), by_class=tuple(told))
         profile = replace(self.profile, certificate=made, give_up=give_up)
-        return certified_at(profile, risk, peak, give_up=give_up is not None)
+        return certified_at(profile, risk, peak, levers=() if give_up is None else (Lever.GIVE_UP,))
 
 
 def _nested(table: npt.NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:

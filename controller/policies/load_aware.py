@@ -7,7 +7,10 @@ from typing import ClassVar
 
 from controller.policies.definition import Made, PolicyContext, check_peak, check_risk
 from controller.policies.restricted import budgets_only, thresholds_only
+from models.profile.lever import Lever
 from models.profile.profile import Profile
+
+LEVERS = {"give_up": Lever.GIVE_UP}  # by the name of its setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +35,17 @@ class LoadAware:
     def __post_init__(self) -> None:
         check_risk(self.risk)
         check_peak(self.risk, self.risk_peak)
-        if self.give_up and self.kind != LoadAware.kind:
-            raise ValueError(f"give_up is True, must be False: policy {self.kind} has one lever alone")
+        for name in LEVERS:
+            if getattr(self, name) and self.kind != LoadAware.kind:
+                raise ValueError(f"{name} is True, must be False: policy {self.kind} has one lever alone")
+
+    @property
+    def levers(self) -> frozenset[Lever]:
+        """Those in use beside thresholds and budgets."""
+        return frozenset(lever for name, lever in LEVERS.items() if getattr(self, name))
 
     def make(self, context: PolicyContext) -> Made:
-        certified = context.certified(self.kind, self.risk, self.risk_peak, give_up=self.give_up)
+        certified = context.certified(self.kind, self.risk, self.risk_peak, levers=self.levers)
         controller = context.controller(self._usable(certified))
         return Made(policy=controller, observer=controller)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import numpy as np
 
 from models.profile.certificate import Certificate, certify
 from models.profile.harm import Harm
+from models.profile.lever import Lever
 from models.profile.profile import Profile, ProfileError
 
 
@@ -70,11 +71,17 @@ def standing(profile: Profile) -> Profile:
     return profile if mean is None else within_account(profile, mean, mean)
 
 
-def giving_up(profile: Profile) -> Profile:
-    """Returns the profile with its certified points at which hopeless thoughts are given up in use, too.
+def with_levers(profile: Profile, levers: Collection[Lever]) -> Profile:
+    """Returns the profile with these levers in use beside thresholds and budgets, as far as they are certified.
 
-    Raises ProfileError if it has none, or if none of them is certified.
+    Raises ProfileError if it has no points of a lever, or if none of them is certified.
     """
+    for lever in levers:
+        _check[lever](profile)
+    return replace(profile, levers=frozenset(levers), contest=None) if levers else profile
+
+
+def _check_giving_up(profile: Profile) -> None:
     if profile.give_up is None:
         raise ProfileError(
             "give_up is True, but the profile has no points at which thoughts are given up: "
@@ -82,7 +89,9 @@ def giving_up(profile: Profile) -> Profile:
         )
     if profile.give_up.refused is not None:
         raise ProfileError(f"give_up is True, but the profile certifies no giving up: {profile.give_up.refused}")
-    return replace(profile, gives_up=True, contest=None)
+
+
+_check: dict[Lever, Callable[[Profile], None]] = {Lever.GIVE_UP: _check_giving_up}
 
 
 def _again(given: Certificate, risk: float) -> Certificate:

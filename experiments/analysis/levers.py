@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from experiments.analysis.fronts import front
 from experiments.analysis.situation import Situation
+from models.profile.lever import Lever
 from models.profile.tables import OperatingPoint, OperatingTables
 
 LOSSES = (0.0, 0.005, 0.01, 0.02)  # of the full thought's accuracy, at which fronts are compared
@@ -37,7 +38,7 @@ def lever_worth(one: Situation) -> LeverWorth:
     measured, plain = one.measured, one.tables
     every = plain
     if measured.give_up is not None:
-        every = replace(measured, gives_up=True).tables(certified_only=one.certified_only)
+        every = replace(measured, levers=frozenset({Lever.GIVE_UP})).tables(certified_only=one.certified_only)
     full = float(one.mix @ plain.accuracy[:, 0])
     accuracy = tuple(full - loss for loss in LOSSES)
 

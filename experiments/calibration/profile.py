@@ -31,8 +31,9 @@ from experiments.provenance import Provenance
 from models.errors import LaserError
 from models.profile.certificate import Certificate, certify, evidence, fewest_questions
 from models.profile.difficulty import CLASSES, FEWEST, learn
+from models.profile.identity import ModelIdentity
 from models.profile.plant import mean_context
-from models.profile.profile import FIXED, MeasuredPlant, ModelIdentity, PairedSquares, ProbeCost, Profile
+from models.profile.profile import FIXED, MeasuredPlant, PairedSquares, ProbeCost, Profile
 
 PILOT = 48  # questions whose thought lengths choose the budgets; the certificate does not use them
 PERCENTILES = (10, 25, 50, 75, 90, 97)  # of the pilot's thought lengths: the budgets

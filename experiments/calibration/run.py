@@ -30,16 +30,8 @@ from models.chat_model import ChatModel
 from models.directory import check_place
 from models.files.strict_yaml import ConfigError
 from models.profile.give_up import LADDER
-from models.profile.profile import (
-    ModelIdentity,
-    Profile,
-    ProfileError,
-    identify,
-    profile_of,
-    read_profile,
-    weights_sha256,
-    write_profile,
-)
+from models.profile.identity import ModelIdentity, identify, weights_sha256
+from models.profile.profile import Profile, ProfileError, profile_of, read_profile, write_profile
 from models.score import Score
 from models.thinking import Keep
 

@@ -24,7 +24,8 @@ from experiments.question import Question
 from experiments.simulation.recorded_model import RecordedModel
 from models.chat_model import ChatModel
 from models.files.differing import told_apart
-from models.profile.profile import Profile, ProfileError, identify, read_profile
+from models.profile.identity import identify
+from models.profile.profile import Profile, ProfileError, read_profile
 from models.score import Score
 from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder, Vocabulary

@@ -83,10 +83,12 @@ def _counted(records: Sequence[DecisionRecord], advance: Advance) -> Iterator[De
 def _profile(file: Path | None, policy: str, risk: float | None, peak: float | None, *, give_up: bool) -> Profile:
     from controller.policies.definition import certified_at
     from controller.policies.restricted import budgets_only, thresholds_only
+    from models.profile.lever import Lever
     from models.profile.profile import FILE_NAME, read_profile
     from models.reasoner import bundled_model
 
-    profile = certified_at(read_profile(file or bundled_model() / FILE_NAME), risk, peak, give_up=give_up)
+    levers = (Lever.GIVE_UP,) if give_up else ()
+    profile = certified_at(read_profile(file or bundled_model() / FILE_NAME), risk, peak, levers=levers)
     restrict = {"thresholds-only": thresholds_only, "budgets-only": budgets_only}.get(policy)
     return profile if restrict is None else restrict(profile)
 

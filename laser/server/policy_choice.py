@@ -20,6 +20,7 @@ from controller.policies.definition import (
     PolicySettings,
     certified_at,
     has_controller,
+    levers_of,
     needs_profile,
 )
 from controller.policies.fixed import FixedThreshold
@@ -33,14 +34,8 @@ from laser.server.config import CONTROLLER_KEYS, ServeConfig
 from models.chat_model import ChatModel
 from models.files.strict_yaml import ConfigError
 from models.kinds.kind import AnswerKind
-from models.profile.profile import (
-    OtherFormatError,
-    Profile,
-    ProfileError,
-    identify,
-    profile_of,
-    read_profile,
-)
+from models.profile.identity import identify
+from models.profile.profile import OtherFormatError, Profile, ProfileError, profile_of, read_profile
 from models.profile.tables import OperatingPoint
 
 if TYPE_CHECKING:
@@ -73,11 +68,10 @@ class ChosenPolicy:
     @property
     def certifying(self) -> Profile | None:
         """The profile with what it certifies at the policy's risk and for its levers; None: there is no profile."""
-        controlled = self.settings is not None and has_controller(self.settings)
-        if self.profile is None or not controlled:
+        if self.profile is None or self.settings is None or not has_controller(self.settings):
             return self.profile
         risk, peak = (getattr(self.settings, name, None) for name in ("risk", "risk_peak"))
-        return certified_at(self.profile, risk, peak, give_up=getattr(self.settings, "give_up", False))
+        return certified_at(self.profile, risk, peak, levers=levers_of(self.settings))
 
     @property
     def controller(self) -> Controller | None:

@@ -7,7 +7,6 @@ of `counts` is the number of questions behind each of its table entries. A profi
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,10 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.directory import beside, gguf_of
+from models.directory import beside
 from models.errors import LaserError
 from models.files.envelope import Envelope, Head, sha256_of
-from models.hub.name import called
 from models.kinds.kind import AnswerKind
 from models.profile.certificate import Certificate, refusal
 from models.profile.contest import PolicyContest
@@ -29,9 +27,10 @@ from models.profile.difficulty import Difficulty
 from models.profile.give_up import GiveUpCurve
 from models.profile.give_up_tables import GiveUpTables
 from models.profile.harm import Corner, Harm
+from models.profile.identity import ModelIdentity
+from models.profile.lever import Lever
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
-from models.thinking import ThinkingFormat
 
 FILE_NAME = "profile.json"  # beside the model's weights; of a GGUF file, NAME.profile.json
 
@@ -48,15 +47,6 @@ class ProfileError(LaserError, ValueError):
 
 class OtherFormatError(ProfileError):
     """A profile that was measured with another thinking format than the one in use."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelIdentity:
-    """The model and thinking format that a profile was measured on."""
-
-    name: str  # of the model: its directory's, or ORG/NAME of a hub
-    weights_sha256: str  # of all its safetensors or GGUF files, by name
-    thinking_sha256: str  # of its thinking format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +103,9 @@ class Profile:
     # kinds of the answers that the questions wanted: other kinds are not certified, and not shortened
     answers: tuple[AnswerKind, ...] = (AnswerKind.SHORT,)
     give_up: GiveUpTables | None = None  # points at which hopeless thoughts are given up; None: not tabulated
-    gives_up: bool = False  # whether those points are in use, as a policy chooses; no file keeps it
+    levers: frozenset[Lever] = (
+        frozenset()
+    )  # in use beside thresholds and budgets, as a policy chooses; no file keeps it
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.thresholds), len(self.budgets))
@@ -128,10 +120,8 @@ class Profile:
                 raise ValueError(f"certificate.{name} has shape {found}, must be {shape[1:]}: thresholds and budgets")
         if self.give_up is not None and (found := np.shape(self.give_up.tokens)[1:]) != shape:
             raise ValueError(f"give_up has tables of shape {found}, must be {shape}: classes, thresholds and budgets")
-        if self.gives_up and self.give_up is None:
-            raise ValueError(
-                "gives_up is True, must be False: the profile has no points at which thoughts are given up"
-            )
+        if Lever.GIVE_UP in self.levers and self.give_up is None:
+            raise ValueError("levers has give-up, must not: the profile has no points at which thoughts are given up")
         if len(self.counts) != len(self.classes):
             raise ValueError(f"counts has {len(self.counts)} entries, must have {len(self.classes)}: one a class")
         _check_falling("thresholds", self.thresholds)
@@ -162,7 +152,7 @@ class Profile:
     @property
     def curves(self) -> GiveUpTables | None:
         """The points at which hopeless thoughts are given up, if they are in use; None: they are not."""
-        return self.give_up if self.gives_up else None
+        return self.give_up if Lever.GIVE_UP in self.levers else None
 
     @property
     def harm(self) -> Harm | None:
@@ -254,7 +244,7 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["answers"]
     if profile.give_up is None:
         del said["give_up"]
-    del said["gives_up"]
+    del said["levers"]
     return said
 
 
@@ -271,53 +261,6 @@ _FILE = Envelope(
 def profile_of(model: Path) -> Path:
     """Returns where the profile of a model lies: in its directory, or beside its one file."""
     return beside(model, FILE_NAME)
-
-
-def weights_sha256(directory: Path) -> dict[str, str]:
-    """Returns the hash of each file of a model's weights, by name; reads the whole files."""
-    found, gguf = {}, gguf_of(directory)
-    for file in sorted(directory.glob("*.safetensors")) if gguf is None else gguf.files:
-        with file.open("rb") as opened:
-            found[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
-    return found
-
-
-def identify(
-    directory: Path, thinking: ThinkingFormat, name: str | None = None, *, files: Mapping[str, str] | None = None
-) -> ModelIdentity:
-    """The identity of the model in a directory; `name` None: what it is called there.
-
-    `files`: what `weights_sha256` returned; None: it is called.
-    """
-    weights = hashlib.sha256()
-    for file, digest in (weights_sha256(directory) if files is None else files).items():
-        weights.update(file.encode() + b"\0" + bytes.fromhex(digest))
-    return ModelIdentity(
-        name=name or called(directory),
-        weights_sha256=weights.hexdigest(),
-        thinking_sha256=thinking_sha256(thinking),
-    )
-
-
-LATER: dict[str, Any] = {
-    **dict.fromkeys(("also", "seams", "unshown", "switches"), ()),
-    **dict.fromkeys(("closing", "effort"), None),
-    "unasked": True,
-}
-"""Keys of a thinking format that came after the first profiles, and the values at which it is what it was."""
-
-
-def thinking_sha256(thinking: ThinkingFormat) -> str:
-    """The hash that identifies a thinking format."""
-    said = asdict(thinking)
-    for unused in ("conclusions", "family", "tools"):  # no thought is served by them
-        del said[unused]
-    for uncertified in ("landings", "choice", "boxes"):  # calibration asks for answers in boxes, and uses none of them
-        del said[uncertified]
-    for later, usual in LATER.items():  # keys that older profiles do not know
-        if said[later] == usual:
-            del said[later]
-    return sha256_of(said)
 
 
 def write_profile(path: Path, profile: Profile) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NewType
 
 import numpy as np
@@ -150,6 +150,31 @@ class OperatingTables:
             longest=self.longest,
             charges=None if self.charges is None else Charges(of=self.charges.of[:, columns], own=self.charges.own),
             medians=self.medians,
+        )
+
+    def joined(self, other: OperatingTables) -> OperatingTables:
+        """Returns these tables with the points of another lever behind them.
+
+        Classes, shed tokens, longest thought and medians are these tables'. Raises ValueError if the classes differ, or
+        if one of both alone has charges or steps.
+        """
+        if other.classes != self.classes:
+            raise ValueError(f"classes are {', '.join(other.classes)}, must be {', '.join(self.classes)}")
+        for name in ("charges", "p95_steps"):
+            if (getattr(self, name) is None) != (getattr(other, name) is None):
+                raise ValueError(f"{name} is None in one of both tables, must be in both or neither")
+        charges, steps = None, None
+        if self.charges is not None and other.charges is not None:
+            charges = Charges(of=np.hstack([self.charges.of, other.charges.of]), own=self.charges.own)
+        if self.p95_steps is not None and other.p95_steps is not None:
+            steps = np.hstack([self.p95_steps, other.p95_steps])
+        return replace(
+            self,
+            points=(*self.points, *other.points),
+            tokens=np.hstack([self.tokens, other.tokens]),
+            accuracy=np.hstack([self.accuracy, other.accuracy]),
+            p95_steps=steps,
+            charges=charges,
         )
 
 

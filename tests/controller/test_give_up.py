@@ -106,9 +106,9 @@ def made(policy: LoadAware, profile: Profile) -> Profile:
 
 
 def test_giving_up_is_off_unless_it_is_asked_for() -> None:
-    assert not made(LoadAware(), giving_up_profile()).gives_up
-    assert made(LoadAware(give_up=True), giving_up_profile()).gives_up
-    assert made(LoadAware(give_up=True, risk=0.1), giving_up_profile()).gives_up
+    assert not made(LoadAware(), giving_up_profile()).levers
+    assert made(LoadAware(give_up=True), giving_up_profile()).levers
+    assert made(LoadAware(give_up=True, risk=0.1), giving_up_profile()).levers
 
 
 def test_who_asks_for_it_where_there_is_none_is_refused() -> None:
@@ -127,4 +127,4 @@ def test_who_may_fix_an_exit_may_so_within_the_certificate_that_is_in_use() -> N
     for policy in (LoadAware(), LoadAware(give_up=True)):
         chosen = ChosenPolicy(name="load-aware", policy=FixedPolicy(), profile=profile, settings=policy)
         assert chosen.certifying is not None
-        assert chosen.certifying.gives_up == policy.give_up
+        assert bool(chosen.certifying.levers) == policy.give_up

@@ -14,7 +14,7 @@ from controller.decision_record import DecisionRecord
 from controller.planning.planner import Planner
 from controller.policies.definition import PolicyContext, certified_at
 from controller.policies.load_aware import LoadAware
-from controller.policies.restricted import giving_up, standing, within_account
+from controller.policies.restricted import standing, with_levers, within_account
 from controller.policy import Limits
 from controller.replay import replay
 from controller.risk.account import RiskSettings
@@ -25,6 +25,7 @@ from models.profile.certificate import upper_bound
 from models.profile.corners import corners
 from models.profile.give_up import LADDER, GiveUpLimit
 from models.profile.harm import ALIVE_SHARE, OWN_BOUNDS
+from models.profile.lever import Lever
 from models.profile.profile import Profile, ProfileError
 from tests.support.account_profile import PEAK, RISK, account_profile
 from tests.support.analysis_profile import BUDGETS, CLASSES, PLAIN, THRESHOLDS
@@ -123,11 +124,11 @@ def test_what_requests_may_fix_is_what_the_account_always_affords() -> None:
 
 def test_risk_peak_and_giving_up_are_certified_together_and_refused_together() -> None:
     source = account_profile(1000, curves=True)
-    both = certified_at(source, RISK, PEAK, give_up=True)
-    assert (both.certificate.mean, both.certificate.epsilon, both.gives_up) == (RISK, PEAK, True)
+    both = certified_at(source, RISK, PEAK, levers=(Lever.GIVE_UP,))
+    assert (both.certificate.mean, both.certificate.epsilon, both.levers) == (RISK, PEAK, {Lever.GIVE_UP})
     assert both.points() == POOLED.points()
     with pytest.raises(ProfileError, match=r"no giving up: no curve has a bound of 0\.004 or less"):
-        giving_up(within_account(source, 0.003, 0.004))
+        with_levers(within_account(source, 0.003, 0.004), {Lever.GIVE_UP})
     found: list[Profile] = []
 
     def controller(usable: Profile) -> Controller:

@@ -9,6 +9,7 @@ import pytest
 from experiments.analysis.checks import gaps
 from experiments.analysis.levers import LOSSES, lever_worth
 from experiments.analysis.situation import situation
+from models.profile.lever import Lever
 from tests.support.analysis_profile import PLAIN, made_profile, still
 from tests.support.give_up_profile import giving_up_profile
 
@@ -36,7 +37,7 @@ def test_no_front_gains_by_losing_a_lever_that_costs_no_certificate() -> None:
 
 def test_no_way_to_decide_beats_the_linear_program_with_all_levers() -> None:
     one = situation(giving_up_profile(harmed=4), PLAIN, rates=[9.0])
-    one = replace(one, tables=replace(one.measured, gives_up=True).tables())
+    one = replace(one, tables=replace(one.measured, levers=frozenset({Lever.GIVE_UP})).tables())
     assert any(point.give_up is not None for point in one.tables.points)
     for gap in gaps(one, [3.0, 9.0, 12.0, 17.0], still, lambda: None):
         assert gap.brute_force is not None

@@ -23,7 +23,8 @@ from experiments.calibration.traces import TraceError, read_records
 from models.chat_model import load_chat_model
 from models.files.strict_yaml import ConfigError
 from models.profile.certificate import certify
-from models.profile.profile import Profile, identify, read_profile
+from models.profile.identity import identify
+from models.profile.profile import Profile, read_profile
 from models.reasoner import bundled_model
 from models.reasoner.tasks import FAMILIES
 from models.score import Score

@@ -18,7 +18,8 @@ from laser.server.config import ServeConfig
 from laser.server.policy_choice import choose_policy
 from models.chat_model import load_chat_model
 from models.files.strict_yaml import ConfigError
-from models.profile.profile import FILE_NAME, OtherFormatError, ProfileError, identify, read_profile, write_profile
+from models.profile.identity import identify
+from models.profile.profile import FILE_NAME, OtherFormatError, ProfileError, read_profile, write_profile
 from models.reasoner import bundled_model
 from models.score import Score
 from tests.support.contests import contest
