@@ -55,7 +55,7 @@ COURSE = {
     r"laser serve --host 0.0.0.0 --keys": "tests/laser/server/test_keys.py",
     r"laser (models|serve --model ORG/NAME)": "tests/laser/cli/test_models.py",
     r"laser serve --model DIR --controller": "tests/laser/server/test_controller_report.py",
-    r"laser serve --model DIR --policy load-aware --set give_up": "tests/laser/server/test_give_up.py",
+    r"laser serve --model DIR --policy load-aware --set give_up": "tests/controller/test_give_up.py",
     r"laser serve --model DIR --thinking open": "tests/laser/server/api/test_plain.py",
     r"laser simulate": "tests/laser/cli/test_simulate.py",
     r"laser top": "tests/laser/cli/test_top.py",

@@ -14,18 +14,19 @@ from controller.planning.objective import Objective
 from controller.planning.planner import Planner
 from controller.policies.definition import PolicyContext
 from controller.policies.load_aware import BudgetsOnly, LoadAware, ThresholdsOnly
-from controller.policies.restricted import giving_up
+from controller.policies.restricted import with_levers
 from controller.policy import FixedPolicy, Limits
 from controller.selection import Held, cheapest, choose, limits_at, move
 from laser.server.policy_choice import ChosenPolicy
 from models.profile.give_up import LADDER, GiveUpLimit
+from models.profile.lever import Lever
 from models.profile.profile import Profile, ProfileError
 from models.profile.tables import PointId, prune_hull
 from tests.support.analysis_profile import CLASSES, made_profile
 from tests.support.driven_controller import FULL_RATE, AtOnce, Driven
 from tests.support.give_up_profile import MEDIANS, giving_up_profile
 
-USED = giving_up(giving_up_profile(harmed=4))
+USED = with_levers(giving_up_profile(harmed=4), {Lever.GIVE_UP})
 TABLES = USED.tables()
 PLANNER = Planner(TABLES, clock=time.perf_counter)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from controller.policies.restricted import with_levers, within_account
 from models.profile.certificate import ByClass, certify, evidence
+from models.profile.lever import Lever
 from models.profile.profile import Profile
 from tests.support.analysis_profile import BUDGETS, CLASSES, THRESHOLDS, made_profile
 from tests.support.give_up_profile import STEPS, lower_curves

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from laser.cli.calibrate import way_on
 from laser.cli.main import main
 from models.profile.certificate import certify, evidence
+from models.profile.give_up import LADDER
 from models.profile.profile import read_profile, write_profile
 from models.reasoner.tasks import FAMILIES
 from tests.support.calibrations import save_calibration
@@ -47,6 +48,15 @@ def test_a_profile_is_written_as_the_flags_say(tmp_path: Path) -> None:
     assert (options["count"], options["seed"], options["budgets"]) == (8, 3, [60, 150])
     assert (options["engine"], options["out"]) == ("torch", "profile.json")  # a name tells no one where files lie
     assert (found.plant.max_batch, found.provenance["threads"]) == (16, 1)
+
+
+def test_points_at_which_thoughts_are_given_up_are_tabulated_where_they_are_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    result = calibrate(*QUICK, "--out", path, "--budgets", "60", "--give-up")
+    assert result.exit_code == 0, result.output
+    tables = read_profile(path).give_up
+    assert tables is not None
+    assert tables.curves == LADDER
 
 
 def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: Path) -> None:
