@@ -87,7 +87,9 @@ class ServingLoop:
             constant=observer is None,
         )  # fmt: skip
         self._admission: Admission[ActiveRequest] = Admission(admission or AdmissionLimits(), self._pace)
-        self._turns = ServingTurns(order, policy=policy, admission=self._admission, in_engine=self._in_engine)
+        self._turns = ServingTurns(
+            order, foreseen=self._thoughts.foreseen, admission=self._admission, in_engine=self._in_engine
+        )
         self._display = QueueDisplay(engine, self._admission)
         self._deadlines = Deadlines()
         self._steps = 0  # of the engine
@@ -231,7 +233,7 @@ class ServingLoop:
                 self._after_step(sequence, now)
             except Exception as error:
                 self._broken(sequence, error)
-        self._display.update(now, lambda: self._in_engine.ages(self._steps))
+        self._display.update(now, self._in_engine, self._steps)
 
     def idle(self) -> None:
         """Tells the observer that time has passed while nothing ran."""
@@ -245,7 +247,9 @@ class ServingLoop:
         ages, held_up = self._in_engine.ages(self._steps)
         self._display.changed()
         fits = self._in_engine.fits(cells)
-        way = self._admission.check(claim, ages, held_up=len(held_up), fits=fits, patience_s=patience_s)
+        way = self._admission.check(
+            claim, ages, held_up=len(held_up), paused=self._in_engine.paused, fits=fits, patience_s=patience_s
+        )
         if way is not None:
             lead, refusal = way
             for active in lead.together:
@@ -257,7 +261,7 @@ class ServingLoop:
         The replies to one request enter together, so that their prompt is prefilled once; what the engine has no room
         for yet waits there, before all that waits here.
         """
-        while (lead := self._turns.next()) is not None:
+        while (lead := self._turns.next(self._steps)) is not None:
             self._display.changed()
             for active in lead.together:
                 active.begin(self._steps)
@@ -303,7 +307,7 @@ class ServingLoop:
         if cost is not None:  # the last of its request
             self._together.pop(active.together.id, None)
             if active.begun:
-                self._admission.settle(active.claim, cost)
+                self._admission.settle(active.claim, cost + active.deferred)  # what was not charged yet comes back
             else:
                 self._admission.remove(lambda other: other.together is active.together)
         self._in_engine.cancel(active)

@@ -26,6 +26,7 @@ from models.score import Score
 from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder
 
+UNTHOUGHT = Limits(budget=0)  # of a request that does not think
 RULES = 64  # exit rules that are kept, so that thoughts under the same limits share one
 
 
@@ -88,6 +89,17 @@ class ThoughtControl:
         if active.grant is not None and self._keeper is not None:
             served = self._keeper.within(active.grant, served, len(active.thought))
         return active.obey(served, self._rule)
+
+    def foreseen(self, request: ReasoningRequest) -> Limits:
+        """Returns the limits that a request would have that came now, as far as they tell how long it takes."""
+        if not request.thinking:
+            return UNTHOUGHT
+        limits = request.fixed or (self._policy.limits(request.difficulty) if self._certifies(request) else UNLIMITED)
+        if not (request.early_exit and request.tried):
+            limits = limits.unprobed()
+        own = limits.budget if request.budget is None else request.budget
+        caps = [budget for budget in (own, request.max_budget) if budget is not None]
+        return replace(limits, budget=min(caps, default=None))
 
     def begin(self, active: ActiveRequest) -> None:
         """Applies the limits to a thought that begins, within what the policy's keeper grants it, if there is one."""

@@ -21,7 +21,7 @@ from engine.options import EngineOptions, default_threads
 from engine.registry import ENGINES, AutoOptions, CacheType, Dtype, Runner, engine_options, options_of
 from laser.server.api.reasoning import EffortShares
 from laser.server.telemetry.logs import LogFormat
-from models.files.checks import not_negative, positive
+from models.files.checks import positive
 from models.files.strict_yaml import ConfigError, Kinds, given_keys, read
 from models.hub.name import ModelPath, called
 from models.score import Score
@@ -82,7 +82,7 @@ class ServeConfig:
     shortest_first: bool = False
     # seconds for which a request may be overtaken by later ones whose thoughts are predicted shorter; 0: first come
     head_start_s: float = 0.0
-    # have running thoughts pause for waiting requests that go before them by `head_start_s`, if the engine can pause
+    # have running thoughts pause for waiting requests that go before them by `head_start_s`, in an engine that can
     pauses: bool = False
     # thinking format, its file or name; None: `laser.yaml`, else that of the family which the model's files tell
     thinking: FormatFile | None = None
@@ -125,7 +125,8 @@ class ServeConfig:
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}, must be at least {least}")
         positive(self, *TIMES, least=LEAST_S)
-        not_negative(self, "head_start_s")
+        if not self.head_start_s >= 0.0:
+            raise ValueError(f"head_start_s is {self.head_start_s}, must be at least 0; .inf is shortest first")
         if "" in self.alias:
             raise ValueError("alias has an empty name, must have at least 1 character")
         if self.port > 65535:

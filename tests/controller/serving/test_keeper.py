@@ -29,7 +29,7 @@ LEAST = 0.95  # above the scripted answer's confidence, .9
 PROFILE = account_profile(1000)
 FORECAST = RowForecast(
     classes=("easy",), thresholds=(None,), budgets=(None,), curves=(None,), mean=((((40.0,),),) * 2,),
-    spread=(((0.0,),),) * 2, usual_rows=40.0,
+    spread=(((0.0,),),) * 2, usual_rows=40.0, answer_rows=1.0,
 )  # fmt: skip
 PAUSES = ServingOrder(order=Order(head_start_s=math.inf, usual_rows=40.0), forecast=FORECAST, pauses=True)
 

@@ -111,7 +111,7 @@ def test_a_misspelt_key_is_named_with_file_and_line(tmp_path: Path) -> None:
         ({"shortest_first": True, "head_start_s": 2.0}, "head_start_s is 2, but shortest_first is true"),
         ({"pauses": True}, "pauses is true, but head_start_s is 0: nobody goes before those that came first"),
         ({"head_start_s": -1.0}, "head_start_s is -1"),
-        ({"head_start_s": math.inf}, "head_start_s is inf"),
+        ({"head_start_s": math.nan}, "head_start_s is nan"),
         ({"public": True, "keys": Path("k.yaml")}, "public is true, but keys is k.yaml: public is for"),
         ({"allow_host": ("a",), "keys": Path("k.yaml")}, "allow_host is a, but keys is k.yaml: any name is served"),
         ({"allow_host": ("a",), "public": True}, "allow_host is a, but public is true: any name is served"),
