@@ -16,6 +16,7 @@ from controller.policies.definition import Made, constant
 from controller.policies.fixed import FixedThreshold
 from controller.policies.load_aware import LoadAware
 from controller.policy import Limits
+from controller.serving.ordering.turns import ServingOrder
 from controller.settings import ControllerSettings, FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.progress import Reporter, Silent
@@ -83,7 +84,9 @@ def hold_contest(
             rng = np.random.default_rng([SEED, number])
             arrivals = np.cumsum(rng.exponential(1.0 / rate, requests))
             asked = in_rounds(len(known.questions), requests, rng).tolist()
-            served = {one.name: _play(one, profile, known, arrivals, asked, lambda: advance(1)) for one in players}
+            served = {
+                one.name: play(one, profile, known, arrivals, asked, on_done=lambda: advance(1)) for one in players
+            }
             loads.append(load_contest(load, rate, players, served, weight))
     return PolicyContest(
         seed=SEED,
@@ -168,9 +171,17 @@ def _players(profile: Profile, safe: OperatingPoint) -> Iterator[Player]:
         yield Player(name=name, point=usual, certified=usual in profile.points())
 
 
-def _play(
-    one: Player, profile: Profile, known: Recording, arrivals: Array, asked: list[int], on_done: Callable[[], None]
+def play(
+    one: Player,
+    profile: Profile,
+    known: Recording,
+    arrivals: Array,
+    asked: list[int],
+    *,
+    on_done: Callable[[], None] = lambda: None,
+    order: ServingOrder | None = None,
 ) -> list[RequestRecord]:
+    """Serves these questions at these times under a policy on the profile's machine; `order` None: as they come."""
     machine, clock = profiled_machine(profile), VirtualClock()
     made = _made(one, profile, machine, clock)
     return simulate(
@@ -181,6 +192,7 @@ def _play(
         clock=clock,
         policy=made.policy,
         observer=made.observer,
+        order=order,
         on_done=on_done,
     )
 
