@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,11 +76,9 @@ def hold_contest(
     weight = ObjectiveSettings().at(profile.reply_s).latency_weight
     loads = []
     with (
-        warnings.catch_warnings(),
+        quiet_solvers(),
         reporter.stage("Requests of simulated policies", len(LOADS) * len(players) * requests) as advance,
     ):
-        # after an inaccurate solution the next solver is tried, so the warning is no news to users
-        warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
         for number, (load, rate) in enumerate(zip(LOADS, rates, strict=True)):
             rng = np.random.default_rng([SEED, number])
             arrivals = np.cumsum(rng.exponential(1.0 / rate, requests))
@@ -96,6 +95,14 @@ def hold_contest(
         budget=safe.budget,
         loads=tuple(loads),
     )
+
+
+@contextmanager
+def quiet_solvers() -> Iterator[None]:
+    """Leaves out that a solution is inaccurate: the next solver is tried then, so that is no news to users."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+        yield
 
 
 def add_contest(

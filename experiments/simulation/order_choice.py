@@ -17,7 +17,7 @@ from controller.serving.ordering.turns import ServingOrder
 from experiments.progress import Reporter, Silent
 from experiments.question import in_rounds
 from experiments.request_record import RequestRecord
-from experiments.simulation.contest import LOADS, QUESTIONS, SEED, Array, Player, play, safe_constant
+from experiments.simulation.contest import LOADS, QUESTIONS, SEED, Array, Player, play, quiet_solvers, safe_constant
 from experiments.simulation.orders import LEAST_GAIN, MOST_P99, order_point
 from experiments.simulation.recording import Recording, read_recording
 from experiments.table import Table, lines_of, texts
@@ -46,7 +46,7 @@ def choose_order(
     player = _player(profile)
     shares = (*LOADS, CROWDED * _borne(profile, player) / profile.full_thought_rate)
     loads = []
-    with reporter.stage("Requests of simulated orders", len(shares) * requests) as advance:
+    with quiet_solvers(), reporter.stage("Requests of simulated orders", len(shares) * requests) as advance:
         for number, share in enumerate(shares):
             loads.append(_orders(profile, known, player, share, np.random.default_rng([SEED, number]), requests))
             advance(requests)
