@@ -178,14 +178,14 @@ def _measure(settings: CalibrationSettings, options: Mapping[str, object]) -> Ca
 
 
 def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None:
-    """Holds the contest of what was `found`, and tells what the certificate is worth.
+    """Holds the contest of what was `found`, chooses its order, and tells what the certificate is worth.
 
     `found` None: nothing was measured; the profile that the settings name and its records are read.
     """
     from experiments.calibration.worth import contest_table, worth
-    from experiments.simulation.contest import QUESTIONS, with_contest
-    from experiments.simulation.order_choice import order_table, with_order
-    from experiments.simulation.recording import read_recording, recording
+    from experiments.simulation.contest import QUESTIONS, add_contest, with_contest
+    from experiments.simulation.order_choice import add_order, order_table, with_order
+    from experiments.simulation.recording import recording
 
     file, files = settings.profile_file, settings.files
     if found is None and settings.give_up:
@@ -194,13 +194,13 @@ def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None
 
         click.echo("\n".join(giving_up(add_give_up(settings.chat(), settings.directory, file, files=files))))
     if found is None:
-        profile, known = read_recording(settings.chat(), settings.directory, file, files=files, most=QUESTIONS)
+        chat = settings.chat()
+        add_contest(chat, settings.directory, file, files=files, reporter=progress())
+        profile = add_order(chat, settings.directory, file, files=files, reporter=progress())
     else:
-        profile = found.profile
-        known = recording(found.chat, profile, found.log, found.questions, files, QUESTIONS)
-    reporter = progress()
-    profile = with_contest(profile, known, file, reporter=reporter)
-    profile = with_order(profile, known, file, reporter=reporter)
+        known = recording(found.chat, found.profile, found.log, found.questions, files, QUESTIONS)
+        profile = with_contest(found.profile, known, file, reporter=progress())
+        profile = with_order(profile, known, file, reporter=progress())
     if profile.contest is not None:
         click.echo(f"\n{contest_table(profile.contest)}")
     if profile.order is not None:
