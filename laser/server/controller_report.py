@@ -138,7 +138,7 @@ class ControllerReport(BaseModel):
 
     policy: str  # its kind; of a user's own, module:Name
     note: str | None  # why this policy serves, in words; null: it was named
-    order: OrderReport | None = None  # of waiting requests; null: a server before 2026-12 told none
+    order: OrderReport | None = None  # of waiting requests; null: it is not told
     limits: dict[str, LimitsReport]  # by class; `any`: the same for all classes
     target: dict[str, LimitsReport] | None = None  # to which the rate limit lets thresholds move
     certified: CertifiedReport | None = None  # what the profile certifies, whichever policy serves; null: no profile
