@@ -116,7 +116,7 @@ def choose_policy(config: ServeConfig, directory: Path, chat: ChatModel, *, late
     policy, note, warns = _auto(given, profile, missing, broken, config) if isinstance(given, Auto) else _Taken(given)
     name = kind_of(policy)
     if profile is None and (needs_profile(policy) or config.orders):
-        given_order = "shortest_first is set" if config.shortest_first else f"head_start_s is {config.head_start_s}"
+        given_order = "shortest_first is set" if config.shortest_first else f"head_start_s is {config.orders or 0.0:g}"
         what = f"policy is {name}" if needs_profile(policy) else given_order
         raise ProfileError(f"{what}, which needs a profile: {missing}")
     if broken and not warns:
