@@ -31,6 +31,7 @@ class LlamaConfig:
 
     cells: int = 65_536  # tokens of KV cache, shared by all sequences
     max_batch: int = 32  # sequences decoded at once; more wait
+    paused: int = 0  # sequences that may be paused besides, each as dear as one of the batch but for its rows; 0: none
     prefill_chunk: int = 256  # prompt tokens per step, so that running sequences never stall for long
     kv_type: KVType = KVType.F16
     flash_attention: FlashAttention = FlashAttention.AUTO
@@ -41,6 +42,13 @@ class LlamaConfig:
         for name in ("cells", "max_batch", "prefill_chunk", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if self.paused < 0:
+            raise ValueError(f"paused is {self.paused}, must be at least 0")
+
+    @property
+    def held(self) -> int:
+        """The most sequences that there can be at once."""
+        return self.max_batch + self.paused
 
     @property
     def rows(self) -> int:

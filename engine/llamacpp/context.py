@@ -51,9 +51,10 @@ class LlamaContext:
         """`ids`: how many sequences there can be at once. Raises CapacityError if there is no memory for the cache."""
         self._model, self._library = model, model.library
         if ids > MOST_SEQUENCES:
-            most = MOST_SEQUENCES * config.max_batch // ids
+            most = MOST_SEQUENCES * config.held // ids - config.paused
+            beside = f" with paused at {config.paused}" if config.paused else ""
             raise CapacityError(
-                f"max_batch is {config.max_batch}, must be at most {most} with llama.cpp and this model"
+                f"max_batch is {config.max_batch}, must be at most {most} with llama.cpp and this model{beside}"
             )
         self._handle = self._created(config, ids)
         self._finalizer = weakref.finalize(self, _free, self._handle, model)

@@ -30,7 +30,7 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
         self._spares = not (model.window or model.recurrent)
         self._shadows = bool(model.window) and not model.recurrent
         each = 2 if self._spares else 3  # a sequence, its probe, and what keeps either's past
-        self._context = LlamaContext(model, self._config, ids=each * self._config.max_batch)
+        self._context = LlamaContext(model, self._config, ids=each * self._config.held)
         self._reserved = 0
         self._capabilities = Capabilities(
             engine="llamacpp",
@@ -38,6 +38,7 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
             constraints=True,
             token_log_probs=True,
             trim=not model.recurrent,
+            pausing=self._config.paused > 0,
             probe_rows=probe_rows,
         )
 
@@ -98,6 +99,7 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
     def _step(self) -> list[Event]:
         events: list[Event] = []
         self._settle(events)
+        self._go_on(self._config.max_batch)
         self._admit(events)
         plan = self._plan()
         if plan:
@@ -112,7 +114,7 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
         self._context.clear()
 
     def _admit(self, events: list[Event]) -> None:
-        while self._waiting and len(self._running) < self._config.max_batch:
+        while self._waiting and len(self._running) < self._config.max_batch and self._has_place():
             sequence, request = next(iter(self._waiting.items()))
             if self._reserved + request.cells > self._config.cells:
                 return
@@ -125,6 +127,10 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
                 **self._common(sequence, request),
             )
             events.append(Started(sequence=sequence))
+
+    def _has_place(self) -> bool:
+        """Whether llama.cpp can tell one more sequence apart: a paused one keeps its ids and cells."""
+        return len(self._running) + len(self._paused) < self._config.held
 
     def _follow(self, state: ParentSequence) -> None:
         state.follow(self._context, self._model.window)

@@ -29,6 +29,8 @@ class LlamaOptions(EngineOptions):
     kv_type: KVType = KVType.F16  # number format of the KV cache
     flash_attention: FlashAttention = FlashAttention.AUTO  # whether attention is computed in one pass over the cache
     prefill_chunk: int = 256  # prompt tokens in one step
+    # sequences that may be paused besides those of the batch, each as dear in memory for states and logits; 0: none
+    paused: int = 0
     gpu_layers: int = -1  # layers that a GPU computes, if the library was built for one; -1: all
     mmap: bool = True  # weights stay in the file's pages; false: they are read into memory
     # weights are rearranged for this CPU, which makes long prompts faster; None: if a trial shows that it works here
@@ -57,6 +59,7 @@ class LlamaOptions(EngineOptions):
             cells=self.cells,
             max_batch=self.max_batch,
             prefill_chunk=self.prefill_chunk,
+            paused=self.paused,
             kv_type=self.kv_type,
             flash_attention=self.flash_attention,
             threads=self.threads or spare_cores(),

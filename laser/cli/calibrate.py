@@ -17,7 +17,9 @@ from laser.cli.common.resuming import ResumableCommand
 if TYPE_CHECKING:
     from experiments.calibration.run import Calibrated, CalibrationSettings
 
-OF_RECORDS = ("model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up")
+OF_RECORDS = (
+    "model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up", "order_only",
+)  # fmt: skip
 """The parameters that --from-records has a use for."""
 
 
@@ -83,6 +85,12 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     help="Also tabulate and certify points at which hopeless thoughts are given up; `laser serve --set give_up=true` "
     "uses them. With --from-records: of a profile's own records.",
 )
+@click.option(
+    "--order-only",
+    is_flag=True,
+    help="With --from-records: simulate again only in which order requests are best served, and leave the policies' "
+    "contest in the profile as it is.",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -100,6 +108,7 @@ def command(
     out: Path | None,
     from_records: bool,
     give_up: bool,
+    order_only: bool,
     **loading: Any,
 ) -> None:
     """Measure a model once, so that LASER knows how early its thoughts may be stopped without spoiling answers.
@@ -116,6 +125,8 @@ def command(
 
     if from_records:
         _refuse_idle(context)
+    if order_only and (give_up or not from_records):
+        raise click.UsageError("--order-only goes with --from-records, without --give-up")
     with errors_in_one_line():
         model = located(model)
         settings = CalibrationSettings(
@@ -132,6 +143,9 @@ def command(
             out=out,
             give_up=give_up,
         )
+        if order_only:
+            _tell_order(settings)
+            return
         measured = None if from_records else _measure(settings, context.params)
         _tell_worth(settings, measured)
         _tell_way_on(settings, measured=not from_records)
@@ -164,12 +178,13 @@ def _measure(settings: CalibrationSettings, options: Mapping[str, object]) -> Ca
 
 
 def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None:
-    """Holds the contest of what was `found`, and tells what the certificate is worth.
+    """Holds the contest of what was `found`, chooses its order, and tells what the certificate is worth.
 
     `found` None: nothing was measured; the profile that the settings name and its records are read.
     """
     from experiments.calibration.worth import contest_table, worth
     from experiments.simulation.contest import QUESTIONS, add_contest, with_contest
+    from experiments.simulation.order_choice import add_order, order_table, with_order
     from experiments.simulation.recording import recording
 
     file, files = settings.profile_file, settings.files
@@ -179,13 +194,29 @@ def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None
 
         click.echo("\n".join(giving_up(add_give_up(settings.chat(), settings.directory, file, files=files))))
     if found is None:
-        profile = add_contest(settings.chat(), settings.directory, file, files=files, reporter=progress())
+        chat = settings.chat()
+        add_contest(chat, settings.directory, file, files=files, reporter=progress())
+        profile = add_order(chat, settings.directory, file, files=files, reporter=progress())
     else:
         known = recording(found.chat, found.profile, found.log, found.questions, files, QUESTIONS)
         profile = with_contest(found.profile, known, file, reporter=progress())
+        profile = with_order(profile, known, file, reporter=progress())
     if profile.contest is not None:
         click.echo(f"\n{contest_table(profile.contest)}")
+    if profile.order is not None:
+        click.echo(f"\n{order_table(profile.order)}")
     click.echo(f"\n{worth(profile, alone=found is None)}")
+
+
+def _tell_order(settings: CalibrationSettings) -> None:
+    """Chooses the order of the profile that the settings name, on its records, and tells it."""
+    from experiments.simulation.order_choice import add_order, order_table
+
+    chat, file = settings.chat(), settings.profile_file
+    profile = add_order(chat, settings.directory, file, files=settings.files, reporter=progress())
+    if profile.order is None:
+        raise click.ClickException(f"{file}: there is no contest, which tells the policy: leave --order-only out")
+    click.echo(f"\n{order_table(profile.order)}")
 
 
 def _tell_way_on(settings: CalibrationSettings, *, measured: bool) -> None:

@@ -123,11 +123,22 @@ class SolverReport(BaseModel):
     error: str | None  # of the last answer; null: it was a plan, or there is none
 
 
+class OrderReport(BaseModel):
+    """In which order the waiting requests of one key and priority begin."""
+
+    kind: str  # first come, head start or shortest first
+    # nobody is overtaken by who came more than so many seconds later; 0: first come; null: shortest first, unbounded
+    head_start_s: float | None
+    pauses: bool  # whether running thoughts pause for waiting requests before them, if the engine can pause
+    note: str | None  # why this order serves, in words; null: it was named, or there is none to choose
+
+
 class ControllerReport(BaseModel):
     """Who decides and what is certified, and all that the load-aware policy knows, which is null for other policies."""
 
     policy: str  # its kind; of a user's own, module:Name
     note: str | None  # why this policy serves, in words; null: it was named
+    order: OrderReport | None = None  # of waiting requests; null: it is not told
     limits: dict[str, LimitsReport]  # by class; `any`: the same for all classes
     target: dict[str, LimitsReport] | None = None  # to which the rate limit lets thresholds move
     certified: CertifiedReport | None = None  # what the profile certifies, whichever policy serves; null: no profile
@@ -154,11 +165,14 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
         limits = {"any": _limits(chosen.policy.limits(None))}
         profile = chosen.certifying
         certified = None if profile is None else _certified(profile.points(), profile.certificate)
-        return ControllerReport(policy=chosen.name, note=chosen.note, limits=limits, certified=certified)
+        return ControllerReport(
+            policy=chosen.name, note=chosen.note, order=_order(chosen), limits=limits, certified=certified
+        )
     state = controller.status
     return ControllerReport(
         policy=chosen.name,
         note=chosen.note,
+        order=_order(chosen),
         limits=_by_class(state, state.limits),
         target=_by_class(state, state.target),
         certified=_certified(controller.certified, controller.certificate),
@@ -182,6 +196,17 @@ def report(chosen: ChosenPolicy) -> ControllerReport:
         rejected_measurements=state.rejected,
         clock_jumps=state.jumps,
         uptime_s=state.time_s,
+    )
+
+
+def _order(chosen: ChosenPolicy) -> OrderReport:
+    order = chosen.order
+    head_start_s = order.order.head_start_s
+    return OrderReport(
+        kind=order.name,
+        head_start_s=head_start_s if math.isfinite(head_start_s) else None,
+        pauses=order.pauses,
+        note=chosen.order_note,
     )
 
 

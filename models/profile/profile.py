@@ -29,6 +29,7 @@ from models.profile.give_up_tables import GiveUpTables
 from models.profile.harm import Corner, Harm
 from models.profile.identity import ModelIdentity
 from models.profile.lever import Lever
+from models.profile.order import OrderChoice
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
 
@@ -103,6 +104,7 @@ class Profile:
     # kinds of the answers that the questions wanted: other kinds are not certified, and not shortened
     answers: tuple[AnswerKind, ...] = (AnswerKind.SHORT,)
     give_up: GiveUpTables | None = None  # points at which hopeless thoughts are given up; None: not tabulated
+    order: OrderChoice | None = None  # of requests, chosen by simulation; None: none was simulated
     levers: frozenset[Lever] = (
         frozenset()
     )  # in use beside thresholds and budgets, as a policy chooses; no file keeps it
@@ -244,6 +246,8 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["answers"]
     if profile.give_up is None:
         del said["give_up"]
+    if profile.order is None:
+        del said["order"]
     del said["levers"]
     return said
 

@@ -38,6 +38,7 @@ class EngineUnderTest:
     vocabulary: int = VOCABULARY
     # of a probe, by its suffix's tokens and its steps: here the suffix at once, then the answer token by token
     rows_after: Callable[[int, int], int] = lambda suffix, steps: suffix + steps - 1
+    rests: bool = False  # a paused sequence gives its memory back, and finds again what is still there
     digests: bool = False  # the model's logits are digests, so they are batch invariant whatever engine decodes them
 
     @cached_property
@@ -83,7 +84,7 @@ def exllama_engine(way: str) -> EngineUnderTest:
             cells=cells, max_batch=max_batch, prefill_chunk=prefill_chunk, lease_pages=2, way=ProbeWay(way), page=8
         )
 
-    return EngineUnderTest(open=open_, oracle=HistoryOracle(), rows_after=rows_of(way), digests=True)
+    return EngineUnderTest(open=open_, oracle=HistoryOracle(), rows_after=rows_of(way), digests=True, rests=True)
 
 
 def rows_of(way: str) -> Callable[[int, int], int]:
@@ -112,7 +113,7 @@ def gpu_engine(way: str) -> EngineUnderTest:
         engine: Engine = open_on_gpu(bundled_model(), config)
         return engine
 
-    return EngineUnderTest(open=open_, oracle=bundled_oracle(), rows_after=rows_of(way))
+    return EngineUnderTest(open=open_, oracle=bundled_oracle(), rows_after=rows_of(way), rests=True)
 
 
 def torch_engine(
@@ -148,6 +149,7 @@ def llama_engine(
             cells=cells,
             max_batch=max_batch,
             prefill_chunk=prefill_chunk,
+            paused=8,
             kv_type=KVType.F32,
             flash_attention=FlashAttention.OFF,
         )

@@ -41,6 +41,27 @@ class ServingOrder:
         if self.forecast is None and (self.order.head_start_s or self.pauses):
             raise ValueError("a head start and pauses need a forecast of requests' rows, which a profile gives")
 
+    @property
+    def name(self) -> str:
+        """`first come`, `head start` or `shortest first`."""
+        if not self.order.head_start_s:
+            return "first come"
+        return "head start" if math.isfinite(self.order.head_start_s) else "shortest first"
+
+    @property
+    def words(self) -> str:
+        """The order and its bound in words."""
+        pauses = ", running ones pause for it" if self.pauses else ""
+        match self.name:
+            case "first come":
+                return "first come, first served"
+            case "head start":
+                return (
+                    f"who is predicted short goes before who came up to {self.order.head_start_s:.3g} s earlier{pauses}"
+                )
+            case _:
+                return f"shortest first, without a bound on the wait{pauses}"
+
     @classmethod
     def of(cls, profile: Profile | None, *, head_start_s: float, pauses: bool = False) -> ServingOrder:
         """Returns the order by what a profile tells of requests' rows; None: it tells nothing. Raises OrderError."""

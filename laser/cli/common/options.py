@@ -111,7 +111,8 @@ def order_options(command: Command) -> Command:
             "--head-start-s",
             type=ShownFloatRange(0.0),
             help="Seconds for which a waiting request may be overtaken by later ones whose thoughts are predicted "
-            "shorter (needs a profile); inf: shortest first. [default: 0, first come, first served]",
+            "shorter (needs a profile); 0: first come, inf: shortest first. [default: as the profile's simulation "
+            "chose, else 0]",
         ),
     ):
         command = option(command)

@@ -15,6 +15,7 @@ from models.profile.give_up import LADDER
 from models.profile.profile import read_profile, write_profile
 from models.reasoner.tasks import FAMILIES
 from tests.support.calibrations import save_calibration
+from tests.support.contests import contest
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +43,8 @@ def test_a_profile_is_written_as_the_flags_say(tmp_path: Path) -> None:
         assert part in result.output
     found = read_profile(path)
     assert found.contest is not None
+    assert found.order is not None
+    assert "Orders, simulated on the profile's records under " in result.output
     assert (found.budgets, found.score, found.max_tokens) == ((None, 150, 60), "joint", 320)
     assert (found.certificate.epsilon, found.certificate.delta) == (0.5, 0.1)
     options = found.provenance["options"]
@@ -119,6 +122,30 @@ def test_from_records_tells_what_they_are_worth_and_whether_they_take_more(
     assert result.exit_code == 0, result.output
     assert "What this is worth: nothing yet." in result.output
     assert result.output.endswith(f"{told}\n")
+
+
+def test_the_order_alone_is_chosen_again_and_the_contest_stays(tmp_path: Path) -> None:
+    path = save_calibration(tmp_path)
+    before = replace(read_profile(path), contest=contest(0.1))
+    write_profile(path, before)
+    result = calibrate("--from-records", "--order-only", "--out", path)
+    assert result.exit_code == 0, result.output
+    found = read_profile(path)
+    assert found.order is not None
+    assert replace(found, order=None) == before
+    assert "`laser serve` takes " in result.output
+    assert "Policies" not in result.output
+
+
+def test_the_order_alone_needs_records_and_a_contest(tmp_path: Path) -> None:
+    for options in (("--order-only",), ("--order-only", "--from-records", "--give-up")):
+        result = calibrate(*options)
+        assert result.exit_code == 2
+        assert "--order-only goes with --from-records, without --give-up" in result.output
+    path = save_calibration(tmp_path)
+    result = calibrate("--from-records", "--order-only", "--out", path)
+    assert result.exit_code == 1
+    assert "there is no contest, which tells the policy: leave --order-only out" in result.output
 
 
 def test_records_without_a_profile_are_told() -> None:

@@ -109,7 +109,10 @@ def test_a_misspelt_key_is_named_with_file_and_line(tmp_path: Path) -> None:
         ({"early_exit": False, "score": "joint"}, "score is joint, but no thought is probed"),
         ({"metrics": False, "vllm_metrics": True}, "vllm_metrics is true, but metrics is false"),
         ({"shortest_first": True, "head_start_s": 2.0}, "head_start_s is 2, but shortest_first is true"),
-        ({"pauses": True}, "pauses is true, but head_start_s is 0: nobody goes before those that came first"),
+        (
+            {"pauses": True, "head_start_s": 0.0},
+            "pauses is true, but head_start_s is 0: nobody goes before those that came first",
+        ),
         ({"head_start_s": -1.0}, "head_start_s is -1"),
         ({"head_start_s": math.nan}, "head_start_s is nan"),
         ({"public": True, "keys": Path("k.yaml")}, "public is true, but keys is k.yaml: public is for"),
