@@ -17,7 +17,17 @@ from laser.cli.common.resuming import ResumableCommand
 if TYPE_CHECKING:
     from experiments.calibration.run import Calibrated, CalibrationSettings
 
-OF_RECORDS = ("model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up")
+OF_RECORDS = (
+    "model",
+    "files",
+    "thinking",
+    "out",
+    "from_records",
+    "chat_template",
+    "trust_markers",
+    "give_up",
+    "no_thought",
+)
 """The parameters that --from-records has a use for."""
 
 
@@ -83,6 +93,12 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     help="Also tabulate and certify points at which hopeless thoughts are given up; `laser serve --set give_up=true` "
     "uses them. With --from-records: of a profile's own records.",
 )
+@click.option(
+    "--no-thought",
+    is_flag=True,
+    help="Also record answers without thought, and certify from which prompts they are good enough; `laser serve --set "
+    "no_thought=true` uses them. With --from-records: of a profile's own records.",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -100,6 +116,7 @@ def command(
     out: Path | None,
     from_records: bool,
     give_up: bool,
+    no_thought: bool,
     **loading: Any,
 ) -> None:
     """Measure a model once, so that LASER knows how early its thoughts may be stopped without spoiling answers.
@@ -131,6 +148,7 @@ def command(
             budgets=budgets,
             out=out,
             give_up=give_up,
+            no_thought=no_thought,
         )
         measured = None if from_records else _measure(settings, context.params)
         _tell_worth(settings, measured)
@@ -173,12 +191,8 @@ def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None
     from experiments.simulation.recording import recording
 
     file, files = settings.profile_file, settings.files
-    if found is None and settings.give_up:
-        from experiments.calibration.summary import giving_up
-        from experiments.simulation.give_up_of_records import add_give_up
-
-        click.echo("\n".join(giving_up(add_give_up(settings.chat(), settings.directory, file, files=files))))
     if found is None:
+        _tell_levers(settings)
         profile = add_contest(settings.chat(), settings.directory, file, files=files, reporter=progress())
     else:
         known = recording(found.chat, found.profile, found.log, found.questions, files, QUESTIONS)
@@ -186,6 +200,18 @@ def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None
     if profile.contest is not None:
         click.echo(f"\n{contest_table(profile.contest)}")
     click.echo(f"\n{worth(profile, alone=found is None)}")
+
+
+def _tell_levers(settings: CalibrationSettings) -> None:
+    """Tabulates the levers that the settings name in an existing profile, and tells what is certified of them."""
+    from experiments.calibration.summary import answering_at_once, giving_up
+    from experiments.simulation.levers_of_records import add_give_up, add_no_thought
+
+    chat, file = settings.chat(), settings.profile_file
+    if settings.give_up:
+        click.echo("\n".join(giving_up(add_give_up(chat, settings.directory, file, files=settings.files))))
+    if settings.no_thought:
+        click.echo("\n".join(answering_at_once(add_no_thought(chat, settings.directory, file, files=settings.files))))
 
 
 def _tell_way_on(settings: CalibrationSettings, *, measured: bool) -> None:
