@@ -1,6 +1,7 @@
 """What answering at once saves and costs: a learned switch, replayed on recorded thoughts. Nothing is decoded.
 
-The aims, stated before anything was measured (2026-11-30), for prompts of all families mixed alike:
+The aims, stated before any switch was learnt (2026-11-30; each family's share of right answers without thought was
+known), for prompts of all families mixed alike:
 
 - at one threshold (`--threshold`, by default 0.95, no budget), the switch saves at least 3 % of the token rows, probes
   counted, and costs at most 0.3 points of accuracy (point estimate; change of the share of right answers);
@@ -14,8 +15,8 @@ How it is measured, stated with the aims:
 
 - a seeded half of each family's questions fits: the switch, and by cross-fitted scores the cut-off that saves the most
   rows among those of the ladder that cost at most 0.3 points; the other half measures;
-- intervals are 95 % bootstrap intervals (2,000 draws of the measuring questions, each with its rows and answers with and
-  without the switch);
+- intervals are 95 % bootstrap intervals (2,000 draws of the measuring questions, each with its rows and answers with
+  and without the switch);
 - rows of an answer without thought are those that are decoded: the landing stands in the prompt.
 
 `python -m benchmarks.levers.no_thought --thoughts models/reasoner/records/thoughts.jsonl.xz` takes the bundled model's
@@ -226,14 +227,14 @@ def main() -> None:
         verdict(
             "saved",
             one.saved.value >= AIM.saved and one.lost.value <= AIM.lost,
-            f"{one.saved.value:.2%} of the rows (aim {AIM.saved:.0%}) for {100 * one.lost.value:.2f} points (aim at most "
-            f"{100 * AIM.lost:.1f}), at a cut-off of {one.cut_off:g} on {one.questions:,} questions.",
+            f"{one.saved.value:.2%} of the rows (aim {AIM.saved:.0%}) for {100 * one.lost.value:.2f} points (aim "
+            f"at most {100 * AIM.lost:.1f}), at a cut-off of {one.cut_off:g} on {one.questions:,} questions.",
         ),
         verdict(
             "certified",
             count > 0 and best >= AIM.saved,
-            f"{count} of {len(CUT_OFFS)} cut-offs at a risk of {EPSILON:g}, which save up to {best:.2%} beside the full "
-            f"thought; upper bounds {', '.join(f'{bound:.2%}' for bound in bounds)}.",
+            f"{count} of {len(CUT_OFFS)} cut-offs at a risk of {EPSILON:g}, which save up to {best:.2%} beside the "
+            f"full thought; upper bounds {', '.join(f'{bound:.2%}' for bound in bounds)}.",
         ),
         verdict(
             "tells more than the family",
