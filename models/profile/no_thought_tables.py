@@ -20,7 +20,7 @@ import numpy as np
 from models.profile.ladder import Counts, LevelTable, certify_levels, nested, short_of
 from models.profile.switch import Switch
 
-CUT_OFFS = (0.995, 0.99, 0.98, 0.95, 0.9)
+CUT_OFFS = (0.99, 0.95, 0.9, 0.8, 0.6)
 """Scores from which prompts are answered at once, strictest first."""
 LEVELS = "cut-offs"
 
