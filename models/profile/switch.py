@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.profile.difficulty import FEATURES, FEWEST, FOLDS, prompt_features
 
-PENALTIES = (1.0, 10.0, 100.0)
+PENALTIES = (0.1, 1.0, 10.0, 100.0)
 NEWTON_STEPS = 12
 ENOUGH = 1e-4  # change of a log-odds at which the fit ends
 
