@@ -61,10 +61,9 @@ def with_cut_off(plain: Grid, direct: DirectAnswers, skipped: Truths) -> Grid:
 
 def tabulated_at_once(
     traces: Sequence[ThoughtTrace],
-    closings: Mapping[tuple[int, int], ClosedReply],
+    direct: DirectAnswers,
     plain: Grid,
     *,
-    landing: int,
     member: Truths,
     unseen: Sequence[int],
     epsilon: float,
@@ -73,10 +72,8 @@ def tabulated_at_once(
 ) -> NoThoughtTables:
     """Learns the switch and tabulates every cut-off; the questions with the numbers `unseen` certify.
 
-    `plain`: the traces without a cut-off. `landing`: tokens that close a thought. `member` is [class, trace]. Raises
-    TraceError if an answer without thought was not recorded.
+    `plain`: the traces without a cut-off. `member` is [class, trace].
     """
-    direct = DirectAnswers.of(traces, closings, landing)
     full = np.array([one.right for one in traces])
     learned = learn_switch([one.prompt for one in traces], (~full | direct.right).tolist())
     counted = np.isin([one.number for one in traces], unseen)

@@ -14,7 +14,7 @@ from engine.base import CapacityError, Engine, ProbeSpec
 from experiments.calibration.by_class import counts_by_class, means_by_class, p95_by_class
 from experiments.calibration.giving_up import class_medians, tabulated
 from experiments.calibration.grid import Grid, grid
-from experiments.calibration.no_thought import tabulated_at_once
+from experiments.calibration.no_thought import DirectAnswers, tabulated_at_once
 from experiments.calibration.step_times import (
     TIMING,
     Clock,
@@ -281,13 +281,13 @@ def with_no_thought(
     thresholds = [threshold for threshold in profile.thresholds if threshold is not None]
     budgets = [budget for budget in profile.budgets if budget is not None]
     certificate = profile.certificate
+    direct = DirectAnswers.of(ordered, closings, landing)
     return replace(
         profile,
         no_thought=tabulated_at_once(
             ordered,
-            closings,
+            direct,
             grid(ordered, closings, thresholds, budgets, spec),
-            landing=landing,
             member=_members(profile, ordered, observed),
             unseen=unseen,
             epsilon=certificate.epsilon,

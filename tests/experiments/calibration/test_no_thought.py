@@ -58,8 +58,8 @@ MEMBER = np.array([[number % 3 == d for number in range(COUNT)] for d in range(3
 
 def made(cut_offs: tuple[float, ...] = CUT_OFFS) -> NoThoughtTables:
     return tabulated_at_once(
-        TRACES, CLOSINGS, PLAIN, landing=LANDING, member=MEMBER, unseen=UNSEEN, epsilon=0.1, delta=0.05,
-        cut_offs=cut_offs,
+        TRACES, DirectAnswers.of(TRACES, CLOSINGS, LANDING), PLAIN, member=MEMBER, unseen=UNSEEN, epsilon=0.1,
+        delta=0.05, cut_offs=cut_offs,
     )  # fmt: skip
 
 
