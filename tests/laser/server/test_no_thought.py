@@ -41,14 +41,14 @@ def easy(tmp_path: Path) -> Path:
     return directory
 
 
-def served(directory: Path, tmp_path: Path, *, no_thought: bool) -> Path:
+def served(tmp_path: Path, *, no_thought: bool) -> Path:
     file = tmp_path / "serve.yaml"
-    file.write_text(f"policy: {{kind: load-aware, no_thought: {str(no_thought).lower()}}}\nengine: {{max_batch: 2}}\n")
+    file.write_text(f"policy: {{kind: load-aware, no_thought: {str(no_thought).lower()}}}\nengine: {{kind: torch, max_batch: 2}}\n")
     return file
 
 
 def test_every_dialect_tells_that_a_prompt_was_answered_at_once(easy: Path, tmp_path: Path) -> None:
-    file = served(easy, tmp_path, no_thought=True)
+    file = served(tmp_path, no_thought=True)
     with running(load_config(file, {"model": easy, "name": "easy"})) as server:
         for path, body in REPLIES.items():
             asked = {"model": "easy", "laser": {"answer": "short"}} | body
@@ -68,7 +68,7 @@ def test_every_dialect_tells_that_a_prompt_was_answered_at_once(easy: Path, tmp_
 
 
 def test_unless_a_policy_wants_it_no_prompt_is_answered_at_once(easy: Path, tmp_path: Path) -> None:
-    file = served(easy, tmp_path, no_thought=False)
+    file = served(tmp_path, no_thought=False)
     with running(load_config(file, {"model": easy, "name": "easy"})) as server:
         reply = server.post(model="easy", messages=ASKED, max_tokens=500, laser={"answer": "short"})
         assert reply.json()["laser"]["exit_reason"] != "skipped"
