@@ -35,7 +35,7 @@ class Limits:
     exits: Mapping[str, float] = field(default_factory=dict, hash=False)  # levels of other signals, by name
     every: int | None = None  # tokens from one probe to the next, at any place; None: probe at transition points
     give_up: GiveUpLimit | None = None  # lower threshold, below which a thought is closed with its best trial answer
-    skip: float | None = None  # the score from which a prompt is answered at once, see `models/profile/switch.py`
+    skip: float | None = None  # the switch's score from which a prompt is answered at once
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not self.threshold > 0.0:

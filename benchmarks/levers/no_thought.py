@@ -41,9 +41,9 @@ from experiments.calibration.grid import Grid, grid
 from experiments.calibration.no_thought import DirectAnswers, with_cut_off
 from experiments.calibration.traces import ThoughtTrace
 from models.profile.certificate import upper_bound
-from models.profile.ladder import certify_levels
-from models.profile.no_thought_tables import CUT_OFFS
-from models.profile.switch import learn_switch
+from models.profile.levers.ladder import certify_levels
+from models.profile.levers.no_thought_tables import CUT_OFFS
+from models.profile.levers.switch import learn_switch
 from models.reasoner import bundled_model
 
 DRAWS = 2_000

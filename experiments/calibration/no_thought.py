@@ -11,9 +11,9 @@ import numpy.typing as npt
 from experiments.calibration.by_class import means_by_class, p95_by_class
 from experiments.calibration.grid import Grid
 from experiments.calibration.traces import ClosedReply, ThoughtTrace, TraceError
-from models.profile.no_thought_tables import CUT_OFFS, NoThoughtTables, no_thought_tables
+from models.profile.levers.no_thought_tables import CUT_OFFS, NoThoughtTables, no_thought_tables
+from models.profile.levers.switch import learn_switch
 from models.profile.profile import Table
-from models.profile.switch import learn_switch
 
 AT_ONCE = 0  # the budget under which answers without thought are recorded
 

@@ -32,7 +32,7 @@ from models.directory import check_place
 from models.files.strict_yaml import ConfigError
 from models.profile.give_up import LADDER
 from models.profile.identity import ModelIdentity, identify, weights_sha256
-from models.profile.no_thought_tables import CUT_OFFS
+from models.profile.levers.no_thought_tables import CUT_OFFS
 from models.profile.profile import Profile, ProfileError, profile_of, read_profile, write_profile
 from models.score import Score
 from models.thinking import Keep

@@ -14,7 +14,7 @@ from experiments.evaluation.questions import calibrated_questions
 from experiments.simulation.recording import CalibratedRecords, read_calibration
 from models.chat_model import ChatModel
 from models.profile.give_up import LADDER
-from models.profile.no_thought_tables import CUT_OFFS
+from models.profile.levers.no_thought_tables import CUT_OFFS
 from models.profile.profile import Profile, write_profile
 from models.score import Score
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from models.profile.certificate import ByClass
 from models.profile.give_up import GiveUpCurve, check_ladder
-from models.profile.ladder import Counts, LevelTable, certify_levels, nested, short_of
+from models.profile.levers.ladder import Counts, LevelTable, certify_levels, nested, short_of
 
 CurveTable: TypeAlias = LevelTable  # [curve, class, threshold, budget]
 LEVELS = "curves"

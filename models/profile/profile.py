@@ -29,7 +29,7 @@ from models.profile.give_up_tables import GiveUpTables
 from models.profile.harm import Corner, Harm
 from models.profile.identity import ModelIdentity
 from models.profile.lever import Lever
-from models.profile.no_thought_tables import NoThoughtTables
+from models.profile.levers.no_thought_tables import NoThoughtTables
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
 

@@ -14,7 +14,7 @@ from controller.policies.load_aware import BudgetsOnly, LoadAware, ThresholdsOnl
 from controller.policies.restricted import with_levers
 from controller.selection import limits_at
 from models.profile.lever import Lever
-from models.profile.no_thought_tables import CUT_OFFS
+from models.profile.levers.no_thought_tables import CUT_OFFS
 from models.profile.tables import PointId, prune_hull
 from tests.support.analysis_profile import CLASSES
 from tests.support.driven_controller import FULL_RATE, AtOnce, Driven

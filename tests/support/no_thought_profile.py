@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from models.profile.difficulty import FEATURES
-from models.profile.no_thought_tables import CUT_OFFS, NoThoughtTables, no_thought_tables
+from models.profile.levers.no_thought_tables import CUT_OFFS, NoThoughtTables, no_thought_tables
+from models.profile.levers.switch import Switch
 from models.profile.profile import Profile, Table
-from models.profile.switch import Switch
 from tests.support.analysis_profile import made_profile
 
 COUNT = 600

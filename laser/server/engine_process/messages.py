@@ -19,8 +19,8 @@ from controller.serving.request import Checkpoint, Outcome, ReasoningRequest
 from controller.serving.status import LoopStatus, RequestProgress
 from engine.base import EngineLoad
 from models.profile.difficulty import Difficulty
+from models.profile.levers.switch import Switch
 from models.profile.savings import Gained
-from models.profile.switch import Switch
 from models.profile.tables import OperatingPoint
 
 

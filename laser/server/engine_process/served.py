@@ -14,7 +14,7 @@ from laser.server.engine_process.tickets import EngineClient
 from models.chat_model import ChatModel, load_chat_model
 from models.grammar.compiling import Grammars
 from models.profile.difficulty import Difficulty
-from models.profile.switch import Switch
+from models.profile.levers.switch import Switch
 from models.profile.tables import OperatingPoint
 from models.reasoner import bundled_model
 

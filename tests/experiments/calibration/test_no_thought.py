@@ -14,8 +14,8 @@ from experiments.calibration.no_thought import DirectAnswers, tabulated_at_once,
 from experiments.calibration.profile import Levels
 from experiments.calibration.traces import ClosedReply, ThoughtTrace, TraceError
 from experiments.evaluation.evaluation import Asked
-from models.profile.no_thought_tables import CUT_OFFS, NoThoughtTables
-from models.profile.switch import learn_switch
+from models.profile.levers.no_thought_tables import CUT_OFFS, NoThoughtTables
+from models.profile.levers.switch import learn_switch
 from models.score import Score
 
 SPEC = ProbeSpec(suffix=(1, 2, 3), max_answer_tokens=4, answer_stops=frozenset({9}))

@@ -12,7 +12,7 @@ from laser.cli.calibrate import way_on
 from laser.cli.main import main
 from models.profile.certificate import certify, evidence
 from models.profile.give_up import LADDER
-from models.profile.no_thought_tables import CUT_OFFS
+from models.profile.levers.no_thought_tables import CUT_OFFS
 from models.profile.profile import read_profile, write_profile
 from models.reasoner.tasks import FAMILIES
 from tests.support.calibrations import save_calibration

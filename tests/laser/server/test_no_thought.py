@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from laser.server.config import load_config
-from models.profile.no_thought_tables import CUT_OFFS
+from models.profile.levers.no_thought_tables import CUT_OFFS
 from models.profile.profile import profile_of, read_profile, write_profile
 from models.reasoner import bundled_model
 from tests.support.live_server import WAIT_S, running
@@ -43,7 +43,9 @@ def easy(tmp_path: Path) -> Path:
 
 def served(tmp_path: Path, *, no_thought: bool) -> Path:
     file = tmp_path / "serve.yaml"
-    file.write_text(f"policy: {{kind: load-aware, no_thought: {str(no_thought).lower()}}}\nengine: {{kind: torch, max_batch: 2}}\n")
+    file.write_text(
+        f"policy: {{kind: load-aware, no_thought: {str(no_thought).lower()}}}\nengine: {{kind: torch, max_batch: 2}}\n"
+    )
     return file
 
 

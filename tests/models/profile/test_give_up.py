@@ -15,8 +15,8 @@ from controller.policies.restricted import with_levers, within_risk
 from models.profile.certificate import fewest_questions, upper_bound
 from models.profile.corners import corners
 from models.profile.give_up import GRACE, LADDER, GiveUpCurve, GiveUpLimit, check_ladder, worth_below
-from models.profile.ladder import certify_levels, short_of
 from models.profile.lever import Lever
+from models.profile.levers.ladder import certify_levels, short_of
 from models.profile.profile import ProfileError, read_profile, write_profile
 from models.profile.tables import OperatingPoint
 from tests.support.analysis_profile import made_profile

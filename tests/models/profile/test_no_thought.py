@@ -15,9 +15,9 @@ from models.profile.certificate import fewest_questions, upper_bound
 from models.profile.corners import corners
 from models.profile.difficulty import FEWEST
 from models.profile.lever import Lever
-from models.profile.no_thought_tables import CUT_OFFS, check_cut_offs
+from models.profile.levers.no_thought_tables import CUT_OFFS, check_cut_offs
+from models.profile.levers.switch import Switch, learn_switch
 from models.profile.profile import ProfileError, read_profile, write_profile
-from models.profile.switch import Switch, learn_switch
 from models.profile.tables import OperatingPoint
 from tests.support.analysis_profile import made_profile
 from tests.support.give_up_profile import giving_up_profile

@@ -1,9 +1,9 @@
 """What answering at once costs and saves at every point of a profile, and which cut-offs are certified.
 
-A cut-off is a score of `models.profile.switch`: prompts whose score reaches it are answered without thought. The risk
-of a corner (cut-off, threshold, budget) is P(the full thought is right, and either the score reaches the cut-off and
-the answer without thought is wrong, or some exit within the corner is wrong). The ladder of cut-offs is fixed, not
-chosen by the questions.
+A cut-off is a score of the switch: prompts whose score reaches it are answered without thought. The risk of a corner
+(cut-off, threshold, budget) is P(the full thought is right, and either the score reaches the cut-off and the answer
+without thought is wrong, or some exit within the corner is wrong). The ladder of cut-offs is fixed, not chosen by the
+questions.
 
 The scores are cross-fitted: each question's is of a switch that has not seen it. The switch that serves has seen all of
 them, a quarter more than each of those, so the certificate is of switches like it.
@@ -17,8 +17,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from models.profile.ladder import Counts, LevelTable, certify_levels, nested, short_of
-from models.profile.switch import Switch
+from models.profile.levers.ladder import Counts, LevelTable, certify_levels, nested, short_of
+from models.profile.levers.switch import Switch
 
 CUT_OFFS = (0.99, 0.95, 0.9, 0.8, 0.6)
 """Scores from which prompts are answered at once, strictest first."""
