@@ -20,7 +20,7 @@ from tests.support.analysis_profile import CLASSES
 from tests.support.driven_controller import FULL_RATE, AtOnce, Driven
 from tests.support.no_thought_profile import no_thought_profile
 
-USED = with_levers(no_thought_profile(harmed=2), {Lever.NO_THOUGHT})
+USED = with_levers(no_thought_profile(harmed=4), {Lever.NO_THOUGHT})
 TABLES = USED.tables()
 PLANNER = Planner(TABLES, clock=time.perf_counter)
 

@@ -28,7 +28,7 @@ def no_thought_profile(*, harmed: int = 0) -> Profile:
     return replace(made, no_thought=cut_off_tables(made, levels))
 
 
-def cut_off_tables(made: Profile, harmed: np.ndarray, *, lost: float = 0.001, saved: float = 0.09) -> NoThoughtTables:
+def cut_off_tables(made: Profile, harmed: np.ndarray, *, lost: float = 0.004, saved: float = 0.09) -> NoThoughtTables:
     """The cut-offs of a made profile; `harmed` is [without, then cut-off][threshold][budget]."""
     by_class = saved * np.array([1.0, 0.5, 0.1])
     return no_thought_tables(
