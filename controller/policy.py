@@ -25,7 +25,7 @@ class Limits:
     whichever signal is met first. Probes of a thought with a margin give no trial answer: they only measure how far the
     thought is from closing itself.
 
-    In each of `threshold`, `budget`, `agree`, `margin` and `give_up` None means: no such limit.
+    In each of `threshold`, `budget`, `agree`, `margin`, `give_up` and `skip` None means: no such limit.
     """
 
     threshold: float | None = None  # confidence at which a thought is closed; above 1: probe, but never close
@@ -35,6 +35,7 @@ class Limits:
     exits: Mapping[str, float] = field(default_factory=dict, hash=False)  # levels of other signals, by name
     every: int | None = None  # tokens from one probe to the next, at any place; None: probe at transition points
     give_up: GiveUpLimit | None = None  # lower threshold, below which a thought is closed with its best trial answer
+    skip: float | None = None  # the switch's score from which a prompt is answered at once
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not self.threshold > 0.0:
@@ -71,6 +72,10 @@ class Limits:
         """The levels of all exit signals, by the signal's name."""
         own = ((name, getattr(self, spelling)) for name, spelling in SPELLED.items())
         return {**{name: level for name, level in own if level is not None}, **self.exits}
+
+    def skips(self, score: float | None) -> bool:
+        """Whether a prompt of this score is answered at once; None: the score is unknown."""
+        return self.skip is not None and score is not None and score >= self.skip
 
     def unprobed(self) -> Limits:
         """Returns the limits without any signal."""

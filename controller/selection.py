@@ -34,7 +34,7 @@ class Held:
 
     target: tuple[PointId, ...]  # the points that were chosen
     threshold_now: tuple[float, ...]  # thresholds, as numbers, on their rate-limited way to the target's
-    # the points handed out: the target's budget and lower curve, the threshold nearest to `threshold_now`
+    # the points handed out: the target's, but with the threshold nearest to `threshold_now`
     points: tuple[PointId, ...]
 
 
@@ -101,7 +101,7 @@ def _enough(points: npt.NDArray[np.intp], of: Array, least: float) -> npt.NDArra
 def move(
     tables: OperatingTables, objective: Objective, *, target: tuple[PointId, ...], before: Held | None, elapsed_s: float
 ) -> Held:
-    """Moves towards `target`: budgets and lower curves change at once, thresholds by `threshold_rate` a second at most.
+    """Moves towards `target`: all but thresholds changes at once, these by `threshold_rate` a second at most.
 
     `before` None: the target is in force at once.
     """
@@ -142,5 +142,5 @@ def limits_at(tables: OperatingTables, points: Sequence[PointId]) -> tuple[Limit
         curve = None
         if point.give_up is not None and tables.medians is not None:
             curve = GiveUpLimit(curve=point.give_up, median=tables.medians[d])
-        found.append(Limits(threshold=point.threshold, budget=point.budget, give_up=curve))
+        found.append(Limits(threshold=point.threshold, budget=point.budget, give_up=curve, skip=point.skip))
     return tuple(found)

@@ -30,7 +30,7 @@ from controller.serving.ordering.turns import ServingOrder
 from controller.settings import ControllerSettings, FixedSettings
 from engine.simulated.machine import Machine, VirtualClock, profiled_machine
 from experiments.request_record import RequestRecord
-from experiments.simulation.give_up_of_records import given_up
+from experiments.simulation.levers_of_records import given_up
 from experiments.simulation.recording import Recording, read_calibration, recording
 from experiments.simulation.simulation import simulate, simulated_context
 from experiments.workloads import FlashCrowd, Poisson, Step, Workload

@@ -29,7 +29,7 @@ from experiments.calibration.by_class import counts_by_class
 from experiments.calibration.grid import Grid, grid
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.sweeps import THRESHOLDS, score_of
-from experiments.simulation.give_up_of_records import given_up
+from experiments.simulation.levers_of_records import given_up
 from experiments.simulation.recording import read_calibration
 from models.chat_model import load_chat_model
 from models.profile.certificate import certify, evidence

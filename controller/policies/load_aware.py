@@ -10,7 +10,7 @@ from controller.policies.restricted import budgets_only, thresholds_only
 from models.profile.lever import Lever
 from models.profile.profile import Profile
 
-LEVERS = {"give_up": Lever.GIVE_UP}  # by the name of its setting
+LEVERS = {"give_up": Lever.GIVE_UP, "no_thought": Lever.NO_THOUGHT}  # by the name of its setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +31,14 @@ class LoadAware:
     risk_peak: float | None = None
     # whether hopeless thoughts may be given up: closed with their best trial answer; needs `laser calibrate --give-up`
     give_up: bool = False
+    # whether prompts that need no thought may be answered at once; needs `laser calibrate --no-thought`
+    no_thought: bool = False
 
     def __post_init__(self) -> None:
         check_risk(self.risk)
         check_peak(self.risk, self.risk_peak)
+        if self.no_thought and self.risk_peak not in (None, self.risk):
+            raise ValueError("no_thought is True, must be False beside risk_peak: no account charges answers at once")
         for name in LEVERS:
             if getattr(self, name) and self.kind != LoadAware.kind:
                 raise ValueError(f"{name} is True, must be False: policy {self.kind} has one lever alone")

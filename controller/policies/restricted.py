@@ -29,12 +29,13 @@ def within_risk(profile: Profile, risk: float) -> Profile:
     The certificate holds only if the risk was chosen before looking at its outcome. Raises ProfileError if the profile
     has too few questions to certify anything at this risk.
     """
-    given, give_up = profile.certificate, profile.give_up
+    given, give_up, no_thought = profile.certificate, profile.give_up, profile.no_thought
     try:
         return replace(
             profile,
             certificate=_again(given, risk),
             give_up=None if give_up is None else give_up.at_risk(risk, given.delta, given.count),
+            no_thought=None if no_thought is None else no_thought.at_risk(risk, given.delta, given.count),
             contest=None,  # held among other points
         )
     except ValueError as error:
@@ -74,8 +75,11 @@ def standing(profile: Profile) -> Profile:
 def with_levers(profile: Profile, levers: Collection[Lever]) -> Profile:
     """Returns the profile with these levers in use beside thresholds and budgets, as far as they are certified.
 
-    Raises ProfileError if it has no points of a lever, or if none of them is certified.
+    Where several have tables of their own, these share δ. Raises ProfileError if it has no points of a lever, or if
+    none of them is certified.
     """
+    if {Lever.GIVE_UP, Lever.NO_THOUGHT} <= set(levers):
+        profile = _sharing(profile, 2)
     for lever in levers:
         _check[lever](profile)
     return replace(profile, levers=frozenset(levers), contest=None) if levers else profile
@@ -91,7 +95,31 @@ def _check_giving_up(profile: Profile) -> None:
         raise ProfileError(f"give_up is True, but the profile certifies no giving up: {profile.give_up.refused}")
 
 
-_check: dict[Lever, Callable[[Profile], None]] = {Lever.GIVE_UP: _check_giving_up}
+def _check_no_thought(profile: Profile) -> None:
+    if profile.no_thought is None:
+        raise ProfileError(
+            "no_thought is True, but the profile has no points that answer at once: "
+            "`laser calibrate --no-thought` tabulates them"
+        )
+    if profile.certificate.mean is not None:
+        raise ProfileError("no_thought is True, must be False beside an account of risk: it charges no answers at once")
+    if profile.no_thought.refused is not None:
+        raise ProfileError(f"no_thought is True, but the profile certifies no cut-off: {profile.no_thought.refused}")
+
+
+_check: dict[Lever, Callable[[Profile], None]] = {
+    Lever.GIVE_UP: _check_giving_up,
+    Lever.NO_THOUGHT: _check_no_thought,
+}
+
+
+def _sharing(profile: Profile, ways: int) -> Profile:
+    """Returns the profile with the tables of levers certified at so many times less δ, which they share."""
+    given, give_up, no_thought = profile.certificate, profile.give_up, profile.no_thought
+    if give_up is None or no_thought is None or given.mean is not None:
+        return profile  # and the check of a lever refuses it
+    at = given.epsilon, given.delta / ways, given.count
+    return replace(profile, give_up=give_up.at_risk(*at), no_thought=no_thought.at_risk(*at))
 
 
 def _again(given: Certificate, risk: float) -> Certificate:

@@ -194,6 +194,12 @@ class ActiveRequest:
             self._policy = policy
         return self.in_force
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether the policy has the prompt answered without thought, and the request leaves that to it."""
+        request = self.request
+        return request.left_to_policy and request.calls is None and self.in_force.skips(request.ease)
+
     def _may_be_probed(self, rule: ExitRule) -> bool:
         """Whether the rule's probes are wanted: trial answers, only where one can stand for the reply."""
         tries = bool(rule.signals) and rule.asks is Asks.TRIAL_ANSWER

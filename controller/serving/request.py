@@ -27,13 +27,14 @@ class ExitReason(StrEnum):
     CONSISTENCY = "consistency"  # probes in a row gave the same answer
     MARGIN = "margin"  # the closing marker was nearly the likeliest token
     HOPELESS = "hopeless"  # a probe's confidence lay below the lower curve: the best trial so far is the answer
+    SKIPPED = "skipped"  # the prompt's score told that no thought is needed: it was answered at once
     BUDGET = "budget"  # the thought's token budget was spent
     LOOP = "loop"  # the thought repeated itself
     DEADLINE = "deadline"  # the time left until the request's deadline was needed for the answer
     REQUESTED = "requested"  # a call to `end_thought` asked for the answer now
 
 
-CUTS = frozenset({ExitReason.BUDGET, ExitReason.LOOP, ExitReason.DEADLINE, ExitReason.REQUESTED})
+CUTS = frozenset({ExitReason.SKIPPED, ExitReason.BUDGET, ExitReason.LOOP, ExitReason.DEADLINE, ExitReason.REQUESTED})
 """The stop rules' reasons: the loop cut the thought with the landing, and no probe was asked."""
 
 
@@ -63,6 +64,7 @@ class ReasoningRequest:
     max_budget: int | None = None  # upper bound of the budget, the client's or the policy's; None: no bound
     early_exit: bool = True  # False: the client wants its thought unprobed
     difficulty: str | None = None  # difficulty class; None: unknown
+    ease: float | None = None  # chance that no thought is needed, told from the prompt; None: unknown
     landing: tuple[int, ...] | None = None  # tokens that close the thought if it is cut; None: the thinking format's
     deadline_s: float | None = None  # since submission; the thought is cut in time for the answer; None: no deadline
     ttft_s: float | None = None  # longest expected wait in the queue that the client accepts; None: any

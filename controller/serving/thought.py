@@ -356,6 +356,8 @@ class ThoughtControl:
 
     def close_reason(self, active: ActiveRequest, now: float) -> ExitReason | None:
         """Returns why the thought is to be closed now; None: it may go on."""
+        if not active.thought and active.answers_at_once:
+            return ExitReason.SKIPPED
         if active.in_force.budget is not None and len(active.thought) >= active.in_force.budget:
             return ExitReason.BUDGET
         if active.ending:

@@ -17,6 +17,7 @@ from engine.registry import ELSE, open_engine
 from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
 from experiments.calibration.looks import CertificateLook, looked
+from experiments.calibration.no_thought import AT_ONCE
 from experiments.calibration.traces import BudgetChoice, CalibrationLog, TraceLog, graded, run_questions
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.examination import Examination
@@ -31,6 +32,7 @@ from models.directory import check_place
 from models.files.strict_yaml import ConfigError
 from models.profile.give_up import LADDER
 from models.profile.identity import ModelIdentity, identify, weights_sha256
+from models.profile.levers.no_thought_tables import CUT_OFFS
 from models.profile.profile import Profile, ProfileError, profile_of, read_profile, write_profile
 from models.score import Score
 from models.thinking import Keep
@@ -45,6 +47,7 @@ class CalibrationSettings(Examination):
     budgets: tuple[int, ...] | None = None  # thought tokens; None: percentiles of 48 full thoughts
     out: Path | None = None  # the profile; None: profile.json beside the model
     give_up: bool = False  # also tabulate points at which hopeless thoughts are given up
+    no_thought: bool = False  # also record answers without thought, and tabulate points that answer at once
 
     def __post_init__(self) -> None:
         Examination.__post_init__(self)  # a slotted dataclass has no super() without arguments
@@ -162,6 +165,7 @@ def calibrate(
         steady=steady,
         looked=looked(_before(path, identity), *_looks(keys, budgets, spec.score, settings)),
         give_up=settings.give_up,
+        no_thought=len(chat.thinking.landing) if settings.no_thought else None,
     )
     write_profile(path, found)
     return Calibrated(
@@ -179,11 +183,13 @@ def calibrate(
 def _looks(
     keys: tuple[str, ...], budgets: tuple[int, ...], score: Score, settings: CalibrationSettings
 ) -> Iterator[CertificateLook]:
-    """Yields what this run looks for certificates with: one without giving up, and one with it if it is wanted."""
+    """Yields what this run looks for certificates with: one without levers, and one with each that is wanted."""
     look = CertificateLook(questions=keys, budgets=budgets, score=score, levels=settings.levels)
     yield look
     if settings.give_up:
         yield replace(look, curves=LADDER)
+    if settings.no_thought:
+        yield replace(look, cut_offs=CUT_OFFS)
 
 
 def _before(path: Path, model: ModelIdentity) -> Profile | None:
@@ -225,6 +231,7 @@ def _record(
         budgets = profiling.chosen_budgets(log.traces, pilot)
         log.choose(BudgetChoice(budgets=budgets, pilot=tuple(sorted({questions[number].key for number in pilot}))))
     label = f"Pass 2 of 2, short answers at {counted(len(budgets), 'budget')}"
-    with reporter.stage(label, len(missing_closings(log, budgets)), at_once=at_once) as advance:
-        record_closings(loop, chat, questions, log, budgets, max_tokens=limit, on_done=lambda: advance(1))
+    closed = (AT_ONCE, *budgets) if settings.no_thought else budgets
+    with reporter.stage(label, len(missing_closings(log, closed)), at_once=at_once) as advance:
+        record_closings(loop, chat, questions, log, closed, max_tokens=limit, on_done=lambda: advance(1))
     return budgets

@@ -25,6 +25,7 @@ def lines(profile: Profile) -> list[str]:
         *(line for table in tables for line in (*table.splitlines(), "")),
         *_certified(profile),
         *giving_up(profile),
+        *answering_at_once(profile),
         "",
         *_speed(profile),
     ]
@@ -153,6 +154,31 @@ def giving_up(profile: Profile) -> list[str]:
         f"median thoughts, there at thresholds down to {profile.thresholds[i]:.2f}: that "
         f"{saves(1.0 - cost / tokens)} and {'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy on "
         "these questions"
+    )
+
+
+def answering_at_once(profile: Profile) -> list[str]:
+    """Tells what is certified of answers without thought, and what they do; nothing where they are not tabulated."""
+    tables = profile.no_thought
+    if tables is None:
+        return []
+    if profile.refused is not None or tables.refused is not None:
+        return wrapped(f"Answering at once is not certified: {profile.refused or tables.refused}")
+    s, i, j = np.argwhere(np.array(tables.certified)[1:])[-1]
+    right, cost = (
+        float(np.average(np.array(table)[s, :, i, j], weights=profile.counts))
+        for table in (tables.accuracy, tables.tokens)
+    )
+    (accuracy, tokens), threshold, budget = _mean(profile, i, j), profile.thresholds[i], profile.budgets[j]
+    lost = 100 * (accuracy - right)
+    beside = [
+        *([] if threshold is None else [f"at confidence {threshold:.2f}"]),
+        *([] if budget is None else [f"with a budget of {budget}"]),
+    ]
+    return wrapped(
+        f"Answering at once is certified from a score of {tables.cut_offs[s]:g} on, which {tables.skipped[s]:.1%} of "
+        f"the prompts reach, {' '.join(beside) or 'beside full thoughts'}: that {saves(1.0 - cost / tokens)} and "
+        f"{'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy on these questions"
     )
 
 

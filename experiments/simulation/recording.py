@@ -43,6 +43,7 @@ class RecordedQuestion:
     split: str | None  # None: the benchmark has no splits
     difficulty: str | None  # class predicted from the prompt; None: unknown
     expected_tokens: float  # thought length predicted from the prompt
+    ease: float | None = None  # chance that no thought is needed, predicted from the prompt; None: unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +193,7 @@ def assembled(
                 split=split,
                 difficulty=profile.difficulty.classify(traces[number].prompt),
                 expected_tokens=profile.difficulty.expected_tokens(traces[number].prompt),
+                ease=None if profile.no_thought is None else profile.no_thought.switch.score(traces[number].prompt),
             )
             for number, (benchmark, split) in enumerate(labels)
         ),

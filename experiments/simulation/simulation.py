@@ -120,6 +120,7 @@ def serve(
                 prompt=question.prompt,
                 max_tokens=recording.max_tokens,
                 difficulty=question.difficulty,
+                ease=question.ease,
                 claim=Claim(length=question.expected_tokens),
                 answer=AnswerKind.SHORT,
                 form=AnswerForm.BOX,

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from experiments.calibration.run import Calibrated, CalibrationSettings
 
 OF_RECORDS = (
-    "model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up", "order_only",
+    "model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up", "no_thought",
+    "order_only",
 )  # fmt: skip
 """The parameters that --from-records has a use for."""
 
@@ -91,6 +92,12 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     help="With --from-records: simulate again only in which order requests are best served, and leave the policies' "
     "contest in the profile as it is.",
 )
+@click.option(
+    "--no-thought",
+    is_flag=True,
+    help="Also record answers without thought, and certify from which prompts they are good enough; `laser serve --set "
+    "no_thought=true` uses them. With --from-records: of a profile's own records.",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -109,6 +116,7 @@ def command(
     from_records: bool,
     give_up: bool,
     order_only: bool,
+    no_thought: bool,
     **loading: Any,
 ) -> None:
     """Measure a model once, so that LASER knows how early its thoughts may be stopped without spoiling answers.
@@ -142,6 +150,7 @@ def command(
             budgets=budgets,
             out=out,
             give_up=give_up,
+            no_thought=no_thought,
         )
         if order_only:
             _tell_order(settings)
@@ -188,12 +197,8 @@ def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None
     from experiments.simulation.recording import recording
 
     file, files = settings.profile_file, settings.files
-    if found is None and settings.give_up:
-        from experiments.calibration.summary import giving_up
-        from experiments.simulation.give_up_of_records import add_give_up
-
-        click.echo("\n".join(giving_up(add_give_up(settings.chat(), settings.directory, file, files=files))))
     if found is None:
+        _tell_levers(settings)
         chat = settings.chat()
         add_contest(chat, settings.directory, file, files=files, reporter=progress())
         profile = add_order(chat, settings.directory, file, files=files, reporter=progress())
@@ -217,6 +222,18 @@ def _tell_order(settings: CalibrationSettings) -> None:
     if profile.order is None:
         raise click.ClickException(f"{file}: there is no contest, which tells the policy: leave --order-only out")
     click.echo(f"\n{order_table(profile.order)}")
+
+
+def _tell_levers(settings: CalibrationSettings) -> None:
+    """Tabulates the levers that the settings name in an existing profile, and tells what is certified of them."""
+    from experiments.calibration.summary import answering_at_once, giving_up
+    from experiments.simulation.levers_of_records import add_give_up, add_no_thought
+
+    chat, file = settings.chat(), settings.profile_file
+    if settings.give_up:
+        click.echo("\n".join(giving_up(add_give_up(chat, settings.directory, file, files=settings.files))))
+    if settings.no_thought:
+        click.echo("\n".join(answering_at_once(add_no_thought(chat, settings.directory, file, files=settings.files))))
 
 
 def _tell_way_on(settings: CalibrationSettings, *, measured: bool) -> None:

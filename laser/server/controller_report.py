@@ -53,6 +53,7 @@ class LimitsReport(BaseModel):
     exits: dict[str, float] = {}  # levels of other exit signals, by name
     every: int | None = None  # tokens from one probe to the next; null: at transition points
     give_up: GiveUpReport | None = None  # lower threshold, below which a thought is given up; null: off
+    skip: float | None = None  # chance of needing no thought from which a prompt is answered at once; null: off
 
 
 class CornerReport(BaseModel):
@@ -230,6 +231,7 @@ def _limits(limits: Limits) -> LimitsReport:
         exits=dict(limits.exits),
         every=limits.every,
         give_up=None if limits.give_up is None else _give_up(limits.give_up),
+        skip=limits.skip,
     )
 
 

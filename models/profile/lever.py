@@ -9,3 +9,4 @@ class Lever(StrEnum):
     """A lever by its name."""
 
     GIVE_UP = "give-up"  # hopeless thoughts are closed with their best trial answer
+    NO_THOUGHT = "no-thought"  # prompts that need no thought are answered at once

@@ -29,6 +29,7 @@ from models.profile.give_up_tables import GiveUpTables
 from models.profile.harm import Corner, Harm
 from models.profile.identity import ModelIdentity
 from models.profile.lever import Lever
+from models.profile.levers.no_thought_tables import NoThoughtTables
 from models.profile.order import OrderChoice
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
@@ -108,6 +109,7 @@ class Profile:
     levers: frozenset[Lever] = (
         frozenset()
     )  # in use beside thresholds and budgets, as a policy chooses; no file keeps it
+    no_thought: NoThoughtTables | None = None  # points at which prompts are answered at once; None: not tabulated
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.thresholds), len(self.budgets))
@@ -122,6 +124,10 @@ class Profile:
                 raise ValueError(f"certificate.{name} has shape {found}, must be {shape[1:]}: thresholds and budgets")
         if self.give_up is not None and (found := np.shape(self.give_up.tokens)[1:]) != shape:
             raise ValueError(f"give_up has tables of shape {found}, must be {shape}: classes, thresholds and budgets")
+        if self.no_thought is not None and (found := np.shape(self.no_thought.tokens)[1:]) != shape:
+            raise ValueError(f"no_thought has tables of shape {found}, must be {shape}")
+        if Lever.NO_THOUGHT in self.levers and self.no_thought is None:
+            raise ValueError("levers has no-thought, must not: the profile has no points that answer at once")
         if Lever.GIVE_UP in self.levers and self.give_up is None:
             raise ValueError("levers has give-up, must not: the profile has no points at which thoughts are given up")
         if len(self.counts) != len(self.classes):
@@ -132,17 +138,18 @@ class Profile:
     def points(self, *, certified_only: bool = True) -> tuple[OperatingPoint, ...]:
         """The points in use, in the order of the tables; the full thought comes first."""
         curves: tuple[GiveUpCurve | None, ...] = (None, *(() if self.give_up is None else self.give_up.curves))
-        return tuple(
+        plain = tuple(
             OperatingPoint(threshold=self.thresholds[i], budget=self.budgets[j], give_up=curves[c])
             for c, i, j in self._places(certified_only)
         )
+        return (*plain, *self._points_at_once(certified_only))
 
     def tables(self, *, certified_only: bool = True) -> OperatingTables:
         """The tables W and Q at `points`, as the optimiser takes them."""
         places = self._places(certified_only)
-        return OperatingTables(
+        plain = OperatingTables(
             classes=self.classes,
-            points=self.points(certified_only=certified_only),
+            points=self.points(certified_only=certified_only)[: len(places)],
             tokens=self._at("tokens", places),
             accuracy=self._at("accuracy", places),
             p95_steps=self._at("p95_steps", places),
@@ -150,6 +157,38 @@ class Profile:
             charges=self._charges(places),
             medians=None if self.curves is None else self.curves.medians,
         )
+        at_once = self._points_at_once(certified_only)
+        return plain.joined(self._tables_at_once(at_once)) if at_once else plain
+
+    @property
+    def cut_offs(self) -> NoThoughtTables | None:
+        """The points at which prompts are answered at once, if they are in use; None: they are not."""
+        return self.no_thought if Lever.NO_THOUGHT in self.levers else None
+
+    def _points_at_once(self, certified_only: bool) -> dict[OperatingPoint, Corner]:
+        """Returns the points in use that have a cut-off, with their places: of the cut-off from 1 on."""
+        known = self.cut_offs
+        if known is None or (certified_only and self.refused is not None):
+            return {}
+        return {
+            OperatingPoint(threshold=self.thresholds[i], budget=self.budgets[j], skip=skip): (s, i, j)
+            for s, skip in enumerate(known.cut_offs, start=1)
+            for i, row in enumerate(known.certified[s])
+            for j, safe in enumerate(row)
+            if safe or not certified_only
+        }
+
+    def _tables_at_once(self, points: Mapping[OperatingPoint, Corner]) -> OperatingTables:
+        known = self.cut_offs
+        assert known is not None
+        tokens, accuracy, steps = (
+            np.stack([np.array(table)[s - 1, :, i, j] for s, i, j in points.values()], axis=1)
+            for table in (known.tokens, known.accuracy, known.p95_steps)
+        )
+        return OperatingTables(
+            classes=self.classes, points=tuple(points), tokens=tokens, accuracy=accuracy, p95_steps=steps,
+            longest=self.max_tokens,
+        )  # fmt: skip
 
     @property
     def curves(self) -> GiveUpTables | None:
@@ -182,6 +221,9 @@ class Profile:
         levels: tuple[tuple[tuple[bool, ...], ...], ...] = (self.certificate.certified,)
         if self.curves is not None:
             levels = self.curves.certified
+        if self.cut_offs is not None:  # whose columns share δ with those that have none
+            both = np.array(levels[0]) & np.array(self.cut_offs.certified[0])
+            levels = (tuple(map(tuple, both.tolist())), *levels[1:])
         return [
             (c, i, j)
             for c, table in enumerate(levels)
@@ -248,6 +290,8 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["give_up"]
     if profile.order is None:
         del said["order"]
+    if profile.no_thought is None:
+        del said["no_thought"]
     del said["levers"]
     return said
 

@@ -29,11 +29,14 @@ class OperatingPoint:
     threshold: float | None  # confidence at which a thought is closed; None: it is never probed
     budget: int | None  # thinking tokens; None: no budget
     give_up: GiveUpCurve | None = None  # lower threshold, below which a thought is given up; None: none is
+    skip: float | None = None  # the score from which a prompt is answered at once; None: none is
 
     def __post_init__(self) -> None:
         positive(self, "threshold")
         if self.give_up is not None and self.threshold is None:
             raise ValueError("threshold is None, must be given beside give_up: only what is probed can be given up")
+        if self.skip is not None and not 0.0 < self.skip < 1.0:
+            raise ValueError(f"skip is {self.skip}, must lie between 0 and 1")
         if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 0):
             raise ValueError(f"budget is {self.budget} tokens, must be finite and at least 0")
 
@@ -52,7 +55,7 @@ class OperatingTables:
 
     Means over mixtures and rate limits need numbers, so `thresholds` and `budgets` hold every point's as numbers:
     NEVER for no probing, `longest` for no budget. They are converted here, once; points themselves keep None. Lower
-    curves form a ladder, on which `levels` has each point's place.
+    curves form a ladder, on which `levels` has each point's place; `skips` has NEVER for no cut-off.
     """
 
     classes: tuple[str, ...]  # easiest first
@@ -67,6 +70,7 @@ class OperatingTables:
     thresholds: Array = field(init=False)  # by point, as numbers
     budgets: Array = field(init=False)  # by point, as numbers
     levels: npt.NDArray[np.intp] = field(init=False)  # by point: place of its lower curve, lowest first; 0: it has none
+    skips: Array = field(init=False)  # by point: the score from which a prompt is answered at once
 
     def __post_init__(self) -> None:
         shape = (len(self.classes), len(self.points))
@@ -107,6 +111,9 @@ class OperatingTables:
         levels = np.array(self._levels(), dtype=np.intp)
         levels.setflags(write=False)
         object.__setattr__(self, "levels", levels)
+        skips = np.array([NEVER if point.skip is None else point.skip for point in self.points], dtype=np.float64)
+        skips.setflags(write=False)
+        object.__setattr__(self, "skips", skips)
 
     def numbers(self, point: OperatingPoint) -> tuple[float, float]:
         """Returns threshold and budget as numbers. Raises ValueError for no budget if there is no `longest` thought."""
@@ -121,6 +128,7 @@ class OperatingTables:
             (self.thresholds >= self.thresholds[:, None])
             & (self.budgets >= self.budgets[:, None])
             & (self.levels <= self.levels[:, None])
+            & (self.skips >= self.skips[:, None])
         )
 
     def _levels(self) -> list[int]:
@@ -133,9 +141,10 @@ class OperatingTables:
         return [0 if point.give_up is None else places[point.give_up] for point in self.points]
 
     def beside(self, point: int) -> list[int]:
-        """Returns the points with the budget and the lower curve of this one, itself included: any threshold."""
+        """Returns the points that differ from this one in the threshold alone, itself included."""
         wanted = self.points[point]
-        return [k for k, one in enumerate(self.points) if (one.budget, one.give_up) == (wanted.budget, wanted.give_up)]
+        mine = (wanted.budget, wanted.give_up, wanted.skip)
+        return [k for k, one in enumerate(self.points) if (one.budget, one.give_up, one.skip) == mine]
 
     def at(self, points: Sequence[int]) -> OperatingTables:
         """The tables restricted to the points with these indices."""

@@ -14,6 +14,7 @@ from models.profile.savings import Gained, Saved
 EXITS: dict[str, str] = {
     ExitReason.CONFIDENCE: "were sure",
     ExitReason.HOPELESS: "were given up",
+    ExitReason.SKIPPED: "needed none",
     ExitReason.BUDGET: "had spent their budget",
     ExitReason.NATURAL: "thought to their end",
     ExitReason.CONSISTENCY: "had probes that agreed",
@@ -71,6 +72,8 @@ def why_ended(one: EndedRequest) -> str:
             return f"sure: {one.confidence or 0.0:.2f} ≥ {threshold(one.threshold)}"
         case ExitReason.HOPELESS:
             return f"given up: {one.confidence or 0.0:.2f} sure after {one.thought_tokens} tokens"
+        case ExitReason.SKIPPED:
+            return "needed no thought"
         case ExitReason.BUDGET:
             return f"its budget of {one.budget} was spent"
         case ExitReason.NATURAL:
@@ -146,7 +149,12 @@ def sentence(status: Status) -> str:
 
 
 def _rule(limits: Collection[LimitsReport]) -> str:
-    """Says when these limits close a thought."""
+    """Says when these limits close a thought, and whether some prompts get none."""
+    skips = any(each.skip is not None for each in limits)
+    return f"{_closing(limits)}{'; prompts that need none are answered at once' if skips else ''}"
+
+
+def _closing(limits: Collection[LimitsReport]) -> str:
     all_of_them = [each.threshold for each in limits]
     bounds = sorted(each for each in all_of_them if each is not None)
     if not bounds:

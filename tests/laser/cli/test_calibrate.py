@@ -12,6 +12,7 @@ from laser.cli.calibrate import way_on
 from laser.cli.main import main
 from models.profile.certificate import certify, evidence
 from models.profile.give_up import LADDER
+from models.profile.levers.no_thought_tables import CUT_OFFS
 from models.profile.profile import read_profile, write_profile
 from models.reasoner.tasks import FAMILIES
 from tests.support.calibrations import save_calibration
@@ -60,6 +61,25 @@ def test_points_at_which_thoughts_are_given_up_are_tabulated_where_they_are_want
     tables = read_profile(path).give_up
     assert tables is not None
     assert tables.curves == LADDER
+
+
+def test_points_that_answer_at_once_are_recorded_and_tabulated_where_they_are_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    result = calibrate(*QUICK, "--out", path, "--budgets", "60", "--no-thought")
+    assert result.exit_code == 0, result.output
+    tables = read_profile(path).no_thought
+    assert tables is not None
+    assert tables.cut_offs == CUT_OFFS
+    assert "Answering at once is" in " ".join(result.output.split())
+    records = path.with_name("profile.json.records.jsonl").read_text()
+    assert records.count('"budget":0,') == sum(read_profile(path).counts)
+
+
+def test_records_without_answers_at_once_are_refused_by_name(tmp_path: Path) -> None:
+    file = save_calibration(tmp_path)
+    result = calibrate("--from-records", "--no-thought", "--out", file)
+    assert result.exit_code == 1
+    assert "the records lack the answers without thought to 2 of 2 questions" in result.output
 
 
 def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ function whyEnded({ finish_reason, exit_reason, confidence, threshold: bound, bu
   if (finish_reason === "error") return "failed";
   if (exit_reason === "confidence") return `sure: ${confidence.toFixed(2)} ≥ ${bound.toFixed(2)}`;
   if (exit_reason === "hopeless") return `given up: ${confidence.toFixed(2)} sure`;
+  if (exit_reason === "skipped") return "needed no thought";
   if (exit_reason === "budget") return `its budget of ${tokens} was spent`;
   if (exit_reason === "natural") return "thought to its end";
   if (exit_reason === "consistency") return "its probes agreed";
@@ -39,7 +40,7 @@ function whyEnded({ finish_reason, exit_reason, confidence, threshold: bound, bu
 }
 
 const EXITS = {
-  confidence: "were sure", hopeless: "were given up", budget: "had spent their budget", natural: "thought to their end", consistency: "had probes that agreed",
+  confidence: "were sure", hopeless: "were given up", skipped: "needed none", budget: "had spent their budget", natural: "thought to their end", consistency: "had probes that agreed",
   margin: "were nearly at their end", deadline: "ran out of time", loop: "went round in circles", requested: "were ended on request",
 };
 const POLICIES = {
@@ -164,8 +165,12 @@ function gainedLines(gained) {
   });
 }
 
-/** When thoughts are closed. */
+/** When thoughts are closed, and whether some prompts get none. */
 function rule(limits) {
+  return `${closing(limits)}${limits.some((each) => each.skip) ? "; prompts that need none are answered at once" : ""}`;
+}
+
+function closing(limits) {
   const bounds = limits.map((each) => each.threshold).filter((each) => each !== null).sort();
   if (!bounds.length) {
     if (limits.some((each) => each.agree !== null)) return "Thoughts are closed once their probes agree";
