@@ -92,7 +92,7 @@ def by_oracle(served: AskedModel) -> AskedModel:
     questions = tuple(replace(one, expected_tokens=rows.get(one.number, 0.0)) for one in known)
     certain = RowForecast(
         classes=(), thresholds=(None,), budgets=(None,), curves=(None,), mean=((((1.0,),),),), spread=(((0.0,),),),
-        usual_rows=RowForecast.of(served.profile).usual_rows,
+        usual_rows=RowForecast.of(served.profile).usual_rows, answer_rows=0.0,
     )  # fmt: skip
     return replace(served, known=replace(served.known, questions=questions), told=certain)
 
