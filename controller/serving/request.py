@@ -34,6 +34,7 @@ class ExitReason(StrEnum):
 
 
 CUTS = frozenset({ExitReason.BUDGET, ExitReason.LOOP, ExitReason.DEADLINE, ExitReason.REQUESTED})
+UNLIMITED_ENDS = CUTS - {ExitReason.BUDGET} | {ExitReason.NATURAL}  # of thoughts that no limit of the policy has ended
 """The stop rules' reasons: the loop cut the thought with the landing, and no probe was asked."""
 
 

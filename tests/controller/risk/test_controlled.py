@@ -51,7 +51,9 @@ class Served:
             for _ in range(int(self.rng.poisson(rate * 0.5))):
                 name = str(self.rng.choice(CLASSES))
                 self.controller.arrived(name)
-                keeper.within(keeper.admit(name, "", pays=True), self.controller.limits(name), 0)
+                grant = keeper.admit(name, "", pays=True)
+                keeper.within(grant, self.controller.limits(name), 0)
+                keeper.served(grant)
             self.now += 0.5
             self.controller.tick(self.now, in_system)
 

@@ -47,7 +47,7 @@ def limits(threshold: float | None, level: int = 0, *, budget: int | None = None
 def keeper(profile: Profile = POOLED, *, saved: float = 0.0) -> RiskKeeper:
     made = RiskKeeper(profile, RiskSettings(), time_s=lambda: 0.0)
     while made.account.left < saved:
-        made.account.admit(0.0, "", 0.0)
+        made.account.serve(made.account.admit(0.0, "", 0.0), 0.0)
     return made
 
 

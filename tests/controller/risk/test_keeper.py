@@ -23,7 +23,7 @@ def keeper(profile: Profile = POOLED, *, saved: float = 0.0) -> RiskKeeper:
     made = RiskKeeper(profile, RiskSettings(), time_s=lambda: 0.0)
     if saved:
         while made.account.left < saved:
-            made.account.admit(0.0, "", 0.0)
+            made.account.serve(made.account.admit(0.0, "", 0.0), 0.0)
     return made
 
 
@@ -146,7 +146,7 @@ def test_kept_risk_is_worth_the_less_the_fuller_the_account() -> None:
     made = keeper()
     assert made.worth == 1.0
     for _ in range(1000):
-        made.account.admit(0.0, "", 0.0)
+        made.account.serve(made.account.admit(0.0, "", 0.0), 0.0)
     assert made.worth == pytest.approx(0.0)
     assert made.allowance(10.0).charge == pytest.approx(RISK + made.account.left / 300.0)
 

@@ -42,7 +42,7 @@ class Granted:
     pays: bool
     threshold: float
     ages: list[int] = field(default_factory=list)
-    served: bool = True
+    served: bool | None = None  # None: it goes on
 
 
 @dataclass
@@ -65,6 +65,9 @@ class Counting:
     def within(self, grant: Granted, limits: Limits, age: int) -> Limits:
         grant.ages.append(age)
         return Limits(threshold=max(limits.threshold or 0.0, grant.threshold))
+
+    def served(self, grant: Granted) -> None:
+        grant.served = True
 
     def void(self, grant: Granted) -> None:
         grant.served = False
@@ -172,7 +175,7 @@ def test_limits_that_loosen_while_a_thought_pauses_are_topped_up_by_its_age(chai
     policy = Charged()
     keeper = policy.keeper
     for _ in range(50):
-        keeper.account.admit(0.0, "", 0.0)
+        keeper.account.serve(keeper.account.admit(0.0, "", 0.0), 0.0)
     bench = chain(ENDLESS, policy=policy, order=PAUSES, max_batch=1, admission=AdmissionLimits(slots=1))
     bench.queue(max_tokens=120, claim=Claim(length=80.0))
     bench.tick(20)
