@@ -187,17 +187,15 @@ class RiskAccount:
         return stake
 
     def top_up(self, stake: Stake, more: float, now: float) -> bool:
-        """Charges an open request for more: its own savings first. Returns False if they do not allow it."""
-        now = self._at(now)
-        draws = more - max(0.0, self.risk - stake.charged)
-        if draws > max(0.0, min(self.left, self._room(stake.key, now))):
+        """Charges an open request for more: first what it would save. Returns False if the savings do not allow it."""
+        now, own = self._at(now), min(more, stake.saves)
+        if more - own > max(0.0, min(self.left, self._room(stake.key, now))):
             return False
         stake.charged += more
+        stake.saves -= own
         self.spent += more
-        saves = min(stake.saves, max(0.0, self.risk - stake.charged))
-        self._staked -= stake.saves - saves
-        stake.saves = saves
-        self._draw(stake, draws, now)
+        self._staked -= own
+        self._draw(stake, more - own, now)
         return True
 
     def serve(self, stake: Stake, now: float) -> None:

@@ -46,15 +46,18 @@ class Ran:
         self.now, self.most = 0.0, RISK
         self.open: list[Stake] = []
         self.served: list[Stake] = []
-        self.moments: list[tuple[int, float]] = [(0, 0.0)]  # requests admitted and risk charged, less what was undone
+        self.charges: list[tuple[Stake, float]] = []  # in order, less what the request brings where it begins
 
     def run(self, events: list[Event]) -> None:
         for share, key, later, more, what in events:
             self.now += later
             stake = self.account.admit(share * self.account.open_to(key, self.now), key, self.now)
             self.open.append(stake)
+            self.charges.append((stake, stake.charged - RISK))
             self.see()
-            self.account.top_up(self.open[what % len(self.open)], more, self.now)
+            older = self.open[what % len(self.open)]
+            if self.account.top_up(older, more, self.now):
+                self.charges.append((older, more))
             self.see()
             for _ in range(what % 3):
                 self.end(what)
@@ -72,7 +75,6 @@ class Ran:
     def see(self) -> None:
         account = self.account
         self.most = max(self.most, account.most)
-        self.moments.append((account.requests, account.spent))
         assert account.left >= 0.0
         spent = sum(stake.charged for stake in self.served)
         assert spent <= RISK * len(self.served) + 1e-9  # whoever may leave now: those served have paid for themselves
@@ -104,9 +106,13 @@ def test_who_begins_and_leaves_gives_nothing_to_spend() -> None:
 def test_over_any_time_no_more_is_charged_than_requests_bring_and_was_saved(events: list[Event]) -> None:
     ran = Ran()
     ran.run(events)
-    for first, (begun, before) in enumerate(ran.moments):
-        for requests, spent in ran.moments[first:]:
-            assert spent - before <= RISK * (requests - begun) + ran.most + 1e-9
+    stayed = [id(stake) for stake in (*ran.open, *ran.served)]
+    above = worst = 0.0  # what was charged above `risk` a request, over the worst time that ends now
+    for stake, charge in ran.charges:
+        if id(stake) in stayed:
+            above = max(0.0, above + charge)
+            worst = max(worst, above)
+    assert worst <= ran.most + 1e-9
 
 
 @given(events=EVENTS)
@@ -128,12 +134,10 @@ def test_a_key_draws_no_more_than_its_share_of_what_could_be_drawn(events: list[
         pot = sum(drawn.values()) + account.left
         charge = share * account.open_to(key, now)
         stake = account.admit(charge, key, now)
-        for charged in (charge, charge + more):
-            if charged == charge or account.top_up(stake, more, now):
-                mine_before, drawn[key] = drawn.get(key, 0.0), drawn.get(key, 0.0) + max(0.0, charged - RISK)
-                if charged != charge:
-                    drawn[key] -= max(0.0, charge - RISK)
-                assert drawn[key] <= max(mine_before, mine * pot) + 1e-9
+        before = drawn.get(key, 0.0)
+        account.top_up(stake, more, now)
+        drawn[key] = before + max(0.0, stake.charged - RISK)
+        assert drawn[key] <= max(before, mine * pot) + 1e-9
         if what % 3:
             account.serve(stake, now)
             served[key] = served.get(key, 0) + 1
@@ -198,7 +202,9 @@ def test_a_request_that_was_not_served_neither_pays_nor_earns() -> None:
 
 
 def test_a_top_up_takes_what_the_request_itself_would_save_first() -> None:
-    account = saved(0.1)
+    account = RiskAccount(RISK, RiskSettings())
+    for _ in range(100):
+        account.serve(account.admit(0.018, "", 0.0), 0.0)
     stake, left = account.admit(0.012, "", 0.0), account.left
     assert account.top_up(stake, 0.006, 0.0)
     assert account.left == left

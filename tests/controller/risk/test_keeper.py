@@ -147,7 +147,7 @@ def test_kept_risk_is_worth_the_less_the_fuller_the_account() -> None:
     assert made.worth == 1.0
     for _ in range(1000):
         made.account.serve(made.account.admit(0.0, "", 0.0), 0.0)
-    assert made.worth == pytest.approx(0.0)
+    assert made.worth == pytest.approx(0.0, abs=1.5e-3)  # the quarter that the last one has brought is not saved yet
     assert made.allowance(10.0).charge == pytest.approx(RISK + made.account.left / 300.0)
 
 
