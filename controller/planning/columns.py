@@ -8,8 +8,8 @@ some prices of a token and of risk: a dozen at most.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,9 @@ Places = npt.NDArray[np.intp]
 
 FAR = 10.0  # times the range of what points cost
 MOST = 12  # corners that a plan shares its time between
-PRICES = 24  # of a token, at which corners are compared
+PRICES = 24  # of a token, at which corners are compared: 0, and up to SPREAD times the usual one, and down
+SPREAD = 100.0
+NEAR = 2  # prices away: a class whose work is underestimated by half sees them
 SHED = -1  # stands for the point of a request that is shed
 
 
@@ -39,14 +41,16 @@ class Columns:
     @classmethod
     def of(cls, tables: OperatingTables) -> Columns:
         """Returns the columns of tables, by class, shedding first."""
-        shared = tables.charges is not None and not tables.charges.own
-        corners = shared_corners(tables) if shared else np.empty(0, dtype=np.intp)
+        shared = shared_corners(tables) if tables.charges is not None and not tables.charges.own else []
         rows: list[tuple[int, int, int, int]] = []
         for d in range(len(tables.classes)):
-            mine = list(_within(tables, d, corners) if shared else ((-1, int(k)) for k in hull_points(tables, d)))
+            mine = [(g, k) for g, (_, points) in enumerate(shared) for k in points[d]]
+            if not shared:
+                mine = [(-1, int(k)) for k in hull_points(tables, d)]
             rows.append((d, SHED, -1, min((k for _, k in mine), key=lambda k: float(tables.tokens[d, k]))))
             rows += [(d, k, g, k) for g, k in mine]
         of_class, point, corner, stands_for = np.array(rows, dtype=np.intp).T
+        corners = np.array([place for place, _ in shared], dtype=np.intp)
         return cls(of_class=of_class, point=point, corner=corner, corners=corners, stands_for=stands_for)
 
     def charged(self, tables: OperatingTables) -> Array:
@@ -81,30 +85,32 @@ def hull_points(tables: OperatingTables, d: int) -> Places:
     return np.asarray(kept[np.lexsort((-accuracy[kept], tokens[kept]))], dtype=np.intp)
 
 
-def _within(tables: OperatingTables, d: int, corners: Places) -> Iterator[tuple[int, int]]:
-    """Yields a class's columns as corner and point."""
-    inside, free = tables.inside(), replace(tables, charges=None)
-    for g, corner in enumerate(corners.tolist()):
-        within = np.flatnonzero(inside[corner])
-        for k in hull_points(free.at(within.tolist()), d).tolist():
-            yield g, int(within[k])
-
-
-def shared_corners(tables: OperatingTables) -> Places:
+def shared_corners(tables: OperatingTables) -> list[tuple[int, list[list[int]]]]:
     """Returns the corners, as points, that are best at some prices of a token and of risk, whatever the classes' mix.
 
-    Of more than a dozen, those stay that are best most often.
+    Each comes with the points of each class that are best within it near the prices at which the corner is best.
+    Classes may be shed, so mixes without some of them count, too. Of more than a dozen corners those stay that are best
+    most often.
     """
     assert tables.charges is not None
     inside, charges = tables.inside(), tables.charges.of[0]
     classes = len(tables.classes)
+    served = [each for each in product((0.0, 0.25, 1.0), repeat=min(classes, 4)) if any(each)]
+    mixes = np.array([(*each, *[each[-1]] * (classes - len(each))) for each in served])
     usual = float(np.ptp(tables.accuracy) + 1e-9) / float(tables.tokens.mean())
-    often = np.zeros(len(charges), dtype=np.intp)
-    mixes = [np.full(classes, 1.0 / classes), *(0.5 / classes + 0.5 * np.eye(classes))]
-    for price in (0.0, *(usual * np.geomspace(1e-2, 1e2, PRICES - 1))):
-        worth = tables.accuracy - price * tables.tokens
-        best = np.where(inside, worth[:, None, :], -np.inf).max(axis=2)  # [class, corner]
-        for mix in mixes:
-            often[prune_hull(charges, mix @ best)] += 1
-    kept = np.argsort(-often, kind="stable")[: min(MOST, int((often > 0).sum()))]
-    return np.asarray(np.sort(kept), dtype=np.intp)
+    often, chosen = [], []
+    for price in (0.0, *(usual * np.geomspace(1.0 / SPREAD, SPREAD, PRICES - 1))):
+        worth = np.where(
+            inside, (tables.accuracy - price * tables.tokens)[:, None, :], -np.inf
+        )  # [class, corner, point]
+        chosen.append(worth.argmax(axis=2))
+        hulls = [prune_hull(charges, mix @ worth.max(axis=2)) for mix in mixes]
+        often.append(np.bincount(np.concatenate(hulls), minlength=len(charges)))
+    count = np.array(often)  # [price, corner]
+    kept = np.argsort(-count.sum(axis=0), kind="stable")[: min(MOST, int(count.any(axis=0).sum()))]
+    found = []
+    for corner in sorted(kept.tolist()):
+        near = {i + step for i in np.flatnonzero(count[:, corner]) for step in range(-NEAR, NEAR + 1)}
+        prices = [i for i in near if 0 <= i < PRICES]
+        found.append((corner, [sorted({int(chosen[i][d, corner]) for i in prices}) for d in range(classes)]))
+    return found

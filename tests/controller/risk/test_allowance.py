@@ -89,8 +89,7 @@ def test_where_classes_share_corners_it_is_nearly_as_good_and_charges_what_the_c
             assert decision.charge >= least_charge(tables, rates, decision.mixture) - 1e-5
             bound += decision.prices.risk > 1e-3
     assert min(lost) >= -2e-5
-    assert np.mean(lost) <= 3e-4
-    assert max(lost) <= 3e-3
+    assert max(lost) <= 1e-3
     assert 10 < bound < 90
 
 
@@ -98,7 +97,7 @@ def test_a_plan_shares_its_time_between_a_dozen_corners_at_most() -> None:
     for tables in (account_profile(1000).tables(), account_profile(1000, curves=True).tables()):
         columns = Columns.of(tables)
         assert 1 < len(columns.corners) <= 12
-        assert len(columns.point) < 400
+        assert len(columns.point) < 150
 
 
 def test_the_price_of_risk_is_what_a_little_more_of_it_brings() -> None:
