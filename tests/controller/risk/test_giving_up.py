@@ -264,7 +264,9 @@ class Served:
             for _ in range(int(self.rng.poisson(rate * 0.5))):
                 name = str(self.rng.choice(CLASSES))
                 self.controller.arrived(name)
-                got = self.keeper.within(self.keeper.admit(name, "", pays=True), self.controller.limits(name), 0)
+                grant = self.keeper.admit(name, "", pays=True)
+                got = self.keeper.within(grant, self.controller.limits(name), 0)
+                self.keeper.served(grant)
                 self.gave_up = self.gave_up or got.give_up is not None
             self.now += 0.5
             self.controller.tick(self.now, in_system)
