@@ -183,7 +183,7 @@ class Optimizer:
         y = cp.Variable(count, nonneg=True)
         held = np.equal.outer(np.arange(count), self._columns.corner)  # [corner, column]
         each = [(held & (self._class == d)).astype(np.float64) @ x <= y for d in range(len(self.tables.classes))]
-        return [cp.sum(y) == 1.0, *each]
+        return [np.ones(count) @ y == 1.0, *each]
 
     def _rates(self, load: Load) -> Array:
         """Returns λ_d, at least min_rate: a class without recent arrivals still needs a determined mixture."""
