@@ -117,6 +117,9 @@ class Keeper(Protocol[G]):
     def within(self, grant: G, limits: Limits, age: int) -> Limits:
         """Returns the policy's limits as far as the grant of a thought of `age` tokens goes."""
 
+    def served(self, grant: G) -> None:
+        """The request was served, or an exit that its grant allowed has closed its thought before it left."""
+
     def void(self, grant: G) -> None:
         """The request was not served."""
 

@@ -6,7 +6,8 @@ the system, and the class moves from one point to the other with the price. Mean
 so they are never handed out.
 
 With an account of risk a point also costs its charge, at the price of risk. Where one corner counts for all classes,
-the laxest in force, the corner is chosen first, by what all classes together would gain within it.
+the laxest in force, the corner is chosen first, by what all classes together would gain within it; the one in force
+stays unless another gains `stickiness`.
 
 If classes have SLOs, points with which 95 % of requests would not end in time at the present number in the system are
 left out first; an accuracy floor takes precedence over an SLO.
@@ -64,7 +65,8 @@ def choose(
             accuracy = accuracy - risk_price * tables.charges.of
         else:
             worth = accuracy - max(price, 0.0) * work_ratio[:, None] * tables.tokens
-            within = _corner(tables, worth, risk_price, np.ones(len(accuracy)) if mix is None else mix)
+            shares = np.ones(len(accuracy)) / len(accuracy) if mix is None else mix / mix.sum()
+            within = _corner(tables, worth, risk_price, shares, before, objective.stickiness)
     chosen = []
     for d in range(len(tables.classes)):
         open_to = within
@@ -83,12 +85,23 @@ def choose(
     return tuple(chosen)
 
 
-def _corner(tables: OperatingTables, worth: Array, risk_price: float, mix: Array) -> npt.NDArray[np.intp]:
-    """Returns the points within the best corner for all classes; `worth`: [class, point], without what risk costs."""
+def _corner(
+    tables: OperatingTables, worth: Array, risk_price: float, shares: Array, before: Sequence[int] | None, least: float
+) -> npt.NDArray[np.intp]:
+    """Returns the points within the best corner for all classes; `worth`: [class, point], without what risk costs.
+
+    The corner of the points `before` stays unless another one gains `least`.
+    """
     assert tables.charges is not None
-    inside = tables.inside()
+    inside, charges = tables.inside(), tables.charges.of[0]
     best = np.where(inside, worth[:, None, :], -np.inf).max(axis=2)  # [class, corner]
-    corner = int((mix / mix.sum() @ best - risk_price * tables.charges.of[0]).argmax())
+    gains = shares @ best - risk_price * charges
+    corner = int(gains.argmax())
+    if before is not None:
+        around = np.flatnonzero(inside[:, list(before)].all(axis=1))  # the corners that they all lie in
+        held = around[charges[around] <= charges[around].min()] if len(around) else around
+        kept = int(held[gains[held].argmax()]) if len(held) else corner
+        corner = kept if gains[corner] - gains[kept] < least else corner
     return np.flatnonzero(inside[corner])
 
 

@@ -237,6 +237,7 @@ def run(world: World, seed: int, count: int, risk: float, peak: float) -> Stream
                 due(number, one)
                 continue
             harms += world.traces[one.question].right and not right
+            keeper.served(one.grant)
             del running[number]
             if begun < count:
                 begin()

@@ -12,6 +12,7 @@ from controller.serving.choices.together import Together
 from controller.serving.fair_queue import Claim
 from controller.serving.reply import Reply
 from controller.serving.request import (
+    UNLIMITED_ENDS,
     ExitReason,
     ProbeObserver,
     ReasoningRequest,
@@ -92,7 +93,7 @@ class ActiveRequest:
     fork_at: int = 0  # thought tokens kept if the running probe is adopted
     last_probe_at: int = 0  # thought tokens before the place of the last probe
     asked_below: float = 0.0  # the confidence below which the last probe may end early
-    confidence: float | None = None  # of the last trial answer; None: none yet
+    confidence: float | None = None  # of the trial answer that was adopted, else of the last one; None: none yet
     best: StandingTrial | None = None  # trial answer so far; None: none was whole
     tried_at: int | None = None  # the thought's length at the trial whose answer was adopted; None: none was
     probes: int = 0
@@ -226,6 +227,11 @@ class ActiveRequest:
         self.reply.recite(*self.landing[marker.end :])
 
     @property
+    def exited(self) -> bool:
+        """Whether a limit has closed the thought, so that the reply has met what it was charged for."""
+        return self.exit_reason is not None and self.exit_reason not in UNLIMITED_ENDS
+
+    @property
     def undecided(self) -> bool:
         """Whether the thought's newest text may be the beginning of the marker that ends it."""
         return self.finder is not None and self.finder.pending
@@ -318,15 +324,17 @@ class ActiveRequest:
         return len(self.thought) - self.fork_at
 
     def adopt(
-        self, reason: str, *, kept_rows: int, recited: int, put_in: int, again: int, tried_at: int | None = None
-    ) -> None:
+        self, reason: str, *, kept_rows: int, recited: int, put_in: int, again: int, tried_at: int | None = None,
+        confidence: float | None = None,
+    ) -> None:  # fmt: skip
         """The probe that has just ended closes the thought: what was decoded beside it is withdrawn.
 
         `kept_rows` of the probe's rows become the reply's; `recited` tokens follow the closing marker; `put_in` of the
         tokens that come now are the server's, and the first `again` are of the thought. `tried_at`: the thought's
-        length at the trial whose answer the reply gets; None: it gets none's.
+        length at the trial whose answer the reply gets, `confidence`: that trial's; None: it gets none's.
         """
         self.exit_reason, self.tried_at = reason, tried_at
+        self.confidence = self.confidence if confidence is None else confidence
         self.put_in, self.again = put_in, again
         self.withdrawn += self.beyond
         self.tokens -= self.beyond

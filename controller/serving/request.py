@@ -36,6 +36,8 @@ class ExitReason(StrEnum):
 
 CUTS = frozenset({ExitReason.SKIPPED, ExitReason.BUDGET, ExitReason.LOOP, ExitReason.DEADLINE, ExitReason.REQUESTED})
 """The stop rules' reasons: the loop cut the thought with the landing, and no probe was asked."""
+UNLIMITED_ENDS = CUTS - {ExitReason.SKIPPED, ExitReason.BUDGET} | {ExitReason.NATURAL}
+"""Reasons of thoughts that no limit of the policy has ended."""
 
 
 class Close(StrEnum):

@@ -109,9 +109,9 @@ class ThoughtControl:
         self.apply_limits(active)
 
     def left(self, active: ActiveRequest, *, served: bool) -> None:
-        """A request has left; tells the keeper if it was not served."""
-        if not served and self._keeper is not None and active.grant is not None:
-            self._keeper.void(active.grant)
+        """A request has left; tells the keeper whether it has met what it was charged for."""
+        if self._keeper is not None and active.grant is not None:
+            (self._keeper.served if served or active.exited else self._keeper.void)(active.grant)
 
     def _certifies(self, request: ReasoningRequest) -> bool:
         """Whether the policy's limits hold for the kind of answer that a request wants."""
@@ -301,10 +301,11 @@ class ThoughtControl:
                 answered, at = self._answered(stands.probed), stands.at
                 if stands.probed.probe != event.probe:  # its path is gone: its answer is forced behind this suffix
                     then, keep = stands.path[: keep - put_in], put_in
+                    active.scores.expect(put_in, stands.probed.log_probs)
         self._engine.adopt(event.probe, keep=keep, then=then)
         active.adopt(
             why, kept_rows=min(keep, event.rows), recited=recited, put_in=put_in, again=0 if stands else keep,
-            tried_at=at,
+            tried_at=at, confidence=stands.confidence if stands is not None and at is not None else None,
         )  # fmt: skip
         self._seal(active)
         self.hold(active, coming=keep + len(then), taken=answered)

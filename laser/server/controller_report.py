@@ -92,7 +92,9 @@ class RiskReport(BaseModel):
 
     risk: float  # mean charge that is kept
     peak: float  # of any one request's charge
-    requests: int  # that the policy may shorten at will, and that were served; they pay and earn
+    requests: (
+        int  # that the policy may shorten at will and that have begun; those that left before any exit do not count
+    )
     spent: float  # all charges so far
     charged: float  # mean charge so far
     left: float  # saved so far, to be spent

@@ -277,7 +277,11 @@ def _risk(report: ControllerReport) -> Iterator[Gauge]:
         return
     for name, help, value in (
         ("laser_risk_spent", "Charged to the account of risk so far, as a sum over requests.", account.spent),
-        ("laser_risk_requests", "Requests that pay to the account of risk and earn, so far.", account.requests),
+        (
+            "laser_risk_requests",
+            "Requests that the account of risk has charged, but for those that left.",
+            account.requests,
+        ),
         ("laser_risk_charged", "Mean charge of a request so far; stays at most at the policy's risk.", account.charged),
         ("laser_risk_left", "Risk saved, to be spent in bursts.", account.left),
         ("laser_risk_most", "Risk that may be saved.", account.most),
