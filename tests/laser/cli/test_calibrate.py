@@ -79,7 +79,7 @@ def test_records_without_answers_at_once_are_refused_by_name(tmp_path: Path) -> 
     file = save_calibration(tmp_path)
     result = calibrate("--from-records", "--no-thought", "--out", file)
     assert result.exit_code == 1
-    assert "the records lack the answers without thought to 2 of 2 questions" in result.output
+    assert "the records lack the answers without thought to 10 of 10 questions" in result.output
 
 
 def test_too_few_questions_are_refused_at_once_with_the_number_needed(tmp_path: Path) -> None:
