@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from models.profile.give_up import GiveUpLimit
+from models.profile.width import RaceRule
 
 G = TypeVar("G")
 SPELLED = {"confidence": "threshold", "consistency": "agree", "margin": "margin"}  # signals that are fields of Limits
@@ -35,6 +36,7 @@ class Limits:
     exits: Mapping[str, float] = field(default_factory=dict, hash=False)  # levels of other signals, by name
     every: int | None = None  # tokens from one probe to the next, at any place; None: probe at transition points
     give_up: GiveUpLimit | None = None  # lower threshold, below which a thought is closed with its best trial answer
+    race: RaceRule | None = None  # how several thoughts race from a request's begin on; None: one thinks alone
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not self.threshold > 0.0:
@@ -60,6 +62,11 @@ class Limits:
                 raise ValueError(f"exits has {name} at {level}, which must be given as {SPELLED[name]}")
             if not math.isfinite(level):
                 raise ValueError(f"exits has {name} at {level}, must be finite")
+
+    @property
+    def width(self) -> int:
+        """The number of thoughts that a request begins with, where places are idle."""
+        return 1 if self.race is None else self.race.width
 
     @property
     def probing(self) -> bool:

@@ -112,7 +112,7 @@ def move(
     for k, now in zip(target, before.threshold_now, strict=True):
         thresholds.append(now + min(max(float(tables.thresholds[k]) - now, -reach), reach))
         same = [PointId(j) for j in tables.beside(k)]
-        points.append(min(same, key=lambda j: abs(float(tables.thresholds[j]) - thresholds[-1])))
+        points.append(min(same, key=lambda j: (abs(float(tables.thresholds[j]) - thresholds[-1]), j != k)))
     return Held(target=target, threshold_now=tuple(thresholds), points=tuple(points))
 
 
@@ -142,5 +142,5 @@ def limits_at(tables: OperatingTables, points: Sequence[PointId]) -> tuple[Limit
         curve = None
         if point.give_up is not None and tables.medians is not None:
             curve = GiveUpLimit(curve=point.give_up, median=tables.medians[d])
-        found.append(Limits(threshold=point.threshold, budget=point.budget, give_up=curve))
+        found.append(Limits(threshold=point.threshold, budget=point.budget, give_up=curve, race=point.race))
     return tuple(found)

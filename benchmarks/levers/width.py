@@ -32,7 +32,8 @@ from benchmarks.reasoner.aims import COUNT, TEMPERATURE
 from benchmarks.reasoner.asking import asked_reasoner
 from benchmarks.reasoner.evidence import ReasonerEvidence, evidence, read_samples, read_thoughts
 from benchmarks.support import report
-from experiments.calibration.width import RacedQuestion, RacedQuestions, contender, raced, rules
+from experiments.calibration.width import RacedQuestion, RacedQuestions, contender, raced, rules, with_width
+from models.profile.profile import profile_of, read_profile, write_profile
 from models.profile.width import RaceRule, net_bound
 from models.reasoner import bundled_model
 
@@ -125,6 +126,7 @@ def main() -> None:
     parser.add_argument("--thoughts", type=Path, nargs="+", default=[RECORDS / "thoughts.jsonl.xz"])
     parser.add_argument("--replies", type=Path, nargs="+", default=[RECORDS / "replies.jsonl.xz"])
     parser.add_argument("--seed", type=int, default=0, help="draws the half that chooses; default: 0")
+    parser.add_argument("--profile", type=Path, help="write the model's profile with the races tabulated, greedy, here")
     parser.add_argument("--out", type=Path, help="write the figures to this file, JSON")
     arguments = parser.parse_args()
     ran = report.circumstances("benchmarks.levers.width", arguments.seed)
@@ -156,6 +158,10 @@ def main() -> None:
             "families": {name: [asdict(each) for each in mine] for name, mine in by_family.items()},
             "chosen": asdict(one),
         }
+    if arguments.profile is not None:
+        prompts = [seen.traces[place].prompt for place in seen.drawn.tolist()]
+        tabulated = with_width(read_profile(profile_of(bundled_model())), questions, prompts, rules(TEMPERATURE, 0.0))
+        write_profile(arguments.profile, tabulated)
     if arguments.out is not None:
         report.write(arguments.out, ran, results)
 

@@ -10,7 +10,7 @@ from controller.policies.restricted import budgets_only, thresholds_only
 from models.profile.lever import Lever
 from models.profile.profile import Profile
 
-LEVERS = {"give_up": Lever.GIVE_UP}  # by the name of its setting
+LEVERS = {"give_up": Lever.GIVE_UP, "width": Lever.WIDTH}  # by the name of its setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,9 @@ class LoadAware:
     risk_peak: float | None = None
     # whether hopeless thoughts may be given up: closed with their best trial answer; needs `laser calibrate --give-up`
     give_up: bool = False
+    # whether several thoughts of one prompt may race where places are idle, so that the answer that most of them give
+    # is served; needs `laser calibrate --width`
+    width: bool = False
 
     def __post_init__(self) -> None:
         check_risk(self.risk)

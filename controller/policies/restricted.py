@@ -35,6 +35,7 @@ def within_risk(profile: Profile, risk: float) -> Profile:
             profile,
             certificate=_again(given, risk),
             give_up=None if give_up is None else give_up.at_risk(risk, given.delta, given.count),
+            width=None if profile.width is None else profile.width.at_risk(risk),
             contest=None,  # held among other points
         )
     except ValueError as error:
@@ -91,7 +92,23 @@ def _check_giving_up(profile: Profile) -> None:
         raise ProfileError(f"give_up is True, but the profile certifies no giving up: {profile.give_up.refused}")
 
 
-_check: dict[Lever, Callable[[Profile], None]] = {Lever.GIVE_UP: _check_giving_up}
+def _check_width(profile: Profile) -> None:
+    if profile.width is None:
+        raise ProfileError(
+            "width is True, but the profile has no points at which thoughts race: `laser calibrate --width 5` "
+            "tabulates them"
+        )
+    if profile.width.refused is not None:
+        raise ProfileError(f"width is True, but the profile certifies no race: {profile.width.refused}")
+    if not any(profile.width.certified):
+        least = min(one.bound for one in profile.width.net)
+        raise ProfileError(
+            f"width is True, but the profile certifies no race: the least bound of a net loss is {least:.3f}, must be "
+            f"at most {profile.width.epsilon:g}"
+        )
+
+
+_check: dict[Lever, Callable[[Profile], None]] = {Lever.GIVE_UP: _check_giving_up, Lever.WIDTH: _check_width}
 
 
 def _again(given: Certificate, risk: float) -> Certificate:

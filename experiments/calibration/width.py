@@ -12,13 +12,14 @@ decided.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 from controller.serving.choices.ballot import Ballot, voted
+from models.profile.profile import Profile
 from models.profile.width import RaceRule, WidthTables, width_tables
 
 WIDTHS = (2, 3, 4, 5)
@@ -144,6 +145,20 @@ def raced(questions: Sequence[RacedQuestion], tried: Sequence[RaceRule]) -> Race
             mine.append(tuple(one.steps for one in ended))
         steps.append(tuple(mine))
     return RacedQuestions(rules=tuple(tried), alone=alone, right=right, rows=rows, harm=harm, steps=tuple(steps))
+
+
+def with_width(
+    profile: Profile, questions: Sequence[RacedQuestion], prompts: Sequence[Sequence[int]], tried: Sequence[RaceRule]
+) -> Profile:
+    """Returns the profile with races tabulated on questions that its classifier has not seen, at its risk.
+
+    `prompts`: the questions', token ids. Raises as `races` does.
+    """
+    told = [profile.difficulty.classify(prompt) for prompt in prompts]
+    member = np.array([[one == name for one in told] for name in profile.classes])
+    certificate = profile.certificate
+    tables = raced(questions, tried).tables(member, epsilon=certificate.epsilon, delta=certificate.delta)
+    return replace(profile, width=tables, contest=None)
 
 
 def contender(tokens: int, answer: str, right: bool) -> Contender:

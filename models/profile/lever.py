@@ -9,3 +9,4 @@ class Lever(StrEnum):
     """A lever by its name."""
 
     GIVE_UP = "give-up"  # hopeless thoughts are closed with their best trial answer
+    WIDTH = "width"  # several thoughts of one prompt race where places are idle

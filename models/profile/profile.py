@@ -31,6 +31,7 @@ from models.profile.identity import ModelIdentity
 from models.profile.lever import Lever
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
+from models.profile.width import WidthTables
 
 FILE_NAME = "profile.json"  # beside the model's weights; of a GGUF file, NAME.profile.json
 
@@ -103,6 +104,7 @@ class Profile:
     # kinds of the answers that the questions wanted: other kinds are not certified, and not shortened
     answers: tuple[AnswerKind, ...] = (AnswerKind.SHORT,)
     give_up: GiveUpTables | None = None  # points at which hopeless thoughts are given up; None: not tabulated
+    width: WidthTables | None = None  # points at which several thoughts of a prompt race; None: not tabulated
     levers: frozenset[Lever] = (
         frozenset()
     )  # in use beside thresholds and budgets, as a policy chooses; no file keeps it
@@ -122,13 +124,17 @@ class Profile:
             raise ValueError(f"give_up has tables of shape {found}, must be {shape}: classes, thresholds and budgets")
         if Lever.GIVE_UP in self.levers and self.give_up is None:
             raise ValueError("levers has give-up, must not: the profile has no points at which thoughts are given up")
+        if self.width is not None and len(self.width.counts) != len(self.classes):
+            raise ValueError(f"width has {len(self.width.counts)} classes, must have {len(self.classes)}")
+        if Lever.WIDTH in self.levers and self.width is None:
+            raise ValueError("levers has width, must not: the profile has no points at which thoughts race")
         if len(self.counts) != len(self.classes):
             raise ValueError(f"counts has {len(self.counts)} entries, must have {len(self.classes)}: one a class")
         _check_falling("thresholds", self.thresholds)
         _check_falling("budgets", self.budgets)
 
     def points(self, *, certified_only: bool = True) -> tuple[OperatingPoint, ...]:
-        """The points in use, in the order of the tables; the full thought comes first."""
+        """The points in use at which thoughts think alone, in the order of the tables; the full thought comes first."""
         curves: tuple[GiveUpCurve | None, ...] = (None, *(() if self.give_up is None else self.give_up.curves))
         return tuple(
             OperatingPoint(threshold=self.thresholds[i], budget=self.budgets[j], give_up=curves[c])
@@ -138,7 +144,7 @@ class Profile:
     def tables(self, *, certified_only: bool = True) -> OperatingTables:
         """The tables W and Q at `points`, as the optimiser takes them."""
         places = self._places(certified_only)
-        return OperatingTables(
+        found = OperatingTables(
             classes=self.classes,
             points=self.points(certified_only=certified_only),
             tokens=self._at("tokens", places),
@@ -147,6 +153,32 @@ class Profile:
             longest=self.max_tokens,
             charges=self._charges(places),
             medians=None if self.curves is None else self.curves.medians,
+        )
+        races = self._races(certified_only)
+        return found if races is None else found.joined(races)
+
+    def _races(self, certified_only: bool) -> OperatingTables | None:
+        """Returns the points at which thoughts race; None: there are none in use.
+
+        A race's accuracy is the full thought's and what races win on their own questions. An account of risk uses what
+        costs it nothing.
+        """
+        width = self.width if Lever.WIDTH in self.levers else None
+        if width is None:
+            return None
+        account = self.certificate.mean is not None
+        chosen = width.usable(free=account) if certified_only else list(range(len(width.rules)))
+        if not chosen:
+            return None
+        won = np.array(width.accuracy)[:, chosen] - np.array(width.alone)[:, None]
+        return OperatingTables(
+            classes=self.classes,
+            points=tuple(OperatingPoint(threshold=None, budget=None, race=width.rules[k]) for k in chosen),
+            tokens=np.array(width.tokens)[:, chosen],
+            accuracy=np.clip(np.array(self.accuracy)[:, 0, :1] + won, 0.0, 1.0),
+            p95_steps=np.array(width.p95_steps)[:, chosen],
+            longest=self.max_tokens,
+            charges=Charges(of=np.zeros(won.shape), own=self.harm.own) if self.harm is not None else None,
         )
 
     @property
@@ -244,6 +276,8 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["answers"]
     if profile.give_up is None:
         del said["give_up"]
+    if profile.width is None:
+        del said["width"]
     del said["levers"]
     return said
 

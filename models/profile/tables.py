@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from models.files.checks import positive
 from models.profile.give_up import GiveUpCurve, check_ladder
+from models.profile.width import RaceRule
 
 Array = npt.NDArray[np.float64]
 
@@ -29,13 +30,21 @@ class OperatingPoint:
     threshold: float | None  # confidence at which a thought is closed; None: it is never probed
     budget: int | None  # thinking tokens; None: no budget
     give_up: GiveUpCurve | None = None  # lower threshold, below which a thought is given up; None: none is
+    race: RaceRule | None = None  # how several thoughts of the prompt race; None: one thinks alone
 
     def __post_init__(self) -> None:
         positive(self, "threshold")
+        if self.race is not None and (self.threshold, self.budget, self.give_up) != (None, None, None):
+            raise ValueError("race is given, must stand alone: full thoughts race")
         if self.give_up is not None and self.threshold is None:
             raise ValueError("threshold is None, must be given beside give_up: only what is probed can be given up")
         if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 0):
             raise ValueError(f"budget is {self.budget} tokens, must be finite and at least 0")
+
+    @property
+    def width(self) -> int:
+        """The number of thoughts of one prompt."""
+        return 1 if self.race is None else self.race.width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -133,9 +142,16 @@ class OperatingTables:
         return [0 if point.give_up is None else places[point.give_up] for point in self.points]
 
     def beside(self, point: int) -> list[int]:
-        """Returns the points with the budget and the lower curve of this one, itself included: any threshold."""
+        """Returns the points with the budget and the lower curve of this one, itself included: any threshold.
+
+        Thoughts race at none of them but itself.
+        """
         wanted = self.points[point]
-        return [k for k, one in enumerate(self.points) if (one.budget, one.give_up) == (wanted.budget, wanted.give_up)]
+        return [
+            k
+            for k, one in enumerate(self.points)
+            if k == point or ((one.budget, one.give_up) == (wanted.budget, wanted.give_up) and one.race is None)
+        ]
 
     def at(self, points: Sequence[int]) -> OperatingTables:
         """The tables restricted to the points with these indices."""

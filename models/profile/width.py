@@ -67,6 +67,7 @@ class WidthTables:
     delta: float  # chance that the certificate is wrong
     tokens: PointTable  # mean token rows of a request, those of the losers counted
     accuracy: PointTable  # share of right answers
+    alone: tuple[float, ...]  # by class: the same of one full thought
     p95_steps: PointTable  # 95th percentile of a request's decode steps
     net: tuple[NetLoss, ...]  # by points, over all classes
     certified: tuple[bool, ...]  # by points: whether the bound, and that of all narrower races, is at most ε
@@ -77,6 +78,8 @@ class WidthTables:
         for name in ("tokens", "accuracy", "p95_steps"):
             if (found := np.shape(getattr(self, name))) != wanted:
                 raise ValueError(f"{name} has shape {found}, must be {wanted}: classes and points")
+        if len(self.alone) != len(self.counts):
+            raise ValueError(f"alone has {len(self.alone)} entries, must have {len(self.counts)}: one a class")
         for name in ("net", "certified"):
             if len(getattr(self, name)) != len(self.rules):
                 raise ValueError(f"{name} has {len(getattr(self, name))} entries, must have {len(self.rules)}: points")
@@ -154,6 +157,7 @@ def width_tables(
         delta=delta,
         tokens=_means(rows, member),
         accuracy=_means(right, member),
+        alone=tuple(one for (one,) in _means(alone[:, None], member)),
         p95_steps=steps,
         net=net,
         certified=certified if refused is None else (False,) * len(certified),
