@@ -30,9 +30,9 @@ import numpy as np
 
 from benchmarks.reasoner.aims import COUNT, TEMPERATURE
 from benchmarks.reasoner.asking import asked_reasoner
-from benchmarks.reasoner.evidence import ReasonerEvidence, evidence, read_samples, read_thoughts
+from benchmarks.reasoner.evidence import evidence, read_samples, read_thoughts
 from benchmarks.support import report
-from experiments.calibration.width import RacedQuestion, RacedQuestions, contender, raced, rules, with_width
+from experiments.calibration.width import RacedQuestions, raced, raced_questions, rules, with_width
 from models.profile.profile import profile_of, read_profile, write_profile
 from models.profile.width import RaceRule, net_bound
 from models.reasoner import bundled_model
@@ -93,20 +93,6 @@ def won(found: RacedQuestions, places: Sequence[int], seed: int) -> tuple[Won, .
     return tuple(told)
 
 
-def questions_of(seen: ReasonerEvidence) -> list[RacedQuestion]:
-    """Returns the questions with sampled replies, as they race."""
-    found = []
-    for place in seen.drawn.tolist():
-        full = seen.traces[place]
-        found.append(
-            RacedQuestion(
-                greedy=contender(full.tokens, full.answer or "", full.right),
-                samples=tuple(contender(one.tokens, one.answer, one.right) for one in seen.replies[place]),
-            )
-        )
-    return found
-
-
 def lines(title: str, alone: float, told: Sequence[Won]) -> list[str]:
     """Returns figures as lines."""
     found = [f"{title}: {told[0].questions:,} questions, one thought right {alone:.1%}"]
@@ -132,8 +118,9 @@ def main() -> None:
     ran = report.circumstances("benchmarks.levers.width", arguments.seed)
     asked = asked_reasoner(bundled_model(), COUNT)
     seen = evidence(asked, read_thoughts(asked, arguments.thoughts), read_samples(asked, arguments.replies))
-    questions = questions_of(seen)
-    families = [seen.questions[place].benchmark for place in seen.drawn.tolist()]
+    places = seen.drawn.tolist()
+    questions = raced_questions([seen.traces[place] for place in places], [seen.replies[place] for place in places])
+    families = [seen.questions[place].benchmark for place in places]
     order = np.random.default_rng(arguments.seed).permutation(len(questions)).tolist()
     choosing, measuring = order[: len(order) // 2], order[len(order) // 2 :]
     results: dict[str, object] = {"aim": asdict(AIM)}
@@ -159,8 +146,9 @@ def main() -> None:
             "chosen": asdict(one),
         }
     if arguments.profile is not None:
-        prompts = [seen.traces[place].prompt for place in seen.drawn.tolist()]
-        tabulated = with_width(read_profile(profile_of(bundled_model())), questions, prompts, rules(TEMPERATURE, 0.0))
+        before = read_profile(profile_of(bundled_model()))
+        told = [before.difficulty.classify(seen.traces[place].prompt) for place in places]
+        tabulated = with_width(before, questions, told, rules(TEMPERATURE, 0.0))
         write_profile(arguments.profile, tabulated)
     if arguments.out is not None:
         report.write(arguments.out, ran, results)

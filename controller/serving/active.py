@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from controller.policy import Limits
 from controller.serving.answers.held import HeldAnswer
@@ -24,6 +25,9 @@ from controller.serving.signals.give_up import StandingTrial, better
 from controller.serving.status import ProgressWatch, RequestProgress, Stage
 from engine.base import FinishReason, Probed, ProbeId, SequenceId, TokenLogProbs
 from models.formats.ending import EndFinder, Ending
+
+if TYPE_CHECKING:
+    from controller.serving.choices.race import Race
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -50,6 +54,7 @@ class ActiveRequest:
     claim: Claim  # for the fair queue, with the tokens charged in advance, those of all choices
     together: Together  # the replies to one request that have not ended
     choice: int = 0  # the place of its reply among those
+    race: Race | None = None  # the race that its thought is in; None: its reply is served whatever others do
     held: HeldAnswer | None = None  # None: no grammar holds the answer
 
     # its phase
@@ -116,6 +121,11 @@ class ActiveRequest:
         return Stage.THINKING if self.thinking else Stage.ANSWERING
 
     @property
+    def owner(self) -> ActiveRequest:
+        """What its client asked for: the first thought of its race, or itself."""
+        return self if self.race is None else self.race.lead
+
+    @property
     def deadline_s(self) -> float | None:
         """When the request must have ended, on the loop's clock; None: it has no deadline."""
         return None if self.request.deadline_s is None else self.submitted_s + self.request.deadline_s
@@ -142,6 +152,11 @@ class ActiveRequest:
         self.begun, self.begun_step = True, step
         if self.on_begin is not None:
             self.on_begin()
+
+    def join(self, race: Race, hear: Sink) -> None:
+        """Its thought is in a race, which hears what it says, in its client's place."""
+        self.race, self.sink = race, hear
+        self.reply.turn_to(hear)
 
     def enter(self, sequence: SequenceId) -> None:
         """The engine has the request, as `sequence`."""

@@ -25,6 +25,7 @@ def lines(profile: Profile) -> list[str]:
         *(line for table in tables for line in (*table.splitlines(), "")),
         *_certified(profile),
         *giving_up(profile),
+        *racing(profile),
         "",
         *_speed(profile),
     ]
@@ -153,6 +154,27 @@ def giving_up(profile: Profile) -> list[str]:
         f"median thoughts, there at thresholds down to {profile.thresholds[i]:.2f}: that "
         f"{saves(1.0 - cost / tokens)} and {'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy on "
         "these questions"
+    )
+
+
+def racing(profile: Profile) -> list[str]:
+    """Tells what is certified of thoughts that race, and what it wins; nothing where it is not tabulated."""
+    tables = profile.width
+    if tables is None:
+        return []
+    if tables.refused is not None:
+        return wrapped(f"Races of several thoughts are not certified: {tables.refused}")
+    if not any(tables.certified):
+        least = 100 * min(one.bound for one in tables.net)
+        return wrapped(f"Races of several thoughts are certified nowhere: the least net loss may be {points(least)}")
+    k = min((k for k, safe in enumerate(tables.certified) if safe), key=lambda k: tables.net[k].mean)
+    rule, net = tables.rules[k], tables.net[k]
+    cost = float(np.average(np.array(tables.tokens)[:, k], weights=tables.counts))
+    way = "a vote of" if rule.vote else "the first to finish of"
+    return wrapped(
+        f"Races are certified on {tables.count} questions: {way} {rule.width} thoughts changes accuracy by "
+        f"{-100 * net.mean:+.1f} points, by {-100 * net.bound:+.1f} at least, spoils a right first thought at "
+        f"{100 * net.harm:.1f} % of the questions, and takes {cost:.0f} token rows a request"
     )
 
 

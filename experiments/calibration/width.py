@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.serving.choices.ballot import Ballot, voted
+from experiments.calibration.sampled import SampledReply
+from experiments.calibration.traces import ThoughtTrace
 from models.profile.profile import Profile
 from models.profile.width import RaceRule, WidthTables, width_tables
 
@@ -148,17 +150,27 @@ def raced(questions: Sequence[RacedQuestion], tried: Sequence[RaceRule]) -> Race
 
 
 def with_width(
-    profile: Profile, questions: Sequence[RacedQuestion], prompts: Sequence[Sequence[int]], tried: Sequence[RaceRule]
+    profile: Profile, questions: Sequence[RacedQuestion], told: Sequence[str], tried: Sequence[RaceRule]
 ) -> Profile:
-    """Returns the profile with races tabulated on questions that its classifier has not seen, at its risk.
+    """Returns the profile with races tabulated, at its risk.
 
-    `prompts`: the questions', token ids. Raises as `races` does.
+    `told`: each question's class, as a classifier tells it that has not seen the question. Raises as `races` does.
     """
-    told = [profile.difficulty.classify(prompt) for prompt in prompts]
     member = np.array([[one == name for one in told] for name in profile.classes])
     certificate = profile.certificate
     tables = raced(questions, tried).tables(member, epsilon=certificate.epsilon, delta=certificate.delta)
     return replace(profile, width=tables, contest=None)
+
+
+def raced_questions(traces: Sequence[ThoughtTrace], samples: Sequence[Sequence[SampledReply]]) -> list[RacedQuestion]:
+    """Returns questions as they race; `samples`: the replies to each, sampled."""
+    return [
+        RacedQuestion(
+            greedy=contender(full.tokens, full.answer or "", full.right),
+            samples=tuple(contender(one.tokens, one.answer, one.right) for one in mine),
+        )
+        for full, mine in zip(traces, samples, strict=True)
+    ]
 
 
 def contender(tokens: int, answer: str, right: bool) -> Contender:

@@ -17,7 +17,7 @@ from laser.cli.common.resuming import ResumableCommand
 if TYPE_CHECKING:
     from experiments.calibration.run import Calibrated, CalibrationSettings
 
-OF_RECORDS = ("model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up")
+OF_RECORDS = ("model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up", "width")
 """The parameters that --from-records has a use for."""
 
 
@@ -83,6 +83,13 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     help="Also tabulate and certify points at which hopeless thoughts are given up; `laser serve --set give_up=true` "
     "uses them. With --from-records: of a profile's own records.",
 )
+@click.option(
+    "--width",
+    type=click.IntRange(2, 16),
+    help="Also sample so many replies to each question, and tabulate and certify races of up to so many thoughts of "
+    "one prompt; `laser serve --set width=true` has thoughts race where places are idle. With --from-records: of replies "
+    "sampled earlier.",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -100,6 +107,7 @@ def command(
     out: Path | None,
     from_records: bool,
     give_up: bool,
+    width: int | None,
     **loading: Any,
 ) -> None:
     """Measure a model once, so that LASER knows how early its thoughts may be stopped without spoiling answers.
@@ -131,6 +139,7 @@ def command(
             budgets=budgets,
             out=out,
             give_up=give_up,
+            width=width,
         )
         measured = None if from_records else _measure(settings, context.params)
         _tell_worth(settings, measured)
@@ -178,6 +187,11 @@ def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None
         from experiments.simulation.give_up_of_records import add_give_up
 
         click.echo("\n".join(giving_up(add_give_up(settings.chat(), settings.directory, file, files=files))))
+    if found is None and settings.width is not None:
+        from experiments.calibration.summary import racing
+        from experiments.simulation.width_of_records import add_width
+
+        click.echo("\n".join(racing(add_width(settings.chat(), settings.directory, file, settings.width, files=files))))
     if found is None:
         profile = add_contest(settings.chat(), settings.directory, file, files=files, reporter=progress())
     else:

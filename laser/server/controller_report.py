@@ -53,6 +53,8 @@ class LimitsReport(BaseModel):
     exits: dict[str, float] = {}  # levels of other exit signals, by name
     every: int | None = None  # tokens from one probe to the next; null: at transition points
     give_up: GiveUpReport | None = None  # lower threshold, below which a thought is given up; null: off
+    width: int = 1  # thoughts of a prompt with which a request begins, where places are idle
+    vote: bool = False  # whether the answer that most of them give is served; else the one that ends first
 
 
 class CornerReport(BaseModel):
@@ -205,6 +207,8 @@ def _limits(limits: Limits) -> LimitsReport:
         exits=dict(limits.exits),
         every=limits.every,
         give_up=None if limits.give_up is None else _give_up(limits.give_up),
+        width=limits.width,
+        vote=limits.race is not None and limits.race.vote,
     )
 
 
