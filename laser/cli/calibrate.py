@@ -87,8 +87,8 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     "--width",
     type=click.IntRange(2, 16),
     help="Also sample so many replies to each question, and tabulate and certify races of up to so many thoughts of "
-    "one prompt; `laser serve --set width=true` has thoughts race where places are idle. With --from-records: of replies "
-    "sampled earlier.",
+    "one prompt; `laser serve --set width=true` has thoughts race where places are idle. With --from-records: of "
+    "replies sampled earlier.",
 )
 @click.pass_context
 def command(
