@@ -153,6 +153,11 @@ class OperatingTables:
             if k == point or ((one.budget, one.give_up) == (wanted.budget, wanted.give_up) and one.race is None)
         ]
 
+    def alone(self) -> OperatingTables:
+        """Returns the tables without the points at which thoughts race, which stand behind all others."""
+        kept = [k for k, one in enumerate(self.points) if one.race is None]
+        return self if len(kept) == len(self.points) else self.at(kept)
+
     def at(self, points: Sequence[int]) -> OperatingTables:
         """The tables restricted to the points with these indices."""
         columns = list(points)
