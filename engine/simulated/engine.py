@@ -321,6 +321,8 @@ class SimulatedEngine(BaseEngine[SimulatedSequence]):
             armed=state.stops_armed,
             banned=state.banned,
             most=request.max_new_tokens - len(said),
+            temperature=request.sampling.temperature,
+            seed=request.sampling.seed,
         )
         return self._model.follow(request.prompt, said, rules)
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from experiments.calibration.sampled import SampledReply
 from experiments.calibration.traces import (
     CalibrationLog,
     ClosedReply,
@@ -170,10 +171,12 @@ def assembled(
     traces: Mapping[int, ThoughtTrace],
     closings: Mapping[tuple[int, int], ClosedReply],
     labels: Sequence[tuple[str, str | None]],
+    samples: Mapping[int, Sequence[SampledReply]] | None = None,
 ) -> Recording:
     """Builds a recording of traces without checking that they are the profile's.
 
-    `labels` are each question's benchmark and split (None: no splits).
+    `labels` are each question's benchmark and split (None: no splits); `samples`: replies that were sampled to each
+    question, with which its thought may race, None: there are none.
     """
     return Recording(
         model=RecordedModel(
@@ -183,6 +186,7 @@ def assembled(
             encode=vocabulary.encode,
             stop=min(stop_tokens),
             vocabulary=len(vocabulary.texts),
+            samples=samples,
         ),
         questions=tuple(
             RecordedQuestion(
