@@ -1,4 +1,4 @@
-"""What width does to a server's accuracy and times at low load, simulated: the real loop and controller in virtual time.
+"""What width does to accuracy and times at low load, simulated: the real loop and controller in virtual time.
 
 The bundled model's 5,000 questions with recorded samples (`benchmarks.levers.width`) arrive at random times at shares
 of what full thoughts alone can be served. Compared are full thoughts, the load-aware controller with certified
@@ -40,6 +40,7 @@ from models.profile.profile import Profile, profile_of, read_profile
 from models.reasoner import bundled_model
 
 SHARES = (0.02, 0.1, 0.3, 0.9)  # of the load that full thoughts can be served at
+FIGURES = ("right", "mean_s", "p99_s", "rows")
 WAYS = ("full thought", "thresholds", "thresholds and width")
 
 
@@ -130,9 +131,7 @@ def main() -> None:
         for way in WAYS:
             runs = [served(profile, known, way, share, seed, arguments.count)[0] for seed in range(arguments.seeds)]
             found += runs
-            means = [
-                float(np.mean([getattr(one, name) for one in runs])) for name in ("right", "mean_s", "p99_s", "rows")
-            ]
+            means = [float(np.mean([getattr(one, name) for one in runs])) for name in FIGURES]
             print(
                 f"{share:>6.0%} {way:<22}{sum(one.requests for one in runs):>9,}{means[0]:>8.1%}{means[1]:>8.3f}"
                 f"{means[2]:>8.3f}{means[3]:>8.0f}",

@@ -41,6 +41,11 @@ class EngineRequests:
         """Whether the engine can pause a sequence."""
         return self._engine.capabilities.pausing
 
+    @property
+    def can_sample(self) -> bool:
+        """Whether the engine can sample a sequence at a temperature."""
+        return self._engine.capabilities.sampling
+
     def pause(self, active: ActiveRequest) -> None:
         """Has a request's sequence keep its memory and get no more tokens, so that another takes its place."""
         assert active.sequence is not None

@@ -18,7 +18,7 @@ from engine.simulated.model import Course, CourseRules, TrialAnswer
 from experiments.calibration.sampled import SampledReply
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.evaluation import Asked
-from experiments.simulation.sampled_thoughts import SampledThoughts, filling
+from experiments.simulation.sampled_thoughts import PULSE, SampledThoughts, filling
 from models.thinking import ThinkingTokens
 
 NEVER_SURE = -30.0  # log p of each token of an answer that was not recorded
@@ -126,9 +126,10 @@ class RecordedThought:
         thought, window = self._trace.thought, thinking.lookback + 2
         end, close = len(thought), len(self._close)
         seen = [n for n in range(1, end + 1) if thinking.transition(thought[max(0, n - window) : n]) is not None]
+        pulses = () if self._samples is None else range(PULSE, end, PULSE)
         return Course(
             tokens=(*thought, *self._close, *self._reply(max(1, self._trace.tokens - end - close))),
-            looks=tuple(sorted({*seen, end, end + close, end + close + 1} - {0})),
+            looks=tuple(sorted({*seen, *pulses, end, end + close, end + close + 1} - {0})),
         )
 
     def _closed(self, said: Sequence[int]) -> bool:
@@ -163,7 +164,7 @@ class RecordedModel:
         vocabulary: int,
         samples: Mapping[int, Sequence[SampledReply]] | None = None,
     ) -> None:
-        """`traces` are by question, `closings` by question and budget; `samples`: sampled replies by question, if any."""
+        """`traces` are by question, `closings` by question and budget, `samples`, sampled replies, by question."""
         self.vocabulary = vocabulary
         self.max_tokens = sys.maxsize  # the machine's cells are the limit
         self._landing = thinking.landing

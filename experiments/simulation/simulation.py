@@ -66,6 +66,7 @@ def simulate(
         classes={question.prompt: question.difficulty for question in recording.questions},
         pulse_s=math.inf if observer is None else PULSE_S,
         stepped=None if observer is None else observer.stepped,
+        samples=filler is not None,
     )
     loop = ServingLoop(
         engine=engine,

@@ -128,7 +128,7 @@ class Racing:
 
         The request has left the queue, and the engine does not have it yet.
         """
-        rule = self._rule(lead)
+        rule = self._rule(lead) if self._in_engine.can_sample else None
         if rule is None or lead.observe is not None or not may_race(lead.request, rule) or len(self._admission):
             return lead.together
         free = self._admission.free(len(self._in_engine))
