@@ -5,8 +5,9 @@ is one value of the question, which is what the certificate counts. Greedy reque
 requests at the samples' temperature have each sample first in turn.
 
 All thoughts of a race begin in the same step and get a token in each, so the one with the fewest tokens ends first; of
-two that end together the one that was asked for first does. A race costs the rows of all its thoughts until it is
-decided.
+two that end together the one that was asked for first does. (The torch engine lets rivals begin a step later, behind
+the prefill of the first thought, so a difference of one token may be decided the other way.) A race costs the rows of
+all its thoughts until it is decided.
 """
 
 from __future__ import annotations
