@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.reasoner.aims import SAMPLES, SAMPLES_SEED, TEMPERATURE
 from benchmarks.reasoner.asking import AskedReasoner, ReasonerPart
 from controller.serving.request import ReasoningRequest
-from experiments.calibration.sampled import Draws, record_samples
+from experiments.calibration.sampled import ReplyDraws, record_samples
 from experiments.progress import Reporter
 
 
@@ -17,9 +17,9 @@ def record_replies(asked: AskedReasoner, part: ReasonerPart, out: Path, reporter
     record_samples(asked.loop, asked.chat, mine, draws(asked), out, replies_header(asked), reporter)
 
 
-def draws(asked: AskedReasoner) -> Draws:
+def draws(asked: AskedReasoner) -> ReplyDraws:
     """Returns how a reasoner's replies are sampled."""
-    return Draws(temperature=TEMPERATURE, seed=SAMPLES_SEED, samples=SAMPLES, max_tokens=asked.max_tokens)
+    return ReplyDraws(temperature=TEMPERATURE, seed=SAMPLES_SEED, samples=SAMPLES, max_tokens=asked.max_tokens)
 
 
 def request(asked: AskedReasoner, place: int) -> ReasoningRequest:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from controller.policy import UNLIMITED
 from engine.base import Engine
-from experiments.calibration.sampled import Draws, RepliesError, SampledReply, read_drawn, record_samples
+from experiments.calibration.sampled import RepliesError, ReplyDraws, SampledReply, read_drawn, record_samples
 from experiments.calibration.traces import ThoughtTrace
 from experiments.calibration.width import raced_questions, rules, with_width
 from experiments.evaluation.evaluation import evaluation_loop
@@ -44,17 +44,17 @@ def asked_temperature(defaults: GenerationDefaults) -> float:
     return defaults.temperature
 
 
-def draws_for(chat: ChatModel, width: int, max_tokens: int) -> Draws:
+def draws_for(chat: ChatModel, width: int, max_tokens: int) -> ReplyDraws:
     """Returns how the replies to each question are sampled. Raises UnfitForWidth as `asked_temperature` does."""
     temperature = asked_temperature(chat.defaults) or USUAL
-    return Draws(temperature=temperature, seed=SEED, samples=width, max_tokens=max_tokens)
+    return ReplyDraws(temperature=temperature, seed=SEED, samples=width, max_tokens=max_tokens)
 
 
 def record_rivals(
     engine: Engine,
     chat: ChatModel,
     questions: Sequence[tuple[str, Question]],
-    draws: Draws,
+    draws: ReplyDraws,
     profile: Path,
     header: Mapping[str, object],
     reporter: Reporter,

@@ -49,7 +49,7 @@ class SampledReply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draws:
+class ReplyDraws:
     """How replies are sampled."""
 
     temperature: float
@@ -77,7 +77,7 @@ def record_samples(
     loop: Callable[[], ServingLoop],
     chat: ChatModel,
     questions: Sequence[tuple[str, Question]],
-    draws: Draws,
+    draws: ReplyDraws,
     out: Path,
     header: Mapping[str, object],
     reporter: Reporter,

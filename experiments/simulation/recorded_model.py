@@ -72,7 +72,7 @@ class RecordedThought:
         return Course(tokens=self._whole.tokens[place:], looks=looks)
 
     def right_reply(self, text: str) -> bool | None:
-        """Whether a raced reply is right, by its text as `Marked` decodes it; None: that does not tell."""
+        """Whether a raced reply is right, by its text as `AnswerLetters` decodes it; None: that does not tell."""
         return None if self._samples is None else self._samples.right.get(text)
 
     def answer(self, fork_at: int, spec: ProbeSpec) -> TrialAnswer:

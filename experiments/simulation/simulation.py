@@ -70,7 +70,7 @@ def simulate(
     )
     loop = ServingLoop(
         engine=engine,
-        tokenizer=Letters(recording.decoder) if filler is None else Marked(recording.decoder, filler),
+        tokenizer=Letters(recording.decoder) if filler is None else AnswerLetters(recording.decoder, filler),
         thinking=recording.thinking,
         policy=policy,
         stop_tokens=recording.stop_tokens,
@@ -268,7 +268,7 @@ class Letters:
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
+class AnswerLetters:
     """Decodes each token of a streamed reply to a letter of its own, fillers to nothing: races tell answers apart."""
 
     decoder: Decoder
