@@ -11,6 +11,7 @@ from models.profile.lever import Lever
 from models.profile.tables import OperatingPoint, OperatingTables
 
 LOSSES = (0.0, 0.005, 0.01, 0.02)  # of the full thought's accuracy, at which fronts are compared
+GAINS = (0.02, 0.01)  # over it, where thoughts may race
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +32,21 @@ class LeverWorth:
 
 
 def lever_worth(one: Situation) -> LeverWorth:
-    """Compares fronts over the points in use. Giving up is a lever where the profile has it tabulated.
+    """Compares fronts over the points in use. Giving up and width are levers where the profile has them tabulated.
 
     Without giving up, the points are those that are certified without it: its certificate shares δ with more columns.
     """
     measured, plain = one.measured, one.tables
-    every = plain
-    if measured.give_up is not None:
-        every = replace(measured, levers=frozenset({Lever.GIVE_UP})).tables(certified_only=one.certified_only)
+    tabulated = {Lever.GIVE_UP: measured.give_up, Lever.WIDTH: measured.width}
+    used = frozenset(lever for lever, tables in tabulated.items() if tables is not None)
+
+    def with_levers(levers: frozenset[Lever]) -> OperatingTables:
+        return replace(measured, levers=levers).tables(certified_only=one.certified_only) if levers else plain
+
+    every = with_levers(used)
     full = float(one.mix @ plain.accuracy[:, 0])
-    accuracy = tuple(full - loss for loss in LOSSES)
+    gains = GAINS if Lever.WIDTH in used else ()
+    accuracy = (*(min(1.0, full + gain) for gain in gains), *(full - loss for loss in LOSSES))
 
     def fewest(tables: OperatingTables) -> tuple[float | None, ...]:
         found = front(one, tables)
@@ -53,6 +59,7 @@ def lever_worth(one: Situation) -> LeverWorth:
         without("thresholds", lambda point: point.threshold is None),
         without("budgets", lambda point: point.budget is None),
     ]
-    if measured.give_up is not None:
-        levers.append(WithoutLever(lever="giving up", tokens=fewest(plain)))
+    for lever, name in ((Lever.GIVE_UP, "giving up"), (Lever.WIDTH, "width")):
+        if lever in used:
+            levers.append(WithoutLever(lever=name, tokens=fewest(with_levers(used - {lever}))))
     return LeverWorth(accuracy=accuracy, tokens=fewest(every), without=tuple(levers))

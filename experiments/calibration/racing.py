@@ -77,6 +77,26 @@ def record_rivals(
     )
 
 
+def sampled_to(
+    keys: Sequence[str], file: Path, header: Mapping[str, object], width: int
+) -> tuple[float, list[list[SampledReply]]]:
+    """Returns the temperature and the first `width` replies to each question that lie beside a profile's file.
+
+    Raises RepliesError if the replies cannot be used or are too few.
+    """
+    temperature, replies = read_drawn(replies_of(file), header)
+    mine: dict[str, dict[int, SampledReply]] = {}
+    for one in replies:
+        mine.setdefault(one.question, {})[one.sample] = one
+    samples = [[found[k] for k in sorted(found)[:width]] for found in (mine.get(key, {}) for key in keys)]
+    if (fewest := min(map(len, samples))) < width:
+        raise RepliesError(
+            f"{replies_of(file)}: a question has {fewest} sampled replies, must have {width}: `laser calibrate --width "
+            f"{width}` samples them"
+        )
+    return temperature, samples
+
+
 def widened(
     profile: Profile,
     chat: ChatModel,
@@ -91,16 +111,7 @@ def widened(
     `traces`, `keys`: the calibration's questions, in their order. Raises RepliesError if the replies cannot be used or
     are too few, UnfitForWidth as `asked_temperature` does.
     """
-    temperature, replies = read_drawn(replies_of(file), header)
-    mine: dict[str, dict[int, SampledReply]] = {}
-    for one in replies:
-        mine.setdefault(one.question, {})[one.sample] = one
-    samples = [[found[k] for k in sorted(found)[:width]] for found in (mine.get(key, {}) for key in keys)]
-    if (fewest := min(map(len, samples))) < width:
-        raise RepliesError(
-            f"{replies_of(file)}: a question has {fewest} sampled replies, must have {width}: `laser calibrate --width "
-            f"{width}` samples them"
-        )
+    temperature, samples = sampled_to(keys, file, header, width)
     told = learn([one.prompt for one in traces], [max(1, len(one.thought)) for one in traces]).observed
     asked = asked_temperature(chat.defaults)
     tried = rules(temperature, asked, range(2, width + 1))
