@@ -111,7 +111,10 @@ class Controller:
 
     def finished(self, difficulty: str | None, tokens: int) -> None:
         d = self._place(difficulty)
-        predicted = float(self._tables.tokens[d, self._points[d]])
+        point = self._points[d]
+        if self._tables.points[point].race is not None:
+            point = PointId(0)  # `tokens` are those of one thought, whoever raced
+        predicted = float(self._tables.tokens[d, point])
         self._estimator.finished(self._tables.classes[d], tokens, predicted)
 
     def stepped(self, batch: int, context: float, seconds: float) -> None:

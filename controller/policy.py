@@ -136,7 +136,10 @@ class LoadObserver(Protocol):
         """A request of this class has arrived (None: unknown), queued or turned away."""
 
     def finished(self, difficulty: str | None, tokens: int) -> None:
-        """A request whose thought the policy alone limited has ended; `tokens`: rows decoded for it, probes' too."""
+        """A request whose thought the policy alone limited has ended.
+
+        `tokens`: rows decoded for it, those of probes counted, those of thoughts that lost a race not.
+        """
 
     def stepped(self, batch: int, context: float, seconds: float) -> None:
         """A step has only decoded, one token for each of `batch` sequences with `context` cached tokens on average."""

@@ -389,6 +389,6 @@ class ServingLoop:
         if active.race is not None:
             made = active.race.tell(active, made, now)
         if self._observer is not None and active.owner.request.left_to_policy and error is None:
-            self._observer.finished(active.request.difficulty, made.rows)
+            self._observer.finished(active.request.difficulty, active.rows)
         self._tally.end(active.owner, now, made)
         active.sink(made)

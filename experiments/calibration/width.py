@@ -135,7 +135,8 @@ def raced(questions: Sequence[RacedQuestion], tried: Sequence[RaceRule]) -> Race
     """Returns what the rules do to questions; all rules hold for the same requests. Raises as `races` does."""
     shape = (len(questions), len(tried))
     right, rows, harm = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    alone, steps = np.zeros(len(questions)), []
+    alone = np.zeros(len(questions))
+    steps: list[tuple[tuple[int, ...], ...]] = []
     for n, question in enumerate(questions):
         mine = []
         for k, rule in enumerate(tried):

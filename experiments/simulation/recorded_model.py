@@ -126,7 +126,7 @@ class RecordedThought:
         thought, window = self._trace.thought, thinking.lookback + 2
         end, close = len(thought), len(self._close)
         seen = [n for n in range(1, end + 1) if thinking.transition(thought[max(0, n - window) : n]) is not None]
-        pulses = () if self._samples is None else range(PULSE, end, PULSE)
+        pulses: Sequence[int] = () if self._samples is None else range(PULSE, end, PULSE)
         return Course(
             tokens=(*thought, *self._close, *self._reply(max(1, self._trace.tokens - end - close))),
             looks=tuple(sorted({*seen, *pulses, end, end + close, end + close + 1} - {0})),

@@ -74,6 +74,17 @@ def test_limits_carry_the_race() -> None:
     assert (limits.race, limits.width, limits.threshold, limits.budget) == (RULES[2], 5, None, None)
 
 
+def test_what_a_race_costs_does_not_change_what_a_thought_is_believed_to_take() -> None:
+    driven = Driven(AtOnce(PLANNER), profile=USED)
+    driven.run(60.0, rate=0.02 * FULL_RATE, in_system=0)
+    assert driven.controller.limits(CLASSES[0]).width == 5
+    for _ in range(200):
+        driven.controller.arrived(CLASSES[0])
+        driven.controller.finished(CLASSES[0], round(USED.tokens[0][0][0]))
+        driven.tick(1)
+    assert driven.status.estimate.work_ratio[0] == pytest.approx(1.0, abs=0.1)
+
+
 def test_an_account_of_risk_grants_races() -> None:
     used = with_levers(within_account(racing_profile(), 0.02, 0.1), {Lever.WIDTH})
     driven = Driven(AtOnce(Planner(used.tables(), clock=time.perf_counter)), profile=used)

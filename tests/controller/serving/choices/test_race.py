@@ -124,7 +124,7 @@ def test_the_rows_of_all_thoughts_are_told_until_the_race_is_decided(chain: Chai
     bench.run()
     made = heard.outcome
     assert rows - 2 * rule.width < made.rows <= rows  # rivals' first steps, and what an earlier event has cancelled
-    assert load.rows == [made.rows]
+    assert load.rows == [made.rows - made.raced_rows]
     assert (load.arrivals, max(load.in_system)) == (1, 1)
 
 
