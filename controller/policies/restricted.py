@@ -100,11 +100,12 @@ def _check_width(profile: Profile) -> None:
         )
     if profile.width.refused is not None:
         raise ProfileError(f"width is True, but the profile certifies no race: {profile.width.refused}")
-    if not any(profile.width.certified):
-        least = min(one.bound for one in profile.width.net)
+    account = profile.certificate.mean is not None
+    if not profile.width.usable(free=account):
+        least, most = min(one.bound for one in profile.width.net), 0.0 if account else profile.width.epsilon
         raise ProfileError(
             f"width is True, but the profile certifies no race: the least bound of a net loss is {least:.3f}, must be "
-            f"at most {profile.width.epsilon:g}"
+            f"at most {most:g}{', since an account of risk pays for none' if account else ''}"
         )
 
 

@@ -109,6 +109,12 @@ def test_a_profile_without_races_says_so() -> None:
         with_levers(racing_profile(won=(-0.1, -0.1, -0.1)), {Lever.WIDTH})
 
 
+def test_an_account_of_risk_without_a_free_race_refuses_the_lever() -> None:
+    made = within_account(racing_profile(won=(-0.005, -0.005, -0.005)), 0.02, 0.1)
+    with pytest.raises(ProfileError, match=r"must be at most 0, since an account of risk pays for none"):
+        with_levers(made, {Lever.WIDTH})
+
+
 def test_another_risk_certifies_races_anew() -> None:
     found = within_risk(racing_profile(), 0.015).width
     assert found is not None
