@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from models.profile.give_up import GiveUpLimit
+from models.profile.width import RaceRule
 
 G = TypeVar("G")
 SPELLED = {"confidence": "threshold", "consistency": "agree", "margin": "margin"}  # signals that are fields of Limits
@@ -36,6 +37,7 @@ class Limits:
     every: int | None = None  # tokens from one probe to the next, at any place; None: probe at transition points
     give_up: GiveUpLimit | None = None  # lower threshold, below which a thought is closed with its best trial answer
     skip: float | None = None  # the switch's score from which a prompt is answered at once
+    race: RaceRule | None = None  # how several thoughts race from a request's begin on; None: one thinks alone
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not self.threshold > 0.0:
@@ -61,6 +63,11 @@ class Limits:
                 raise ValueError(f"exits has {name} at {level}, which must be given as {SPELLED[name]}")
             if not math.isfinite(level):
                 raise ValueError(f"exits has {name} at {level}, must be finite")
+
+    @property
+    def width(self) -> int:
+        """The number of thoughts that a request begins with, where places are idle."""
+        return 1 if self.race is None else self.race.width
 
     @property
     def probing(self) -> bool:
@@ -137,7 +144,10 @@ class LoadObserver(Protocol):
         """A request of this class has arrived (None: unknown), queued or turned away."""
 
     def finished(self, difficulty: str | None, tokens: int) -> None:
-        """A request whose thought the policy alone limited has ended; `tokens`: rows decoded for it, probes' too."""
+        """A request whose thought the policy alone limited has ended.
+
+        `tokens`: rows decoded for it, those of probes counted, those of thoughts that lost a race not.
+        """
 
     def stepped(self, batch: int, context: float, seconds: float) -> None:
         """A step has only decoded, one token for each of `batch` sequences with `context` cached tokens on average."""

@@ -16,7 +16,7 @@ left out first; an accuracy floor takes precedence over an SLO.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ import numpy.typing as npt
 from controller.planning.objective import Objective
 from controller.policy import Limits
 from models.profile.give_up import GiveUpLimit
+from models.profile.plant import Plant
 from models.profile.tables import OperatingTables, PointId, prune_hull
 
 Array = npt.NDArray[np.float64]
@@ -85,6 +86,26 @@ def choose(
     return tuple(chosen)
 
 
+def racing(tables: OperatingTables, plant: Plant, in_system: int) -> OperatingTables:
+    """Returns the tables as they hold for a request beside others, `in_system` with it: a race is priced by its time.
+
+    A race of w thoughts decodes w rows a step. If all n requests race, a step has n·w rows, and W tokens of a race take
+    the time in which W·R(n)/R(n·w) would be decoded without races. Where n·w rows are more than a batch, there is no
+    race, and nothing is won.
+    """
+    places = [k for k, point in enumerate(tables.points) if point.race is not None]
+    if not places:
+        return tables
+    n, tokens, accuracy = max(1, in_system), tables.tokens.copy(), tables.accuracy.copy()
+    for k in places:
+        rows = n * tables.points[k].width
+        if rows > plant.max_batch:
+            accuracy[:, k] = accuracy[:, 0]
+        else:
+            tokens[:, k] *= plant.rate(n) / plant.rate(rows)
+    return replace(tables, tokens=tokens, accuracy=accuracy)
+
+
 def _corner(
     tables: OperatingTables, worth: Array, risk_price: float, shares: Array, before: Sequence[int] | None, least: float
 ) -> npt.NDArray[np.intp]:
@@ -125,7 +146,7 @@ def move(
     for k, now in zip(target, before.threshold_now, strict=True):
         thresholds.append(now + min(max(float(tables.thresholds[k]) - now, -reach), reach))
         same = [PointId(j) for j in tables.beside(k)]
-        points.append(min(same, key=lambda j: abs(float(tables.thresholds[j]) - thresholds[-1])))
+        points.append(min(same, key=lambda j: (abs(float(tables.thresholds[j]) - thresholds[-1]), j != k)))
     return Held(target=target, threshold_now=tuple(thresholds), points=tuple(points))
 
 
@@ -155,5 +176,7 @@ def limits_at(tables: OperatingTables, points: Sequence[PointId]) -> tuple[Limit
         curve = None
         if point.give_up is not None and tables.medians is not None:
             curve = GiveUpLimit(curve=point.give_up, median=tables.medians[d])
-        found.append(Limits(threshold=point.threshold, budget=point.budget, give_up=curve, skip=point.skip))
+        found.append(
+            Limits(threshold=point.threshold, budget=point.budget, give_up=curve, skip=point.skip, race=point.race)
+        )
     return tuple(found)

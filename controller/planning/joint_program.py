@@ -138,9 +138,9 @@ class Optimizer:
         waiting = cp.Variable()  # (w/Λ)·N
         over = self._over = cp.Variable(nonneg=True)
         fast = self._fast = cp.Variable(classes, nonneg=True)
-        mean_threshold = (shares * self._thresholds) @ x
+        mean_threshold: cp.Expression = cp.Constant(shares * self._thresholds) @ x
 
-        self._waits = waiting >= self._line_slope * rho + self._line_intercept
+        self._waits = waiting >= cp.multiply(self._line_slope, rho) + self._line_intercept
         self._bounded = rho <= objective.max_load + over
         self._falls = mean_threshold + fast >= self._lowest
         self._rises = mean_threshold - fast <= self._highest

@@ -10,7 +10,7 @@ from controller.policies.restricted import budgets_only, thresholds_only
 from models.profile.lever import Lever
 from models.profile.profile import Profile
 
-LEVERS = {"give_up": Lever.GIVE_UP, "no_thought": Lever.NO_THOUGHT}  # by the name of its setting
+LEVERS = {"give_up": Lever.GIVE_UP, "no_thought": Lever.NO_THOUGHT, "width": Lever.WIDTH}  # by the name of its setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,9 @@ class LoadAware:
     give_up: bool = False
     # whether prompts that need no thought may be answered at once; needs `laser calibrate --no-thought`
     no_thought: bool = False
+    # whether several thoughts of one prompt may race where places are idle, so that the answer that most of them give
+    # is served; needs `laser calibrate --width`
+    width: bool = False
 
     def __post_init__(self) -> None:
         check_risk(self.risk)

@@ -36,6 +36,7 @@ def within_risk(profile: Profile, risk: float) -> Profile:
             certificate=_again(given, risk),
             give_up=None if give_up is None else give_up.at_risk(risk, given.delta, given.count),
             no_thought=None if no_thought is None else no_thought.at_risk(risk, given.delta, given.count),
+            width=None if profile.width is None else profile.width.at_risk(risk),
             contest=None,  # held among other points
         )
     except ValueError as error:
@@ -107,9 +108,27 @@ def _check_no_thought(profile: Profile) -> None:
         raise ProfileError(f"no_thought is True, but the profile certifies no cut-off: {profile.no_thought.refused}")
 
 
+def _check_width(profile: Profile) -> None:
+    if profile.width is None:
+        raise ProfileError(
+            "width is True, but the profile has no points at which thoughts race: `laser calibrate --width 5` "
+            "tabulates them"
+        )
+    if profile.width.refused is not None:
+        raise ProfileError(f"width is True, but the profile certifies no race: {profile.width.refused}")
+    account = profile.certificate.mean is not None
+    if not profile.width.usable(free=account):
+        least, most = min(one.bound for one in profile.width.net), 0.0 if account else profile.width.epsilon
+        raise ProfileError(
+            f"width is True, but the profile certifies no race: the least bound of a net loss is {least:.3f}, must be "
+            f"at most {most:g}{', since an account of risk pays for none' if account else ''}"
+        )
+
+
 _check: dict[Lever, Callable[[Profile], None]] = {
     Lever.GIVE_UP: _check_giving_up,
     Lever.NO_THOUGHT: _check_no_thought,
+    Lever.WIDTH: _check_width,
 }
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from controller.policy import Limits
 from controller.serving.answers.held import HeldAnswer
 from controller.serving.choices.scores import ReplyScores, TokenScore
 from controller.serving.choices.together import Together
 from controller.serving.fair_queue import Claim
+from controller.serving.ordering.phases import RequestPhases
 from controller.serving.reply import Reply
 from controller.serving.request import (
     UNLIMITED_ENDS,
@@ -23,12 +25,15 @@ from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
 from controller.serving.signals.give_up import StandingTrial, better
 from controller.serving.status import ProgressWatch, RequestProgress, Stage
-from engine.base import FinishReason, Probed, ProbeId, SequenceId, TokenLogProbs
+from engine.base import FinishReason, Probed, ProbeId, TokenLogProbs
 from models.formats.ending import EndFinder, Ending
+
+if TYPE_CHECKING:
+    from controller.serving.choices.race import Race
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class ActiveRequest:
+class ActiveRequest(RequestPhases):
     """A request between submission and outcome. Others read its state and change it by its methods alone.
 
     Thought tokens are released to the reply once no probe can withdraw them any more. Times are on the loop's clock.
@@ -51,16 +56,11 @@ class ActiveRequest:
     claim: Claim  # for the fair queue, with the tokens charged in advance, those of all choices
     together: Together  # the replies to one request that have not ended
     choice: int = 0  # the place of its reply among those
+    race: Race | None = None  # the race that its thought is in; None: its reply is served whatever others do
     held: HeldAnswer | None = None  # None: no grammar holds the answer
 
     # its phase
-    sequence: SequenceId | None = None  # None: the engine does not have the request
     begun: bool = False  # the request has left the queue for the engine
-    begun_step: int = 0  # the loop's step count when it was handed over, then when it started
-    started_s: float | None = None  # when its prefill began; None: not yet
-    first_token_s: float | None = None  # None: no token yet
-    paused_step: int | None = None  # the loop's step count when it gave its place away; None: it has not
-    deferred: float = 0.0  # tokens that it is not charged for while it is paused
     thinking: bool = field(init=False)  # the next token belongs to the thought
     ending: bool = False  # the thought is to be closed as soon as possible
     exit_reason: str | None = None  # why the thought is over or being closed; None: it goes on
@@ -118,6 +118,11 @@ class ActiveRequest:
         return Stage.THINKING if self.thinking else Stage.ANSWERING
 
     @property
+    def owner(self) -> ActiveRequest:
+        """What its client asked for: the first thought of its race, or itself."""
+        return self if self.race is None else self.race.lead
+
+    @property
     def deadline_s(self) -> float | None:
         """When the request must have ended, on the loop's clock; None: it has no deadline."""
         return None if self.request.deadline_s is None else self.submitted_s + self.request.deadline_s
@@ -145,32 +150,10 @@ class ActiveRequest:
         if self.on_begin is not None:
             self.on_begin()
 
-    def enter(self, sequence: SequenceId) -> None:
-        """The engine has the request, as `sequence`."""
-        self.sequence = sequence
-
-    def start(self, now: float, step: int) -> None:
-        """Its prefill has begun, in the loop's step `step`."""
-        self.started_s, self.begun_step = now, step
-
-    @property
-    def paused(self) -> bool:
-        """Whether the engine keeps its memory and decodes others."""
-        return self.paused_step is not None
-
-    def pause(self, step: int, left: float) -> None:
-        """It gives its place away, after the loop's step `step`, with about `left` tokens to go."""
-        self.paused_step, self.deferred = step, left
-
-    def resume(self, step: int) -> None:
-        """It goes on; the steps between count for nothing."""
-        assert self.paused_step is not None, "it runs"
-        self.begun_step += step - self.paused_step
-        self.paused_step, self.deferred = None, 0.0
-
-    def speak(self, now: float) -> None:
-        """The first token of the reply has come."""
-        self.first_token_s = now
+    def join(self, race: Race, hear: Sink) -> None:
+        """Its thought is in a race, which hears what it says, in its client's place."""
+        self.race, self.sink = race, hear
+        self.reply.turn_to(hear)
 
     def end_thought(self) -> bool:
         """Has the thought closed as soon as possible; returns False if it is not running."""

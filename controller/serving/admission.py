@@ -196,6 +196,10 @@ class Admission(Generic[T]):
         """Whether the engine may run one more request beside `running` ones."""
         return self._limits.slots is None or running < self._limits.slots
 
+    def free(self, running: int) -> int:
+        """Returns the places beside `running` requests; 0 if nobody has said how many there are."""
+        return 0 if self._limits.slots is None else max(0, self._limits.slots - running)
+
     def _wait(self, ages: Sequence[int]) -> Callable[[int], float]:
         """Returns a function from a position in the queue to the expected time until that request begins, s."""
         first_s, each_s = self._pace.room_s(ages)

@@ -41,6 +41,11 @@ class EngineRequests:
         """Raises UnsupportedError if the engine cannot pause a sequence."""
         self._engine.capabilities.need("pausing", "pauses is true, but thoughts cannot pause")
 
+    @property
+    def can_sample(self) -> bool:
+        """Whether the engine can sample a sequence at a temperature."""
+        return self._engine.capabilities.sampling
+
     def pause(self, active: ActiveRequest, step: int, left: float) -> None:
         """Has a request's sequence keep its memory and get no more tokens, so that another takes its place.
 

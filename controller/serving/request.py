@@ -191,6 +191,8 @@ class Outcome:
     stopped_by: str | None = None  # the stop string that ended the answer; None: none did
     calls: tuple[ToolCall, ...] = ()  # in the answer; who serves tools reads them from its text
     prompt_scores: tuple[TokenScore, ...] = ()  # of the prompt's tokens but the first, where they are asked for
+    width: int = 1  # thoughts of the prompt that raced
+    raced_rows: int = 0  # token rows of those that lost
 
     @property
     def close(self) -> Close:
@@ -215,8 +217,8 @@ class Outcome:
 
     @property
     def rows(self) -> int:
-        """Token rows decoded for the reply: its tokens, the withdrawn ones, and those of probes."""
-        return self.completion_tokens + self.thought.withdrawn_tokens + self.thought.probe_rows
+        """Token rows decoded for the reply: its tokens, the withdrawn ones, those of probes, those of lost thoughts."""
+        return self.completion_tokens + self.thought.withdrawn_tokens + self.thought.probe_rows + self.raced_rows
 
 
 Sink: TypeAlias = Callable[[Delta | Outcome], None]

@@ -10,13 +10,14 @@ from controller.policy import UNLIMITED, Limits, Policy, keeper_of
 from controller.serving.active import ActiveRequest
 from controller.serving.answers.held import AnswerGrammars
 from controller.serving.choices.opening import Opening
+from controller.serving.ordering.foresight import limits_of
 from controller.serving.pace import Pace
 from controller.serving.repetition import LoopDetection
-from controller.serving.request import Checkpoint, ExitReason, ReasoningRequest
+from controller.serving.request import ExitReason, ReasoningRequest
 from controller.serving.signals.base import Asks
 from controller.serving.signals.exit_rule import ExitRule
 from controller.serving.signals.give_up import StandingTrial, give_up_below, hopeless
-from controller.serving.trials import AnswerTrial, Trials
+from controller.serving.trials import AnswerTrial, Trials, checkpoint
 from engine.base import Engine, Probed, ProbeSpec, SequenceId
 from models.formats.ending import Ending
 from models.grammar.compiling import Grammars
@@ -26,7 +27,6 @@ from models.score import Score
 from models.thinking import ThinkingTokens
 from models.tokenizer import Decoder
 
-UNTHOUGHT = Limits(budget=0)  # of a request that does not think
 RULES = 64  # exit rules that are kept, so that thoughts under the same limits share one
 
 
@@ -92,14 +92,7 @@ class ThoughtControl:
 
     def foreseen(self, request: ReasoningRequest) -> Limits:
         """Returns the limits that a request would have that came now, as far as they tell how long it takes."""
-        if not request.thinking:
-            return UNTHOUGHT
-        limits = request.fixed or (self._policy.limits(request.difficulty) if self._certifies(request) else UNLIMITED)
-        if not (request.early_exit and request.tried):
-            limits = limits.unprobed()
-        own = limits.budget if request.budget is None else request.budget
-        caps = [budget for budget in (own, request.max_budget) if budget is not None]
-        return replace(limits, budget=min(caps, default=None))
+        return limits_of(request, self._policy.limits(request.difficulty) if self._certifies(request) else UNLIMITED)
 
     def begin(self, active: ActiveRequest) -> None:
         """Applies the limits to a thought that begins, within what the policy's keeper grants it, if there is one."""
@@ -275,7 +268,7 @@ class ThoughtControl:
         tried, trial = active.asked is Asks.TRIAL_ANSWER, self._trial(active)
         probes = active.note_probe(trial.read(event) if tried else event)
         if tried and active.observe is not None:
-            active.observe(self._checkpoint(active, event))
+            active.observe(checkpoint(active, event, self._tokenizer))
         self.apply_limits(active)
         stands = StandingTrial(event, active.fork_at)
         why = active.rule.verdict(active.asked, probes)
@@ -311,20 +304,6 @@ class ThoughtControl:
         self.hold(active, coming=keep + len(then), taken=answered)
         if stands is not None and trial.adopted:
             self.arm(active)  # the reply has its answer: the next sampled token may end it
-
-    def _checkpoint(self, active: ActiveRequest, event: Probed) -> Checkpoint:
-        """Returns the report of a trial answer that has just ended."""
-        return Checkpoint(
-            thought_tokens=active.fork_at,
-            beyond=active.beyond,
-            answer=self._tokenizer.decode(event.answer),
-            confidence=event.confidence,
-            joint=Score.JOINT.confidence(event.log_probs),
-            log_probs=event.log_probs,
-            gave_up=event.gave_up,
-            rows=event.rows,
-            choice=active.choice,
-        )
 
     def _answered(self, probed: Probed) -> tuple[int, ...]:
         """Returns the tokens of a trial answer, with the stop token if one has ended it."""

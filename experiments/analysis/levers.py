@@ -10,8 +10,9 @@ from experiments.analysis.situation import Situation
 from models.profile.lever import Lever
 from models.profile.tables import OperatingPoint, OperatingTables
 
-NAMES = {Lever.GIVE_UP: "giving up", Lever.NO_THOUGHT: "answers at once"}
+NAMES = {Lever.GIVE_UP: "giving up", Lever.NO_THOUGHT: "answers at once", Lever.WIDTH: "width"}
 LOSSES = (0.0, 0.005, 0.01, 0.02)  # of the full thought's accuracy, at which fronts are compared
+GAINS = (0.02, 0.01)  # over it, where thoughts may race
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +33,13 @@ class LeverWorth:
 
 
 def lever_worth(one: Situation) -> LeverWorth:
-    """Compares fronts over the points in use. Giving up is a lever where the profile has it tabulated.
+    """Compares fronts over the points in use. Giving up and width are levers where the profile has them tabulated.
 
     So is answering at once. Without either, the points are those that are certified without it: its certificate shares
     δ with more columns.
     """
     measured, plain = one.measured, one.tables
-    known = {Lever.GIVE_UP: measured.give_up, Lever.NO_THOUGHT: measured.no_thought}
+    known = {Lever.GIVE_UP: measured.give_up, Lever.NO_THOUGHT: measured.no_thought, Lever.WIDTH: measured.width}
     levers = frozenset(lever for lever, tabulated in known.items() if tabulated is not None)
 
     def in_use(wanted: frozenset[Lever]) -> OperatingTables:
@@ -46,7 +47,8 @@ def lever_worth(one: Situation) -> LeverWorth:
 
     every = in_use(levers)
     full = float(one.mix @ plain.accuracy[:, 0])
-    accuracy = tuple(full - loss for loss in LOSSES)
+    gains = GAINS if Lever.WIDTH in levers else ()
+    accuracy = (*(min(1.0, full + gain) for gain in gains), *(full - loss for loss in LOSSES))
 
     def fewest(tables: OperatingTables) -> tuple[float | None, ...]:
         mine = front(one, tables)

@@ -18,6 +18,7 @@ from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
 from experiments.calibration.looks import CertificateLook, looked
 from experiments.calibration.no_thought import AT_ONCE
+from experiments.calibration.racing import draws_for, record_rivals, widened
 from experiments.calibration.traces import BudgetChoice, CalibrationLog, TraceLog, graded, run_questions
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.examination import Examination
@@ -48,11 +49,14 @@ class CalibrationSettings(Examination):
     out: Path | None = None  # the profile; None: profile.json beside the model
     give_up: bool = False  # also tabulate points at which hopeless thoughts are given up
     no_thought: bool = False  # also record answers without thought, and tabulate points that answer at once
+    width: int | None = None  # thoughts of the widest race that is tabulated, too; None: none is
 
     def __post_init__(self) -> None:
         Examination.__post_init__(self)  # a slotted dataclass has no super() without arguments
         if self.budgets is not None and min(self.budgets, default=1) < 1:
             raise ValueError(f"a budget is {min(self.budgets)}, must be at least 1")
+        if self.width is not None and self.width < 2:
+            raise ValueError(f"width is {self.width}, must be at least 2")
 
     @property
     def profile_file(self) -> Path:
@@ -123,8 +127,9 @@ def calibrate(
     check_weights(directory)  # damaged weights are told as such
     files = weights_sha256(directory)
     identity = identify(directory, chat.thinking.format, None if settings.model else BUNDLED_NAME, files=files)
-    mine = run_questions(questions, settings.files)
-    with TraceLog(file, records_header(settings, identity), mine) as log:
+    mine, header = run_questions(questions, settings.files), records_header(settings, identity)
+    draws = None if settings.width is None else draws_for(chat, settings.width, settings.max_tokens)
+    with TraceLog(file, header, mine) as log:
         reused = len(log.traces)
         said, pilot = profiling.planned(mine.keys, settings.seed, settings.budgets, log.choice)
         profiling.check_count(len(questions), settings.levels, said, pilot=len(pilot))
@@ -136,6 +141,9 @@ def calibrate(
         opened = open_engine(directory, settings.engine.on_threads(settings.threads))
         engine = opened.engine
         budgets = _record(settings, chat, engine, questions, log, reporter, budgets=said, pilot=pilot)
+    if draws is not None:
+        asked = list(zip(mine.keys, questions, strict=True))
+        record_rivals(engine, chat, asked, draws, path, header, reporter, at_once=settings.engine.max_batch)
     reporter.note("Step times")
     spec = probe_spec(chat.thinking, chat.stop_tokens, settings.score)
     traces = [log.traces[number] for number in sorted(log.traces)]
@@ -167,6 +175,9 @@ def calibrate(
         give_up=settings.give_up,
         no_thought=len(chat.thinking.landing) if settings.no_thought else None,
     )
+    if settings.width is not None:
+        full = [log.traces[number] for number in range(len(questions))]
+        found = widened(found, chat, full, mine.keys, path, header, settings.width)
     write_profile(path, found)
     return Calibrated(
         profile=found,

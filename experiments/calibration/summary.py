@@ -26,6 +26,7 @@ def lines(profile: Profile) -> list[str]:
         *_certified(profile),
         *giving_up(profile),
         *answering_at_once(profile),
+        *racing(profile),
         "",
         *_speed(profile),
     ]
@@ -179,6 +180,27 @@ def answering_at_once(profile: Profile) -> list[str]:
         f"Answering at once is certified from a score of {tables.cut_offs[s]:g} on, which {tables.skipped[s]:.1%} of "
         f"the prompts reach, {' '.join(beside) or 'beside full thoughts'}: that {saves(1.0 - cost / tokens)} and "
         f"{'costs' if lost >= 0 else 'gains'} {points(lost)} of accuracy on these questions"
+    )
+
+
+def racing(profile: Profile) -> list[str]:
+    """Tells what is certified of thoughts that race, and what it wins; nothing where it is not tabulated."""
+    tables = profile.width
+    if tables is None:
+        return []
+    if tables.refused is not None:
+        return wrapped(f"Races of several thoughts are not certified: {tables.refused}")
+    if not any(tables.certified):
+        least = 100 * min(one.bound for one in tables.net)
+        return wrapped(f"Races of several thoughts are certified nowhere: the least net loss may be {points(least)}")
+    k = min((k for k, safe in enumerate(tables.certified) if safe), key=lambda k: tables.net[k].mean)
+    rule, net = tables.rules[k], tables.net[k]
+    cost = float(np.average(np.array(tables.tokens)[:, k], weights=tables.counts))
+    way = "a vote of" if rule.vote else "the first to finish of"
+    return wrapped(
+        f"Races are certified on {tables.count} questions: {way} {rule.width} thoughts changes accuracy by "
+        f"{-100 * net.mean:+.1f} points, by {-100 * net.bound:+.1f} at least, spoils a right first thought at "
+        f"{100 * net.harm:.1f} % of the questions, and takes {cost:.0f} token rows a request"
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from controller.policies.definition import Made, PolicySettings, constant_limits
+from controller.policies.definition import Made, PolicySettings, constant_limits, levers_of
 from controller.policies.load_aware import LoadAware
 from controller.policies.none import FullThought
 from controller.policy import Limits, keeper_of
@@ -26,6 +26,7 @@ from experiments.simulation.recording import Recording, read_recording
 from experiments.simulation.simulation import SOLVE_S, check_budget, simulate, simulated_context
 from experiments.workloads import Workload, WorkloadError
 from models.chat_model import load_chat_model
+from models.profile.lever import Lever
 from models.profile.profile import Profile, profile_of
 from models.reasoner import bundled_model
 
@@ -139,7 +140,10 @@ def simulate_load(settings: SimulationSettings, *, reporter: Reporter | None = N
 def _calibration(settings: SimulationSettings, directory: Path) -> tuple[Profile, Recording]:
     chat = load_chat_model(directory, settings.thinking)
     file = settings.profile or profile_of(directory)
-    profile, known = read_recording(chat, directory, file, records=settings.records, files=settings.files)
+    sampled = Lever.WIDTH in levers_of(settings.policy)
+    profile, known = read_recording(
+        chat, directory, file, records=settings.records, files=settings.files, sampled=sampled
+    )
     check_budget((constant_limits(settings.policy) or Limits()).budget, profile)
     return profile, known
 

@@ -22,13 +22,14 @@ from controller.serving.ordering.turns import ServingOrder
 from controller.serving.reply import Channel, Delta
 from controller.serving.request import Outcome, ReasoningRequest
 from controller.settings import SettingsSource
-from engine.base import FinishReason
+from engine.base import FinishReason, Sampling
 from engine.simulated.engine import SimulatedEngine
 from engine.simulated.machine import Machine, SkippingClock, VirtualClock
 from experiments.calibration.traces import TraceError
 from experiments.request_record import RequestRecord
 from experiments.simulation.recorded_model import RecordedThought
 from experiments.simulation.recording import RecordedQuestion, Recording
+from experiments.simulation.sampled_thoughts import marked
 from models.kinds.kind import AnswerForm, AnswerKind
 from models.profile.profile import Profile
 from models.tokenizer import Decoder, Streamed
@@ -55,6 +56,7 @@ def simulate(
     Policy and observer must read the same `clock`, which must not be past the first arrival. `observer` None: the
     policy needs none; `order` None: first come, first served.
     """
+    filler = recording.model.filler
     engine = SimulatedEngine(
         recording.model,
         machine,
@@ -64,10 +66,11 @@ def simulate(
         classes={question.prompt: question.difficulty for question in recording.questions},
         pulse_s=math.inf if observer is None else PULSE_S,
         stepped=None if observer is None else observer.stepped,
+        samples=filler is not None,
     )
     loop = ServingLoop(
         engine=engine,
-        tokenizer=Letters(recording.decoder),
+        tokenizer=Letters(recording.decoder) if filler is None else AnswerLetters(recording.decoder, filler),
         thinking=recording.thinking,
         policy=policy,
         stop_tokens=recording.stop_tokens,
@@ -124,6 +127,7 @@ def serve(
                 claim=Claim(length=question.expected_tokens),
                 answer=AnswerKind.SHORT,
                 form=AnswerForm.BOX,
+                sampling=Sampling(seed=coming),  # of rivals alone: the request is greedy
             )
             loop.submit(request, listener)
             coming += 1
@@ -162,12 +166,15 @@ class _Listener:
     clock: SkippingClock
     keep: Callable[[RequestRecord], None]
     answered_s: float | None = None  # time of the first token of the answer; None: not yet
+    text: str = ""  # of the answer
 
     def __call__(self, item: Delta | Outcome) -> None:
         if isinstance(item, Outcome):
             self.keep(self._record(item))
-        elif self.answered_s is None and item.channel is Channel.CONTENT:
-            self.answered_s = self.clock()
+        elif item.channel is Channel.CONTENT:
+            self.text += item.text
+            if self.answered_s is None:
+                self.answered_s = self.clock()
 
     def _record(self, outcome: Outcome) -> RequestRecord:
         thought, question = outcome.thought, self.question
@@ -190,9 +197,13 @@ class _Listener:
             exit_reason=None if thought.exit_reason is None else str(thought.exit_reason),
             threshold=thought.threshold,
             budget=thought.budget,
-            right=None if failed else self.thought.right(thought),
+            right=None if failed else self._right(outcome),
             error=outcome.error,
         )
+
+    def _right(self, outcome: Outcome) -> bool:
+        raced = self.thought.right_reply(self.text) if outcome.width > 1 else None
+        return self.thought.right(outcome.thought) if raced is None else raced
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +266,31 @@ class Letters:
 
     def stream(self, before: Sequence[int] = ()) -> Streamed:
         return _Letter()
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLetters:
+    """Decodes each token of a streamed reply to a letter of its own, fillers to nothing: races tell answers apart."""
+
+    decoder: Decoder
+    filler: int
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self.decoder.decode(tokens)
+
+    def stream(self, before: Sequence[int] = ()) -> Streamed:
+        return _Mark(self.filler)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    filler: int
+
+    def push(self, token: int) -> str:
+        return "" if token == self.filler else marked(token)
+
+    def rest(self) -> str:
+        return ""
 
 
 class _Letter:

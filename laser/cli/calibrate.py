@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OF_RECORDS = (
     "model", "files", "thinking", "out", "from_records", "chat_template", "trust_markers", "give_up", "no_thought",
-    "order_only",
+    "width", "order_only",
 )  # fmt: skip
 """The parameters that --from-records has a use for."""
 
@@ -98,6 +98,13 @@ def _budgets(context: click.Context, option: click.Parameter, said: str | None) 
     help="Also record answers without thought, and certify from which prompts they are good enough; `laser serve --set "
     "no_thought=true` uses them. With --from-records: of a profile's own records.",
 )
+@click.option(
+    "--width",
+    type=click.IntRange(2, 16),
+    help="Also sample so many replies to each question, and tabulate and certify races of up to so many thoughts of "
+    "one prompt; `laser serve --set width=true` has thoughts race where places are idle. With --from-records: of "
+    "replies sampled earlier.",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -117,6 +124,7 @@ def command(
     give_up: bool,
     order_only: bool,
     no_thought: bool,
+    width: int | None,
     **loading: Any,
 ) -> None:
     """Measure a model once, so that LASER knows how early its thoughts may be stopped without spoiling answers.
@@ -151,6 +159,7 @@ def command(
             out=out,
             give_up=give_up,
             no_thought=no_thought,
+            width=width,
         )
         if order_only:
             _tell_order(settings)
@@ -226,14 +235,18 @@ def _tell_order(settings: CalibrationSettings) -> None:
 
 def _tell_levers(settings: CalibrationSettings) -> None:
     """Tabulates the levers that the settings name in an existing profile, and tells what is certified of them."""
-    from experiments.calibration.summary import answering_at_once, giving_up
+    from experiments.calibration.summary import answering_at_once, giving_up, racing
     from experiments.simulation.levers_of_records import add_give_up, add_no_thought
+    from experiments.simulation.width_of_records import add_width
 
     chat, file = settings.chat(), settings.profile_file
     if settings.give_up:
         click.echo("\n".join(giving_up(add_give_up(chat, settings.directory, file, files=settings.files))))
     if settings.no_thought:
         click.echo("\n".join(answering_at_once(add_no_thought(chat, settings.directory, file, files=settings.files))))
+    if settings.width is not None:
+        made = add_width(chat, settings.directory, file, settings.width, files=settings.files)
+        click.echo("\n".join(racing(made)))
 
 
 def _tell_way_on(settings: CalibrationSettings, *, measured: bool) -> None:

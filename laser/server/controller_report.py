@@ -54,6 +54,8 @@ class LimitsReport(BaseModel):
     every: int | None = None  # tokens from one probe to the next; null: at transition points
     give_up: GiveUpReport | None = None  # lower threshold, below which a thought is given up; null: off
     skip: float | None = None  # chance of needing no thought from which a prompt is answered at once; null: off
+    width: int = 1  # thoughts of a prompt with which a request begins, where places are idle
+    vote: bool = False  # whether the answer that most of them give is served; else the one that ends first
 
 
 class CornerReport(BaseModel):
@@ -234,6 +236,8 @@ def _limits(limits: Limits) -> LimitsReport:
         every=limits.every,
         give_up=None if limits.give_up is None else _give_up(limits.give_up),
         skip=limits.skip,
+        width=limits.width,
+        vote=limits.race is not None and limits.race.vote,
     )
 
 

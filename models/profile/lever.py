@@ -10,3 +10,4 @@ class Lever(StrEnum):
 
     GIVE_UP = "give-up"  # hopeless thoughts are closed with their best trial answer
     NO_THOUGHT = "no-thought"  # prompts that need no thought are answered at once
+    WIDTH = "width"  # several thoughts of one prompt race where places are idle

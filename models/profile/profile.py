@@ -30,9 +30,11 @@ from models.profile.harm import Corner, Harm
 from models.profile.identity import ModelIdentity
 from models.profile.lever import Lever
 from models.profile.levers.no_thought_tables import NoThoughtTables
+from models.profile.levers.points import answering_at_once, racing
 from models.profile.order import OrderChoice
 from models.profile.plant import Plant, StepTime
 from models.profile.tables import Charges, OperatingPoint, OperatingTables
+from models.profile.width import WidthTables
 
 FILE_NAME = "profile.json"  # beside the model's weights; of a GGUF file, NAME.profile.json
 
@@ -106,6 +108,7 @@ class Profile:
     answers: tuple[AnswerKind, ...] = (AnswerKind.SHORT,)
     give_up: GiveUpTables | None = None  # points at which hopeless thoughts are given up; None: not tabulated
     order: OrderChoice | None = None  # of requests, chosen by simulation; None: none was simulated
+    width: WidthTables | None = None  # points at which several thoughts of a prompt race; None: not tabulated
     levers: frozenset[Lever] = (
         frozenset()
     )  # in use beside thresholds and budgets, as a policy chooses; no file keeps it
@@ -130,19 +133,24 @@ class Profile:
             raise ValueError("levers has no-thought, must not: the profile has no points that answer at once")
         if Lever.GIVE_UP in self.levers and self.give_up is None:
             raise ValueError("levers has give-up, must not: the profile has no points at which thoughts are given up")
+        if self.width is not None and len(self.width.counts) != len(self.classes):
+            raise ValueError(f"width has {len(self.width.counts)} classes, must have {len(self.classes)}")
+        if Lever.WIDTH in self.levers and self.width is None:
+            raise ValueError("levers has width, must not: the profile has no points at which thoughts race")
         if len(self.counts) != len(self.classes):
             raise ValueError(f"counts has {len(self.counts)} entries, must have {len(self.classes)}: one a class")
         _check_falling("thresholds", self.thresholds)
         _check_falling("budgets", self.budgets)
 
     def points(self, *, certified_only: bool = True) -> tuple[OperatingPoint, ...]:
-        """The points in use, in the order of the tables; the full thought comes first."""
+        """The points in use at which thoughts think alone, in the order of the tables; the full thought comes first."""
         curves: tuple[GiveUpCurve | None, ...] = (None, *(() if self.give_up is None else self.give_up.curves))
         plain = tuple(
             OperatingPoint(threshold=self.thresholds[i], budget=self.budgets[j], give_up=curves[c])
             for c, i, j in self._places(certified_only)
         )
-        return (*plain, *self._points_at_once(certified_only))
+        at_once = self._answering_at_once(certified_only)
+        return plain if at_once is None else (*plain, *at_once.points)
 
     def tables(self, *, certified_only: bool = True) -> OperatingTables:
         """The tables W and Q at `points`, as the optimiser takes them."""
@@ -157,38 +165,32 @@ class Profile:
             charges=self._charges(places),
             medians=None if self.curves is None else self.curves.medians,
         )
-        at_once = self._points_at_once(certified_only)
-        return plain.joined(self._tables_at_once(at_once)) if at_once else plain
+        for lever in (self._answering_at_once(certified_only), self._racing(certified_only)):
+            plain = plain if lever is None else plain.joined(lever)
+        return plain
+
+    def _answering_at_once(self, certified_only: bool) -> OperatingTables | None:
+        known = self.cut_offs
+        if known is None or (certified_only and self.refused is not None):
+            return None
+        return answering_at_once(
+            known, self.thresholds, self.budgets, classes=self.classes, longest=self.max_tokens,
+            certified_only=certified_only,
+        )  # fmt: skip
+
+    def _racing(self, certified_only: bool) -> OperatingTables | None:
+        if self.width is None or Lever.WIDTH not in self.levers:
+            return None
+        harm, alone = self.harm, np.array(self.accuracy)[:, 0, 0]
+        return racing(
+            self.width, alone, classes=self.classes, longest=self.max_tokens, certified_only=certified_only,
+            account=harm is not None, own=harm is not None and harm.own,
+        )  # fmt: skip
 
     @property
     def cut_offs(self) -> NoThoughtTables | None:
         """The points at which prompts are answered at once, if they are in use; None: they are not."""
         return self.no_thought if Lever.NO_THOUGHT in self.levers else None
-
-    def _points_at_once(self, certified_only: bool) -> dict[OperatingPoint, Corner]:
-        """Returns the points in use that have a cut-off, with their places: of the cut-off from 1 on."""
-        known = self.cut_offs
-        if known is None or (certified_only and self.refused is not None):
-            return {}
-        return {
-            OperatingPoint(threshold=self.thresholds[i], budget=self.budgets[j], skip=skip): (s, i, j)
-            for s, skip in enumerate(known.cut_offs, start=1)
-            for i, row in enumerate(known.certified[s])
-            for j, safe in enumerate(row)
-            if safe or not certified_only
-        }
-
-    def _tables_at_once(self, points: Mapping[OperatingPoint, Corner]) -> OperatingTables:
-        known = self.cut_offs
-        assert known is not None
-        tokens, accuracy, steps = (
-            np.stack([np.array(table)[s - 1, :, i, j] for s, i, j in points.values()], axis=1)
-            for table in (known.tokens, known.accuracy, known.p95_steps)
-        )
-        return OperatingTables(
-            classes=self.classes, points=tuple(points), tokens=tokens, accuracy=accuracy, p95_steps=steps,
-            longest=self.max_tokens,
-        )  # fmt: skip
 
     @property
     def curves(self) -> GiveUpTables | None:
@@ -292,6 +294,8 @@ def _said(profile: Profile) -> dict[str, Any]:
         del said["order"]
     if profile.no_thought is None:
         del said["no_thought"]
+    if profile.width is None:
+        del said["width"]
     del said["levers"]
     return said
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from models.files.checks import positive
 from models.profile.give_up import GiveUpCurve, check_ladder
+from models.profile.width import RaceRule
 
 Array = npt.NDArray[np.float64]
 
@@ -30,15 +31,23 @@ class OperatingPoint:
     budget: int | None  # thinking tokens; None: no budget
     give_up: GiveUpCurve | None = None  # lower threshold, below which a thought is given up; None: none is
     skip: float | None = None  # the score from which a prompt is answered at once; None: none is
+    race: RaceRule | None = None  # how several thoughts of the prompt race; None: one thinks alone
 
     def __post_init__(self) -> None:
         positive(self, "threshold")
+        if self.race is not None and (self.threshold, self.budget, self.give_up) != (None, None, None):
+            raise ValueError("race is given, must stand alone: full thoughts race")
         if self.give_up is not None and self.threshold is None:
             raise ValueError("threshold is None, must be given beside give_up: only what is probed can be given up")
         if self.skip is not None and not 0.0 < self.skip < 1.0:
             raise ValueError(f"skip is {self.skip}, must lie between 0 and 1")
         if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 0):
             raise ValueError(f"budget is {self.budget} tokens, must be finite and at least 0")
+
+    @property
+    def width(self) -> int:
+        """The number of thoughts of one prompt."""
+        return 1 if self.race is None else self.race.width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,10 +150,22 @@ class OperatingTables:
         return [0 if point.give_up is None else places[point.give_up] for point in self.points]
 
     def beside(self, point: int) -> list[int]:
-        """Returns the points that differ from this one in the threshold alone, itself included."""
+        """Returns the points that differ from this one in the threshold alone, itself included.
+
+        Thoughts race at none of them but itself.
+        """
         wanted = self.points[point]
         mine = (wanted.budget, wanted.give_up, wanted.skip)
-        return [k for k, one in enumerate(self.points) if (one.budget, one.give_up, one.skip) == mine]
+        return [
+            k
+            for k, one in enumerate(self.points)
+            if k == point or ((one.budget, one.give_up, one.skip) == mine and one.race is None)
+        ]
+
+    def alone(self) -> OperatingTables:
+        """Returns the tables without the points at which thoughts race, which stand behind all others."""
+        kept = [k for k, one in enumerate(self.points) if one.race is None]
+        return self if len(kept) == len(self.points) else self.at(kept)
 
     def at(self, points: Sequence[int]) -> OperatingTables:
         """The tables restricted to the points with these indices."""

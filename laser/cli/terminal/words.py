@@ -157,6 +157,7 @@ def _rule(limits: Collection[LimitsReport]) -> str:
 def _closing(limits: Collection[LimitsReport]) -> str:
     all_of_them = [each.threshold for each in limits]
     bounds = sorted(each for each in all_of_them if each is not None)
+    race = "; several of a prompt race where places are idle" if any(each.width > 1 for each in limits) else ""
     if not bounds:
         if any(each.agree is not None for each in limits):
             return "Thoughts are closed once their probes agree"
@@ -164,9 +165,9 @@ def _closing(limits: Collection[LimitsReport]) -> str:
             return "Thoughts are closed once they are nearly at their end"
         if names := sorted({clean(name) for each in limits for name in each.exits}):
             return f"Thoughts are closed once {' or '.join(names)} says so"
-        return "Thoughts are not probed now"
+        return f"Thoughts are not probed now{race}"
     low, high = threshold(bounds[0]), threshold(bounds[-1])
     sure = f"{low} sure" if low == high else f"{low} to {high} sure, by class"
     rest = "; some classes are not probed" if len(bounds) < len(all_of_them) else ""
     hopeless = "; hopeless ones are given up" if any(each.give_up is not None for each in limits) else ""
-    return f"Thoughts are closed once they are {sure}{rest}{hopeless}"
+    return f"Thoughts are closed once they are {sure}{rest}{hopeless}{race}"

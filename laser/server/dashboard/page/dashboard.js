@@ -172,17 +172,18 @@ function rule(limits) {
 
 function closing(limits) {
   const bounds = limits.map((each) => each.threshold).filter((each) => each !== null).sort();
+  const race = limits.some((each) => each.width > 1) ? "; several of a prompt race where places are idle" : "";
   if (!bounds.length) {
     if (limits.some((each) => each.agree !== null)) return "Thoughts are closed once their probes agree";
     if (limits.some((each) => each.margin !== null)) return "Thoughts are closed once they are nearly at their end";
     const names = [...new Set(limits.flatMap((each) => Object.keys(each.exits ?? {})))].sort();
     if (names.length) return `Thoughts are closed once ${names.join(" or ")} says so`;
-    return "Thoughts are not probed now";
+    return `Thoughts are not probed now${race}`;
   }
   const [low, high] = [bounds[0].toFixed(2), bounds.at(-1).toFixed(2)];
   const sure = low === high ? `${low} sure` : `${low} to ${high} sure, by class`;
   const hopeless = limits.some((each) => each.give_up) ? "; hopeless ones are given up" : "";
-  return `Thoughts are closed once they are ${sure}${bounds.length < limits.length ? "; some classes are not probed" : ""}${hopeless}`;
+  return `Thoughts are closed once they are ${sure}${bounds.length < limits.length ? "; some classes are not probed" : ""}${hopeless}${race}`;
 }
 
 /** How each class kept its SLO. */
