@@ -140,7 +140,7 @@ class Optimizer:
         fast = self._fast = cp.Variable(classes, nonneg=True)
         mean_threshold: cp.Expression = cp.Constant(shares * self._thresholds) @ x
 
-        self._waits = waiting >= cp.multiply(self._line_slope, rho) + self._line_intercept
+        self._waits = waiting >= self._line_slope * rho + self._line_intercept
         self._bounded = rho <= objective.max_load + over
         self._falls = mean_threshold + fast >= self._lowest
         self._rises = mean_threshold - fast <= self._highest
@@ -166,7 +166,7 @@ class Optimizer:
         self._below: cp.Variable | None = None
         if objective.accuracy_floors:
             below = self._below = cp.Variable(classes, nonneg=True)
-            self._floors = (shares * self._accuracy) @ x + below >= np.array(objective.accuracy_floors)
+            self._floors = cp.Constant(shares * self._accuracy) @ x + below >= np.array(objective.accuracy_floors)
             constraints.append(self._floors)
             value -= objective.floor_penalty * (self._weight @ below)
         if objective.order_penalty > 0.0 and classes > 1:
