@@ -17,7 +17,7 @@ from experiments.evaluation.questions import calibrated_questions
 from experiments.simulation.recording import CalibratedRecords, read_calibration
 from models.chat_model import ChatModel
 from models.profile.difficulty import learn
-from models.profile.profile import Profile, write_profile
+from models.profile.profile import Profile, read_profile, write_profile
 from models.score import Score
 
 
@@ -27,6 +27,8 @@ def add_running(chat: ChatModel, directory: Path, file: Path, *, files: Sequence
     A profile that has them, or whose records tell another certificate than its own, is returned as it is. The
     arguments are those of `read_calibration`, whose errors it raises.
     """
+    if file.exists() and _counted(profile := read_profile(file)):
+        return profile
     known = read_calibration(chat, directory, file, files=files)
     found = with_running(chat, known, files)
     if found is not known.profile:
@@ -38,7 +40,7 @@ def with_running(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path
     """Returns the profile with its certificate's questions by class, which an account of risk tops thoughts up by."""
     profile, mine = known.profile, run_questions(known.questions, files)
     certificate = profile.certificate
-    if certificate.evidence is None or certificate.evidence.by_class is not None:
+    if certificate.evidence is None or _counted(profile):
         return profile
     log = known.log.of(mine)
     traces = [log.traces[number] for number in sorted(log.traces)]
@@ -60,3 +62,7 @@ def with_running(chat: ChatModel, known: CalibratedRecords, files: Sequence[Path
     member = np.array([[name == each for each in told] for name in profile.classes])
     seen = replace(certificate.evidence, by_class=counts_by_class(replayed, member & counted))
     return replace(profile, certificate=replace(certificate, evidence=seen))
+
+
+def _counted(profile: Profile) -> bool:
+    return profile.certificate.evidence is not None and profile.certificate.evidence.by_class is not None

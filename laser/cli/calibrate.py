@@ -173,6 +173,10 @@ def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None
     from experiments.simulation.recording import recording
 
     file, files = settings.profile_file, settings.files
+    if found is None:
+        from experiments.simulation.running_of_records import add_running
+
+        add_running(settings.chat(), settings.directory, file, files=files)
     if found is None and settings.give_up:
         from experiments.calibration.summary import giving_up
         from experiments.simulation.give_up_of_records import add_give_up
