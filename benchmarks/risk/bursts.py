@@ -49,8 +49,8 @@ AFTER_S = 200.0  # from the burst's start to the end, as in simulated.yaml
 LOAD = 0.4  # of the capacity, in calm
 MAX_BATCH = 32
 CONSTANTS = "0.5/318,0.5/214,0.65,0.65/318,0.65/214,0.65/130,0.8/318,0.8/214"  # threshold, or threshold/budget
-"""Those of 16, thresholds .5, .65, .8 and .9 by budgets none, 318, 214 and 130, that came close to the best of them, or to
-ours, in some burst of seeds 1 and 2."""
+"""Of thresholds .5, .65, .8 and .9 with budgets none, 318, 214 and 130 the four best above the peak and the two best
+within it, in each burst and order of seeds 1 and 2."""
 CALM_CONSTANTS = "0.9,0.93,0.95"
 WAYS = {"first come": 0.0, "shortest first": math.inf}  # head start, s
 
