@@ -19,6 +19,7 @@ import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,7 @@ def one_seed(bench: Bench, seed: int, options: argparse.Namespace, settings: Con
     for name in options.bursts.split(","):
         what, ends = bursts(bench.calm_rate)[name]
         later = burst_of(bench, seed, what, calm_s)
-        mine = apart(lambda later=later: _continued(ours, later))
+        mine = apart(partial(_continued, ours, later))
         found: dict[str, Any] = {"burst": name, "seed": seed, "account": mine.account}
         found["harm"] = harm(bench, mine.records)
         found["calm"] = utility(bench, mine.records, 0.0, calm_s - BEFORE_S)
