@@ -207,8 +207,11 @@ def _tell_worth(settings: CalibrationSettings, found: Calibrated | None) -> None
 
     file, files = settings.profile_file, settings.files
     if found is None:
-        _tell_levers(settings)
+        from experiments.simulation.running_of_records import add_running
+
         chat = settings.chat()
+        add_running(chat, settings.directory, file, files=files)
+        _tell_levers(settings)
         add_contest(chat, settings.directory, file, files=files, reporter=progress())
         profile = add_order(chat, settings.directory, file, files=files, reporter=progress())
     else:

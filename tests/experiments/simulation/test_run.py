@@ -75,6 +75,21 @@ def test_the_bundled_model_is_simulated_without_a_calibration() -> None:
     assert "thoughts ended: confidence" in summary(found.records)
 
 
+def test_what_an_account_of_risk_has_charged_is_told() -> None:
+    def settings(policy: PolicySettings) -> SimulationSettings:
+        return SimulationSettings(workload=TWO, duration_s=60.0, policy=policy)
+
+    found = simulate_load(settings(LoadAware(risk=0.02, risk_peak=0.1)))
+    assert found.account is not None
+    assert found.account.requests == len(found.records)
+    assert 0.0 < found.account.mean <= 0.02
+    earned = 0.02 * found.account.requests
+    assert 0.0 < found.account.left <= min(found.account.most, earned - found.account.spent + 1e-9)
+    said = charged(found.account)
+    assert said.startswith(f"The account of risk charged {found.account.mean:.2%} a request, of 2.00% that it may; ")
+    assert simulate_load(settings(LoadAware(risk=0.02))).account is None
+
+
 def test_the_reporter_is_told_of_every_request(profile: Path) -> None:
     class Counting(Silent):
         def __init__(self) -> None:
