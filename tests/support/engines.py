@@ -137,11 +137,12 @@ def llama_engine(
     needs_llama()
     from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
     from engine.llamacpp.engine import LlamaEngine
+    from tests.support.given_gguf import GIVEN
     from tests.support.llama_loop import LoopOracle
     from tests.support.tiny_ggufs import ARCHITECTURES, load_gguf
 
     model = load_gguf(architecture, model_directory)
-    oracle = LoopOracle(model) if architecture in ARCHITECTURES else oracle_of(architecture)
+    oracle = LoopOracle(model) if architecture in (*ARCHITECTURES, GIVEN) else oracle_of(architecture)
 
     def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
         config = LlamaConfig(
