@@ -125,23 +125,28 @@ class LlamaContext:
 
     def _decode(self, rows: Sequence[TokenRow]) -> npt.NDArray[np.float32]:
         count = len(rows)
-        self._tokens[:count] = [row.token for row in rows]
-        self._positions[:count] = [row.position for row in rows]
-        self._counts[:count] = [len(row.sequences) for row in rows]
-        self._sequences[:count] = [(row.sequences[0], row.sequences[-1]) for row in rows]
-        self._wanted[:count] = [row.wanted for row in rows]
+        tokens, positions, sequences, wanted = zip(*rows, strict=True)
+        self._tokens[:count] = tokens
+        self._positions[:count] = positions
+        self._counts[:count] = [len(seen_by) for seen_by in sequences]
+        self._sequences[:count] = [(seen_by[0], seen_by[-1]) for seen_by in sequences]
+        self._wanted[:count] = wanted
         self._batch.n_tokens = count
         self._library.log.forget()
         failed = self._library.llama_decode(self._handle, self._batch)
         if failed:
             why = {NO_CELLS: "no cells are free", ABORTED: "it was aborted"}.get(failed, self._library.log.errors)
             raise DecodeError(f"llama.cpp could not decode {count} rows (code {failed}): {why or 'no reason is given'}")
-        wanted = sum(row.wanted for row in rows)
+        return self._logits(sum(wanted))
+
+    def _logits(self, wanted: int) -> npt.NDArray[np.float32]:
+        """Returns the logits of the last call's `wanted` rows, where llama.cpp has put them."""
         if not wanted:
             return np.zeros((0, self._model.vocabulary), np.float32)
-        size = wanted * self._model.vocabulary
-        lent = (ctypes.c_float * size).from_address(self._library.llama_get_logits(self._handle))
-        return np.ctypeslib.as_array(lent).reshape(wanted, -1)
+        lent = (ctypes.c_float * (wanted * self._model.vocabulary)).from_address(
+            self._library.llama_get_logits(self._handle)
+        )
+        return np.frombuffer(lent, np.float32).reshape(wanted, -1)
 
     def new(self) -> int:
         """Returns the id of an empty sequence."""

@@ -127,7 +127,8 @@ class LlamaEngine(ComputedEngine[ParentSequence]):
             events.append(Started(sequence=sequence))
 
     def _follow(self, state: ParentSequence) -> None:
-        state.follow(self._context, self._model.window)
+        if self._shadows:
+            state.follow(self._context, self._model.window)
 
     def _await_answer(self, state: ParentSequence, probe: ChildProbe) -> None:
         if probe.child is None:
@@ -138,5 +139,6 @@ def _rows(plan: Sequence[Due[ParentSequence]]) -> list[TokenRow]:
     rows: list[TokenRow] = []
     for due in plan:
         rows.extend(due.state.rows(due.own, wanted=due.samples))
-        rows.extend(due.state.probe_rows())
+        if due.probe:
+            rows.extend(due.state.probe_rows())
     return rows
