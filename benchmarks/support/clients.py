@@ -31,29 +31,30 @@ def throughput(servers: Sequence[str], clients: Sequence[int], *, repeats: int, 
     """
     numbers = count()
     rates: dict[tuple[str, int], list[float]] = {}
-    for most in clients:
-        for repeat in range(repeats + 1):
-            for server in servers if repeat % 2 else reversed(servers):
-                rate = _rate(server, [next(numbers) for _ in range(most)], tokens)
-                if repeat:  # the first one warms up
-                    rates.setdefault((server, most), []).append(rate)
+    with httpx.Client(timeout=600.0) as client:  # one for all: to make one takes longer than a small model's reply
+        for most in clients:
+            for repeat in range(repeats + 1):
+                for server in servers if repeat % 2 else reversed(servers):
+                    rate = _rate(client, server, [next(numbers) for _ in range(most)], tokens)
+                    if repeat:  # the first one warms up
+                        rates.setdefault((server, most), []).append(rate)
     return [
         Throughput(server=server, clients=most, tokens_s=statistics.median(found))
         for (server, most), found in rates.items()
     ]
 
 
-def _rate(server: str, numbers: Sequence[int], tokens: int) -> float:
+def _rate(client: httpx.Client, server: str, numbers: Sequence[int], tokens: int) -> float:
     with ThreadPoolExecutor(len(numbers)) as pool:
         began = time.perf_counter()
-        counts = list(pool.map(lambda number: _completed(server, number, tokens), numbers))
+        counts = list(pool.map(lambda number: _completed(client, server, number, tokens), numbers))
         return sum(counts) / (time.perf_counter() - began)
 
 
-def _completed(server: str, number: int, tokens: int) -> int:
+def _completed(client: httpx.Client, server: str, number: int, tokens: int) -> int:
     """Returns the number of tokens of one reply; the prompt begins with its number."""
     asked = {"prompt": f"{number}: {PROMPT}", "max_tokens": tokens, "temperature": 0.0}
-    reply = httpx.post(f"{server.rstrip('/')}/v1/completions", json=asked, timeout=600.0)
+    reply = client.post(f"{server.rstrip('/')}/v1/completions", json=asked)
     reply.raise_for_status()
     usage: dict[str, Any] = reply.json()["usage"]
     return int(usage["completion_tokens"])

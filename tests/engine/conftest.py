@@ -59,7 +59,9 @@ def oracle_of(model_directory: Callable[[str], Path]) -> Callable[[str], Oracle]
 
 
 TORCH = [f"torch-{runner}-{model}" for model in ("qwen2", "qwen3", "llama") for runner in ("bare", "transformers")]
-LLAMA = [f"llamacpp-{model}" for model in ("qwen3", "gemma3", "lfm2")]  # full attention, a window, a hybrid
+LLAMA = [
+    f"llamacpp-{model}" for model in ("qwen3", "qwen3-apart", "gemma3", "lfm2")
+]  # full attention, a window, a hybrid
 UNNAMED = pytest.mark.skipif(given() is None, reason=f"{VARIABLE} names no GGUF file of a real model")
 WHOLE = [  # trained models, as GGUF files
     pytest.param(f"llamacpp-{BUNDLED}", marks=pytest.mark.slow),
