@@ -301,7 +301,7 @@ class ComputedEngine(DecodingEngine[C]):
         """The rows of this step: all due rows of decoding sequences and probes, and one chunk of prefill."""
         plan, chunk = [], self.prefill_chunk
         for state in self._running.values():
-            if self._awaits_prompt(state):
+            if not state.computed and self._awaits_prompt(state):
                 continue
             own = due = len(state.tokens) - state.computed
             if state.new_tokens == 0:

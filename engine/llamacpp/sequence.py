@@ -87,8 +87,8 @@ class ParentSequence(ComputedSequence[ChildProbe]):
             context.copy(lender, end=count, target=self.spare)
         return True
 
-    def rows(self, count: int, *, wanted: bool) -> Iterator[TokenRow]:
-        """Yields the next `count` rows; `wanted`: the last one's logits are.
+    def rows(self, count: int, *, wanted: bool) -> list[TokenRow]:
+        """Returns the next `count` rows; `wanted`: the last one's logits are.
 
         A probe that forks at the newest token begins with its row: it is the child's too.
         """
@@ -98,9 +98,10 @@ class ParentSequence(ComputedSequence[ChildProbe]):
             sequences = (self.own, self.spare)
         elif probe is not None and probe.child is not None and self._joins(probe) and not self.apart:
             sequences = (self.own, probe.child)
-        end = self.computed + count
-        for position in range(self.computed, end):
-            yield TokenRow(self.tokens[position], position, sequences, wanted and position == end - 1)
+        last = self.computed + count - 1
+        rows = [TokenRow(self.tokens[at], at, sequences, False) for at in range(self.computed, last)]
+        rows.append(TokenRow(self.tokens[last], last, sequences, wanted))
+        return rows
 
     def _joins(self, probe: ChildProbe) -> bool:
         """Whether the probe begins now and lacks the newest token."""
