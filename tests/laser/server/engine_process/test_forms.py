@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from controller.decision_record import DecisionRecord
@@ -163,3 +164,23 @@ def test_texts_wait_for_each_other_where_steps_are_short_and_all_come(
         sends.append(len(sent))
     assert told[0] == told[1]
     assert sends[1] < sends[0] / 2
+
+
+def test_texts_that_nobody_reads_yet_come_with_the_end_of_their_reply(
+    random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "HOLD_S", 0.0)
+    sound = deploy(ServeConfig(model=random_model, engine=ParrotOptions(cells=4096, max_batch=3)))
+    told, sends = [], []
+    for streamed in (True, False):
+        asked = [
+            msgspec.structs.replace(command, streamed=streamed, probes=False)
+            if isinstance(command, Submit)
+            else command
+            for command in commands(sound)
+        ]
+        sent: list[int] = []
+        told.append(in_one_process(Bench(sound, random_model), asked, sent))
+        sends.append(len(sent))
+    assert told[0] == told[1]
+    assert sends[1] < sends[0] / 4
