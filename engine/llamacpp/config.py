@@ -37,6 +37,9 @@ class LlamaConfig:
     flash_attention: FlashAttention = FlashAttention.AUTO
     threads: int = 1
     on_gpu: bool = True  # the KV cache lies with its layers; False: in main memory
+    # sequences share cells, which probes then see without a copy; False: each has a share of its own, of `cells_each`
+    # tokens, and so has each probe, which copies; a row passes over no cells of others, which pays where many decode
+    shared: bool = True
 
     def __post_init__(self) -> None:
         for name in ("cells", "max_batch", "prefill_chunk", "threads"):
@@ -49,6 +52,11 @@ class LlamaConfig:
     def held(self) -> int:
         """The most sequences that there can be at once."""
         return self.max_batch + self.paused
+
+    @property
+    def cells_each(self) -> int:
+        """The most tokens of one sequence."""
+        return self.cells if self.shared else self.cells // (2 * self.held)
 
     @property
     def rows(self) -> int:

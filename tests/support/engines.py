@@ -63,6 +63,8 @@ def engine_under_test(
             return torch_engine(runner, architecture, model_directory, oracle_of)
         case "llamacpp", architecture:
             return llama_engine(architecture, model_directory, oracle_of)
+        case "llamacpp", architecture, "apart":
+            return llama_engine(architecture, model_directory, oracle_of, shared=False)
         case "exllama", way:
             return exllama_engine(way)
         case ["simulated"]:
@@ -132,21 +134,30 @@ def torch_engine(
 
 
 def llama_engine(
-    architecture: str, model_directory: Callable[[str], Path], oracle_of: Callable[[str], Oracle]
+    architecture: str,
+    model_directory: Callable[[str], Path],
+    oracle_of: Callable[[str], Oracle],
+    *,
+    shared: bool = True,
 ) -> EngineUnderTest:
-    """The llama.cpp engine in float32: transformers' weights where it has them, else against llama.cpp's own loop."""
+    """The llama.cpp engine in float32: transformers' weights where it has them, else against llama.cpp's own loop.
+
+    Not `shared`: there are as many cells for each sequence, and for each probe, as else for all.
+    """
     needs_llama()
     from engine.llamacpp.config import FlashAttention, KVType, LlamaConfig
     from engine.llamacpp.engine import LlamaEngine
+    from tests.support.given_gguf import GIVEN
     from tests.support.llama_loop import LoopOracle
     from tests.support.tiny_ggufs import ARCHITECTURES, load_gguf
 
     model = load_gguf(architecture, model_directory)
-    oracle = LoopOracle(model) if architecture in ARCHITECTURES else oracle_of(architecture)
+    oracle = LoopOracle(model) if architecture in (*ARCHITECTURES, GIVEN) else oracle_of(architecture)
 
     def open_(cells: int, max_batch: int, prefill_chunk: int) -> Engine:
         config = LlamaConfig(
-            cells=cells,
+            cells=cells if shared else 2 * max_batch * cells,
+            shared=shared,
             max_batch=max_batch,
             prefill_chunk=prefill_chunk,
             paused=8,

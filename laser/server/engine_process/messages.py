@@ -38,6 +38,7 @@ class Submit(EngineMessage, frozen=True):
     request: ReasoningRequest
     probes: bool  # also tell the trial answers of its thought
     progress: bool = False  # also tell how far it is
+    streamed: bool = True  # its texts are read as they come; false: once it has ended
 
 
 class Cancel(EngineMessage, frozen=True):

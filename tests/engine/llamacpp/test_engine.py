@@ -247,3 +247,19 @@ def test_a_newcomer_waits_while_every_place_is_held_by_a_paused_sequence(windowe
 def test_more_sequences_than_llama_cpp_tells_apart_are_refused_with_those_that_pause(windowed: LlamaModel) -> None:
     with pytest.raises(CapacityError, match="max_batch is 60, must be at most 45 with"):
         LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=60, paused=40))
+
+
+def test_a_model_with_a_window_shares_its_cache(windowed: LlamaModel) -> None:
+    with pytest.raises(
+        UnsupportedModelError, match="shared_cache is false, must be true: not every layer sees all tokens"
+    ):
+        LlamaEngine(windowed, LlamaConfig(cells=512, max_batch=1, shared=False))
+
+
+def test_a_cache_of_its_own_bounds_each_sequence(model_directory: Callable[[str], Path]) -> None:
+    engine = LlamaEngine(load_gguf("qwen3", model_directory), LlamaConfig(cells=1024, max_batch=2, shared=False))
+    assert engine.max_tokens == 256
+    with pytest.raises(CapacityError, match="must be at most 256"):
+        engine.submit(request(240, 40))
+    decode(engine, request(200, 40, seed=1), request(200, 40, seed=2))
+    assert engine.occupied == 0
