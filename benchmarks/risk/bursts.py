@@ -82,7 +82,7 @@ class Bench:
 
     @property
     def calm_rate(self) -> float:
-        """BurstRequests/s in calm."""
+        """Requests/s in calm."""
         plant = replace(self.profile.plant_model(), max_batch=MAX_BATCH)
         return LOAD * plant.capacity / self.profile.full_thought_tokens
 
