@@ -185,30 +185,30 @@ def _within(profile: Profile, key: str, peak: float) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Requests:
+class BurstRequests:
     """When what is asked."""
 
     times: Times
     questions: list[int]
 
-    def since(self, start: float) -> Requests:
+    def since(self, start: float) -> BurstRequests:
         """Those that come from a time on."""
         first = int(np.searchsorted(self.times, start))
-        return Requests(times=self.times[first:], questions=self.questions[first:])
+        return BurstRequests(times=self.times[first:], questions=self.questions[first:])
 
 
-def calm_of(bench: Bench, seed: int, calm_s: float) -> Requests:
+def calm_of(bench: Bench, seed: int, calm_s: float) -> BurstRequests:
     """Returns the requests of the calm."""
     rng = np.random.default_rng(seed)
     times = Poisson(rate=bench.calm_rate).arrivals(calm_s, rng)
-    return Requests(times=times, questions=rng.integers(len(bench.right), size=times.size).tolist())
+    return BurstRequests(times=times, questions=rng.integers(len(bench.right), size=times.size).tolist())
 
 
-def burst_of(bench: Bench, seed: int, what: Workload, calm_s: float) -> Requests:
+def burst_of(bench: Bench, seed: int, what: Workload, calm_s: float) -> BurstRequests:
     """Returns the requests of a burst that follows the calm."""
     times = calm_s + what.arrivals(AFTER_S, np.random.default_rng(seed + 1_000_000))
     asked = np.random.default_rng(seed + 2_000_000).integers(len(bench.right), size=times.size)
-    return Requests(times=times, questions=asked.tolist())
+    return BurstRequests(times=times, questions=asked.tolist())
 
 
 def one_seed(bench: Bench, seed: int, options: argparse.Namespace, settings: ControllerSettings) -> Iterator[Any]:
@@ -235,12 +235,12 @@ def one_seed(bench: Bench, seed: int, options: argparse.Namespace, settings: Con
         yield {**found, **_against(bench, mine, calm.since(calm_s - BEFORE_S), later, ends, options)}
 
 
-def _continued(ours: Server, later: Requests) -> ServedRun:
+def _continued(ours: Server, later: BurstRequests) -> ServedRun:
     ours.ask(later.times, later.questions, until=math.inf)
     return ours.rest()
 
 
-def served(bench: Bench, policy: PolicySettings, asked: Requests, head_start_s: float) -> ServedRun:
+def served(bench: Bench, policy: PolicySettings, asked: BurstRequests, head_start_s: float) -> ServedRun:
     """Serves requests from an empty queue on."""
     server = Server(bench, policy, float(asked.times[0]), head_start_s=head_start_s)
     server.ask(asked.times, asked.questions, until=math.inf)
@@ -248,10 +248,12 @@ def served(bench: Bench, policy: PolicySettings, asked: Requests, head_start_s: 
 
 
 def _against(
-    bench: Bench, ours: ServedRun, before: Requests, later: Requests, ends: float, options: argparse.Namespace
+    bench: Bench, ours: ServedRun, before: BurstRequests, later: BurstRequests, ends: float, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Returns what the others' utility is over the burst, and what ours is on the same requests."""
-    asked = Requests(times=np.concatenate([before.times, later.times]), questions=[*before.questions, *later.questions])
+    asked = BurstRequests(
+        times=np.concatenate([before.times, later.times]), questions=[*before.questions, *later.questions]
+    )
     others: dict[str, PolicySettings] = {name: constant(name) for name in options.constants.split(",")}
     if options.ways:
         others |= {"today": LoadAware(), "at peak": LoadAware(risk=options.peak)}
