@@ -11,7 +11,7 @@ How it is measured, stated with the aim:
   greedy full thought of each. The bundled model is served greedily by default, as its generation_config.json says, so
   the aim counts for greedy requests: the first thought of a race is the greedy one, and the others are sampled. The
   same is shown for requests at temperature 0.7, whose first thought is a sample, too;
-- a question counts as the mean over all its races (`experiments/calibration/width.py`). Points won are
+- a question counts as the mean over all its races (`experiments/calibration/races/width.py`). Points won are
   right(race) − right(alone); the interval is that of 2,000 bootstrap samples of questions, 95 %;
 - w=2…5 by the first to finish, w=3…5 by majority, ties broken by who ended first; rows are those of all thoughts until
   the race is decided, steps are those of the winner's wait;
@@ -32,7 +32,7 @@ from benchmarks.reasoner.aims import COUNT, TEMPERATURE
 from benchmarks.reasoner.asking import asked_reasoner
 from benchmarks.reasoner.evidence import evidence, read_samples, read_thoughts
 from benchmarks.support import report
-from experiments.calibration.width import RacedQuestions, raced, raced_questions, rules, with_width
+from experiments.calibration.races.width import RacedQuestions, raced, raced_questions, rules, with_width
 from models.profile.profile import profile_of, read_profile, write_profile
 from models.profile.width import RaceRule, net_bound
 from models.reasoner import bundled_model

@@ -30,7 +30,7 @@ from controller.policies.restricted import thresholds_only, with_levers
 from controller.policy import Limits
 from controller.settings import ControllerSettings, FixedSettings
 from engine.simulated.machine import VirtualClock, profiled_machine
-from experiments.calibration.width import raced_questions, rules, with_width
+from experiments.calibration.races.width import raced_questions, rules, with_width
 from experiments.request_record import RequestRecord
 from experiments.simulation.recording import Recording, assembled
 from experiments.simulation.simulation import punctual_controller, simulate

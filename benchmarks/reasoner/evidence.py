@@ -13,7 +13,7 @@ import numpy.typing as npt
 from benchmarks.reasoner.aims import SAMPLES
 from benchmarks.reasoner.asking import AskedReasoner
 from engine.base import ProbeSpec
-from experiments.calibration.sampled import SampledReply, read_replies
+from experiments.calibration.races.sampled import SampledReply, read_replies
 from experiments.calibration.traces import CalibrationLog, ClosedReply, ThoughtTrace, TraceError, read_records
 from experiments.question import Question
 from experiments.statistics import Truths

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.reasoner.aims import SAMPLES, SAMPLES_SEED, TEMPERATURE
 from benchmarks.reasoner.asking import AskedReasoner, ReasonerPart
 from controller.serving.request import ReasoningRequest
-from experiments.calibration.sampled import ReplyDraws, record_samples
+from experiments.calibration.races.sampled import ReplyDraws, record_samples
 from experiments.progress import Reporter
 
 

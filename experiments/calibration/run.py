@@ -18,7 +18,7 @@ from experiments.calibration import profile as profiling
 from experiments.calibration.answering import missing_closings, record_closings, record_thoughts
 from experiments.calibration.looks import CertificateLook, looked
 from experiments.calibration.no_thought import AT_ONCE
-from experiments.calibration.racing import draws_for, record_rivals, widened
+from experiments.calibration.races.racing import draws_for, record_rivals, widened
 from experiments.calibration.traces import BudgetChoice, CalibrationLog, TraceLog, graded, run_questions
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.evaluation.examination import Examination

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from controller.serving.request import CUTS, ExitReason, Thought
 from engine.base import EngineError, ProbeSpec
 from engine.simulated.model import Course, CourseRules, TrialAnswer
-from experiments.calibration.sampled import SampledReply
+from experiments.calibration.races.sampled import SampledReply
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.evaluation import Asked
 from experiments.simulation.sampled_thoughts import PULSE, SampledThoughts, filling

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from experiments.calibration.racing import sampled_to
-from experiments.calibration.sampled import SampledReply
+from experiments.calibration.races.racing import sampled_to
+from experiments.calibration.races.sampled import SampledReply
 from experiments.calibration.traces import (
     CalibrationLog,
     ClosedReply,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from controller.serving.choices.ballot import voted
 from engine.simulated.model import Course
-from experiments.calibration.sampled import SampledReply
+from experiments.calibration.races.sampled import SampledReply
 from experiments.calibration.traces import ThoughtTrace
 from models.thinking import ThinkingTokens
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.calibration.racing import widened
+from experiments.calibration.races.racing import widened
 from experiments.calibration.traces import run_questions
 from experiments.simulation.recording import read_calibration
 from models.chat_model import ChatModel

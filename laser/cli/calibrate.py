@@ -139,10 +139,7 @@ def command(
     from experiments.calibration.run import CalibrationSettings
     from models.score import Score
 
-    if from_records:
-        _refuse_idle(context)
-    if order_only and (give_up or not from_records):
-        raise click.UsageError("--order-only goes with --from-records, without --give-up")
+    _refuse_idle(context)
     with errors_in_one_line():
         model = located(model)
         settings = CalibrationSettings(
@@ -170,7 +167,11 @@ def command(
 
 
 def _refuse_idle(context: click.Context) -> None:
-    """Raises UsageError for an option that --from-records has no use for."""
+    """Raises UsageError for an option that has no use beside, or without, --from-records."""
+    if context.params["order_only"] and (context.params["give_up"] or not context.params["from_records"]):
+        raise click.UsageError("--order-only goes with --from-records, without --give-up")
+    if not context.params["from_records"]:
+        return
     for parameter in context.command.params:
         name = parameter.name or ""
         if name not in OF_RECORDS and given(context, name):

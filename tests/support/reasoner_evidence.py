@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmarks.reasoner.evidence import ReasonerEvidence
 from engine.base import ProbeSpec
-from experiments.calibration.sampled import SampledReply
+from experiments.calibration.races.sampled import SampledReply
 from experiments.calibration.traces import ClosedReply, ThoughtTrace
 from experiments.evaluation.evaluation import Asked
 from experiments.question import Question

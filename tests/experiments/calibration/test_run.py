@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from experiments.calibration.profile import Levels, ShortOfData
-from experiments.calibration.racing import replies_of
+from experiments.calibration.races.racing import replies_of
+from experiments.calibration.races.sampled import read_replies
 from experiments.calibration.run import Calibrated, CalibrationSettings, calibrate
-from experiments.calibration.sampled import read_replies
 from experiments.calibration.summary import summary
 from experiments.calibration.traces import TraceError, read_records
 from experiments.simulation.width_of_records import add_width

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.calibration.racing import UnfitForWidth, asked_temperature, draws_for, replies_of, widened
-from experiments.calibration.sampled import RepliesError, SampledReply
+from experiments.calibration.races.racing import UnfitForWidth, asked_temperature, draws_for, replies_of, widened
+from experiments.calibration.races.sampled import RepliesError, SampledReply
+from experiments.calibration.races.width import Contender, RacedQuestion, race, raced, races, rules
 from experiments.calibration.traces import ThoughtTrace
-from experiments.calibration.width import Contender, RacedQuestion, race, raced, races, rules
 from models.chat_model import load_chat_model
 from models.files.appended import json_line
 from models.generation import GenerationDefaults

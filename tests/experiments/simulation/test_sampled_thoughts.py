@@ -7,9 +7,9 @@ import pytest
 
 from controller.policy import FixedPolicy, Limits
 from engine.simulated.machine import VirtualClock, profiled_machine
-from experiments.calibration.sampled import SampledReply
+from experiments.calibration.races.sampled import SampledReply
+from experiments.calibration.races.width import contender, race
 from experiments.calibration.traces import ThoughtTrace
-from experiments.calibration.width import contender, race
 from experiments.simulation.recording import Recording, assembled
 from experiments.simulation.sampled_thoughts import PULSE
 from experiments.simulation.simulation import simulate

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from controller.policy import UNLIMITED
 from engine.base import Engine
-from experiments.calibration.sampled import RepliesError, ReplyDraws, SampledReply, read_drawn, record_samples
+from experiments.calibration.races.sampled import RepliesError, ReplyDraws, SampledReply, read_drawn, record_samples
+from experiments.calibration.races.width import raced_questions, rules, with_width
 from experiments.calibration.traces import ThoughtTrace
-from experiments.calibration.width import raced_questions, rules, with_width
 from experiments.evaluation.evaluation import evaluation_loop
 from experiments.progress import Reporter
 from experiments.question import Question

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.serving.choices.ballot import Ballot, voted
-from experiments.calibration.sampled import SampledReply
+from experiments.calibration.races.sampled import SampledReply
 from experiments.calibration.traces import ThoughtTrace
 from models.profile.profile import Profile
 from models.profile.width import RaceRule, WidthTables, width_tables
