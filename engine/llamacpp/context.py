@@ -147,7 +147,7 @@ class LlamaContext:
         lent = (ctypes.c_float * (wanted * self._model.vocabulary)).from_address(
             self._library.llama_get_logits(self._handle)
         )
-        return np.frombuffer(lent, np.float32).reshape(wanted, -1)
+        return np.frombuffer(memoryview(lent), np.float32).reshape(wanted, -1)
 
     def new(self) -> int:
         """Returns the id of an empty sequence, the lowest: llama.cpp decodes those that follow each other together."""
