@@ -144,7 +144,7 @@ class LlamaContext:
         """Returns the logits of the last call's `wanted` rows, where llama.cpp has put them."""
         if not wanted:
             return np.zeros((0, self._model.vocabulary), np.float32)
-        lent = (ctypes.c_float * (wanted * self._model.vocabulary)).from_address(
+        lent: Any = (ctypes.c_float * (wanted * self._model.vocabulary)).from_address(
             self._library.llama_get_logits(self._handle)
         )
         return np.frombuffer(memoryview(lent), np.float32).reshape(wanted, -1)
