@@ -276,7 +276,8 @@ class Controller:
             planned = plan.decision
             if settings.price is PriceSource.JOINT_PROGRAM:
                 return self._based(DecisionSource.JOINT_PROGRAM, planned.prices.token, planned)
-            return self._based(DecisionSource.POLICY_MAP, plan.price(in_system), planned, plan.request)
+            found = self._based(DecisionSource.POLICY_MAP, plan.price(in_system), planned, risk=plan.risk)
+            return replace(found, request=plan.request)
         if self._stand_in is None or self._time - self._stand_in[0] >= min(settings.outer_s, settings.deadline_s):
             try:
                 plant = replace(self._plant, step_time=estimate.step_time)
@@ -289,11 +290,15 @@ class Controller:
         return self._based(DecisionSource.PRICE_BISECTION, planned.prices.token, planned)
 
     def _based(
-        self, source: DecisionSource, price: float, planned: Decision, request: SolveRequest | None = None
+        self, source: DecisionSource, price: float, planned: Decision, *, risk: float | None = None
     ) -> DecisionBasis:
-        """Returns a basis with the price of risk: what kept risk is worth now, and what the plan's allowance costs."""
-        risk_price = 0.0 if self.keeper is None else self.keeper.worth + planned.prices.risk
-        return DecisionBasis(source=source, price=price, planned=planned, request=request, risk_price=risk_price)
+        """Returns a basis with the price of risk: what kept risk is worth now, and what the plan's allowance costs.
+
+        `risk`: the latter; None: by the joint program.
+        """
+        more = planned.prices.risk if risk is None else risk
+        risk_price = 0.0 if self.keeper is None else self.keeper.worth + more
+        return DecisionBasis(source=source, price=price, planned=planned, risk_price=risk_price)
 
     def _steps(self, estimate: LoadEstimate, in_system: int) -> tuple[float, ...] | None:
         """Returns the decode steps that each class's SLO leaves a request that arrives now; None: there is no SLO."""

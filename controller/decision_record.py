@@ -18,6 +18,7 @@ from controller.load import Load
 from controller.planning.decision import Prices
 from controller.planning.objective import Objective
 from controller.planning.plan import SolveRequest
+from controller.risk.account import Allowance
 from controller.selection import Held
 from controller.status import ControllerStatus, DecisionSource, LookUp
 from models.profile.plant import Plant, StepTime
@@ -61,6 +62,7 @@ class SolvedFor:
     cv2: float  # squared coefficient of variation of a request's tokens
     rows: int  # of the policy map
     objective: Objective  # weights and constraints in force
+    allowance: Allowance | None = None  # of an account of risk; None: there is no account
 
     @classmethod
     def of(cls, request: SolveRequest) -> SolvedFor:
@@ -75,6 +77,7 @@ class SolvedFor:
             cv2=request.plant.cv2,
             rows=request.rows,
             objective=request.objective,
+            allowance=request.allowance,
         )
 
     @property
@@ -173,7 +176,10 @@ class DecisionRecord:
         """Returns the record as a JSON object. Prices and the situation are left out where there are none."""
         absent = {name for name in ("shadow_prices", "situation") if getattr(self, name) is None}
         absent |= set() if self.risk_price else {"risk_price"}
-        return {name: value for name, value in _plain(self).items() if name not in absent}
+        said = {name: value for name, value in _plain(self).items() if name not in absent}
+        if self.situation is not None and self.situation.allowance is None:
+            del said["situation"]["allowance"]
+        return said
 
     @classmethod
     def from_json(cls, value: object, classes: int) -> DecisionRecord:
@@ -235,7 +241,12 @@ def _solved_for(said: _Object) -> SolvedFor:
         cv2=said.number("cv2"),
         rows=said.whole("rows"),
         objective=said.objective(),
+        allowance=None if said.null("allowance", older=True) else _allowance(said.part("allowance")),
     )
+
+
+def _allowance(said: _Object) -> Allowance:
+    return Allowance(charge=said.number("charge"), worth=said.number("worth"))
 
 
 def _plain(value: Any) -> Any:

@@ -99,5 +99,5 @@ class _Maps:
             key = wanted.objective, wanted.rows
             if key not in self._mappers:
                 self._mappers[key] = PolicyMapper(self._tables, wanted.objective, rows=wanted.rows, clock=lambda: 0.0)
-            self._prices[wanted] = self._mappers[key].solve(wanted.load, wanted.plant).price.tolist()
+            self._prices[wanted] = self._mappers[key].solve(wanted.load, wanted.plant, wanted.allowance).price.tolist()
         return self._prices[wanted]

@@ -34,6 +34,7 @@ class Plan:
     prices: tuple[float, ...]  # correct answers that a token costs the others, by requests in the system: 1, 2, …
     decision: Decision  # the joint optimum: floors, shadow prices, expected accuracy and load
     solve_s: float
+    risk: float = 0.0  # correct answers per unit of risk that the map's allowance costs beyond the worth of kept risk
 
     def price(self, in_system: int) -> float:
         """Returns the token price with `in_system` requests in the system."""

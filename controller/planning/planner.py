@@ -29,7 +29,7 @@ class Planner:
         """Returns the plan for a request. Raises SolverError if no solver finds a solution."""
         started = self._clock()
         optimizer, mapper = self._programs(request.objective, request.rows)
-        found = mapper.solve(request.load, request.plant)
+        found = mapper.solve(request.load, request.plant, request.allowance)
         then, previous = self._previous or (request.time_s, None)
         decision = optimizer.solve(
             request.load,
@@ -44,6 +44,7 @@ class Planner:
             prices=tuple(float(price) for price in found.price),
             decision=decision,
             solve_s=self._clock() - started,
+            risk=0.0 if request.allowance is None else max(0.0, found.risk_price - request.allowance.worth),
         )
 
     def _programs(self, objective: Objective, rows: int) -> tuple[Optimizer, PolicyMapper]:
